@@ -1,0 +1,108 @@
+// bench/fma_peak.h: what this machine's f32 FMA units can do: independent register FMAs and nothing else.
+//
+// The widest instruction set is chosen at run time, as the kernels do. Sixteen chains cover latency (4 to 5)
+// times units (2) with room. The figure is measured, not computed: clocks fall under wide vectors and shared
+// cores.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "base/threads.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace r1::bench {
+
+// Each runs `loops` rounds of independent FMAs (named variables: an array would be kept in memory) and
+// returns the floating-point operations done; *sink keeps them alive.
+#define R1_TWELVE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) inline double fma_loop_512(int64_t loops, float* sink) {
+  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
+#define R1_MAKE(i) __m512 acc##i = y;
+#define R1_STEP(i)                        \
+  acc##i = _mm512_fmadd_ps(acc##i, x, y); \
+  asm("" : "+v"(acc##i));
+#define R1_KEEP(i) _mm512_storeu_ps(sink, _mm512_add_ps(_mm512_loadu_ps(sink), acc##i));
+  R1_TWELVE(R1_MAKE)
+  for (int64_t i = 0; i < loops; ++i) {
+    R1_TWELVE(R1_STEP)
+  }
+  R1_TWELVE(R1_KEEP)
+#undef R1_MAKE
+#undef R1_STEP
+#undef R1_KEEP
+  return static_cast<double>(loops) * 12 * 16 * 2;
+}
+__attribute__((target("avx2,fma"))) inline double fma_loop_256(int64_t loops, float* sink) {
+  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f);
+#define R1_MAKE(i) __m256 acc##i = y;
+#define R1_STEP(i)                        \
+  acc##i = _mm256_fmadd_ps(acc##i, x, y); \
+  asm("" : "+x"(acc##i));
+#define R1_KEEP(i) _mm256_storeu_ps(sink, _mm256_add_ps(_mm256_loadu_ps(sink), acc##i));
+  R1_TWELVE(R1_MAKE)
+  for (int64_t i = 0; i < loops; ++i) {
+    R1_TWELVE(R1_STEP)
+  }
+  R1_TWELVE(R1_KEEP)
+#undef R1_MAKE
+#undef R1_STEP
+#undef R1_KEEP
+  return static_cast<double>(loops) * 12 * 8 * 2;
+}
+#endif
+
+inline double fma_loop(int64_t loops, float* sink) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") ? fma_loop_512(loops, sink) : fma_loop_256(loops, sink);
+#elif defined(__ARM_NEON)
+  const float32x4_t x = vdupq_n_f32(0.999f), y = vdupq_n_f32(1e-3f);
+#define R1_MAKE(i) float32x4_t acc##i = y;
+#define R1_STEP(i)                  \
+  acc##i = vfmaq_f32(y, acc##i, x); \
+  asm("" : "+w"(acc##i));
+#define R1_KEEP(i) vst1q_f32(sink, vaddq_f32(vld1q_f32(sink), acc##i));
+  R1_TWELVE(R1_MAKE)
+  for (int64_t i = 0; i < loops; ++i) {
+    R1_TWELVE(R1_STEP)
+  }
+  R1_TWELVE(R1_KEEP)
+#undef R1_MAKE
+#undef R1_STEP
+#undef R1_KEEP
+  return static_cast<double>(loops) * 12 * 4 * 2;
+#else
+  (void)loops, (void)sink;
+  return 0;
+#endif
+}
+#undef R1_TWELVE
+
+// GFLOP/s of all threads of the pool together: the best of several runs of a few milliseconds.
+inline double fma_peak(ThreadPool& threads) {
+  constexpr int64_t kLoops = 200'000;
+  double best = 0;
+  for (int run = 0; run < 8; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    threads.parallel_for(threads.size() * 4, 1, [&](int64_t first, int64_t last) {
+      alignas(64) float sink[16] = {};
+      for (int64_t i = first; i < last; ++i) fma_loop(kLoops, sink);
+      volatile float keep = sink[0];
+      (void)keep;
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    alignas(64) float sink[16] = {};
+    const double flops = fma_loop(1, sink) * static_cast<double>(kLoops) * threads.size() * 4;
+    best = std::max(best, flops / seconds * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace r1::bench

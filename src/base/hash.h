@@ -1,0 +1,26 @@
+// base/hash.h: SHA-256 (FIPS 180-4, by OpenSSL), for naming weights and for held-out splits.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace r1 {
+
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void update(std::span<const std::byte> bytes);
+  std::string hex();  // 64 digits; ends the hash
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+std::string sha256_hex(std::string_view text);
+
+}  // namespace r1

@@ -1,0 +1,136 @@
+#include "base/threads.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace r1 {
+
+namespace {
+// About 20 us of spinning: longer than the gap between two ops of a decode step, shorter than a scheduler's
+// slice.
+constexpr int kSpins = 4000;
+thread_local bool inside_parallel = false;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+}  // namespace
+
+struct ThreadPool::Impl {
+  // `word` is (job number << 40 | chunks not yet claimed). A chunk is claimed by one compare-and-swap, so a
+  // worker that slept through a job touches none of its fields, and the caller waits for the claimed chunks,
+  // not for the workers: one that the system has taken off its core holds nobody up.
+  std::atomic<uint64_t> word{0};
+  std::atomic<int64_t> done{0};
+  std::atomic<bool> stop{false};
+  int64_t n = 0;
+  int64_t grain = 1;
+  int64_t chunks = 0;
+  Chunk chunk = nullptr;
+  const void* body = nullptr;
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<std::thread> workers;
+
+  static constexpr uint64_t kUnclaimed = (uint64_t{1} << 40) - 1;
+
+  bool has_work() const { return (word.load(std::memory_order_acquire) & kUnclaimed) != 0; }
+
+  void work(int thread) {
+    inside_parallel = true;
+    uint64_t seen = word.load(std::memory_order_acquire);
+    while ((seen & kUnclaimed) != 0) {
+      if (!word.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
+      const int64_t begin = (chunks - static_cast<int64_t>(seen & kUnclaimed)) * grain;
+      chunk(body, begin, begin + grain < n ? begin + grain : n, thread);
+      done.fetch_add(1, std::memory_order_release);
+      seen = word.load(std::memory_order_acquire);
+    }
+    inside_parallel = false;
+  }
+
+  void worker(int thread) {
+    for (;;) {
+      int spins = 0;
+      while (!has_work() && !stop.load(std::memory_order_relaxed)) {
+        if (++spins < kSpins) {
+          pause();
+          continue;
+        }
+        std::unique_lock lock(mutex);
+        wake.wait(lock, [&] { return has_work() || stop.load(); });
+      }
+      if (stop.load()) return;
+      work(thread);
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
+  R1_CHECK(threads >= 1, "threads ", threads);
+  for (int t = 1; t < threads; ++t) impl_->workers.emplace_back([this, t] { impl_->worker(t); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stop = true;
+  }
+  impl_->wake.notify_all();
+  for (std::thread& worker : impl_->workers) worker.join();
+}
+
+int ThreadPool::size() const {
+  return static_cast<int>(impl_->workers.size()) + 1;
+}
+
+void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
+  if (n <= 0) return;
+  if (grain < 1) grain = 1;
+  if (inside_parallel || impl_->workers.empty() || n <= grain) {
+    for (int64_t begin = 0; begin < n; begin += grain)
+      chunk(body, begin, begin + grain < n ? begin + grain : n, 0);
+    return;
+  }
+  Impl& job = *impl_;
+  job.n = n;
+  job.grain = grain;
+  job.chunks = (n + grain - 1) / grain;
+  job.chunk = chunk;
+  job.body = body;
+  job.done.store(0, std::memory_order_relaxed);
+  {
+    std::lock_guard lock(job.mutex);  // a worker between its last look and its sleep must not miss the job
+    const uint64_t number = (job.word.load(std::memory_order_relaxed) >> 40) + 1;
+    job.word.store(number << 40 | static_cast<uint64_t>(job.chunks), std::memory_order_release);
+  }
+  job.wake.notify_all();
+  job.work(0);
+  int spins = 0;
+  while (job.done.load(std::memory_order_acquire) != job.chunks) {
+    if (++spins < kSpins) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+int available_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+  const unsigned n = std::thread::hardware_concurrency();
+  return n == 0 ? 1 : static_cast<int>(n);
+}
+
+}  // namespace r1

@@ -1,0 +1,52 @@
+// base/threads.h: a pool that runs index ranges.
+//
+// Workers spin briefly between jobs (a decode step is hundreds of short jobs), then sleep. Which thread takes
+// which chunk varies from run to run: no result may depend on it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+namespace r1 {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // >= 1, the caller included
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+  int size() const;
+
+  // Calls body(begin, end) over [0, n) in chunks of `grain` (the last may be shorter) on all threads; returns
+  // when all are done. The body must not throw. Not reentrant: a nested call runs on the calling thread
+  // alone.
+  template <class Body>
+  void parallel_for(int64_t n, int64_t grain, const Body& body) {
+    run(
+        n, grain,
+        [](const void* b, int64_t begin, int64_t end, int) { (*static_cast<const Body*>(b))(begin, end); },
+        &body);
+  }
+  // The same, body(begin, end, thread) with thread in [0, size()): for per-thread scratch.
+  template <class Body>
+  void parallel_for_thread(int64_t n, int64_t grain, const Body& body) {
+    run(
+        n, grain,
+        [](const void* b, int64_t begin, int64_t end, int t) {
+          (*static_cast<const Body*>(b))(begin, end, t);
+        },
+        &body);
+  }
+
+ private:
+  using Chunk = void (*)(const void* body, int64_t begin, int64_t end, int thread);
+  void run(int64_t n, int64_t grain, Chunk chunk, const void* body);
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Cores this process may use.
+int available_threads();
+
+}  // namespace r1

@@ -1,0 +1,98 @@
+// cli/commands.h: what every subcommand is told, and its entry. A subcommand returns the exit status: 0, or 2
+// where some rows of its input were bad; what stops it altogether is an Error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace r1 {
+
+struct CommonOptions {
+  std::string device = "cpu";
+  std::string dtype = "f32";
+  int64_t threads = 0;       // 0: all that the process may use
+  std::string memory_limit;  // "2G"; empty: none
+  bool json = false;
+};
+
+// What is not given comes from the model's generation_config.json.
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k;
+  std::optional<int64_t> max_tokens;
+  uint64_t seed = 0;
+  bool ignore_eos = false;
+};
+
+struct RunOptions {
+  CommonOptions common;
+  SamplingFlags sampling;
+  std::string model;
+  std::optional<std::string> prompt;
+  std::string prompt_tokens;  // a file
+  bool show_thinking = false, hide_thinking = false;
+};
+int run_run(const RunOptions& options);
+
+struct GenerateOptions {
+  CommonOptions common;
+  SamplingFlags sampling;
+  std::string model, input, output;
+  int64_t samples = 1;
+  int64_t batch = 64;
+  int64_t prefill_chunk = 2048;
+  bool logprobs = false;
+};
+int run_generate(const GenerateOptions& options);
+
+struct ScoreOptions {
+  CommonOptions common;
+  std::string model, input;
+  std::string output, logprobs, gradients;  // files; none given: log-probs to standard output
+  double temperature = 1.0;
+  std::optional<int64_t> logits_last;
+};
+int run_score(const ScoreOptions& options);
+
+struct TokenizeOptions {
+  CommonOptions common;
+  std::string model, input;
+  bool decode = false;
+};
+int run_tokenize(const TokenizeOptions& options);
+
+struct VerifyOptions {
+  CommonOptions common;
+  std::string input;
+};
+int run_verify(const VerifyOptions& options);
+
+struct TrainCommandOptions {
+  CommonOptions common;
+  std::string config;
+  bool resume = false;
+};
+int run_pretrain_command(const TrainCommandOptions& options);
+int run_grpo_command(const TrainCommandOptions& options);
+
+struct RecipeCommandOptions {
+  CommonOptions common;
+  std::string config;
+  bool resume = false;
+  std::optional<uint64_t> seed;
+  std::string out;
+};
+int run_recipe_command(const RecipeCommandOptions& options);
+
+struct EvalCommandOptions {
+  CommonOptions common;
+  SamplingFlags sampling;
+  std::string model, task, output;
+  int64_t samples = 4;
+  std::optional<int64_t> problems;
+  int64_t batch = 256;
+};
+int run_eval(const EvalCommandOptions& options);
+
+}  // namespace r1

@@ -1,0 +1,221 @@
+#include "cli/common.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/text_util.h"
+#include "cli/output.h"
+#include "text/tokenizer_config.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+// build/r1 -> models/
+std::vector<fs::path> model_folders() {
+  std::error_code none;
+  const fs::path program = fs::read_symlink("/proc/self/exe", none);
+  std::vector<fs::path> folders;
+  if (!none) folders.push_back(program.parent_path().parent_path() / "models");
+  folders.push_back("models");
+  return folders;
+}
+
+std::vector<std::string> shipped_models() {
+  std::vector<std::string> names;
+  for (const fs::path& folder : model_folders()) {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(folder, none)) {
+      if (fs::exists(entry.path() / "config.json", none)) names.push_back(entry.path().filename().string());
+    }
+  }
+  std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
+  return names;
+}
+
+int64_t limit_of(const CommonOptions& common) {
+  return common.memory_limit.empty() ? 0 : parse_size(common.memory_limit);
+}
+
+int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
+  const int64_t limit = limit_of(common);
+  if (limit == 0) return 0;
+  constexpr int64_t kWeightCopies = 2;
+  const int64_t weights = model.parameter_count() * static_cast<int64_t>(sizeof(float)) * kWeightCopies;
+  const int64_t half = (limit - weights) / 2;
+  if (half < (int64_t{1} << 20)) {
+    throw Error(fmt::format(
+        "--memory-limit {}: the model's weights alone need {} MiB, and some MiB more are needed to run",
+        common.memory_limit, (weights >> 20) + 1));
+  }
+  return half;
+}
+
+double checked(std::string_view option, double value, double low, double high) {
+  if (!(value >= low && value <= high))
+    throw Error(fmt::format("{} is {}, {} to {} is wanted", option, value, low, high));
+  return value;
+}
+
+}  // namespace
+
+fs::path resolve_model(const std::string& name) {
+  std::error_code none;
+  if (!name.empty() && fs::is_directory(name, none)) return name;
+  if (!name.empty() && fs::exists(name, none)) {
+    throw Error(fmt::format(
+        "{}: is a file: this build loads Hugging Face directories (config.json, model.safetensors)", name));
+  }
+  const std::string wanted = name.empty() ? kDefaultModel : name;
+  if (wanted.find('/') == std::string::npos) {
+    for (const fs::path& folder : model_folders()) {
+      if (fs::is_directory(folder / wanted, none)) return folder / wanted;
+    }
+  }
+  const std::vector<std::string> shipped = shipped_models();
+  throw Error(fmt::format("{}: neither a directory nor a shipped model (shipped: {})", wanted,
+                          shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
+}
+
+int64_t parse_size(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, problem] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  std::string_view unit(rest, static_cast<size_t>(end - rest));
+  if (unit.ends_with("iB")) {
+    unit.remove_suffix(2);
+  } else if (unit.ends_with("B")) {
+    unit.remove_suffix(1);
+  }
+  constexpr std::string_view kUnits = "KMGT";
+  const size_t power = unit.empty() ? 0 : kUnits.find(static_cast<char>(unit[0] & ~0x20)) + 1;
+  const double bytes = std::ldexp(value, 10 * static_cast<int>(power));
+  if (problem != std::errc() || unit.size() > 1 || (!unit.empty() && power == 0) ||
+      !(bytes >= 1 && bytes < 0x1p62)) {
+    throw Error(fmt::format("\"{}\" is no size: write 2G, 512M or 1.5GiB", text));
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+void check_common(const CommonOptions& common) {
+  if (common.device.starts_with("cuda"))
+    throw Error("--device " + common.device + ": this build has no CUDA: use --device cpu");
+  if (common.device != "cpu") throw Error("--device " + common.device + ": unknown device: use --device cpu");
+  if (common.dtype != "f32") throw Error("--dtype " + common.dtype + ": only f32 in this build");
+  constexpr int64_t kMostThreads = 1024;
+  if (common.threads < 0 || common.threads > kMostThreads) {
+    throw Error(
+        fmt::format("--threads is {}, 1 to {} is wanted (0: all there are)", common.threads, kMostThreads));
+  }
+  limit_of(common);
+}
+
+void check_training(const CommonOptions& common) {
+  check_common(common);
+  if (!common.memory_limit.empty()) {
+    throw Error(
+        "--memory-limit: does not bound training: lower batch.micro and rollout.batch in the configuration");
+  }
+}
+
+void show_model(const CommonOptions& common, const fs::path& directory) {
+  const std::string path = directory.string();
+  write_stdout((common.json ? Json::object().set("model", path).dump() : path) + "\n");
+}
+
+int thread_count(const CommonOptions& common) {
+  return common.threads > 0 ? static_cast<int>(common.threads) : available_threads();
+}
+
+Runtime::Runtime(const CommonOptions& common, const Model& model)
+    : half_of_rest(half_of_rest_of(common, model)),
+      threads(thread_count(common)),
+      arena(half_of_rest > 0 ? static_cast<size_t>(half_of_rest) : Arena::kDefaultLimit),
+      ctx{.arena = arena, .threads = threads} {}
+
+SamplingModel SamplingModel::load(const fs::path& directory) {
+  SamplingModel out;
+  out.directory = directory;
+  if (fs::exists(directory / "tokenizer.json")) {
+    out.bundle = ModelBundle::load(directory);
+    out.sampling = out.bundle->sampling;
+    out.stop_tokens = out.bundle->stop_tokens;
+    return out;
+  }
+  out.bare = Model::load(directory);
+  const GenerationConfig generation = load_generation_config(directory);
+  if (generation.temperature) out.sampling.temperature = static_cast<float>(*generation.temperature);
+  if (generation.top_p) out.sampling.top_p = static_cast<float>(*generation.top_p);
+  if (generation.top_k) out.sampling.top_k = *generation.top_k;
+  if (generation.do_sample && !*generation.do_sample) out.sampling.temperature = 0.0f;
+  out.stop_tokens =
+      generation.eos_token_ids.empty() ? out.bare->config().eos_token_ids : generation.eos_token_ids;
+  return out;
+}
+
+const ModelBundle& SamplingModel::tokenized() const {
+  if (!bundle)
+    throw Error(directory.string() + ": has no tokenizer.json: give token ids (\"tokens\", --prompt-tokens)");
+  return *bundle;
+}
+
+std::string SamplingModel::text_of(std::span<const int32_t> tokens) const {
+  return bundle ? bundle->tokenizer.decode(tokens, true) : "";
+}
+
+void check_at_least(std::string_view option, int64_t value, int64_t low) {
+  if (value < low) throw Error(fmt::format("{} is {}, at least {} is wanted", option, value, low));
+}
+
+Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
+                     const std::vector<int32_t>& stop_tokens) {
+  constexpr double kHottest = 1000;
+  constexpr double kLeastTopP = 1e-9;  // 0 would keep no token
+  Request request;
+  request.sampling = defaults;
+  if (flags.temperature) {
+    request.sampling.temperature =
+        static_cast<float>(checked("--temperature", *flags.temperature, 0, kHottest));
+  }
+  if (flags.top_p)
+    request.sampling.top_p = static_cast<float>(checked("--top-p", *flags.top_p, kLeastTopP, 1));
+  if (flags.min_p) request.sampling.min_p = static_cast<float>(checked("--min-p", *flags.min_p, 0, 1));
+  if (flags.top_k) {
+    check_at_least("--top-k", *flags.top_k, 0);
+    request.sampling.top_k = *flags.top_k;
+  }
+  request.max_tokens = flags.max_tokens.value_or(kDefaultMaxTokens);
+  check_at_least("--max-tokens", request.max_tokens, 1);
+  request.key.seed = flags.seed;
+  if (!flags.ignore_eos) request.stop_tokens = stop_tokens;
+  return request;
+}
+
+std::vector<int32_t> read_token_ids(const Json& array) {
+  std::vector<int32_t> ids;
+  ids.reserve(array.size());
+  for (const Json& item : array.items()) {
+    const int64_t id = item.integer();
+    if (id < 0 || id > INT32_MAX) item.fail(fmt::format("is {}, which is no token id", id));
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+void check_prompt(const Model& model, std::span<const int32_t> tokens, const std::string& what) {
+  check_tokens(model.config(), tokens, what);
+  if (static_cast<int64_t>(tokens.size()) >= model.config().max_positions) {
+    throw Error(
+        fmt::format("{}: is {} tokens long and leaves no room for an answer in the model's context of {}",
+                    what, tokens.size(), model.config().max_positions));
+  }
+}
+
+}  // namespace r1

@@ -1,0 +1,79 @@
+// cli/common.h: what the subcommands share: finding a model, the context it runs in, and reading options.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/commands.h"
+#include "engine/engine.h"
+#include "engine/model_bundle.h"
+#include "tensor/context.h"
+
+namespace r1 {
+
+// A directory; the name of a shipped model (models/NAME beside the directory of the program or in the current
+// one); "" is kDefaultModel. Throws Error that lists the shipped models.
+std::filesystem::path resolve_model(const std::string& name);
+inline constexpr const char* kDefaultModel = "r1-nano";
+
+// "2G", "512M", "1.5GiB": bytes, in powers of 1024. Throws Error.
+int64_t parse_size(const std::string& text);
+
+// Throws Error for what this build cannot do (a device, a dtype), before anything is loaded.
+void check_common(const CommonOptions& common);
+int thread_count(const CommonOptions& common);
+// The same for commands that train: the configuration, not --memory-limit, bounds their memory.
+void check_training(const CommonOptions& common);
+// Says where the finished model is: its path, or {"model": path}.
+void show_model(const CommonOptions& common, const std::filesystem::path& directory);
+
+// Threads, activations and the bound of the KV cache. With --memory-limit, what is left beside the weights
+// (twice: the kernels keep their own layout) is shared evenly by activations and cache.
+struct Runtime {
+  Runtime(const CommonOptions& common, const Model& model);
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  int64_t half_of_rest;  // 0: no limit
+  ThreadPool threads;
+  Arena arena;
+  Context ctx;
+  int64_t kv_bytes() const { return half_of_rest; }
+};
+
+// A model for sampling, with its tokenizer where the directory has one: token ids alone need none.
+struct SamplingModel {
+  static SamplingModel load(const std::filesystem::path& directory);
+
+  const Model& model() const { return bundle ? bundle->model : *bare; }
+  const ModelBundle& tokenized() const;  // throws Error where there is no tokenizer
+  std::string text_of(
+      std::span<const int32_t> tokens) const;  // special tokens dropped; "" without a tokenizer
+
+  std::filesystem::path directory;
+  std::optional<ModelBundle> bundle;
+  std::optional<Model> bare;
+  SamplingParams sampling;
+  std::vector<int32_t> stop_tokens;
+};
+
+// The flags over the model's defaults; all but prompt, samples and key. Throws Error for a value that cannot
+// be.
+Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
+                     const std::vector<int32_t>& stop_tokens);
+inline constexpr int64_t kDefaultMaxTokens = 1024;
+
+// An option that counts something; throws Error "--batch is 0, at least 1 is wanted".
+void check_at_least(std::string_view option, int64_t value, int64_t low);
+
+// A JSON array of token ids; throws Error at the bad item.
+std::vector<int32_t> read_token_ids(const Json& array);
+
+// Throws Error where the prompt has tokens that are not the model's or leaves no room for an answer.
+void check_prompt(const Model& model, std::span<const int32_t> tokens, const std::string& what);
+
+}  // namespace r1

@@ -1,0 +1,101 @@
+// cli/eval.cc: `r1 eval`: a model against generated or given problems.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/common.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "eval/evaluate.h"
+
+namespace r1 {
+namespace {
+
+// A task's name, or a file of problems.
+std::vector<Problem> problems_of(const EvalCommandOptions& options) {
+  constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
+  std::error_code none;
+  if (options.problems) check_at_least("--problems", *options.problems, 1);
+  const bool looks_like_file =
+      options.task.find('/') != std::string::npos || options.task.find('.') != std::string::npos;
+  if (looks_like_file || std::filesystem::exists(options.task, none)) {
+    std::vector<Problem> problems = read_problems(options.task);
+    if (problems.empty()) throw Error(options.task + ": has no problems");
+    const size_t most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
+    if (problems.size() > most) problems.resize(most);
+    return problems;
+  }
+  check_task(options.task);
+  std::vector<Problem> problems;
+  for (int64_t i = 0; i < options.problems.value_or(kGenerated); ++i) {
+    problems.push_back(
+        make_problem(options.task, options.sampling.seed, static_cast<uint64_t>(i), Split::held_out));
+  }
+  return problems;
+}
+
+std::string table(const EvalResult& r, const std::string& model, const std::string& task) {
+  std::string out = fmt::format("{} on {}: {} problems x {} samples\n", model, task, r.problems, r.samples);
+  out += fmt::format("  pass@1        {:.3f}   95 % interval {:.3f} to {:.3f}\n", r.pass_at_1, r.low, r.high);
+  for (const PassAtK& p : r.pass_at) {
+    if (p.k > 1) out += fmt::format("  {:<13} {:.3f}\n", fmt::format("pass@{}", p.k), p.value);
+  }
+  out += fmt::format("  length        {:.1f} tokens; of correct answers {:.1f} are thinking\n", r.mean_length,
+                     r.mean_thinking);
+  out += fmt::format("  well formed   {:.3f}   truncated {:.3f}\n", r.well_formed, r.truncated);
+  out += fmt::format("  speed         {:.0f} tok/s\n",
+                     r.seconds > 0 ? static_cast<double>(r.tokens) / r.seconds : 0.0);
+  return out;
+}
+
+}  // namespace
+
+int run_eval(const EvalCommandOptions& options) {
+  check_common(options.common);
+  check_at_least("--samples", options.samples, 1);
+  check_at_least("--batch", options.batch, 1);
+  refuse_overwriting(options.task, options.output);
+  const std::vector<Problem> problems = problems_of(options);
+  const std::filesystem::path directory = resolve_model(options.model);
+  const ModelBundle bundle = ModelBundle::load(directory);
+  const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens);
+  Runtime runtime(options.common, bundle.model);
+  EvalOptions eval;
+  eval.samples = options.samples;
+  eval.temperature = static_cast<double>(base.sampling.temperature);
+  eval.top_p = static_cast<double>(base.sampling.top_p);
+  eval.top_k = base.sampling.top_k;
+  eval.min_p = static_cast<double>(base.sampling.min_p);
+  eval.max_tokens = base.max_tokens;
+  eval.seed = options.sampling.seed;
+  eval.batch = options.batch;
+  eval.kv_bytes = runtime.kv_bytes();
+  std::optional<RowOutput> rows;
+  if (!options.output.empty())
+    rows.emplace(options.output);  // before the work: an unwritable file is known at once
+  Counter counter("samples", static_cast<int64_t>(problems.size()) * eval.samples);
+  const EvalResult result =
+      evaluate(bundle, runtime.ctx, problems, eval, [&](int64_t, int64_t) { counter.add(1); });
+  counter.clear();
+  if (rows) {
+    for (const EvalSample& row : result.rows)
+      rows->write(sample_row(problems[static_cast<size_t>(row.problem)], row));
+    rows->close();
+  }
+  if (!options.common.json) {
+    write_stdout(table(result, directory.string(), options.task));
+    return 0;
+  }
+  Json json = Json::object();
+  json.set("model", directory.string())
+      .set("task", options.task)
+      .set("seed", static_cast<int64_t>(eval.seed));
+  json.set("temperature", eval.temperature).set("top_p", eval.top_p).set("max_tokens", eval.max_tokens);
+  if (eval.top_k > 0) json.set("top_k", eval.top_k);
+  if (eval.min_p > 0) json.set("min_p", eval.min_p);
+  json.set("numerics", name_of(Numerics::cpu_f32)).set("weights_sha256", bundle.model.weights_sha256());
+  for (const auto& [key, value] : to_json(result).members()) json.set(key, value);
+  write_stdout(json.dump() + "\n");
+  return 0;
+}
+
+}  // namespace r1

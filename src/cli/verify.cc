@@ -1,0 +1,66 @@
+// cli/verify.cc: `r1 verify`: does a prediction match its gold answer?
+//
+//   {"gold": "24" or 24 or an expression, "pred": "...", "options"?: {"numbers": [...]}}   -> {"correct",
+//   "why"}
+//   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                    -> {"correct",
+//   "why"}
+//   {"reward": "format", "text": a whole response}                                         -> {"score"}
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/common.h"
+#include "cli/output.h"
+#include "data/task.h"
+#include "reward/countdown.h"
+#include "reward/response.h"
+
+namespace r1 {
+namespace {
+
+std::vector<int> numbers_of(const Json& options) {
+  std::vector<int> numbers;
+  for (const auto& [key, value] : options.members()) {
+    if (key != "numbers") value.fail("is no option of an expression: only numbers is");
+    for (const Json& item : value.items()) {
+      const int64_t number = item.integer();
+      if (number < 0 || number > INT32_MAX)
+        item.fail(fmt::format("is {}, 0 to {} is wanted", number, INT32_MAX));
+      numbers.push_back(static_cast<int>(number));
+    }
+  }
+  return numbers;
+}
+
+Json judge(const Json& row) {
+  Json out = Json::object();
+  if (const Json* reward = row.find("reward")) {
+    if (reward->string() != "format")
+      reward->fail("is \"" + reward->string() + "\": only \"format\" is known in this build");
+    out.set("score", read_response(row.get_string("text")).well_formed() ? 1.0 : 0.0);
+    return out;
+  }
+  if (const Json* code = row.find("code")) code->fail("is given: this build runs no code");
+  const Json& gold = row.at("gold");
+  const std::string& pred = row.get_string("pred");
+  Verdict verdict;
+  if (gold.is_object()) {
+    verdict = verify_countdown(countdown_of(gold), pred);
+  } else {
+    const Json* options = row.find("options");
+    const std::vector<int> numbers =
+        options == nullptr || options->is_null() ? std::vector<int>() : numbers_of(*options);
+    verdict =
+        verify_expression(gold.is_integer() ? std::to_string(gold.integer()) : gold.string(), pred, numbers);
+  }
+  out.set("correct", verdict.correct).set("why", verdict.why);
+  return out;
+}
+
+}  // namespace
+
+int run_verify(const VerifyOptions& options) {
+  check_common(options.common);
+  return answer_rows(options.input, judge);
+}
+
+}  // namespace r1

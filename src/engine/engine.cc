@@ -1,0 +1,246 @@
+// engine/engine.cc: one step is: start samples of ready prompts, plan a ragged batch, forward, sample, advance.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/random.h"
+#include "engine/scheduler.h"
+#include "ops/elementwise/elementwise.h"
+
+namespace r1 {
+
+std::string_view name_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::loop: return "loop";
+  }
+  return "?";
+}
+
+bool is_looping(std::span<const int32_t> tokens) {
+  const int64_t n = static_cast<int64_t>(tokens.size());
+  // A period must repeat at least four times within the window.
+  for (int64_t period = 1; period <= kLoopTokens / 4 && n >= kLoopTokens; ++period) {
+    bool same = true;
+    for (int64_t i = n - 1; same && i >= n - kLoopTokens + period; --i) {
+      same = tokens[static_cast<size_t>(i)] == tokens[static_cast<size_t>(i - period)];
+    }
+    if (same) return true;
+  }
+  return false;
+}
+
+struct Engine::Impl {
+  Impl(const Model& m, Context& c, const EngineOptions& o) : model(m), ctx(c), options(o) {}
+
+  const Model& model;
+  Context& ctx;
+  EngineOptions options;
+  KvCache cache;
+
+  // Of the run in hand.
+  std::span<const Request> requests;
+  const OnToken* on_token = nullptr;
+  const OnDone* on_done = nullptr;
+  std::unique_ptr<Scheduler> scheduler;
+  std::map<int64_t, std::vector<float>> prompt_logits;  // by request, from the end of prefill to its last sample's start
+  std::vector<Completion> completions;
+  std::vector<int64_t> first_completion;  // of each request
+  std::vector<PageCopy> copies;
+  std::vector<int32_t> tokens, positions, offsets, pages, last_rows;
+
+  Completion& completion(const Sequence& s) {
+    return completions[static_cast<size_t>(first_completion[static_cast<size_t>(s.request)] + s.sample)];
+  }
+
+  void prepare(std::span<const Request> list);
+  void start();
+  bool forward();
+  void accept(Sequence* sequence, const Sampled& sampled);
+  Sampled draw(const Sequence& sequence, float* logits) const;
+  std::vector<int32_t> build_batch(std::span<const ScheduledRow> rows);
+};
+
+Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(model, ctx, options)) {
+  R1_CHECK(ctx.tape == nullptr, "the engine samples without a tape");
+}
+Engine::~Engine() = default;
+
+void Engine::Impl::prepare(std::span<const Request> list) {
+  requests = list;
+  completions.clear();
+  first_completion.clear();
+  prompt_logits.clear();
+  int64_t longest = 0, samples = 0, most_pages = 1;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Request& r = list[i];
+    const std::string what = "prompt " + std::to_string(i);
+    check_tokens(model.config(), r.prompt, what);
+    if (r.max_tokens < 1 || r.samples < 1) throw Error(what + ": at least one token and one sample are wanted");
+    const int64_t length = static_cast<int64_t>(r.prompt.size());
+    const int64_t room = model.config().max_positions - length;
+    if (room < 1) {
+      throw Error(what + ": is " + std::to_string(length) + " tokens long and leaves no room for an answer in the model's context of " +
+                  std::to_string(model.config().max_positions));
+    }
+    const int64_t total = length + std::min(r.max_tokens, room);
+    longest = std::max(longest, total);
+    most_pages = std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
+    first_completion.push_back(samples);
+    samples += r.samples;
+  }
+  const int64_t per_page = KvCache::bytes_per_page(model.config());
+  // Room for a whole batch and, beside it, for prompts prefilled ahead.
+  int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
+  if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
+  if (want < most_pages) {
+    throw Error("the KV cache may use " + std::to_string(options.kv_bytes >> 20) + " MiB, the longest prompt and answer need " +
+                std::to_string(most_pages * per_page >> 20) + " MiB: raise --memory-limit or lower --max-tokens");
+  }
+  if (want > cache.pages()) cache = KvCache(model.config(), want);
+  scheduler = std::make_unique<Scheduler>(
+      SchedulerLimits{.max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
+  completions.resize(static_cast<size_t>(samples));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
+    scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples, std::min(list[i].max_tokens, room));
+    for (int64_t s = 0; s < list[i].samples; ++s) {
+      Completion& c = completions[static_cast<size_t>(first_completion[i] + s)];
+      c.request = static_cast<int64_t>(i);
+      c.sample = s;
+    }
+  }
+}
+
+Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
+  const Request& r = requests[static_cast<size_t>(s.request)];
+  const auto bits = philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(s.sample), r.key.prompt, r.key.step},
+                           {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  return sample_token(logits, model.config().vocab_size, r.sampling, uniform_from_bits(bits[0]));
+}
+
+void Engine::Impl::accept(Sequence* s, const Sampled& sampled) {
+  const Request& r = requests[static_cast<size_t>(s->request)];
+  if (sampled.token < 0) {
+    throw Error("prompt " + std::to_string(s->request) + ": the model's logits are not numbers: its weights are broken");
+  }
+  Completion& c = completion(*s);
+  c.tokens.push_back(sampled.token);
+  c.logprobs.push_back(sampled.logprob);
+  s->next_token = sampled.token;
+  ++s->generated;
+  const bool wanted = !*on_token || (*on_token)(s->request, s->sample, sampled.token);
+  if (!wanted || std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
+    c.finish = FinishReason::stop;
+  } else if (s->generated >= s->max_generated) {
+    c.finish = FinishReason::length;
+  } else if (r.detect_loops && is_looping(c.tokens)) {
+    c.finish = FinishReason::loop;
+  } else {
+    return;
+  }
+  if (*on_done) (*on_done)(c);
+  scheduler->finish(s);
+}
+
+void Engine::Impl::start() {
+  const int64_t V = model.config().vocab_size;
+  // A sample may end with its first token and make room for another.
+  for (;;) {
+    copies.clear();
+    const auto started = scheduler->start_samples(copies);
+    for (const PageCopy& copy : copies) cache.copy_page(copy.from, copy.to);
+    if (started.empty()) break;
+    ArenaScope scope(ctx.arena);
+    float* row = ctx.arena.array<float>(V);
+    for (const auto& [sequence, prompt] : started) {
+      std::ranges::copy(prompt_logits.at(prompt->request), row);
+      if (sequence->sample == prompt->samples - 1) prompt_logits.erase(prompt->request);
+      accept(sequence, draw(*sequence, row));
+    }
+    scheduler->retire_prompts();
+  }
+}
+
+// Returns, for each row, whether its last token's logits are wanted (index into last_rows), or -1.
+std::vector<int32_t> Engine::Impl::build_batch(std::span<const ScheduledRow> rows) {
+  tokens.clear();
+  positions.clear();
+  offsets.assign(1, 0);
+  last_rows.clear();
+  size_t max_pages = 1;
+  for (const ScheduledRow& row : rows) {
+    max_pages = std::max(max_pages, row.sequence != nullptr ? row.sequence->pages.size() : row.prompt->pages.size());
+  }
+  pages.assign(rows.size() * max_pages, -1);
+  std::vector<int32_t> logits_row(rows.size(), -1);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const ScheduledRow& row = rows[i];
+    const auto& own = row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
+    std::ranges::copy(own, pages.begin() + static_cast<int64_t>(i * max_pages));
+    if (row.sequence != nullptr) {
+      tokens.push_back(row.sequence->next_token);
+      positions.push_back(static_cast<int32_t>(row.sequence->length));
+    } else {
+      for (int64_t p = row.begin; p < row.end; ++p) {
+        tokens.push_back(row.prompt->tokens[static_cast<size_t>(p)]);
+        positions.push_back(static_cast<int32_t>(p));
+      }
+    }
+    offsets.push_back(static_cast<int32_t>(tokens.size()));
+    if (row.sequence != nullptr || row.end == static_cast<int64_t>(row.prompt->tokens.size())) {
+      logits_row[i] = static_cast<int32_t>(last_rows.size());
+      last_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);
+    }
+  }
+  return logits_row;
+}
+
+bool Engine::Impl::forward() {
+  const std::vector<ScheduledRow> rows = scheduler->plan();
+  if (rows.empty()) return false;
+  const std::vector<int32_t> logits_row = build_batch(rows);
+  ArenaScope scope(ctx.arena);
+  const Batch batch{tokens, positions, offsets, pages,
+                    static_cast<int64_t>(pages.size() / rows.size())};
+  const Tensor hidden = model.forward(ctx, batch, cache);
+  const int64_t V = model.config().vocab_size;
+  const int64_t n = static_cast<int64_t>(last_rows.size());
+  const Tensor last = gather_rows(ctx, hidden, last_rows);
+  float* logits = ctx.arena.array<float>(n * V);
+  matmul_into(ctx, last.f32(), n, model.head(), logits);
+  Sampled* sampled = ctx.arena.array<Sampled>(n);
+  ctx.threads.parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t at = logits_row[static_cast<size_t>(i)];
+      const Sequence* s = rows[static_cast<size_t>(i)].sequence;
+      if (s != nullptr) sampled[at] = draw(*s, logits + at * V);
+    }
+  });
+  scheduler->advance(rows);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int32_t at = logits_row[i];
+    if (rows[i].sequence != nullptr) {
+      accept(rows[i].sequence, sampled[at]);
+    } else if (at >= 0) {
+      prompt_logits[rows[i].prompt->request].assign(logits + at * V, logits + (at + 1) * V);
+    }
+  }
+  return true;
+}
+
+std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token, const OnDone& on_done) {
+  impl_->on_token = &on_token;
+  impl_->on_done = &on_done;
+  impl_->prepare(requests);
+  do {
+    impl_->start();
+  } while (impl_->forward());
+  R1_CHECK(impl_->scheduler->idle(), "the engine stopped with work left");
+  return std::move(impl_->completions);
+}
+
+}  // namespace r1

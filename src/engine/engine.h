@@ -1,0 +1,78 @@
+// engine/engine.h: prompts in, samples out. What `r1 run`, `r1 generate`, `r1 eval` and the trainer all use.
+//
+// A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics): batching, chunking, threads and
+// sharing of prompts change no bit of its tokens or log-probs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "model/model.h"
+#include "ops/sample/sample.h"
+
+namespace r1 {
+
+// Names a sample's random numbers: draw i of a sample is Philox of (seed; position i, sample, prompt, step).
+struct RandomKey {
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  uint32_t prompt = 0;
+};
+
+struct Request {
+  std::vector<int32_t> prompt;  // at least one token
+  int64_t samples = 1;
+  int64_t max_tokens = 256;  // generated, the stop token included
+  SamplingParams sampling;
+  RandomKey key;
+  std::vector<int32_t> stop_tokens;  // usually the model's end-of-sequence tokens; kept as a sample's last token
+  bool detect_loops = false;         // end a sample that only repeats itself
+};
+
+enum class FinishReason : uint8_t { stop, length, loop };
+std::string_view name_of(FinishReason reason);
+
+struct Completion {
+  int64_t request = 0;
+  int64_t sample = 0;
+  std::vector<int32_t> tokens;  // generated, with the stop token
+  std::vector<float> logprobs;  // of each, see ops/sample
+  FinishReason finish = FinishReason::length;
+};
+
+struct EngineOptions {
+  int64_t max_batch = 64;
+  int64_t prefill_chunk = 2048;
+  int64_t kv_bytes = 0;  // upper bound of the cache; 0: whatever max_batch sequences of the longest request need
+};
+
+class Engine {
+ public:
+  // The context carries no tape; model and context outlive the engine.
+  Engine(const Model& model, Context& ctx, const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Called as each token is made (streaming); return false to end that sample (its finish reason is then stop).
+  using OnToken = std::function<bool(int64_t request, int64_t sample, int32_t token)>;
+  // Called as each sample ends.
+  using OnDone = std::function<void(const Completion&)>;
+
+  // Runs all requests to their end. Completions in order of (request, sample). Throws Error for a prompt that does not fit the
+  // model's context or the cache (nothing has run then), or for weights that make NaN.
+  std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {}, const OnDone& on_done = {});
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// True when the end of `tokens` is one block repeated over and over: the same period for at least kLoopTokens tokens.
+bool is_looping(std::span<const int32_t> tokens);
+inline constexpr int64_t kLoopTokens = 256;
+
+}  // namespace r1

@@ -1,0 +1,68 @@
+#include "engine/model_bundle.h"
+
+#include <utility>
+
+#include "base/file.h"
+#include "formats/json.h"
+#include "text/chat_template.h"
+#include "text/tokenizer_config.h"
+
+namespace r1 {
+namespace {
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                           "chat_template.jinja", "generation_config.json"};
+
+SamplingParams sampling_of(const GenerationConfig& config) {
+  SamplingParams params;  // a file that says nothing: temperature 1, no filters
+  if (config.do_sample && !*config.do_sample) params.temperature = 0.0f;
+  if (config.temperature) params.temperature = static_cast<float>(*config.temperature);
+  if (config.top_p) params.top_p = static_cast<float>(*config.top_p);
+  if (config.top_k) params.top_k = *config.top_k;
+  return params;
+}
+
+}  // namespace
+
+ModelBundle ModelBundle::load(const std::filesystem::path& directory) { return create(Model::load(directory), directory); }
+
+ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
+  const TokenizerConfig config = load_tokenizer_config(directory);
+  const GenerationConfig generation = load_generation_config(directory);
+  ModelBundle bundle{.model = std::move(model),
+                     .tokenizer = Tokenizer::load(directory),
+                     .chat_template = config.chat_template,
+                     .bos = config.bos,
+                     .eos = config.eos,
+                     .sampling = sampling_of(generation),
+                     .stop_tokens = generation.eos_token_ids,
+                     .files = {}};
+  if (bundle.tokenizer.vocab_size() > bundle.model.config().vocab_size) {
+    throw Error((directory / "tokenizer.json").string() + ": has " + std::to_string(bundle.tokenizer.vocab_size()) +
+                " tokens, the model's vocab_size is " + std::to_string(bundle.model.config().vocab_size) +
+                ": the tokenizer is of another model");
+  }
+  if (bundle.stop_tokens.empty()) bundle.stop_tokens = bundle.model.config().eos_token_ids;
+  if (const auto eos = bundle.tokenizer.id_of(bundle.eos); bundle.stop_tokens.empty() && eos) bundle.stop_tokens = {*eos};
+  for (const char* name : kTokenizerFiles) {
+    if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
+  }
+  return bundle;
+}
+
+std::vector<int32_t> ModelBundle::chat_prompt(std::string_view question) const {
+  if (chat_template.empty()) return raw_prompt(question);
+  Json message = Json::object();
+  message.set("role", "user").set("content", question);
+  const std::string text = render_chat(chat_template, Json::array().push_back(std::move(message)), Json(), true, bos, eos);
+  return tokenizer.encode(text, false);  // the template wrote the special tokens itself
+}
+
+std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const { return tokenizer.encode(text, true); }
+
+void ModelBundle::save(const std::filesystem::path& directory) const {
+  model.save(directory, DType::f32);
+  for (const auto& [name, text] : files) write_file_atomically(directory / name, text);
+}
+
+}  // namespace r1

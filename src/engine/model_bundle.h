@@ -1,0 +1,38 @@
+// engine/model_bundle.h: all that a model directory holds for using it: weights, tokenizer, chat template, sampling defaults.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/model.h"
+#include "ops/sample/sample.h"
+#include "text/tokenizer.h"
+
+namespace r1 {
+
+struct ModelBundle {
+  // A Hugging Face directory with tokenizer.json. Throws Error.
+  static ModelBundle load(const std::filesystem::path& directory);
+  // New weights beside the tokenizer files of `tokenizer_directory`.
+  static ModelBundle create(Model model, const std::filesystem::path& tokenizer_directory);
+
+  Model model;
+  Tokenizer tokenizer;
+  std::string chat_template;  // "" where there is none
+  std::string bos, eos;       // their text, for the template
+  SamplingParams sampling;    // generation_config.json's
+  std::vector<int32_t> stop_tokens;
+  std::map<std::string, std::string> files;  // tokenizer and generation files as they are on disk, written back by save()
+
+  // One user's turn as a prompt: by the chat template where there is one, else the text as it is.
+  std::vector<int32_t> chat_prompt(std::string_view question) const;
+  // A raw prompt, encoded as the tokenizer's post-processor says.
+  std::vector<int32_t> raw_prompt(std::string_view text) const;
+
+  void save(const std::filesystem::path& directory) const;  // into an existing one; weights in f32
+};
+
+}  // namespace r1

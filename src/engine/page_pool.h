@@ -1,0 +1,24 @@
+// engine/page_pool.h: who owns which KV page. Knows nothing of memory or devices.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace r1 {
+
+// Pages are counted references: the full pages of a prompt are shared by its samples.
+class PagePool {
+ public:
+  explicit PagePool(int64_t pages);
+  int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
+  int64_t size() const { return static_cast<int64_t>(references_.size()); }
+  int32_t take();  // one reference; there must be a free page. The lowest-numbered is not promised: bits never depend on it
+  void share(int32_t page);
+  void drop(int32_t page);
+
+ private:
+  std::vector<int32_t> free_;
+  std::vector<int32_t> references_;
+};
+
+}  // namespace r1

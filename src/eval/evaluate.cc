@@ -1,0 +1,55 @@
+#include "eval/evaluate.h"
+
+#include <chrono>
+
+#include "reward/answer.h"
+
+namespace r1 {
+
+EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
+                    const EvalOptions& options,
+                    const std::function<void(int64_t done, int64_t total)>& progress) {
+  if (problems.empty()) throw Error("there are no problems to evaluate on");
+  if (options.samples < 1) throw Error("at least one sample a problem is wanted");
+  std::vector<Request> requests;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    Request& r = requests.emplace_back();
+    r.prompt = bundle.chat_prompt(problems[i].question);
+    r.samples = options.samples;
+    r.max_tokens = options.max_tokens;
+    r.sampling.temperature = static_cast<float>(options.temperature);
+    r.sampling.top_p = static_cast<float>(options.top_p);
+    r.sampling.top_k = options.top_k;
+    r.sampling.min_p = static_cast<float>(options.min_p);
+    r.key = {.seed = options.seed, .step = kEvalStep, .prompt = static_cast<uint32_t>(i)};
+    r.stop_tokens = bundle.stop_tokens;
+  }
+  EvalResult result;
+  result.problems = static_cast<int64_t>(problems.size());
+  result.samples = options.samples;
+  const int64_t total = result.problems * result.samples;
+  int64_t done = 0;
+  Engine engine(bundle.model, ctx,
+                {.max_batch = options.batch, .prefill_chunk = 2048, .kv_bytes = options.kv_bytes});
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<Completion> completions = engine.run(requests, {}, [&](const Completion&) {
+    ++done;
+    if (progress) progress(done, total);
+  });
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  for (const Completion& c : completions) {
+    EvalSample& row = result.rows.emplace_back();
+    row.problem = c.request;
+    row.sample = c.sample;
+    row.text = bundle.tokenizer.decode(c.tokens, true);
+    row.tokens = static_cast<int64_t>(c.tokens.size());
+    row.thinking = thinking_tokens(bundle.tokenizer, c.tokens);
+    row.finish = c.finish;
+    row.verdict = verify_answer(bundle.tokenizer, problems[static_cast<size_t>(c.request)], c.tokens,
+                                c.finish == FinishReason::stop);
+  }
+  summarise(result);
+  return result;
+}
+
+}  // namespace r1

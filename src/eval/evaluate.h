@@ -1,0 +1,87 @@
+// eval/evaluate.h: how good is a model at problems whose answers can be checked, and how sure are we.
+//
+// n problems, k samples each, c_i of them right.
+//   p_i    = c_i / k;  pass@1 = mean of p_i
+//   pass@j = mean over i of 1 - C(k - c_i, j) / C(k, j): the unbiased estimator (Chen et al. 2021), j <= k
+//   interval (95 %) = pass@1 -+ 1.96 se, se^2 = sum over i of (p_i - pass@1)^2 / (n (n - 1)), cut to [0, 1]:
+//   the normal approximation, clustered by problem, because samples of one problem are not independent. One
+//   problem: [0, 1].
+//
+// Samples are keyed by (seed, kEvalStep, problem, sample): never those of a training step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/task.h"
+#include "engine/engine.h"
+#include "engine/model_bundle.h"
+#include "formats/json.h"
+#include "reward/verdict.h"
+
+namespace r1 {
+
+inline constexpr uint32_t kEvalStep = 0x4556414C;  // "EVAL"; training steps count from 0 and stay below
+
+struct EvalOptions {
+  int64_t samples = 4;  // of each problem
+  double temperature = 1.0;
+  double top_p = 1.0;
+  int64_t max_tokens = 256;
+  uint64_t seed = 0;
+  int64_t batch = 256;   // sequences at a time; changes no result
+  int64_t kv_bytes = 0;  // see EngineOptions
+  int64_t top_k = 0;
+  double min_p = 0;
+};
+
+struct EvalSample {
+  int64_t problem = 0;
+  int64_t sample = 0;
+  std::string text;      // decoded, special tokens dropped
+  int64_t tokens = 0;    // generated
+  int64_t thinking = 0;  // of them before </think>
+  FinishReason finish = FinishReason::length;
+  Verdict verdict;
+};
+
+struct PassAtK {
+  int64_t k = 1;
+  double value = 0;
+};
+
+struct EvalResult {
+  int64_t problems = 0;
+  int64_t samples = 0;  // of each
+  double pass_at_1 = 0;
+  double low = 0, high = 0;      // 95 % interval of pass_at_1
+  std::vector<PassAtK> pass_at;  // k = 1, 2, 4, ... and `samples`
+  double mean_length = 0;        // tokens of a sample
+  double mean_thinking =
+      0;  // thinking tokens of the correct samples (none of which is truncated); 0: none is correct
+  double truncated = 0;  // shares of all samples
+  double well_formed = 0;
+  int64_t tokens = 0;  // generated in all
+  double seconds = 0;
+  std::vector<EvalSample> rows;  // in order of (problem, sample)
+};
+
+// `progress` is called as samples end: how many have, of how many. Throws Error where a prompt does not fit
+// the context.
+EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
+                    const EvalOptions& options,
+                    const std::function<void(int64_t done, int64_t total)>& progress = {});
+
+// Fills in all figures but seconds from result.rows, problems and samples.
+void summarise(EvalResult& result);
+
+// 1 - C(samples - correct, k) / C(samples, k); 1 <= k <= samples, 0 <= correct <= samples.
+double pass_at_k(int64_t samples, int64_t correct, int64_t k);
+
+Json to_json(const EvalResult& result);  // the summary, without rows
+Json sample_row(const Problem& problem, const EvalSample& sample);
+
+}  // namespace r1

@@ -1,0 +1,61 @@
+// formats/config_file.h: TOML configuration, read strictly.
+//
+// Reading a key claims it; finish() refuses every key that nobody claimed and names the nearest one that
+// somebody asked for, so the list of known keys is the code that reads them and cannot drift. Errors read
+// "FILE:LINE: KEY REASON".
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/json.h"
+
+namespace r1 {
+
+class ConfigFile {
+ public:
+  static ConfigFile read(const std::filesystem::path& path);
+  static ConfigFile parse(std::string_view text, const std::string& source);
+  ConfigFile(ConfigFile&&) noexcept;
+  ConfigFile& operator=(ConfigFile&&) noexcept;
+  ~ConfigFile();
+
+  // Keys are dotted: "rollout.max_tokens", "stage[0].name".
+  bool has(std::string_view key) const;
+  std::string text(std::string_view key);
+  std::string text_or(std::string_view key, std::string_view fallback);
+  // One of `choices`, else Error that lists them.
+  std::string choice_or(std::string_view key, std::string_view fallback,
+                        std::initializer_list<std::string_view> choices);
+  int64_t integer(std::string_view key, int64_t low, int64_t high);
+  int64_t integer_or(std::string_view key, int64_t fallback, int64_t low, int64_t high);
+  double number_or(std::string_view key, double fallback, double low, double high);
+  bool boolean_or(std::string_view key, bool fallback);
+  std::vector<double> numbers_or(std::string_view key, std::vector<double> fallback);
+  std::vector<std::string> texts_or(std::string_view key, std::vector<std::string> fallback);
+  int64_t array_size(std::string_view key);  // of [[key]]; 0 where there is none
+  // The whole subtree as JSON (its members are somebody else's to check); null where there is none.
+  Json subtree(std::string_view key);
+
+  // Puts a value from elsewhere (the command line, a recipe) in a key's place; part of the fingerprint.
+  void override_with(std::string_view key, Json value);
+
+  // Every key must have been claimed.
+  void finish() const;
+  // Throws Error at the key's line (or the file, where the key is missing).
+  [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
+  const std::string& source() const;
+  // SHA-256 of what the file says (not of its comments or layout): a resumed run must have the same.
+  std::string fingerprint() const;
+
+ private:
+  struct Impl;
+  explicit ConfigFile(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace r1

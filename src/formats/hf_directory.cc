@@ -1,0 +1,188 @@
+#include "formats/hf_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "base/text_util.h"
+#include "formats/json.h"
+#include "formats/shown.h"
+
+namespace r1 {
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+// A shard lies in the directory itself: an index from elsewhere cannot make us open other files.
+bool is_plain_file_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.size() < 256 &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+// The first NaN or infinity; n: there is none. Exponent bits all ones, whatever the compiler thinks of
+// floats.
+size_t first_not_finite(std::span<const float> values) {
+  constexpr uint32_t kExponent = 0x7F800000;
+  constexpr size_t kBlock = 4096;  // no early exit inside: vectorises
+  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
+    const size_t end = std::min(values.size(), begin + kBlock);
+    uint32_t bad = 0;
+    for (size_t i = begin; i < end; ++i)
+      bad |= (std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent ? 1u : 0u;
+    if (bad == 0) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if ((std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent) return i;
+    }
+  }
+  return values.size();
+}
+
+std::string index_string(size_t flat, std::span<const int64_t> shape) {
+  std::vector<int64_t> index(shape.size());
+  int64_t rest = static_cast<int64_t>(flat);
+  for (size_t d = shape.size(); d-- > 0;) {
+    index[d] = rest % shape[d];
+    rest /= shape[d];
+  }
+  return shape_string(index);
+}
+
+}  // namespace
+
+HfWeights::HfWeights(const fs::path& directory) : directory_(directory.string()) {
+  const fs::path single = directory / "model.safetensors";
+  const fs::path index = directory / "model.safetensors.index.json";
+  if (is_there(single)) {
+    open_single(single);
+  } else if (is_there(index)) {
+    open_sharded(index);
+  } else if (!fs::is_directory(directory)) {
+    throw Error(fmt::format("{}: is not a directory with a checkpoint", directory_));
+  } else {
+    throw Error(
+        fmt::format("{}: has neither model.safetensors nor model.safetensors.index.json", directory_));
+  }
+  std::sort(entries_.begin(), entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.info->name < b.info->name; });
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    names_.push_back(entries_[i].info->name);
+    by_name_.emplace(entries_[i].info->name, i);
+  }
+  read_ = std::make_unique<std::atomic<bool>[]>(entries_.size());
+}
+
+void HfWeights::open_single(const fs::path& file) {
+  listing_ = file.string();
+  files_.push_back(std::make_unique<SafetensorsFile>(file));
+  for (const TensorInfo& tensor : files_.back()->tensors())
+    entries_.push_back({files_.back().get(), &tensor});
+}
+
+void HfWeights::open_sharded(const fs::path& index) {
+  listing_ = index.string();
+  const Json json = read_json(index);
+  std::map<std::string, const SafetensorsFile*, std::less<>> shards;
+  std::unordered_map<std::string_view, const SafetensorsFile*> placed;
+  for (const auto& [tensor, where] : json.at("weight_map").members()) {
+    const std::string& shard = where.string();
+    if (!is_plain_file_name(shard))
+      where.fail("is not a plain file name: shards lie in the index's own directory");
+    auto at = shards.find(shard);
+    if (at == shards.end()) {
+      const fs::path path = index.parent_path() / shard;
+      if (!is_there(path)) {
+        throw Error(fmt::format("{}: shard {} is missing (tensor {} is in it): download it again", listing_,
+                                shown(shard), shown(tensor)));
+      }
+      files_.push_back(std::make_unique<SafetensorsFile>(path));
+      at = shards.emplace(shard, files_.back().get()).first;
+    }
+    const TensorInfo* info = at->second->find(tensor);
+    if (info == nullptr) {
+      throw Error(fmt::format("{}: tensor {} is missing, {} says it is here", at->second->path(),
+                              shown(tensor), listing_));
+    }
+    entries_.push_back({at->second, info});
+    placed.emplace(info->name, at->second);
+  }
+  // A tensor that the index forgot still belongs to the model.
+  for (const auto& file : files_) {
+    for (const TensorInfo& tensor : file->tensors()) {
+      const auto [at, is_new] = placed.emplace(tensor.name, file.get());
+      if (is_new) {
+        entries_.push_back({file.get(), &tensor});
+      } else if (at->second != file.get()) {
+        throw Error(fmt::format("{}: tensor {} is also in {}: remove one", file->path(), shown(tensor.name),
+                                at->second->path()));
+      }
+    }
+  }
+}
+
+const TensorInfo* HfWeights::find(std::string_view name) const {
+  const auto at = by_name_.find(name);
+  return at == by_name_.end() ? nullptr : entries_[at->second].info;
+}
+
+const HfWeights::Entry& HfWeights::entry(const std::string& name) const {
+  const auto at = by_name_.find(name);
+  if (at == by_name_.end()) {
+    const std::string nearest = nearest_name(name, names_);
+    throw Error(fmt::format("{}: tensor {} is missing{}", listing_, name,
+                            nearest.empty() ? "" : fmt::format(" (nearest name: {})", shown(nearest))));
+  }
+  read_[at->second].store(true, std::memory_order_relaxed);
+  return entries_[at->second];
+}
+
+void HfWeights::read(const std::string& name, const Shape& expected, std::span<float> out,
+                     std::string_view why) const {
+  const Entry& found = entry(name);
+  std::vector<int64_t> want;
+  for (int d = 0; d < expected.rank(); ++d) want.push_back(expected[d]);
+  if (found.info->shape != want) {
+    throw Error(fmt::format(
+        "{}: tensor {} is {}, config.json says {}{}: the file and the config are from different models",
+        found.file->path(), name, shape_string(found.info->shape), shape_string(want),
+        why.empty() ? "" : fmt::format(" ({})", why)));
+  }
+  read_checked(found, out);
+}
+
+void HfWeights::read_f32(const std::string& name, std::span<float> out) const {
+  read_checked(entry(name), out);
+}
+
+void HfWeights::read_checked(const Entry& found, std::span<float> out) const {
+  read_as_f32(*found.file, *found.info, out);
+  const size_t bad = first_not_finite(out);
+  if (bad != out.size()) {
+    throw Error(fmt::format("{}: tensor {} is {} at {}: the weights are damaged", found.file->path(),
+                            shown(found.info->name), std::isnan(out[bad]) ? "NaN" : "infinite",
+                            index_string(bad, found.info->shape)));
+  }
+}
+
+std::vector<std::string> HfWeights::unread() const {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < names_.size(); ++i) {
+    if (!read_[i].load(std::memory_order_relaxed)) out.push_back(names_[i]);
+  }
+  return out;
+}
+
+std::string HfWeights::file_of(std::string_view name) const {
+  const auto at = by_name_.find(name);
+  return at == by_name_.end() ? listing_ : entries_[at->second].file->path();
+}
+
+}  // namespace r1

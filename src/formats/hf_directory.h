@@ -1,0 +1,64 @@
+// formats/hf_directory.h: the weights of a Hugging Face checkpoint directory.
+//
+// Either model.safetensors, or model.safetensors.index.json ({"weight_map": {tensor: shard}}) and its shards;
+// the single file wins where both are there, as in transformers. Everything is mapped and checked at once,
+// nothing is read yet.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "tensor/tensor.h"
+
+namespace r1 {
+
+class HfWeights {
+ public:
+  // Throws Error for a missing file or shard, a shard that is not a plain file name in the directory, a
+  // tensor that the index promises and its shard lacks, and a tensor that is in two shards while the index
+  // names neither.
+  explicit HfWeights(const std::filesystem::path& directory);
+
+  const std::vector<std::string>& names() const { return names_; }  // sorted
+  const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: there is none
+  bool contains(std::string_view name) const { return find(name) != nullptr; }
+
+  // Reads a tensor as f32. Throws Error where it is missing (with the nearest name), has another shape than
+  // `expected`, or holds NaN or infinity. `why` says which setting wants that shape: "n_routed_experts = 16";
+  // may be empty. Calls from several threads at once are fine.
+  void read(const std::string& name, const Shape& expected, std::span<float> out,
+            std::string_view why = "") const;
+  // The same in the file's own shape; `out` has the tensor's count.
+  void read_f32(const std::string& name, std::span<float> out) const;
+
+  std::vector<std::string> unread() const;           // names that neither read function was asked for, sorted
+  std::string file_of(std::string_view name) const;  // path of the file that holds it, for messages
+
+ private:
+  struct Entry {
+    const SafetensorsFile* file = nullptr;
+    const TensorInfo* info = nullptr;
+  };
+  void open_single(const std::filesystem::path& file);
+  void open_sharded(const std::filesystem::path& index);
+  const Entry& entry(const std::string& name) const;
+  void read_checked(const Entry& entry, std::span<float> out) const;
+
+  std::string directory_;
+  std::string listing_;  // the file or index that says what there is, for messages
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::vector<std::string> names_;
+  std::unordered_map<std::string_view, size_t>
+      by_name_;  // into names_ and entries_; keys are the files' strings
+  std::vector<Entry> entries_;
+  std::unique_ptr<std::atomic<bool>[]> read_;
+};
+
+}  // namespace r1

@@ -1,0 +1,378 @@
+#include "formats/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "base/error.h"
+#include "base/text_util.h"
+#include "formats/json.h"
+#include "formats/shown.h"
+#include "tensor/dtype.h"
+
+namespace r1 {
+
+namespace {
+
+constexpr std::string_view kMetadata = "__metadata__";
+
+struct TypeRow {
+  StoredType type;
+  std::string_view name;
+  size_t size;
+};
+constexpr TypeRow kTypes[] = {
+    {StoredType::boolean, "BOOL", 1},    {StoredType::u8, "U8", 1},           {StoredType::i8, "I8", 1},
+    {StoredType::f8_e5m2, "F8_E5M2", 1}, {StoredType::f8_e4m3, "F8_E4M3", 1}, {StoredType::i16, "I16", 2},
+    {StoredType::u16, "U16", 2},         {StoredType::f16, "F16", 2},         {StoredType::bf16, "BF16", 2},
+    {StoredType::i32, "I32", 4},         {StoredType::u32, "U32", 4},         {StoredType::f32, "F32", 4},
+    {StoredType::f64, "F64", 8},         {StoredType::i64, "I64", 8},         {StoredType::u64, "U64", 8},
+};
+
+constexpr bool rows_match_the_enum() {
+  for (size_t i = 0; i < std::size(kTypes); ++i) {
+    if (kTypes[i].type != static_cast<StoredType>(i)) return false;
+  }
+  return std::size(kTypes) == static_cast<size_t>(StoredType::u64) + 1;
+}
+static_assert(rows_match_the_enum());
+
+const TypeRow& row_of(StoredType type) {
+  return kTypes[static_cast<size_t>(type)];
+}
+
+std::optional<StoredType> type_from_name(std::string_view name) {
+  for (const TypeRow& row : kTypes) {
+    if (row.name == name) return row.type;
+  }
+  return std::nullopt;
+}
+
+// shape's product times the element size; none: it does not fit in 63 bits.
+std::optional<uint64_t> bytes_of(std::span<const int64_t> shape, StoredType type) {
+  // A zero anywhere makes the product 0 whatever the rest is.
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  uint64_t bytes = size_of(type);
+  for (const int64_t dim : shape) {
+    if (bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(dim))
+      return std::nullopt;
+    bytes *= static_cast<uint64_t>(dim);
+  }
+  return bytes;
+}
+
+uint64_t little_endian_u64(std::span<const std::byte> bytes) {
+  uint64_t value = 0;
+  for (size_t i = 8; i-- > 0;) value = value << 8 | static_cast<uint64_t>(bytes[i]);
+  return value;
+}
+
+[[noreturn]] void refuse(const std::string& source, std::string_view tensor, std::string_view reason) {
+  throw Error(fmt::format("{}: tensor {} {}", source, shown(tensor), reason));
+}
+
+TensorInfo parse_entry(const Json::Member& entry, uint64_t data_size, const std::string& source) {
+  const auto& [name, fields] = entry;
+  for (const Json::Member& field : fields.members()) {
+    if (field.first != "dtype" && field.first != "shape" && field.first != "data_offsets") {
+      refuse(source, name, fmt::format("has an unknown field {} in the header", shown(field.first)));
+    }
+  }
+  TensorInfo info;
+  info.name = name;
+  const std::string& type_name = fields.get_string("dtype");
+  const std::optional<StoredType> type = type_from_name(type_name);
+  if (!type) refuse(source, name, fmt::format("has dtype {}, which is not known", shown(type_name)));
+  info.type = *type;
+  for (const Json& dim : fields.at("shape").items()) {
+    info.shape.push_back(dim.integer());
+    if (info.shape.back() < 0)
+      refuse(source, name, fmt::format("has a negative dimension ({})", info.shape.back()));
+  }
+  const std::optional<uint64_t> bytes = bytes_of(info.shape, info.type);
+  if (!bytes) {
+    refuse(source, name, fmt::format("has shape {}, more than 2^63 bytes", shown(shape_string(info.shape))));
+  }
+  const std::vector<Json>& offsets = fields.at("data_offsets").items();
+  if (offsets.size() != 2)
+    refuse(source, name, fmt::format("has {} data_offsets, 2 are wanted", offsets.size()));
+  const int64_t begin = offsets[0].integer();
+  const int64_t end = offsets[1].integer();
+  if (begin < 0 || end < begin)
+    refuse(source, name, fmt::format("has data_offsets [{}, {}], which are not a range", begin, end));
+  info.begin = static_cast<uint64_t>(begin);
+  info.end = static_cast<uint64_t>(end);
+  if (info.end > data_size) {
+    refuse(source, name,
+           fmt::format("ends at byte {} of the data, the file has {}: it is truncated or damaged", end,
+                       data_size));
+  }
+  if (info.end - info.begin != *bytes) {
+    refuse(source, name,
+           fmt::format("takes {} bytes, {} of shape {} are {}", info.end - info.begin, type_name,
+                       shown(shape_string(info.shape)), *bytes));
+  }
+  return info;
+}
+
+// Sorts by place in the data and refuses overlaps and holes.
+void check_layout(std::vector<TensorInfo>& tensors, uint64_t data_size, const std::string& source) {
+  std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  uint64_t at = 0;
+  const TensorInfo* before = nullptr;
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.begin < at)
+      refuse(source, tensor.name, fmt::format("overlaps tensor {}", shown(before->name)));
+    if (tensor.begin > at) {
+      refuse(source, tensor.name,
+             fmt::format("begins at byte {} of the data: bytes {} to {} belong to no tensor", tensor.begin,
+                         at, tensor.begin));
+    }
+    at = tensor.end;
+    before = &tensor;
+  }
+  if (at != data_size) {
+    throw Error(fmt::format("{}: the last {} bytes belong to no tensor", source, data_size - at));
+  }
+}
+
+void widen(StoredType type, std::span<const std::byte> bytes, std::span<float> out) {
+  const std::byte* in = bytes.data();
+  const size_t n = out.size();
+  if (n == 0) return;
+  if (type == StoredType::f32) {
+    std::memcpy(out.data(), in, n * 4);
+  } else if (type == StoredType::bf16) {
+    // Inline, unlike f32_from_bf16, so that it vectorises: this is every weight of a model. Same bits.
+    for (size_t i = 0; i < n; ++i) {
+      uint16_t half;
+      std::memcpy(&half, in + i * 2, 2);
+      const uint32_t bits = static_cast<uint32_t>(half) << 16;
+      std::memcpy(&out[i], &bits, 4);
+    }
+  } else if (type == StoredType::f16) {
+    for (size_t i = 0; i < n; ++i) {
+      uint16_t half;
+      std::memcpy(&half, in + i * 2, 2);
+      out[i] = f32_from_f16(half);
+    }
+  } else {
+    for (size_t i = 0; i < n; ++i) {
+      double value;
+      std::memcpy(&value, in + i * 8, 8);
+      out[i] = static_cast<float>(value);
+    }
+  }
+}
+
+bool is_float(StoredType type) {
+  return type == StoredType::f32 || type == StoredType::bf16 || type == StoredType::f16 ||
+         type == StoredType::f64;
+}
+
+}  // namespace
+
+size_t size_of(StoredType type) {
+  return row_of(type).size;
+}
+std::string_view name_of(StoredType type) {
+  return row_of(type).name;
+}
+
+int64_t TensorInfo::count() const {
+  return static_cast<int64_t>((end - begin) / size_of(type));
+}
+
+std::string shape_string(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source) {
+  if (file.size() < 8) {
+    throw Error(
+        fmt::format("{}: is {} bytes, a safetensors file has at least 8: it is truncated or something else",
+                    source, file.size()));
+  }
+  const uint64_t length = little_endian_u64(file.first(8));
+  if (length > kMaxSafetensorsHeader) {
+    throw Error(fmt::format(
+        "{}: the header's length is {} bytes, at most {} are allowed: this is not a safetensors file", source,
+        length, kMaxSafetensorsHeader));
+  }
+  if (length > file.size() - 8) {
+    throw Error(
+        fmt::format("{}: the header is {} bytes long, the file has {} after its length: it is truncated",
+                    source, length, file.size() - 8));
+  }
+  const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
+  if (!text.starts_with('{')) {
+    throw Error(
+        fmt::format("{}: the header does not start with '{{': this is not a safetensors file", source));
+  }
+  const Json json = parse_json(text, fmt::format("{}: header", source));
+  SafetensorsHeader header;
+  header.data_begin = 8 + length;
+  const uint64_t data_size = file.size() - header.data_begin;
+  for (const Json::Member& entry : json.members()) {
+    if (entry.first == kMetadata) {
+      for (const auto& [key, value] : entry.second.members()) header.metadata[key] = value.string();
+    } else {
+      header.tensors.push_back(parse_entry(entry, data_size, source));
+    }
+  }
+  check_layout(header.tensors, data_size, source);
+  return header;
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path.string()), file_(path), header_(parse_safetensors_header(file_.bytes(), path_)) {
+  for (size_t i = 0; i < header_.tensors.size(); ++i) by_name_.emplace(header_.tensors[i].name, i);
+}
+
+const TensorInfo* SafetensorsFile::find(std::string_view name) const {
+  const auto at = by_name_.find(name);
+  return at == by_name_.end() ? nullptr : &header_.tensors[at->second];
+}
+
+std::span<const std::byte> SafetensorsFile::bytes(const TensorInfo& tensor) const {
+  return file_.bytes().subspan(header_.data_begin + tensor.begin, tensor.end - tensor.begin);
+}
+
+void read_as_f32(const SafetensorsFile& file, const TensorInfo& tensor, std::span<float> out) {
+  if (!is_float(tensor.type)) {
+    refuse(file.path(), tensor.name,
+           fmt::format("is {}; only F32, BF16, F16 and F64 are read as numbers: convert the checkpoint first",
+                       name_of(tensor.type)));
+  }
+  R1_CHECK(out.size() == static_cast<size_t>(tensor.count()), tensor.name, ": room for ", out.size(),
+           ", has ", tensor.count());
+  widen(tensor.type, file.bytes(tensor), out);
+}
+
+namespace {
+
+std::string header_text(std::span<const SafetensorsWriter::Declared> tensors, std::span<const uint64_t> sizes,
+                        const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) {
+    Json fields = Json::object();
+    for (const auto& [key, value] : metadata) fields.set(key, value);
+    header.set(kMetadata, std::move(fields));
+  }
+  std::string text = header.dump();
+  text.pop_back();  // the tensors follow, one by one: Json::set would search all earlier names for each
+  uint64_t at = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    Json offsets = Json::array();
+    offsets.push_back(at).push_back(at + sizes[i]);
+    Json entry = Json::object();
+    entry.set("dtype", name_of(tensors[i].type)).set("shape", Json::array_of(tensors[i].shape));
+    entry.set("data_offsets", std::move(offsets));
+    text += text.size() > 1 ? "," : "";
+    text += fmt::format("{}:{}", Json(tensors[i].name).dump(), entry.dump());
+    at += sizes[i];
+  }
+  text += '}';
+  text.append((8 - text.size() % 8) % 8, ' ');
+  return text;
+}
+
+}  // namespace
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Declared> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : path_(path.string()), out_(path), tensors_(std::move(tensors)) {
+  std::unordered_map<std::string_view, size_t> seen;
+  uint64_t total = 0;
+  for (const Declared& tensor : tensors_) {
+    if (tensor.name == kMetadata) refuse(path_, tensor.name, "has a reserved name");
+    if (!seen.emplace(tensor.name, 0).second) refuse(path_, tensor.name, "is declared twice");
+    const bool negative =
+        std::any_of(tensor.shape.begin(), tensor.shape.end(), [](int64_t dim) { return dim < 0; });
+    const std::optional<uint64_t> bytes = negative ? std::nullopt : bytes_of(tensor.shape, tensor.type);
+    if (!bytes || *bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) - total) {
+      refuse(path_, tensor.name,
+             fmt::format("has shape {}, which cannot be written", shape_string(tensor.shape)));
+    }
+    total += *bytes;
+    sizes_.push_back(*bytes);
+  }
+  const std::string header = header_text(tensors_, sizes_, metadata);
+  if (header.size() > kMaxSafetensorsHeader) {
+    throw Error(fmt::format("{}: the header would be {} bytes, at most {} are allowed", path_, header.size(),
+                            kMaxSafetensorsHeader));
+  }
+  char length[8];
+  for (size_t i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> (8 * i) & 0xFF);
+  out_.write(std::string_view(length, 8));
+  out_.write(header);
+  finish_empty();
+}
+
+void SafetensorsWriter::finish_empty() {
+  while (current_ < tensors_.size() && done_ == sizes_[current_]) {
+    ++current_;
+    done_ = 0;
+  }
+}
+
+void SafetensorsWriter::begin(std::string_view name, uint64_t bytes) {
+  if (bytes == 0) return;  // a tensor without elements is complete from the start
+  R1_CHECK(current_ < tensors_.size(), path_, ": all tensors are written, then came ", name);
+  R1_CHECK(tensors_[current_].name == name, path_, ": ", tensors_[current_].name, " is next, not ", name);
+  R1_CHECK(bytes <= sizes_[current_] - done_, path_, ": ", name, " has ", sizes_[current_] - done_,
+           " bytes to come, not ", bytes);
+}
+
+void SafetensorsWriter::write_bytes(std::string_view name, std::span<const std::byte> bytes) {
+  begin(name, bytes.size());
+  constexpr size_t kPiece = size_t{1} << 20;  // FileWriter buffers what it is given
+  for (size_t at = 0; at < bytes.size(); at += kPiece)
+    out_.write(bytes.subspan(at, std::min(kPiece, bytes.size() - at)));
+  done_ += bytes.size();
+  finish_empty();
+}
+
+void SafetensorsWriter::write(std::string_view name, std::span<const float> values) {
+  if (values.empty()) return;
+  R1_CHECK(current_ < tensors_.size(), path_, ": all tensors are written, then came ", name);
+  const StoredType type = tensors_[current_].type;
+  if (type == StoredType::f32) return write_bytes(name, std::as_bytes(values));
+  R1_CHECK(type == StoredType::bf16 || type == StoredType::f16, path_, ": ", name, " is declared as ",
+           name_of(type));
+  begin(name, values.size() * 2);
+  const bool bf16 = type == StoredType::bf16;
+  const uint32_t infinity = bf16 ? 0x7F80 : 0x7C00;
+  std::vector<uint16_t> piece;
+  const size_t first = done_ / 2;
+  for (size_t at = 0; at < values.size();) {
+    const size_t n = std::min<size_t>(values.size() - at, size_t{1} << 18);
+    piece.resize(n);
+    for (size_t i = 0; i < n; ++i) {
+      const float value = values[at + i];
+      piece[i] = bf16 ? bf16_from_f32(value) : f16_from_f32(value);
+      if ((piece[i] & 0x7FFFu) == infinity && value - value == 0) {
+        refuse(path_, name,
+               fmt::format("has {} at index {}, too large for {}: write it as F32", value, first + at + i,
+                           name_of(type)));
+      }
+    }
+    out_.write(std::as_bytes(std::span<const uint16_t>(piece)));
+    done_ += n * 2;
+    at += n;
+  }
+  finish_empty();
+}
+
+void SafetensorsWriter::close() {
+  R1_CHECK(current_ == tensors_.size(), path_, ": ",
+           current_ < tensors_.size() ? tensors_[current_].name : "", " is not complete");
+  out_.close();
+}
+
+}  // namespace r1

@@ -1,0 +1,123 @@
+// formats/safetensors.h: the safetensors format (https://github.com/huggingface/safetensors, "Format").
+//
+//   8 bytes          N, the header's length, little-endian
+//   N bytes          JSON {"NAME": {"dtype", "shape", "data_offsets": [begin, end]}, ..., "__metadata__":
+//   {string: string}},
+//                    starts with '{', may end in spaces
+//   the rest         the tensors' bytes, row-major, little-endian; offsets count from its first byte
+//
+// A file is checked whole before anything of it is used: every byte after the header belongs to exactly one
+// tensor. Files larger than memory are fine: reading maps, writing streams.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file.h"
+
+namespace r1 {
+
+// What a file may hold; only f64, f32, bf16 and f16 are read as numbers here.
+enum class StoredType : uint8_t {
+  boolean,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  i16,
+  u16,
+  f16,
+  bf16,
+  i32,
+  u32,
+  f32,
+  f64,
+  i64,
+  u64
+};
+
+size_t size_of(StoredType type);
+std::string_view name_of(StoredType type);  // as in the file: "BF16"
+
+struct TensorInfo {
+  std::string name;
+  StoredType type = StoredType::f32;
+  std::vector<int64_t> shape;  // any rank; [] is one number
+  uint64_t begin = 0;          // bytes, from the start of the data
+  uint64_t end = 0;
+  int64_t count() const;  // elements
+};
+
+std::string shape_string(std::span<const int64_t> shape);  // "[8, 64]"
+
+struct SafetensorsHeader {
+  std::vector<TensorInfo> tensors;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+  uint64_t data_begin = 0;  // bytes from the start of the file
+};
+
+// `file` is the whole file. Throws Error "SOURCE: tensor NAME ..." where it breaks a rule.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source);
+
+inline constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;  // the limit of the reference implementation
+
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  const std::string& path() const { return path_; }
+  const std::vector<TensorInfo>& tensors() const { return header_.tensors; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  const TensorInfo* find(std::string_view name) const;               // nullptr: there is none
+  std::span<const std::byte> bytes(const TensorInfo& tensor) const;  // may be unaligned
+
+ private:
+  std::string path_;
+  MappedFile file_;
+  SafetensorsHeader header_;
+  std::unordered_map<std::string_view, size_t> by_name_;  // into header_.tensors, whose names do not move
+};
+
+// out[i] = element i; f64 rounds to nearest, the others are exact (NaN payloads of bf16 and f32 included).
+// `out` has count() elements. Throws Error for types that are not floating-point numbers of 16 bits or more.
+void read_as_f32(const SafetensorsFile& file, const TensorInfo& tensor, std::span<float> out);
+
+// Streams a file: all names, types and shapes first, then the data in the same order, in pieces of any size.
+class SafetensorsWriter {
+ public:
+  struct Declared {
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<int64_t> shape;
+  };
+  // Throws Error for duplicate or reserved names and shapes that overflow.
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<Declared> tensors,
+                    const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+  // The next values of the tensor `name` (f32, bf16 or f16; f32 rounds to nearest even), which must be the
+  // next that is not complete. Throws Error where a finite value becomes infinite in the narrower type.
+  void write(std::string_view name, std::span<const float> values);
+  // The same for a tensor of any type, already in its stored form.
+  void write_bytes(std::string_view name, std::span<const std::byte> bytes);
+  // Syncs. Everything declared must have been written.
+  void close();
+
+ private:
+  void begin(std::string_view name, uint64_t bytes);
+  void finish_empty();
+
+  std::string path_;
+  FileWriter out_;
+  std::vector<Declared> tensors_;
+  std::vector<uint64_t> sizes_;
+  size_t current_ = 0;
+  uint64_t done_ = 0;  // bytes of the current tensor
+};
+
+}  // namespace r1

@@ -1,0 +1,31 @@
+// model/builder.h: how a family declares its parameters: name and shape, in checkpoint order.
+#pragma once
+
+#include <string>
+
+#include "model/model.h"
+
+namespace r1 {
+
+class ModelBuilder {
+ public:
+  explicit ModelBuilder(Model& model) : model_(model), config_(model.config_) {}
+
+  // Families: each fills every block. The embedding, the last norm and the head are common.
+  void build();
+
+ private:
+  Parameter* matrix(const std::string& name, int64_t rows, int64_t columns);
+  Parameter* vector(const std::string& name, int64_t size, float initial, bool trainable = true);
+  Weight weight(const std::string& prefix, int64_t n, int64_t k, bool bias = false);  // prefix.weight, prefix.bias
+  Mlp mlp(const std::string& prefix, int64_t width, bool bias = false);
+  Parameter* add(const std::string& name, Shape shape);
+
+  void deepseek_v3_block(int64_t layer, Block& block);  // deepseek_v3.cc
+  void llama_block(int64_t layer, Block& block);        // llama.cc: llama and qwen2
+
+  Model& model_;
+  const ModelConfig& config_;
+};
+
+}  // namespace r1

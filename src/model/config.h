@@ -1,0 +1,69 @@
+// model/config.h: a model's sizes, read from and written to Hugging Face's config.json.
+//
+// Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters, dtype). What
+// the forward cannot do is refused by name, never ignored.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "formats/json.h"
+#include "ops/moe/moe.h"
+#include "tensor/dtype.h"
+
+namespace r1 {
+
+enum class Family : uint8_t { deepseek_v3, qwen2, llama };
+
+struct ModelConfig {
+  Family family = Family::llama;
+  int64_t vocab_size = 0;         // V
+  int64_t hidden_size = 0;        // D
+  int64_t intermediate_size = 0;  // F of dense layers
+  int64_t layers = 0;             // L
+  int64_t heads = 0;              // H
+  int64_t kv_heads = 0;           // G
+  int64_t head_dim = 0;           // K (qwen2, llama)
+  int64_t max_positions = 0;
+  float rms_norm_eps = 1e-6f;
+  double rope_theta = 10000.0;
+  bool tie_word_embeddings = false;
+  bool qkv_bias = false;     // qwen2; llama's attention_bias (with o_bias)
+  bool o_bias = false;
+  bool mlp_bias = false;
+  double initializer_range = 0.02;
+  DType dtype = DType::f32;  // on disk
+  int64_t bos_token_id = -1;
+  std::vector<int32_t> eos_token_ids;
+
+  // deepseek_v3: latent attention
+  int64_t q_lora_rank = 0;  // 0: none
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0;
+  int64_t qk_rope_head_dim = 0;
+  int64_t v_head_dim = 0;
+  bool rope_interleave = true;
+  bool lora_bias = false;  // attention_bias: on q_a, kv_a and o
+  // deepseek_v3: mixture of experts
+  MoeConfig moe;
+  int64_t moe_intermediate_size = 0;
+  int64_t shared_experts = 0;
+  int64_t first_dense_layers = 0;
+
+  bool is_moe_layer(int64_t layer) const {
+    return family == Family::deepseek_v3 && moe.experts > 0 && layer >= first_dense_layers;
+  }
+  // One key/value head's widths in the cache.
+  int64_t cache_heads() const { return family == Family::deepseek_v3 ? 1 : kv_heads; }
+  int64_t cache_key() const { return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim; }
+  int64_t cache_value() const { return family == Family::deepseek_v3 ? kv_lora_rank : head_dim; }
+};
+
+// Throws Error naming the file (or "[model.config]") and the field.
+ModelConfig read_model_config(const Json& json);
+// config.json as both transformers 4 and 5 read it.
+Json to_json(const ModelConfig& config);
+std::string_view name_of(Family family);  // model_type
+
+}  // namespace r1

@@ -1,0 +1,44 @@
+// model/kv_cache.h: the pages in which keys and values live, for every layer.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/config.h"
+#include "ops/attention/attention.h"
+#include "tensor/arena.h"
+
+namespace r1 {
+
+// A page holds kKeyTile positions of one sequence in one layer; page p of every layer belongs to the same positions.
+class KvCache {
+ public:
+  KvCache() = default;
+  // Memory of its own (the engine's), or of an arena (one training batch's, gone with the scope).
+  KvCache(const ModelConfig& config, int64_t pages);
+  KvCache(const ModelConfig& config, int64_t pages, Arena& arena);
+
+  int64_t pages() const { return pages_; }
+  const KvPages& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
+  // Copies page `from` to `to` in every layer (forking a sequence whose last page is part full).
+  void copy_page(int64_t from, int64_t to);
+
+  static int64_t bytes_per_page(const ModelConfig& config);
+  static int64_t pages_for(int64_t positions) { return (positions + kKeyTile - 1) / kKeyTile; }
+
+ private:
+  int64_t pages_ = 0;
+  Buffer storage_;
+  std::vector<KvPages> layers_;
+};
+
+// A batch of whole sequences from position 0, for scoring and training: owns the arrays that Batch points to.
+struct WholeBatch {
+  std::vector<int32_t> tokens, positions, offsets, pages;
+  int64_t max_pages = 0;
+  int64_t page_count = 0;
+  Batch view() const { return {tokens, positions, offsets, pages, max_pages}; }
+};
+WholeBatch whole_batch(std::span<const std::span<const int32_t>> rows);
+
+}  // namespace r1

@@ -1,0 +1,125 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "model/builder.h"
+
+namespace r1 {
+
+Model Model::build(const ModelConfig& config) {
+  Model model;
+  model.config_ = config;
+  model.parameters_ = std::make_unique<std::deque<Parameter>>();
+  ModelBuilder(model).build();
+  return model;
+}
+
+Model Model::create(const ModelConfig& config, uint64_t seed) {
+  Model model = build(config);
+  uint64_t stream = 0;
+  for (Parameter& p : *model.parameters_) {
+    ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
+    if (p.value.shape.rank() != 2) continue;
+    Random random(seed, stream);
+    for (float& value : p.value.values()) value = static_cast<float>(random.normal() * config.initializer_range);
+  }
+  return model;
+}
+
+Model Model::clone() const {
+  Model copy = build(config_);
+  copy.copy_weights_from(*this);
+  return copy;
+}
+
+void Model::copy_weights_from(const Model& other) {
+  R1_CHECK(parameters_->size() == other.parameters_->size(), "different models");
+  for (size_t i = 0; i < parameters_->size(); ++i) {
+    Parameter& to = (*parameters_)[i];
+    const Parameter& from = (*other.parameters_)[i];
+    R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ", from.value.shape.str());
+    std::ranges::copy(from.value.values(), to.value.values().begin());
+    ++to.version;
+  }
+}
+
+std::vector<Parameter*> Model::trainable() {
+  std::vector<Parameter*> list;
+  for (Parameter& p : *parameters_) {
+    if (p.trainable) list.push_back(&p);
+  }
+  return list;
+}
+
+int64_t Model::parameter_count() const {
+  int64_t n = 0;
+  for (const Parameter& p : *parameters_) n += p.value.count();
+  return n;
+}
+
+int64_t Model::active_parameter_count() const {
+  int64_t idle = 0;
+  for (const Block& block : blocks_) {
+    const auto* moe = std::get_if<MoeLayer>(&block.mlp);
+    if (moe == nullptr) continue;
+    const Expert& expert = moe->routed.experts.front();
+    const int64_t size = expert.gate.dense().value.count() + expert.up.dense().value.count() + expert.down.dense().value.count();
+    idle += (moe->routed.config.experts - moe->routed.config.active) * size;
+  }
+  return parameter_count() - idle;
+}
+
+std::vector<Parameter*> Model::selection_biases() const {
+  std::vector<Parameter*> list;
+  for (const Block& block : blocks_) {
+    const auto* moe = std::get_if<MoeLayer>(&block.mlp);
+    list.push_back(moe == nullptr ? nullptr : moe->routed.bias);
+  }
+  return list;
+}
+
+void Model::allocate_gradients() {
+  for (Parameter& p : *parameters_) {
+    if (!p.trainable || p.grad) continue;
+    storage_.emplace_back(p.value.shape, DType::f32);
+    p.grad = storage_.back().tensor();
+  }
+}
+
+void Model::zero_gradients(ThreadPool& threads) {
+  std::vector<Parameter*> list = trainable();
+  threads.parallel_for(static_cast<int64_t>(list.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Tensor& g = list[static_cast<size_t>(i)]->grad;
+      if (g) std::memset(g.data, 0, static_cast<size_t>(g.count()) * sizeof(float));
+    }
+  });
+}
+
+std::string Model::weights_sha256() const {
+  Sha256 hash;
+  for (const Parameter& p : *parameters_) {
+    hash.update(std::as_bytes(std::span(p.name)));
+    hash.update(std::as_bytes(p.value.values()));
+  }
+  return hash.hex();
+}
+
+void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what) {
+  if (tokens.empty()) throw Error(what + ": has no tokens");
+  if (static_cast<int64_t>(tokens.size()) > config.max_positions) {
+    throw Error(what + ": is " + std::to_string(tokens.size()) + " tokens long, the model's context is " +
+                std::to_string(config.max_positions));
+  }
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= config.vocab_size) {
+      throw Error(what + ": token " + std::to_string(token) + " is outside the vocabulary of " +
+                  std::to_string(config.vocab_size));
+    }
+  }
+}
+
+}  // namespace r1

@@ -1,0 +1,49 @@
+// ops/attention/attention.h: causal attention over paged keys; GQA, and MLA in latent form (G = 1, V inside
+// K).
+//
+//   o[t, h] = sum over j <= position(t) of softmax_j(scale * q[t, h] . k[j, g]) * v[j, g],   g = h / (H / G)
+//
+// One call serves prefill, decode, scoring and training: it first writes this batch's k and v into the pages,
+// then reads keys 0 .. position from the pages of each row. cpu-f32: s_j walks K in order by FMA, then is
+// multiplied by scale; m = max s_j; e_j = exp(s_j - m) with our exp; the sum of e_j runs in kKeyTile virtual
+// lanes (lane = j mod kKeyTile, j in order), then a fixed tree; o walks j in order by FMA over e_j * v_j, and
+// is divided by the sum at the end. Masked keys are not read. Bit-exact: o[t] is a function of q[t] and of
+// keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread.
+// Backward (training: every row starts at position 0): probabilities are recomputed from the saved maximum
+// and sum; sums run over key or query position in order, heads of a group in order.
+#pragma once
+
+#include "tensor/batch.h"
+#include "tensor/context.h"
+
+namespace r1 {
+
+// One layer's pages. Page i: keys transposed [G][K][kKeyTile] (lanes over keys), then values
+// [G][kKeyTile][V].
+struct KvPages {
+  float* data = nullptr;
+  int64_t G = 0, K = 0, V = 0;
+  int64_t page_floats() const { return G * (K + V) * kKeyTile; }
+  float* keys(int64_t page, int64_t g) const { return data + page * page_floats() + g * K * kKeyTile; }
+  float* values(int64_t page, int64_t g) const {
+    return data + page * page_floats() + G * K * kKeyTile + g * kKeyTile * V;
+  }
+};
+
+// q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, a copy of k's first V columns is not needed:
+// pass it as v)
+// -> [T, H, V]. With a tape every row must start at position 0 (keys of earlier calls have no gradient):
+// R1_CHECK.
+Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
+                 const Tensor& v, float scale);
+
+namespace ref {
+// Whole sequences without pages: offsets [S+1], every row from position 0; o [T, H, V].
+void attention(const float* q, const float* k, const float* v, const int32_t* offsets, int64_t S, int64_t H,
+               int64_t G, int64_t K, int64_t V, double scale, double* o);
+void attention_backward(const float* q, const float* k, const float* v, const float* d_o,
+                        const int32_t* offsets, int64_t S, int64_t H, int64_t G, int64_t K, int64_t V,
+                        double scale, double* dq, double* dk, double* dv);
+}  // namespace ref
+
+}  // namespace r1

@@ -1,0 +1,263 @@
+// ops/attention/attention_cpu.cc: the op: writes pages, cuts the work into tasks, records the backward.
+//
+// How rows are cut into tiles, tasks and threads changes no bit (attention.h), so all of it is chosen for
+// speed.
+#include <algorithm>
+
+#include "ops/attention/attention.h"
+#include "ops/attention/kernels.h"
+
+namespace r1 {
+
+namespace {
+
+using namespace attention_detail;
+
+// A task's scores stay within the second-level cache where they can.
+constexpr int64_t kScoreBudget = 1 << 18;  // floats
+// Row tiles of one backward block: accumulators of dk and dv are loaded and stored once a block.
+constexpr int64_t kBackwardTiles = 8;
+constexpr int64_t kBackwardBudget = 1 << 20;  // floats of p and ds
+
+int64_t padded(int64_t floats) {
+  return (floats + 15) / 16 * 16;
+}
+
+void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k, const Tensor& v) {
+  const int64_t T = batch.T();
+  R1_CHECK(q.shape.rank() == 3 && q.dim(0) == T, "q ", q.shape.str(), " T ", T);
+  R1_CHECK(k.shape == Shape({T, pages.G, pages.K}), "k ", k.shape.str(), " G ", pages.G, " K ", pages.K);
+  R1_CHECK(v.shape == Shape({T, pages.G, pages.V}), "v ", v.shape.str(), " G ", pages.G, " V ", pages.V);
+  R1_CHECK(q.dim(2) == pages.K && pages.G > 0 && q.dim(1) % pages.G == 0, "q ", q.shape.str(), " G ",
+           pages.G);
+  R1_CHECK(static_cast<int64_t>(batch.positions.size()) == T && batch.S() >= 0, "positions ",
+           batch.positions.size(), " T ", T);
+  R1_CHECK(batch.offsets[0] == 0 && batch.offsets.back() == T, "offsets end at ", batch.offsets.back());
+  for (int64_t s = 0; s < batch.S(); ++s) {
+    const int64_t begin = batch.offsets[static_cast<size_t>(s)],
+                  n = batch.offsets[static_cast<size_t>(s + 1)] - begin;
+    R1_CHECK(n >= 0, "row ", s, " has ", n, " tokens");
+    if (n == 0) continue;
+    const int64_t first = batch.positions[static_cast<size_t>(begin)];
+    const int64_t last = batch.positions[static_cast<size_t>(begin + n - 1)];
+    R1_CHECK(first >= 0 && last == first + n - 1, "row ", s, " positions ", first, " to ", last);
+    R1_CHECK(last / kKeyTile < batch.max_pages &&
+                 (s + 1) * batch.max_pages <= static_cast<int64_t>(batch.pages.size()),
+             "row ", s, " position ", last, " max_pages ", batch.max_pages);
+  }
+}
+
+// Before any key is read (rows may share pages). Tokens are cut anywhere: each is one slot.
+void write_rows(ThreadPool& threads, const Forward& f, const Batch& batch) {
+  const int64_t T = batch.T(), grain = std::max<int64_t>(kKeyTile, ceil_div(T, 8 * threads.size()));
+  threads.parallel_for(T, grain, [&f, &batch](int64_t begin, int64_t end) {
+    int64_t s =
+        std::upper_bound(batch.offsets.begin(), batch.offsets.end(), begin) - batch.offsets.begin() - 1;
+    for (; begin < end; begin = f.offsets[++s]) {
+      const int64_t stop = std::min<int64_t>(end, f.offsets[s + 1]);
+      for (int64_t g = 0; g < f.size.G && begin < stop; ++g) write_pages(f, s, g, begin, stop);
+    }
+  });
+}
+
+// Cuts every (row of the batch, group) into tasks; sets how many rows a tile has. Longest first where it
+// matters.
+std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) {
+  const int64_t S = batch.S(), heads = f.size.heads(), threads = ctx.threads.size();
+  int64_t rows = 0, tiles = 0, most = 0;
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t n = f.offsets[s + 1] - f.offsets[s];
+    rows += n * heads * f.size.G;
+    tiles += ceil_div(n * heads, kTileRows) * f.size.G;
+    if (n > 0) most = std::max<int64_t>(most, f.positions[f.offsets[s + 1] - 1] + 1);
+  }
+  if (tiles < threads) f.tile_rows = std::clamp<int64_t>(ceil_div(rows, threads), 1, kTileRows);
+  const int64_t page_floats = ceil_div(std::max<int64_t>(most, 1), kKeyTile) * kBlockFloats;
+  const int64_t task_tiles =
+      std::clamp<int64_t>(std::min(kScoreBudget / page_floats, tiles / (8 * threads)), 1, kMaxTaskTiles);
+  const int64_t step = task_tiles * f.tile_rows;
+  int64_t count = 0;
+  for (int64_t s = 0; s < S; ++s)
+    count += f.size.G * ceil_div((f.offsets[s + 1] - f.offsets[s]) * heads, step);
+  ForwardTask* tasks = ctx.arena.array<ForwardTask>(count);
+  int64_t at = 0;
+  double total = 0, longest = 0;
+  const auto cost = [](const ForwardTask& t) {
+    return static_cast<double>(t.keys) * static_cast<double>(t.row_end - t.row_begin);
+  };
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t all = (f.offsets[s + 1] - f.offsets[s]) * heads;
+    for (int64_t g = 0; g < f.size.G; ++g) {
+      for (int64_t row = 0; row < all; row += step) {
+        const int64_t end = std::min(row + step, all);
+        const int64_t keys = f.positions[f.offsets[s]] + (end - 1) / heads + 1;
+        tasks[at] = {static_cast<int32_t>(s), static_cast<int32_t>(g), row, end, keys};
+        total += cost(tasks[at]);
+        longest = std::max(longest, cost(tasks[at]));
+        ++at;
+      }
+    }
+  }
+  if (longest * static_cast<double>(16 * threads) > total) {
+    std::sort(tasks, tasks + count,
+              [&cost](const ForwardTask& a, const ForwardTask& b) { return cost(a) > cost(b); });
+  }
+  return {tasks, static_cast<size_t>(count)};
+}
+
+void forward(Context& ctx, Forward& f, const Batch& batch) {
+  const ArenaScope scope(ctx.arena);
+  write_rows(ctx.threads, f, batch);
+  const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
+  int64_t floats = 0;
+  for (const ForwardTask& t : tasks) {
+    floats = std::max(floats, f.scratch_floats(f.tiles(t.row_end - t.row_begin), t.keys));
+  }
+  float* scratch = ctx.arena.array<float>(floats * ctx.threads.size());  // blocks of 384 floats: aligned
+  ctx.threads.parallel_for_thread(static_cast<int64_t>(tasks.size()), 1,
+                                  [&f, tasks, scratch, floats](int64_t begin, int64_t end, int thread) {
+                                    for (int64_t i = begin; i < end; ++i) {
+                                      forward_task(f, tasks[static_cast<size_t>(i)],
+                                                   scratch + thread * floats);
+                                    }
+                                  });
+}
+
+// ---- backward
+
+struct Sequence {
+  int32_t s = 0, g = 0;
+  int64_t tokens = 0;
+  double cost() const { return static_cast<double>(tokens) * static_cast<double>(tokens); }
+};
+
+int64_t block_tiles(const Sizes& size, int64_t tokens) {
+  const int64_t tiles = ceil_div(tokens * size.heads(), kTileRows);
+  const int64_t fit = kBackwardBudget / (2 * ceil_div(tokens, kKeyTile) * kBlockFloats);
+  return std::clamp<int64_t>(fit, 1, std::min(tiles, kBackwardTiles));
+}
+
+// One sequence and group, its steps cut over `threads` (inside a parallel region: on the calling thread).
+void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence& sequence, float* scratch) {
+  BackwardTask t;
+  t.job = &job;
+  t.s = sequence.s;
+  t.g = sequence.g;
+  t.tokens = sequence.tokens;
+  t.rows = t.tokens * job.size.heads();
+  t.key_tiles = ceil_div(t.tokens, kKeyTile);
+  t.block_tiles = block_tiles(job.size, t.tokens);
+  t.place(scratch);
+  threads.parallel_for(t.key_tiles, 1, [&t](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) backward_begin(t, i);
+  });
+  const int64_t tiles = ceil_div(t.rows, kTileRows);
+  for (int64_t first = 0; first < tiles; first += t.block_tiles) {
+    const int64_t last = std::min(first + t.block_tiles, tiles);
+    threads.parallel_for(last - first, 1, [&t, first](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) backward_rows(t, first, first + i);
+    });
+    if (job.dk == nullptr && job.dv == nullptr) continue;
+    const int64_t seen = std::min(last * kTileRows, t.rows) - 1;  // the last row of the block
+    const int64_t strips = ceil_div(seen / job.size.heads() + 1, kKeyStrip);
+    threads.parallel_for(strips, 2, [&t, first, last](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) backward_keys(t, first, last, i);
+    });
+  }
+  threads.parallel_for(t.key_tiles, 1, [&t](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) backward_end(t, i);
+  });
+}
+
+void backward(Context& ctx, const Backward& job, int64_t S) {
+  const ArenaScope scope(ctx.arena);
+  Sequence* list = ctx.arena.array<Sequence>(S * job.size.G);
+  int64_t count = 0;
+  double total = 0;
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t n = job.offsets[s + 1] - job.offsets[s];
+    for (int64_t g = 0; g < job.size.G && n > 0; ++g) {
+      list[count] = {static_cast<int32_t>(s), static_cast<int32_t>(g), n};
+      total += list[count++].cost();
+    }
+  }
+  std::sort(list, list + count, [](const Sequence& a, const Sequence& b) { return a.tokens > b.tokens; });
+  const auto floats = [&job](const Sequence& x) {
+    return padded(BackwardTask::scratch_floats(job.size, x.tokens, block_tiles(job.size, x.tokens)));
+  };
+  // The longest are each cut over all threads (they would leave the others idle); the rest go one to a
+  // thread.
+  int64_t done = 0;
+  for (; done < count && ctx.threads.size() > 1 && list[done].cost() * 4 * ctx.threads.size() > total;
+       ++done) {
+    const ArenaScope one(ctx.arena);
+    backward_sequence(ctx.threads, job, list[done], ctx.arena.array<float>(floats(list[done])));
+  }
+  if (done == count) return;
+  const int64_t most = floats(list[done]);
+  float* scratch = ctx.arena.array<float>(most * ctx.threads.size());
+  ctx.threads.parallel_for_thread(count - done, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      backward_sequence(ctx.threads, job, list[done + i], scratch + thread * most);
+    }
+  });
+}
+
+}  // namespace
+
+Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
+                 const Tensor& v, float scale) {
+  check(batch, pages, q, k, v);
+  const int64_t T = batch.T(), S = batch.S(), H = q.dim(1);
+  const Tensor out = ctx.output({T, H, pages.V});
+  Forward f;
+  f.size = {H, pages.G, pages.K, pages.V};
+  f.scale = scale;
+  f.q = q.f32();
+  f.k = k.f32();
+  f.v = v.f32();
+  f.out = out.f32();
+  f.page_data = pages.data;
+  f.page_floats = pages.page_floats();
+  f.values_at = pages.G * pages.K * kKeyTile;
+  f.page_table = batch.pages.data();
+  f.max_pages = batch.max_pages;
+  f.offsets = batch.offsets.data();
+  f.positions = batch.positions.data();
+  if (ctx.tape != nullptr) {
+    for (int64_t s = 0; s < S; ++s) {
+      R1_CHECK(f.offsets[s] == f.offsets[s + 1] || f.positions[f.offsets[s]] == 0,
+               "a tape wants rows from position 0; row ", s, " starts at ", f.positions[f.offsets[s]]);
+    }
+    f.maxima = ctx.arena.array<float>(T * H);
+    f.sums = ctx.arena.array<float>(T * H);
+  }
+  forward(ctx, f, batch);
+  if (ctx.tape == nullptr) return out;
+
+  int32_t* offsets = ctx.arena.array<int32_t>(S + 1);  // the batch may be gone when the tape runs
+  std::copy(batch.offsets.begin(), batch.offsets.end(), offsets);
+  Backward job;
+  job.size = f.size;
+  job.scale = scale;
+  job.maxima = f.maxima;
+  job.sums = f.sums;
+  job.offsets = offsets;
+  ctx.tape->record([job, S, q, k, v, out](Context& c) {
+    const Tensor d_out = c.tape->grad(out);
+    if (!d_out || q.dim(0) == 0) return;
+    Backward b = job;
+    b.q = q.f32();
+    b.k = k.f32();
+    b.v = v.f32();
+    b.out = out.f32();
+    b.d_out = d_out.f32();
+    if (const GradSlot slot = c.tape->slot(q)) b.dq = slot.grad.f32(), b.add_dq = slot.accumulate;
+    if (const GradSlot slot = c.tape->slot(k)) b.dk = slot.grad.f32(), b.add_dk = slot.accumulate;
+    if (const GradSlot slot = c.tape->slot(v)) b.dv = slot.grad.f32(), b.add_dv = slot.accumulate;
+    backward(c, b, S);
+  });
+  return out;
+}
+
+}  // namespace r1

@@ -1,0 +1,162 @@
+// ops/attention/chains.cc: chains-inl.h's inner product: register tiles, and how outputs are cut into them.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "ops/attention/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/attention/chains.cc"
+#include "hwy/foreach_target.h"  // must come before highway.h
+#include "hwy/highway.h"
+#include "ops/attention/chains-inl.h"
+#include "ops/simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace r1::attention_detail {
+namespace HWY_NAMESPACE {
+using namespace r1::HWY_NAMESPACE;
+
+// How A lies: blocks of kBlock steps of k; inside a block, m and k are that many floats apart.
+struct RowTiles {  // [k / 32][m][k % 32]
+  static constexpr int64_t kBlock = 32, kM = 32, kK = 1;
+};
+struct TransposedTiles {  // [k / 12][k % 12][m]
+  static constexpr int64_t kBlock = 12, kM = 1, kK = 32;
+};
+
+#if HWY_TARGET == HWY_AVX2
+inline constexpr int64_t kAccumulators = 12;  // of 16 registers
+#else
+inline constexpr int64_t kAccumulators = 24;  // of 32
+#endif
+
+inline constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
+
+template <int kRows, int kVectors, bool kMasked, class Form>
+void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const float* b, float* HWY_RESTRICT out,
+                  size_t tail) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const LaneTag d;
+  using V = LaneVector;
+  V acc[kRows][kVectors];
+  int64_t b_at[kVectors], c_at[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    b_at[v] = v * kLanes / 32 * c.b_panel + v * kLanes % 32;
+    c_at[v] = v * kLanes / 32 * c.c_panel + v * kLanes % 32;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      acc[r][v] = c.accumulate ? hn::LoadU(d, out + r * c.c_row + c_at[v]) : hn::Zero(d);
+    }
+  }
+  const int64_t b_row = c.b_row, k_end = c.k_end;
+  for (int64_t k = c.k_begin; k < k_end;) {
+    const int64_t block = k / Form::kBlock, from = k % Form::kBlock;
+    const int64_t end = (block + 1) * Form::kBlock < k_end ? (block + 1) * Form::kBlock : k_end;
+    const float* HWY_RESTRICT ak = a + block * c.a_block + from * Form::kK;
+    const float* HWY_RESTRICT bk =
+        b + (c.pages == nullptr ? block : c.pages[block]) * c.b_block + from * b_row;
+    for (int64_t n = end - k; n > 0; --n) {
+      V bv[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        bv[v] = kMasked ? load_some(d, bk + b_at[v], tail) : hn::LoadU(d, bk + b_at[v]);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const V av = hn::Set(d, ak[r * Form::kM]);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(av, bv[v], acc[r][v]);
+      }
+      ak += Form::kK;
+      bk += b_row;
+    }
+    k = end;
+  }
+  const V scale = hn::Set(d, c.scale);
+  const bool scaled = c.scale != 1.0f;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      hn::StoreU(scaled ? hn::Mul(acc[r][v], scale) : acc[r][v], d, out + r * c.c_row + c_at[v]);
+    }
+  }
+}
+
+using ChainKernel = void (*)(const Chain&, const float*, const float*, float*, size_t);
+
+template <int kVectors>
+inline constexpr int64_t kMaxRows = kAccumulators / kVectors < 12 ? kAccumulators / kVectors : 12;
+
+template <int kVectors, bool kMasked, class Form, size_t... kRows>
+constexpr std::array<ChainKernel, sizeof...(kRows)> chain_table(std::index_sequence<kRows...>) {
+  return {&chain_kernel<static_cast<int>(kRows) + 1, kVectors, kMasked, Form>...};
+}
+
+// `rows` rows, kVectors vectors of columns from column `col`; rows in as few, equal parts as registers allow.
+template <int kVectors, bool kMasked, class Form>
+void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
+  constexpr int64_t kMax = kMaxRows<kVectors>;
+  static constexpr auto kTable =
+      chain_table<kVectors, kMasked, Form>(std::make_index_sequence<static_cast<size_t>(kMax)>());
+  const int64_t parts = (rows + kMax - 1) / kMax, most = (rows + parts - 1) / parts;
+  const float* b = c.b + col / 32 * c.b_panel + col % 32;
+  float* out = c.c + col / 32 * c.c_panel + col % 32;
+  for (int64_t r = 0; r < rows; r += most) {
+    const int64_t n = r + most < rows ? most : rows - r;
+    kTable[static_cast<size_t>(n - 1)](c, c.a + r * Form::kM, b, out + r * c.c_row, tail);
+  }
+}
+
+void chain_rows(const Chain& c, int64_t rows, int64_t columns) {
+  int64_t col = 0;
+  while (col < columns) {
+    const int64_t left = columns - col;
+    if (rows <= kMaxRows<4> && left >= 4 * kLanes) {
+      chain_columns<4, false, RowTiles>(c, rows, col, 0);
+      col += 4 * kLanes;
+    } else if (left >= 2 * kLanes) {
+      chain_columns<2, false, RowTiles>(c, rows, col, 0);
+      col += 2 * kLanes;
+    } else if (left >= kLanes) {
+      chain_columns<1, false, RowTiles>(c, rows, col, 0);
+      col += kLanes;
+    } else {
+      chain_columns<1, true, RowTiles>(c, rows, col, static_cast<size_t>(left));
+      col = columns;
+    }
+  }
+}
+
+template <int kVectors>
+void strip_columns(const Chain& c, int64_t col) {
+  constexpr int kStrip = static_cast<int>(kKeyStrip);
+  constexpr int kRows = kVectors * kStrip <= kAccumulators ? kStrip : kStrip / 2;
+  const float* b = c.b + col / 32 * c.b_panel + col % 32;
+  float* out = c.c + col / 32 * c.c_panel + col % 32;
+  for (int64_t r = 0; r < kStrip; r += kRows) {
+    chain_kernel<kRows, kVectors, false, TransposedTiles>(c, c.a + r, b, out + r * c.c_row, 0);
+  }
+}
+
+void chain_strip(const Chain& c, int64_t columns) {
+  for (int64_t col = 0; col < columns;) {
+    if (columns - col >= 2 * kLanes) {
+      strip_columns<2>(c, col);
+      col += 2 * kLanes;
+    } else {
+      strip_columns<1>(c, col);
+      col += kLanes;
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace r1::attention_detail
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,122 @@
+// ops/attention/kernels.h: what the op (attention_cpu.cc) and its vector kernels say to each other. Private
+// to this folder.
+//
+// Query rows: the tokens of one sequence times the heads of one key/value group, heads inside: row r is head
+// r % (H / G) of token r / (H / G). Kernels see them in tiles of up to kTileRows, so that the heads of a
+// group share every key that is read, in decoding too.
+#pragma once
+
+#include <cstdint>
+
+#include "base/threads.h"
+#include "tensor/batch.h"
+
+namespace r1::attention_detail {
+
+// 12 rows x 32 lanes: 24 accumulators of AVX-512; other machines cut the tile further.
+inline constexpr int64_t kTileRows = 12;
+inline constexpr int64_t kBlockFloats = kTileRows * kKeyTile;  // one [12][32] block of a tile
+
+inline constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+struct Sizes {
+  int64_t H = 0, G = 0, K = 0, V = 0;
+  int64_t heads() const { return H / G; }                     // of one group
+  int64_t k_blocks() const { return ceil_div(K, kKeyTile); }  // blocks of 32 columns
+  int64_t v_blocks() const { return ceil_div(V, kKeyTile); }
+};
+
+// ---- forward
+
+inline constexpr int64_t kMaxTaskTiles = 4;
+
+// Some consecutive query rows of sequence s and group g, at most kMaxTaskTiles tiles.
+struct ForwardTask {
+  int32_t s = 0, g = 0;
+  int64_t row_begin = 0, row_end = 0;
+  int64_t keys = 0;  // those of the last row
+};
+
+struct Forward {
+  Sizes size;
+  float scale = 1;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float* out = nullptr;
+  float* maxima = nullptr;  // [T, H], for the backward; null: not wanted
+  float* sums = nullptr;
+  float* page_data = nullptr;
+  int64_t page_floats = 0;
+  int64_t values_at = 0;  // where a page's values begin
+  const int32_t* page_table = nullptr;
+  int64_t max_pages = 0;
+  const int32_t* offsets = nullptr;
+  const int32_t* positions = nullptr;
+  int64_t tile_rows = kTileRows;  // fewer where there are too few rows to go round
+
+  int64_t tiles(int64_t rows) const { return ceil_div(rows, tile_rows); }
+  // Scratch of a task of `tiles` tiles whose last row sees `keys` keys: queries, scores, outputs.
+  int64_t scratch_floats(int64_t tile_count, int64_t keys) const {
+    return tile_count * kBlockFloats * (size.k_blocks() + ceil_div(keys, kKeyTile) + size.v_blocks());
+  }
+};
+
+// Writes keys and values of group g of tokens [begin, end) of the batch, all of sequence s, into their pages.
+void write_pages(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end);
+void forward_task(const Forward& f, const ForwardTask& task, float* scratch);
+
+// ---- backward
+
+struct Backward {
+  Sizes size;
+  float scale = 1;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  const float* out = nullptr;
+  const float* d_out = nullptr;
+  const float* maxima = nullptr;
+  const float* sums = nullptr;
+  float* dq = nullptr;  // null: not wanted
+  float* dk = nullptr;
+  float* dv = nullptr;
+  bool add_dq = false, add_dk = false, add_dv = false;  // to what is there, or assign
+  const int32_t* offsets = nullptr;
+};
+
+// One sequence and group: where its scratch lies and how far its loop over row blocks is.
+struct BackwardTask {
+  const Backward* job = nullptr;
+  int64_t s = 0, g = 0;
+  int64_t tokens = 0, rows = 0, key_tiles = 0;
+  int64_t block_tiles = 1;  // row tiles a block
+  // By key tile: transposed keys and values; sums of dk, dv.
+  float* keys_t = nullptr;    // [key_tiles][K][32]
+  float* values_t = nullptr;  // [key_tiles][V][32]
+  float* dk = nullptr;        // [key_tiles * 32][k_blocks * 32]
+  float* dv = nullptr;
+  // By row tile of the block.
+  float* q = nullptr;    // [block_tiles][k_blocks][12][32]
+  float* d_o = nullptr;  // [block_tiles][v_blocks][12][32]
+  float* p = nullptr;    // [block_tiles][key_tiles][12][32]
+  float* ds = nullptr;
+  float* dq = nullptr;  // [block_tiles][12][k_blocks * 32]
+
+  static int64_t scratch_floats(const Sizes& size, int64_t tokens, int64_t block_tiles);
+  void place(float* scratch);
+};
+
+inline constexpr int64_t kKeyStrip = 8;  // keys whose dk, dv one kernel call sums
+inline constexpr int64_t kStripsPerTile = kKeyTile / kKeyStrip;
+
+void backward_begin(const BackwardTask& t, int64_t key_tile);
+// Row tile `tile`, the block's first being `first`: p, ds and dq.
+void backward_rows(const BackwardTask& t, int64_t first, int64_t tile);
+// Adds the rows of tiles [first, last) to dk, dv of one strip of keys.
+void backward_keys(const BackwardTask& t, int64_t first, int64_t last, int64_t strip);
+void backward_end(const BackwardTask& t, int64_t key_tile);
+
+}  // namespace r1::attention_detail

@@ -1,0 +1,27 @@
+// ops/elementwise/elementwise.h: sums, slices and joins of rows. Exact: at most one rounding an element.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "tensor/context.h"
+
+namespace r1 {
+
+// a + b, the same shape.
+Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
+// x [T, N] -> [T, end - begin]: a copy of columns [begin, end).
+Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
+// a [T, M], b [T, N] -> [T, M + N].
+Tensor concat_columns(Context& ctx, const Tensor& a, const Tensor& b);
+// x [T, N], indices [R] (ascending or not, repeats allowed) -> [R, N]. Backward adds in the order of the
+// indices, which must outlive the tape. An index out of range is a broken invariant.
+Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);
+
+// For other ops. into[i] += from[i] for n elements.
+void add_into(ThreadPool& threads, const float* from, int64_t n, float* into);
+// into[indices[r]] += from[r], rows of N, r in order (threads share the columns).
+void scatter_add_rows(ThreadPool& threads, const float* from, std::span<const int32_t> indices, int64_t N,
+                      float* into);
+
+}  // namespace r1

@@ -1,0 +1,408 @@
+// ops/matmul/gemm-inl.h: the micro-kernels and the loops around them, compiled once for every instruction
+// set.
+//
+// A tile of kRows x (kVecs vectors) of C stays in registers while k runs; A is broadcast, B is loaded. The
+// limit is the FMA units: kRows * kVecs FMAs need kRows + kVecs loads, and at least latency (4) x units (2)
+// accumulators. AVX-512: 12 x 32 = 24 accumulators of its 32 registers. AVX2: 6 x 16 = 12 of 16. NEON: 6 x 16
+// = 24 of 32. k is cut into blocks so that a panel of B (kBlockK x 32 floats = 32 KiB) is read from the
+// nearest cache by every row tile; between blocks C rests in memory, which does not round it: the chain of
+// FMAs is the same.
+#if defined(R1_OPS_MATMUL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef R1_OPS_MATMUL_GEMM_INL_H_
+#undef R1_OPS_MATMUL_GEMM_INL_H_
+#else
+#define R1_OPS_MATMUL_GEMM_INL_H_
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+#include "ops/matmul/gemm.h"
+#include "ops/simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace r1 {
+namespace HWY_NAMESPACE {
+namespace gemm_detail {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::CappedTag<float, 16>;
+using Vec = hn::Vec<Tag>;
+
+inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
+inline constexpr int kPanelVecs = 32 / kLanes;          // 2, 4 or 8
+inline constexpr bool kSixteenRegisters = kLanes == 8;  // AVX2
+inline constexpr int kMaxAcc = kSixteenRegisters ? 12 : 24;
+inline constexpr int kMaxVecs = kPanelVecs < 4 ? 2 : (kSixteenRegisters ? 2 : 4);
+inline constexpr int kMaxRows = kMaxAcc / kMaxVecs;
+#ifndef KB
+#define KB 256
+#endif
+inline constexpr int64_t kBlockK = KB;
+
+inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: rows start in different sets
+#ifndef PP
+#define PP 2
+#endif
+inline constexpr int64_t kPackPanels = PP;
+#ifndef CS
+#define CS 320
+#endif
+inline constexpr int64_t kCopyBRow = CS;
+#ifndef CB
+#define CB 36
+#endif
+inline constexpr int64_t kCopyBRows = CB;
+
+// What a micro-kernel reads and writes.
+struct Operands {
+  const float* a;  // A[m, k] is a[m * a_row + k], or (by columns) a[m + k * a_col]
+  int64_t a_row;
+  int64_t a_col;
+  const float* b;
+  int64_t b_panel;  // of kernels over several panels
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+  int64_t K;
+  const float* ahead;  // rows of the panel that comes next: one is prefetched every four k
+  int64_t ahead_row;
+  int64_t tail;     // lanes of the last vector, where the kernel is masked
+  bool accumulate;  // C from memory; else from +0
+};
+
+// The compiler shall not know these pointers' relation: it would keep one register a row and spill them.
+#define R1_HIDE(pointer) asm("" : "+r"(pointer))
+
+// C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: how A is
+// read.
+template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns>
+struct Kernel {
+  static constexpr int kPerRow = kVecs * kPanels;
+  static constexpr int kAcc = kRows * kPerRow;
+  static constexpr int kBases =
+      (kRows + 2) / 3;  // row i is base[i / 3] + (i % 3) * a_row: x86 addressing has it free
+
+  template <bool kLast>
+  static HWY_INLINE Vec load(const float* p, size_t tail) {
+    if constexpr (kLast && kMasked) {
+      return load_some(Tag(), p, tail);
+    } else {
+      return hn::LoadU(Tag(), p);
+    }
+  }
+  template <bool kLast>
+  static HWY_INLINE void store(Vec v, float* p, size_t tail) {
+    if constexpr (kLast && kMasked) {
+      store_some(v, Tag(), p, tail);
+    } else {
+      hn::StoreU(v, Tag(), p);
+    }
+  }
+
+  template <size_t... J>
+  static HWY_INLINE void load_b(Vec* HWY_RESTRICT v, const float* b, int64_t b_panel, size_t tail,
+                                std::index_sequence<J...>) {
+    ((v[J] = load<J + 1 == kPerRow>(
+          b + static_cast<int64_t>(J / kVecs) * b_panel + static_cast<int64_t>(J % kVecs) * kLanes, tail)),
+     ...);
+  }
+  template <size_t kRow, size_t... J>
+  static HWY_INLINE void multiply_row(Vec* HWY_RESTRICT acc, const Vec* HWY_RESTRICT v, float a,
+                                      std::index_sequence<J...>) {
+    const Vec broadcast = hn::Set(Tag(), a);
+    ((acc[kRow * kPerRow + J] = hn::MulAdd(broadcast, v[J], acc[kRow * kPerRow + J])), ...);
+  }
+  template <size_t... I>
+  static HWY_INLINE void load_c(Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
+    ((acc[I] = load<I % kPerRow + 1 == kPerRow>(
+          o.c + static_cast<int64_t>(I / kPerRow) * o.c_row + static_cast<int64_t>(I % kPerRow) * kLanes,
+          static_cast<size_t>(o.tail))),
+     ...);
+  }
+  template <size_t... I>
+  static HWY_INLINE void store_c(const Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
+    (store<I % kPerRow + 1 == kPerRow>(
+         acc[I],
+         o.c + static_cast<int64_t>(I / kPerRow) * o.c_row + static_cast<int64_t>(I % kPerRow) * kLanes,
+         static_cast<size_t>(o.tail)),
+     ...);
+  }
+  template <size_t... I>
+  static HWY_INLINE void zero_c(Vec* HWY_RESTRICT acc, std::index_sequence<I...>) {
+    ((acc[I] = hn::Zero(Tag())), ...);
+  }
+  template <size_t... I>
+  static HWY_INLINE void set_bases(const float** base, const Operands& o, std::index_sequence<I...>) {
+    ((base[I] = o.a + static_cast<int64_t>(3 * I) * o.a_row), ...);
+  }
+  template <size_t... I>
+  static HWY_INLINE void advance(const float** base, int64_t by, std::index_sequence<I...>) {
+    ((base[I] += by), ...);
+  }
+
+  template <size_t... I>
+  static HWY_INLINE void hide(const float** base, std::index_sequence<I...>) {
+    (hide_one(base[I]), ...);
+  }
+  static HWY_INLINE void hide_one(const float*& pointer) { R1_HIDE(pointer); }
+
+  // One k; kOffset: how far it is ahead of the bases (rows).
+  template <int64_t kOffset, size_t... I>
+  static HWY_INLINE void step(Vec* HWY_RESTRICT acc, const float** base, const Operands& o, const float*& b,
+                              size_t tail, std::index_sequence<I...>) {
+    constexpr auto kColumnSequence = std::make_index_sequence<kPerRow>();
+    Vec v[kPerRow];
+    load_b(v, b, o.b_panel, tail, kColumnSequence);
+    if constexpr (kColumns) {
+      (multiply_row<I>(acc, v, base[0][I], kColumnSequence), ...);
+      base[0] += o.a_col;
+      hide_one(base[0]);
+    } else {
+      (multiply_row<I>(acc, v, base[I / 3][kOffset + static_cast<int64_t>(I % 3) * o.a_row], kColumnSequence),
+       ...);
+    }
+    b += o.b_row;
+    hide_one(b);
+  }
+
+  static HWY_NOINLINE void run(const Operands& operands) {
+    constexpr auto kAccs = std::make_index_sequence<kAcc>();
+    constexpr auto kRowSequence = std::make_index_sequence<kRows>();
+    constexpr auto kBaseSequence = std::make_index_sequence < kColumns ? 1 : kBases > ();
+    const Operands o = operands;
+    Vec acc[kAcc];
+    if (o.accumulate) {
+      load_c(acc, o, kAccs);
+    } else {
+      zero_c(acc, kAccs);
+    }
+    const size_t tail = static_cast<size_t>(o.tail);
+    const float* b = o.b;
+    const float* base[kBases];
+    set_bases(base, o, kBaseSequence);
+    hide(base, kBaseSequence);
+    int64_t left = o.K;
+    [[maybe_unused]] const float* ahead = o.ahead;
+    for (; left >= 4; left -= 4) {
+      step<0>(acc, base, o, b, tail, kRowSequence);
+      step<1>(acc, base, o, b, tail, kRowSequence);
+      step<2>(acc, base, o, b, tail, kRowSequence);
+      step<3>(acc, base, o, b, tail, kRowSequence);
+      if constexpr (kPanels == 1) {
+#ifndef NOPF
+        hwy::Prefetch(ahead);
+        hwy::Prefetch(ahead + 16);
+        ahead += o.ahead_row;
+#endif
+      }
+      if constexpr (!kColumns) {
+        advance(base, 4, kBaseSequence);
+        hide(base, kBaseSequence);
+      }
+    }
+    for (; left > 0; --left) {
+      step<0>(acc, base, o, b, tail, kRowSequence);
+      if constexpr (!kColumns) {
+        advance(base, 1, kBaseSequence);
+        hide(base, kBaseSequence);
+      }
+    }
+    store_c(acc, o, kAccs);
+  }
+};
+
+#undef R1_HIDE
+
+using Run = void (*)(const Operands&);
+
+// One panel or part of one: [A by columns][masked][vectors - 1][rows - 1].
+template <bool kColumns, bool kMasked, int kVecs, size_t... I>
+constexpr std::array<Run, kMaxRows> row_kernels(std::index_sequence<I...>) {
+  return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns>::run...};
+}
+template <bool kColumns, bool kMasked, size_t... J>
+constexpr std::array<std::array<Run, kMaxRows>, kMaxVecs> vec_kernels(std::index_sequence<J...>) {
+  return {row_kernels<kColumns, kMasked, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>())...};
+}
+inline constexpr std::array<std::array<std::array<std::array<Run, kMaxRows>, kMaxVecs>, 2>, 2> kKernels = {{
+    {vec_kernels<false, false>(std::make_index_sequence<kMaxVecs>()),
+     vec_kernels<false, true>(std::make_index_sequence<kMaxVecs>())},
+    {vec_kernels<true, false>(std::make_index_sequence<kMaxVecs>()),
+     vec_kernels<true, true>(std::make_index_sequence<kMaxVecs>())},
+}};
+
+// Few rows: whole panels side by side hide the FMA latency that one panel's accumulators would show.
+// [rows - 1][panels - 1]; A by rows.
+inline constexpr int kWideRows = kSixteenRegisters ? 3 : kMaxAcc / kPanelVecs / (kPanelVecs < 4 ? 2 : 1);
+inline constexpr int kWidePanels = 4;
+constexpr int wide_panels(int rows) {
+  return std::clamp(kMaxAcc / (rows * kPanelVecs), 1, kWidePanels);
+}
+template <int kRows, size_t... I>
+constexpr std::array<Run, kWidePanels> wide_row(std::index_sequence<I...>) {
+  return {&Kernel<kRows, kPanelVecs, std::min(static_cast<int>(I) + 1, wide_panels(kRows)), false,
+                  false>::run...};
+}
+template <size_t... I>
+constexpr std::array<std::array<Run, kWidePanels>, kWideRows> wide_kernels(std::index_sequence<I...>) {
+  return {wide_row<static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
+}
+inline constexpr auto kWide = wide_kernels(std::make_index_sequence<kWideRows>());
+
+// A thread's copies of the blocks it reads again and again.
+struct Scratch {
+  alignas(64) float a[kTileRows * kCopiedRow + kLanes];
+  alignas(64) float b[kBlockK * 32];
+};
+
+// A[rows, K] of any strides -> [k][rows]. `to` has room for one vector more.
+inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t K, float* to) {
+  if (a_row == 1 && rows <= kLanes) {
+    const Tag d;
+    const size_t some = static_cast<size_t>(rows);
+    for (int64_t k = 0; k < K; ++k) {
+      const float* column = a + k * a_col;
+      hn::StoreU(rows == kLanes ? hn::LoadU(d, column) : load_some(d, column, some), d, to + k * rows);
+    }
+  } else {
+    for (int64_t m = 0; m < rows; ++m)
+      for (int64_t k = 0; k < K; ++k) to[k * rows + m] = a[m * a_row + k * a_col];
+  }
+}
+
+// [rows, width] with any row stride -> rows of kTo floats; what lies past `width` keeps what it held.
+template <int64_t kTo>
+inline void copy_rows(const float* from, int64_t from_row, int64_t rows, int64_t width, float* to) {
+  const Tag d;
+  for (int64_t m = 0; m < rows; ++m, from += from_row, to += kTo) {
+    hwy::Prefetch(from + 8 * from_row);
+    if constexpr (kTo == 32) hwy::Prefetch(from + 8 * from_row + 16);
+    int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+    if (i < width) {
+      const size_t rest = static_cast<size_t>(width - i);
+      store_some(load_some(d, from + i, rest), d, to + i, rest);
+    }
+  }
+}
+
+// How the blocks of one tile are read.
+enum class ReadA { rows, columns, copied_rows, copied_columns };
+
+inline ReadA plan_a(const Gemm& g, int64_t panels) {
+  if (g.a_col == 1) {
+    // Rows 2 KiB (or a multiple) apart share the cache's sets: more of them than its ways.
+    return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
+  }
+  return g.a_row == 1 && panels <= kPackPanels ? ReadA::columns : ReadA::copied_columns;
+}
+
+// A few rows: no copies, no blocks of k. Returns the first panel that is not done.
+inline int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) {
+  Operands o{.a = g.a + m0 * g.a_row,
+             .a_row = g.a_row,
+             .a_col = 1,
+             .b = nullptr,
+             .b_panel = g.b_panel,
+             .b_row = g.b_row,
+             .c = nullptr,
+             .c_row = g.c_row,
+             .K = g.K,
+             .ahead = nullptr,
+             .ahead_row = 0,
+             .tail = kLanes,
+             .accumulate = g.accumulate};
+  const int64_t end = std::min(p1, g.N / 32);
+  const int64_t most = wide_panels(static_cast<int>(M));
+  while (p0 < end) {
+    const int64_t panels = std::min(most, end - p0);
+    o.b = g.b + p0 * g.b_panel;
+    o.c = g.c + m0 * g.c_row + p0 * 32;
+    kWide[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
+    p0 += panels;
+  }
+  return p0;
+}
+
+// Rows [m0, m1) (at most kTileRows, at least one), panels [p0, p1) of C, all of K.
+inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  const int64_t M = m1 - m0;
+  if (M <= kWideRows && g.a_col == 1) {
+    p0 = tile_wide(g, m0, M, p0, p1);
+    if (p0 >= p1) return;
+  }
+  Scratch scratch;
+  const ReadA read_a = plan_a(g, p1 - p0);
+  const bool columns = g.a_col != 1;
+  const bool copy_b = g.b_row >= kCopyBRow && M >= kCopyBRows;
+  const int64_t tiles = (M + kMaxRows - 1) / kMaxRows;
+  Operands o{.a = nullptr,
+             .a_row = read_a == ReadA::copied_rows ? kCopiedRow : g.a_row,
+             .a_col = g.a_col,
+             .b = nullptr,
+             .b_panel = 0,
+             .b_row = copy_b ? 32 : g.b_row,
+             .c = nullptr,
+             .c_row = g.c_row,
+             .K = 0,
+             .ahead = nullptr,
+             .ahead_row = g.b_row,
+             .tail = 0,
+             .accumulate = g.accumulate};
+  int64_t k0 = 0;
+  do {
+    o.K = std::min(kBlockK, g.K - k0);
+    for (int64_t p = p0; p < p1; ++p) {
+      const int64_t width = std::min<int64_t>(32, g.N - p * 32);
+      const float* b = g.b + p * g.b_panel + k0 * g.b_row;
+      if (copy_b) {
+        copy_rows<32>(b, g.b_row, o.K, width, scratch.b);
+        b = scratch.b;
+      }
+      const int64_t next_rows = std::min(kBlockK, g.K - (p + 1 < p1 ? k0 : k0 + kBlockK));
+      const float* next = p + 1 < p1 ? g.b + (p + 1) * g.b_panel + k0 * g.b_row
+                                     : g.b + p0 * g.b_panel + (k0 + kBlockK) * g.b_row;
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t done = i * (o.K / 4);
+        o.ahead = next_rows > 0 ? next + (done + o.K / 4 <= next_rows ? done : 0) * g.b_row : b;
+        // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4.
+        const int64_t m = M * i / tiles, rows = M * (i + 1) / tiles - m;
+        o.a = g.a + (m0 + m) * g.a_row + k0 * g.a_col;
+        if (read_a == ReadA::copied_rows) {
+          float* copy = scratch.a + m * kCopiedRow;
+          if (p == p0) copy_rows<kCopiedRow>(o.a, g.a_row, rows, o.K, copy);
+          o.a = copy;
+        } else if (read_a == ReadA::copied_columns) {
+          float* copy = scratch.a + m * kBlockK;
+          if (p == p0) copy_columns(o.a, g.a_row, g.a_col, rows, o.K, copy);
+          o.a = copy;
+          o.a_col = rows;
+        }
+        for (int64_t n = 0; n < width; n += kMaxVecs * kLanes) {
+          const int64_t part = std::min<int64_t>(kMaxVecs * kLanes, width - n);
+          const int64_t vecs = (part + kLanes - 1) / kLanes;
+          o.tail = part - (vecs - 1) * kLanes;
+          o.b = b + n;
+          o.c = g.c + (m0 + m) * g.c_row + p * 32 + n;
+          kKernels[columns][o.tail != kLanes][static_cast<size_t>(vecs - 1)][static_cast<size_t>(rows - 1)](
+              o);
+        }
+      }
+    }
+    k0 += kBlockK;
+    o.accumulate = true;
+  } while (k0 < g.K);
+}
+
+}  // namespace gemm_detail
+}  // namespace HWY_NAMESPACE
+}  // namespace r1
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,51 @@
+// ops/matmul/gemm.h: the kernel under every matrix product of cpu-f32.
+//
+//   C[m, n] = (accumulate ? C[m, n] : +0) then, for k = 0 .. K-1 in order, C[m, n] = fma(A[m, k], B[k, n],
+//   C[m, n])
+//
+// Tiling, threads and instruction set never change a bit: each output is one chain of FMAs in k. Lanes run
+// over n. A is read by broadcast through two strides (so a transposed A costs nothing); B is read by rows of
+// consecutive n: panel p covers columns [32 p, 32 p + 32) and its row k starts at b + p * b_panel + k *
+// b_row. A packed B has b_panel = K * 32, b_row = 32; a plain row-major B [K, N] has b_panel = 32, b_row = N.
+// Where N is no multiple of 32 the last panel of a plain B is read only up to N; a packed one is padded with
+// zeros.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/threads.h"
+
+namespace r1 {
+
+// The most rows of one tile.
+#ifndef KT
+#define KT 96
+#endif
+inline constexpr int64_t kTileRows = KT;
+
+struct Gemm {
+  int64_t M = 0, N = 0, K = 0;
+  const float* a = nullptr;
+  int64_t a_row = 0;  // stride of m
+  int64_t a_col = 1;  // stride of k
+  const float* b = nullptr;
+  int64_t b_panel = 0;
+  int64_t b_row = 0;
+  float* c = nullptr;
+  int64_t c_row = 0;  // stride of m; n is contiguous
+  bool accumulate = false;
+};
+
+// One product, cut over all threads.
+void gemm(ThreadPool& threads, const Gemm& g);
+// Many independent products (heads, experts), cut over all threads together. Outputs must not overlap.
+void gemm_batch(ThreadPool& threads, std::span<const Gemm> list);
+// One product on the calling thread: inside parallel regions (attention tiles).
+void gemm_serial(const Gemm& g);
+
+// B[k, n] (row stride b_row, from w [N, K] row-major: B[k, n] = w[n * K_stride + k]) into zero-padded panels
+// [ceil(N / 32)][K][32].
+void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row, float* panels);
+
+}  // namespace r1

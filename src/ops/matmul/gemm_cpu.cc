@@ -1,0 +1,143 @@
+// ops/matmul/gemm_cpu.cc: how a product is cut into tiles for threads; the arithmetic is in gemm-inl.h.
+#include <algorithm>
+
+#include "ops/matmul/gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/matmul/gemm_cpu.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.
+#include "hwy/highway.h"
+#include "ops/matmul/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace r1 {
+namespace HWY_NAMESPACE {
+
+void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  gemm_detail::tile(g, m0, m1, p0, p1);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace r1
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace r1 {
+
+namespace {
+
+HWY_EXPORT(gemm_tile);
+
+constexpr int64_t kWidth = 32;
+
+// Below this many FMAs (about 2 us on one core) a product stays on the calling thread.
+constexpr int64_t kWorthAThread = 1 << 17;
+constexpr int64_t kTilesAThread = 6;
+
+// How one product is cut: tiles of `rows` x `panels`, numbered row by row.
+struct Cut {
+  int64_t rows = 0, panels = 0;  // of a tile
+  int64_t across = 0, tiles = 0;
+};
+
+int64_t panels_of(const Gemm& g) {
+  return (g.N + kWidth - 1) / kWidth;
+}
+
+int64_t fmas(const Gemm& g) {
+  return g.M * g.N * std::max<int64_t>(g.K, 1);
+}
+
+// Tiles of 96 x 256 (A's block 96 KiB, B's panels one by one: both near) unless that leaves threads idle;
+// then fewer rows first, since row tiles share nothing, then fewer panels.
+Cut cut(const Gemm& g, int64_t target) {
+  Cut c;
+  if (g.M <= 0 || g.N <= 0) return c;
+  const int64_t panels = panels_of(g);
+  c.rows = std::min<int64_t>(g.M, kTileRows);
+  c.panels = std::min<int64_t>(panels, 8);
+  const int64_t a_panel_row = std::max<int64_t>(g.K, 1) * kWidth;  // FMAs
+  while (c.rows > 24 && c.rows * c.panels * a_panel_row > target) c.rows = std::max<int64_t>(24, c.rows / 2);
+  while (c.panels > 1 && c.rows * c.panels * a_panel_row > target) c.panels = (c.panels + 1) / 2;
+  while (c.rows > 12 && c.rows * c.panels * a_panel_row > target) c.rows = 12;
+  // Equal heights, equal widths: no thread waits for a last small tile.
+  c.rows = (g.M + (g.M + c.rows - 1) / c.rows - 1) / ((g.M + c.rows - 1) / c.rows);
+  c.panels = (panels + (panels + c.panels - 1) / c.panels - 1) / ((panels + c.panels - 1) / c.panels);
+  c.across = (panels + c.panels - 1) / c.panels;
+  c.tiles = (g.M + c.rows - 1) / c.rows * c.across;
+  return c;
+}
+
+int64_t target_of(const ThreadPool& threads, int64_t work) {
+  return std::max<int64_t>(work / (threads.size() * kTilesAThread), kWorthAThread / 4);
+}
+
+void run_tile(const Gemm& g, const Cut& c, int64_t i) {
+  const int64_t m = i / c.across * c.rows, p = i % c.across * c.panels;
+  HWY_DYNAMIC_DISPATCH(gemm_tile)
+  (g, m, std::min(m + c.rows, g.M), p, std::min(p + c.panels, panels_of(g)));
+}
+
+}  // namespace
+
+void gemm(ThreadPool& threads, const Gemm& g) {
+  const int64_t work = fmas(g);
+  if (threads.size() == 1 || work < kWorthAThread) return gemm_serial(g);
+  const Cut c = cut(g, target_of(threads, work));
+  threads.parallel_for(c.tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run_tile(g, c, i);
+  });
+}
+
+void gemm_serial(const Gemm& g) {
+  if (g.M <= 0 || g.N <= 0) return;
+  if (g.M <= kTileRows) return HWY_DYNAMIC_DISPATCH(gemm_tile)(g, 0, g.M, 0, panels_of(g));
+  const Cut c = cut(g, fmas(g));
+  for (int64_t i = 0; i < c.tiles; ++i) run_tile(g, c, i);
+}
+
+void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
+  constexpr size_t kGroup = 256;  // products cut together: their cuts lie on the stack
+  for (; list.size() > kGroup; list = list.subspan(kGroup)) gemm_batch(threads, list.first(kGroup));
+  int64_t work = 0;
+  for (const Gemm& g : list) work += fmas(g);
+  const int64_t target = target_of(threads, work);
+  Cut cuts[kGroup];
+  int64_t ends[kGroup];
+  int64_t tiles = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    cuts[i] = cut(list[i], target);
+    ends[i] = tiles += cuts[i].tiles;
+  }
+  const int64_t grain = work < kWorthAThread ? tiles : 1;
+  threads.parallel_for(tiles, grain, [&](int64_t begin, int64_t end) {
+    size_t at = static_cast<size_t>(std::upper_bound(ends, ends + list.size(), begin) - ends);
+    for (int64_t i = begin; i < end; ++i) {
+      while (i >= ends[at]) ++at;
+      run_tile(list[at], cuts[at], i - (ends[at] - cuts[at].tiles));
+    }
+  });
+}
+
+void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row,
+                     float* panels) {
+  threads.parallel_for((N + kWidth - 1) / kWidth, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      float* to = panels + p * K * kWidth;
+      const int64_t width = std::min(kWidth, N - p * kWidth);
+      // Blocks of k: the 32 rows' cache lines stay near while they are spread over the panel.
+      for (int64_t k0 = 0; k0 < K; k0 += 16) {
+        const int64_t k1 = std::min(k0 + 16, K);
+        for (int64_t n = 0; n < width; ++n) {
+          const float* row = w + (p * kWidth + n) * w_row;
+          for (int64_t k = k0; k < k1; ++k) to[k * kWidth + n] = row[k];
+        }
+        for (int64_t k = k0; k < k1; ++k) std::fill(to + k * kWidth + width, to + (k + 1) * kWidth, 0.0f);
+      }
+    }
+  });
+}
+
+}  // namespace r1
+#endif  // HWY_ONCE

@@ -1,0 +1,53 @@
+// ops/matmul/matmul.h: y = x W^T (+ bias), the product with a Weight.
+//
+//   y[t, n] = bias[n] + sum over k of x[t, k] * W[n, k]
+//
+// cpu-f32: one f32 accumulator an output, starting from +0, walks k strictly in order, one FMA each; the bias
+// is added last. Bit-exact: y[t] is a function of x[t], W and bias alone, the same for every T, tile, thread
+// count and instruction set. Backward: dx walks n in order, dW walks t in order and goes on from what dW held
+// (so cutting a batch into consecutive pieces changes nothing), dbias likewise.
+#pragma once
+
+#include "tensor/context.h"
+#include "tensor/parameter.h"
+
+namespace r1 {
+
+// A weight is not a tensor: here dense f32 [N, K]; quantised blocks and low-rank terms will live here too. It
+// keeps a copy of the matrix in the kernel's layout (panels of kPanel outputs: [ceil(N / kPanel)][K][kPanel],
+// zero padded), made on first use and again when dense.version has moved.
+class Weight {
+ public:
+  Weight() = default;
+  Weight(Parameter* dense, Parameter* bias = nullptr);  // non-owning; the model owns its parameters
+  int64_t N() const { return dense_->value.dim(0); }
+  int64_t K() const { return dense_->value.dim(1); }
+  Parameter& dense() const { return *dense_; }
+  Parameter* bias() const { return bias_; }
+  explicit operator bool() const { return dense_ != nullptr; }
+  const float* panels(Context& ctx) const;  // up to date; call from the orchestrating thread only
+
+ private:
+  Parameter* dense_ = nullptr;
+  Parameter* bias_ = nullptr;
+  mutable Buffer packed_;
+  mutable uint64_t packed_version_ = 0;
+};
+
+inline constexpr int64_t kPanel = 32;
+
+// x [T, K] -> [T, N].
+Tensor matmul(Context& ctx, const Tensor& x, const Weight& w);
+
+// Without a tape: y [T, N] into memory of the caller's (scratch of other ops: logits of a chunk).
+void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y);
+
+namespace ref {
+// Double-precision oracles. x [T, K], w [N, K], bias [N] or none.
+void matmul(const float* x, const float* w, const float* bias, int64_t T, int64_t N, int64_t K, double* y);
+// dy [T, N] -> dx [T, K], dw [N, K], dbias [N] (any may be null); assigned.
+void matmul_backward(const float* x, const float* w, const float* dy, int64_t T, int64_t N, int64_t K,
+                     double* dx, double* dw, double* dbias);
+}  // namespace ref
+
+}  // namespace r1

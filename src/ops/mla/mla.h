@@ -1,0 +1,54 @@
+// ops/mla/mla.h: the two per-head products of multi-head latent attention in latent ("absorbed") form
+// (DeepSeek-V2, 2024).
+//
+// kv_b [H * (n + v), R] holds for each head n rows of W_uk, then v rows of W_uv. Queries are carried into the
+// latent space and values out of it, so that attention itself sees one key/value head of width R + P whose
+// value is the latent:
+//
+//   absorb_query:  out[t, h, r] = sum over d < n of q[t, h, d] * W_uk[h, d, r],  then out[t, h, R + p] = q[t,
+//   h, n + p] expand_value:  out[t, h, d] = sum over r of o[t, h, r] * W_uv[h, d, r]
+//
+// cpu-f32: each sum walks d (or r) strictly in order, one FMA each: bit-exact a token. Gradients of kv_b walk
+// t in order and go on from what they held.
+#pragma once
+
+#include "tensor/context.h"
+#include "tensor/parameter.h"
+
+namespace r1 {
+
+class LatentWeight {
+ public:
+  LatentWeight() = default;
+  // kv_b [H * (n + v), R], non-owning.
+  LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t value);
+  Parameter& kv_b() const { return *kv_b_; }
+  int64_t heads() const { return heads_; }
+  int64_t nope() const { return nope_; }
+  int64_t value() const { return value_; }
+  int64_t latent() const { return kv_b_->value.dim(1); }
+  const float* value_panels(
+      Context& ctx) const;  // W_uv by head, panels of 32 over d; remade when the version moved
+  int64_t value_panel_floats() const { return (value_ + 31) / 32 * 32 * latent(); }  // one head's
+
+ private:
+  Parameter* kv_b_ = nullptr;
+  int64_t heads_ = 0, nope_ = 0, value_ = 0;
+  mutable Buffer packed_;
+  mutable uint64_t packed_version_ = 0;
+};
+
+// q [T, H, n + P] (its last P already turned by rope) -> [T, H, R + P].
+Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w);
+// o [T, H, R] -> [T, H, v].
+Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w);
+
+namespace ref {
+// kv_b as above; P from q's width.
+void absorb_query(const float* q, const float* kv_b, int64_t T, int64_t H, int64_t n, int64_t v, int64_t R,
+                  int64_t P, double* out);
+void expand_value(const float* o, const float* kv_b, int64_t T, int64_t H, int64_t n, int64_t v, int64_t R,
+                  double* out);
+}  // namespace ref
+
+}  // namespace r1

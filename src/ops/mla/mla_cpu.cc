@@ -1,0 +1,197 @@
+// ops/mla/mla_cpu.cc: each product is a batch of gemms, one a head, on views with the heads' strides.
+#include <algorithm>
+
+#include "ops/matmul/gemm.h"
+#include "ops/mla/mla.h"
+
+namespace r1 {
+
+namespace {
+
+constexpr int64_t kPanel = 32;
+
+// Runs make(h) for every head as one batch.
+template <class Make>
+void for_heads(Context& ctx, int64_t H, const Make& make) {
+  const ArenaScope scope(ctx.arena);
+  Gemm* list = ctx.arena.array<Gemm>(H);
+  for (int64_t h = 0; h < H; ++h) list[h] = make(h);
+  gemm_batch(ctx.threads, {list, static_cast<size_t>(H)});
+}
+
+// to[row, 0..P) = or += from[row, 0..P) over rows with strides: the part turned by rope passes through.
+void pass_through(Context& ctx, int64_t rows, int64_t P, const float* from, int64_t from_row, float* to,
+                  int64_t to_row, bool accumulate) {
+  if (P == 0) return;
+  ctx.threads.parallel_for(rows, 256, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* source = from + i * from_row;
+      float* target = to + i * to_row;
+      for (int64_t p = 0; p < P; ++p) target[p] = accumulate ? target[p] + source[p] : source[p];
+    }
+  });
+}
+
+void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, const LatentWeight& w) {
+  const Tensor dout = ctx.tape->grad(out);
+  if (!dout) return;
+  const int64_t T = q.dim(0), H = w.heads(), n = w.nope(), R = w.latent(), P = q.dim(2) - n;
+  const int64_t q_row = n + P, out_row = R + P, head = (n + w.value()) * R;
+  const float* kv_b = w.kv_b().value.f32();
+  if (const GradSlot dq = ctx.tape->slot(q)) {
+    // dq[t, h, d] = sum over r of dout[t, h, r] * W_uk[h, d, r]: W_uk transposed, in panels of 32 over d.
+    const ArenaScope scope(ctx.arena);
+    const int64_t panels = (n + kPanel - 1) / kPanel * kPanel * R;
+    float* packed = ctx.arena.array<float>(H * panels);
+    ctx.threads.parallel_for(H, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t h = begin; h < end; ++h)
+        pack_transposed(ctx.threads, kv_b + h * head, n, R, R, packed + h * panels);
+    });
+    for_heads(ctx, H, [&](int64_t h) {
+      return Gemm{.M = T,
+                  .N = n,
+                  .K = R,
+                  .a = dout.f32() + h * out_row,
+                  .a_row = H * out_row,
+                  .b = packed + h * panels,
+                  .b_panel = R * kPanel,
+                  .b_row = kPanel,
+                  .c = dq.grad.f32() + h * q_row,
+                  .c_row = H * q_row,
+                  .accumulate = dq.accumulate};
+    });
+    pass_through(ctx, T * H, P, dout.f32() + R, out_row, dq.grad.f32() + n, q_row, dq.accumulate);
+  }
+  if (!w.kv_b().grad) return;
+  for_heads(ctx, H, [&](int64_t h) {
+    return Gemm{.M = n,
+                .N = R,
+                .K = T,
+                .a = q.f32() + h * q_row,
+                .a_row = 1,
+                .a_col = H * q_row,
+                .b = dout.f32() + h * out_row,
+                .b_panel = kPanel,
+                .b_row = H * out_row,
+                .c = w.kv_b().grad.f32() + h * head,
+                .c_row = R,
+                .accumulate = true};
+  });
+}
+
+void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, const LatentWeight& w) {
+  const Tensor dout = ctx.tape->grad(out);
+  if (!dout) return;
+  const int64_t T = o.dim(0), H = w.heads(), n = w.nope(), v = w.value(), R = w.latent();
+  const int64_t head = (n + v) * R;
+  if (const GradSlot d_o = ctx.tape->slot(o)) {
+    for_heads(ctx, H, [&](int64_t h) {
+      return Gemm{.M = T,
+                  .N = R,
+                  .K = v,
+                  .a = dout.f32() + h * v,
+                  .a_row = H * v,
+                  .b = w.kv_b().value.f32() + h * head + n * R,
+                  .b_panel = kPanel,
+                  .b_row = R,
+                  .c = d_o.grad.f32() + h * R,
+                  .c_row = H * R,
+                  .accumulate = d_o.accumulate};
+    });
+  }
+  if (!w.kv_b().grad) return;
+  for_heads(ctx, H, [&](int64_t h) {
+    return Gemm{.M = v,
+                .N = R,
+                .K = T,
+                .a = dout.f32() + h * v,
+                .a_row = 1,
+                .a_col = H * v,
+                .b = o.f32() + h * R,
+                .b_panel = kPanel,
+                .b_row = H * R,
+                .c = w.kv_b().grad.f32() + h * head + n * R,
+                .c_row = R,
+                .accumulate = true};
+  });
+}
+
+}  // namespace
+
+LatentWeight::LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t value)
+    : kv_b_(kv_b), heads_(heads), nope_(nope), value_(value) {
+  R1_CHECK(kv_b_ != nullptr);
+  const Shape& shape = kv_b_->value.shape;
+  R1_CHECK(shape.rank() == 2 && shape[0] == heads * (nope + value), kv_b_->name, " ", shape.str(), " heads ",
+           heads, " nope ", nope, " value ", value);
+}
+
+const float* LatentWeight::value_panels(Context& ctx) const {
+  if (packed_version_ != kv_b_->version) {
+    const Shape shape{heads_, value_panel_floats()};
+    if (!packed_.tensor() || packed_.tensor().shape != shape) packed_ = Buffer(shape, DType::f32);
+    const int64_t R = latent();
+    ctx.threads.parallel_for(heads_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t h = begin; h < end; ++h) {
+        const float* w_uv = kv_b_->value.f32() + (h * (nope_ + value_) + nope_) * R;
+        pack_transposed(ctx.threads, w_uv, value_, R, R, packed_.tensor().f32() + h * value_panel_floats());
+      }
+    });
+    packed_version_ = kv_b_->version;
+  }
+  return packed_.tensor().f32();
+}
+
+Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
+  const int64_t H = w.heads(), n = w.nope(), R = w.latent();
+  R1_CHECK(q.shape.rank() == 3 && q.dim(1) == H && q.dim(2) >= n, w.kv_b().name, " q ", q.shape.str(),
+           " heads ", H, " nope ", n);
+  const int64_t T = q.dim(0), P = q.dim(2) - n;
+  Tensor out = ctx.output({T, H, R + P});
+  for_heads(ctx, H, [&](int64_t h) {
+    return Gemm{.M = T,
+                .N = R,
+                .K = n,
+                .a = q.f32() + h * (n + P),
+                .a_row = H * (n + P),
+                .b = w.kv_b().value.f32() + h * (n + w.value()) * R,
+                .b_panel = kPanel,
+                .b_row = R,
+                .c = out.f32() + h * (R + P),
+                .c_row = H * (R + P)};
+  });
+  pass_through(ctx, T * H, P, q.f32() + n, n + P, out.f32() + R, R + P, false);
+  if (ctx.tape != nullptr) {
+    const LatentWeight* weight = &w;
+    ctx.tape->record([=](Context& c) { absorb_query_backward(c, q, out, *weight); });
+  }
+  return out;
+}
+
+Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {
+  const int64_t H = w.heads(), v = w.value(), R = w.latent();
+  R1_CHECK(o.shape.rank() == 3 && o.dim(1) == H && o.dim(2) == R, w.kv_b().name, " o ", o.shape.str(),
+           " heads ", H, " latent ", R);
+  const int64_t T = o.dim(0);
+  Tensor out = ctx.output({T, H, v});
+  const float* panels = w.value_panels(ctx);
+  for_heads(ctx, H, [&](int64_t h) {
+    return Gemm{.M = T,
+                .N = v,
+                .K = R,
+                .a = o.f32() + h * R,
+                .a_row = H * R,
+                .b = panels + h * w.value_panel_floats(),
+                .b_panel = R * kPanel,
+                .b_row = kPanel,
+                .c = out.f32() + h * v,
+                .c_row = H * v};
+  });
+  if (ctx.tape != nullptr) {
+    const LatentWeight* weight = &w;
+    ctx.tape->record([=](Context& c) { expand_value_backward(c, o, out, *weight); });
+  }
+  return out;
+}
+
+}  // namespace r1

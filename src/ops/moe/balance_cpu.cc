@@ -1,0 +1,79 @@
+// ops/moe/balance_cpu.cc: what keeps the experts evenly loaded: the sequence-wise loss and the selection
+// bias.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/moe/route.h"
+
+namespace r1 {
+
+namespace {
+
+// One row of n tokens: scale * n * sum over e of f_e P_e, in double, tokens and experts in order.
+double row_loss(const Routing& r, int64_t begin, int64_t end, const double* f, double scale, double* share) {
+  std::fill(share, share + r.E, 0.0);
+  for (int64_t t = begin; t < end; ++t) {
+    const float* s = r.scores + t * r.E;
+    double sum = 1e-20;
+    for (int64_t e = 0; e < r.E; ++e) sum += static_cast<double>(s[e]);
+    for (int64_t e = 0; e < r.E; ++e) share[e] += static_cast<double>(s[e]) / sum;
+  }
+  double loss = 0;
+  for (int64_t e = 0; e < r.E; ++e) loss += f[e] * share[e];  // share = n P_e
+  return scale * loss;
+}
+
+}  // namespace
+
+Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTraining& training) {
+  const int64_t S = batch.S();
+  R1_CHECK(S >= 0 && (S == 0 ? r.T == 0 : batch.offsets[0] == 0 && batch.offsets.back() == r.T), "T ", r.T,
+           " batch rows ", S);
+  float* pull = ctx.arena.array<float>(S * r.E);
+  int32_t* token_row = ctx.arena.array<int32_t>(r.T);
+  ArenaScope scope(ctx.arena);
+  const bool wanted = training.balance_loss != nullptr;
+  double* losses = ctx.arena.array<double>(S);
+  double* room = ctx.arena.array<double>(2 * r.E * ctx.threads.size());
+  const double scale = static_cast<double>(training.balance_scale);
+  ctx.threads.parallel_for_thread(S, 4, [&](int64_t first, int64_t last, int thread) {
+    double* f = room + 2 * r.E * thread;
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t begin = batch.offsets[static_cast<size_t>(row)];
+      const int64_t end = batch.offsets[static_cast<size_t>(row) + 1];
+      std::fill(token_row + begin, token_row + end, static_cast<int32_t>(row));
+      std::fill(f, f + r.E, 0.0);
+      for (int64_t slot = begin * r.A; slot < end * r.A; ++slot) f[r.experts[slot]] += 1;
+      const double unit =
+          static_cast<double>(r.E) / static_cast<double>(std::max<int64_t>(1, r.A * (end - begin)));
+      for (int64_t e = 0; e < r.E; ++e) {
+        f[e] *= unit;
+        pull[row * r.E + e] = static_cast<float>(scale * f[e]);
+      }
+      losses[row] = wanted ? row_loss(r, begin, end, f, scale, f + r.E) : 0;
+    }
+  });
+  if (wanted) {
+    for (int64_t row = 0; row < S; ++row) *training.balance_loss += losses[row];
+  }
+  return {pull, token_row};
+}
+
+void update_selection_bias(Parameter& bias, MoeStats& stats, float gamma) {
+  const int64_t E = bias.value.count();
+  R1_CHECK(static_cast<int64_t>(stats.selected.size()) == E, "counts of ", stats.selected.size(),
+           " experts, bias of ", E);
+  int64_t total = 0;
+  for (const int64_t n : stats.selected) total += n;
+  float* b = bias.value.f32();
+  for (int64_t e = 0; e < E; ++e) {
+    const int64_t above_mean =
+        stats.selected[static_cast<size_t>(e)] * E - total;  // exact, in units of 1 / E
+    if (above_mean > 0) b[e] -= gamma;
+    if (above_mean < 0) b[e] += gamma;
+  }
+  ++bias.version;
+  std::fill(stats.selected.begin(), stats.selected.end(), 0);
+}
+
+}  // namespace r1

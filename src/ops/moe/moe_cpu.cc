@@ -1,0 +1,327 @@
+// ops/moe/moe_cpu.cc: the experts: gather by expert, three grouped products, combine; and backward.
+//
+// Chunk by chunk (route.h), rows sorted by expert, then token, so that each expert's products are plain
+// matrix products over consecutive rows and its weight gradients walk t in order. Memory: for the backward,
+// gate and up of all A T rows; h (one exp an element) is made again, and x is gathered again. Scratch is a
+// chunk's: D + F floats a row, without a tape D + 3 F; in the backward the gradients of gate and up take the
+// place of gate and up.
+#include <algorithm>
+#include <new>
+#include <optional>
+
+#include "ops/matmul/gemm.h"
+#include "ops/moe/moe_kernels.h"
+#include "ops/moe/route.h"
+#include "ops/swiglu/swiglu.h"
+
+namespace r1 {
+
+namespace {
+
+// Rows in one go of a thread: about 64 KiB, whatever the width.
+int64_t rows_grain(int64_t width) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width));
+}
+
+// One chunk's part of the routing: n rows of its slots, from slot `first` on.
+struct Chunk {
+  int64_t begin, end;  // tokens
+  int64_t first, n;
+  const int64_t* starts;  // [E + 1]
+  int64_t count(int64_t e) const { return starts[e + 1] - starts[e]; }
+};
+
+Chunk chunk_of(const Routing& r, int64_t c) {
+  const int64_t begin = c * r.chunk, end = std::min(r.T, begin + r.chunk);
+  return {begin, end, begin * r.A, (end - begin) * r.A, r.starts + c * (r.E + 1)};
+}
+
+// in [T, D] -> out [n, D] by row.
+void gather_by_row(Context& ctx, const Routing& r, const Chunk& chunk, const float* in, int64_t D,
+                   float* out) {
+  ctx.threads.parallel_for(chunk.n, rows_grain(D), [&](int64_t begin, int64_t end) {
+    moe_kernels::gather(in, r.tokens + chunk.first, begin, end, D, out);
+  });
+}
+
+// A list of products in the arena: at most two an expert.
+class GemmList {
+ public:
+  GemmList(Arena& arena, int64_t limit) : list_(arena.array<Gemm>(limit)) {}
+  void add(const Gemm& g) { new (list_ + count_++) Gemm(g); }
+  void run(Context& ctx) {
+    gemm_batch(ctx.threads, {list_, static_cast<size_t>(count_)});
+    count_ = 0;
+  }
+
+ private:
+  Gemm* list_;
+  int64_t count_ = 0;
+};
+
+// Rows [first, first + count) of in [., K] times w^T -> the same rows of out [., N].
+Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w, float* out) {
+  const int64_t first = chunk.starts[e];
+  return {.M = chunk.count(e),
+          .N = w.N(),
+          .K = w.K(),
+          .a = in + first * w.K(),
+          .a_row = w.K(),
+          .b = w.panels(ctx),
+          .b_panel = w.K() * kPanel,
+          .b_row = kPanel,
+          .c = out + first * w.N(),
+          .c_row = w.N()};
+}
+
+// Rows of d_out [., N] times w -> d_in [., K].
+Gemm times_transposed(const Chunk& chunk, int64_t e, const float* d_out, const Weight& w, float* d_in,
+                      bool accumulate) {
+  const int64_t first = chunk.starts[e];
+  return {.M = chunk.count(e),
+          .N = w.K(),
+          .K = w.N(),
+          .a = d_out + first * w.N(),
+          .a_row = w.N(),
+          .b = w.dense().value.f32(),
+          .b_panel = kPanel,
+          .b_row = w.K(),
+          .c = d_in + first * w.K(),
+          .c_row = w.K(),
+          .accumulate = accumulate};
+}
+
+// w.grad += rows of d_out^T times rows of in, rows (tokens) in order, going on from what it held.
+void add_weight_gradient(GemmList& list, const Chunk& chunk, int64_t e, const float* d_out, const float* in,
+                         const Weight& w) {
+  if (!w.dense().grad) return;
+  const int64_t first = chunk.starts[e];
+  list.add({.M = w.N(),
+            .N = w.K(),
+            .K = chunk.count(e),
+            .a = d_out + first * w.N(),
+            .a_row = 1,
+            .a_col = w.N(),
+            .b = in + first * w.K(),
+            .b_panel = kPanel,
+            .b_row = w.K(),
+            .c = w.dense().grad.f32(),
+            .c_row = w.K(),
+            .accumulate = true});
+}
+
+// What the backward needs besides x and y.
+struct Saved {
+  Routing routing;
+  Balance balance;
+  float* gate;  // [A T, F], by chunk and row; without a tape one chunk's, for all in turn
+  float* up;
+};
+
+void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const Saved& saved, float* y) {
+  const Routing& r = saved.routing;
+  const int64_t D = x.dim(1), F = w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
+  ArenaScope scope(ctx.arena);
+  float* rows = ctx.arena.array<float>(most * D);  // x by row, then the experts' outputs
+  float* h = ctx.arena.array<float>(most * F);
+  GemmList list(ctx.arena, 2 * r.E);
+  for (int64_t c = 0; c < r.chunks(); ++c) {
+    const Chunk chunk = chunk_of(r, c);
+    float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
+    float* up = saved.up + (ctx.tape != nullptr ? chunk.first * F : 0);
+    gather_by_row(ctx, r, chunk, x.f32(), D, rows);
+    for (int64_t e = 0; e < r.E; ++e) {
+      if (chunk.count(e) == 0) continue;
+      const Expert& expert = w.experts[static_cast<size_t>(e)];
+      list.add(times_weight(ctx, chunk, e, rows, expert.gate, gate));
+      list.add(times_weight(ctx, chunk, e, rows, expert.up, up));
+    }
+    list.run(ctx);
+    swiglu_into(ctx.threads, gate, up, chunk.n * F, h);
+    for (int64_t e = 0; e < r.E; ++e) {
+      if (chunk.count(e) == 0) continue;
+      list.add(times_weight(ctx, chunk, e, h, w.experts[static_cast<size_t>(e)].down, rows));
+    }
+    list.run(ctx);
+    ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
+      moe_kernels::combine(rows, r.rows + chunk.first, r.weights + chunk.first, begin, end, r.A, D,
+                           y + chunk.begin * D);
+    });
+  }
+}
+
+// The backward of the experts: what all chunks share.
+struct ExpertsBackward {
+  Context& ctx;
+  const Tensor& x;
+  const MoeWeights& w;
+  const Saved& saved;
+  const float* dy;
+  float* drow;         // [A T] by chunk and row: the gradients of the slots' weights
+  const GradSlot& dx;  // assigned or added to, where wanted
+  float* rows;         // [rows of a chunk, D] dy by row, then x, then dx
+  float* dh;           // [rows of a chunk, F] the gradient of h, then weight * h
+  GemmList& list;
+};
+
+void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
+  const Routing& r = b.saved.routing;
+  const int64_t D = b.x.dim(1), F = b.w.experts[0].gate.N();
+  float *rows = b.rows, *dh = b.dh, *gate = b.saved.gate + chunk.first * F,
+        *up = b.saved.up + chunk.first * F;
+  GemmList& list = b.list;
+  const auto each = [&](const auto& add) {
+    for (int64_t e = 0; e < r.E; ++e) {
+      if (chunk.count(e) > 0) add(e, b.w.experts[static_cast<size_t>(e)]);
+    }
+    list.run(b.ctx);
+  };
+
+  gather_by_row(b.ctx, r, chunk, b.dy, D, rows);
+  each([&](int64_t e, const Expert& expert) {
+    list.add(times_transposed(chunk, e, rows, expert.down, dh, false));
+  });
+  b.ctx.threads.parallel_for(chunk.n, rows_grain(3 * F), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      b.drow[chunk.first + i] = moe_kernels::swiglu_row_backward(gate + i * F, up + i * F, dh + i * F, F,
+                                                                 r.row_weights[chunk.first + i]);
+    }
+  });
+  each([&](int64_t e, const Expert& expert) { add_weight_gradient(list, chunk, e, rows, dh, expert.down); });
+
+  gather_by_row(b.ctx, r, chunk, b.x.f32(), D, rows);
+  each([&](int64_t e, const Expert& expert) {
+    add_weight_gradient(list, chunk, e, gate, rows, expert.gate);
+    add_weight_gradient(list, chunk, e, up, rows, expert.up);
+  });
+
+  if (!b.dx) return;
+  each([&](int64_t e, const Expert& expert) {
+    list.add(times_transposed(chunk, e, gate, expert.gate, rows, false));
+  });
+  each([&](int64_t e, const Expert& expert) {
+    list.add(times_transposed(chunk, e, up, expert.up, rows, true));
+  });
+  b.ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
+    moe_kernels::add_rows(rows, r.rows + chunk.first, begin, end, r.A, D, b.dx.accumulate,
+                          b.dx.grad.f32() + chunk.begin * D);
+  });
+}
+
+void experts_backward(Context& ctx, const Tensor& x, const MoeWeights& w, const Saved& saved, const float* dy,
+                      float* drow, const GradSlot& dx) {
+  const Routing& r = saved.routing;
+  const int64_t most = std::min(r.chunk, r.T) * r.A;
+  GemmList list(ctx.arena, 2 * r.E);
+  const ExpertsBackward b{ctx,
+                          x,
+                          w,
+                          saved,
+                          dy,
+                          drow,
+                          dx,
+                          ctx.arena.array<float>(most * x.dim(1)),
+                          ctx.arena.array<float>(most * w.experts[0].gate.N()),
+                          list};
+  for (int64_t c = 0; c < r.chunks(); ++c) chunk_backward(b, chunk_of(r, c));
+}
+
+// dlogits [T, E] -> the router's gradient, t in order, and dx, e in order, onto what it holds.
+void router_backward(Context& ctx, const Tensor& x, const Weight& router, const Routing& r,
+                     const float* dlogits, const GradSlot& dx, bool onto_dx) {
+  const int64_t D = x.dim(1);
+  if (router.dense().grad) {
+    gemm(ctx.threads, {.M = r.E,
+                       .N = D,
+                       .K = r.T,
+                       .a = dlogits,
+                       .a_row = 1,
+                       .a_col = r.E,
+                       .b = x.f32(),
+                       .b_panel = kPanel,
+                       .b_row = D,
+                       .c = router.dense().grad.f32(),
+                       .c_row = D,
+                       .accumulate = true});
+  }
+  if (dx) {
+    gemm(ctx.threads, {.M = r.T,
+                       .N = D,
+                       .K = r.E,
+                       .a = dlogits,
+                       .a_row = r.E,
+                       .b = router.dense().value.f32(),
+                       .b_panel = kPanel,
+                       .b_row = D,
+                       .c = dx.grad.f32(),
+                       .c_row = D,
+                       .accumulate = onto_dx});
+  }
+}
+
+void moe_backward(Context& ctx, const Tensor& x, const Tensor& y, const MoeWeights& w, const Saved& saved) {
+  const Routing& r = saved.routing;
+  const Tensor dy = ctx.tape->grad(y);
+  if ((!dy && saved.balance.pull == nullptr) || r.T == 0) return;
+  const GradSlot dx = ctx.tape->slot(x);  // before the scope: the gradient outlives it
+  ArenaScope scope(ctx.arena);
+  float* drow = nullptr;
+  if (dy) {
+    drow = ctx.arena.array<float>(r.slots());
+    experts_backward(ctx, x, w, saved, dy.f32(), drow, dx);
+  }
+  float* dlogits = ctx.arena.array<float>(r.T * r.E);
+  route_backward(ctx, w.config, r, drow, saved.balance, dlogits);
+  router_backward(ctx, x, w.router, r, dlogits, dx, static_cast<bool>(dy) || dx.accumulate);
+}
+
+void check_experts(const MoeWeights& w, int64_t D) {
+  R1_CHECK(!w.experts.empty() && w.router, "no experts");
+  const int64_t F = w.experts[0].gate.N();
+  R1_CHECK(w.router.bias() == nullptr, "a router with a bias");
+  for (const Expert& e : w.experts) {
+    R1_CHECK(e.gate.N() == F && e.gate.K() == D && e.up.N() == F && e.up.K() == D && e.down.N() == D &&
+                 e.down.K() == F,
+             "an expert's shapes: D ", D, " F ", F);
+    R1_CHECK(e.gate.bias() == nullptr && e.up.bias() == nullptr && e.down.bias() == nullptr,
+             "an expert with a bias");
+  }
+}
+
+void count_selected(const Routing& r, MoeStats& stats) {
+  if (stats.selected.empty()) stats.selected.assign(static_cast<size_t>(r.E), 0);
+  R1_CHECK(static_cast<int64_t>(stats.selected.size()) == r.E, "counts of ", stats.selected.size(), " E ",
+           r.E);
+  for (int64_t c = 0; c < r.chunks(); ++c) {
+    const Chunk chunk = chunk_of(r, c);
+    for (int64_t e = 0; e < r.E; ++e) stats.selected[static_cast<size_t>(e)] += chunk.count(e);
+  }
+}
+
+}  // namespace
+
+Tensor moe(Context& ctx, const Batch& batch, const Tensor& x, const MoeWeights& w,
+           const MoeTraining& training) {
+  Tensor y = ctx.output(x.shape);
+  std::optional<ArenaScope> scope;  // without a tape nothing but y is kept
+  if (ctx.tape == nullptr) scope.emplace(ctx.arena);
+  Saved saved{};
+  check_experts(w, x.dim(-1));
+  saved.routing = route(ctx, x, w);
+  if (training.stats != nullptr) count_selected(saved.routing, *training.stats);
+  if (training.balance_scale != 0 && (ctx.tape != nullptr || training.balance_loss != nullptr)) {
+    saved.balance = balance(ctx, batch, saved.routing, training);
+  }
+  const Routing& r = saved.routing;
+  const int64_t kept = ctx.tape != nullptr ? r.T : std::min(r.chunk, r.T);
+  const int64_t activations = kept * r.A * w.experts[0].gate.N();
+  saved.gate = ctx.arena.array<float>(activations);
+  saved.up = ctx.arena.array<float>(activations);
+  experts_forward(ctx, x, w, saved, y.f32());
+  if (ctx.tape != nullptr) {
+    ctx.tape->record([x, y, saved, weights = &w](Context& c) { moe_backward(c, x, y, *weights, saved); });
+  }
+  return y;
+}
+
+}  // namespace r1

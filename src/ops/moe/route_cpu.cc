@@ -1,0 +1,223 @@
+// ops/moe/route_cpu.cc: selection, weights, the sort by expert, and the way back to the router's logits.
+//
+// Tokens are walked in fixed blocks; a block counts its slots by expert, the counts are summed in block
+// order, and each block then places its own slots: a counting sort whose result (expert ascending, token
+// ascending) does not depend on which thread took which block.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "ops/moe/moe_kernels.h"
+#include "ops/moe/route.h"
+
+namespace r1 {
+
+namespace {
+
+constexpr int64_t kBlock = 64;  // tokens
+
+// One thread's room, in int32: the experts' keys and ranks, the groups' keys and ranks, and the selection.
+struct Scratch {
+  int32_t *keys, *ranks, *group_keys, *group_ranks, *selected;
+  static int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }  // moe_kernels::ranks reads blocks of 16
+  static int64_t size(int64_t E, int64_t groups) { return 3 * padded(E + 1) + 2 * padded(groups); }
+  Scratch(int32_t* room, int64_t E, int64_t groups) {
+    keys = room;
+    ranks = keys + padded(E + 1);
+    selected = ranks + padded(E + 1);
+    group_keys = selected + padded(E + 1);
+    group_ranks = group_keys + padded(groups);
+  }
+};
+
+// An integer that is larger where the number is. NaN counts as the largest, as in topk of PyTorch: a broken
+// weight shows itself.
+inline int32_t key_of(float value) {
+  const int32_t bits = std::bit_cast<int32_t>(value);
+  return value != value ? INT32_MAX : bits ^ ((bits >> 31) & INT32_MAX);
+}
+inline float value_of(int32_t key) {
+  return std::bit_cast<float>(key ^ ((key >> 31) & INT32_MAX));
+}
+constexpr int32_t kNever = INT32_MIN;  // below the key of -infinity
+
+// A group's score: the sum of its two best biased scores (its only one where it has one).
+int32_t group_key(const int32_t* keys, int64_t size) {
+  int32_t first = kNever, second = kNever;
+  for (int64_t e = 0; e < size; ++e) {
+    second = std::max(second, std::min(first, keys[e]));
+    first = std::max(first, keys[e]);
+  }
+  return size == 1 ? first : key_of(value_of(first) + value_of(second));
+}
+
+// One token: s [E] -> the A selected experts, ascending. Without a branch on a score: those cannot be
+// predicted.
+void select(const float* s, const float* bias, const MoeConfig& config, const Scratch& scratch,
+            int32_t* selected) {
+  const int64_t E = config.experts;
+  for (int64_t e = 0; e < E; ++e) scratch.keys[e] = key_of(bias != nullptr ? s[e] + bias[e] : s[e]);
+  if (config.top_groups < config.groups) {
+    const int64_t size = E / config.groups;
+    for (int64_t g = 0; g < config.groups; ++g) {
+      scratch.group_keys[g] = group_key(scratch.keys + g * size, size);
+    }
+    moe_kernels::ranks(scratch.group_keys, config.groups, scratch.group_ranks);
+    for (int64_t g = 0; g < config.groups; ++g) {
+      if (scratch.group_ranks[g] >= config.top_groups) {
+        std::fill_n(scratch.keys + g * size, size, kNever);
+      }
+    }
+  }
+  moe_kernels::ranks(scratch.keys, E, scratch.ranks);
+  int64_t count = 0;
+  for (int64_t e = 0; e < E; ++e) {
+    scratch.selected[count] = static_cast<int32_t>(e);
+    count += scratch.ranks[e] < config.active ? 1 : 0;
+  }
+  std::copy_n(scratch.selected, config.active, selected);
+}
+
+// What the selected scores are divided by.
+float divisor(const float* s, const int32_t* selected, const MoeConfig& config) {
+  if (!config.norm_topk) return 1.0f;
+  float sum = 0;
+  for (int64_t a = 0; a < config.active; ++a) sum += s[selected[a]];
+  return sum + 1e-20f;
+}
+
+void check_config(const MoeConfig& config, const MoeWeights& w, const Tensor& x) {
+  const int64_t E = config.experts;
+  R1_CHECK(E >= 1 && static_cast<int64_t>(w.experts.size()) == E && w.router.N() == E, "E ", E, " router ",
+           w.router.N(), " experts ", w.experts.size());
+  R1_CHECK(x.shape.rank() == 2 && w.router.K() == x.dim(1), "x ", x.shape.str(), " router K ", w.router.K());
+  R1_CHECK(config.groups >= 1 && E % config.groups == 0, "groups ", config.groups, " E ", E);
+  R1_CHECK(config.top_groups >= 1 && config.top_groups <= config.groups, "top_groups ", config.top_groups);
+  R1_CHECK(config.active >= 1 && config.active <= config.top_groups * (E / config.groups), "active ",
+           config.active, " of E ", E);
+  R1_CHECK(w.bias == nullptr || w.bias->value.count() == E, "selection bias of E ", E);
+  R1_CHECK(x.dim(0) * config.active < INT32_MAX, "slots ", x.dim(0) * config.active);
+}
+
+// Tokens a chunk: a thread's share of the rows (x and its output, gate, up, h) fits its second-level cache,
+// but an expert sees 128 rows on average, so that its weights are worth their way through the caches.
+int64_t chunk_tokens(const MoeWeights& w, int threads) {
+  constexpr int64_t kCacheFloats = int64_t{1} << 18;
+  const int64_t A = w.config.active;
+  const int64_t fitting = threads * kCacheFloats / (A * (w.router.K() + 3 * w.experts[0].gate.N()));
+  const int64_t tokens = std::max(fitting, 128 * w.config.experts / A);
+  return (tokens + kBlock - 1) / kBlock * kBlock;
+}
+
+// Sorts each chunk's slots by expert, then token. Counts of the blocks come in [blocks, E] and become each
+// block's next row.
+void sort_by_expert(Context& ctx, const Routing& r, int32_t* next) {
+  const int64_t blocks = (r.T + kBlock - 1) / kBlock, per_chunk = r.chunk / kBlock;
+  for (int64_t c = 0; c < r.chunks(); ++c) {
+    int64_t* starts = r.starts + c * (r.E + 1);
+    int32_t row = 0;
+    for (int64_t e = 0; e < r.E; ++e) {
+      starts[e] = row;
+      for (int64_t b = c * per_chunk; b < std::min(blocks, (c + 1) * per_chunk); ++b) {
+        const int32_t count = next[b * r.E + e];
+        next[b * r.E + e] = row;
+        row += count;
+      }
+    }
+    starts[r.E] = row;
+  }
+  ctx.threads.parallel_for(r.T, kBlock, [&](int64_t begin, int64_t end) {
+    int32_t* place = next + begin / kBlock * r.E;
+    const int64_t first = begin / r.chunk * r.chunk * r.A;
+    int32_t* tokens = r.tokens + first;
+    float* row_weights = r.row_weights + first;
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t slot = t * r.A; slot < (t + 1) * r.A; ++slot) {
+        const int32_t at = place[r.experts[slot]]++;
+        r.rows[slot] = at;
+        tokens[at] = static_cast<int32_t>(t);
+        row_weights[at] = r.weights[slot];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Routing route(Context& ctx, const Tensor& x, const MoeWeights& w) {
+  const MoeConfig& config = w.config;
+  check_config(config, w, x);
+  Routing r{
+      .T = x.dim(0), .E = config.experts, .A = config.active, .chunk = chunk_tokens(w, ctx.threads.size())};
+  r.scores = ctx.arena.array<float>(r.T * r.E);
+  r.experts = ctx.arena.array<int32_t>(r.slots());
+  r.weights = ctx.arena.array<float>(r.slots());
+  r.rows = ctx.arena.array<int32_t>(r.slots());
+  r.tokens = ctx.arena.array<int32_t>(r.slots());
+  r.row_weights = ctx.arena.array<float>(r.slots());
+  r.starts = ctx.arena.array<int64_t>(r.chunks() * (r.E + 1));
+
+  ArenaScope scope(ctx.arena);
+  int32_t* counts = ctx.arena.array<int32_t>((r.T + kBlock - 1) / kBlock * r.E);
+  const int64_t stride = Scratch::size(r.E, config.groups);
+  int32_t* room = ctx.arena.array<int32_t>(stride * ctx.threads.size());
+  const float* bias = w.bias != nullptr ? w.bias->value.f32() : nullptr;
+  matmul_into(ctx, x.f32(), r.T, w.router, r.scores);
+  ctx.threads.parallel_for_thread(r.T, kBlock, [&](int64_t begin, int64_t end, int thread) {
+    const Scratch scratch(room + thread * stride, r.E, config.groups);
+    int32_t* count = counts + begin / kBlock * r.E;
+    std::fill(count, count + r.E, 0);
+    moe_kernels::sigmoid(r.scores + begin * r.E, (end - begin) * r.E);
+    for (int64_t t = begin; t < end; ++t) {
+      const float* s = r.scores + t * r.E;
+      int32_t* selected = r.experts + t * r.A;
+      select(s, bias, config, scratch, selected);
+      const float sum = divisor(s, selected, config);
+      for (int64_t a = 0; a < r.A; ++a) {
+        r.weights[t * r.A + a] = s[selected[a]] / sum * config.routed_scaling;
+        ++count[selected[a]];
+      }
+    }
+  });
+  sort_by_expert(ctx, r, counts);
+  return r;
+}
+
+void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, const float* drow,
+                    const Balance& balance, float* dlogits) {
+  ctx.threads.parallel_for(r.T, kBlock, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin / r.chunk * r.chunk * r.A;  // slot of the chunk's row 0
+    for (int64_t t = begin; t < end; ++t) {
+      const float* s = r.scores + t * r.E;
+      float* dz = dlogits + t * r.E;  // holds the gradient of s until the last loop
+      std::fill(dz, dz + r.E, 0.0f);
+      if (balance.pull != nullptr) {
+        // p = s / sum: ds = (pull - sum over e of pull p) / sum.
+        const float* pull = balance.pull + balance.token_row[t] * r.E;
+        float sum = 0, flow = 0;
+        for (int64_t e = 0; e < r.E; ++e) sum += s[e];
+        sum += 1e-20f;
+        for (int64_t e = 0; e < r.E; ++e) flow = std::fma(pull[e], s[e] / sum, flow);
+        for (int64_t e = 0; e < r.E; ++e) dz[e] = (pull[e] - flow) / sum;
+      }
+      if (drow != nullptr) {
+        // w = scaling * s / sum over the selected: ds = scaling * (dw - sum over a of dw s / sum) / sum.
+        const int32_t* selected = r.experts + t * r.A;
+        const int32_t* rows = r.rows + t * r.A;
+        const float* dw = drow + first;
+        const float sum = divisor(s, selected, config);
+        float flow = 0;
+        if (config.norm_topk) {
+          for (int64_t a = 0; a < r.A; ++a) flow = std::fma(dw[rows[a]], s[selected[a]] / sum, flow);
+        }
+        for (int64_t a = 0; a < r.A; ++a) {
+          dz[selected[a]] += (dw[rows[a]] - flow) / sum * config.routed_scaling;
+        }
+      }
+      for (int64_t e = 0; e < r.E; ++e) dz[e] *= s[e] * (1.0f - s[e]);
+    }
+  });
+}
+
+}  // namespace r1

@@ -1,0 +1,25 @@
+// ops/norm/norm.h: RMSNorm (Zhang and Sennrich 2019).
+//
+//   y[t, d] = (x[t, d] * rstd[t]) * w[d],   rstd[t] = 1 / sqrt(mean over d of x[t, d]^2 + eps)
+//
+// cpu-f32: squares are summed in f32 by FMA in sixteen virtual lanes (lane = d mod 16, d in order), then a
+// fixed tree (8, 4, 2, 1 apart); mean, sum with eps, sqrt and 1/x are one correctly rounded f32 operation
+// each. Bit-exact: y[t] is a function of x[t], w and eps alone. Backward: dw walks t in order and goes on
+// from what it held.
+#pragma once
+
+#include "tensor/context.h"
+#include "tensor/parameter.h"
+
+namespace r1 {
+
+// x [T, D], w [D] -> [T, D]. x may be any shape whose last dimension is D (rows are normalised).
+Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps);
+
+namespace ref {
+void rms_norm(const float* x, const float* w, int64_t T, int64_t D, double eps, double* y);
+void rms_norm_backward(const float* x, const float* w, const float* dy, int64_t T, int64_t D, double eps,
+                       double* dx, double* dw);
+}  // namespace ref
+
+}  // namespace r1

@@ -1,0 +1,53 @@
+// ops/rope/rope.h: rotary position embedding (Su et al. 2021), interleaved (DeepSeek) and half-rotated
+// (Llama, Qwen).
+//
+// Pair i of a head of rotary width P turns by angle position * inv_freq[i]. Interleaved pairs are (2i, 2i+1);
+// half-rotated ones (i, i + P/2). Output order: half-rotated keeps places; interleaved writes pair i to (2i,
+// 2i+1) as well: a permutation of what transformers' DeepSeek code stores (it writes halves), the same for q
+// and k, so scores are equal.
+//
+//   y0 = x0 cos - x1 sin,   y1 = x1 cos + x0 sin       cpu-f32: fma(x0, c, -(x1 * s)), fma(x1, c, x0 * s)
+//
+// Rounding points: inv_freq is f32; angle = f32(position) * inv_freq in f32; sin and cos of that f32 angle in
+// double (base/math.h), rounded to f32, times `attention_factor` in f32.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tensor/context.h"
+
+namespace r1 {
+
+// inv_freq and the table of cosines and sines of one model: made once, for positions [0, max_positions).
+class RopeTable {
+ public:
+  RopeTable() = default;
+  // inv_freq [P/2]; scaling (YaRN, Llama 3) is done by whoever makes inv_freq (model/rope_config).
+  RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions);
+  int64_t width() const { return static_cast<int64_t>(inv_freq_.size()) * 2; }  // P
+  int64_t max_positions() const { return max_positions_; }
+  const float* cosines(int64_t position) const { return cos_.data() + position * width() / 2; }  // [P/2]
+  const float* sines(int64_t position) const { return sin_.data() + position * width() / 2; }
+
+ private:
+  std::vector<float> inv_freq_, cos_, sin_;
+  int64_t max_positions_ = 0;
+};
+
+enum class RopeStyle : uint8_t { interleaved, half };
+
+// x [T, H, K]: the last P of each head's K components turn (offset = K - P; for GQA models K == P), the rest
+// is copied. positions [T]; a position >= max_positions is a broken invariant (callers check lengths first).
+// The backward reads `positions` and `table` again: they must outlive the tape.
+Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, const RopeTable& table,
+            RopeStyle style);
+
+namespace ref {
+// angle tables in double from the same f32 angles. backward = true turns the other way.
+void rope(const float* x, const int32_t* positions, const float* inv_freq, double attention_factor, int64_t T,
+          int64_t H, int64_t K, int64_t P, RopeStyle style, bool backward, double* y);
+}  // namespace ref
+
+}  // namespace r1

@@ -1,0 +1,36 @@
+// recipe/pretrain_data.h: the model, tokenizer and documents that a pre-training configuration names.
+//
+//   model = "DIR"                 go on from a checkpoint, or
+//   [model.config]                a new model, in config.json's own names; vocab_size is the tokenizer's
+//   [tokenizer] vocab_size, documents    a byte-level BPE trained on that many documents of the corpus
+//   [data] task = "countdown", loss_on = "all" | "answer", and the corpus's own settings (data/corpus.h)
+//
+// A document is the question as the chat template writes it, the reasoning trace, and the end-of-sequence token.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "data/corpus.h"
+#include "engine/model_bundle.h"
+#include "formats/config_file.h"
+#include "train/pretrain.h"
+
+namespace r1 {
+
+struct PretrainData {
+  std::string model;  // "": new, from model_config
+  Json model_config;
+  int64_t tokenizer_vocab = 0;
+  int64_t tokenizer_documents = 0;
+  bool loss_on_answer = false;
+  uint64_t seed = 0;
+  CorpusOptions corpus;
+};
+
+PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed);
+ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config);
+// The bundle must outlive the source. Thread-safe.
+DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle);
+
+}  // namespace r1

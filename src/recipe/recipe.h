@@ -1,0 +1,46 @@
+// recipe/recipe.h: a pipeline of stages from one TOML file.
+//
+//   name, seed, out (default runs/NAME)
+//   [[stage]] name, kind = "pretrain" | "grpo" | "eval"
+//             config = "FILE" (pretrain, grpo), beside the recipe's own file
+//             model = "DIR" or "@STAGE": the model that an earlier stage made
+//             eval: task, problems, samples, temperature, max_tokens
+//
+// A stage lives in OUT/STAGE; a finished one is used as it is when the recipe is resumed. OUT/recipe.json sums up.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/threads.h"
+#include "formats/json.h"
+#include "train/reporter.h"
+
+namespace r1 {
+
+struct RecipeOptions {
+  bool resume = false;
+  std::optional<uint64_t> seed;  // in place of the recipe's
+  std::string out;               // in place of the recipe's
+};
+
+class RecipeReporter : public Reporter {
+ public:
+  virtual void stage(const std::string& name, const std::string& kind, int64_t index, int64_t count) = 0;
+  virtual void evaluated(const std::string& stage, const Json& result) = 0;
+  virtual void progress(int64_t done, int64_t total) = 0;  // of an evaluation
+};
+
+struct RecipeResult {
+  std::filesystem::path out;
+  std::filesystem::path model;  // the last one made; empty where no stage makes one
+  Json summary;                 // recipe.json
+};
+
+// Throws Error.
+RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options, ThreadPool& threads,
+                        RecipeReporter& reporter);
+
+}  // namespace r1

@@ -1,0 +1,25 @@
+// reward/countdown.h: checking countdown answers, exactly. Total: any bytes give a verdict.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "data/countdown.h"
+#include "reward/verdict.h"
+
+namespace r1 {
+
+// Correct: the response is well formed (response.h) and its answer is one expression (expression.h) that uses
+// each of the problem's numbers exactly once and equals the target. `why` is "ok", one of response.h's
+// reasons, or, for a well-formed response, the first that holds of:
+//   bad_expression:<one of expression.h's reasons>
+//   digits_glued       a number was not given, but is given numbers written next to each other (35 of 3 and
+//   5) number_not_given   number_reused   number_unused   wrong_value
+Verdict verify_countdown(const CountdownProblem& problem, std::string_view response);
+
+// Does `pred` equal `gold`? `pred` is an expression, or a whole response (then it must be well formed, and
+// its answer counts). `gold` is an integer, a minus sign allowed, or an expression; Error where it is
+// neither. With `numbers`, pred must use exactly these, as above. An expression alone counts as well formed.
+Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers = {});
+
+}  // namespace r1

@@ -1,0 +1,64 @@
+#include "reward/response.h"
+
+#include <array>
+#include <string>
+
+namespace r1 {
+namespace {
+
+constexpr std::array<std::string_view, 4> kTags{"<think>", "</think>", "<answer>", "</answer>"};
+
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+}  // namespace
+
+Response read_response(std::string_view response) {
+  constexpr size_t kNone = std::string_view::npos;
+  Response out;
+  std::array<size_t, 4> at{};
+  bool repeated = false;
+  for (size_t i = 0; i < kTags.size(); ++i) {
+    at[i] = response.find(kTags[i]);
+    repeated |= at[i] != kNone && response.find(kTags[i], at[i] + kTags[i].size()) != kNone;
+  }
+  const auto [think, end_think, answer, end_answer] = at;
+  const auto after = [&](size_t tag) { return at[tag] + kTags[tag].size(); };
+  const auto refused = [&](std::string_view why) {
+    out.why = why;
+    return out;
+  };
+  if (think == kNone) return refused("no_think");
+  out.thought_begin = after(0);
+  const bool closed = end_think != kNone && end_think >= out.thought_begin;
+  out.thought_end = closed ? end_think : response.size();
+  if (!is_blank(response.substr(0, think))) return refused("text_before_think");
+  if (repeated) return refused("repeated_tag");
+  // Each tag that is there comes after those before it in kTags.
+  size_t last = 0;
+  for (const size_t position : at) {
+    if (position == kNone) continue;
+    if (position < last) return refused("tags_out_of_order");
+    last = position;
+  }
+  if (end_think == kNone) {
+    return refused(answer == kNone && end_answer == kNone ? "truncated" : "tags_out_of_order");
+  }
+  if (answer == kNone) return refused("no_answer");
+  if (!is_blank(response.substr(after(1), answer - after(1)))) return refused("text_before_answer");
+  if (end_answer == kNone) return refused("truncated");
+  if (!is_blank(response.substr(after(3)))) return refused("text_after_answer");
+  out.answer = response.substr(after(2), end_answer - after(2));
+  return out;
+}
+
+Verdict format_verdict(const Response& response) {
+  return {.correct = false,
+          .well_formed = response.well_formed(),
+          .why = std::string(response.why),
+          .thought_begin = response.thought_begin,
+          .thought_end = response.thought_end};
+}
+
+}  // namespace r1

@@ -1,0 +1,29 @@
+// reward/response.h: the reasoning format: <think>thought</think><answer>answer</answer>, each tag once, in
+// that order, nothing but white space before, between and after. The response is what the model wrote; where
+// the prompt already opened the thought, the caller puts its <think> back in front.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "reward/verdict.h"
+
+namespace r1 {
+
+struct Response {
+  // Empty when well formed. Else the first that holds of: no_think, text_before_think, repeated_tag,
+  // tags_out_of_order, truncated (the end came inside the thought or the answer), no_answer (nothing opens
+  // the answer), text_before_answer, text_after_answer.
+  std::string_view why;
+  std::string_view answer;   // the text between the answer's tags; empty unless well formed
+  size_t thought_begin = 0;  // see Verdict
+  size_t thought_end = 0;
+  bool well_formed() const { return why.empty(); }
+};
+
+Response read_response(std::string_view response);
+
+// The verdict on the format alone; whether the answer is correct is still to be said.
+Verdict format_verdict(const Response& response);
+
+}  // namespace r1

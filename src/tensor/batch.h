@@ -1,0 +1,27 @@
+// tensor/batch.h: the one shape of input: a ragged batch. Prefill, decode, scoring and training differ in
+// raggedness only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace r1 {
+
+// S rows (one a sequence) of new tokens. Row s holds tokens [offsets[s], offsets[s+1]) at consecutive
+// positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page pages[s * max_pages + p
+// / kKeyTile].
+struct Batch {
+  std::span<const int32_t> tokens;     // [T]
+  std::span<const int32_t> positions;  // [T], from 0 in each sequence
+  std::span<const int32_t> offsets;    // [S+1]
+  std::span<const int32_t> pages;      // [S, max_pages]; what lies past a row's last page is not read
+  int64_t max_pages = 0;
+  int64_t T() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t S() const { return static_cast<int64_t>(offsets.size()) - 1; }
+};
+
+// Keys are tiled from a sequence's position 0, never from a page, chunk or packing offset; a page is one
+// tile.
+inline constexpr int64_t kKeyTile = 32;
+
+}  // namespace r1

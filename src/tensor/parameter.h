@@ -1,0 +1,20 @@
+// tensor/parameter.h: a named weight of a model: its value and, while training, its gradient.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace r1 {
+
+struct Parameter {
+  std::string name;  // the checkpoint's name, "model.layers.0.mlp.gate_proj.weight"
+  Tensor value;      // f32, row-major as in the checkpoint
+  Tensor grad;       // f32, the same shape; no data: frozen. Ops add into it
+  uint64_t version =
+      1;  // whoever writes `value` adds one: packed copies (ops/matmul) know that they are stale
+  bool trainable = true;  // false: e.g. the router's selection bias, which no gradient reaches
+};
+
+}  // namespace r1

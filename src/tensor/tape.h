@@ -1,0 +1,67 @@
+// tensor/tape.h: reverse-mode differentiation.
+//
+// An op that is given a tape records one closure; backward() runs them last to first. Closures and gradients
+// live in the arena: recording allocates nothing else. Gradients of activations are f32 and are made on first
+// use: the first writer assigns, later ones add, in the (fixed) order of the tape. Gradients of parameters
+// live with the parameters and always accumulate; the trainer zeroes them.
+#pragma once
+
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "tensor/arena.h"
+#include "tensor/tensor.h"
+
+namespace r1 {
+
+struct Context;
+
+// Where an op writes the gradient of one of its inputs.
+struct GradSlot {
+  Tensor grad;              // in the input's shape; no data: nobody wants it, skip the work
+  bool accumulate = false;  // false: assign (the memory is uninitialised); true: add
+  explicit operator bool() const { return static_cast<bool>(grad); }
+};
+
+class Tape {
+ public:
+  explicit Tape(Arena& arena) : arena_(arena) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  // Names `t` as an activation on this tape. Every op does this to its output (Context::output).
+  void name(Tensor& t);
+
+  // backward(Context&) is stored by value: capture Tensors and plain numbers, nothing that needs a
+  // destructor.
+  template <class F>
+  void record(const F& backward) {
+    static_assert(std::is_trivially_destructible_v<F>, "the tape never runs destructors");
+    void* at = arena_.take(sizeof(F));
+    new (at) F(backward);
+    steps_.push_back({at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }});
+  }
+
+  // The gradient that flowed into an op's output, in `t`'s shape; no data where none did (then there is
+  // nothing to do).
+  Tensor grad(const Tensor& t) const;
+  // Where to put the gradient of an op's input. Call it once a contribution, at the time of writing.
+  GradSlot slot(const Tensor& t);
+
+  // Seeds with the gradients already put through slot(), runs the closures last to first, and forgets them.
+  void backward(Context& ctx);
+  void clear();
+
+ private:
+  struct Step {
+    const void* closure;
+    void (*run)(const void*, Context&);
+  };
+  Arena& arena_;
+  std::vector<Step> steps_;    // keeps its capacity from step to step
+  std::vector<Tensor> grads_;  // by node
+  std::vector<Shape> shapes_;  // by node
+};
+
+}  // namespace r1

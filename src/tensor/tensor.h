@@ -1,0 +1,80 @@
+// tensor/tensor.h: a tensor is a view: pointer, dtype, shape; contiguous, row-major, at most four dimensions.
+//
+// It owns nothing: storage belongs to an Arena (activations, gradients of activations) or to a Buffer
+// (weights, optimizer state, KV pages). Copying a Tensor copies the view. `node` names it on the tape
+// (tensor/tape.h).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+namespace r1 {
+
+class Shape {
+ public:
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims);
+  explicit Shape(std::span<const int64_t> dims);
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const {
+    return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)];
+  }                       // -1: the last
+  int64_t count() const;  // 1 for rank 0
+  bool operator==(const Shape& other) const = default;
+  std::string str() const;  // "[8, 64]"
+
+ private:
+  std::array<int64_t, 4> dims_{};
+  int rank_ = 0;
+};
+
+struct Tensor {
+  void* data = nullptr;
+  Shape shape;
+  DType dtype = DType::f32;
+  int32_t node = -1;  // on the tape; -1: not recorded (constants, weights, or no tape)
+
+  explicit operator bool() const { return data != nullptr; }
+  int64_t dim(int i) const { return shape[i]; }  // dim(-1): the last
+  int64_t count() const { return shape.count(); }
+  int64_t rows() const { return shape.rank() == 0 ? 1 : count() / (shape[-1] == 0 ? 1 : shape[-1]); }
+  float* f32() const { return static_cast<float*>(typed(DType::f32)); }
+  int32_t* i32() const { return static_cast<int32_t*>(typed(DType::i32)); }
+  std::span<float> values() const { return {f32(), static_cast<size_t>(count())}; }
+  // The same storage and tape node under another shape of equal count.
+  Tensor reshaped(Shape to) const;
+
+ private:
+  void* typed(DType want) const {
+    R1_CHECK(dtype == want, "tensor ", shape.str(), " is ", name_of(dtype), ", not ", name_of(want));
+    return data;
+  }
+};
+
+// Owned, 64-byte aligned, zeroed storage for weights, optimizer state and KV pages.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Shape shape, DType dtype);
+  Buffer(Buffer&&) noexcept = default;
+  Buffer& operator=(Buffer&&) noexcept = default;
+  const Tensor& tensor() const { return view_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Free {
+    void operator()(void* p) const;
+  };
+  std::unique_ptr<void, Free> data_;
+  size_t bytes_ = 0;
+  Tensor view_;
+};
+
+}  // namespace r1

@@ -1,0 +1,188 @@
+#include "text/bpe.h"
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+#include <queue>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+// A word this short is merged by scanning all its pairs each time, which beats a heap.
+constexpr size_t kShortWord = 40;
+
+// Murmur3's finaliser: every bit of the pair reaches the low bits.
+uint64_t mix(uint64_t x) {
+  x ^= x >> 33;
+  x *= 0xFF51AFD7ED558CCDULL;
+  x ^= x >> 33;
+  x *= 0xC4CEB9FE1A85EC53ULL;
+  return x ^ (x >> 33);
+}
+
+uint64_t pair_key(int32_t left, int32_t right) {
+  return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
+}
+
+}  // namespace
+
+TokenTable::TokenTable(std::vector<TokenBytes> tokens, int32_t size)
+    : offsets_(size + 1, 0), slots_(std::bit_ceil(tokens.size() * 2 + 2), -1) {
+  std::sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  size_t bytes = 0;
+  for (const auto& token : tokens) bytes += token.bytes.size();
+  pool_.reserve(bytes);
+  int32_t filled = 0;  // offsets_[0 .. filled] are set
+  for (const auto& [token, id, is_word] : tokens) {
+    R1_CHECK(filled <= id && id < size, "token ids are distinct and below ", size, ", got ", id);
+    while (filled < id) offsets_[++filled] = pool_.size();
+    pool_ += token;
+    offsets_[++filled] = pool_.size();
+    if (token.empty() || !is_word) continue;
+    size_t slot = std::hash<std::string_view>()(token) & (slots_.size() - 1);
+    while (slots_[slot] >= 0) slot = (slot + 1) & (slots_.size() - 1);
+    slots_[slot] = id;
+  }
+  while (filled < size) offsets_[++filled] = pool_.size();
+}
+
+int32_t TokenTable::find(std::string_view wanted) const {
+  if (wanted.empty()) return -1;
+  size_t slot = std::hash<std::string_view>()(wanted) & (slots_.size() - 1);
+  for (; slots_[slot] >= 0; slot = (slot + 1) & (slots_.size() - 1)) {
+    if (bytes(slots_[slot]) == wanted) return slots_[slot];
+  }
+  return -1;
+}
+
+BpeModel::BpeModel(TokenTable table, std::span<const Merge> merges, std::vector<int32_t> byte_ids,
+                   bool ignore_merges)
+    : table_(std::move(table)),
+      byte_ids_(std::move(byte_ids)),
+      pairs_(std::bit_ceil(merges.size() * 2 + 2)),
+      ignore_merges_(ignore_merges),
+      whole_(new std::atomic<Whole>[table_.size()]()) {
+  R1_CHECK(byte_ids_.size() == 256, byte_ids_.size());
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const uint64_t key = pair_key(merges[rank].left, merges[rank].right);
+    size_t slot = mix(key) & (pairs_.size() - 1);
+    while (pairs_[slot].key != ~uint64_t{0} && pairs_[slot].key != key)
+      slot = (slot + 1) & (pairs_.size() - 1);
+    pairs_[slot] = {key, static_cast<uint32_t>(rank), merges[rank].result};
+  }
+}
+
+BpeModel::Found BpeModel::find_merge(int32_t left, int32_t right) const {
+  const uint64_t key = pair_key(left, right);
+  size_t slot = mix(key) & (pairs_.size() - 1);
+  for (; pairs_[slot].key != ~uint64_t{0}; slot = (slot + 1) & (pairs_.size() - 1)) {
+    if (pairs_[slot].key == key) return {pairs_[slot].rank, pairs_[slot].result};
+  }
+  return {};
+}
+
+void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& ids) const {
+  const int32_t id = table_.find(word);
+  if (id < 0) return merge_all(word, ids);
+  const Whole known = ignore_merges_ ? Whole::yes : whole_[id].load(std::memory_order_relaxed);
+  if (known == Whole::unknown) {
+    const size_t begin = ids.size();
+    merge_all(word, ids);
+    const bool whole = ids.size() == begin + 1 && ids.back() == id;
+    whole_[id].store(whole ? Whole::yes : Whole::no, std::memory_order_relaxed);
+  } else if (known == Whole::yes) {
+    ids.push_back(id);
+  } else {
+    merge_all(word, ids);
+  }
+}
+
+void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const {
+  const size_t begin = ids.size();
+  for (const char byte : word) {
+    const int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+    if (id >= 0) ids.push_back(id);
+  }
+  if (ids.size() - begin <= kShortWord) {
+    merge_short(ids, begin);
+  } else {
+    merge_long(ids, begin);
+  }
+}
+
+void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {
+  int32_t* symbol = ids.data() + begin;
+  size_t n = ids.size() - begin;
+  Found pair[kShortWord];  // pair[i]: of symbol[i] and symbol[i + 1]
+  for (size_t i = 0; i + 1 < n; ++i) pair[i] = find_merge(symbol[i], symbol[i + 1]);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; ++i) {
+      if (pair[i].rank < pair[best].rank) best = i;
+    }
+    if (pair[best].result < 0) break;
+    symbol[best] = pair[best].result;
+    std::move(symbol + best + 2, symbol + n, symbol + best + 1);
+    if (best + 2 < n) std::move(pair + best + 2, pair + n - 1, pair + best + 1);
+    --n;
+    if (best > 0) pair[best - 1] = find_merge(symbol[best - 1], symbol[best]);
+    if (best + 1 < n) pair[best] = find_merge(symbol[best], symbol[best + 1]);
+  }
+  ids.resize(begin + n);
+}
+
+void BpeModel::merge_long(std::vector<int32_t>& ids, size_t begin) const {
+  // Symbols are a linked list; a heap holds candidate merges by (rank, position). A candidate is stale if the
+  // pair at its position has another merge by now.
+  struct Symbol {
+    int32_t id;  // -1: merged into its left neighbour
+    uint32_t before;
+    uint32_t after;
+  };
+  struct Candidate {
+    uint32_t rank;
+    uint32_t at;
+    bool operator>(const Candidate& other) const {
+      return rank != other.rank ? rank > other.rank : at > other.at;
+    }
+  };
+  const size_t n = ids.size() - begin;
+  constexpr uint32_t kNone = UINT32_MAX;
+  R1_CHECK(n < kNone, "a word of ", n, " bytes");
+  std::vector<Symbol> symbols(n);
+  for (size_t i = 0; i < n; ++i) {
+    const auto at = static_cast<uint32_t>(i);
+    symbols[i] = {ids[begin + i], i == 0 ? kNone : at - 1, i + 1 == n ? kNone : at + 1};
+  }
+  std::vector<Candidate> store;
+  store.reserve(n);
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap({}, std::move(store));
+  const auto push = [&](uint32_t at) {
+    if (at == kNone || symbols[at].after == kNone) return;
+    const Found found = find_merge(symbols[at].id, symbols[symbols[at].after].id);
+    if (found.result >= 0) heap.push({found.rank, at});
+  };
+  for (size_t i = 0; i < n; ++i) push(static_cast<uint32_t>(i));
+  while (!heap.empty()) {
+    const Candidate top = heap.top();
+    heap.pop();
+    Symbol& left = symbols[top.at];
+    if (left.id < 0 || left.after == kNone) continue;
+    Symbol& right = symbols[left.after];
+    const Found found = find_merge(left.id, right.id);
+    if (found.result < 0 || found.rank != top.rank) continue;
+    left.id = found.result;
+    right.id = -1;
+    left.after = right.after;
+    if (left.after != kNone) symbols[left.after].before = top.at;
+    push(left.before);
+    push(top.at);
+  }
+  size_t out = begin;
+  for (uint32_t at = 0; at != kNone; at = symbols[at].after) ids[out++] = symbols[at].id;
+  ids.resize(out);
+}
+
+}  // namespace r1

@@ -1,0 +1,84 @@
+// text/bpe.h: byte-pair encoding of one word (Sennrich, Haddow, Birch 2016; over bytes, as GPT-2 does).
+//
+// Among all adjacent pairs that have a merge, the one of lowest rank is merged, the leftmost first; until
+// none is left.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace r1 {
+
+struct TokenBytes {
+  std::string bytes;
+  int32_t id = -1;
+  bool is_word = true;  // found by its bytes; false for what merging never makes
+};
+
+// Byte strings by id, ids by byte string.
+class TokenTable {
+ public:
+  // Ids are distinct, 0 <= id < size. An id that no token has stands for an empty string.
+  TokenTable(std::vector<TokenBytes> tokens, int32_t size);
+  int32_t size() const { return static_cast<int32_t>(offsets_.size()) - 1; }
+  std::string_view bytes(int32_t id) const {
+    return std::string_view(pool_).substr(offsets_[id], offsets_[id + 1] - offsets_[id]);
+  }
+  int32_t find(std::string_view bytes) const;  // of the words; -1: none
+
+ private:
+  std::string pool_;
+  std::vector<uint64_t> offsets_;  // [size + 1]
+  std::vector<int32_t> slots_;     // open addressing; -1: free
+};
+
+struct Merge {
+  int32_t left = 0;
+  int32_t right = 0;
+  int32_t result = 0;
+};
+
+class BpeModel {
+ public:
+  // `merges` in the order of their ranks; of two merges of one pair the later counts, as in Hugging Face's
+  // loader. byte_ids[b]: the token of byte b, -1 where there is none. With ignore_merges a word that is a
+  // token is that token.
+  BpeModel(TokenTable table, std::span<const Merge> merges, std::vector<int32_t> byte_ids,
+           bool ignore_merges);
+
+  // Appends the ids of one word. Bytes without a token are dropped. Safe from many threads.
+  void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
+  const TokenTable& table() const { return table_; }
+
+ private:
+  struct PairSlot {
+    uint64_t key = ~uint64_t{0};  // left << 32 | right
+    uint32_t rank = 0;
+    int32_t result = 0;
+  };
+  struct Found {
+    uint32_t rank = UINT32_MAX;  // no merge
+    int32_t result = -1;
+  };
+  Found find_merge(int32_t left, int32_t right) const;
+  void merge_all(std::string_view word, std::vector<int32_t>& ids) const;
+  void merge_short(std::vector<int32_t>& ids, size_t begin) const;
+  void merge_long(std::vector<int32_t>& ids, size_t begin) const;
+
+  TokenTable table_;
+  std::vector<int32_t> byte_ids_;
+  std::vector<PairSlot> pairs_;
+  bool ignore_merges_ = false;
+  // What merging makes of a word that is a token: not looked yet, the token itself (the usual case),
+  // something else. Relaxed: whoever looks finds the same.
+  enum class Whole : uint8_t { unknown, yes, no };
+  std::unique_ptr<std::atomic<Whole>[]> whole_;
+};
+
+}  // namespace r1

@@ -1,0 +1,208 @@
+// Filters that see their input as text, and the str methods that they share with methods.cc.
+#include <fmt/format.h>
+#include <unicode/locid.h>
+#include <unicode/uchar.h>
+#include <unicode/unistr.h>
+
+#include <algorithm>
+
+#include "text/jinja/operations.h"
+#include "text/utf8.h"
+
+namespace r1::jinja {
+
+std::string strip(std::string_view text, const Value* characters, bool left, bool right) {
+  std::u32string set;
+  const bool spaces = characters == nullptr || characters->is_none();
+  if (!spaces) {
+    if (!characters->is_string())
+      throw TemplateError(fmt::format("strip wants a string, not {}", characters->type_name()));
+    const std::string& chars = characters->string();
+    for (size_t at = 0; at < chars.size(); at += decode_utf8(chars, at).size)
+      set += decode_utf8(chars, at).code;
+  }
+  const auto goes = [&](char32_t code) {
+    if (!spaces) return set.find(code) != std::u32string::npos;
+    return static_cast<bool>(u_isUWhiteSpace(static_cast<UChar32>(code))) || (code >= 0x1C && code <= 0x1F);
+  };
+  while (left && !text.empty()) {
+    const Utf8Step step = decode_utf8(text, 0);
+    if (!goes(step.code)) break;
+    text.remove_prefix(step.size);
+  }
+  while (right && !text.empty()) {
+    size_t last = text.size() - 1;
+    while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
+    if (!goes(decode_utf8(text, last).code)) break;
+    text = text.substr(0, last);
+  }
+  return std::string(text);
+}
+
+std::string replace(Work& work, std::string_view text, std::string_view from, std::string_view to,
+                    int64_t count) {
+  std::string out;
+  size_t at = 0;
+  if (from.empty()) {  // before every character and at the end
+    for (int64_t done = 0; count < 0 || done < count; ++done) {
+      out += to;
+      work.reserve(out.size() / 64);
+      if (at >= text.size()) return out;
+      const int size = decode_utf8(text, at).size;
+      out += text.substr(at, size);
+      at += size;
+    }
+    return out.append(text.substr(at));
+  }
+  for (int64_t done = 0; count < 0 || done < count; ++done) {
+    const size_t found = text.find(from, at);
+    if (found == std::string_view::npos) break;
+    out.append(text.substr(at, found - at)).append(to);
+    if (out.size() > Work::kMaxText) work.reserve(out.size());
+    at = found + from.size();
+  }
+  return out.append(text.substr(at));
+}
+
+std::string change_case(std::string_view text, std::string_view how) {
+  const auto whole = [](std::string_view part, bool upper) {
+    icu::UnicodeString wide =
+        icu::UnicodeString::fromUTF8(icu::StringPiece(part.data(), static_cast<int32_t>(part.size())));
+    upper ? wide.toUpper(icu::Locale::getRoot()) : wide.toLower(icu::Locale::getRoot());
+    std::string out;
+    wide.toUTF8String(out);
+    return out;
+  };
+  if (how == "upper" || how == "lower") return whole(text, how == "upper");
+  const auto title = [](char32_t code, std::string& out) {
+    append_utf8(out, static_cast<char32_t>(u_totitle(static_cast<UChar32>(code))));
+  };
+  std::string out;
+  if (how == "capitalize") {
+    if (text.empty()) return out;
+    const Utf8Step first = decode_utf8(text, 0);
+    title(first.code, out);
+    return out + whole(text.substr(first.size), false);
+  }
+  bool in_word = false;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = decode_utf8(text, at);
+    const bool is_letter = u_isalpha(static_cast<UChar32>(step.code));
+    if (is_letter && !in_word) {
+      title(step.code, out);
+    } else {
+      append_utf8(out, static_cast<char32_t>(u_tolower(static_cast<UChar32>(step.code))));
+    }
+    in_word = is_letter;
+    at += step.size;
+  }
+  return out;
+}
+
+namespace {
+
+std::string indent(Work& work, const std::string& text, const Arguments& arguments) {
+  const Value* width = arguments.find(0, "width");
+  std::string margin(4, ' ');
+  if (width != nullptr && width->is_string()) {
+    margin = width->string();
+  } else if (width != nullptr) {
+    margin = std::string(static_cast<size_t>(std::clamp<int64_t>(width->to_int(), 0, 1000)), ' ');
+  }
+  const auto flag = [&](size_t index, std::string_view name) {
+    const Value* value = arguments.find(index, name);
+    return value != nullptr && value->truth();
+  };
+  const bool first = flag(1, "first");
+  const bool blank = flag(2, "blank");
+  std::string out = first ? margin : "";
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (at > 0 && (end > at || blank)) out += margin;
+    out.append(text, at, end - at);
+    if (end < text.size()) out += '\n';
+    work.spend(1);
+    if (out.size() > Work::kMaxText) work.reserve(out.size());
+    at = end + 1;
+  }
+  return out;
+}
+
+std::string escape_html(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+Value tojson(Work& work, const Value& input, const Arguments& arguments) {
+  if (input.is_undefined()) throw TemplateError("Object of type Undefined is not JSON serializable");
+  JsonStyle style;
+  if (const Value* ascii = arguments.find(0, "ensure_ascii")) style.ensure_ascii = ascii->truth();
+  if (const Value* indent = arguments.find(1, "indent"); indent != nullptr && !indent->is_none()) {
+    style.indent = static_cast<int>(std::clamp<int64_t>(indent->to_int(), 0, 100));
+    style.item_separator = ",";
+  }
+  if (const Value* both = arguments.find(2, "separators"); both != nullptr && !both->is_none()) {
+    const auto separators = iterate(work, *both);
+    if (separators.size() != 2) throw TemplateError("tojson: separators are two");
+    style.item_separator = to_text(separators[0]);
+    style.key_separator = to_text(separators[1]);
+  }
+  if (const Value* sort = arguments.find(3, "sort_keys")) style.sort_keys = sort->truth();
+  work.spend(input.extent().weight * (1 + static_cast<size_t>(std::max(style.indent, 0)) / 4));
+  return work.text(to_json(input, style));
+}
+
+}  // namespace
+
+bool apply_text_filter(Work& work, std::string_view name, const Value& input, const Arguments& arguments,
+                       Value& out) {
+  if (name == "tojson") {
+    out = tojson(work, input, arguments);
+    return true;
+  }
+  constexpr std::string_view kNames[] = {"string", "safe",    "trim",   "upper",  "lower", "capitalize",
+                                         "title",  "replace", "indent", "escape", "e"};
+  if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) return false;
+  work.spend(input.extent().weight);
+  const std::string text = to_text(input);
+  work.reserve(text.size());
+  if (name == "string" || name == "safe") {
+    out = work.text(text);
+  } else if (name == "trim") {
+    out = work.text(strip(text, arguments.find(0, "chars"), true, true));
+  } else if (name == "replace") {
+    const Value* count = arguments.find(2, "count");
+    out = work.text(replace(work, text, to_text(arguments.want(0, "old")), to_text(arguments.want(1, "new")),
+                            count == nullptr || count->is_none() ? -1 : count->to_int()));
+  } else if (name == "indent") {
+    out = work.text(indent(work, text, arguments));
+  } else if (name == "escape" || name == "e") {
+    out = work.text(escape_html(text));
+  } else {
+    out = work.text(change_case(text, name));
+  }
+  return true;
+}
+
+}  // namespace r1::jinja

@@ -1,0 +1,24 @@
+// text/normalizer.h: what a tokenizer does to a text before it looks at it: nothing, or Unicode's NFC.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "formats/json.h"
+
+namespace r1 {
+
+class Normalizer {
+ public:
+  Normalizer() = default;  // nothing
+  // tokenizer.json's "normalizer": null, NFC, or a Sequence of these. Throws Error naming the field.
+  explicit Normalizer(const Json& description);
+
+  bool changes_nothing() const { return !nfc_; }
+  std::string apply(std::string_view text) const;  // text is valid UTF-8
+
+ private:
+  bool nfc_ = false;
+};
+
+}  // namespace r1

@@ -1,0 +1,181 @@
+#include "text/pretokenizer.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "text/unicode_delta.h"
+
+namespace r1 {
+namespace {
+
+// What ByteLevel splits by when it uses its own pattern: GPT-2's.
+constexpr std::string_view kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+constexpr size_t kMaxSplits = 64;
+
+}  // namespace
+
+PreTokenizer::PreTokenizer(const Json& description) {
+  if (description.is_null())
+    description.fail("is null: only byte-level BPE is supported, which has a ByteLevel here");
+  add(description, true, 0);
+}
+
+void PreTokenizer::add(const Json& description, bool last, int depth) {
+  const std::string& type = description.get_string("type");
+  if (before_.size() > kMaxSplits || depth > 8) description.fail("is too long or too deep");
+  if (type == "Sequence") {
+    const auto& parts = description.at("pretokenizers").items();
+    if (parts.empty() && last)
+      description.at("pretokenizers").fail("is empty: a ByteLevel is wanted at its end");
+    for (size_t i = 0; i < parts.size(); ++i) add(parts[i], last && i + 1 == parts.size(), depth + 1);
+  } else if ((type == "ByteLevel") != last) {
+    description.fail(fmt::format(
+        "is {}: only byte-level BPE is supported, with its one ByteLevel in the last place", type));
+  } else if (type == "ByteLevel") {
+    add_byte_level(description);
+  } else if (type == "Split") {
+    add_split(description);
+  } else if (type == "Digits") {
+    add_digits(description);
+  } else {
+    description.at("type").fail(
+        fmt::format("is {}, only Sequence, Split, Digits and ByteLevel are supported", type));
+  }
+}
+
+void PreTokenizer::add_split(const Json& description) {
+  Split split;
+  const Json& pattern = description.at("pattern");
+  if (const Json* regex = pattern.find("Regex")) {
+    try {
+      split.pattern = Regex(regex->string());
+    } catch (const Error& error) {
+      regex->fail(error.what());
+    }
+  } else {
+    split.pattern = pattern.get_string("String");
+    if (std::get<std::string>(split.pattern).empty()) pattern.at("String").fail("is empty");
+  }
+  const std::string& behavior = description.get_string("behavior");
+  if (behavior == "Removed") {
+    split.behavior = Behavior::removed;
+  } else if (behavior == "Isolated") {
+    split.behavior = Behavior::isolated;
+  } else if (behavior == "MergedWithPrevious") {
+    split.behavior = Behavior::merged_with_previous;
+  } else if (behavior == "MergedWithNext") {
+    split.behavior = Behavior::merged_with_next;
+  } else if (behavior == "Contiguous") {
+    split.behavior = Behavior::contiguous;
+  } else {
+    description.at("behavior").fail(fmt::format("is {}, which is not known", behavior));
+  }
+  split.invert = description.get_bool_or("invert", false);
+  before_.push_back(std::move(split));
+}
+
+void PreTokenizer::add_digits(const Json& description) {
+  const bool individual = description.get_bool_or("individual_digits", false);
+  before_.push_back({Regex("\\p{N}"), individual ? Behavior::isolated : Behavior::contiguous, false});
+}
+
+void PreTokenizer::add_byte_level(const Json& description) {
+  add_prefix_space_ = description.get_bool_or("add_prefix_space", true);
+  if (description.get_bool_or("use_regex", true))
+    after_.push_back({Regex(kGpt2Pattern), Behavior::isolated, false});
+}
+
+void PreTokenizer::find_pieces(const Split& split, std::string_view text, std::string_view classified,
+                               TextRange word, std::vector<TextRange>& matches, std::vector<Piece>& pieces) {
+  matches.clear();
+  const size_t size = word.end - word.begin;
+  if (const Regex* regex = std::get_if<Regex>(&split.pattern)) {
+    regex->find_all(classified.substr(word.begin, size), matches);
+  } else {
+    const std::string& needle = std::get<std::string>(split.pattern);
+    const std::string_view hay = text.substr(word.begin, size);
+    for (size_t at = hay.find(needle); at != std::string_view::npos;
+         at = hay.find(needle, at + needle.size())) {
+      matches.push_back({at, at + needle.size()});
+    }
+  }
+  size_t at = word.begin;
+  for (const TextRange& match : matches) {
+    if (at < word.begin + match.begin) pieces.push_back({{at, word.begin + match.begin}, split.invert});
+    pieces.push_back({{word.begin + match.begin, word.begin + match.end}, !split.invert});
+    at = word.begin + match.end;
+  }
+  if (at < word.end) pieces.push_back({{at, word.end}, split.invert});
+}
+
+void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& pieces,
+                               std::vector<TextRange>& words) {
+  const size_t first = words.size();
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    bool join = false;  // with the piece before
+    switch (behavior) {
+      case Behavior::removed:
+        if (piece.is_match) continue;
+        break;
+      case Behavior::isolated:
+        break;
+      case Behavior::contiguous:
+        join = i > 0 && pieces[i - 1].is_match == piece.is_match;
+        break;
+      case Behavior::merged_with_previous:
+        join = i > 0 && piece.is_match && !pieces[i - 1].is_match;
+        break;
+      case Behavior::merged_with_next:
+        join = i > 0 && !piece.is_match && pieces[i - 1].is_match;
+        break;
+    }
+    if (join && words.size() > first) {
+      words.back().end = piece.range.end;
+    } else {
+      words.push_back(piece.range);
+    }
+  }
+}
+
+void PreTokenizer::add_spaces(std::string& text, std::vector<TextRange>& words) const {
+  std::string spaced;
+  spaced.reserve(text.size() + words.size());
+  for (TextRange& word : words) {
+    const size_t begin = spaced.size();
+    if (text[word.begin] != ' ') spaced += ' ';
+    spaced.append(text, word.begin, word.end - word.begin);
+    word = {begin, spaced.size()};
+  }
+  text = std::move(spaced);
+}
+
+void PreTokenizer::split(std::string& text, std::vector<TextRange>& words) const {
+  words.clear();
+  if (text.empty()) return;
+  words.push_back({0, text.size()});
+  std::vector<TextRange> next;
+  std::vector<TextRange> matches;
+  std::vector<Piece> pieces;
+  const auto run = [&](const std::vector<Split>& splits) {
+    if (splits.empty()) return;
+    const std::string swapped = swap_new_characters(text);
+    const std::string_view classified = swapped.empty() ? std::string_view(text) : swapped;
+    for (const Split& split : splits) {
+      next.clear();
+      for (const TextRange& word : words) {
+        pieces.clear();
+        find_pieces(split, text, classified, word, matches, pieces);
+        join_pieces(split.behavior, pieces, next);
+      }
+      words.swap(next);
+    }
+  };
+  run(before_);
+  if (add_prefix_space_) add_spaces(text, words);
+  run(after_);
+}
+
+}  // namespace r1

@@ -1,0 +1,219 @@
+// Oniguruma's Ruby syntax to PCRE2's, character by character. The list of what passes is closed: an escape or
+// a group that is not named here is refused.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "text/regex.h"
+#include "text/utf8.h"
+
+namespace r1 {
+namespace {
+
+// The White_Space property (stable since Unicode 6.3). PCRE2's \s would add U+180E.
+constexpr std::string_view kSpace =
+    "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+
+class Translator {
+ public:
+  explicit Translator(std::string_view pattern) : in_(pattern) {}
+
+  std::string run() {
+    while (at_ < in_.size()) {
+      switch (in_[at_]) {
+        case '\\':
+          escape(false);
+          break;
+        case '[':
+          character_class();
+          break;
+        case '(':
+          group();
+          break;
+        case '{':
+          repeat();
+          break;
+        default:
+          copy_character();
+      }
+    }
+    return std::move(out_);
+  }
+
+ private:
+  [[noreturn]] void refuse(std::string_view what) const {
+    throw Error(fmt::format("{} at offset {} of the pattern is not supported", what, at_));
+  }
+  bool ahead(std::string_view text) const { return in_.substr(at_).starts_with(text); }
+  void copy_character() {
+    const Utf8Step step = decode_utf8(in_, at_);
+    if (!step.valid || step.code == 0) refuse("an invalid character");
+    out_.append(in_, at_, step.size);
+    at_ += step.size;
+  }
+  void copy(size_t count) {
+    out_.append(in_, at_, count);
+    at_ += count;
+  }
+
+  // A set that is either part of a class or a class of its own.
+  void put_set(std::string_view set, bool negated, bool in_class) {
+    at_ += 2;
+    if (!in_class) {
+      out_ += fmt::format("[{}{}]", negated ? "^" : "", set);
+    } else if (!negated) {
+      const bool range_before =
+          out_.ends_with('-') && !out_.ends_with("[-") && !out_.ends_with("[^-") && !out_.ends_with("\\-");
+      if (range_before || (ahead("-") && !ahead("-]"))) refuse("a range with a set for an end");
+      out_ += set;
+    } else {
+      at_ -= 2;
+      refuse("a negated set inside a class");
+    }
+  }
+
+  void escape(bool in_class) {
+    if (at_ + 1 >= in_.size()) refuse("a final backslash");
+    const char kind = in_[at_ + 1];
+    switch (kind) {
+      case 's':
+        return put_set(kSpace, false, in_class);
+      case 'S':
+        if (in_class) {
+          out_ += "\\P{White_Space}";
+          at_ += 2;
+          return;
+        }
+        return put_set(kSpace, true, in_class);
+      case 'w':
+      case 'W':
+        return put_set(kWord, kind == 'W', in_class);
+      case 'h':
+      case 'H':
+        return put_set("0-9a-fA-F", kind == 'H', in_class);
+      case 'v':  // Ruby: vertical tab; PCRE2: any vertical space
+        out_ += "\\x{0B}";
+        at_ += 2;
+        return;
+      case 'd':
+      case 'D':
+        out_ += kind == 'd' ? "\\p{Nd}" : "\\P{Nd}";
+        at_ += 2;
+        return;
+      case 'p':
+      case 'P':
+        return property();
+      case 'x':
+      case 'u':
+        return code_point();
+      case 't':
+      case 'n':
+      case 'r':
+      case 'f':
+      case 'a':
+      case 'e':
+        return copy(2);
+      case 'b':
+      case 'B':
+      case 'A':
+      case 'z':
+      case 'Z':
+      case 'G':
+        if (in_class) refuse("an anchor inside a class");
+        return copy(2);
+      default:
+        break;
+    }
+    const auto byte = static_cast<unsigned char>(kind);
+    if (byte >= 0x80 || std::isalnum(byte) || byte < 0x20) refuse("this escape");
+    copy(2);
+  }
+
+  void property() {
+    if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{') refuse("a property without braces");
+    const size_t close = in_.find('}', at_);
+    if (close == std::string_view::npos) refuse("an unclosed property");
+    copy(close + 1 - at_);
+  }
+
+  void code_point() {
+    const bool braces = at_ + 2 < in_.size() && in_[at_ + 2] == '{';
+    const size_t begin = at_ + (braces ? 3 : 2);
+    const size_t most = braces ? 8 : in_[at_ + 1] == 'u' ? 4 : 2;
+    size_t end = begin;
+    while (end < in_.size() && end - begin < most && std::isxdigit(static_cast<unsigned char>(in_[end])))
+      ++end;
+    const bool closed = !braces || (end < in_.size() && in_[end] == '}');
+    if (end == begin || !closed || (in_[at_ + 1] == 'u' && (braces || end - begin != 4)))
+      refuse("this code point");
+    out_ += fmt::format("\\x{{{}}}", in_.substr(begin, end - begin));
+    at_ = end + (braces ? 1 : 0);
+  }
+
+  void character_class() {
+    copy(1);
+    if (ahead("^")) copy(1);
+    if (ahead("]")) refuse("a class that begins with ]");
+    while (true) {
+      if (at_ >= in_.size()) refuse("an unclosed class");
+      if (in_[at_] == ']') break;
+      if (in_[at_] == '[') refuse("a class inside a class");
+      if (ahead("&&")) refuse("an intersection of classes");
+      if (in_[at_] == '\\') {
+        escape(true);
+      } else {
+        copy_character();
+      }
+    }
+    copy(1);
+  }
+
+  void group() {
+    for (const std::string_view open :
+         {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:", "(?i)"}) {
+      if (ahead(open)) return copy(open.size());
+    }
+    if (ahead("(?") || ahead("(*")) refuse("this group");
+    copy(1);
+  }
+
+  // {n}, {n,}, {n,m} mean the same in both; {,m} does not, nor does what a following + or ? does.
+  void repeat() {
+    size_t end = at_ + 1;
+    size_t commas = 0;
+    size_t digits = 0;
+    for (; end < in_.size() && in_[end] != '}'; ++end) {
+      if (in_[end] == ',') {
+        ++commas;
+      } else if (std::isdigit(static_cast<unsigned char>(in_[end]))) {
+        ++digits;
+      } else {
+        break;
+      }
+    }
+    const bool is_repeat = end < in_.size() && in_[end] == '}' && digits > 0 && commas <= 1;
+    if (!is_repeat) {  // a brace that stands for itself
+      out_ += "\\{";
+      ++at_;
+      return;
+    }
+    const char next = end + 1 < in_.size() ? in_[end + 1] : '\0';
+    if (next == '+' || (next == '?' && commas == 0)) refuse("a repeat followed by + or ?");
+    out_ += '{';
+    ++at_;
+    if (ahead(",")) out_ += '0';
+    copy(end + 1 - at_);
+  }
+
+  std::string_view in_;
+  size_t at_ = 0;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string Regex::translate(std::string_view pattern) {
+  return Translator(pattern).run();
+}
+
+}  // namespace r1

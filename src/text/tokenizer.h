@@ -1,0 +1,72 @@
+// text/tokenizer.h: byte-level BPE tokenizers from tokenizer.json: DeepSeek V3 and R1, Qwen2 and 3, Llama 3,
+// and our own.
+//
+// The ids are those of Hugging Face's tokenizers library, to the last one. What of the format is not
+// supported is refused with the field's name. "truncation" and "padding" are not applied.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/json.h"
+
+namespace r1 {
+
+struct TokenizerSpec;
+
+// A value: copies share their tables. Const use is safe from many threads.
+class Tokenizer {
+ public:
+  // A tokenizer.json, or a directory with one. Throws Error naming the file and the field.
+  static Tokenizer load(const std::filesystem::path& file_or_directory);
+  static Tokenizer from_json(const Json& tokenizer_json);
+  static Tokenizer from_spec(TokenizerSpec spec, const std::string& source);  // text/tokenizer_spec.h
+
+  // post_process adds what the post-processor says (R1: the begin-of-sentence token). Bytes that are not
+  // UTF-8 are read as U+FFFD, one for each maximal invalid sequence. Added tokens in the text become their
+  // ids.
+  std::vector<int32_t> encode(std::string_view text, bool post_process) const;
+  // The same, with special tokens in the text taken as ordinary text: for text that nobody vouches for.
+  std::vector<int32_t> encode_ordinary(std::string_view text) const;
+
+  // The text of ids; what is not UTF-8 (a character cut short) becomes U+FFFD. Ids without a token, such as a
+  // padded vocabulary has, stand for nothing.
+  std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
+  // The bytes that an id stands for, perhaps a part of a character; "" for an id without a token.
+  std::string piece_bytes(int32_t id) const;
+
+  int32_t vocab_size() const;  // the highest id + 1, added tokens included; a model's may be padded beyond
+  // `token` as tokenizer.json writes it: an added token's content, or the byte alphabet's letters.
+  std::optional<int32_t> id_of(std::string_view token) const;
+  // The inverse of id_of; "" for an id without a token.
+  std::string token_of(int32_t id) const;
+  bool is_special(int32_t id) const;  // an added token that says so
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+// Turns a growing list of ids into text for live printing: whole characters as soon as they are known. The
+// pieces joined are decode() of all ids.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false)
+      : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+  std::string feed(int32_t id);
+  std::string flush();  // what was held back of a character cut short: U+FFFD
+
+ private:
+  Tokenizer tokenizer_;
+  bool skip_special_;
+  std::string held_;  // at most three bytes
+};
+
+}  // namespace r1

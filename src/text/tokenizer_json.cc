@@ -1,0 +1,146 @@
+// tokenizer.json, as the tokenizers library writes it: its fields to a TokenizerSpec.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_spec.h"
+
+namespace r1 {
+namespace {
+
+constexpr int kMaxNesting = 8;
+
+void require_absent(const Json& model, std::string_view field) {
+  const Json* value = model.find(field);
+  if (value == nullptr || value->is_null() || (value->is_string() && value->string().empty())) return;
+  if (value->is_bool() && !value->boolean()) return;
+  if (value->is_number() && value->number() == 0) return;
+  value->fail("is not supported: only plain byte-level BPE is");
+}
+
+int32_t token_id(const Json& value) {
+  const int64_t id = value.integer();
+  if (id < 0 || id > kMaxTokenId) value.fail(fmt::format("is {}, 0 to {} are accepted", id, kMaxTokenId));
+  return static_cast<int32_t>(id);
+}
+
+std::pair<std::string, std::string> parse_merge(const Json& merge) {
+  if (merge.is_array()) {
+    if (merge.size() != 2) merge.fail(fmt::format("has {} parts, a merge has two", merge.size()));
+    return {merge.at(0).string(), merge.at(1).string()};
+  }
+  const std::string& text = merge.string();
+  const size_t space = text.find(' ');
+  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+    merge.fail("is not two tokens with one space between");
+  }
+  return {text.substr(0, space), text.substr(space + 1)};
+}
+
+void parse_model(const Json& model, TokenizerSpec& spec) {
+  // Files written before the field existed have none.
+  const std::string type = model.get_string_or("type", "BPE");
+  if (type != "BPE") model.at("type").fail(fmt::format("is {}, only BPE is supported", type));
+  for (const std::string_view field :
+       {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
+    require_absent(model, field);
+  }
+  spec.ignore_merges = model.get_bool_or("ignore_merges", false);
+  const auto& vocab = model.at("vocab").members();
+  spec.vocab.reserve(vocab.size());
+  for (const auto& [token, id] : vocab) spec.vocab.emplace_back(token, token_id(id));
+  const auto& merges = model.at("merges").items();
+  spec.merges.reserve(merges.size());
+  for (const Json& merge : merges) spec.merges.push_back(parse_merge(merge));
+}
+
+AddedToken parse_added(const Json& value) {
+  AddedToken token;
+  token.content = value.get_string("content");
+  token.id = token_id(value.at("id"));
+  token.special = value.get_bool_or("special", false);
+  token.normalized = value.get_bool_or("normalized", !token.special);
+  token.lstrip = value.get_bool_or("lstrip", false);
+  token.rstrip = value.get_bool_or("rstrip", false);
+  token.single_word = value.get_bool_or("single_word", false);
+  if (token.content.empty()) value.at("content").fail("is empty");
+  return token;
+}
+
+// A template for one text: special tokens, the text once ("A"), special tokens.
+void parse_template(const Json& processor, TokenizerSpec& spec) {
+  const Json* known = processor.find("special_tokens");
+  std::vector<int32_t> before;
+  std::vector<int32_t> after;
+  bool seen = false;
+  for (const Json& part : processor.at("single").items()) {
+    if (const Json* sequence = part.find("Sequence")) {
+      if (sequence->get_string("id") != "A")
+        sequence->at("id").fail("is not A: a template for one text has one text");
+      if (seen) sequence->fail("is the second one: a template has its text once");
+      seen = true;
+      continue;
+    }
+    const Json& name = part.at("SpecialToken").at("id");
+    if (known == nullptr) processor.fail("has no special_tokens");
+    for (const Json& id : known->at(name.string()).at("ids").items()) {
+      (seen ? after : before).push_back(token_id(id));
+    }
+  }
+  if (!seen) processor.at("single").fail("does not contain the text (a Sequence with id A)");
+  spec.prefix.insert(spec.prefix.begin(), before.begin(), before.end());
+  spec.suffix.insert(spec.suffix.end(), after.begin(), after.end());
+  if (spec.prefix.size() + spec.suffix.size() > 1024)
+    processor.at("single").fail("has more than 1024 special tokens");
+}
+
+void parse_post_processor(const Json& processor, TokenizerSpec& spec, int depth) {
+  if (processor.is_null()) return;
+  const std::string& type = processor.get_string("type");
+  if (type == "TemplateProcessing") {
+    parse_template(processor, spec);
+  } else if (type == "Sequence") {
+    if (depth > kMaxNesting) processor.fail("is nested too deeply");
+    for (const Json& part : processor.at("processors").items()) parse_post_processor(part, spec, depth + 1);
+  } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
+    processor.at("type").fail(
+        fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", type));
+  }
+}
+
+// Tokens are bytes whatever the decoder says, so there is nothing to read from it but that it agrees.
+void check_decoder(const Json& decoder, int depth) {
+  if (decoder.is_null()) return;
+  const std::string& type = decoder.get_string("type");
+  if (type == "Sequence" && depth <= kMaxNesting) {
+    for (const Json& part : decoder.at("decoders").items()) check_decoder(part, depth + 1);
+  } else if (type != "ByteLevel") {
+    decoder.at("type").fail(fmt::format("is {}, only ByteLevel is supported", type));
+  }
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::from_json(const Json& json) {
+  static const Json kNull;
+  const auto field = [&](std::string_view name) -> const Json& {
+    const Json* value = json.find(name);
+    return value == nullptr ? kNull : *value;
+  };
+  TokenizerSpec spec;
+  parse_model(json.at("model"), spec);
+  spec.normalizer = Normalizer(field("normalizer"));
+  spec.pre_tokenizer = PreTokenizer(json.at("pre_tokenizer"));
+  if (!field("added_tokens").is_null()) {
+    for (const Json& token : json.at("added_tokens").items()) spec.added.push_back(parse_added(token));
+  }
+  parse_post_processor(field("post_processor"), spec, 0);
+  check_decoder(field("decoder"), 0);
+  return from_spec(std::move(spec), json.source());
+}
+
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  return from_json(read_json(std::filesystem::is_directory(path) ? path / "tokenizer.json" : path));
+}
+
+}  // namespace r1

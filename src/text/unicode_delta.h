@@ -1,0 +1,29 @@
+// text/unicode_delta.h: the code points assigned since Unicode 14, up to Unicode 16, by general category.
+//
+// Debian's PCRE2 classifies by Unicode 14; the tokenizers library that published models were checked with
+// uses 16. Between the two no code point changed its category, so before matching, each new character is
+// swapped for an old one of its category and UTF-8 length: every pattern then classifies as Unicode 16 does,
+// and offsets stay.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace r1 {
+
+struct UnicodeRange {
+  char category[3];  // "Lo"
+  uint32_t first;
+  uint32_t last;  // included
+};
+
+// Sorted by code point.
+std::span<const UnicodeRange> unicode_delta();
+
+// `text` (valid UTF-8) with its new characters swapped; the same length. Nothing where there is none, the
+// usual case. A pattern that names a new character literally does not find it.
+std::string swap_new_characters(std::string_view text);
+
+}  // namespace r1

@@ -1,0 +1,58 @@
+// train/optimizer.h: AdamW over a model's trainable parameters, its schedule, its state on disk.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "formats/config_file.h"
+#include "model/model.h"
+#include "ops/optim/optim.h"
+
+namespace r1 {
+
+enum class LrSchedule : uint8_t { constant, cosine, linear };
+
+// [optimizer] of a configuration file.
+struct OptimizerConfig {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0.0;  // on matrices; norms and biases are not decayed
+  double clip = 1.0;          // global gradient norm; 0: off
+  LrSchedule schedule = LrSchedule::constant;
+  int64_t warmup = 0;      // steps from 0 to lr
+  int64_t steps = 0;       // of the whole run
+  double final_lr = 0.1;   // share of lr at the last step (cosine, linear)
+};
+OptimizerConfig read_optimizer_config(ConfigFile& config);
+
+// Learning rate of update `step`, from 1 to steps.
+double lr_at(const OptimizerConfig& config, int64_t step);
+
+class Optimizer {
+ public:
+  // The model keeps its address-stable parameters; gradients are allocated here.
+  Optimizer(Model& model, const OptimizerConfig& config);
+
+  struct Result {
+    double lr = 0;
+    double grad_norm = 0;  // before clipping
+  };
+  // One update from the gradients as they stand, which are zeroed after it. Throws Error where the norm is not finite (nothing
+  // is changed then).
+  Result update(ThreadPool& threads);
+  int64_t steps_done() const { return steps_done_; }
+
+  // optimizer.safetensors: "m.NAME" and "v.NAME"; the step is the caller's to keep.
+  void save(const std::filesystem::path& directory) const;
+  void load(const std::filesystem::path& directory, int64_t steps_done);
+
+ private:
+  Model& model_;
+  OptimizerConfig config_;
+  std::vector<Parameter*> parameters_;
+  std::vector<Buffer> m_, v_;
+  int64_t steps_done_ = 0;
+};
+
+}  // namespace r1

@@ -1,0 +1,164 @@
+#include "train/pretrain.h"
+
+#include <chrono>
+
+#include "model/scoring.h"
+#include "ops/loss/loss.h"
+
+namespace r1 {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct StepResult {
+  int64_t tokens = 0;
+  int64_t documents = 0;
+  double loss = 0;
+  double balance_loss = 0;
+  Optimizer::Result update;
+};
+
+struct Trainer {
+  ModelBundle& bundle;
+  const PretrainConfig& config;
+  const DocumentSource& documents;
+  ThreadPool& threads;
+  Optimizer optimizer;
+  Arena arena;
+  Tape tape;
+  std::vector<MoeStats> stats;
+
+  Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
+      : bundle(b), config(c), documents(d), threads(t), optimizer(b.model, c.optimizer), tape(arena) {
+    for (const Parameter* bias : b.model.selection_biases()) {
+      stats.push_back({std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});
+    }
+  }
+
+  std::vector<Document> take(int64_t first) const {
+    std::vector<Document> list;
+    int64_t tokens = 0;
+    while (tokens < config.batch_tokens) {
+      Document document = documents(first + static_cast<int64_t>(list.size()));
+      if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens) document.tokens.resize(static_cast<size_t>(config.max_tokens));
+      R1_CHECK(document.tokens.size() >= 2, "document ", first + static_cast<int64_t>(list.size()), " is too short");
+      document.loss_from = std::min<int64_t>(document.loss_from, static_cast<int64_t>(document.tokens.size()));
+      tokens += static_cast<int64_t>(document.tokens.size()) - 1;
+      list.push_back(std::move(document));
+    }
+    return list;
+  }
+
+  StepResult step(int64_t first_document);
+};
+
+StepResult Trainer::step(int64_t first_document) {
+  StepResult result;
+  const std::vector<Document> list = take(first_document);
+  result.documents = static_cast<int64_t>(list.size());
+  std::vector<ScoredRow> rows;
+  int64_t scored = 0;
+  for (const Document& d : list) {
+    rows.push_back({d.tokens, d.loss_from});
+    scored += static_cast<int64_t>(d.tokens.size()) - d.loss_from;
+    result.tokens += static_cast<int64_t>(d.tokens.size()) - 1;
+  }
+  R1_CHECK(scored > 0, "a step without a scored token");
+  RouterTraining routers;
+  routers.stats = &stats;
+  routers.balance_scale = static_cast<float>(config.balance_alpha / static_cast<double>(result.tokens));
+  routers.balance_loss = &result.balance_loss;
+  Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+  for (const auto& [begin, end] : cut_micro_batches(rows, config.micro_tokens)) {
+    const ScoreBatch input = make_score_batch(std::span(rows).subspan(begin, end - begin));
+    ArenaScope scope(arena);
+    const KvCache kv(bundle.model.config(), input.batch.page_count, arena);
+    const Batch batch = input.batch.view();
+    const Tensor hidden = bundle.model.forward(ctx, batch, kv, routers);
+    const Tensor logprobs = token_log_probs(ctx, hidden, bundle.model.head(), input.targets, 1.0f);
+    const GradSlot seed = tape.slot(logprobs);
+    const float share = -1.0f / static_cast<float>(scored);
+    for (int64_t t = 0; t < batch.T(); ++t) {
+      const bool counts = input.targets[static_cast<size_t>(t)] >= 0;
+      seed.grad.f32()[t] = counts ? share : 0.0f;
+      if (counts) result.loss -= static_cast<double>(logprobs.f32()[t]);
+    }
+    tape.backward(ctx);
+  }
+  result.loss /= static_cast<double>(scored);
+  result.update = optimizer.update(threads);
+  const std::vector<Parameter*> biases = bundle.model.selection_biases();
+  for (size_t i = 0; i < biases.size(); ++i) {
+    if (biases[i] != nullptr) update_selection_bias(*biases[i], stats[i], static_cast<float>(config.bias_gamma));
+  }
+  return result;
+}
+
+}  // namespace
+
+PretrainConfig read_pretrain_config(ConfigFile& config) {
+  PretrainConfig c;
+  c.name = config.text("name");
+  c.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
+  c.out = config.text_or("out", "runs/" + c.name);
+  c.optimizer = read_optimizer_config(config);
+  c.checkpoint = read_checkpoint_config(config);
+  c.batch_tokens = config.integer_or("batch.tokens", c.batch_tokens, 2, int64_t{1} << 31);
+  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
+  c.max_tokens = config.integer_or("data.max_tokens", c.max_tokens, 2, int64_t{1} << 31);
+  c.bias_gamma = config.number_or("balance.gamma", c.bias_gamma, 0, 1);
+  c.balance_alpha = config.number_or("balance.alpha", c.balance_alpha, 0, 10);
+  c.log_every = config.integer_or("log.every", c.log_every, 1, 1000000);
+  return c;
+}
+
+void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file, const DocumentSource& documents,
+              ThreadPool& threads, Reporter& reporter, const TrainOptions& options) {
+  RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
+  if (run.finished()) {
+    reporter.note(config.out.string() + " is finished: its model is used as it is");
+    bundle.model.copy_weights_from(Model::load(run.model_path()));
+    return;
+  }
+  Trainer trainer(bundle, config, documents, threads);
+  TrainerState state;
+  if (const auto checkpoint = run.latest()) {
+    state = run.resume_from(*checkpoint);
+    bundle.model.copy_weights_from(Model::load(*checkpoint));
+    trainer.optimizer.load(*checkpoint, state.step);
+    reporter.note("resumed from " + checkpoint->string());
+  } else {
+    run.start_afresh();
+  }
+  const double wall_before = state.wall_s;
+  const auto begin = Clock::now();
+  const auto save = [&](const std::filesystem::path& directory) {
+    bundle.save(directory);
+    trainer.optimizer.save(directory);
+  };
+  const int64_t last = options.stop_after_steps > 0 ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
+                                                    : config.optimizer.steps;
+  while (state.step < last) {
+    const auto step_begin = Clock::now();
+    const StepResult result = trainer.step(state.next_document);
+    ++state.step;
+    state.next_document += result.documents;
+    state.tokens += result.tokens;
+    state.wall_s = wall_before + std::chrono::duration<double>(Clock::now() - begin).count();
+    const double seconds = std::chrono::duration<double>(Clock::now() - step_begin).count();
+    if (state.step % config.log_every == 0 || state.step == config.optimizer.steps) {
+      Json row = Json::object();
+      row.set("step", state.step).set("wall_s", state.wall_s).set("tokens", state.tokens).set("loss", result.loss);
+      row.set("balance_loss", result.balance_loss).set("lr", result.update.lr).set("grad_norm", result.update.grad_norm);
+      row.set("tokens_per_s", static_cast<double>(result.tokens) / seconds);
+      run.write_metrics(row);
+      reporter.step(row, config.optimizer.steps);
+    }
+    if (config.checkpoint.every > 0 && state.step % config.checkpoint.every == 0 && state.step < config.optimizer.steps) {
+      run.checkpoint(state, config.checkpoint.keep, save);
+    }
+  }
+  if (state.step == config.optimizer.steps) run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
+}
+
+}  // namespace r1

@@ -1,0 +1,140 @@
+#include "train/run_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace r1 {
+namespace fs = std::filesystem;
+
+CheckpointConfig read_checkpoint_config(ConfigFile& config) {
+  CheckpointConfig c;
+  c.every = config.integer_or("checkpoint.every", c.every, 0, int64_t{1} << 40);
+  c.keep = config.integer_or("checkpoint.keep", c.keep, 1, 1000);
+  return c;
+}
+
+RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics numerics, bool resume)
+    : out_(out), fingerprint_(config.fingerprint()), numerics_(numerics) {
+  std::error_code ec;
+  const fs::path index = out_ / "run.json";
+  recover_directory(model_path());
+  if (fs::exists(index, ec)) {
+    if (!resume) {
+      throw Error(fmt::format("{}: holds a run already: add --resume to go on with it, or name another out", out_.string()));
+    }
+    const Json json = read_json(index);
+    if (json.get_string("numerics") != name_of(numerics)) {
+      throw Error(fmt::format("{}: was made with numerics {}, this run would use {}: the bits would differ", index.string(),
+                              json.get_string("numerics"), name_of(numerics)));
+    }
+    if (json.get_string("config_sha256") != fingerprint_) {
+      throw Error(fmt::format("{}: is a run of another configuration than {}: name another out, or restore the configuration",
+                              out_.string(), config.source()));
+    }
+    return;
+  }
+  fs::create_directories(out_ / "checkpoints", ec);
+  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out_.string(), ec.message()));
+  Json json = Json::object();
+  json.set("config", config.source());
+  json.set("config_sha256", fingerprint_);
+  json.set("numerics", name_of(numerics));
+  write_file_atomically(index, json.dump(2) + "\n");
+}
+
+bool RunDirectory::finished() const {
+  std::error_code ec;
+  return fs::exists(model_path() / "config.json", ec);
+}
+
+fs::path RunDirectory::checkpoint_path(int64_t step) const {
+  return out_ / "checkpoints" / fmt::format("step-{:06d}", step);
+}
+
+std::vector<int64_t> RunDirectory::checkpoint_steps() const {
+  std::vector<int64_t> steps;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(out_ / "checkpoints", ec)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != std::string::npos) continue;
+    if (fs::exists(entry.path() / "trainer.json", ec)) steps.push_back(std::stoll(name.substr(5)));
+  }
+  std::ranges::sort(steps);
+  return steps;
+}
+
+std::optional<fs::path> RunDirectory::latest() const {
+  const std::vector<int64_t> steps = checkpoint_steps();
+  if (steps.empty()) return std::nullopt;
+  return checkpoint_path(steps.back());
+}
+
+TrainerState RunDirectory::resume_from(const fs::path& checkpoint) {
+  const Json json = read_json(checkpoint / "trainer.json");
+  TrainerState state;
+  state.step = json.get_int("step");
+  state.tokens = json.get_int("tokens");
+  state.wall_s = json.get_number("wall_s");
+  state.next_document = json.get_int("next_document");
+  state.metrics_rows = metrics_rows_ = json.get_int("metrics_rows");
+  state.samples_rows = samples_rows_ = json.get_int("samples_rows");
+  truncate_lines(out_ / "metrics.jsonl", metrics_rows_);
+  truncate_lines(out_ / "samples.jsonl", samples_rows_);
+  return state;
+}
+
+void RunDirectory::start_afresh() {
+  truncate_lines(out_ / "metrics.jsonl", 0);
+  truncate_lines(out_ / "samples.jsonl", 0);
+}
+
+void RunDirectory::write_metrics(const Json& row) {
+  if (!metrics_) metrics_ = std::make_unique<JsonlWriter>(out_ / "metrics.jsonl", FileWriter::Mode::append);
+  metrics_->write(row);
+  metrics_->flush();  // so that a person can follow it
+  ++metrics_rows_;
+}
+
+void RunDirectory::write_sample(const Json& row) {
+  if (!samples_) samples_ = std::make_unique<JsonlWriter>(out_ / "samples.jsonl", FileWriter::Mode::append);
+  samples_->write(row);
+  ++samples_rows_;
+}
+
+void RunDirectory::checkpoint(TrainerState state, int64_t keep, const std::function<void(const fs::path&)>& fill) {
+  const std::vector<int64_t> before = checkpoint_steps();
+  try {
+    if (samples_) samples_->flush();
+    Json json = Json::object();
+    json.set("step", state.step);
+    json.set("tokens", state.tokens);
+    json.set("wall_s", state.wall_s);
+    json.set("next_document", state.next_document);
+    json.set("metrics_rows", metrics_rows_);
+    json.set("samples_rows", samples_rows_);
+    write_directory_atomically(checkpoint_path(state.step), [&](const fs::path& directory) {
+      fill(directory);
+      write_file_atomically(directory / "trainer.json", json.dump(2) + "\n");
+    });
+  } catch (const Error& e) {
+    const std::string intact = before.empty() ? "no earlier checkpoint is there"
+                                              : fmt::format("step-{:06d} is intact, go on with --resume", before.back());
+    throw Error(fmt::format("{} (while saving step-{:06d}; {})", e.what(), state.step, intact));
+  }
+  std::error_code ec;
+  for (size_t i = 0; i + static_cast<size_t>(keep) < before.size() + 1; ++i) fs::remove_all(checkpoint_path(before[i]), ec);
+}
+
+void RunDirectory::finish(const std::function<void(const fs::path&)>& fill) {
+  if (metrics_) metrics_->close();
+  if (samples_) samples_->close();
+  metrics_.reset();
+  samples_.reset();
+  write_directory_atomically(model_path(), fill);
+}
+
+}  // namespace r1

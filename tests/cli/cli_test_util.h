@@ -1,0 +1,181 @@
+// tests/cli/cli_test_util.h: runs the program as a user does, on a tiny random model made on the spot.
+#pragma once
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "formats/json.h"
+#include "model/model.h"
+#include "text/bpe_trainer.h"
+
+extern char** environ;
+
+namespace r1::test {
+
+namespace fs = std::filesystem;
+
+// A folder of this process's own, removed at its end.
+inline const fs::path& scratch() {
+  struct Folder {
+    fs::path path = fs::temp_directory_path() / ("r1-cli-test-" + std::to_string(::getpid()));
+    Folder() { fs::create_directories(path); }
+    ~Folder() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  };
+  static const Folder folder;
+  return folder.path;
+}
+
+inline std::string write(const std::string& name, const std::string& text) {
+  const fs::path path = scratch() / name;
+  FileWriter out(path);
+  out.write(text);
+  out.close();
+  return path.string();
+}
+
+struct Result {
+  int status = -1;  // exit status; 128 + signal where one ended it
+  std::string out, err;
+};
+
+// Standard output goes to `stdout_to` where that is given (a device, say), else into the result.
+inline Result r1_run(const std::vector<std::string>& arguments, const std::string& input = "",
+                     const std::string& stdout_to = "") {
+  const std::string in = write("stdin", input);
+  const std::string out = stdout_to.empty() ? (scratch() / "stdout").string() : stdout_to;
+  const std::string err = (scratch() / "stderr").string();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (stdout_to == "closed") posix_spawn_file_actions_addclose(&actions, 1);
+  std::vector<std::string> words{R1_BINARY};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  const int rc = ::posix_spawn(&pid, R1_BINARY, &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  R1_CHECK(rc == 0, "cannot start ", R1_BINARY, ": ", rc);
+  int status = 0;
+  R1_CHECK(::waitpid(pid, &status, 0) == pid, "waitpid");
+  Result result;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (stdout_to.empty()) result.out = read_file(out);
+  result.err = read_file(err);
+  return result;
+}
+
+inline Json llama_config(int64_t vocab) {
+  Json json = Json::object();
+  json.set("model_type", "llama").set("architectures", Json::array().push_back("LlamaForCausalLM"));
+  json.set("vocab_size", vocab)
+      .set("hidden_size", 32)
+      .set("intermediate_size", 48)
+      .set("num_hidden_layers", 2);
+  json.set("num_attention_heads", 4).set("num_key_value_heads", 2).set("head_dim", 8);
+  json.set("max_position_embeddings", 256).set("rms_norm_eps", 1e-5).set("rope_theta", 10000.0);
+  json.set("tie_word_embeddings", false)
+      .set("initializer_range", 0.4)
+      .set("bos_token_id", 0)
+      .set("eos_token_id", 1);
+  return json;
+}
+
+inline Json deepseek_config(int64_t vocab) {
+  Json json = Json::object();
+  json.set("model_type", "deepseek_v3")
+      .set("architectures", Json::array().push_back("DeepseekV3ForCausalLM"));
+  json.set("vocab_size", vocab)
+      .set("hidden_size", 32)
+      .set("intermediate_size", 48)
+      .set("moe_intermediate_size", 16);
+  json.set("num_hidden_layers", 2).set("first_k_dense_replace", 1);
+  json.set("num_attention_heads", 4).set("num_key_value_heads", 4);
+  json.set("q_lora_rank", nullptr).set("kv_lora_rank", 16);
+  json.set("qk_nope_head_dim", 8).set("qk_rope_head_dim", 4).set("v_head_dim", 8);
+  json.set("n_routed_experts", 8).set("num_experts_per_tok", 2).set("n_shared_experts", 1);
+  json.set("n_group", 1).set("topk_group", 1).set("norm_topk_prob", true).set("routed_scaling_factor", 1.0);
+  json.set("scoring_func", "sigmoid").set("topk_method", "noaux_tc");
+  json.set("max_position_embeddings", 256).set("rms_norm_eps", 1e-6).set("rope_theta", 10000.0);
+  json.set("tie_word_embeddings", true)
+      .set("initializer_range", 0.4)
+      .set("bos_token_id", 0)
+      .set("eos_token_id", 1);
+  return json;
+}
+
+inline constexpr const char* kTemplate =
+    "{{ bos_token }}{% for message in messages %}<|User|>{{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<|Assistant|>{% endif %}";
+
+// A new directory with random weights and a tokenizer of bytes and a few pairs.
+inline fs::path make_model(const std::string& name, Json (*config)(int64_t vocab) = llama_config) {
+  BpeTrainerOptions options;
+  options.vocab_size = 300;
+  options.added = {{"<bos>"},         {"<eos>"},          {"<|User|>"},
+                   {"<|Assistant|>"}, {"<think>", false}, {"</think>", false}};
+  options.bos = "<bos>";
+  BpeTrainer trainer(options);
+  trainer.feed(
+      "Use 3, 5 and 7 to make 24. Use 1 2 3 to make 6. <think>3*5=15, 15+7=22 "
+      "no</think><answer>3*(1+7)</answer>");
+  trainer.feed("Using the numbers 4, 8 and 2, make 16. The numbers to use make the target.");
+  const fs::path directory = scratch() / name;
+  fs::create_directories(directory);
+  TokenizerFiles files;
+  files.tokenizer = trainer.train();
+  files.bos = "<bos>";
+  files.eos = "<eos>";
+  files.chat_template = kTemplate;
+  write_tokenizer(directory, files);
+  const int64_t vocab = Tokenizer::load(directory).vocab_size();
+  Model::create(read_model_config(parse_json(config(vocab).dump(), "tiny")), 7).save(directory, DType::f32);
+  return directory;
+}
+
+// Made once; tests that change files make their own.
+inline std::string tiny_llama() {
+  static const std::string path = make_model("tiny-llama").string();
+  return path;
+}
+inline std::string tiny_deepseek() {
+  static const std::string path = make_model("tiny-deepseek", deepseek_config).string();
+  return path;
+}
+
+inline std::vector<Json> rows_of(const std::string& jsonl) {
+  std::vector<Json> rows;
+  size_t begin = 0;
+  while (begin < jsonl.size()) {
+    const size_t end = jsonl.find('\n', begin);
+    rows.push_back(parse_json(jsonl.substr(begin, end - begin), "output"));
+    begin = end == std::string::npos ? jsonl.size() : end + 1;
+  }
+  return rows;
+}
+
+// "r1: ...", one line, exit status 2.
+#define EXPECT_ONE_LINE_ERROR(result, needle)                                                           \
+  do {                                                                                                  \
+    const ::r1::test::Result& r1_result = (result);                                                     \
+    EXPECT_EQ(r1_result.status, 2) << r1_result.err;                                                    \
+    EXPECT_TRUE(r1_result.err.starts_with("r1: ")) << r1_result.err;                                    \
+    EXPECT_EQ(r1_result.err.find('\n') + 1, r1_result.err.size()) << "not one line: " << r1_result.err; \
+    EXPECT_NE(r1_result.err.find(needle), std::string::npos) << r1_result.err << "lacks: " << (needle); \
+  } while (0)
+
+}  // namespace r1::test

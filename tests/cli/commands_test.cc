@@ -1,0 +1,243 @@
+// What each command promises to print.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "formats/safetensors.h"
+#include "tests/cli/cli_test_util.h"
+
+namespace r1 {
+namespace {
+
+using test::r1_run;
+using test::scratch;
+using test::write;
+
+TEST(Cli, HelpListsEveryCommand) {
+  const auto result = r1_run({"--help"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  for (const char* name :
+       {"run", "generate", "score", "tokenize", "verify", "pretrain", "grpo", "recipe", "eval"}) {
+    EXPECT_NE(result.out.find(name), std::string::npos) << name;
+    const auto own = r1_run({name, "--help"});
+    EXPECT_EQ(own.status, 0) << own.err;
+    EXPECT_NE(own.out.find("--threads"), std::string::npos) << name;
+  }
+}
+
+TEST(CliRun, PromptTokensAsJson) {
+  const std::string file = write("ids.json", "[0, 70, 71]");
+  const auto result = r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--json", "--temperature",
+                              "0", "--max-tokens", "9", "--ignore-eos"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json json = parse_json(result.out, "out");
+  EXPECT_EQ(json.at("tokens").size(), 9u);
+  EXPECT_EQ(json.get_string("finish_reason"), "length");
+  const auto other =
+      r1_run({"run", test::tiny_llama(), "--prompt-tokens", write("ids2.json", "{\"tokens\": [0, 70, 71]}"),
+              "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"});
+  EXPECT_EQ(other.out, result.out);
+}
+
+TEST(CliRun, TokenIdsNeedNoTokenizer) {
+  const auto model = test::make_model("bare");
+  const std::string file = write("ids.json", "[0, 70, 71]");
+  const std::vector<std::string> command{
+      "run", model.string(), "--prompt-tokens", file, "--json", "--seed", "3", "--max-tokens", "9"};
+  const Json with = parse_json(r1_run(command).out, "with");
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) std::filesystem::remove(model / name);
+  const auto result = r1_run(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json without = parse_json(result.out, "without");
+  EXPECT_EQ(without.at("tokens").dump(), with.at("tokens").dump());
+  EXPECT_EQ(without.get_string("text"), "");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", model.string(), "-p", "hello"}), "tokenizer.json");
+}
+
+TEST(CliRun, OnePromptAppliesTheChatTemplate) {
+  const std::string model = test::tiny_llama();
+  const std::vector<std::string> rest{"--json", "--temperature", "0", "--max-tokens", "12"};
+  std::vector<std::string> run{"run", model, "-p", "make 24"};
+  run.insert(run.end(), rest.begin(), rest.end());
+  const auto chat = r1_run(run);
+  ASSERT_EQ(chat.status, 0) << chat.err;
+  const auto generated =
+      r1_run({"generate", model, "--input", "-", "--output", "-", "--temperature", "0", "--max-tokens", "12"},
+             "{\"prompt\":\"<|User|>make 24<|Assistant|>\"}\n");
+  ASSERT_EQ(generated.status, 0) << generated.err;
+  const Json row = parse_json(generated.out, "generated");
+  EXPECT_EQ(row.at("prompt_tokens").at(0).integer(), 0) << "no begin-of-sentence token";
+  EXPECT_EQ(parse_json(chat.out, "chat").at("tokens").dump(), row.at("tokens").dump());
+}
+
+TEST(CliRun, EveryLineOfAPipeIsAPrompt) {
+  const auto result =
+      r1_run({"run", test::tiny_llama(), "--json", "--max-tokens", "4"}, "make 24\n\nmake 6\n");
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(test::rows_of(result.out).size(), 2u);
+  const auto plain = r1_run({"run", test::tiny_llama(), "--max-tokens", "4"}, "make 24\n");
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_TRUE(plain.out.ends_with("\n"));
+  EXPECT_EQ(plain.out.find('\x1b'), std::string::npos) << "escape codes in a pipe";
+}
+
+TEST(CliRun, MemoryLimitBoundsTheCache) {
+  const std::string file = write("ids.json", "[0, 70, 71]");
+  const auto enough = r1_run(
+      {"run", test::tiny_llama(), "--prompt-tokens", file, "--json", "--memory-limit", "64M", "--seed", "3"});
+  EXPECT_EQ(enough.status, 0) << enough.err;
+  EXPECT_EQ(enough.out,
+            r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--json", "--seed", "3"}).out);
+}
+
+TEST(CliTokenize, BackAndForth) {
+  const std::string texts =
+      "{\"text\":\"Use 3, 5 and 7 \\u00e9\\ud83d\\ude00\"}\n{\"text\":\"\"}\n{\"text\":4}\n";
+  for (const std::string& model : {test::tiny_llama(), test::tiny_llama() + "/tokenizer.json"}) {
+    const auto ids = r1_run({"tokenize", model, "--input", "-", "--json"}, texts);
+    EXPECT_EQ(ids.status, 2) << "the third row has no text";
+    const auto rows = test::rows_of(ids.out);
+    ASSERT_EQ(rows.size(), 3u) << ids.out;
+    EXPECT_NE(rows[0].at("tokens").at(0).integer(), 0) << "no token may be added";
+    EXPECT_EQ(rows[1].at("tokens").size(), 0u);
+    EXPECT_EQ(rows[2].get_int("row"), 2);
+    const auto text = r1_run({"tokenize", model, "--input", "-", "--decode"}, rows[0].dump() + "\n");
+    EXPECT_EQ(text.status, 0) << text.err;
+    EXPECT_EQ(parse_json(text.out, "text").get_string("text"), "Use 3, 5 and 7 \u00e9\U0001F600");
+  }
+}
+
+TEST(CliVerify, ExpressionsAndResponses) {
+  const auto result = r1_run({"verify", "--input", "-"}, R"J({"gold":"24","pred":"3*(1+7)"}
+{"gold":24,"pred":"3*8","options":{"numbers":[3,1,7]}}
+{"gold":{"numbers":[3,1,7],"target":24},"pred":"<think>x</think><answer>3*(1+7)</answer>"}
+{"gold":{"numbers":[3,1,7],"target":24},"pred":"3*(1+7)"}
+{"gold":"x","pred":"1"}
+{"reward":"format","text":"<think>a</think><answer>b</answer>"}
+{"gold":"-3","pred":"1-4"}
+)J");
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 7u) << result.out;
+  EXPECT_TRUE(rows[0].get_bool("correct"));
+  EXPECT_EQ(rows[0].get_string("why"), "ok");
+  EXPECT_FALSE(rows[1].get_bool("correct"));
+  EXPECT_EQ(rows[1].get_string("why"), "number_not_given");
+  EXPECT_TRUE(rows[2].get_bool("correct"));
+  EXPECT_FALSE(rows[3].get_bool("correct"));
+  EXPECT_EQ(rows[4].get_int("row"), 4);
+  EXPECT_TRUE(rows[4].contains("error"));
+  EXPECT_EQ(rows[5].get_number("score"), 1.0);
+  EXPECT_TRUE(rows[6].get_bool("correct"));
+}
+
+std::vector<float> tensor(const SafetensorsFile& file, const std::string& name, std::vector<int64_t> shape) {
+  const TensorInfo* info = file.find(name);
+  if (info == nullptr) {
+    ADD_FAILURE() << "no tensor " << name;
+    return {};
+  }
+  EXPECT_EQ(info->shape, shape) << name;
+  std::vector<float> values(static_cast<size_t>(info->count()));
+  read_as_f32(file, *info, values);
+  return values;
+}
+
+TEST(CliScore, LogitsAndLogProbsAgree) {
+  const std::string out = (scratch() / "logits.safetensors").string(),
+                    last = (scratch() / "last.safetensors").string();
+  const std::string logprobs = (scratch() / "lp.jsonl").string();
+  const std::string input = write("score.jsonl",
+                                  "{\"tokens\":[0,70,71,72,90,91]}\n{\"tokens\":[0,1,2],\"from\":9}\n{"
+                                  "\"tokens\":[5,6,7],\"from\":2}\n{\"tokens\":[8]}\n");
+  const auto result =
+      r1_run({"score", test::tiny_llama(), "--input", input, "--output", out, "--logprobs", logprobs});
+  EXPECT_EQ(result.status, 2) << "the second row is bad";
+  const auto rows = test::rows_of(read_file(logprobs));
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_TRUE(rows[1].contains("error"));
+  EXPECT_EQ(rows[2].at("logprobs").size(), 1u);
+  EXPECT_EQ(rows[3].at("logprobs").size(), 0u);
+  const SafetensorsFile file(out);
+  EXPECT_EQ(file.tensors().size(), 3u);
+  const int64_t V = read_json(test::tiny_llama() + "/config.json").get_int("vocab_size");
+  const std::vector<float> logits = tensor(file, "logits.0", {6, V});
+  tensor(file, "logits.2", {3, V});
+  tensor(file, "logits.3", {1, V});
+  const std::vector<int> tokens{0, 70, 71, 72, 90, 91};
+  for (size_t t = 0; t + 1 < tokens.size(); ++t) {
+    double sum = 0;
+    const float* z = logits.data() + t * static_cast<size_t>(V);
+    for (int64_t n = 0; n < V; ++n) sum += std::exp(static_cast<double>(z[n]));
+    const double want = static_cast<double>(z[tokens[t + 1]]) - std::log(sum);
+    const double got = std::strtod(rows[0].at("logprobs").at(t).string().c_str(), nullptr);
+    EXPECT_NEAR(got, want, 1e-4) << "token " << t;
+  }
+  ASSERT_EQ(
+      r1_run({"score", test::tiny_llama(), "--input", input, "--output", last, "--logits-last", "2"}).status,
+      2);
+  const SafetensorsFile tail(last);
+  const std::vector<float> two = tensor(tail, "logits.0", {2, V});
+  EXPECT_TRUE(std::equal(two.begin(), two.end(), logits.end() - 2 * V));
+}
+
+// The gradient is that of the loss the file states: checked by a central difference on one weight.
+TEST(CliScore, GradientsMatchTheLoss) {
+  for (const auto config : {test::llama_config, test::deepseek_config}) {
+    const bool deepseek = config == test::deepseek_config;
+    const auto model = test::make_model(deepseek ? "gradient-deepseek" : "gradient-llama", config);
+    const std::string input =
+        write("grad.jsonl", "{\"tokens\":[0,70,71,72,90,91]}\n{\"tokens\":[5,6,7,8],\"from\":3}\n");
+    const std::string grads = (scratch() / "grads.safetensors").string();
+    const auto loss_at = [&] {
+      const auto result = r1_run({"score", model.string(), "--input", input, "--gradients", grads});
+      EXPECT_EQ(result.status, 0) << result.err;
+      const SafetensorsFile file(grads);
+      return static_cast<double>(tensor(file, "loss", {}).at(0));
+    };
+    const double loss = loss_at();
+    const std::string name = "model.norm.weight";
+    const std::vector<float> g = tensor(SafetensorsFile(grads), "grad." + name, {32});
+    EXPECT_GT(loss, 0);
+    Model weights = Model::load(model);
+    for (Parameter& p : weights.parameters()) {
+      if (p.name == name) p.value.f32()[3] += 0.02f;
+    }
+    weights.save(model, DType::f32);
+    const double up = loss_at();
+    for (Parameter& p : weights.parameters()) {
+      if (p.name == name) p.value.f32()[3] -= 0.04f;
+    }
+    weights.save(model, DType::f32);
+    const double down = loss_at();
+    EXPECT_NEAR((up - down) / 0.04, static_cast<double>(g[3]),
+                2e-3 + 0.02 * std::fabs(static_cast<double>(g[3])));
+    // Tied weights appear once; a router's selection bias has no gradient.
+    const SafetensorsFile file(grads);
+    EXPECT_EQ(file.find("grad.lm_head.weight") != nullptr, !deepseek);
+    for (const TensorInfo& info : file.tensors())
+      EXPECT_EQ(info.name.find("e_score_correction_bias"), std::string::npos);
+  }
+}
+
+TEST(CliEval, CountsEverySampleAndRepeats) {
+  const std::string rows = (scratch() / "eval.jsonl").string();
+  const std::vector<std::string> command{"eval", test::tiny_llama(), "--task", "countdown3", "--problems",
+                                         "5",    "--samples",        "3",      "--json",     "--max-tokens",
+                                         "8",    "--output",         rows};
+  const auto result = r1_run(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json json = parse_json(result.out, "eval");
+  EXPECT_EQ(json.get_int("problems"), 5);
+  EXPECT_EQ(json.get_number("pass@1"), 0.0) << "random weights solve nothing";
+  EXPECT_LE(json.get_number("pass@1"), json.get_number("pass@3"));
+  const std::string first = read_file(rows);
+  EXPECT_EQ(test::rows_of(first).size(), 15u);
+  EXPECT_EQ(r1_run(command).status, 0);
+  EXPECT_EQ(read_file(rows), first);
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", test::tiny_llama(), "--task", "countdwn3"}),
+                        "did you mean countdown3?");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,264 @@
+// Every bad input is one line that says where, and exit status 2; nothing is lost.
+#include <gtest/gtest.h>
+
+#include "formats/safetensors.h"
+#include "tests/cli/cli_test_util.h"
+
+namespace r1 {
+namespace {
+
+using test::r1_run;
+using test::scratch;
+using test::write;
+
+std::string tokens_file() {
+  return write("tokens.json", "[0, 70, 71]");
+}
+
+// A model of its own, whose model.safetensors is `change`d before it is run.
+test::Result run_changed(const std::string& name,
+                         const std::function<void(const std::filesystem::path&)>& change) {
+  const std::filesystem::path model = test::make_model(name);
+  change(model);
+  return r1_run({"run", model.string(), "--prompt-tokens", tokens_file(), "--json", "--max-tokens", "4"});
+}
+
+// Writes the weights again, each tensor passed through `change` (false: left out).
+void rewrite(const std::filesystem::path& model,
+             const std::function<bool(SafetensorsWriter::Declared&, std::vector<float>&)>& change) {
+  std::vector<SafetensorsWriter::Declared> declared;
+  std::vector<std::vector<float>> values;
+  {
+    const SafetensorsFile file(model / "model.safetensors");
+    for (const TensorInfo& info : file.tensors()) {
+      SafetensorsWriter::Declared d{info.name, info.type, info.shape};
+      std::vector<float> v(static_cast<size_t>(info.count()));
+      read_as_f32(file, info, v);
+      if (!change(d, v)) continue;
+      declared.push_back(std::move(d));
+      values.push_back(std::move(v));
+    }
+  }
+  const auto names = declared;
+  SafetensorsWriter out(model / "model.safetensors", std::move(declared));
+  for (size_t i = 0; i < names.size(); ++i) out.write(names[i].name, values[i]);
+  out.close();
+}
+
+void edit_config(const std::filesystem::path& model, const std::string& key, Json value) {
+  Json config = read_json(model / "config.json");
+  config.set(key, std::move(value));
+  write_file_atomically(model / "config.json", config.dump(2));
+}
+
+TEST(CliErrors, TruncatedWeights) {
+  EXPECT_ONE_LINE_ERROR(run_changed("truncated",
+                                    [](const auto& model) {
+                                      const auto file = model / "model.safetensors";
+                                      std::filesystem::resize_file(file,
+                                                                   std::filesystem::file_size(file) - 100);
+                                    }),
+                        "model.safetensors");
+}
+
+TEST(CliErrors, CorruptHeader) {
+  EXPECT_ONE_LINE_ERROR(run_changed("corrupt",
+                                    [](const auto& model) {
+                                      std::string bytes = read_file(model / "model.safetensors");
+                                      bytes[3] = '\x7f';
+                                      write_file_atomically(model / "model.safetensors", bytes);
+                                    }),
+                        "model.safetensors");
+}
+
+TEST(CliErrors, MissingTensorIsNamed) {
+  EXPECT_ONE_LINE_ERROR(run_changed("missing",
+                                    [](const auto& model) {
+                                      rewrite(model,
+                                              [](auto& d, auto&) { return d.name != "model.norm.weight"; });
+                                    }),
+                        "model.norm.weight");
+}
+
+TEST(CliErrors, WrongShapeIsNamed) {
+  EXPECT_ONE_LINE_ERROR(run_changed("shape",
+                                    [](const auto& model) {
+                                      rewrite(model, [](auto& d, auto& v) {
+                                        if (d.name != "model.norm.weight") return true;
+                                        d.shape = {16};
+                                        v.resize(16);
+                                        return true;
+                                      });
+                                    }),
+                        "model.norm.weight");
+}
+
+TEST(CliErrors, NanWeightIsNamed) {
+  EXPECT_ONE_LINE_ERROR(run_changed("nan",
+                                    [](const auto& model) {
+                                      rewrite(model, [](auto& d, auto& v) {
+                                        if (d.name == "model.layers.1.mlp.up_proj.weight")
+                                          v[5] = std::nanf("");
+                                        return true;
+                                      });
+                                    }),
+                        "model.layers.1.mlp.up_proj.weight");
+}
+
+TEST(CliErrors, UnknownArchitectureIsNamed) {
+  EXPECT_ONE_LINE_ERROR(
+      run_changed("architecture", [](const auto& model) { edit_config(model, "model_type", "mamba"); }),
+      "mamba");
+}
+
+TEST(CliErrors, MalformedConfigTellsTheFile) {
+  EXPECT_ONE_LINE_ERROR(run_changed("malformed",
+                                    [](const auto& model) {
+                                      write_file_atomically(model / "config.json", "{\"model_type\": ");
+                                    }),
+                        "config.json");
+}
+
+TEST(CliErrors, MissingModelListsWhatThereIs) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nosuch", "-p", "x"}), "neither a directory nor a shipped model");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", tokens_file(), "-p", "x"}), "is a file");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", scratch().string() + "/nosuch/model", "-p", "x"}), "nosuch/model");
+}
+
+TEST(CliErrors, PromptLongerThanTheContext) {
+  std::string ids = "[0";
+  for (int i = 0; i < 300; ++i) ids += ",70";
+  const std::string file = write("long.json", ids + "]");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--json"}),
+                        "301 tokens long");
+  const auto result = r1_run({"generate", test::tiny_llama(), "--input",
+                              write("long.jsonl", "{\"tokens\":" + ids + "]}\n{\"tokens\":[0,70]}\n"),
+                              "--output", "-", "--max-tokens", "3"});
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_NE(rows[0].get_string("error").find("301 tokens long"), std::string::npos) << result.out;
+  EXPECT_EQ(rows[0].get_int("row"), 0);
+  EXPECT_EQ(rows[1].at("tokens").size(), 3u);
+}
+
+TEST(CliErrors, TokensThatAreNotTheModels) {
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"run", test::tiny_llama(), "--prompt-tokens", write("far.json", "[0, 99999]"), "--json"}),
+      "99999");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"run", test::tiny_llama(), "--prompt-tokens", write("minus.json", "[-1]"), "--json"}), "-1");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"run", test::tiny_llama(), "--prompt-tokens", write("none.json", "[]"), "--json"}),
+      "no tokens");
+}
+
+TEST(CliErrors, UnknownCommandNamesTheNearest) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"generat"}), "did you mean generate?");
+  EXPECT_ONE_LINE_ERROR(r1_run({"xyzzy"}), "unknown command xyzzy");
+  EXPECT_ONE_LINE_ERROR(r1_run({}), "r1 --help");
+}
+
+TEST(CliErrors, UnknownOrMissingOptions) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--temprature", "1"}), "--temprature");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--temperature", "hot"}), "temperature");
+  EXPECT_ONE_LINE_ERROR(r1_run({"generate", test::tiny_llama()}), "--input");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--show-thinking", "--hide-thinking"}), "hide-thinking");
+}
+
+TEST(CliErrors, OptionsOutOfRange) {
+  const std::string model = test::tiny_llama();
+  const auto with = [&](const std::string& option, const std::string& value) {
+    return r1_run({"run", model, "--prompt-tokens", tokens_file(), "--json", option, value});
+  };
+  EXPECT_ONE_LINE_ERROR(with("--temperature", "-1"), "--temperature");
+  EXPECT_ONE_LINE_ERROR(with("--temperature", "nan"), "--temperature");
+  EXPECT_ONE_LINE_ERROR(with("--top-p", "0"), "--top-p");
+  EXPECT_ONE_LINE_ERROR(with("--top-p", "1.5"), "--top-p");
+  EXPECT_ONE_LINE_ERROR(with("--top-k", "-2"), "--top-k");
+  EXPECT_ONE_LINE_ERROR(with("--min-p", "2"), "--min-p");
+  EXPECT_ONE_LINE_ERROR(with("--max-tokens", "0"), "--max-tokens");
+  EXPECT_ONE_LINE_ERROR(with("--threads", "-3"), "--threads");
+  EXPECT_ONE_LINE_ERROR(with("--threads", "100000"), "--threads");
+  EXPECT_ONE_LINE_ERROR(with("--device", "cuda:0"), "this build has no CUDA");
+  EXPECT_ONE_LINE_ERROR(with("--dtype", "bf16"), "only f32");
+  EXPECT_ONE_LINE_ERROR(with("--memory-limit", "2 chairs"), "is no size");
+  EXPECT_ONE_LINE_ERROR(with("--memory-limit", "10K"), "--memory-limit");
+}
+
+TEST(CliErrors, MissingFiles) {
+  const std::string gone = (scratch() / "gone.jsonl").string();
+  EXPECT_ONE_LINE_ERROR(r1_run({"generate", test::tiny_llama(), "--input", gone, "--output", "-"}),
+                        "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"score", test::tiny_llama(), "--input", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", test::tiny_llama(), "--input", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"verify", "--input", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "--prompt-tokens", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", test::tiny_llama(), "--task", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"pretrain", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"recipe", gone}), "gone.jsonl");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"generate", test::tiny_llama(), "--input", write("ok.jsonl", "{\"tokens\":[0]}\n"), "--output",
+              (scratch() / "no/such/folder/out.jsonl").string()}),
+      "no/such/folder");
+}
+
+TEST(CliErrors, MalformedAndUnknownConfiguration) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", write("bad.toml", "name = \"x\"\nseed = = 3\n")}), "bad.toml:2");
+  const std::string unknown = "name = \"x\"\nout = \"" + (scratch() / "run-unknown").string() +
+                              "\"\nmodel = \"" + test::tiny_llama() +
+                              "\"\n[rollout]\nmax_token = 5\n[optimizer]\nsteps = 1\n";
+  const auto result = r1_run({"grpo", write("unknown.toml", unknown)});
+  EXPECT_ONE_LINE_ERROR(result, "rollout.max_token");
+  EXPECT_NE(result.err.find("did you mean rollout.max_tokens?"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("unknown.toml:5"), std::string::npos) << result.err;
+}
+
+TEST(CliErrors, UnwritableRunDirectory) {
+  const std::string blocked = write("blocked", "a file where a folder is wanted");
+  const std::string config =
+      "name = \"x\"\nout = \"" + blocked + "/run\"\nmodel = \"" + test::tiny_llama() +
+      "\"\n[rollout]\nprompts = 1\ngroup = 2\nmax_tokens = 4\n[optimizer]\nsteps = 1\n";
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", write("blocked.toml", config)}), "blocked");
+}
+
+TEST(CliErrors, BadRowsAreReportedAndTheRestGoOn) {
+  const std::string input =
+      write("mixed.jsonl",
+            "{\"tokens\":[0,70]}\n{\"tokens\":[0,70]\n{\"prompt\":5}\n{}\n{\"prompt\":\"a\",\"tokens\":[1]}\n"
+            "{\"tokens\":[0,70],\"key\":[1,2]}\n\n{\"tokens\":[0,71]}\n");
+  const auto result =
+      r1_run({"generate", test::tiny_llama(), "--input", input, "--output", "-", "--max-tokens", "2"});
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 7u) << result.out;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].get_int("row"), static_cast<int64_t>(i));
+    EXPECT_EQ(rows[i].contains("error"), i != 0 && i != 6) << rows[i].dump();
+  }
+  EXPECT_NE(rows[1].get_string("error").find("mixed.jsonl:2"), std::string::npos) << result.out;
+  EXPECT_NE(rows[2].get_string("error").find("prompt"), std::string::npos) << result.out;
+}
+
+TEST(CliErrors, TheInputIsNeverOverwritten) {
+  const std::string text = "{\"tokens\":[0,70]}\n";
+  const std::string input = write("precious.jsonl", text);
+  EXPECT_ONE_LINE_ERROR(r1_run({"generate", test::tiny_llama(), "--input", input, "--output", input}),
+                        "precious.jsonl");
+  EXPECT_ONE_LINE_ERROR(r1_run({"score", test::tiny_llama(), "--input", input, "--logprobs", input}),
+                        "precious.jsonl");
+  EXPECT_EQ(read_file(input), text);
+}
+
+TEST(CliErrors, FullOrClosedStandardOutput) {
+  const std::vector<std::string> command{
+      "run", test::tiny_llama(), "--prompt-tokens", tokens_file(), "--json", "--max-tokens", "2"};
+  EXPECT_ONE_LINE_ERROR(r1_run(command, "", "/dev/full"), "standard output");
+  EXPECT_ONE_LINE_ERROR(r1_run(command, "", "closed"), "standard output");
+  EXPECT_ONE_LINE_ERROR(r1_run({"verify", "--input", "-"}, "{\"gold\":\"1\",\"pred\":\"1\"}\n", "/dev/full"),
+                        "standard output");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,99 @@
+#include "eval/evaluate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace r1 {
+namespace {
+
+// correct[i]: how many of the samples of problem i are right.
+EvalResult result_of(const std::vector<int64_t>& correct, int64_t samples) {
+  EvalResult result;
+  result.problems = static_cast<int64_t>(correct.size());
+  result.samples = samples;
+  for (size_t i = 0; i < correct.size(); ++i) {
+    for (int64_t s = 0; s < samples; ++s) {
+      EvalSample row;
+      row.problem = static_cast<int64_t>(i);
+      row.sample = s;
+      row.tokens = 10 + s;
+      row.thinking = 4 + s;
+      row.verdict.correct = s < correct[i];
+      row.verdict.well_formed = s < correct[i] + 1;
+      row.finish = row.verdict.correct ? FinishReason::stop : FinishReason::length;
+      result.rows.push_back(row);
+    }
+  }
+  summarise(result);
+  return result;
+}
+
+// By counting subsets.
+double brute_force(int samples, int correct, int k) {
+  int all = 0, lucky = 0;
+  for (int set = 0; set < 1 << samples; ++set) {
+    if (__builtin_popcount(static_cast<unsigned>(set)) != k) continue;
+    ++all;
+    lucky += (set & ((1 << correct) - 1)) != 0 ? 1 : 0;
+  }
+  return static_cast<double>(lucky) / all;
+}
+
+TEST(PassAtK, IsTheShareOfSubsetsWithACorrectSample) {
+  for (int samples = 1; samples <= 8; ++samples) {
+    for (int correct = 0; correct <= samples; ++correct) {
+      for (int k = 1; k <= samples; ++k) {
+        EXPECT_NEAR(pass_at_k(samples, correct, k), brute_force(samples, correct, k), 1e-12)
+            << samples << " samples, " << correct << " correct, k " << k;
+      }
+    }
+  }
+}
+
+TEST(PassAtK, LargeCountsDoNotOverflow) {
+  EXPECT_NEAR(pass_at_k(100000, 1, 50000), 0.5, 1e-9);
+  EXPECT_THROW(pass_at_k(4, 2, 5), BrokenInvariant);
+}
+
+TEST(Summary, IntervalIsClusteredByProblem) {
+  const EvalResult r = result_of({4, 0, 2, 2}, 4);
+  EXPECT_DOUBLE_EQ(r.pass_at_1, 0.5);
+  const double se = std::sqrt((0.25 + 0.25) / (4 * 3));
+  EXPECT_NEAR(r.low, 0.5 - 1.96 * se, 1e-12);
+  EXPECT_NEAR(r.high, 0.5 + 1.96 * se, 1e-12);
+  // More samples of the same problems, in the same shares, make us no surer.
+  const EvalResult more = result_of({40, 0, 20, 20}, 40);
+  EXPECT_NEAR(more.low, r.low, 1e-12);
+}
+
+TEST(Summary, IntervalStaysWithinZeroAndOne) {
+  const EvalResult one = result_of({2}, 4);
+  EXPECT_EQ(one.low, 0.0);
+  EXPECT_EQ(one.high, 1.0);
+  const EvalResult mixed = result_of({0, 0, 1}, 1);
+  EXPECT_EQ(mixed.low, 0.0);
+  EXPECT_LE(mixed.high, 1.0);
+}
+
+TEST(Summary, CountsLengthsAndShares) {
+  const EvalResult r = result_of({2, 0}, 4);
+  EXPECT_DOUBLE_EQ(r.mean_length, 11.5);
+  EXPECT_DOUBLE_EQ(r.mean_thinking, 4.5);  // samples 0 and 1 of problem 0
+  EXPECT_DOUBLE_EQ(r.well_formed, 4.0 / 8);
+  EXPECT_DOUBLE_EQ(r.truncated, 6.0 / 8);
+  EXPECT_EQ(r.tokens, 92);
+  ASSERT_EQ(r.pass_at.size(), 3u);
+  EXPECT_EQ(r.pass_at[2].k, 4);
+  EXPECT_DOUBLE_EQ(r.pass_at[2].value, 0.5);
+  EXPECT_EQ(result_of({0}, 2).mean_thinking, 0.0) << "nothing is correct";
+}
+
+TEST(Summary, ListsPowersOfTwoAndTheNumberOfSamples) {
+  std::vector<int64_t> ks;
+  for (const PassAtK& p : result_of({1, 2}, 6).pass_at) ks.push_back(p.k);
+  EXPECT_EQ(ks, (std::vector<int64_t>{1, 2, 4, 6}));
+}
+
+}  // namespace
+}  // namespace r1

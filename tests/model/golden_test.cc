@@ -1,0 +1,135 @@
+// Whole models against transformers (fp32, CPU): logits, every parameter's gradient, greedy continuations, on the tiny checkpoints
+// of tests/golden/models (made by tests/ref/make_model_goldens.py).
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "formats/safetensors.h"
+#include "model/model.h"
+#include "model/scoring.h"
+#include "ops/loss/loss.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kGolden = fs::path(R1_SOURCE_DIR) / "tests/golden/models";
+
+std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
+  const TensorInfo* info = file.find(name);
+  if (info == nullptr) throw Error("no " + name);
+  std::vector<float> out(static_cast<size_t>(info->count()));
+  read_as_f32(file, *info, out);
+  return out;
+}
+
+std::vector<int32_t> ints(const SafetensorsFile& file, const std::string& name) {
+  const TensorInfo* info = file.find(name);
+  std::vector<int32_t> out(static_cast<size_t>(info->count()));
+  std::memcpy(out.data(), file.bytes(*info).data(), out.size() * 4);
+  return out;
+}
+
+class Golden : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path directory() const { return kGolden / GetParam(); }
+  Arena arena;
+  ThreadPool threads{2};
+  Tape tape{arena};
+};
+
+// Worst |got - want| as a share of the range of `want`.
+void expect_close(std::span<const float> got, std::span<const float> want, double tolerance, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  const auto [low, high] = std::minmax_element(want.begin(), want.end());
+  const double range = std::max(1e-6, static_cast<double>(*high) - static_cast<double>(*low));
+  size_t worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_TRUE(std::isfinite(got[i])) << what << "[" << i << "]";
+    if (std::abs(got[i] - want[i]) > std::abs(got[worst] - want[worst])) worst = i;
+  }
+  EXPECT_LT(std::abs(got[worst] - want[worst]) / range, tolerance)
+      << what << "[" << worst << "]: got " << got[worst] << " want " << want[worst] << " of a range of " << range;
+}
+
+TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
+  Model model = Model::load(directory());
+  const int64_t V = model.config().vocab_size;
+  const SafetensorsFile expected(directory() / "expected.safetensors");
+  const std::vector<int32_t> tokens = ints(expected, "tokens");
+  const size_t length = static_cast<size_t>(expected.find("tokens")->shape[1]);
+  const size_t count = tokens.size() / length;
+
+  // Logits, all rows in one ragged batch.
+  std::vector<std::span<const int32_t>> rows;
+  std::vector<ScoredRow> scored;
+  for (size_t i = 0; i < count; ++i) {
+    rows.push_back(std::span(tokens).subspan(i * length, length));
+    scored.push_back({rows.back(), 1});
+  }
+  {
+    Context ctx{.arena = arena, .threads = threads};
+    ArenaScope scope(arena);
+    const WholeBatch batch = whole_batch(rows);
+    const KvCache kv(model.config(), batch.page_count, arena);
+    const Tensor hidden = model.forward(ctx, batch.view(), kv);
+    std::vector<float> logits(tokens.size() * static_cast<size_t>(V));
+    matmul_into(ctx, hidden.f32(), static_cast<int64_t>(tokens.size()), model.head(), logits.data());
+    expect_close(logits, floats(expected, "logits"), 1e-4, "logits");
+  }
+
+  // Loss and the gradient of every parameter.
+  model.allocate_gradients();
+  Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+  const ScoreBatch input = make_score_batch(scored);
+  const KvCache kv(model.config(), input.batch.page_count, arena);
+  const Tensor hidden = model.forward(ctx, input.batch.view(), kv);
+  const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, 1.0f);
+  const double n = static_cast<double>(count * (length - 1));
+  double loss = 0;
+  const GradSlot slot = tape.slot(logprobs);
+  for (int64_t t = 0; t < logprobs.count(); ++t) {
+    loss -= static_cast<double>(logprobs.f32()[t]) / n;
+    slot.grad.f32()[t] = static_cast<float>(-1.0 / n);
+  }
+  tape.backward(ctx);
+  EXPECT_NEAR(loss, static_cast<double>(floats(expected, "loss")[0]), 1e-5);
+  int64_t compared = 0;
+  for (const Parameter& p : model.parameters()) {
+    if (!p.trainable) continue;
+    expect_close(p.grad.values(), floats(expected, "grad." + p.name), 1e-4, p.name);
+    ++compared;
+  }
+  EXPECT_GE(compared, 20);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden,
+                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied", "llama-biases"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST(Model, SavesWhatItLoads) {
+  const fs::path from = kGolden / "deepseek_v3-groups";
+  const fs::path to = fs::temp_directory_path() / ("r1_model_test_" + std::to_string(::getpid()));
+  fs::create_directories(to);
+  const Model model = Model::load(from);
+  model.save(to, DType::f32);
+  EXPECT_EQ(Model::load(to).weights_sha256(), model.weights_sha256());
+  fs::remove_all(to);
+}
+
+TEST(Model, CreateIsAFunctionOfTheSeed) {
+  const ModelConfig config = Model::load(kGolden / "llama-biases").config();
+  EXPECT_EQ(Model::create(config, 3).weights_sha256(), Model::create(config, 3).weights_sha256());
+  EXPECT_NE(Model::create(config, 3).weights_sha256(), Model::create(config, 4).weights_sha256());
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,394 @@
+// Attention: against the double reference on ragged batches; and equal to the bit however the same tokens
+// come: whole, in chunks, one by one, alone or in company, on other pages, under any number of threads, AVX2
+// or AVX-512.
+#include "ops/attention/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/ops/test_util.h"
+
+namespace r1 {
+namespace {
+
+using test::OpRun;
+
+constexpr int32_t kNoPage = 2147480000;
+
+struct Shape4 {
+  int64_t H, G, K, V;
+  std::string str() const {
+    return "H=" + std::to_string(H) + " G=" + std::to_string(G) + " K=" + std::to_string(K) +
+           " V=" + std::to_string(V);
+  }
+};
+
+// Whole sequences, packed: q [T, H, K], k [T, G, K], v [T, G, V].
+struct Data {
+  Data(const Shape4& shape, std::vector<int64_t> of_lengths, uint64_t seed, double spread = 1.0)
+      : z(shape), lengths(std::move(of_lengths)) {
+    Random random(seed);
+    offsets.push_back(0);
+    for (const int64_t n : lengths) offsets.push_back(offsets.back() + static_cast<int32_t>(n));
+    q = test::random_normal(random, T() * z.H * z.K, spread);
+    k = test::random_normal(random, T() * z.G * z.K, spread);
+    v = test::random_normal(random, T() * z.G * z.V);
+    d_o = test::random_normal(random, T() * z.H * z.V);
+    scale = static_cast<float>(1 / std::sqrt(static_cast<double>(z.K)));
+  }
+  int64_t T() const { return offsets.back(); }
+  int64_t S() const { return static_cast<int64_t>(lengths.size()); }
+  Data only(int64_t s) const {  // sequence s alone
+    Data one = *this;
+    one.lengths = {lengths[static_cast<size_t>(s)]};
+    one.offsets = {0, static_cast<int32_t>(one.lengths[0])};
+    const auto cut = [&](std::vector<float>& x, int64_t wide) {
+      const auto from = x.begin() + offsets[static_cast<size_t>(s)] * wide;
+      x = std::vector<float>(from, from + one.lengths[0] * wide);
+    };
+    cut(one.q, z.H * z.K);
+    cut(one.k, z.G * z.K);
+    cut(one.v, z.G * z.V);
+    cut(one.d_o, z.H * z.V);
+    return one;
+  }
+
+  Shape4 z;
+  std::vector<int64_t> lengths;
+  std::vector<int32_t> offsets;
+  std::vector<float> q, k, v, d_o;
+  float scale = 1;
+};
+
+std::vector<float> rows_of(const std::vector<float>& x, int64_t wide, const std::vector<int64_t>& tokens) {
+  std::vector<float> out;
+  for (const int64_t t : tokens) out.insert(out.end(), x.begin() + t * wide, x.begin() + (t + 1) * wide);
+  return out;
+}
+
+// Pages in a shuffled order, all NaN until written.
+struct Cache {
+  Cache(const Data& data, uint64_t seed) {
+    for (const int64_t n : data.lengths) max_pages = std::max(max_pages, (n + kKeyTile - 1) / kKeyTile + 1);
+    pages = {nullptr, data.z.G, data.z.K, data.z.V};
+    const int64_t count = data.S() * max_pages + 3;
+    storage.assign(static_cast<size_t>(count * pages.page_floats()), test::kNaN);
+    pages.data = storage.data();
+    order.resize(static_cast<size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    Random(seed).shuffle(order);
+  }
+  int64_t max_pages = 1;
+  std::vector<float> storage;
+  KvPages pages;
+  std::vector<int32_t> order;
+};
+
+// Runs `data` step by step: step(s, done) says how many tokens of sequence s come next (its row is left out
+// where 0). Returns [T, H, V].
+template <class Step>
+std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, const Step& step) {
+  Cache cache(data, page_seed);
+  std::vector<float> out(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN);
+  std::vector<int64_t> done(data.lengths.size(), 0);
+  OpRun run(false, threads);
+  for (bool more = true; more;) {
+    more = false;
+    const ArenaScope scope(run.arena);
+    std::vector<int64_t> tokens;
+    std::vector<int32_t> positions, offsets{0}, table;
+    for (int64_t s = 0; s < data.S(); ++s) {
+      const size_t at = static_cast<size_t>(s);
+      const int64_t n = std::min<int64_t>(step(s, done[at]), data.lengths[at] - done[at]);
+      if (n <= 0) continue;
+      for (int64_t i = 0; i < n; ++i, ++done[at]) {
+        tokens.push_back(data.offsets[at] + done[at]);
+        positions.push_back(static_cast<int32_t>(done[at]));
+      }
+      offsets.push_back(static_cast<int32_t>(tokens.size()));
+      for (int64_t p = 0; p < cache.max_pages; ++p) {
+        table.push_back(p * kKeyTile < done[at] ? cache.order[static_cast<size_t>(s * cache.max_pages + p)]
+                                                : kNoPage);
+      }
+    }
+    if (tokens.empty()) break;
+    more = true;
+    const std::vector<int32_t> ids(tokens.size(), 0);
+    const Batch batch{ids, positions, offsets, table, cache.max_pages};
+    const int64_t T = batch.T();
+    const Tensor q = run.input({T, data.z.H, data.z.K}, rows_of(data.q, data.z.H * data.z.K, tokens));
+    const Tensor k = run.input({T, data.z.G, data.z.K}, rows_of(data.k, data.z.G * data.z.K, tokens));
+    const Tensor v = run.input({T, data.z.G, data.z.V}, rows_of(data.v, data.z.G * data.z.V, tokens));
+    {  // whatever the op takes next holds NaN
+      const ArenaScope poison(run.arena);
+      Tensor junk = run.arena.tensor({1 << 18});
+      for (float& x : junk.values()) x = test::kNaN;
+    }
+    const Tensor o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
+    const int64_t wide = data.z.H * data.z.V;
+    for (int64_t i = 0; i < T; ++i) {
+      std::copy_n(o.f32() + i * wide, wide, out.begin() + tokens[static_cast<size_t>(i)] * wide);
+    }
+  }
+  return out;
+}
+
+std::vector<float> run_whole(const Data& data, int threads = 2, uint64_t page_seed = 1) {
+  return run_steps(data, threads, page_seed, [](int64_t, int64_t) { return int64_t{1} << 30; });
+}
+
+struct Gradients {
+  std::vector<float> out, dq, dk, dv;
+  std::vector<float> all() const {
+    std::vector<float> x = out;
+    for (const auto* part : {&dq, &dk, &dv}) test::append(x, *part);
+    return x;
+  }
+};
+
+// Training: with a tape, every row whole. `twice`: attention over the same inputs is recorded twice
+// (gradients add).
+Gradients run_training(const Data& data, int threads = 2, bool twice = false) {
+  Cache cache(data, 5);
+  std::vector<int32_t> positions, table;
+  for (int64_t s = 0; s < data.S(); ++s) {
+    const int64_t n = data.lengths[static_cast<size_t>(s)];
+    for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(i));
+    for (int64_t p = 0; p < cache.max_pages; ++p) {
+      table.push_back(p * kKeyTile < n ? cache.order[static_cast<size_t>(s * cache.max_pages + p)] : kNoPage);
+    }
+  }
+  const std::vector<int32_t> ids(positions.size(), 0);
+  OpRun run(true, threads);
+  const int64_t T = data.T();
+  const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
+  const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);
+  const Tensor v = run.input({T, data.z.G, data.z.V}, data.v);
+  Gradients g;
+  run.want(q, &g.dq);
+  run.want(k, &g.dk);
+  run.want(v, &g.dv);
+  Tensor o;
+  {
+    const std::vector<int32_t> offsets = data.offsets;  // gone before the backward, as batches are
+    const Batch batch{ids, positions, offsets, table, cache.max_pages};
+    for (int i = 0; i < (twice ? 2 : 1); ++i) {
+      o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
+      run.seed(o, data.d_o);
+    }
+  }
+  g.out = test::to_vector(o);
+  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);  // pages may have moved on as well
+  run.backward();
+  return g;
+}
+
+std::vector<double> ref_forward(const Data& data) {
+  std::vector<double> o(static_cast<size_t>(data.T() * data.z.H * data.z.V));
+  ref::attention(data.q.data(), data.k.data(), data.v.data(), data.offsets.data(), data.S(), data.z.H,
+                 data.z.G, data.z.K, data.z.V, static_cast<double>(data.scale), o.data());
+  return o;
+}
+
+struct RefGradients {
+  std::vector<double> dq, dk, dv;
+};
+RefGradients ref_backward(const Data& data) {
+  RefGradients g;
+  g.dq.resize(data.q.size());
+  g.dk.resize(data.k.size());
+  g.dv.resize(data.v.size());
+  ref::attention_backward(data.q.data(), data.k.data(), data.v.data(), data.d_o.data(), data.offsets.data(),
+                          data.S(), data.z.H, data.z.G, data.z.K, data.z.V, static_cast<double>(data.scale),
+                          g.dq.data(), g.dk.data(), g.dv.data());
+  return g;
+}
+
+std::vector<Shape4> shapes() {
+  return {{1, 1, 1, 1},   {3, 1, 7, 5},    {4, 1, 80, 64},    {2, 2, 33, 31},  {6, 2, 16, 48},
+          {3, 3, 19, 65}, {12, 3, 24, 17}, {12, 2, 128, 128}, {26, 2, 40, 129}};
+}
+
+// ---- the reference
+
+TEST(Attention, ReferenceGradientsMatchFiniteDifferences) {
+  const Data data({4, 2, 3, 5}, {1, 6, 4}, 11);
+  const RefGradients g = ref_backward(data);
+  const auto loss_of = [&](std::vector<float> Data::*member) {
+    return [&data, member](const std::vector<float>& x) {
+      Data moved = data;
+      moved.*member = x;
+      return test::dot(ref_forward(moved), data.d_o);
+    };
+  };
+  test::expect_near_double(g.dq, test::central_differences(data.q, loss_of(&Data::q)), 1e-4, 1e-4, "dq");
+  test::expect_near_double(g.dk, test::central_differences(data.k, loss_of(&Data::k)), 1e-4, 1e-4, "dk");
+  test::expect_near_double(g.dv, test::central_differences(data.v, loss_of(&Data::v)), 1e-4, 1e-4, "dv");
+}
+
+// ---- against the reference
+
+// A score errs by about sqrt(K) eps |q||k| scale (<= K eps here), which p takes relative to itself; o adds
+// sqrt(n) eps.
+TEST(Attention, MatchesReferenceOnRaggedBatches) {
+  const std::vector<int64_t> lengths = {1, 31, 32, 33, 2, 63, 64, 65, 97, 127, 128, 129, 200, 5};
+  for (const Shape4& z : shapes()) {
+    const Data data(z, lengths, 21);
+    const double tolerance = 64 * test::kEps * (std::sqrt(static_cast<double>(z.K)) + std::sqrt(200.0));
+    test::expect_near(run_whole(data), ref_forward(data), tolerance, z.str());
+  }
+}
+
+TEST(Attention, LargeScoresNeitherOverflowNorVanish) {
+  const Data data({2, 1, 32, 8}, {70}, 22, 8.0);  // scores up to several hundred
+  test::expect_near(run_whole(data), ref_forward(data), 2e-3, "spread 8");
+}
+
+TEST(Attention, GradientsMatchReferenceOnRaggedBatches) {
+  for (const Shape4& z : shapes()) {
+    const Data data(z, {1, 31, 32, 33, 2, 63, 64, 65, 129, 9}, 23);
+    const Gradients g = run_training(data);
+    const RefGradients want = ref_backward(data);
+    const double heads = static_cast<double>(z.H) / static_cast<double>(z.G);
+    // dp errs by sqrt(V) eps |do||v|; dk and dv sum up to 129 queries of every head of the group.
+    const double wide = std::sqrt(static_cast<double>(z.V)) + std::sqrt(static_cast<double>(z.K));
+    const double tolerance = 64 * test::kEps * wide * wide;
+    test::expect_near(g.dq, want.dq, tolerance, z.str() + " dq");
+    test::expect_near(g.dk, want.dk, tolerance * std::sqrt(heads) * 4, z.str() + " dk");
+    test::expect_near(g.dv, want.dv, tolerance * std::sqrt(heads) * 4, z.str() + " dv");
+  }
+}
+
+TEST(Attention, GradientsAddToWhatIsThere) {
+  const Data data({4, 2, 20, 12}, {40, 3}, 24);
+  const Gradients once = run_training(data), twice = run_training(data, 2, true);
+  const auto doubled = [](std::vector<float> x) {
+    for (float& v : x) v += v;
+    return x;
+  };
+  test::expect_same_bits(twice.dq, doubled(once.dq), "dq");
+  test::expect_same_bits(twice.dk, doubled(once.dk), "dk");
+  test::expect_same_bits(twice.dv, doubled(once.dv), "dv");
+}
+
+// ---- equal to the bit
+
+TEST(Attention, ChunksAndDecodingGiveTheBitsOfOnePrefill) {
+  for (const Shape4& z : shapes()) {
+    const Data data(z, {1, 70, 33, 150, 64}, 31);
+    const std::vector<float> want = run_whole(data);
+    for (const int64_t chunk : {1, 7, 32, 50}) {
+      test::expect_same_bits(run_steps(data, 2, 3, [chunk](int64_t, int64_t) { return chunk; }), want,
+                             z.str() + " chunks of " + std::to_string(chunk));
+    }
+    // Sequences advance differently: a prefill beside decoding beside chunks.
+    test::expect_same_bits(
+        run_steps(data, 2, 4, [](int64_t s, int64_t done) { return done == 0 ? 3 + 20 * s : 1 + s; }), want,
+        z.str() + " mixed");
+  }
+}
+
+TEST(Attention, TrainingHasTheBitsOfInference) {
+  for (const Shape4& z : shapes()) {
+    const Data data(z, {1, 70, 33, 100}, 32);
+    test::expect_same_bits(run_training(data).out, run_whole(data), z.str());
+  }
+}
+
+TEST(Attention, DoesNotDependOnTheCompany) {
+  for (const Shape4& z : shapes()) {
+    const Data data(z, {100, 1, 40, 64, 129}, 33);
+    const Gradients all = run_training(data);
+    const std::vector<float> inference = run_whole(data);
+    for (int64_t s = 0; s < data.S(); ++s) {
+      const Data one = data.only(s);
+      const auto part = [&](const std::vector<float>& x, int64_t wide) {
+        const auto from = x.begin() + data.offsets[static_cast<size_t>(s)] * wide;
+        return std::vector<float>(from, from + one.T() * wide);
+      };
+      const std::string what = z.str() + " sequence " + std::to_string(s);
+      test::expect_same_bits(run_whole(one), part(inference, z.H * z.V), what);
+      const Gradients alone = run_training(one);
+      test::expect_same_bits(alone.dq, part(all.dq, z.H * z.K), what + " dq");
+      test::expect_same_bits(alone.dk, part(all.dk, z.G * z.K), what + " dk");
+      test::expect_same_bits(alone.dv, part(all.dv, z.G * z.V), what + " dv");
+    }
+  }
+}
+
+TEST(Attention, DoesNotDependOnWhichPages) {
+  const Data data({4, 2, 24, 40}, {100, 31, 65}, 34);
+  const std::vector<float> want = run_whole(data, 2, 1);
+  for (const uint64_t seed : {2, 3, 4}) test::expect_same_bits(run_whole(data, 2, seed), want, "other pages");
+}
+
+TEST(Attention, DoesNotDependOnThreadsOrInstructionSet) {
+  for (const Shape4& z : shapes()) {
+    const Data data(z, {100, 1, 40, 33}, 35);
+    test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
+                            z.str() + " training");
+    test::expect_one_answer(
+        [&](int threads) {
+          return run_steps(data, threads, 1, [](int64_t, int64_t done) { return done == 0 ? 30 : 9; });
+        },
+        z.str() + " chunks");
+  }
+}
+
+// Long enough for several blocks of values, several row blocks, and for the cut inside one sequence.
+TEST(Attention, LongSequencesHaveOneAnswer) {
+  const Data data({4, 1, 16, 24}, {700}, 36);
+  test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
+                          "700 tokens, training");
+  const std::vector<float> want = run_whole(data);
+  test::expect_near(want, ref_forward(data), 4e-6, "700 tokens");
+  test::expect_same_bits(run_steps(data, 2, 2, [](int64_t, int64_t done) { return done < 600 ? 300 : 1; }),
+                         want, "chunks, then decoding");
+  const RefGradients g = ref_backward(data);
+  const Gradients got = run_training(data);
+  test::expect_near(got.dq, g.dq, 1e-4, "dq");
+  test::expect_near(got.dk, g.dk, 1e-4, "dk");
+  test::expect_near(got.dv, g.dv, 1e-4, "dv");
+}
+
+// Pages are NaN where nothing was written (run_steps): one masked slot that is read shows. Here the
+// neighbours in a page are infinite as well, which 0 x inf would show.
+TEST(Attention, MaskedSlotsAreNotRead) {
+  const Data data({4, 2, 9, 33}, {45}, 37);
+  const std::vector<float> want = run_whole(data);
+  for (const float v : want) ASSERT_TRUE(std::isfinite(v));
+  Data later = data;  // tokens 20.. are poison: tokens 0 .. 19 may not notice
+  for (size_t i = static_cast<size_t>(20 * 2 * 9); i < later.k.size(); ++i) later.k[i] = test::kNaN;
+  for (size_t i = static_cast<size_t>(20 * 2 * 33); i < later.v.size(); ++i) {
+    later.v[i] = std::numeric_limits<float>::infinity();
+  }
+  std::vector<float> got = run_whole(later);
+  got.resize(20 * 4 * 33);
+  test::expect_same_bits(got, std::span(want).first(got.size()), "first 20 tokens");
+}
+
+TEST(Attention, EmptyBatchesAndRowsAreFine) {
+  const Data data({2, 1, 8, 8}, {0, 5, 0, 0, 33, 0}, 38);
+  const Gradients g = run_training(data);
+  test::expect_near(g.out, ref_forward(data), 1e-5, "with empty rows");
+  const Data none({2, 1, 8, 8}, {}, 39);
+  EXPECT_TRUE(run_training(none).out.empty());
+}
+
+TEST(Attention, ATapeRefusesRowsThatDoNotStartAtZero) {
+  OpRun run(true);
+  Buffer storage({2, KvPages{nullptr, 1, 4, 4}.page_floats()}, DType::f32);
+  const KvPages pages{storage.tensor().f32(), 1, 4, 4};
+  const std::vector<int32_t> ids{0}, positions{7}, offsets{0, 1}, table{1};
+  const std::vector<float> zeros(4, 0.0f);
+  const Tensor x = run.input({1, 1, 4}, zeros);
+  EXPECT_THROW(attention(run.ctx, Batch{ids, positions, offsets, table, 1}, pages, x, x, x, 1.0f),
+               BrokenInvariant);
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,162 @@
+// Sums, slices and joins of rows: exact, so compared with ==.
+#include "ops/elementwise/elementwise.h"
+
+#include "tests/ops/test_util.h"
+
+namespace r1 {
+namespace {
+using namespace test;
+
+constexpr int64_t kWidths[] = {1, 3, 15, 16, 17, 64, 129};
+
+std::vector<float> sum_of(std::span<const float> a, std::span<const float> b) {
+  std::vector<float> out(a.begin(), a.end());
+  for (size_t i = 0; i < out.size(); ++i) out[i] += b[i];
+  return out;
+}
+
+TEST(Elementwise, AddsAndPassesGradientsOn) {
+  for (const int64_t N : kWidths) {
+    Random random(static_cast<uint64_t>(N));
+    const auto a = random_normal(random, 7 * N), b = random_normal(random, 7 * N),
+               dy = random_normal(random, 7 * N);
+    OpRun r;
+    const Tensor ta = r.input({7, N}, a), tb = r.input({7, N}, b);
+    std::vector<float> da, db;
+    r.want(ta, &da);
+    r.want(tb, &db);
+    const Tensor y = add(r.ctx, ta, tb);
+    expect_same_bits(y.values(), sum_of(a, b), "y");
+    r.seed(y, dy);
+    r.seed(add(r.ctx, ta, ta), dy);  // accumulates twice into one slot
+    r.backward();
+    expect_same_bits(db, dy, "db");
+    expect_same_bits(da, sum_of(sum_of(dy, dy), dy), "da");
+  }
+}
+
+TEST(Elementwise, SlicesColumnsAndZeroesTheRestOfTheGradient) {
+  for (const int64_t N : kWidths) {
+    Random random(static_cast<uint64_t>(N));
+    const int64_t T = 5, begin = N / 3, end = std::max<int64_t>(begin, N - N / 4), M = end - begin;
+    const auto x = random_normal(random, T * N), dy = random_normal(random, T * M);
+    OpRun r;
+    const Tensor tx = r.input({T, N}, x);
+    std::vector<float> dx;
+    r.want(tx, &dx);
+    const Tensor y = slice_columns(r.ctx, tx, begin, end);
+    ASSERT_EQ(y.shape, Shape({T, M}));
+    r.seed(y, dy);
+    r.seed(slice_columns(r.ctx, tx, begin, end), dy);
+    r.backward();
+    std::vector<float> want_y, want_dx(x.size(), 0.0f);
+    for (int64_t t = 0; t < T; ++t) {
+      for (int64_t n = 0; n < M; ++n) {
+        want_y.push_back(x[static_cast<size_t>(t * N + begin + n)]);
+        want_dx[static_cast<size_t>(t * N + begin + n)] = 2 * dy[static_cast<size_t>(t * M + n)];
+      }
+    }
+    expect_same_bits(y.values(), want_y, "y");
+    expect_same_bits(dx, want_dx, "dx");
+  }
+}
+
+TEST(Elementwise, JoinsColumnsAndSplitsTheGradient) {
+  for (const int64_t N : kWidths) {
+    Random random(static_cast<uint64_t>(N));
+    const int64_t T = 6, M = 13;
+    const auto a = random_normal(random, T * M), b = random_normal(random, T * N);
+    const auto dy = random_normal(random, T * (M + N));
+    OpRun r;
+    const Tensor ta = r.input({T, M}, a), tb = r.input({T, N}, b);
+    std::vector<float> da, db;
+    r.want(ta, &da);
+    r.want(tb, &db);
+    const Tensor y = concat_columns(r.ctx, ta, tb);
+    r.seed(y, dy);
+    r.seed(concat_columns(r.ctx, tb, ta), std::vector<float>(dy.size(), 1.0f));
+    r.backward();
+    for (int64_t t = 0; t < T; ++t) {
+      for (int64_t n = 0; n < M + N; ++n) {
+        const size_t at = static_cast<size_t>(t * (M + N) + n);
+        const bool first = n < M;
+        const size_t from = static_cast<size_t>(first ? t * M + n : t * N + n - M);
+        ASSERT_EQ(y.f32()[at], first ? a[from] : b[from]) << t << " " << n;
+        ASSERT_EQ((first ? da : db)[from], 1.0f + dy[at]) << t << " " << n;
+      }
+    }
+  }
+}
+
+TEST(Elementwise, GathersRowsAndAddsGradientsInTheOrderOfTheIndices) {
+  for (const int64_t N : kWidths) {
+    Random random(static_cast<uint64_t>(N));
+    const std::vector<int32_t> indices = {4, 0, 4, 4, 2, 0, 5, 4};
+    const int64_t T = 6, R = static_cast<int64_t>(indices.size());
+    const auto x = random_normal(random, T * N), dy = random_normal(random, R * N);
+    const auto run = [&](int threads) {
+      OpRun r(true, threads);
+      const Tensor tx = r.input({T, N}, x);
+      std::vector<float> dx;
+      r.want(tx, &dx);
+      const Tensor y = gather_rows(r.ctx, tx, indices);
+      std::vector<float> out = to_vector(y);
+      r.seed(y, dy);
+      r.backward();
+      append(out, dx);
+      return out;
+    };
+    std::vector<float> want, want_dx(x.size(), 0.0f);
+    for (int64_t i = 0; i < R; ++i) {
+      const int64_t row = indices[static_cast<size_t>(i)];
+      for (int64_t n = 0; n < N; ++n) {
+        want.push_back(x[static_cast<size_t>(row * N + n)]);
+        want_dx[static_cast<size_t>(row * N + n)] += dy[static_cast<size_t>(i * N + n)];
+      }
+    }
+    append(want, want_dx);
+    expect_same_bits(run(1), want, "gather");
+    expect_one_answer(run, "gather");
+  }
+}
+
+TEST(Elementwise, TakesNoRowsAndRefusesWrongShapes) {
+  OpRun r;
+  const Tensor none = r.input({0, 5}, {}), some = r.input({2, 3}, std::vector<float>(6, 1.0f));
+  EXPECT_EQ(add(r.ctx, none, none).count(), 0);
+  EXPECT_EQ(slice_columns(r.ctx, none, 1, 3).shape, Shape({0, 2}));
+  EXPECT_EQ(slice_columns(r.ctx, some, 1, 1).shape, Shape({2, 0}));
+  EXPECT_EQ(concat_columns(r.ctx, none, none).shape, Shape({0, 10}));
+  EXPECT_EQ(gather_rows(r.ctx, some, {}).shape, Shape({0, 3}));
+  r.seed(slice_columns(r.ctx, none, 1, 3), {});
+  r.seed(gather_rows(r.ctx, some, {}), {});
+  r.backward();
+  const std::vector<int32_t> beyond = {2}, negative = {-1};
+  EXPECT_THROW(add(r.ctx, none, some), BrokenInvariant);
+  EXPECT_THROW(slice_columns(r.ctx, some, 2, 4), BrokenInvariant);
+  EXPECT_THROW(concat_columns(r.ctx, none, some), BrokenInvariant);
+  EXPECT_THROW(gather_rows(r.ctx, some, beyond), BrokenInvariant);
+  EXPECT_THROW(gather_rows(r.ctx, some, negative), BrokenInvariant);
+}
+
+TEST(Elementwise, LargeTensorsAreTheSameForAnyThreads) {
+  Random random(1);
+  const auto a = random_normal(random, 400 * 301), b = random_normal(random, 400 * 301);
+  expect_one_answer(
+      [&](int threads) {
+        OpRun r(true, threads);
+        const Tensor ta = r.input({400, 301}, a), tb = r.input({400, 301}, b);
+        std::vector<float> da;
+        r.want(ta, &da);
+        const Tensor y = concat_columns(r.ctx, slice_columns(r.ctx, add(r.ctx, ta, tb), 7, 300), ta);
+        std::vector<float> out = to_vector(y);
+        r.seed(y, out);
+        r.backward();
+        append(out, da);
+        return out;
+      },
+      "chain");
+}
+
+}  // namespace
+}  // namespace r1

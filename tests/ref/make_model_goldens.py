@@ -1,0 +1,96 @@
+"""Writes tests/golden/models/*: tiny random checkpoints with transformers' own answers, in fp32 on the CPU.
+
+    python tests/ref/make_model_goldens.py        # needs torch and transformers 5
+
+Each folder: config.json and model.safetensors as save_pretrained writes them (one with config.json rewritten the way transformers
+4 does), and expected.safetensors: tokens [B, T], logits [B, T, V], loss, grad.<name> of the mean next-token cross-entropy,
+greedy [G] (the continuation of row 0's first three tokens).
+"""
+import json
+import pathlib
+import shutil
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import (DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+                          Qwen2ForCausalLM)
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "golden" / "models"
+V = 41
+MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=13, qk_rope_head_dim=6, qk_nope_head_dim=7, v_head_dim=9,
+           num_nextn_predict_layers=0, max_position_embeddings=64, bos_token_id=0, eos_token_id=1)
+CASES = {
+    "deepseek_v3-groups": (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **MLA, hidden_size=26, intermediate_size=35, moe_intermediate_size=11, num_attention_heads=3, num_key_value_heads=3,
+        n_routed_experts=8, n_shared_experts=2, num_experts_per_tok=3, n_group=4, topk_group=2, first_k_dense_replace=1,
+        q_lora_rank=10, routed_scaling_factor=2.5, tie_word_embeddings=False, attention_bias=True, rope_theta=10000.0)),
+    "deepseek_v3-no-q-lora": (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **MLA, hidden_size=33, intermediate_size=20, moe_intermediate_size=17, num_attention_heads=2, num_key_value_heads=2,
+        n_routed_experts=5, n_shared_experts=1, num_experts_per_tok=2, n_group=1, topk_group=1, first_k_dense_replace=0,
+        q_lora_rank=None, routed_scaling_factor=1.0, norm_topk_prob=False, tie_word_embeddings=True, rope_interleave=False,
+        rms_norm_eps=1e-5)),
+    "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(
+        vocab_size=V, hidden_size=30, intermediate_size=37, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+        max_position_embeddings=64, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1)),
+    "llama-biases": (LlamaForCausalLM, LlamaConfig(
+        vocab_size=V, hidden_size=42, intermediate_size=31, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+        head_dim=10, max_position_embeddings=64, tie_word_embeddings=False, attention_bias=True, mlp_bias=True, bos_token_id=0,
+        eos_token_id=1, rms_norm_eps=1e-5)),
+}
+
+
+def as_transformers_4(path):
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"], config["rope_scaling"] = rope["rope_theta"], None
+    config["torch_dtype"] = config.pop("dtype", "float32")
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+for seed, (name, (kind, config)) in enumerate(CASES.items()):
+    torch.manual_seed(seed)
+    model = kind(config).float().eval()
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # the grouped kernel wants widths that are multiples of four
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            p.normal_(0, 0.25) if p.ndim > 1 else p.normal_(1.0 if "norm" in key else 0.0, 0.2)
+        for key, b in model.named_buffers():
+            if "e_score_correction_bias" in key:
+                b.normal_(0, 0.2)
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if name in ("qwen2-tied", "deepseek_v3-no-q-lora"):
+        as_transformers_4(folder / "config.json")
+    tokens = torch.randint(2, V, (3, 37))
+    out = model(tokens, labels=tokens)
+    out.loss.backward()
+    # Gradients under the names of the file: transformers keeps the experts fused in memory, the checkpoint does not.
+    grads = {key: p.grad for key, p in model.named_parameters()}
+    expected = {"tokens": tokens.int(), "logits": out.logits.detach(), "loss": out.loss.detach().reshape(1)}
+    with safe_open(folder / "model.safetensors", "pt") as f:
+        for key in f.keys():
+            if key in grads:
+                expected["grad." + key] = grads[key]
+            elif ".experts." in key:
+                layer, expert, matrix = key.split(".")[2], int(key.split(".")[5]), key.split(".")[6]
+                prefix = f"model.layers.{layer}.mlp.experts."
+                if matrix == "down_proj":
+                    g = grads[prefix + "down_proj"][expert]
+                else:
+                    half = grads[prefix + "gate_up_proj"].shape[1] // 2
+                    g = grads[prefix + "gate_up_proj"][expert][:half] if matrix == "gate_proj" else grads[prefix + "gate_up_proj"][expert][half:]
+                assert g.shape == f.get_tensor(key).shape, key
+                expected["grad." + key] = g.contiguous()
+            else:
+                assert "e_score_correction_bias" in key, key
+    row = tokens[0, :3].tolist()
+    with torch.no_grad():
+        for _ in range(24):
+            row.append(int(model(torch.tensor([row])).logits[0, -1].argmax()))
+    expected["greedy"] = torch.tensor(row[3:]).int()
+    save_file({k: v.clone().contiguous() for k, v in expected.items()}, folder / "expected.safetensors")
+    print(name, sum(p.numel() for p in model.parameters()), "loss", float(out.loss), "greedy", row[3:9])
