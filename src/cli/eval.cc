@@ -93,7 +93,8 @@ int run_eval(const EvalCommandOptions& options) {
   if (eval.top_k > 0) json.set("top_k", eval.top_k);
   if (eval.min_p > 0) json.set("min_p", eval.min_p);
   json.set("numerics", name_of(Numerics::cpu_f32)).set("weights_sha256", bundle.model.weights_sha256());
-  for (const auto& [key, value] : to_json(result).members()) json.set(key, value);
+  const Json figures = to_json(result);
+  for (const auto& [key, value] : figures.members()) json.set(key, value);
   write_stdout(json.dump() + "\n");
   return 0;
 }

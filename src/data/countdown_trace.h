@@ -19,7 +19,7 @@ struct TraceOptions {
   double long_stop = 0.15;
   double aimed = 0.3;        // an attempt takes its last step towards the target
   int max_attempts = 8;
-  StepRules rules;
+  StepRules rules{};
 };
 
 struct CountdownTrace {

@@ -81,7 +81,9 @@ void summarise(EvalResult& result);
 // 1 - C(samples - correct, k) / C(samples, k); 1 <= k <= samples, 0 <= correct <= samples.
 double pass_at_k(int64_t samples, int64_t correct, int64_t k);
 
-Json to_json(const EvalResult& result);  // the summary, without rows
+// The summary: pass_at_1, pass_at_2, ..., low, high (of pass_at_1), and the fields above by their names; no
+// rows.
+Json to_json(const EvalResult& result);
 Json sample_row(const Problem& problem, const EvalSample& sample);
 
 }  // namespace r1

@@ -61,9 +61,9 @@ void summarise(EvalResult& result) {
 Json to_json(const EvalResult& result) {
   Json json = Json::object();
   json.set("problems", result.problems).set("samples", result.samples);
-  for (const PassAtK& p : result.pass_at) json.set("pass@" + std::to_string(p.k), p.value);
-  json.set("pass@1_low", result.low).set("pass@1_high", result.high);
-  json.set("mean_length", result.mean_length).set("mean_thinking_correct", result.mean_thinking);
+  for (const PassAtK& p : result.pass_at) json.set("pass_at_" + std::to_string(p.k), p.value);
+  json.set("low", result.low).set("high", result.high);
+  json.set("mean_length", result.mean_length).set("mean_thinking", result.mean_thinking);
   json.set("truncated", result.truncated).set("well_formed", result.well_formed);
   json.set("tokens", result.tokens).set("seconds", result.seconds);
   json.set("tokens_per_s", result.seconds > 0 ? static_cast<double>(result.tokens) / result.seconds : 0.0);

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
@@ -112,6 +113,15 @@ void read_deepseek(const Json& json, ModelConfig& config) {
   }
 }
 
+// The decimal number that a person wrote for an f32: 1e-6, not 9.99999997e-7.
+double shortest(float value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
+  double out = 0;
+  std::from_chars(text, end, out);
+  return out;
+}
+
 }  // namespace
 
 std::string_view name_of(Family family) {
@@ -182,7 +192,7 @@ Json to_json(const ModelConfig& config) {
   json.set("num_attention_heads", config.heads);
   json.set("num_key_value_heads", deepseek ? config.heads : config.kv_heads);
   json.set("max_position_embeddings", config.max_positions);
-  json.set("rms_norm_eps", static_cast<double>(config.rms_norm_eps));
+  json.set("rms_norm_eps", shortest(config.rms_norm_eps));
   json.set("rope_theta", config.rope_theta);
   json.set("rope_scaling", nullptr);
   json.set("hidden_act", "silu");
@@ -216,7 +226,7 @@ Json to_json(const ModelConfig& config) {
   json.set("n_group", config.moe.groups);
   json.set("topk_group", config.moe.top_groups);
   json.set("norm_topk_prob", config.moe.norm_topk);
-  json.set("routed_scaling_factor", static_cast<double>(config.moe.routed_scaling));
+  json.set("routed_scaling_factor", shortest(config.moe.routed_scaling));
   json.set("scoring_func", "sigmoid");
   json.set("topk_method", "noaux_tc");
   json.set("moe_layer_freq", 1);

@@ -1,6 +1,8 @@
 #include "train/pretrain.h"
 
 #include <chrono>
+#include <deque>
+#include <exception>
 
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
@@ -27,6 +29,8 @@ struct Trainer {
   Arena arena;
   Tape tape;
   std::vector<MoeStats> stats;
+  std::deque<Document> ready;  // made ahead: documents [ready_first, ready_first + size)
+  int64_t ready_first = 0;
 
   Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
       : bundle(b), config(c), documents(d), threads(t), optimizer(b.model, c.optimizer), tape(arena) {
@@ -35,22 +39,47 @@ struct Trainer {
     }
   }
 
-  std::vector<Document> take(int64_t first) const {
-    std::vector<Document> list;
-    int64_t tokens = 0;
-    while (tokens < config.batch_tokens) {
-      Document document = documents(first + static_cast<int64_t>(list.size()));
-      if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens) document.tokens.resize(static_cast<size_t>(config.max_tokens));
-      R1_CHECK(document.tokens.size() >= 2, "document ", first + static_cast<int64_t>(list.size()), " is too short");
-      document.loss_from = std::min<int64_t>(document.loss_from, static_cast<int64_t>(document.tokens.size()));
-      tokens += static_cast<int64_t>(document.tokens.size()) - 1;
-      list.push_back(std::move(document));
-    }
-    return list;
-  }
-
+  std::vector<Document> take(int64_t first);
   StepResult step(int64_t first_document);
 };
+
+// The documents of one step, from `first` on. They are made on all threads, some ahead of need; which ones a step takes depends
+// on their lengths alone.
+std::vector<Document> Trainer::take(int64_t first) {
+  constexpr int64_t kAhead = 256;
+  if (first != ready_first) ready.clear();
+  ready_first = first;
+  std::vector<Document> list;
+  int64_t tokens = 0;
+  while (tokens < config.batch_tokens) {
+    if (ready.empty()) {
+      std::vector<Document> made(kAhead);
+      std::vector<std::exception_ptr> failed(kAhead);
+      threads.parallel_for(kAhead, 8, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          try {
+            made[static_cast<size_t>(i)] = documents(ready_first + i);
+          } catch (...) {
+            failed[static_cast<size_t>(i)] = std::current_exception();
+          }
+        }
+      });
+      for (size_t i = 0; i < made.size(); ++i) {
+        if (failed[i]) std::rethrow_exception(failed[i]);
+        ready.push_back(std::move(made[i]));
+      }
+    }
+    Document document = std::move(ready.front());
+    ready.pop_front();
+    ++ready_first;
+    if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens) document.tokens.resize(static_cast<size_t>(config.max_tokens));
+    R1_CHECK(document.tokens.size() >= 2, "document ", ready_first - 1, " is too short");
+    document.loss_from = std::min<int64_t>(document.loss_from, static_cast<int64_t>(document.tokens.size()));
+    tokens += static_cast<int64_t>(document.tokens.size()) - 1;
+    list.push_back(std::move(document));
+  }
+  return list;
+}
 
 StepResult Trainer::step(int64_t first_document) {
   StepResult result;

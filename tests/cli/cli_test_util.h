@@ -15,6 +15,7 @@
 #include "formats/json.h"
 #include "model/model.h"
 #include "text/bpe_trainer.h"
+#include "text/tokenizer.h"
 
 extern char** environ;
 

@@ -229,8 +229,8 @@ TEST(CliEval, CountsEverySampleAndRepeats) {
   ASSERT_EQ(result.status, 0) << result.err;
   const Json json = parse_json(result.out, "eval");
   EXPECT_EQ(json.get_int("problems"), 5);
-  EXPECT_EQ(json.get_number("pass@1"), 0.0) << "random weights solve nothing";
-  EXPECT_LE(json.get_number("pass@1"), json.get_number("pass@3"));
+  EXPECT_EQ(json.get_number("pass_at_1"), 0.0) << "random weights solve nothing";
+  EXPECT_LE(json.get_number("pass_at_1"), json.get_number("pass_at_3"));
   const std::string first = read_file(rows);
   EXPECT_EQ(test::rows_of(first).size(), 15u);
   EXPECT_EQ(r1_run(command).status, 0);

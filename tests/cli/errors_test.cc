@@ -1,6 +1,9 @@
 // Every bad input is one line that says where, and exit status 2; nothing is lost.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <limits>
+
 #include "formats/safetensors.h"
 #include "tests/cli/cli_test_util.h"
 
@@ -98,7 +101,7 @@ TEST(CliErrors, NanWeightIsNamed) {
                                     [](const auto& model) {
                                       rewrite(model, [](auto& d, auto& v) {
                                         if (d.name == "model.layers.1.mlp.up_proj.weight")
-                                          v[5] = std::nanf("");
+                                          v[5] = std::numeric_limits<float>::quiet_NaN();
                                         return true;
                                       });
                                     }),

@@ -23,11 +23,11 @@ std::string prompts() {
 }
 
 std::string generate(const std::string& model, const std::string& input,
-                     const std::vector<std::string>& flags) {
+                     const std::vector<std::string>& flags, const std::string& seed = "5") {
   const std::string output = (scratch() / "generated.jsonl").string();
   std::vector<std::string> arguments{
       "generate",     model, "--input",       input, "--output", output, "--logprobs", "--samples", "3",
-      "--max-tokens", "40",  "--temperature", "0.9", "--top-p",  "0.95", "--seed",     "5"};
+      "--max-tokens", "40",  "--temperature", "0.9", "--top-p",  "0.95", "--seed",     seed};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   const auto result = r1_run(arguments);
   EXPECT_EQ(result.status, 0) << result.err;
@@ -42,11 +42,12 @@ TEST_P(OneForward, OutputDoesNotDependOnBatchChunkOrThreads) {
   const std::string want = generate(model, input, {"--batch", "64", "--threads", "1"});
   ASSERT_EQ(test::rows_of(want).size(), 30u);
   for (const char* batch : {"1", "7"})
-    EXPECT_EQ(generate(model, input, {"--batch", batch, "--threads", "2"}), want) << batch;
+    EXPECT_TRUE(generate(model, input, {"--batch", batch, "--threads", "2"}) == want) << "--batch " << batch;
   for (const char* chunk : {"1", "5", "1000"}) {
-    EXPECT_EQ(generate(model, input, {"--prefill-chunk", chunk, "--threads", "2"}), want) << chunk;
+    EXPECT_TRUE(generate(model, input, {"--prefill-chunk", chunk, "--threads", "2"}) == want)
+        << "--prefill-chunk " << chunk;
   }
-  EXPECT_NE(generate(model, input, {"--seed", "6"}), want) << "the seed changes nothing";
+  EXPECT_FALSE(generate(model, input, {}, "6") == want) << "the seed changes nothing";
 }
 
 TEST_P(OneForward, ScoringGivesTheSamplersLogProbsToTheBit) {
@@ -81,7 +82,7 @@ TEST_P(OneForward, AKeyReplaysTheSameRandomNumbers) {
   const std::string keyed = write("keyed.jsonl", R"({"tokens":[0,70,71],"key":[5,0,1]}
 )");
   const auto two = test::rows_of(generate(model, plain, {}));
-  const auto one = test::rows_of(generate(model, keyed, {"--seed", "99"}));
+  const auto one = test::rows_of(generate(model, keyed, {}, "99"));
   ASSERT_EQ(two.size(), 6u);
   ASSERT_EQ(one.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {

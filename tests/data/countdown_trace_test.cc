@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "data/corpus.h"
 #include "data/countdown_question.h"
-#include "data/task.h"
 
 namespace r1 {
 namespace {
@@ -48,86 +50,103 @@ int64_t walk_chain(const std::string& chain) {
   return value;
 }
 
-void check_style(TraceStyle style) {
+struct Line {
+  std::vector<int64_t> results;  // of each chain of the attempt
+  bool yes = false;
+};
+
+Line read_line(std::string line) {
+  Line out;
+  out.yes = line.ends_with(" yes");
+  EXPECT_TRUE(out.yes || line.ends_with(" no")) << line;
+  line.resize(line.size() - (out.yes ? 4 : 3));
+  for (const std::string& chain : split(line, ",")) {
+    out.results.push_back(walk_chain(chain));
+    EXPECT_GE(out.results.back(), 1) << "false or unreadable: " << chain << " in " << line;
+  }
+  return out;
+}
+
+TEST(CountdownTrace, EveryEquationIsTrueAndOnlyAHitSaysYes) {
   Random random(31);
-  int correct = 0, longest = 0;
+  int correct = 0, longest = 0, chained = 0, cut = 0;
   int64_t attempts = 0;
   const int count = 20'000;
   for (int i = 0; i < count; ++i) {
     const CountdownProblem problem = make_problem(random, {});
-    const CountdownTrace trace = make_trace(random, problem, {.style = style});
-    ASSERT_TRUE(trace.thought.ends_with('\n'));
-    std::vector<std::string> lines = split(trace.thought, "\n");
-    lines.pop_back();
-    ASSERT_EQ(static_cast<int>(lines.size()), trace.attempts);
+    const CountdownTrace trace = make_trace(random, problem, {});
+    const std::vector<std::string> lines = split(trace.thought, "\n");
+    ASSERT_EQ(static_cast<int>(lines.size()), trace.attempts) << trace.thought;
+    ASSERT_EQ(std::set<std::string>(lines.begin(), lines.end()).size(), lines.size()) << trace.thought;
     for (size_t k = 0; k < lines.size(); ++k) {
-      std::string line = lines[k];
-      const bool hit = k + 1 == lines.size() && trace.correct;
-      if (style == TraceStyle::steps) {
-        const std::string mark = hit ? " yes" : " no";
-        ASSERT_TRUE(line.ends_with(mark)) << line;
-        line.resize(line.size() - mark.size());
-      }
-      const std::vector<std::string> chains = split(line, ", ");
-      int64_t last = 0;
-      for (const std::string& chain : chains) {
-        last = walk_chain(chain);
-        ASSERT_GE(last, 0) << "false or unreadable: " << chain << " in " << trace.thought;
-      }
-      ASSERT_EQ(last == problem.target, hit) << trace.thought << "target " << problem.target;
-      if (style == TraceStyle::steps) {
-        ASSERT_EQ(chains.size(), problem.numbers.size() - 1) << line;
-      }
+      const Line line = read_line(lines[k]);
+      const bool hit = line.results.back() == problem.target;
+      ASSERT_EQ(line.yes, hit) << trace.thought << " target " << problem.target;
+      ASSERT_EQ(hit, k + 1 == lines.size() && trace.correct) << trace.thought << " target " << problem.target;
+      const auto steps = static_cast<size_t>(std::count(lines[k].begin(), lines[k].end(), '='));
+      ASSERT_EQ(steps, problem.numbers.size() - 1) << lines[k];
+      (line.results.size() == 1 ? chained : cut) += 1;
     }
+    ASSERT_FALSE(HasFailure());
     correct += trace.correct;
     attempts += trace.attempts;
     longest = std::max(longest, trace.attempts);
   }
-  // An attempt hits with probability h (chance and planting); else one in two stops.
-  const double hits = static_cast<double>(correct) / static_cast<double>(attempts);
-  EXPECT_NEAR(static_cast<double>(attempts) / count, 1 / (0.5 + 0.5 * hits), 0.03);
-  EXPECT_GT(longest, 8);
-  EXPECT_LE(longest, 12);
-  EXPECT_GT(correct, count / 50);  // at least what is planted
-  EXPECT_LT(correct, count / 3);   // and far from solved
-}
-
-TEST(CountdownTrace, StepsAreTrueAndMarked) {
-  check_style(TraceStyle::steps);
-}
-TEST(CountdownTrace, ChainsAreTrue) {
-  check_style(TraceStyle::chained);
+  // Between giving up always early and always late; a base model that rarely hits, but often enough to be
+  // rewarded.
+  const double mean = static_cast<double>(attempts) / count;
+  EXPECT_GT(mean, 1.2);
+  EXPECT_LT(mean, 2.5);
+  EXPECT_EQ(longest, TraceOptions{}.max_attempts);
+  EXPECT_GT(correct, count / 20);
+  EXPECT_LT(correct, count / 2);
+  EXPECT_GT(chained, cut);
+  EXPECT_GT(cut, count / 100);
 }
 
 TEST(CountdownTrace, ChainGoesOnWhereItCan) {
   Random random(32);
-  int chained = 0, cut = 0;
+  int cut = 0;
   for (int i = 0; i < 2000; ++i) {
-    const CountdownTrace trace = make_trace(random, {.numbers = {20, 31, 42}, .target = 93},
-                                            {.planted = 0, .style = TraceStyle::chained});
+    const CountdownTrace trace = make_trace(random, {.numbers = {20, 31, 42}, .target = 93}, {});
     for (const std::string& line : split(trace.thought, "\n")) {
-      if (line.empty()) continue;
-      (line.find(", ") == std::string::npos ? chained : cut) += 1;
       // Three numbers: a cut is only right where the last result is subtracted or divided by.
-      if (const size_t at = line.find(", "); at != std::string::npos) {
-        const std::string second = line.substr(at + 2);
-        ASSERT_TRUE(second.find('-') != std::string::npos || second.find('/') != std::string::npos) << line;
-      }
+      const size_t at = line.find(',');
+      if (at == std::string::npos) continue;
+      ++cut;
+      ASSERT_NE(line.find_first_of("-/", at), std::string::npos) << line;
     }
   }
-  EXPECT_GT(chained, cut);
   EXPECT_GT(cut, 0);
 }
 
-TEST(CountdownTrace, PlantedAttemptsHit) {
+TEST(CountdownTrace, OptionsSetLengthAndAim) {
   Random random(33);
-  int correct = 0;
-  for (int i = 0; i < 500; ++i) {
-    const CountdownTrace trace = make_trace(random, make_problem(random, {}), {.planted = 1});
-    correct += trace.correct && trace.attempts == 1;
+  int tries[2] = {0, 0}, hits[2] = {0, 0};
+  for (int i = 0; i < 5000; ++i) {
+    const CountdownProblem problem = make_problem(random, {});
+    ASSERT_EQ(make_trace(random, problem, {.stop = 1, .long_share = 0}).attempts, 1);
+    ASSERT_LE(make_trace(random, problem, {.stop = 0, .max_attempts = 3}).attempts, 3);
+    for (const int aimed : {0, 1}) {
+      const CountdownTrace trace =
+          make_trace(random, problem, {.stop = 1, .long_share = 0, .aimed = static_cast<double>(aimed)});
+      ++tries[aimed];
+      hits[aimed] += trace.correct;
+    }
   }
-  EXPECT_GT(correct, 490);  // a few four-number targets are too rare to draw
-  EXPECT_FALSE(make_trace(random, {.numbers = {1, 1}, .target = 24}, {.planted = 1}).correct);
+  EXPECT_GT(hits[1], 2 * hits[0]) << "of " << tries[0];
+  EXPECT_GT(hits[0], 0);
+}
+
+TEST(CountdownTrace, EndsWhereTheNumbersAllowNoMoreAttempts) {
+  Random random(37);
+  for (int i = 0; i < 100; ++i) {  // 1+1 and 1*1 are all that can be said
+    const CountdownTrace trace =
+        make_trace(random, {.numbers = {1, 1}, .target = 24}, {.stop = 0, .long_share = 0});
+    EXPECT_FALSE(trace.correct);
+    EXPECT_EQ(trace.attempts, 2) << trace.thought;
+  }
+  EXPECT_THROW(make_trace(random, {.numbers = {5000, 3000}, .target = 24}, {}), Error);
 }
 
 TEST(CountdownTrace, IsAFunctionOfItsStream) {
@@ -142,20 +161,20 @@ TEST(CountdownTrace, RefusesImpossibleOptions) {
   Random random(35);
   const CountdownProblem problem{.numbers = {3, 5}, .target = 8};
   EXPECT_THROW(make_trace(random, problem, {.stop = 2}), Error);
-  EXPECT_THROW(make_trace(random, problem, {.planted = -1}), Error);
+  EXPECT_THROW(make_trace(random, problem, {.aimed = -1}), Error);
   EXPECT_THROW(make_trace(random, problem, {.max_attempts = 0}), Error);
   EXPECT_THROW(make_trace(random, {.numbers = {3}, .target = 3}, {}), Error);
 }
 
 TEST(CountdownTrace, CorpusHoldsNoHeldOutProblem) {
   for (uint64_t i = 0; i < 20'000; ++i) {
-    const Problem problem = make_problem("countdown", 36, i, Split::train);
-    Random random(36, i, 1);
-    const std::string document =
-        problem.question + "\n" + to_document(make_trace(random, countdown_of(problem), {}));
-    const auto asked = parse_question(document.substr(0, document.find("\n<think>")));
-    ASSERT_TRUE(asked.has_value()) << document;
-    ASSERT_FALSE(is_held_out(asked->numbers)) << document;
+    const CorpusText text = make_corpus_text({}, 36, i);
+    const auto asked = parse_question(text.question);
+    ASSERT_TRUE(asked == text.problem) << text.question;
+    ASSERT_FALSE(is_held_out(asked->numbers)) << text.question;
+    if (i < 100) {
+      ASSERT_EQ(make_corpus_text({}, 36, i).question, text.question);
+    }
   }
 }
 

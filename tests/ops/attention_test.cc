@@ -125,7 +125,7 @@ std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, 
     const Tensor v = run.input({T, data.z.G, data.z.V}, rows_of(data.v, data.z.G * data.z.V, tokens));
     {  // whatever the op takes next holds NaN
       const ArenaScope poison(run.arena);
-      Tensor junk = run.arena.tensor({1 << 18});
+      Tensor junk = run.arena.tensor({1 << 16});
       for (float& x : junk.values()) x = test::kNaN;
     }
     const Tensor o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
@@ -208,9 +208,15 @@ RefGradients ref_backward(const Data& data) {
   return g;
 }
 
+// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, more than one
+// panel.
 std::vector<Shape4> shapes() {
-  return {{1, 1, 1, 1},   {3, 1, 7, 5},    {4, 1, 80, 64},    {2, 2, 33, 31},  {6, 2, 16, 48},
-          {3, 3, 19, 65}, {12, 3, 24, 17}, {12, 2, 128, 128}, {26, 2, 40, 129}};
+  return {{1, 1, 1, 1},   {3, 1, 7, 5},   {4, 1, 80, 64},  {2, 2, 33, 31},
+          {6, 2, 16, 48}, {3, 3, 19, 65}, {12, 3, 24, 17}, {13, 1, 9, 129}};
+}
+// Those that take every path, for tests that run a batch many times.
+std::vector<Shape4> few_shapes() {
+  return {{4, 1, 80, 64}, {3, 3, 19, 65}, {6, 2, 16, 48}, {13, 1, 9, 33}};
 }
 
 // ---- the reference
@@ -235,7 +241,7 @@ TEST(Attention, ReferenceGradientsMatchFiniteDifferences) {
 // A score errs by about sqrt(K) eps |q||k| scale (<= K eps here), which p takes relative to itself; o adds
 // sqrt(n) eps.
 TEST(Attention, MatchesReferenceOnRaggedBatches) {
-  const std::vector<int64_t> lengths = {1, 31, 32, 33, 2, 63, 64, 65, 97, 127, 128, 129, 200, 5};
+  const std::vector<int64_t> lengths = {1, 31, 32, 33, 2, 63, 64, 65, 97, 128, 200};
   for (const Shape4& z : shapes()) {
     const Data data(z, lengths, 21);
     const double tolerance = 64 * test::kEps * (std::sqrt(static_cast<double>(z.K)) + std::sqrt(200.0));
@@ -250,7 +256,7 @@ TEST(Attention, LargeScoresNeitherOverflowNorVanish) {
 
 TEST(Attention, GradientsMatchReferenceOnRaggedBatches) {
   for (const Shape4& z : shapes()) {
-    const Data data(z, {1, 31, 32, 33, 2, 63, 64, 65, 129, 9}, 23);
+    const Data data(z, {1, 31, 32, 33, 2, 65, 129}, 23);
     const Gradients g = run_training(data);
     const RefGradients want = ref_backward(data);
     const double heads = static_cast<double>(z.H) / static_cast<double>(z.G);
@@ -278,7 +284,7 @@ TEST(Attention, GradientsAddToWhatIsThere) {
 // ---- equal to the bit
 
 TEST(Attention, ChunksAndDecodingGiveTheBitsOfOnePrefill) {
-  for (const Shape4& z : shapes()) {
+  for (const Shape4& z : few_shapes()) {
     const Data data(z, {1, 70, 33, 150, 64}, 31);
     const std::vector<float> want = run_whole(data);
     for (const int64_t chunk : {1, 7, 32, 50}) {
@@ -300,7 +306,7 @@ TEST(Attention, TrainingHasTheBitsOfInference) {
 }
 
 TEST(Attention, DoesNotDependOnTheCompany) {
-  for (const Shape4& z : shapes()) {
+  for (const Shape4& z : few_shapes()) {
     const Data data(z, {100, 1, 40, 64, 129}, 33);
     const Gradients all = run_training(data);
     const std::vector<float> inference = run_whole(data);
@@ -327,7 +333,7 @@ TEST(Attention, DoesNotDependOnWhichPages) {
 }
 
 TEST(Attention, DoesNotDependOnThreadsOrInstructionSet) {
-  for (const Shape4& z : shapes()) {
+  for (const Shape4& z : few_shapes()) {
     const Data data(z, {100, 1, 40, 33}, 35);
     test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
                             z.str() + " training");
@@ -341,12 +347,12 @@ TEST(Attention, DoesNotDependOnThreadsOrInstructionSet) {
 
 // Long enough for several blocks of values, several row blocks, and for the cut inside one sequence.
 TEST(Attention, LongSequencesHaveOneAnswer) {
-  const Data data({4, 1, 16, 24}, {700}, 36);
+  const Data data({2, 1, 16, 24}, {600}, 36);
   test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
-                          "700 tokens, training");
+                          "600 tokens, training");
   const std::vector<float> want = run_whole(data);
-  test::expect_near(want, ref_forward(data), 4e-6, "700 tokens");
-  test::expect_same_bits(run_steps(data, 2, 2, [](int64_t, int64_t done) { return done < 600 ? 300 : 1; }),
+  test::expect_near(want, ref_forward(data), 4e-6, "600 tokens");
+  test::expect_same_bits(run_steps(data, 2, 2, [](int64_t, int64_t done) { return done < 560 ? 280 : 1; }),
                          want, "chunks, then decoding");
   const RefGradients g = ref_backward(data);
   const Gradients got = run_training(data);

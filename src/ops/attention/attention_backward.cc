@@ -118,6 +118,7 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
   }
   const int64_t keys = row[rows - 1].position + 1;
   for (int64_t j = 0; j * kKeyTile < keys; ++j) {
+    const int64_t lanes = keys - j * kKeyTile <= 16 ? 16 : kKeyTile;  // the others are masked for all rows
     Chain c;
     c.a = q;
     c.a_block = kBlockFloats;
@@ -128,13 +129,13 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
     c.c = p + j * kBlockFloats;
     c.c_row = kKeyTile;
     c.scale = b.scale;
-    chain_rows(c, rows, kKeyTile);
+    chain_rows(c, rows, lanes);
     c.a = d_o;
     c.b = t.values_t + j * z.V * kKeyTile;
     c.k_end = z.V;
     c.c = ds + j * kBlockFloats;
     c.scale = 1;
-    chain_rows(c, rows, kKeyTile);
+    chain_rows(c, rows, lanes);
     softmax_backward(row, rows, j * kKeyTile, b.scale, p + j * kBlockFloats, ds + j * kBlockFloats);
   }
   if (b.dq == nullptr) return;

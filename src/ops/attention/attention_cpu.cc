@@ -131,14 +131,17 @@ struct Sequence {
   double cost() const { return static_cast<double>(tokens) * static_cast<double>(tokens); }
 };
 
-int64_t block_tiles(const Sizes& size, int64_t tokens) {
+// Row tiles of a block that `threads` threads share.
+int64_t block_tiles(const Sizes& size, int64_t tokens, int64_t threads) {
   const int64_t tiles = ceil_div(tokens * size.heads(), kTileRows);
-  const int64_t fit = kBackwardBudget / (2 * ceil_div(tokens, kKeyTile) * kBlockFloats);
-  return std::clamp<int64_t>(fit, 1, std::min(tiles, kBackwardTiles));
+  const int64_t fit = threads * kBackwardBudget / (2 * ceil_div(tokens, kKeyTile) * kBlockFloats);
+  return std::clamp<int64_t>(fit, 1, std::min(tiles, std::max(kBackwardTiles, 4 * threads)));
 }
 
-// One sequence and group, its steps cut over `threads` (inside a parallel region: on the calling thread).
-void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence& sequence, float* scratch) {
+// One sequence and group, its steps cut over `threads` (inside a parallel region, sharing = 1: on the calling
+// thread).
+void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence& sequence, int64_t sharing,
+                       float* scratch) {
   BackwardTask t;
   t.job = &job;
   t.s = sequence.s;
@@ -146,7 +149,7 @@ void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence&
   t.tokens = sequence.tokens;
   t.rows = t.tokens * job.size.heads();
   t.key_tiles = ceil_div(t.tokens, kKeyTile);
-  t.block_tiles = block_tiles(job.size, t.tokens);
+  t.block_tiles = block_tiles(job.size, t.tokens, sharing);
   t.place(scratch);
   threads.parallel_for(t.key_tiles, 1, [&t](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) backward_begin(t, i);
@@ -182,23 +185,23 @@ void backward(Context& ctx, const Backward& job, int64_t S) {
     }
   }
   std::sort(list, list + count, [](const Sequence& a, const Sequence& b) { return a.tokens > b.tokens; });
-  const auto floats = [&job](const Sequence& x) {
-    return padded(BackwardTask::scratch_floats(job.size, x.tokens, block_tiles(job.size, x.tokens)));
+  const auto floats = [&job](const Sequence& x, int64_t sharing) {
+    return padded(BackwardTask::scratch_floats(job.size, x.tokens, block_tiles(job.size, x.tokens, sharing)));
   };
+  const int64_t all = ctx.threads.size();
   // The longest are each cut over all threads (they would leave the others idle); the rest go one to a
   // thread.
   int64_t done = 0;
-  for (; done < count && ctx.threads.size() > 1 && list[done].cost() * 4 * ctx.threads.size() > total;
-       ++done) {
+  for (; done < count && all > 1 && list[done].cost() * static_cast<double>(4 * all) > total; ++done) {
     const ArenaScope one(ctx.arena);
-    backward_sequence(ctx.threads, job, list[done], ctx.arena.array<float>(floats(list[done])));
+    backward_sequence(ctx.threads, job, list[done], all, ctx.arena.array<float>(floats(list[done], all)));
   }
   if (done == count) return;
-  const int64_t most = floats(list[done]);
-  float* scratch = ctx.arena.array<float>(most * ctx.threads.size());
+  const int64_t most = floats(list[done], 1);
+  float* scratch = ctx.arena.array<float>(most * all);
   ctx.threads.parallel_for_thread(count - done, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
-      backward_sequence(ctx.threads, job, list[done + i], scratch + thread * most);
+      backward_sequence(ctx.threads, job, list[done + i], 1, scratch + thread * most);
     }
   });
 }

@@ -4,9 +4,8 @@
 // A tile of kRows x (kVecs vectors) of C stays in registers while k runs; A is broadcast, B is loaded. The
 // limit is the FMA units: kRows * kVecs FMAs need kRows + kVecs loads, and at least latency (4) x units (2)
 // accumulators. AVX-512: 12 x 32 = 24 accumulators of its 32 registers. AVX2: 6 x 16 = 12 of 16. NEON: 6 x 16
-// = 24 of 32. k is cut into blocks so that a panel of B (kBlockK x 32 floats = 32 KiB) is read from the
-// nearest cache by every row tile; between blocks C rests in memory, which does not round it: the chain of
-// FMAs is the same.
+// = 24 of 32. k is cut into blocks so that the kBlockK x 32 floats of B that every row tile reads (32 KiB)
+// stay near; between blocks C rests in memory, which does not round it: the chain of FMAs is the same.
 #if defined(R1_OPS_MATMUL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef R1_OPS_MATMUL_GEMM_INL_H_
 #undef R1_OPS_MATMUL_GEMM_INL_H_
@@ -39,26 +38,11 @@ inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
 inline constexpr int kPanelVecs = 32 / kLanes;          // 2, 4 or 8
 inline constexpr bool kSixteenRegisters = kLanes == 8;  // AVX2
 inline constexpr int kMaxAcc = kSixteenRegisters ? 12 : 24;
-inline constexpr int kMaxVecs = kPanelVecs < 4 ? 2 : (kSixteenRegisters ? 2 : 4);
+inline constexpr int kMaxVecs = kPanelVecs == 2 || kSixteenRegisters ? 2 : 4;
 inline constexpr int kMaxRows = kMaxAcc / kMaxVecs;
-#ifndef KB
-#define KB 256
-#endif
-inline constexpr int64_t kBlockK = KB;
-
+inline constexpr int64_t kBlockK = 256;
+inline constexpr int64_t kTileRows = 192;            // the most rows of one tile
 inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: rows start in different sets
-#ifndef PP
-#define PP 2
-#endif
-inline constexpr int64_t kPackPanels = PP;
-#ifndef CS
-#define CS 320
-#endif
-inline constexpr int64_t kCopyBRow = CS;
-#ifndef CB
-#define CB 36
-#endif
-inline constexpr int64_t kCopyBRows = CB;
 
 // What a micro-kernel reads and writes.
 struct Operands {
@@ -71,8 +55,8 @@ struct Operands {
   float* c;
   int64_t c_row;
   int64_t K;
-  const float* ahead;  // rows of the panel that comes next: one is prefetched every four k
-  int64_t ahead_row;
+  const float* ahead;  // in the panel that comes next: prefetched as k runs
+  int64_t ahead_step;
   int64_t tail;     // lanes of the last vector, where the kernel is masked
   bool accumulate;  // C from memory; else from +0
 };
@@ -190,30 +174,19 @@ struct Kernel {
     hide(base, kBaseSequence);
     int64_t left = o.K;
     [[maybe_unused]] const float* ahead = o.ahead;
-    for (; left >= 4; left -= 4) {
+    for (; left >= 2; left -= 2) {
       step<0>(acc, base, o, b, tail, kRowSequence);
       step<1>(acc, base, o, b, tail, kRowSequence);
-      step<2>(acc, base, o, b, tail, kRowSequence);
-      step<3>(acc, base, o, b, tail, kRowSequence);
+      if constexpr (!kColumns) {
+        advance(base, 2, kBaseSequence);
+        hide(base, kBaseSequence);
+      }
       if constexpr (kPanels == 1) {
-#ifndef NOPF
         hwy::Prefetch(ahead);
-        hwy::Prefetch(ahead + 16);
-        ahead += o.ahead_row;
-#endif
-      }
-      if constexpr (!kColumns) {
-        advance(base, 4, kBaseSequence);
-        hide(base, kBaseSequence);
+        ahead += o.ahead_step;
       }
     }
-    for (; left > 0; --left) {
-      step<0>(acc, base, o, b, tail, kRowSequence);
-      if constexpr (!kColumns) {
-        advance(base, 1, kBaseSequence);
-        hide(base, kBaseSequence);
-      }
-    }
+    if (left > 0) step<0>(acc, base, o, b, tail, kRowSequence);
     store_c(acc, o, kAccs);
   }
 };
@@ -222,25 +195,27 @@ struct Kernel {
 
 using Run = void (*)(const Operands&);
 
-// One panel or part of one: [A by columns][masked][vectors - 1][rows - 1].
+// One panel or part of one: [A by columns][rows - 1].
 template <bool kColumns, bool kMasked, int kVecs, size_t... I>
 constexpr std::array<Run, kMaxRows> row_kernels(std::index_sequence<I...>) {
   return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns>::run...};
 }
-template <bool kColumns, bool kMasked, size_t... J>
-constexpr std::array<std::array<Run, kMaxRows>, kMaxVecs> vec_kernels(std::index_sequence<J...>) {
-  return {row_kernels<kColumns, kMasked, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>())...};
+using RowKernels = std::array<std::array<Run, kMaxRows>, 2>;
+inline constexpr RowKernels kWhole = {
+    row_kernels<false, false, kMaxVecs>(std::make_index_sequence<kMaxRows>()),
+    row_kernels<true, false, kMaxVecs>(std::make_index_sequence<kMaxRows>())};
+// [vectors - 1]: the right edge of C; the last vector may be whole.
+template <size_t... J>
+constexpr std::array<RowKernels, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
+  return {
+      RowKernels{row_kernels<false, true, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>()),
+                 row_kernels<true, true, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>())}...};
 }
-inline constexpr std::array<std::array<std::array<std::array<Run, kMaxRows>, kMaxVecs>, 2>, 2> kKernels = {{
-    {vec_kernels<false, false>(std::make_index_sequence<kMaxVecs>()),
-     vec_kernels<false, true>(std::make_index_sequence<kMaxVecs>())},
-    {vec_kernels<true, false>(std::make_index_sequence<kMaxVecs>()),
-     vec_kernels<true, true>(std::make_index_sequence<kMaxVecs>())},
-}};
+inline constexpr std::array<RowKernels, kMaxVecs> kEdge = edge_kernels(std::make_index_sequence<kMaxVecs>());
 
 // Few rows: whole panels side by side hide the FMA latency that one panel's accumulators would show.
 // [rows - 1][panels - 1]; A by rows.
-inline constexpr int kWideRows = kSixteenRegisters ? 3 : kMaxAcc / kPanelVecs / (kPanelVecs < 4 ? 2 : 1);
+inline constexpr int kWideRows = kPanelVecs == 2 ? 4 : 3;
 inline constexpr int kWidePanels = 4;
 constexpr int wide_panels(int rows) {
   return std::clamp(kMaxAcc / (rows * kPanelVecs), 1, kWidePanels);
@@ -255,12 +230,6 @@ constexpr std::array<std::array<Run, kWidePanels>, kWideRows> wide_kernels(std::
   return {wide_row<static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
 }
 inline constexpr auto kWide = wide_kernels(std::make_index_sequence<kWideRows>());
-
-// A thread's copies of the blocks it reads again and again.
-struct Scratch {
-  alignas(64) float a[kTileRows * kCopiedRow + kLanes];
-  alignas(64) float b[kBlockK * 32];
-};
 
 // A[rows, K] of any strides -> [k][rows]. `to` has room for one vector more.
 inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t K, float* to) {
@@ -277,23 +246,17 @@ inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, int64_t r
   }
 }
 
-// [rows, width] with any row stride -> rows of kTo floats; what lies past `width` keeps what it held.
-template <int64_t kTo>
-inline void copy_rows(const float* from, int64_t from_row, int64_t rows, int64_t width, float* to) {
+// A[rows, K] by rows -> rows of kCopiedRow floats.
+inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, float* to) {
   const Tag d;
-  for (int64_t m = 0; m < rows; ++m, from += from_row, to += kTo) {
-    hwy::Prefetch(from + 8 * from_row);
-    if constexpr (kTo == 32) hwy::Prefetch(from + 8 * from_row + 16);
-    int64_t i = 0;
-    for (; i + kLanes <= width; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
-    if (i < width) {
-      const size_t rest = static_cast<size_t>(width - i);
-      store_some(load_some(d, from + i, rest), d, to + i, rest);
-    }
+  for (int64_t m = 0; m < rows; ++m, a += a_row, to += kCopiedRow) {
+    int64_t k = 0;
+    for (; k + kLanes <= K; k += kLanes) hn::StoreU(hn::LoadU(d, a + k), d, to + k);
+    for (; k < K; ++k) to[k] = a[k];
   }
 }
 
-// How the blocks of one tile are read.
+// How a tile reads its part of A: as it lies, or from a copy of this thread's.
 enum class ReadA { rows, columns, copied_rows, copied_columns };
 
 inline ReadA plan_a(const Gemm& g, int64_t panels) {
@@ -301,7 +264,7 @@ inline ReadA plan_a(const Gemm& g, int64_t panels) {
     // Rows 2 KiB (or a multiple) apart share the cache's sets: more of them than its ways.
     return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
   }
-  return g.a_row == 1 && panels <= kPackPanels ? ReadA::columns : ReadA::copied_columns;
+  return g.a_row == 1 && panels <= 2 ? ReadA::columns : ReadA::copied_columns;
 }
 
 // A few rows: no copies, no blocks of k. Returns the first panel that is not done.
@@ -316,14 +279,14 @@ inline int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64
              .c_row = g.c_row,
              .K = g.K,
              .ahead = nullptr,
-             .ahead_row = 0,
+             .ahead_step = 0,
              .tail = kLanes,
              .accumulate = g.accumulate};
   const int64_t end = std::min(p1, g.N / 32);
   const int64_t most = wide_panels(static_cast<int>(M));
   while (p0 < end) {
     const int64_t panels = std::min(most, end - p0);
-    o.b = g.b + p0 * g.b_panel;
+    o.b = o.ahead = g.b + p0 * g.b_panel;
     o.c = g.c + m0 * g.c_row + p0 * 32;
     kWide[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
     p0 += panels;
@@ -338,22 +301,21 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
     p0 = tile_wide(g, m0, M, p0, p1);
     if (p0 >= p1) return;
   }
-  Scratch scratch;
+  alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
   const ReadA read_a = plan_a(g, p1 - p0);
   const bool columns = g.a_col != 1;
-  const bool copy_b = g.b_row >= kCopyBRow && M >= kCopyBRows;
   const int64_t tiles = (M + kMaxRows - 1) / kMaxRows;
   Operands o{.a = nullptr,
              .a_row = read_a == ReadA::copied_rows ? kCopiedRow : g.a_row,
              .a_col = g.a_col,
              .b = nullptr,
              .b_panel = 0,
-             .b_row = copy_b ? 32 : g.b_row,
+             .b_row = g.b_row,
              .c = nullptr,
              .c_row = g.c_row,
              .K = 0,
              .ahead = nullptr,
-             .ahead_row = g.b_row,
+             .ahead_step = g.b_row == 32 ? 16 : 0,
              .tail = 0,
              .accumulate = g.accumulate};
   int64_t k0 = 0;
@@ -362,37 +324,35 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t width = std::min<int64_t>(32, g.N - p * 32);
       const float* b = g.b + p * g.b_panel + k0 * g.b_row;
-      if (copy_b) {
-        copy_rows<32>(b, g.b_row, o.K, width, scratch.b);
-        b = scratch.b;
-      }
-      const int64_t next_rows = std::min(kBlockK, g.K - (p + 1 < p1 ? k0 : k0 + kBlockK));
-      const float* next = p + 1 < p1 ? g.b + (p + 1) * g.b_panel + k0 * g.b_row
-                                     : g.b + p0 * g.b_panel + (k0 + kBlockK) * g.b_row;
+      // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
+      // first.
+      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) * 32;
+      const bool has_next = o.ahead_step != 0 && o.K > 0 && (p + 1 < p1 || k0 + kBlockK < g.K);
       for (int64_t i = 0; i < tiles; ++i) {
-        const int64_t done = i * (o.K / 4);
-        o.ahead = next_rows > 0 ? next + (done + o.K / 4 <= next_rows ? done : 0) * g.b_row : b;
+        o.ahead = has_next ? next + i * (o.K / 2) % (o.K * 2) * 16 : b;
         // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4.
         const int64_t m = M * i / tiles, rows = M * (i + 1) / tiles - m;
         o.a = g.a + (m0 + m) * g.a_row + k0 * g.a_col;
         if (read_a == ReadA::copied_rows) {
-          float* copy = scratch.a + m * kCopiedRow;
-          if (p == p0) copy_rows<kCopiedRow>(o.a, g.a_row, rows, o.K, copy);
+          float* copy = copies + m * kCopiedRow;
+          if (p == p0) copy_rows(o.a, g.a_row, rows, o.K, copy);
           o.a = copy;
         } else if (read_a == ReadA::copied_columns) {
-          float* copy = scratch.a + m * kBlockK;
+          float* copy = copies + m * kBlockK;
           if (p == p0) copy_columns(o.a, g.a_row, g.a_col, rows, o.K, copy);
           o.a = copy;
           o.a_col = rows;
         }
-        for (int64_t n = 0; n < width; n += kMaxVecs * kLanes) {
-          const int64_t part = std::min<int64_t>(kMaxVecs * kLanes, width - n);
-          const int64_t vecs = (part + kLanes - 1) / kLanes;
-          o.tail = part - (vecs - 1) * kLanes;
-          o.b = b + n;
-          o.c = g.c + (m0 + m) * g.c_row + p * 32 + n;
-          kKernels[columns][o.tail != kLanes][static_cast<size_t>(vecs - 1)][static_cast<size_t>(rows - 1)](
-              o);
+        constexpr int64_t kAcross = kMaxVecs * kLanes;
+        o.b = b;
+        o.c = g.c + (m0 + m) * g.c_row + p * 32;
+        int64_t n = 0;
+        for (; n + kAcross <= width; n += kAcross, o.b += kAcross, o.c += kAcross)
+          kWhole[columns][static_cast<size_t>(rows - 1)](o);
+        if (n < width) {
+          const int64_t vecs = (width - n + kLanes - 1) / kLanes;
+          o.tail = width - n - (vecs - 1) * kLanes;
+          kEdge[static_cast<size_t>(vecs - 1)][columns][static_cast<size_t>(rows - 1)](o);
         }
       }
     }

@@ -18,12 +18,6 @@
 
 namespace r1 {
 
-// The most rows of one tile.
-#ifndef KT
-#define KT 96
-#endif
-inline constexpr int64_t kTileRows = KT;
-
 struct Gemm {
   int64_t M = 0, N = 0, K = 0;
   const float* a = nullptr;
@@ -47,5 +41,12 @@ void gemm_serial(const Gemm& g);
 // B[k, n] (row stride b_row, from w [N, K] row-major: B[k, n] = w[n * K_stride + k]) into zero-padded panels
 // [ceil(N / 32)][K][32].
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row, float* panels);
+
+// B [K, N] row-major (row stride b_row) into the same panels: worth it where many rows of A follow and B's
+// rows are long (they share cache sets and pages). Scratch: panels_floats(N, K).
+void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels);
+constexpr int64_t panels_floats(int64_t N, int64_t K) {
+  return (N + 31) / 32 * 32 * K;
+}
 
 }  // namespace r1

@@ -30,10 +30,11 @@ namespace {
 HWY_EXPORT(gemm_tile);
 
 constexpr int64_t kWidth = 32;
+constexpr int64_t kTileRows = HWY_NAMESPACE::gemm_detail::kTileRows;
 
 // Below this many FMAs (about 2 us on one core) a product stays on the calling thread.
 constexpr int64_t kWorthAThread = 1 << 17;
-constexpr int64_t kTilesAThread = 6;
+constexpr int64_t kTilesAThread = 4;
 
 // How one product is cut: tiles of `rows` x `panels`, numbered row by row.
 struct Cut {
@@ -49,13 +50,14 @@ int64_t fmas(const Gemm& g) {
   return g.M * g.N * std::max<int64_t>(g.K, 1);
 }
 
-// Tiles of 96 x 256 (A's block 96 KiB, B's panels one by one: both near) unless that leaves threads idle;
-// then fewer rows first, since row tiles share nothing, then fewer panels.
+// Tiles of at most 192 x 256 (A's block of 192 KiB is read once a panel, B's panels once a tile: both stay
+// near) and of about `target` FMAs, so that all threads have some: fewer rows first, since row tiles share
+// nothing but B, then fewer panels.
 Cut cut(const Gemm& g, int64_t target) {
   Cut c;
   if (g.M <= 0 || g.N <= 0) return c;
   const int64_t panels = panels_of(g);
-  c.rows = std::min<int64_t>(g.M, kTileRows);
+  c.rows = std::min(g.M, kTileRows);
   c.panels = std::min<int64_t>(panels, 8);
   const int64_t a_panel_row = std::max<int64_t>(g.K, 1) * kWidth;  // FMAs
   while (c.rows > 24 && c.rows * c.panels * a_panel_row > target) c.rows = std::max<int64_t>(24, c.rows / 2);
@@ -118,6 +120,19 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
       run_tile(list[at], cuts[at], i - (ends[at] - cuts[at].tiles));
     }
   });
+}
+
+void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels) {
+  threads.parallel_for(K, std::max<int64_t>(1, 16384 / std::max<int64_t>(N, 1)),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t k = begin; k < end; ++k)
+                           for (int64_t n0 = 0; n0 < N; n0 += kWidth) {
+                             float* to = panels + n0 * K + k * kWidth;
+                             const int64_t width = std::min(kWidth, N - n0);
+                             std::copy_n(b + k * b_row + n0, width, to);
+                             std::fill(to + width, to + kWidth, 0.0f);
+                           }
+                       });
 }
 
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row,

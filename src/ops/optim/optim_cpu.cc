@@ -3,6 +3,7 @@
 //   g = grad * grad_scale;  m = fma(b1, m, (1 - b1) * g);  v = fma(b2, v, (1 - b2) * (g * g))
 //   w = fma(-lr, fma(wd, w, (m / c1) / (sqrt(v / c2) + eps)), w)
 // 1 - b is taken in f32 (exact for b >= 1/2); c in double, then rounded to f32.
+#include <algorithm>
 #include <cmath>
 
 #include "base/math.h"
@@ -85,10 +86,10 @@ double bias_correction(double b, int64_t step) {
   return b > 0 ? 1.0 - exact_pow(b, static_cast<double>(step)) : 1.0;
 }
 
-double squares(ThreadPool& threads, const float* x, int64_t n) {
+// sum, gone on with the squares of x: one chain over all blocks of all parameters.
+double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
   constexpr int64_t kBlocks = 1024;  // on the stack at a time
   double partial[kBlocks];
-  double sum = 0;
   for (int64_t first = 0; first < n; first += kBlocks * kNormBlock) {
     const float* at = x + first;
     const int64_t count = std::min(kBlocks * kNormBlock, n - first);
@@ -134,7 +135,7 @@ void adamw_update(ThreadPool& threads, Parameter& p, Tensor m, Tensor v, const A
 double gradient_norm(ThreadPool& threads, std::span<Parameter* const> parameters) {
   double sum = 0;
   for (const Parameter* p : parameters) {
-    if (p->grad) sum += squares(threads, p->grad.f32(), p->grad.count());
+    if (p->grad) sum = add_squares(threads, p->grad.f32(), p->grad.count(), sum);
   }
   return std::sqrt(sum);
 }

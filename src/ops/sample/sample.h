@@ -10,7 +10,7 @@
 // order, whose sum reaches top_p of what top_k kept (at least one token). "Descending" compares the tempered
 // logits, which order as the probabilities do but do not round to ties. The cumulative sum runs over blocks
 // of 256 tokens: a block's total in 16 f64 lanes and a tree, blocks in order, inside the chosen block in
-// index order. Nothing is sorted and nothing allocated: cuts are found digit by digit over the floats' bits.
+// index order. The row is not sorted and nothing is allocated (cut.h).
 #pragma once
 
 #include <cstdint>

@@ -99,6 +99,32 @@ std::string change_case(std::string_view text, std::string_view how) {
   return out;
 }
 
+std::string escape_html(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
 namespace {
 
 std::string indent(Work& work, const std::string& text, const Arguments& arguments) {
@@ -124,32 +150,6 @@ std::string indent(Work& work, const std::string& text, const Arguments& argumen
     work.spend(1);
     if (out.size() > Work::kMaxText) work.reserve(out.size());
     at = end + 1;
-  }
-  return out;
-}
-
-std::string escape_html(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
   }
   return out;
 }
@@ -187,8 +187,10 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
   work.spend(input.extent().weight);
   const std::string text = to_text(input);
   work.reserve(text.size());
-  if (name == "string" || name == "safe") {
-    out = work.text(text);
+  if (name == "string") {
+    out = input.is_markup() ? input : work.text(text);
+  } else if (name == "safe") {
+    out = Value::markup(text);
   } else if (name == "trim") {
     out = work.text(strip(text, arguments.find(0, "chars"), true, true));
   } else if (name == "replace") {
@@ -198,7 +200,8 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
   } else if (name == "indent") {
     out = work.text(indent(work, text, arguments));
   } else if (name == "escape" || name == "e") {
-    out = work.text(escape_html(text));
+    work.reserve(6 * text.size());
+    out = Value::markup(input.is_markup() ? text : escape_html(text));
   } else {
     out = work.text(change_case(text, name));
   }

@@ -116,6 +116,13 @@ Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
   }
   if (op == "+" && a.is_string() && b.is_string()) {
     work.reserve(a.string().size() + b.string().size());
+    if (a.is_markup() || b.is_markup()) {
+      const auto escaped = [](const Value& v) {
+        return v.is_markup() ? v.string() : escape_html(v.string());
+      };
+      work.reserve(6 * (a.string().size() + b.string().size()));
+      return Value::markup(escaped(a) + escaped(b));
+    }
     return Value::of(a.string() + b.string());
   }
   if (op == "+" && is_sequence(a) && is_sequence(b) && a.list().kind == b.list().kind) {

@@ -63,7 +63,12 @@ Value Value::of(std::shared_ptr<Dict> dict) {
 Extent Value::extent() const {
   if (is_string()) return {string().size() / 16 + 1, 1};
   if (is_list()) return list().extent;
-  return is_dict() ? dict().extent : Extent();
+  if (is_dict()) return dict().extent;
+  // Printed as a name, but what they hold is destroyed with them.
+  if (is_loop()) return {1, loop()->list->extent.depth + 1};
+  if (is_function() && function().self) return {1, function().self->extent().depth + 1};
+  if (is_function() && function().loop) return {1, function().loop->list->extent.depth + 2};
+  return {};
 }
 
 Value Value::from_json(const Json& json) {

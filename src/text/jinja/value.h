@@ -86,6 +86,12 @@ class Value {
   static Value of(int64_t value) { return Value(value); }
   static Value of(double value) { return Value(value); }
   static Value of(std::string value) { return Value(std::make_shared<const std::string>(std::move(value))); }
+  // A text that `safe` passed: adding another escapes that one for HTML, as MarkupSafe does.
+  static Value markup(std::string value) {
+    Value out = of(std::move(value));
+    out.is_markup_ = true;
+    return out;
+  }
   static Value of(std::shared_ptr<Dict> dict);  // complete, unless it is a namespace
   static Value of(std::shared_ptr<Loop> loop) { return Value(std::move(loop)); }
   static Value of(std::shared_ptr<const Function> function) { return Value(std::move(function)); }
@@ -99,6 +105,7 @@ class Value {
   bool is_float() const { return holds<double>(); }
   bool is_number() const { return is_bool() || is_int() || is_float(); }
   bool is_string() const { return holds<std::shared_ptr<const std::string>>(); }
+  bool is_markup() const { return is_markup_; }
   bool is_list() const { return holds<std::shared_ptr<List>>(); }  // of any List::Kind
   bool is_dict() const { return holds<std::shared_ptr<Dict>>(); }  // a namespace too
   bool is_mapping() const { return is_dict() && !dict().is_namespace; }
@@ -131,6 +138,7 @@ class Value {
     return std::holds_alternative<T>(data_);
   }
   Data data_;
+  bool is_markup_ = false;
 };
 
 bool equal(const Value& a, const Value& b);

@@ -1,0 +1,107 @@
+// cli/recipe.cc: `r1 recipe`: the stages of a pipeline, their live curve, and what changed between its evaluations.
+#include "recipe/recipe.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "cli/common.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "formats/jsonl.h"
+
+namespace r1 {
+namespace {
+
+class TerminalRecipe : public RecipeReporter {
+ public:
+  void stage(const std::string& name, const std::string& kind, int64_t index, int64_t count) override {
+    steps_.note(fmt::format("\n[{}/{}] {} ({})", index, count, name, kind));
+  }
+  void evaluated(const std::string&, const Json& r) override {
+    counter_.reset();
+    steps_.note(fmt::format("pass@1 {:.3f}  (95 % interval {:.3f} to {:.3f}; {} problems x {} samples)  thinking {:.0f} tokens",
+                            r.get_number("pass_at_1"), r.get_number("low"), r.get_number("high"), r.get_int("problems"),
+                            r.get_int("samples"), r.get_number("mean_thinking")));
+  }
+  void progress(int64_t done, int64_t total) override {
+    if (!counter_) counter_.emplace("samples", total);
+    counter_->add(done - counted_);
+    counted_ = done == total ? 0 : done;
+  }
+  void step(const Json& metrics, int64_t steps) override { steps_.step(metrics, steps); }
+  void note(const std::string& line) override { steps_.note(line); }
+
+ private:
+  TerminalReporter steps_ = TerminalReporter::on_stderr();
+  std::optional<Counter> counter_;
+  int64_t counted_ = 0;
+};
+
+std::string indented(const std::string& text) {
+  std::string out = "    ";
+  for (const char c : text) out += c == '\n' ? std::string("\n    ") : std::string(1, c);
+  return out;
+}
+
+// The same problems before and after: the first few that the earlier model got wrong and the later one right.
+void show_examples(const std::filesystem::path& before, const std::filesystem::path& after) {
+  constexpr int kExamples = 3;
+  std::map<int64_t, Json> first;
+  for (Json& row : read_jsonl(before / "samples.jsonl")) {
+    if (row.get_int("sample") == 0) first.emplace(row.get_int("problem"), std::move(row));
+  }
+  int shown = 0;
+  for (const Json& row : read_jsonl(after / "samples.jsonl")) {
+    const auto at = first.find(row.get_int("problem"));
+    if (shown == kExamples || row.get_int("sample") != 0 || at == first.end()) continue;
+    if (at->second.get_bool("correct") || !row.get_bool("correct")) continue;
+    write_stderr(fmt::format("\n  {}\n  before:\n{}\n  after:\n{}\n", row.get_string("question"),
+                             indented(at->second.get_string("text")), indented(row.get_string("text"))));
+    ++shown;
+  }
+}
+
+// The first and the last evaluation of one task, side by side.
+void show_change(const RecipeResult& result) {
+  std::string first, last;
+  const auto& stages = result.summary.at("stages").members();
+  for (const auto& [name, stage] : stages) {
+    if (stage.get_string("kind") != "eval") continue;
+    const std::string task = stage.at("result").get_string("task");
+    if (first.empty()) {
+      first = name;
+    } else if (task == result.summary.at("stages").at(first).at("result").get_string("task")) {
+      last = name;
+    }
+  }
+  if (last.empty()) return;
+  const Json& a = result.summary.at("stages").at(first).at("result");
+  const Json& b = result.summary.at("stages").at(last).at("result");
+  const double grown = b.get_number("mean_thinking") / std::max(1e-9, a.get_number("mean_thinking"));
+  write_stderr(fmt::format("\nheld-out {}: pass@1 {:.3f} -> {:.3f}; thinking of correct answers {:.1f} -> {:.1f} tokens ({:.2f}x)\n",
+                           a.get_string("task"), a.get_number("pass_at_1"), b.get_number("pass_at_1"),
+                           a.get_number("mean_thinking"), b.get_number("mean_thinking"), grown));
+  show_examples(result.out / first, result.out / last);
+}
+
+}  // namespace
+
+int run_recipe_command(const RecipeCommandOptions& options) {
+  check_training(options.common);
+  RecipeResult result;
+  {
+    ThreadPool threads(thread_count(options.common));
+    TerminalRecipe reporter;
+    result = run_recipe(options.config, {.resume = options.resume, .seed = options.seed, .out = options.out}, threads, reporter);
+  }
+  show_change(result);
+  if (options.common.json) {
+    write_stdout(result.summary.dump() + "\n");
+  } else if (!result.model.empty()) {
+    write_stderr(fmt::format("\nthe model is {}\n", result.model.string()));
+  }
+  return 0;
+}
+
+}  // namespace r1

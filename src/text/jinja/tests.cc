@@ -1,0 +1,68 @@
+// Tests: {{ x is NAME }}.
+#include <fmt/format.h>
+
+#include "formats/shown.h"
+#include "text/jinja/operations.h"
+
+namespace r1::jinja {
+namespace {
+
+bool is_iterable(const Value& value) {
+  return value.is_undefined() || value.is_string() || value.is_list() || value.is_mapping();
+}
+
+bool is_sequence(const Value& value) {
+  if (value.is_list()) return value.list().kind == List::Kind::list || value.list().kind == List::Kind::tuple;
+  return value.is_undefined() || value.is_string() || value.is_mapping();
+}
+
+int64_t modulo(const Value& value, int64_t by) {
+  if (by == 0) throw TemplateError("division by zero");
+  return by == -1 ? 0 : value.to_int() % by;
+}
+
+std::optional<std::string_view> comparison(std::string_view name) {
+  if (name == "eq" || name == "equalto" || name == "==") return "==";
+  if (name == "ne" || name == "!=") return "!=";
+  if (name == "lt" || name == "lessthan" || name == "<") return "<";
+  if (name == "le" || name == "<=") return "<=";
+  if (name == "gt" || name == "greaterthan" || name == ">") return ">";
+  if (name == "ge" || name == ">=") return ">=";
+  if (name == "in") return "in";
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool apply_test(Work& work, std::string_view name, const Value& input, const Arguments& arguments) {
+  work.spend(1);
+  if (name == "defined") return !input.is_undefined();
+  if (name == "undefined") return input.is_undefined();
+  if (name == "none") return input.is_none();
+  if (name == "string") return input.is_string();
+  if (name == "number") return input.is_number();
+  if (name == "integer") return input.is_int();
+  if (name == "float") return input.is_float();
+  if (name == "boolean") return input.is_bool();
+  if (name == "true") return input.is_bool() && input.truth();
+  if (name == "false") return input.is_bool() && !input.truth();
+  if (name == "mapping") return input.is_mapping();
+  if (name == "iterable") return is_iterable(input);
+  if (name == "sequence") return is_sequence(input);
+  if (name == "callable") return input.is_function();
+  if (name == "odd") return modulo(input, 2) != 0;
+  if (name == "even") return modulo(input, 2) == 0;
+  if (name == "divisibleby") return modulo(input, arguments.want(0, "num").to_int()) == 0;
+  if (name == "upper" || name == "lower") {
+    const std::string text = to_text(input);
+    return change_case(text, name) == text && change_case(text, name == "upper" ? "lower" : "upper") != text;
+  }
+  if (name == "sameas") {
+    const Value& other = arguments.want(0, "other");
+    return std::string_view(input.type_name()) == other.type_name() && compare(work, "==", input, other);
+  }
+  if (const auto op = comparison(name)) return compare(work, *op, input, arguments.want(0, "other"));
+  throw TemplateError(fmt::format("no test named '{}'", shown(name)));
+}
+
+}  // namespace r1::jinja

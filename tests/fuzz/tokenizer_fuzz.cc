@@ -1,0 +1,84 @@
+// A tokenizer.json or a chat template of any bytes is loaded or refused with one line; what loads encodes and
+// decodes.
+//
+// The first byte picks: even: the rest is tokenizer.json; odd: a chat template. A whole tokenizer.json is
+// rarely hit on, so a plain JSON value may also be given as {"pre_tokenizer", "added_tokens", ...} on top of
+// a small valid file.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+#include "text/byte_alphabet.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace {
+
+constexpr std::string_view kText =
+    "Hello  wörld\n\n 12345 <think>e\u0301 中文\xFF \xE2\x82 don't</think> "
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\t";
+
+const r1::Json& small_tokenizer() {
+  static const r1::Json json = [] {
+    r1::Json vocab = r1::Json::object();
+    for (int byte = 0; byte < 256; ++byte) {
+      const char text[] = {static_cast<char>(byte)};
+      vocab.set(r1::bytes_to_letters(std::string_view(text, 1)), byte);
+    }
+    vocab.set("aa", 256).set("aaaa", 257).set("\u0120w", 258);
+    r1::Json model = r1::Json::object();
+    model.set("type", "BPE").set("vocab", std::move(vocab));
+    model.set("merges", r1::parse_json(R"(["a a", "aa aa", "\u0120 w"])", "fuzz"));
+    r1::Json out = r1::Json::object();
+    out.set("model", std::move(model));
+    out.set("pre_tokenizer", r1::parse_json(R"({"type": "ByteLevel"})", "fuzz"));
+    return out;
+  }();
+  return json;
+}
+
+void one_line(const r1::Error& error) {
+  if (std::string_view(error.what()).find('\n') != std::string_view::npos) std::abort();
+}
+
+void use(const r1::Json& json) {
+  const r1::Tokenizer tokenizer = r1::Tokenizer::from_json(json);
+  const auto ids = tokenizer.encode(kText, true);
+  const std::string text = tokenizer.decode(ids);
+  r1::StreamDecoder stream(tokenizer);
+  std::string streamed;
+  for (const int32_t id : ids) streamed += stream.feed(id);
+  if (streamed + stream.flush() != text) std::abort();
+  tokenizer.encode_ordinary(kText);
+}
+
+void fuzz_tokenizer(std::string_view text) {
+  const r1::Json json = r1::parse_json(text, "fuzz");
+  if (!json.is_object() || json.contains("model")) return use(json);
+  r1::Json whole = small_tokenizer();
+  for (const auto& [name, value] : json.members()) whole.set(name, value);
+  use(whole);
+}
+
+void fuzz_template(const std::string& text) {
+  r1::ChatInput input;
+  input.messages = r1::parse_json(
+      R"([{"role": "user", "content": "hi\n"}, {"role": "tool", "n": [1, 2.5, null, true]}])", "fuzz");
+  input.bos_token = "<s>";
+  input.now = 0;
+  r1::ChatTemplate(text).render(input);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const std::string text(reinterpret_cast<const char*>(data + 1), size - 1);
+  try {
+    data[0] % 2 == 0 ? fuzz_tokenizer(text) : fuzz_template(text);
+  } catch (const r1::Error& error) {
+    one_line(error);
+  }
+  return 0;
+}

@@ -1,0 +1,191 @@
+#include "text/chat_template.h"
+
+#include <map>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "formats/jsonl.h"
+#include "tests/text/text_test.h"
+
+namespace r1 {
+namespace {
+
+constexpr int64_t kReleaseDay = 1737331200;  // 2025-01-20, the day that renderings.jsonl was rendered as
+
+// "x.jinja", or "DIR/tokenizer_config.json#chat_template" by its place among the shared data; "": not there.
+std::string template_text(const std::string& name) {
+  const size_t hash = name.find('#');
+  if (hash == std::string::npos) {
+    const auto path = shared_data("templates") / name;
+    return std::filesystem::exists(path) ? read_file(path) : "";
+  }
+  std::string file = name.substr(0, hash);
+  constexpr std::string_view kConfigs = "model-configs/";
+  if (file.starts_with(kConfigs)) file = "configs/" + file.substr(kConfigs.size());
+  if (file.starts_with("qwen2/")) file = "configs/qwen2-7b" + file.substr(5);  // the same template
+  auto path = shared_data(file);
+  if (!std::filesystem::exists(path)) path = shared_data("tokenizers/" + file);
+  return std::filesystem::exists(path) ? read_json(path).get_string("chat_template") : "";
+}
+
+bool must_agree(const std::string& name) {
+  for (const char* family : {"eep", "Qwen", "qwen", "QwQ", "lama-3", "Llama"}) {
+    if (name.find(family) != std::string::npos) return true;
+  }
+  return false;
+}
+
+TEST(ChatTemplate, RendersPublishedTemplatesAsJinjaDoes) {
+  const auto path = shared_data("templates/renderings.jsonl");
+  R1_NEEDS(path);
+  int agree = 0;
+  int rows = 0;
+  int missing = 0;
+  std::map<std::string, int> wrong;
+  for (const Json& row : read_jsonl(path)) {
+    const std::string& name = row.get_string("template");
+    const std::string text = template_text(name);
+    ++rows;
+    if (text.empty()) {
+      ++missing;
+      continue;
+    }
+    std::string got;
+    std::string error;
+    try {
+      got = ChatTemplate(text).render({.messages = row.at("messages"),
+                                       .tools = row.at("tools"),
+                                       .add_generation_prompt = row.get_bool("add_generation_prompt"),
+                                       .bos_token = row.get_string("bos_token"),
+                                       .eos_token = row.get_string("eos_token"),
+                                       .now = kReleaseDay});
+    } catch (const Error& raised) {
+      error = raised.what();
+      EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+      EXPECT_NE(error.find("line "), std::string::npos) << error;
+    }
+    const bool raises = !row.at("error").is_null();
+    const bool same = raises ? !error.empty() : error.empty() && got == row.get_string("rendered");
+    agree += same;
+    if (same) continue;
+    ++wrong[name];
+    const std::string want = raises ? "ERROR " + row.get_string("error") : row.get_string("rendered");
+    if (must_agree(name))
+      ADD_FAILURE() << name << " " << row.get_string("conversation") << "\ngot  " << error << got << "\nwant "
+                    << want;
+    if (std::getenv("R1_SHOW_RENDERINGS") != nullptr) {
+      size_t at = 0;
+      while (at < got.size() && at < want.size() && got[at] == want[at]) ++at;
+      const size_t from = at < 60 ? 0 : at - 60;
+      printf("%s %s: %s\n  got  %s\n  want %s\n", name.c_str(), row.get_string("conversation").c_str(),
+             error.c_str(), Json(got.substr(from, 200)).dump().c_str(),
+             Json(want.substr(from, 200)).dump().c_str());
+    }
+  }
+  RecordProperty("agree", agree);
+  EXPECT_GE(agree + missing, 800) << agree << " of " << rows << " rows agree; templates missing for "
+                                  << missing;
+  printf("%d of %d rows agree (%d rows' templates are not here)\n", agree, rows, missing);
+}
+
+TEST(ChatTemplate, DoesWhatJinjaDoes) {
+  const Json golden_file = read_json(golden("jinja.json"));
+  for (const Json& row : golden_file.at("rows").items()) {
+    const std::string& text = row.get_string("template");
+    std::string got;
+    std::string error;
+    try {
+      got = ChatTemplate(text).render({.extra = golden_file.at("variables")});
+    } catch (const Error& raised) {
+      error = raised.what();
+    }
+    if (row.contains("error")) {
+      EXPECT_NE(error, "") << text << "\ngave " << got << "\nwant " << row.get_string("error");
+    } else {
+      EXPECT_EQ(got, row.get_string("rendered")) << text << "\nerror " << error;
+    }
+  }
+}
+
+std::string error_of(const std::string& text) {
+  try {
+    return "no error: " + ChatTemplate(text).render({}).substr(0, 100);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(ChatTemplate, NamesTheLineOfAnError) {
+  EXPECT_EQ(error_of("a\nb {{ missing.x }}"), "chat template, line 2: 'missing' is undefined");
+  EXPECT_EQ(error_of("a\n{% if x %}\n\n{{ 1 + }}"),
+            "chat template, line 4: an expression is expected, not }}");
+  EXPECT_EQ(error_of("{{ raise_exception('two\\nlines') }}"),
+            "chat template, line 1: the template refuses: two?lines");
+  EXPECT_EQ(error_of("\n{% generation %}"), "chat template, line 2: unknown tag generation");
+}
+
+TEST(ChatTemplate, EndsHostileTemplates) {
+  const std::string deep(100'000, '(');
+  const std::pair<std::string, const char*> rows[] = {
+      {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "budget"},
+      {"{% set ns = namespace(s='x') %}{% for a in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+       "64 MiB"},
+      {"{% set ns = namespace(s=[1]) %}{% for a in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+       "large"},
+      {"{% set ns = namespace(s=[1]) %}{% for a in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ "
+       "ns.s }}",
+       "large"},
+      {"{% set ns = namespace(s=[1]) %}{% for a in range(900) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s "
+       "}}",
+       "deep"},
+      {"{% for a in range(100000) %}{{ 'x' * 10000 }}{% endfor %}", "64 MiB"},
+      {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "deep"},
+      {"{{ 'x' * 99999999999 }}", "64 MiB"},
+      {"{{ [1] * 99999999999 }}", "64 MiB"},
+      {"{{ 9223372036854775807 + 1 }}", "too large"},
+      {"{{ range(9223372036854775807) }}", "range"},
+      {"{{ 2 ** 9999999 }}", "too large"},
+      {"{{ " + deep, "deep"},
+      {"{{ " + std::string(100'000, '-') + "1 }}", "deep"},
+      {"{{ 1" +
+           [] {
+             std::string s;
+             for (int i = 0; i < 50'000; ++i) s += "+1";
+             return s;
+           }() +
+           " }}",
+       "too long"},
+      {[] {
+         std::string s;
+         for (int i = 0; i < 5'000; ++i) s += "{% if true %}";
+         return s;
+       }(),
+       "deep"},
+      {"{{ a" +
+           [] {
+             std::string s;
+             for (int i = 0; i < 50'000; ++i) s += "|e";
+             return s;
+           }() +
+           " }}",
+       "too long"},
+      {"{{ 'x'.replace('', 'y' * 1000000).replace('', 'y' * 1000000) }}", "64 MiB"},
+      {"{{ ('a' * 1000000) | list | map('upper') | list | length }}", ""},
+  };
+  for (const auto& [text, reason] : rows) {
+    const std::string error = error_of(text);
+    EXPECT_NE(error.find(reason), std::string::npos) << text.substr(0, 100) << ": " << error;
+  }
+  // What refers to itself is neither printed for ever nor leaked.
+  EXPECT_EQ(error_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns }}"), "no error: <Namespace>");
+  EXPECT_EQ(error_of("{% set ns = namespace(n=none) %}{% for a in range(100000) %}{% set ns.n = "
+                     "namespace(n=ns.n) %}{% endfor %}x"),
+            "no error: x");
+}
+
+TEST(ChatTemplate, TellsTheTimeAskedFor) {
+  EXPECT_EQ(ChatTemplate("{{ strftime_now('%d %b %Y') }}").render({.now = kReleaseDay}), "20 Jan 2025");
+}
+
+}  // namespace
+}  // namespace r1
