@@ -1,6 +1,6 @@
 // bench/attention_bench.cc: attention in decoding, prefill and training, beside the FMA peak of the same run.
 //
-//   attention_bench [--json FILE] [--threads N] [--best] [--cpu] [--only NAME]
+//   attention_bench [--json FILE] [--threads N] [--best] [--cpu] [--seconds F] [--only NAME]
 //
 // FLOPs are the useful ones: visible (query, key) pairs times 2 (K + V) forward, 2 (3 K + 2 V) backward
 // (scores are recomputed). Decoding walks through the pages of four layers in turn, so that they come from
@@ -217,7 +217,7 @@ int main(int argc, char** argv) {
     } else {
       fmt::print(stderr,
                  "usage: attention_bench [--json FILE] [--threads N] [--best] [--only "
-                 "decode|prefill|training|MLA|GQA]\n");
+                 "NAME] [--seconds F]\n");
       return 2;
     }
   }

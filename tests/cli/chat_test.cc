@@ -75,7 +75,7 @@ std::string countdown_model() {
 }
 
 TEST(CliChat, GreetsChecksAnswersAndEndsOnAnEmptyLine) {
-  Terminal terminal({"run", countdown_model(), "--max-tokens", "12"});
+  Terminal terminal({"run", countdown_model(), "--max-tokens", "12", "--threads", "1"});
   const std::string greeting = terminal.read_until("\n> ");
   EXPECT_NE(greeting.find("A tiny model that plays countdown.\r\n"), std::string::npos) << greeting;
   EXPECT_EQ(greeting.find("More"), std::string::npos) << greeting;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -64,6 +65,12 @@ inline Result r1_run(const std::vector<std::string>& arguments, const std::strin
   if (stdout_to == "closed") posix_spawn_file_actions_addclose(&actions, 1);
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  // One thread unless the test is about threads: tests run beside others.
+  const auto has = [&](const char* word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+  };
+  if (arguments.size() > 1 && !has("--threads") && !has("--help"))
+    words.insert(words.end(), {"--threads", "1"});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

@@ -39,6 +39,28 @@ TEST(CliRun, PromptTokensAsJson) {
   EXPECT_EQ(other.out, result.out);
 }
 
+// A real trained model, told what it must say by an independent implementation in double precision.
+TEST(CliRun, AgreesWithTheReferenceOfATrainedModel) {
+  const char* data = std::getenv("R1_TEST_DATA");
+  const std::filesystem::path model =
+      std::filesystem::path(data != nullptr ? data : R1_SOURCE_DIR "/../shared/data") / "weights/stories260K";
+  if (!std::filesystem::exists(model)) GTEST_SKIP() << "NO TEST DATA: " << model << " is missing";
+  const Json cases = read_json(model / "reference_float64.json");
+  for (const Json& one : cases.items()) {
+    const std::vector<Json>& want = one.at("greedy_ids").items();
+    const size_t given = one.at("prompt_ids").size();
+    const std::string file = write("story.json", one.at("prompt_ids").dump());
+    const auto result = r1_run({"run", model.string(), "--prompt-tokens", file, "--json", "--temperature",
+                                "0", "--max-tokens", std::to_string(want.size() - given)});
+    ASSERT_EQ(result.status, 0) << result.err;
+    const Json got = parse_json(result.out, "out");
+    ASSERT_EQ(got.at("tokens").size(), want.size() - given);
+    for (size_t i = given; i < want.size(); ++i) {
+      ASSERT_EQ(got.at("tokens").at(i - given).integer(), want[i].integer()) << "token " << i;
+    }
+  }
+}
+
 TEST(CliRun, TokenIdsNeedNoTokenizer) {
   const auto model = test::make_model("bare");
   const std::string file = write("ids.json", "[0, 70, 71]");

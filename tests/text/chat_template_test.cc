@@ -128,8 +128,7 @@ TEST(ChatTemplate, EndsHostileTemplates) {
   const std::string deep(100'000, '(');
   const std::pair<std::string, const char*> rows[] = {
       {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "budget"},
-      {"{% set ns = namespace(s='x') %}{% for a in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
-       "64 MiB"},
+      {"{% set ns = namespace(s='x') %}{% for a in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", ""},
       {"{% set ns = namespace(s=[1]) %}{% for a in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
        "large"},
       {"{% set ns = namespace(s=[1]) %}{% for a in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ "
@@ -145,7 +144,7 @@ TEST(ChatTemplate, EndsHostileTemplates) {
       {"{{ 9223372036854775807 + 1 }}", "too large"},
       {"{{ range(9223372036854775807) }}", "range"},
       {"{{ 2 ** 9999999 }}", "too large"},
-      {"{{ " + deep, "deep"},
+      {"{{ " + deep + "1" + std::string(100'000, ')') + " }}", "deep"},
       {"{{ " + std::string(100'000, '-') + "1 }}", "deep"},
       {"{{ 1" +
            [] {
@@ -169,12 +168,13 @@ TEST(ChatTemplate, EndsHostileTemplates) {
            }() +
            " }}",
        "too long"},
-      {"{{ 'x'.replace('', 'y' * 1000000).replace('', 'y' * 1000000) }}", "64 MiB"},
-      {"{{ ('a' * 1000000) | list | map('upper') | list | length }}", ""},
+      {"{{ 'x'.replace('', 'y' * 1000000).replace('', 'y' * 1000000) }}", ""},
+      {"{{ ('a' * 50000000) | list | length }}", ""},
   };
   for (const auto& [text, reason] : rows) {
     const std::string error = error_of(text);
     EXPECT_NE(error.find(reason), std::string::npos) << text.substr(0, 100) << ": " << error;
+    EXPECT_FALSE(error.starts_with("no error")) << text.substr(0, 100);
   }
   // What refers to itself is neither printed for ever nor leaked.
   EXPECT_EQ(error_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns }}"), "no error: <Namespace>");

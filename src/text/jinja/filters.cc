@@ -239,6 +239,7 @@ Value round(const Value& input, const Arguments& arguments) {
       10.0, digits == nullptr ? 0.0 : static_cast<double>(std::clamp<int64_t>(digits->to_int(), -300, 300)));
   const double scaled = input.to_double() * scale;
   const std::string how = method == nullptr ? "common" : to_text(*method);
+  if (how == "common" && !input.is_float()) return Value::of(input.to_int());
   const double rounded = how == "ceil"    ? std::ceil(scaled)
                          : how == "floor" ? std::floor(scaled)
                                           : std::nearbyint(scaled);

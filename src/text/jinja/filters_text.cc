@@ -46,7 +46,8 @@ std::string replace(Work& work, std::string_view text, std::string_view from, st
   if (from.empty()) {  // before every character and at the end
     for (int64_t done = 0; count < 0 || done < count; ++done) {
       out += to;
-      work.reserve(out.size() / 64);
+      work.spend_bytes(to.size());
+      if (out.size() > Work::kMaxText) work.reserve(out.size());
       if (at >= text.size()) return out;
       const int size = decode_utf8(text, at).size;
       out += text.substr(at, size);
@@ -127,6 +128,30 @@ std::string escape_html(std::string_view text) {
 
 namespace {
 
+// Jinja's title filter, which is not str.title: words begin after white space, hyphens and opening brackets
+// only.
+std::string title_words(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = at;
+    bool between = false;
+    while (end < text.size()) {
+      const Utf8Step step = decode_utf8(text, end);
+      const bool is_between =
+          u_isUWhiteSpace(static_cast<UChar32>(step.code)) ||
+          (step.code < 0x80 &&
+           std::string_view("-({[<").find(static_cast<char>(step.code)) != std::string_view::npos);
+      if (end == at) between = is_between;
+      if (is_between != between) break;
+      end += step.size;
+    }
+    const std::string_view part = text.substr(at, end - at);
+    out += between ? std::string(part) : change_case(part, "capitalize");
+    at = end;
+  }
+  return out;
+}
+
 std::string indent(Work& work, const std::string& text, const Arguments& arguments) {
   const Value* width = arguments.find(0, "width");
   std::string margin(4, ' ');
@@ -203,7 +228,7 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
     work.reserve(6 * text.size());
     out = Value::markup(input.is_markup() ? text : escape_html(text));
   } else {
-    out = work.text(change_case(text, name));
+    out = work.text(name == "title" ? title_words(text) : change_case(text, name));
   }
   return true;
 }

@@ -140,7 +140,7 @@ class Lexer {
     if (at < in_.size() && (in_[at] == '-' || in_[at] == '+')) sign = in_[at++];
     if (!std::string_view(in_).substr(at).starts_with("%}")) return false;
     pass(at - at_);
-    after_tag(sign, 2, true);
+    after_tag(sign, 2, false);  // a newline after {% raw %} stays
     const size_t begin = at_;
     for (size_t tag = in_.find("{%", at_); tag != std::string::npos; tag = in_.find("{%", tag + 2)) {
       size_t name = tag + 2;

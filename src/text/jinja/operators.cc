@@ -197,8 +197,8 @@ Value loop_attribute(const std::shared_ptr<Loop>& loop, const std::string& name)
   if (name == "first") return Value::of(index == 0);
   if (name == "last") return Value::of(index + 1 == length);
   if (name == "length") return Value::of(length);
-  if (name == "depth") return Value::of(int64_t{loop->depth});
-  if (name == "depth0") return Value::of(int64_t{loop->depth} - 1);
+  if (name == "depth") return Value::of(int64_t{1});  // of a loop that is not recursive
+  if (name == "depth0") return Value::of(int64_t{0});
   if (name == "previtem" && index > 0) return loop->list->items[index - 1];
   if (name == "nextitem" && index + 1 < length) return loop->list->items[index + 1];
   if (name == "cycle" || name == "changed") {

@@ -209,7 +209,6 @@ Renderer::Flow Renderer::run_loop(const Stmt& stmt) {
     }
   } state(loop_depth_);
   state.loop->list = Value::list(std::move(items)).shared_list();
-  state.loop->depth = loop_depth_;
   for (size_t i = 0; i < state.loop->list->items.size(); ++i) {
     work_.spend(1);
     state.loop->index = i;

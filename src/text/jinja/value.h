@@ -58,8 +58,7 @@ struct Dict {
 
 struct Loop {
   std::shared_ptr<const List> list;
-  size_t index = 0;  // from 0
-  int depth = 1;
+  size_t index = 0;                 // from 0
   std::vector<Value> last_changed;  // loop.changed's memory
   bool has_changed = false;
 };

@@ -83,7 +83,7 @@ std::string json_string(const std::string& text, bool ensure_ascii) {
     if (named != std::string_view::npos) {
       out += '\\';
       out += kNames[named];
-    } else if (code < 0x20 || (ensure_ascii && code >= 0x7F && code < 0x10000 && code != 0x7F)) {
+    } else if (code < 0x20 || (ensure_ascii && code >= 0x7F && code < 0x10000)) {
       out += fmt::format("\\u{:04x}", code);
     } else if (ensure_ascii && code >= 0x10000) {
       out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10),

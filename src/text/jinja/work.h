@@ -15,7 +15,7 @@ class Work {
       20'000'000;  // about a second; a long conversation costs some ten thousand
   static constexpr size_t kMaxText = size_t{64} << 20;
   static constexpr int kMaxDepth = 1000;  // nested evaluations, macros' bodies included
-  static constexpr size_t kBytesPerStep = 16;
+  static constexpr size_t kBytesPerStep = 32;
 
   void spend(size_t steps) {
     steps_ += steps;

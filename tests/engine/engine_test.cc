@@ -1,0 +1,188 @@
+// One forward: a sample's tokens and log-probs are equal with ==, whatever it was batched, chunked or threaded with.
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "base/random.h"
+#include "formats/safetensors.h"
+#include "model/scoring.h"
+
+namespace r1 {
+namespace {
+
+const std::filesystem::path kGolden = std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/models";
+
+std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
+  Random random(seed);
+  std::vector<Request> list;
+  for (uint32_t i = 0; i < 9; ++i) {
+    Request& r = list.emplace_back();
+    for (int64_t n = random.between(1, 40); n > 0; --n) {
+      r.prompt.push_back(static_cast<int32_t>(random.between(2, config.vocab_size - 1)));
+    }
+    r.samples = random.between(1, 5);
+    r.max_tokens = random.between(1, 40);
+    r.sampling = {.temperature = i % 3 == 0 ? 0.0f : 0.8f, .top_k = i % 2 == 0 ? 0 : 20, .top_p = i % 4 == 1 ? 0.9f : 1.0f};
+    r.key = {.seed = 9, .step = 2, .prompt = i};
+    r.stop_tokens = {1};
+  }
+  return list;
+}
+
+class OneForward : public testing::TestWithParam<const char*> {};
+
+std::vector<Completion> sample(const Model& model, int threads, EngineOptions options, std::span<const Request> requests) {
+  Arena arena;
+  ThreadPool pool(threads);
+  Context ctx{.arena = arena, .threads = pool};
+  return Engine(model, ctx, options).run(requests);
+}
+
+TEST_P(OneForward, TokensAndLogProbsDoNotDependOnTheBatch) {
+  const Model model = Model::load(kGolden / GetParam());
+  const std::vector<Request> requests = requests_for(model.config(), 1);
+  const auto want = sample(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests);
+  const int64_t page = KvCache::bytes_per_page(model.config());
+  for (const int threads : {1, 2, 3}) {
+    for (const EngineOptions& options : {EngineOptions{.max_batch = 7, .prefill_chunk = 5, .kv_bytes = 0},
+                                         EngineOptions{.max_batch = 64, .prefill_chunk = 1, .kv_bytes = 0},
+                                         EngineOptions{.max_batch = 64, .prefill_chunk = 1000, .kv_bytes = 9 * page}}) {
+      const auto got = sample(model, threads, options, requests);
+      ASSERT_EQ(got.size(), want.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(got[i].tokens, want[i].tokens);
+        EXPECT_EQ(got[i].logprobs, want[i].logprobs) << "sample " << i;
+        EXPECT_EQ(got[i].finish, want[i].finish);
+      }
+    }
+  }
+}
+
+TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
+  const Model model = Model::load(kGolden / GetParam());
+  std::vector<Request> requests = requests_for(model.config(), 2);
+  const auto samples = sample(model, 2, {.max_batch = 16, .prefill_chunk = 7, .kv_bytes = 0}, requests);
+  std::vector<std::vector<int32_t>> whole;
+  for (const Completion& c : samples) {
+    whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
+    whole.back().insert(whole.back().end(), c.tokens.begin(), c.tokens.end());
+  }
+  Arena arena;
+  ThreadPool pool(2);
+  Context ctx{.arena = arena, .threads = pool};
+  for (const int64_t micro : {1, 50, 100000}) {
+    for (const float temperature : {0.8f, 1.0f}) {  // temperature 0 records temperature 1
+      std::vector<ScoredRow> rows;
+      std::vector<size_t> which;
+      for (size_t i = 0; i < samples.size(); ++i) {
+        const Request& r = requests[static_cast<size_t>(samples[i].request)];
+        if ((r.sampling.temperature == 0 ? 1.0f : r.sampling.temperature) != temperature) continue;
+        rows.push_back({whole[i], static_cast<int64_t>(r.prompt.size())});
+        which.push_back(i);
+      }
+      const auto scored = score(model, ctx, rows, temperature, micro);
+      for (size_t k = 0; k < rows.size(); ++k) EXPECT_EQ(scored[k], samples[which[k]].logprobs) << "sample " << which[k];
+    }
+  }
+}
+
+TEST_P(OneForward, GreedyContinuationIsTransformers) {
+  const Model model = Model::load(kGolden / GetParam());
+  const SafetensorsFile expected(kGolden / GetParam() / "expected.safetensors");
+  const auto ints = [&](const char* name) {
+    const TensorInfo* info = expected.find(name);
+    std::vector<int32_t> out(static_cast<size_t>(info->count()));
+    std::memcpy(out.data(), expected.bytes(*info).data(), out.size() * 4);
+    return out;
+  };
+  const std::vector<int32_t> tokens = ints("tokens");
+  Request r;
+  r.prompt.assign(tokens.begin(), tokens.begin() + 3);
+  r.max_tokens = 24;
+  r.sampling.temperature = 0;
+  EXPECT_EQ(sample(model, 2, {}, {&r, 1})[0].tokens, ints("greedy"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, OneForward,
+                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied", "llama-biases"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST(Engine, StopsEndsAndStreams) {
+  const Model model = Model::load(kGolden / "llama-biases");
+  Arena arena;
+  ThreadPool pool(1);
+  Context ctx{.arena = arena, .threads = pool};
+  Engine engine(model, ctx, {});
+  Request r;
+  r.prompt = {5, 6};
+  r.max_tokens = 50;
+  r.samples = 3;
+  int64_t streamed = 0, done = 0;
+  auto out = engine.run({&r, 1}, [&](int64_t, int64_t, int32_t) { return ++streamed, true; }, [&](const Completion&) { ++done; });
+  EXPECT_EQ(streamed, 150);
+  EXPECT_EQ(done, 3);
+  for (const Completion& c : out) EXPECT_EQ(c.finish, FinishReason::length);
+  r.stop_tokens = {out[0].tokens[4]};
+  out = engine.run({&r, 1});
+  EXPECT_EQ(out[0].finish, FinishReason::stop);
+  EXPECT_LE(out[0].tokens.size(), 5u);
+  EXPECT_EQ(out[0].tokens.back(), r.stop_tokens[0]);
+  // A listener that has had enough ends its sample alone.
+  r.stop_tokens.clear();
+  out = engine.run({&r, 1}, [&](int64_t, int64_t s, int32_t) { return s != 1; });
+  EXPECT_EQ(out[1].tokens.size(), 1u);
+  EXPECT_EQ(out[2].tokens.size(), 50u);
+  // The model's context bounds an answer.
+  r.max_tokens = 100000;
+  r.samples = 1;
+  EXPECT_EQ(engine.run({&r, 1})[0].tokens.size(), static_cast<size_t>(model.config().max_positions) - 2);
+}
+
+TEST(Engine, RefusesWhatDoesNotFit) {
+  const Model model = Model::load(kGolden / "llama-biases");
+  Arena arena;
+  ThreadPool pool(1);
+  Context ctx{.arena = arena, .threads = pool};
+  Request r;
+  r.prompt.assign(65, 3);
+  EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
+  r.prompt = {41};
+  EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
+  r.prompt = {3};
+  r.max_tokens = 60;
+  EngineOptions tight;
+  tight.kv_bytes = 1;
+  EXPECT_THROW(Engine(model, ctx, tight).run({&r, 1}), Error);
+}
+
+TEST(Engine, BrokenWeightsAreAnErrorNotAnAnswer) {
+  Model model = Model::load(kGolden / "llama-biases");
+  model.parameters()[3].value.f32()[0] = NAN;
+  Arena arena;
+  ThreadPool pool(1);
+  Context ctx{.arena = arena, .threads = pool};
+  Request r;
+  r.prompt = {3};
+  EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
+}
+
+TEST(Engine, LoopsAreSeen) {
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 400; ++i) tokens.push_back(i % 7);
+  EXPECT_TRUE(is_looping(tokens));
+  tokens.back() = 99;
+  EXPECT_FALSE(is_looping(tokens));
+  EXPECT_FALSE(is_looping(std::span(tokens).first(100)));
+}
+
+}  // namespace
+}  // namespace r1
