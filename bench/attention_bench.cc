@@ -5,7 +5,8 @@
 // FLOPs are the useful ones: visible (query, key) pairs times 2 (K + V) forward, 2 (3 K + 2 V) backward
 // (scores are recomputed). Decoding walks through the pages of four layers in turn, so that they come from
 // memory as in a model; it is bound by bytes, so it prints GB/s of keys and values read. Times: median of
-// warm repeats (--best: the least, for a machine that others use too).
+// warm repeats (--best: the least, for a machine that others use too; --cpu: CPU time of the process, for
+// --threads 1).
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -99,9 +99,9 @@ class Bench {
     const double forward = measure(
         options_.best, [&] { matmul_into(plain, input.tensor().f32(), T, weight, output.tensor().f32()); });
     row("forward", T, D, F, forward);
-    row("dx", T, D, F, backward(w, weight, input.tensor(), seed.tensor(), true));
+    row("dx", T, D, F, backward(weight, input.tensor(), seed.tensor(), true));
     w.grad = gradient.tensor();
-    row("dW", T, D, F, backward(w, weight, input.tensor(), seed.tensor(), false));
+    row("dW", T, D, F, backward(weight, input.tensor(), seed.tensor(), false));
   }
 
   nlohmann::json rows() const { return rows_; }
@@ -109,8 +109,7 @@ class Bench {
 
  private:
   // One product of the backward pass: the tape is prepared outside the clock.
-  double backward(Parameter& w, const Weight& weight, const Tensor& input, const Tensor& dy, bool wants_dx) {
-    (void)w;
+  double backward(const Weight& weight, const Tensor& input, const Tensor& dy, bool wants_dx) {
     std::vector<double> times;
     Tape tape(arena_);
     Context ctx{.arena = arena_, .threads = threads_, .tape = &tape};

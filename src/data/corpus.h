@@ -1,4 +1,5 @@
-// data/corpus.h: the documents of the pre-training corpus: a question and a reasoning trace, a pure function of (seed, index).
+// data/corpus.h: the documents of the pre-training corpus: a question and a reasoning trace, a pure function
+// of (seed, index).
 #pragma once
 
 #include <cstdint>

@@ -30,10 +30,11 @@ struct CountdownOptions {
   Split split = Split::train;
 };
 
-// The target is the value of a random whole-number tree over random numbers. The tree's operators are drawn first and numbers
-// drawn again until they allow them, the target falls in its range and the numbers in the split: drawn the other way round,
-// nineteen of twenty problems would be sums and differences alone. So a problem can always be solved, and small numbers are
-// commoner than large ones. Throws Error where the options leave (next to) nothing to draw.
+// The target is the value of a random whole-number tree over random numbers. The tree's operators are drawn
+// first and numbers drawn again until they allow them, the target falls in its range and the numbers in the
+// split: drawn the other way round, nineteen of twenty problems would be sums and differences alone. So a
+// problem can always be solved, and small numbers are commoner than large ones. Throws Error where the
+// options leave (next to) nothing to draw.
 CountdownProblem make_problem(Random& random, const CountdownOptions& options);
 
 // An expression that uses every number exactly once and equals the target, found by exhaustive search over
@@ -47,12 +48,12 @@ std::optional<std::string> solve(std::span<const int> numbers, int64_t target);
 // solve.
 int64_t count_solutions(std::span<const int> numbers, int64_t target);
 
-// The split. A multiset of numbers is held out when
-//   - it is one that the Game of 24 could deal: four numbers, all in 1..13 (a superset of the 1,362 puzzles
-//   that people
-//     quote results on, which this program need not read to keep clear of), or
-//   - the first 8 hex digits of SHA-256("countdown a b c"), numbers ascending in decimal, are 0 modulo 20: 5
-//   %.
+// The split. A multiset of numbers is held out by either of two rules:
+// - A Game of 24 could deal it: four numbers, all in 1..13. That is a superset of the 1,362 puzzles on which
+// people
+//   quote results, so the program keeps clear of them without reading them.
+// - The first 8 hex digits of SHA-256("countdown a b c"), the numbers ascending in decimal, are 0 modulo 20:
+// 5 %.
 bool is_game24_hand(std::span<const int> numbers);
 bool is_held_out(std::span<const int> numbers);
 

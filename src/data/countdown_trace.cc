@@ -12,10 +12,12 @@
 namespace r1 {
 namespace {
 
-const ExpressionNode& node_at(const ExpressionTree& tree, int index) { return tree.nodes[static_cast<size_t>(index)]; }
+const ExpressionNode& node_at(const ExpressionTree& tree, int index) {
+  return tree.nodes[static_cast<size_t>(index)];
+}
 
-// A step that goes on from the last result starts with it, so a + or * that has it on the right is turned round: in the tree,
-// so that the answer reads in the same order as the thought.
+// A step that goes on from the last result starts with it, so a + or * that has it on the right is turned
+// round: in the tree, so that the answer reads in the same order as the thought.
 void turn_towards_chain(ExpressionTree& tree) {
   for (int i = tree.leaves + 1; i < tree.size; ++i) {
     ExpressionNode& step = tree.nodes[static_cast<size_t>(i)];
@@ -39,25 +41,29 @@ std::string write_attempt(const ExpressionTree& tree, bool hit) {
 
 void check_options(const CountdownProblem& problem, const TraceOptions& options) {
   const auto is_share = [](double x) { return x >= 0 && x <= 1; };
-  if (!is_share(options.stop) || !is_share(options.long_share) || !is_share(options.long_stop) || !is_share(options.aimed)) {
-    throw Error(fmt::format("countdown trace: stop {}, long_share {}, long_stop {} and aimed {} are shares from 0 to 1",
-                            options.stop, options.long_share, options.long_stop, options.aimed));
+  if (!is_share(options.stop) || !is_share(options.long_share) || !is_share(options.long_stop) ||
+      !is_share(options.aimed)) {
+    throw Error(fmt::format(
+        "countdown trace: stop {}, long_share {}, long_stop {} and aimed {} are shares from 0 to 1",
+        options.stop, options.long_share, options.long_stop, options.aimed));
   }
   if (options.max_attempts < 1) {
     throw Error(fmt::format("countdown trace: max_attempts is {}: give at least 1", options.max_attempts));
   }
   if (problem.numbers.size() < 2 || problem.numbers.size() > kMaxCountdownNumbers) {
-    throw Error(fmt::format("countdown trace: {} numbers: give 2 to {}", problem.numbers.size(), kMaxCountdownNumbers));
+    throw Error(fmt::format("countdown trace: {} numbers: give 2 to {}", problem.numbers.size(),
+                            kMaxCountdownNumbers));
   }
 }
 
 // An attempt that is not among those made; nothing where none comes (few numbers allow few).
-std::optional<ExpressionTree> draw_attempt(Random& random, const CountdownProblem& problem, const TraceOptions& options,
-                                           const std::vector<std::string>& made, int tries) {
+std::optional<ExpressionTree> draw_attempt(Random& random, const CountdownProblem& problem,
+                                           const TraceOptions& options, const std::vector<std::string>& made,
+                                           int tries) {
   for (int i = 0; i < tries; ++i) {
     const bool aimed = random.uniform_double() < options.aimed;
-    const auto tree =
-        draw_tree(random, problem.numbers, options.rules, aimed ? std::optional(problem.target) : std::nullopt);
+    const auto tree = draw_tree(random, problem.numbers, options.rules,
+                                aimed ? std::optional(problem.target) : std::nullopt);
     if (tree && std::ranges::find(made, canonical_text(*tree)) == made.end()) return tree;
   }
   return std::nullopt;
@@ -83,7 +89,8 @@ CountdownTrace make_trace(Random& random, const CountdownProblem& problem, const
     if (trace.correct || random.uniform_double() < stop) break;
   }
   if (trace.attempts == 0) {
-    throw Error(fmt::format("countdown trace: no whole-number steps up to {} join the numbers", options.rules.limit));
+    throw Error(
+        fmt::format("countdown trace: no whole-number steps up to {} join the numbers", options.rules.limit));
   }
   return trace;
 }

@@ -1,8 +1,9 @@
-// data/countdown_trace.h: reasoning traces for the pre-training corpus: a thinker who tries almost at random, checks every
-// attempt, gives up early and then answers whatever came last, right or wrong.
+// data/countdown_trace.h: reasoning traces for the pre-training corpus: a thinker who tries almost at random,
+// checks every attempt, gives up early and then answers whatever came last, right or wrong.
 //
-// Nothing here searches: what the base model can learn is the format, arithmetic, and that trying again is possible. The
-// search is for reinforcement learning to find. Most traces are short, which leaves them room to grow.
+// Nothing here searches: what the base model can learn is the format, arithmetic, and that trying again is
+// possible. The search is for reinforcement learning to find. Most traces are short, which leaves them room
+// to grow.
 #pragma once
 
 #include <string>
@@ -14,10 +15,10 @@
 namespace r1 {
 
 struct TraceOptions {
-  double stop = 0.65;        // after a failed attempt: give up and answer it
-  double long_share = 0.1;   // of the traces, these give up with long_stop instead
+  double stop = 0.65;       // after a failed attempt: give up and answer it
+  double long_share = 0.1;  // of the traces, these give up with long_stop instead
   double long_stop = 0.15;
-  double aimed = 0.3;        // an attempt takes its last step towards the target
+  double aimed = 0.3;  // an attempt takes its last step towards the target
   int max_attempts = 8;
   StepRules rules{};
 };

@@ -118,7 +118,8 @@ void take_step(ExpressionTree& tree, Open& open, size_t i, size_t j, const Step&
   open.terms[std::max(i, j)] = open.terms[static_cast<size_t>(--open.count)];
 }
 
-bool random_step(Random& random, ExpressionTree& tree, Open& open, char fixed, int tries, const StepRules& rules) {
+bool random_step(Random& random, ExpressionTree& tree, Open& open, char fixed, int tries,
+                 const StepRules& rules) {
   for (int attempt = 0; attempt < tries; ++attempt) {
     const auto i = static_cast<size_t>(random.below(open.count));
     auto j = static_cast<size_t>(random.below(open.count - 1));
@@ -137,7 +138,8 @@ bool aimed_step(Random& random, ExpressionTree& tree, Open& open, int64_t aim, c
   const int64_t first = random.below(4);  // so that ties do not favour an operator
   std::optional<Step> best;
   for (int64_t q = 0; q < 4; ++q) {
-    const auto step = allowed_step(tree, kOperators[static_cast<size_t>((first + q) % 4)], open.terms[0], open.terms[1], rules);
+    const auto step = allowed_step(tree, kOperators[static_cast<size_t>((first + q) % 4)], open.terms[0],
+                                   open.terms[1], rules);
     if (step && (!best || std::abs(step->value - aim) < std::abs(best->value - aim))) best = step;
   }
   if (!best) return false;
@@ -169,9 +171,10 @@ std::optional<ExpressionTree> draw_tree(Random& random, std::span<const int> num
   return tree;
 }
 
-std::optional<ExpressionTree> draw_tree_of(Random& random, std::span<const int> numbers, std::span<const char> operators,
-                                           const StepRules& rules) {
-  R1_CHECK(operators.size() + 1 == numbers.size(), operators.size(), " operators for ", numbers.size(), " numbers");
+std::optional<ExpressionTree> draw_tree_of(Random& random, std::span<const int> numbers,
+                                           std::span<const char> operators, const StepRules& rules) {
+  R1_CHECK(operators.size() + 1 == numbers.size(), operators.size(), " operators for ", numbers.size(),
+           " numbers");
   ExpressionTree tree;
   Open open = plant_leaves(tree, numbers);
   for (const char op : operators) {

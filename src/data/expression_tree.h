@@ -35,21 +35,21 @@ struct ExpressionTree {
   int add_step(char op, int left, int right, int64_t value);
 };
 
-// What a drawn step may do: its result lies in 1 .. limit; - puts the larger term first; / leaves no remainder and does not
-// divide by 1. So every step is a whole number that a person would write.
+// What a drawn step may do: its result lies in 1 .. limit; - puts the larger term first; / leaves no
+// remainder and does not divide by 1. So every step is a whole number that a person would write.
 struct StepRules {
   int64_t limit = 99;
   std::array<int, 4> weights{3, 3, 2, 1};  // of + - * /
 };
 
-// Uses every number once; each step joins two random terms by a random operator (drawn by weight, again where it is not
-// allowed). Where `aim` is given, the last step is the allowed one whose result is nearest to it. Nothing where the draw ran
-// into a corner. 2 to kMaxCountdownNumbers numbers.
+// Uses every number once; each step joins two random terms by a random operator (drawn by weight, again where
+// it is not allowed). Where `aim` is given, the last step is the allowed one whose result is nearest to it.
+// Nothing where the draw ran into a corner. 2 to kMaxCountdownNumbers numbers.
 std::optional<ExpressionTree> draw_tree(Random& random, std::span<const int> numbers, const StepRules& rules,
                                         std::optional<int64_t> aim = std::nullopt);
 // The same with the operators given: operators[i] for step i.
-std::optional<ExpressionTree> draw_tree_of(Random& random, std::span<const int> numbers, std::span<const char> operators,
-                                           const StepRules& rules);
+std::optional<ExpressionTree> draw_tree_of(Random& random, std::span<const int> numbers,
+                                           std::span<const char> operators, const StepRules& rules);
 char draw_operator(Random& random, const StepRules& rules);
 
 // Only the parentheses without which the value would change: (12+3)*4, 12-(5-3), but 12+5-3 and 12*6/3.

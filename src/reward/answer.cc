@@ -6,7 +6,8 @@
 
 namespace r1 {
 
-Verdict verify_answer(const Tokenizer& tokenizer, const Problem& problem, std::span<const int32_t> tokens, bool ended) {
+Verdict verify_answer(const Tokenizer& tokenizer, const Problem& problem, std::span<const int32_t> tokens,
+                      bool ended) {
   if (!ended) {
     Verdict verdict;
     verdict.why = "truncated";

@@ -35,11 +35,11 @@ class Terminal {
   void type(const std::string& text) {
     ASSERT_EQ(::write(fd_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
   }
-  // All that is shown until `needle` is, or nothing more comes for a while.
+  // All that is shown up to and with `needle`, or until nothing more comes.
   std::string read_until(const std::string& needle) {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    std::string seen;
-    while (seen.find(needle) == std::string::npos && std::chrono::steady_clock::now() < give_up) {
+    size_t at = 0;
+    while ((at = shown_.find(needle)) == std::string::npos && std::chrono::steady_clock::now() < give_up) {
       struct pollfd poll {
         fd_, POLLIN, 0
       };
@@ -47,8 +47,10 @@ class Terminal {
       char buffer[4096];
       const ssize_t n = ::read(fd_, buffer, sizeof buffer);
       if (n <= 0) break;
-      seen.append(buffer, static_cast<size_t>(n));
+      shown_.append(buffer, static_cast<size_t>(n));
     }
+    const std::string seen = shown_.substr(0, at == std::string::npos ? at : at + needle.size());
+    shown_.erase(0, seen.size());
     return seen;
   }
   int wait() {
@@ -61,6 +63,7 @@ class Terminal {
  private:
   pid_t pid_ = -1;
   int fd_ = -1;
+  std::string shown_;  // and not asked for yet
 };
 
 std::string countdown_model() {

@@ -92,7 +92,7 @@ TEST_F(Stories, GreedyTextIsExact) {
   std::string want = read_file(data() / "expected_greedy_257.txt");
   Request r;
   r.prompt = {1};
-  r.max_tokens = 256;
+  r.max_tokens = 257;
   r.sampling.temperature = 0;
   r.stop_tokens = {1};
   std::string text;

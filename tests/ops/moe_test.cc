@@ -11,7 +11,6 @@
 
 namespace r1 {
 namespace {
-
 using test::kEps;
 using test::kNaN;
 using Owned = std::unique_ptr<test::OwnedParameter>;
@@ -175,7 +174,6 @@ std::vector<double> reference(const Layer& layer, const std::vector<float>& x) {
 struct ReferenceGradients {
   std::vector<double> x, parameters;  // parameters in the order of Layer::all
 };
-
 ReferenceGradients reference_gradients(const Layer& layer, const Step& step) {
   ref::MoeGradients g = ref::moe_backward(
       step.x.data(), layer.router(), layer.bias_values(), layer.w.config, layer.matrices(0).data(),
@@ -193,13 +191,11 @@ ReferenceGradients reference_gradients(const Layer& layer, const Step& step) {
 }
 
 double largest(const std::vector<double>& values) {
-  double out = 0;
-  for (const double v : values) out = std::max(out, std::fabs(v));
-  return out;
+  return std::accumulate(values.begin(), values.end(), 0.0,
+                         [](double m, double v) { return std::max(m, std::fabs(v)); });
 }
 
-// Rounding of chains of up to K terms walks like sqrt(K); terms are no larger than a few times the largest
-// result.
+// Rounding of chains of K terms walks like sqrt(K); terms are at most a few times the largest result.
 double tolerance(const std::vector<double>& want, int64_t K) {
   return 16 * kEps * (4 + std::sqrt(static_cast<double>(K))) * largest(want) + 1e-30;
 }
@@ -383,7 +379,8 @@ TEST(Moe, AllTokensOnOneExpertAndEmptyExperts) {
 
 TEST(Moe, NoTokensIsNoCrash) {
   Layer layer({.experts = 4, .active = 2}, 5, 3, 15);
-  EXPECT_TRUE(run(layer, {.offsets = {0, 0, 0}, .balance_scale = 1}, 1, false).y.empty());
+  const Step step{.offsets = {0, 0, 0}, .balance_scale = 1};
+  EXPECT_TRUE(run(layer, step, 1, false).y.empty() && run(layer, step, 2, true).y.empty());
   for (const float g : layer.gradients()) EXPECT_EQ(g, 0.0f);
 }
 
