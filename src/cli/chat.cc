@@ -57,7 +57,7 @@ std::string trimmed(const std::string& text) {
 void greet(const SamplingModel& model, bool terminal) {
   const std::filesystem::path readme = model.directory / "README.md";
   std::string about = std::filesystem::exists(readme) ? first_paragraph(read_file(readme)) : "";
-  std::string lower = about + model.directory.filename().string();
+  std::string lower = about + model.directory.string();
   std::ranges::transform(lower, lower.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const bool knows_countdown =
@@ -114,7 +114,7 @@ std::string first_paragraph(const std::string& markdown) {
 
 int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flags, AnswerStyle style) {
   const ModelBundle& bundle = model.tokenized();
-  const Request base = base_request(flags, model.sampling, model.stop_tokens);
+  const Request base = base_request(flags, model.sampling, model.stop_tokens, model.max_tokens);
   Engine engine(bundle.model, runtime.ctx,
                 {.max_batch = 1, .prefill_chunk = 2048, .kv_bytes = runtime.kv_bytes()});
   greet(model, style.terminal);

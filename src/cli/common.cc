@@ -147,6 +147,7 @@ SamplingModel SamplingModel::load(const fs::path& directory) {
     out.bundle = ModelBundle::load(directory);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
+    out.max_tokens = out.bundle->max_tokens;
     return out;
   }
   out.bare = Model::load(directory);
@@ -155,6 +156,7 @@ SamplingModel SamplingModel::load(const fs::path& directory) {
   if (generation.top_p) out.sampling.top_p = static_cast<float>(*generation.top_p);
   if (generation.top_k) out.sampling.top_k = *generation.top_k;
   if (generation.do_sample && !*generation.do_sample) out.sampling.temperature = 0.0f;
+  out.max_tokens = generation.max_new_tokens.value_or(0);
   out.stop_tokens =
       generation.eos_token_ids.empty() ? out.bare->config().eos_token_ids : generation.eos_token_ids;
   return out;
@@ -175,7 +177,7 @@ void check_at_least(std::string_view option, int64_t value, int64_t low) {
 }
 
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
-                     const std::vector<int32_t>& stop_tokens) {
+                     const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
   constexpr double kHottest = 1000;
   constexpr double kLeastTopP = 1e-9;  // 0 would keep no token
   Request request;
@@ -191,7 +193,7 @@ Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
     check_at_least("--top-k", *flags.top_k, 0);
     request.sampling.top_k = *flags.top_k;
   }
-  request.max_tokens = flags.max_tokens.value_or(kDefaultMaxTokens);
+  request.max_tokens = flags.max_tokens.value_or(max_tokens > 0 ? max_tokens : kDefaultMaxTokens);
   check_at_least("--max-tokens", request.max_tokens, 1);
   request.key.seed = flags.seed;
   if (!flags.ignore_eos) request.stop_tokens = stop_tokens;

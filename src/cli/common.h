@@ -59,13 +59,14 @@ struct SamplingModel {
   std::optional<Model> bare;
   SamplingParams sampling;
   std::vector<int32_t> stop_tokens;
+  int64_t max_tokens = 0;  // the model's own bound; 0: it has none
 };
 
 // The flags over the model's defaults; all but prompt, samples and key. Throws Error for a value that cannot
 // be.
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
-                     const std::vector<int32_t>& stop_tokens);
-inline constexpr int64_t kDefaultMaxTokens = 1024;
+                     const std::vector<int32_t>& stop_tokens, int64_t max_tokens);
+inline constexpr int64_t kDefaultMaxTokens = 1024;  // where max_tokens is 0
 
 // An option that counts something; throws Error "--batch is 0, at least 1 is wanted".
 void check_at_least(std::string_view option, int64_t value, int64_t low);

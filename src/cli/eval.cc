@@ -57,7 +57,7 @@ int run_eval(const EvalCommandOptions& options) {
   const std::vector<Problem> problems = problems_of(options);
   const std::filesystem::path directory = resolve_model(options.model);
   const ModelBundle bundle = ModelBundle::load(directory);
-  const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens);
+  const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model);
   EvalOptions eval;
   eval.samples = options.samples;

@@ -61,7 +61,8 @@ class OfflineBatch {
       : options_(options), model_(model) {}
 
   void read() {
-    const Request base = base_request(options_.sampling, model_.sampling, model_.stop_tokens);
+    const Request base =
+        base_request(options_.sampling, model_.sampling, model_.stop_tokens, model_.max_tokens);
     JsonlReader reader(input_path(options_.input));
     for (JsonlRow row; reader.next(row);) {
       Job& job = jobs_.emplace_back(Job{.row = row.row, .error = row.error});

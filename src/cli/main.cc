@@ -29,7 +29,8 @@ void add_sampling(CLI::App* app, SamplingFlags& s) {
   app->add_option("--top-k", s.top_k, "Keep the K likeliest tokens; 0: all")->group("Sampling");
   app->add_option("--min-p", s.min_p, "Keep tokens of at least this share of the likeliest")
       ->group("Sampling");
-  app->add_option("--max-tokens", s.max_tokens, "Longest answer (default: 1024)")->group("Sampling");
+  app->add_option("--max-tokens", s.max_tokens, "Longest answer (default: the model's, else 1024)")
+      ->group("Sampling");
   app->add_option("--seed", s.seed, "Of the random numbers (default: 0)")->group("Sampling");
   app->add_flag("--ignore-eos", s.ignore_eos, "Go on behind the end-of-sequence token")->group("Sampling");
 }

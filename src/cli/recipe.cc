@@ -1,4 +1,5 @@
-// cli/recipe.cc: `r1 recipe`: the stages of a pipeline, their live curve, and what changed between its evaluations.
+// cli/recipe.cc: `r1 recipe`: the stages of a pipeline, their live curve, and what changed between its
+// evaluations.
 #include "recipe/recipe.h"
 
 #include <fmt/format.h>
@@ -20,9 +21,10 @@ class TerminalRecipe : public RecipeReporter {
   }
   void evaluated(const std::string&, const Json& r) override {
     counter_.reset();
-    steps_.note(fmt::format("pass@1 {:.3f}  (95 % interval {:.3f} to {:.3f}; {} problems x {} samples)  thinking {:.0f} tokens",
-                            r.get_number("pass_at_1"), r.get_number("low"), r.get_number("high"), r.get_int("problems"),
-                            r.get_int("samples"), r.get_number("mean_thinking")));
+    steps_.note(fmt::format(
+        "pass@1 {:.3f}  (95 % interval {:.3f} to {:.3f}; {} problems x {} samples)  thinking {:.0f} tokens",
+        r.get_number("pass_at_1"), r.get_number("low"), r.get_number("high"), r.get_int("problems"),
+        r.get_int("samples"), r.get_number("mean_thinking")));
   }
   void progress(int64_t done, int64_t total) override {
     if (!counter_) counter_.emplace("samples", total);
@@ -79,9 +81,11 @@ void show_change(const RecipeResult& result) {
   const Json& a = result.summary.at("stages").at(first).at("result");
   const Json& b = result.summary.at("stages").at(last).at("result");
   const double grown = b.get_number("mean_thinking") / std::max(1e-9, a.get_number("mean_thinking"));
-  write_stderr(fmt::format("\nheld-out {}: pass@1 {:.3f} -> {:.3f}; thinking of correct answers {:.1f} -> {:.1f} tokens ({:.2f}x)\n",
-                           a.get_string("task"), a.get_number("pass_at_1"), b.get_number("pass_at_1"),
-                           a.get_number("mean_thinking"), b.get_number("mean_thinking"), grown));
+  write_stderr(
+      fmt::format("\nheld-out {}: pass@1 {:.3f} -> {:.3f}; thinking of correct answers {:.1f} -> {:.1f} "
+                  "tokens ({:.2f}x)\n",
+                  a.get_string("task"), a.get_number("pass_at_1"), b.get_number("pass_at_1"),
+                  a.get_number("mean_thinking"), b.get_number("mean_thinking"), grown));
   show_examples(result.out / first, result.out / last);
 }
 
@@ -93,7 +97,8 @@ int run_recipe_command(const RecipeCommandOptions& options) {
   {
     ThreadPool threads(thread_count(options.common));
     TerminalRecipe reporter;
-    result = run_recipe(options.config, {.resume = options.resume, .seed = options.seed, .out = options.out}, threads, reporter);
+    result = run_recipe(options.config, {.resume = options.resume, .seed = options.seed, .out = options.out},
+                        threads, reporter);
   }
   show_change(result);
   if (options.common.json) {

@@ -31,7 +31,7 @@ class Runner {
       : options_(options),
         model_(model),
         runtime_(options.common, model.model()),
-        base_(base_request(options.sampling, model.sampling, model.stop_tokens)),
+        base_(base_request(options.sampling, model.sampling, model.stop_tokens, model.max_tokens)),
         style_{.terminal = stdout_is_terminal(), .hide_thinking = options.hide_thinking},
         engine_(model.model(), runtime_.ctx,
                 {.max_batch = 1, .prefill_chunk = 2048, .kv_bytes = runtime_.kv_bytes()}) {}

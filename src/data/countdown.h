@@ -49,11 +49,9 @@ std::optional<std::string> solve(std::span<const int> numbers, int64_t target);
 int64_t count_solutions(std::span<const int> numbers, int64_t target);
 
 // The split. A multiset of numbers is held out by either of two rules:
-// - A Game of 24 could deal it: four numbers, all in 1..13. That is a superset of the 1,362 puzzles on which
-// people
-//   quote results, so the program keeps clear of them without reading them.
-// - The first 8 hex digits of SHA-256("countdown a b c"), the numbers ascending in decimal, are 0 modulo 20:
-// 5 %.
+// - A Game of 24 could deal it: four numbers, all in 1..13. That is a superset of the 1,362 puzzles that
+//   results are quoted on, so the program keeps clear of them without reading them.
+// - The first 8 hex digits of SHA-256("countdown a b c") are 0 modulo 20 (5 %), numbers ascending.
 bool is_game24_hand(std::span<const int> numbers);
 bool is_held_out(std::span<const int> numbers);
 

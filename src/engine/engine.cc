@@ -1,4 +1,5 @@
-// engine/engine.cc: one step is: start samples of ready prompts, plan a ragged batch, forward, sample, advance.
+// engine/engine.cc: one step is: start samples of ready prompts, plan a ragged batch, forward, sample,
+// advance.
 #include "engine/engine.h"
 
 #include <algorithm>
@@ -12,9 +13,12 @@ namespace r1 {
 
 std::string_view name_of(FinishReason reason) {
   switch (reason) {
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::loop: return "loop";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::loop:
+      return "loop";
   }
   return "?";
 }
@@ -45,7 +49,8 @@ struct Engine::Impl {
   const OnToken* on_token = nullptr;
   const OnDone* on_done = nullptr;
   std::unique_ptr<Scheduler> scheduler;
-  std::map<int64_t, std::vector<float>> prompt_logits;  // by request, from the end of prefill to its last sample's start
+  std::map<int64_t, std::vector<float>>
+      prompt_logits;  // by request, from the end of prefill to its last sample's start
   std::vector<Completion> completions;
   std::vector<int64_t> first_completion;  // of each request
   std::vector<PageCopy> copies;
@@ -79,16 +84,19 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     const Request& r = list[i];
     const std::string what = "prompt " + std::to_string(i);
     check_tokens(model.config(), r.prompt, what);
-    if (r.max_tokens < 1 || r.samples < 1) throw Error(what + ": at least one token and one sample are wanted");
+    if (r.max_tokens < 1 || r.samples < 1)
+      throw Error(what + ": at least one token and one sample are wanted");
     const int64_t length = static_cast<int64_t>(r.prompt.size());
     const int64_t room = model.config().max_positions - length;
     if (room < 1) {
-      throw Error(what + ": is " + std::to_string(length) + " tokens long and leaves no room for an answer in the model's context of " +
+      throw Error(what + ": is " + std::to_string(length) +
+                  " tokens long and leaves no room for an answer in the model's context of " +
                   std::to_string(model.config().max_positions));
     }
     const int64_t total = length + std::min(r.max_tokens, room);
     longest = std::max(longest, total);
-    most_pages = std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
+    most_pages =
+        std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
     first_completion.push_back(samples);
     samples += r.samples;
   }
@@ -97,16 +105,18 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
   if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
   if (want < most_pages) {
-    throw Error("the KV cache may use " + std::to_string(options.kv_bytes >> 20) + " MiB, the longest prompt and answer need " +
-                std::to_string(most_pages * per_page >> 20) + " MiB: raise --memory-limit or lower --max-tokens");
+    throw Error("the KV cache may use " + std::to_string(options.kv_bytes >> 20) +
+                " MiB, the longest prompt and answer need " + std::to_string(most_pages * per_page >> 20) +
+                " MiB: raise --memory-limit or lower --max-tokens");
   }
   if (want > cache.pages()) cache = KvCache(model.config(), want);
-  scheduler = std::make_unique<Scheduler>(
-      SchedulerLimits{.max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
+  scheduler = std::make_unique<Scheduler>(SchedulerLimits{
+      .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
   completions.resize(static_cast<size_t>(samples));
   for (size_t i = 0; i < list.size(); ++i) {
     const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
-    scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples, std::min(list[i].max_tokens, room));
+    scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples,
+                      std::min(list[i].max_tokens, room));
     for (int64_t s = 0; s < list[i].samples; ++s) {
       Completion& c = completions[static_cast<size_t>(first_completion[i] + s)];
       c.request = static_cast<int64_t>(i);
@@ -117,15 +127,17 @@ void Engine::Impl::prepare(std::span<const Request> list) {
 
 Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
   const Request& r = requests[static_cast<size_t>(s.request)];
-  const auto bits = philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(s.sample), r.key.prompt, r.key.step},
-                           {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  const auto bits =
+      philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(s.sample), r.key.prompt, r.key.step},
+             {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
   return sample_token(logits, model.config().vocab_size, r.sampling, uniform_from_bits(bits[0]));
 }
 
 void Engine::Impl::accept(Sequence* s, const Sampled& sampled) {
   const Request& r = requests[static_cast<size_t>(s->request)];
   if (sampled.token < 0) {
-    throw Error("prompt " + std::to_string(s->request) + ": the model's logits are not numbers: its weights are broken");
+    throw Error("prompt " + std::to_string(s->request) +
+                ": the model's logits are not numbers: its weights are broken");
   }
   Completion& c = completion(*s);
   c.tokens.push_back(sampled.token);
@@ -173,7 +185,8 @@ std::vector<int32_t> Engine::Impl::build_batch(std::span<const ScheduledRow> row
   last_rows.clear();
   size_t max_pages = 1;
   for (const ScheduledRow& row : rows) {
-    max_pages = std::max(max_pages, row.sequence != nullptr ? row.sequence->pages.size() : row.prompt->pages.size());
+    max_pages =
+        std::max(max_pages, row.sequence != nullptr ? row.sequence->pages.size() : row.prompt->pages.size());
   }
   pages.assign(rows.size() * max_pages, -1);
   std::vector<int32_t> logits_row(rows.size(), -1);
@@ -204,8 +217,7 @@ bool Engine::Impl::forward() {
   if (rows.empty()) return false;
   const std::vector<int32_t> logits_row = build_batch(rows);
   ArenaScope scope(ctx.arena);
-  const Batch batch{tokens, positions, offsets, pages,
-                    static_cast<int64_t>(pages.size() / rows.size())};
+  const Batch batch{tokens, positions, offsets, pages, static_cast<int64_t>(pages.size() / rows.size())};
   const Tensor hidden = model.forward(ctx, batch, cache);
   const int64_t V = model.config().vocab_size;
   const int64_t n = static_cast<int64_t>(last_rows.size());
@@ -232,7 +244,8 @@ bool Engine::Impl::forward() {
   return true;
 }
 
-std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token, const OnDone& on_done) {
+std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token,
+                                    const OnDone& on_done) {
   impl_->on_token = &on_token;
   impl_->on_done = &on_done;
   impl_->prepare(requests);

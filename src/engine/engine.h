@@ -1,7 +1,7 @@
 // engine/engine.h: prompts in, samples out. What `r1 run`, `r1 generate`, `r1 eval` and the trainer all use.
 //
-// A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics): batching, chunking, threads and
-// sharing of prompts change no bit of its tokens or log-probs.
+// A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics): batching,
+// chunking, threads and sharing of prompts change no bit of its tokens or log-probs.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,9 @@ struct Request {
   int64_t max_tokens = 256;  // generated, the stop token included
   SamplingParams sampling;
   RandomKey key;
-  std::vector<int32_t> stop_tokens;  // usually the model's end-of-sequence tokens; kept as a sample's last token
-  bool detect_loops = false;         // end a sample that only repeats itself
+  std::vector<int32_t>
+      stop_tokens;            // usually the model's end-of-sequence tokens; kept as a sample's last token
+  bool detect_loops = false;  // end a sample that only repeats itself
 };
 
 enum class FinishReason : uint8_t { stop, length, loop };
@@ -46,7 +47,8 @@ struct Completion {
 struct EngineOptions {
   int64_t max_batch = 64;
   int64_t prefill_chunk = 2048;
-  int64_t kv_bytes = 0;  // upper bound of the cache; 0: whatever max_batch sequences of the longest request need
+  int64_t kv_bytes =
+      0;  // upper bound of the cache; 0: whatever max_batch sequences of the longest request need
 };
 
 class Engine {
@@ -57,21 +59,24 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Called as each token is made (streaming); return false to end that sample (its finish reason is then stop).
+  // Called as each token is made (streaming); return false to end that sample (its finish reason is then
+  // stop).
   using OnToken = std::function<bool(int64_t request, int64_t sample, int32_t token)>;
   // Called as each sample ends.
   using OnDone = std::function<void(const Completion&)>;
 
-  // Runs all requests to their end. Completions in order of (request, sample). Throws Error for a prompt that does not fit the
-  // model's context or the cache (nothing has run then), or for weights that make NaN.
-  std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {}, const OnDone& on_done = {});
+  // Runs all requests to their end. Completions in order of (request, sample). Throws Error for a prompt that
+  // does not fit the model's context or the cache (nothing has run then), or for weights that make NaN.
+  std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},
+                              const OnDone& on_done = {});
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-// True when the end of `tokens` is one block repeated over and over: the same period for at least kLoopTokens tokens.
+// True when the end of `tokens` is one block repeated over and over: the same period for at least kLoopTokens
+// tokens.
 bool is_looping(std::span<const int32_t> tokens);
 inline constexpr int64_t kLoopTokens = 256;
 

@@ -10,8 +10,9 @@
 namespace r1 {
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                           "chat_template.jinja", "generation_config.json"};
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
+                                           "special_tokens_map.json", "chat_template.jinja",
+                                           "generation_config.json"};
 
 SamplingParams sampling_of(const GenerationConfig& config) {
   SamplingParams params;  // a file that says nothing: temperature 1, no filters
@@ -24,7 +25,9 @@ SamplingParams sampling_of(const GenerationConfig& config) {
 
 }  // namespace
 
-ModelBundle ModelBundle::load(const std::filesystem::path& directory) { return create(Model::load(directory), directory); }
+ModelBundle ModelBundle::load(const std::filesystem::path& directory) {
+  return create(Model::load(directory), directory);
+}
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
   const TokenizerConfig config = load_tokenizer_config(directory);
@@ -35,15 +38,17 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
                      .bos = config.bos,
                      .eos = config.eos,
                      .sampling = sampling_of(generation),
+                     .max_tokens = generation.max_new_tokens.value_or(0),
                      .stop_tokens = generation.eos_token_ids,
                      .files = {}};
   if (bundle.tokenizer.vocab_size() > bundle.model.config().vocab_size) {
-    throw Error((directory / "tokenizer.json").string() + ": has " + std::to_string(bundle.tokenizer.vocab_size()) +
-                " tokens, the model's vocab_size is " + std::to_string(bundle.model.config().vocab_size) +
-                ": the tokenizer is of another model");
+    throw Error((directory / "tokenizer.json").string() + ": has " +
+                std::to_string(bundle.tokenizer.vocab_size()) + " tokens, the model's vocab_size is " +
+                std::to_string(bundle.model.config().vocab_size) + ": the tokenizer is of another model");
   }
   if (bundle.stop_tokens.empty()) bundle.stop_tokens = bundle.model.config().eos_token_ids;
-  if (const auto eos = bundle.tokenizer.id_of(bundle.eos); bundle.stop_tokens.empty() && eos) bundle.stop_tokens = {*eos};
+  if (const auto eos = bundle.tokenizer.id_of(bundle.eos); bundle.stop_tokens.empty() && eos)
+    bundle.stop_tokens = {*eos};
   for (const char* name : kTokenizerFiles) {
     if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
   }
@@ -54,11 +59,14 @@ std::vector<int32_t> ModelBundle::chat_prompt(std::string_view question) const {
   if (chat_template.empty()) return raw_prompt(question);
   Json message = Json::object();
   message.set("role", "user").set("content", question);
-  const std::string text = render_chat(chat_template, Json::array().push_back(std::move(message)), Json(), true, bos, eos);
+  const std::string text =
+      render_chat(chat_template, Json::array().push_back(std::move(message)), Json(), true, bos, eos);
   return tokenizer.encode(text, false);  // the template wrote the special tokens itself
 }
 
-std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const { return tokenizer.encode(text, true); }
+std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const {
+  return tokenizer.encode(text, true);
+}
 
 void ModelBundle::save(const std::filesystem::path& directory) const {
   model.save(directory, DType::f32);

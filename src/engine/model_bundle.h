@@ -1,4 +1,5 @@
-// engine/model_bundle.h: all that a model directory holds for using it: weights, tokenizer, chat template, sampling defaults.
+// engine/model_bundle.h: all that a model directory holds for using it: weights, tokenizer, chat template,
+// sampling defaults.
 #pragma once
 
 #include <filesystem>
@@ -24,8 +25,10 @@ struct ModelBundle {
   std::string chat_template;  // "" where there is none
   std::string bos, eos;       // their text, for the template
   SamplingParams sampling;    // generation_config.json's
+  int64_t max_tokens = 0;     // its max_new_tokens; 0: it does not say
   std::vector<int32_t> stop_tokens;
-  std::map<std::string, std::string> files;  // tokenizer and generation files as they are on disk, written back by save()
+  std::map<std::string, std::string>
+      files;  // tokenizer and generation files as they are on disk, written back by save()
 
   // One user's turn as a prompt: by the chat template where there is one, else the text as it is.
   std::vector<int32_t> chat_prompt(std::string_view question) const;

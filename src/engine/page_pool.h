@@ -12,7 +12,8 @@ class PagePool {
   explicit PagePool(int64_t pages);
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t size() const { return static_cast<int64_t>(references_.size()); }
-  int32_t take();  // one reference; there must be a free page. The lowest-numbered is not promised: bits never depend on it
+  int32_t take();  // one reference; there must be a free page. The lowest-numbered is not promised: bits
+                   // never depend on it
   void share(int32_t page);
   void drop(int32_t page);
 

@@ -8,13 +8,15 @@
 namespace r1 {
 namespace {
 
-int64_t pages_for(int64_t positions) { return (positions + kKeyTile - 1) / kKeyTile; }
+int64_t pages_for(int64_t positions) {
+  return (positions + kKeyTile - 1) / kKeyTile;
+}
 
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.pages) {
-  R1_CHECK(limits.max_batch >= 1 && limits.prefill_chunk >= 1 && limits.pages >= 1, "limits ", limits.max_batch, " ",
-           limits.prefill_chunk, " ", limits.pages);
+  R1_CHECK(limits.max_batch >= 1 && limits.prefill_chunk >= 1 && limits.pages >= 1, "limits ",
+           limits.max_batch, " ", limits.prefill_chunk, " ", limits.pages);
 }
 
 bool Scheduler::fits(int64_t prompt_tokens, int64_t max_generated) const {
@@ -22,7 +24,8 @@ bool Scheduler::fits(int64_t prompt_tokens, int64_t max_generated) const {
   return pages_for(prompt_tokens) + pages_for(prompt_tokens + max_generated) - full <= limits_.pages;
 }
 
-void Scheduler::submit(int64_t request, std::span<const int32_t> prompt, int64_t samples, int64_t max_generated) {
+void Scheduler::submit(int64_t request, std::span<const int32_t> prompt, int64_t samples,
+                       int64_t max_generated) {
   R1_CHECK(!prompt.empty() && samples >= 1 && max_generated >= 1 &&
                fits(static_cast<int64_t>(prompt.size()), max_generated),
            "request of ", prompt.size(), " tokens, ", samples, " samples, ", max_generated, " generated");
@@ -39,7 +42,8 @@ int64_t Scheduler::own_pages(const Prompt& prompt) const {
 }
 
 void Scheduler::admit() {
-  // Prompts are prefilled a little ahead of the samples that have room: never more than the batch could start.
+  // Prompts are prefilled a little ahead of the samples that have room: never more than the batch could
+  // start.
   int64_t coming = running();
   for (const auto& prompt : prompts_) coming += prompt->samples - prompt->started;
   while (!waiting_.empty() && coming < limits_.max_batch) {
@@ -79,7 +83,8 @@ std::vector<Scheduler::Started> Scheduler::start_samples(std::vector<PageCopy>& 
       } else {
         for (int64_t i = own_pages(*prompt); i > 0; --i) sequence->pages.push_back(pool_.take());
       }
-      if (length % kKeyTile != 0) copies.push_back({prompt->pages.back(), sequence->pages[static_cast<size_t>(full)]});
+      if (length % kKeyTile != 0)
+        copies.push_back({prompt->pages.back(), sequence->pages[static_cast<size_t>(full)]});
       started.push_back({sequence.get(), prompt.get()});
       running_.push_back(std::move(sequence));
     }

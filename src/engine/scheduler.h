@@ -1,9 +1,10 @@
-// engine/scheduler.h: which tokens the next forward takes: continuous batching. Pure bookkeeping: no tensors, no model.
+// engine/scheduler.h: which tokens the next forward takes: continuous batching. Pure bookkeeping: no tensors,
+// no model.
 //
-// A request is a prompt and a number of samples of it. Its prompt is prefilled once, in chunks; each sample then starts from
-// the prompt's pages (full ones shared, the last one copied) and decodes a token a step beside whatever else is running.
-// Requests start in the order they came; a sample starts only when every page it may ever need is free, so nothing is ever
-// evicted. None of this changes a bit of any result.
+// A request is a prompt and a number of samples of it. Its prompt is prefilled once, in chunks; each sample
+// then starts from the prompt's pages (full ones shared, the last one copied) and decodes a token a step
+// beside whatever else is running. Requests start in the order they came; a sample starts only when every
+// page it may ever need is free, so nothing is ever evicted. None of this changes a bit of any result.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,8 @@ struct Prompt {
   int64_t started = 0;
   int64_t max_generated = 0;
   std::vector<int32_t> pages;
-  std::vector<int32_t> first_pages;  // set aside for the first sample, so that a prefilled prompt can always go on
+  std::vector<int32_t>
+      first_pages;  // set aside for the first sample, so that a prefilled prompt can always go on
   bool ready() const { return done == static_cast<int64_t>(tokens.size()); }
 };
 
@@ -66,7 +68,8 @@ class Scheduler {
   bool fits(int64_t prompt_tokens, int64_t max_generated) const;
   void submit(int64_t request, std::span<const int32_t> prompt, int64_t samples, int64_t max_generated);
 
-  // Starts samples of ready prompts while there is room; the caller gives each its first token from the prompt's logits.
+  // Starts samples of ready prompts while there is room; the caller gives each its first token from the
+  // prompt's logits.
   struct Started {
     Sequence* sequence;
     Prompt* prompt;

@@ -55,12 +55,14 @@ void ModelBuilder::build() {
     }
   }
   model_.norm_ = vector("model.norm.weight", d, 1.0f);
-  model_.head_ = config_.tie_word_embeddings ? Weight(model_.embedding_) : weight("lm_head", config_.vocab_size, d);
+  model_.head_ =
+      config_.tie_word_embeddings ? Weight(model_.embedding_) : weight("lm_head", config_.vocab_size, d);
 
   const int64_t width = config_.family == Family::deepseek_v3 ? config_.qk_rope_head_dim : config_.head_dim;
   std::vector<float> inv_freq;
   for (int64_t i = 0; i < width; i += 2) {
-    inv_freq.push_back(static_cast<float>(exact_pow(config_.rope_theta, -static_cast<double>(i) / static_cast<double>(width))));
+    inv_freq.push_back(static_cast<float>(
+        exact_pow(config_.rope_theta, -static_cast<double>(i) / static_cast<double>(width))));
   }
   model_.rope_ = RopeTable(inv_freq, 1.0f, config_.max_positions);
 }

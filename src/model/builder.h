@@ -17,7 +17,8 @@ class ModelBuilder {
  private:
   Parameter* matrix(const std::string& name, int64_t rows, int64_t columns);
   Parameter* vector(const std::string& name, int64_t size, float initial, bool trainable = true);
-  Weight weight(const std::string& prefix, int64_t n, int64_t k, bool bias = false);  // prefix.weight, prefix.bias
+  Weight weight(const std::string& prefix, int64_t n, int64_t k,
+                bool bias = false);  // prefix.weight, prefix.bias
   Mlp mlp(const std::string& prefix, int64_t width, bool bias = false);
   Parameter* add(const std::string& name, Shape shape);
 

@@ -8,8 +8,8 @@
 namespace r1 {
 namespace {
 
-// What may lie in a checkpoint unread: tables that are computed, a tied head's copy, and multi-token-prediction layers behind
-// the last (they play no part in the log-probs).
+// What may lie in a checkpoint unread: tables that are computed, a tied head's copy, and
+// multi-token-prediction layers behind the last (they play no part in the log-probs).
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
@@ -17,7 +17,8 @@ bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (config.family != Family::deepseek_v3 || !name.starts_with(kLayers)) return false;
   const std::string rest = name.substr(kLayers.size());
   const size_t dot = rest.find('.');
-  if (dot == std::string::npos || dot == 0 || dot > 6 || rest.find_first_not_of("0123456789") != dot) return false;
+  if (dot == std::string::npos || dot == 0 || dot > 6 || rest.find_first_not_of("0123456789") != dot)
+    return false;
   return std::stoll(rest.substr(0, dot)) >= config.layers;
 }
 
@@ -30,7 +31,8 @@ StoredType stored(DType dtype) {
 Model Model::load(const std::filesystem::path& directory) {
   std::error_code ec;
   if (!std::filesystem::is_directory(directory, ec)) {
-    throw Error(directory.string() + ": no such directory: a model is a Hugging Face directory with config.json");
+    throw Error(directory.string() +
+                ": no such directory: a model is a Hugging Face directory with config.json");
   }
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
   const HfWeights weights(directory);
@@ -39,7 +41,8 @@ Model Model::load(const std::filesystem::path& directory) {
   for (const std::string& name : weights.unread()) {
     if (may_be_ignored(name, config)) continue;
     throw Error(weights.file_of(name) + ": tensor " + name + " has no place in a " +
-                std::string(name_of(config.family)) + " of this config.json: the file and the config are from different models");
+                std::string(name_of(config.family)) +
+                " of this config.json: the file and the config are from different models");
   }
   return model;
 }

@@ -42,9 +42,11 @@ void read_rope(const Json& json, ModelConfig& config) {
     const Json* field = json.find(key);
     if (field == nullptr || field->is_null()) continue;
     const std::string type = field->get_string_or("rope_type", field->get_string_or("type", "default"));
-    if (type != "default") field->fail("asks for \"" + type + "\": only the default rotary embedding is known here");
+    if (type != "default")
+      field->fail("asks for \"" + type + "\": only the default rotary embedding is known here");
     config.rope_theta = field->get_number_or("rope_theta", config.rope_theta);
-    if (field->get_number_or("partial_rotary_factor", 1.0) != 1.0) field->fail("asks for a partial rotary embedding");
+    if (field->get_number_or("partial_rotary_factor", 1.0) != 1.0)
+      field->fail("asks for a partial rotary embedding");
   }
   if (!(config.rope_theta > 1.0) || !std::isfinite(config.rope_theta)) {
     json.fail("rope_theta is " + std::to_string(config.rope_theta) + ": more than 1 is wanted");
@@ -69,13 +71,15 @@ void read_token_ids(const Json& json, ModelConfig& config) {
 
 void read_attention_heads(const Json& json, ModelConfig& config) {
   config.kv_heads = positive_or(json, "num_key_value_heads", config.heads);
-  if (config.heads % config.kv_heads != 0) json.at("num_key_value_heads").fail("does not divide num_attention_heads");
+  if (config.heads % config.kv_heads != 0)
+    json.at("num_key_value_heads").fail("does not divide num_attention_heads");
   if (json.find("head_dim") == nullptr && config.hidden_size % config.heads != 0) {
     json.at("num_attention_heads").fail("does not divide hidden_size, and there is no head_dim");
   }
   config.head_dim = positive_or(json, "head_dim", config.hidden_size / config.heads);
   if (config.head_dim % 2 != 0) json.fail("head_dim is odd: rotary pairs need an even one");
-  if (json.get_bool_or("use_sliding_window", false)) json.at("use_sliding_window").fail("is true: sliding windows are not known here");
+  if (json.get_bool_or("use_sliding_window", false))
+    json.at("use_sliding_window").fail("is true: sliding windows are not known here");
 }
 
 void read_deepseek(const Json& json, ModelConfig& config) {
@@ -86,13 +90,16 @@ void read_deepseek(const Json& json, ModelConfig& config) {
   config.kv_lora_rank = positive(json, "kv_lora_rank");
   config.qk_nope_head_dim = positive(json, "qk_nope_head_dim");
   config.qk_rope_head_dim = positive(json, "qk_rope_head_dim");
-  if (config.qk_rope_head_dim % 2 != 0) json.at("qk_rope_head_dim").fail("is odd: rotary pairs need an even one");
+  if (config.qk_rope_head_dim % 2 != 0)
+    json.at("qk_rope_head_dim").fail("is odd: rotary pairs need an even one");
   config.v_head_dim = positive(json, "v_head_dim");
   config.rope_interleave = json.get_bool_or("rope_interleave", true);
   config.lora_bias = json.get_bool_or("attention_bias", false);
   if (json.get_int_or("moe_layer_freq", 1) != 1) json.at("moe_layer_freq").fail("is not 1");
-  if (json.get_string_or("scoring_func", "sigmoid") != "sigmoid") json.at("scoring_func").fail("is not sigmoid");
-  if (json.get_string_or("topk_method", "noaux_tc") != "noaux_tc") json.at("topk_method").fail("is not noaux_tc");
+  if (json.get_string_or("scoring_func", "sigmoid") != "sigmoid")
+    json.at("scoring_func").fail("is not sigmoid");
+  if (json.get_string_or("topk_method", "noaux_tc") != "noaux_tc")
+    json.at("topk_method").fail("is not noaux_tc");
   config.first_dense_layers = json.get_int_or("first_k_dense_replace", 0);
   if (config.first_dense_layers < 0) json.at("first_k_dense_replace").fail("is negative");
   MoeConfig& moe = config.moe;
@@ -106,7 +113,8 @@ void read_deepseek(const Json& json, ModelConfig& config) {
   config.shared_experts = json.get_int_or("n_shared_experts", 0);
   if (config.shared_experts < 0) json.at("n_shared_experts").fail("is negative");
   if (moe.experts % moe.groups != 0) json.at("n_group").fail("does not divide n_routed_experts");
-  if (moe.groups > 1 && moe.experts / moe.groups < 2) json.at("n_group").fail("leaves fewer than 2 experts a group");
+  if (moe.groups > 1 && moe.experts / moe.groups < 2)
+    json.at("n_group").fail("leaves fewer than 2 experts a group");
   if (moe.top_groups > moe.groups) json.at("topk_group").fail("is more than n_group");
   if (moe.active > moe.experts / moe.groups * moe.top_groups) {
     json.at("num_experts_per_tok").fail("is more than the experts of topk_group groups");
@@ -126,9 +134,12 @@ double shortest(float value) {
 
 std::string_view name_of(Family family) {
   switch (family) {
-    case Family::deepseek_v3: return "deepseek_v3";
-    case Family::qwen2: return "qwen2";
-    case Family::llama: return "llama";
+    case Family::deepseek_v3:
+      return "deepseek_v3";
+    case Family::qwen2:
+      return "qwen2";
+    case Family::llama:
+      return "llama";
   }
   return "?";
 }
@@ -145,8 +156,9 @@ ModelConfig read_model_config(const Json& json) {
     config.family = Family::llama;
   } else {
     const std::string near = nearest_name(type, known);
-    json.at("model_type").fail("is \"" + type + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
-                               ": deepseek_v3, qwen2 and llama are known");
+    json.at("model_type")
+        .fail("is \"" + type + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
+              ": deepseek_v3, qwen2 and llama are known");
   }
   config.vocab_size = positive(json, "vocab_size");
   config.hidden_size = positive(json, "hidden_size");

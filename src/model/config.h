@@ -1,7 +1,7 @@
 // model/config.h: a model's sizes, read from and written to Hugging Face's config.json.
 //
-// Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters, dtype). What
-// the forward cannot do is refused by name, never ignored.
+// Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters,
+// dtype). What the forward cannot do is refused by name, never ignored.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct ModelConfig {
   float rms_norm_eps = 1e-6f;
   double rope_theta = 10000.0;
   bool tie_word_embeddings = false;
-  bool qkv_bias = false;     // qwen2; llama's attention_bias (with o_bias)
+  bool qkv_bias = false;  // qwen2; llama's attention_bias (with o_bias)
   bool o_bias = false;
   bool mlp_bias = false;
   double initializer_range = 0.02;
@@ -56,7 +56,9 @@ struct ModelConfig {
   }
   // One key/value head's widths in the cache.
   int64_t cache_heads() const { return family == Family::deepseek_v3 ? 1 : kv_heads; }
-  int64_t cache_key() const { return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim; }
+  int64_t cache_key() const {
+    return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim;
+  }
   int64_t cache_value() const { return family == Family::deepseek_v3 ? kv_lora_rank : head_dim; }
 };
 

@@ -1,5 +1,5 @@
-// model/deepseek_v3.cc: DeepSeek-V3 and R1 (arXiv 2412.19437): latent attention, then a dense MLP in the first layers and
-// a mixture of experts in the others.
+// model/deepseek_v3.cc: DeepSeek-V3 and R1 (arXiv 2412.19437): latent attention, then a dense MLP in the
+// first layers and a mixture of experts in the others.
 #include "model/builder.h"
 
 namespace r1 {
@@ -23,7 +23,8 @@ void ModelBuilder::deepseek_v3_block(int64_t layer, Block& block) {
     attention.q_norm = vector(self + "q_a_layernorm.weight", c.q_lora_rank, 1.0f);
     attention.q = weight(self + "q_b_proj", query, c.q_lora_rank);
   }
-  attention.kv_a = weight(self + "kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size, c.lora_bias);
+  attention.kv_a =
+      weight(self + "kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size, c.lora_bias);
   attention.kv_norm = vector(self + "kv_a_layernorm.weight", c.kv_lora_rank, 1.0f);
   Parameter* kv_b =
       matrix(self + "kv_b_proj.weight", c.heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
@@ -39,7 +40,8 @@ void ModelBuilder::deepseek_v3_block(int64_t layer, Block& block) {
   MoeLayer moe;
   moe.routed.config = c.moe;
   moe.routed.router = weight(prefix + ".mlp.gate", c.moe.experts, c.hidden_size);
-  moe.routed.bias = vector(prefix + ".mlp.gate.e_score_correction_bias", c.moe.experts, 0.0f, /*trainable=*/false);
+  moe.routed.bias =
+      vector(prefix + ".mlp.gate.e_score_correction_bias", c.moe.experts, 0.0f, /*trainable=*/false);
   for (int64_t e = 0; e < c.moe.experts; ++e) {
     Mlp expert = mlp(prefix + ".mlp.experts." + std::to_string(e), c.moe_intermediate_size);
     moe.routed.experts.push_back({std::move(expert.gate), std::move(expert.up), std::move(expert.down)});

@@ -1,7 +1,7 @@
 // model/forward.cc: the forward of every family, top-down.
 //
-// Nothing here knows whether it samples, scores or trains: the tape in ctx and the batch's raggedness are the only
-// difference.
+// Nothing here knows whether it samples, scores or trains: the tape in ctx and the batch's raggedness are the
+// only difference.
 #include <utility>
 
 #include "model/model.h"
@@ -14,14 +14,18 @@
 namespace r1 {
 namespace {
 
-// The norms inside latent attention keep their published epsilon whatever rms_norm_eps says (as transformers does).
+// The norms inside latent attention keep their published epsilon whatever rms_norm_eps says (as transformers
+// does).
 constexpr float kLatentNormEps = 1e-6f;
 
-float query_scale(int64_t width) { return static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(width))); }
+float query_scale(int64_t width) {
+  return static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(width)));
+}
 
 }  // namespace
 
-Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv, const RouterTraining& training) const {
+Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
+                      const RouterTraining& training) const {
   Tensor x = embed(ctx, batch.tokens, *embedding_);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     MoeTraining moe;
@@ -33,16 +37,17 @@ Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv, const
   return rms_norm(ctx, x, *norm_, config_.rms_norm_eps);
 }
 
-Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x,
-                      const MoeTraining& training) const {
+Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                      const Tensor& x, const MoeTraining& training) const {
   const Tensor normed = rms_norm(ctx, x, *attention_norm, eps);
   const Tensor attended =
       std::visit([&](const auto& a) { return a.forward(ctx, batch, kv, rope, normed); }, attention);
   const Tensor h = add(ctx, x, attended);
   const Tensor h_normed = rms_norm(ctx, h, *mlp_norm, eps);
   const auto* moe = std::get_if<MoeLayer>(&mlp);
-  return add(ctx, h, moe != nullptr ? moe->forward(ctx, batch, h_normed, training)
-                                    : std::get<Mlp>(mlp).forward(ctx, h_normed));
+  return add(ctx, h,
+             moe != nullptr ? moe->forward(ctx, batch, h_normed, training)
+                            : std::get<Mlp>(mlp).forward(ctx, h_normed));
 }
 
 Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
@@ -51,8 +56,9 @@ Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages
   const Tensor queries = matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim});
   const Tensor keys = matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim});
   const Tensor values = matmul(ctx, x, v).reshaped(Shape{T, kv_heads, head_dim});
-  const Tensor out = attention(ctx, batch, kv, r1::rope(ctx, queries, batch.positions, table, RopeStyle::half),
-                               r1::rope(ctx, keys, batch.positions, table, RopeStyle::half), values, query_scale(head_dim));
+  const Tensor out =
+      attention(ctx, batch, kv, r1::rope(ctx, queries, batch.positions, table, RopeStyle::half),
+                r1::rope(ctx, keys, batch.positions, table, RopeStyle::half), values, query_scale(head_dim));
   return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o);
 }
 
@@ -70,7 +76,8 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   const Tensor queries = matmul(ctx, q_in, q).reshaped(Shape{T, heads, nope + rope});
   const Tensor absorbed = absorb_query(ctx, r1::rope(ctx, queries, batch.positions, table, style), kv_b);
 
-  const Tensor out = attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), query_scale(nope + rope));
+  const Tensor out =
+      attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), query_scale(nope + rope));
   return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o);
 }
 
@@ -78,7 +85,8 @@ Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
   return matmul(ctx, swiglu(ctx, matmul(ctx, x, gate), matmul(ctx, x, up)), down);
 }
 
-Tensor MoeLayer::forward(Context& ctx, const Batch& batch, const Tensor& x, const MoeTraining& training) const {
+Tensor MoeLayer::forward(Context& ctx, const Batch& batch, const Tensor& x,
+                         const MoeTraining& training) const {
   const Tensor experts = moe(ctx, batch, x, routed, training);
   return shared.gate ? add(ctx, experts, shared.forward(ctx, x)) : experts;
 }

@@ -10,7 +10,8 @@
 
 namespace r1 {
 
-// A page holds kKeyTile positions of one sequence in one layer; page p of every layer belongs to the same positions.
+// A page holds kKeyTile positions of one sequence in one layer; page p of every layer belongs to the same
+// positions.
 class KvCache {
  public:
   KvCache() = default;

@@ -11,8 +11,10 @@ void ModelBuilder::llama_block(int64_t layer, Block& block) {
   attention.kv_heads = config_.kv_heads;
   attention.head_dim = config_.head_dim;
   attention.q = weight(prefix + ".self_attn.q_proj", config_.heads * config_.head_dim, d, config_.qkv_bias);
-  attention.k = weight(prefix + ".self_attn.k_proj", config_.kv_heads * config_.head_dim, d, config_.qkv_bias);
-  attention.v = weight(prefix + ".self_attn.v_proj", config_.kv_heads * config_.head_dim, d, config_.qkv_bias);
+  attention.k =
+      weight(prefix + ".self_attn.k_proj", config_.kv_heads * config_.head_dim, d, config_.qkv_bias);
+  attention.v =
+      weight(prefix + ".self_attn.v_proj", config_.kv_heads * config_.head_dim, d, config_.qkv_bias);
   attention.o = weight(prefix + ".self_attn.o_proj", d, config_.heads * config_.head_dim, config_.o_bias);
   block.attention = std::move(attention);
   block.mlp_norm = vector(prefix + ".post_attention_layernorm.weight", d, 1.0f);

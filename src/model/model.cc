@@ -24,7 +24,8 @@ Model Model::create(const ModelConfig& config, uint64_t seed) {
     ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
     if (p.value.shape.rank() != 2) continue;
     Random random(seed, stream);
-    for (float& value : p.value.values()) value = static_cast<float>(random.normal() * config.initializer_range);
+    for (float& value : p.value.values())
+      value = static_cast<float>(random.normal() * config.initializer_range);
   }
   return model;
 }
@@ -40,7 +41,8 @@ void Model::copy_weights_from(const Model& other) {
   for (size_t i = 0; i < parameters_->size(); ++i) {
     Parameter& to = (*parameters_)[i];
     const Parameter& from = (*other.parameters_)[i];
-    R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ", from.value.shape.str());
+    R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ",
+             from.value.shape.str());
     std::ranges::copy(from.value.values(), to.value.values().begin());
     ++to.version;
   }
@@ -66,7 +68,8 @@ int64_t Model::active_parameter_count() const {
     const auto* moe = std::get_if<MoeLayer>(&block.mlp);
     if (moe == nullptr) continue;
     const Expert& expert = moe->routed.experts.front();
-    const int64_t size = expert.gate.dense().value.count() + expert.up.dense().value.count() + expert.down.dense().value.count();
+    const int64_t size = expert.gate.dense().value.count() + expert.up.dense().value.count() +
+                         expert.down.dense().value.count();
     idle += (moe->routed.config.experts - moe->routed.config.active) * size;
   }
   return parameter_count() - idle;

@@ -1,8 +1,8 @@
 // model/model.h: a transformer: its parameters, and the one forward that samples, scores and trains.
 //
-// A family (deepseek_v3.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp; nothing else knows
-// which family it is. The same forward serves every use: the engine gives it pages and no tape, scoring gives it a batch of
-// whole sequences, training the same batch and a tape.
+// A family (deepseek_v3.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
+// nothing else knows which family it is. The same forward serves every use: the engine gives it pages and no
+// tape, scoring gives it a batch of whole sequences, training the same batch and a tape.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ namespace r1 {
 
 // What a step of training wants to know of, and to add to, the routers.
 struct RouterTraining {
-  float balance_scale = 0;          // see MoeTraining
+  float balance_scale = 0;                 // see MoeTraining
   std::vector<MoeStats>* stats = nullptr;  // one a layer (empty for dense layers)
   double* balance_loss = nullptr;
 };
@@ -35,7 +35,8 @@ struct RouterTraining {
 struct GroupedAttention {
   Weight q, k, v, o;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
-  Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x) const;
+  Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                 const Tensor& x) const;
 };
 
 // Multi-head latent attention in latent form; q_a and q_norm only where the config has a q_lora_rank.
@@ -46,7 +47,8 @@ struct LatentAttention {
   LatentWeight kv_b;
   int64_t heads = 0, nope = 0, rope = 0, latent = 0, value = 0;
   RopeStyle style = RopeStyle::interleaved;
-  Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x) const;
+  Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                 const Tensor& x) const;
 };
 
 struct Mlp {
@@ -74,10 +76,11 @@ struct Block {
 
 class Model {
  public:
-  // Weights of a checkpoint, in f32 whatever the file holds. Throws Error: missing, misshapen or non-finite tensors, an
-  // architecture that is not known.
+  // Weights of a checkpoint, in f32 whatever the file holds. Throws Error: missing, misshapen or non-finite
+  // tensors, an architecture that is not known.
   static Model load(const std::filesystem::path& directory);
-  // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of config and seed.
+  // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of
+  // config and seed.
   static Model create(const ModelConfig& config, uint64_t seed);
   // An independent copy of the weights (a reference policy).
   Model clone() const;
@@ -85,9 +88,10 @@ class Model {
   // config.json and model.safetensors into an existing directory.
   void save(const std::filesystem::path& directory, DType dtype) const;
 
-  // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws nothing but broken invariants:
-  // callers have checked token ids and lengths (check_tokens).
-  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv, const RouterTraining& training = {}) const;
+  // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws nothing but broken
+  // invariants: callers have checked token ids and lengths (check_tokens).
+  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
+                 const RouterTraining& training = {}) const;
 
   const ModelConfig& config() const { return config_; }
   const Weight& head() const { return head_; }

@@ -8,8 +8,8 @@ ScoreBatch make_score_batch(std::span<const ScoredRow> rows) {
   ScoreBatch out;
   std::vector<std::span<const int32_t>> inputs;
   for (const ScoredRow& row : rows) {
-    R1_CHECK(row.from >= 1 && row.from <= static_cast<int64_t>(row.tokens.size()) && row.tokens.size() >= 2, "from ",
-             row.from, " of ", row.tokens.size());
+    R1_CHECK(row.from >= 1 && row.from <= static_cast<int64_t>(row.tokens.size()) && row.tokens.size() >= 2,
+             "from ", row.from, " of ", row.tokens.size());
     inputs.push_back(row.tokens.first(row.tokens.size() - 1));
     for (size_t i = 1; i < row.tokens.size(); ++i) {
       out.targets.push_back(static_cast<int64_t>(i) >= row.from ? row.tokens[i] : -1);
@@ -64,7 +64,8 @@ std::vector<std::vector<float>> score(const Model& model, Context& ctx, std::spa
     const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, temperature, entropies);
     for (auto& row : split_scored(piece, logprobs.values())) out.push_back(std::move(row));
     if (entropy != nullptr) {
-      for (auto& row : split_scored(piece, {entropies, static_cast<size_t>(batch.T())})) entropy->push_back(std::move(row));
+      for (auto& row : split_scored(piece, {entropies, static_cast<size_t>(batch.T())}))
+        entropy->push_back(std::move(row));
     }
   }
   return out;

@@ -1,4 +1,5 @@
-// model/scoring.h: log-probs of given tokens under a model; what `r1 score` prints and what training differentiates.
+// model/scoring.h: log-probs of given tokens under a model; what `r1 score` prints and what training
+// differentiates.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct ScoreBatch {
 };
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows);
 
-// Consecutive rows [first, second) of at most `tokens` tokens a piece (a longer row is a piece of its own): a function of the
-// rows' lengths alone.
+// Consecutive rows [first, second) of at most `tokens` tokens a piece (a longer row is a piece of its own): a
+// function of the rows' lengths alone.
 std::vector<std::pair<size_t, size_t>> cut_micro_batches(std::span<const ScoredRow> rows, int64_t tokens);
 
 // Without a tape. Result: one vector a row, of size - from log-probs. `entropy`, where given, likewise.

@@ -6,25 +6,28 @@
 namespace r1 {
 namespace {
 
-// DeepSeek's names for the ends of a text and of turns. The tags are ordinary added tokens, as R1's <think> is: they stay in
-// decoded text.
+// DeepSeek's names for the ends of a text and of turns. The tags are ordinary added tokens, as R1's <think>
+// is: they stay in decoded text.
 constexpr const char* kBos = "<｜begin▁of▁sentence｜>";
 constexpr const char* kEos = "<｜end▁of▁sentence｜>";
 constexpr const char* kUser = "<｜User｜>";
 constexpr const char* kAssistant = "<｜Assistant｜>";
 
-// A turn of the user opens one of the assistant; earlier answers are repeated without their thoughts, as R1's template does.
-const std::string kChatTemplate = std::string("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}") +
-                                  "{{ '" + kUser + "' + message['content'] }}{% elif message['role'] == 'assistant' %}{{ '" +
-                                  kAssistant +
-                                  "' + message['content'].split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}" +
-                                  "{% if add_generation_prompt %}{{ '" + kAssistant + "' }}{% endif %}";
+// A turn of the user opens one of the assistant; earlier answers are repeated without their thoughts, as R1's
+// template does.
+const std::string kChatTemplate =
+    std::string("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}") + "{{ '" +
+    kUser + "' + message['content'] }}{% elif message['role'] == 'assistant' %}{{ '" + kAssistant +
+    "' + message['content'].split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '" + kAssistant + "' }}{% endif %}";
 
-void write_new_tokenizer(const PretrainData& data, const std::filesystem::path& directory, int64_t max_length) {
+void write_new_tokenizer(const PretrainData& data, const std::filesystem::path& directory,
+                         int64_t max_length) {
   BpeTrainerOptions options;
   options.vocab_size = data.tokenizer_vocab;
   options.bos = kBos;
-  for (const char* token : {kBos, kEos, kUser, kAssistant}) options.added.push_back({.content = token, .special = true});
+  for (const char* token : {kBos, kEos, kUser, kAssistant})
+    options.added.push_back({.content = token, .special = true});
   for (const char* token : {"<think>", "</think>", "<answer>", "</answer>"}) {
     options.added.push_back({.content = token, .special = false});
   }
@@ -50,7 +53,8 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
   data.model = file.text_or("model", "");
   if (data.model.empty()) {
     data.model_config = file.subtree("model.config");
-    if (data.model_config.is_null()) file.fail("model", "is missing: a directory, or [model.config] for a new model");
+    if (data.model_config.is_null())
+      file.fail("model", "is missing: a directory, or [model.config] for a new model");
     data.tokenizer_vocab = file.integer("tokenizer.vocab_size", 264, 1 << 20);
     data.tokenizer_documents = file.integer_or("tokenizer.documents", 20000, 1, int64_t{1} << 32);
   }

@@ -5,7 +5,8 @@
 //   [tokenizer] vocab_size, documents    a byte-level BPE trained on that many documents of the corpus
 //   [data] task = "countdown", loss_on = "all" | "answer", and the corpus's own settings (data/corpus.h)
 //
-// A document is the question as the chat template writes it, the reasoning trace, and the end-of-sequence token.
+// A document is the question as the chat template writes it, the reasoning trace, and the end-of-sequence
+// token.
 #pragma once
 
 #include <cstdint>

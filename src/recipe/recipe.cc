@@ -53,14 +53,18 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       file.fail(key("name"), "is no plain folder name");
     }
     for (const Stage& other : recipe.stages) {
-      if (other.name == stage.name) file.fail(key("name"), fmt::format("is \"{}\", as an earlier stage's", stage.name));
+      if (other.name == stage.name)
+        file.fail(key("name"), fmt::format("is \"{}\", as an earlier stage's", stage.name));
     }
     stage.kind = file.choice_or(key("kind"), "", {"pretrain", "grpo", "eval"});
     stage.model = file.text_or(key("model"), "");
     if (stage.model.starts_with("@")) {
       bool known = false;
-      for (const Stage& other : recipe.stages) known = known || (other.kind != "eval" && "@" + other.name == stage.model);
-      if (!known) file.fail(key("model"), fmt::format("is \"{}\": no earlier stage of that name makes a model", stage.model));
+      for (const Stage& other : recipe.stages)
+        known = known || (other.kind != "eval" && "@" + other.name == stage.model);
+      if (!known)
+        file.fail(key("model"),
+                  fmt::format("is \"{}\": no earlier stage of that name makes a model", stage.model));
     }
     if (stage.kind == "eval") {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
@@ -80,13 +84,14 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   return recipe;
 }
 
-// An evaluation's samples and figures; one that is already there for the same weights and settings is used again.
-Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path, ThreadPool& threads,
-              RecipeReporter& reporter) {
+// An evaluation's samples and figures; one that is already there for the same weights and settings is used
+// again.
+Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
+              ThreadPool& threads, RecipeReporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(model_path);
-  const std::string key =
-      sha256_hex(fmt::format("{} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples, stage.eval.temperature,
-                             stage.eval.max_tokens, seed, bundle.model.weights_sha256()));
+  const std::string key = sha256_hex(fmt::format("{} {} {} {} {} {} {}", stage.task, stage.problems,
+                                                 stage.eval.samples, stage.eval.temperature,
+                                                 stage.eval.max_tokens, seed, bundle.model.weights_sha256()));
   const fs::path summary = out / "eval.json";
   std::error_code ec;
   if (fs::exists(summary, ec)) {
@@ -101,7 +106,8 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   std::vector<Problem> problems;
   if (fs::exists(stage.task, ec)) {
     problems = read_problems(stage.task);
-    if (static_cast<int64_t>(problems.size()) > stage.problems) problems.resize(static_cast<size_t>(stage.problems));
+    if (static_cast<int64_t>(problems.size()) > stage.problems)
+      problems.resize(static_cast<size_t>(stage.problems));
   } else {
     for (int64_t i = 0; i < stage.problems; ++i) {
       problems.push_back(make_problem(stage.task, 0, static_cast<uint64_t>(i), Split::held_out));
@@ -111,10 +117,11 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   Context ctx{.arena = arena, .threads = threads};
   EvalOptions options = stage.eval;
   options.seed = seed;
-  const EvalResult result =
-      evaluate(bundle, ctx, problems, options, [&](int64_t done, int64_t total) { reporter.progress(done, total); });
+  const EvalResult result = evaluate(bundle, ctx, problems, options,
+                                     [&](int64_t done, int64_t total) { reporter.progress(done, total); });
   JsonlWriter samples(out / "samples.jsonl");
-  for (const EvalSample& s : result.rows) samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));
+  for (const EvalSample& s : result.rows)
+    samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));
   samples.close();
   Json json = to_json(result);
   json.set("task", stage.task).set("model", model_path.string()).set("key", key);
@@ -124,22 +131,26 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
 
 }  // namespace
 
-RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads, RecipeReporter& reporter) {
+RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
+                        RecipeReporter& reporter) {
   const Recipe recipe = read_recipe(config, options);
   std::error_code ec;
   const fs::path index = recipe.out / "recipe.json";
   if (fs::exists(index, ec)) {
     if (!options.resume) {
-      throw Error(fmt::format("{}: holds a run of this recipe already: add --resume to go on with it or to see it again, or remove it",
-                              recipe.out.string()));
+      throw Error(
+          fmt::format("{}: holds a run of this recipe already: add --resume to go on with it or to see it "
+                      "again, or remove it",
+                      recipe.out.string()));
     }
     if (read_json(index).get_string("config_sha256") != recipe.fingerprint) {
-      throw Error(fmt::format("{}: was made by another version of {}: remove it, or name another out", recipe.out.string(),
-                              config.string()));
+      throw Error(fmt::format("{}: was made by another version of {}: remove it, or name another out",
+                              recipe.out.string(), config.string()));
     }
   }
   fs::create_directories(recipe.out, ec);
-  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", recipe.out.string(), ec.message()));
+  if (ec)
+    throw Error(fmt::format("{}: the run directory cannot be made: {}", recipe.out.string(), ec.message()));
   RecipeResult result;
   result.out = recipe.out;
   result.summary = Json::object();
@@ -150,7 +161,8 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
   Json stages = Json::object();
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     const Stage& stage = recipe.stages[i];
-    reporter.stage(stage.name, stage.kind, static_cast<int64_t>(i) + 1, static_cast<int64_t>(recipe.stages.size()));
+    reporter.stage(stage.name, stage.kind, static_cast<int64_t>(i) + 1,
+                   static_cast<int64_t>(recipe.stages.size()));
     const fs::path out = recipe.out / stage.name;
     const std::string model =
         stage.model.starts_with("@") ? (recipe.out / stage.model.substr(1) / "model").string() : stage.model;
@@ -162,10 +174,12 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
       entry.set("result", figures);
     } else {
       const StageOverrides overrides{.seed = recipe.seed, .out = out.string(), .model = model};
-      // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings stands.
+      // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of
+      // settings stands.
       const TrainOptions train{.resume = options.resume, .stop_after_steps = 0};
-      result.model = stage.kind == "grpo" ? run_grpo_config(stage.config, train, threads, reporter, overrides)
-                                          : run_pretrain_config(stage.config, train, threads, reporter, overrides);
+      result.model = stage.kind == "grpo"
+                         ? run_grpo_config(stage.config, train, threads, reporter, overrides)
+                         : run_pretrain_config(stage.config, train, threads, reporter, overrides);
       entry.set("model", result.model.string());
     }
     stages.set(stage.name, std::move(entry));

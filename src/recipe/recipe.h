@@ -6,7 +6,8 @@
 //             model = "DIR" or "@STAGE": the model that an earlier stage made
 //             eval: task, problems, samples, temperature, max_tokens
 //
-// A stage lives in OUT/STAGE; a finished one is used as it is when the recipe is resumed. OUT/recipe.json sums up.
+// A stage lives in OUT/STAGE; a finished one is used as it is when the recipe is resumed. OUT/recipe.json
+// sums up.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct RecipeResult {
 };
 
 // Throws Error.
-RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options, ThreadPool& threads,
-                        RecipeReporter& reporter);
+RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options,
+                        ThreadPool& threads, RecipeReporter& reporter);
 
 }  // namespace r1

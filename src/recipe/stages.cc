@@ -19,7 +19,8 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
 }  // namespace
 
 std::filesystem::path run_pretrain_config(const std::filesystem::path& path, const TrainOptions& options,
-                                          ThreadPool& threads, Reporter& reporter, const StageOverrides& overrides) {
+                                          ThreadPool& threads, Reporter& reporter,
+                                          const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
   const PretrainConfig config = read_pretrain_config(file);
   const PretrainData data = read_pretrain_data(file, config.seed);
@@ -30,7 +31,8 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
 }
 
 std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
-                                      ThreadPool& threads, Reporter& reporter, const StageOverrides& overrides) {
+                                      ThreadPool& threads, Reporter& reporter,
+                                      const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
   const GrpoConfig config = read_grpo_config(file);
   const std::string model = file.text("model");

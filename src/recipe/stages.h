@@ -1,4 +1,5 @@
-// recipe/stages.h: one stage from its configuration file: what `r1 pretrain` and `r1 grpo` run, and a recipe in turn.
+// recipe/stages.h: one stage from its configuration file: what `r1 pretrain` and `r1 grpo` run, and a recipe
+// in turn.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +21,10 @@ struct StageOverrides {
 
 // Each returns the directory of the finished model. Throws Error.
 std::filesystem::path run_pretrain_config(const std::filesystem::path& config, const TrainOptions& options,
-                                          ThreadPool& threads, Reporter& reporter, const StageOverrides& overrides = {});
+                                          ThreadPool& threads, Reporter& reporter,
+                                          const StageOverrides& overrides = {});
 std::filesystem::path run_grpo_config(const std::filesystem::path& config, const TrainOptions& options,
-                                      ThreadPool& threads, Reporter& reporter, const StageOverrides& overrides = {});
+                                      ThreadPool& threads, Reporter& reporter,
+                                      const StageOverrides& overrides = {});
 
 }  // namespace r1

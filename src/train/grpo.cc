@@ -11,10 +11,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
-void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> problems, std::span<const Rollout> rollouts,
-                    double temperature, const std::string& weights) {
+void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> problems,
+                    std::span<const Rollout> rollouts, double temperature, const std::string& weights) {
   for (const Rollout& r : rollouts) {
     Json logprobs = Json::array();
     for (const float lp : r.old_logprobs) logprobs.push_back(hex_float(lp));
@@ -26,7 +28,9 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
     row.set("logprobs", std::move(logprobs)).set("temperature", temperature);
     row.set("reward", r.reward).set("advantage", r.advantage).set("correct", r.correct).set("why", r.why);
-    row.set("finish_reason", name_of(r.finish)).set("numerics", name_of(Numerics::cpu_f32)).set("weights_sha256", weights);
+    row.set("finish_reason", name_of(r.finish))
+        .set("numerics", name_of(Numerics::cpu_f32))
+        .set("weights_sha256", weights);
     run.write_sample(row);
   }
 }
@@ -37,8 +41,11 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   row.set("lr", r.update.lr).set("grad_norm", r.update.grad_norm);
   row.set("reward", r.reward).set("accuracy", r.accuracy).set("format", r.format).set("length", r.length);
   row.set("thinking_correct", r.thinking_correct).set("entropy", r.entropy).set("kl", r.kl);
-  row.set("clip_fraction", r.clip_fraction).set("truncated", r.truncated).set("groups_without_signal", r.flat_groups);
-  row.set("sampler_trainer_kl", r.sampler_trainer_kl).set("sampler_trainer_max_abs", r.sampler_trainer_max_abs);
+  row.set("clip_fraction", r.clip_fraction)
+      .set("truncated", r.truncated)
+      .set("groups_without_signal", r.flat_groups);
+  row.set("sampler_trainer_kl", r.sampler_trainer_kl)
+      .set("sampler_trainer_max_abs", r.sampler_trainer_max_abs);
   row.set("sample_s", r.sample_s).set("verify_s", r.verify_s).set("score_s", r.score_s);
   row.set("train_s", r.train_s).set("update_s", r.update_s).set("step_s", r.step_s);
   return row;
@@ -74,17 +81,19 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.loss.clip_high = config.number_or("loss.clip_high", c.loss.clip_high, 0, 1e9);
   c.loss.kl = config.number_or("loss.kl", c.loss.kl, 0, 1e6);
   c.reference_every = config.integer_or("loss.reference_every", c.reference_every, 0, int64_t{1} << 40);
-  c.loss.normalise =
-      config.choice_or("loss.normalise", "group", {"group", "none"}) == "none" ? Normalise::none : Normalise::group;
-  c.loss.aggregate =
-      config.choice_or("loss.aggregate", "token", {"token", "sequence"}) == "token" ? Aggregate::token : Aggregate::sequence;
+  c.loss.normalise = config.choice_or("loss.normalise", "group", {"group", "none"}) == "none"
+                         ? Normalise::none
+                         : Normalise::group;
+  c.loss.aggregate = config.choice_or("loss.aggregate", "token", {"token", "sequence"}) == "token"
+                         ? Aggregate::token
+                         : Aggregate::sequence;
   c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
   c.samples_every = config.integer_or("log.samples_every", c.samples_every, 0, int64_t{1} << 40);
   return c;
 }
 
-void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads, Reporter& reporter,
-          const TrainOptions& options, const GrpoHooks& hooks) {
+void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
+          Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
   RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
   if (run.finished()) {
     reporter.note(config.out.string() + " is finished: its model is used as it is");
@@ -102,15 +111,17 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
   }
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
-  const int64_t last = options.stop_after_steps > 0 ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
-                                                    : config.optimizer.steps;
+  const int64_t last = options.stop_after_steps > 0
+                           ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
+                           : config.optimizer.steps;
   while (state.step < last) {
     const auto step_begin = Clock::now();
     const int64_t step = state.step + 1;
     const bool record = config.samples_every > 0 && (step == 1 || step % config.samples_every == 0);
     const std::string weights = record ? bundle.model.weights_sha256() : "";
     GrpoStepResult result = trainer.step(step, hooks);
-    if (record) write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config.temperature, weights);
+    if (record)
+      write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config.temperature, weights);
     state.step = step;
     state.tokens += result.tokens;
     state.wall_s = wall_before + seconds_since(begin);
@@ -122,7 +133,8 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
       run.checkpoint(state, config.checkpoint.keep, [&](const std::filesystem::path& d) { trainer.save(d); });
     }
   }
-  if (state.step == config.optimizer.steps) run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
+  if (state.step == config.optimizer.steps)
+    run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }
 
 }  // namespace r1

@@ -1,9 +1,10 @@
 // train/grpo.h: R1-Zero: reinforcement learning on problems whose answers can be checked, with GRPO.
 //
-// A step: (1) sample a group of answers to each prompt with the current weights; (2) score the same tokens with the trainer's
-// forward before any update: the difference to the sampler's log-probs must be exactly 0 and is logged; (3) rewards and
-// advantages; (4) minibatches in index order, one update each. Prompts, samples and their random numbers are functions of
-// (seed, step, index), so a resumed run repeats the killed one to the bit.
+// A step: (1) sample a group of answers to each prompt with the current weights; (2) score the same tokens
+// with the trainer's forward before any update: the difference to the sampler's log-probs must be exactly 0
+// and is logged; (3) rewards and advantages; (4) minibatches in index order, one update each. Prompts,
+// samples and their random numbers are functions of (seed, step, index), so a resumed run repeats the killed
+// one to the bit.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ struct GrpoConfig {
   int64_t prompts = 32, group = 16, max_tokens = 256;  // [rollout]
   double temperature = 1.0, top_p = 1.0;
   int64_t epochs = 1, minibatches = 1;
-  int64_t reference_every = 0;                // steps between swaps of the KL's reference; 0: never
+  int64_t reference_every = 0;                    // steps between swaps of the KL's reference; 0: never
   double accuracy_weight = 1, format_weight = 0;  // [reward]
   int64_t micro_tokens = 4096;
   int64_t engine_batch = 512;
@@ -63,7 +64,7 @@ struct GrpoHooks {
 };
 
 // Trains bundle.model and leaves it in OUT/model. Throws Error.
-void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads, Reporter& reporter,
-          const TrainOptions& options, const GrpoHooks& hooks = {});
+void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
+          Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
 
 }  // namespace r1

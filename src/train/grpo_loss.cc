@@ -9,7 +9,8 @@
 namespace r1 {
 
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise) {
-  R1_CHECK(group >= 1 && static_cast<int64_t>(rewards.size()) % group == 0, rewards.size(), " rewards in groups of ", group);
+  R1_CHECK(group >= 1 && static_cast<int64_t>(rewards.size()) % group == 0, rewards.size(),
+           " rewards in groups of ", group);
   std::vector<double> out;
   for (size_t begin = 0; begin < rewards.size(); begin += static_cast<size_t>(group)) {
     const auto r = rewards.subspan(begin, static_cast<size_t>(group));
@@ -18,7 +19,9 @@ std::vector<double> group_advantages(std::span<const double> rewards, int64_t gr
     for (const double x : r) variance += (x - mean) * (x - mean) / static_cast<double>(group);
     // Equal rewards teach nothing; without this, rounding of the mean would be divided by 1e-6.
     const bool equal = std::ranges::all_of(r, [&](double x) { return x == r.front(); });
-    const double scale = equal ? 0.0 : normalise == Normalise::group ? 1.0 / (std::sqrt(variance) + 1e-6) : 1.0;
+    const double scale = equal                           ? 0.0
+                         : normalise == Normalise::group ? 1.0 / (std::sqrt(variance) + 1e-6)
+                                                         : 1.0;
     for (const double x : r) out.push_back((x - mean) * scale);
   }
   return out;

@@ -32,7 +32,8 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       optimizer_(bundle.model, config.optimizer),
       tape_(arena_),
       sampling_{.arena = arena_, .threads = threads},
-      engine_(bundle.model, sampling_, {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}) {
+      engine_(bundle.model, sampling_,
+              {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
 }
 
@@ -87,12 +88,13 @@ void GrpoTrainer::judge(GrpoStepResult& result) {
   std::vector<double> rewards;
   for (Rollout& r : rollouts_) {
     const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
-    const Verdict verdict = verify_answer(bundle_.tokenizer, problems_[static_cast<size_t>(r.problem)], answer,
-                                          r.finish == FinishReason::stop);
+    const Verdict verdict = verify_answer(bundle_.tokenizer, problems_[static_cast<size_t>(r.problem)],
+                                          answer, r.finish == FinishReason::stop);
     r.correct = verdict.correct;
     r.well_formed = verdict.well_formed;
     r.why = verdict.why;
-    r.reward = config_.accuracy_weight * (r.correct ? 1 : 0) + config_.format_weight * (r.well_formed ? 1 : 0);
+    r.reward =
+        config_.accuracy_weight * (r.correct ? 1 : 0) + config_.format_weight * (r.well_formed ? 1 : 0);
     rewards.push_back(r.reward);
     scored_tokens_ += static_cast<int64_t>(answer.size());
     result.reward += r.reward / n;
@@ -121,8 +123,10 @@ std::vector<ScoredRow> GrpoTrainer::rows_of(std::span<const Rollout> rollouts) c
   return rows;
 }
 
-// How far the trainer's log-probs of rollouts [first, ...) are from the sampler's. Equal bits give exactly 0 in both figures.
-void GrpoTrainer::compare(const std::vector<std::vector<float>>& scored, size_t first, GrpoStepResult& result) const {
+// How far the trainer's log-probs of rollouts [first, ...) are from the sampler's. Equal bits give exactly 0
+// in both figures.
+void GrpoTrainer::compare(const std::vector<std::vector<float>>& scored, size_t first,
+                          GrpoStepResult& result) const {
   for (size_t i = 0; i < scored.size(); ++i) {
     const std::vector<float>& old = rollouts_[first + i].old_logprobs;
     R1_CHECK(old.size() == scored[i].size(), old.size(), " and ", scored[i].size(), " log-probs");
@@ -190,14 +194,18 @@ GrpoStepResult GrpoTrainer::step(int64_t step, const GrpoHooks& hooks) {
 
   if (reference_) {
     const std::vector<ScoredRow> rows = rows_of(rollouts_);
-    auto scored = r1::score(*reference_, sampling_, rows, static_cast<float>(config_.temperature), config_.micro_tokens);
+    auto scored = r1::score(*reference_, sampling_, rows, static_cast<float>(config_.temperature),
+                            config_.micro_tokens);
     for (size_t i = 0; i < rollouts_.size(); ++i) rollouts_[i].ref_logprobs = std::move(scored[i]);
   }
-  // With one update a step, the training forward itself is the scoring before the update; with more, a pass of its own.
+  // With one update a step, the training forward itself is the scoring before the update; with more, a pass
+  // of its own.
   const bool one_update = config_.epochs * config_.minibatches == 1;
   if (!one_update) {
     const std::vector<ScoredRow> rows = rows_of(rollouts_);
-    compare(r1::score(bundle_.model, sampling_, rows, static_cast<float>(config_.temperature), config_.micro_tokens), 0, result);
+    compare(r1::score(bundle_.model, sampling_, rows, static_cast<float>(config_.temperature),
+                      config_.micro_tokens),
+            0, result);
   }
   result.score_s = watch.lap();
   for (int64_t epoch = 0; epoch < config_.epochs; ++epoch) {
@@ -205,7 +213,8 @@ GrpoStepResult GrpoTrainer::step(int64_t step, const GrpoHooks& hooks) {
       // Minibatches hold whole groups.
       const int64_t begin = config_.prompts * m / config_.minibatches * config_.group;
       const int64_t end = config_.prompts * (m + 1) / config_.minibatches * config_.group;
-      update(std::span(rollouts_).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), one_update, result);
+      update(std::span(rollouts_).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+             one_update, result);
       result.train_s += watch.lap();
       result.update = optimizer_.update(threads_);
       result.update_s += watch.lap();

@@ -19,8 +19,11 @@ OptimizerConfig read_optimizer_config(ConfigFile& config) {
   o.eps = config.number_or("optimizer.eps", o.eps, 1e-30, 1);
   o.weight_decay = config.number_or("optimizer.weight_decay", o.weight_decay, 0, 10);
   o.clip = config.number_or("optimizer.clip", o.clip, 0, 1e9);
-  const std::string schedule = config.choice_or("optimizer.schedule", "constant", {"constant", "cosine", "linear"});
-  o.schedule = schedule == "cosine" ? LrSchedule::cosine : schedule == "linear" ? LrSchedule::linear : LrSchedule::constant;
+  const std::string schedule =
+      config.choice_or("optimizer.schedule", "constant", {"constant", "cosine", "linear"});
+  o.schedule = schedule == "cosine"   ? LrSchedule::cosine
+               : schedule == "linear" ? LrSchedule::linear
+                                      : LrSchedule::constant;
   o.steps = config.integer("optimizer.steps", 1, int64_t{1} << 40);
   o.warmup = config.integer_or("optimizer.warmup", 0, 0, o.steps);
   o.final_lr = config.number_or("optimizer.final_lr", o.final_lr, 0, 1);
@@ -28,7 +31,8 @@ OptimizerConfig read_optimizer_config(ConfigFile& config) {
 }
 
 double lr_at(const OptimizerConfig& config, int64_t step) {
-  if (step <= config.warmup) return config.lr * static_cast<double>(step) / static_cast<double>(config.warmup);
+  if (step <= config.warmup)
+    return config.lr * static_cast<double>(step) / static_cast<double>(config.warmup);
   if (config.schedule == LrSchedule::constant) return config.lr;
   const double span = static_cast<double>(std::max<int64_t>(1, config.steps - config.warmup));
   const double done = std::min(1.0, static_cast<double>(step - config.warmup) / span);
@@ -54,7 +58,8 @@ Optimizer::Result Optimizer::update(ThreadPool& threads) {
   Result result;
   result.grad_norm = gradient_norm(threads, parameters_);
   if (!std::isfinite(result.grad_norm)) {
-    throw Error("step " + std::to_string(steps_done_ + 1) + ": the gradient is not finite: lower optimizer.lr");
+    throw Error("step " + std::to_string(steps_done_ + 1) +
+                ": the gradient is not finite: lower optimizer.lr");
   }
   ++steps_done_;
   result.lr = lr_at(config_, steps_done_);
@@ -86,8 +91,10 @@ void Optimizer::save(const std::filesystem::path& directory) const {
     }
   }
   SafetensorsWriter out(directory / "optimizer.safetensors", std::move(declared));
-  for (size_t i = 0; i < parameters_.size(); ++i) out.write("m." + parameters_[i]->name, m_[i].tensor().values());
-  for (size_t i = 0; i < parameters_.size(); ++i) out.write("v." + parameters_[i]->name, v_[i].tensor().values());
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    out.write("m." + parameters_[i]->name, m_[i].tensor().values());
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    out.write("v." + parameters_[i]->name, v_[i].tensor().values());
   out.close();
 }
 
@@ -96,7 +103,8 @@ void Optimizer::load(const std::filesystem::path& directory, int64_t steps_done)
   const auto read = [&](const std::string& name, const Tensor& into) {
     const TensorInfo* info = file.find(name);
     if (info == nullptr || info->count() != into.count()) {
-      throw Error(file.path() + ": tensor " + name + " is missing or of another size: the checkpoint is of another model");
+      throw Error(file.path() + ": tensor " + name +
+                  " is missing or of another size: the checkpoint is of another model");
     }
     read_as_f32(file, *info, into.values());
   };

@@ -20,9 +20,9 @@ struct OptimizerConfig {
   double weight_decay = 0.0;  // on matrices; norms and biases are not decayed
   double clip = 1.0;          // global gradient norm; 0: off
   LrSchedule schedule = LrSchedule::constant;
-  int64_t warmup = 0;      // steps from 0 to lr
-  int64_t steps = 0;       // of the whole run
-  double final_lr = 0.1;   // share of lr at the last step (cosine, linear)
+  int64_t warmup = 0;     // steps from 0 to lr
+  int64_t steps = 0;      // of the whole run
+  double final_lr = 0.1;  // share of lr at the last step (cosine, linear)
 };
 OptimizerConfig read_optimizer_config(ConfigFile& config);
 
@@ -38,8 +38,8 @@ class Optimizer {
     double lr = 0;
     double grad_norm = 0;  // before clipping
   };
-  // One update from the gradients as they stand, which are zeroed after it. Throws Error where the norm is not finite (nothing
-  // is changed then).
+  // One update from the gradients as they stand, which are zeroed after it. Throws Error where the norm is
+  // not finite (nothing is changed then).
   Result update(ThreadPool& threads);
   int64_t steps_done() const { return steps_done_; }
 

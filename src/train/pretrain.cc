@@ -43,8 +43,8 @@ struct Trainer {
   StepResult step(int64_t first_document);
 };
 
-// The documents of one step, from `first` on. They are made on all threads, some ahead of need; which ones a step takes depends
-// on their lengths alone.
+// The documents of one step, from `first` on. They are made on all threads, some ahead of need; which ones a
+// step takes depends on their lengths alone.
 std::vector<Document> Trainer::take(int64_t first) {
   constexpr int64_t kAhead = 256;
   if (first != ready_first) ready.clear();
@@ -72,7 +72,8 @@ std::vector<Document> Trainer::take(int64_t first) {
     Document document = std::move(ready.front());
     ready.pop_front();
     ++ready_first;
-    if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens) document.tokens.resize(static_cast<size_t>(config.max_tokens));
+    if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens)
+      document.tokens.resize(static_cast<size_t>(config.max_tokens));
     R1_CHECK(document.tokens.size() >= 2, "document ", ready_first - 1, " is too short");
     document.loss_from = std::min<int64_t>(document.loss_from, static_cast<int64_t>(document.tokens.size()));
     tokens += static_cast<int64_t>(document.tokens.size()) - 1;
@@ -118,7 +119,8 @@ StepResult Trainer::step(int64_t first_document) {
   result.update = optimizer.update(threads);
   const std::vector<Parameter*> biases = bundle.model.selection_biases();
   for (size_t i = 0; i < biases.size(); ++i) {
-    if (biases[i] != nullptr) update_selection_bias(*biases[i], stats[i], static_cast<float>(config.bias_gamma));
+    if (biases[i] != nullptr)
+      update_selection_bias(*biases[i], stats[i], static_cast<float>(config.bias_gamma));
   }
   return result;
 }
@@ -141,8 +143,9 @@ PretrainConfig read_pretrain_config(ConfigFile& config) {
   return c;
 }
 
-void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file, const DocumentSource& documents,
-              ThreadPool& threads, Reporter& reporter, const TrainOptions& options) {
+void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
+              const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
+              const TrainOptions& options) {
   RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
   if (run.finished()) {
     reporter.note(config.out.string() + " is finished: its model is used as it is");
@@ -165,8 +168,9 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
     bundle.save(directory);
     trainer.optimizer.save(directory);
   };
-  const int64_t last = options.stop_after_steps > 0 ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
-                                                    : config.optimizer.steps;
+  const int64_t last = options.stop_after_steps > 0
+                           ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
+                           : config.optimizer.steps;
   while (state.step < last) {
     const auto step_begin = Clock::now();
     const StepResult result = trainer.step(state.next_document);
@@ -177,17 +181,24 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
     const double seconds = std::chrono::duration<double>(Clock::now() - step_begin).count();
     if (state.step % config.log_every == 0 || state.step == config.optimizer.steps) {
       Json row = Json::object();
-      row.set("step", state.step).set("wall_s", state.wall_s).set("tokens", state.tokens).set("loss", result.loss);
-      row.set("balance_loss", result.balance_loss).set("lr", result.update.lr).set("grad_norm", result.update.grad_norm);
+      row.set("step", state.step)
+          .set("wall_s", state.wall_s)
+          .set("tokens", state.tokens)
+          .set("loss", result.loss);
+      row.set("balance_loss", result.balance_loss)
+          .set("lr", result.update.lr)
+          .set("grad_norm", result.update.grad_norm);
       row.set("tokens_per_s", static_cast<double>(result.tokens) / seconds);
       run.write_metrics(row);
       reporter.step(row, config.optimizer.steps);
     }
-    if (config.checkpoint.every > 0 && state.step % config.checkpoint.every == 0 && state.step < config.optimizer.steps) {
+    if (config.checkpoint.every > 0 && state.step % config.checkpoint.every == 0 &&
+        state.step < config.optimizer.steps) {
       run.checkpoint(state, config.checkpoint.keep, save);
     }
   }
-  if (state.step == config.optimizer.steps) run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
+  if (state.step == config.optimizer.steps)
+    run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }
 
 }  // namespace r1

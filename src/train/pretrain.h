@@ -1,8 +1,10 @@
-// train/pretrain.h: next-token training on documents: packed, with cosine schedule, clipping, and balanced experts.
+// train/pretrain.h: next-token training on documents: packed, with cosine schedule, clipping, and balanced
+// experts.
 //
-// Documents are taken in order from a source that is a pure function of the index, so a run's place in its data is one number.
-// They are packed whole into micro-batches (attention never crosses documents); a step's gradient is the sum over its
-// micro-batches in order, so micro sets memory, not results beyond the order of that sum.
+// Documents are taken in order from a source that is a pure function of the index, so a run's place in its
+// data is one number. They are packed whole into micro-batches (attention never crosses documents); a step's
+// gradient is the sum over its micro-batches in order, so micro sets memory, not results beyond the order of
+// that sum.
 #pragma once
 
 #include <cstdint>
@@ -39,16 +41,19 @@ struct PretrainConfig {
   int64_t log_every = 1;
 };
 
-// Reads what is pre-training's own; the model and the data are read by the recipe layer (recipe/pretrain_stage).
+// Reads what is pre-training's own; the model and the data are read by the recipe layer
+// (recipe/pretrain_stage).
 PretrainConfig read_pretrain_config(ConfigFile& config);
 
 struct TrainOptions {
   bool resume = false;
-  int64_t stop_after_steps = 0;  // end early, as if killed after that many more steps (tests); 0: run to the end
+  int64_t stop_after_steps =
+      0;  // end early, as if killed after that many more steps (tests); 0: run to the end
 };
 
 // Trains bundle.model and leaves it in OUT/model. Throws Error.
-void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file, const DocumentSource& documents,
-              ThreadPool& threads, Reporter& reporter, const TrainOptions& options);
+void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
+              const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
+              const TrainOptions& options);
 
 }  // namespace r1

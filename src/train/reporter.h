@@ -1,4 +1,5 @@
-// train/reporter.h: how a run tells somebody what it does. The library prints nothing; the command line implements this.
+// train/reporter.h: how a run tells somebody what it does. The library prints nothing; the command line
+// implements this.
 #pragma once
 
 #include <string>

@@ -24,16 +24,18 @@ RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics num
   recover_directory(model_path());
   if (fs::exists(index, ec)) {
     if (!resume) {
-      throw Error(fmt::format("{}: holds a run already: add --resume to go on with it, or name another out", out_.string()));
+      throw Error(fmt::format("{}: holds a run already: add --resume to go on with it, or name another out",
+                              out_.string()));
     }
     const Json json = read_json(index);
     if (json.get_string("numerics") != name_of(numerics)) {
-      throw Error(fmt::format("{}: was made with numerics {}, this run would use {}: the bits would differ", index.string(),
-                              json.get_string("numerics"), name_of(numerics)));
+      throw Error(fmt::format("{}: was made with numerics {}, this run would use {}: the bits would differ",
+                              index.string(), json.get_string("numerics"), name_of(numerics)));
     }
     if (json.get_string("config_sha256") != fingerprint_) {
-      throw Error(fmt::format("{}: is a run of another configuration than {}: name another out, or restore the configuration",
-                              out_.string(), config.source()));
+      throw Error(fmt::format(
+          "{}: is a run of another configuration than {}: name another out, or restore the configuration",
+          out_.string(), config.source()));
     }
     return;
   }
@@ -105,7 +107,8 @@ void RunDirectory::write_sample(const Json& row) {
   ++samples_rows_;
 }
 
-void RunDirectory::checkpoint(TrainerState state, int64_t keep, const std::function<void(const fs::path&)>& fill) {
+void RunDirectory::checkpoint(TrainerState state, int64_t keep,
+                              const std::function<void(const fs::path&)>& fill) {
   const std::vector<int64_t> before = checkpoint_steps();
   try {
     if (samples_) samples_->flush();
@@ -121,12 +124,14 @@ void RunDirectory::checkpoint(TrainerState state, int64_t keep, const std::funct
       write_file_atomically(directory / "trainer.json", json.dump(2) + "\n");
     });
   } catch (const Error& e) {
-    const std::string intact = before.empty() ? "no earlier checkpoint is there"
-                                              : fmt::format("step-{:06d} is intact, go on with --resume", before.back());
+    const std::string intact = before.empty()
+                                   ? "no earlier checkpoint is there"
+                                   : fmt::format("step-{:06d} is intact, go on with --resume", before.back());
     throw Error(fmt::format("{} (while saving step-{:06d}; {})", e.what(), state.step, intact));
   }
   std::error_code ec;
-  for (size_t i = 0; i + static_cast<size_t>(keep) < before.size() + 1; ++i) fs::remove_all(checkpoint_path(before[i]), ec);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < before.size() + 1; ++i)
+    fs::remove_all(checkpoint_path(before[i]), ec);
 }
 
 void RunDirectory::finish(const std::function<void(const fs::path&)>& fill) {

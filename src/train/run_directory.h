@@ -3,11 +3,12 @@
 //   OUT/config.toml               a copy of the configuration
 //   OUT/metrics.jsonl             a row a step
 //   OUT/samples.jsonl             rollouts (reinforcement learning)
-//   OUT/checkpoints/step-000120/  a Hugging Face directory, with optimizer.safetensors and trainer.json beside the weights
-//   OUT/model/                    the finished model; its presence means that the run is done
+//   OUT/checkpoints/step-000120/  a Hugging Face directory, with optimizer.safetensors and trainer.json
+//   beside the weights OUT/model/                    the finished model; its presence means that the run is
+//   done
 //
-// A checkpoint is written to a temporary name and renamed: a run killed at any instant finds the last whole one, drops the
-// metrics rows behind it and repeats the steps since, to the same bits.
+// A checkpoint is written to a temporary name and renamed: a run killed at any instant finds the last whole
+// one, drops the metrics rows behind it and repeats the steps since, to the same bits.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ struct TrainerState {
 
 class RunDirectory {
  public:
-  // Creates `out` or, with `resume`, reopens it. Throws Error: unwritable; holds a run and `resume` is false; the run is of
-  // another configuration or numerics.
+  // Creates `out` or, with `resume`, reopens it. Throws Error: unwritable; holds a run and `resume` is false;
+  // the run is of another configuration or numerics.
   RunDirectory(const std::filesystem::path& out, ConfigFile& config, Numerics numerics, bool resume);
 
   bool finished() const;
@@ -58,9 +59,10 @@ class RunDirectory {
 
   void write_metrics(const Json& row);
   void write_sample(const Json& row);
-  // fill(directory) writes the model and optimizer. Older checkpoints beyond `keep` are removed after the new one stands. The
-  // Error of a full disk says which checkpoint is intact and how to go on.
-  void checkpoint(TrainerState state, int64_t keep, const std::function<void(const std::filesystem::path&)>& fill);
+  // fill(directory) writes the model and optimizer. Older checkpoints beyond `keep` are removed after the new
+  // one stands. The Error of a full disk says which checkpoint is intact and how to go on.
+  void checkpoint(TrainerState state, int64_t keep,
+                  const std::function<void(const std::filesystem::path&)>& fill);
   void finish(const std::function<void(const std::filesystem::path&)>& fill);
 
  private:

@@ -1,4 +1,5 @@
-// base/: files that survive crashes, random numbers that depend on nothing, scalar functions with the same bits everywhere.
+// base/: files that survive crashes, random numbers that depend on nothing, scalar functions with the same
+// bits everywhere.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,7 +24,9 @@ namespace fs = std::filesystem;
 
 class TempDir : public testing::Test {
  protected:
-  TempDir() : path(fs::temp_directory_path() / ("r1_base_test_" + std::to_string(::getpid()))) { fs::create_directories(path); }
+  TempDir() : path(fs::temp_directory_path() / ("r1_base_test_" + std::to_string(::getpid()))) {
+    fs::create_directories(path);
+  }
   ~TempDir() override { fs::remove_all(path); }
   fs::path path;
 };

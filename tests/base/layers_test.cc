@@ -1,4 +1,5 @@
-// The layer rule: an include goes down DESIGN's list only. A file of src/LAYER may include LAYER and what lies below it.
+// The layer rule: an include goes down DESIGN's list only. A file of src/LAYER may include LAYER and what
+// lies below it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,8 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // From the bottom up.
-const std::vector<std::string> kLayers = {"base",   "tensor", "ops",    "dist",  "formats", "text",   "model", "data",
-                                          "reward", "engine", "train",  "eval",  "recipe",  "server", "cli"};
+const std::vector<std::string> kLayers = {"base",  "tensor", "ops",    "dist",   "formats",
+                                          "text",  "model",  "data",   "reward", "engine",
+                                          "train", "eval",   "recipe", "server", "cli"};
 
 int rank_of(const std::string& layer) {
   const auto at = std::ranges::find(kLayers, layer);
@@ -52,14 +54,16 @@ TEST(Layers, IncludesGoDownOnly) {
     ASSERT_GE(rank_of(i.layer), 0) << i.file << " lies in no known layer";
     if (target == "hwy") continue;  // Highway wants its own header in quotes
     ASSERT_GE(rank_of(target), 0) << i.file << ":" << i.line << ": " << i.target << " is in no known layer";
-    EXPECT_LE(rank_of(target), rank_of(i.layer)) << i.file << ":" << i.line << " includes " << i.target << ", which lies above it";
+    EXPECT_LE(rank_of(target), rank_of(i.layer))
+        << i.file << ":" << i.line << " includes " << i.target << ", which lies above it";
     const bool side = (i.layer == "train" && target == "eval") || (i.layer == "eval" && target == "train");
     EXPECT_FALSE(side) << i.file << ":" << i.line << ": train and eval do not know each other";
   }
 }
 
 TEST(Layers, HeavyHeadersStandInOneFileEach) {
-  const std::map<std::string, std::string> heavy = {{"CLI/CLI.hpp", "main.cc"}, {"toml++/toml.h", "config_file.cc"}};
+  const std::map<std::string, std::string> heavy = {{"CLI/CLI.hpp", "main.cc"},
+                                                    {"toml++/toml.h", "config_file.cc"}};
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(R1_SOURCE_DIR) / "src")) {
     if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path());

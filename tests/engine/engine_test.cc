@@ -1,4 +1,5 @@
-// One forward: a sample's tokens and log-probs are equal with ==, whatever it was batched, chunked or threaded with.
+// One forward: a sample's tokens and log-probs are equal with ==, whatever it was batched, chunked or
+// threaded with.
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +28,9 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
     }
     r.samples = random.between(1, 5);
     r.max_tokens = random.between(1, 40);
-    r.sampling = {.temperature = i % 3 == 0 ? 0.0f : 0.8f, .top_k = i % 2 == 0 ? 0 : 20, .top_p = i % 4 == 1 ? 0.9f : 1.0f};
+    r.sampling = {.temperature = i % 3 == 0 ? 0.0f : 0.8f,
+                  .top_k = i % 2 == 0 ? 0 : 20,
+                  .top_p = i % 4 == 1 ? 0.9f : 1.0f};
     r.key = {.seed = 9, .step = 2, .prompt = i};
     r.stop_tokens = {1};
   }
@@ -36,7 +39,8 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
 
 class OneForward : public testing::TestWithParam<const char*> {};
 
-std::vector<Completion> sample(const Model& model, int threads, EngineOptions options, std::span<const Request> requests) {
+std::vector<Completion> sample(const Model& model, int threads, EngineOptions options,
+                               std::span<const Request> requests) {
   Arena arena;
   ThreadPool pool(threads);
   Context ctx{.arena = arena, .threads = pool};
@@ -49,9 +53,10 @@ TEST_P(OneForward, TokensAndLogProbsDoNotDependOnTheBatch) {
   const auto want = sample(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests);
   const int64_t page = KvCache::bytes_per_page(model.config());
   for (const int threads : {1, 2, 3}) {
-    for (const EngineOptions& options : {EngineOptions{.max_batch = 7, .prefill_chunk = 5, .kv_bytes = 0},
-                                         EngineOptions{.max_batch = 64, .prefill_chunk = 1, .kv_bytes = 0},
-                                         EngineOptions{.max_batch = 64, .prefill_chunk = 1000, .kv_bytes = 9 * page}}) {
+    for (const EngineOptions& options :
+         {EngineOptions{.max_batch = 7, .prefill_chunk = 5, .kv_bytes = 0},
+          EngineOptions{.max_batch = 64, .prefill_chunk = 1, .kv_bytes = 0},
+          EngineOptions{.max_batch = 64, .prefill_chunk = 1000, .kv_bytes = 9 * page}}) {
       const auto got = sample(model, threads, options, requests);
       ASSERT_EQ(got.size(), want.size());
       for (size_t i = 0; i < got.size(); ++i) {
@@ -86,7 +91,8 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
         which.push_back(i);
       }
       const auto scored = score(model, ctx, rows, temperature, micro);
-      for (size_t k = 0; k < rows.size(); ++k) EXPECT_EQ(scored[k], samples[which[k]].logprobs) << "sample " << which[k];
+      for (size_t k = 0; k < rows.size(); ++k)
+        EXPECT_EQ(scored[k], samples[which[k]].logprobs) << "sample " << which[k];
     }
   }
 }
@@ -109,7 +115,8 @@ TEST_P(OneForward, GreedyContinuationIsTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, OneForward,
-                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied", "llama-biases"),
+                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied",
+                                         "llama-biases"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
@@ -127,7 +134,9 @@ TEST(Engine, StopsEndsAndStreams) {
   r.max_tokens = 50;
   r.samples = 3;
   int64_t streamed = 0, done = 0;
-  auto out = engine.run({&r, 1}, [&](int64_t, int64_t, int32_t) { return ++streamed, true; }, [&](const Completion&) { ++done; });
+  auto out = engine.run(
+      {&r, 1}, [&](int64_t, int64_t, int32_t) { return ++streamed, true; },
+      [&](const Completion&) { ++done; });
   EXPECT_EQ(streamed, 150);
   EXPECT_EQ(done, 3);
   for (const Completion& c : out) EXPECT_EQ(c.finish, FinishReason::length);

@@ -20,7 +20,8 @@ struct Load {
 };
 
 // Drives a scheduler as the engine does, ending samples at random; checks what must hold at every step.
-std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const SchedulerLimits& limits, uint64_t seed) {
+std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const SchedulerLimits& limits,
+                                                     uint64_t seed) {
   Random random(seed);
   std::map<std::pair<int64_t, int64_t>, int64_t> generated;
   std::vector<PageCopy> copies;
@@ -58,7 +59,8 @@ std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const Schedul
       if (row.sequence == nullptr) continue;
       ++generated[{row.sequence->request, row.sequence->sample}];
       ++row.sequence->generated;
-      if (row.sequence->generated == row.sequence->max_generated || random.below(10) == 0) s.finish(row.sequence);
+      if (row.sequence->generated == row.sequence->max_generated || random.below(10) == 0)
+        s.finish(row.sequence);
     }
   }
   return generated;
@@ -70,11 +72,15 @@ TEST(Scheduler, RunsEverySampleOnceWithinItsLimits) {
     std::vector<Load> loads;
     int64_t most = 1;
     for (int64_t i = random.between(1, 12); i > 0; --i) {
-      loads.push_back({std::vector<int32_t>(static_cast<size_t>(random.between(1, 130)), 1), random.between(1, 9), random.between(1, 80)});
+      loads.push_back({std::vector<int32_t>(static_cast<size_t>(random.between(1, 130)), 1),
+                       random.between(1, 9), random.between(1, 80)});
       const int64_t length = static_cast<int64_t>(loads.back().prompt.size());
-      most = std::max(most, (length + 31) / 32 + (length + loads.back().max_generated + 31) / 32 - length / 32);
+      most =
+          std::max(most, (length + 31) / 32 + (length + loads.back().max_generated + 31) / 32 - length / 32);
     }
-    SchedulerLimits limits{.max_batch = random.between(1, 20), .prefill_chunk = random.between(1, 200), .pages = most + random.below(40)};
+    SchedulerLimits limits{.max_batch = random.between(1, 20),
+                           .prefill_chunk = random.between(1, 200),
+                           .pages = most + random.below(40)};
     Scheduler s(limits);
     size_t samples = 0;
     for (size_t i = 0; i < loads.size(); ++i) {

@@ -1,4 +1,5 @@
-// A real trained model: ../shared/data/weights/stories260K against its float64 reference logits and its exact greedy text.
+// A real trained model: ../shared/data/weights/stories260K against its float64 reference logits and its exact
+// greedy text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ std::vector<std::string> read_pieces(const fs::path& path) {
     std::memcpy(&length, bytes.data() + at + 4, 4);
     pieces.push_back(bytes.substr(at + 8, static_cast<size_t>(length)));
     std::string& piece = pieces.back();
-    if (piece.size() == 6 && piece.starts_with("<0x")) piece = static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16));
+    if (piece.size() == 6 && piece.starts_with("<0x"))
+      piece = static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16));
     at += 8 + static_cast<size_t>(length);
   }
   return pieces;
@@ -45,7 +47,8 @@ std::vector<int32_t> ids(const Json& array) {
 class Stories : public testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(data())) GTEST_SKIP() << data() << " is missing: the test of a real trained model is SKIPPED";
+    if (!fs::exists(data()))
+      GTEST_SKIP() << data() << " is missing: the test of a real trained model is SKIPPED";
   }
   Arena arena;
   ThreadPool threads{2};
@@ -62,7 +65,9 @@ TEST_F(Stories, LogitsAgreeWithTheFloat64Reference) {
     const std::vector<int32_t> greedy = ids(entry.at("greedy_ids"));
     const auto& rows = entry.at("logits_first_positions").items();
     // Reference logits start at position 0; those past the prompt follow the greedy ids.
-    std::vector<int32_t> all = greedy.size() > tokens.size() && std::equal(tokens.begin(), tokens.end(), greedy.begin()) ? greedy : tokens;
+    std::vector<int32_t> all =
+        greedy.size() > tokens.size() && std::equal(tokens.begin(), tokens.end(), greedy.begin()) ? greedy
+                                                                                                  : tokens;
     all.resize(std::min(all.size(), rows.size()));
     const std::span<const int32_t> row(all);
     ArenaScope scope(arena);
@@ -77,7 +82,9 @@ TEST_F(Stories, LogitsAgreeWithTheFloat64Reference) {
         const double want = rows[t].at(static_cast<size_t>(n)).number();
         low = std::min(low, want);
         high = std::max(high, want);
-        worst = std::max(worst, std::abs(want - static_cast<double>(logits[t * static_cast<size_t>(V) + static_cast<size_t>(n)])));
+        worst = std::max(worst,
+                         std::abs(want - static_cast<double>(
+                                             logits[t * static_cast<size_t>(V) + static_cast<size_t>(n)])));
       }
       EXPECT_LT(worst / (high - low), 1e-4) << "position " << t;
       ++positions;
@@ -101,12 +108,14 @@ TEST_F(Stories, GreedyTextIsExact) {
     if (id != 1) text += pieces.at(static_cast<size_t>(id));
   }
   while (!want.empty() && want.back() == '\n') want.pop_back();
-  text.erase(0, text.find_first_not_of(' '));  // the piece after the first token carries a space that the text drops
+  text.erase(
+      0, text.find_first_not_of(' '));  // the piece after the first token carries a space that the text drops
   EXPECT_EQ(text, want);
 
   const Json reference = read_json(data() / "reference_float64.json");
   const std::vector<int32_t> greedy = ids(reference.at(0).at("greedy_ids"));
-  for (size_t i = 1; i < greedy.size(); ++i) EXPECT_EQ(completions[0].tokens.at(i - 1), greedy[i]) << "token " << i;
+  for (size_t i = 1; i < greedy.size(); ++i)
+    EXPECT_EQ(completions[0].tokens.at(i - 1), greedy[i]) << "token " << i;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Whole models against transformers (fp32, CPU): logits, every parameter's gradient, greedy continuations, on the tiny checkpoints
-// of tests/golden/models (made by tests/ref/make_model_goldens.py).
+// Whole models against transformers (fp32, CPU): logits, every parameter's gradient, greedy continuations, on
+// the tiny checkpoints of tests/golden/models (made by tests/ref/make_model_goldens.py).
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -43,7 +43,8 @@ class Golden : public testing::TestWithParam<std::string> {
 };
 
 // Worst |got - want| as a share of the range of `want`.
-void expect_close(std::span<const float> got, std::span<const float> want, double tolerance, const std::string& what) {
+void expect_close(std::span<const float> got, std::span<const float> want, double tolerance,
+                  const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   const auto [low, high] = std::minmax_element(want.begin(), want.end());
   const double range = std::max(1e-6, static_cast<double>(*high) - static_cast<double>(*low));
@@ -53,7 +54,8 @@ void expect_close(std::span<const float> got, std::span<const float> want, doubl
     if (std::abs(got[i] - want[i]) > std::abs(got[worst] - want[worst])) worst = i;
   }
   EXPECT_LT(std::abs(got[worst] - want[worst]) / range, tolerance)
-      << what << "[" << worst << "]: got " << got[worst] << " want " << want[worst] << " of a range of " << range;
+      << what << "[" << worst << "]: got " << got[worst] << " want " << want[worst] << " of a range of "
+      << range;
 }
 
 TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
@@ -108,7 +110,8 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied", "llama-biases"),
+                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied",
+                                         "llama-biases"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

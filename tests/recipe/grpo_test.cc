@@ -1,14 +1,16 @@
-// GRPO runs on the shipped base: sampler and trainer agree to the bit, and a run killed anywhere ends with the same weights.
+// GRPO runs on the shipped base: sampler and trainer agree to the bit, and a run killed anywhere ends with
+// the same weights.
+#include "train/grpo.h"
+
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "base/random.h"
+#include "base/text_util.h"
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
 #include "model/scoring.h"
-#include "base/text_util.h"
 #include "tests/train/train_test_util.h"
-#include "train/grpo.h"
 
 namespace r1 {
 namespace {
@@ -18,7 +20,8 @@ using Grpo = RunFolder;
 std::string finish(const std::filesystem::path& config, int threads, bool resume = false) {
   ThreadPool pool(threads);
   SilentReporter reporter;
-  return read_file(run_grpo_config(config, {.resume = resume, .stop_after_steps = 0}, pool, reporter) / "model.safetensors");
+  return read_file(run_grpo_config(config, {.resume = resume, .stop_after_steps = 0}, pool, reporter) /
+                   "model.safetensors");
 }
 
 TEST_F(Grpo, SamplerAndTrainerAgreeExactlyAtEveryStep) {
@@ -33,8 +36,9 @@ TEST_F(Grpo, SamplerAndTrainerAgreeExactlyAtEveryStep) {
       EXPECT_EQ(row.get_number("sampler_trainer_kl"), 0.0) << row.dump();
       EXPECT_EQ(row.get_number("sampler_trainer_max_abs"), 0.0) << row.dump();
       learned = learned || row.get_number("grad_norm") > 0;
-      for (const char* key : {"step", "wall_s", "tokens", "loss", "lr", "grad_norm", "reward", "accuracy", "length", "entropy",
-                              "kl", "clip_fraction", "truncated", "sample_s", "train_s", "update_s"}) {
+      for (const char* key :
+           {"step", "wall_s", "tokens", "loss", "lr", "grad_norm", "reward", "accuracy", "length", "entropy",
+            "kl", "clip_fraction", "truncated", "sample_s", "train_s", "update_s"}) {
         EXPECT_TRUE(row.contains(key)) << key;
       }
     }
@@ -72,7 +76,8 @@ TEST_F(Grpo, MicroBatchesChangeNoBit) {
 }
 
 TEST_F(Grpo, RunKilledAtTenRandomMomentsEndsWithTheSameWeights) {
-  const std::string want = finish(grpo_config("a.toml", "a", "", "[loss]\nkl = 0.02\nreference_every = 2\n"), 1);
+  const std::string want =
+      finish(grpo_config("a.toml", "a", "", "[loss]\nkl = 0.02\nreference_every = 2\n"), 1);
   const auto config = grpo_config("b.toml", "b", "", "[loss]\nkl = 0.02\nreference_every = 2\n");
   Random random(17);
   int killed = 0;
@@ -87,7 +92,8 @@ TEST_F(Grpo, RunKilledAtTenRandomMomentsEndsWithTheSameWeights) {
     int status = 0;
     ::waitpid(child, &status, 0);
     if (WIFSIGNALED(status)) ++killed;
-    if (std::filesystem::exists(root / "b" / "model")) std::filesystem::remove_all(root / "b");  // done too soon: begin again
+    if (std::filesystem::exists(root / "b" / "model"))
+      std::filesystem::remove_all(root / "b");  // done too soon: begin again
   }
   EXPECT_GT(killed, 3);
   EXPECT_EQ(finish(config, 2, true), want);
@@ -113,7 +119,8 @@ TEST_F(Grpo, SamplesCanBeScoredAgainToTheSameStrings) {
     for (const Json& t : row.at("tokens").items()) tokens.push_back(static_cast<int32_t>(t.integer()));
     const ScoredRow scored{tokens, from};
     const auto lp = score(model, ctx, {&scored, 1}, 1.0f, 4096);
-    for (size_t i = 0; i < lp[0].size(); ++i) EXPECT_EQ(hex_float(lp[0][i]), row.at("logprobs").at(i).string());
+    for (size_t i = 0; i < lp[0].size(); ++i)
+      EXPECT_EQ(hex_float(lp[0][i]), row.at("logprobs").at(i).string());
     ++compared;
   }
   EXPECT_EQ(compared, 18);
@@ -132,15 +139,19 @@ TEST_F(Grpo, BadConfigurationsAreOneClearLine) {
   };
   std::string text = read_file(grpo_config("a.toml", "a"));
   text.replace(text.find("max_tokens"), 10, "max_token");
-  EXPECT_NE(message(write("a.toml", text)).find("a.toml:10: unknown key rollout.max_token (did you mean rollout.max_tokens?)"),
+  EXPECT_NE(message(write("a.toml", text))
+                .find("a.toml:10: unknown key rollout.max_token (did you mean rollout.max_tokens?)"),
             std::string::npos)
       << message(root / "a.toml");
-  EXPECT_NE(message(write("b.toml", "name = \"x\"\n[rollout\n")).find("b.toml:2: not valid TOML"), std::string::npos);
+  EXPECT_NE(message(write("b.toml", "name = \"x\"\n[rollout\n")).find("b.toml:2: not valid TOML"),
+            std::string::npos);
   const auto good = grpo_config("c.toml", "c");
   EXPECT_EQ(message(good), "");
   EXPECT_NE(message(good).find("add --resume"), std::string::npos);
-  EXPECT_NE(message(grpo_config("c.toml", "c", "temperature = 0.9\n"), true).find("another configuration"), std::string::npos);
-  EXPECT_NE(message(grpo_config("d.toml", "d", "prompts = 4\n")).find("not valid TOML"), std::string::npos);  // twice
+  EXPECT_NE(message(grpo_config("c.toml", "c", "temperature = 0.9\n"), true).find("another configuration"),
+            std::string::npos);
+  EXPECT_NE(message(grpo_config("d.toml", "d", "prompts = 4\n")).find("not valid TOML"),
+            std::string::npos);  // twice
   std::string task = read_file(grpo_config("e.toml", "e"));
   task.replace(task.find("countdown3"), 10, "countdwn33");
   EXPECT_NE(message(write("e.toml", task)).find("unknown task"), std::string::npos);

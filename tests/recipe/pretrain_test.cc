@@ -1,13 +1,11 @@
 // Pre-training on the corpus: it learns, it resumes to the bit, and its corpus is clean.
-#include "tests/train/train_test_util.h"
-
 #include "data/corpus.h"
 #include "data/countdown_question.h"
 #include "recipe/recipe.h"
+#include "tests/train/train_test_util.h"
 
 namespace r1 {
 namespace {
-
 
 constexpr const char* kModel = R"(
 [model.config]
@@ -42,10 +40,11 @@ micro = 300
 
 class Runs : public RunFolder {
  protected:
-  std::filesystem::path config(const std::string& name, const std::string& out, int steps, const std::string& more = "") const {
+  std::filesystem::path config(const std::string& name, const std::string& out, int steps,
+                               const std::string& more = "") const {
     return write(name, "name = \"t\"\nseed = 3\nout = \"" + (root / out).string() + "\"\n" + kModel +
-                           "[optimizer]\nlr = 5e-3\nschedule = \"cosine\"\nwarmup = 2\nsteps = " + std::to_string(steps) +
-                           "\n[checkpoint]\nevery = 2\n" + more);
+                           "[optimizer]\nlr = 5e-3\nschedule = \"cosine\"\nwarmup = 2\nsteps = " +
+                           std::to_string(steps) + "\n[checkpoint]\nevery = 2\n" + more);
   }
   SilentReporter reporter;
 };
@@ -62,7 +61,8 @@ TEST_F(Runs, ResumedRunEndsWithTheSameWeights) {
   ThreadPool threads(2);
   const auto a = run_pretrain_config(config("a.toml", "a", 7), {}, threads, reporter);
   const auto b = config("b.toml", "b", 7);
-  for (int i = 0; i < 3; ++i) run_pretrain_config(b, {.resume = true, .stop_after_steps = 2}, threads, reporter);
+  for (int i = 0; i < 3; ++i)
+    run_pretrain_config(b, {.resume = true, .stop_after_steps = 2}, threads, reporter);
   const auto done = run_pretrain_config(b, {.resume = true, .stop_after_steps = 0}, threads, reporter);
   EXPECT_EQ(weights_of(a), weights_of(done));
 }

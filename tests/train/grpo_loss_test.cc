@@ -46,12 +46,14 @@ TEST(GrpoLoss, GradientAgreesWithFiniteDifferences) {
   Random random(2);
   for (int i = 0; i < 20000; ++i) {
     GrpoLossConfig config{.clip_low = 0.2, .clip_high = 0.28, .kl = i % 2 == 0 ? 0.0 : 0.04};
-    const double logp = -3 * random.uniform_double(), old = logp + random.normal() * 0.3, ref = logp + random.normal() * 0.3;
+    const double logp = -3 * random.uniform_double(), old = logp + random.normal() * 0.3,
+                 ref = logp + random.normal() * 0.3;
     const double a = random.normal();
     const double h = 1e-6, ratio = std::exp(logp - old);
     if (std::abs(ratio - 0.8) < 1e-4 || std::abs(ratio - 1.28) < 1e-4) continue;  // the kink
     const double numeric =
-        (token_loss(config, logp + h, old, ref, a).loss - token_loss(config, logp - h, old, ref, a).loss) / (2 * h);
+        (token_loss(config, logp + h, old, ref, a).loss - token_loss(config, logp - h, old, ref, a).loss) /
+        (2 * h);
     EXPECT_NEAR(token_loss(config, logp, old, ref, a).gradient, numeric, 1e-6 * (1 + std::abs(numeric)));
   }
 }

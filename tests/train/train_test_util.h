@@ -1,4 +1,5 @@
-// What the trainer's tests share: the shipped base, short configurations, silent reporting, a folder of their own.
+// What the trainer's tests share: the shipped base, short configurations, silent reporting, a folder of their
+// own.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "formats/config_file.h"
 #include "base/file.h"
+#include "formats/config_file.h"
 #include "recipe/stages.h"
 #include "train/reporter.h"
 
@@ -27,7 +28,8 @@ class RunFolder : public testing::Test {
  protected:
   RunFolder() {
     static int count = 0;
-    root = std::filesystem::temp_directory_path() / ("r1_train_" + std::to_string(::getpid()) + "_" + std::to_string(count++));
+    root = std::filesystem::temp_directory_path() /
+           ("r1_train_" + std::to_string(::getpid()) + "_" + std::to_string(count++));
     std::filesystem::create_directories(root);
   }
   ~RunFolder() override { std::filesystem::remove_all(root); }
@@ -37,15 +39,20 @@ class RunFolder : public testing::Test {
     return root / name;
   }
   static std::string base() { return std::string(R1_SOURCE_DIR) + "/models/r1-nano-base"; }
-  static std::string weights_of(const std::filesystem::path& model) { return read_file(model / "model.safetensors"); }
+  static std::string weights_of(const std::filesystem::path& model) {
+    return read_file(model / "model.safetensors");
+  }
 
   // A GRPO run of a second or two; `more` goes at the end, "[section]" lines included.
-  std::filesystem::path grpo_config(const std::string& name, const std::string& out, const std::string& rollout = "",
-                                    const std::string& more = "") const {
-    return write(name, "name = \"t\"\nseed = 5\nmodel = \"" + base() + "\"\nout = \"" + (root / out).string() +
-                           "\"\n[data]\ntask = \"countdown3\"\n[rollout]\nprompts = 3\ngroup = 6\nmax_tokens = 40\n" + rollout +
-                           "[optimizer]\nlr = 1e-3\nsteps = 4\n[batch]\nmicro = 300\n[checkpoint]\nevery = 1\n[log]\nsamples_every = 1\n" +
-                           more);
+  std::filesystem::path grpo_config(const std::string& name, const std::string& out,
+                                    const std::string& rollout = "", const std::string& more = "") const {
+    return write(
+        name, "name = \"t\"\nseed = 5\nmodel = \"" + base() + "\"\nout = \"" + (root / out).string() +
+                  "\"\n[data]\ntask = \"countdown3\"\n[rollout]\nprompts = 3\ngroup = 6\nmax_tokens = 40\n" +
+                  rollout +
+                  "[optimizer]\nlr = 1e-3\nsteps = 4\n[batch]\nmicro = 300\n[checkpoint]\nevery = "
+                  "1\n[log]\nsamples_every = 1\n" +
+                  more);
   }
 
   std::filesystem::path root;
