@@ -62,6 +62,12 @@ struct TokenizeOptions {
 };
 int run_tokenize(const TokenizeOptions& options);
 
+struct TemplateOptions {
+  CommonOptions common;
+  std::string model, input;
+};
+int run_template(const TemplateOptions& options);
+
 struct VerifyOptions {
   CommonOptions common;
   std::string input;

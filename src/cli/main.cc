@@ -46,6 +46,7 @@ struct Program {
   r1::GenerateOptions generate;
   r1::ScoreOptions score;
   r1::TokenizeOptions tokenize;
+  r1::TemplateOptions chat_template;
   r1::VerifyOptions verify;
   r1::TrainCommandOptions pretrain, grpo;
   r1::RecipeCommandOptions recipe;
@@ -98,6 +99,11 @@ struct Program {
         ->required();
     sub->add_flag("--decode", tokenize.decode, "Token ids to text");
 
+    sub = add("template", "Render chat templates", chat_template, r1::run_template);
+    sub->add_option("model", chat_template.model, "A model, or a template's file")->required();
+    sub->add_option("--input", chat_template.input, "Rows {\"messages\", ...}; -: standard input")
+        ->required();
+
     sub = add("verify", "Check answers", verify, r1::run_verify);
     sub->add_option("--input", verify.input, "Rows {\"gold\", \"pred\", \"options\"?}; -: standard input")
         ->required();
@@ -148,13 +154,9 @@ struct Program {
   }
 };
 
-std::string one_line(std::string text) {
-  std::ranges::replace(text, '\n', ' ');
-  return text;
-}
-
-int fail(const std::string& line, int status) {
-  r1::write_stderr("r1: " + one_line(line) + "\n");
+int fail(std::string line, int status) {
+  std::ranges::replace(line, '\n', ' ');
+  r1::write_stderr("r1: " + line + "\n");
   return status;
 }
 

@@ -25,6 +25,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   const PretrainConfig config = read_pretrain_config(file);
   const PretrainData data = read_pretrain_data(file, config.seed);
   file.finish();
+  RunDirectory::check_free(config.out, options.resume);
   ModelBundle bundle = make_pretrain_bundle(data, config);
   pretrain(bundle, config, file, pretrain_documents(data, bundle), threads, reporter, options);
   return config.out / "model";

@@ -23,13 +23,20 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+// A step makes several updates; the file's steps and warmup count steps.
+OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
+  config.steps *= updates;
+  config.warmup *= updates;
+  return config;
+}
+
 }  // namespace
 
 GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads)
     : bundle_(bundle),
       config_(config),
       threads_(threads),
-      optimizer_(bundle.model, config.optimizer),
+      optimizer_(bundle.model, by_updates(config.optimizer, config.epochs * config.minibatches)),
       tape_(arena_),
       sampling_{.arena = arena_, .threads = threads},
       engine_(bundle.model, sampling_,

@@ -23,10 +23,7 @@ RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics num
   const fs::path index = out_ / "run.json";
   recover_directory(model_path());
   if (fs::exists(index, ec)) {
-    if (!resume) {
-      throw Error(fmt::format("{}: holds a run already: add --resume to go on with it, or name another out",
-                              out_.string()));
-    }
+    check_free(out, resume);
     const Json json = read_json(index);
     if (json.get_string("numerics") != name_of(numerics)) {
       throw Error(fmt::format("{}: was made with numerics {}, this run would use {}: the bits would differ",
@@ -46,6 +43,13 @@ RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics num
   json.set("config_sha256", fingerprint_);
   json.set("numerics", name_of(numerics));
   write_file_atomically(index, json.dump(2) + "\n");
+}
+
+void RunDirectory::check_free(const fs::path& out, bool resume) {
+  std::error_code ec;
+  if (resume || !fs::exists(out / "run.json", ec)) return;
+  throw Error(fmt::format("{}: holds a run already: add --resume to go on with it, or name another out",
+                          out.string()));
 }
 
 bool RunDirectory::finished() const {

@@ -46,6 +46,9 @@ class RunDirectory {
   // the run is of another configuration or numerics.
   RunDirectory(const std::filesystem::path& out, ConfigFile& config, Numerics numerics, bool resume);
 
+  // The first of those checks alone: before anything is written to `out`.
+  static void check_free(const std::filesystem::path& out, bool resume);
+
   bool finished() const;
   std::filesystem::path model_path() const { return out_ / "model"; }
   const std::filesystem::path& path() const { return out_; }

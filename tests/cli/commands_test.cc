@@ -17,7 +17,7 @@ TEST(Cli, HelpListsEveryCommand) {
   const auto result = r1_run({"--help"});
   EXPECT_EQ(result.status, 0) << result.err;
   for (const char* name :
-       {"run", "generate", "score", "tokenize", "verify", "pretrain", "grpo", "recipe", "eval"}) {
+       {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe", "eval"}) {
     EXPECT_NE(result.out.find(name), std::string::npos) << name;
     const auto own = r1_run({name, "--help"});
     EXPECT_EQ(own.status, 0) << own.err;
@@ -127,6 +127,27 @@ TEST(CliTokenize, BackAndForth) {
     EXPECT_EQ(text.status, 0) << text.err;
     EXPECT_EQ(parse_json(text.out, "text").get_string("text"), "Use 3, 5 and 7 \u00e9\U0001F600");
   }
+}
+
+TEST(CliTemplate, RendersByTheModelOrByAFile) {
+  const std::string rows = R"({"messages":[{"role":"user","content":"hi"}]}
+{"messages":[{"role":"user","content":"hi"}],"bos_token":"B","add_generation_prompt":false}
+{"messages":4}
+)";
+  const auto result = r1_run({"template", test::tiny_llama(), "--input", "-"}, rows);
+  EXPECT_EQ(result.status, 2);
+  const auto out = test::rows_of(result.out);
+  ASSERT_EQ(out.size(), 3u) << result.out;
+  EXPECT_EQ(out[0].get_string("rendered"), "<bos><|User|>hi<|Assistant|>");
+  EXPECT_EQ(out[1].get_string("rendered"), "B<|User|>hi");
+  EXPECT_TRUE(out[2].contains("error")) << result.out;
+  const auto file =
+      r1_run({"template", write("chat.jinja", "{{ eos_token }}!{{ messages[0].content }}"), "--input", "-"},
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"eos_token\":\"E\"}\n");
+  EXPECT_EQ(file.status, 0) << file.err;
+  EXPECT_EQ(parse_json(file.out, "file").get_string("rendered"), "E!hi");
+  EXPECT_ONE_LINE_ERROR(r1_run({"template", write("broken.jinja", "{% if %}"), "--input", "-"}, rows),
+                        "broken.jinja");
 }
 
 TEST(CliVerify, ExpressionsAndResponses) {

@@ -137,10 +137,10 @@ TEST(ChatTemplate, EndsHostileTemplates) {
       {"{% set ns = namespace(s=[1]) %}{% for a in range(900) %}{% set ns.s = [ns.s] %}{% endfor %}{{ ns.s "
        "}}",
        "deep"},
-      {"{% for a in range(100000) %}{{ 'x' * 10000 }}{% endfor %}", "64 MiB"},
+      {"{% for a in range(100000) %}{{ 'x' * 10000 }}{% endfor %}", "8 MiB"},
       {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "deep"},
-      {"{{ 'x' * 99999999999 }}", "64 MiB"},
-      {"{{ [1] * 99999999999 }}", "64 MiB"},
+      {"{{ 'x' * 99999999999 }}", "8 MiB"},
+      {"{{ [1] * 99999999999 }}", "8 MiB"},
       {"{{ 9223372036854775807 + 1 }}", "too large"},
       {"{{ range(9223372036854775807) }}", "range"},
       {"{{ 2 ** 9999999 }}", "too large"},
@@ -169,7 +169,7 @@ TEST(ChatTemplate, EndsHostileTemplates) {
            " }}",
        "too long"},
       {"{{ 'x'.replace('', 'y' * 1000000).replace('', 'y' * 1000000) }}", ""},
-      {"{{ ('a' * 50000000) | list | length }}", ""},
+      {"{{ ('a' * 5000000) | list | length }}", ""},
   };
   for (const auto& [text, reason] : rows) {
     const std::string error = error_of(text);

@@ -61,6 +61,11 @@ struct Operands {
   bool accumulate;  // C from memory; else from +0
 };
 
+// Sanitizers leave the micro-kernels alone: dozens of fully unrolled loops, each access instrumented, take a
+// compiler many minutes. What a tile reads and writes is checked before it runs (gemm_cpu.cc).
+#define R1_UNCHECKED __attribute__((no_sanitize("address", "undefined")))
+#define R1_INLINE HWY_INLINE R1_UNCHECKED
+
 // The compiler shall not know these pointers' relation: it would keep one register a row and spill them.
 #define R1_HIDE(pointer) asm("" : "+r"(pointer))
 
@@ -74,7 +79,7 @@ struct Kernel {
       (kRows + 2) / 3;  // row i is base[i / 3] + (i % 3) * a_row: x86 addressing has it free
 
   template <bool kLast>
-  static HWY_INLINE Vec load(const float* p, size_t tail) {
+  static R1_INLINE Vec load(const float* p, size_t tail) {
     if constexpr (kLast && kMasked) {
       return load_some(Tag(), p, tail);
     } else {
@@ -82,7 +87,7 @@ struct Kernel {
     }
   }
   template <bool kLast>
-  static HWY_INLINE void store(Vec v, float* p, size_t tail) {
+  static R1_INLINE void store(Vec v, float* p, size_t tail) {
     if constexpr (kLast && kMasked) {
       store_some(v, Tag(), p, tail);
     } else {
@@ -91,27 +96,27 @@ struct Kernel {
   }
 
   template <size_t... J>
-  static HWY_INLINE void load_b(Vec* HWY_RESTRICT v, const float* b, int64_t b_panel, size_t tail,
-                                std::index_sequence<J...>) {
+  static R1_INLINE void load_b(Vec* HWY_RESTRICT v, const float* b, int64_t b_panel, size_t tail,
+                               std::index_sequence<J...>) {
     ((v[J] = load<J + 1 == kPerRow>(
           b + static_cast<int64_t>(J / kVecs) * b_panel + static_cast<int64_t>(J % kVecs) * kLanes, tail)),
      ...);
   }
   template <size_t kRow, size_t... J>
-  static HWY_INLINE void multiply_row(Vec* HWY_RESTRICT acc, const Vec* HWY_RESTRICT v, float a,
-                                      std::index_sequence<J...>) {
+  static R1_INLINE void multiply_row(Vec* HWY_RESTRICT acc, const Vec* HWY_RESTRICT v, float a,
+                                     std::index_sequence<J...>) {
     const Vec broadcast = hn::Set(Tag(), a);
     ((acc[kRow * kPerRow + J] = hn::MulAdd(broadcast, v[J], acc[kRow * kPerRow + J])), ...);
   }
   template <size_t... I>
-  static HWY_INLINE void load_c(Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
+  static R1_INLINE void load_c(Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
     ((acc[I] = load<I % kPerRow + 1 == kPerRow>(
           o.c + static_cast<int64_t>(I / kPerRow) * o.c_row + static_cast<int64_t>(I % kPerRow) * kLanes,
           static_cast<size_t>(o.tail))),
      ...);
   }
   template <size_t... I>
-  static HWY_INLINE void store_c(const Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
+  static R1_INLINE void store_c(const Vec* HWY_RESTRICT acc, const Operands& o, std::index_sequence<I...>) {
     (store<I % kPerRow + 1 == kPerRow>(
          acc[I],
          o.c + static_cast<int64_t>(I / kPerRow) * o.c_row + static_cast<int64_t>(I % kPerRow) * kLanes,
@@ -119,28 +124,28 @@ struct Kernel {
      ...);
   }
   template <size_t... I>
-  static HWY_INLINE void zero_c(Vec* HWY_RESTRICT acc, std::index_sequence<I...>) {
+  static R1_INLINE void zero_c(Vec* HWY_RESTRICT acc, std::index_sequence<I...>) {
     ((acc[I] = hn::Zero(Tag())), ...);
   }
   template <size_t... I>
-  static HWY_INLINE void set_bases(const float** base, const Operands& o, std::index_sequence<I...>) {
+  static R1_INLINE void set_bases(const float** base, const Operands& o, std::index_sequence<I...>) {
     ((base[I] = o.a + static_cast<int64_t>(3 * I) * o.a_row), ...);
   }
   template <size_t... I>
-  static HWY_INLINE void advance(const float** base, int64_t by, std::index_sequence<I...>) {
+  static R1_INLINE void advance(const float** base, int64_t by, std::index_sequence<I...>) {
     ((base[I] += by), ...);
   }
 
   template <size_t... I>
-  static HWY_INLINE void hide(const float** base, std::index_sequence<I...>) {
+  static R1_INLINE void hide(const float** base, std::index_sequence<I...>) {
     (hide_one(base[I]), ...);
   }
-  static HWY_INLINE void hide_one(const float*& pointer) { R1_HIDE(pointer); }
+  static R1_INLINE void hide_one(const float*& pointer) { R1_HIDE(pointer); }
 
   // One k; kOffset: how far it is ahead of the bases (rows).
   template <int64_t kOffset, size_t... I>
-  static HWY_INLINE void step(Vec* HWY_RESTRICT acc, const float** base, const Operands& o, const float*& b,
-                              size_t tail, std::index_sequence<I...>) {
+  static R1_INLINE void step(Vec* HWY_RESTRICT acc, const float** base, const Operands& o, const float*& b,
+                             size_t tail, std::index_sequence<I...>) {
     constexpr auto kColumnSequence = std::make_index_sequence<kPerRow>();
     Vec v[kPerRow];
     load_b(v, b, o.b_panel, tail, kColumnSequence);
@@ -156,7 +161,7 @@ struct Kernel {
     hide_one(b);
   }
 
-  static HWY_NOINLINE void run(const Operands& operands) {
+  static R1_UNCHECKED HWY_NOINLINE void run(const Operands& operands) {
     constexpr auto kAccs = std::make_index_sequence<kAcc>();
     constexpr auto kRowSequence = std::make_index_sequence<kRows>();
     constexpr auto kBaseSequence = std::make_index_sequence < kColumns ? 1 : kBases > ();
@@ -192,6 +197,8 @@ struct Kernel {
 };
 
 #undef R1_HIDE
+#undef R1_INLINE
+#undef R1_UNCHECKED
 
 using Run = void (*)(const Operands&);
 

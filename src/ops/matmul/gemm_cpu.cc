@@ -23,13 +23,60 @@ void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+
+#if defined(__SANITIZE_ADDRESS__)
+#define R1_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define R1_ASAN 1
+#endif
+#endif
+#if defined(R1_ASAN)
+#include <sanitizer/asan_interface.h>
+
+#include "base/error.h"
+#endif
+
 namespace r1 {
 
 namespace {
 
+constexpr int64_t kWidth = 32;  // of a panel
+
 HWY_EXPORT(gemm_tile);
 
-constexpr int64_t kWidth = 32;
+#if defined(R1_ASAN)
+void check_rows(const char* what, const Gemm& g, const float* first, int64_t rows, int64_t row,
+                int64_t width) {
+  for (int64_t i = 0; i < rows; ++i) {
+    float* at = const_cast<float*>(first + i * row);
+    const void* bad = __asan_region_is_poisoned(at, static_cast<size_t>(width) * sizeof(float));
+    R1_CHECK(bad == nullptr, "matrix ", what, " leaves its memory at row ", i, ", float ",
+             static_cast<const float*>(bad) - at, " of ", width, "; M ", g.M, " N ", g.N, " K ", g.K);
+  }
+}
+
+// The micro-kernels are not instrumented: AddressSanitizer is asked about all they will touch.
+void check_memory(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  const bool by_rows = g.a_col == 1;
+  if (by_rows) check_rows("A", g, g.a + m0 * g.a_row, g.K == 0 ? 0 : m1 - m0, g.a_row, g.K);
+  if (!by_rows && g.a_row == 1) check_rows("A", g, g.a + m0, g.K, g.a_col, m1 - m0);
+  for (int64_t p = p0; p < p1; ++p) {
+    const int64_t width = std::min(kWidth, g.N - p * kWidth);
+    check_rows("B", g, g.b + p * g.b_panel, g.K, g.b_row, width);
+    check_rows("C", g, g.c + m0 * g.c_row + p * kWidth, m1 - m0, g.c_row, width);
+  }
+}
+#else
+void check_memory(const Gemm&, int64_t, int64_t, int64_t, int64_t) {}
+#endif
+
+// One tile, by the best instruction set of the machine.
+void run_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  check_memory(g, m0, m1, p0, p1);
+  HWY_DYNAMIC_DISPATCH(gemm_tile)(g, m0, m1, p0, p1);
+}
+
 constexpr int64_t kTileRows = HWY_NAMESPACE::gemm_detail::kTileRows;
 
 // Below this many FMAs (about 2 us on one core) a product stays on the calling thread.
@@ -77,8 +124,7 @@ int64_t target_of(const ThreadPool& threads, int64_t work) {
 
 void run_tile(const Gemm& g, const Cut& c, int64_t i) {
   const int64_t m = i / c.across * c.rows, p = i % c.across * c.panels;
-  HWY_DYNAMIC_DISPATCH(gemm_tile)
-  (g, m, std::min(m + c.rows, g.M), p, std::min(p + c.panels, panels_of(g)));
+  run_tile(g, m, std::min(m + c.rows, g.M), p, std::min(p + c.panels, panels_of(g)));
 }
 
 }  // namespace
@@ -94,7 +140,7 @@ void gemm(ThreadPool& threads, const Gemm& g) {
 
 void gemm_serial(const Gemm& g) {
   if (g.M <= 0 || g.N <= 0) return;
-  if (g.M <= kTileRows) return HWY_DYNAMIC_DISPATCH(gemm_tile)(g, 0, g.M, 0, panels_of(g));
+  if (g.M <= kTileRows) return run_tile(g, 0, g.M, 0, panels_of(g));
   const Cut c = cut(g, fmas(g));
   for (int64_t i = 0; i < c.tiles; ++i) run_tile(g, c, i);
 }

@@ -85,7 +85,7 @@ Value float_binary(std::string_view op, double a, double b) {
 Value repeat(Work& work, const Value& sequence, int64_t count) {
   const size_t times = count > 0 ? static_cast<size_t>(count) : 0;
   const auto check = [&](size_t size) {
-    if (size > 0 && times > Work::kMaxText / size) throw TemplateError("a text is larger than 64 MiB");
+    if (size > 0 && times > Work::kMaxText / size) throw TemplateError("a text is larger than 8 MiB");
     work.reserve(size * times);
   };
   if (sequence.is_string()) {

@@ -60,7 +60,7 @@ std::string Renderer::run(const Block& block) {
 
 void Renderer::print(std::string_view text) {
   work_.spend_bytes(text.size());
-  if (out_->size() + text.size() > Work::kMaxText) throw TemplateError("the text is larger than 64 MiB");
+  if (out_->size() + text.size() > Work::kMaxText) throw TemplateError("the text is larger than 8 MiB");
   out_->append(text);
 }
 

@@ -13,8 +13,8 @@ class Work {
  public:
   static constexpr size_t kMaxSteps =
       20'000'000;  // about a second; a long conversation costs some ten thousand
-  static constexpr size_t kMaxText = size_t{64} << 20;
-  static constexpr int kMaxDepth = 1000;  // nested evaluations, macros' bodies included
+  static constexpr size_t kMaxText = size_t{8} << 20;  // two million tokens or so
+  static constexpr int kMaxDepth = 1000;               // nested evaluations, macros' bodies included
   static constexpr size_t kBytesPerStep = 32;
 
   void spend(size_t steps) {
@@ -24,7 +24,7 @@ class Work {
   void spend_bytes(size_t bytes) { spend(bytes / kBytesPerStep + 1); }
   // Before a text or list of this size is made.
   void reserve(size_t bytes) {
-    if (bytes > kMaxText) throw TemplateError("a text is larger than 64 MiB");
+    if (bytes > kMaxText) throw TemplateError("a text is larger than 8 MiB");
     spend_bytes(bytes);
   }
   Value text(std::string text) {
