@@ -34,6 +34,7 @@ std::optional<std::string> read_line() {
   constexpr size_t kLongest = size_t{1} << 20;
   std::string line;
   char c = 0;
+  interrupted = 0;  // from here on, so that a Ctrl-C while a question is being prepared is not lost
   while (line.size() < kLongest) {
     const ssize_t n = ::read(0, &c, 1);
     if (n < 0 && errno == EINTR) {
@@ -131,7 +132,6 @@ int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flag
       request.detect_loops = !flags.ignore_eos;
       check_prompt(bundle.model, request.prompt, "the question");
       AnswerPrinter printer(bundle.tokenizer, style, opens_thought(bundle.tokenizer, request.prompt));
-      interrupted = 0;
       const auto completions = engine.run(std::span(&request, 1), [&](int64_t, int64_t, int32_t token) {
         printer.feed(token);
         return interrupted == 0;

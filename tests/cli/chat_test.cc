@@ -103,7 +103,7 @@ TEST(CliChat, CtrlCStopsTheAnswerNotTheProgram) {
   terminal.read_until("\n> ");
   terminal.type("Use 3, 5 and 7 to make 24.\n");
   ASSERT_FALSE(terminal.read_until("make 24.\r\n").empty());
-  ::usleep(200000);  // some tokens
+  ::usleep(1500000);  // some tokens: long enough on a busy machine, too
   terminal.type("\x03");
   const std::string stopped = terminal.read_until("\n> ");
   EXPECT_NE(stopped.find("stopped"), std::string::npos) << stopped.substr(0, 2000);
