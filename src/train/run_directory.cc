@@ -18,7 +18,7 @@ CheckpointConfig read_checkpoint_config(ConfigFile& config) {
 }
 
 RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics numerics, bool resume)
-    : out_(out), fingerprint_(config.fingerprint()), numerics_(numerics) {
+    : out_(out), fingerprint_(config.fingerprint()) {
   std::error_code ec;
   const fs::path index = out_ / "run.json";
   recover_directory(model_path());

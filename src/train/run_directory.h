@@ -74,7 +74,6 @@ class RunDirectory {
 
   std::filesystem::path out_;
   std::string fingerprint_;
-  Numerics numerics_;
   std::unique_ptr<JsonlWriter> metrics_, samples_;
   int64_t metrics_rows_ = 0, samples_rows_ = 0;
 };
