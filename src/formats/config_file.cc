@@ -3,9 +3,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <vector>
 
+// toml++ asserts that "[# x" and its like never reach its key parser; they do. A file may not abort the
+// program, so its assertions throw instead (with NDEBUG they would be assumptions).
+namespace r1 {
+namespace {
+struct TomlAssertion {};
+[[noreturn]] void toml_asserted() {
+  throw TomlAssertion();
+}
+}  // namespace
+}  // namespace r1
+#undef NDEBUG
+#define TOML_ASSERT(condition) ((condition) ? void() : ::r1::toml_asserted())
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
@@ -71,6 +85,27 @@ void flatten(const toml::node& node, const std::string& path, const std::string&
   out[path] = {to_json(node, where, depth), line};
 }
 
+// The line at which toml++ trips over `text`. It reads strictly forwards, so a prefix trips if it reaches
+// that line.
+int64_t asserting_line(std::string_view text) {
+  std::vector<size_t> line_ends;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\n' || i + 1 == text.size()) line_ends.push_back(i + 1);
+  }
+  const auto trips = [&](size_t end) {
+    try {
+      (void)toml::parse(text.substr(0, end));
+    } catch (const TomlAssertion&) {
+      return true;
+    } catch (const toml::parse_error&) {
+    }
+    return false;
+  };
+  const auto at =
+      std::partition_point(line_ends.begin(), line_ends.end(), [&](size_t end) { return !trips(end); });
+  return at - line_ends.begin() + 1;
+}
+
 }  // namespace
 
 struct ConfigFile::Impl {
@@ -107,6 +142,8 @@ ConfigFile ConfigFile::parse(std::string_view text, const std::string& source) {
     std::string reason(e.description());
     for (char& c : reason) c = c == '\n' ? ' ' : c;
     throw Error(fmt::format("{}:{}: not valid TOML: {}", source, e.source().begin.line, reason));
+  } catch (const TomlAssertion&) {
+    throw Error(fmt::format("{}:{}: not valid TOML: a key is wanted here", source, asserting_line(text)));
   }
   return ConfigFile(std::move(impl));
 }

@@ -37,7 +37,7 @@ std::vector<float> scalar_exp(std::vector<float> x) {
 TEST(Exp, IsWithinOneUlpOverTheWholeRange) {
   double worst = 0;
   float where = 0;
-  for (const float x : whole_range(251)) {
+  for (const float x : whole_range(1999)) {
     if (x > kExpHigh || x < kExpLow) continue;
     const double want = std::exp(static_cast<double>(x));
     const float rounded = static_cast<float>(want);
@@ -75,7 +75,7 @@ TEST(Exp, EdgesAreExact) {
 }
 
 TEST(Exp, ScalarTwinEqualsTheVectorsOfEveryWidth) {
-  const std::vector<float> x = whole_range(1021);
+  const std::vector<float> x = whole_range(8009);
   const std::vector<float> want = scalar_exp(x);
   test::expect_same_bits(vector_exp(x), want, "best target");
   const test::WithoutAvx512 guard;
