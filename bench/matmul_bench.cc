@@ -1,6 +1,6 @@
 // bench/matmul_bench.cc: matmul forward, dx and dW beside the FMA peak of the same machine in the same run.
 //
-//   matmul_bench [--json FILE] [--threads N] [--best] [--small]
+//   matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F]
 //
 // Times are the median of several warm repeats (--best: the least, for a machine that others use too). The
 // limit is measured again beside every shape: clocks and neighbours change while this runs.
@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cinttypes>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -31,6 +32,7 @@ struct Options {
   int threads = 0;
   bool best = false;
   bool small = false;
+  std::array<int64_t, 3> shape{};  // T, D, F: this one only
 };
 
 double seconds_since(Clock::time_point begin) {
@@ -174,8 +176,13 @@ int main(int argc, char** argv) {
       options.best = true;
     } else if (arg == "--small") {
       options.small = true;
+    } else if (arg == "--shape" && i + 1 < argc &&
+               std::sscanf(argv[i + 1], "%" SCNd64 ",%" SCNd64 ",%" SCNd64, &options.shape[0],
+                           &options.shape[1], &options.shape[2]) == 3) {
+      ++i;
     } else {
-      fmt::print(stderr, "usage: matmul_bench [--json FILE] [--threads N] [--best] [--small]\n");
+      fmt::print(stderr,
+                 "usage: matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F]\n");
       return 2;
     }
   }
@@ -189,7 +196,9 @@ int main(int argc, char** argv) {
   }
   constexpr std::array<std::array<int64_t, 2>, 7> kShapes = {
       {{128, 128}, {128, 192}, {128, 320}, {128, 80}, {64, 128}, {512, 512}, {1536, 8960}}};
+  if (const auto [T, D, F] = options.shape; T > 0) bench.shape(T, D, F);
   for (const auto& [D, F] : kShapes) {
+    if (options.shape[0] > 0) break;
     for (const int64_t T : {1, 16, 64, 512, 2048, 4096}) {
       if (options.small && D * F * T > int64_t{512} * 512 * 4096) continue;
       bench.shape(T, D, F);

@@ -238,18 +238,35 @@ constexpr std::array<std::array<Run, kWidePanels>, kWideRows> wide_kernels(std::
 }
 inline constexpr auto kWide = wide_kernels(std::make_index_sequence<kWideRows>());
 
-// A[rows, K] of any strides -> [k][rows]. `to` has room for one vector more.
-inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t K, float* to) {
-  if (a_row == 1 && rows <= kLanes) {
-    const Tag d;
-    const size_t some = static_cast<size_t>(rows);
-    for (int64_t k = 0; k < K; ++k) {
-      const float* column = a + k * a_col;
-      hn::StoreU(rows == kLanes ? hn::LoadU(d, column) : load_some(d, column, some), d, to + k * rows);
+// Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4. Tile i is rows [begin(i), begin(i + 1)).
+struct RowTiling {
+  int64_t M, tiles;
+  int64_t begin(int64_t i) const { return M * i / tiles; }
+  // Where tile i's copy [k][rows] starts: each may be overrun by a vector.
+  int64_t copy(int64_t i) const { return begin(i) * kBlockK + i * kLanes; }
+};
+
+// A[M, K] of any strides -> a copy [k][rows] of each row tile. k is outside: A that lies by columns is read
+// from end to end, as prefetchers like it.
+inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, const RowTiling& tiling, int64_t K,
+                         float* to) {
+  const Tag d;
+  struct {
+    int64_t m, rows;
+    float* at;
+  } tiles[kTileRows];
+  for (int64_t i = 0; i < tiling.tiles; ++i)
+    tiles[i] = {tiling.begin(i), tiling.begin(i + 1) - tiling.begin(i), to + tiling.copy(i)};
+  for (int64_t k = 0; k < K; ++k, a += a_col) {
+    for (int64_t i = 0; i < tiling.tiles; ++i) {
+      auto& [m, rows, at] = tiles[i];
+      if (a_row == 1 && m + kLanes <= tiling.M && rows <= kLanes) {
+        hn::StoreU(hn::LoadU(d, a + m), d, at);
+      } else {
+        for (int64_t r = 0; r < rows; ++r) at[r] = a[(m + r) * a_row];
+      }
+      at += rows;
     }
-  } else {
-    for (int64_t m = 0; m < rows; ++m)
-      for (int64_t k = 0; k < K; ++k) to[k * rows + m] = a[m * a_row + k * a_col];
   }
 }
 
@@ -272,6 +289,22 @@ inline ReadA plan_a(const Gemm& g, int64_t panels) {
     return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
   }
   return g.a_row == 1 && panels <= 2 ? ReadA::columns : ReadA::copied_columns;
+}
+
+// What is prefetched while one micro-kernel runs: from `at`, every `step` floats.
+struct Ahead {
+  const float* at;
+  int64_t step;
+};
+
+// A by columns, B by rows: micro-kernel `call` of this block of k fetches one line of every other row of the
+// next block.
+inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1, int64_t k_next,
+                           int64_t call) {
+  const int64_t k = k_next + call % 2, a_lines = (M + 15) / 16, line = call / 2;
+  if (line < a_lines) return {g.a + m0 + line * 16 + k * g.a_col, 2 * g.a_col};
+  const int64_t b_lines = (std::min(p1 * 32, g.N) - p0 * 32 + 15) / 16;
+  return {g.b + p0 * 32 + std::min(line - a_lines, b_lines - 1) * 16 + k * g.b_row, 2 * g.b_row};
 }
 
 // A few rows: no copies, no blocks of k. Returns the first panel that is not done.
@@ -311,7 +344,7 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
   const ReadA read_a = plan_a(g, p1 - p0);
   const bool columns = g.a_col != 1;
-  const int64_t tiles = (M + kMaxRows - 1) / kMaxRows;
+  const RowTiling tiling{M, (M + kMaxRows - 1) / kMaxRows};
   Operands o{.a = nullptr,
              .a_row = read_a == ReadA::copied_rows ? kCopiedRow : g.a_row,
              .a_col = g.a_col,
@@ -322,7 +355,7 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
              .c_row = g.c_row,
              .K = 0,
              .ahead = nullptr,
-             .ahead_step = g.b_row == 32 ? 16 : 0,
+             .ahead_step = 16,
              .tail = 0,
              .accumulate = g.accumulate};
   int64_t k0 = 0;
@@ -334,20 +367,25 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
       // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
       // first.
       const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) * 32;
-      const bool has_next = o.ahead_step != 0 && o.K > 0 && (p + 1 < p1 || k0 + kBlockK < g.K);
-      for (int64_t i = 0; i < tiles; ++i) {
-        o.ahead = has_next ? next + i * (o.K / 2) % (o.K * 2) * 16 : b;
-        // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4.
-        const int64_t m = M * i / tiles, rows = M * (i + 1) / tiles - m;
+      const bool has_next_block = k0 + kBlockK < g.K;
+      const bool packed_ahead = g.b_row == 32 && o.K > 0 && (p + 1 < p1 || has_next_block);
+      const bool rows_ahead = g.a_row == 1 && g.b_row != 32 && g.b_panel == 32 && has_next_block;
+      if (p == p0 && read_a == ReadA::copied_columns)
+        copy_columns(g.a + m0 * g.a_row + k0 * g.a_col, g.a_row, g.a_col, tiling, o.K, copies);
+      for (int64_t i = 0; i < tiling.tiles; ++i) {
+        Ahead ahead{b, 0};
+        if (packed_ahead) ahead = {next + i * (o.K / 2) % (o.K * 2) * 16, 16};
+        if (rows_ahead) ahead = ahead_of_rows(g, m0, M, p0, p1, k0 + kBlockK, (p - p0) * tiling.tiles + i);
+        o.ahead = ahead.at;
+        o.ahead_step = ahead.step;
+        const int64_t m = tiling.begin(i), rows = tiling.begin(i + 1) - m;
         o.a = g.a + (m0 + m) * g.a_row + k0 * g.a_col;
         if (read_a == ReadA::copied_rows) {
           float* copy = copies + m * kCopiedRow;
           if (p == p0) copy_rows(o.a, g.a_row, rows, o.K, copy);
           o.a = copy;
         } else if (read_a == ReadA::copied_columns) {
-          float* copy = copies + m * kBlockK;
-          if (p == p0) copy_columns(o.a, g.a_row, g.a_col, rows, o.K, copy);
-          o.a = copy;
+          o.a = copies + tiling.copy(i);
           o.a_col = rows;
         }
         constexpr int64_t kAcross = kMaxVecs * kLanes;
