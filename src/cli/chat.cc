@@ -1,12 +1,14 @@
 #include "cli/chat.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <optional>
 #include <sstream>
 
@@ -20,30 +22,49 @@
 namespace r1 {
 namespace {
 
-// Set by Ctrl-C; the only state a signal handler may touch.
+// Ctrl-C sets a flag, for the answer that is being made, and writes to a pipe, for the prompt: a flag alone
+// could be set between its last look and the read that waits for a line, and a signal may arrive at any
+// thread.
 volatile std::sig_atomic_t interrupted = 0;
+int wake_pipe[2] = {-1, -1};  // read, write
 
 void listen_for_interrupts() {
+  if (::pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+    throw Error(fmt::format("no pipe can be made: {}", std::strerror(errno)));
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  ::sigaction(SIGINT, &action, nullptr);  // without SA_RESTART: a read at the prompt ends, too
+  action.sa_handler = [](int) {
+    const int before = errno;
+    interrupted = 1;
+    [[maybe_unused]] const ssize_t full_is_fine = ::write(wake_pipe[1], "", 1);
+    errno = before;
+  };
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+void forget_interrupts() {
+  interrupted = 0;
+  char dropped[64];
+  while (::read(wake_pipe[0], dropped, sizeof dropped) > 0) {
+  }
 }
 
 // A line of standard input without its newline; nothing at the end of input.
 std::optional<std::string> read_line() {
   constexpr size_t kLongest = size_t{1} << 20;
   std::string line;
-  char c = 0;
-  interrupted = 0;  // from here on, so that a Ctrl-C while a question is being prepared is not lost
   while (line.size() < kLongest) {
-    const ssize_t n = ::read(0, &c, 1);
-    if (n < 0 && errno == EINTR) {
+    pollfd files[2] = {{.fd = 0, .events = POLLIN, .revents = 0},
+                       {.fd = wake_pipe[0], .events = POLLIN, .revents = 0}};
+    if (::poll(files, 2, -1) < 0) continue;  // a signal: the pipe is next
+    if (files[1].revents != 0) {
+      forget_interrupts();
       line.clear();
       write_stdout("\n(an empty line or Ctrl-D ends)\n> ");
-      interrupted = 0;
       continue;
     }
-    if (n <= 0) return line.empty() ? std::nullopt : std::optional(line);
+    char c = 0;
+    if (::read(0, &c, 1) <= 0) return line.empty() ? std::nullopt : std::optional(line);
     if (c == '\n') break;
     line += c;
   }
@@ -145,7 +166,7 @@ int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flag
       write_stderr(std::string("r1: ") + e.what() + "\n");
       write_stdout("");
     }
-    interrupted = 0;
+    forget_interrupts();
   }
   return 0;
 }

@@ -76,16 +76,16 @@ int run_verify(const VerifyOptions& options);
 
 struct TrainCommandOptions {
   CommonOptions common;
+  std::string kind;  // pretrain, sft, grpo, distill
   std::string config;
   bool resume = false;
 };
-int run_pretrain_command(const TrainCommandOptions& options);
-int run_grpo_command(const TrainCommandOptions& options);
+int run_train_command(const TrainCommandOptions& options);
 
 struct RecipeCommandOptions {
   CommonOptions common;
   std::string config;
-  bool resume = false;
+  bool resume = false, all = false;
   std::optional<uint64_t> seed;
   std::string out;
 };

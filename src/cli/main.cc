@@ -2,6 +2,7 @@
 // CLI11.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <new>
 
@@ -48,7 +49,7 @@ struct Program {
   r1::TokenizeOptions tokenize;
   r1::TemplateOptions chat_template;
   r1::VerifyOptions verify;
-  r1::TrainCommandOptions pretrain, grpo;
+  std::array<r1::TrainCommandOptions, 4> train;
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
 
@@ -121,15 +122,21 @@ struct Program {
 
   void add_training() {
     constexpr const char* kConfig = "CONFIG.toml";
-    CLI::App* sub = add("pretrain", "Train on generated documents", pretrain, r1::run_pretrain_command);
-    sub->add_option("config", pretrain.config, kConfig)->required();
-    sub->add_flag("--resume", pretrain.resume, "Go on with an interrupted run");
-    sub = add("grpo", "Reinforcement learning with GRPO (R1-Zero)", grpo, r1::run_grpo_command);
-    sub->add_option("config", grpo.config, kConfig)->required();
-    sub->add_flag("--resume", grpo.resume, "Go on with an interrupted run");
-    sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command);
+    constexpr std::array<std::array<const char*, 2>, 4> kStages = {
+        {{"pretrain", "Train on generated documents"},
+         {"sft", "Fine-tune on JSONL files of conversations"},
+         {"grpo", "Reinforcement learning with GRPO (R1-Zero)"},
+         {"distill", "Fine-tune on a teacher's verified answers (distillation, rejection sampling)"}}};
+    for (size_t i = 0; i < kStages.size(); ++i) {
+      train[i].kind = kStages[i][0];
+      CLI::App* stage = add(kStages[i][0], kStages[i][1], train[i], r1::run_train_command);
+      stage->add_option("config", train[i].config, kConfig)->required();
+      stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
+    }
+    CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command);
     sub->add_option("config", recipe.config, kConfig)->required();
     sub->add_flag("--resume", recipe.resume, "Go on with an interrupted run");
+    sub->add_flag("--all", recipe.all, "Its optional stages too");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
   }

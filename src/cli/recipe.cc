@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "cli/common.h"
@@ -64,7 +65,23 @@ void show_examples(const std::filesystem::path& before, const std::filesystem::p
   }
 }
 
-// The first and the last evaluation of one task, side by side.
+// All evaluations, a line each, where there are more than two.
+void show_arms(const Json& summary) {
+  const auto& stages = summary.at("stages").members();
+  const auto is_eval = [](const auto& stage) { return stage.second.get_string("kind") == "eval"; };
+  if (std::ranges::count_if(stages, is_eval) < 3) return;
+  write_stderr(fmt::format("\n  {:<16} {:>7}  {:<16} {:>8} {:>9}\n", "evaluation", "pass@1", "95 % interval",
+                           "thinking", "truncated"));
+  for (const auto& [name, stage] : stages) {
+    if (stage.get_string("kind") != "eval") continue;
+    const Json& r = stage.at("result");
+    write_stderr(fmt::format("  {:<16} {:>7.3f}  {:.3f} to {:.3f}   {:>8.1f} {:>8.1f}%\n", name,
+                             r.get_number("pass_at_1"), r.get_number("low"), r.get_number("high"),
+                             r.get_number("mean_thinking"), 100 * r.get_number("truncated")));
+  }
+}
+
+// The first evaluation and the next one of the same task, side by side.
 void show_change(const RecipeResult& result) {
   std::string first, last;
   const auto& stages = result.summary.at("stages").members();
@@ -73,7 +90,7 @@ void show_change(const RecipeResult& result) {
     const std::string task = stage.at("result").get_string("task");
     if (first.empty()) {
       first = name;
-    } else if (task == result.summary.at("stages").at(first).at("result").get_string("task")) {
+    } else if (last.empty() && task == result.summary.at("stages").at(first).at("result").get_string("task")) {
       last = name;
     }
   }
@@ -97,10 +114,14 @@ int run_recipe_command(const RecipeCommandOptions& options) {
   {
     ThreadPool threads(thread_count(options.common));
     TerminalRecipe reporter;
-    result = run_recipe(options.config, {.resume = options.resume, .seed = options.seed, .out = options.out},
-                        threads, reporter);
+    result =
+        run_recipe(options.config,
+                   {.resume = options.resume, .all = options.all, .seed = options.seed, .out = options.out},
+                   threads, reporter);
   }
+  show_arms(result.summary);
   show_change(result);
+  if (result.left_out > 0) write_stderr(fmt::format("\n{} more stages: --all --resume\n", result.left_out));
   if (options.common.json) {
     write_stdout(result.summary.dump() + "\n");
   } else if (!result.model.empty()) {

@@ -20,8 +20,10 @@ namespace {
 
 struct Stage {
   std::string name, kind;
-  std::string config;  // path of the stage's own file
-  std::string model;   // "": the stage's own business
+  std::string config;   // path of the stage's own file
+  std::string model;    // "": the stage's own business
+  std::string teacher;  // likewise
+  bool optional = false;
   std::string task;
   int64_t problems = 0;
   EvalOptions eval;
@@ -34,6 +36,19 @@ struct Recipe {
   std::vector<Stage> stages;
   std::string fingerprint;
 };
+
+// "@STAGE" names an earlier stage that makes a model, and is there whenever `stage` is.
+void check_source(ConfigFile& file, const std::string& key, const Stage& stage, const std::string& source,
+                  const std::vector<Stage>& earlier) {
+  if (!source.starts_with("@")) return;
+  for (const Stage& other : earlier) {
+    if (other.kind == "eval" || "@" + other.name != source) continue;
+    if (other.optional && !stage.optional)
+      file.fail(key, fmt::format("is \"{}\", which is optional: make this stage optional too", source));
+    return;
+  }
+  file.fail(key, fmt::format("is \"{}\": no earlier stage of that name makes a model", source));
+}
 
 Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   ConfigFile file = ConfigFile::read(path);
@@ -56,15 +71,13 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       if (other.name == stage.name)
         file.fail(key("name"), fmt::format("is \"{}\", as an earlier stage's", stage.name));
     }
-    stage.kind = file.choice_or(key("kind"), "", {"pretrain", "grpo", "eval"});
+    stage.kind = file.choice_or(key("kind"), "", {"pretrain", "sft", "grpo", "distill", "eval"});
+    stage.optional = file.boolean_or(key("optional"), false);
     stage.model = file.text_or(key("model"), "");
-    if (stage.model.starts_with("@")) {
-      bool known = false;
-      for (const Stage& other : recipe.stages)
-        known = known || (other.kind != "eval" && "@" + other.name == stage.model);
-      if (!known)
-        file.fail(key("model"),
-                  fmt::format("is \"{}\": no earlier stage of that name makes a model", stage.model));
+    check_source(file, key("model"), stage, stage.model, recipe.stages);
+    if (stage.kind == "distill") {
+      stage.teacher = file.text_or(key("teacher"), "");
+      check_source(file, key("teacher"), stage, stage.teacher, recipe.stages);
     }
     if (stage.kind == "eval") {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
@@ -129,6 +142,52 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   return json;
 }
 
+// Tokens that a training stage has run: through the model it trains, and, in a distillation, through its
+// teacher.
+Json tokens_of(const fs::path& out) {
+  Json tokens = Json::object();
+  const std::vector<Json> metrics = read_jsonl(out / "metrics.jsonl");
+  if (!metrics.empty()) {
+    tokens.set("trained", metrics.back().get_int("tokens"));
+    if (const Json* sampled = metrics.back().find("sampled_tokens"))
+      tokens.set("sampled", sampled->integer());
+  }
+  std::error_code ec;
+  if (fs::exists(out / "teacher.json", ec))
+    tokens.set("teacher_sampled", read_json(out / "teacher.json").get_int("sampled_tokens"));
+  return tokens;
+}
+
+// One stage's entry in recipe.json.
+Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& options, ThreadPool& threads,
+               RecipeReporter& reporter, RecipeResult& result) {
+  const fs::path out = recipe.out / stage.name;
+  const auto resolve = [&](const std::string& source) {
+    return source.starts_with("@") ? (recipe.out / source.substr(1) / "model").string() : source;
+  };
+  const std::string model = resolve(stage.model);
+  Json entry = Json::object();
+  entry.set("kind", stage.kind);
+  if (stage.kind == "eval") {
+    const Json figures = run_eval(stage, recipe.seed, out, model, threads, reporter);
+    reporter.evaluated(stage.name, figures);
+    entry.set("result", figures);
+    return entry;
+  }
+  const StageOverrides overrides{
+      .seed = recipe.seed, .out = out.string(), .model = model, .teacher = resolve(stage.teacher)};
+  // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings
+  // stands.
+  const TrainOptions train{.resume = options.resume, .stop_after_steps = 0};
+  const auto run = stage.kind == "grpo"      ? run_grpo_config
+                   : stage.kind == "sft"     ? run_sft_config
+                   : stage.kind == "distill" ? run_distill_config
+                                             : run_pretrain_config;
+  result.model = run(stage.config, train, threads, reporter, overrides);
+  entry.set("model", result.model.string()).set("tokens", tokens_of(out));
+  return entry;
+}
+
 }  // namespace
 
 RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
@@ -158,31 +217,16 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
   result.summary.set("seed", static_cast<int64_t>(recipe.seed)).set("stages", Json::object());
   const auto write_index = [&] { write_file_atomically(index, result.summary.dump(2) + "\n"); };
   write_index();
+  std::vector<const Stage*> chosen;
+  for (const Stage& stage : recipe.stages) {
+    if (!stage.optional || options.all) chosen.push_back(&stage);
+  }
+  result.left_out = static_cast<int64_t>(recipe.stages.size() - chosen.size());
   Json stages = Json::object();
-  for (size_t i = 0; i < recipe.stages.size(); ++i) {
-    const Stage& stage = recipe.stages[i];
-    reporter.stage(stage.name, stage.kind, static_cast<int64_t>(i) + 1,
-                   static_cast<int64_t>(recipe.stages.size()));
-    const fs::path out = recipe.out / stage.name;
-    const std::string model =
-        stage.model.starts_with("@") ? (recipe.out / stage.model.substr(1) / "model").string() : stage.model;
-    Json entry = Json::object();
-    entry.set("kind", stage.kind);
-    if (stage.kind == "eval") {
-      const Json figures = run_eval(stage, recipe.seed, out, model, threads, reporter);
-      reporter.evaluated(stage.name, figures);
-      entry.set("result", figures);
-    } else {
-      const StageOverrides overrides{.seed = recipe.seed, .out = out.string(), .model = model};
-      // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of
-      // settings stands.
-      const TrainOptions train{.resume = options.resume, .stop_after_steps = 0};
-      result.model = stage.kind == "grpo"
-                         ? run_grpo_config(stage.config, train, threads, reporter, overrides)
-                         : run_pretrain_config(stage.config, train, threads, reporter, overrides);
-      entry.set("model", result.model.string());
-    }
-    stages.set(stage.name, std::move(entry));
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const Stage& stage = *chosen[i];
+    reporter.stage(stage.name, stage.kind, static_cast<int64_t>(i) + 1, static_cast<int64_t>(chosen.size()));
+    stages.set(stage.name, run_stage(recipe, stage, options, threads, reporter, result));
     result.summary.set("stages", stages);
     write_index();
   }

@@ -1,9 +1,11 @@
 // recipe/recipe.h: a pipeline of stages from one TOML file.
 //
 //   name, seed, out (default runs/NAME)
-//   [[stage]] name, kind = "pretrain" | "grpo" | "eval"
-//             config = "FILE" (pretrain, grpo), beside the recipe's own file
-//             model = "DIR" or "@STAGE": the model that an earlier stage made
+//   [[stage]] name, kind = "pretrain" | "sft" | "grpo" | "distill" | "eval"
+//             config = "FILE" (all but eval), beside the recipe's own file
+//             model = "DIR" or "@STAGE": the model that an earlier stage made; a distillation's student
+//             teacher = likewise (distill)
+//             optional = true: left out unless all stages are asked for; nothing else may build on it then
 //             eval: task, problems, samples, temperature, max_tokens
 //
 // A stage lives in OUT/STAGE; a finished one is used as it is when the recipe is resumed. OUT/recipe.json
@@ -23,6 +25,7 @@ namespace r1 {
 
 struct RecipeOptions {
   bool resume = false;
+  bool all = false;              // optional stages too
   std::optional<uint64_t> seed;  // in place of the recipe's
   std::string out;               // in place of the recipe's
 };
@@ -38,6 +41,7 @@ struct RecipeResult {
   std::filesystem::path out;
   std::filesystem::path model;  // the last one made; empty where no stage makes one
   Json summary;                 // recipe.json
+  int64_t left_out = 0;         // optional stages
 };
 
 // Throws Error.

@@ -1,5 +1,10 @@
-// recipe/stages.h: one stage from its configuration file: what `r1 pretrain` and `r1 grpo` run, and a recipe
-// in turn.
+// recipe/stages.h: one stage from its configuration file: what `r1 pretrain`, `r1 sft`, `r1 grpo` and `r1
+// distill` run, and a recipe in turn.
+//
+//   sft      model = "DIR", [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch],
+//   [checkpoint] distill  teacher = "DIR", student = "DIR", keep (recipe/teacher.h), then sft's without
+//   files. Rejection sampling is a
+//            distillation into the base
 #pragma once
 
 #include <filesystem>
@@ -15,14 +20,21 @@ namespace r1 {
 // What a recipe or the command line puts in place of the file's own.
 struct StageOverrides {
   std::optional<uint64_t> seed;
-  std::string out;    // "": the file's
-  std::string model;  // "": the file's
+  std::string out;      // "": the file's
+  std::string model;    // "": the file's; a distillation's student
+  std::string teacher;  // "": the file's
 };
 
 // Each returns the directory of the finished model. Throws Error.
 std::filesystem::path run_pretrain_config(const std::filesystem::path& config, const TrainOptions& options,
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides = {});
+std::filesystem::path run_sft_config(const std::filesystem::path& config, const TrainOptions& options,
+                                     ThreadPool& threads, Reporter& reporter,
+                                     const StageOverrides& overrides = {});
+std::filesystem::path run_distill_config(const std::filesystem::path& config, const TrainOptions& options,
+                                         ThreadPool& threads, Reporter& reporter,
+                                         const StageOverrides& overrides = {});
 std::filesystem::path run_grpo_config(const std::filesystem::path& config, const TrainOptions& options,
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});

@@ -1,5 +1,7 @@
 #include "train/grpo.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cmath>
 
@@ -10,6 +12,8 @@ namespace r1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kStepsToVary = 3;  // a reward that is the same in every group for so long is worth a line
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -22,7 +26,7 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     for (const float lp : r.old_logprobs) logprobs.push_back(hex_float(lp));
     const auto prompt = std::span(r.tokens).first(static_cast<size_t>(r.prompt_size));
     Json row = Json::object();
-    row.set("step", step).set("prompt", r.problem).set("sample", r.sample);
+    row.set("step", step).set("prompt", static_cast<int64_t>(r.prompt)).set("sample", r.sample);
     row.set("question", problems[static_cast<size_t>(r.problem)].question);
     row.set("prompt_tokens", Json::array_of(prompt));
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
@@ -38,6 +42,7 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
 Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   Json row = Json::object();
   row.set("step", state.step).set("wall_s", state.wall_s).set("tokens", state.tokens).set("loss", r.loss);
+  row.set("sampled_tokens", state.sampled_tokens).set("problems", state.next_problem);
   row.set("lr", r.update.lr).set("grad_norm", r.update.grad_norm);
   row.set("reward", r.reward).set("accuracy", r.accuracy).set("format", r.format).set("length", r.length);
   row.set("thinking_correct", r.thinking_correct).set("entropy", r.entropy).set("kl", r.kl);
@@ -52,45 +57,6 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
 }
 
 }  // namespace
-
-GrpoConfig read_grpo_config(ConfigFile& config) {
-  GrpoConfig c;
-  c.name = config.text("name");
-  c.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
-  c.out = config.text_or("out", "runs/" + c.name);
-  c.task = config.text_or("data.task", c.task);
-  try {
-    check_task(c.task);
-  } catch (const Error& e) {
-    config.fail("data.task", e.what());
-  }
-  c.optimizer = read_optimizer_config(config);
-  c.checkpoint = read_checkpoint_config(config);
-  c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 20);
-  c.group = config.integer_or("rollout.group", c.group, 2, 1 << 16);
-  c.max_tokens = config.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
-  c.temperature = config.number_or("rollout.temperature", c.temperature, 0.01, 100);
-  c.top_p = config.number_or("rollout.top_p", c.top_p, 0.01, 1);
-  c.epochs = config.integer_or("rollout.epochs", c.epochs, 1, 100);
-  c.minibatches = config.integer_or("rollout.minibatches", c.minibatches, 1, c.prompts);
-  c.engine_batch = config.integer_or("rollout.batch", c.engine_batch, 1, 1 << 20);
-  c.accuracy_weight = config.number_or("reward.accuracy", c.accuracy_weight, -1e6, 1e6);
-  c.format_weight = config.number_or("reward.format", c.format_weight, -1e6, 1e6);
-  config.choice_or("loss.ratio", "token", {"token"});
-  c.loss.clip_low = config.number_or("loss.clip_low", c.loss.clip_low, 0, 1);
-  c.loss.clip_high = config.number_or("loss.clip_high", c.loss.clip_high, 0, 1e9);
-  c.loss.kl = config.number_or("loss.kl", c.loss.kl, 0, 1e6);
-  c.reference_every = config.integer_or("loss.reference_every", c.reference_every, 0, int64_t{1} << 40);
-  c.loss.normalise = config.choice_or("loss.normalise", "group", {"group", "none"}) == "none"
-                         ? Normalise::none
-                         : Normalise::group;
-  c.loss.aggregate = config.choice_or("loss.aggregate", "token", {"token", "sequence"}) == "token"
-                         ? Aggregate::token
-                         : Aggregate::sequence;
-  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
-  c.samples_every = config.integer_or("log.samples_every", c.samples_every, 0, int64_t{1} << 40);
-  return c;
-}
 
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
@@ -109,6 +75,7 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
   } else {
     run.start_afresh();
   }
+  bool varied = state.step >= kStepsToVary;  // or too late to say so
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
   const int64_t last = options.stop_after_steps > 0
@@ -119,13 +86,21 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
     const int64_t step = state.step + 1;
     const bool record = config.samples_every > 0 && (step == 1 || step % config.samples_every == 0);
     const std::string weights = record ? bundle.model.weights_sha256() : "";
-    GrpoStepResult result = trainer.step(step, hooks);
+    GrpoStepResult result = trainer.step(step, state.next_problem, hooks);
     if (record)
       write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config.temperature, weights);
     state.step = step;
     state.tokens += result.tokens;
+    state.next_problem += result.problems;
+    state.sampled_tokens += result.sampled_tokens;
     state.wall_s = wall_before + seconds_since(begin);
     result.step_s = seconds_since(step_begin);
+    varied = varied || result.flat_groups < 1;
+    if (!varied && step == kStepsToVary)
+      reporter.note(fmt::format(
+          "the reward has not varied within any group in {} steps (it is {} on average): nothing is "
+          "learned from that; look at data.task, [reward], rollout.max_tokens and samples.jsonl",
+          step, result.reward));
     const Json row = metrics_row(state, result);
     run.write_metrics(row);
     reporter.step(row, config.optimizer.steps);

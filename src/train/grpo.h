@@ -18,6 +18,7 @@
 #include "engine/model_bundle.h"
 #include "formats/config_file.h"
 #include "train/grpo_loss.h"
+#include "train/grpo_reward.h"
 #include "train/optimizer.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
@@ -36,8 +37,11 @@ struct GrpoConfig {
   int64_t prompts = 32, group = 16, max_tokens = 256;  // [rollout]
   double temperature = 1.0, top_p = 1.0;
   int64_t epochs = 1, minibatches = 1;
-  int64_t reference_every = 0;                    // steps between swaps of the KL's reference; 0: never
-  double accuracy_weight = 1, format_weight = 0;  // [reward]
+  int64_t reference_every = 0;  // steps between swaps of the KL's reference; 0: never
+  bool mask_overlong = false;   // loss.overlong = "mask": answers cut off at max_tokens are not trained on
+  RewardConfig reward;
+  bool dynamic_filter = false;  // [filter] dynamic: train on groups whose rewards differ
+  int64_t filter_rounds = 4;    // the most rounds of sampling a step
   int64_t micro_tokens = 4096;
   int64_t engine_batch = 512;
   int64_t samples_every = 10;  // steps between those whose rollouts are written to samples.jsonl; 0: none
@@ -46,7 +50,8 @@ GrpoConfig read_grpo_config(ConfigFile& config);
 
 // One sampled answer and all that the step makes of it.
 struct Rollout {
-  int64_t problem = 0;
+  int64_t problem = 0;  // of the step's list
+  uint32_t prompt = 0;  // its random key's: the problem's place among all that the step sampled
   int64_t sample = 0;
   std::vector<int32_t> tokens;  // prompt, then answer
   int64_t prompt_size = 0;
@@ -56,6 +61,7 @@ struct Rollout {
   bool correct = false, well_formed = false;
   std::string why;
   double reward = 0, advantage = 0;
+  bool masked = false;  // no part of the loss
 };
 
 struct GrpoHooks {

@@ -7,40 +7,102 @@
 #include "base/math.h"
 
 namespace r1 {
+namespace {
+
+double mean_of(std::span<const double> values) {
+  double sum = 0;
+  for (const double v : values) sum += v / static_cast<double>(values.size());
+  return sum;
+}
+
+double deviation_of(std::span<const double> values) {
+  const double mean = mean_of(values);
+  double variance = 0;
+  for (const double v : values) variance += (v - mean) * (v - mean) / static_cast<double>(values.size());
+  return std::sqrt(variance);
+}
+
+// One ratio's share of the loss, and the derivative of the loss by the ratio's logarithm; for cispo by
+// logp_t.
+struct Term {
+  double loss = 0, gradient = 0;
+  bool clipped = false;
+};
+
+Term surrogate_term(const GrpoLossConfig& config, double ratio, double advantage, double logp) {
+  const double clipped = std::clamp(ratio, 1.0 - config.clip_low, 1.0 + config.clip_high);
+  if (config.surrogate == Surrogate::cispo) {
+    return {-clipped * advantage * logp, -clipped * advantage, clipped != ratio};
+  }
+  // The minimum takes the clipped branch only where it is the smaller one: then there is no gradient.
+  const bool cut = clipped * advantage < ratio * advantage;
+  return {-std::min(ratio * advantage, clipped * advantage), cut ? 0.0 : -ratio * advantage, cut};
+}
+
+}  // namespace
 
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise) {
   R1_CHECK(group >= 1 && static_cast<int64_t>(rewards.size()) % group == 0, rewards.size(),
            " rewards in groups of ", group);
+  const double batch = normalise == Normalise::batch ? deviation_of(rewards) : 0;
   std::vector<double> out;
   for (size_t begin = 0; begin < rewards.size(); begin += static_cast<size_t>(group)) {
     const auto r = rewards.subspan(begin, static_cast<size_t>(group));
-    double mean = 0, variance = 0;
-    for (const double x : r) mean += x / static_cast<double>(group);
-    for (const double x : r) variance += (x - mean) * (x - mean) / static_cast<double>(group);
+    const double mean = mean_of(r);
     // Equal rewards teach nothing; without this, rounding of the mean would be divided by 1e-6.
     const bool equal = std::ranges::all_of(r, [&](double x) { return x == r.front(); });
-    const double scale = equal                           ? 0.0
-                         : normalise == Normalise::group ? 1.0 / (std::sqrt(variance) + 1e-6)
-                                                         : 1.0;
+    double scale = 0;
+    if (!equal && normalise == Normalise::none) scale = 1;
+    if (!equal && normalise == Normalise::group) scale = 1 / (deviation_of(r) + 1e-6);
+    if (!equal && normalise == Normalise::batch) scale = 1 / (batch + 1e-6);
     for (const double x : r) out.push_back((x - mean) * scale);
   }
   return out;
 }
 
-TokenLoss token_loss(const GrpoLossConfig& config, double logp, double old, double ref, double advantage) {
-  TokenLoss out;
-  const double ratio = exact_exp(logp - old);
-  const double clipped = std::clamp(ratio, 1.0 - config.clip_low, 1.0 + config.clip_high);
-  // The minimum takes the clipped branch only where it is the smaller one: then the token gives no gradient.
-  out.clipped = clipped * advantage < ratio * advantage;
-  out.loss = -std::min(ratio * advantage, clipped * advantage);
-  out.gradient = out.clipped ? 0.0 : -ratio * advantage;
-  if (config.kl > 0) {
-    const double d = ref - logp;
-    const double e = exact_exp(d);
-    out.kl = e - d - 1.0;
-    out.loss += config.kl * out.kl;
-    out.gradient += config.kl * (1.0 - e);
+double token_weight(Aggregate aggregate, int64_t tokens, int64_t samples, int64_t all_tokens, int64_t cap) {
+  switch (aggregate) {
+    case Aggregate::token:
+      return 1.0 / static_cast<double>(all_tokens);
+    case Aggregate::sequence:
+      return 1.0 / static_cast<double>(tokens * samples);
+    case Aggregate::constant:
+      return 1.0 / static_cast<double>(samples * cap);
+  }
+  return 0;
+}
+
+SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
+                       std::span<const float> ref, double advantage, double weight,
+                       std::span<double> gradient) {
+  const size_t n = logp.size();
+  R1_CHECK(old.size() == n && gradient.size() == n && (config.kl == 0 || ref.size() == n), n, " log-probs, ",
+           old.size(), " old, ", ref.size(), " of the reference, ", gradient.size(), " gradients");
+  const auto difference = [&](size_t t) {
+    return static_cast<double>(logp[t]) - static_cast<double>(old[t]);
+  };
+  double log_ratio = 0;  // of the whole sample
+  for (size_t t = 0; t < n; ++t) log_ratio += difference(t);
+  if (config.ratio == Ratio::sequence_mean) log_ratio /= static_cast<double>(n);
+  // Every token of a sample moves a sequence's ratio: all of it, or its share of the mean. The sample's n
+  // equal terms together give each of its tokens n times (or once) the derivative of one.
+  const double moved =
+      config.ratio == Ratio::sequence && config.surrogate == Surrogate::ppo ? static_cast<double>(n) : 1;
+  SampleLoss out;
+  for (size_t t = 0; t < n; ++t) {
+    const double ratio = exact_exp(config.ratio == Ratio::token ? difference(t) : log_ratio);
+    const Term term = surrogate_term(config, ratio, advantage, static_cast<double>(logp[t]));
+    double loss = term.loss, slope = term.gradient * moved;
+    out.clipped += term.clipped ? 1 : 0;
+    if (config.kl > 0) {
+      const double d = static_cast<double>(ref[t]) - static_cast<double>(logp[t]);
+      const double e = exact_exp(d);
+      out.kl += e - d - 1.0;
+      loss += config.kl * (e - d - 1.0);
+      slope += config.kl * (1.0 - e);
+    }
+    out.loss += weight * loss;
+    gradient[t] = weight * slope;
   }
   return out;
 }

@@ -1,11 +1,22 @@
-// train/grpo_loss.h: group-relative policy optimisation (DeepSeekMath 2024; R1, arXiv 2501.12948), the
-// arithmetic alone.
+// train/grpo_loss.h: group-relative policy optimisation and its family, the arithmetic alone.
 //
-//   A_i = (r_i - mean of the group) / (standard deviation of the group + 1e-6)      population deviation
-//   loss = sum over scored tokens t of w_t * ( -min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) + kl * k3_t )
-//   rho_t = exp(logp_t - logp_old_t),  k3_t = exp(ref_t - logp_t) - (ref_t - logp_t) - 1
-//   w_t = 1 / (tokens of the step)  (aggregate = token)   or   1 / (samples * tokens of the sample)
-//   (aggregate = sequence)
+// A step has N samples; sample i has n_i scored tokens, C is the cap on answer tokens ([rollout] max_tokens).
+//   A_i  = (r_i - mean of the group) / s                             see Normalise
+//   loss = sum over samples i and their tokens t of w_it * (S_it + kl * k3_t)
+//   k3_t = exp(ref_t - logp_t) - (ref_t - logp_t) - 1                Schulman's estimator of KL(policy ||
+//   reference)
+// Ratio, with d_t = logp_t - logp_old_t:
+//   token           rho_it = exp(d_t)                  DeepSeekMath (2402.03300); what most systems call GRPO
+//   sequence        rho_it = exp(sum of d_t)           as the R1 paper (2501.12948) prints it
+//   sequence_mean   rho_it = exp(mean of d_t)          GSPO (2507.18071)
+// Surrogate:
+//   ppo     S = -min(rho A, clip(rho, 1 - low, 1 + high) A)                           low < high: DAPO's
+//   clip-higher cispo   S = -c A logp_t, c = clip(rho, 1 - low, 1 + high) a constant              MiniMax-M1
+//   (2506.13585)
+// Aggregate:
+//   token      w_it = 1 / (sum of n_i)     DAPO (2503.14476): long answers count by their length
+//   sequence   w_it = 1 / (N n_i)          DeepSeekMath, R1, GSPO
+//   constant   w_it = 1 / (N C)            Dr. GRPO (2503.20783): with Normalise::none
 #pragma once
 
 #include <cstdint>
@@ -14,27 +25,40 @@
 
 namespace r1 {
 
-enum class Normalise : uint8_t { group, none };  // none: mean subtracted only (Dr. GRPO)
-enum class Aggregate : uint8_t { token, sequence };
+// What a group's centred rewards are divided by: the group's deviation (+ 1e-6), the deviation of all rewards
+// of the step
+// (+ 1e-6), or nothing. Deviations are the population's.
+enum class Normalise : uint8_t { group, batch, none };
+enum class Aggregate : uint8_t { token, sequence, constant };
+enum class Ratio : uint8_t { token, sequence, sequence_mean };
+enum class Surrogate : uint8_t { ppo, cispo };
 
 struct GrpoLossConfig {
   double clip_low = 0.2, clip_high = 0.2;
   double kl = 0.0;
   Normalise normalise = Normalise::group;
   Aggregate aggregate = Aggregate::token;
+  Ratio ratio = Ratio::token;
+  Surrogate surrogate = Surrogate::ppo;
 };
 
 // Rewards of consecutive groups of `group` samples -> advantages. A group whose rewards are all equal gets
 // zeros.
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise);
 
-// One token's share of the loss and its derivative by logp. `ref` is ignored where kl is 0.
-struct TokenLoss {
+// w_it of a sample of `tokens` tokens, of an update of `samples` samples with `all_tokens` tokens, capped at
+// `cap` each.
+double token_weight(Aggregate aggregate, int64_t tokens, int64_t samples, int64_t all_tokens, int64_t cap);
+
+// One sample's log-probs now, when it was sampled, and under the reference (empty where kl is 0): its loss,
+// and in gradient[t] the loss's derivative by logp[t]. All spans are of the sample's tokens.
+struct SampleLoss {
   double loss = 0;
-  double gradient = 0;
-  bool clipped = false;
-  double kl = 0;  // k3
+  int64_t clipped = 0;  // tokens whose ratio was cut
+  double kl = 0;        // sum of k3
 };
-TokenLoss token_loss(const GrpoLossConfig& config, double logp, double old, double ref, double advantage);
+SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
+                       std::span<const float> ref, double advantage, double weight,
+                       std::span<double> gradient);
 
 }  // namespace r1

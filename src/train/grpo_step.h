@@ -7,12 +7,15 @@
 
 #include "model/scoring.h"
 #include "train/grpo.h"
+#include "train/grpo_rollouts.h"
 
 namespace r1 {
 
-// Means over the step's samples or scored tokens; times in seconds.
+// Means over all samples of the step, or over the trained tokens; times in seconds.
 struct GrpoStepResult {
-  int64_t tokens = 0;  // prompt and answer tokens run through the trainer
+  int64_t tokens = 0;          // prompt and answer tokens run through the trainer
+  int64_t sampled_tokens = 0;  // and through the sampler
+  int64_t problems = 0;        // sampled
   double loss = 0;
   double reward = 0, accuracy = 0, format = 0;
   double length = 0;            // answer tokens a sample
@@ -28,19 +31,23 @@ class GrpoTrainer {
  public:
   GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
 
-  GrpoStepResult step(int64_t step, const GrpoHooks& hooks);
-  const std::vector<Problem>& problems() const { return problems_; }
-  const std::vector<Rollout>& rollouts() const { return rollouts_; }
+  // first_problem: the first that no step has seen.
+  GrpoStepResult step(int64_t step, int64_t first_problem, const GrpoHooks& hooks);
+  const std::vector<Problem>& problems() const { return set_.problems; }
+  const std::vector<Rollout>& rollouts() const { return set_.rollouts; }
 
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t step);
 
  private:
-  void sample(int64_t step, GrpoStepResult& result);
-  void judge(GrpoStepResult& result);
-  void compare(const std::vector<std::vector<float>>& scored, size_t first, GrpoStepResult& result) const;
-  void update(std::span<Rollout> minibatch, bool compare_first, GrpoStepResult& result);
-  std::vector<ScoredRow> rows_of(std::span<const Rollout> rollouts) const;
+  using Rollouts = std::vector<const Rollout*>;
+  void describe(GrpoStepResult& result) const;
+  void compare(std::span<const float> scored, const Rollout& rollout, GrpoStepResult& result) const;
+  void count_entropy(std::span<const float> entropy, GrpoStepResult& result) const;
+  void update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result);
+  void train_piece(std::span<const ScoredRow> rows, std::span<const Rollout* const> rollouts,
+                   std::span<const double> weights, bool compare_first, GrpoStepResult& result);
+  void score_idle(const Rollouts& rollouts, bool compare_first, GrpoStepResult& result);
 
   ModelBundle& bundle_;
   const GrpoConfig& config_;
@@ -51,9 +58,8 @@ class GrpoTrainer {
   Tape tape_;
   Context sampling_;  // no tape
   Engine engine_;
-  std::vector<Problem> problems_;
-  std::vector<Rollout> rollouts_;
-  int64_t scored_tokens_ = 0;
+  RolloutSet set_;
+  int64_t scored_tokens_ = 0;  // answer tokens of set_
 };
 
 }  // namespace r1

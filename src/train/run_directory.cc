@@ -86,6 +86,8 @@ TrainerState RunDirectory::resume_from(const fs::path& checkpoint) {
   state.tokens = json.get_int("tokens");
   state.wall_s = json.get_number("wall_s");
   state.next_document = json.get_int("next_document");
+  state.next_problem = json.get_int("next_problem");
+  state.sampled_tokens = json.get_int("sampled_tokens");
   state.metrics_rows = metrics_rows_ = json.get_int("metrics_rows");
   state.samples_rows = samples_rows_ = json.get_int("samples_rows");
   truncate_lines(out_ / "metrics.jsonl", metrics_rows_);
@@ -121,6 +123,7 @@ void RunDirectory::checkpoint(TrainerState state, int64_t keep,
     json.set("tokens", state.tokens);
     json.set("wall_s", state.wall_s);
     json.set("next_document", state.next_document);
+    json.set("next_problem", state.next_problem).set("sampled_tokens", state.sampled_tokens);
     json.set("metrics_rows", metrics_rows_);
     json.set("samples_rows", samples_rows_);
     write_directory_atomically(checkpoint_path(state.step), [&](const fs::path& directory) {

@@ -35,7 +35,9 @@ struct TrainerState {
   int64_t step = 0;  // finished steps
   int64_t tokens = 0;
   double wall_s = 0;
-  int64_t next_document = 0;  // pre-training: the first that no step has seen
+  int64_t next_document = 0;   // pre-training: the first that no step has seen
+  int64_t next_problem = 0;    // reinforcement learning: likewise
+  int64_t sampled_tokens = 0;  // run through the sampler
   int64_t metrics_rows = 0;
   int64_t samples_rows = 0;
 };

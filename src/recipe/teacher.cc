@@ -1,0 +1,183 @@
+#include "recipe/teacher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "data/task.h"
+#include "engine/engine.h"
+#include "engine/model_bundle.h"
+#include "formats/jsonl.h"
+#include "reward/answer.h"
+
+namespace r1 {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr uint32_t kTeacherStep = 0x54454143;  // "TEAC"; training steps count from 0 and stay below
+
+struct Good {
+  const Completion* completion;
+  std::string text;
+};
+
+bool has_repeats(const std::string& text) {
+  const std::string thought = text.substr(0, text.find("</think>"));
+  std::set<std::string> seen;
+  std::istringstream lines(thought);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && !seen.insert(line).second) return true;
+  }
+  return false;
+}
+
+std::string key_of(const TeacherConfig& c, const std::string& weights) {
+  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems, c.samples,
+                                c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest, c.repeats,
+                                c.filter_tokens, weights));
+}
+
+Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
+  Json json = Json::object();
+  json.set("teacher", c.teacher).set("task", c.task).set("problems", c.problems).set("solved", r.solved);
+  json.set("samples", r.samples).set("correct", r.correct).set("kept", r.kept);
+  json.set("sampled_tokens", r.sampled_tokens).set("seconds", r.seconds).set("key", key);
+  return json;
+}
+
+TeacherResult from_json(const Json& json) {
+  return {.samples = json.get_int("samples"),
+          .correct = json.get_int("correct"),
+          .kept = json.get_int("kept"),
+          .solved = json.get_int("solved"),
+          .sampled_tokens = json.get_int("sampled_tokens"),
+          .seconds = json.get_number("seconds")};
+}
+
+// A problem's samples -> those worth learning, best first, at most `keep`.
+std::vector<Good> choose(const TeacherConfig& config, std::vector<Good> good) {
+  std::erase_if(good, [&](const Good& g) {
+    const auto tokens = static_cast<int64_t>(g.completion->tokens.size());
+    return (config.filter_tokens > 0 && tokens > config.filter_tokens) ||
+           (!config.repeats && has_repeats(g.text));
+  });
+  std::set<std::string> seen;
+  std::erase_if(good, [&](const Good& g) { return !seen.insert(g.text).second; });
+  if (config.shortest) {
+    std::stable_sort(good.begin(), good.end(), [](const Good& a, const Good& b) {
+      return a.completion->tokens.size() < b.completion->tokens.size();
+    });
+  }
+  if (static_cast<int64_t>(good.size()) > config.keep) good.resize(static_cast<size_t>(config.keep));
+  return good;
+}
+
+}  // namespace
+
+TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed) {
+  TeacherConfig c;
+  c.seed = seed;
+  c.teacher = file.text("teacher");
+  c.task = file.text_or("data.task", "countdown3");
+  try {
+    check_task(c.task);
+  } catch (const Error& e) {
+    file.fail("data.task", e.what());
+  }
+  c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 28);
+  c.samples = file.integer_or("rollout.samples", c.samples, 1, 1 << 16);
+  c.max_tokens = file.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
+  c.batch = file.integer_or("rollout.batch", c.batch, 1, 1 << 20);
+  c.temperature = file.number_or("rollout.temperature", c.temperature, 0, 100);
+  c.top_p = file.number_or("rollout.top_p", c.top_p, 0.01, 1);
+  c.keep = file.integer_or("keep", c.keep, 1, c.samples);
+  c.shortest = file.choice_or("filter.prefer", "first", {"first", "shortest"}) == "shortest";
+  c.repeats = file.boolean_or("filter.repeats", c.repeats);
+  c.filter_tokens = file.integer_or("filter.max_tokens", 0, 0, 1 << 24);
+  return c;
+}
+
+TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, ThreadPool& threads,
+                             Reporter& reporter) {
+  const ModelBundle bundle = ModelBundle::load(config.teacher);
+  const std::string key = key_of(config, bundle.model.weights_sha256());
+  const fs::path summary = out / "teacher.json", data = out / "data.jsonl";
+  std::error_code ec;
+  if (fs::exists(summary, ec)) {
+    const Json before = read_json(summary);
+    if (before.get_string_or("key", "") == key) {
+      reporter.note(data.string() + " is there already");
+      return from_json(before);
+    }
+  }
+  fs::create_directories(out, ec);
+  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out.string(), ec.message()));
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Problem> problems;
+  std::vector<Request> requests;
+  TeacherResult result;
+  for (int64_t i = 0; i < config.problems; ++i) {
+    problems.push_back(make_problem(config.task, config.seed, static_cast<uint64_t>(i), Split::train));
+    Request& r = requests.emplace_back();
+    r.prompt = bundle.chat_prompt(problems.back().question);
+    r.samples = config.samples;
+    r.max_tokens = config.max_tokens;
+    r.sampling.temperature = static_cast<float>(config.temperature);
+    r.sampling.top_p = static_cast<float>(config.top_p);
+    r.key = {.seed = config.seed, .step = kTeacherStep, .prompt = static_cast<uint32_t>(i)};
+    r.stop_tokens = bundle.stop_tokens;
+    result.sampled_tokens += static_cast<int64_t>(r.prompt.size());
+  }
+  Arena arena;
+  Context ctx{.arena = arena, .threads = threads};
+  Engine engine(bundle.model, ctx, {.max_batch = config.batch, .prefill_chunk = 4096, .kv_bytes = 0});
+  const std::vector<Completion> completions = engine.run(requests);
+  JsonlWriter writer(data);
+  for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.samples)) {
+    const Problem& problem = problems[static_cast<size_t>(completions[at].request)];
+    std::vector<Good> good;
+    for (const Completion& c : std::span(completions).subspan(at, static_cast<size_t>(config.samples))) {
+      ++result.samples;
+      result.sampled_tokens += static_cast<int64_t>(c.tokens.size());
+      const bool ended = c.finish == FinishReason::stop;
+      if (!verify_answer(bundle.tokenizer, problem, c.tokens, ended).correct) continue;
+      ++result.correct;
+      good.push_back({&c, bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1))});
+    }
+    result.solved += good.empty() ? 0 : 1;
+    for (const Good& g : choose(config, std::move(good))) {
+      Json row = Json::object();
+      row.set("question", problem.question).set("response", g.text).set("problem", g.completion->request);
+      row.set("sample", g.completion->sample)
+          .set("tokens", static_cast<int64_t>(g.completion->tokens.size()));
+      writer.write(row);
+      ++result.kept;
+    }
+  }
+  writer.close();
+  if (result.correct == 0) {
+    throw Error(fmt::format(
+        "{}: as a teacher it solved none of {} problems of {} ({} samples): there is nothing to learn from",
+        config.teacher, config.problems, config.task, result.samples));
+  }
+  if (result.kept == 0) {
+    throw Error(
+        fmt::format("{}: none of {} correct samples is left after [filter]: loosen max_tokens or repeats",
+                    data.string(), result.correct));
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  write_file_atomically(summary, to_json(config, result, key).dump(2) + "\n");
+  reporter.note(fmt::format("teacher: {} of {} problems solved, {} of {} samples correct, {} kept",
+                            result.solved, config.problems, result.correct, result.samples, result.kept));
+  return result;
+}
+
+}  // namespace r1

@@ -1,0 +1,49 @@
+// recipe/teacher.h: rejection sampling: a teacher answers, the verifier and the filter keep, the rest becomes
+// a data set.
+//
+//   teacher = "DIR", keep = 1              samples kept of a problem, at most
+//   [data] task, problems                  the task's training problems 0 .. problems - 1 of the seed
+//   [rollout] samples, max_tokens, temperature, top_p, batch
+//   [filter] prefer = "first" | "shortest" which of a problem's good samples
+//            repeats = false               drops a sample whose thought says a line twice
+//            max_tokens = N                drops longer answers
+//
+// Kept are samples that ended, are well formed and correct; a problem's equal answers count once.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/threads.h"
+#include "formats/config_file.h"
+#include "train/reporter.h"
+
+namespace r1 {
+
+struct TeacherConfig {
+  std::string teacher;  // a model's directory
+  std::string task;
+  uint64_t seed = 0;
+  int64_t problems = 4096, samples = 4, max_tokens = 256, batch = 512;
+  double temperature = 1.0, top_p = 1.0;
+  int64_t keep = 1;
+  bool shortest = false, repeats = true;
+  int64_t filter_tokens = 0;  // 0: no bound
+};
+TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed);
+
+// What sampling cost and gave; teacher.json.
+struct TeacherResult {
+  int64_t samples = 0, correct = 0, kept = 0, solved = 0;  // solved: problems with a correct sample
+  int64_t sampled_tokens = 0;                              // by the teacher: answers, and each prompt once
+  double seconds = 0;
+};
+
+// Writes OUT/data.jsonl (rows {"question", "response", "problem", "sample", "tokens"}), then
+// OUT/teacher.json; both are used as they are where they were made with the same settings and weights. Throws
+// Error: a teacher that solves nothing, nothing left after filtering.
+TeacherResult sample_teacher(const TeacherConfig& config, const std::filesystem::path& out,
+                             ThreadPool& threads, Reporter& reporter);
+
+}  // namespace r1

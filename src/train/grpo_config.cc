@@ -1,0 +1,73 @@
+// train/grpo_config.cc: a GRPO stage's configuration file.
+#include <algorithm>
+
+#include "train/grpo.h"
+
+namespace r1 {
+namespace {
+
+void read_reward(ConfigFile& config, GrpoConfig& c) {
+  RewardConfig& r = c.reward;
+  r.accuracy = config.number_or("reward.accuracy", r.accuracy, -1e6, 1e6);
+  r.format = config.number_or("reward.format", r.format, -1e6, 1e6);
+  r.overlong = config.number_or("reward.overlong", r.overlong, 0, 1e6);
+  r.overlong_tokens =
+      config.integer_or("reward.overlong_tokens", std::max<int64_t>(1, c.max_tokens / 4), 1, c.max_tokens);
+  r.brevity = config.number_or("reward.brevity", r.brevity, 0, 1e6);
+}
+
+void read_loss(ConfigFile& config, GrpoConfig& c) {
+  GrpoLossConfig& l = c.loss;
+  const std::string ratio = config.choice_or("loss.ratio", "token", {"token", "sequence", "sequence_mean"});
+  l.ratio = ratio == "token" ? Ratio::token : ratio == "sequence" ? Ratio::sequence : Ratio::sequence_mean;
+  const std::string surrogate = config.choice_or("loss.surrogate", "ppo", {"ppo", "cispo"});
+  l.surrogate = surrogate == "ppo" ? Surrogate::ppo : Surrogate::cispo;
+  const std::string normalise = config.choice_or("loss.normalise", "group", {"group", "batch", "none"});
+  l.normalise = normalise == "group"   ? Normalise::group
+                : normalise == "batch" ? Normalise::batch
+                                       : Normalise::none;
+  const std::string aggregate =
+      config.choice_or("loss.aggregate", "token", {"token", "sequence", "constant"});
+  l.aggregate = aggregate == "token"      ? Aggregate::token
+                : aggregate == "sequence" ? Aggregate::sequence
+                                          : Aggregate::constant;
+  l.clip_low = config.number_or("loss.clip_low", l.clip_low, 0, 1);
+  l.clip_high = config.number_or("loss.clip_high", l.clip_high, 0, 1e9);
+  l.kl = config.number_or("loss.kl", l.kl, 0, 1e6);
+  c.reference_every = config.integer_or("loss.reference_every", c.reference_every, 0, int64_t{1} << 40);
+  c.mask_overlong = config.choice_or("loss.overlong", "count", {"count", "mask"}) == "mask";
+}
+
+}  // namespace
+
+GrpoConfig read_grpo_config(ConfigFile& config) {
+  GrpoConfig c;
+  c.name = config.text("name");
+  c.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
+  c.out = config.text_or("out", "runs/" + c.name);
+  c.task = config.text_or("data.task", c.task);
+  try {
+    check_task(c.task);
+  } catch (const Error& e) {
+    config.fail("data.task", e.what());
+  }
+  c.optimizer = read_optimizer_config(config);
+  c.checkpoint = read_checkpoint_config(config);
+  c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 20);
+  c.group = config.integer_or("rollout.group", c.group, 2, 1 << 16);
+  c.max_tokens = config.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
+  c.temperature = config.number_or("rollout.temperature", c.temperature, 0.01, 100);
+  c.top_p = config.number_or("rollout.top_p", c.top_p, 0.01, 1);
+  c.epochs = config.integer_or("rollout.epochs", c.epochs, 1, 100);
+  c.minibatches = config.integer_or("rollout.minibatches", c.minibatches, 1, c.prompts);
+  c.engine_batch = config.integer_or("rollout.batch", c.engine_batch, 1, 1 << 20);
+  read_reward(config, c);
+  read_loss(config, c);
+  c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);
+  c.filter_rounds = config.integer_or("filter.rounds", c.filter_rounds, 1, 1000);
+  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
+  c.samples_every = config.integer_or("log.samples_every", c.samples_every, 0, int64_t{1} << 40);
+  return c;
+}
+
+}  // namespace r1

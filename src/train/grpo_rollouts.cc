@@ -1,0 +1,144 @@
+#include "train/grpo_rollouts.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "reward/answer.h"
+
+namespace r1 {
+namespace {
+
+// Round `round` of a step: all its samples, unjudged.
+RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
+                        int64_t first_problem, int64_t round) {
+  RolloutSet set;
+  std::vector<Request> requests;
+  for (int64_t i = 0; i < config.prompts; ++i) {
+    const int64_t in_step = round * config.prompts + i;
+    set.problems.push_back(
+        make_problem(config.task, config.seed, static_cast<uint64_t>(first_problem + in_step), Split::train));
+    Request& r = requests.emplace_back();
+    r.prompt = bundle.chat_prompt(set.problems.back().question);
+    r.samples = config.group;
+    r.max_tokens = config.max_tokens;
+    r.sampling.temperature = static_cast<float>(config.temperature);
+    r.sampling.top_p = static_cast<float>(config.top_p);
+    r.key = {
+        .seed = config.seed, .step = static_cast<uint32_t>(step), .prompt = static_cast<uint32_t>(in_step)};
+    r.stop_tokens = bundle.stop_tokens;
+    set.totals.sampled_tokens += static_cast<int64_t>(r.prompt.size());
+  }
+  for (Completion& c : engine.run(requests)) {
+    const Request& request = requests[static_cast<size_t>(c.request)];
+    Rollout& r = set.rollouts.emplace_back();
+    r.problem = c.request;
+    r.prompt = request.key.prompt;
+    r.sample = c.sample;
+    r.tokens = request.prompt;
+    r.prompt_size = static_cast<int64_t>(r.tokens.size());
+    r.tokens.insert(r.tokens.end(), c.tokens.begin(), c.tokens.end());
+    r.old_logprobs = std::move(c.logprobs);
+    r.finish = c.finish;
+    set.totals.sampled_tokens += static_cast<int64_t>(c.tokens.size());
+  }
+  return set;
+}
+
+// Verdicts, rewards, and the round's totals.
+void judge(const ModelBundle& bundle, const GrpoConfig& config, RolloutSet& set) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Judged> judged;
+  RolloutTotals& totals = set.totals;
+  for (Rollout& r : set.rollouts) {
+    const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
+    const Verdict verdict = verify_answer(bundle.tokenizer, set.problems[static_cast<size_t>(r.problem)],
+                                          answer, r.finish == FinishReason::stop);
+    r.correct = verdict.correct;
+    r.well_formed = verdict.well_formed;
+    r.why = verdict.why;
+    const auto n = static_cast<int64_t>(answer.size());
+    judged.push_back({r.correct, r.well_formed, n});
+    totals.tokens += n;
+    totals.correct += r.correct ? 1 : 0;
+    totals.well_formed += r.well_formed ? 1 : 0;
+    totals.truncated += r.finish == FinishReason::length ? 1 : 0;
+    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer);
+  }
+  totals.samples = static_cast<int64_t>(set.rollouts.size());
+  totals.problems = config.prompts;
+  const std::vector<double> rewards = rewards_of(config.reward, judged, config.group, config.max_tokens);
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    set.rollouts[i].reward = rewards[i];
+    totals.reward += rewards[i];
+  }
+  totals.verify_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+bool is_flat(std::span<const Rollout> group) {
+  return std::ranges::all_of(group, [&](const Rollout& r) { return r.reward == group.front().reward; });
+}
+
+void add(RolloutTotals& to, const RolloutTotals& from) {
+  to.samples += from.samples;
+  to.problems += from.problems;
+  to.flat_groups += from.flat_groups;
+  to.tokens += from.tokens;
+  to.sampled_tokens += from.sampled_tokens;
+  to.correct += from.correct;
+  to.well_formed += from.well_formed;
+  to.truncated += from.truncated;
+  to.thinking += from.thinking;
+  to.reward += from.reward;
+  to.verify_s += from.verify_s;
+}
+
+// Moves group `g` of `from` to the end of `to`.
+void take_group(RolloutSet& from, int64_t g, int64_t group, RolloutSet& to) {
+  const auto problem = static_cast<int64_t>(to.problems.size());
+  to.problems.push_back(std::move(from.problems[static_cast<size_t>(g)]));
+  for (int64_t i = g * group; i < (g + 1) * group; ++i) {
+    Rollout& r = to.rollouts.emplace_back(std::move(from.rollouts[static_cast<size_t>(i)]));
+    r.problem = problem;
+  }
+}
+
+}  // namespace
+
+RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
+                            int64_t first_problem) {
+  RolloutSet kept;
+  const int64_t rounds = config.dynamic_filter ? config.filter_rounds : 1;
+  for (int64_t round = 0; round < rounds; ++round) {
+    RolloutSet set = sample_round(bundle, engine, config, step, first_problem, round);
+    judge(bundle, config, set);
+    std::vector<int64_t> useful;
+    for (int64_t g = 0; g < config.prompts; ++g) {
+      const auto group =
+          std::span(set.rollouts)
+              .subspan(static_cast<size_t>(g * config.group), static_cast<size_t>(config.group));
+      const bool flat = is_flat(group);
+      set.totals.flat_groups += flat ? 1 : 0;
+      if (!flat || !config.dynamic_filter) useful.push_back(g);
+    }
+    add(kept.totals, set.totals);
+    const bool last = round + 1 == rounds;
+    if (useful.empty() && last && kept.problems.empty()) {
+      for (int64_t g = 0; g < config.prompts; ++g) useful.push_back(g);
+    }
+    for (const int64_t g : useful) {
+      if (static_cast<int64_t>(kept.problems.size()) < config.prompts) take_group(set, g, config.group, kept);
+    }
+    if (static_cast<int64_t>(kept.problems.size()) == config.prompts) break;
+  }
+  std::vector<double> rewards;
+  for (const Rollout& r : kept.rollouts) rewards.push_back(r.reward);
+  const std::vector<double> advantages = group_advantages(rewards, config.group, config.loss.normalise);
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    Rollout& r = kept.rollouts[i];
+    r.advantage = advantages[i];
+    r.masked = config.mask_overlong && r.finish == FinishReason::length;
+  }
+  return kept;
+}
+
+}  // namespace r1

@@ -1,0 +1,94 @@
+// Every algorithm of the GRPO family: sampler and trainer equal to the bit, the same weights for any threads
+// and micro-batches, and after a resumption.
+#include <algorithm>
+#include <map>
+
+#include "formats/jsonl.h"
+#include "tests/train/train_test_util.h"
+
+namespace r1 {
+namespace {
+
+struct Variant {
+  const char* name;
+  const char* rollout;  // more of [rollout]
+  const char* more;     // sections
+};
+
+constexpr Variant kVariants[] = {
+    {"dapo", "minibatches = 2\n",
+     "[loss]\nclip_high = 0.28\noverlong = \"mask\"\n[reward]\noverlong = 0.5\noverlong_tokens = "
+     "10\n[filter]\ndynamic = "
+     "true\nrounds = 3\n"},
+    {"dr_grpo", "epochs = 2\n", "[loss]\nnormalise = \"none\"\naggregate = \"constant\"\n"},
+    {"gspo", "minibatches = 3\n",
+     "[loss]\nratio = \"sequence_mean\"\naggregate = \"sequence\"\nclip_low = 0.0003\nclip_high = 0.0004\n"},
+    {"r1_as_printed", "epochs = 2\n",
+     "[loss]\nratio = \"sequence\"\naggregate = \"sequence\"\nkl = 0.01\nclip_high = 10\n"},
+    {"cispo", "minibatches = 3\n",
+     "[loss]\nsurrogate = \"cispo\"\nclip_low = 1\nclip_high = 0.3\nnormalise = \"batch\"\n"},
+    {"brevity", "", "[reward]\naccuracy = 1\nformat = 0.1\nbrevity = 0.2\n"},
+};
+
+using GrpoFamily = RunFolder;
+
+TEST_F(GrpoFamily, OneForwardAndTheSameWeightsHoweverItIsRun) {
+  for (const Variant& variant : kVariants) {
+    SCOPED_TRACE(variant.name);
+    const std::string name = variant.name;
+    const auto two_steps = [&](const char* file, const std::string& out) {
+      std::string text = read_file(grpo_config(file, out, variant.rollout, variant.more));
+      return write(file, text.replace(text.find("steps = 4"), 9, "steps = 2"));
+    };
+    const auto whole = two_steps("a.toml", name + "_a"), parts = two_steps("b.toml", name + "_b");
+    ThreadPool one(1), two(2);
+    SilentReporter reporter, silent;
+    const auto model = run_grpo_config(whole, {}, two, reporter);
+    ASSERT_EQ(reporter.rows.size(), 2u);
+    for (const Json& row : reporter.rows) {
+      EXPECT_EQ(row.get_number("sampler_trainer_kl"), 0.0) << row.dump();
+      EXPECT_EQ(row.get_number("sampler_trainer_max_abs"), 0.0) << row.dump();
+    }
+    EXPECT_FALSE(weights_of(model) == weights_of(base())) << "nothing was learned: the test shows nothing";
+    run_grpo_config(parts, {.resume = false, .stop_after_steps = 1}, one, silent);
+    const auto resumed = run_grpo_config(parts, {.resume = true, .stop_after_steps = 0}, one, silent);
+    EXPECT_TRUE(weights_of(model) == weights_of(resumed));
+  }
+}
+
+TEST_F(GrpoFamily, DynamicSamplingTrainsOnGroupsThatDiffer) {
+  const auto config = grpo_config("a.toml", "a", "", "[filter]\ndynamic = true\nrounds = 8\n");
+  ThreadPool threads(2);
+  SilentReporter reporter;
+  run_grpo_config(config, {}, threads, reporter);
+  bool dropped = false;
+  for (const Json& row : reporter.rows) dropped = dropped || row.get_number("groups_without_signal") > 0;
+  EXPECT_TRUE(dropped) << "every group had a signal: the test shows nothing";
+  std::map<std::pair<int64_t, int64_t>, std::pair<double, double>>
+      range;  // (step, prompt): least and most reward
+  for (const Json& row : read_jsonl(root / "a" / "samples.jsonl")) {
+    const auto key = std::pair(row.get_int("step"), row.get_int("prompt"));
+    const double reward = row.get_number("reward");
+    const auto [at, fresh] = range.try_emplace(key, reward, reward);
+    at->second = {std::min(at->second.first, reward), std::max(at->second.second, reward)};
+  }
+  for (const auto& [key, rewards] : range)
+    EXPECT_LT(rewards.first, rewards.second) << "step " << key.first << ", prompt " << key.second;
+}
+
+TEST_F(GrpoFamily, ARewardThatNeverVariesIsSaidOnce) {
+  // One token is no answer: every sample gets nothing.
+  const auto text = read_file(grpo_config("a.toml", "a"));
+  const auto at = text.find("max_tokens = 40");
+  const auto config = write("b.toml", std::string(text).replace(at, 15, "max_tokens = 1"));
+  ThreadPool threads(1);
+  SilentReporter reporter;
+  run_grpo_config(config, {}, threads, reporter);
+  int said = 0;
+  for (const std::string& note : reporter.notes)
+    said += note.find("the reward has not varied") != std::string::npos;
+  EXPECT_EQ(said, 1);
+}
+
+}  // namespace
+}  // namespace r1
