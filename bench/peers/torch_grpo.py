@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""The peer of an r1 GRPO step: the same step in PyTorch on the CPU: same weights, prompts, answer lengths and rewards, float32.
+
+    bench/peers/torch_grpo.py [--r1 build/r1] [--model models/r1-nano-base] [--steps 2] [--json FILE]
+
+r1 makes a few steps and writes its rollouts; PyTorch then samples as many tokens for the same prompts with a KV cache (finished
+rows are dropped every few tokens), scores and differentiates the rollouts, and updates with AdamW. Everything that might make
+PyTorch faster is swept and printed: threads, torch.compile, the experts computed sparsely or all together, the rows of a micro-batch,
+how often finished rows are dropped; the best of each phase is compared. Log-probs of both must agree. Needs torch, safetensors, numpy.
+"""
+import argparse
+import itertools
+import json
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+
+class Nano(torch.nn.Module):
+    """deepseek_v3 without q_lora: latent attention in its expanded form, which is PyTorch's faster one at these sizes."""
+
+    def __init__(self, directory, dense_experts):
+        super().__init__()
+        self.c = json.loads((directory / "config.json").read_text())
+        self.dense_experts = dense_experts
+        self.w = torch.nn.ParameterDict({k.replace(".", "/"): torch.nn.Parameter(v.float(), requires_grad=v.dim() > 0)
+                                         for k, v in load_file(directory / "model.safetensors").items()})
+        c = self.c
+        self.heads, self.nope, self.rope, self.v = (c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"])
+        inverse = c["rope_theta"] ** (-torch.arange(0, self.rope, 2).float() / self.rope)
+        angle = torch.outer(torch.arange(c["max_position_embeddings"]).float(), inverse)
+        self.cos, self.sin = angle.cos(), angle.sin()
+        for layer in range(c["first_k_dense_replace"], c["num_hidden_layers"]):  # the routers' bias is frozen in reinforcement learning
+            self.get(layer, "mlp.gate.e_score_correction_bias").requires_grad_(False)
+            for name in ("gate", "up", "down"):  # stacked once: what a batched product wants
+                key = f"model/layers/{layer}/mlp/experts/{{}}/{name}_proj/weight"
+                stack = torch.stack([self.w.pop(key.format(e)).detach() for e in range(c["n_routed_experts"])])
+                self.w[f"experts/{layer}/{name}"] = torch.nn.Parameter(stack)
+
+    def get(self, layer, name):
+        return self.w[f"model/layers/{layer}/{name.replace('.', '/')}"]
+
+    def norm(self, x, weight):
+        return F.rms_norm(x, (x.shape[-1],), weight, self.c["rms_norm_eps"])
+
+    def rotate(self, x, positions):  # interleaved pairs; x [B, T, n, rope]
+        cos, sin = self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
+        even, odd = x[..., 0::2], x[..., 1::2]
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+    def attention(self, layer, x, positions, cache, mask):
+        B, T, _ = x.shape
+        q = F.linear(x, self.get(layer, "self_attn.q_proj.weight")).view(B, T, self.heads, self.nope + self.rope)
+        latent = F.linear(x, self.get(layer, "self_attn.kv_a_proj_with_mqa.weight"))
+        latent, k_rope = latent.split((self.c["kv_lora_rank"], self.rope), -1)
+        kv = F.linear(self.norm(latent, self.get(layer, "self_attn.kv_a_layernorm.weight")), self.get(layer, "self_attn.kv_b_proj.weight"))
+        k_nope, v = kv.view(B, T, self.heads, self.nope + self.v).split((self.nope, self.v), -1)
+        q_nope, q_rope = q.split((self.nope, self.rope), -1)
+        k_rope = self.rotate(k_rope.unsqueeze(2), positions).expand(-1, -1, self.heads, -1)
+        q = torch.cat((q_nope, self.rotate(q_rope, positions)), -1).transpose(1, 2)
+        k, v = torch.cat((k_nope, k_rope), -1).transpose(1, 2), v.transpose(1, 2)
+        if cache is None:
+            o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            keys, values = cache[layer]
+            rows = torch.arange(B)
+            if T == 1:
+                keys[rows, :, positions[:, 0]], values[rows, :, positions[:, 0]] = k[:, :, 0], v[:, :, 0]
+                end = mask.shape[-1]
+                o = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)
+            else:
+                keys[:, :, :T], values[:, :, :T] = k, v
+                o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return F.linear(o.transpose(1, 2).reshape(B, T, -1), self.get(layer, "self_attn.o_proj.weight"))
+
+    def mlp(self, layer, prefix, x):
+        gate, up, down = (self.get(layer, f"{prefix}{n}_proj.weight") for n in ("gate", "up", "down"))
+        return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+    def moe(self, layer, x):
+        flat, c = x.reshape(-1, x.shape[-1]), self.c
+        scores = torch.sigmoid(F.linear(flat, self.get(layer, "mlp.gate.weight")))
+        chosen = (scores + self.get(layer, "mlp.gate.e_score_correction_bias")).topk(c["num_experts_per_tok"], -1).indices
+        weight = scores.gather(1, chosen)
+        weight = weight / (weight.sum(-1, keepdim=True) + 1e-20) * c["routed_scaling_factor"]
+        gate, up, down = (self.w[f"experts/{layer}/{n}"] for n in ("gate", "up", "down"))
+        if self.dense_experts:
+            full = torch.zeros_like(scores).scatter(1, chosen, weight)
+            each = flat.expand(len(gate), -1, -1)
+            h = F.silu(torch.bmm(each, gate.mT)) * torch.bmm(each, up.mT)
+            out = (torch.bmm(h, down.mT) * full.T.unsqueeze(-1)).sum(0)
+        else:
+            out = torch.zeros_like(flat)
+            for e in range(len(gate)):
+                token, slot = (chosen == e).nonzero(as_tuple=True)
+                part = flat[token]
+                h = F.linear(F.silu(F.linear(part, gate[e])) * F.linear(part, up[e]), down[e])
+                out = out.index_add(0, token, h * weight[token, slot].unsqueeze(-1))
+        return out.view_as(x) + self.mlp(layer, "mlp.shared_experts.", x)
+
+    def forward(self, tokens, positions, cache=None, mask=None):
+        x = F.embedding(tokens, self.w["model/embed_tokens/weight"])
+        for layer in range(self.c["num_hidden_layers"]):
+            x = x + self.attention(layer, self.norm(x, self.get(layer, "input_layernorm.weight")), positions, cache, mask)
+            h = self.norm(x, self.get(layer, "post_attention_layernorm.weight"))
+            x = x + (self.mlp(layer, "mlp.", h) if layer < self.c["first_k_dense_replace"] else self.moe(layer, h))
+        return self.norm(x, self.w["model/norm/weight"])
+
+    def logits(self, hidden):
+        return F.linear(hidden, self.w["lm_head/weight"])
+
+
+@torch.no_grad()
+def generate(model, step, rollouts, drop_every):
+    """Each prompt is run once for its group; every sample is given its recorded number of tokens."""
+    first = {}
+    for r in rollouts:
+        first.setdefault(r["prompt"], r["prompt_tokens"])
+    prompts = list(first.values())
+    group = len(rollouts) // len(prompts)
+    longest = max(map(len, prompts)) + max(len(r["tokens"]) for r in rollouts)
+    lengths = torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for i, p in enumerate(prompts):
+        tokens[i, :len(p)] = torch.tensor(p)
+    empty = lambda n, width: torch.zeros(n, model.heads, longest, width)
+    cache = [(empty(len(prompts), model.nope + model.rope), empty(len(prompts), model.v)) for _ in range(model.c["num_hidden_layers"])]
+    hidden = model(tokens, torch.arange(tokens.shape[1]).expand(len(prompts), -1), cache)
+    hidden = hidden[torch.arange(len(prompts)), lengths - 1].repeat_interleave(group, 0)
+    cache = [(k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)) for k, v in cache]
+    lengths = lengths.repeat_interleave(group)
+    left = torch.tensor([len(r["tokens"]) for r in rollouts])
+    made = 0
+    while True:
+        probs = torch.log_softmax(model.logits(hidden), -1)
+        token = (probs + -torch.empty_like(probs).exponential_().log()).argmax(-1)  # Gumbel: faster than multinomial here
+        probs.gather(1, token.unsqueeze(1))
+        made += int((left > 0).sum())
+        left -= 1
+        if (left > 0).sum() == 0:
+            return made
+        if drop_every and int(left.max()) % drop_every == 0:
+            keep = (left > 0).nonzero().squeeze(1)
+            if len(keep) < len(left):
+                cache = [(k[keep], v[keep]) for k, v in cache]
+                token, lengths, left = token[keep], lengths[keep], left[keep]
+        end = int(lengths.max()) + 1
+        mask = (torch.arange(end) <= lengths.unsqueeze(1))[:, None, None, :]
+        hidden = step(token.unsqueeze(1), lengths.unsqueeze(1), cache, mask)[:, 0]
+        lengths = lengths + 1
+
+
+def train(model, forward, optimizer, rollouts, rows):
+    """Forward, loss, backward, update. Rows are sorted by length and padded to their micro-batch's longest."""
+    order = sorted(rollouts, key=lambda r: len(r["prompt_tokens"]) + len(r["tokens"]))
+    scored = sum(len(r["tokens"]) for r in rollouts)
+    worst = 0.0
+    for begin in range(0, len(order), rows):
+        part = order[begin:begin + rows]
+        width = max(len(r["prompt_tokens"]) + len(r["tokens"]) for r in part)
+        tokens, old, advantage, mask = (torch.zeros(len(part), width, dtype=torch.long), torch.zeros(len(part), width - 1),
+                                        torch.zeros(len(part), 1), torch.zeros(len(part), width - 1))
+        for i, r in enumerate(part):
+            p, n = len(r["prompt_tokens"]), len(r["tokens"])
+            tokens[i, :p + n] = torch.tensor(r["prompt_tokens"] + r["tokens"])
+            old[i, p - 1:p + n - 1] = torch.tensor([float.fromhex(x) for x in r["logprobs"]]) if isinstance(r["logprobs"][0], str) else r["old"]
+            mask[i, p - 1:p + n - 1] = 1
+            advantage[i] = r["advantage"]
+        positions = torch.arange(width - 1).expand(len(part), -1)
+        hidden = forward(tokens[:, :-1], positions)
+        where = mask.bool()
+        logp = -F.cross_entropy(model.logits(hidden[where]), tokens[:, 1:][where], reduction="none")
+        ratio = (logp - old[where]).exp()
+        a = advantage.expand_as(old)[where]
+        loss = -torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a).sum() / scored
+        loss.backward()
+        worst = max(worst, float((logp.detach() - old[where]).abs().max()))
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return worst
+
+
+def timed(f):
+    begin = time.perf_counter()
+    result = f()
+    return time.perf_counter() - begin, result
+
+
+def measure(directory, rollouts, threads, compiled, dense):
+    """The best time of each phase over the remaining choices, and which they were."""
+    torch.set_num_threads(threads)
+    best = {"sample": (1e9, None), "train": (1e9, None)}
+    model = Nano(directory, dense)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
+    worst = 0.0
+
+    def offer(phase, seconds, how):
+        print(f"  {phase:6} {seconds:7.3f} s  threads {threads} {'compiled' if compiled else 'eager':8} experts {'together' if dense else 'sparse':8} {how}", flush=True)
+        best[phase] = min(best[phase], (seconds, how))
+
+    torch._dynamo.reset()
+    step = torch.compile(model, dynamic=True) if compiled else model
+    for drop in (8, 32):
+        for repeat in range(2):  # the first compiles
+            seconds, _ = timed(lambda: generate(model, step, rollouts, drop))
+        offer("sample", seconds, f"drops every {drop}")
+    for rows in (32, 128):
+        for repeat in range(2):
+            seconds, error = timed(lambda: train(model, step, optimizer, rollouts, rows))
+            worst = max(worst, error)
+        offer("train", seconds, f"micro-batches of {rows} rows")
+    return best, worst
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--r1", default="build/r1")
+    parser.add_argument("--model", default="models/r1-nano-base")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, torch.get_num_threads()])
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    work = pathlib.Path(tempfile.mkdtemp())
+    (work / "c.toml").write_text(f'name = "peer"\nseed = 7\nmodel = "{args.model}"\nout = "{work}/run"\n[data]\ntask = "countdown3"\n[rollout]\n'
+                                 f"max_tokens = 112\n[optimizer]\nlr = 0.0\nsteps = {args.steps}\n[log]\nsamples_every = {args.steps}\n")
+    subprocess.run([args.r1, "grpo", work / "c.toml"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = [json.loads(line) for line in open(work / "run/metrics.jsonl")]
+    rollouts = [r for r in map(json.loads, open(work / "run/samples.jsonl")) if r["step"] == args.steps]
+    ours = {"sample": min(m["sample_s"] for m in metrics), "train": min(m["train_s"] + m["update_s"] for m in metrics)}
+    tokens = sum(len(r["tokens"]) for r in rollouts)
+    print(f"{len(rollouts)} samples, {tokens} answer tokens; torch {torch.__version__}")
+    best = {"sample": (1e9, None), "train": (1e9, None)}
+    worst = 0.0
+    for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False, True), (False, True)):
+        found, error = measure(pathlib.Path(args.model), rollouts, threads, compiled, dense)
+        worst = max(worst, error)
+        for phase in best:
+            best[phase] = min(best[phase], (found[phase][0], f"{threads} threads, {'compiled' if compiled else 'eager'}, experts {'together' if dense else 'sparse'}, {found[phase][1]}"))
+    print(f"largest difference of log-probs: {worst:.2e}")
+    assert worst < 1e-3, "the peer computes something else"
+    for phase in best:
+        print(f"{phase:6} r1 {ours[phase]:.3f} s   torch {best[phase][0]:.3f} s ({best[phase][1]})   ratio {best[phase][0] / ours[phase]:.1f}")
+    total = sum(b[0] for b in best.values()) / sum(ours.values())
+    print(f"step   ratio {total:.1f}")
+    if args.json:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        pathlib.Path(args.json).write_text(json.dumps({"bench": "grpo step against torch", "date": time.strftime("%F"), "commit": commit, "torch": torch.__version__,
+                                                       "answer_tokens": tokens, "r1": ours, "torch_best": best, "max_logprob_difference": worst, "step_ratio": total}, indent=1) + "\n")
+
+
+main()
