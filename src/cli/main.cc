@@ -51,6 +51,7 @@ struct Program {
   r1::TrainCommandOptions pretrain, grpo;
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
+  r1::ReportOptions report;
 
   template <class Options>
   CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&)) {
@@ -132,6 +133,9 @@ struct Program {
     sub->add_flag("--resume", recipe.resume, "Go on with an interrupted run");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
+    sub = add("report", "A run as one HTML page", report, r1::run_report);
+    sub->add_option("run", report.run, "The directory of a recipe, or of one stage")->required();
+    sub->add_option("--output", report.output, "FILE.html (default: RUN/report.html)");
   }
 
   Program() {
