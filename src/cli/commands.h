@@ -91,6 +91,12 @@ struct RecipeCommandOptions {
 };
 int run_recipe_command(const RecipeCommandOptions& options);
 
+struct ReportOptions {
+  CommonOptions common;
+  std::string run, output;
+};
+int run_report(const ReportOptions& options);
+
 struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;

@@ -52,6 +52,7 @@ struct Program {
   std::array<r1::TrainCommandOptions, 4> train;
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
+  r1::ReportOptions report;
 
   template <class Options>
   CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&)) {
@@ -139,6 +140,9 @@ struct Program {
     sub->add_flag("--all", recipe.all, "Its optional stages too");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
+    sub = add("report", "A run as one HTML page", report, r1::run_report);
+    sub->add_option("run", report.run, "The directory of a recipe, or of one stage")->required();
+    sub->add_option("--output", report.output, "FILE.html (default: RUN/report.html)");
   }
 
   Program() {

@@ -117,7 +117,8 @@ int64_t asserting_line(std::string_view text) {
 }  // namespace
 
 struct ConfigFile::Impl {
-  std::string source;
+  std::string source, text;
+  std::string overrides;  // seed = 3, out = "runs/x"
   Entries entries;
   Json tree;
   std::set<std::string, std::less<>> asked;     // keys that somebody read
@@ -142,6 +143,7 @@ ConfigFile ConfigFile::read(const std::filesystem::path& path) {
 ConfigFile ConfigFile::parse(std::string_view text, const std::string& source) {
   auto impl = std::make_unique<Impl>();
   impl->source = source;
+  impl->text = text;
   try {
     const toml::table table = toml::parse(text, source);
     flatten(table, "", source, 0, impl->entries);
@@ -269,6 +271,7 @@ Json ConfigFile::subtree(std::string_view key) {
 void ConfigFile::override_with(std::string_view key, Json value) {
   Entry& entry = impl_->entries[std::string(key)];
   entry.value = std::move(value);
+  impl_->overrides += fmt::format("{}{} = {}", impl_->overrides.empty() ? "" : ", ", key, entry.value.dump());
 }
 
 void ConfigFile::finish() const {
@@ -286,6 +289,13 @@ void ConfigFile::finish() const {
 
 const std::string& ConfigFile::source() const {
   return impl_->source;
+}
+
+std::string ConfigFile::annotated_copy() const {
+  std::string head = std::string(kCopyOf) + impl_->source;
+  std::ranges::replace(head, '\n', ' ');  // a comment ends with its line
+  if (!impl_->overrides.empty()) head += "\n# In place of its own: " + impl_->overrides;
+  return head + "\n" + impl_->text;
 }
 
 std::string ConfigFile::fingerprint() const {

@@ -49,6 +49,10 @@ class ConfigFile {
   // Throws Error at the key's line (or the file, where the key is missing).
   [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
   const std::string& source() const;
+  // What the file says, to be kept with a run: its text, below comments that name the file and what was put
+  // in place of its own (so TOML again).
+  std::string annotated_copy() const;
+  static constexpr std::string_view kCopyOf = "# A copy of ";  // its first line, then source()
   // SHA-256 of what the file says (not of its comments or layout): a resumed run must have the same.
   std::string fingerprint() const;
 

@@ -11,6 +11,7 @@
 #include "eval/evaluate.h"
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
+#include "recipe/report.h"
 #include "recipe/stages.h"
 
 namespace r1 {
@@ -230,6 +231,7 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
     result.summary.set("stages", stages);
     write_index();
   }
+  reporter.note("the report is " + write_recipe_report(recipe.out, config).string());
   return result;
 }
 

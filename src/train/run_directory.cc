@@ -14,11 +14,13 @@ CheckpointConfig read_checkpoint_config(ConfigFile& config) {
   CheckpointConfig c;
   c.every = config.integer_or("checkpoint.every", c.every, 0, int64_t{1} << 40);
   c.keep = config.integer_or("checkpoint.keep", c.keep, 1, 1000);
+  c.tensorboard = config.boolean_or("log.tensorboard", c.tensorboard);
   return c;
 }
 
 RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics numerics, bool resume)
     : out_(out), fingerprint_(config.fingerprint()) {
+  if (read_checkpoint_config(config).tensorboard) events_.emplace(out_);
   std::error_code ec;
   const fs::path index = out_ / "run.json";
   recover_directory(model_path());
@@ -42,6 +44,7 @@ RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics num
   json.set("config", config.source());
   json.set("config_sha256", fingerprint_);
   json.set("numerics", name_of(numerics));
+  write_file_atomically(out_ / "config.toml", config.annotated_copy());
   write_file_atomically(index, json.dump(2) + "\n");
 }
 
@@ -104,6 +107,7 @@ void RunDirectory::write_metrics(const Json& row) {
   if (!metrics_) metrics_ = std::make_unique<JsonlWriter>(out_ / "metrics.jsonl", FileWriter::Mode::append);
   metrics_->write(row);
   metrics_->flush();  // so that a person can follow it
+  if (events_) events_->write(row);
   ++metrics_rows_;
 }
 
@@ -144,6 +148,7 @@ void RunDirectory::checkpoint(TrainerState state, int64_t keep,
 void RunDirectory::finish(const std::function<void(const fs::path&)>& fill) {
   if (metrics_) metrics_->close();
   if (samples_) samples_->close();
+  if (events_) events_->close();
   metrics_.reset();
   samples_.reset();
   write_directory_atomically(model_path(), fill);

@@ -3,6 +3,7 @@
 //   OUT/config.toml               a copy of the configuration
 //   OUT/metrics.jsonl             a row a step
 //   OUT/samples.jsonl             rollouts (reinforcement learning)
+//   OUT/events.out.tfevents.*     the numbers of metrics.jsonl for TensorBoard ([log] tensorboard = true)
 //   OUT/checkpoints/step-000120/  a Hugging Face directory, with optimizer.safetensors and trainer.json
 //   beside the weights OUT/model/                    the finished model; its presence means that the run is
 //   done
@@ -20,6 +21,7 @@
 
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
+#include "formats/tfevents.h"
 #include "tensor/dtype.h"
 
 namespace r1 {
@@ -27,6 +29,7 @@ namespace r1 {
 struct CheckpointConfig {
   int64_t every = 0;  // steps; 0: only at the end
   int64_t keep = 2;
+  bool tensorboard = false;  // [log]
 };
 CheckpointConfig read_checkpoint_config(ConfigFile& config);
 
@@ -77,6 +80,7 @@ class RunDirectory {
   std::filesystem::path out_;
   std::string fingerprint_;
   std::unique_ptr<JsonlWriter> metrics_, samples_;
+  std::optional<TfEventsWriter> events_;
   int64_t metrics_rows_ = 0, samples_rows_ = 0;
 };
 

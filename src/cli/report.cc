@@ -1,0 +1,16 @@
+// cli/report.cc: `r1 report`: a run as one HTML page.
+#include "recipe/report.h"
+
+#include "cli/common.h"
+#include "cli/output.h"
+
+namespace r1 {
+
+int run_report(const ReportOptions& options) {
+  check_common(options.common);
+  const std::string path = write_report(options.run, options.output).string();
+  write_stdout((options.common.json ? Json::object().set("report", path).dump() : path) + "\n");
+  return 0;
+}
+
+}  // namespace r1

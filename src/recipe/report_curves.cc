@@ -1,0 +1,154 @@
+// recipe/report_curves.cc: metrics.jsonl as columns that a page can draw.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "base/error.h"
+#include "formats/jsonl.h"
+#include "recipe/report_data.h"
+
+namespace r1 {
+namespace {
+
+constexpr int64_t kMostRows = 1500;  // more than a chart has pixels
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+struct Column {
+  std::string name;
+  std::vector<double> values;  // one a row; NaN: the row lacks it
+};
+
+struct Table {
+  std::vector<Column> columns;
+  int64_t rows = 0;
+
+  Column& column(const std::string& name) {
+    for (Column& c : columns) {
+      if (c.name == name) return c;
+    }
+    columns.push_back({name, std::vector<double>(static_cast<size_t>(rows), kNone)});
+    return columns.back();
+  }
+  const Column* find(const std::string& name) const {
+    for (const Column& c : columns) {
+      if (c.name == name) return &c;
+    }
+    return nullptr;
+  }
+  void add(const Json& row) {
+    for (const auto& [key, value] : row.members()) {
+      if (value.is_number()) column(key).values.push_back(value.number());
+    }
+    ++rows;
+    for (Column& c : columns) c.values.resize(static_cast<size_t>(rows), kNone);
+  }
+};
+
+// Six digits draw every curve; what is no number is null.
+Json short_number(double value) {
+  constexpr double kExact = 0x1p53;
+  if (value == std::trunc(value) && std::abs(value) < kExact) return Json(static_cast<int64_t>(value));
+  return Json(std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr));
+}
+
+// A part of a step's time: sample_s, train_s, ...
+bool is_phase(const std::string& name) {
+  return name.ends_with("_s") && !name.ends_with("_per_s") && name != "wall_s" && name != "step_s";
+}
+
+double sum(const Column& column) {
+  double total = 0;
+  for (const double v : column.values) total += std::isfinite(v) ? v : 0;
+  return total;
+}
+
+double median(const Column& column) {
+  std::vector<double> values;
+  for (const double v : column.values) {
+    if (std::isfinite(v)) values.push_back(v);
+  }
+  if (values.empty()) return kNone;
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+Json phases_of(const Table& table) {
+  Json phases = Json::array();
+  const Column* steps = table.find("step_s");
+  if (steps == nullptr) return phases;
+  const double all = sum(*steps);
+  double named = 0;
+  for (const Column& c : table.columns) {
+    if (!is_phase(c.name)) continue;
+    named += sum(c);
+    phases.push_back(Json::object().set("name", c.name).set("median", median(c)).set("share", sum(c) / all));
+  }
+  phases.push_back(Json::object().set("name", "other").set("median", nullptr).set("share", 1 - named / all));
+  phases.push_back(Json::object().set("name", "step_s").set("median", median(*steps)).set("share", 1.0));
+  return phases;
+}
+
+double last_of(const Table& table, const std::string& name) {
+  const Column* column = table.find(name);
+  return column == nullptr ? kNone : column->values.back();
+}
+
+void summarise_columns(const Table& table, Json& out) {
+  Json zero = Json::array(), ends = Json::object();
+  for (const Column& c : table.columns) {
+    if (std::ranges::all_of(c.values, [](double v) { return v == 0; })) zero.push_back(c.name);
+    const auto known = [](double v) { return std::isfinite(v); };
+    const auto first = std::ranges::find_if(c.values, known);
+    const auto last = std::find_if(c.values.rbegin(), c.values.rend(), known);
+    if (first != c.values.end()) ends.set(c.name, Json::array().push_back(*first).push_back(*last));
+  }
+  out.set("zero", std::move(zero)).set("ends", std::move(ends));
+  if (const Column* c = table.find("sampler_trainer_max_abs")) {
+    double largest = 0;
+    for (const double v : c->values) largest = std::max(largest, std::isnan(v) ? 0 : std::abs(v));
+    out.set("sampler_trainer", largest);
+  }
+}
+
+}  // namespace
+
+Json training_curves(const std::filesystem::path& metrics, Missing& missing) {
+  Table table;
+  int64_t bad = 0;
+  JsonlReader reader(metrics);
+  for (JsonlRow row; reader.next(row);) {
+    if (row.error.empty() && row.value.is_object()) {
+      table.add(row.value);
+    } else {
+      ++bad;
+    }
+  }
+  if (bad > 0) {
+    missing.push_back(fmt::format(
+        "{}: {} lines are no JSON objects and left out (the last line of a run that is at work may be torn)",
+        metrics.string(), bad));
+  }
+  Json out = Json::object();
+  out.set("rows", table.rows);
+  if (table.rows == 0) return out;
+  const int64_t every = (table.rows + kMostRows - 1) / kMostRows;
+  Json columns = Json::object();
+  for (const Column& c : table.columns) {
+    Json values = Json::array();
+    for (int64_t i = (table.rows - 1) % every; i < table.rows;
+         i += every)  // the last row is always one of them
+      values.push_back(short_number(c.values[static_cast<size_t>(i)]));
+    columns.set(c.name, std::move(values));
+  }
+  out.set("every", every).set("columns", std::move(columns));
+  summarise_columns(table, out);
+  out.set("phases", phases_of(table));
+  out.set("tokens", last_of(table, "tokens")).set("wall_s", last_of(table, "wall_s"));
+  return out;
+}
+
+}  // namespace r1

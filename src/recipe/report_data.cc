@@ -1,0 +1,311 @@
+#include "recipe/report_data.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "formats/config_file.h"
+#include "formats/hf_directory.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_there(const fs::path& path) {
+  std::error_code ec;
+  return fs::exists(path, ec);
+}
+
+// A stage's name becomes a path, and recipe.json may be anybody's.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name.find_first_of("/\\.") == std::string::npos;
+}
+
+void set_number(Json& to, std::string_view key, const Json& from, std::string_view name) {
+  const Json* value = from.find(name);
+  if (value != nullptr && value->is_number()) to.set(key, *value);
+}
+
+// For a shell: as it is where that is plain, else in single quotes.
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+-@";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// The path in a copy's first line; "" where there is none.
+std::string copied_from(const std::string& text) {
+  if (!text.starts_with(ConfigFile::kCopyOf)) return "";
+  const size_t begin = ConfigFile::kCopyOf.size();
+  return text.substr(begin, text.find('\n') - begin);
+}
+
+// What the first of these files that has it says; "" where none does.
+std::string first_text(const std::vector<fs::path>& indexes, std::string_view key) {
+  for (const fs::path& index : indexes) {
+    try {
+      if (!is_there(index)) continue;
+      if (const std::string value = text_in(read_json(index), key); !value.empty()) return value;
+    } catch (const Error&) {  // a damaged run.json costs a fact, not the report
+    }
+  }
+  return "";
+}
+
+struct Collector {
+  fs::path run;
+  Missing missing;
+  Json facts = Json::array(), training = Json::array(), models = Json::array();
+  Json commands = Json::array(), files = Json::array();
+  std::vector<Evaluation> evaluations;
+  std::vector<fs::path> model_paths;
+  fs::file_time_type newest = fs::file_time_type::min();
+
+  void fact(const char* name, const std::string& value) {
+    if (!value.empty()) facts.push_back(Json::object().set("name", name).set("value", value));
+  }
+  void saw(const fs::path& file) {
+    std::error_code ec;
+    const fs::file_time_type time = fs::last_write_time(file, ec);
+    if (!ec) newest = std::max(newest, time);
+  }
+
+  Json recipe();
+  Json single();
+  void stage(const std::string& name, const fs::path& directory, const std::string& kind, const Json* result);
+  void curves(const std::string& name, const fs::path& directory, const std::string& kind);
+  void config_of(const std::string& name, const fs::path& directory);
+  void model(const std::string& name, const fs::path& directory);
+  Json arms() const;
+  Json finish(Json data);
+};
+
+void Collector::curves(const std::string& name, const fs::path& directory, const std::string& kind) {
+  const fs::path metrics = directory / "metrics.jsonl";
+  saw(metrics);
+  Json json = training_curves(metrics, missing);
+  if (json.get_int("rows") == 0)
+    missing.push_back(metrics.string() + " has no row yet: there is nothing to draw");
+  json.set("name", name).set("kind", kind).set("finished", is_there(directory / "model" / "config.json"));
+  training.push_back(std::move(json));
+}
+
+// The stage's own copy, else the file that run.json names.
+void Collector::config_of(const std::string& name, const fs::path& directory) {
+  try {
+    const fs::path copy = directory / "config.toml";
+    if (is_there(copy)) {
+      files.push_back(Json::object().set("name", name + "/config.toml").set("text", read_file(copy)));
+      return;
+    }
+    if (!is_there(directory / "run.json")) return;
+    const std::string path = text_in(read_json(directory / "run.json"), "config");
+    if (!path.ends_with(".toml") || !is_there(path)) {
+      missing.push_back(
+          fmt::format("{}: has no config.toml, and {} is not there either: its settings are not shown",
+                      directory.string(), path.empty() ? "its configuration" : path));
+      return;
+    }
+    (void)ConfigFile::read(path);
+    files.push_back(Json::object()
+                        .set("name", path)
+                        .set("text", read_file(path))
+                        .set("note", "as it stood when this report was made: the run kept no copy"));
+  } catch (const Error& e) {
+    missing.push_back(std::string(e.what()) + ": the settings of " + name + " are not shown");
+  }
+}
+
+void Collector::model(const std::string& name, const fs::path& directory) {
+  if (!is_there(directory / "config.json")) return;
+  std::error_code ec;
+  for (const fs::path& other : model_paths) {
+    if (fs::equivalent(other, directory, ec)) return;
+  }
+  model_paths.push_back(directory);
+  Json json = Json::object().set("name", name);
+  try {
+    const Json config = read_json(directory / "config.json");
+    json.set("architecture", text_in(config, "model_type"));
+    set_number(json, "layers", config, "num_hidden_layers");
+    set_number(json, "width", config, "hidden_size");
+    set_number(json, "experts", config, "n_routed_experts");
+    set_number(json, "vocabulary", config, "vocab_size");
+    set_number(json, "context", config, "max_position_embeddings");
+    const HfWeights weights(directory);
+    int64_t parameters = 0;
+    for (const std::string& tensor : weights.names()) parameters += weights.find(tensor)->count();
+    json.set("parameters", parameters);
+  } catch (const Error& e) {
+    missing.push_back(std::string(e.what()) + ": some sizes of this model are not shown");
+  }
+  models.push_back(std::move(json));
+}
+
+void Collector::stage(const std::string& name, const fs::path& directory, const std::string& kind,
+                      const Json* result) {
+  const bool trains = is_there(directory / "metrics.jsonl");
+  if (trains) curves(name, directory, kind);
+  const fs::path figures = directory / "eval.json";
+  std::vector<Evaluation> found;
+  if (result != nullptr) {
+    found = find_evaluations(name, directory, *result);
+  } else if (is_there(figures)) {
+    try {
+      found = find_evaluations(name, directory, read_json(figures));
+    } catch (const Error& e) {
+      missing.push_back(std::string(e.what()) + ": this evaluation is not shown");
+    }
+  }
+  saw(figures);
+  if (!trains && found.empty()) {
+    missing.push_back(fmt::format("stage {}{}: neither metrics.jsonl nor figures of an evaluation are there",
+                                  name, kind.empty() ? "" : " (" + kind + ")"));
+  }
+  for (Evaluation& e : found) {
+    const std::string model_name = text_in(e.figures, "model");
+    if (!model_name.empty()) model(model_name, model_name);
+    evaluations.push_back(std::move(e));
+  }
+  model(name + "/model", directory / "model");
+  config_of(name, directory);
+}
+
+// The table of evaluations, its fields checked one by one.
+Json Collector::arms() const {
+  Json out = Json::array();
+  for (const Evaluation& e : evaluations) {
+    Json arm = Json::object().set("name", e.name).set("task", text_in(e.figures, "task"));
+    const std::string model_name = text_in(e.figures, "model");
+    arm.set("model", model_name);
+    Json pass = Json::array();
+    for (const auto& [key, value] : e.figures.members()) {
+      constexpr std::string_view kPass = "pass_at_";
+      if (key.starts_with(kPass) && value.is_number())
+        pass.push_back(Json::object().set("k", key.substr(kPass.size())).set("value", value));
+    }
+    arm.set("pass_at", std::move(pass));
+    for (const char* key : {"low", "high", "problems", "samples", "mean_length", "mean_thinking", "truncated",
+                            "well_formed", "tokens"}) {
+      set_number(arm, key, e.figures, key);
+    }
+    for (const Json& stage : training.items()) {
+      if (model_name.ends_with("/" + stage.get_string("name") + "/model"))
+        set_number(arm, "trained_tokens", stage, "tokens");
+    }
+    out.push_back(std::move(arm));
+  }
+  return out;
+}
+
+Json Collector::recipe() {
+  const fs::path index = run / "recipe.json";
+  const Json json = read_json(index);
+  saw(index);
+  const std::string name = text_in(json, "recipe");
+  fact("Recipe", name);
+  std::string seed;
+  if (const Json* s = json.find("seed"); s != nullptr && s->is_integer()) seed = std::to_string(s->integer());
+  fact("Seed", seed);
+  std::vector<std::string> known;
+  if (const Json* stages = json.find("stages"); stages != nullptr && stages->is_object()) {
+    for (const auto& [stage_name, entry] : stages->members()) {
+      if (!is_plain_name(stage_name) || !entry.is_object()) {
+        missing.push_back(fmt::format("{}: a stage \"{}\" is none that a recipe makes and is left out",
+                                      index.string(), stage_name));
+        continue;
+      }
+      known.push_back(stage_name);
+      stage(stage_name, run / stage_name, text_in(entry, "kind"), entry.find("result"));
+    }
+  }
+  std::vector<std::string> begun;  // stages that recipe.json does not list yet
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(run, ec)) {
+    const std::string folder = entry.path().filename().string();
+    const bool holds = is_there(entry.path() / "metrics.jsonl") || is_there(entry.path() / "eval.json");
+    if (holds && is_plain_name(folder) && std::ranges::find(known, folder) == known.end())
+      begun.push_back(folder);
+  }
+  std::ranges::sort(begun);
+  for (const std::string& folder : begun) {
+    missing.push_back("stage " + folder + " is begun and not finished");
+    stage(folder, run / folder, "", nullptr);
+  }
+  const fs::path copy = run / "recipe.toml";
+  if (!is_there(copy)) {
+    missing.push_back(copy.string() +
+                      " is missing (a recipe leaves it when it ends): the recipe's text is not shown");
+  } else {
+    const std::string text = read_file(copy);
+    if (const std::string path = copied_from(text); !path.empty())
+      commands.push_back(fmt::format("r1 recipe {}{} --out {}", quoted(path),
+                                     seed.empty() ? "" : " --seed " + seed, quoted(run.string())));
+    Json all = Json::array();  // before its stages' files
+    all.push_back(Json::object().set("name", "recipe.toml").set("text", text));
+    for (const Json& file : files.items()) all.push_back(file);
+    files = std::move(all);
+  }
+  return Json::object().set("name", name.empty() ? run.filename().string() : name);
+}
+
+Json Collector::single() {
+  const std::string name = fs::absolute(run).lexically_normal().filename().string();
+  const bool rewards = is_there(run / "metrics.jsonl");
+  stage(name, run, "", nullptr);
+  if (rewards && is_there(run / "config.toml")) {
+    // What only one command writes tells which it was.
+    const Json* columns = training.at(size_t{0}).find("columns");
+    const char* command = columns == nullptr                  ? nullptr
+                          : columns->contains("accuracy")     ? "grpo"
+                          : columns->contains("balance_loss") ? "pretrain"
+                                                              : nullptr;
+    const std::string path = copied_from(read_file(run / "config.toml"));
+    if (command != nullptr && !path.empty())
+      commands.push_back(fmt::format("r1 {} {}", command, quoted(path)));
+  }
+  return Json::object().set("name", name);
+}
+
+Json Collector::finish(Json data) {
+  std::vector<fs::path> indexes = {run / "recipe.json", run / "run.json"};
+  for (const Json& t : training.items()) indexes.push_back(run / t.get_string("name") / "run.json");
+  fact("Numerics", first_text(indexes, "numerics"));
+  fact("Settings, SHA-256", first_text(indexes, "config_sha256"));
+  commands.push_back("r1 report " + quoted(run.string()));
+  const auto written =
+      std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::file_clock::to_sys(newest));
+  data.set("written",
+           fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(written))));
+  data.set("facts", facts).set("training", training).set("evaluations", arms());
+  data.set("changes", find_changes(evaluations, missing)).set("models", models);
+  data.set("repeat", Json::object().set("commands", commands).set("files", files));
+  return data.set("missing", Json::array_of(missing));
+}
+
+}  // namespace
+
+Json collect_report(const fs::path& run) {
+  if (!is_there(run)) throw Error(run.string() + ": there is no such directory");
+  std::error_code ec;
+  if (!fs::is_directory(run, ec)) throw Error(run.string() + ": is a file: the directory of a run is wanted");
+  Collector collector;
+  collector.run = run.has_filename() ? run : run.parent_path();  // "DIR/" is DIR
+  if (is_there(run / "recipe.json")) return collector.finish(collector.recipe());
+  if (is_there(run / "metrics.jsonl") || is_there(run / "eval.json"))
+    return collector.finish(collector.single());
+  throw Error(
+      run.string() +
+      ": is no run: neither recipe.json nor metrics.jsonl nor eval.json is there: give the directory that r1 "
+      "recipe, pretrain or grpo wrote");
+}
+
+}  // namespace r1

@@ -1,0 +1,41 @@
+// `r1 report` as a user calls it.
+#include <gtest/gtest.h>
+
+#include "tests/cli/cli_test_util.h"
+
+namespace r1 {
+namespace {
+
+using test::r1_run;
+using test::scratch;
+
+std::filesystem::path run_of_one_step() {
+  const std::filesystem::path run = scratch() / "one-step";
+  std::filesystem::create_directories(run);
+  write_file_atomically(run / "metrics.jsonl", "{\"step\":1,\"loss\":2.5}\n");
+  return run;
+}
+
+TEST(CliReport, WritesThePageAndSaysWhere) {
+  const std::filesystem::path run = run_of_one_step();
+  const auto plain = r1_run({"report", run.string()});
+  ASSERT_EQ(plain.status, 0) << plain.err;
+  EXPECT_EQ(plain.out, (run / "report.html").string() + "\n");
+  EXPECT_TRUE(read_file(run / "report.html").starts_with("<!doctype html>"));
+  const std::string other = (scratch() / "other.html").string();
+  const auto json = r1_run({"report", run.string(), "--output", other, "--json"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  EXPECT_EQ(parse_json(json.out, "out").get_string("report"), other);
+  EXPECT_EQ(read_file(other), read_file(run / "report.html"));
+}
+
+TEST(CliReport, BadInputIsOneLine) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"report", (scratch() / "nowhere").string()}), "there is no such directory");
+  EXPECT_ONE_LINE_ERROR(r1_run({"report", scratch().string()}), "is no run");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"report", run_of_one_step().string(), "--output", (scratch() / "no/such/page.html").string()}),
+      "no/such/page.html");
+}
+
+}  // namespace
+}  // namespace r1
