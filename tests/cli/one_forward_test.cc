@@ -2,6 +2,8 @@
 // gives the very log-probs that sampling gave.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "tests/cli/cli_test_util.h"
 
 namespace r1 {
@@ -91,8 +93,11 @@ TEST_P(OneForward, AKeyReplaysTheSameRandomNumbers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, OneForward, testing::Values(test::tiny_llama, test::tiny_deepseek),
-                         [](const auto& info) { return info.index == 0 ? "Llama" : "DeepseekV3"; });
+INSTANTIATE_TEST_SUITE_P(Models, OneForward,
+                         testing::Values(test::tiny_llama, test::tiny_deepseek, test::tiny_qwen3),
+                         [](const auto& info) {
+                           return std::array{"Llama", "DeepseekV3", "Qwen3"}[info.index];
+                         });
 
 }  // namespace
 }  // namespace r1
