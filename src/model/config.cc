@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 
@@ -21,6 +23,14 @@ int64_t positive(const Json& json, std::string_view key) {
 int64_t positive_or(const Json& json, std::string_view key, int64_t fallback) {
   const Json* field = json.find(key);
   return field == nullptr || field->is_null() ? fallback : positive(json, key);
+}
+
+// A number kept as f32, which 1e300 would not survive.
+float small_or(const Json& json, std::string_view key, double fallback, double limit) {
+  const double value = json.get_number_or(key, fallback);
+  if (!(value >= 0.0 && value <= limit))
+    json.at(key).fail(fmt::format("is {}: 0 to {} is wanted", value, limit));
+  return static_cast<float>(value);
 }
 
 struct FamilyName {
@@ -131,7 +141,7 @@ void read_deepseek(const Json& json, ModelConfig& config) {
   moe.groups = positive_or(json, "n_group", 1);
   moe.top_groups = positive_or(json, "topk_group", 1);
   moe.norm_topk = json.get_bool_or("norm_topk_prob", true);
-  moe.routed_scaling = static_cast<float>(json.get_number_or("routed_scaling_factor", 1.0));
+  moe.routed_scaling = small_or(json, "routed_scaling_factor", 1.0, 1e6);
   config.moe_intermediate_size = positive(json, "moe_intermediate_size");
   config.shared_experts = json.get_int_or("n_shared_experts", 0);
   if (config.shared_experts < 0) json.at("n_shared_experts").fail("is negative");
@@ -168,7 +178,7 @@ ModelConfig read_model_config(const Json& json) {
   config.layers = positive(json, "num_hidden_layers");
   config.heads = positive(json, "num_attention_heads");
   config.max_positions = positive_or(json, "max_position_embeddings", 2048);
-  config.rms_norm_eps = static_cast<float>(json.get_number_or("rms_norm_eps", 1e-6));
+  config.rms_norm_eps = small_or(json, "rms_norm_eps", 1e-6, 1.0);
   config.tie_word_embeddings = json.get_bool_or("tie_word_embeddings", false);
   config.initializer_range = json.get_number_or("initializer_range", 0.02);
   config.dtype = read_dtype(json);

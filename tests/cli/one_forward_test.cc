@@ -2,8 +2,6 @@
 // gives the very log-probs that sampling gave.
 #include <gtest/gtest.h>
 
-#include <array>
-
 #include "tests/cli/cli_test_util.h"
 
 namespace r1 {
@@ -93,11 +91,10 @@ TEST_P(OneForward, AKeyReplaysTheSameRandomNumbers) {
   }
 }
 
+constexpr const char* kNames[] = {"Llama", "DeepseekV3", "Qwen3"};
 INSTANTIATE_TEST_SUITE_P(Models, OneForward,
                          testing::Values(test::tiny_llama, test::tiny_deepseek, test::tiny_qwen3),
-                         [](const auto& info) {
-                           return std::array{"Llama", "DeepseekV3", "Qwen3"}[info.index];
-                         });
+                         [](const auto& info) { return kNames[info.index]; });
 
 }  // namespace
 }  // namespace r1

@@ -188,6 +188,14 @@ TEST(Config, RefusesNonsenseInOneLineThatNamesTheField) {
     refuses(yarn(), "rope_theta", value);
     EXPECT_NE(error_of(with_rope(nullptr).set("rope_theta", value)).find("rope_theta"), std::string::npos);
   }
+  // What f32 cannot hold.
+  for (const double value : {1e308, -1.0}) {
+    EXPECT_NE(error_of(with_rope(nullptr).set("rms_norm_eps", value)).find("rms_norm_eps"),
+              std::string::npos);
+    Json deepseek = read_json(kGolden / "deepseek_v3-yarn/config.json");
+    EXPECT_NE(error_of(deepseek.set("routed_scaling_factor", value)).find("routed_scaling_factor"),
+              std::string::npos);
+  }
   // What is no JSON at all.
   const std::string text = with_rope(yarn().set("factor", 31415)).dump();
   for (const char* value : {"NaN", "Infinity", "1e999"}) {
