@@ -1,9 +1,7 @@
 #include "model/builder.h"
 
 #include <algorithm>
-#include <vector>
-
-#include "base/math.h"
+#include <cmath>
 
 namespace r1 {
 
@@ -40,6 +38,10 @@ Mlp ModelBuilder::mlp(const std::string& prefix, int64_t width, bool bias) {
   return mlp;
 }
 
+float ModelBuilder::query_scale(int64_t width, double factor) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(width)) * factor);
+}
+
 void ModelBuilder::build() {
   const int64_t d = config_.hidden_size;
   model_.embedding_ = matrix("model.embed_tokens.weight", config_.vocab_size, d);
@@ -58,13 +60,8 @@ void ModelBuilder::build() {
   model_.head_ =
       config_.tie_word_embeddings ? Weight(model_.embedding_) : weight("lm_head", config_.vocab_size, d);
 
-  const int64_t width = config_.family == Family::deepseek_v3 ? config_.qk_rope_head_dim : config_.head_dim;
-  std::vector<float> inv_freq;
-  for (int64_t i = 0; i < width; i += 2) {
-    inv_freq.push_back(static_cast<float>(
-        exact_pow(config_.rope_theta, -static_cast<double>(i) / static_cast<double>(width))));
-  }
-  model_.rope_ = RopeTable(inv_freq, 1.0f, config_.max_positions);
+  const RopeFrequencies frequencies = rope_frequencies(config_.rope, config_.rope_width());
+  model_.rope_ = RopeTable(frequencies.inverse, frequencies.attention_factor, config_.max_positions);
 }
 
 }  // namespace r1

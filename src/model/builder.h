@@ -20,10 +20,12 @@ class ModelBuilder {
   Weight weight(const std::string& prefix, int64_t n, int64_t k,
                 bool bias = false);  // prefix.weight, prefix.bias
   Mlp mlp(const std::string& prefix, int64_t width, bool bias = false);
+  // What attention scores are multiplied by: factor / sqrt(width).
+  static float query_scale(int64_t width, double factor = 1.0);
   Parameter* add(const std::string& name, Shape shape);
 
   void deepseek_v3_block(int64_t layer, Block& block);  // deepseek_v3.cc
-  void llama_block(int64_t layer, Block& block);        // llama.cc: llama and qwen2
+  void llama_block(int64_t layer, Block& block);        // llama.cc: llama, qwen2 and qwen3
 
   Model& model_;
   const ModelConfig& config_;

@@ -1,11 +1,13 @@
 #include "model/config.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/text_util.h"
+#include "formats/shown.h"
 
 namespace r1 {
 namespace {
@@ -23,6 +25,39 @@ int64_t positive_or(const Json& json, std::string_view key, int64_t fallback) {
   return field == nullptr || field->is_null() ? fallback : positive(json, key);
 }
 
+// A number kept as f32, which 1e300 would not survive.
+float small_or(const Json& json, std::string_view key, double fallback, double limit) {
+  const double value = json.get_number_or(key, fallback);
+  if (!(value >= 0.0 && value <= limit))
+    json.at(key).fail(fmt::format("is {}: 0 to {} is wanted", value, limit));
+  return static_cast<float>(value);
+}
+
+struct FamilyName {
+  const char* type;
+  const char* architecture;
+};
+// By Family.
+constexpr std::array<FamilyName, 4> kFamilies = {{{"deepseek_v3", "DeepseekV3ForCausalLM"},
+                                                  {"qwen2", "Qwen2ForCausalLM"},
+                                                  {"qwen3", "Qwen3ForCausalLM"},
+                                                  {"llama", "LlamaForCausalLM"}}};
+
+Family read_family(const Json& json) {
+  const std::string& type = json.get_string("model_type");
+  std::array<std::string, kFamilies.size()> known;
+  for (size_t i = 0; i < known.size(); ++i) {
+    known[i] = kFamilies[i].type;
+    if (type == known[i]) return static_cast<Family>(i);
+  }
+  // A relative that is not meant: it has other layers.
+  const bool relative = type == "qwen2_moe" || type == "qwen3_moe" || type == "deepseek_v2";
+  const std::string near = relative ? "" : nearest_name(type, known);
+  json.at("model_type")
+      .fail("is \"" + shown(type) + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
+            ": deepseek_v3, qwen2, qwen3 and llama are known");
+}
+
 DType read_dtype(const Json& json) {
   for (const char* key : {"dtype", "torch_dtype"}) {
     const Json* field = json.find(key);
@@ -31,26 +66,9 @@ DType read_dtype(const Json& json) {
     if (name == "float32") return DType::f32;
     if (name == "bfloat16") return DType::bf16;
     if (name == "float16") return DType::f16;
-    field->fail("is \"" + name + "\": float32, bfloat16 and float16 are known");
+    field->fail("is \"" + shown(name) + "\": float32, bfloat16 and float16 are known");
   }
   return DType::f32;
-}
-
-void read_rope(const Json& json, ModelConfig& config) {
-  config.rope_theta = json.get_number_or("rope_theta", 10000.0);
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    const Json* field = json.find(key);
-    if (field == nullptr || field->is_null()) continue;
-    const std::string type = field->get_string_or("rope_type", field->get_string_or("type", "default"));
-    if (type != "default")
-      field->fail("asks for \"" + type + "\": only the default rotary embedding is known here");
-    config.rope_theta = field->get_number_or("rope_theta", config.rope_theta);
-    if (field->get_number_or("partial_rotary_factor", 1.0) != 1.0)
-      field->fail("asks for a partial rotary embedding");
-  }
-  if (!(config.rope_theta > 1.0) || !std::isfinite(config.rope_theta)) {
-    json.fail("rope_theta is " + std::to_string(config.rope_theta) + ": more than 1 is wanted");
-  }
 }
 
 void read_token_ids(const Json& json, ModelConfig& config) {
@@ -69,17 +87,32 @@ void read_token_ids(const Json& json, ModelConfig& config) {
   }
 }
 
+void refuse_windows(const Json& json, const ModelConfig& config) {
+  if (json.get_bool_or("use_sliding_window", false))
+    json.at("use_sliding_window").fail("is true: sliding windows are not known here");
+  const Json* types = json.find("layer_types");
+  if (types == nullptr || types->is_null()) return;
+  for (const Json& type : types->items()) {
+    if (type.string() != "full_attention")
+      type.fail("is " + shown(type.string()) + ": only full_attention is known here");
+  }
+  if (static_cast<int64_t>(types->size()) != config.layers)
+    types->fail("has " + std::to_string(types->size()) + " elements, num_hidden_layers is " +
+                std::to_string(config.layers));
+}
+
 void read_attention_heads(const Json& json, ModelConfig& config) {
   config.kv_heads = positive_or(json, "num_key_value_heads", config.heads);
   if (config.heads % config.kv_heads != 0)
     json.at("num_key_value_heads").fail("does not divide num_attention_heads");
-  if (json.find("head_dim") == nullptr && config.hidden_size % config.heads != 0) {
+  if (json.find("head_dim") == nullptr && config.family != Family::qwen3 &&
+      config.hidden_size % config.heads != 0) {
     json.at("num_attention_heads").fail("does not divide hidden_size, and there is no head_dim");
   }
-  config.head_dim = positive_or(json, "head_dim", config.hidden_size / config.heads);
+  // Qwen3's default is a number, not a quotient.
+  const bool qwen3 = config.family == Family::qwen3;
+  config.head_dim = positive_or(json, "head_dim", qwen3 ? 128 : config.hidden_size / config.heads);
   if (config.head_dim % 2 != 0) json.fail("head_dim is odd: rotary pairs need an even one");
-  if (json.get_bool_or("use_sliding_window", false))
-    json.at("use_sliding_window").fail("is true: sliding windows are not known here");
 }
 
 void read_deepseek(const Json& json, ModelConfig& config) {
@@ -108,7 +141,7 @@ void read_deepseek(const Json& json, ModelConfig& config) {
   moe.groups = positive_or(json, "n_group", 1);
   moe.top_groups = positive_or(json, "topk_group", 1);
   moe.norm_topk = json.get_bool_or("norm_topk_prob", true);
-  moe.routed_scaling = static_cast<float>(json.get_number_or("routed_scaling_factor", 1.0));
+  moe.routed_scaling = small_or(json, "routed_scaling_factor", 1.0, 1e6);
   config.moe_intermediate_size = positive(json, "moe_intermediate_size");
   config.shared_experts = json.get_int_or("n_shared_experts", 0);
   if (config.shared_experts < 0) json.at("n_shared_experts").fail("is negative");
@@ -133,45 +166,25 @@ double shortest(float value) {
 }  // namespace
 
 std::string_view name_of(Family family) {
-  switch (family) {
-    case Family::deepseek_v3:
-      return "deepseek_v3";
-    case Family::qwen2:
-      return "qwen2";
-    case Family::llama:
-      return "llama";
-  }
-  return "?";
+  return kFamilies[static_cast<size_t>(family)].type;
 }
 
 ModelConfig read_model_config(const Json& json) {
   ModelConfig config;
-  const std::string& type = json.get_string("model_type");
-  const std::array<std::string, 3> known = {"deepseek_v3", "qwen2", "llama"};
-  if (type == known[0]) {
-    config.family = Family::deepseek_v3;
-  } else if (type == known[1]) {
-    config.family = Family::qwen2;
-  } else if (type == known[2]) {
-    config.family = Family::llama;
-  } else {
-    const std::string near = nearest_name(type, known);
-    json.at("model_type")
-        .fail("is \"" + type + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
-              ": deepseek_v3, qwen2 and llama are known");
-  }
+  config.family = read_family(json);
   config.vocab_size = positive(json, "vocab_size");
   config.hidden_size = positive(json, "hidden_size");
   config.intermediate_size = positive(json, "intermediate_size");
   config.layers = positive(json, "num_hidden_layers");
   config.heads = positive(json, "num_attention_heads");
   config.max_positions = positive_or(json, "max_position_embeddings", 2048);
-  config.rms_norm_eps = static_cast<float>(json.get_number_or("rms_norm_eps", 1e-6));
+  config.rms_norm_eps = small_or(json, "rms_norm_eps", 1e-6, 1.0);
   config.tie_word_embeddings = json.get_bool_or("tie_word_embeddings", false);
   config.initializer_range = json.get_number_or("initializer_range", 0.02);
   config.dtype = read_dtype(json);
   if (json.get_string_or("hidden_act", "silu") != "silu") json.at("hidden_act").fail("is not silu");
-  read_rope(json, config);
+  config.rope = read_rope_config(json, config.max_positions);
+  refuse_windows(json, config);
   read_token_ids(json, config);
   if (config.family == Family::deepseek_v3) {
     read_deepseek(json, config);
@@ -182,7 +195,8 @@ ModelConfig read_model_config(const Json& json) {
     config.qkv_bias = true;
   } else {
     config.qkv_bias = config.o_bias = json.get_bool_or("attention_bias", false);
-    config.mlp_bias = json.get_bool_or("mlp_bias", false);
+    config.qk_norm = config.family == Family::qwen3;
+    config.mlp_bias = config.family == Family::llama && json.get_bool_or("mlp_bias", false);
   }
   return config;
 }
@@ -193,10 +207,9 @@ Json to_json(const ModelConfig& config) {
   };
   const bool deepseek = config.family == Family::deepseek_v3;
   Json json = Json::object();
-  json.set("architectures", Json::array().push_back(deepseek                         ? "DeepseekV3ForCausalLM"
-                                                    : config.family == Family::qwen2 ? "Qwen2ForCausalLM"
-                                                                                     : "LlamaForCausalLM"));
-  json.set("model_type", name_of(config.family));
+  const FamilyName& name = kFamilies[static_cast<size_t>(config.family)];
+  json.set("architectures", Json::array().push_back(name.architecture));
+  json.set("model_type", name.type);
   json.set("vocab_size", config.vocab_size);
   json.set("hidden_size", config.hidden_size);
   json.set("intermediate_size", config.intermediate_size);
@@ -205,8 +218,7 @@ Json to_json(const ModelConfig& config) {
   json.set("num_key_value_heads", deepseek ? config.heads : config.kv_heads);
   json.set("max_position_embeddings", config.max_positions);
   json.set("rms_norm_eps", shortest(config.rms_norm_eps));
-  json.set("rope_theta", config.rope_theta);
-  json.set("rope_scaling", nullptr);
+  write_rope_config(config.rope, json);
   json.set("hidden_act", "silu");
   json.set("tie_word_embeddings", config.tie_word_embeddings);
   json.set("initializer_range", config.initializer_range);
@@ -217,10 +229,8 @@ Json to_json(const ModelConfig& config) {
                                                               : Json::array_of(config.eos_token_ids));
   if (!deepseek) {
     json.set("head_dim", config.head_dim);
-    if (config.family == Family::llama) {
-      json.set("attention_bias", config.qkv_bias);
-      json.set("mlp_bias", config.mlp_bias);
-    }
+    if (config.family != Family::qwen2) json.set("attention_bias", config.qkv_bias);
+    if (config.family == Family::llama) json.set("mlp_bias", config.mlp_bias);
     return json;
   }
   json.set("attention_bias", config.lora_bias);

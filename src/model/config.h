@@ -1,7 +1,7 @@
 // model/config.h: a model's sizes, read from and written to Hugging Face's config.json.
 //
 // Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters,
-// dtype). What the forward cannot do is refused by name, never ignored.
+// dtype; see rope_config.h). What the forward cannot do is refused by name, never ignored.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "formats/json.h"
+#include "model/rope_config.h"
 #include "ops/moe/moe.h"
 #include "tensor/dtype.h"
 
 namespace r1 {
 
-enum class Family : uint8_t { deepseek_v3, qwen2, llama };
+enum class Family : uint8_t { deepseek_v3, qwen2, qwen3, llama };
 
 struct ModelConfig {
   Family family = Family::llama;
@@ -24,13 +25,14 @@ struct ModelConfig {
   int64_t layers = 0;             // L
   int64_t heads = 0;              // H
   int64_t kv_heads = 0;           // G
-  int64_t head_dim = 0;           // K (qwen2, llama)
+  int64_t head_dim = 0;           // K (all but deepseek_v3)
   int64_t max_positions = 0;
   float rms_norm_eps = 1e-6f;
-  double rope_theta = 10000.0;
+  RopeConfig rope;
   bool tie_word_embeddings = false;
-  bool qkv_bias = false;  // qwen2; llama's attention_bias (with o_bias)
+  bool qkv_bias = false;  // qwen2; attention_bias of llama and qwen3 (with o_bias)
   bool o_bias = false;
+  bool qk_norm = false;  // qwen3: RMSNorm of every query and key head, before rope
   bool mlp_bias = false;
   double initializer_range = 0.02;
   DType dtype = DType::f32;  // on disk
@@ -54,6 +56,8 @@ struct ModelConfig {
   bool is_moe_layer(int64_t layer) const {
     return family == Family::deepseek_v3 && moe.experts > 0 && layer >= first_dense_layers;
   }
+  // P: how much of a head the rotary embedding turns.
+  int64_t rope_width() const { return family == Family::deepseek_v3 ? qk_rope_head_dim : head_dim; }
   // One key/value head's widths in the cache.
   int64_t cache_heads() const { return family == Family::deepseek_v3 ? 1 : kv_heads; }
   int64_t cache_key() const {

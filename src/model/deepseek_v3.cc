@@ -14,6 +14,7 @@ void ModelBuilder::deepseek_v3_block(int64_t layer, Block& block) {
   attention.latent = c.kv_lora_rank;
   attention.value = c.v_head_dim;
   attention.style = c.rope_interleave ? RopeStyle::interleaved : RopeStyle::half;
+  attention.scale = query_scale(c.qk_nope_head_dim + c.qk_rope_head_dim, latent_score_factor(c.rope));
   const std::string self = prefix + ".self_attn.";
   const int64_t query = c.heads * (c.qk_nope_head_dim + c.qk_rope_head_dim);
   if (c.q_lora_rank == 0) {

@@ -18,10 +18,6 @@ namespace {
 // does).
 constexpr float kLatentNormEps = 1e-6f;
 
-float query_scale(int64_t width) {
-  return static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(width)));
-}
-
 }  // namespace
 
 Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
@@ -53,12 +49,14 @@ Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const
 Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
                                  const Tensor& x) const {
   const int64_t T = x.dim(0);
-  const Tensor queries = matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim});
-  const Tensor keys = matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim});
+  const auto turned = [&](const Tensor& projected, Parameter* norm) {
+    const Tensor normed = norm == nullptr ? projected : rms_norm(ctx, projected, *norm, eps);
+    return r1::rope(ctx, normed, batch.positions, table, RopeStyle::half);
+  };
+  const Tensor queries = turned(matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim}), q_norm);
+  const Tensor keys = turned(matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim}), k_norm);
   const Tensor values = matmul(ctx, x, v).reshaped(Shape{T, kv_heads, head_dim});
-  const Tensor out =
-      attention(ctx, batch, kv, r1::rope(ctx, queries, batch.positions, table, RopeStyle::half),
-                r1::rope(ctx, keys, batch.positions, table, RopeStyle::half), values, query_scale(head_dim));
+  const Tensor out = attention(ctx, batch, kv, queries, keys, values, scale);
   return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o);
 }
 
@@ -76,8 +74,7 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   const Tensor queries = matmul(ctx, q_in, q).reshaped(Shape{T, heads, nope + rope});
   const Tensor absorbed = absorb_query(ctx, r1::rope(ctx, queries, batch.positions, table, style), kv_b);
 
-  const Tensor out =
-      attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), query_scale(nope + rope));
+  const Tensor out = attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), scale);
   return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o);
 }
 

@@ -1,4 +1,5 @@
-// model/llama.cc: llama and qwen2: grouped-query attention, half-rotated rope, a dense MLP.
+// model/llama.cc: llama, qwen2 and qwen3: grouped-query attention, half-rotated rope, a dense MLP. Qwen2 has
+// biases on q, k and v, Qwen3 a norm on every head of q and k (arXiv 2505.09388), llama neither.
 #include "model/builder.h"
 
 namespace r1 {
@@ -16,6 +17,12 @@ void ModelBuilder::llama_block(int64_t layer, Block& block) {
   attention.v =
       weight(prefix + ".self_attn.v_proj", config_.kv_heads * config_.head_dim, d, config_.qkv_bias);
   attention.o = weight(prefix + ".self_attn.o_proj", d, config_.heads * config_.head_dim, config_.o_bias);
+  attention.scale = query_scale(config_.head_dim);
+  if (config_.qk_norm) {
+    attention.q_norm = vector(prefix + ".self_attn.q_norm.weight", config_.head_dim, 1.0f);
+    attention.k_norm = vector(prefix + ".self_attn.k_norm.weight", config_.head_dim, 1.0f);
+    attention.eps = config_.rms_norm_eps;
+  }
   block.attention = std::move(attention);
   block.mlp_norm = vector(prefix + ".post_attention_layernorm.weight", d, 1.0f);
   block.mlp = mlp(prefix + ".mlp", config_.intermediate_size, config_.mlp_bias);

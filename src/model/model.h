@@ -31,10 +31,14 @@ struct RouterTraining {
   double* balance_loss = nullptr;
 };
 
-// Grouped-query attention with optional biases.
+// Grouped-query attention with optional biases, and optional norms over each head of q and k.
 struct GroupedAttention {
   Weight q, k, v, o;
+  Parameter* q_norm = nullptr;  // [head_dim], before rope; both or none
+  Parameter* k_norm = nullptr;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  float eps = 1e-6f;   // of q_norm and k_norm
+  float scale = 1.0f;  // of the scores
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                  const Tensor& x) const;
 };
@@ -47,6 +51,7 @@ struct LatentAttention {
   LatentWeight kv_b;
   int64_t heads = 0, nope = 0, rope = 0, latent = 0, value = 0;
   RopeStyle style = RopeStyle::interleaved;
+  float scale = 1.0f;  // of the scores
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                  const Tensor& x) const;
 };

@@ -126,6 +126,18 @@ inline Json deepseek_config(int64_t vocab) {
   return json;
 }
 
+// Stretched by YaRN from 16 positions: every prompt runs beyond those.
+inline Json qwen3_config(int64_t vocab) {
+  Json json = llama_config(vocab);
+  json.set("model_type", "qwen3").set("architectures", Json::array().push_back("Qwen3ForCausalLM"));
+  json.set("head_dim", 10).set("tie_word_embeddings", true);
+  json.set("rope_scaling", Json::object()
+                               .set("rope_type", "yarn")
+                               .set("factor", 16.0)
+                               .set("original_max_position_embeddings", 16));
+  return json;
+}
+
 inline constexpr const char* kTemplate =
     "{{ bos_token }}{% for message in messages %}<|User|>{{ message['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}<|Assistant|>{% endif %}";
@@ -162,6 +174,10 @@ inline std::string tiny_llama() {
 }
 inline std::string tiny_deepseek() {
   static const std::string path = make_model("tiny-deepseek", deepseek_config).string();
+  return path;
+}
+inline std::string tiny_qwen3() {
+  static const std::string path = make_model("tiny-qwen3", qwen3_config).string();
   return path;
 }
 

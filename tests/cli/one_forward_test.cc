@@ -91,8 +91,10 @@ TEST_P(OneForward, AKeyReplaysTheSameRandomNumbers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, OneForward, testing::Values(test::tiny_llama, test::tiny_deepseek),
-                         [](const auto& info) { return info.index == 0 ? "Llama" : "DeepseekV3"; });
+constexpr const char* kNames[] = {"Llama", "DeepseekV3", "Qwen3"};
+INSTANTIATE_TEST_SUITE_P(Models, OneForward,
+                         testing::Values(test::tiny_llama, test::tiny_deepseek, test::tiny_qwen3),
+                         [](const auto& info) { return kNames[info.index]; });
 
 }  // namespace
 }  // namespace r1

@@ -12,11 +12,13 @@
 #include "base/random.h"
 #include "formats/safetensors.h"
 #include "model/scoring.h"
+#include "ops/loss/loss.h"
+#include "tests/model/golden_models.h"
 
 namespace r1 {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/models";
+const std::filesystem::path kGolden = test::kGoldenModels;
 
 std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
   Random random(seed);
@@ -97,6 +99,33 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
   }
 }
 
+TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
+  const Model model = Model::load(kGolden / GetParam());
+  std::vector<Request> requests = requests_for(model.config(), 3);
+  for (Request& r : requests) r.sampling.temperature = 0.8f;
+  const auto samples = sample(model, 2, {.max_batch = 16, .prefill_chunk = 3, .kv_bytes = 0}, requests);
+  std::vector<std::vector<int32_t>> whole;
+  for (const Completion& c : samples) {
+    whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
+    whole.back().insert(whole.back().end(), c.tokens.begin(), c.tokens.end());
+  }
+  std::vector<ScoredRow> rows;
+  for (size_t i = 0; i < samples.size(); ++i)
+    rows.push_back({whole[i], std::ssize(whole[i]) - std::ssize(samples[i].tokens)});
+  for (const int threads : {1, 2}) {
+    Arena arena;
+    ThreadPool pool(threads);
+    Tape tape{arena};
+    Context ctx{.arena = arena, .threads = pool, .tape = &tape};
+    const ScoreBatch input = make_score_batch(rows);
+    const KvCache kv(model.config(), input.batch.page_count, arena);
+    const Tensor hidden = model.forward(ctx, input.batch.view(), kv);
+    const Tensor flat = token_log_probs(ctx, hidden, model.head(), input.targets, 0.8f);
+    const auto trained = split_scored(rows, {flat.f32(), static_cast<size_t>(flat.count())});
+    for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
+  }
+}
+
 TEST_P(OneForward, GreedyContinuationIsTransformers) {
   const Model model = Model::load(kGolden / GetParam());
   const SafetensorsFile expected(kGolden / GetParam() / "expected.safetensors");
@@ -114,14 +143,7 @@ TEST_P(OneForward, GreedyContinuationIsTransformers) {
   EXPECT_EQ(sample(model, 2, {}, {&r, 1})[0].tokens, ints("greedy"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, OneForward,
-                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied",
-                                         "llama-biases"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Models, OneForward, testing::ValuesIn(test::kGoldenNames), test::golden_test_name);
 
 TEST(Engine, StopsEndsAndStreams) {
   const Model model = Model::load(kGolden / "llama-biases");

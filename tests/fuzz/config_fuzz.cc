@@ -1,5 +1,7 @@
-// config.json from anybody: a configuration or one Error, never a crash; what is accepted can be written and
-// read again.
+// config.json from anybody: a configuration or one Error of one line, never a crash; what is accepted can be
+// written and read again, and its rotary frequencies are numbers between 0 and 1.
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -14,7 +16,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string text = r1::to_json(config).dump();
     const r1::ModelConfig again = r1::read_model_config(r1::parse_json(text, "written"));
     R1_CHECK(r1::to_json(again).dump() == text, text);
-  } catch (const r1::Error&) {
+    R1_CHECK(again.rope == config.rope, text);
+    // The width is anybody's number too: a narrow one stands for it.
+    const auto rope = r1::rope_frequencies(config.rope, std::min<int64_t>(config.rope_width(), 256));
+    for (const float f : rope.inverse) R1_CHECK(f >= 0.0f && f <= 1.001f, f, " ", text);
+    R1_CHECK(rope.attention_factor > 0.0f && std::isfinite(rope.attention_factor), text);
+    R1_CHECK(std::isfinite(r1::latent_score_factor(config.rope)), text);
+  } catch (const r1::Error& e) {
+    R1_CHECK(std::string_view(e.what()).find('\n') == std::string_view::npos, e.what());
   }
   return 0;
 }

@@ -12,12 +12,13 @@
 #include "model/model.h"
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
+#include "tests/model/golden_models.h"
 
 namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kGolden = fs::path(R1_SOURCE_DIR) / "tests/golden/models";
+const fs::path kGolden = test::kGoldenModels;
 
 std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
   const TensorInfo* info = file.find(name);
@@ -34,7 +35,7 @@ std::vector<int32_t> ints(const SafetensorsFile& file, const std::string& name) 
   return out;
 }
 
-class Golden : public testing::TestWithParam<std::string> {
+class Golden : public testing::TestWithParam<const char*> {
  protected:
   fs::path directory() const { return kGolden / GetParam(); }
   Arena arena;
@@ -109,24 +110,75 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
   EXPECT_GE(compared, 20);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("deepseek_v3-groups", "deepseek_v3-no-q-lora", "qwen2-tied",
-                                         "llama-biases"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+// Every parameter's gradient of the summed log-probs of rows [0, count), added micro-batch by micro-batch.
+using Gradients = std::vector<std::pair<std::string, std::vector<float>>>;
+Gradients gradients(const fs::path& directory, int thread_count, size_t rows_each) {
+  Model model = Model::load(directory);
+  model.allocate_gradients();
+  const SafetensorsFile expected(directory / "expected.safetensors");
+  const std::vector<int32_t> tokens = ints(expected, "tokens");
+  const size_t length = static_cast<size_t>(expected.find("tokens")->shape[1]);
+  std::vector<ScoredRow> rows;
+  for (size_t i = 0; i < tokens.size() / length; ++i)
+    rows.push_back({std::span(tokens).subspan(i * length, length - 5 * i), 1});  // of several lengths
+  ThreadPool threads(thread_count);
+  for (size_t first = 0; first < rows.size(); first += rows_each) {
+    Arena arena;
+    Tape tape{arena};
+    Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+    const ScoreBatch input =
+        make_score_batch(std::span(rows).subspan(first, std::min(rows_each, rows.size() - first)));
+    const KvCache kv(model.config(), input.batch.page_count, arena);
+    const Tensor logprobs =
+        token_log_probs(ctx, model.forward(ctx, input.batch.view(), kv), model.head(), input.targets, 1.0f);
+    const GradSlot slot = tape.slot(logprobs);
+    std::fill_n(slot.grad.f32(), logprobs.count(), 1.0f);
+    tape.backward(ctx);
+  }
+  Gradients out;
+  for (const Parameter& p : model.parameters()) {
+    if (p.trainable) out.push_back({p.name, {p.grad.values().begin(), p.grad.values().end()}});
+  }
+  return out;
+}
 
-TEST(Model, SavesWhatItLoads) {
-  const fs::path from = kGolden / "deepseek_v3-groups";
+void expect_equal(const Gradients& got, const Gradients& want, const std::string& but = "") {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (got[i].first == but) continue;
+    EXPECT_TRUE(got[i].second == want[i].second) << got[i].first;
+  }
+}
+
+TEST_P(Golden, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
+  const Gradients want = gradients(directory(), 1, 3);
+  expect_equal(gradients(directory(), 2, 3), want);
+  // A tied embedding's gradient takes turns, head and then rows, in every micro-batch: another order of sums.
+  const std::string tied = Model::load(directory()).config().tie_word_embeddings ? want[0].first : "";
+  expect_equal(gradients(directory(), 2, 1), want, tied);
+  expect_equal(gradients(directory(), 1, 2), want, tied);
+}
+
+TEST_P(Golden, SavesWhatItLoads) {
   const fs::path to = fs::temp_directory_path() / ("r1_model_test_" + std::to_string(::getpid()));
   fs::create_directories(to);
-  const Model model = Model::load(from);
+  const Model model = Model::load(directory());
   model.save(to, DType::f32);
-  EXPECT_EQ(Model::load(to).weights_sha256(), model.weights_sha256());
+  const Model again = Model::load(to);
+  EXPECT_EQ(again.weights_sha256(), model.weights_sha256());
+  EXPECT_EQ(to_json(again.config()).dump(), to_json(model.config()).dump());
+  EXPECT_EQ(again.config().rope, model.config().rope);
+  // Nothing of the checkpoint is lost or renamed.
+  const SafetensorsFile before(directory() / "model.safetensors"), after(to / "model.safetensors");
+  ASSERT_EQ(after.tensors().size(), before.tensors().size());
+  for (const TensorInfo& info : before.tensors()) {
+    ASSERT_NE(after.find(info.name), nullptr) << info.name;
+    EXPECT_EQ(floats(after, info.name), floats(before, info.name)) << info.name;
+  }
   fs::remove_all(to);
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(test::kGoldenNames), test::golden_test_name);
 
 TEST(Model, CreateIsAFunctionOfTheSeed) {
   const ModelConfig config = Model::load(kGolden / "llama-biases").config();

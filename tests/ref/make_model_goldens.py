@@ -1,25 +1,33 @@
 """Writes tests/golden/models/*: tiny random checkpoints with transformers' own answers, in fp32 on the CPU.
 
-    python tests/ref/make_model_goldens.py        # needs torch and transformers 5
+    python tests/ref/make_model_goldens.py [NAME ...]        # needs torch and transformers 5; without names: all
 
-Each folder: config.json and model.safetensors as save_pretrained writes them (one with config.json rewritten the way transformers
+Each folder: config.json and model.safetensors as save_pretrained writes them (some with config.json rewritten the way transformers
 4 does), and expected.safetensors: tokens [B, T], logits [B, T, V], loss, grad.<name> of the mean next-token cross-entropy,
 greedy [G] (the continuation of row 0's first three tokens).
 """
 import json
 import pathlib
 import shutil
+import sys
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import (DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM)
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "golden" / "models"
 V = 41
 MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=13, qk_rope_head_dim=6, qk_nope_head_dim=7, v_head_dim=9,
            num_nextn_predict_layers=0, max_position_embeddings=64, bos_token_id=0, eos_token_id=1)
+# Tokens run to position 36: beyond original_max_position_embeddings wherever that is scaled. Theta and the betas are such that of
+# the few pairs some keep their frequency, some are on the ramp, some are divided by the factor.
+YARN = dict(rope_type="yarn", factor=40.0, rope_theta=60.0, original_max_position_embeddings=16, beta_fast=2.0, beta_slow=0.25)
+SMALL_MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=7, qk_rope_head_dim=10, qk_nope_head_dim=5, v_head_dim=3,
+                 num_nextn_predict_layers=0, max_position_embeddings=640, bos_token_id=0, eos_token_id=1, hidden_size=18,
+                 intermediate_size=13, moe_intermediate_size=5, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2,
+                 n_group=1, topk_group=1, first_k_dense_replace=1, routed_scaling_factor=1.5, tie_word_embeddings=True)
 CASES = {
     "deepseek_v3-groups": (DeepseekV3ForCausalLM, DeepseekV3Config(
         **MLA, hidden_size=26, intermediate_size=35, moe_intermediate_size=11, num_attention_heads=3, num_key_value_heads=3,
@@ -37,18 +45,45 @@ CASES = {
         vocab_size=V, hidden_size=42, intermediate_size=31, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
         head_dim=10, max_position_embeddings=64, tie_word_embeddings=False, attention_bias=True, mlp_bias=True, bos_token_id=0,
         eos_token_id=1, rms_norm_eps=1e-5)),
+    "llama-llama3": (LlamaForCausalLM, LlamaConfig(
+        vocab_size=V, hidden_size=20, intermediate_size=19, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=10, max_position_embeddings=128, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1,
+        rope_parameters=dict(rope_type="llama3", factor=8.0, rope_theta=100.0, low_freq_factor=1.0, high_freq_factor=2.0,
+                             original_max_position_embeddings=16))),
+    "qwen2-yarn": (Qwen2ForCausalLM, Qwen2Config(
+        vocab_size=V, hidden_size=30, intermediate_size=17, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+        max_position_embeddings=64, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1,
+        rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=100.0, original_max_position_embeddings=16))),
+    "deepseek_v3-yarn": (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **SMALL_MLA, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=6,
+        rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0))),
+    "deepseek_v3-yarn-mscale": (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **SMALL_MLA, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=None, rope_interleave=False,
+        rope_parameters=dict(YARN, mscale=0.707, mscale_all_dim=1.0, truncate=False))),
+    "qwen3-tied": (Qwen3ForCausalLM, Qwen3Config(
+        vocab_size=V, hidden_size=21, intermediate_size=23, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=6, max_position_embeddings=64, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, rms_norm_eps=1e-3)),
+    "qwen3-untied": (Qwen3ForCausalLM, Qwen3Config(
+        vocab_size=V, hidden_size=17, intermediate_size=14, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+        head_dim=18, max_position_embeddings=128, tie_word_embeddings=False, attention_bias=True, bos_token_id=0, eos_token_id=1,
+        rope_parameters=dict(rope_type="linear", factor=2.5, rope_theta=1000000.0))),
 }
 
 
 def as_transformers_4(path):
     config = json.loads(path.read_text())
     rope = config.pop("rope_parameters")
-    config["rope_theta"], config["rope_scaling"] = rope["rope_theta"], None
+    config["rope_theta"] = rope.pop("rope_theta")
+    # The oldest files say "type" (R1's own does), later ones "rope_type".
+    kind = rope.pop("rope_type")
+    config["rope_scaling"] = {"type" if kind == "yarn" else "rope_type": kind, **rope} if kind != "default" else None
     config["torch_dtype"] = config.pop("dtype", "float32")
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 for seed, (name, (kind, config)) in enumerate(CASES.items()):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        continue
     torch.manual_seed(seed)
     model = kind(config).float().eval()
     if hasattr(model, "set_experts_implementation"):
@@ -63,7 +98,7 @@ for seed, (name, (kind, config)) in enumerate(CASES.items()):
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    if name in ("qwen2-tied", "deepseek_v3-no-q-lora"):
+    if name in ("qwen2-tied", "deepseek_v3-no-q-lora", "llama-llama3", "deepseek_v3-yarn", "qwen3-untied"):
         as_transformers_4(folder / "config.json")
     tokens = torch.randint(2, V, (3, 37))
     out = model(tokens, labels=tokens)
