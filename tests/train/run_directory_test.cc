@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "base/error.h"
 #include "tests/formats/tfevents_reader.h"
 
 namespace r1 {
