@@ -96,17 +96,14 @@ function evaluations(page, data) {
     forest(page, arms);
     const ks = [...new Set(arms.flatMap((arm) => arm.pass_at.map((p) => p.k)))].filter((k) => k !== "1").sort((a, b) => a - b);
     const trained = arms.some((arm) => "trained_tokens" in arm);
-    table(
-      page,
-      ["stage", "model", "problems × samples", "pass@1", "95 % interval", ...ks.map((k) => "pass@" + k), "mean length", "thinking of correct",
-        "truncated", "well formed", "tokens sampled", ...(trained ? ["tokens trained"] : [])],
-      arms.map((arm) => [
-        arm.name, arm.model, short(arm.problems) + " × " + short(arm.samples), fixed(pass(arm, "1"), 3),
-        fixed(arm.low, 3) + " – " + fixed(arm.high, 3), ...ks.map((k) => fixed(pass(arm, k), 3)), fixed(arm.mean_length, 1),
-        fixed(arm.mean_thinking, 1), percent(arm.truncated), percent(arm.well_formed), short(arm.tokens), ...(trained ? [short(arm.trained_tokens)] : []),
-      ]),
-      [0, 1],
-    );
+    const heads = ["stage", "pass@1", "95 % interval", ...ks.map((k) => "pass@" + k), "mean length", "thinking, correct", "truncated",
+      "well formed", "tokens sampled", ...(trained ? ["tokens trained"] : []), "problems × samples", "model"];
+    const row = (arm) => [
+      arm.name, fixed(pass(arm, "1"), 3), fixed(arm.low, 3) + " – " + fixed(arm.high, 3), ...ks.map((k) => fixed(pass(arm, k), 3)),
+      fixed(arm.mean_length, 1), fixed(arm.mean_thinking, 1), percent(arm.truncated), percent(arm.well_formed), short(arm.tokens),
+      ...(trained ? [short(arm.trained_tokens)] : []), short(arm.problems) + " × " + short(arm.samples), arm.model,
+    ];
+    table(page, heads, arms.map(row), [0, heads.length - 1]);
   }
 }
 
