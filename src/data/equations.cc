@@ -58,10 +58,14 @@ int64_t draw_sign(Random& random) {
   return random.below(2) == 0 ? 1 : -1;
 }
 
+// A function of its own, because the two draws must come in this order.
+int64_t draw_signed(Random& random, int64_t low, int64_t high) {
+  const int64_t sign = draw_sign(random);
+  return sign * random.between(low, high);
+}
+
 Term draw_group(Random& random) {
-  Term group{.sign = draw_sign(random),
-             .x = draw_sign(random) * random.between(1, 6),
-             .one = draw_sign(random) * random.between(1, 9)};
+  Term group{.sign = draw_sign(random), .x = draw_signed(random, 1, 6), .one = draw_signed(random, 1, 9)};
   (random.below(3) == 0 ? group.divisor : group.factor) = random.between(2, 6);
   return group;
 }

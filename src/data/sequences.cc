@@ -18,21 +18,24 @@ namespace {
 constexpr size_t kFewest = 6, kMost = 8;  // terms shown
 using Terms = std::vector<int64_t>;
 
-int64_t draw_sign(Random& random) {
-  return random.below(2) == 0 ? 1 : -1;
+// A function of its own, because the two draws must come in this order.
+int64_t draw_signed(Random& random, int64_t low, int64_t high) {
+  const int64_t size = random.between(low, high);
+  return random.below(2) == 0 ? size : -size;
 }
 
 Terms draw_arithmetic(Random& random, int level) {
   const int64_t most = level == 1 ? 12 : 40;
   int64_t term = random.between(level == 1 ? 1 : -50, 60);
-  const int64_t step = random.between(1, most) * draw_sign(random);
+  const int64_t step = draw_signed(random, 1, most);
   Terms terms;
   for (size_t i = 0; i <= kMost; ++i, term += step) terms.push_back(term);
   return terms;
 }
 
 Terms draw_geometric(Random& random, int level) {
-  const int64_t ratio = random.between(2, level == 1 ? 3 : 5) * (level == 3 ? draw_sign(random) : 1);
+  const int64_t most = level == 1 ? 3 : 5;
+  const int64_t ratio = level == 3 ? draw_signed(random, 2, most) : random.between(2, most);
   int64_t term = random.between(1, level == 1 ? 20 : 30);
   Terms terms;
   for (size_t i = 0; i <= kMost; ++i, term *= ratio) terms.push_back(term);
@@ -51,7 +54,7 @@ Terms draw_falling(Random& random) {  // geometric, read backwards: ratio 1/2 or
 Terms draw_quadratic(Random& random, int level) {
   int64_t term = random.between(level == 2 ? 0 : -40, 40);
   int64_t step = random.between(level == 2 ? 1 : -20, 20);
-  const int64_t growth = random.between(1, level == 2 ? 6 : 9) * (level == 2 ? 1 : draw_sign(random));
+  const int64_t growth = level == 2 ? random.between(1, 6) : draw_signed(random, 1, 9);
   Terms terms;
   for (size_t i = 0; i <= kMost; ++i, term += step, step += growth) terms.push_back(term);
   return terms;

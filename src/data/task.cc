@@ -74,12 +74,13 @@ Named find_task(std::string_view name) {
   const size_t colon = name.find(':');
   const std::string_view base = name.substr(0, colon);
   const std::string_view level = colon == std::string_view::npos ? "" : name.substr(colon + 1);
+  const bool known_level = level.size() == 1 && level[0] >= '1' && level[0] < '1' + kLevels;
   if (const Task* task = find_row(base)) {
     if (colon == std::string_view::npos) return {task, 0};
     if (!task->levels) {
       throw Error(fmt::format("unknown task {}: {} has no levels (did you mean {}?)", name, base, base));
     }
-    if (level.size() == 1 && level[0] >= '1' && level[0] < '1' + kLevels) return {task, level[0] - '0'};
+    if (known_level) return {task, level[0] - '0'};
     const bool low = level.empty() || level[0] == '0' || level[0] == '-';
     throw Error(fmt::format("unknown task {}: levels are 1 to {} (did you mean {}:{}?)", name, kLevels, base,
                             low ? 1 : kLevels));
@@ -87,7 +88,7 @@ Named find_task(std::string_view name) {
   const auto& names = task_names();
   std::string near = nearest_name(base, names);
   if (near.empty()) throw Error(fmt::format("unknown task {} (known: {})", name, fmt::join(names, ", ")));
-  if (colon != std::string_view::npos && has_levels(near)) near += name.substr(colon);
+  if (known_level && has_levels(near)) near += name.substr(colon);
   throw Error(fmt::format("unknown task {} (did you mean {}?)", name, near));
 }
 

@@ -139,152 +139,96 @@ Drawn draw_discount(Random& r) {
 }  // namespace
 
 const std::vector<StoryTemplate>& story_templates() {
+  // clang-format off
   static const std::vector<StoryTemplate> templates{
-      {"change",
-       1,
-       draw_change,
-       {"$N [buys|gets] $1 $t at $2 dollars each and pays with $3 dollars. How many dollars [of change does "
-        "$N get|does "
-        "$N get back]?",
+      {"change", 1, draw_change,
+       {"$N [buys|gets] $1 $t at $2 dollars each and pays with $3 dollars. How many dollars [of change "
+        "does $N get|does $N get back]?",
         "One of the $t costs $2 euros. $N takes $1 of them and hands over $3 euros. How much change, in "
-        "euros, [is "
-        "due|does $N get]?"}},
-      {"bags",
-       1,
-       draw_bags,
+        "euros, [is due|does $N get]?"}},
+      {"bags", 1, draw_bags,
        {"$N has $1 bags with $2 $t in each. [After giving|If $N gives] $3 $t to $M, how many $t [are "
-        "left|does $N "
-        "have left]?",
+        "left|does $N have left]?",
         "There are $2 $t in each of $N's $1 boxes. $N [sells|loses|gives away] $3 of the $t. How many "
         "remain?"}},
-      {"pages",
-       1,
-       draw_pages,
+      {"pages", 1, draw_pages,
        {"A book has $1 pages. $N reads $2 pages a day for $3 days. How many pages are [left|still to be "
         "read]?",
         "$N reads $2 pages [every|each] day of a book with $1 pages. How many pages remain after $3 days?"}},
-      {"seats",
-       1,
-       draw_seats,
+      {"seats", 1, draw_seats,
        {"A [hall|cinema|theatre] has $1 rows of $2 seats. $3 seats are taken. How many are [free|empty]?",
         "In a room with $1 rows and $2 chairs in each row, $3 people sit down. How many chairs [stay "
-        "empty|are not "
-        "used]?"}},
-      {"bus",
-       1,
-       draw_bus,
+        "empty|are not used]?"}},
+      {"bus", 1, draw_bus,
        {"A [bus|tram|train] carries $1 people. At a stop $2 get off and $3 get on. How many people [are on "
-        "it "
-        "now|does it carry then]?",
+        "it now|does it carry then]?",
         "$1 guests are at $N's party. $2 leave, then $3 more arrive. How many guests are there [now|then]?"}},
-      {"share",
-       1,
-       draw_share,
-       {"$N has $1 $t, keeps $2 and shares the rest equally among $3 friends. How many does each friend get?",
-        "Of $1 $t, $N puts $2 aside and [divides|splits] the others evenly between $3 children. How many $t "
-        "does "
-        "[each child|every child] get?"}},
+      {"share", 1, draw_share,
+       {"$N has $1 $t, keeps $2 and shares the rest equally among $3 friends. How many does each friend "
+        "get?",
+        "Of $1 $t, $N puts $2 aside and [divides|splits] the others evenly between $3 children. How many "
+        "$t does [each child|every child] get?"}},
 
-      {"journey",
-       2,
-       draw_journey,
+      {"journey", 2, draw_journey,
        {"$N has to [drive|travel] $1 km: first $2 km/h for $3 hours, then $4 km/h for $5 hours. How many "
-        "kilometres "
-        "are [left|still to go] after that?",
-        "A trip is $1 kilometres long. $N goes $3 hours at $2 km/h and $5 hours at $4 km/h. What distance in "
-        "kilometres [remains|is left]?"}},
-      {"recipe",
-       2,
-       draw_recipe,
+        "kilometres are [left|still to go] after that?",
+        "A trip is $1 kilometres long. $N goes $3 hours at $2 km/h and $5 hours at $4 km/h. What distance "
+        "in kilometres [remains|is left]?"}},
+      {"recipe", 2, draw_recipe,
        {"A recipe for $1 people needs $2 grams of flour. $N cooks for $3 people and has $4 grams. How many "
-        "more grams "
-        "of flour [are needed|does $N need]?",
+        "more grams of flour [are needed|does $N need]?",
         "$N needs $2 g of rice for $1 servings. There are $4 g in the kitchen. How many grams [must $N "
-        "buy|are "
-        "missing] for $3 servings?"}},
-      {"wages",
-       2,
-       draw_wages,
+        "buy|are missing] for $3 servings?"}},
+      {"wages", 2, draw_wages,
        {"$N works $1 days, $2 hours a day, for $3 dollars an hour, and gets a bonus of $4 dollars. After "
-        "paying $5 "
-        "dollars for [rent|a course|a ticket], how many dollars [are left|does $N have]?",
+        "paying $5 dollars for [rent|a course|a ticket], how many dollars [are left|does $N have]?",
         "For $3 euros an hour $N works $2 hours on each of $1 days. A bonus of $4 euros is added and $5 "
-        "euros are spent "
-        "on [food|rent]. How many euros remain?"}},
-      {"tank",
-       2,
-       draw_tank,
+        "euros are spent on [food|rent]. How many euros remain?"}},
+      {"tank", 2, draw_tank,
        {"A tank holds $1 litres and has $2 litres in it. A pump adds $3 litres a minute while $4 litres a "
-        "minute leak "
-        "out. [After how many|How many] minutes until it is full?",
+        "minute leak out. [After how many|How many] minutes until it is full?",
         "[A pool|A pond|A barrel] for $1 litres already contains $2 litres. Each minute $3 litres flow in "
-        "and $4 litres "
-        "flow out. How many minutes does it take to fill it?"}},
-      {"fence",
-       2,
-       draw_fence,
-       {"A [garden|field|yard] is $1 m long and $2 m wide. A fence goes round it except for a gate of $3 m, "
-        "and costs "
-        "$4 dollars a metre. [How many dollars does the fence cost?|What does the fence cost in dollars?]",
-        "$N fences a rectangle of $1 by $2 metres, leaving a gap of $3 metres. At $4 euros per metre, [what "
-        "is the "
-        "price in euros|how many euros is that]?"}},
-      {"ages",
-       2,
-       draw_ages,
+        "and $4 litres flow out. How many minutes does it take to fill it?"}},
+      {"fence", 2, draw_fence,
+       {"A [garden|field|yard] is $1 m long and $2 m wide. A fence goes round it except for a gate of $3 "
+        "m, and costs $4 dollars a metre. [How many dollars does the fence cost?|What does the fence cost "
+        "in dollars?]",
+        "$N fences a rectangle of $1 by $2 metres, leaving a gap of $3 metres. At $4 euros per metre, "
+        "[what is the price in euros|how many euros is that]?"}},
+      {"ages", 2, draw_ages,
        {"$N is $1 years old and $M is $2 times as old. What is the sum of their ages in $3 years?",
         "$M is $2 times as old as $N, who is $1. How old will they be together in $3 years?"}},
 
-      {"together",
-       3,
-       draw_together,
+      {"together", 3, draw_together,
        {"$N paints a [fence|room|wall] in $1 hours, $M in $2 hours. How many hours do they need together? "
-        "[Give a "
-        "fraction if needed.|An exact fraction, please.]",
+        "[Give a fraction if needed.|An exact fraction, please.]",
         "One pump empties a pool in $1 hours, another in $2 hours. How many hours do both take together[, "
         "exactly|]?"}},
-      {"average_speed",
-       3,
-       draw_average_speed,
+      {"average_speed", 3, draw_average_speed,
        {"$N goes $1 km/h for $2 hours and $3 km/h for $4 hours. What is the average speed in km/h[, as an "
-        "exact "
-        "number|]?",
+        "exact number|]?",
         "A train runs $2 hours at $1 km/h, then $4 hours at $3 km/h. Find its exact average speed in km/h."}},
-      {"legs",
-       3,
-       draw_legs,
+      {"legs", 3, draw_legs,
        {"A [farm|yard] has hens and rabbits: $1 heads and $2 legs. How many rabbits are there?",
-        "$N counts $1 heads and $2 legs among [some hens and rabbits|the hens and rabbits]. How many of the "
-        "animals are "
-        "rabbits?"}},
-      {"tickets",
-       3,
-       draw_tickets,
+        "$N counts $1 heads and $2 legs among [some hens and rabbits|the hens and rabbits]. How many of "
+        "the animals are rabbits?"}},
+      {"tickets", 3, draw_tickets,
        {"Tickets cost $1 dollars for adults and $2 dollars for children. $3 people pay $4 dollars in all. "
-        "How many "
-        "[adults are there|of them are adults]?",
+        "How many [adults are there|of them are adults]?",
         "At $1 euros an adult and $2 euros a child, $3 visitors pay $4 euros. [How many adults came?|Find "
-        "the number of "
-        "adults.]"}},
-      {"catch_up",
-       3,
-       draw_catch_up,
+        "the number of adults.]"}},
+      {"catch_up", 3, draw_catch_up,
        {"$N walks at $1 km/h. $2 hours later $M follows on the same road at $3 km/h. How many hours after "
-        "starting does "
-        "$M [catch up|reach $N]? [Give a fraction if needed.|]",
-        "A boat leaves at $1 km/h, and $2 hours later a second one follows at $3 km/h. After how many hours "
-        "of its own "
-        "does the second [catch|reach] the first[, exactly|]?"}},
-      {"discount",
-       3,
-       draw_discount,
+        "starting does $M [catch up|reach $N]?[ Give a fraction if needed.|]",
+        "A boat leaves at $1 km/h, and $2 hours later a second one follows at $3 km/h. After how many "
+        "hours of its own does the second [catch|reach] the first[, exactly|]?"}},
+      {"discount", 3, draw_discount,
        {"$N buys $1 $t at $2 dollars each, with $3 percent off and a voucher worth $4 dollars after that. "
-        "How many "
-        "dollars [does $N pay|are to be paid][, exactly|]?",
+        "How many dollars [does $N pay|are to be paid][, exactly|]?",
         "$1 $t cost $2 euros each. The shop takes $3 % off the total, then another $4 euros. What is the "
-        "[price|total] "
-        "in euros[, exactly|]?"}},
+        "[price|total] in euros[, exactly|]?"}},
   };
+  // clang-format on
   return templates;
 }
 
