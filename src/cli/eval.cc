@@ -24,7 +24,7 @@ std::vector<Problem> problems_of(const EvalCommandOptions& options) {
     if (problems.size() > most) problems.resize(most);
     return problems;
   }
-  check_task(options.task);
+  check_task(options.task, Split::held_out);
   std::vector<Problem> problems;
   for (int64_t i = 0; i < options.problems.value_or(kGenerated); ++i) {
     problems.push_back(

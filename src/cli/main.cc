@@ -107,12 +107,13 @@ struct Program {
         ->required();
 
     sub = add("verify", "Check answers", verify, r1::run_verify);
-    sub->add_option("--input", verify.input, "Rows {\"gold\", \"pred\", \"options\"?}; -: standard input")
+    sub->add_option("--input", verify.input,
+                    "Rows {\"task\"?, \"gold\", \"pred\", \"options\"?}; -: standard input")
         ->required();
 
     sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval);
     sub->add_option("model", eval.model, kModelHelp);
-    sub->add_option("--task", eval.task, "countdown, countdown3, countdown4, or a file of problems")
+    sub->add_option("--task", eval.task, "A task (countdown, arithmetic:2, ...: docs/guide.md), or a file")
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
     sub->add_option("--problems", eval.problems, "How many (default: 200; all of a file)");

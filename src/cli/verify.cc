@@ -4,6 +4,8 @@
 //   "why"}
 //   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                    -> {"correct",
 //   "why"}
+//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                  -> {"correct",
+//   "why"}
 //   {"reward": "format", "text": a whole response}                                         -> {"score"}
 #include <fmt/format.h>
 
@@ -13,6 +15,7 @@
 #include "data/task.h"
 #include "reward/countdown.h"
 #include "reward/response.h"
+#include "reward/verifier.h"
 
 namespace r1 {
 namespace {
@@ -42,11 +45,14 @@ Json judge(const Json& row) {
   if (const Json* code = row.find("code")) code->fail("is given: this build runs no code");
   const Json& gold = row.at("gold");
   const std::string& pred = row.get_string("pred");
+  const Json* options = row.find("options");
   Verdict verdict;
-  if (gold.is_object()) {
+  if (const Json* task = row.find("task")) {
+    if (options != nullptr && !options->is_null()) options->fail("is of expressions: a task has no options");
+    verdict = verify(task->string(), gold, pred);
+  } else if (gold.is_object()) {
     verdict = verify_countdown(countdown_of(gold), pred);
   } else {
-    const Json* options = row.find("options");
     const std::vector<int> numbers =
         options == nullptr || options->is_null() ? std::vector<int>() : numbers_of(*options);
     verdict =

@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "data/expression_tree.h"
 
 namespace r1 {
@@ -68,28 +66,21 @@ bool is_game24_hand(std::span<const int> numbers) {
          std::all_of(numbers.begin(), numbers.end(), [](int n) { return n >= 1 && n <= 13; });
 }
 
-namespace {
-
-bool is_held_out_by_hash(std::span<const int> numbers) {
+std::string countdown_content(std::span<const int> numbers) {
   std::vector<int> sorted(numbers.begin(), numbers.end());
   std::sort(sorted.begin(), sorted.end());
   std::string text = "countdown";
   for (const int number : sorted) text += ' ' + std::to_string(number);
-  const std::string digest = sha256_hex(text);
-  uint32_t head = 0;
-  std::from_chars(digest.data(), digest.data() + 8, head, 16);
-  return head % 20 == 0;
+  return text;
 }
 
-}  // namespace
-
 bool is_held_out(std::span<const int> numbers) {
-  return is_game24_hand(numbers) || is_held_out_by_hash(numbers);
+  return is_game24_hand(numbers) || is_held_out_content(countdown_content(numbers));
 }
 
 bool in_split(std::span<const int> numbers, Split split) {
   if (is_game24_hand(numbers)) return false;
-  return is_held_out_by_hash(numbers) == (split == Split::held_out);
+  return is_held_out_content(countdown_content(numbers)) == (split == Split::held_out);
 }
 
 }  // namespace r1

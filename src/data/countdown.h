@@ -51,7 +51,8 @@ int64_t count_solutions(std::span<const int> numbers, int64_t target);
 // The split. A multiset of numbers is held out by either of two rules:
 // - A Game of 24 could deal it: four numbers, all in 1..13. That is a superset of the 1,362 puzzles that
 //   results are quoted on, so the program keeps clear of them without reading them.
-// - The first 8 hex digits of SHA-256("countdown a b c") are 0 modulo 20 (5 %), numbers ascending.
+// - Its content, "countdown a b c" with the numbers ascending, hashes to the held-out side (split.h).
+std::string countdown_content(std::span<const int> numbers);
 bool is_game24_hand(std::span<const int> numbers);
 bool is_held_out(std::span<const int> numbers);
 

@@ -1,5 +1,7 @@
 #include "data/rational.h"
 
+#include <fmt/format.h>
+
 #include <limits>
 #include <numeric>
 
@@ -56,6 +58,10 @@ std::optional<Rational> apply_operator(char op, const Rational& a, const Rationa
       R1_CHECK(false, "operator ", op);
   }
   return std::nullopt;
+}
+
+std::string to_text(const Rational& value) {
+  return value.den == 1 ? std::to_string(value.num) : fmt::format("{}/{}", value.num, value.den);
 }
 
 }  // namespace r1

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace r1 {
 
@@ -16,5 +17,8 @@ struct Rational {
 
 // a op b for op one of + - * /. Nothing where the result does not fit, or on division by zero.
 std::optional<Rational> apply_operator(char op, const Rational& a, const Rational& b);
+
+// "7", "-7/2"
+std::string to_text(const Rational& value);
 
 }  // namespace r1

@@ -1,7 +1,8 @@
 // data/task.h: what every task gives the rest of the program: questions with an answer that can be checked.
 //
-// Tasks: "countdown" (three or four numbers), "countdown3", "countdown4": generated; problems of "countdown"
-// and of "expression" (reach a given value by any expression) are also read from files.
+// The tasks are the rows of one table (task.cc): a name, who makes its problems, who verifies its answers.
+// Most come in levels: "arithmetic:1" (easy) to "arithmetic:3"; "arithmetic" draws the level too. Problems of
+// "countdown" and of "expression" (reach a given value by any expression) are also read from files.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +19,30 @@ namespace r1 {
 class Json;
 
 struct Problem {
-  std::string task;      // names the verifier
+  std::string task;      // its name, with the level where one was asked for
   std::string question;  // the user's turn, without any prompt around it
-  std::string gold;  // JSON, by task. countdown*: {"numbers":[3,5,7],"target":24}; expression: "24" or "7/2"
-  std::vector<int> key;  // what contamination checks compare. countdown*: the numbers, ascending
+  // JSON, by verifier (reward/verifier.h). countdown: {"numbers":[3,5,7],"target":24}; expression, number:
+  // "24" or "7/2"; equation: {"unknown":"x","value":"7/2"}; digits: {"base":16,"digits":"ff"}; calendar:
+  // {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}; roles: {"Ann":"knight","Bob":"knave"}
+  std::string gold;
+  // The content, what contamination checks compare: the split is a hash of it (split.h). countdown*:
+  // "countdown 3 5 7", the numbers ascending. Empty where it is not known: a question from a file.
+  std::string key;
   bool operator==(const Problem&) const = default;
 };
 
-// The tasks that make_problem knows.
+// The tasks that make_problem knows, without levels.
 const std::vector<std::string>& task_names();
 
-// Throws Error with the nearest known name where `name` is no task.
-void check_task(std::string_view name);
+// Whether the task comes in levels. Throws as verifier_name.
+bool has_levels(std::string_view name);
+
+// Names the verifier of a task (with or without a level; "expression" too). Throws Error with the nearest
+// known name where `name` is no task or has no such level.
+std::string_view verifier_name(std::string_view name);
+
+// Throws as verifier_name, and where the task has no generated problems on this side of the split.
+void check_task(std::string_view name, Split split);
 
 // A pure function of its arguments: problem `index` of the endless list (name, seed, split). Throws as
 // check_task.
@@ -43,9 +56,10 @@ CountdownProblem countdown_of(const Json& gold);
 
 // Reads a file of problems, by its extension:
 //   .csv    a header with a column Puzzles ("1 1 4 6"): the Game of 24, so the target is 24; other columns
-//   are ignored .jsonl  a row {"numbers" (or "nums"): [...], "target": N, "question"?}, or {"question",
-//   "gold" or "answer"} with
-//           gold as above (a countdown object; else a number or an expression, as a JSON string or integer)
+//           are ignored
+//   .jsonl  a row {"numbers" (or "nums"): [...], "target": N, "question"?}, or {"question", "gold" or
+//           "answer"} with gold as above (a countdown object; else a number or an expression, as a JSON
+//           string or integer)
 // Questions that a row leaves out are asked in phrasing (row modulo kPhrasings). Throws Error "FILE:LINE:
 // reason".
 std::vector<Problem> read_problems(const std::filesystem::path& path);

@@ -88,7 +88,7 @@ TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed) {
   c.teacher = file.text("teacher");
   c.task = file.text_or("data.task", "countdown3");
   try {
-    check_task(c.task);
+    check_task(c.task, Split::train);
   } catch (const Error& e) {
     file.fail("data.task", e.what());
   }

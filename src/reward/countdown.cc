@@ -55,12 +55,8 @@ std::string judge(std::string_view expression, const Rational& gold, std::span<c
   return evaluated.value == gold ? "ok" : "wrong_value";
 }
 
-Verdict judge_response(std::string_view text, const Rational& gold, std::span<const int> numbers) {
-  const Response response = read_response(text);
-  Verdict verdict = format_verdict(response);
-  if (verdict.well_formed) verdict.why = judge(response.answer, gold, numbers);
-  verdict.correct = verdict.why == "ok";
-  return verdict;
+Verdict judge_whole(std::string_view response, const Rational& gold, std::span<const int> numbers) {
+  return judge_response(response, [&](std::string_view answer) { return judge(answer, gold, numbers); });
 }
 
 Rational read_gold(std::string_view gold) {
@@ -84,13 +80,13 @@ Rational read_gold(std::string_view gold) {
 
 Verdict verify_countdown(const CountdownProblem& problem, std::string_view response) {
   R1_CHECK(!problem.numbers.empty(), "a countdown problem without numbers");
-  return judge_response(response, {.num = problem.target, .den = 1}, problem.numbers);
+  return judge_whole(response, {.num = problem.target, .den = 1}, problem.numbers);
 }
 
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers) {
   const Rational value = read_gold(gold);
   for (const std::string_view tag : {"<think>", "</think>", "<answer>", "</answer>"}) {
-    if (pred.find(tag) != std::string_view::npos) return judge_response(pred, value, numbers);
+    if (pred.find(tag) != std::string_view::npos) return judge_whole(pred, value, numbers);
   }
   Verdict verdict{.correct = false, .well_formed = true, .why = judge(pred, value, numbers)};
   verdict.correct = verdict.why == "ok";

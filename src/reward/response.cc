@@ -61,4 +61,13 @@ Verdict format_verdict(const Response& response) {
           .thought_end = response.thought_end};
 }
 
+Verdict judge_response(std::string_view response,
+                       const std::function<std::string(std::string_view answer)>& judge) {
+  const Response parts = read_response(response);
+  Verdict verdict = format_verdict(parts);
+  if (verdict.well_formed) verdict.why = judge(parts.answer);
+  verdict.correct = verdict.why == "ok";
+  return verdict;
+}
+
 }  // namespace r1

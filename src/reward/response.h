@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <string>
 #include <string_view>
 
 #include "reward/verdict.h"
@@ -25,5 +27,10 @@ Response read_response(std::string_view response);
 
 // The verdict on the format alone; whether the answer is correct is still to be said.
 Verdict format_verdict(const Response& response);
+
+// The verdict on a whole response. `judge` gives "ok" or the reason against an answer; it is asked where the
+// format is right.
+Verdict judge_response(std::string_view response,
+                       const std::function<std::string(std::string_view answer)>& judge);
 
 }  // namespace r1

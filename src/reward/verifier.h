@@ -1,4 +1,7 @@
 // reward/verifier.h: the verifier of any task.
+//
+// Verifiers, by the names that data/task.h's table gives them: countdown (countdown.h), expression
+// (expression.h), number and equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h).
 #pragma once
 
 #include <string_view>
@@ -8,8 +11,10 @@
 
 namespace r1 {
 
-// Dispatches on problem.task. Throws Error for a task without a verifier and for a gold that is not of the
-// task's shape; the response never throws.
+// Throws Error for an unknown task and for a gold that is not of the task's shape; the response never throws.
 Verdict verify(const Problem& problem, std::string_view response);
+
+// The same with the gold as JSON.
+Verdict verify(std::string_view task, const Json& gold, std::string_view response);
 
 }  // namespace r1

@@ -47,7 +47,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.out = config.text_or("out", "runs/" + c.name);
   c.task = config.text_or("data.task", c.task);
   try {
-    check_task(c.task);
+    check_task(c.task, Split::train);
   } catch (const Error& e) {
     config.fail("data.task", e.what());
   }

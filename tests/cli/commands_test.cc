@@ -174,6 +174,32 @@ TEST(CliVerify, ExpressionsAndResponses) {
   EXPECT_TRUE(rows[6].get_bool("correct"));
 }
 
+TEST(CliVerify, RowsMayNameATask) {
+  const auto result =
+      r1_run({"verify", "--input", "-"},
+             R"J({"task":"arithmetic","gold":"-7","pred":"<think>x</think><answer>-7</answer>"}
+{"task":"arithmetic:3","gold":-7,"pred":"<think>x</think><answer>7</answer>"}
+{"task":"equations","gold":{"unknown":"x","value":"7/2"},"pred":"<think>x</think><answer>x = 3.5</answer>"}
+{"task":"base_conversion","gold":{"base":16,"digits":"ff"},"pred":"<think></think><answer>FF</answer>"}
+{"task":"calendar","gold":{"weekday":"Friday"},"pred":"<think></think><answer>friday</answer>"}
+{"task":"knights_knaves","gold":{"Ann":"knight","Bob":"knave"},"pred":"<think></think><answer>Bob is a knave, Ann is a knight</answer>"}
+{"task":"countdown3","gold":{"numbers":[3,1,7],"target":24},"pred":"<think>x</think><answer>3*(1+7)</answer>"}
+{"task":"sequences","gold":"5","pred":"5"}
+{"task":"sequence","gold":"5","pred":"5"}
+{"task":"sequences","gold":"five","pred":"5"}
+{"task":"sequences","gold":"5","pred":"5","options":{"numbers":[5]}}
+)J");
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 11u) << result.out;
+  for (const size_t i : {0, 2, 3, 4, 5, 6}) EXPECT_TRUE(rows[i].get_bool("correct")) << i << result.out;
+  EXPECT_EQ(rows[1].get_string("why"), "wrong_value");
+  EXPECT_EQ(rows[7].get_string("why"), "no_think");
+  EXPECT_NE(rows[8].get_string("error").find("did you mean sequences?"), std::string::npos) << result.out;
+  EXPECT_NE(rows[9].get_string("error").find("gold"), std::string::npos) << result.out;
+  EXPECT_NE(rows[10].get_string("error").find("options"), std::string::npos) << result.out;
+}
+
 std::vector<float> tensor(const SafetensorsFile& file, const std::string& name, std::vector<int64_t> shape) {
   const TensorInfo* info = file.find(name);
   if (info == nullptr) {
@@ -280,6 +306,18 @@ TEST(CliEval, CountsEverySampleAndRepeats) {
   EXPECT_EQ(read_file(rows), first);
   EXPECT_ONE_LINE_ERROR(r1_run({"eval", test::tiny_llama(), "--task", "countdwn3"}),
                         "did you mean countdown3?");
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", test::tiny_llama(), "--task", "calendar:4"}),
+                        "did you mean calendar:3?");
+}
+
+TEST(CliEval, KnowsEveryTask) {
+  for (const char* task : {"arithmetic:1", "equations", "base_conversion", "calendar", "knights_knaves:2",
+                           "sequences", "word_problems", "game24"}) {
+    const auto result = r1_run({"eval", test::tiny_llama(), "--task", task, "--problems", "2", "--samples",
+                                "1", "--max-tokens", "4", "--json"});
+    ASSERT_EQ(result.status, 0) << task << result.err;
+    EXPECT_EQ(parse_json(result.out, "eval").get_string("task"), task);
+  }
 }
 
 }  // namespace

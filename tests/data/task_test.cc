@@ -43,9 +43,9 @@ std::string error_of(const std::string& name, const std::string& text) {
   }
 }
 
-TEST(Task, ProblemIsAPureFunctionOfItsArguments) {
+TEST(Task, CountdownIsAPureFunctionOfItsArguments) {
   std::set<std::string> questions;
-  for (const std::string& name : task_names()) {
+  for (const std::string name : {"countdown", "countdown3", "countdown4"}) {
     for (const Split split : {Split::train, Split::held_out}) {
       for (uint64_t i = 0; i < 200; ++i) {
         const Problem problem = make_problem(name, 41, i, split);
@@ -54,33 +54,15 @@ TEST(Task, ProblemIsAPureFunctionOfItsArguments) {
         const CountdownProblem countdown = countdown_of(problem);
         ASSERT_EQ(is_held_out(countdown.numbers), split == Split::held_out) << problem.question;
         ASSERT_TRUE(parse_question(problem.question) == countdown) << problem.question;
-        ASSERT_TRUE(std::is_sorted(problem.key.begin(), problem.key.end()));
-        if (name == "countdown3") {
-          ASSERT_EQ(problem.key.size(), 3u);
-        }
-        if (name == "countdown4") {
-          ASSERT_EQ(problem.key.size(), 4u);
+        ASSERT_EQ(problem.key, countdown_content(countdown.numbers));
+        if (name != "countdown") {
+          ASSERT_EQ(countdown.numbers.size(), name == "countdown3" ? 3u : 4u);
         }
         questions.insert(problem.question);
       }
     }
   }
   EXPECT_GT(questions.size(), 1180u);  // of 1,200; lists do not repeat each other
-}
-
-TEST(Task, UnknownNamesNameTheNearest) {
-  try {
-    make_problem("cuontdown", 1, 1, Split::train);
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_STREQ(e.what(), "unknown task cuontdown (did you mean countdown?)");
-  }
-  try {
-    make_problem("sudoku-sized things", 1, 1, Split::train);
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_STREQ(e.what(), "unknown task sudoku-sized things (known: countdown, countdown3, countdown4)");
-  }
 }
 
 TEST(Task, ReadsJsonl) {
@@ -97,7 +79,7 @@ TEST(Task, ReadsJsonl) {
   EXPECT_EQ(problems[0].question, "Make 24 from 3, 5 and 7.");
   EXPECT_EQ(problems[0].gold, "{\"numbers\":[3,5,7],\"target\":24}");
   EXPECT_EQ(problems[1].question, "9 5 7 1 to 30!");
-  EXPECT_EQ(problems[1].key, (std::vector<int>{1, 5, 7, 9}));
+  EXPECT_EQ(problems[1].key, "countdown 1 5 7 9");
   EXPECT_EQ(countdown_of(problems[1]).numbers, (std::vector<int>{9, 5, 7, 1}));
   EXPECT_EQ(problems[2].question, "Q");
   EXPECT_EQ(countdown_of(problems[2]).target, 3);

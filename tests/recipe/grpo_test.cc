@@ -155,6 +155,8 @@ TEST_F(Grpo, BadConfigurationsAreOneClearLine) {
   std::string task = read_file(grpo_config("e.toml", "e"));
   task.replace(task.find("countdown3"), 10, "countdwn33");
   EXPECT_NE(message(write("e.toml", task)).find("unknown task"), std::string::npos);
+  task.replace(task.find("countdwn33"), 10, "game24");
+  EXPECT_NE(message(write("e.toml", task)).find("game24 has no training problems"), std::string::npos);
 }
 
 TEST_F(Grpo, FullDiskDuringACheckpointLosesNothing) {

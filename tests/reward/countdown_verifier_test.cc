@@ -168,7 +168,7 @@ TEST(Verifier, DispatchesOnTheTask) {
   const Problem countdown = countdown_task(kProblem, 0);
   EXPECT_TRUE(verify(countdown, wrap("3*7+5")).correct);
   EXPECT_EQ(verify(countdown, wrap("3*7-5")).why, "wrong_value");
-  const Problem expression{.task = "expression", .question = "What is 4*6?", .gold = "\"24\"", .key = {}};
+  const Problem expression{.task = "expression", .question = "What is 4*6?", .gold = "\"24\"", .key = ""};
   EXPECT_TRUE(verify(expression, wrap("24")).correct);
   EXPECT_EQ(verify(expression, "24").why, "no_think");
   Problem unknown = countdown;
