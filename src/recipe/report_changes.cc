@@ -134,7 +134,7 @@ Json find_changes(const std::vector<Evaluation>& evaluations, Missing& missing) 
   }
   Json changes = Json::array();
   for (const auto& [name, list] : tasks) {
-    if (list.size() > 1) changes.push_back(change_of(*list.front(), *list.back(), missing));
+    for (size_t i = 1; i < list.size(); ++i) changes.push_back(change_of(*list.front(), *list[i], missing));
   }
   return changes;
 }

@@ -67,6 +67,7 @@ struct Collector {
   Json commands = Json::array(), files = Json::array();
   std::vector<Evaluation> evaluations;
   std::vector<fs::path> model_paths;
+  const Json* spent = nullptr;  // the tokens of the stage at hand, where recipe.json counts them
   fs::file_time_type newest = fs::file_time_type::min();
 
   void fact(const char* name, const std::string& value) {
@@ -94,6 +95,13 @@ void Collector::curves(const std::string& name, const fs::path& directory, const
   Json json = training_curves(metrics, missing);
   if (json.get_int("rows") == 0)
     missing.push_back(metrics.string() + " has no row yet: there is nothing to draw");
+  Json tokens = Json::object();
+  if (spent != nullptr && spent->is_object()) {
+    for (const auto& [what, count] : spent->members()) set_number(tokens, what, *spent, what);
+  } else {
+    set_number(tokens, "trained", json, "tokens");
+  }
+  json.set("spent", std::move(tokens));
   json.set("name", name).set("kind", kind).set("finished", is_there(directory / "model" / "config.json"));
   training.push_back(std::move(json));
 }
@@ -199,7 +207,7 @@ Json Collector::arms() const {
     }
     for (const Json& stage : training.items()) {
       if (model_name.ends_with("/" + stage.get_string("name") + "/model"))
-        set_number(arm, "trained_tokens", stage, "tokens");
+        arm.set("spent", stage.at("spent"));
     }
     out.push_back(std::move(arm));
   }
@@ -224,9 +232,11 @@ Json Collector::recipe() {
         continue;
       }
       known.push_back(stage_name);
+      spent = entry.find("tokens");
       stage(stage_name, run / stage_name, text_in(entry, "kind"), entry.find("result"));
     }
   }
+  spent = nullptr;
   std::vector<std::string> begun;  // stages that recipe.json does not list yet
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(run, ec)) {

@@ -5,9 +5,9 @@
 // kind of stage that is added later is shown without a change here.
 //
 //   name, written ("2026-11-22 18:10 UTC": the newest file), facts [{name, value}]
-//   training [training_curves() with name, kind, finished], evaluations [find_evaluations()], changes
-//   [find_changes()] models [{name, architecture, parameters, ...}], repeat {commands, files [{name, text,
-//   note}]} missing [sentences]
+//   training [training_curves() with name, kind, finished, spent {trained, sampled, ...: tokens}],
+//   evaluations [find_evaluations()], changes [find_changes()] models [{name, architecture, parameters,
+//   ...}], repeat {commands, files [{name, text, note}]} missing [sentences]
 #pragma once
 
 #include <filesystem>
@@ -45,8 +45,8 @@ std::string text_in(const Json& object, std::string_view key);
 std::vector<Evaluation> find_evaluations(const std::string& stage, const std::filesystem::path& directory,
                                          const Json& result);
 
-// For each task with two or more evaluations: the first sample of each problem before (first evaluation) and
-// after (last): how many turned right and wrong, and a few of them in full.
+// For each task, its first evaluation (before) against every later one (after): of the first samples of each
+// problem, how many turned right and wrong, and a few of them in full.
 Json find_changes(const std::vector<Evaluation>& evaluations, Missing& missing);
 
 }  // namespace r1

@@ -103,8 +103,8 @@ TEST_F(Report, HoldsCurvesEvaluationsAndAnswersOfARecipe) {
   const Json& after = data.at("evaluations").at(size_t{1});
   EXPECT_EQ(after.get_string("name"), "after");
   EXPECT_EQ(after.at("pass_at").at(size_t{0}), parse_json(R"({"k":"1","value":0.75})", ""));
-  EXPECT_EQ(after.get_number("trained_tokens"), 3000.0) << "the model of zero saw 3000 tokens";
-  EXPECT_FALSE(data.at("evaluations").at(size_t{0}).contains("trained_tokens"));
+  EXPECT_EQ(after.at("spent").dump(), R"({"trained":3000.0})") << "the model of zero saw 3000 tokens";
+  EXPECT_FALSE(data.at("evaluations").at(size_t{0}).contains("spent"));
   ASSERT_EQ(data.at("changes").size(), 1u);
   const Json& change = data.at("changes").at(size_t{0});
   EXPECT_EQ(change.get_int("turned_right"), 1);
@@ -187,9 +187,12 @@ TEST_F(Report, StagesAreKnownByWhatTheyHold) {
   recipe();
   Json index = read_json(root / "x" / "recipe.json");
   Json stages = index.at("stages");
-  stages.set("teach", Json::object().set("kind", "distill").set("model", "m"));
+  const Json tokens = Json::object().set("trained", 500).set("teacher_sampled", 900).set("odd", "text");
+  stages.set("teach", Json::object().set("kind", "distill").set("model", "m").set("tokens", tokens));
   Json tasks = Json::object().set("hard", figures(0.5, "m").set("task", "hard")).set("seconds", 3.0);
   stages.set("exam", Json::object().set("kind", "tournament").set("result", tasks));
+  stages.set("later", Json::object().set("kind", "eval").set("result", figures(0.5, "m")));
+  put("x/later/samples.jsonl", answer_row(0, 0, true, "c") + answer_row(1, 0, false, "d"));
   stages.set("../secret", Json::object().set("kind", "eval"));
   put("x/recipe.json", index.set("stages", stages).dump());
   put("x/teach/metrics.jsonl", R"({"step":1,"loss":2.0,"lr":0.001,"novel_figure":5})"
@@ -199,10 +202,14 @@ TEST_F(Report, StagesAreKnownByWhatTheyHold) {
   ASSERT_EQ(data.at("training").size(), 3u);
   EXPECT_EQ(data.at("training").at(size_t{1}).get_string("kind"), "distill");
   EXPECT_EQ(data.at("training").at(size_t{1}).at("columns").at("novel_figure"), parse_json("[5]", ""));
+  EXPECT_EQ(data.at("training").at(size_t{1}).at("spent").dump(), R"({"trained":500,"teacher_sampled":900})");
   EXPECT_EQ(data.at("training").at(size_t{2}).get_string("name"), "running");
   EXPECT_EQ(data.at("training").at(size_t{2}).get_int("rows"), 1);
-  ASSERT_EQ(data.at("evaluations").size(), 3u);
+  ASSERT_EQ(data.at("evaluations").size(), 4u);
   EXPECT_EQ(data.at("evaluations").at(size_t{2}).get_string("name"), "exam/hard");
+  ASSERT_EQ(data.at("changes").size(), 2u) << "before against after, and against later";
+  EXPECT_EQ(data.at("changes").at(size_t{1}).get_string("after"), "later");
+  EXPECT_EQ(data.at("changes").at(size_t{1}).get_int("turned_wrong"), 1);
   std::string all;
   for (const Json& sentence : data.at("missing").items()) all += sentence.string() + "\n";
   EXPECT_NE(all.find("\"../secret\""), std::string::npos) << all;

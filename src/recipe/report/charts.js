@@ -16,7 +16,7 @@ const GROUPS = [
 ];
 const LABELS = { thinking_correct: "thinking, correct answers", groups_without_signal: "without signal", format: "well formed" };
 // Shown elsewhere on the page, or not a curve.
-const APART = ["step", "wall_s", "tokens", "step_s", "sampler_trainer_kl", "sampler_trainer_max_abs"];
+const APART = ["step", "wall_s", "tokens", "sampled_tokens", "step_s", "sampler_trainer_kl", "sampler_trainer_max_abs"];
 
 const isPhase = (key) => key.endsWith("_s") && !key.endsWith("_per_s") && key !== "wall_s" && key !== "step_s";
 const label = (key) => LABELS[key] || key.replaceAll("_", " ");

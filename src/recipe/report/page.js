@@ -26,6 +26,7 @@ function duration(seconds) {
   if (seconds < 60) return short(seconds) + " s";
   return s < 3600 ? Math.floor(s / 60) + " min " + (s % 60) + " s" : Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
 }
+const spent = (tokens) => Object.entries(tokens || {}).map(([what, count]) => short(count) + " " + label(what)).join(", ") || "–";
 const pass = (arm, k) => arm.pass_at.find((p) => p.k === k)?.value;
 
 function header(page, data) {
@@ -46,9 +47,9 @@ function tiles(page, data) {
   };
   for (const change of data.changes) {
     const [before, after] = [change.before, change.after].map((name) => data.evaluations.find((arm) => arm.name === name));
-    tile(fixed(pass(before, "1"), 3) + " → " + fixed(pass(after, "1"), 3), "pass@1 on " + (change.task || "held-out problems"));
+    tile(fixed(pass(before, "1"), 3) + " → " + fixed(pass(after, "1"), 3), "pass@1 on " + (change.task || "held-out problems") + ", " + change.before + " → " + change.after);
     if (before.mean_thinking > 0 && after.mean_thinking > 0) {
-      tile(fixed(before.mean_thinking, 1) + " → " + fixed(after.mean_thinking, 1), "thinking tokens of correct answers");
+      tile(fixed(before.mean_thinking, 1) + " → " + fixed(after.mean_thinking, 1), "thinking tokens of correct answers, the same two");
     }
   }
   const compared = data.training.filter((stage) => typeof stage.sampler_trainer === "number");
@@ -95,15 +96,15 @@ function evaluations(page, data) {
     add(page, "h3", task || "Task not named");
     forest(page, arms);
     const ks = [...new Set(arms.flatMap((arm) => arm.pass_at.map((p) => p.k)))].filter((k) => k !== "1").sort((a, b) => a - b);
-    const trained = arms.some((arm) => "trained_tokens" in arm);
+    const trained = arms.some((arm) => arm.spent);
     const heads = ["stage", "pass@1", "95 % interval", ...ks.map((k) => "pass@" + k), "mean length", "thinking, correct", "truncated",
-      "well formed", "tokens sampled", ...(trained ? ["tokens trained"] : []), "problems × samples", "model"];
+      "well formed", "tokens sampled", ...(trained ? ["tokens spent by its stage"] : []), "problems × samples", "model"];
     const row = (arm) => [
       arm.name, fixed(pass(arm, "1"), 3), fixed(arm.low, 3) + " – " + fixed(arm.high, 3), ...ks.map((k) => fixed(pass(arm, k), 3)),
       fixed(arm.mean_length, 1), fixed(arm.mean_thinking, 1), percent(arm.truncated), percent(arm.well_formed), short(arm.tokens),
-      ...(trained ? [short(arm.trained_tokens)] : []), short(arm.problems) + " × " + short(arm.samples), arm.model,
+      ...(trained ? [spent(arm.spent)] : []), short(arm.problems) + " × " + short(arm.samples), arm.model,
     ];
-    table(page, heads, arms.map(row), [0, heads.length - 1]);
+    table(page, heads, arms.map(row), [0, heads.indexOf("tokens spent by its stage"), heads.length - 1]);
   }
 }
 
@@ -111,7 +112,7 @@ function changes(page, data) {
   if (!data.changes.length) return;
   add(page, "h2", "The same problem, before and after");
   for (const change of data.changes) {
-    if (data.changes.length > 1) add(page, "h3", change.task);
+    if (data.changes.length > 1) add(page, "h3", change.task + ": " + change.before + " → " + change.after);
     const all = change.turned_right + change.turned_wrong + change.stayed_right + change.stayed_wrong;
     add(page, "p", `First samples of ${short(all)} problems, ${change.before} → ${change.after}: ${short(change.turned_right)} turned right, ` +
       `${short(change.turned_wrong)} turned wrong, ${short(change.stayed_right)} stayed right, ${short(change.stayed_wrong)} stayed wrong.`, "muted");
@@ -140,7 +141,7 @@ function training(page, data) {
     }
     const last = stage.ends.step?.[1];
     add(page, "p", `${typeof last === "number" ? "Step " + short(last) : short(stage.rows) + " rows"}${stage.finished ? ", finished" : ", not finished"}; ` +
-      `${short(stage.tokens)} tokens, ${duration(stage.wall_s)}.` + (stage.every > 1 ? ` Of ${short(stage.rows)} rows every ${stage.every}th is drawn.` : ""), "muted");
+      `tokens: ${spent(stage.spent)}; ${duration(stage.wall_s)}.` + (stage.every > 1 ? ` Of ${short(stage.rows)} rows every ${stage.every}th is drawn.` : ""), "muted");
     if (typeof stage.sampler_trainer === "number") {
       add(page, "p", stage.sampler_trainer === 0
         ? `Sampler against trainer: sampler_trainer_max_abs is exactly 0 in all ${short(stage.rows)} rows: no log-prob differs in any bit.`
