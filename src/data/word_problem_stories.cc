@@ -196,8 +196,8 @@ const std::vector<StoryTemplate>& story_templates() {
         "$N fences a rectangle of $1 by $2 metres, leaving a gap of $3 metres. At $4 euros per metre, "
         "[what is the price in euros|how many euros is that]?"}},
       {"ages", 2, draw_ages,
-       {"$N is $1 years old and $M is $2 times as old. What is the sum of their ages in $3 years?",
-        "$M is $2 times as old as $N, who is $1. How old will they be together in $3 years?"}},
+       {"$N is $1 years old and $M is $2 times as old. What [is|will be] the sum of their ages in $3 years?",
+        "$M is $2 times as old as $N, who is $1. How old will they be [together|in sum] in $3 years?"}},
 
       {"together", 3, draw_together,
        {"$N paints a [fence|room|wall] in $1 hours, $M in $2 hours. How many hours do they need together? "
@@ -207,7 +207,8 @@ const std::vector<StoryTemplate>& story_templates() {
       {"average_speed", 3, draw_average_speed,
        {"$N goes $1 km/h for $2 hours and $3 km/h for $4 hours. What is the average speed in km/h[, as an "
         "exact number|]?",
-        "A train runs $2 hours at $1 km/h, then $4 hours at $3 km/h. Find its exact average speed in km/h."}},
+        "A train runs $2 hours at $1 km/h, then $4 hours at $3 km/h. [Find|Give|Compute] its exact "
+        "average speed in km/h."}},
       {"legs", 3, draw_legs,
        {"A [farm|yard] has hens and rabbits: $1 heads and $2 legs. How many rabbits are there?",
         "$N counts $1 heads and $2 legs among [some hens and rabbits|the hens and rabbits]. How many of "

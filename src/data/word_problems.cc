@@ -19,16 +19,16 @@ struct Drawn {
   std::string key;
 };
 
+// The story comes first and stays until its numbers make sense, so that all stories have the same share.
 Drawn draw(Random& random, int level) {
-  for (;;) {
-    const StoryTemplate& form = pick(random, story_templates());
-    if (form.level != level) continue;
-    const std::optional<Story> story = form.draw(random);
-    if (!story) continue;
-    std::string key = "word_problems " + std::string(form.name);
-    for (const int64_t number : story->numbers) key += ' ' + std::to_string(number);
-    return {&form, *story, key};
-  }
+  const StoryTemplate* form = nullptr;
+  do form = &pick(random, story_templates());
+  while (form->level != level);
+  std::optional<Story> story;
+  while (!story) story = form->draw(random);
+  std::string key = "word_problems " + std::string(form->name);
+  for (const int64_t number : story->numbers) key += ' ' + std::to_string(number);
+  return {form, *story, key};
 }
 
 constexpr std::array<std::string_view, 20> kNames{
