@@ -51,6 +51,17 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
   file.fail(key, fmt::format("is \"{}\": no earlier stage of that name makes a model", source));
 }
 
+// A file of problems or a task's name: a mistake is said before the first stage runs.
+void check_eval_task(ConfigFile& file, const std::string& key, const std::string& task) {
+  std::error_code ec;
+  if (fs::exists(task, ec)) return;
+  try {
+    check_task(task, Split::held_out);
+  } catch (const Error& e) {
+    file.fail(key, fmt::format("is no file, and {}", e.what()));
+  }
+}
+
 Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   ConfigFile file = ConfigFile::read(path);
   if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
@@ -83,6 +94,7 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
     if (stage.kind == "eval") {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
       stage.task = file.text(key("task"));
+      check_eval_task(file, key("task"), stage.task);
       stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 24);
       stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1 << 16);
       stage.eval.temperature = file.number_or(key("temperature"), 1.0, 0, 100);

@@ -76,6 +76,9 @@ TEST_F(Recipes, MistakesAreOneClearLine) {
                 .find("make this stage optional too"),
             std::string::npos);
   EXPECT_NE(failure(recipe("\"distill\"", "\"distil\"")).find("distill"), std::string::npos);
+  EXPECT_NE(failure(recipe("\"countdown3\"", "\"countdwn3\""))
+                .find("unknown task countdwn3 (did you mean countdown3?)"),
+            std::string::npos);
   EXPECT_NE(failure(recipe("\"after\"", "\"before\"")).find("as an earlier stage's"), std::string::npos);
 }
 
