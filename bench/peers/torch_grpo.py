@@ -254,4 +254,5 @@ def main():
                                                        "answer_tokens": tokens, "r1": ours, "torch_best": best, "max_logprob_difference": worst, "step_ratio": total}, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

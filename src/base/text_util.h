@@ -14,4 +14,7 @@ std::string hex_float(float value);
 // The candidate with the least edit distance to `word`, or "" where none is within max(2, length / 3).
 std::string nearest_name(std::string_view word, std::span<const std::string> candidates);
 
+// For HTML text and attributes: & < > " ' as entities, the quotes as numbers, as MarkupSafe does.
+std::string html_escaped(std::string_view text);
+
 }  // namespace r1

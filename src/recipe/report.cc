@@ -2,35 +2,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text_util.h"
 #include "formats/config_file.h"
 #include "recipe/report_assets.h"
 #include "recipe/report_data.h"
 
 namespace r1 {
 namespace {
-
-std::string html_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // In JSON a "<" can only stand inside a string, where \u003c is the same: no "</script" and no "<!--" is
 // left.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/text_util.h"
 #include "text/jinja/operations.h"
 #include "text/utf8.h"
 
@@ -96,32 +97,6 @@ std::string change_case(std::string_view text, std::string_view how) {
     }
     in_word = is_letter;
     at += step.size;
-  }
-  return out;
-}
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
   }
   return out;
 }
@@ -226,7 +201,7 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
     out = work.text(indent(work, text, arguments));
   } else if (name == "escape" || name == "e") {
     work.reserve(6 * text.size());
-    out = Value::markup(input.is_markup() ? text : escape_html(text));
+    out = Value::markup(input.is_markup() ? text : html_escaped(text));
   } else {
     out = work.text(name == "title" ? title_words(text) : change_case(text, name));
   }

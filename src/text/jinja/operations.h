@@ -40,8 +40,6 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
                        Value& out);
 bool apply_test(Work& work, std::string_view name, const Value& input, const Arguments& arguments);
 
-std::string escape_html(std::string_view text);
-
 // Python's str methods that filters share.
 std::string strip(std::string_view text, const Value* characters, bool left, bool right);
 std::string replace(Work& work, std::string_view text, std::string_view from, std::string_view to,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text_util.h"
 #include "text/jinja/operations.h"
 #include "text/utf8.h"
 
@@ -118,7 +119,7 @@ Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
     work.reserve(a.string().size() + b.string().size());
     if (a.is_markup() || b.is_markup()) {
       const auto escaped = [](const Value& v) {
-        return v.is_markup() ? v.string() : escape_html(v.string());
+        return v.is_markup() ? v.string() : html_escaped(v.string());
       };
       work.reserve(6 * (a.string().size() + b.string().size()));
       return Value::markup(escaped(a) + escaped(b));
