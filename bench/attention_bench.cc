@@ -45,14 +45,14 @@ struct Heads {
 struct Sequences {
   Sequences(const Heads& h, int64_t sequences, int64_t length, int64_t layer_count)
       : S(sequences), n(length), max_pages((n + kKeyTile - 1) / kKeyTile), layers(layer_count) {
-    const KvPages sizes{nullptr, h.G, h.K, h.V};
-    storage = Buffer({layers, S * max_pages * sizes.page_floats()}, DType::f32);
+    const KvPages sizes{nullptr, DType::f32, h.G, h.K, h.V};
+    storage = Buffer({layers, S * max_pages * sizes.page_elements()}, DType::f32);
     for (float& x : storage.tensor().values()) x = 0.01f;
     for (int64_t i = 0; i < S * max_pages; ++i) table.push_back(static_cast<int32_t>(i));
     Random(1).shuffle(table);
   }
   KvPages pages(const Heads& h, int64_t layer) const {
-    return {storage.tensor().f32() + layer * storage.tensor().dim(1), h.G, h.K, h.V};
+    return {storage.tensor().f32() + layer * storage.tensor().dim(1), DType::f32, h.G, h.K, h.V};
   }
   int64_t S, n, max_pages, layers;
   Buffer storage;

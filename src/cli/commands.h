@@ -10,7 +10,8 @@ namespace r1 {
 
 struct CommonOptions {
   std::string device = "cpu";
-  std::string dtype = "f32";
+  std::string dtype;         // "": the checkpoint's
+  std::string numerics;      // "": as dtype says
   int64_t threads = 0;       // 0: all that the process may use
   std::string memory_limit;  // "2G"; empty: none
   bool json = false;

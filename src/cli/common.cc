@@ -48,7 +48,7 @@ int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
   const int64_t limit = limit_of(common);
   if (limit == 0) return 0;
   constexpr int64_t kWeightCopies = 2;
-  const int64_t weights = model.parameter_count() * static_cast<int64_t>(sizeof(float)) * kWeightCopies;
+  const int64_t weights = model.weight_bytes() * kWeightCopies;
   const int64_t half = (limit - weights) / 2;
   if (half < (int64_t{1} << 20)) {
     throw Error(fmt::format(
@@ -108,7 +108,14 @@ void check_common(const CommonOptions& common) {
   if (common.device.starts_with("cuda"))
     throw Error("--device " + common.device + ": this build has no CUDA: use --device cpu");
   if (common.device != "cpu") throw Error("--device " + common.device + ": unknown device: use --device cpu");
-  if (common.dtype != "f32") throw Error("--dtype " + common.dtype + ": only f32 in this build");
+  if (!common.dtype.empty() && common.dtype != "f32" && common.dtype != "bf16")
+    throw Error("--dtype " + common.dtype + ": unknown: this build has f32, bf16");
+  if (!common.numerics.empty()) {
+    const std::string_view dtype = name_of(activation_dtype(numerics_from_name(common.numerics)));
+    if (!common.dtype.empty() && common.dtype != dtype)
+      throw Error(fmt::format("--numerics {} computes in {}, not in --dtype {}: give one of the two",
+                              common.numerics, dtype, common.dtype));
+  }
   constexpr int64_t kMostThreads = 1024;
   if (common.threads < 0 || common.threads > kMostThreads) {
     throw Error(
@@ -119,6 +126,8 @@ void check_common(const CommonOptions& common) {
 
 void check_training(const CommonOptions& common) {
   check_common(common);
+  if (!common.dtype.empty() || !common.numerics.empty())
+    throw Error("--dtype and --numerics: a training's are in its configuration: numerics = \"cpu-bf16\"");
   if (!common.memory_limit.empty()) {
     throw Error(
         "--memory-limit: does not bound training: lower batch.micro and rollout.batch in the configuration");
@@ -134,23 +143,33 @@ int thread_count(const CommonOptions& common) {
   return common.threads > 0 ? static_cast<int>(common.threads) : available_threads();
 }
 
-Runtime::Runtime(const CommonOptions& common, const Model& model)
+Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
+  if (!common.numerics.empty()) return numerics_from_name(common.numerics);
+  const bool bf16 = common.dtype.empty()
+                        ? read_model_config(read_json(model / "config.json")).dtype == DType::bf16
+                        : common.dtype == "bf16";
+  return bf16 ? Numerics::cpu_bf16 : Numerics::cpu_f32;
+}
+
+Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
     : half_of_rest(half_of_rest_of(common, model)),
       threads(thread_count(common)),
       arena(half_of_rest > 0 ? static_cast<size_t>(half_of_rest) : Arena::kDefaultLimit),
-      ctx{.arena = arena, .threads = threads} {}
+      ctx{.arena = arena, .threads = threads, .numerics = numerics} {}
 
-SamplingModel SamplingModel::load(const fs::path& directory) {
+SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory) {
   SamplingModel out;
   out.directory = directory;
+  out.numerics = choose_numerics(common, directory);
+  const DType matrices = activation_dtype(out.numerics);
   if (fs::exists(directory / "tokenizer.json")) {
-    out.bundle = ModelBundle::load(directory);
+    out.bundle = ModelBundle::load(directory, matrices);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     return out;
   }
-  out.bare = Model::load(directory);
+  out.bare = Model::load(directory, matrices);
   const GenerationConfig generation = load_generation_config(directory);
   if (generation.temperature) out.sampling.temperature = static_cast<float>(*generation.temperature);
   if (generation.top_p) out.sampling.top_p = static_cast<float>(*generation.top_p);

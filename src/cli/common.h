@@ -31,10 +31,14 @@ void check_training(const CommonOptions& common);
 // Says where the finished model is: its path, or {"model": path}.
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
+// --numerics; else by --dtype; else by the checkpoint's own dtype: bf16 is run by cpu-bf16, all else by
+// cpu-f32. Throws Error for what is not known or what this machine lacks.
+Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
+
 // Threads, activations and the bound of the KV cache. With --memory-limit, what is left beside the weights
 // (twice: the kernels keep their own layout) is shared evenly by activations and cache.
 struct Runtime {
-  Runtime(const CommonOptions& common, const Model& model);
+  Runtime(const CommonOptions& common, const Model& model, Numerics numerics);
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
@@ -47,7 +51,7 @@ struct Runtime {
 
 // A model for sampling, with its tokenizer where the directory has one: token ids alone need none.
 struct SamplingModel {
-  static SamplingModel load(const std::filesystem::path& directory);
+  static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory);
 
   const Model& model() const { return bundle ? bundle->model : *bare; }
   const ModelBundle& tokenized() const;  // throws Error where there is no tokenizer
@@ -55,6 +59,7 @@ struct SamplingModel {
       std::span<const int32_t> tokens) const;  // special tokens dropped; "" without a tokenizer
 
   std::filesystem::path directory;
+  Numerics numerics = Numerics::cpu_f32;
   std::optional<ModelBundle> bundle;
   std::optional<Model> bare;
   SamplingParams sampling;

@@ -56,9 +56,10 @@ int run_eval(const EvalCommandOptions& options) {
   refuse_overwriting(options.task, options.output);
   const std::vector<Problem> problems = problems_of(options);
   const std::filesystem::path directory = resolve_model(options.model);
-  const ModelBundle bundle = ModelBundle::load(directory);
+  const Numerics numerics = choose_numerics(options.common, directory);
+  const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
   const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
-  Runtime runtime(options.common, bundle.model);
+  Runtime runtime(options.common, bundle.model, numerics);
   EvalOptions eval;
   eval.samples = options.samples;
   eval.temperature = static_cast<double>(base.sampling.temperature);
@@ -92,7 +93,7 @@ int run_eval(const EvalCommandOptions& options) {
   json.set("temperature", eval.temperature).set("top_p", eval.top_p).set("max_tokens", eval.max_tokens);
   if (eval.top_k > 0) json.set("top_k", eval.top_k);
   if (eval.min_p > 0) json.set("min_p", eval.min_p);
-  json.set("numerics", name_of(Numerics::cpu_f32)).set("weights_sha256", bundle.model.weights_sha256());
+  json.set("numerics", name_of(numerics)).set("weights_sha256", bundle.model.weights_sha256());
   const Json figures = to_json(result);
   for (const auto& [key, value] : figures.members()) json.set(key, value);
   write_stdout(json.dump() + "\n");

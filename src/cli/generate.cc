@@ -87,7 +87,7 @@ class OfflineBatch {
     Counter counter("samples", static_cast<int64_t>(requests_.size()) * options_.samples);
     write_ready(out);
     if (!requests_.empty()) {
-      Runtime runtime(options_.common, model_.model());
+      Runtime runtime(options_.common, model_.model(), model_.numerics);
       Engine engine(model_.model(), runtime.ctx,
                     {.max_batch = options_.batch,
                      .prefill_chunk = options_.prefill_chunk,
@@ -153,7 +153,7 @@ int run_generate(const GenerateOptions& options) {
   check_at_least("--batch", options.batch, 1);
   check_at_least("--prefill-chunk", options.prefill_chunk, 1);
   refuse_overwriting(options.input, options.output);
-  const SamplingModel model = SamplingModel::load(resolve_model(options.model));
+  const SamplingModel model = SamplingModel::load(options.common, resolve_model(options.model));
   OfflineBatch batch(options, model);
   batch.read();
   return batch.run();

@@ -18,7 +18,9 @@ using r1::SamplingFlags;
 
 void add_common(CLI::App* app, CommonOptions& common) {
   app->add_option("--device", common.device, "cpu")->group("Machine");
-  app->add_option("--dtype", common.dtype, "f32")->group("Machine");
+  app->add_option("--dtype", common.dtype, "f32 or bf16 (default: the checkpoint's)")->group("Machine");
+  app->add_option("--numerics", common.numerics, "cpu-f32, cpu-bf16, cpu-avx512bf16 (default: as --dtype)")
+      ->group("Machine");
   app->add_option("--threads", common.threads, "Threads (default: all)")->group("Machine");
   app->add_option("--memory-limit", common.memory_limit, "Memory that may be used, e.g. 2G")
       ->group("Machine");

@@ -30,7 +30,7 @@ class Runner {
   Runner(const RunOptions& options, const SamplingModel& model)
       : options_(options),
         model_(model),
-        runtime_(options.common, model.model()),
+        runtime_(options.common, model.model(), model.numerics),
         base_(base_request(options.sampling, model.sampling, model.stop_tokens, model.max_tokens)),
         style_{.terminal = stdout_is_terminal(), .hide_thinking = options.hide_thinking},
         engine_(model.model(), runtime_.ctx,
@@ -107,7 +107,7 @@ int run_run(const RunOptions& options) {
   check_common(options.common);
   if (options.prompt && !options.prompt_tokens.empty())
     throw Error("give either -p or --prompt-tokens, not both");
-  const SamplingModel model = SamplingModel::load(resolve_model(options.model));
+  const SamplingModel model = SamplingModel::load(options.common, resolve_model(options.model));
   Runner runner(options, model);
   if (!options.prompt_tokens.empty()) {
     runner.answer_tokens(read_prompt_tokens(options.prompt_tokens));

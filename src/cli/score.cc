@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "formats/safetensors.h"
 #include "model/scoring.h"
+#include "ops/convert/convert.h"
 #include "ops/loss/loss.h"
 
 namespace r1 {
@@ -93,14 +94,15 @@ void write_logits(const std::vector<InputRow>& rows, const Model& model, Context
     ArenaScope scope(ctx.arena);
     const std::span<const int32_t> tokens = row.tokens;
     const WholeBatch whole = whole_batch(std::span(&tokens, 1));
-    const KvCache kv(model.config(), whole.page_count, ctx.arena);
+    const KvCache kv(model.config(), whole.page_count, ctx);
     const Tensor hidden = model.forward(ctx, whole.view(), kv);
     const int64_t chunk = std::clamp<int64_t>(kLogitFloats / V, 1, row.size());
     float* logits = ctx.arena.array<float>(chunk * V);
+    const float* states = as_f32(ctx, hidden);
     for (int64_t t = row.size() - kept(row); t < row.size(); t += chunk) {
       const int64_t n = std::min(chunk, row.size() - t);
       ArenaScope scratch(ctx.arena);
-      matmul_into(ctx, hidden.f32() + t * hidden.dim(-1), n, model.head(), logits);
+      matmul_into(ctx, states + t * hidden.dim(-1), n, model.head(), logits);
       out.write(fmt::format("logits.{}", row.row), {logits, static_cast<size_t>(n * V)});
     }
   }
@@ -117,12 +119,13 @@ void write_gradients(const std::vector<InputRow>& rows, Model& model, Runtime& r
   if (scored == 0) throw Error(path + ": no row has a token to score, so there is no loss to differentiate");
   model.allocate_gradients();
   Tape tape(runtime.arena);
-  Context ctx{.arena = runtime.arena, .threads = runtime.threads, .tape = &tape};
+  Context ctx{
+      .arena = runtime.arena, .threads = runtime.threads, .tape = &tape, .numerics = runtime.ctx.numerics};
   double loss = 0;
   for (const auto& [begin, end] : cut_micro_batches(list, kMicroTokens)) {
     const ScoreBatch input = make_score_batch(std::span(list).subspan(begin, end - begin));
     ArenaScope scope(runtime.arena);
-    const KvCache kv(model.config(), input.batch.page_count, runtime.arena);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
     const Batch batch = input.batch.view();
     const Tensor hidden = model.forward(ctx, batch, kv);
     const Tensor logprobs =
@@ -160,9 +163,11 @@ int run_score(const ScoreOptions& options) {
     refuse_overwriting(options.input, output);
   const double temperature =
       options.temperature == 0 ? 1.0 : options.temperature;  // greedy reports temperature 1, too
-  Model model = Model::load(resolve_model(options.model));
+  const std::filesystem::path directory = resolve_model(options.model);
+  const Numerics numerics = choose_numerics(options.common, directory);
+  Model model = Model::load(directory, activation_dtype(numerics));
   const std::vector<InputRow> rows = read_rows(options.input, model.config());
-  Runtime runtime(options.common, model);
+  Runtime runtime(options.common, model, numerics);
   const bool to_stdout = options.output.empty() && options.logprobs.empty() && options.gradients.empty();
   const std::string logprobs = to_stdout ? "-" : options.logprobs;
   int64_t bad = 0;

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "engine/scheduler.h"
+#include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 
 namespace r1 {
@@ -100,7 +101,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     first_completion.push_back(samples);
     samples += r.samples;
   }
-  const int64_t per_page = KvCache::bytes_per_page(model.config());
+  const int64_t per_page = KvCache::bytes_per_page(model.config(), ctx.activations());
   // Room for a whole batch and, beside it, for prompts prefilled ahead.
   int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
   if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
@@ -109,7 +110,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
                 " MiB, the longest prompt and answer need " + std::to_string(most_pages * per_page >> 20) +
                 " MiB: raise --memory-limit or lower --max-tokens");
   }
-  if (want > cache.pages()) cache = KvCache(model.config(), want);
+  if (want > cache.pages()) cache = KvCache(model.config(), want, ctx.activations());
   scheduler = std::make_unique<Scheduler>(SchedulerLimits{
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
   completions.resize(static_cast<size_t>(samples));
@@ -223,7 +224,7 @@ bool Engine::Impl::forward() {
   const int64_t n = static_cast<int64_t>(last_rows.size());
   const Tensor last = gather_rows(ctx, hidden, last_rows);
   float* logits = ctx.arena.array<float>(n * V);
-  matmul_into(ctx, last.f32(), n, model.head(), logits);
+  matmul_into(ctx, as_f32(ctx, last), n, model.head(), logits);
   Sampled* sampled = ctx.arena.array<Sampled>(n);
   ctx.threads.parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

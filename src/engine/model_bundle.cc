@@ -25,8 +25,8 @@ SamplingParams sampling_of(const GenerationConfig& config) {
 
 }  // namespace
 
-ModelBundle ModelBundle::load(const std::filesystem::path& directory) {
-  return create(Model::load(directory), directory);
+ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices) {
+  return create(Model::load(directory, matrices), directory);
 }
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {

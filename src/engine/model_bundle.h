@@ -15,8 +15,8 @@
 namespace r1 {
 
 struct ModelBundle {
-  // A Hugging Face directory with tokenizer.json. Throws Error.
-  static ModelBundle load(const std::filesystem::path& directory);
+  // A Hugging Face directory with tokenizer.json; matrices as Model::load holds them. Throws Error.
+  static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32);
   // New weights beside the tokenizer files of `tokenizer_directory`.
   static ModelBundle create(Model model, const std::filesystem::path& tokenizer_directory);
 

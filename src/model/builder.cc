@@ -5,8 +5,8 @@
 
 namespace r1 {
 
-Parameter* ModelBuilder::add(const std::string& name, Shape shape) {
-  model_.storage_.emplace_back(shape, DType::f32);
+Parameter* ModelBuilder::add(const std::string& name, Shape shape, DType dtype) {
+  model_.storage_.emplace_back(shape, dtype);
   Parameter& p = model_.parameters_->emplace_back();
   p.name = name;
   p.value = model_.storage_.back().tensor();
@@ -14,11 +14,11 @@ Parameter* ModelBuilder::add(const std::string& name, Shape shape) {
 }
 
 Parameter* ModelBuilder::matrix(const std::string& name, int64_t rows, int64_t columns) {
-  return add(name, Shape{rows, columns});
+  return add(name, Shape{rows, columns}, model_.matrices_);
 }
 
 Parameter* ModelBuilder::vector(const std::string& name, int64_t size, float initial, bool trainable) {
-  Parameter* p = add(name, Shape{size});
+  Parameter* p = add(name, Shape{size}, DType::f32);
   std::ranges::fill(p->value.values(), initial);
   p->trainable = trainable;
   return p;

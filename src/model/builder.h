@@ -22,7 +22,7 @@ class ModelBuilder {
   Mlp mlp(const std::string& prefix, int64_t width, bool bias = false);
   // What attention scores are multiplied by: factor / sqrt(width).
   static float query_scale(int64_t width, double factor = 1.0);
-  Parameter* add(const std::string& name, Shape shape);
+  Parameter* add(const std::string& name, Shape shape, DType dtype);
 
   void deepseek_v3_block(int64_t layer, Block& block);  // deepseek_v3.cc
   void llama_block(int64_t layer, Block& block);        // llama.cc: llama, qwen2 and qwen3

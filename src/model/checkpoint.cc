@@ -1,5 +1,7 @@
 // model/checkpoint.cc: weights from and to a Hugging Face directory.
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "formats/hf_directory.h"
@@ -28,7 +30,7 @@ StoredType stored(DType dtype) {
 
 }  // namespace
 
-Model Model::load(const std::filesystem::path& directory) {
+Model Model::load(const std::filesystem::path& directory, DType matrices) {
   std::error_code ec;
   if (!std::filesystem::is_directory(directory, ec)) {
     throw Error(directory.string() +
@@ -36,8 +38,16 @@ Model Model::load(const std::filesystem::path& directory) {
   }
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
   const HfWeights weights(directory);
-  Model model = build(config);
-  for (Parameter& p : *model.parameters_) weights.read(p.name, p.value.shape, p.value.values());
+  Model model = build(config, matrices);
+  for (Parameter& p : *model.parameters_) {
+    if (p.value.dtype == DType::f32) {
+      weights.read(p.name, p.value.shape, p.value.values());
+    } else {
+      std::vector<float> wide(static_cast<size_t>(p.value.count()));
+      weights.read(p.name, p.value.shape, wide);
+      std::ranges::transform(wide, p.value.bf16(), bf16_from_f32);
+    }
+  }
   for (const std::string& name : weights.unread()) {
     if (may_be_ignored(name, config)) continue;
     throw Error(weights.file_of(name) + ": tensor " + name + " has no place in a " +
@@ -58,7 +68,9 @@ void Model::save(const std::filesystem::path& directory, DType dtype) const {
     declared.push_back(std::move(tensor));
   }
   SafetensorsWriter out(directory / "model.safetensors", std::move(declared));
-  for (const Parameter& p : *parameters_) out.write(p.name, p.value.values());
+  for (const Parameter& p : *parameters_) {
+    in_f32(p.value, [&](std::span<const float> values) { out.write(p.name, values); });
+  }
   out.close();
 }
 

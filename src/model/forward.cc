@@ -1,7 +1,8 @@
 // model/forward.cc: the forward of every family, top-down.
 //
 // Nothing here knows whether it samples, scores or trains: the tape in ctx and the batch's raggedness are the
-// only difference.
+// only difference. The residual stream x, and what is added to it, are f32 in every numerics; what norms hand
+// on is of the numerics' activation type.
 #include <utility>
 
 #include "model/model.h"
@@ -57,7 +58,7 @@ Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages
   const Tensor keys = turned(matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim}), k_norm);
   const Tensor values = matmul(ctx, x, v).reshaped(Shape{T, kv_heads, head_dim});
   const Tensor out = attention(ctx, batch, kv, queries, keys, values, scale);
-  return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o);
+  return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o, DType::f32);
 }
 
 Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
@@ -75,11 +76,11 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   const Tensor absorbed = absorb_query(ctx, r1::rope(ctx, queries, batch.positions, table, style), kv_b);
 
   const Tensor out = attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), scale);
-  return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o);
+  return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o, DType::f32);
 }
 
 Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
-  return matmul(ctx, swiglu(ctx, matmul(ctx, x, gate), matmul(ctx, x, up)), down);
+  return matmul(ctx, swiglu(ctx, matmul(ctx, x, gate), matmul(ctx, x, up)), down, DType::f32);
 }
 
 Tensor MoeLayer::forward(Context& ctx, const Batch& batch, const Tensor& x,

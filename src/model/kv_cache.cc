@@ -6,45 +6,53 @@
 namespace r1 {
 namespace {
 
-KvPages shape_of(const ModelConfig& config) {
+KvPages shape_of(const ModelConfig& config, DType dtype) {
   KvPages pages;
+  pages.dtype = dtype;
   pages.G = config.cache_heads();
   pages.K = config.cache_key();
   pages.V = config.cache_value();
   return pages;
 }
 
-std::vector<KvPages> cut(const ModelConfig& config, int64_t pages, float* data) {
+std::vector<KvPages> cut(const ModelConfig& config, int64_t pages, const Tensor& storage) {
   std::vector<KvPages> layers;
+  char* at = static_cast<char*>(storage.data);
   for (int64_t i = 0; i < config.layers; ++i) {
-    KvPages layer = shape_of(config);
-    layer.data = data + i * pages * layer.page_floats();
+    KvPages layer = shape_of(config, storage.dtype);
+    layer.data = at;
+    at += static_cast<size_t>(pages) * layer.page_bytes();
     layers.push_back(layer);
   }
   return layers;
 }
 
-}  // namespace
-
-KvCache::KvCache(const ModelConfig& config, int64_t pages)
-    : pages_(pages), storage_(Shape{config.layers, pages, shape_of(config).page_floats()}, DType::f32) {
-  layers_ = cut(config, pages, storage_.tensor().f32());
+Shape all_pages(const ModelConfig& config, int64_t pages) {
+  return {config.layers, pages, shape_of(config, DType::f32).page_elements()};
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, Arena& arena) : pages_(pages) {
-  layers_ = cut(config, pages, arena.array<float>(config.layers * pages * shape_of(config).page_floats()));
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
+    : pages_(pages), storage_(all_pages(config, pages), dtype) {
+  layers_ = cut(config, pages, storage_.tensor());
+}
+
+KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
+  layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
 }
 
 void KvCache::copy_page(int64_t from, int64_t to) {
   R1_CHECK(from >= 0 && from < pages_ && to >= 0 && to < pages_, "page ", from, " to ", to, " of ", pages_);
   for (const KvPages& layer : layers_) {
-    std::memcpy(layer.data + to * layer.page_floats(), layer.data + from * layer.page_floats(),
-                static_cast<size_t>(layer.page_floats()) * sizeof(float));
+    const size_t bytes = layer.page_bytes();
+    char* data = static_cast<char*>(layer.data);
+    std::memcpy(data + static_cast<size_t>(to) * bytes, data + static_cast<size_t>(from) * bytes, bytes);
   }
 }
 
-int64_t KvCache::bytes_per_page(const ModelConfig& config) {
-  return config.layers * shape_of(config).page_floats() * static_cast<int64_t>(sizeof(float));
+int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {
+  return config.layers * static_cast<int64_t>(shape_of(config, dtype).page_bytes());
 }
 
 WholeBatch whole_batch(std::span<const std::span<const int32_t>> rows) {

@@ -6,25 +6,26 @@
 
 #include "model/config.h"
 #include "ops/attention/attention.h"
-#include "tensor/arena.h"
+#include "tensor/context.h"
 
 namespace r1 {
 
-// A page holds kKeyTile positions of one sequence in one layer; page p of every layer belongs to the same
-// positions.
+// Of the numerics' activation type. A page holds kKeyTile positions of one sequence in one layer; page p of
+// every layer belongs to the same positions.
 class KvCache {
  public:
   KvCache() = default;
   // Memory of its own (the engine's), or of an arena (one training batch's, gone with the scope).
-  KvCache(const ModelConfig& config, int64_t pages);
-  KvCache(const ModelConfig& config, int64_t pages, Arena& arena);
+  KvCache(const ModelConfig& config, int64_t pages, DType dtype);
+  KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
   int64_t pages() const { return pages_; }
+  DType dtype() const { return layers_.empty() ? DType::f32 : layers_.front().dtype; }
   const KvPages& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
   // Copies page `from` to `to` in every layer (forking a sequence whose last page is part full).
   void copy_page(int64_t from, int64_t to);
 
-  static int64_t bytes_per_page(const ModelConfig& config);
+  static int64_t bytes_per_page(const ModelConfig& config, DType dtype);
   static int64_t pages_for(int64_t positions) { return (positions + kKeyTile - 1) / kKeyTile; }
 
  private:

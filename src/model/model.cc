@@ -9,16 +9,18 @@
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config) {
+Model Model::build(const ModelConfig& config, DType matrices) {
+  R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
+  model.matrices_ = matrices;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model).build();
   return model;
 }
 
 Model Model::create(const ModelConfig& config, uint64_t seed) {
-  Model model = build(config);
+  Model model = build(config, DType::f32);
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {
     ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
@@ -31,7 +33,7 @@ Model Model::create(const ModelConfig& config, uint64_t seed) {
 }
 
 Model Model::clone() const {
-  Model copy = build(config_);
+  Model copy = build(config_, matrices_);
   copy.copy_weights_from(*this);
   return copy;
 }
@@ -43,7 +45,9 @@ void Model::copy_weights_from(const Model& other) {
     const Parameter& from = (*other.parameters_)[i];
     R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ",
              from.value.shape.str());
-    std::ranges::copy(from.value.values(), to.value.values().begin());
+    R1_CHECK(to.value.dtype == from.value.dtype, to.name, " ", name_of(to.value.dtype), " ",
+             name_of(from.value.dtype));
+    std::memcpy(to.value.data, from.value.data, to.value.bytes());
     ++to.version;
   }
 }
@@ -59,6 +63,12 @@ std::vector<Parameter*> Model::trainable() {
 int64_t Model::parameter_count() const {
   int64_t n = 0;
   for (const Parameter& p : *parameters_) n += p.value.count();
+  return n;
+}
+
+int64_t Model::weight_bytes() const {
+  int64_t n = 0;
+  for (const Parameter& p : *parameters_) n += static_cast<int64_t>(p.value.bytes());
   return n;
 }
 
@@ -106,7 +116,7 @@ std::string Model::weights_sha256() const {
   Sha256 hash;
   for (const Parameter& p : *parameters_) {
     hash.update(std::as_bytes(std::span(p.name)));
-    hash.update(std::as_bytes(p.value.values()));
+    in_f32(p.value, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
   }
   return hash.hex();
 }

@@ -81,9 +81,10 @@ struct Block {
 
 class Model {
  public:
-  // Weights of a checkpoint, in f32 whatever the file holds. Throws Error: missing, misshapen or non-finite
-  // tensors, an architecture that is not known.
-  static Model load(const std::filesystem::path& directory);
+  // Weights of a checkpoint, matrices in f32 or (rounded where the file holds more) in bf16, vectors in f32,
+  // whatever the file holds. A model that is trained wants f32. Throws Error: missing, misshapen or
+  // non-finite tensors, an architecture that is not known.
+  static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
   // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of
   // config and seed.
   static Model create(const ModelConfig& config, uint64_t seed);
@@ -104,9 +105,10 @@ class Model {
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();
   int64_t parameter_count() const;
+  int64_t weight_bytes() const;
   // Parameters a token passes through: all but the experts that are not chosen.
   int64_t active_parameter_count() const;
-  std::string weights_sha256() const;
+  std::string weights_sha256() const;  // of names and f32 values, whatever their type in memory
   // Router biases by layer (null for dense layers), for balancing.
   std::vector<Parameter*> selection_biases() const;
 
@@ -119,9 +121,10 @@ class Model {
  private:
   friend class ModelBuilder;
   Model() = default;
-  static Model build(const ModelConfig& config);
+  static Model build(const ModelConfig& config, DType matrices);
 
   ModelConfig config_;
+  DType matrices_ = DType::f32;
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
   Parameter* embedding_ = nullptr;

@@ -57,7 +57,7 @@ std::vector<std::vector<float>> score(const Model& model, Context& ctx, std::spa
     const auto piece = rows.subspan(begin, end - begin);
     const ScoreBatch input = make_score_batch(piece);
     ArenaScope scope(ctx.arena);
-    const KvCache kv(model.config(), input.batch.page_count, ctx.arena);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
     const Batch batch = input.batch.view();
     float* entropies = entropy == nullptr ? nullptr : ctx.arena.array<float>(batch.T());
     const Tensor hidden = model.forward(ctx, batch, kv);

@@ -16,6 +16,9 @@ struct Context {
   Device device = Device::cpu;
   Numerics numerics = Numerics::cpu_f32;
 
+  // Of activations between ops.
+  DType activations() const { return activation_dtype(numerics); }
+
   // An op's output: uninitialised, named on the tape where there is one.
   Tensor output(Shape shape, DType dtype = DType::f32) {
     Tensor t = arena.tensor(shape, dtype);

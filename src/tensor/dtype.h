@@ -23,9 +23,21 @@ uint16_t f16_from_f32(float value);
 // A numerics fixes reduction order, rounding points, activation and KV dtype: a token's log-prob is a pure
 // function of (weights, prefix, numerics). It is written into samples and checkpoints; resuming under another
 // is refused.
-enum class Numerics : uint8_t { cpu_f32 };
-std::string_view name_of(Numerics numerics);         // "cpu-f32"
-Numerics numerics_from_name(std::string_view name);  // throws Error that lists the known names
+//
+//   cpu-f32          weights, activations and keys and values in f32
+//   cpu-bf16         weights, activations between ops, keys and values in bf16; every op computes as in
+//   cpu-f32 and
+//                    rounds once, at its end. The residual stream, what is added to it, the logits and all
+//                    gradients stay f32; while training the weights' master copy does, too
+//   cpu-avx512bf16   the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
+enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
+std::string_view name_of(Numerics numerics);  // "cpu-f32"
+// Throws Error that lists the known names, or says what this machine lacks.
+Numerics numerics_from_name(std::string_view name);
+bool machine_has(Numerics numerics);
+constexpr DType activation_dtype(Numerics numerics) {
+  return numerics == Numerics::cpu_f32 ? DType::f32 : DType::bf16;
+}
 
 enum class Device : uint8_t { cpu };
 

@@ -10,7 +10,7 @@ namespace r1 {
 
 struct Parameter {
   std::string name;  // the checkpoint's name, "model.layers.0.mlp.gate_proj.weight"
-  Tensor value;      // f32, row-major as in the checkpoint
+  Tensor value;      // row-major as in the checkpoint; f32, or bf16 (matrices of a model that is not trained)
   Tensor grad;       // f32, the same shape; no data: frozen. Ops add into it
   uint64_t version =
       1;  // whoever writes `value` adds one: packed copies (ops/matmul) know that they are stale

@@ -5,6 +5,7 @@
 // (tensor/tape.h).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -44,8 +45,10 @@ struct Tensor {
   explicit operator bool() const { return data != nullptr; }
   int64_t dim(int i) const { return shape[i]; }  // dim(-1): the last
   int64_t count() const { return shape.count(); }
+  size_t bytes() const { return static_cast<size_t>(count()) * size_of(dtype); }
   int64_t rows() const { return shape.rank() == 0 ? 1 : count() / (shape[-1] == 0 ? 1 : shape[-1]); }
   float* f32() const { return static_cast<float*>(typed(DType::f32)); }
+  uint16_t* bf16() const { return static_cast<uint16_t*>(typed(DType::bf16)); }  // the bits
   int32_t* i32() const { return static_cast<int32_t*>(typed(DType::i32)); }
   std::span<float> values() const { return {f32(), static_cast<size_t>(count())}; }
   // The same storage and tape node under another shape of equal count.
@@ -57,6 +60,19 @@ struct Tensor {
     return data;
   }
 };
+
+// Hands t's values to f, in f32, a piece at a time and in order (bf16: widened on the stack).
+template <class F>
+void in_f32(const Tensor& t, const F& f) {
+  if (t.dtype != DType::bf16) return f(std::span<const float>(t.values()));
+  std::array<float, 4096> piece;
+  const std::span<const uint16_t> all(t.bf16(), static_cast<size_t>(t.count()));
+  for (size_t at = 0; at < all.size(); at += piece.size()) {
+    const auto part = all.subspan(at, std::min(piece.size(), all.size() - at));
+    std::ranges::transform(part, piece.begin(), f32_from_bf16);
+    f(std::span<const float>(piece).first(part.size()));
+  }
+}
 
 // Owned, 64-byte aligned, zeroed storage for weights, optimizer state and KV pages.
 class Buffer {

@@ -118,7 +118,7 @@ void GrpoTrainer::train_piece(std::span<const ScoredRow> rows, std::span<const R
   const ScoreBatch input = make_score_batch(rows);
   Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_};
   const ArenaScope scope(arena_);
-  const KvCache kv(bundle_.model.config(), input.batch.page_count, arena_);
+  const KvCache kv(bundle_.model.config(), input.batch.page_count, ctx);
   const Batch batch = input.batch.view();
   float* entropy = arena_.array<float>(batch.T());
   const Tensor hidden = bundle_.model.forward(ctx, batch, kv);

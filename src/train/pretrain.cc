@@ -102,7 +102,7 @@ StepResult Trainer::step(int64_t first_document) {
   for (const auto& [begin, end] : cut_micro_batches(rows, config.micro_tokens)) {
     const ScoreBatch input = make_score_batch(std::span(rows).subspan(begin, end - begin));
     ArenaScope scope(arena);
-    const KvCache kv(bundle.model.config(), input.batch.page_count, arena);
+    const KvCache kv(bundle.model.config(), input.batch.page_count, ctx);
     const Batch batch = input.batch.view();
     const Tensor hidden = bundle.model.forward(ctx, batch, kv, routers);
     const Tensor logprobs = token_log_probs(ctx, hidden, bundle.model.head(), input.targets, 1.0f);

@@ -184,7 +184,11 @@ TEST(CliErrors, OptionsOutOfRange) {
   EXPECT_ONE_LINE_ERROR(with("--threads", "-3"), "--threads");
   EXPECT_ONE_LINE_ERROR(with("--threads", "100000"), "--threads");
   EXPECT_ONE_LINE_ERROR(with("--device", "cuda:0"), "this build has no CUDA");
-  EXPECT_ONE_LINE_ERROR(with("--dtype", "bf16"), "only f32");
+  EXPECT_ONE_LINE_ERROR(with("--dtype", "int4"), "f32, bf16");
+  EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-f16"), "cpu-f32, cpu-bf16, cpu-avx512bf16");
+  if (!machine_has(Numerics::cpu_avx512bf16)) {
+    EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-avx512bf16"), "use cpu-bf16");
+  }
   EXPECT_ONE_LINE_ERROR(with("--memory-limit", "2 chairs"), "is no size");
   EXPECT_ONE_LINE_ERROR(with("--memory-limit", "10K"), "--memory-limit");
 }

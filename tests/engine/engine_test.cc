@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <tuple>
 
 #include "base/random.h"
 #include "formats/safetensors.h"
@@ -39,27 +40,48 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
   return list;
 }
 
-class OneForward : public testing::TestWithParam<const char*> {};
+// Every architecture under every numerics that this machine has.
+class OneForward : public testing::TestWithParam<std::tuple<const char*, Numerics>> {
+ protected:
+  void SetUp() override {
+    if (!machine_has(numerics())) {
+      std::printf("SKIPPED, LOUDLY: this machine cannot run %s\n", name_of(numerics()).data());
+      GTEST_SKIP();
+    }
+  }
+  std::filesystem::path directory() const { return kGolden / std::get<0>(GetParam()); }
+  Numerics numerics() const { return std::get<1>(GetParam()); }
+  // As the engine holds it; a trainer holds a master copy in f32.
+  Model load() const { return Model::load(directory(), activation_dtype(numerics())); }
+};
+
+std::string one_forward_name(const testing::TestParamInfo<std::tuple<const char*, Numerics>>& info) {
+  std::string name =
+      std::string(std::get<0>(info.param)) + "_" + std::string(name_of(std::get<1>(info.param)));
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
 
 std::vector<Completion> sample(const Model& model, int threads, EngineOptions options,
-                               std::span<const Request> requests) {
+                               std::span<const Request> requests, Numerics numerics = Numerics::cpu_f32) {
   Arena arena;
   ThreadPool pool(threads);
-  Context ctx{.arena = arena, .threads = pool};
+  Context ctx{.arena = arena, .threads = pool, .tape = nullptr, .device = Device::cpu, .numerics = numerics};
   return Engine(model, ctx, options).run(requests);
 }
 
 TEST_P(OneForward, TokensAndLogProbsDoNotDependOnTheBatch) {
-  const Model model = Model::load(kGolden / GetParam());
+  const Model model = load();
   const std::vector<Request> requests = requests_for(model.config(), 1);
-  const auto want = sample(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests);
-  const int64_t page = KvCache::bytes_per_page(model.config());
+  const auto want =
+      sample(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests, numerics());
+  const int64_t page = KvCache::bytes_per_page(model.config(), activation_dtype(numerics()));
   for (const int threads : {1, 2, 3}) {
     for (const EngineOptions& options :
          {EngineOptions{.max_batch = 7, .prefill_chunk = 5, .kv_bytes = 0},
           EngineOptions{.max_batch = 64, .prefill_chunk = 1, .kv_bytes = 0},
           EngineOptions{.max_batch = 64, .prefill_chunk = 1000, .kv_bytes = 9 * page}}) {
-      const auto got = sample(model, threads, options, requests);
+      const auto got = sample(model, threads, options, requests, numerics());
       ASSERT_EQ(got.size(), want.size());
       for (size_t i = 0; i < got.size(); ++i) {
         EXPECT_EQ(got[i].tokens, want[i].tokens);
@@ -71,9 +93,10 @@ TEST_P(OneForward, TokensAndLogProbsDoNotDependOnTheBatch) {
 }
 
 TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
-  const Model model = Model::load(kGolden / GetParam());
+  const Model model = load();
   std::vector<Request> requests = requests_for(model.config(), 2);
-  const auto samples = sample(model, 2, {.max_batch = 16, .prefill_chunk = 7, .kv_bytes = 0}, requests);
+  const auto samples =
+      sample(model, 2, {.max_batch = 16, .prefill_chunk = 7, .kv_bytes = 0}, requests, numerics());
   std::vector<std::vector<int32_t>> whole;
   for (const Completion& c : samples) {
     whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
@@ -81,7 +104,8 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
   }
   Arena arena;
   ThreadPool pool(2);
-  Context ctx{.arena = arena, .threads = pool};
+  Context ctx{
+      .arena = arena, .threads = pool, .tape = nullptr, .device = Device::cpu, .numerics = numerics()};
   for (const int64_t micro : {1, 50, 100000}) {
     for (const float temperature : {0.8f, 1.0f}) {  // temperature 0 records temperature 1
       std::vector<ScoredRow> rows;
@@ -100,10 +124,11 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
 }
 
 TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
-  const Model model = Model::load(kGolden / GetParam());
+  const Model model = load(), master = Model::load(directory());
   std::vector<Request> requests = requests_for(model.config(), 3);
   for (Request& r : requests) r.sampling.temperature = 0.8f;
-  const auto samples = sample(model, 2, {.max_batch = 16, .prefill_chunk = 3, .kv_bytes = 0}, requests);
+  const auto samples =
+      sample(model, 2, {.max_batch = 16, .prefill_chunk = 3, .kv_bytes = 0}, requests, numerics());
   std::vector<std::vector<int32_t>> whole;
   for (const Completion& c : samples) {
     whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
@@ -116,19 +141,21 @@ TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
     Arena arena;
     ThreadPool pool(threads);
     Tape tape{arena};
-    Context ctx{.arena = arena, .threads = pool, .tape = &tape};
+    Context ctx{
+        .arena = arena, .threads = pool, .tape = &tape, .device = Device::cpu, .numerics = numerics()};
     const ScoreBatch input = make_score_batch(rows);
-    const KvCache kv(model.config(), input.batch.page_count, arena);
-    const Tensor hidden = model.forward(ctx, input.batch.view(), kv);
-    const Tensor flat = token_log_probs(ctx, hidden, model.head(), input.targets, 0.8f);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
+    const Tensor hidden = master.forward(ctx, input.batch.view(), kv);
+    const Tensor flat = token_log_probs(ctx, hidden, master.head(), input.targets, 0.8f);
     const auto trained = split_scored(rows, {flat.f32(), static_cast<size_t>(flat.count())});
     for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
   }
 }
 
 TEST_P(OneForward, GreedyContinuationIsTransformers) {
-  const Model model = Model::load(kGolden / GetParam());
-  const SafetensorsFile expected(kGolden / GetParam() / "expected.safetensors");
+  if (numerics() != Numerics::cpu_f32) GTEST_SKIP() << "the golden is of f32";
+  const Model model = load();
+  const SafetensorsFile expected(directory() / "expected.safetensors");
   const auto ints = [&](const char* name) {
     const TensorInfo* info = expected.find(name);
     std::vector<int32_t> out(static_cast<size_t>(info->count()));
@@ -143,7 +170,11 @@ TEST_P(OneForward, GreedyContinuationIsTransformers) {
   EXPECT_EQ(sample(model, 2, {}, {&r, 1})[0].tokens, ints("greedy"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, OneForward, testing::ValuesIn(test::kGoldenNames), test::golden_test_name);
+INSTANTIATE_TEST_SUITE_P(Models, OneForward,
+                         testing::Combine(testing::ValuesIn(test::kGoldenNames),
+                                          testing::Values(Numerics::cpu_f32, Numerics::cpu_bf16,
+                                                          Numerics::cpu_avx512bf16)),
+                         one_forward_name);
 
 TEST(Engine, StopsEndsAndStreams) {
   const Model model = Model::load(kGolden / "llama-biases");

@@ -72,7 +72,7 @@ TEST_F(Stories, LogitsAgreeWithTheFloat64Reference) {
     const std::span<const int32_t> row(all);
     ArenaScope scope(arena);
     const WholeBatch batch = whole_batch({&row, 1});
-    const KvCache kv(model.config(), batch.page_count, arena);
+    const KvCache kv(model.config(), batch.page_count, ctx);
     const Tensor hidden = model.forward(ctx, batch.view(), kv);
     std::vector<float> logits(all.size() * static_cast<size_t>(V));
     matmul_into(ctx, hidden.f32(), static_cast<int64_t>(all.size()), model.head(), logits.data());

@@ -78,7 +78,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
     Context ctx{.arena = arena, .threads = threads};
     ArenaScope scope(arena);
     const WholeBatch batch = whole_batch(rows);
-    const KvCache kv(model.config(), batch.page_count, arena);
+    const KvCache kv(model.config(), batch.page_count, ctx);
     const Tensor hidden = model.forward(ctx, batch.view(), kv);
     std::vector<float> logits(tokens.size() * static_cast<size_t>(V));
     matmul_into(ctx, hidden.f32(), static_cast<int64_t>(tokens.size()), model.head(), logits.data());
@@ -89,7 +89,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
   model.allocate_gradients();
   Context ctx{.arena = arena, .threads = threads, .tape = &tape};
   const ScoreBatch input = make_score_batch(scored);
-  const KvCache kv(model.config(), input.batch.page_count, arena);
+  const KvCache kv(model.config(), input.batch.page_count, ctx);
   const Tensor hidden = model.forward(ctx, input.batch.view(), kv);
   const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, 1.0f);
   const double n = static_cast<double>(count * (length - 1));
@@ -128,7 +128,7 @@ Gradients gradients(const fs::path& directory, int thread_count, size_t rows_eac
     Context ctx{.arena = arena, .threads = threads, .tape = &tape};
     const ScoreBatch input =
         make_score_batch(std::span(rows).subspan(first, std::min(rows_each, rows.size() - first)));
-    const KvCache kv(model.config(), input.batch.page_count, arena);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
     const Tensor logprobs =
         token_log_probs(ctx, model.forward(ctx, input.batch.view(), kv), model.head(), input.targets, 1.0f);
     const GradSlot slot = tape.slot(logprobs);

@@ -74,9 +74,9 @@ std::vector<float> rows_of(const std::vector<float>& x, int64_t wide, const std:
 struct Cache {
   Cache(const Data& data, uint64_t seed) {
     for (const int64_t n : data.lengths) max_pages = std::max(max_pages, (n + kKeyTile - 1) / kKeyTile + 1);
-    pages = {nullptr, data.z.G, data.z.K, data.z.V};
+    pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V};
     const int64_t count = data.S() * max_pages + 3;
-    storage.assign(static_cast<size_t>(count * pages.page_floats()), test::kNaN);
+    storage.assign(static_cast<size_t>(count * pages.page_elements()), test::kNaN);
     pages.data = storage.data();
     order.resize(static_cast<size_t>(count));
     std::iota(order.begin(), order.end(), 0);
@@ -387,8 +387,8 @@ TEST(Attention, EmptyBatchesAndRowsAreFine) {
 
 TEST(Attention, ATapeRefusesRowsThatDoNotStartAtZero) {
   OpRun run(true);
-  Buffer storage({2, KvPages{nullptr, 1, 4, 4}.page_floats()}, DType::f32);
-  const KvPages pages{storage.tensor().f32(), 1, 4, 4};
+  Buffer storage({2, KvPages{nullptr, DType::f32, 1, 4, 4}.page_elements()}, DType::f32);
+  const KvPages pages{storage.tensor().f32(), DType::f32, 1, 4, 4};
   const std::vector<int32_t> ids{0}, positions{7}, offsets{0, 1}, table{1};
   const std::vector<float> zeros(4, 0.0f);
   const Tensor x = run.input({1, 1, 4}, zeros);

@@ -9,6 +9,7 @@
 // lanes (lane = j mod kKeyTile, j in order), then a fixed tree; o walks j in order by FMA over e_j * v_j, and
 // is divided by the sum at the end. Masked keys are not read. Bit-exact: o[t] is a function of q[t] and of
 // keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread.
+// Bf16 numerics: q, k, v and the pages are bf16, o is rounded at the end; scores and e_j stay f32.
 // Backward (training: every row starts at position 0): probabilities are recomputed from the saved maximum
 // and sum; sums run over key or query position in order, heads of a group in order.
 #pragma once
@@ -18,16 +19,14 @@
 
 namespace r1 {
 
-// One layer's pages. Page i: keys transposed [G][K][kKeyTile] (lanes over keys), then values
+// One layer's pages, f32 or bf16. Page i: keys transposed [G][K][kKeyTile] (lanes over keys), then values
 // [G][kKeyTile][V].
 struct KvPages {
-  float* data = nullptr;
+  void* data = nullptr;
+  DType dtype = DType::f32;
   int64_t G = 0, K = 0, V = 0;
-  int64_t page_floats() const { return G * (K + V) * kKeyTile; }
-  float* keys(int64_t page, int64_t g) const { return data + page * page_floats() + g * K * kKeyTile; }
-  float* values(int64_t page, int64_t g) const {
-    return data + page * page_floats() + G * K * kKeyTile + g * kKeyTile * V;
-  }
+  int64_t page_elements() const { return G * (K + V) * kKeyTile; }
+  size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
 };
 
 // q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, a copy of k's first V columns is not needed:

@@ -3,9 +3,11 @@
 // How rows are cut into tiles, tasks and threads changes no bit (attention.h), so all of it is chosen for
 // speed.
 #include <algorithm>
+#include <optional>
 
 #include "ops/attention/attention.h"
 #include "ops/attention/kernels.h"
+#include "ops/convert/convert.h"
 
 namespace r1 {
 
@@ -212,16 +214,15 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
                  const Tensor& v, float scale) {
   check(batch, pages, q, k, v);
   const int64_t T = batch.T(), S = batch.S(), H = q.dim(1);
-  const Tensor out = ctx.output({T, H, pages.V});
+  R1_CHECK(pages.dtype == ctx.activations(), "pages of ", name_of(pages.dtype), " with ",
+           name_of(ctx.numerics));
+  const Tensor out = ctx.output({T, H, pages.V}, ctx.activations());
   Forward f;
   f.size = {H, pages.G, pages.K, pages.V};
   f.scale = scale;
-  f.q = q.f32();
-  f.k = k.f32();
-  f.v = v.f32();
-  f.out = out.f32();
   f.page_data = pages.data;
-  f.page_floats = pages.page_floats();
+  f.bf16_pages = pages.dtype == DType::bf16;
+  f.page_elements = pages.page_elements();
   f.values_at = pages.G * pages.K * kKeyTile;
   f.page_table = batch.pages.data();
   f.max_pages = batch.max_pages;
@@ -235,7 +236,18 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     f.maxima = ctx.arena.array<float>(T * H);
     f.sums = ctx.arena.array<float>(T * H);
   }
-  forward(ctx, f, batch);
+  std::optional<ArenaScope> nothing_kept;
+  if (ctx.tape == nullptr) nothing_kept.emplace(ctx.arena);
+  const F32Output values(ctx, out);  // the backward wants o as it was before it was rounded
+  {
+    const ArenaScope scope(ctx.arena);
+    f.q = as_f32(ctx, q);
+    f.k = as_f32(ctx, k);
+    f.v = as_f32(ctx, v);
+    f.out = values.data();
+    forward(ctx, f, batch);
+  }
+  values.store(ctx);
   if (ctx.tape == nullptr) return out;
 
   int32_t* offsets = ctx.arena.array<int32_t>(S + 1);  // the batch may be gone when the tape runs
@@ -246,18 +258,19 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   job.maxima = f.maxima;
   job.sums = f.sums;
   job.offsets = offsets;
+  job.out = values.data();
   ctx.tape->record([job, S, q, k, v, out](Context& c) {
     const Tensor d_out = c.tape->grad(out);
     if (!d_out || q.dim(0) == 0) return;
     Backward b = job;
-    b.q = q.f32();
-    b.k = k.f32();
-    b.v = v.f32();
-    b.out = out.f32();
-    b.d_out = d_out.f32();
     if (const GradSlot slot = c.tape->slot(q)) b.dq = slot.grad.f32(), b.add_dq = slot.accumulate;
     if (const GradSlot slot = c.tape->slot(k)) b.dk = slot.grad.f32(), b.add_dk = slot.accumulate;
     if (const GradSlot slot = c.tape->slot(v)) b.dv = slot.grad.f32(), b.add_dv = slot.accumulate;
+    const ArenaScope scope(c.arena);
+    b.q = as_f32(c, q);
+    b.k = as_f32(c, k);
+    b.v = as_f32(c, v);
+    b.d_out = d_out.f32();
     backward(c, b, S);
   });
   return out;

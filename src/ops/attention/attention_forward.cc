@@ -114,7 +114,7 @@ struct ForwardRun {
 
   // Scores of page `page` and, for a tile of few rows, of the next one with it.
   void score(int64_t page, int64_t count) const {
-    const float* keys = f.page_data + task.g * f.size.K * kKeyTile;
+    const int64_t keys = task.g * f.size.K * kKeyTile;  // where they begin in a page
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t rows = tile_rows(tile);
       const int64_t left = tile_row(tile)[rows - 1].keys - page * kKeyTile;
@@ -122,10 +122,11 @@ struct ForwardRun {
       Chain c;
       c.a = queries + tile * f.size.k_blocks() * kBlockFloats;
       c.a_block = kBlockFloats;
-      c.b = keys + pages[page] * f.page_floats;
+      c.b = f.element(pages[page] * f.page_elements + keys);
+      c.b_bf16 = f.bf16_pages;
       c.b_block = kKeyTile * kKeyTile;
       c.b_row = kKeyTile;
-      if (count == 2) c.b_panel = (static_cast<int64_t>(pages[page + 1]) - pages[page]) * f.page_floats;
+      if (count == 2) c.b_panel = (static_cast<int64_t>(pages[page + 1]) - pages[page]) * f.page_elements;
       c.k_end = f.size.K;
       c.c = tile_scores(tile) + page * kBlockFloats;
       c.c_row = kKeyTile;
@@ -141,8 +142,9 @@ struct ForwardRun {
     Chain c;
     c.a = tile_scores(tile) + from * kKeyTile;
     c.a_block = kBlockFloats;
-    c.b = f.page_data + f.values_at + task.g * kKeyTile * f.size.V;
-    c.b_block = f.page_floats;
+    c.b = f.element(f.values_at + task.g * kKeyTile * f.size.V);
+    c.b_bf16 = f.bf16_pages;
+    c.b_block = f.page_elements;
     c.pages = pages;
     c.b_row = f.size.V;
     c.k_begin = begin;

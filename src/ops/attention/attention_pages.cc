@@ -1,4 +1,6 @@
 // ops/attention/attention_pages.cc: puts new keys (transposed) and values into their page.
+#include <cstring>
+
 #include "ops/attention/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,19 +14,51 @@ namespace r1::attention_detail {
 namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 
-void write_pages_kernel(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end) {
+// What is rounded to bf16 already: its upper half.
+HWY_INLINE uint16_t upper_half(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof(bits));
+  return static_cast<uint16_t>(bits >> 16);
+}
+
+HWY_INLINE void put_keys(const float* from, int64_t stride, int64_t n, int64_t columns, float* to) {
+  transpose_rows(from, stride, n, columns, to);
+}
+HWY_INLINE void put_keys(const float* from, int64_t stride, int64_t n, int64_t columns, uint16_t* to) {
+  for (int64_t i = 0; i < columns; ++i) {
+    for (int64_t t = 0; t < n; ++t) to[i * kKeyTile + t] = upper_half(from[t * stride + i]);
+  }
+}
+HWY_INLINE void put_value(const float* from, int64_t columns, float* to) {
+  copy_row(from, columns, to);
+}
+HWY_INLINE void put_value(const float* from, int64_t columns, uint16_t* to) {
+  for (int64_t i = 0; i < columns; ++i) to[i] = upper_half(from[i]);
+}
+
+template <class E>
+void write_pages_of(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end) {
   const auto& z = f.size;
   int64_t position = f.positions[begin];
   while (begin < end) {
     const int64_t slot = position % kKeyTile;
     const int64_t n = end - begin < kKeyTile - slot ? end - begin : kKeyTile - slot;
-    float* page = f.page_data + f.page_table[s * f.max_pages + position / kKeyTile] * f.page_floats;
-    transpose_rows(f.k + (begin * z.G + g) * z.K, z.G * z.K, n, z.K, page + g * z.K * kKeyTile + slot);
-    float* values = page + f.values_at + (g * kKeyTile + slot) * z.V;
+    const int64_t index = f.page_table[s * f.max_pages + position / kKeyTile];
+    E* page = static_cast<E*>(f.element(index * f.page_elements));
+    put_keys(f.k + (begin * z.G + g) * z.K, z.G * z.K, n, z.K, page + g * z.K * kKeyTile + slot);
+    E* values = page + f.values_at + (g * kKeyTile + slot) * z.V;
     const float* v = f.v + (begin * z.G + g) * z.V;
-    for (int64_t t = 0; t < n; ++t) copy_row(v + t * z.G * z.V, z.V, values + t * z.V);
+    for (int64_t t = 0; t < n; ++t) put_value(v + t * z.G * z.V, z.V, values + t * z.V);
     begin += n;
     position += n;
+  }
+}
+
+void write_pages_kernel(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end) {
+  if (f.bf16_pages) {
+    write_pages_of<uint16_t>(f, s, g, begin, end);
+  } else {
+    write_pages_of<float>(f, s, g, begin, end);
   }
 }
 

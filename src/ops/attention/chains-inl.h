@@ -24,8 +24,9 @@ namespace HWY_NAMESPACE {
 
 struct Chain {
   const float* a = nullptr;
-  int64_t a_block = 0;  // between blocks of A
-  const float* b = nullptr;
+  int64_t a_block = 0;      // between blocks of A
+  const void* b = nullptr;  // f32, or bf16, which is widened; strides in elements
+  bool b_bf16 = false;
   int64_t b_block = 0;             // between blocks of B (the same steps of k as A's)
   const int32_t* pages = nullptr;  // block i of B lies at b + pages[i] * b_block; null: at b + i * b_block
   int64_t b_row = 0;               // between steps of k
@@ -40,7 +41,7 @@ struct Chain {
 // Up to 12 rows; A in tiles [k / 32][m][k % 32]. B may end with the last column: vectors past it are loaded
 // under a mask; C is scratch, padded to whole panels.
 void chain_rows(const Chain& c, int64_t rows, int64_t columns);
-// kKeyStrip rows; A in tiles [k / 12][k % 12][32], m inside; B padded to 16 columns.
+// kKeyStrip rows; A in tiles [k / 12][k % 12][32], m inside; B f32, padded to 16 columns.
 void chain_strip(const Chain& c, int64_t columns);
 
 }  // namespace HWY_NAMESPACE

@@ -11,6 +11,7 @@
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
 #include "ops/attention/chains-inl.h"
+#include "ops/simd/bf16-inl.h"
 #include "ops/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -34,8 +35,24 @@ inline constexpr int64_t kAccumulators = 24;  // of 32
 
 inline constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
 
-template <int kRows, int kVectors, bool kMasked, class Form>
-void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const float* b, float* HWY_RESTRICT out,
+// One vector of B: all of it, or its first `tail` elements.
+template <bool kMasked>
+HWY_INLINE LaneVector load_b(const float* b, size_t tail) {
+  return kMasked ? load_some(LaneTag(), b, tail) : hwy::HWY_NAMESPACE::LoadU(LaneTag(), b);
+}
+template <bool kMasked>
+HWY_INLINE LaneVector load_b(const uint16_t* b, size_t tail) {
+  if constexpr (kMasked) {
+    HWY_ALIGN uint16_t buffer[kLaneWidth] = {};
+    for (size_t i = 0; i < tail; ++i) buffer[i] = b[i];
+    return load_bf16(LaneTag(), buffer);
+  } else {
+    return load_bf16(LaneTag(), b);
+  }
+}
+
+template <int kRows, int kVectors, bool kMasked, class Form, class B>
+void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float* HWY_RESTRICT out,
                   size_t tail) {
   namespace hn = hwy::HWY_NAMESPACE;
   const LaneTag d;
@@ -59,13 +76,12 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const float* b, f
     const int64_t block = k / Form::kBlock, from = k % Form::kBlock;
     const int64_t end = (block + 1) * Form::kBlock < k_end ? (block + 1) * Form::kBlock : k_end;
     const float* HWY_RESTRICT ak = a + block * c.a_block + from * Form::kK;
-    const float* HWY_RESTRICT bk =
-        b + (c.pages == nullptr ? block : c.pages[block]) * c.b_block + from * b_row;
+    const B* HWY_RESTRICT bk = b + (c.pages == nullptr ? block : c.pages[block]) * c.b_block + from * b_row;
     for (int64_t n = end - k; n > 0; --n) {
       V bv[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        bv[v] = kMasked ? load_some(d, bk + b_at[v], tail) : hn::LoadU(d, bk + b_at[v]);
+        bv[v] = load_b<kMasked>(bk + b_at[v], tail);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
@@ -89,24 +105,25 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const float* b, f
   }
 }
 
-using ChainKernel = void (*)(const Chain&, const float*, const float*, float*, size_t);
+template <class B>
+using ChainKernel = void (*)(const Chain&, const float*, const B*, float*, size_t);
 
 template <int kVectors>
 inline constexpr int64_t kMaxRows = kAccumulators / kVectors < 12 ? kAccumulators / kVectors : 12;
 
-template <int kVectors, bool kMasked, class Form, size_t... kRows>
-constexpr std::array<ChainKernel, sizeof...(kRows)> chain_table(std::index_sequence<kRows...>) {
-  return {&chain_kernel<static_cast<int>(kRows) + 1, kVectors, kMasked, Form>...};
+template <int kVectors, bool kMasked, class Form, class B, size_t... kRows>
+constexpr std::array<ChainKernel<B>, sizeof...(kRows)> chain_table(std::index_sequence<kRows...>) {
+  return {&chain_kernel<static_cast<int>(kRows) + 1, kVectors, kMasked, Form, B>...};
 }
 
 // `rows` rows, kVectors vectors of columns from column `col`; rows in as few, equal parts as registers allow.
-template <int kVectors, bool kMasked, class Form>
+template <int kVectors, bool kMasked, class Form, class B>
 void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   constexpr int64_t kMax = kMaxRows<kVectors>;
   static constexpr auto kTable =
-      chain_table<kVectors, kMasked, Form>(std::make_index_sequence<static_cast<size_t>(kMax)>());
+      chain_table<kVectors, kMasked, Form, B>(std::make_index_sequence<static_cast<size_t>(kMax)>());
   const int64_t parts = (rows + kMax - 1) / kMax, most = (rows + parts - 1) / parts;
-  const float* b = c.b + col / 32 * c.b_panel + col % 32;
+  const B* b = static_cast<const B*>(c.b) + col / 32 * c.b_panel + col % 32;
   float* out = c.c + col / 32 * c.c_panel + col % 32;
   for (int64_t r = 0; r < rows; r += most) {
     const int64_t n = r + most < rows ? most : rows - r;
@@ -114,23 +131,32 @@ void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   }
 }
 
-void chain_rows(const Chain& c, int64_t rows, int64_t columns) {
+template <class B>
+void chain_rows_of(const Chain& c, int64_t rows, int64_t columns) {
   int64_t col = 0;
   while (col < columns) {
     const int64_t left = columns - col;
     if (rows <= kMaxRows<4> && left >= 4 * kLanes) {
-      chain_columns<4, false, RowTiles>(c, rows, col, 0);
+      chain_columns<4, false, RowTiles, B>(c, rows, col, 0);
       col += 4 * kLanes;
     } else if (left >= 2 * kLanes) {
-      chain_columns<2, false, RowTiles>(c, rows, col, 0);
+      chain_columns<2, false, RowTiles, B>(c, rows, col, 0);
       col += 2 * kLanes;
     } else if (left >= kLanes) {
-      chain_columns<1, false, RowTiles>(c, rows, col, 0);
+      chain_columns<1, false, RowTiles, B>(c, rows, col, 0);
       col += kLanes;
     } else {
-      chain_columns<1, true, RowTiles>(c, rows, col, static_cast<size_t>(left));
+      chain_columns<1, true, RowTiles, B>(c, rows, col, static_cast<size_t>(left));
       col = columns;
     }
+  }
+}
+
+void chain_rows(const Chain& c, int64_t rows, int64_t columns) {
+  if (c.b_bf16) {
+    chain_rows_of<uint16_t>(c, rows, columns);
+  } else {
+    chain_rows_of<float>(c, rows, columns);
   }
 }
 
@@ -138,10 +164,10 @@ template <int kVectors>
 void strip_columns(const Chain& c, int64_t col) {
   constexpr int kStrip = static_cast<int>(kKeyStrip);
   constexpr int kRows = kVectors * kStrip <= kAccumulators ? kStrip : kStrip / 2;
-  const float* b = c.b + col / 32 * c.b_panel + col % 32;
+  const float* b = static_cast<const float*>(c.b) + col / 32 * c.b_panel + col % 32;
   float* out = c.c + col / 32 * c.c_panel + col % 32;
   for (int64_t r = 0; r < kStrip; r += kRows) {
-    chain_kernel<kRows, kVectors, false, TransposedTiles>(c, c.a + r, b, out + r * c.c_row, 0);
+    chain_kernel<kRows, kVectors, false, TransposedTiles, float>(c, c.a + r, b, out + r * c.c_row, 0);
   }
 }
 

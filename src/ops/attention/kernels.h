@@ -48,8 +48,9 @@ struct Forward {
   float* out = nullptr;
   float* maxima = nullptr;  // [T, H], for the backward; null: not wanted
   float* sums = nullptr;
-  float* page_data = nullptr;
-  int64_t page_floats = 0;
+  void* page_data = nullptr;  // of f32 or bf16
+  bool bf16_pages = false;
+  int64_t page_elements = 0;
   int64_t values_at = 0;  // where a page's values begin
   const int32_t* page_table = nullptr;
   int64_t max_pages = 0;
@@ -57,6 +58,10 @@ struct Forward {
   const int32_t* positions = nullptr;
   int64_t tile_rows = kTileRows;  // fewer where there are too few rows to go round
 
+  void* element(int64_t i) const {
+    return static_cast<char*>(page_data) +
+           i * static_cast<int64_t>(bf16_pages ? sizeof(uint16_t) : sizeof(float));
+  }
   int64_t tiles(int64_t rows) const { return ceil_div(rows, tile_rows); }
   // Scratch of a task of `tiles` tiles whose last row sees `keys` keys: queries, scores, outputs.
   int64_t scratch_floats(int64_t tile_count, int64_t keys) const {

@@ -1,4 +1,5 @@
 // ops/elementwise/elementwise.h: sums, slices and joins of rows. Exact: at most one rounding an element.
+// Copies keep the type of what they copy; gradients are f32.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 
 namespace r1 {
 
-// a + b, the same shape.
+// a + b, the same shape, both f32 (the residual stream).
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
 // x [T, N] -> [T, end - begin]: a copy of columns [begin, end).
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);

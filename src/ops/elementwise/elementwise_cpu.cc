@@ -59,19 +59,34 @@ void pass_to(ThreadPool& threads, const GradSlot& s, const float* from, int64_t 
 }
 
 // Where a block of columns of one array meets a block of the other.
-struct Columns {
-  const float* from;
+template <class T>
+struct ColumnsOf {
+  const T* from;
   int64_t from_width;  // of a whole row
-  float* to;
+  T* to;
   int64_t to_width;
   int64_t count;  // columns that move
 };
+using Columns = ColumnsOf<float>;
 
-void copy_columns(ThreadPool& threads, int64_t T, const Columns& c) {
-  threads.parallel_for(T, row_grain(c.count), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t)
-      copy_floats(c.to + t * c.to_width, c.from + t * c.from_width, c.count);
+template <class T>
+void copy_columns(ThreadPool& threads, int64_t rows, const ColumnsOf<T>& c) {
+  threads.parallel_for(rows, row_grain(c.count), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      std::memcpy(c.to + t * c.to_width, c.from + t * c.from_width, static_cast<size_t>(c.count) * sizeof(T));
+    }
   });
+}
+
+// All rows of y's `count` columns from `to_column` on, from x's from `from_column` on.
+void copy_columns(ThreadPool& threads, const Tensor& x, int64_t from_column, const Tensor& y,
+                  int64_t to_column, int64_t count) {
+  const int64_t N = x.dim(-1), M = y.dim(-1), T = y.rows();
+  if (x.dtype == DType::bf16) {
+    copy_columns<uint16_t>(threads, T, {x.bf16() + from_column, N, y.bf16() + to_column, M, count});
+  } else {
+    copy_columns<float>(threads, T, {x.f32() + from_column, N, y.f32() + to_column, M, count});
+  }
 }
 
 void add_columns(ThreadPool& threads, int64_t T, const Columns& c) {
@@ -169,8 +184,8 @@ Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) {
   const int64_t N = x.dim(-1), T = x.rows(), M = end - begin;
   R1_CHECK(0 <= begin && begin <= end && end <= N, "columns [", begin, ", ", end, ") of ", x.shape.str());
-  const Tensor y = ctx.output({T, M});
-  copy_columns(ctx.threads, T, {x.f32() + begin, N, y.f32(), M, M});
+  const Tensor y = ctx.output({T, M}, x.dtype);
+  copy_columns(ctx.threads, x, begin, y, 0, M);
   if (ctx.tape != nullptr) {
     ctx.tape->record([x, y, begin](Context& c) { slice_backward(c, x, y, begin); });
   }
@@ -179,10 +194,10 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) 
 
 Tensor concat_columns(Context& ctx, const Tensor& a, const Tensor& b) {
   const int64_t T = a.rows(), M = a.dim(-1), N = b.dim(-1);
-  R1_CHECK(b.rows() == T, "join ", a.shape.str(), " and ", b.shape.str());
-  const Tensor y = ctx.output({T, M + N});
-  copy_columns(ctx.threads, T, {a.f32(), M, y.f32(), M + N, M});
-  copy_columns(ctx.threads, T, {b.f32(), N, y.f32() + M, M + N, N});
+  R1_CHECK(b.rows() == T && a.dtype == b.dtype, "join ", a.shape.str(), " and ", b.shape.str());
+  const Tensor y = ctx.output({T, M + N}, a.dtype);
+  copy_columns(ctx.threads, a, 0, y, 0, M);
+  copy_columns(ctx.threads, b, 0, y, M, N);
   if (ctx.tape != nullptr) {
     ctx.tape->record([a, b, y, M](Context& c) {
       const Tensor dy = c.tape->grad(y);
@@ -197,12 +212,14 @@ Tensor concat_columns(Context& ctx, const Tensor& a, const Tensor& b) {
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices) {
   const int64_t N = x.dim(-1), T = x.rows(), R = static_cast<int64_t>(indices.size());
   for (const int32_t i : indices) R1_CHECK(i >= 0 && i < T, "row ", i, " of ", x.shape.str());
-  const Tensor y = ctx.output({R, N});
-  const float* xp = x.f32();
-  float* yp = y.f32();
+  const Tensor y = ctx.output({R, N}, x.dtype);
+  const char* xp = static_cast<const char*>(x.data);
+  char* yp = static_cast<char*>(y.data);
+  const size_t row = static_cast<size_t>(N) * size_of(x.dtype);
   ctx.threads.parallel_for(R, row_grain(N), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      copy_floats(yp + r * N, xp + indices[static_cast<size_t>(r)] * N, N);
+      std::memcpy(yp + static_cast<size_t>(r) * row,
+                  xp + static_cast<size_t>(indices[static_cast<size_t>(r)]) * row, row);
     }
   });
   if (ctx.tape != nullptr) {

@@ -1,4 +1,5 @@
-// ops/embed/embed.h: token embedding, y[t] = table[tokens[t]]: a copy. Backward adds rows in the order of t.
+// ops/embed/embed.h: token embedding, y[t] = table[tokens[t]]: a copy in f32, where the residual stream
+// begins (bf16 numerics: of the rounded table). Backward adds rows in the order of t.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/gemm.h"
@@ -81,15 +82,6 @@ int64_t pack(int64_t T, const Counts& counts, int32_t* kept) {
   return n;
 }
 
-// Rows kept[0 .. n) of h, one after the other.
-void gather(ThreadPool& threads, const float* h, const int32_t* kept, int64_t n, int64_t D, float* rows) {
-  threads.parallel_for(n, row_grain(D), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::memcpy(rows + i * D, h + kept[i] * D, static_cast<size_t>(D) * sizeof(float));
-    }
-  });
-}
-
 void forward(Context& ctx, const Call& call, float* entropy) {
   const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
   float* logprobs = call.logprobs.f32();
@@ -105,10 +97,11 @@ void forward(Context& ctx, const Call& call, float* entropy) {
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t n = std::min(chunk, count - first);
     const int32_t* at = kept + first;
-    const float* h = call.h.f32() + at[0] * D;
-    if (at[n - 1] - at[0] != n - 1) {
-      gather(ctx.threads, call.h.f32(), at, n, D, rows);
-      h = rows;
+    const float* h = rows;
+    if (at[n - 1] - at[0] == n - 1 && call.h.dtype == DType::f32) {
+      h = call.h.f32() + at[0] * D;
+    } else {
+      copy_rows_f32(ctx.threads, call.h, {at, static_cast<size_t>(n)}, rows);
     }
     matmul_into(ctx, h, n, *call.head, logits);
     ctx.threads.parallel_for(n, softmax_grain(V), [&](int64_t begin, int64_t end) {
@@ -133,6 +126,7 @@ struct Chunk {
   const float* h;  // [n, D] packed
   float* dz;       // [n, V]
   float* dh;       // [n, D] packed
+  const float* w;  // [V, D] the head as the forward saw it; null: dh is not wanted
 };
 
 void make_dz(Context& ctx, const Call& call, const float* g, const Chunk& chunk) {
@@ -159,7 +153,7 @@ void chunk_backward(Context& ctx, const Call& call, const Chunk& chunk, const Gr
                        .a = chunk.dz,
                        .a_row = V,
                        .a_col = 1,
-                       .b = w.value.f32(),
+                       .b = chunk.w,
                        .b_panel = 32,
                        .b_row = D,
                        .c = chunk.dh,
@@ -211,9 +205,10 @@ void backward(Context& ctx, const Call& call) {
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
+  const float* w = slot ? weight_f32(ctx, call.head->dense().value) : nullptr;
   for (int64_t first = 0; first < count; first += size) {
-    const Chunk chunk{kept + first, std::min(size, count - first), rows, dz, dh};
-    gather(ctx.threads, call.h.f32(), chunk.kept, chunk.n, D, rows);
+    const Chunk chunk{kept + first, std::min(size, count - first), rows, dz, dh, w};
+    copy_rows_f32(ctx.threads, call.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);
     make_dz(ctx, call, g, chunk);
     chunk_backward(ctx, call, chunk, slot);
   }

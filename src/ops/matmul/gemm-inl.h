@@ -70,8 +70,8 @@ struct Operands {
 #define R1_HIDE(pointer) asm("" : "+r"(pointer))
 
 // C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: how A is
-// read.
-template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns>
+// read. kPairs: B holds pairs of bf16 (gemm.h).
+template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns, bool kPairs>
 struct Kernel {
   static constexpr int kPerRow = kVecs * kPanels;
   static constexpr int kAcc = kRows * kPerRow;
@@ -101,6 +101,21 @@ struct Kernel {
     ((v[J] = load<J + 1 == kPerRow>(
           b + static_cast<int64_t>(J / kVecs) * b_panel + static_cast<int64_t>(J % kVecs) * kLanes, tail)),
      ...);
+  }
+  // Pairs: k even lies in the low halves, k odd in the high ones; a shift or a mask makes f32 of them.
+  template <bool kOdd>
+  static R1_INLINE Vec half_of_pair(Vec pair) {
+    const hn::Rebind<uint32_t, Tag> bits;
+    const auto both = hn::BitCast(bits, pair);
+    if constexpr (kOdd) {
+      return hn::BitCast(Tag(), hn::And(both, hn::Set(bits, 0xFFFF0000u)));
+    } else {
+      return hn::BitCast(Tag(), hn::ShiftLeft<16>(both));
+    }
+  }
+  template <bool kOdd, size_t... J>
+  static R1_INLINE void widen_pairs(Vec* HWY_RESTRICT v, std::index_sequence<J...>) {
+    ((v[J] = half_of_pair<kOdd>(v[J])), ...);
   }
   template <size_t kRow, size_t... J>
   static R1_INLINE void multiply_row(Vec* HWY_RESTRICT acc, const Vec* HWY_RESTRICT v, float a,
@@ -149,6 +164,7 @@ struct Kernel {
     constexpr auto kColumnSequence = std::make_index_sequence<kPerRow>();
     Vec v[kPerRow];
     load_b(v, b, o.b_panel, tail, kColumnSequence);
+    if constexpr (kPairs) widen_pairs<kOffset == 1>(v, kColumnSequence);
     if constexpr (kColumns) {
       (multiply_row<I>(acc, v, base[0][I], kColumnSequence), ...);
       base[0] += o.a_col;
@@ -157,7 +173,7 @@ struct Kernel {
       (multiply_row<I>(acc, v, base[I / 3][kOffset + static_cast<int64_t>(I % 3) * o.a_row], kColumnSequence),
        ...);
     }
-    b += o.b_row;
+    if constexpr (!kPairs || kOffset == 1) b += o.b_row;
     hide_one(b);
   }
 
@@ -202,23 +218,32 @@ struct Kernel {
 
 using Run = void (*)(const Operands&);
 
-// One panel or part of one: [A by columns][rows - 1].
-template <bool kColumns, bool kMasked, int kVecs, size_t... I>
+// One panel or part of one: [A by columns][rows - 1]. Pairs meet A by rows only.
+template <bool kPairs, bool kColumns, bool kMasked, int kVecs, size_t... I>
 constexpr std::array<Run, kMaxRows> row_kernels(std::index_sequence<I...>) {
-  return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns>::run...};
+  return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns, kPairs>::run...};
 }
-using RowKernels = std::array<std::array<Run, kMaxRows>, 2>;
-inline constexpr RowKernels kWhole = {
-    row_kernels<false, false, kMaxVecs>(std::make_index_sequence<kMaxRows>()),
-    row_kernels<true, false, kMaxVecs>(std::make_index_sequence<kMaxRows>())};
+template <bool kPairs>
+using RowKernels = std::array<std::array<Run, kMaxRows>, kPairs ? 1 : 2>;
+template <bool kPairs, bool kMasked, int kVecs>
+constexpr RowKernels<kPairs> both_kernels() {
+  constexpr auto kRowSequence = std::make_index_sequence<kMaxRows>();
+  if constexpr (kPairs) {
+    return {row_kernels<true, false, kMasked, kVecs>(kRowSequence)};
+  } else {
+    return {row_kernels<false, false, kMasked, kVecs>(kRowSequence),
+            row_kernels<false, true, kMasked, kVecs>(kRowSequence)};
+  }
+}
+template <bool kPairs>
+inline constexpr RowKernels<kPairs> kWhole = both_kernels<kPairs, false, kMaxVecs>();
 // [vectors - 1]: the right edge of C; the last vector may be whole.
-template <size_t... J>
-constexpr std::array<RowKernels, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
-  return {
-      RowKernels{row_kernels<false, true, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>()),
-                 row_kernels<true, true, static_cast<int>(J) + 1>(std::make_index_sequence<kMaxRows>())}...};
+template <bool kPairs, size_t... J>
+constexpr std::array<RowKernels<kPairs>, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
+  return {both_kernels<kPairs, true, static_cast<int>(J) + 1>()...};
 }
-inline constexpr std::array<RowKernels, kMaxVecs> kEdge = edge_kernels(std::make_index_sequence<kMaxVecs>());
+template <bool kPairs>
+inline constexpr auto kEdge = edge_kernels<kPairs>(std::make_index_sequence<kMaxVecs>());
 
 // Few rows: whole panels side by side hide the FMA latency that one panel's accumulators would show.
 // [rows - 1][panels - 1]; A by rows.
@@ -227,16 +252,17 @@ inline constexpr int kWidePanels = 4;
 constexpr int wide_panels(int rows) {
   return std::clamp(kMaxAcc / (rows * kPanelVecs), 1, kWidePanels);
 }
-template <int kRows, size_t... I>
+template <bool kPairs, int kRows, size_t... I>
 constexpr std::array<Run, kWidePanels> wide_row(std::index_sequence<I...>) {
-  return {&Kernel<kRows, kPanelVecs, std::min(static_cast<int>(I) + 1, wide_panels(kRows)), false,
-                  false>::run...};
+  return {&Kernel<kRows, kPanelVecs, std::min(static_cast<int>(I) + 1, wide_panels(kRows)), false, false,
+                  kPairs>::run...};
 }
-template <size_t... I>
+template <bool kPairs, size_t... I>
 constexpr std::array<std::array<Run, kWidePanels>, kWideRows> wide_kernels(std::index_sequence<I...>) {
-  return {wide_row<static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
+  return {wide_row<kPairs, static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
 }
-inline constexpr auto kWide = wide_kernels(std::make_index_sequence<kWideRows>());
+template <bool kPairs>
+inline constexpr auto kWide = wide_kernels<kPairs>(std::make_index_sequence<kWideRows>());
 
 // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4. Tile i is rows [begin(i), begin(i + 1)).
 struct RowTiling {
@@ -308,7 +334,8 @@ inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int
 }
 
 // A few rows: no copies, no blocks of k. Returns the first panel that is not done.
-inline int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) {
+template <bool kPairs>
+int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) {
   Operands o{.a = g.a + m0 * g.a_row,
              .a_row = g.a_row,
              .a_col = 1,
@@ -328,22 +355,24 @@ inline int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64
     const int64_t panels = std::min(most, end - p0);
     o.b = o.ahead = g.b + p0 * g.b_panel;
     o.c = g.c + m0 * g.c_row + p0 * 32;
-    kWide[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
+    kWide<kPairs>[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
     p0 += panels;
   }
   return p0;
 }
 
 // Rows [m0, m1) (at most kTileRows, at least one), panels [p0, p1) of C, all of K.
-inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+template <bool kPairs>
+void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  constexpr int64_t kPerRow = kPairs ? 2 : 1;  // k in a row of B
   const int64_t M = m1 - m0;
   if (M <= kWideRows && g.a_col == 1) {
-    p0 = tile_wide(g, m0, M, p0, p1);
+    p0 = tile_wide<kPairs>(g, m0, M, p0, p1);
     if (p0 >= p1) return;
   }
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
   const ReadA read_a = plan_a(g, p1 - p0);
-  const bool columns = g.a_col != 1;
+  const bool columns = !kPairs && g.a_col != 1;
   const RowTiling tiling{M, (M + kMaxRows - 1) / kMaxRows};
   Operands o{.a = nullptr,
              .a_row = read_a == ReadA::copied_rows ? kCopiedRow : g.a_row,
@@ -363,10 +392,10 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
     o.K = std::min(kBlockK, g.K - k0);
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t width = std::min<int64_t>(32, g.N - p * 32);
-      const float* b = g.b + p * g.b_panel + k0 * g.b_row;
+      const float* b = g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
       // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
       // first.
-      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) * 32;
+      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * 32;
       const bool has_next_block = k0 + kBlockK < g.K;
       const bool packed_ahead = g.b_row == 32 && o.K > 0 && (p + 1 < p1 || has_next_block);
       const bool rows_ahead = g.a_row == 1 && g.b_row != 32 && g.b_panel == 32 && has_next_block;
@@ -374,7 +403,7 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
         copy_columns(g.a + m0 * g.a_row + k0 * g.a_col, g.a_row, g.a_col, tiling, o.K, copies);
       for (int64_t i = 0; i < tiling.tiles; ++i) {
         Ahead ahead{b, 0};
-        if (packed_ahead) ahead = {next + i * (o.K / 2) % (o.K * 2) * 16, 16};
+        if (packed_ahead) ahead = {next + i * (o.K / 2) % (o.K * 2 / kPerRow) * 16, 16};
         if (rows_ahead) ahead = ahead_of_rows(g, m0, M, p0, p1, k0 + kBlockK, (p - p0) * tiling.tiles + i);
         o.ahead = ahead.at;
         o.ahead_step = ahead.step;
@@ -393,11 +422,11 @@ inline void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) 
         o.c = g.c + (m0 + m) * g.c_row + p * 32;
         int64_t n = 0;
         for (; n + kAcross <= width; n += kAcross, o.b += kAcross, o.c += kAcross)
-          kWhole[columns][static_cast<size_t>(rows - 1)](o);
+          kWhole<kPairs>[columns][static_cast<size_t>(rows - 1)](o);
         if (n < width) {
           const int64_t vecs = (width - n + kLanes - 1) / kLanes;
           o.tail = width - n - (vecs - 1) * kLanes;
-          kEdge[static_cast<size_t>(vecs - 1)][columns][static_cast<size_t>(rows - 1)](o);
+          kEdge<kPairs>[static_cast<size_t>(vecs - 1)][columns][static_cast<size_t>(rows - 1)](o);
         }
       }
     }

@@ -1,4 +1,4 @@
-// ops/matmul/gemm.h: the kernel under every matrix product of cpu-f32.
+// ops/matmul/gemm.h: the kernel under every matrix product on the CPU.
 //
 //   C[m, n] = (accumulate ? C[m, n] : +0) then, for k = 0 .. K-1 in order, C[m, n] = fma(A[m, k], B[k, n],
 //   C[m, n])
@@ -9,6 +9,14 @@
 // b_row. A packed B has b_panel = K * 32, b_row = 32; a plain row-major B [K, N] has b_panel = 32, b_row = N.
 // Where N is no multiple of 32 the last panel of a plain B is read only up to N; a packed one is padded with
 // zeros.
+//
+// Product::bf16 and Product::avx512bf16 read B, always packed, in bf16: row i of a panel holds, for each of
+// the 32 columns, the pair B[2i, n] (low half) and B[2i + 1, n] (high half); an odd K is padded with zeros.
+// A's values must be bf16 ones.
+//   bf16        the same chain as above, on the widened values
+//   avx512bf16  VDPBF16PS: for each pair in order, C = fma(A[m, 2i + 1], B[2i + 1, n], C), then C = fma(A[m,
+//   2i], B[2i,
+//               n], C); denormals of A, B and C count as zero and become zero
 #pragma once
 
 #include <cstdint>
@@ -18,17 +26,20 @@
 
 namespace r1 {
 
+enum class Product : uint8_t { f32, bf16, avx512bf16 };
+
 struct Gemm {
   int64_t M = 0, N = 0, K = 0;
   const float* a = nullptr;
-  int64_t a_row = 0;  // stride of m
-  int64_t a_col = 1;  // stride of k
-  const float* b = nullptr;
+  int64_t a_row = 0;         // stride of m
+  int64_t a_col = 1;         // stride of k
+  const float* b = nullptr;  // or pairs of bf16: then, too, strides count 32-bit units
   int64_t b_panel = 0;
   int64_t b_row = 0;
   float* c = nullptr;
   int64_t c_row = 0;  // stride of m; n is contiguous
   bool accumulate = false;
+  Product product = Product::f32;
 };
 
 // One product, cut over all threads.
@@ -45,6 +56,12 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
 // B [K, N] row-major (row stride b_row) into the same panels: worth it where many rows of A follow and B's
 // rows are long (they share cache sets and pages). Scratch: panels_floats(N, K).
 void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels);
+// The same as pairs: [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits, rounded from f32 or copied from bf16.
+void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs);
+void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs);
+constexpr int64_t pair_rows(int64_t K) {
+  return (K + 1) / 2;
+}
 constexpr int64_t panels_floats(int64_t N, int64_t K) {
   return (N + 31) / 32 * 32 * K;
 }

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "ops/matmul/gemm.h"
+#include "ops/matmul/gemm_avx512bf16.h"
+#include "tensor/dtype.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/matmul/gemm_cpu.cc"
@@ -15,7 +17,11 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 
 void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  gemm_detail::tile(g, m0, m1, p0, p1);
+  if (g.product == Product::bf16) {
+    gemm_detail::tile<true>(g, m0, m1, p0, p1);
+  } else {
+    gemm_detail::tile<false>(g, m0, m1, p0, p1);
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -63,7 +69,7 @@ void check_memory(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1)
   if (!by_rows && g.a_row == 1) check_rows("A", g, g.a + m0, g.K, g.a_col, m1 - m0);
   for (int64_t p = p0; p < p1; ++p) {
     const int64_t width = std::min(kWidth, g.N - p * kWidth);
-    check_rows("B", g, g.b + p * g.b_panel, g.K, g.b_row, width);
+    check_rows("B", g, g.b + p * g.b_panel, g.product == Product::f32 ? g.K : pair_rows(g.K), g.b_row, width);
     check_rows("C", g, g.c + m0 * g.c_row + p * kWidth, m1 - m0, g.c_row, width);
   }
 }
@@ -74,6 +80,7 @@ void check_memory(const Gemm&, int64_t, int64_t, int64_t, int64_t) {}
 // One tile, by the best instruction set of the machine.
 void run_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   check_memory(g, m0, m1, p0, p1);
+  if (g.product == Product::avx512bf16) return gemm_tile_avx512bf16(g, m0, m1, p0, p1);
   HWY_DYNAMIC_DISPATCH(gemm_tile)(g, m0, m1, p0, p1);
 }
 
@@ -198,6 +205,42 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
       }
     }
   });
+}
+
+namespace {
+
+// bits(k, n): the bf16 of one element.
+template <class T, class Bits>
+void pack_pairs_by(ThreadPool& threads, const T* w, int64_t N, int64_t K, uint32_t* pairs, const Bits& bits) {
+  const int64_t rows = pair_rows(K);
+  threads.parallel_for((N + kWidth - 1) / kWidth, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      uint32_t* to = pairs + p * rows * kWidth;
+      const int64_t width = std::min(kWidth, N - p * kWidth);
+      for (int64_t k0 = 0; k0 < K; k0 += 32) {  // blocks of k, as in pack_transposed
+        const int64_t k1 = std::min(k0 + 32, K);
+        for (int64_t n = 0; n < width; ++n) {
+          const T* row = w + (p * kWidth + n) * K;
+          for (int64_t k = k0; k < k1; k += 2) {
+            const uint32_t high = k + 1 < K ? bits(row[k + 1]) : 0;
+            to[k / 2 * kWidth + n] = bits(row[k]) | high << 16;
+          }
+        }
+        for (int64_t k = k0; k < k1; k += 2)
+          std::fill(to + k / 2 * kWidth + width, to + (k / 2 + 1) * kWidth, 0u);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs) {
+  pack_pairs_by(threads, w, N, K, pairs, [](float v) -> uint32_t { return bf16_from_f32(v); });
+}
+
+void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs) {
+  pack_pairs_by(threads, w, N, K, pairs, [](uint16_t v) -> uint32_t { return v; });
 }
 
 }  // namespace r1

@@ -8,14 +8,15 @@
 // (so cutting a batch into consecutive pieces changes nothing), dbias likewise.
 #pragma once
 
+#include "ops/matmul/gemm.h"
 #include "tensor/context.h"
 #include "tensor/parameter.h"
 
 namespace r1 {
 
-// A weight is not a tensor: here dense f32 [N, K]; quantised blocks and low-rank terms will live here too. It
-// keeps a copy of the matrix in the kernel's layout (panels of kPanel outputs: [ceil(N / kPanel)][K][kPanel],
-// zero padded), made on first use and again when dense.version has moved.
+// A weight is not a tensor: here dense [N, K], f32 or bf16; quantised blocks and low-rank terms will live
+// here too. It keeps a copy of the matrix in the kernel's layout (panels of kPanel outputs, f32 or pairs of
+// bf16 as the numerics wants: gemm.h), made on first use and again when dense.version has moved.
 class Weight {
  public:
   Weight() = default;
@@ -25,21 +26,26 @@ class Weight {
   Parameter& dense() const { return *dense_; }
   Parameter* bias() const { return bias_; }
   explicit operator bool() const { return dense_ != nullptr; }
-  const float* panels(Context& ctx) const;  // up to date; call from the orchestrating thread only
+  // Sets b, its strides and the product of `g` to this matrix, up to date; call from the orchestrating thread
+  // only.
+  void fill_b(Context& ctx, Gemm& g) const;
 
  private:
   Parameter* dense_ = nullptr;
   Parameter* bias_ = nullptr;
-  mutable Buffer packed_;
+  mutable Buffer packed_;  // f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]
   mutable uint64_t packed_version_ = 0;
 };
 
 inline constexpr int64_t kPanel = 32;
 
-// x [T, K] -> [T, N].
+// x [T, K] -> [T, N] in the numerics' activation type, or in `dtype` (f32: logits, what joins the residual
+// stream).
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w);
+Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
 
-// Without a tape: y [T, N] into memory of the caller's (scratch of other ops: logits of a chunk).
+// Without a tape: y [T, N], not rounded, into memory of the caller's (scratch of other ops: logits of a
+// chunk). x: f32 holding values of the activation type.
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y);
 
 namespace ref {

@@ -1,10 +1,11 @@
 // ops/matmul/matmul_cpu.cc: every product here is one gemm; what differs is which matrix is read by rows.
 //
-//   y  = x W^T:    A = x,    B = W packed by Weight::panels (once a version)
-//   dx = dy W:     A = dy,   B = W as it lies
+//   y  = x W^T:    A = x,    B = W packed by the Weight (once a version)
+//   dx = dy W:     A = dy,   B = W as it lies (bf16: widened, rounded as the forward's)
 //   dW += dy^T x:  A = dy^T, B = x as it lies, C goes on from the gradient held
 #include <algorithm>
 
+#include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul.h"
 
@@ -77,7 +78,7 @@ void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, 
                               .c = dx.grad.f32(),
                               .c_row = K,
                               .accumulate = dx.accumulate},
-                             dense.value.f32()));
+                             weight_f32(ctx, dense.value)));
   }
   if (dense.grad) {
     const ArenaScope scope(ctx.arena);
@@ -91,9 +92,34 @@ void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, 
                               .c = dense.grad.f32(),
                               .c_row = K,
                               .accumulate = true},
-                             x.f32()));
+                             as_f32(ctx, x)));
   }
   if (bias != nullptr && bias->grad) add_bias_gradient(ctx, dy.f32(), T, N, bias->grad.f32());
+}
+
+Product product_of(Numerics numerics) {
+  switch (numerics) {
+    case Numerics::cpu_f32:
+      return Product::f32;
+    case Numerics::cpu_bf16:
+      return Product::bf16;
+    case Numerics::cpu_avx512bf16:
+      return Product::avx512bf16;
+  }
+  return Product::f32;
+}
+
+// The matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
+void pack(Context& ctx, const Parameter& dense, const Tensor& panels) {
+  const int64_t N = dense.value.dim(0), K = dense.value.dim(1);
+  if (panels.dtype == DType::f32) {
+    const ArenaScope scope(ctx.arena);
+    pack_transposed(ctx.threads, as_f32(ctx, dense.value), N, K, K, panels.f32());
+  } else if (dense.value.dtype == DType::bf16) {
+    pack_pairs(ctx.threads, dense.value.bf16(), N, K, static_cast<uint32_t*>(panels.data));
+  } else {
+    pack_pairs(ctx.threads, dense.value.f32(), N, K, static_cast<uint32_t*>(panels.data));
+  }
 }
 
 }  // namespace
@@ -106,41 +132,52 @@ Weight::Weight(Parameter* dense, Parameter* bias) : dense_(dense), bias_(bias) {
     R1_CHECK(bias_->value.shape == Shape({N()}), bias_->name, " ", bias_->value.shape.str());
 }
 
-const float* Weight::panels(Context& ctx) const {
-  if (packed_version_ != dense_->version) {
-    const Shape shape{(N() + kPanel - 1) / kPanel, K(), kPanel};
-    if (!packed_.tensor() || packed_.tensor().shape != shape) packed_ = Buffer(shape, DType::f32);
-    pack_transposed(ctx.threads, dense_->value.f32(), N(), K(), K(), packed_.tensor().f32());
+void Weight::fill_b(Context& ctx, Gemm& g) const {
+  const DType dtype = ctx.activations();
+  const int64_t panels = (N() + kPanel - 1) / kPanel;
+  const Shape shape =
+      dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
+  const Tensor& held = packed_.tensor();
+  if (packed_version_ != dense_->version || held.dtype != dtype) {
+    if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
+    pack(ctx, *dense_, packed_.tensor());
     packed_version_ = dense_->version;
   }
-  return packed_.tensor().f32();
+  g.product = product_of(ctx.numerics);
+  g.b = static_cast<const float*>(packed_.tensor().data);
+  g.b_panel = (dtype == DType::f32 ? K() : pair_rows(K())) * kPanel;
+  g.b_row = kPanel;
 }
 
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y) {
-  gemm(ctx.threads, {.M = T,
-                     .N = w.N(),
-                     .K = w.K(),
-                     .a = x,
-                     .a_row = w.K(),
-                     .b = w.panels(ctx),
-                     .b_panel = w.K() * kPanel,
-                     .b_row = kPanel,
-                     .c = y,
-                     .c_row = w.N()});
-  if (w.bias() != nullptr) add_bias(ctx, w.bias()->value.f32(), T, w.N(), y);
+  Gemm g{.M = T, .N = w.N(), .K = w.K(), .a = x, .a_row = w.K(), .c = y, .c_row = w.N()};
+  w.fill_b(ctx, g);
+  gemm(ctx.threads, g);
+  if (w.bias() == nullptr) return;
+  const ArenaScope scope(ctx.arena);
+  add_bias(ctx, weight_f32(ctx, w.bias()->value), T, w.N(), y);
 }
 
-Tensor matmul(Context& ctx, const Tensor& x, const Weight& w) {
+Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
   R1_CHECK(x.shape.rank() == 2 && x.dim(1) == w.K(), w.dense().name, " is ", w.dense().value.shape.str(),
            ", its input ", x.shape.str());
-  Tensor y = ctx.output({x.dim(0), w.N()});
-  matmul_into(ctx, x.f32(), x.dim(0), w, y.f32());
+  Tensor y = ctx.output({x.dim(0), w.N()}, dtype);
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output out(ctx, y);
+    matmul_into(ctx, as_f32(ctx, x), x.dim(0), w, out.data());
+    out.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     Parameter* dense = &w.dense();
     Parameter* bias = w.bias();
     ctx.tape->record([=](Context& c) { backward(c, x, y, *dense, bias); });
   }
   return y;
+}
+
+Tensor matmul(Context& ctx, const Tensor& x, const Weight& w) {
+  return matmul(ctx, x, w, ctx.activations());
 }
 
 }  // namespace r1

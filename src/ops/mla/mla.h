@@ -9,7 +9,8 @@
 //   h, n + p] expand_value:  out[t, h, d] = sum over r of o[t, h, r] * W_uv[h, d, r]
 //
 // cpu-f32: each sum walks d (or r) strictly in order, one FMA each: bit-exact a token. Gradients of kv_b walk
-// t in order and go on from what they held.
+// t in order and go on from what they held. The bf16 numerics, cpu-avx512bf16 too, walk the same chains over
+// rounded q, o and kv_b and round what comes out.
 #pragma once
 
 #include "tensor/context.h"
@@ -36,6 +37,7 @@ class LatentWeight {
   int64_t heads_ = 0, nope_ = 0, value_ = 0;
   mutable Buffer packed_;
   mutable uint64_t packed_version_ = 0;
+  mutable DType packed_for_ = DType::f32;  // the activation type: bf16 rounds the values
 };
 
 // q [T, H, n + P] (its last P already turned by rope) -> [T, H, R + P].

@@ -1,6 +1,7 @@
 // ops/mla/mla_cpu.cc: each product is a batch of gemms, one a head, on views with the heads' strides.
 #include <algorithm>
 
+#include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/mla/mla.h"
 
@@ -37,8 +38,10 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
   if (!dout) return;
   const int64_t T = q.dim(0), H = w.heads(), n = w.nope(), R = w.latent(), P = q.dim(2) - n;
   const int64_t q_row = n + P, out_row = R + P, head = (n + w.value()) * R;
-  const float* kv_b = w.kv_b().value.f32();
-  if (const GradSlot dq = ctx.tape->slot(q)) {
+  const GradSlot dq = ctx.tape->slot(q);  // before the scope: the gradient outlives it
+  const ArenaScope all(ctx.arena);
+  const float* kv_b = weight_f32(ctx, w.kv_b().value);
+  if (dq) {
     // dq[t, h, d] = sum over r of dout[t, h, r] * W_uk[h, d, r]: W_uk transposed, in panels of 32 over d.
     const ArenaScope scope(ctx.arena);
     const int64_t panels = (n + kPanel - 1) / kPanel * kPanel * R;
@@ -63,11 +66,12 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
     pass_through(ctx, T * H, P, dout.f32() + R, out_row, dq.grad.f32() + n, q_row, dq.accumulate);
   }
   if (!w.kv_b().grad) return;
+  const float* queries = as_f32(ctx, q);
   for_heads(ctx, H, [&](int64_t h) {
     return Gemm{.M = n,
                 .N = R,
                 .K = T,
-                .a = q.f32() + h * q_row,
+                .a = queries + h * q_row,
                 .a_row = 1,
                 .a_col = H * q_row,
                 .b = dout.f32() + h * out_row,
@@ -84,14 +88,17 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
   if (!dout) return;
   const int64_t T = o.dim(0), H = w.heads(), n = w.nope(), v = w.value(), R = w.latent();
   const int64_t head = (n + v) * R;
-  if (const GradSlot d_o = ctx.tape->slot(o)) {
+  const GradSlot d_o = ctx.tape->slot(o);
+  const ArenaScope all(ctx.arena);
+  if (d_o) {
+    const float* kv_b = weight_f32(ctx, w.kv_b().value);
     for_heads(ctx, H, [&](int64_t h) {
       return Gemm{.M = T,
                   .N = R,
                   .K = v,
                   .a = dout.f32() + h * v,
                   .a_row = H * v,
-                  .b = w.kv_b().value.f32() + h * head + n * R,
+                  .b = kv_b + h * head + n * R,
                   .b_panel = kPanel,
                   .b_row = R,
                   .c = d_o.grad.f32() + h * R,
@@ -100,6 +107,7 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
     });
   }
   if (!w.kv_b().grad) return;
+  const float* outputs = as_f32(ctx, o);
   for_heads(ctx, H, [&](int64_t h) {
     return Gemm{.M = v,
                 .N = R,
@@ -107,7 +115,7 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
                 .a = dout.f32() + h * v,
                 .a_row = 1,
                 .a_col = H * v,
-                .b = o.f32() + h * R,
+                .b = outputs + h * R,
                 .b_panel = kPanel,
                 .b_row = H * R,
                 .c = w.kv_b().grad.f32() + h * head + n * R,
@@ -127,17 +135,20 @@ LatentWeight::LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t
 }
 
 const float* LatentWeight::value_panels(Context& ctx) const {
-  if (packed_version_ != kv_b_->version) {
+  if (packed_version_ != kv_b_->version || packed_for_ != ctx.activations()) {
     const Shape shape{heads_, value_panel_floats()};
     if (!packed_.tensor() || packed_.tensor().shape != shape) packed_ = Buffer(shape, DType::f32);
     const int64_t R = latent();
+    const ArenaScope scope(ctx.arena);
+    const float* kv_b = weight_f32(ctx, kv_b_->value);
     ctx.threads.parallel_for(heads_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t h = begin; h < end; ++h) {
-        const float* w_uv = kv_b_->value.f32() + (h * (nope_ + value_) + nope_) * R;
+        const float* w_uv = kv_b + (h * (nope_ + value_) + nope_) * R;
         pack_transposed(ctx.threads, w_uv, value_, R, R, packed_.tensor().f32() + h * value_panel_floats());
       }
     });
     packed_version_ = kv_b_->version;
+    packed_for_ = ctx.activations();
   }
   return packed_.tensor().f32();
 }
@@ -147,20 +158,27 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
   R1_CHECK(q.shape.rank() == 3 && q.dim(1) == H && q.dim(2) >= n, w.kv_b().name, " q ", q.shape.str(),
            " heads ", H, " nope ", n);
   const int64_t T = q.dim(0), P = q.dim(2) - n;
-  Tensor out = ctx.output({T, H, R + P});
-  for_heads(ctx, H, [&](int64_t h) {
-    return Gemm{.M = T,
-                .N = R,
-                .K = n,
-                .a = q.f32() + h * (n + P),
-                .a_row = H * (n + P),
-                .b = w.kv_b().value.f32() + h * (n + w.value()) * R,
-                .b_panel = kPanel,
-                .b_row = R,
-                .c = out.f32() + h * (R + P),
-                .c_row = H * (R + P)};
-  });
-  pass_through(ctx, T * H, P, q.f32() + n, n + P, out.f32() + R, R + P, false);
+  Tensor out = ctx.output({T, H, R + P}, ctx.activations());
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output values(ctx, out);
+    const float* queries = as_f32(ctx, q);
+    const float* kv_b = weight_f32(ctx, w.kv_b().value);
+    for_heads(ctx, H, [&](int64_t h) {
+      return Gemm{.M = T,
+                  .N = R,
+                  .K = n,
+                  .a = queries + h * (n + P),
+                  .a_row = H * (n + P),
+                  .b = kv_b + h * (n + w.value()) * R,
+                  .b_panel = kPanel,
+                  .b_row = R,
+                  .c = values.data() + h * (R + P),
+                  .c_row = H * (R + P)};
+    });
+    pass_through(ctx, T * H, P, queries + n, n + P, values.data() + R, R + P, false);
+    values.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     const LatentWeight* weight = &w;
     ctx.tape->record([=](Context& c) { absorb_query_backward(c, q, out, *weight); });
@@ -173,20 +191,26 @@ Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {
   R1_CHECK(o.shape.rank() == 3 && o.dim(1) == H && o.dim(2) == R, w.kv_b().name, " o ", o.shape.str(),
            " heads ", H, " latent ", R);
   const int64_t T = o.dim(0);
-  Tensor out = ctx.output({T, H, v});
-  const float* panels = w.value_panels(ctx);
-  for_heads(ctx, H, [&](int64_t h) {
-    return Gemm{.M = T,
-                .N = v,
-                .K = R,
-                .a = o.f32() + h * R,
-                .a_row = H * R,
-                .b = panels + h * w.value_panel_floats(),
-                .b_panel = R * kPanel,
-                .b_row = kPanel,
-                .c = out.f32() + h * v,
-                .c_row = H * v};
-  });
+  Tensor out = ctx.output({T, H, v}, ctx.activations());
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output values(ctx, out);
+    const float* latents = as_f32(ctx, o);
+    const float* panels = w.value_panels(ctx);
+    for_heads(ctx, H, [&](int64_t h) {
+      return Gemm{.M = T,
+                  .N = v,
+                  .K = R,
+                  .a = latents + h * R,
+                  .a_row = H * R,
+                  .b = panels + h * w.value_panel_floats(),
+                  .b_panel = R * kPanel,
+                  .b_row = kPanel,
+                  .c = values.data() + h * v,
+                  .c_row = H * v};
+    });
+    values.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     const LatentWeight* weight = &w;
     ctx.tape->record([=](Context& c) { expand_value_backward(c, o, out, *weight); });

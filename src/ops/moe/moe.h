@@ -15,7 +15,9 @@
 //
 // cpu-f32: router and expert products as ops/matmul; s = 1 / (1 + exp(-z)) with our exp; the sum of the
 // selected s in ascending index; w = (s / sum) * routed_scaling; sums over experts in ascending index by FMA
-// from +0. Bit-exact: y[t] and the selection are functions of x[t] and the weights alone.
+// from +0. Bf16 numerics: gate, up, silu(gate) * up are rounded to bf16 each, the selection bias is not;
+// scores, weights, an expert's output and y stay f32. Bit-exact: y[t] and the selection are functions of x[t]
+// and the weights alone.
 //
 // Backward: through the weights to the router (selection itself has no gradient; the bias gets none),
 // experts' and router's weight gradients walk t in order and go on from what they held (an expert's over w *
@@ -23,6 +25,7 @@
 // tree. dx[t]: per expert a chain over gate's F in order, then up's; experts added in ascending index, the
 // sum added to what dx held; then a chain over the router's E in order. gate and up activations are kept ([A
 // T, F] each), everything else is made again. Scratch is a chunk of tokens' (thousands), not the batch's.
+// (Bf16: x, gate and up are kept widened.)
 //
 // Sequence-wise balance loss (2.1.2, eq. 17-20), for each row of the batch of length n:
 //   alpha * sum over e of f_e * P_e,  f_e = E / (A n) * #selected(e),  P_e = mean over t of s[t, e] / sum_e'
@@ -74,8 +77,9 @@ struct MoeTraining {
   double* balance_loss = nullptr;  // the (scaled) loss is added here where given, with or without a tape
 };
 
-// x [T, D] -> [T, D]. `batch` is read only for the balance loss: its rows must then cover x. `w` must outlive
-// the tape. Shapes that disagree, or biases on the router or an expert, are broken invariants.
+// x [T, D], an activation -> [T, D] f32. `batch` is read only for the balance loss: its rows must then cover
+// x. `w` must outlive the tape. Shapes that disagree, or biases on the router or an expert, are broken
+// invariants.
 Tensor moe(Context& ctx, const Batch& batch, const Tensor& x, const MoeWeights& w,
            const MoeTraining& training = {});
 

@@ -9,6 +9,7 @@
 #include <new>
 #include <optional>
 
+#include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/moe/moe_kernels.h"
 #include "ops/moe/route.h"
@@ -62,28 +63,27 @@ class GemmList {
 // Rows [first, first + count) of in [., K] times w^T -> the same rows of out [., N].
 Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w, float* out) {
   const int64_t first = chunk.starts[e];
-  return {.M = chunk.count(e),
-          .N = w.N(),
-          .K = w.K(),
-          .a = in + first * w.K(),
-          .a_row = w.K(),
-          .b = w.panels(ctx),
-          .b_panel = w.K() * kPanel,
-          .b_row = kPanel,
-          .c = out + first * w.N(),
-          .c_row = w.N()};
+  Gemm g{.M = chunk.count(e),
+         .N = w.N(),
+         .K = w.K(),
+         .a = in + first * w.K(),
+         .a_row = w.K(),
+         .c = out + first * w.N(),
+         .c_row = w.N()};
+  w.fill_b(ctx, g);
+  return g;
 }
 
-// Rows of d_out [., N] times w -> d_in [., K].
-Gemm times_transposed(const Chunk& chunk, int64_t e, const float* d_out, const Weight& w, float* d_in,
-                      bool accumulate) {
+// Rows of d_out [., N] times w -> d_in [., K]. May take scratch.
+Gemm times_transposed(Context& ctx, const Chunk& chunk, int64_t e, const float* d_out, const Weight& w,
+                      float* d_in, bool accumulate) {
   const int64_t first = chunk.starts[e];
   return {.M = chunk.count(e),
           .N = w.K(),
           .K = w.N(),
           .a = d_out + first * w.N(),
           .a_row = w.N(),
-          .b = w.dense().value.f32(),
+          .b = weight_f32(ctx, w.dense().value),
           .b_panel = kPanel,
           .b_row = w.K(),
           .c = d_in + first * w.K(),
@@ -125,6 +125,9 @@ void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const S
   float* rows = ctx.arena.array<float>(most * D);  // x by row, then the experts' outputs
   float* h = ctx.arena.array<float>(most * F);
   GemmList list(ctx.arena, 2 * r.E);
+  const auto round = [&ctx](float* values, int64_t n) {
+    if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, values, n, values);
+  };
   for (int64_t c = 0; c < r.chunks(); ++c) {
     const Chunk chunk = chunk_of(r, c);
     float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
@@ -137,7 +140,10 @@ void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const S
       list.add(times_weight(ctx, chunk, e, rows, expert.up, up));
     }
     list.run(ctx);
+    round(gate, chunk.n * F);
+    round(up, chunk.n * F);
     swiglu_into(ctx.threads, gate, up, chunk.n * F, h);
+    round(h, chunk.n * F);
     for (int64_t e = 0; e < r.E; ++e) {
       if (chunk.count(e) == 0) continue;
       list.add(times_weight(ctx, chunk, e, h, w.experts[static_cast<size_t>(e)].down, rows));
@@ -170,7 +176,9 @@ void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
   float *rows = b.rows, *dh = b.dh, *gate = b.saved.gate + chunk.first * F,
         *up = b.saved.up + chunk.first * F;
   GemmList& list = b.list;
+  const bool round_h = b.ctx.activations() == DType::bf16;
   const auto each = [&](const auto& add) {
+    const ArenaScope scope(b.ctx.arena);
     for (int64_t e = 0; e < r.E; ++e) {
       if (chunk.count(e) > 0) add(e, b.w.experts[static_cast<size_t>(e)]);
     }
@@ -179,12 +187,12 @@ void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
 
   gather_by_row(b.ctx, r, chunk, b.dy, D, rows);
   each([&](int64_t e, const Expert& expert) {
-    list.add(times_transposed(chunk, e, rows, expert.down, dh, false));
+    list.add(times_transposed(b.ctx, chunk, e, rows, expert.down, dh, false));
   });
   b.ctx.threads.parallel_for(chunk.n, rows_grain(3 * F), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       b.drow[chunk.first + i] = moe_kernels::swiglu_row_backward(gate + i * F, up + i * F, dh + i * F, F,
-                                                                 r.row_weights[chunk.first + i]);
+                                                                 r.row_weights[chunk.first + i], round_h);
     }
   });
   each([&](int64_t e, const Expert& expert) { add_weight_gradient(list, chunk, e, rows, dh, expert.down); });
@@ -197,10 +205,10 @@ void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
 
   if (!b.dx) return;
   each([&](int64_t e, const Expert& expert) {
-    list.add(times_transposed(chunk, e, gate, expert.gate, rows, false));
+    list.add(times_transposed(b.ctx, chunk, e, gate, expert.gate, rows, false));
   });
   each([&](int64_t e, const Expert& expert) {
-    list.add(times_transposed(chunk, e, up, expert.up, rows, true));
+    list.add(times_transposed(b.ctx, chunk, e, up, expert.up, rows, true));
   });
   b.ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
     moe_kernels::add_rows(rows, r.rows + chunk.first, begin, end, r.A, D, b.dx.accumulate,
@@ -250,7 +258,7 @@ void router_backward(Context& ctx, const Tensor& x, const Weight& router, const 
                        .K = r.E,
                        .a = dlogits,
                        .a_row = r.E,
-                       .b = router.dense().value.f32(),
+                       .b = weight_f32(ctx, router.dense().value),
                        .b_panel = kPanel,
                        .b_row = D,
                        .c = dx.grad.f32(),
@@ -300,13 +308,14 @@ void count_selected(const Routing& r, MoeStats& stats) {
 
 }  // namespace
 
-Tensor moe(Context& ctx, const Batch& batch, const Tensor& x, const MoeWeights& w,
+Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights& w,
            const MoeTraining& training) {
-  Tensor y = ctx.output(x.shape);
+  Tensor y = ctx.output(in.shape);
   std::optional<ArenaScope> scope;  // without a tape nothing but y is kept
   if (ctx.tape == nullptr) scope.emplace(ctx.arena);
   Saved saved{};
-  check_experts(w, x.dim(-1));
+  check_experts(w, in.dim(-1));
+  const Tensor x = as_f32_tensor(ctx, in);  // kept for the backward
   saved.routing = route(ctx, x, w);
   if (training.stats != nullptr) count_selected(saved.routing, *training.stats);
   if (training.balance_scale != 0 && (ctx.tape != nullptr || training.balance_loss != nullptr)) {

@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "ops/moe/moe_kernels.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "ops/simd/bf16-inl.h"
 #include "ops/simd/exp-inl.h"
 #include "ops/simd/lanes-inl.h"
 
@@ -97,6 +98,7 @@ struct SwigluGradient {
   LaneVector h, dgate, dup, scaled;
 };
 
+template <bool kRoundH>
 HWY_INLINE SwigluGradient swiglu_gradient(LaneVector g, LaneVector u, LaneVector dh, LaneVector weight) {
   const LaneTag d;
   const LaneVector one = hn::Set(d, 1.0f);
@@ -104,12 +106,13 @@ HWY_INLINE SwigluGradient swiglu_gradient(LaneVector g, LaneVector u, LaneVector
   const LaneVector s = hn::Div(one, denominator);
   const LaneVector silu = hn::Div(g, denominator);
   const LaneVector slope = hn::Mul(s, hn::MulAdd(g, hn::Sub(one, s), one));
-  const LaneVector h = hn::Mul(silu, u);
+  const LaneVector exact = hn::Mul(silu, u), h = kRoundH ? rounded_to_bf16(d, exact) : exact;
   const LaneVector flow = hn::Mul(weight, dh);
   return {h, hn::Mul(hn::Mul(flow, u), slope), hn::Mul(flow, silu), hn::Mul(weight, h)};
 }
 
-float moe_swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight) {
+template <bool kRoundH>
+HWY_INLINE float swiglu_row_backward_impl(float* gate, float* up, float* dh, int64_t F, float weight) {
   const LaneTag d;
   const LaneVector w = hn::Set(d, weight);
   const int64_t width = static_cast<int64_t>(kLaneWidth);
@@ -119,7 +122,8 @@ float moe_swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, floa
     for (size_t k = 0; k < kLaneVectors; ++k) {
       const int64_t at = i + static_cast<int64_t>(k) * width;
       const LaneVector in = hn::LoadU(d, dh + at);
-      const SwigluGradient r = swiglu_gradient(hn::LoadU(d, gate + at), hn::LoadU(d, up + at), in, w);
+      const SwigluGradient r =
+          swiglu_gradient<kRoundH>(hn::LoadU(d, gate + at), hn::LoadU(d, up + at), in, w);
       dot.v[k] = hn::MulAdd(r.h, in, dot.v[k]);
       hn::StoreU(r.dgate, d, gate + at);
       hn::StoreU(r.dup, d, up + at);
@@ -133,7 +137,7 @@ float moe_swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, floa
     const LaneVector g = whole ? hn::LoadU(d, gate + i) : load_some(d, gate + i, rest);
     const LaneVector u = whole ? hn::LoadU(d, up + i) : load_some(d, up + i, rest);
     const LaneVector in = whole ? hn::LoadU(d, dh + i) : load_some(d, dh + i, rest);
-    const SwigluGradient r = swiglu_gradient(g, u, in, w);
+    const SwigluGradient r = swiglu_gradient<kRoundH>(g, u, in, w);
     dot.v[k] = hn::IfThenElse(mask, hn::MulAdd(r.h, in, dot.v[k]), dot.v[k]);
     if (whole) {
       hn::StoreU(r.dgate, d, gate + i);
@@ -146,6 +150,11 @@ float moe_swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, floa
     }
   }
   return tree_sum(dot);
+}
+
+float moe_swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight, bool round_h) {
+  return round_h ? swiglu_row_backward_impl<true>(gate, up, dh, F, weight)
+                 : swiglu_row_backward_impl<false>(gate, up, dh, F, weight);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -185,8 +194,8 @@ void add_rows(const float* in, const int32_t* rows, int64_t begin, int64_t end, 
   HWY_DYNAMIC_DISPATCH(moe_add_rows)(in, rows, begin, end, A, D, accumulate, y);
 }
 
-float swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight) {
-  return HWY_DYNAMIC_DISPATCH(moe_swiglu_row_backward)(gate, up, dh, F, weight);
+float swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight, bool round_h) {
+  return HWY_DYNAMIC_DISPATCH(moe_swiglu_row_backward)(gate, up, dh, F, weight, round_h);
 }
 
 }  // namespace moe_kernels

@@ -28,7 +28,7 @@ void add_rows(const float* in, const int32_t* rows, int64_t begin, int64_t end, 
 // One row of an expert, h = silu(gate) * up, whose output counts with `weight`. In: the row's gate and up,
 // and the gradient dh of h as if weight were 1. Out, in place: gate and up become their gradients (weight
 // included), dh becomes weight * h, what down's weight gradient multiplies with. Returns sum of h * dh: the
-// gradient of weight.
-float swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight);
+// gradient of weight. round_h: the forward rounded h to bf16.
+float swiglu_row_backward(float* gate, float* up, float* dh, int64_t F, float weight, bool round_h);
 
 }  // namespace r1::moe_kernels

@@ -5,7 +5,8 @@
 // cpu-f32: squares are summed in f32 by FMA in sixteen virtual lanes (lane = d mod 16, d in order), then a
 // fixed tree (8, 4, 2, 1 apart); mean, sum with eps, sqrt and 1/x are one correctly rounded f32 operation
 // each. Bit-exact: y[t] is a function of x[t], w and eps alone. Backward: dw walks t in order and goes on
-// from what it held.
+// from what it held. x is f32 (the residual stream) or an activation; y is an activation (bf16 numerics: w
+// and y rounded).
 #pragma once
 
 #include "tensor/context.h"

@@ -3,6 +3,7 @@
 // Backward, with g = dy w and c = g . x (sixteen lanes, as the forward's sum):
 //   dx = rstd * fma(-x, k, g), k = (rstd * rstd) * (c / D);   dw = fma(dy, x * rstd, dw) for t in order.
 // dx is cut over rows, dw over columns: each column's sum is one chain.
+#include "ops/convert/convert.h"
 #include "ops/norm/norm.h"
 #include "ops/simd/grain.h"
 
@@ -119,10 +120,12 @@ void norm_backward(Context& ctx, const Tensor& x, const Tensor& y, const float* 
   const Tensor dy = ctx.tape->grad(y);
   if (!dy) return;
   const int64_t D = x.dim(-1), T = x.rows();
-  const float* xp = x.f32();
+  const GradSlot s = ctx.tape->slot(x);  // before the scope: the gradient outlives it
+  const ArenaScope scope(ctx.arena);
+  const float* xp = as_f32(ctx, x);
   const float* dyp = dy.f32();
-  const float* wp = w.value.f32();
-  if (const GradSlot s = ctx.tape->slot(x)) {
+  const float* wp = weight_f32(ctx, w.value);
+  if (s) {
     float* dx = s.grad.f32();
     const auto rows =
         s.accumulate ? HWY_DYNAMIC_DISPATCH(norm_dx_rows_add) : HWY_DYNAMIC_DISPATCH(norm_dx_rows_assign);
@@ -142,14 +145,19 @@ void norm_backward(Context& ctx, const Tensor& x, const Tensor& y, const float* 
 Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps) {
   const int64_t D = x.dim(-1), T = x.rows();
   R1_CHECK(w.value.count() == D, "norm weight ", w.name, " ", w.value.shape.str(), ", input ", x.shape.str());
-  const Tensor y = ctx.output(x.shape);
+  const Tensor y = ctx.output(x.shape, ctx.activations());
   float* rstd = ctx.tape != nullptr ? ctx.arena.array<float>(T) : nullptr;
-  const float* xp = x.f32();
-  const float* wp = w.value.f32();
-  float* yp = y.f32();
-  ctx.threads.parallel_for(T, row_grain(D), [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(norm_rows)(xp, wp, begin, end, D, eps, yp, rstd);
-  });
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output out(ctx, y);
+    const float* xp = as_f32(ctx, x);
+    const float* wp = weight_f32(ctx, w.value);
+    float* yp = out.data();
+    ctx.threads.parallel_for(T, row_grain(D), [&](int64_t begin, int64_t end) {
+      HWY_DYNAMIC_DISPATCH(norm_rows)(xp, wp, begin, end, D, eps, yp, rstd);
+    });
+    out.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     Parameter* weight = &w;
     ctx.tape->record([x, y, rstd, weight](Context& c) { norm_backward(c, x, y, rstd, *weight); });

@@ -3,6 +3,7 @@
 // The backward is the same turn with the sines negated (exact), so one kernel serves both. Pairs are
 // elementwise: vector width cannot show.
 #include "base/math.h"
+#include "ops/convert/convert.h"
 #include "ops/rope/rope.h"
 #include "ops/simd/grain.h"
 
@@ -168,17 +169,22 @@ Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, c
   for (const int32_t p : positions) {
     R1_CHECK(p >= 0 && p < table.max_positions(), "position ", p, " of ", table.max_positions());
   }
-  const Tensor y = ctx.output(x.shape);
-  run_job(ctx, T,
-          {.x = x.f32(),
-           .positions = positions.data(),
-           .table = &table,
-           .H = H,
-           .K = K,
-           .style = style,
-           .sign = 1.0f,
-           .add = false,
-           .y = y.f32()});
+  const Tensor y = ctx.output(x.shape, ctx.activations());
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output out(ctx, y);
+    run_job(ctx, T,
+            {.x = as_f32(ctx, x),
+             .positions = positions.data(),
+             .table = &table,
+             .H = H,
+             .K = K,
+             .style = style,
+             .sign = 1.0f,
+             .add = false,
+             .y = out.data()});
+    out.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     const int32_t* at = positions.data();
     const RopeTable* turns = &table;

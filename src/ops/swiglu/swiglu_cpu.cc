@@ -2,6 +2,7 @@
 //
 // Backward, with s = 1 / (1 + exp(-gate)):
 //   dgate = (dy * up) * (s * fma(gate, 1 - s, 1)),   dup = dy * (gate * s)
+#include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/simd/grain.h"
 #include "ops/swiglu/swiglu.h"
@@ -80,7 +81,7 @@ void backward_op(Context& ctx, const Tensor& gate, const Tensor& up, const Tenso
   const bool g_direct = g && !g.accumulate, u_direct = u && !u.accumulate;
   float* dg = g_direct ? g.grad.f32() : ctx.arena.array<float>(n);
   float* du = u_direct ? u.grad.f32() : ctx.arena.array<float>(n);
-  swiglu_backward_into(ctx.threads, gate.f32(), up.f32(), dy.f32(), n, dg, du);
+  swiglu_backward_into(ctx.threads, as_f32(ctx, gate), as_f32(ctx, up), dy.f32(), n, dg, du);
   if (g && !g_direct) add_into(ctx.threads, dg, n, g.grad.f32());
   if (u && !u_direct) add_into(ctx.threads, du, n, u.grad.f32());
 }
@@ -102,8 +103,13 @@ void swiglu_backward_into(ThreadPool& threads, const float* gate, const float* u
 
 Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up) {
   R1_CHECK(gate.shape == up.shape, "gate ", gate.shape.str(), ", up ", up.shape.str());
-  const Tensor y = ctx.output(gate.shape);
-  swiglu_into(ctx.threads, gate.f32(), up.f32(), gate.count(), y.f32());
+  const Tensor y = ctx.output(gate.shape, ctx.activations());
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output out(ctx, y);
+    swiglu_into(ctx.threads, as_f32(ctx, gate), as_f32(ctx, up), gate.count(), out.data());
+    out.store(ctx);
+  }
   if (ctx.tape != nullptr) {
     ctx.tape->record([gate, up, y](Context& c) { backward_op(c, gate, up, y); });
   }
