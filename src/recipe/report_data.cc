@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "base/error.h"
@@ -15,6 +16,9 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Also the commands that make such runs.
+constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
 
 bool is_there(const fs::path& path) {
   std::error_code ec;
@@ -248,7 +252,7 @@ Json Collector::recipe() {
   std::ranges::sort(begun);
   for (const std::string& folder : begun) {
     missing.push_back("stage " + folder + " is begun and not finished");
-    stage(folder, run / folder, "", nullptr);
+    stage(folder, run / folder, first_text({run / folder / "run.json"}, "kind"), nullptr);
   }
   const fs::path copy = run / "recipe.toml";
   if (!is_there(copy)) {
@@ -269,18 +273,15 @@ Json Collector::recipe() {
 
 Json Collector::single() {
   const std::string name = fs::absolute(run).lexically_normal().filename().string();
-  const bool rewards = is_there(run / "metrics.jsonl");
-  stage(name, run, "", nullptr);
-  if (rewards && is_there(run / "config.toml")) {
-    // What only one command writes tells which it was.
-    const Json* columns = training.at(size_t{0}).find("columns");
-    const char* command = columns == nullptr                  ? nullptr
-                          : columns->contains("accuracy")     ? "grpo"
-                          : columns->contains("balance_loss") ? "pretrain"
-                                                              : nullptr;
+  const std::string kind = first_text({run / "run.json"}, "kind");
+  stage(name, run, kind, nullptr);
+  if (is_there(run / "config.toml")) {
     const std::string path = copied_from(read_file(run / "config.toml"));
-    if (command != nullptr && !path.empty())
-      commands.push_back(fmt::format("r1 {} {}", command, quoted(path)));
+    const bool known = std::ranges::find(kTrainingKinds, kind) != kTrainingKinds.end();
+    if (known && !path.empty()) commands.push_back(fmt::format("r1 {} {}", kind, quoted(path)));
+    if (!known)
+      missing.push_back((run / "run.json").string() +
+                        " does not say which command made this run: how to repeat it is not shown");
   }
   return Json::object().set("name", name);
 }
@@ -313,9 +314,10 @@ Json collect_report(const fs::path& run) {
   if (is_there(run / "metrics.jsonl") || is_there(run / "eval.json"))
     return collector.finish(collector.single());
   throw Error(
-      run.string() +
-      ": is no run: neither recipe.json nor metrics.jsonl nor eval.json is there: give the directory that r1 "
-      "recipe, pretrain or grpo wrote");
+      fmt::format("{}: is no run: neither recipe.json nor metrics.jsonl nor eval.json is there: give the "
+                  "directory that r1 "
+                  "recipe, {} wrote",
+                  run.string(), fmt::join(kTrainingKinds, ", ")));
 }
 
 }  // namespace r1

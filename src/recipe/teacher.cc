@@ -40,9 +40,9 @@ bool has_repeats(const std::string& text) {
 }
 
 std::string key_of(const TeacherConfig& c, const std::string& weights) {
-  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems, c.samples,
-                                c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest, c.repeats,
-                                c.filter_tokens, weights));
+  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems,
+                                c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
+                                c.repeats, c.filter_tokens, name_of(c.numerics), weights));
 }
 
 Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
@@ -82,9 +82,10 @@ std::vector<Good> choose(const TeacherConfig& config, std::vector<Good> good) {
 
 }  // namespace
 
-TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed) {
+TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   TeacherConfig c;
-  c.seed = seed;
+  c.seed = run.seed;
+  c.numerics = run.numerics;
   c.teacher = file.text("teacher");
   c.task = file.text_or("data.task", "countdown3");
   try {
@@ -137,7 +138,7 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
     result.sampled_tokens += static_cast<int64_t>(r.prompt.size());
   }
   Arena arena;
-  Context ctx{.arena = arena, .threads = threads};
+  Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
   Engine engine(bundle.model, ctx, {.max_batch = config.batch, .prefill_chunk = 4096, .kv_bytes = 0});
   const std::vector<Completion> completions = engine.run(requests);
   JsonlWriter writer(data);

@@ -15,16 +15,17 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
   std::vector<Request> requests;
   for (int64_t i = 0; i < config.prompts; ++i) {
     const int64_t in_step = round * config.prompts + i;
-    set.problems.push_back(
-        make_problem(config.task, config.seed, static_cast<uint64_t>(first_problem + in_step), Split::train));
+    set.problems.push_back(make_problem(config.task, config.run.seed,
+                                        static_cast<uint64_t>(first_problem + in_step), Split::train));
     Request& r = requests.emplace_back();
     r.prompt = bundle.chat_prompt(set.problems.back().question);
     r.samples = config.group;
     r.max_tokens = config.max_tokens;
     r.sampling.temperature = static_cast<float>(config.temperature);
     r.sampling.top_p = static_cast<float>(config.top_p);
-    r.key = {
-        .seed = config.seed, .step = static_cast<uint32_t>(step), .prompt = static_cast<uint32_t>(in_step)};
+    r.key = {.seed = config.run.seed,
+             .step = static_cast<uint32_t>(step),
+             .prompt = static_cast<uint32_t>(in_step)};
     r.stop_tokens = bundle.stop_tokens;
     set.totals.sampled_tokens += static_cast<int64_t>(r.prompt.size());
   }
