@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text_util.h"
 #include "formats/config_file.h"
 #include "formats/hf_directory.h"
 
@@ -33,16 +34,6 @@ bool is_plain_name(const std::string& name) {
 void set_number(Json& to, std::string_view key, const Json& from, std::string_view name) {
   const Json* value = from.find(name);
   if (value != nullptr && value->is_number()) to.set(key, *value);
-}
-
-// For a shell: as it is where that is plain, else in single quotes.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+-@";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
 }
 
 // The path in a copy's first line; "" where there is none.
@@ -261,8 +252,8 @@ Json Collector::recipe() {
   } else {
     const std::string text = read_file(copy);
     if (const std::string path = copied_from(text); !path.empty())
-      commands.push_back(fmt::format("r1 recipe {}{} --out {}", quoted(path),
-                                     seed.empty() ? "" : " --seed " + seed, quoted(run.string())));
+      commands.push_back(fmt::format("r1 recipe {}{} --out {}", shell_word(path),
+                                     seed.empty() ? "" : " --seed " + seed, shell_word(run.string())));
     Json all = Json::array();  // before its stages' files
     all.push_back(Json::object().set("name", "recipe.toml").set("text", text));
     for (const Json& file : files.items()) all.push_back(file);
@@ -278,7 +269,7 @@ Json Collector::single() {
   if (is_there(run / "config.toml")) {
     const std::string path = copied_from(read_file(run / "config.toml"));
     const bool known = std::ranges::find(kTrainingKinds, kind) != kTrainingKinds.end();
-    if (known && !path.empty()) commands.push_back(fmt::format("r1 {} {}", kind, quoted(path)));
+    if (known && !path.empty()) commands.push_back(fmt::format("r1 {} {}", kind, shell_word(path)));
     if (!known)
       missing.push_back((run / "run.json").string() +
                         " does not say which command made this run: how to repeat it is not shown");
@@ -291,7 +282,7 @@ Json Collector::finish(Json data) {
   for (const Json& t : training.items()) indexes.push_back(run / t.get_string("name") / "run.json");
   fact("Numerics", first_text(indexes, "numerics"));
   fact("Settings, SHA-256", first_text(indexes, "config_sha256"));
-  commands.push_back("r1 report " + quoted(run.string()));
+  commands.push_back("r1 report " + shell_word(run.string()));
   const auto written =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::file_clock::to_sys(newest));
   data.set("written",
