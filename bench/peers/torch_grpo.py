@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The peer of an r1 GRPO step: the same step in PyTorch on the CPU: same weights, prompts, answer lengths and rewards, float32.
 
-    bench/peers/torch_grpo.py [--r1 build/r1] [--model models/r1-nano-base] [--steps 2] [--json FILE]
+    bench/peers/torch_grpo.py [--r1 build/r1] [--model models/r1-nano-base] [--steps 3] [--json FILE]
+    bench/peers/torch_grpo.py --prompts 2 --group 2 --steps 1 --threads 1 --eager      # in seconds: only whether both still agree
 
 r1 makes a few steps and writes its rollouts; PyTorch then samples as many tokens for the same prompts with a KV cache (finished
 rows are dropped every few tokens), scores and differentiates the rollouts, and updates with AdamW. Everything that might make
@@ -28,7 +29,7 @@ class Nano(torch.nn.Module):
         super().__init__()
         self.c = json.loads((directory / "config.json").read_text())
         self.dense_experts = dense_experts
-        self.w = torch.nn.ParameterDict({k.replace(".", "/"): torch.nn.Parameter(v.float(), requires_grad=v.dim() > 0)
+        self.w = torch.nn.ParameterDict({k.replace(".", "/"): torch.nn.Parameter(v.float())
                                          for k, v in load_file(directory / "model.safetensors").items()})
         c = self.c
         self.heads, self.nope, self.rope, self.v = (c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"])
@@ -137,14 +138,14 @@ def generate(model, step, rollouts, drop_every):
     left = torch.tensor([len(r["tokens"]) for r in rollouts])
     made = 0
     while True:
-        probs = torch.log_softmax(model.logits(hidden), -1)
-        token = (probs + -torch.empty_like(probs).exponential_().log()).argmax(-1)  # Gumbel: faster than multinomial here
-        probs.gather(1, token.unsqueeze(1))
+        logprobs = torch.log_softmax(model.logits(hidden), -1)
+        token = (logprobs - torch.empty_like(logprobs).exponential_().log()).argmax(-1)  # Gumbel: faster than multinomial here
+        logprobs.gather(1, token.unsqueeze(1))  # what a sampler would keep; r1 keeps it too
         made += int((left > 0).sum())
         left -= 1
         if (left > 0).sum() == 0:
             return made
-        if drop_every and int(left.max()) % drop_every == 0:
+        if int(left.max()) % drop_every == 0:
             keep = (left > 0).nonzero().squeeze(1)
             if len(keep) < len(left):
                 cache = [(k[keep], v[keep]) for k, v in cache]
@@ -168,7 +169,7 @@ def train(model, forward, optimizer, rollouts, rows):
         for i, r in enumerate(part):
             p, n = len(r["prompt_tokens"]), len(r["tokens"])
             tokens[i, :p + n] = torch.tensor(r["prompt_tokens"] + r["tokens"])
-            old[i, p - 1:p + n - 1] = torch.tensor([float.fromhex(x) for x in r["logprobs"]]) if isinstance(r["logprobs"][0], str) else r["old"]
+            old[i, p - 1:p + n - 1] = torch.tensor([float.fromhex(x) for x in r["logprobs"]])
             mask[i, p - 1:p + n - 1] = 1
             advantage[i] = r["advantage"]
         positions = torch.arange(width - 1).expand(len(part), -1)
@@ -207,37 +208,50 @@ def measure(directory, rollouts, threads, compiled, dense):
     torch._dynamo.reset()
     step = torch.compile(model, dynamic=True) if compiled else model
     for drop in (8, 32):
-        for repeat in range(2):  # the first compiles
+        for _ in range(2):  # the first compiles
             seconds, _ = timed(lambda: generate(model, step, rollouts, drop))
         offer("sample", seconds, f"drops every {drop}")
     for rows in (32, 128):
-        for repeat in range(2):
+        for _ in range(2):
             seconds, error = timed(lambda: train(model, step, optimizer, rollouts, rows))
             worst = max(worst, error)
         offer("train", seconds, f"micro-batches of {rows} rows")
     return best, worst
 
 
+def run_r1(args):
+    """Its steps' metrics, and the rollouts of the last one."""
+    with tempfile.TemporaryDirectory() as name:
+        work = pathlib.Path(name)
+        (work / "c.toml").write_text(f'name = "peer"\nseed = 7\nmodel = "{args.model}"\nout = "{work}/run"\n[data]\ntask = "countdown3"\n[rollout]\n'
+                                     f"prompts = {args.prompts}\ngroup = {args.group}\nmax_tokens = 112\n"
+                                     f"[optimizer]\nlr = 0.0\nsteps = {args.steps}\n[log]\nsamples_every = {args.steps}\n")
+        done = subprocess.run([args.r1, "grpo", work / "c.toml"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr)
+        metrics = [json.loads(line) for line in open(work / "run/metrics.jsonl")]
+        rollouts = [r for r in map(json.loads, open(work / "run/samples.jsonl")) if r["step"] == args.steps]
+    return metrics, rollouts
+
+
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--r1", default="build/r1")
     parser.add_argument("--model", default="models/r1-nano-base")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, torch.get_num_threads()])
+    parser.add_argument("--steps", type=int, default=3, help="that r1 makes; its best is compared")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--group", type=int, default=16)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()], help="that PyTorch tries; r1 takes all there are")
+    parser.add_argument("--eager", action="store_true", help="leave torch.compile out: it compiles for minutes, and is slower at times")
     parser.add_argument("--json")
     args = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp())
-    (work / "c.toml").write_text(f'name = "peer"\nseed = 7\nmodel = "{args.model}"\nout = "{work}/run"\n[data]\ntask = "countdown3"\n[rollout]\n'
-                                 f"max_tokens = 112\n[optimizer]\nlr = 0.0\nsteps = {args.steps}\n[log]\nsamples_every = {args.steps}\n")
-    subprocess.run([args.r1, "grpo", work / "c.toml"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    metrics = [json.loads(line) for line in open(work / "run/metrics.jsonl")]
-    rollouts = [r for r in map(json.loads, open(work / "run/samples.jsonl")) if r["step"] == args.steps]
+    metrics, rollouts = run_r1(args)
     ours = {"sample": min(m["sample_s"] for m in metrics), "train": min(m["train_s"] + m["update_s"] for m in metrics)}
     tokens = sum(len(r["tokens"]) for r in rollouts)
     print(f"{len(rollouts)} samples, {tokens} answer tokens; torch {torch.__version__}")
     best = {"sample": (1e9, None), "train": (1e9, None)}
     worst = 0.0
-    for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False, True), (False, True)):
+    for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False,) if args.eager else (False, True), (False, True)):
         found, error = measure(pathlib.Path(args.model), rollouts, threads, compiled, dense)
         worst = max(worst, error)
         for phase in best:

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "base/ascii.h"
+
 namespace r1 {
 
 std::string hex_float(float value) {
@@ -63,6 +65,17 @@ std::string html_escaped(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string shell_word(std::string_view word) {
+  constexpr std::string_view kSigns = "_./:=+-@";
+  const auto is_plain = [&](char c) {
+    return is_letter(c) || is_digit(c) || kSigns.find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::ranges::all_of(word, is_plain)) return std::string(word);
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
 }
 
 }  // namespace r1

@@ -17,4 +17,7 @@ std::string nearest_name(std::string_view word, std::span<const std::string> can
 // For HTML text and attributes: & < > " ' as entities, the quotes as numbers, as MarkupSafe does.
 std::string html_escaped(std::string_view text);
 
+// A word of a command, to be typed into a shell: as it is where that is plain, else in single quotes.
+std::string shell_word(std::string_view word);
+
 }  // namespace r1

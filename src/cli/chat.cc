@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/output.h"
@@ -71,17 +72,11 @@ std::optional<std::string> read_line() {
   return line;
 }
 
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t\r");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
-}
-
 void greet(const SamplingModel& model, bool terminal) {
   const std::filesystem::path readme = model.directory / "README.md";
   std::string about = std::filesystem::exists(readme) ? first_paragraph(read_file(readme)) : "";
   std::string lower = about + model.directory.string();
-  std::ranges::transform(lower, lower.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(lower, lower.begin(), to_lower);
   const bool knows_countdown =
       lower.find("countdown") != std::string::npos || lower.find("r1-nano") != std::string::npos;
   if (about.empty() && knows_countdown) {
@@ -120,7 +115,7 @@ std::string first_paragraph(const std::string& markdown) {
   std::string line, paragraph;
   bool front_matter = false, first = true;
   while (std::getline(in, line)) {
-    line = trimmed(line);
+    line = std::string(trim(line));
     const bool fence = line == "---" && (first || front_matter);
     first = false;
     if (fence) {
@@ -144,8 +139,8 @@ int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flag
   for (uint32_t turn = 0;; ++turn) {
     write_stdout("\n> ");
     const auto line = read_line();
-    if (!line || trimmed(*line).empty()) break;
-    const std::string question = trimmed(*line);
+    if (!line || trim(*line).empty()) break;
+    const std::string question(trim(*line));
     try {
       Request request = base;
       request.prompt = bundle.chat_prompt(question);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "base/ascii.h"
 #include "cli/output.h"
 
 namespace r1 {
@@ -26,8 +27,7 @@ TerminalStyle stderr_style() {
     const char* value = std::getenv(name);
     if (locale.empty() && value != nullptr) locale = value;
   }
-  std::ranges::transform(locale, locale.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(locale, locale.begin(), to_lower);
   const bool utf8 = locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
   return {.terminal = terminal, .utf8 = utf8};
 }

@@ -2,11 +2,13 @@
 // evaluations.
 #include "recipe/recipe.h"
 
+#include <errno.h>  // program_invocation_name
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
+#include "base/text_util.h"
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -90,7 +92,8 @@ void show_change(const RecipeResult& result) {
     const std::string task = stage.at("result").get_string("task");
     if (first.empty()) {
       first = name;
-    } else if (last.empty() && task == result.summary.at("stages").at(first).at("result").get_string("task")) {
+    } else if (last.empty() &&
+               task == result.summary.at("stages").at(first).at("result").get_string("task")) {
       last = name;
     }
   }
@@ -104,6 +107,14 @@ void show_change(const RecipeResult& result) {
                   a.get_string("task"), a.get_number("pass_at_1"), b.get_number("pass_at_1"),
                   a.get_number("mean_thinking"), b.get_number("mean_thinking"), grown));
   show_examples(result.out / first, result.out / last);
+}
+
+// What runs the optional stages too, as it is typed into the shell that this program was started from.
+std::string command_for_all(const RecipeCommandOptions& options) {
+  std::string command = shell_word(::program_invocation_name) + " recipe " + shell_word(options.config);
+  if (options.seed) command += fmt::format(" --seed {}", *options.seed);
+  if (!options.out.empty()) command += " --out " + shell_word(options.out);
+  return command + " --all --resume";
 }
 
 }  // namespace
@@ -121,7 +132,10 @@ int run_recipe_command(const RecipeCommandOptions& options) {
   }
   show_arms(result.summary);
   show_change(result);
-  if (result.left_out > 0) write_stderr(fmt::format("\n{} more stages: --all --resume\n", result.left_out));
+  if (result.left_out > 0) {
+    write_stderr(fmt::format("\noptional stages left out: {}; to run them too: {}\n", result.left_out,
+                             command_for_all(options)));
+  }
   if (options.common.json) {
     write_stdout(result.summary.dump() + "\n");
   } else if (!result.model.empty()) {

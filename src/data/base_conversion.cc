@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/ascii.h"
 #include "data/phrasing.h"
 #include "data/task_makers.h"
 #include "formats/json.h"
@@ -58,7 +59,7 @@ std::string name_of(Random& random, int64_t base) {
 std::string write(Random& random, int64_t value, int64_t base) {
   std::string digits = digits_of(value, base);
   if (random.below(2) == 0) {
-    for (char& c : digits) c = c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c;
+    for (char& c : digits) c = to_upper(c);
   }
   if (base == 10 || random.below(6) != 0) return digits;
   const std::string_view prefix = base == 2 ? "0b" : base == 8 ? "0o" : base == 16 ? "0x" : "";

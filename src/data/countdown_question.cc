@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "data/expression_tree.h"
 
@@ -55,14 +56,8 @@ struct Token {
   bool negative = false;
 };
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '\'' || c == '_';
-}
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+bool is_word_byte(char c) {
+  return is_letter(c) || c == '\'' || c == '_';
 }
 
 // Cuts the text up; false where it holds a number that we do not read.
@@ -70,18 +65,17 @@ bool tokenize(std::string_view text, std::vector<Token>& tokens) {
   constexpr int64_t kMost = 999'999'999;
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
-    if (is_space(c)) {
+    if (is_blank(c)) {
       ++i;
       continue;
     }
     const size_t begin = i;
-    if (is_letter(c) || is_digit(c)) {
-      while (i < text.size() && (is_letter(text[i]) || is_digit(text[i]))) ++i;
+    if (is_word_byte(c) || is_digit(c)) {
+      while (i < text.size() && (is_word_byte(text[i]) || is_digit(text[i]))) ++i;
       const std::string_view run = text.substr(begin, i - begin);
       if (!std::all_of(run.begin(), run.end(), is_digit)) {  // "make", but also the R1 in "R1, make ..."
         std::string word(run);
-        for (char& letter : word)
-          letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
+        for (char& letter : word) letter = to_lower(letter);
         tokens.push_back({.kind = Kind::word, .text = std::move(word)});
         continue;
       }
@@ -91,7 +85,7 @@ bool tokenize(std::string_view text, std::vector<Token>& tokens) {
       int64_t value = 0;
       for (const char digit : run) value = value * 10 + (digit - '0');
       R1_CHECK(value <= kMost, value);
-      const bool negative = begin > 0 && text[begin - 1] == '-' && (begin == 1 || is_space(text[begin - 2]));
+      const bool negative = begin > 0 && text[begin - 1] == '-' && (begin == 1 || is_blank(text[begin - 2]));
       if (negative) tokens.pop_back();
       tokens.push_back(
           {.kind = Kind::integer, .text = "", .value = negative ? -value : value, .negative = negative});

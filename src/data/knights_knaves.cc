@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "data/phrasing.h"
 #include "data/task_makers.h"
 #include "formats/json.h"
@@ -224,7 +225,7 @@ std::string write_statements(Random& random, const Puzzle& puzzle, const std::ve
   for (size_t i = 0; i < names.size(); ++i) {
     for (size_t k = 0; k < puzzle.said[i].size(); ++k) {
       std::string text = write(puzzle.said[i][k], static_cast<int>(i), names);
-      if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+      text[0] = to_upper(text[0]);
       if (!out.empty()) out += ' ';
       out += script ? fmt::format("{}: \"{}.\"", names[i], text)
                     : fmt::format("{} {}{}: \"{}.\"", names[i], k == 0 ? "" : "also ", says, text);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "engine/ask.h"
 #include "reward/answer.h"
 
 namespace r1 {
@@ -11,19 +12,15 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
                     const std::function<void(int64_t done, int64_t total)>& progress) {
   if (problems.empty()) throw Error("there are no problems to evaluate on");
   if (options.samples < 1) throw Error("at least one sample a problem is wanted");
-  std::vector<Request> requests;
-  for (size_t i = 0; i < problems.size(); ++i) {
-    Request& r = requests.emplace_back();
-    r.prompt = bundle.chat_prompt(problems[i].question);
-    r.samples = options.samples;
-    r.max_tokens = options.max_tokens;
-    r.sampling.temperature = static_cast<float>(options.temperature);
-    r.sampling.top_p = static_cast<float>(options.top_p);
-    r.sampling.top_k = options.top_k;
-    r.sampling.min_p = static_cast<float>(options.min_p);
-    r.key = {.seed = options.seed, .step = kEvalStep, .prompt = static_cast<uint32_t>(i)};
-    r.stop_tokens = bundle.stop_tokens;
-  }
+  Request settings;
+  settings.samples = options.samples;
+  settings.max_tokens = options.max_tokens;
+  settings.sampling.temperature = static_cast<float>(options.temperature);
+  settings.sampling.top_p = static_cast<float>(options.top_p);
+  settings.sampling.top_k = options.top_k;
+  settings.sampling.min_p = static_cast<float>(options.min_p);
+  settings.key = {.seed = options.seed, .step = kEvalStep, .prompt = 0};
+  const std::vector<Request> requests = ask(bundle, problems, settings);
   EvalResult result;
   result.problems = static_cast<int64_t>(problems.size());
   result.samples = options.samples;

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "formats/json.h"
@@ -24,18 +25,12 @@ namespace sj = simdjson;
 
 constexpr size_t kKeepParserBytes = size_t{1} << 20;  // a thread's parser that grew beyond this is not kept
 
-std::string_view trimmed(std::string_view token) {
-  while (!token.empty() && std::string_view(" \t\r\n").find(token.back()) != std::string_view::npos)
-    token.remove_suffix(1);
-  return token;
-}
-
 // Is `token` a number of RFC 8259? Sets `integral` if it has neither fraction nor exponent.
 bool is_json_number(std::string_view token, bool& integral) {
   size_t i = 0;
   const auto digits = [&] {
     const size_t begin = i;
-    while (i < token.size() && token[i] >= '0' && token[i] <= '9') ++i;
+    while (i < token.size() && is_digit(token[i])) ++i;
     return i - begin;
   };
   if (i < token.size() && token[i] == '-') ++i;
@@ -110,7 +105,7 @@ class JsonParser {
         fail_here("there is more text after the JSON value");
     } else {  // nothing else may follow a scalar: its token is all that is left
       const size_t begin = static_cast<size_t>(token.data() - text.data());
-      out = scalar(trimmed({token.data(), origin_->length - begin}));
+      out = scalar(trim({token.data(), origin_->length - begin}));
     }
     return out;
   }
@@ -180,7 +175,7 @@ class JsonParser {
         break;
       }
       default:
-        return scalar(trimmed(token));
+        return scalar(trim(token));
     }
     out.origin_ = origin_;
     out.offset_ = static_cast<uint32_t>(offset);

@@ -72,10 +72,10 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
 
 ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config) {
   if (!data.model.empty()) return ModelBundle::load(data.model);
-  const std::filesystem::path directory = config.out / "tokenizer";
+  const std::filesystem::path directory = config.run.out / "tokenizer";
   std::error_code ec;
-  std::filesystem::create_directories(config.out, ec);
-  if (ec) throw Error(config.out.string() + ": the run directory cannot be made: " + ec.message());
+  std::filesystem::create_directories(config.run.out, ec);
+  if (ec) throw Error(config.run.out.string() + ": the run directory cannot be made: " + ec.message());
   Json json = data.model_config;
   write_directory_atomically(directory, [&](const std::filesystem::path& d) {
     write_new_tokenizer(data, d, json.get_int_or("max_position_embeddings", 2048));
@@ -84,7 +84,7 @@ ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig&
   json.set("vocab_size", static_cast<int64_t>(tokenizer.vocab_size()));
   json.set("bos_token_id", static_cast<int64_t>(*tokenizer.id_of(kBos)));
   json.set("eos_token_id", static_cast<int64_t>(*tokenizer.id_of(kEos)));
-  return ModelBundle::create(Model::create(read_model_config(json), config.seed), directory);
+  return ModelBundle::create(Model::create(read_model_config(json), config.run.seed), directory);
 }
 
 DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle) {

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text_util.h"
 #include "formats/config_file.h"
 #include "formats/hf_directory.h"
 
@@ -15,6 +17,9 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Also the commands that make such runs.
+constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
 
 bool is_there(const fs::path& path) {
   std::error_code ec;
@@ -29,16 +34,6 @@ bool is_plain_name(const std::string& name) {
 void set_number(Json& to, std::string_view key, const Json& from, std::string_view name) {
   const Json* value = from.find(name);
   if (value != nullptr && value->is_number()) to.set(key, *value);
-}
-
-// For a shell: as it is where that is plain, else in single quotes.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=+-@";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
 }
 
 // The path in a copy's first line; "" where there is none.
@@ -248,7 +243,7 @@ Json Collector::recipe() {
   std::ranges::sort(begun);
   for (const std::string& folder : begun) {
     missing.push_back("stage " + folder + " is begun and not finished");
-    stage(folder, run / folder, "", nullptr);
+    stage(folder, run / folder, first_text({run / folder / "run.json"}, "kind"), nullptr);
   }
   const fs::path copy = run / "recipe.toml";
   if (!is_there(copy)) {
@@ -257,8 +252,8 @@ Json Collector::recipe() {
   } else {
     const std::string text = read_file(copy);
     if (const std::string path = copied_from(text); !path.empty())
-      commands.push_back(fmt::format("r1 recipe {}{} --out {}", quoted(path),
-                                     seed.empty() ? "" : " --seed " + seed, quoted(run.string())));
+      commands.push_back(fmt::format("r1 recipe {}{} --out {}", shell_word(path),
+                                     seed.empty() ? "" : " --seed " + seed, shell_word(run.string())));
     Json all = Json::array();  // before its stages' files
     all.push_back(Json::object().set("name", "recipe.toml").set("text", text));
     for (const Json& file : files.items()) all.push_back(file);
@@ -269,18 +264,15 @@ Json Collector::recipe() {
 
 Json Collector::single() {
   const std::string name = fs::absolute(run).lexically_normal().filename().string();
-  const bool rewards = is_there(run / "metrics.jsonl");
-  stage(name, run, "", nullptr);
-  if (rewards && is_there(run / "config.toml")) {
-    // What only one command writes tells which it was.
-    const Json* columns = training.at(size_t{0}).find("columns");
-    const char* command = columns == nullptr                  ? nullptr
-                          : columns->contains("accuracy")     ? "grpo"
-                          : columns->contains("balance_loss") ? "pretrain"
-                                                              : nullptr;
+  const std::string kind = first_text({run / "run.json"}, "kind");
+  stage(name, run, kind, nullptr);
+  if (is_there(run / "config.toml")) {
     const std::string path = copied_from(read_file(run / "config.toml"));
-    if (command != nullptr && !path.empty())
-      commands.push_back(fmt::format("r1 {} {}", command, quoted(path)));
+    const bool known = std::ranges::find(kTrainingKinds, kind) != kTrainingKinds.end();
+    if (known && !path.empty()) commands.push_back(fmt::format("r1 {} {}", kind, shell_word(path)));
+    if (!known)
+      missing.push_back((run / "run.json").string() +
+                        " does not say which command made this run: how to repeat it is not shown");
   }
   return Json::object().set("name", name);
 }
@@ -290,7 +282,7 @@ Json Collector::finish(Json data) {
   for (const Json& t : training.items()) indexes.push_back(run / t.get_string("name") / "run.json");
   fact("Numerics", first_text(indexes, "numerics"));
   fact("Settings, SHA-256", first_text(indexes, "config_sha256"));
-  commands.push_back("r1 report " + quoted(run.string()));
+  commands.push_back("r1 report " + shell_word(run.string()));
   const auto written =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::file_clock::to_sys(newest));
   data.set("written",
@@ -313,9 +305,10 @@ Json collect_report(const fs::path& run) {
   if (is_there(run / "metrics.jsonl") || is_there(run / "eval.json"))
     return collector.finish(collector.single());
   throw Error(
-      run.string() +
-      ": is no run: neither recipe.json nor metrics.jsonl nor eval.json is there: give the directory that r1 "
-      "recipe, pretrain or grpo wrote");
+      fmt::format("{}: is no run: neither recipe.json nor metrics.jsonl nor eval.json is there: give the "
+                  "directory that r1 "
+                  "recipe, {} wrote",
+                  run.string(), fmt::join(kTrainingKinds, ", ")));
 }
 
 }  // namespace r1

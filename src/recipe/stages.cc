@@ -16,38 +16,37 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
   if (!overrides.model.empty()) file.override_with(model_key, Json(overrides.model));
   if (!overrides.teacher.empty()) file.override_with("teacher", Json(overrides.teacher));
   file.choice_or("device", "cpu", {"cpu"});
-  file.choice_or("numerics", "cpu-f32", {"cpu-f32"});
   return file;
 }
 
 // [data] epochs = N becomes optimizer.steps; the selection bias of a router is left alone unless the file
 // says otherwise.
-PretrainConfig read_sft_config(ConfigFile& file, const std::vector<Document>& documents, uint64_t seed) {
+PretrainConfig read_sft_config(ConfigFile& file, const std::vector<Document>& documents,
+                               const RunConfig& run) {
   const int64_t batch_tokens =
       file.integer_or("batch.tokens", PretrainConfig().batch_tokens, 2, int64_t{1} << 31);
   if (file.has("optimizer.steps") == file.has("data.epochs"))
     file.fail("data.epochs", "or optimizer.steps is wanted: one of the two");
   if (file.has("data.epochs")) {
     const int64_t epochs = file.integer("data.epochs", 1, 1 << 20);
-    file.override_with("optimizer.steps", Json(steps_of_epochs(documents, seed, batch_tokens, epochs)));
+    file.override_with("optimizer.steps", Json(steps_of_epochs(documents, run.seed, batch_tokens, epochs)));
   }
   const bool balanced = file.has("balance.gamma");
   PretrainConfig config = read_pretrain_config(file);
+  config.run.kind = run.kind;
   if (!balanced) config.bias_gamma = 0;
   return config;
 }
 
 struct SftKeys {
-  uint64_t seed = 0;
-  std::filesystem::path out;
+  RunConfig run;
   bool loss_on_answer = true;
   int64_t max_tokens = 0;
 };
 
-SftKeys read_sft_keys(ConfigFile& file) {
+SftKeys read_sft_keys(ConfigFile& file, std::string_view kind) {
   SftKeys keys;
-  keys.seed = static_cast<uint64_t>(file.integer_or("seed", 0, 0, INT64_MAX));
-  keys.out = file.text_or("out", "runs/" + file.text("name"));
+  keys.run = read_run_config(file, kind);
   keys.loss_on_answer = file.choice_or("data.loss_on", "answer", {"answer", "all"}) == "answer";
   keys.max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, int64_t{1} << 31);
   return keys;
@@ -59,11 +58,11 @@ std::filesystem::path fine_tune(ConfigFile& file, const SftKeys& keys, const std
                                 ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(model);
   std::vector<Document> documents = read_sft_documents(files, bundle, keys.loss_on_answer, keys.max_tokens);
-  const PretrainConfig config = read_sft_config(file, documents, keys.seed);
+  const PretrainConfig config = read_sft_config(file, documents, keys.run);
   file.finish();
-  pretrain(bundle, config, file, shuffled_epochs(std::move(documents), keys.seed), threads, reporter,
+  pretrain(bundle, config, file, shuffled_epochs(std::move(documents), keys.run.seed), threads, reporter,
            options);
-  return config.out / "model";
+  return config.run.out / "model";
 }
 
 }  // namespace
@@ -72,11 +71,11 @@ std::filesystem::path run_sft_config(const std::filesystem::path& path, const Tr
                                      ThreadPool& threads, Reporter& reporter,
                                      const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  const SftKeys keys = read_sft_keys(file);
+  const SftKeys keys = read_sft_keys(file, "sft");
   const std::string model = file.text("model");
   const std::vector<std::string> files = file.texts_or("data.files", {});
   if (files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
-  RunDirectory::check_free(keys.out, options.resume);
+  RunDirectory::check_free(keys.run.out, options.resume);
   return fine_tune(file, keys, model, files, options, threads, reporter);
 }
 
@@ -84,12 +83,12 @@ std::filesystem::path run_distill_config(const std::filesystem::path& path, cons
                                          ThreadPool& threads, Reporter& reporter,
                                          const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides, "student");
-  const SftKeys keys = read_sft_keys(file);
-  const TeacherConfig teacher = read_teacher_config(file, keys.seed);
+  const SftKeys keys = read_sft_keys(file, "distill");
+  const TeacherConfig teacher = read_teacher_config(file, keys.run);
   const std::string student = file.text("student");
-  RunDirectory::check_free(keys.out, options.resume);
-  sample_teacher(teacher, keys.out, threads, reporter);
-  return fine_tune(file, keys, student, {(keys.out / "data.jsonl").string()}, options, threads, reporter);
+  RunDirectory::check_free(keys.run.out, options.resume);
+  sample_teacher(teacher, keys.run.out, threads, reporter);
+  return fine_tune(file, keys, student, {(keys.run.out / "data.jsonl").string()}, options, threads, reporter);
 }
 
 std::filesystem::path run_pretrain_config(const std::filesystem::path& path, const TrainOptions& options,
@@ -97,12 +96,12 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
                                           const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
   const PretrainConfig config = read_pretrain_config(file);
-  const PretrainData data = read_pretrain_data(file, config.seed);
+  const PretrainData data = read_pretrain_data(file, config.run.seed);
   file.finish();
-  RunDirectory::check_free(config.out, options.resume);
+  RunDirectory::check_free(config.run.out, options.resume);
   ModelBundle bundle = make_pretrain_bundle(data, config);
   pretrain(bundle, config, file, pretrain_documents(data, bundle), threads, reporter, options);
-  return config.out / "model";
+  return config.run.out / "model";
 }
 
 std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
@@ -114,7 +113,7 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   file.finish();
   ModelBundle bundle = ModelBundle::load(model);
   grpo(bundle, config, file, threads, reporter, options);
-  return config.out / "model";
+  return config.run.out / "model";
 }
 
 }  // namespace r1

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "data/task.h"
+#include "engine/ask.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
@@ -40,9 +41,9 @@ bool has_repeats(const std::string& text) {
 }
 
 std::string key_of(const TeacherConfig& c, const std::string& weights) {
-  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems, c.samples,
-                                c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest, c.repeats,
-                                c.filter_tokens, weights));
+  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems,
+                                c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
+                                c.repeats, c.filter_tokens, name_of(c.numerics), weights));
 }
 
 Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
@@ -82,9 +83,10 @@ std::vector<Good> choose(const TeacherConfig& config, std::vector<Good> good) {
 
 }  // namespace
 
-TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed) {
+TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   TeacherConfig c;
-  c.seed = seed;
+  c.seed = run.seed;
+  c.numerics = run.numerics;
   c.teacher = file.text("teacher");
   c.task = file.text_or("data.task", "countdown3");
   try {
@@ -122,22 +124,19 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
   if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out.string(), ec.message()));
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Problem> problems;
-  std::vector<Request> requests;
-  TeacherResult result;
-  for (int64_t i = 0; i < config.problems; ++i) {
+  for (int64_t i = 0; i < config.problems; ++i)
     problems.push_back(make_problem(config.task, config.seed, static_cast<uint64_t>(i), Split::train));
-    Request& r = requests.emplace_back();
-    r.prompt = bundle.chat_prompt(problems.back().question);
-    r.samples = config.samples;
-    r.max_tokens = config.max_tokens;
-    r.sampling.temperature = static_cast<float>(config.temperature);
-    r.sampling.top_p = static_cast<float>(config.top_p);
-    r.key = {.seed = config.seed, .step = kTeacherStep, .prompt = static_cast<uint32_t>(i)};
-    r.stop_tokens = bundle.stop_tokens;
-    result.sampled_tokens += static_cast<int64_t>(r.prompt.size());
-  }
+  Request settings;
+  settings.samples = config.samples;
+  settings.max_tokens = config.max_tokens;
+  settings.sampling.temperature = static_cast<float>(config.temperature);
+  settings.sampling.top_p = static_cast<float>(config.top_p);
+  settings.key = {.seed = config.seed, .step = kTeacherStep, .prompt = 0};
+  const std::vector<Request> requests = ask(bundle, problems, settings);
+  TeacherResult result;
+  result.sampled_tokens = prompt_tokens(requests);
   Arena arena;
-  Context ctx{.arena = arena, .threads = threads};
+  Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
   Engine engine(bundle.model, ctx, {.max_batch = config.batch, .prefill_chunk = 4096, .kv_bytes = 0});
   const std::vector<Completion> completions = engine.run(requests);
   JsonlWriter writer(data);

@@ -18,6 +18,7 @@
 #include "base/threads.h"
 #include "formats/config_file.h"
 #include "train/reporter.h"
+#include "train/run_directory.h"
 
 namespace r1 {
 
@@ -25,13 +26,14 @@ struct TeacherConfig {
   std::string teacher;  // a model's directory
   std::string task;
   uint64_t seed = 0;
+  Numerics numerics = Numerics::cpu_f32;
   int64_t problems = 4096, samples = 4, max_tokens = 256, batch = 512;
   double temperature = 1.0, top_p = 1.0;
   int64_t keep = 1;
   bool shortest = false, repeats = true;
   int64_t filter_tokens = 0;  // 0: no bound
 };
-TeacherConfig read_teacher_config(ConfigFile& file, uint64_t seed);
+TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run);
 
 // What sampling cost and gave; teacher.json.
 struct TeacherResult {

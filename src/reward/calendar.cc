@@ -5,9 +5,9 @@
 #include <array>
 #include <string>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "formats/json.h"
-#include "reward/answer_text.h"
 #include "reward/number.h"
 #include "reward/response.h"
 

@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include "base/ascii.h"
 #include "formats/json.h"
-#include "reward/answer_text.h"
 #include "reward/response.h"
 
 namespace r1 {

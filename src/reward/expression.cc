@@ -3,17 +3,13 @@
 #include <limits>
 #include <optional>
 
+#include "base/ascii.h"
+
 namespace r1 {
 namespace {
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
 bool is_word_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80;
+  return is_letter(c) || static_cast<unsigned char>(c) >= 0x80;
 }
 
 // A symbol is one of + - * / ( ) = . ^, a digit, or another byte as it stands; 0 at the end.
@@ -159,7 +155,7 @@ class Parser {
   }
 
   void skip_space() {
-    while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+    while (at_ < text_.size() && is_blank(text_[at_])) ++at_;
   }
 
   std::string_view text_;

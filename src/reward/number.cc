@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "base/ascii.h"
 #include "formats/json.h"
-#include "reward/answer_text.h"
 #include "reward/response.h"
 
 namespace r1 {

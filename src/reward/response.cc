@@ -3,14 +3,12 @@
 #include <array>
 #include <string>
 
+#include "base/ascii.h"
+
 namespace r1 {
 namespace {
 
 constexpr std::array<std::string_view, 4> kTags{"<think>", "</think>", "<answer>", "</answer>"};
-
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-}
 
 }  // namespace
 
@@ -33,7 +31,7 @@ Response read_response(std::string_view response) {
   out.thought_begin = after(0);
   const bool closed = end_think != kNone && end_think >= out.thought_begin;
   out.thought_end = closed ? end_think : response.size();
-  if (!is_blank(response.substr(0, think))) return refused("text_before_think");
+  if (!trim(response.substr(0, think)).empty()) return refused("text_before_think");
   if (repeated) return refused("repeated_tag");
   // Each tag that is there comes after those before it in kTags.
   size_t last = 0;
@@ -46,9 +44,9 @@ Response read_response(std::string_view response) {
     return refused(answer == kNone && end_answer == kNone ? "truncated" : "tags_out_of_order");
   }
   if (answer == kNone) return refused("no_answer");
-  if (!is_blank(response.substr(after(1), answer - after(1)))) return refused("text_before_answer");
+  if (!trim(response.substr(after(1), answer - after(1))).empty()) return refused("text_before_answer");
   if (end_answer == kNone) return refused("truncated");
-  if (!is_blank(response.substr(after(3)))) return refused("text_after_answer");
+  if (!trim(response.substr(after(3))).empty()) return refused("text_after_answer");
   out.answer = response.substr(after(2), end_answer - after(2));
   return out;
 }

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "formats/json.h"
-#include "reward/answer_text.h"
 #include "reward/response.h"
 
 namespace r1 {

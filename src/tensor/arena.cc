@@ -4,19 +4,7 @@
 
 #include <string>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define R1_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define R1_ASAN 1
-#endif
-#endif
-#if defined(R1_ASAN)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
-#endif
+#include "base/sanitizer.h"
 
 namespace r1 {
 

@@ -2,6 +2,7 @@
 // a group that is not named here is refused.
 #include <fmt/format.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "text/regex.h"
 #include "text/utf8.h"
@@ -185,7 +186,7 @@ class Translator {
     for (; end < in_.size() && in_[end] != '}'; ++end) {
       if (in_[end] == ',') {
         ++commas;
-      } else if (std::isdigit(static_cast<unsigned char>(in_[end]))) {
+      } else if (is_digit(in_[end])) {
         ++digits;
       } else {
         break;

@@ -20,7 +20,7 @@ double seconds_since(Clock::time_point begin) {
 }
 
 void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> problems,
-                    std::span<const Rollout> rollouts, double temperature, const std::string& weights) {
+                    std::span<const Rollout> rollouts, const GrpoConfig& config, const std::string& weights) {
   for (const Rollout& r : rollouts) {
     Json logprobs = Json::array();
     for (const float lp : r.old_logprobs) logprobs.push_back(hex_float(lp));
@@ -30,10 +30,10 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     row.set("question", problems[static_cast<size_t>(r.problem)].question);
     row.set("prompt_tokens", Json::array_of(prompt));
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
-    row.set("logprobs", std::move(logprobs)).set("temperature", temperature);
+    row.set("logprobs", std::move(logprobs)).set("temperature", config.temperature);
     row.set("reward", r.reward).set("advantage", r.advantage).set("correct", r.correct).set("why", r.why);
     row.set("finish_reason", name_of(r.finish))
-        .set("numerics", name_of(Numerics::cpu_f32))
+        .set("numerics", name_of(config.run.numerics))
         .set("weights_sha256", weights);
     run.write_sample(row);
   }
@@ -60,9 +60,9 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
 
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
-  RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
+  RunDirectory run(config.run, file, options.resume);
   if (run.finished()) {
-    reporter.note(config.out.string() + " is finished: its model is used as it is");
+    reporter.note(config.run.out.string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }
@@ -87,8 +87,7 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
     const bool record = config.samples_every > 0 && (step == 1 || step % config.samples_every == 0);
     const std::string weights = record ? bundle.model.weights_sha256() : "";
     GrpoStepResult result = trainer.step(step, state.next_problem, hooks);
-    if (record)
-      write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config.temperature, weights);
+    if (record) write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config, weights);
     state.step = step;
     state.tokens += result.tokens;
     state.next_problem += result.problems;

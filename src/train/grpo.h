@@ -27,9 +27,7 @@
 namespace r1 {
 
 struct GrpoConfig {
-  std::string name;
-  uint64_t seed = 0;
-  std::filesystem::path out;
+  RunConfig run;
   std::string task = "countdown3";
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;

@@ -42,9 +42,7 @@ void read_loss(ConfigFile& config, GrpoConfig& c) {
 
 GrpoConfig read_grpo_config(ConfigFile& config) {
   GrpoConfig c;
-  c.name = config.text("name");
-  c.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
-  c.out = config.text_or("out", "runs/" + c.name);
+  c.run = read_run_config(config, "grpo");
   c.task = config.text_or("data.task", c.task);
   try {
     check_task(c.task, Split::train);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/ask.h"
 #include "reward/answer.h"
 
 namespace r1 {
@@ -12,22 +13,21 @@ namespace {
 RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
                         int64_t first_problem, int64_t round) {
   RolloutSet set;
-  std::vector<Request> requests;
+  const int64_t first_in_step = round * config.prompts;
   for (int64_t i = 0; i < config.prompts; ++i) {
-    const int64_t in_step = round * config.prompts + i;
-    set.problems.push_back(
-        make_problem(config.task, config.seed, static_cast<uint64_t>(first_problem + in_step), Split::train));
-    Request& r = requests.emplace_back();
-    r.prompt = bundle.chat_prompt(set.problems.back().question);
-    r.samples = config.group;
-    r.max_tokens = config.max_tokens;
-    r.sampling.temperature = static_cast<float>(config.temperature);
-    r.sampling.top_p = static_cast<float>(config.top_p);
-    r.key = {
-        .seed = config.seed, .step = static_cast<uint32_t>(step), .prompt = static_cast<uint32_t>(in_step)};
-    r.stop_tokens = bundle.stop_tokens;
-    set.totals.sampled_tokens += static_cast<int64_t>(r.prompt.size());
+    const auto index = static_cast<uint64_t>(first_problem + first_in_step + i);
+    set.problems.push_back(make_problem(config.task, config.run.seed, index, Split::train));
   }
+  Request settings;
+  settings.samples = config.group;
+  settings.max_tokens = config.max_tokens;
+  settings.sampling.temperature = static_cast<float>(config.temperature);
+  settings.sampling.top_p = static_cast<float>(config.top_p);
+  settings.key = {.seed = config.run.seed,
+                  .step = static_cast<uint32_t>(step),
+                  .prompt = static_cast<uint32_t>(first_in_step)};
+  const std::vector<Request> requests = ask(bundle, set.problems, settings);
+  set.totals.sampled_tokens = prompt_tokens(requests);
   for (Completion& c : engine.run(requests)) {
     const Request& request = requests[static_cast<size_t>(c.request)];
     Rollout& r = set.rollouts.emplace_back();

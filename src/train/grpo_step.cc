@@ -37,7 +37,7 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       threads_(threads),
       optimizer_(bundle.model, by_updates(config.optimizer, config.epochs * config.minibatches)),
       tape_(arena_),
-      sampling_{.arena = arena_, .threads = threads},
+      sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
       engine_(bundle.model, sampling_,
               {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
@@ -116,7 +116,7 @@ void GrpoTrainer::train_piece(std::span<const ScoredRow> rows, std::span<const R
   const double all = static_cast<double>(scored_tokens_ * config_.epochs);
   const double updates = static_cast<double>(config_.epochs * config_.minibatches);
   const ScoreBatch input = make_score_batch(rows);
-  Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_};
+  Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_, .numerics = config_.run.numerics};
   const ArenaScope scope(arena_);
   const KvCache kv(bundle_.model.config(), input.batch.page_count, ctx);
   const Batch batch = input.batch.view();

@@ -98,7 +98,7 @@ StepResult Trainer::step(int64_t first_document) {
   routers.stats = &stats;
   routers.balance_scale = static_cast<float>(config.balance_alpha / static_cast<double>(result.tokens));
   routers.balance_loss = &result.balance_loss;
-  Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+  Context ctx{.arena = arena, .threads = threads, .tape = &tape, .numerics = config.run.numerics};
   for (const auto& [begin, end] : cut_micro_batches(rows, config.micro_tokens)) {
     const ScoreBatch input = make_score_batch(std::span(rows).subspan(begin, end - begin));
     ArenaScope scope(arena);
@@ -129,9 +129,7 @@ StepResult Trainer::step(int64_t first_document) {
 
 PretrainConfig read_pretrain_config(ConfigFile& config) {
   PretrainConfig c;
-  c.name = config.text("name");
-  c.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
-  c.out = config.text_or("out", "runs/" + c.name);
+  c.run = read_run_config(config, "pretrain");
   c.optimizer = read_optimizer_config(config);
   c.checkpoint = read_checkpoint_config(config);
   c.batch_tokens = config.integer_or("batch.tokens", c.batch_tokens, 2, int64_t{1} << 31);
@@ -146,9 +144,9 @@ PretrainConfig read_pretrain_config(ConfigFile& config) {
 void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
               const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options) {
-  RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
+  RunDirectory run(config.run, file, options.resume);
   if (run.finished()) {
-    reporter.note(config.out.string() + " is finished: its model is used as it is");
+    reporter.note(config.run.out.string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }

@@ -28,9 +28,7 @@ struct Document {
 using DocumentSource = std::function<Document(int64_t index)>;
 
 struct PretrainConfig {
-  std::string name;
-  uint64_t seed = 0;
-  std::filesystem::path out;
+  RunConfig run;
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
   int64_t batch_tokens = 16384;  // a step takes documents until it has this many

@@ -10,6 +10,21 @@
 namespace r1 {
 namespace fs = std::filesystem;
 
+RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
+  RunConfig run;
+  run.kind = kind;
+  run.name = config.text("name");
+  run.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
+  run.out = config.text_or("out", "runs/" + run.name);
+  const std::string numerics = config.text_or("numerics", name_of(run.numerics));
+  try {
+    run.numerics = numerics_from_name(numerics);
+  } catch (const Error& e) {
+    config.fail("numerics", fmt::format("is refused: {}", e.what()));
+  }
+  return run;
+}
+
 CheckpointConfig read_checkpoint_config(ConfigFile& config) {
   CheckpointConfig c;
   c.every = config.integer_or("checkpoint.every", c.every, 0, int64_t{1} << 40);
@@ -18,18 +33,18 @@ CheckpointConfig read_checkpoint_config(ConfigFile& config) {
   return c;
 }
 
-RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics numerics, bool resume)
-    : out_(out), fingerprint_(config.fingerprint()) {
+RunDirectory::RunDirectory(const RunConfig& run, ConfigFile& config, bool resume)
+    : out_(run.out), fingerprint_(config.fingerprint()) {
   if (read_checkpoint_config(config).tensorboard) events_.emplace(out_);
   std::error_code ec;
   const fs::path index = out_ / "run.json";
   recover_directory(model_path());
   if (fs::exists(index, ec)) {
-    check_free(out, resume);
+    check_free(out_, resume);
     const Json json = read_json(index);
-    if (json.get_string("numerics") != name_of(numerics)) {
+    if (json.get_string("numerics") != name_of(run.numerics)) {
       throw Error(fmt::format("{}: was made with numerics {}, this run would use {}: the bits would differ",
-                              index.string(), json.get_string("numerics"), name_of(numerics)));
+                              index.string(), json.get_string("numerics"), name_of(run.numerics)));
     }
     if (json.get_string("config_sha256") != fingerprint_) {
       throw Error(fmt::format(
@@ -41,9 +56,9 @@ RunDirectory::RunDirectory(const fs::path& out, ConfigFile& config, Numerics num
   fs::create_directories(out_ / "checkpoints", ec);
   if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out_.string(), ec.message()));
   Json json = Json::object();
-  json.set("config", config.source());
+  json.set("kind", run.kind).set("config", config.source());
   json.set("config_sha256", fingerprint_);
-  json.set("numerics", name_of(numerics));
+  json.set("numerics", name_of(run.numerics));
   write_file_atomically(out_ / "config.toml", config.annotated_copy());
   write_file_atomically(index, json.dump(2) + "\n");
 }

@@ -1,5 +1,6 @@
 // train/run_directory.h: what a run leaves on disk, and how it goes on after a crash.
 //
+//   OUT/run.json                  kind (pretrain, sft, grpo, distill), config, config_sha256, numerics
 //   OUT/config.toml               a copy of the configuration
 //   OUT/metrics.jsonl             a row a step
 //   OUT/samples.jsonl             rollouts (reinforcement learning)
@@ -18,6 +19,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
@@ -25,6 +28,17 @@
 #include "tensor/dtype.h"
 
 namespace r1 {
+
+// What every training stage's configuration says of its run.
+struct RunConfig {
+  std::string kind;  // pretrain, sft, grpo or distill: the command that makes such a run
+  std::string name;
+  uint64_t seed = 0;
+  std::filesystem::path out;
+  Numerics numerics = Numerics::cpu_f32;
+};
+// name, seed, out (default runs/NAME) and numerics; the kind is the caller's to say. Throws Error.
+RunConfig read_run_config(ConfigFile& config, std::string_view kind);
 
 struct CheckpointConfig {
   int64_t every = 0;  // steps; 0: only at the end
@@ -47,9 +61,9 @@ struct TrainerState {
 
 class RunDirectory {
  public:
-  // Creates `out` or, with `resume`, reopens it. Throws Error: unwritable; holds a run and `resume` is false;
-  // the run is of another configuration or numerics.
-  RunDirectory(const std::filesystem::path& out, ConfigFile& config, Numerics numerics, bool resume);
+  // Creates run.out or, with `resume`, reopens it. Throws Error: unwritable; holds a run and `resume` is
+  // false; that run is of another configuration or numerics.
+  RunDirectory(const RunConfig& run, ConfigFile& config, bool resume);
 
   // The first of those checks alone: before anything is written to `out`.
   static void check_free(const std::filesystem::path& out, bool resume);

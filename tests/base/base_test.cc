@@ -194,5 +194,13 @@ TEST(Hash, Sha256KnownAnswer) {
   EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+TEST(Text, AShellReadsAWordAsItIs) {
+  EXPECT_EQ(shell_word("runs/a-b_1.toml"), "runs/a-b_1.toml");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("a b"), "'a b'");
+  EXPECT_EQ(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(shell_word("caf\u00E9"), "'caf\u00E9'");
+}
+
 }  // namespace
 }  // namespace r1

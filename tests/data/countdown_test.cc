@@ -11,17 +11,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/sanitizer.h"
 #include "data/expression_tree.h"
 
 namespace r1 {
 namespace {
 
 // Under sanitizers a tenth of the draws keeps the suite in seconds.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int kScale = 10;
-#else
-constexpr int kScale = 1;
-#endif
+constexpr int kScale = kAddressSanitizer ? 10 : 1;
 
 // The oracle: join any two of the remaining values in every way, over unreduced fractions. The first
 // reachable targets.

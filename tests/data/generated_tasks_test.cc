@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/sanitizer.h"
 #include "data/countdown.h"
 #include "data/task.h"
 
@@ -17,17 +18,7 @@ namespace r1 {
 namespace {
 
 // The sanitizers are ten times slower.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int kScale = 10;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr int kScale = 10;
-#else
-constexpr int kScale = 1;
-#endif
-#else
-constexpr int kScale = 1;
-#endif
+constexpr int kScale = kAddressSanitizer ? 10 : 1;
 
 // Every task, and every level of those that have levels.
 std::vector<std::string> all_names() {

@@ -258,9 +258,30 @@ TEST_F(Report, AStageAloneHasAReport) {
   EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
 }
 
+TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
+  for (const std::string kind : {"pretrain", "sft", "grpo", "distill"}) {
+    put(kind + "/metrics.jsonl", metrics_row(1, 0.5));  // the same columns, whatever the kind
+    put(kind + "/config.toml", "# A copy of recipes/" + kind + ".toml\nseed = 7\n");
+    put(kind + "/run.json", Json::object().set("kind", kind).set("numerics", "cpu-f32").dump());
+    const Json data = collect_report(root / kind);
+    EXPECT_EQ(data.at("repeat").at("commands").at(size_t{0}).string(),
+              "r1 " + kind + " recipes/" + kind + ".toml");
+    EXPECT_EQ(data.at("training").at(size_t{0}).get_string("kind"), kind);
+    EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
+  }
+  // A run of an older version, and one whose run.json is anybody's.
+  for (const char* run : {R"({"numerics":"cpu-f32"})", R"({"kind":"rm -rf","numerics":"cpu-f32"})"}) {
+    put("sft/run.json", run);
+    const Json data = collect_report(root / "sft");
+    EXPECT_EQ(data.at("repeat").at("commands").dump(), "[\"r1 report " + (root / "sft").string() + "\"]");
+    EXPECT_NE(data.at("missing").dump().find("does not say which command made this run"), std::string::npos);
+  }
+}
+
 TEST_F(Report, NoRunIsOneClearLine) {
   EXPECT_NE(error_of(root / "nowhere").find("nowhere: there is no such directory"), std::string::npos);
   EXPECT_NE(error_of(root).find("is no run: neither recipe.json nor metrics.jsonl"), std::string::npos);
+  EXPECT_NE(error_of(root).find("r1 recipe, pretrain, sft, grpo, distill wrote"), std::string::npos);
   put("file", "x");
   EXPECT_NE(error_of(root / "file").find("is a file"), std::string::npos);
   put("broken/recipe.json", "{\"recipe\":");

@@ -19,7 +19,7 @@ class RunDirectoryTest : public testing::Test {
   // Steps begin .. end of a process, which then ends as if killed.
   void steps(const std::string& config, int64_t begin, int64_t end) const {
     ConfigFile file = ConfigFile::parse(config, "some.toml");
-    RunDirectory run(root, file, Numerics::cpu_f32, begin > 1);
+    RunDirectory run({.kind = "grpo", .name = "some", .out = root}, file, begin > 1);
     if (begin > 1) run.resume_from(*run.latest());
     for (int64_t step = begin; step <= end; ++step) {
       run.write_metrics(Json::object().set("step", step).set("loss", 1.0 / static_cast<double>(step)));
@@ -83,10 +83,41 @@ TEST_F(RunDirectoryTest, KeepsACopyOfItsConfiguration) {
   ConfigFile file = ConfigFile::parse(text, "some.toml");
   file.override_with("seed", Json(int64_t{3}));
   file.override_with("out", Json("line\nbreak"));
-  const RunDirectory run(root, file, Numerics::cpu_f32, false);
+  const RunDirectory run({.kind = "sft", .name = "some", .out = root}, file, false);
   const std::string copy = read_file(root / "config.toml");
   EXPECT_EQ(copy, "# A copy of some.toml\n# In place of its own: seed = 3, out = \"line\\nbreak\"\n" + text);
   EXPECT_EQ(ConfigFile::parse(copy, "copy").text("name"), "a");
+}
+
+TEST_F(RunDirectoryTest, SaysWhichCommandMadeIt) {
+  ConfigFile file = ConfigFile::parse("", "some.toml");
+  const RunDirectory run({.kind = "distill", .name = "some", .out = root}, file, false);
+  EXPECT_EQ(read_json(root / "run.json").get_string("kind"), "distill");
+}
+
+TEST_F(RunDirectoryTest, ReadsWhatEveryStageHas) {
+  ConfigFile file = ConfigFile::parse("name = \"a\"\nseed = 3\nnumerics = \"cpu-f32\"\n", "some.toml");
+  const RunConfig run = read_run_config(file, "grpo");
+  EXPECT_EQ(run.kind, "grpo");
+  EXPECT_EQ(run.name, "a");
+  EXPECT_EQ(run.seed, 3u);
+  EXPECT_EQ(run.out, "runs/a");
+  EXPECT_EQ(run.numerics, Numerics::cpu_f32);
+  file.finish();  // every key was read
+  const auto refusal = [](const char* text) {
+    ConfigFile bad = ConfigFile::parse(text, "some.toml");
+    try {
+      read_run_config(bad, "grpo");
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(refusal("seed = 1\n"), "some.toml: name is missing");
+  EXPECT_TRUE(refusal("name = \"a\"\nseed = -1\n").starts_with("some.toml:2: seed is -1: 0 to"));
+  const std::string numerics = refusal("name = \"a\"\nnumerics = \"cpu-f33\"\n");
+  EXPECT_TRUE(numerics.starts_with("some.toml:2: numerics ")) << numerics;
+  EXPECT_NE(numerics.find("\"cpu-f33\" is not known: this build has cpu-f32"), std::string::npos) << numerics;
 }
 
 }  // namespace

@@ -30,18 +30,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 
-#if defined(__SANITIZE_ADDRESS__)
-#define R1_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define R1_ASAN 1
-#endif
-#endif
-#if defined(R1_ASAN)
-#include <sanitizer/asan_interface.h>
-
 #include "base/error.h"
-#endif
+#include "base/sanitizer.h"
 
 namespace r1 {
 
@@ -51,7 +41,7 @@ constexpr int64_t kWidth = 32;  // of a panel
 
 HWY_EXPORT(gemm_tile);
 
-#if defined(R1_ASAN)
+#if defined(R1_ADDRESS_SANITIZER)
 void check_rows(const char* what, const Gemm& g, const float* first, int64_t rows, int64_t row,
                 int64_t width) {
   for (int64_t i = 0; i < rows; ++i) {

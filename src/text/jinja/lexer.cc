@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "text/utf8.h"
 
 namespace r1::jinja {
@@ -16,10 +17,7 @@ bool is_space(char32_t code) {
 }
 
 bool is_name_start(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80) != 0;
-}
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
+  return is_letter(c) || c == '_' || (c & 0x80) != 0;
 }
 
 class Lexer {

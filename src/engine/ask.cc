@@ -1,0 +1,22 @@
+#include "engine/ask.h"
+
+namespace r1 {
+
+std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
+                         const Request& settings) {
+  std::vector<Request> requests(problems.size(), settings);
+  for (size_t i = 0; i < problems.size(); ++i) {
+    requests[i].prompt = bundle.chat_prompt(problems[i].question);
+    requests[i].key.prompt += static_cast<uint32_t>(i);
+    requests[i].stop_tokens = bundle.stop_tokens;
+  }
+  return requests;
+}
+
+int64_t prompt_tokens(std::span<const Request> requests) {
+  int64_t tokens = 0;
+  for (const Request& r : requests) tokens += static_cast<int64_t>(r.prompt.size());
+  return tokens;
+}
+
+}  // namespace r1

@@ -1,0 +1,23 @@
+// engine/ask.h: problems to requests. A model is asked the same way whether it trains, teaches or is
+// examined.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/task.h"
+#include "engine/engine.h"
+#include "engine/model_bundle.h"
+
+namespace r1 {
+
+// Request i is `settings` with problem i's question as one user's turn, the model's stop tokens, and the
+// random numbers of prompt settings.key.prompt + i.
+std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
+                         const Request& settings);
+
+// Of all prompts, each once, however many samples it gets: the engine runs it once.
+int64_t prompt_tokens(std::span<const Request> requests);
+
+}  // namespace r1
