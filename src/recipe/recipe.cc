@@ -28,6 +28,7 @@ struct Stage {
   std::string task;
   int64_t problems = 0;
   EvalOptions eval;
+  Numerics numerics = Numerics::cpu_f32;  // of an evaluation; training stages have it in their own file
 };
 
 struct Recipe {
@@ -99,6 +100,7 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1 << 16);
       stage.eval.temperature = file.number_or(key("temperature"), 1.0, 0, 100);
       stage.eval.max_tokens = file.integer_or(key("max_tokens"), 256, 1, 1 << 24);
+      stage.numerics = read_numerics(file, key("numerics"));
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
     } else {
       stage.config = (path.parent_path() / file.text(key("config"))).string();
@@ -114,10 +116,10 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
 // again.
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
               ThreadPool& threads, RecipeReporter& reporter) {
-  const ModelBundle bundle = ModelBundle::load(model_path);
-  const std::string key = sha256_hex(fmt::format("{} {} {} {} {} {} {}", stage.task, stage.problems,
-                                                 stage.eval.samples, stage.eval.temperature,
-                                                 stage.eval.max_tokens, seed, bundle.model.weights_sha256()));
+  const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
+  const std::string key = sha256_hex(fmt::format(
+      "{} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples, stage.eval.temperature,
+      stage.eval.max_tokens, seed, name_of(stage.numerics), bundle.model.weights_sha256()));
   const fs::path summary = out / "eval.json";
   std::error_code ec;
   if (fs::exists(summary, ec)) {
@@ -140,7 +142,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
     }
   }
   Arena arena;
-  Context ctx{.arena = arena, .threads = threads};
+  Context ctx{.arena = arena, .threads = threads, .numerics = stage.numerics};
   EvalOptions options = stage.eval;
   options.seed = seed;
   const EvalResult result = evaluate(bundle, ctx, problems, options,
@@ -150,7 +152,10 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
     samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));
   samples.close();
   Json json = to_json(result);
-  json.set("task", stage.task).set("model", model_path.string()).set("key", key);
+  json.set("task", stage.task)
+      .set("numerics", name_of(stage.numerics))
+      .set("model", model_path.string())
+      .set("key", key);
   write_file_atomically(summary, json.dump(2) + "\n");
   return json;
 }

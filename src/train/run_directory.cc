@@ -16,13 +16,17 @@ RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
   run.name = config.text("name");
   run.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
   run.out = config.text_or("out", "runs/" + run.name);
-  const std::string numerics = config.text_or("numerics", name_of(run.numerics));
-  try {
-    run.numerics = numerics_from_name(numerics);
-  } catch (const Error& e) {
-    config.fail("numerics", fmt::format("is refused: {}", e.what()));
-  }
+  run.numerics = read_numerics(config, "numerics");
   return run;
+}
+
+Numerics read_numerics(ConfigFile& config, const std::string& key) {
+  const std::string name = config.text_or(key, name_of(Numerics::cpu_f32));
+  try {
+    return numerics_from_name(name);
+  } catch (const Error& e) {
+    config.fail(key, fmt::format("is refused: {}", e.what()));
+  }
 }
 
 CheckpointConfig read_checkpoint_config(ConfigFile& config) {

@@ -40,6 +40,9 @@ struct RunConfig {
 // name, seed, out (default runs/NAME) and numerics; the kind is the caller's to say. Throws Error.
 RunConfig read_run_config(ConfigFile& config, std::string_view kind);
 
+// The numerics that `key` names; none: cpu-f32. Throws Error.
+Numerics read_numerics(ConfigFile& config, const std::string& key);
+
 struct CheckpointConfig {
   int64_t every = 0;  // steps; 0: only at the end
   int64_t keep = 2;

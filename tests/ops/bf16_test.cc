@@ -16,6 +16,7 @@
 #include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"
 #include "ops/mla/mla.h"
+#include "ops/moe/moe.h"
 #include "ops/norm/norm.h"
 #include "ops/rope/rope.h"
 #include "ops/swiglu/swiglu.h"
@@ -339,6 +340,41 @@ TEST(Bf16, Latent) {
         },
         absorb ? "absorb" : "expand");
   }
+}
+
+// One expert with weight 1 is a plain MLP: the same roundings, the same gradients of its weights.
+TEST(Bf16, OneExpertIsAnMlp) {
+  Random random(12);
+  const int64_t T = 70, D = 24, F = 37;
+  const auto x = rounded(random_normal(random, T * D)), router = rounded(random_normal(random, D)),
+             g = rounded(random_normal(random, F * D, 0.3)), u = rounded(random_normal(random, F * D, 0.3)),
+             d = rounded(random_normal(random, D * F, 0.3)), dy = random_normal(random, T * D);
+  struct Weights4 {
+    OwnedParameter router, gate, up, down;
+  };
+  std::vector<std::vector<float>> outputs, gradients;
+  for (const bool as_moe : {true, false}) {
+    Weights4 p{{{1, D}, router}, {{F, D}, g}, {{F, D}, u}, {{D, F}, d}};
+    MoeWeights w;
+    w.config = {.experts = 1, .active = 1};
+    w.router = Weight(&p.router.p);
+    w.experts.push_back({Weight(&p.gate.p), Weight(&p.up.p), Weight(&p.down.p)});
+    NumericsRun run(Numerics::cpu_bf16);
+    const Tensor in = run.activation({T, D}, x);
+    const Expert& e = w.experts[0];
+    const Tensor y =
+        as_moe ? moe(run.ctx, Batch{}, in, w)
+               : matmul(run.ctx, swiglu(run.ctx, matmul(run.ctx, in, e.gate), matmul(run.ctx, in, e.up)),
+                        e.down, DType::f32);
+    ASSERT_EQ(y.dtype, DType::f32);
+    outputs.push_back(test::to_vector(y));
+    run.seed(y, dy);
+    run.backward();
+    auto& all = gradients.emplace_back();
+    for (const OwnedParameter* q : {&p.gate, &p.up, &p.down}) test::append(all, test::to_vector(q->p.grad));
+  }
+  expect_same_bits(outputs[0], outputs[1], "y");
+  expect_same_bits(gradients[0], gradients[1], "dW");
 }
 
 TEST(Bf16, LogProbs) {

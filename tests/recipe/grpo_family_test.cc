@@ -30,15 +30,16 @@ constexpr Variant kVariants[] = {
     {"brevity", "", "[reward]\naccuracy = 1\nformat = 0.1\nbrevity = 0.2\n"},
 };
 
-using GrpoFamily = RunFolder;
-
-TEST_F(GrpoFamily, OneForwardAndTheSameWeightsHoweverItIsRun) {
-  for (const Variant& variant : kVariants) {
-    SCOPED_TRACE(variant.name);
-    const std::string name = variant.name;
+class GrpoFamily : public RunFolder {
+ protected:
+  // Two steps, whole and in two parts with another number of threads: one forward, and the same weights.
+  void expect_one_forward_and_the_same_weights(const Variant& variant, Numerics numerics) {
+    SCOPED_TRACE(std::string(variant.name) + " " + std::string(name_of(numerics)));
+    const std::string name = std::string(variant.name) + std::string(name_of(numerics));
     const auto two_steps = [&](const char* file, const std::string& out) {
       std::string text = read_file(grpo_config(file, out, variant.rollout, variant.more));
-      return write(file, text.replace(text.find("steps = 4"), 9, "steps = 2"));
+      text.replace(text.find("steps = 4"), 9, "steps = 2");
+      return write(file, "numerics = \"" + std::string(name_of(numerics)) + "\"\n" + text);
     };
     const auto whole = two_steps("a.toml", name + "_a"), parts = two_steps("b.toml", name + "_b");
     ThreadPool one(1), two(2);
@@ -53,6 +54,36 @@ TEST_F(GrpoFamily, OneForwardAndTheSameWeightsHoweverItIsRun) {
     run_grpo_config(parts, {.resume = false, .stop_after_steps = 1}, one, silent);
     const auto resumed = run_grpo_config(parts, {.resume = true, .stop_after_steps = 0}, one, silent);
     EXPECT_TRUE(weights_of(model) == weights_of(resumed));
+  }
+};
+
+TEST_F(GrpoFamily, OneForwardAndTheSameWeightsHoweverItIsRun) {
+  for (const Variant& variant : kVariants)
+    expect_one_forward_and_the_same_weights(variant, Numerics::cpu_f32);
+}
+
+TEST_F(GrpoFamily, TheSameInEveryNumerics) {
+  for (const Numerics numerics : {Numerics::cpu_bf16, Numerics::cpu_avx512bf16}) {
+    if (machine_has(numerics)) {
+      expect_one_forward_and_the_same_weights(kVariants[0], numerics);
+    } else {
+      std::printf("SKIPPED, LOUDLY: this machine cannot run %s\n", name_of(numerics).data());
+    }
+  }
+}
+
+// A checkpoint belongs to its numerics: another one's bits would differ.
+TEST_F(GrpoFamily, ResumingUnderAnotherNumericsIsRefused) {
+  const auto config = grpo_config("a.toml", "a");
+  ThreadPool threads(2);
+  SilentReporter silent;
+  run_grpo_config(config, {.resume = false, .stop_after_steps = 1}, threads, silent);
+  const auto other = write("a.toml", "numerics = \"cpu-bf16\"\n" + read_file(config));
+  try {
+    run_grpo_config(other, {.resume = true, .stop_after_steps = 0}, threads, silent);
+    FAIL() << "it went on";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("numerics cpu-f32"), std::string::npos) << e.what();
   }
 }
 
