@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 
 #include "base/threads.h"
 
@@ -83,26 +84,60 @@ inline double fma_loop(int64_t loops, float* sink) {
   return 0;
 #endif
 }
+
+// The same of VDPBF16PS: two products and two sums a lane. Call where machine_has(Numerics::cpu_avx512bf16).
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512bf16"))) inline double bf16_loop(int64_t loops, float* sink) {
+  const __m512i bits = _mm512_set1_epi32(0x3F003F00);
+  __m512bh x;
+  std::memcpy(&x, &bits, sizeof(x));
+#define R1_MAKE(i) __m512 acc##i = _mm512_set1_ps(1e-3f);
+#define R1_STEP(i)                         \
+  acc##i = _mm512_dpbf16_ps(acc##i, x, x); \
+  asm("" : "+v"(acc##i));
+#define R1_KEEP(i) _mm512_storeu_ps(sink, _mm512_add_ps(_mm512_loadu_ps(sink), acc##i));
+  R1_TWELVE(R1_MAKE)
+  for (int64_t i = 0; i < loops; ++i) {
+    R1_TWELVE(R1_STEP)
+  }
+  R1_TWELVE(R1_KEEP)
+#undef R1_MAKE
+#undef R1_STEP
+#undef R1_KEEP
+  return static_cast<double>(loops) * 12 * 16 * 4;
+}
+#else
+inline double bf16_loop(int64_t, float*) {
+  return 0;
+}
+#endif
 #undef R1_TWELVE
 
 // GFLOP/s of all threads of the pool together: the best of several runs of a few milliseconds.
-inline double fma_peak(ThreadPool& threads) {
+template <class Loop>
+double peak_of(ThreadPool& threads, const Loop& loop) {
   constexpr int64_t kLoops = 200'000;
   double best = 0;
   for (int run = 0; run < 8; ++run) {
     const auto begin = std::chrono::steady_clock::now();
     threads.parallel_for(threads.size() * 4, 1, [&](int64_t first, int64_t last) {
       alignas(64) float sink[16] = {};
-      for (int64_t i = first; i < last; ++i) fma_loop(kLoops, sink);
+      for (int64_t i = first; i < last; ++i) loop(kLoops, sink);
       volatile float keep = sink[0];
       (void)keep;
     });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     alignas(64) float sink[16] = {};
-    const double flops = fma_loop(1, sink) * static_cast<double>(kLoops) * threads.size() * 4;
+    const double flops = loop(1, sink) * static_cast<double>(kLoops) * threads.size() * 4;
     best = std::max(best, flops / seconds * 1e-9);
   }
   return best;
+}
+inline double fma_peak(ThreadPool& threads) {
+  return peak_of(threads, fma_loop);
+}
+inline double bf16_peak(ThreadPool& threads) {
+  return peak_of(threads, bf16_loop);
 }
 
 }  // namespace r1::bench

@@ -1,6 +1,9 @@
 // bench/matmul_bench.cc: matmul forward, dx and dW beside the FMA peak of the same machine in the same run.
 //
-//   matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F]
+//   matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F] [--numerics cpu-bf16]
+//
+// Forward is the op as a model runs it: activations in and out in the numerics' type. The limit is what the
+// forward's instruction can do (FMA, or VDPBF16PS for cpu-avx512bf16).
 //
 // Times are the median of several warm repeats (--best: the least, for a machine that others use too). The
 // limit is measured again beside every shape: clocks and neighbours change while this runs.
@@ -33,6 +36,7 @@ struct Options {
   bool best = false;
   bool small = false;
   std::array<int64_t, 3> shape{};  // T, D, F: this one only
+  Numerics numerics = Numerics::cpu_f32;
 };
 
 double seconds_since(Clock::time_point begin) {
@@ -90,20 +94,29 @@ class Bench {
   void shape(int64_t T, int64_t D, int64_t F) {
     Parameter w{.name = "w", .value = {}, .grad = {}};
     const Buffer value({F, D}, DType::f32), gradient({F, D}, DType::f32);
-    const Buffer input({T, D}, DType::f32), seed({T, F}, DType::f32), output({T, F}, DType::f32);
+    const Buffer input({T, D}, DType::f32), seed({T, F}, DType::f32);
     w.value = value.tensor();
     fill(w.value, 1);
     fill(input.tensor(), 2);
     fill(seed.tensor(), 3);
     const Weight weight(&w);
 
-    Context plain{.arena = arena_, .threads = threads_};
-    const double forward = measure(
-        options_.best, [&] { matmul_into(plain, input.tensor().f32(), T, weight, output.tensor().f32()); });
+    Context plain{.arena = arena_, .threads = threads_, .numerics = options_.numerics};
+    const Buffer stored({T, D}, plain.activations());
+    const Tensor& x = stored.tensor();
+    if (x.dtype == DType::f32) {
+      std::ranges::copy(input.tensor().values(), x.f32());
+    } else {
+      std::ranges::transform(input.tensor().values(), x.bf16(), bf16_from_f32);
+    }
+    const double forward = measure(options_.best, [&] {
+      const ArenaScope scope(arena_);
+      matmul(plain, x, weight);
+    });
     row("forward", T, D, F, forward);
-    row("dx", T, D, F, backward(weight, input.tensor(), seed.tensor(), true));
+    row("dx", T, D, F, backward(weight, x, seed.tensor(), true));
     w.grad = gradient.tensor();
-    row("dW", T, D, F, backward(weight, input.tensor(), seed.tensor(), false));
+    row("dW", T, D, F, backward(weight, x, seed.tensor(), false));
   }
 
   nlohmann::json rows() const { return rows_; }
@@ -114,7 +127,7 @@ class Bench {
   double backward(const Weight& weight, const Tensor& input, const Tensor& dy, bool wants_dx) {
     std::vector<double> times;
     Tape tape(arena_);
-    Context ctx{.arena = arena_, .threads = threads_, .tape = &tape};
+    Context ctx{.arena = arena_, .threads = threads_, .tape = &tape, .numerics = options_.numerics};
     double total = 0;
     for (int repeat = 0; repeat < 400 && (repeat < 12 || total < 0.08); ++repeat) {
       const ArenaScope scope(arena_);
@@ -134,17 +147,18 @@ class Bench {
   }
 
   void row(const char* what, int64_t T, int64_t D, int64_t F, double seconds) {
-    const double peak = bench::fma_peak(threads_);
+    const bool pairs = options_.numerics == Numerics::cpu_avx512bf16 && std::string_view(what) == "forward";
+    const double peak = pairs ? bench::bf16_peak(threads_) : bench::fma_peak(threads_);
     const double gflops =
         2e-9 * static_cast<double>(T) * static_cast<double>(D) * static_cast<double>(F) / seconds;
     const int64_t out = std::string_view(what) == "dx" ? D : F, in = D + F - out;
     fmt::print(
-        "matmul f32 {:<7} T={:<4} N={:<4} K={:<4}  us {:>9.1f}  GFLOP/s {:>6.1f}  {:>3.0f} % of FMA peak "
+        "matmul {} {:<7} T={:<4} N={:<4} K={:<4}  us {:>9.1f}  GFLOP/s {:>6.1f}  {:>3.0f} % of peak "
         "({:.0f})\n",
-        what, T, out, in, seconds * 1e6, gflops, 100 * gflops / peak, peak);
+        name_of(options_.numerics), what, T, out, in, seconds * 1e6, gflops, 100 * gflops / peak, peak);
     std::fflush(stdout);
     rows_.push_back({{"op", "matmul"},
-                     {"dtype", "f32"},
+                     {"numerics", name_of(options_.numerics)},
                      {"pass", what},
                      {"threads", threads_.size()},
                      {"T", T},
@@ -152,7 +166,7 @@ class Bench {
                      {"F", F},
                      {"us", seconds * 1e6},
                      {"gflops", gflops},
-                     {"fma_peak_gflops", peak},
+                     {"peak_gflops", peak},
                      {"percent_of_peak", 100 * gflops / peak}});
   }
 
@@ -174,6 +188,8 @@ int main(int argc, char** argv) {
       options.threads = std::atoi(argv[++i]);
     } else if (arg == "--best") {
       options.best = true;
+    } else if (arg == "--numerics" && i + 1 < argc) {
+      options.numerics = numerics_from_name(argv[++i]);
     } else if (arg == "--small") {
       options.small = true;
     } else if (arg == "--shape" && i + 1 < argc &&
@@ -182,7 +198,8 @@ int main(int argc, char** argv) {
       ++i;
     } else {
       fmt::print(stderr,
-                 "usage: matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F]\n");
+                 "usage: matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F] "
+                 "[--numerics NAME]\n");
       return 2;
     }
   }
