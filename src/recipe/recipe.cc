@@ -13,6 +13,7 @@
 #include "formats/jsonl.h"
 #include "recipe/report.h"
 #include "recipe/stages.h"
+#include "reward/problem_file.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -54,7 +55,10 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
 // A file of problems or a task's name: a mistake is said before the first stage runs.
 void check_eval_task(ConfigFile& file, const std::string& key, const std::string& task) {
   std::error_code ec;
-  if (fs::exists(task, ec)) return;
+  if (fs::exists(task, ec)) {
+    (void)read_problems(task);
+    return;
+  }
   try {
     check_task(task, Split::held_out);
   } catch (const Error& e) {
