@@ -6,6 +6,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/evaluate.h"
+#include "reward/problem_file.h"
 
 namespace r1 {
 namespace {
@@ -19,7 +20,6 @@ std::vector<Problem> problems_of(const EvalCommandOptions& options) {
       options.task.find('/') != std::string::npos || options.task.find('.') != std::string::npos;
   if (looks_like_file || std::filesystem::exists(options.task, none)) {
     std::vector<Problem> problems = read_problems(options.task);
-    if (problems.empty()) throw Error(options.task + ": has no problems");
     const size_t most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
     if (problems.size() > most) problems.resize(most);
     return problems;

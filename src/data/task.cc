@@ -159,7 +159,8 @@ CountdownProblem countdown_of(const Problem& problem) {
 
 CountdownProblem countdown_of(const Json& gold) {
   const Json* numbers = gold.find("numbers");
-  if (numbers == nullptr) numbers = &gold.at("nums");
+  if (numbers == nullptr) numbers = gold.find("nums");
+  if (numbers == nullptr) gold.fail("needs numbers and target");
   if (numbers->size() < 2 || numbers->size() > kMaxCountdownNumbers) {
     numbers->fail(fmt::format("has {} numbers, 2 to {} are wanted", numbers->size(), kMaxCountdownNumbers));
   }

@@ -2,11 +2,11 @@
 //
 // The tasks are the rows of one table (task.cc): a name, who makes its problems, who verifies its answers.
 // Most come in levels: "arithmetic:1" (easy) to "arithmetic:3"; "arithmetic" draws the level too. Problems of
-// "countdown" and of "expression" (reach a given value by any expression) are also read from files.
+// any task, and of "expression" (reach a given value by any expression), are also read from files
+// (reward/problem_file.h).
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,15 +53,5 @@ Problem make_problem(std::string_view name, uint64_t seed, uint64_t index, Split
 Problem countdown_task(const CountdownProblem& problem, int phrasing);
 CountdownProblem countdown_of(const Problem& problem);
 CountdownProblem countdown_of(const Json& gold);
-
-// Reads a file of problems, by its extension:
-//   .csv    a header with a column Puzzles ("1 1 4 6"): the Game of 24, so the target is 24; other columns
-//           are ignored
-//   .jsonl  a row {"numbers" (or "nums"): [...], "target": N, "question"?}, or {"question", "gold" or
-//           "answer"} with gold as above (a countdown object; else a number or an expression, as a JSON
-//           string or integer)
-// Questions that a row leaves out are asked in phrasing (row modulo kPhrasings). Throws Error "FILE:LINE:
-// reason".
-std::vector<Problem> read_problems(const std::filesystem::path& path);
 
 }  // namespace r1

@@ -166,7 +166,8 @@ bool ConfigFile::has(std::string_view key) const {
 
 void ConfigFile::fail(std::string_view key, std::string_view reason) const {
   const auto at = impl_->entries.find(key);
-  if (at == impl_->entries.end()) throw Error(fmt::format("{}: {} {}", impl_->source, key, reason));
+  if (at == impl_->entries.end() || at->second.line == 0)  // missing, or put there by override_with
+    throw Error(fmt::format("{}: {} {}", impl_->source, key, reason));
   throw Error(fmt::format("{}:{}: {} {}", impl_->source, at->second.line, key, reason));
 }
 

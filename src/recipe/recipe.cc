@@ -13,6 +13,7 @@
 #include "formats/jsonl.h"
 #include "recipe/report.h"
 #include "recipe/stages.h"
+#include "reward/problem_file.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -39,10 +40,13 @@ struct Recipe {
   std::string fingerprint;
 };
 
-// "@STAGE" names an earlier stage that makes a model, and is there whenever `stage` is.
+// A model's directory, or "@STAGE": an earlier stage that makes a model, and is there whenever `stage` is.
 void check_source(ConfigFile& file, const std::string& key, const Stage& stage, const std::string& source,
                   const std::vector<Stage>& earlier) {
-  if (!source.starts_with("@")) return;
+  if (!source.starts_with("@")) {
+    if (!source.empty()) check_model_is_there(file, key, source);
+    return;
+  }
   for (const Stage& other : earlier) {
     if (other.kind == "eval" || "@" + other.name != source) continue;
     if (other.optional && !stage.optional)
@@ -55,7 +59,10 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
 // A file of problems or a task's name: a mistake is said before the first stage runs.
 void check_eval_task(ConfigFile& file, const std::string& key, const std::string& task) {
   std::error_code ec;
-  if (fs::exists(task, ec)) return;
+  if (fs::exists(task, ec)) {
+    (void)read_problems(task);
+    return;
+  }
   try {
     check_task(task, Split::held_out);
   } catch (const Error& e) {
@@ -104,6 +111,9 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
     } else {
       stage.config = (path.parent_path() / file.text(key("config"))).string();
+      std::error_code ec;
+      if (!fs::is_regular_file(stage.config, ec))
+        file.fail(key("config"), fmt::format("is no file: {} is not there", stage.config));
     }
     recipe.stages.push_back(std::move(stage));
   }

@@ -66,6 +66,7 @@ std::vector<Document> read_sft_documents(const std::vector<std::string>& files, 
                                          bool loss_on_answer, int64_t max_tokens) {
   if (bundle.stop_tokens.empty())
     throw Error("the model names no end-of-sequence token: an answer could not end");
+  const int64_t context = bundle.model.config().max_positions;
   std::vector<Document> documents;
   for (const std::string& file : files) {
     const size_t before = documents.size();
@@ -77,6 +78,10 @@ std::vector<Document> read_sft_documents(const std::vector<std::string>& files, 
       if (size > max_tokens) {
         throw Error(fmt::format("{}:{}: has {} tokens, data.max_tokens is {}: raise it, or leave the row out",
                                 file, row.line, size, max_tokens));
+      }
+      if (size > context) {
+        throw Error(fmt::format("{}:{}: has {} tokens, the model's context is {}: leave the row out", file,
+                                row.line, size, context));
       }
       documents.push_back(std::move(document));
     }

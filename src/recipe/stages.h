@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/threads.h"
+#include "formats/config_file.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
 
@@ -24,6 +26,9 @@ struct StageOverrides {
   std::string model;    // "": the file's; a distillation's student
   std::string teacher;  // "": the file's
 };
+
+// Fails at `key` where `model` is no directory of a model.
+void check_model_is_there(const ConfigFile& file, std::string_view key, const std::string& model);
 
 // Each returns the directory of the finished model. Throws Error.
 std::filesystem::path run_pretrain_config(const std::filesystem::path& config, const TrainOptions& options,

@@ -110,6 +110,12 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
 TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, ThreadPool& threads,
                              Reporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(config.teacher);
+  const int64_t context = bundle.model.config().max_positions;
+  if (config.max_tokens >= context) {
+    throw Error(
+        fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
+                    config.teacher, context, config.max_tokens, context - 1));
+  }
   const std::string key = key_of(config, bundle.model.weights_sha256());
   const fs::path summary = out / "teacher.json", data = out / "data.jsonl";
   std::error_code ec;

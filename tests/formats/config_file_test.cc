@@ -81,5 +81,21 @@ TEST(ConfigFile, FingerprintIsOfWhatIsSaid) {
   EXPECT_EQ(c.integer("a", 0, 9), 2);
 }
 
+TEST(ConfigFile, AValueFromElsewhereHasNoLine) {
+  ConfigFile file = ConfigFile::parse("a = 1\n", "F.toml");
+  file.override_with("a", Json(int64_t{2}));
+  file.override_with("b", Json(int64_t{3}));
+  const auto says = [&](const char* key) {
+    try {
+      file.text(key);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(says("a"), "F.toml:1: a is not a string");
+  EXPECT_EQ(says("b"), "F.toml: b is not a string");
+}
+
 }  // namespace
 }  // namespace r1

@@ -8,6 +8,7 @@
 
 #include "data/countdown_trace.h"
 #include "data/task.h"
+#include "reward/problem_file.h"
 #include "reward/verifier.h"
 
 namespace r1 {

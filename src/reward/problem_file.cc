@@ -1,0 +1,135 @@
+#include "reward/problem_file.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/countdown_question.h"
+#include "data/expression_tree.h"
+#include "formats/jsonl.h"
+#include "reward/verifier.h"
+
+namespace r1 {
+namespace {
+
+// The first of two names that the row has; nullptr where it has neither.
+const Json* either(const Json& row, std::string_view name, std::string_view other) {
+  const Json* value = row.find(name);
+  return value != nullptr ? value : row.find(other);
+}
+
+// The row says its task's name, or it is a countdown by its shape, or an expression.
+std::string task_of(const Json& row, const Json* gold) {
+  if (const Json* task = row.find("task")) return task->string();
+  const auto is_countdown = [](const Json& json) {
+    return json.contains("numbers") || json.contains("nums");
+  };
+  if (is_countdown(row)) return "countdown";
+  if (gold == nullptr) row.fail("needs gold, answer, or numbers and target");
+  if (gold->is_object() && !is_countdown(*gold))
+    gold->fail("is no countdown object, and the row names no task");
+  return gold->is_object() ? "countdown" : "expression";
+}
+
+Problem read_row(const Json& row, int phrasing) {
+  const Json* gold = either(row, "gold", "answer");
+  const Json* question = either(row, "question", "prompt");
+  const std::string task = task_of(row, gold);
+  Problem problem;
+  if (verifier_name(task) == "countdown") {
+    const bool in_row = row.contains("numbers") || row.contains("nums") || gold == nullptr;
+    problem = countdown_task(countdown_of(in_row ? row : *gold), phrasing);
+    if (question != nullptr) problem.question = question->string();
+  } else {
+    if (question == nullptr) row.fail("needs question or prompt");
+    if (gold == nullptr) row.fail("needs gold or answer");
+    problem.question = question->string();
+    const bool number = gold->is_integer() && verifier_name(task) == "expression";
+    problem.gold = number ? Json(std::to_string(gold->integer())).dump() : gold->dump();
+    // A gold that is not of its task's shape is refused by the verifier before it looks at an answer.
+    verify(task, *gold, "<think></think><answer></answer>");
+  }
+  problem.task = task;
+  return problem;
+}
+
+std::vector<Problem> read_jsonl_problems(const std::filesystem::path& path) {
+  std::vector<Problem> problems;
+  JsonlReader reader(path);
+  for (JsonlRow row; reader.next(row);) {
+    if (!row.error.empty()) throw Error(row.error);
+    const std::string where = fmt::format("{}:{}: ", path.string(), row.line);
+    try {
+      problems.push_back(read_row(row.value, static_cast<int>(problems.size() % kPhrasings)));
+    } catch (const Error& e) {
+      const std::string what = e.what();  // a field's own error says where it stands
+      throw Error(what.starts_with(where) ? what : where + what);
+    }
+  }
+  return problems;
+}
+
+// Plain commas: no field of these files is quoted.
+std::vector<std::string_view> split_fields(std::string_view line, char separator) {
+  std::vector<std::string_view> fields;
+  for (size_t begin = 0;;) {
+    const size_t end = line.find(separator, begin);
+    fields.push_back(line.substr(begin, end == std::string_view::npos ? end : end - begin));
+    if (end == std::string_view::npos) return fields;
+    begin = end + 1;
+  }
+}
+
+CountdownProblem read_puzzle(std::string_view cell, const std::string& where) {
+  CountdownProblem puzzle{.numbers = {}, .target = 24};
+  for (const std::string_view word : split_fields(cell, ' ')) {
+    const bool good =
+        !word.empty() && word.size() <= 4 && word.find_first_not_of("0123456789") == std::string::npos;
+    if (!good)
+      throw Error(
+          fmt::format("{}: Puzzles is \"{}\": numbers with one space between are wanted", where, cell));
+    puzzle.numbers.push_back(std::stoi(std::string(word)));
+  }
+  if (puzzle.numbers.size() < 2 || puzzle.numbers.size() > kMaxCountdownNumbers) {
+    throw Error(fmt::format("{}: Puzzles has {} numbers, 2 to {} are wanted", where, puzzle.numbers.size(),
+                            kMaxCountdownNumbers));
+  }
+  return puzzle;
+}
+
+std::vector<Problem> read_csv(const std::filesystem::path& path) {
+  std::vector<Problem> problems;
+  size_t column = 0, columns = 0;
+  int line_number = 0;
+  for (std::string line : read_lines(path)) {
+    const std::string where = fmt::format("{}:{}", path.string(), ++line_number);
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.empty()) continue;
+    const std::vector<std::string_view> fields = split_fields(line, ',');
+    if (columns == 0) {
+      columns = fields.size();
+      while (column < columns && fields[column] != "Puzzles") ++column;
+      if (column == columns) throw Error(where + ": no column Puzzles: this is not a Game of 24 file");
+      continue;
+    }
+    if (fields.size() != columns) {
+      throw Error(fmt::format("{}: {} fields, the header has {}", where, fields.size(), columns));
+    }
+    problems.push_back(
+        countdown_task(read_puzzle(fields[column], where), static_cast<int>(problems.size() % kPhrasings)));
+  }
+  return problems;
+}
+
+}  // namespace
+
+std::vector<Problem> read_problems(const std::filesystem::path& path) {
+  const bool csv = path.extension() == ".csv";
+  if (!csv && path.extension() != ".jsonl")
+    throw Error(fmt::format("{}: problems are read from .jsonl and .csv files", path.string()));
+  std::vector<Problem> problems = csv ? read_csv(path) : read_jsonl_problems(path);
+  if (problems.empty()) throw Error(path.string() + ": has no problems");
+  return problems;
+}
+
+}  // namespace r1
