@@ -14,6 +14,9 @@ namespace r1 {
 
 void widen(ThreadPool& threads, const uint16_t* from, int64_t n, float* to);
 void narrow(ThreadPool& threads, const float* from, int64_t n, uint16_t* to);
+// The same on the calling thread: inside parallel regions.
+void widen(const uint16_t* from, int64_t n, float* to);
+void narrow(const float* from, int64_t n, uint16_t* to);
 // Rounds to a bf16 value, stays f32. to may be from.
 void round_to_bf16(ThreadPool& threads, const float* from, int64_t n, float* to);
 

@@ -51,16 +51,22 @@ HWY_EXPORT(widen_kernel);
 HWY_EXPORT(narrow_kernel);
 HWY_EXPORT(round_kernel);
 
+void widen(const uint16_t* from, int64_t n, float* to) {
+  HWY_DYNAMIC_DISPATCH(widen_kernel)(from, n, to);
+}
+
+void narrow(const float* from, int64_t n, uint16_t* to) {
+  HWY_DYNAMIC_DISPATCH(narrow_kernel)(from, n, to);
+}
+
 void widen(ThreadPool& threads, const uint16_t* from, int64_t n, float* to) {
-  threads.parallel_for(n, kGrainFloats, [=](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(widen_kernel)(from + begin, end - begin, to + begin);
-  });
+  threads.parallel_for(n, kGrainFloats,
+                       [=](int64_t begin, int64_t end) { widen(from + begin, end - begin, to + begin); });
 }
 
 void narrow(ThreadPool& threads, const float* from, int64_t n, uint16_t* to) {
-  threads.parallel_for(n, kGrainFloats, [=](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(narrow_kernel)(from + begin, end - begin, to + begin);
-  });
+  threads.parallel_for(n, kGrainFloats,
+                       [=](int64_t begin, int64_t end) { narrow(from + begin, end - begin, to + begin); });
 }
 
 void round_to_bf16(ThreadPool& threads, const float* from, int64_t n, float* to) {
@@ -89,7 +95,7 @@ void copy_rows_f32(ThreadPool& threads, const Tensor& table, std::span<const int
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = rows[static_cast<size_t>(i)] * N;
       if (table.dtype == DType::bf16) {
-        HWY_DYNAMIC_DISPATCH(widen_kernel)(table.bf16() + at, N, to + i * N);
+        widen(table.bf16() + at, N, to + i * N);
       } else {
         std::memcpy(to + i * N, table.f32() + at, static_cast<size_t>(N) * sizeof(float));
       }

@@ -16,10 +16,14 @@ namespace {
 // A few thousand elements a chunk: enough to pay for handing it to a thread.
 constexpr int64_t kElementsAChunk = 8192;
 
+void add_bias_to_rows(const float* bias, int64_t T, int64_t N, float* y) {
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t n = 0; n < N; ++n) y[t * N + n] += bias[n];
+}
+
 void add_bias(Context& ctx, const float* bias, int64_t T, int64_t N, float* y) {
   ctx.threads.parallel_for(T, kElementsAChunk / std::max<int64_t>(N, 1) + 1, [=](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t)
-      for (int64_t n = 0; n < N; ++n) y[t * N + n] += bias[n];
+    add_bias_to_rows(bias, end - begin, N, y + begin * N);
   });
 }
 
@@ -158,11 +162,50 @@ void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float
   add_bias(ctx, weight_f32(ctx, w.bias()->value), T, w.N(), y);
 }
 
+namespace {
+
+// Many rows by a small matrix, in bf16: each thread widens, multiplies and rounds some rows while they are in
+// its cache.
+constexpr int64_t kBlockRows = 96, kSmallMatrix = int64_t{1} << 19;
+
+bool by_row_blocks(const Context& ctx, const Tensor& x, const Weight& w) {
+  return x.dtype == DType::bf16 && w.N() * w.K() <= kSmallMatrix &&
+         x.dim(0) >= 2 * kBlockRows * ctx.threads.size();
+}
+
+void matmul_by_row_blocks(Context& ctx, const Tensor& x, const Weight& w, const Tensor& y) {
+  const ArenaScope scope(ctx.arena);
+  const int64_t T = x.dim(0), N = w.N(), K = w.K(), floats = kBlockRows * (K + N);
+  float* scratch = ctx.arena.array<float>(floats * ctx.threads.size());
+  const float* bias = w.bias() != nullptr ? weight_f32(ctx, w.bias()->value) : nullptr;
+  Gemm whole{.N = N, .K = K, .a_row = K, .c_row = N};
+  w.fill_b(ctx, whole);
+  const int64_t blocks = (T + kBlockRows - 1) / kBlockRows;
+  ctx.threads.parallel_for_thread(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
+    float* wide = scratch + thread * floats;
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t t = block * kBlockRows;
+      Gemm g = whole;
+      g.M = std::min(kBlockRows, T - t);
+      g.a = wide;
+      g.c = y.dtype == DType::f32 ? y.f32() + t * N : wide + kBlockRows * K;
+      widen(x.bf16() + t * K, g.M * K, wide);
+      gemm_serial(g);
+      if (bias != nullptr) add_bias_to_rows(bias, g.M, N, g.c);
+      if (y.dtype == DType::bf16) narrow(g.c, g.M * N, y.bf16() + t * N);
+    }
+  });
+}
+
+}  // namespace
+
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
   R1_CHECK(x.shape.rank() == 2 && x.dim(1) == w.K(), w.dense().name, " is ", w.dense().value.shape.str(),
            ", its input ", x.shape.str());
   Tensor y = ctx.output({x.dim(0), w.N()}, dtype);
-  {
+  if (by_row_blocks(ctx, x, w)) {
+    matmul_by_row_blocks(ctx, x, w, y);
+  } else {
     const ArenaScope scope(ctx.arena);
     const F32Output out(ctx, y);
     matmul_into(ctx, as_f32(ctx, x), x.dim(0), w, out.data());
