@@ -151,7 +151,8 @@ TEST(Bf16, Matmul) {
                                 {5, 100, 257},
                                 {17, 129, 300},
                                 {70, 65, 515},
-                                {200, 40, 1030}}) {
+                                {200, 40, 1030},
+                                {700, 40, 130}}) {
     const auto x = rounded(random_normal(random, T * K)), w = rounded(random_normal(random, N * K)),
                b = rounded(random_normal(random, N));
     for (const bool f32_output : {false, true}) {
@@ -415,7 +416,8 @@ TEST(Bf16, Avx512Bf16WalksPairs) {
                                 {3, 33, 64},
                                 {5, 100, 257},
                                 {13, 129, 1300},
-                                {200, 40, 1030}}) {
+                                {200, 40, 1030},
+                                {700, 40, 130}}) {
     auto x = rounded(random_normal(random, T * K)), w = rounded(random_normal(random, N * K));
     x[0] = 0x1p-130f;  // a denormal
     OwnedParameter dense({N, K}, w);
