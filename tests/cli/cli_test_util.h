@@ -51,18 +51,20 @@ struct Result {
   std::string out, err;
 };
 
-// Standard output goes to `stdout_to` where that is given (a device, say), else into the result.
+// Standard output goes to `stdout_to` where that is given (a device, say, or kClosed), else into the result.
+inline constexpr const char* kClosed = "closed";
 inline Result r1_run(const std::vector<std::string>& arguments, const std::string& input = "",
                      const std::string& stdout_to = "") {
   const std::string in = write("stdin", input);
-  const std::string out = stdout_to.empty() ? (scratch() / "stdout").string() : stdout_to;
+  const std::string out =
+      stdout_to.empty() || stdout_to == kClosed ? (scratch() / "stdout").string() : stdout_to;
   const std::string err = (scratch() / "stderr").string();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (stdout_to == "closed") posix_spawn_file_actions_addclose(&actions, 1);
+  if (stdout_to == kClosed) posix_spawn_file_actions_addclose(&actions, 1);
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   // One thread unless the test is about threads: tests run beside others.

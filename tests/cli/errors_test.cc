@@ -262,7 +262,7 @@ TEST(CliErrors, FullOrClosedStandardOutput) {
   const std::vector<std::string> command{
       "run", test::tiny_llama(), "--prompt-tokens", tokens_file(), "--json", "--max-tokens", "2"};
   EXPECT_ONE_LINE_ERROR(r1_run(command, "", "/dev/full"), "standard output");
-  EXPECT_ONE_LINE_ERROR(r1_run(command, "", "closed"), "standard output");
+  EXPECT_ONE_LINE_ERROR(r1_run(command, "", test::kClosed), "standard output");
   EXPECT_ONE_LINE_ERROR(r1_run({"verify", "--input", "-"}, "{\"gold\":\"1\",\"pred\":\"1\"}\n", "/dev/full"),
                         "standard output");
 }
