@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "base/error.h"
@@ -29,21 +30,24 @@ bool is_plain_file_name(std::string_view name) {
 }
 
 // The first NaN or infinity; n: there is none. Exponent bits all ones, whatever the compiler thinks of
-// floats.
-size_t first_not_finite(std::span<const float> values) {
-  constexpr uint32_t kExponent = 0x7F800000;
+// floats. By bits of f32 or bf16.
+template <class Bits, Bits kExponent, class T>
+size_t first_with(std::span<const T> values) {
   constexpr size_t kBlock = 4096;  // no early exit inside: vectorises
+  const auto is_bad = [](T v) { return (std::bit_cast<Bits>(v) & kExponent) == kExponent; };
   for (size_t begin = 0; begin < values.size(); begin += kBlock) {
-    const size_t end = std::min(values.size(), begin + kBlock);
-    uint32_t bad = 0;
-    for (size_t i = begin; i < end; ++i)
-      bad |= (std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent ? 1u : 0u;
-    if (bad == 0) continue;
-    for (size_t i = begin; i < end; ++i) {
-      if ((std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent) return i;
-    }
+    const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
+    Bits bad = 0;
+    for (const T v : block) bad |= is_bad(v) ? 1 : 0;
+    if (bad != 0) return begin + static_cast<size_t>(std::ranges::find_if(block, is_bad) - block.begin());
   }
   return values.size();
+}
+size_t first_not_finite(std::span<const float> values) {
+  return first_with<uint32_t, 0x7F800000>(values);
+}
+size_t first_not_finite(std::span<const uint16_t> values) {
+  return first_with<uint16_t, 0x7F80>(values);
 }
 
 std::string index_string(size_t flat, std::span<const int64_t> shape) {
@@ -144,8 +148,8 @@ const HfWeights::Entry& HfWeights::entry(const std::string& name) const {
   return entries_[at->second];
 }
 
-void HfWeights::read(const std::string& name, const Shape& expected, std::span<float> out,
-                     std::string_view why) const {
+const HfWeights::Entry& HfWeights::entry(const std::string& name, const Shape& expected,
+                                         std::string_view why) const {
   const Entry& found = entry(name);
   std::vector<int64_t> want;
   for (int d = 0; d < expected.rank(); ++d) want.push_back(expected[d]);
@@ -155,7 +159,25 @@ void HfWeights::read(const std::string& name, const Shape& expected, std::span<f
         found.file->path(), name, shape_string(found.info->shape), shape_string(want),
         why.empty() ? "" : fmt::format(" ({})", why)));
   }
-  read_checked(found, out);
+  return found;
+}
+
+void HfWeights::read(const std::string& name, const Shape& expected, std::span<float> out,
+                     std::string_view why) const {
+  read_checked(entry(name, expected, why), out);
+}
+
+void HfWeights::read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const {
+  const Entry& found = entry(name, expected, "");
+  if (found.info->type != StoredType::bf16) {
+    std::vector<float> wide(out.size());
+    read_checked(found, wide);
+    std::ranges::transform(wide, out.begin(), bf16_from_f32);
+    return;
+  }
+  std::memcpy(out.data(), found.file->bytes(*found.info).data(), out.size_bytes());
+  const size_t bad = first_not_finite(std::span<const uint16_t>(out));
+  if (bad != out.size()) refuse(found, bad, f32_from_bf16(out[bad]));
 }
 
 void HfWeights::read_f32(const std::string& name, std::span<float> out) const {
@@ -164,12 +186,14 @@ void HfWeights::read_f32(const std::string& name, std::span<float> out) const {
 
 void HfWeights::read_checked(const Entry& found, std::span<float> out) const {
   read_as_f32(*found.file, *found.info, out);
-  const size_t bad = first_not_finite(out);
-  if (bad != out.size()) {
-    throw Error(fmt::format("{}: tensor {} is {} at {}: the weights are damaged", found.file->path(),
-                            shown(found.info->name), std::isnan(out[bad]) ? "NaN" : "infinite",
-                            index_string(bad, found.info->shape)));
-  }
+  const size_t bad = first_not_finite(std::span<const float>(out));
+  if (bad != out.size()) refuse(found, bad, out[bad]);
+}
+
+void HfWeights::refuse(const Entry& found, size_t at, float value) const {
+  throw Error(fmt::format("{}: tensor {} is {} at {}: the weights are damaged", found.file->path(),
+                          shown(found.info->name), std::isnan(value) ? "NaN" : "infinite",
+                          index_string(at, found.info->shape)));
 }
 
 std::vector<std::string> HfWeights::unread() const {

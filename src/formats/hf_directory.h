@@ -35,7 +35,9 @@ class HfWeights {
   // may be empty. Calls from several threads at once are fine.
   void read(const std::string& name, const Shape& expected, std::span<float> out,
             std::string_view why = "") const;
-  // The same in the file's own shape; `out` has the tensor's count.
+  // The same as bf16: as the file has it, or rounded where it holds more.
+  void read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const;
+  // The first in the file's own shape; `out` has the tensor's count.
   void read_f32(const std::string& name, std::span<float> out) const;
 
   std::vector<std::string> unread() const;           // names that neither read function was asked for, sorted
@@ -49,7 +51,9 @@ class HfWeights {
   void open_single(const std::filesystem::path& file);
   void open_sharded(const std::filesystem::path& index);
   const Entry& entry(const std::string& name) const;
+  const Entry& entry(const std::string& name, const Shape& expected, std::string_view why) const;
   void read_checked(const Entry& entry, std::span<float> out) const;
+  [[noreturn]] void refuse(const Entry& entry, size_t at, float value) const;
 
   std::string directory_;
   std::string listing_;  // the file or index that says what there is, for messages

@@ -1,9 +1,11 @@
 // model/checkpoint.cc: weights from and to a Hugging Face directory.
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/threads.h"
 #include "formats/hf_directory.h"
 #include "model/model.h"
 
@@ -28,6 +30,29 @@ StoredType stored(DType dtype) {
   return dtype == DType::bf16 ? StoredType::bf16 : dtype == DType::f16 ? StoredType::f16 : StoredType::f32;
 }
 
+// A tensor a thread at a time; of several Errors the first in the model's order is thrown.
+void read_parameters(const HfWeights& weights, std::deque<Parameter>& parameters) {
+  std::vector<std::exception_ptr> errors(parameters.size());
+  ThreadPool threads(std::min(available_threads(), 8));
+  threads.parallel_for(std::ssize(parameters), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      const Parameter& p = parameters[i];
+      try {
+        if (p.value.dtype == DType::f32) {
+          weights.read(p.name, p.value.shape, p.value.values());
+        } else {
+          weights.read(p.name, p.value.shape, {p.value.bf16(), static_cast<size_t>(p.value.count())});
+        }
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    }
+  });
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
 }  // namespace
 
 Model Model::load(const std::filesystem::path& directory, DType matrices) {
@@ -39,15 +64,7 @@ Model Model::load(const std::filesystem::path& directory, DType matrices) {
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
   const HfWeights weights(directory);
   Model model = build(config, matrices);
-  for (Parameter& p : *model.parameters_) {
-    if (p.value.dtype == DType::f32) {
-      weights.read(p.name, p.value.shape, p.value.values());
-    } else {
-      std::vector<float> wide(static_cast<size_t>(p.value.count()));
-      weights.read(p.name, p.value.shape, wide);
-      std::ranges::transform(wide, p.value.bf16(), bf16_from_f32);
-    }
-  }
+  read_parameters(weights, *model.parameters_);
   for (const std::string& name : weights.unread()) {
     if (may_be_ignored(name, config)) continue;
     throw Error(weights.file_of(name) + ": tensor " + name + " has no place in a " +

@@ -86,6 +86,7 @@ class Buffer {
 
  private:
   struct Free {
+    size_t mapped;  // bytes of a mapping of its own; 0: from the heap
     void operator()(void* p) const;
   };
   std::unique_ptr<void, Free> data_;
