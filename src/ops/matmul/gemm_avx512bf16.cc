@@ -15,15 +15,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-// Not flags of the compiler: those would reach inline functions of the headers above, of which the linker
-// keeps one copy for the whole program.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))), \
-                                 apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16")
-#endif
+// On each function, not as flags of the compiler: those would reach inline functions of the headers above, of
+// which the linker keeps one copy for the whole program.
+#define R1_AVX512BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 
 namespace r1 {
 namespace {
@@ -42,12 +36,14 @@ struct Operands {
   bool accumulate;
 };
 
-__m512bh pairs_of(__m512i bits) {
-  return reinterpret_cast<__m512bh>(bits);
+// sum += the products of each lane's pair. Not the intrinsic: clang 16's code generator dies of it in these
+// templates.
+R1_AVX512BF16 inline __attribute__((always_inline)) void add_pairs(__m512& sum, __m512i a, __m512i b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
 
 template <int kRows, int kPanels>
-void run(const Operands& o) {
+R1_AVX512BF16 void run(const Operands& o) {
   constexpr int kVectors = 2 * kPanels;
   __m512 acc[kRows][kVectors];
 #pragma GCC unroll 12
@@ -62,16 +58,16 @@ void run(const Operands& o) {
   const uint32_t* a = o.a;
   const uint32_t* b = o.b;
   for (int64_t i = 0; i < o.pairs; ++i, ++a, b += 32) {
-    __m512bh column[kVectors];
+    __m512i column[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      column[v] = pairs_of(_mm512_loadu_si512(b + v / 2 * o.b_panel + v % 2 * 16));
+      column[v] = _mm512_loadu_si512(b + v / 2 * o.b_panel + v % 2 * 16);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const __m512bh row = pairs_of(_mm512_set1_epi32(static_cast<int>(a[r * kCopiedRow])));
+      const __m512i row = _mm512_set1_epi32(static_cast<int>(a[r * kCopiedRow]));
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], row, column[v]);
+      for (int v = 0; v < kVectors; ++v) add_pairs(acc[r][v], row, column[v]);
     }
   }
 #pragma GCC unroll 12
@@ -93,7 +89,7 @@ constexpr auto kNarrow = kernels<1>(std::make_index_sequence<kMaxRows>());
 constexpr auto kWide = kernels<kWidePanels>(std::make_index_sequence<kWideRows>());
 
 // Values that are bf16 already: their upper halves. The last pair of an odd K gets a zero.
-void copy_pairs(const float* from, int64_t k, uint32_t* to) {
+R1_AVX512BF16 void copy_pairs(const float* from, int64_t k, uint32_t* to) {
   int64_t i = 0;
   for (; i + 16 <= k / 2; i += 16) {
     const __m512i low = _mm512_loadu_si512(from + 2 * i), high = _mm512_loadu_si512(from + 2 * i + 16);
@@ -118,7 +114,7 @@ __mmask16 mask_of(int64_t columns) {
 
 }  // namespace
 
-void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+R1_AVX512BF16 void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const int64_t M = m1 - m0, tiles = (M + kMaxRows - 1) / kMaxRows;
   R1_CHECK(M <= kTileRows && g.a_col == 1 && g.b_row == 32, "M ", M, " a_col ", g.a_col, " b_row ", g.b_row);
   alignas(64) uint32_t copies[kTileRows * kCopiedRow];
@@ -154,12 +150,6 @@ void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int
 }
 
 }  // namespace r1
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
 
 #else
 
