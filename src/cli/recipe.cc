@@ -90,7 +90,8 @@ void show_change(const RecipeResult& result) {
     const std::string task = stage.at("result").get_string("task");
     if (first.empty()) {
       first = name;
-    } else if (last.empty() && task == result.summary.at("stages").at(first).at("result").get_string("task")) {
+    } else if (last.empty() &&
+               task == result.summary.at("stages").at(first).at("result").get_string("task")) {
       last = name;
     }
   }
@@ -109,15 +110,18 @@ void show_change(const RecipeResult& result) {
 }  // namespace
 
 int run_recipe_command(const RecipeCommandOptions& options) {
-  check_training(options.common);
+  check_common(options.common);
   RecipeResult result;
   {
     ThreadPool threads(thread_count(options.common));
     TerminalRecipe reporter;
-    result =
-        run_recipe(options.config,
-                   {.resume = options.resume, .all = options.all, .seed = options.seed, .out = options.out},
-                   threads, reporter);
+    result = run_recipe(options.config,
+                        {.resume = options.resume,
+                         .all = options.all,
+                         .seed = options.seed,
+                         .out = options.out,
+                         .memory_limit = memory_limit(options.common)},
+                        threads, reporter);
   }
   show_arms(result.summary);
   show_change(result);

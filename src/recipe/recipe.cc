@@ -13,6 +13,7 @@
 #include "formats/jsonl.h"
 #include "recipe/report.h"
 #include "recipe/stages.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -110,10 +111,31 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   return recipe;
 }
 
+// EvalOptions bound the batch, not the memory: what is too much is refused.
+void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<const Problem> problems,
+                       int64_t limit, ThreadPool& threads) {
+  if (limit == 0) return;
+  MemoryEstimate memory = used_model(bundle.model.config());
+  memory.program = program_bytes(memory);
+  SamplingLoad load{.max_batch = stage.eval.batch,
+                    .prefill_chunk = kEvalPrefillChunk,
+                    .samples = static_cast<int64_t>(problems.size()) * stage.eval.samples,
+                    .prompt_tokens = 0,
+                    .longest_prompt = 0,
+                    .max_tokens = stage.eval.max_tokens};
+  for (const Problem& problem : problems) {
+    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
+    load.prompt_tokens += prompt;
+    load.longest_prompt = std::max(load.longest_prompt, prompt);
+  }
+  add_sampling(memory, bundle.model.config(), load, threads);
+  check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens");
+}
+
 // An evaluation's samples and figures; one that is already there for the same weights and settings is used
 // again.
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
-              ThreadPool& threads, RecipeReporter& reporter) {
+              int64_t memory_limit, ThreadPool& threads, RecipeReporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(model_path);
   const std::string key = sha256_hex(fmt::format("{} {} {} {} {} {} {}", stage.task, stage.problems,
                                                  stage.eval.samples, stage.eval.temperature,
@@ -139,6 +161,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
       problems.push_back(make_problem(stage.task, 0, static_cast<uint64_t>(i), Split::held_out));
     }
   }
+  check_eval_memory(bundle, stage, problems, memory_limit, threads);
   Arena arena;
   Context ctx{.arena = arena, .threads = threads};
   EvalOptions options = stage.eval;
@@ -182,7 +205,7 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
   Json entry = Json::object();
   entry.set("kind", stage.kind);
   if (stage.kind == "eval") {
-    const Json figures = run_eval(stage, recipe.seed, out, model, threads, reporter);
+    const Json figures = run_eval(stage, recipe.seed, out, model, options.memory_limit, threads, reporter);
     reporter.evaluated(stage.name, figures);
     entry.set("result", figures);
     return entry;
@@ -191,7 +214,8 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
       .seed = recipe.seed, .out = out.string(), .model = model, .teacher = resolve(stage.teacher)};
   // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings
   // stands.
-  const TrainOptions train{.resume = options.resume, .stop_after_steps = 0};
+  const TrainOptions train{
+      .resume = options.resume, .stop_after_steps = 0, .memory_limit = options.memory_limit};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config

@@ -28,6 +28,7 @@ struct RecipeOptions {
   bool all = false;              // optional stages too
   std::optional<uint64_t> seed;  // in place of the recipe's
   std::string out;               // in place of the recipe's
+  int64_t memory_limit = 0;      // bytes; see TrainOptions; 0: none
 };
 
 class RecipeReporter : public Reporter {

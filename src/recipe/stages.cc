@@ -4,6 +4,7 @@
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
 #include "train/grpo.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace {
@@ -66,6 +67,23 @@ std::filesystem::path fine_tune(ConfigFile& file, const SftKeys& keys, const std
   return config.out / "model";
 }
 
+// Before the teacher samples for hours: would the student's training fit? Its rows are not known yet; they
+// are taken to be as long as they may be.
+void check_student_memory(ConfigFile& file, const SftKeys& keys, const std::string& student, int64_t limit,
+                          ThreadPool& threads) {
+  if (limit == 0) return;
+  const PretrainConfig defaults;
+  const int64_t micro = file.integer_or("batch.micro", defaults.micro_tokens, 2, int64_t{1} << 31);
+  const int64_t batch = file.integer_or("batch.tokens", defaults.batch_tokens, 2, int64_t{1} << 31);
+  const ModelConfig model = read_model_config(read_json(std::filesystem::path(student) / "config.json"));
+  MemoryEstimate memory = trained_model(model);
+  memory.program = program_bytes({});
+  const std::vector<int64_t> longest{keys.max_tokens - 1};
+  memory.activations = row_activations(model, full_micro_batch(longest, micro, batch + longest.front()),
+                                       {.backward = true}, threads);
+  check_memory(memory, limit, "a step of the student", "batch.micro or data.max_tokens");
+}
+
 }  // namespace
 
 std::filesystem::path run_sft_config(const std::filesystem::path& path, const TrainOptions& options,
@@ -85,9 +103,11 @@ std::filesystem::path run_distill_config(const std::filesystem::path& path, cons
                                          const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides, "student");
   const SftKeys keys = read_sft_keys(file);
-  const TeacherConfig teacher = read_teacher_config(file, keys.seed);
+  TeacherConfig teacher = read_teacher_config(file, keys.seed);
+  teacher.memory_limit = options.memory_limit;
   const std::string student = file.text("student");
   RunDirectory::check_free(keys.out, options.resume);
+  check_student_memory(file, keys, student, options.memory_limit, threads);
   sample_teacher(teacher, keys.out, threads, reporter);
   return fine_tune(file, keys, student, {(keys.out / "data.jsonl").string()}, options, threads, reporter);
 }

@@ -154,4 +154,10 @@ void RunDirectory::finish(const std::function<void(const fs::path&)>& fill) {
   write_directory_atomically(model_path(), fill);
 }
 
+void RunDirectory::note(std::string_view key, const Json& value) const {
+  Json json = read_json(out_ / "run.json");
+  json.set(key, value);
+  write_file_atomically(out_ / "run.json", json.dump(2) + "\n");
+}
+
 }  // namespace r1

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
@@ -72,6 +73,8 @@ class RunDirectory {
   void checkpoint(TrainerState state, int64_t keep,
                   const std::function<void(const std::filesystem::path&)>& fill);
   void finish(const std::function<void(const std::filesystem::path&)>& fill);
+  // Puts a field in run.json.
+  void note(std::string_view key, const Json& value) const;
 
  private:
   std::filesystem::path checkpoint_path(int64_t step) const;
