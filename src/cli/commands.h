@@ -97,6 +97,12 @@ struct ReportOptions {
 };
 int run_report(const ReportOptions& options);
 
+struct SchemaOptions {
+  CommonOptions common;
+  std::string name;  // "": a list
+};
+int run_schema(const SchemaOptions& options);
+
 struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;

@@ -53,6 +53,7 @@ struct Program {
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
   r1::ReportOptions report;
+  r1::SchemaOptions schema;
 
   template <class Options>
   CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&)) {
@@ -122,6 +123,12 @@ struct Program {
     add_sampling(sub, eval.sampling);
   }
 
+  void add_schema() {
+    CLI::App* sub =
+        add("schema", "The JSON schema of a file that r1 reads or writes", schema, r1::run_schema);
+    sub->add_option("name", schema.name, "grpo, metrics.jsonl, ... (default: a list)");
+  }
+
   void add_training() {
     constexpr const char* kConfig = "CONFIG.toml";
     constexpr std::array<std::array<const char*, 2>, 4> kStages = {
@@ -152,6 +159,7 @@ struct Program {
     add_using();
     add_training();
     add_tools();
+    add_schema();
   }
 
   // CLI11 would only say that a subcommand is missing.

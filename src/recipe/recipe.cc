@@ -63,10 +63,8 @@ void check_eval_task(ConfigFile& file, const std::string& key, const std::string
   }
 }
 
-Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
-  ConfigFile file = ConfigFile::read(path);
-  if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
-  if (!options.out.empty()) file.override_with("out", Json(options.out));
+// folder: what the stages' files lie in.
+Recipe read_recipe(ConfigFile& file, const fs::path& folder) {
   Recipe recipe;
   recipe.name = file.text("name");
   recipe.seed = static_cast<uint64_t>(file.integer_or("seed", 0, 0, INT64_MAX));
@@ -102,7 +100,7 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       stage.eval.max_tokens = file.integer_or(key("max_tokens"), 256, 1, 1 << 24);
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
     } else {
-      stage.config = (path.parent_path() / file.text(key("config"))).string();
+      stage.config = (folder / file.text(key("config"))).string();
     }
     recipe.stages.push_back(std::move(stage));
   }
@@ -227,9 +225,16 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
 
 }  // namespace
 
+void read_recipe_keys(ConfigFile& file) {
+  read_recipe(file, {});
+}
+
 RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
                         RecipeReporter& reporter) {
-  const Recipe recipe = read_recipe(config, options);
+  ConfigFile file = ConfigFile::read(config);
+  if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
+  if (!options.out.empty()) file.override_with("out", Json(options.out));
+  const Recipe recipe = read_recipe(file, config.parent_path());
   std::error_code ec;
   const fs::path index = recipe.out / "recipe.json";
   if (fs::exists(index, ec)) {

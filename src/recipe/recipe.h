@@ -18,6 +18,7 @@
 #include <string>
 
 #include "base/threads.h"
+#include "formats/config_file.h"
 #include "formats/json.h"
 #include "train/reporter.h"
 
@@ -48,5 +49,8 @@ struct RecipeResult {
 // Throws Error.
 RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options,
                         ThreadPool& threads, RecipeReporter& reporter);
+
+// Asks `file` for all that a recipe reads, and checks it.
+void read_recipe_keys(ConfigFile& file);
 
 }  // namespace r1

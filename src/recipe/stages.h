@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/threads.h"
 #include "train/pretrain.h"
@@ -38,5 +39,9 @@ std::filesystem::path run_distill_config(const std::filesystem::path& config, co
 std::filesystem::path run_grpo_config(const std::filesystem::path& config, const TrainOptions& options,
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
+
+// Asks `file` for all that a stage of this kind reads, as the functions above do, and checks it; opens no
+// other file.
+void read_stage_keys(std::string_view kind, ConfigFile& file);
 
 }  // namespace r1
