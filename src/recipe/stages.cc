@@ -125,7 +125,7 @@ std::filesystem::path fine_tune(ConfigFile& file, const SftKeys& keys, const std
 // are taken to be as long as they may be.
 void check_student_memory(ConfigFile& file, const SftKeys& keys, const std::string& student, int64_t limit,
                           ThreadPool& threads) {
-  if (limit == 0) return;
+  if (limit == 0 || RunDirectory::finished(keys.out)) return;
   const PretrainConfig defaults;
   const int64_t micro = file.integer_or("batch.micro", defaults.micro_tokens, 2, int64_t{1} << 31);
   const int64_t batch = file.integer_or("batch.tokens", defaults.batch_tokens, 2, int64_t{1} << 31);

@@ -62,7 +62,8 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
   const MemoryEstimate memory = memory_of(bundle, config, threads);
-  check_memory(memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens");
+  if (!RunDirectory::finished(config.out))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens");
   RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
   if (run.finished()) {
     reporter.note(config.out.string() + " is finished: its model is used as it is");

@@ -171,7 +171,8 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
               const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options) {
   const MemoryEstimate memory = memory_of(bundle.model.config(), config, documents, threads);
-  check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
+  if (!RunDirectory::finished(config.out))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
   RunDirectory run(config.out, file, Numerics::cpu_f32, options.resume);
   if (run.finished()) {
     reporter.note(config.out.string() + " is finished: its model is used as it is");

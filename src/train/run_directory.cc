@@ -55,9 +55,9 @@ void RunDirectory::check_free(const fs::path& out, bool resume) {
                           out.string()));
 }
 
-bool RunDirectory::finished() const {
+bool RunDirectory::finished(const fs::path& out) {
   std::error_code ec;
-  return fs::exists(model_path() / "config.json", ec);
+  return fs::exists(out / "model" / "config.json", ec);
 }
 
 fs::path RunDirectory::checkpoint_path(int64_t step) const {

@@ -55,7 +55,8 @@ class RunDirectory {
   // The first of those checks alone: before anything is written to `out`.
   static void check_free(const std::filesystem::path& out, bool resume);
 
-  bool finished() const;
+  bool finished() const { return finished(out_); }
+  static bool finished(const std::filesystem::path& out);
   std::filesystem::path model_path() const { return out_ / "model"; }
   const std::filesystem::path& path() const { return out_; }
 

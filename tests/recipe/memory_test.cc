@@ -1,4 +1,5 @@
 // What a stage says of its memory before it starts, against what it measured when it was done.
+#include "base/process.h"
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
 
@@ -59,21 +60,39 @@ TEST_F(MemoryOfAStage, ReinforcementLearningIsEstimatedWithinATenth) {
 TEST_F(MemoryOfAStage, TooMuchIsRefusedBeforeAnythingIsWritten) {
   ThreadPool pool(1);
   SilentReporter reporter;
-  const auto message = [&](const auto& run, const std::filesystem::path& config) -> std::string {
+  const auto message = [&](const auto& run, const std::filesystem::path& config, int64_t mib) -> std::string {
     try {
-      run(config, TrainOptions{.memory_limit = 30 << 20}, pool, reporter, StageOverrides{});
+      const TrainOptions options{.memory_limit = resident_bytes() + (mib << 20)};
+      run(config, options, pool, reporter, StageOverrides{});
     } catch (const Error& e) {
       return e.what();
     }
     return "no error";
   };
-  const std::string pretraining = message(run_pretrain_config, pretrain_config(4000, "a"));
-  EXPECT_NE(pretraining.find("--memory-limit of 30 MiB: a step needs about "), std::string::npos)
-      << pretraining;
+  const std::string pretraining = message(run_pretrain_config, pretrain_config(4000, "a"), 10);
+  EXPECT_NE(pretraining.find(" MiB: a step needs about "), std::string::npos) << pretraining;
   EXPECT_NE(pretraining.find("lower batch.micro"), std::string::npos) << pretraining;
-  const std::string reinforcement = message(run_grpo_config, grpo_config("b.toml", "b"));
+  const std::string reinforcement = message(run_grpo_config, grpo_config("b.toml", "b"), 10);
   EXPECT_NE(reinforcement.find("rollout.batch"), std::string::npos) << reinforcement;
+  const std::string nano = std::string(R1_SOURCE_DIR) + "/models/r1-nano";
+  const std::string student =
+      message(run_distill_config,
+              write("d.toml", "name = \"d\"\nteacher = \"" + nano + "\"\nstudent = \"" + base() +
+                                  "\"\nout = \"" + (root / "d").string() + "\"\n[data]\nepochs = 1\n"),
+              10);
+  EXPECT_NE(student.find("a step of the student needs about "), std::string::npos) << student;
+  // The student fits with small micro-batches; so many answers at a time do not.
+  const std::string teacher =
+      message(run_distill_config,
+              write("e.toml", "name = \"e\"\nteacher = \"" + nano + "\"\nstudent = \"" + nano +
+                                  "-student-base\"\nout = \"" + (root / "e").string() +
+                                  "\"\n[data]\nepochs = 1\nmax_tokens = 60\n[batch]\nmicro = 60\n"),
+              60);
+  EXPECT_NE(teacher.find("the teacher needs about "), std::string::npos) << teacher;
+  EXPECT_NE(teacher.find("lower rollout.batch"), std::string::npos) << teacher;
   EXPECT_FALSE(std::filesystem::exists(root / "a" / "run.json"));
+  EXPECT_FALSE(std::filesystem::exists(root / "d"));
+  EXPECT_FALSE(std::filesystem::exists(root / "e"));
   EXPECT_FALSE(std::filesystem::exists(root / "b"));
 }
 
