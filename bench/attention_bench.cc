@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "bench/fma_peak.h"
 #include "ops/attention/attention.h"
+#include "ops/simd/machine_peak.h"
 
 namespace {
 
@@ -166,7 +166,7 @@ class Bench {
 
   void row(const char* what, const Heads& h, int64_t S, int64_t n, double seconds, double flops,
            double bytes) {
-    const double peak = bench::fma_peak(threads_), gflops = flops * 1e-9 / seconds;
+    const double peak = fma_peak(threads_), gflops = flops * 1e-9 / seconds;
     fmt::print(
         "attention f32 {:<9} {} H={:<2} G={} K={:<3} V={:<3} S={:<3} n={:<4}  us {:>9.1f}  GFLOP/s {:>6.1f}  "
         "{:>3.0f} % of FMA peak ({:.0f})",

@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "bench/fma_peak.h"
 #include "ops/matmul/matmul.h"
+#include "ops/simd/machine_peak.h"
 
 namespace {
 
@@ -148,7 +148,7 @@ class Bench {
 
   void row(const char* what, int64_t T, int64_t D, int64_t F, double seconds) {
     const bool pairs = options_.numerics == Numerics::cpu_avx512bf16 && std::string_view(what) == "forward";
-    const double peak = pairs ? bench::bf16_peak(threads_) : bench::fma_peak(threads_);
+    const double peak = pairs ? bf16_peak(threads_) : fma_peak(threads_);
     const double gflops =
         2e-9 * static_cast<double>(T) * static_cast<double>(D) * static_cast<double>(F) / seconds;
     const int64_t out = std::string_view(what) == "dx" ? D : F, in = D + F - out;
@@ -207,7 +207,7 @@ int main(int argc, char** argv) {
   nlohmann::json peaks;
   for (int threads = 1; threads <= bench.threads().size(); ++threads) {
     ThreadPool pool(threads);
-    const double peak = bench::fma_peak(pool);
+    const double peak = fma_peak(pool);
     peaks[std::to_string(threads)] = peak;
     fmt::print("FMA peak f32, {} thread{}: {:.0f} GFLOP/s\n", threads, threads == 1 ? "" : "s", peak);
   }

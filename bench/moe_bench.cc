@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "base/random.h"
-#include "bench/fma_peak.h"
 #include "ops/moe/moe_kernels.h"
 #include "ops/moe/route.h"
+#include "ops/simd/machine_peak.h"
 
 namespace {
 
@@ -77,7 +77,7 @@ class Bench {
     const double flops = static_cast<double>(T * D * (6 * config.active * F + 2 * config.experts));
 
     Context plain{.arena = arena_, .threads = threads_};
-    const double peak = bench::fma_peak(threads_);
+    const double peak = fma_peak(threads_);
     const double forward = measure([&] {
       const ArenaScope scope(arena_);
       moe(plain, {}, input.tensor(), layer.w);

@@ -1,5 +1,6 @@
 // cli/commands.h: what every subcommand is told, and its entry. A subcommand returns the exit status: 0, or 2
-// where some rows of its input were bad; what stops it altogether is an Error.
+// where some rows of its input were bad (`r1 doctor`: 1 where a check failed); what stops it altogether is an
+// Error.
 #pragma once
 
 #include <cstdint>
@@ -97,6 +98,20 @@ struct ReportOptions {
   std::string run, output;
 };
 int run_report(const ReportOptions& options);
+
+struct SchemaOptions {
+  CommonOptions common;
+  std::string name;  // "": a list
+};
+int run_schema(const SchemaOptions& options);
+
+struct DoctorOptions {
+  CommonOptions common;
+  std::string model;
+  bool against_transformers = false;
+  std::string python = "python3";
+};
+int run_doctor(const DoctorOptions& options);
 
 struct EvalCommandOptions {
   CommonOptions common;

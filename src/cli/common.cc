@@ -40,12 +40,8 @@ std::vector<std::string> shipped_models() {
   return names;
 }
 
-int64_t limit_of(const CommonOptions& common) {
-  return common.memory_limit.empty() ? 0 : parse_size(common.memory_limit);
-}
-
 int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
-  const int64_t limit = limit_of(common);
+  const int64_t limit = memory_limit(common);
   if (limit == 0) return 0;
   constexpr int64_t kWeightCopies = 2;
   const int64_t weights = model.weight_bytes() * kWeightCopies;
@@ -121,17 +117,17 @@ void check_common(const CommonOptions& common) {
     throw Error(
         fmt::format("--threads is {}, 1 to {} is wanted (0: all there are)", common.threads, kMostThreads));
   }
-  limit_of(common);
+  memory_limit(common);
 }
 
 void check_training(const CommonOptions& common) {
   check_common(common);
   if (!common.dtype.empty() || !common.numerics.empty())
     throw Error("--dtype and --numerics: a training's are in its configuration: numerics = \"cpu-bf16\"");
-  if (!common.memory_limit.empty()) {
-    throw Error(
-        "--memory-limit: does not bound training: lower batch.micro and rollout.batch in the configuration");
-  }
+}
+
+int64_t memory_limit(const CommonOptions& common) {
+  return common.memory_limit.empty() ? 0 : parse_size(common.memory_limit);
 }
 
 void show_model(const CommonOptions& common, const fs::path& directory) {

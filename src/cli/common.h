@@ -26,8 +26,9 @@ int64_t parse_size(const std::string& text);
 // Throws Error for what this build cannot do (a device, a dtype), before anything is loaded.
 void check_common(const CommonOptions& common);
 int thread_count(const CommonOptions& common);
-// The same for commands that train: the configuration, not --memory-limit, bounds their memory.
+// The same for commands that train: their numerics are the configuration's.
 void check_training(const CommonOptions& common);
+int64_t memory_limit(const CommonOptions& common);  // bytes; 0: none. Throws Error
 // Says where the finished model is: its path, or {"model": path}.
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 

@@ -55,6 +55,8 @@ struct Program {
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
   r1::ReportOptions report;
+  r1::SchemaOptions schema;
+  r1::DoctorOptions doctor;
 
   template <class Options>
   CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&)) {
@@ -124,6 +126,18 @@ struct Program {
     add_sampling(sub, eval.sampling);
   }
 
+  void add_help() {
+    CLI::App* check =
+        add("doctor", "What this machine is, and whether everything works", doctor, r1::run_doctor);
+    check->add_option("model", doctor.model, kModelHelp);
+    check->add_flag("--against-transformers", doctor.against_transformers,
+                    "Compare logits with transformers");
+    check->add_option("--python", doctor.python, "With torch and transformers (default: python3)");
+    CLI::App* sub =
+        add("schema", "The JSON schema of a file that r1 reads or writes", schema, r1::run_schema);
+    sub->add_option("name", schema.name, "grpo, metrics.jsonl, ... (default: a list)");
+  }
+
   void add_training() {
     constexpr const char* kConfig = "CONFIG.toml";
     constexpr std::array<std::array<const char*, 2>, 4> kStages = {
@@ -154,6 +168,7 @@ struct Program {
     add_using();
     add_training();
     add_tools();
+    add_help();
   }
 
   // CLI11 would only say that a subcommand is missing.

@@ -125,10 +125,13 @@ int run_recipe_command(const RecipeCommandOptions& options) {
   {
     ThreadPool threads(thread_count(options.common));
     TerminalRecipe reporter;
-    result =
-        run_recipe(options.config,
-                   {.resume = options.resume, .all = options.all, .seed = options.seed, .out = options.out},
-                   threads, reporter);
+    result = run_recipe(options.config,
+                        {.resume = options.resume,
+                         .all = options.all,
+                         .seed = options.seed,
+                         .out = options.out,
+                         .memory_limit = memory_limit(options.common)},
+                        threads, reporter);
   }
   show_arms(result.summary);
   show_change(result);

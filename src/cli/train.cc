@@ -11,6 +11,7 @@ int run_train_command(const TrainCommandOptions& options) {
   TerminalReporter reporter = TerminalReporter::on_stderr();
   TrainOptions train;
   train.resume = options.resume;
+  train.memory_limit = memory_limit(options.common);
   const auto run = options.kind == "pretrain" ? run_pretrain_config
                    : options.kind == "sft"    ? run_sft_config
                    : options.kind == "grpo"   ? run_grpo_config

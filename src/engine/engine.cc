@@ -75,6 +75,10 @@ Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
 }
 Engine::~Engine() = default;
 
+int64_t Engine::kv_bytes() const {
+  return impl_->cache.pages() * KvCache::bytes_per_page(impl_->model.config(), impl_->cache.dtype());
+}
+
 void Engine::Impl::prepare(std::span<const Request> list) {
   requests = list;
   completions.clear();

@@ -70,6 +70,8 @@ class Engine {
   std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},
                               const OnDone& on_done = {});
 
+  int64_t kv_bytes() const;  // that the cache has: the most that any run wanted
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -26,8 +26,9 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
   result.samples = options.samples;
   const int64_t total = result.problems * result.samples;
   int64_t done = 0;
-  Engine engine(bundle.model, ctx,
-                {.max_batch = options.batch, .prefill_chunk = 2048, .kv_bytes = options.kv_bytes});
+  Engine engine(
+      bundle.model, ctx,
+      {.max_batch = options.batch, .prefill_chunk = kEvalPrefillChunk, .kv_bytes = options.kv_bytes});
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<Completion> completions = engine.run(requests, {}, [&](const Completion&) {
     ++done;

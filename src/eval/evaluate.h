@@ -24,7 +24,8 @@
 
 namespace r1 {
 
-inline constexpr uint32_t kEvalStep = 0x4556414C;  // "EVAL"; training steps count from 0 and stay below
+inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
+inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
 struct EvalOptions {
   int64_t samples = 4;  // of each problem

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <vector>
 
 // toml++ asserts that "[# x" and its like never reach its key parser; they do. A file may not abort the
@@ -121,11 +120,12 @@ struct ConfigFile::Impl {
   std::string overrides;  // seed = 3, out = "runs/x"
   Entries entries;
   Json tree;
-  std::set<std::string, std::less<>> asked;     // keys that somebody read
-  std::set<std::string, std::less<>> subtrees;  // whole tables that somebody took
+  std::map<std::string, Asked, std::less<>> asked;  // keys that somebody read
 
-  const Entry* claim(std::string_view key) {
-    asked.emplace(key);
+  // The first question stands; one that wants an answer is remembered.
+  const Entry* claim(std::string_view key, Asked question) {
+    const bool required = question.required;
+    asked.try_emplace(std::string(key), std::move(question)).first->second.required |= required;
     const auto at = entries.find(key);
     return at == entries.end() ? nullptr : &at->second;
   }
@@ -172,12 +172,12 @@ void ConfigFile::fail(std::string_view key, std::string_view reason) const {
 }
 
 std::string ConfigFile::text(std::string_view key) {
-  if (impl_->claim(key) == nullptr) fail(key, "is missing");
+  if (impl_->claim(key, {.kind = Asked::Kind::text, .required = true}) == nullptr) fail(key, "is missing");
   return text_or(key, "");
 }
 
 std::string ConfigFile::text_or(std::string_view key, std::string_view fallback) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry = impl_->claim(key, {.kind = Asked::Kind::text, .fallback = Json(fallback)});
   if (entry == nullptr) return std::string(fallback);
   if (!entry->value.is_string()) fail(key, "is not a string");
   return entry->value.string();
@@ -185,6 +185,9 @@ std::string ConfigFile::text_or(std::string_view key, std::string_view fallback)
 
 std::string ConfigFile::choice_or(std::string_view key, std::string_view fallback,
                                   std::initializer_list<std::string_view> choices) {
+  Asked question{.kind = Asked::Kind::text, .required = fallback.empty(), .fallback = Json(fallback)};
+  for (const std::string_view choice : choices) question.choices.emplace_back(choice);
+  impl_->claim(key, std::move(question));
   std::string value = text_or(key, fallback);
   std::string known;
   for (const std::string_view choice : choices) {
@@ -195,12 +198,15 @@ std::string ConfigFile::choice_or(std::string_view key, std::string_view fallbac
 }
 
 int64_t ConfigFile::integer(std::string_view key, int64_t low, int64_t high) {
-  if (impl_->claim(key) == nullptr) fail(key, "is missing");
+  if (impl_->claim(key, {.kind = Asked::Kind::integer, .required = true, .low = low, .high = high}) ==
+      nullptr)
+    fail(key, "is missing");
   return integer_or(key, 0, low, high);
 }
 
 int64_t ConfigFile::integer_or(std::string_view key, int64_t fallback, int64_t low, int64_t high) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry =
+      impl_->claim(key, {.kind = Asked::Kind::integer, .fallback = fallback, .low = low, .high = high});
   if (entry == nullptr) return fallback;
   if (!entry->value.is_integer()) fail(key, "is not a whole number");
   const int64_t value = entry->value.integer();
@@ -209,7 +215,8 @@ int64_t ConfigFile::integer_or(std::string_view key, int64_t fallback, int64_t l
 }
 
 double ConfigFile::number_or(std::string_view key, double fallback, double low, double high) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry =
+      impl_->claim(key, {.kind = Asked::Kind::number, .fallback = fallback, .low = low, .high = high});
   if (entry == nullptr) return fallback;
   if (!entry->value.is_number()) fail(key, "is not a number");
   const double value = entry->value.number();
@@ -218,14 +225,15 @@ double ConfigFile::number_or(std::string_view key, double fallback, double low, 
 }
 
 bool ConfigFile::boolean_or(std::string_view key, bool fallback) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry = impl_->claim(key, {.kind = Asked::Kind::boolean, .fallback = fallback});
   if (entry == nullptr) return fallback;
   if (!entry->value.is_bool()) fail(key, "is not true or false");
   return entry->value.boolean();
 }
 
 std::vector<double> ConfigFile::numbers_or(std::string_view key, std::vector<double> fallback) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry =
+      impl_->claim(key, {.kind = Asked::Kind::numbers, .fallback = Json::array_of(fallback)});
   if (entry == nullptr) return fallback;
   if (!entry->value.is_array()) fail(key, "is not an array of numbers");
   std::vector<double> values;
@@ -237,7 +245,7 @@ std::vector<double> ConfigFile::numbers_or(std::string_view key, std::vector<dou
 }
 
 std::vector<std::string> ConfigFile::texts_or(std::string_view key, std::vector<std::string> fallback) {
-  const Entry* entry = impl_->claim(key);
+  const Entry* entry = impl_->claim(key, {.kind = Asked::Kind::texts, .fallback = Json::array_of(fallback)});
   if (entry == nullptr) return fallback;
   if (!entry->value.is_array()) fail(key, "is not an array of strings");
   std::vector<std::string> values;
@@ -249,14 +257,14 @@ std::vector<std::string> ConfigFile::texts_or(std::string_view key, std::vector<
 }
 
 int64_t ConfigFile::array_size(std::string_view key) {
-  impl_->asked.emplace(key);
+  impl_->claim(key, {.kind = Asked::Kind::tables, .required = true});
   int64_t n = 0;
   while (has(fmt::format("{}[{}]", key, n))) ++n;
   return n;
 }
 
 Json ConfigFile::subtree(std::string_view key) {
-  impl_->subtrees.insert(std::string(key) + ".");
+  impl_->claim(key, {.kind = Asked::Kind::subtree});
   const Json* at = &impl_->tree;
   std::string_view rest = key;
   while (!rest.empty()) {
@@ -276,16 +284,23 @@ void ConfigFile::override_with(std::string_view key, Json value) {
 }
 
 void ConfigFile::finish() const {
-  const std::vector<std::string> known(impl_->asked.begin(), impl_->asked.end());
+  std::vector<std::string> known;
+  for (const auto& [key, question] : impl_->asked) known.push_back(key);
   for (const auto& [key, entry] : impl_->entries) {
     if (impl_->asked.contains(key)) continue;
     bool taken = false;
-    for (const std::string& table : impl_->subtrees) taken = taken || key.starts_with(table);
+    for (const auto& [table, question] : impl_->asked) {
+      taken = taken || (question.kind == Asked::Kind::subtree && key.starts_with(table + "."));
+    }
     if (taken) continue;
     const std::string near = nearest_name(key, known);
     throw Error(fmt::format("{}:{}: unknown key {}{}", impl_->source, entry.line, key,
                             near.empty() ? "" : fmt::format(" (did you mean {}?)", near)));
   }
+}
+
+const std::map<std::string, ConfigFile::Asked, std::less<>>& ConfigFile::asked() const {
+  return impl_->asked;
 }
 
 const std::string& ConfigFile::source() const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,6 +47,17 @@ class ConfigFile {
 
   // Every key must have been claimed.
   void finish() const;
+
+  // What the readers asked for, by key, whether the file has it or not: schemas are made of it.
+  struct Asked {
+    enum class Kind : uint8_t { text, integer, number, boolean, numbers, texts, tables, subtree };
+    Kind kind = Kind::text;
+    bool required = false;
+    Json fallback{};     // where it is not required
+    Json low{}, high{};  // of integer and number
+    std::vector<std::string> choices{};
+  };
+  const std::map<std::string, Asked, std::less<>>& asked() const;
   // Throws Error at the key's line (or the file, where the key is missing).
   [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
   const std::string& source() const;

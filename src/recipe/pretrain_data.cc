@@ -1,7 +1,6 @@
 #include "recipe/pretrain_data.h"
 
 #include "base/file.h"
-#include "recipe/stages.h"
 #include "text/bpe_trainer.h"
 
 namespace r1 {
@@ -52,7 +51,6 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
   PretrainData data;
   data.seed = seed;
   data.model = file.text_or("model", "");
-  if (!data.model.empty()) check_model_is_there(file, "model", data.model);
   if (data.model.empty()) {
     data.model_config = file.subtree("model.config");
     if (data.model_config.is_null())

@@ -14,6 +14,7 @@
 #include "recipe/report.h"
 #include "recipe/stages.h"
 #include "reward/problem_file.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -40,13 +41,14 @@ struct Recipe {
   std::string fingerprint;
 };
 
-// A model's directory, or "@STAGE": an earlier stage that makes a model, and is there whenever `stage` is.
+std::string key_of(size_t stage, const char* name) {
+  return fmt::format("stage[{}].{}", stage, name);
+}
+
+// "@STAGE": an earlier stage that makes a model, and is there whenever `stage` is.
 void check_source(ConfigFile& file, const std::string& key, const Stage& stage, const std::string& source,
                   const std::vector<Stage>& earlier) {
-  if (!source.starts_with("@")) {
-    if (!source.empty()) check_model_is_there(file, key, source);
-    return;
-  }
+  if (!source.starts_with("@")) return;
   for (const Stage& other : earlier) {
     if (other.kind == "eval" || "@" + other.name != source) continue;
     if (other.optional && !stage.optional)
@@ -57,7 +59,7 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
 }
 
 // A file of problems or a task's name: a mistake is said before the first stage runs.
-void check_eval_task(ConfigFile& file, const std::string& key, const std::string& task) {
+void check_eval_task(const ConfigFile& file, const std::string& key, const std::string& task) {
   std::error_code ec;
   if (fs::exists(task, ec)) {
     (void)read_problems(task);
@@ -70,10 +72,27 @@ void check_eval_task(ConfigFile& file, const std::string& key, const std::string
   }
 }
 
-Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
-  ConfigFile file = ConfigFile::read(path);
-  if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
-  if (!options.out.empty()) file.override_with("out", Json(options.out));
+// What the stages name is there: said before the first one runs.
+void check_files(const ConfigFile& file, const Recipe& recipe) {
+  for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    const Stage& stage = recipe.stages[i];
+    const auto check_model = [&](const char* name, const std::string& source) {
+      if (!source.empty() && !source.starts_with("@")) check_model_is_there(file, key_of(i, name), source);
+    };
+    check_model("model", stage.model);
+    check_model("teacher", stage.teacher);
+    if (stage.kind == "eval") {
+      check_eval_task(file, key_of(i, "task"), stage.task);
+      continue;
+    }
+    std::error_code ec;
+    if (!fs::is_regular_file(stage.config, ec))
+      file.fail(key_of(i, "config"), fmt::format("is no file: {} is not there", stage.config));
+  }
+}
+
+// folder: what the stages' files lie in; no other file is opened.
+Recipe read_recipe(ConfigFile& file, const fs::path& folder) {
   Recipe recipe;
   recipe.name = file.text("name");
   recipe.seed = static_cast<uint64_t>(file.integer_or("seed", 0, 0, INT64_MAX));
@@ -81,7 +100,7 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   const int64_t count = file.array_size("stage");
   if (count == 0) file.fail("stage", "is missing: a recipe is a list of [[stage]]");
   for (int64_t i = 0; i < count; ++i) {
-    const auto key = [&](const char* name) { return fmt::format("stage[{}].{}", i, name); };
+    const auto key = [&](const char* name) { return key_of(static_cast<size_t>(i), name); };
     Stage stage;
     stage.name = file.text(key("name"));
     if (stage.name.empty() || stage.name.find_first_of("/\\.") != std::string::npos) {
@@ -102,7 +121,6 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
     if (stage.kind == "eval") {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
       stage.task = file.text(key("task"));
-      check_eval_task(file, key("task"), stage.task);
       stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 24);
       stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1 << 16);
       stage.eval.temperature = file.number_or(key("temperature"), 1.0, 0, 100);
@@ -110,10 +128,7 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
       stage.numerics = read_numerics(file, key("numerics"));
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
     } else {
-      stage.config = (path.parent_path() / file.text(key("config"))).string();
-      std::error_code ec;
-      if (!fs::is_regular_file(stage.config, ec))
-        file.fail(key("config"), fmt::format("is no file: {} is not there", stage.config));
+      stage.config = (folder / file.text(key("config"))).string();
     }
     recipe.stages.push_back(std::move(stage));
   }
@@ -122,10 +137,32 @@ Recipe read_recipe(const fs::path& path, const RecipeOptions& options) {
   return recipe;
 }
 
+// EvalOptions bound the batch, not the memory: what is too much is refused.
+void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<const Problem> problems,
+                       int64_t limit, ThreadPool& threads) {
+  if (limit == 0) return;
+  const ModelConfig& model = bundle.model.config();
+  MemoryEstimate memory = used_model(model, stage.numerics, activation_dtype(stage.numerics));
+  memory.program = program_bytes(memory);
+  SamplingLoad load{.max_batch = stage.eval.batch,
+                    .prefill_chunk = kEvalPrefillChunk,
+                    .samples = static_cast<int64_t>(problems.size()) * stage.eval.samples,
+                    .prompt_tokens = 0,
+                    .longest_prompt = 0,
+                    .max_tokens = stage.eval.max_tokens};
+  for (const Problem& problem : problems) {
+    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
+    load.prompt_tokens += prompt;
+    load.longest_prompt = std::max(load.longest_prompt, prompt);
+  }
+  add_sampling(memory, model, stage.numerics, load, threads);
+  check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens");
+}
+
 // An evaluation's samples and figures; one that is already there for the same weights and settings is used
 // again.
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
-              ThreadPool& threads, RecipeReporter& reporter) {
+              int64_t memory_limit, ThreadPool& threads, RecipeReporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
   const std::string key = sha256_hex(fmt::format(
       "{} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples, stage.eval.temperature,
@@ -151,6 +188,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
       problems.push_back(make_problem(stage.task, 0, static_cast<uint64_t>(i), Split::held_out));
     }
   }
+  check_eval_memory(bundle, stage, problems, memory_limit, threads);
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = stage.numerics};
   EvalOptions options = stage.eval;
@@ -197,7 +235,7 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
   Json entry = Json::object();
   entry.set("kind", stage.kind);
   if (stage.kind == "eval") {
-    const Json figures = run_eval(stage, recipe.seed, out, model, threads, reporter);
+    const Json figures = run_eval(stage, recipe.seed, out, model, options.memory_limit, threads, reporter);
     reporter.evaluated(stage.name, figures);
     entry.set("result", figures);
     return entry;
@@ -206,7 +244,8 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
       .seed = recipe.seed, .out = out.string(), .model = model, .teacher = resolve(stage.teacher)};
   // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings
   // stands.
-  const TrainOptions train{.resume = options.resume, .stop_after_steps = 0};
+  const TrainOptions train{
+      .resume = options.resume, .stop_after_steps = 0, .memory_limit = options.memory_limit};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config
@@ -218,9 +257,17 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
 
 }  // namespace
 
+void read_recipe_keys(ConfigFile& file) {
+  read_recipe(file, {});
+}
+
 RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
                         RecipeReporter& reporter) {
-  const Recipe recipe = read_recipe(config, options);
+  ConfigFile file = ConfigFile::read(config);
+  if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
+  if (!options.out.empty()) file.override_with("out", Json(options.out));
+  const Recipe recipe = read_recipe(file, config.parent_path());
+  check_files(file, recipe);
   std::error_code ec;
   const fs::path index = recipe.out / "recipe.json";
   if (fs::exists(index, ec)) {

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "base/threads.h"
+#include "formats/config_file.h"
 #include "formats/json.h"
 #include "train/reporter.h"
 
@@ -28,6 +29,7 @@ struct RecipeOptions {
   bool all = false;              // optional stages too
   std::optional<uint64_t> seed;  // in place of the recipe's
   std::string out;               // in place of the recipe's
+  int64_t memory_limit = 0;      // bytes; see TrainOptions; 0: none
 };
 
 class RecipeReporter : public Reporter {
@@ -47,5 +49,8 @@ struct RecipeResult {
 // Throws Error.
 RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options,
                         ThreadPool& threads, RecipeReporter& reporter);
+
+// Asks `file` for all that a recipe reads, and checks it.
+void read_recipe_keys(ConfigFile& file);
 
 }  // namespace r1

@@ -9,9 +9,14 @@
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
 #include "train/grpo.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace {
+
+void read_machine(ConfigFile& file) {
+  file.choice_or("device", "cpu", {"cpu"});
+}
 
 ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrides,
                 std::string_view model_key = "model") {
@@ -20,15 +25,8 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
   if (!overrides.out.empty()) file.override_with("out", Json(overrides.out));
   if (!overrides.model.empty()) file.override_with(model_key, Json(overrides.model));
   if (!overrides.teacher.empty()) file.override_with("teacher", Json(overrides.teacher));
-  file.choice_or("device", "cpu", {"cpu"});
+  read_machine(file);
   return file;
-}
-
-// A model's directory, from `key`: one that is not there is known before anything is made.
-std::string read_model_key(ConfigFile& file, std::string_view key) {
-  const std::string model = file.text(key);
-  check_model_is_there(file, key, model);
-  return model;
 }
 
 // What fine-tuning reads of its file.
@@ -54,11 +52,10 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   if (file.has("data.epochs")) f.epochs = file.integer("data.epochs", 1, 1 << 20);
   if (kind == "distill") {
     f.teacher = read_teacher_config(file, f.run);
-    check_model_is_there(file, "teacher", f.teacher->teacher);
-    f.model = read_model_key(file, "student");
+    f.model = file.text("student");
     f.files = {(f.run.out / "data.jsonl").string()};
   } else {
-    f.model = read_model_key(file, "model");
+    f.model = file.text("model");
     f.files = file.texts_or("data.files", {});
     if (f.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
   }
@@ -68,20 +65,32 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
 // [data] epochs = N has become optimizer.steps; the selection bias of a router is left alone unless the file
 // says otherwise.
 PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
-  const bool balanced = file.has("balance.gamma");
+  const double gamma = file.number_or("balance.gamma", 0, 0, 1);
   PretrainConfig config = read_pretrain_config(file);
   config.run.kind = f.run.kind;
-  if (!balanced) config.bias_gamma = 0;
+  config.bias_gamma = gamma;
   return config;
 }
 
-// Reads the whole file once, so that a mistake is said before a teacher is asked or a data set is read. How
-// many steps N epochs are is not known yet: any number does.
-void check_fine_tune_file(ConfigFile file, std::string_view kind) {
-  const FineTune f = read_fine_tune(file, kind);
-  if (f.epochs > 0) file.override_with("optimizer.steps", Json(int64_t{1} << 40));
-  (void)read_fine_tune_training(file, f);
+// The whole file. How many steps N epochs are is not known yet: any number does.
+struct FineTuneFile {
+  FineTune stage;
+  PretrainConfig training;
+};
+FineTuneFile read_fine_tune_file(ConfigFile& file, std::string_view kind) {
+  FineTuneFile out{.stage = read_fine_tune(file, kind), .training = {}};
+  if (out.stage.epochs > 0) file.override_with("optimizer.steps", Json(int64_t{1} << 40));
+  out.training = read_fine_tune_training(file, out.stage);
   file.finish();
+  return out;
+}
+
+// Once before all else, so that a mistake is said before a teacher is asked or a data set is read.
+FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
+  FineTuneFile out = read_fine_tune_file(file, kind);
+  if (out.stage.teacher) check_model_is_there(file, "teacher", out.stage.teacher->teacher);
+  check_model_is_there(file, kind == "distill" ? "student" : "model", out.stage.model);
+  return out;
 }
 
 // A run of pre-training's machinery.
@@ -100,12 +109,48 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, const Train
   return config.run.out / "model";
 }
 
+struct PretrainStage {
+  PretrainConfig config;
+  PretrainData data;
+};
+
+PretrainStage read_pretrain_stage(ConfigFile& file) {
+  const PretrainConfig config = read_pretrain_config(file);
+  return {.config = config, .data = read_pretrain_data(file, config.run.seed)};
+}
+
+struct GrpoStage {
+  GrpoConfig config;
+  std::string model;
+};
+
+GrpoStage read_grpo_stage(ConfigFile& file) {
+  return {.config = read_grpo_config(file), .model = file.text("model")};
+}
+
 // "[data] max_tokens" and its like: positions that the model does not have.
 void check_context(const ConfigFile& file, std::string_view key, int64_t tokens, int64_t most,
                    const ModelConfig& model) {
   if (tokens > most)
     file.fail(key,
               fmt::format("is {}, the model's context is {}: {} at most", tokens, model.max_positions, most));
+}
+
+// Before the teacher samples for hours: would the student's training fit? Its rows are not known yet; they
+// are taken to be as long as they may be.
+void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
+  if (limit == 0 || RunDirectory::finished(file.stage.run.out)) return;
+  const ModelConfig model =
+      read_model_config(read_json(std::filesystem::path(file.stage.model) / "config.json"));
+  const PretrainConfig& training = file.training;
+  MemoryEstimate memory = trained_model(model, training.run.numerics);
+  memory.program = program_bytes({});
+  const std::vector<int64_t> longest{file.stage.max_tokens - 1};
+  const auto rows = full_micro_batch(longest, training.micro_tokens, training.batch_tokens + longest.front());
+  memory.activations =
+      row_activations(model, training.run.numerics, rows,
+                      {.backward = true, .entropy = false, .balance = training.balance_alpha > 0}, threads);
+  check_memory(memory, limit, "a step of the student", "batch.micro or data.max_tokens");
 }
 
 }  // namespace
@@ -131,10 +176,12 @@ std::filesystem::path run_sft_config(const std::filesystem::path& path, const Tr
 std::filesystem::path run_distill_config(const std::filesystem::path& path, const TrainOptions& options,
                                          ThreadPool& threads, Reporter& reporter,
                                          const StageOverrides& overrides) {
-  check_fine_tune_file(open(path, overrides, "student"), "distill");
+  const FineTuneFile all = check_fine_tune_file(open(path, overrides, "student"), "distill");
   ConfigFile file = open(path, overrides, "student");
-  const FineTune f = read_fine_tune(file, "distill");
+  FineTune f = read_fine_tune(file, "distill");
+  f.teacher->memory_limit = options.memory_limit;
   RunDirectory::check_free(f.run.out, options.resume);
+  check_student_memory(all, options.memory_limit, threads);
   sample_teacher(*f.teacher, f.run.out, threads, reporter);
   return fine_tune(file, f, options, threads, reporter);
 }
@@ -143,9 +190,9 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  const PretrainConfig config = read_pretrain_config(file);
-  const PretrainData data = read_pretrain_data(file, config.run.seed);
+  const auto [config, data] = read_pretrain_stage(file);
   file.finish();
+  if (!data.model.empty()) check_model_is_there(file, "model", data.model);
   RunDirectory::check_free(config.run.out, options.resume);
   ModelBundle bundle = make_pretrain_bundle(data, config);
   const ModelConfig& model = bundle.model.config();
@@ -158,9 +205,9 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  const GrpoConfig config = read_grpo_config(file);
-  const std::string model = read_model_key(file, "model");
+  const auto [config, model] = read_grpo_stage(file);
   file.finish();
+  check_model_is_there(file, "model", model);
   RunDirectory::check_free(config.run.out, options.resume);
   ModelBundle bundle = ModelBundle::load(model);
   const ModelConfig& shape = bundle.model.config();
@@ -168,6 +215,19 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
                 shape);  // and a prompt
   grpo(bundle, config, file, threads, reporter, options);
   return config.run.out / "model";
+}
+
+void read_stage_keys(std::string_view kind, ConfigFile& file) {
+  read_machine(file);
+  if (kind == "pretrain") {
+    read_pretrain_stage(file);
+  } else if (kind == "grpo") {
+    read_grpo_stage(file);
+  } else {
+    R1_CHECK(kind == "sft" || kind == "distill", kind);
+    read_fine_tune_file(file, kind);
+  }
+  file.finish();
 }
 
 }  // namespace r1

@@ -44,4 +44,8 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& config, const
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
 
+// Asks `file` for all that a stage of this kind reads, as the functions above do, and checks it; opens no
+// other file.
+void read_stage_keys(std::string_view kind, ConfigFile& file);
+
 }  // namespace r1

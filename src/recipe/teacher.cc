@@ -17,12 +17,14 @@
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
 #include "reward/answer.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int64_t kPrefillChunk = 4096;
 constexpr uint32_t kTeacherStep = 0x54454143;  // "TEAC"; training steps count from 0 and stay below
 
 struct Good {
@@ -61,6 +63,25 @@ TeacherResult from_json(const Json& json) {
           .solved = json.get_int("solved"),
           .sampled_tokens = json.get_int("sampled_tokens"),
           .seconds = json.get_number("seconds")};
+}
+
+MemoryEstimate memory_of(const TeacherConfig& config, const ModelConfig& model,
+                         const std::vector<Request>& requests, ThreadPool& threads) {
+  MemoryEstimate memory = used_model(model, config.numerics, activation_dtype(config.numerics));
+  memory.program = program_bytes(memory);
+  SamplingLoad load{.max_batch = config.batch,
+                    .prefill_chunk = kPrefillChunk,
+                    .samples = static_cast<int64_t>(requests.size()) * config.samples,
+                    .prompt_tokens = 0,
+                    .longest_prompt = 0,
+                    .max_tokens = config.max_tokens};
+  for (const Request& r : requests) {
+    const auto prompt = static_cast<int64_t>(r.prompt.size());
+    load.prompt_tokens += prompt;
+    load.longest_prompt = std::max(load.longest_prompt, prompt);
+  }
+  add_sampling(memory, model, config.numerics, load, threads);
+  return memory;
 }
 
 // A problem's samples -> those worth learning, best first, at most `keep`.
@@ -109,7 +130,7 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
 
 TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, ThreadPool& threads,
                              Reporter& reporter) {
-  const ModelBundle bundle = ModelBundle::load(config.teacher);
+  const ModelBundle bundle = ModelBundle::load(config.teacher, activation_dtype(config.numerics));
   const int64_t context = bundle.model.config().max_positions;
   if (config.max_tokens >= context) {
     throw Error(
@@ -126,8 +147,6 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
       return from_json(before);
     }
   }
-  fs::create_directories(out, ec);
-  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out.string(), ec.message()));
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Problem> problems;
   for (int64_t i = 0; i < config.problems; ++i)
@@ -141,9 +160,15 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
   const std::vector<Request> requests = ask(bundle, problems, settings);
   TeacherResult result;
   result.sampled_tokens = prompt_tokens(requests);
+  const MemoryEstimate memory = memory_of(config, bundle.model.config(), requests, threads);
+  check_memory(memory, config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens");
+  reporter.note(memory_line(memory, "the teacher"));
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
-  Engine engine(bundle.model, ctx, {.max_batch = config.batch, .prefill_chunk = 4096, .kv_bytes = 0});
+  Engine engine(bundle.model, ctx,
+                {.max_batch = config.batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0});
+  fs::create_directories(out, ec);
+  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out.string(), ec.message()));
   const std::vector<Completion> completions = engine.run(requests);
   JsonlWriter writer(data);
   for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.samples)) {

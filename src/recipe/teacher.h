@@ -32,6 +32,7 @@ struct TeacherConfig {
   int64_t keep = 1;
   bool shortest = false, repeats = true;
   int64_t filter_tokens = 0;  // 0: no bound
+  int64_t memory_limit = 0;   // bytes; 0: none
 };
 TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run);
 

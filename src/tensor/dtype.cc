@@ -22,12 +22,6 @@ std::string_view name_of(DType dtype) {
   return "?";
 }
 
-namespace {
-
-constexpr Numerics kNumerics[] = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};
-
-}  // namespace
-
 std::string_view name_of(Numerics numerics) {
   switch (numerics) {
     case Numerics::cpu_f32:
@@ -52,7 +46,7 @@ bool machine_has(Numerics numerics) {
 
 Numerics numerics_from_name(std::string_view name) {
   std::string known;
-  for (const Numerics numerics : kNumerics) {
+  for (const Numerics numerics : kAllNumerics) {
     if (name != name_of(numerics)) {
       known += (known.empty() ? "" : ", ") + std::string(name_of(numerics));
     } else if (machine_has(numerics)) {

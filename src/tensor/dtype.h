@@ -1,6 +1,7 @@
 // tensor/dtype.h: element types and the numerics names of DESIGN.md.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -31,6 +32,7 @@ uint16_t f16_from_f32(float value);
 //                    gradients stay f32; while training the weights' master copy does, too
 //   cpu-avx512bf16   the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
 enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
+inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};
 std::string_view name_of(Numerics numerics);  // "cpu-f32"
 // Throws Error that lists the known names, or says what this machine lacks.
 Numerics numerics_from_name(std::string_view name);

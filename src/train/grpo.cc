@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/process.h"
 #include "base/text_util.h"
 #include "train/grpo_step.h"
 
@@ -60,12 +61,17 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
 
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
+  const MemoryEstimate memory = memory_of(bundle, config, threads);
+  if (!RunDirectory::finished(config.run.out))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens");
   RunDirectory run(config.run, file, options.resume);
   if (run.finished()) {
     reporter.note(config.run.out.string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }
+  reporter.note(memory_line(memory, "a step"));
+  reset_peak_resident();
   GrpoTrainer trainer(bundle, config, threads);
   TrainerState state;
   if (const auto checkpoint = run.latest()) {
@@ -107,6 +113,8 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
       run.checkpoint(state, config.checkpoint.keep, [&](const std::filesystem::path& d) { trainer.save(d); });
     }
   }
+  reporter.note(memory_line(memory, trainer.memory()));
+  run.note("memory_mib", to_json(memory, trainer.memory()));
   if (state.step == config.optimizer.steps)
     run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/process.h"
 #include "ops/loss/loss.h"
 
 namespace r1 {
@@ -29,7 +30,46 @@ OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
   return config;
 }
 
+constexpr int64_t kPrefillChunk = 4096;
+
 }  // namespace
+
+MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads) {
+  const ModelConfig& model = bundle.model.config();
+  const Numerics numerics = config.run.numerics;
+  MemoryEstimate memory = trained_model(model, numerics);
+  memory.program = program_bytes(memory);
+  if (config.loss.kl > 0) {
+    const MemoryEstimate reference = used_model(model, numerics, DType::f32);  // a clone
+    memory.weights += reference.weights;
+    memory.packed += reference.packed;
+  }
+  SamplingLoad load{.max_batch = config.engine_batch,
+                    .prefill_chunk = kPrefillChunk,
+                    .samples = config.prompts * config.group,
+                    .prompt_tokens = 0,
+                    .longest_prompt = 0,
+                    .max_tokens = config.max_tokens};
+  constexpr int64_t kLookedAt = 256;  // later steps' prompts may be longer than the first one's
+  std::vector<int64_t> lengths;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
+    const Problem problem =
+        make_problem(config.task, config.run.seed, static_cast<uint64_t>(i), Split::train);
+    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
+    load.longest_prompt = std::max(load.longest_prompt, prompt);
+    if (i >= config.prompts) continue;
+    load.prompt_tokens += prompt;
+    lengths.push_back(std::clamp<int64_t>(prompt + config.max_tokens - 1, 1,
+                                          std::max<int64_t>(1, model.max_positions - 1)));
+    tokens += config.group * lengths.back();
+  }
+  memory.activations =
+      row_activations(model, numerics, full_micro_batch(lengths, config.micro_tokens, tokens),
+                      {.backward = true, .entropy = true, .balance = false}, threads);
+  add_sampling(memory, model, numerics, load, threads);
+  return memory;
+}
 
 GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads)
     : bundle_(bundle),
@@ -39,7 +79,7 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       tape_(arena_),
       sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
       engine_(bundle.model, sampling_,
-              {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}) {
+              {.max_batch = config.engine_batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0}) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
 }
 
@@ -56,6 +96,12 @@ void GrpoTrainer::load(const std::filesystem::path& directory, int64_t step) {
   bundle_.model.copy_weights_from(Model::load(directory));
   optimizer_.load(directory, step * config_.epochs * config_.minibatches);
   if (reference_) reference_->copy_weights_from(Model::load(directory / "reference"));
+}
+
+MemoryMeasured GrpoTrainer::memory() const {
+  return {.activations = static_cast<int64_t>(arena_.peak()),
+          .kv = engine_.kv_bytes(),
+          .resident = peak_resident_bytes()};
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include "model/scoring.h"
 #include "train/grpo.h"
 #include "train/grpo_rollouts.h"
+#include "train/memory.h"
 
 namespace r1 {
 
@@ -27,6 +28,9 @@ struct GrpoStepResult {
   double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0, step_s = 0;
 };
 
+// Prompts like the run's first, every answer as long as it may be.
+MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
+
 class GrpoTrainer {
  public:
   GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
@@ -38,6 +42,7 @@ class GrpoTrainer {
 
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t step);
+  MemoryMeasured memory() const;  // the most so far
 
  private:
   using Rollouts = std::vector<const Rollout*>;

@@ -1,11 +1,14 @@
 #include "train/pretrain.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <exception>
 
+#include "base/process.h"
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace {
@@ -125,6 +128,27 @@ StepResult Trainer::step(int64_t first_document) {
   return result;
 }
 
+// The largest micro-batch is one of documents like the run's first.
+MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
+                         const DocumentSource& documents, ThreadPool& threads) {
+  constexpr int64_t kLookedAt = 256;
+  MemoryEstimate memory = trained_model(model, config.run.numerics);
+  memory.program = program_bytes(memory);
+  std::vector<int64_t> lengths;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < kLookedAt && tokens < config.batch_tokens; ++i) {
+    const auto size = static_cast<int64_t>(documents(i).tokens.size());
+    lengths.push_back(std::max<int64_t>(1, std::min(size, config.max_tokens) - 1));
+    tokens += lengths.back();
+  }
+  // A step ends with the document that fills it.
+  const int64_t most = config.batch_tokens + *std::ranges::max_element(lengths);
+  memory.activations =
+      row_activations(model, config.run.numerics, full_micro_batch(lengths, config.micro_tokens, most),
+                      {.backward = true, .entropy = false, .balance = config.balance_alpha > 0}, threads);
+  return memory;
+}
+
 }  // namespace
 
 PretrainConfig read_pretrain_config(ConfigFile& config) {
@@ -144,12 +168,17 @@ PretrainConfig read_pretrain_config(ConfigFile& config) {
 void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
               const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options) {
+  const MemoryEstimate memory = memory_of(bundle.model.config(), config, documents, threads);
+  if (!RunDirectory::finished(config.run.out))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
   RunDirectory run(config.run, file, options.resume);
   if (run.finished()) {
     reporter.note(config.run.out.string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }
+  reporter.note(memory_line(memory, "a step"));
+  reset_peak_resident();
   Trainer trainer(bundle, config, documents, threads);
   TrainerState state;
   if (const auto checkpoint = run.latest()) {
@@ -195,6 +224,10 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
       run.checkpoint(state, config.checkpoint.keep, save);
     }
   }
+  const MemoryMeasured measured{
+      .activations = static_cast<int64_t>(trainer.arena.peak()), .kv = 0, .resident = peak_resident_bytes()};
+  reporter.note(memory_line(memory, measured));
+  run.note("memory_mib", to_json(memory, measured));
   if (state.step == config.optimizer.steps)
     run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }

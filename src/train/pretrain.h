@@ -46,7 +46,8 @@ PretrainConfig read_pretrain_config(ConfigFile& config);
 struct TrainOptions {
   bool resume = false;
   int64_t stop_after_steps =
-      0;  // end early, as if killed after that many more steps (tests); 0: run to the end
+      0;                     // end early, as if killed after that many more steps (tests); 0: run to the end
+  int64_t memory_limit = 0;  // bytes; a step that may need more is refused before the first; 0: none
 };
 
 // Trains bundle.model and leaves it in OUT/model. Throws Error.

@@ -21,7 +21,9 @@ RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
 }
 
 Numerics read_numerics(ConfigFile& config, const std::string& key) {
-  const std::string name = config.text_or(key, name_of(Numerics::cpu_f32));
+  const std::string name = config.choice_or(
+      key, name_of(Numerics::cpu_f32),
+      {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16), name_of(Numerics::cpu_avx512bf16)});
   try {
     return numerics_from_name(name);
   } catch (const Error& e) {
@@ -74,9 +76,9 @@ void RunDirectory::check_free(const fs::path& out, bool resume) {
                           out.string()));
 }
 
-bool RunDirectory::finished() const {
+bool RunDirectory::finished(const fs::path& out) {
   std::error_code ec;
-  return fs::exists(model_path() / "config.json", ec);
+  return fs::exists(out / "model" / "config.json", ec);
 }
 
 fs::path RunDirectory::checkpoint_path(int64_t step) const {
@@ -171,6 +173,12 @@ void RunDirectory::finish(const std::function<void(const fs::path&)>& fill) {
   metrics_.reset();
   samples_.reset();
   write_directory_atomically(model_path(), fill);
+}
+
+void RunDirectory::note(std::string_view key, const Json& value) const {
+  Json json = read_json(out_ / "run.json");
+  json.set(key, value);
+  write_file_atomically(out_ / "run.json", json.dump(2) + "\n");
 }
 
 }  // namespace r1

@@ -71,7 +71,8 @@ class RunDirectory {
   // The first of those checks alone: before anything is written to `out`.
   static void check_free(const std::filesystem::path& out, bool resume);
 
-  bool finished() const;
+  bool finished() const { return finished(out_); }
+  static bool finished(const std::filesystem::path& out);
   std::filesystem::path model_path() const { return out_ / "model"; }
   const std::filesystem::path& path() const { return out_; }
 
@@ -89,6 +90,8 @@ class RunDirectory {
   void checkpoint(TrainerState state, int64_t keep,
                   const std::function<void(const std::filesystem::path&)>& fill);
   void finish(const std::function<void(const std::filesystem::path&)>& fill);
+  // Puts a field in run.json.
+  void note(std::string_view key, const Json& value) const;
 
  private:
   std::filesystem::path checkpoint_path(int64_t step) const;

@@ -46,7 +46,8 @@ std::vector<Mistake> common() {
       {"name = \"t\"", "name = \"t\"\nseed = -1", "seed is -1: 0 to"},
       {"name = \"t\"", "name = \"t\"\nseed = 1.5", "seed is not a whole number"},
       {"name = \"t\"", "name = \"t\"\ndevice = \"cuda\"", "device is \"cuda\": one of cpu is wanted"},
-      {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-f33\"", "\"cpu-f33\" is not known"},
+      {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-f33\"",
+       "numerics is \"cpu-f33\": one of cpu-f32, cpu-bf16, cpu-avx512bf16 is wanted"},
       {"name = \"t\"", "name = \"t", ".toml:1: not valid TOML"},
       {"lr = 1e-3", "lr = \"fast\"", "optimizer.lr is not a number"},
       {"lr = 1e-3", "lr = -1.0", "optimizer.lr is -1: 0 to 10 is wanted"},
@@ -166,9 +167,15 @@ TEST(ConfigErrors, DistillWithoutAnythingToLearn) {
     std::string text = distill_good(out);
     return r1_run({"distill", write("distill.toml", text.replace(text.find(from), from.size(), to))});
   };
-  EXPECT_ONE_LINE_ERROR(changed("max_tokens = 60", "max_tokens = 1"),
+  // What the teacher will take is said before it is asked.
+  const auto after_memory = [](test::Result result) {
+    EXPECT_TRUE(result.err.starts_with("memory of the teacher: ")) << result.err;
+    result.err.erase(0, result.err.find('\n') + 1);
+    return result;
+  };
+  EXPECT_ONE_LINE_ERROR(after_memory(changed("max_tokens = 60", "max_tokens = 1")),
                         "r1-nano: as a teacher it solved none of 4 problems of countdown3");
-  EXPECT_ONE_LINE_ERROR(changed("repeats = false", "max_tokens = 2"),
+  EXPECT_ONE_LINE_ERROR(after_memory(changed("repeats = false", "max_tokens = 2")),
                         "correct samples is left after [filter]: loosen max_tokens or repeats");
   EXPECT_ONE_LINE_ERROR(changed("max_tokens = 60", "max_tokens = 100000"),
                         "as a teacher it has a context of");

@@ -97,5 +97,23 @@ TEST(ConfigFile, AValueFromElsewhereHasNoLine) {
   EXPECT_EQ(says("b"), "F.toml: b is not a string");
 }
 
+TEST(ConfigFile, RemembersWhatItWasAskedFor) {
+  ConfigFile c = parse("n = 3\nmodel.config.k = 1\n");
+  c.integer_or("n", 5, 1, 9);
+  c.integer("n", 0, 99);  // the first question stands, but now it wants an answer
+  c.number_or("lr", 0.5, 0, 1);
+  c.choice_or("mode", "a", {"a", "b"});
+  c.subtree("model.config");
+  const auto& asked = c.asked();
+  EXPECT_EQ(asked.size(), 4u);
+  EXPECT_TRUE(asked.at("n").required);
+  EXPECT_EQ(asked.at("n").fallback, Json(5));
+  EXPECT_EQ(asked.at("n").high, Json(9));
+  EXPECT_FALSE(asked.at("lr").required);
+  EXPECT_EQ(asked.at("lr").kind, ConfigFile::Asked::Kind::number);
+  EXPECT_EQ(asked.at("mode").choices, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(asked.at("model.config").kind, ConfigFile::Asked::Kind::subtree);
+}
+
 }  // namespace
 }  // namespace r1

@@ -38,11 +38,11 @@ class Recipes : public RunFolder {
     if (!change.empty()) text.replace(text.find(change), change.size(), to);
     return write("recipe.toml", text);
   }
-  std::string failure(const std::filesystem::path& config) const {
+  std::string failure(const std::filesystem::path& config, const RecipeOptions& options = {}) const {
     ThreadPool threads(1);
     SilentRecipe reporter;
     try {
-      run_recipe(config, {}, threads, reporter);
+      run_recipe(config, options, threads, reporter);
     } catch (const Error& e) {
       return e.what();
     }
@@ -67,6 +67,12 @@ TEST_F(Recipes, OptionalStagesWaitUntilTheyAreAskedFor) {
   EXPECT_EQ(stages.at("after").at("result").get_int("problems"), 4);
   run_recipe(recipe(), {.resume = true, .all = true, .seed = {}, .out = ""}, threads, again);
   EXPECT_EQ(again.steps, 0) << "a finished stage was run again";
+}
+
+TEST_F(Recipes, MemoryLimitIsEveryStages) {
+  RecipeOptions options;
+  options.memory_limit = 1 << 20;
+  EXPECT_NE(failure(recipe(), options).find("stage before needs about "), std::string::npos);
 }
 
 TEST_F(Recipes, MistakesAreOneClearLine) {

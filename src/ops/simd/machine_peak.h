@@ -1,4 +1,5 @@
-// bench/fma_peak.h: what this machine's f32 FMA units can do: independent register FMAs and nothing else.
+// ops/simd/machine_peak.h: what this machine can do at most: its f32 FMA units, by independent register FMAs
+// and nothing else, and its memory, by reading.
 //
 // The widest instruction set is chosen at run time, as the kernels do. Sixteen chains cover latency (4 to 5)
 // times units (2) with room. The figure is measured, not computed: clocks fall under wide vectors and shared
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "base/threads.h"
 
@@ -18,7 +20,7 @@
 #include <arm_neon.h>
 #endif
 
-namespace r1::bench {
+namespace r1 {
 
 // Each runs `loops` rounds of independent FMAs (named variables: an array would be kept in memory) and
 // returns the floating-point operations done; *sink keeps them alive.
@@ -140,4 +142,34 @@ inline double bf16_peak(ThreadPool& threads) {
   return peak_of(threads, bf16_loop);
 }
 
-}  // namespace r1::bench
+// GB/s of all threads of the pool reading `bytes` (more than the caches hold) together: the best of several
+// runs.
+inline double read_bandwidth(ThreadPool& threads, int64_t bytes) {
+  using Vector [[gnu::vector_size(32)]] = uint64_t;
+  constexpr int64_t kStep = 4;  // vectors
+  const int64_t steps = bytes / static_cast<int64_t>(sizeof(Vector)) / kStep;
+  const std::vector<uint64_t> memory(static_cast<size_t>(steps * kStep) * sizeof(Vector) / sizeof(uint64_t),
+                                     1);
+  double best = 0;
+  for (int run = 0; run < 5; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    threads.parallel_for(steps, 4096, [&](int64_t first, int64_t last) {
+      Vector sums[kStep] = {};
+      const auto* at = reinterpret_cast<const char*>(memory.data());
+      for (int64_t i = first * kStep; i < last * kStep; i += kStep) {
+        for (int64_t k = 0; k < kStep; ++k) {
+          Vector v;
+          std::memcpy(&v, at + (i + k) * static_cast<int64_t>(sizeof(Vector)), sizeof(Vector));
+          sums[k] += v;
+        }
+      }
+      volatile uint64_t keep = (sums[0] + sums[1] + sums[2] + sums[3])[0];
+      (void)keep;
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    best = std::max(best, static_cast<double>(steps * kStep) * sizeof(Vector) / seconds * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace r1

@@ -1,0 +1,117 @@
+#include "train/memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/process.h"
+#include "model/kv_cache.h"
+
+namespace r1 {
+namespace {
+
+double mib(int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+
+// One place after the point: tenths of a MiB are all that anybody compares.
+double rounded_mib(int64_t bytes) {
+  return static_cast<double>(static_cast<int64_t>(mib(bytes) * 10 + 0.5)) / 10;
+}
+
+}  // namespace
+
+std::vector<int64_t> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most) {
+  R1_CHECK(!lengths.empty() && *std::ranges::min_element(lengths) >= 1, "rows without tokens");
+  const int64_t longest = *std::ranges::max_element(lengths);
+  const int64_t tokens = std::max(longest, std::min(micro, most));
+  std::vector<int64_t> rows{longest};
+  int64_t left = tokens - longest;
+  for (size_t i = 0; left > 0; i = (i + 1) % lengths.size()) {
+    rows.push_back(std::min(left, lengths[i]));
+    left -= rows.back();
+  }
+  return rows;
+}
+
+MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics) {
+  const ModelMemory m = model_memory(config, numerics, DType::f32);
+  MemoryEstimate out;
+  out.weights = m.weights;
+  out.gradients = m.gradients;
+  out.optimizer = 2 * m.gradients;
+  out.packed = m.packed;
+  return out;
+}
+
+MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices) {
+  const ModelMemory m = model_memory(config, numerics, matrices);
+  MemoryEstimate out;
+  out.weights = m.weights;
+  out.packed = m.packed;
+  return out;
+}
+
+void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics numerics,
+                  const SamplingLoad& load, ThreadPool& threads) {
+  const int64_t running = std::min(load.max_batch, load.samples);
+  const int64_t longest = load.longest_prompt +
+                          std::clamp<int64_t>(config.max_positions - load.longest_prompt, 0, load.max_tokens);
+  // As Engine takes them: a batch of the longest, one more, and a page each for the part-full last one.
+  const int64_t pages = (running + 1) * (KvCache::pages_for(longest) + 1);
+  estimate.kv += pages * KvCache::bytes_per_page(config, activation_dtype(numerics));
+  // Prompts are prefilled while others decode once there are more samples than go at a time.
+  const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
+  const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
+  estimate.activations = std::max(
+      estimate.activations, sampling_activations(config, numerics, together, running, longest, threads));
+}
+
+int64_t program_bytes(const MemoryEstimate& loaded) {
+  return std::max<int64_t>(0, resident_bytes() - loaded.weights);
+}
+
+std::string memory_line(const MemoryEstimate& e, std::string_view what) {
+  std::string parts = fmt::format("weights {:.1f} MiB", mib(e.weights));
+  const auto add = [&](const char* name, int64_t bytes) {
+    if (bytes > 0) parts += fmt::format(", {} {:.1f}", name, mib(bytes));
+  };
+  add("gradients", e.gradients);
+  add("optimizer", e.optimizer);
+  add("kernels' copies", e.packed);
+  add("activations", e.activations);
+  add("KV pages", e.kv);
+  add("the program", e.program);
+  return fmt::format("memory of {}: {}: about {:.0f} MiB", what, parts, mib(e.total()));
+}
+
+void check_memory(const MemoryEstimate& e, int64_t limit, std::string_view what, std::string_view lower) {
+  if (limit <= 0 || e.total() <= limit) return;
+  throw Error(fmt::format(
+      "--memory-limit of {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
+      "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
+      mib(limit), what, mib(e.total()), mib(e.weights + e.gradients + e.optimizer + e.packed),
+      mib(e.activations), mib(e.kv), mib(e.program), lower));
+}
+
+std::string memory_line(const MemoryEstimate& e, const MemoryMeasured& m) {
+  std::string line = fmt::format("memory measured: activations {:.1f} MiB (estimated {:.1f})",
+                                 mib(m.activations), mib(e.activations));
+  if (e.kv > 0) line += fmt::format(", KV pages {:.1f} ({:.1f})", mib(m.kv), mib(e.kv));
+  if (m.resident > 0) line += fmt::format(", the process {:.0f} ({:.0f})", mib(m.resident), mib(e.total()));
+  return line;
+}
+
+Json to_json(const MemoryEstimate& e, const MemoryMeasured& m) {
+  Json json = Json::object();
+  json.set("weights", rounded_mib(e.weights)).set("gradients", rounded_mib(e.gradients));
+  json.set("optimizer", rounded_mib(e.optimizer)).set("packed", rounded_mib(e.packed));
+  json.set("activations", rounded_mib(e.activations)).set("kv", rounded_mib(e.kv));
+  json.set("program", rounded_mib(e.program)).set("total", rounded_mib(e.total()));
+  json.set("measured_activations", rounded_mib(m.activations)).set("measured_kv", rounded_mib(m.kv));
+  json.set("measured_resident", rounded_mib(m.resident));
+  return json;
+}
+
+}  // namespace r1

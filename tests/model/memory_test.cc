@@ -1,0 +1,134 @@
+// The arithmetic of memory against the thing itself: what an arena really gave, over every family and several
+// shapes of batch.
+#include "model/memory.h"
+
+#include "formats/json.h"
+#include "model/scoring.h"
+#include "ops/loss/loss.h"
+#include "tests/model/golden_models.h"
+
+namespace r1 {
+namespace {
+
+using test::kGoldenModels;
+
+struct Measured {
+  int64_t backward = 0, score = 0;
+};
+
+// Runs what a trainer and `score` run, on rows of these lengths.
+Measured measure(Model& model, Numerics numerics, std::span<const int64_t> rows, ThreadPool& threads) {
+  std::vector<std::vector<int32_t>> tokens;
+  for (const int64_t n : rows) {
+    auto& row = tokens.emplace_back();
+    for (int64_t i = 0; i <= n; ++i)
+      row.push_back(static_cast<int32_t>((7 * i + n) % model.config().vocab_size));
+  }
+  std::vector<ScoredRow> scored;
+  for (const auto& row : tokens) scored.push_back({row, 1});
+  Measured out;
+  {
+    Arena arena;
+    Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
+    std::vector<std::vector<float>> entropy;
+    score(model, ctx, scored, 1.0f, 1 << 20, &entropy);
+    out.score = static_cast<int64_t>(arena.peak());
+  }
+  Arena arena;
+  Tape tape(arena);
+  Context ctx{.arena = arena, .threads = threads, .tape = &tape, .numerics = numerics};
+  const ScoreBatch input = make_score_batch(scored);
+  const Batch batch = input.batch.view();
+  const KvCache kv(model.config(), input.batch.page_count, ctx);
+  RouterTraining routers;
+  routers.balance_scale = 0.01f;
+  const Tensor hidden = model.forward(ctx, batch, kv, routers);
+  const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, 1.0f);
+  for (float& g : tape.slot(logprobs).grad.values()) g = 1.0f;
+  tape.backward(ctx);
+  out.backward = static_cast<int64_t>(arena.peak());
+  return out;
+}
+
+void expect_near(int64_t estimate, int64_t measured, const std::string& what) {
+  EXPECT_GE(static_cast<double>(estimate), 0.95 * static_cast<double>(measured)) << what;
+  EXPECT_LE(static_cast<double>(estimate), 1.05 * static_cast<double>(measured)) << what;
+}
+
+using Batches = std::vector<std::vector<int64_t>>;
+
+void compare(Model& model, const std::string& name, Numerics numerics,
+             std::initializer_list<int> thread_counts, const Batches& batches) {
+  const ModelMemory memory = model_memory(model.config(), numerics, DType::f32);
+  int64_t trainable = 0;
+  for (const Parameter* p : model.trainable()) trainable += p->value.count();
+  const int64_t table = model.config().max_positions * model.config().rope_width();
+  EXPECT_EQ(memory.weights, 4 * (model.parameter_count() + table)) << name;
+  EXPECT_EQ(memory.gradients, 4 * trainable) << name;
+  EXPECT_GT(memory.packed, 0);
+  model.allocate_gradients();
+  for (const int count : thread_counts) {
+    ThreadPool threads(count);
+    for (const auto& rows : batches) {
+      const Measured measured = measure(model, numerics, rows, threads);
+      const std::string what = name + ", " + std::string(name_of(numerics)) + ", " +
+                               std::to_string(rows.size()) + " rows, " + std::to_string(count) + " threads";
+      expect_near(
+          row_activations(model.config(), numerics, rows, {.backward = true, .balance = true}, threads),
+          measured.backward, what + ", backward");
+      expect_near(row_activations(model.config(), numerics, rows, {.entropy = true}, threads), measured.score,
+                  what + ", score");
+    }
+  }
+}
+
+// Those of the same activation type take the same.
+constexpr Numerics kBothTypes[] = {Numerics::cpu_f32, Numerics::cpu_bf16};
+
+class MemoryOf : public testing::TestWithParam<const char*> {};
+
+TEST_P(MemoryOf, ActivationsAreWhatTheArenaGives) {
+  Model model = Model::load(kGoldenModels / GetParam());
+  for (const Numerics numerics : kBothTypes) {
+    compare(model, GetParam(), numerics, {1, 2, 3},
+            {{3}, {40, 9, 17}, {64}, {50, 50, 50, 50, 50, 50, 31}, std::vector<int64_t>(64, 16)});
+  }
+}
+
+TEST_P(MemoryOf, UsedModelsAreStoredInTheirType) {
+  const Model model = Model::load(kGoldenModels / GetParam(), DType::bf16);
+  const ModelConfig& config = model.config();
+  const ModelMemory wide = model_memory(config, Numerics::cpu_f32, DType::f32);
+  const ModelMemory memory = model_memory(config, Numerics::cpu_bf16, DType::bf16);
+  EXPECT_EQ(memory.weights, model.weight_bytes() + 4 * config.max_positions * config.rope_width());
+  EXPECT_LT(memory.packed, wide.packed);
+  EXPECT_GE(2 * memory.packed, wide.packed);  // rows of odd length, and latent values stay f32
+}
+
+INSTANTIATE_TEST_SUITE_P(GoldenModels, MemoryOf, testing::ValuesIn(test::kGoldenNames),
+                         test::golden_test_name);
+
+Model wide(const std::string& family) {
+  Json json = Json::object();
+  json.set("model_type", family).set("vocab_size", 3000).set("hidden_size", 352).set("head_dim", 40);
+  json.set("intermediate_size", 700).set("moe_intermediate_size", 200).set("num_hidden_layers", 2);
+  json.set("num_attention_heads", 8).set("num_key_value_heads", 4).set("first_k_dense_replace", 1);
+  json.set("kv_lora_rank", 90).set("qk_nope_head_dim", 24).set("qk_rope_head_dim", 16).set("v_head_dim", 24);
+  json.set("n_routed_experts", 4).set("num_experts_per_tok", 2).set("n_shared_experts", 2);
+  json.set("max_position_embeddings", 512).set("rms_norm_eps", 1e-6).set("rope_theta", 10000.0);
+  if (family == "deepseek_v3") json.set("q_lora_rank", 330);
+  return Model::create(read_model_config(parse_json(json.dump(), "wide")), 1);
+}
+
+// Widths at which products pack their operands, and chunks of logits are cut.
+TEST(Memory, WideModelsToo) {
+  for (const std::string family : {"deepseek_v3", "qwen2", "llama", "qwen3"}) {
+    Model model = wide(family);
+    for (const Numerics numerics : kBothTypes) {
+      compare(model, family, numerics, {2}, {{64}, {70, 30, 20}, std::vector<int64_t>(8, 70)});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace r1

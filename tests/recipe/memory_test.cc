@@ -1,0 +1,109 @@
+// What a stage says of its memory before it starts, against what it measured when it was done.
+#include "base/process.h"
+#include "formats/jsonl.h"
+#include "tests/train/train_test_util.h"
+
+namespace r1 {
+namespace {
+
+class MemoryOfAStage : public RunFolder {
+ protected:
+  static void expect_near(const Json& run, const char* estimate, const char* measured) {
+    const Json& memory = run.at("memory_mib");
+    EXPECT_GE(memory.get_number(estimate), 0.97 * memory.get_number(measured)) << memory.dump();
+    EXPECT_LE(memory.get_number(estimate), 1.1 * memory.get_number(measured)) << memory.dump();
+  }
+  // Both lines were said: before the first step, and after the last.
+  static void expect_notes(const std::vector<std::string>& notes) {
+    const auto said = [&](const std::string& what) {
+      return std::ranges::any_of(notes, [&](const std::string& n) { return n.starts_with(what); });
+    };
+    EXPECT_TRUE(said("memory of a step: weights "));
+    EXPECT_TRUE(said("memory measured: activations "));
+  }
+  std::filesystem::path pretrain_config(int64_t micro, const std::string& out,
+                                        Numerics numerics = Numerics::cpu_f32) const {
+    return write(out + ".toml", "name = \"t\"\nnumerics = \"" + std::string(name_of(numerics)) +
+                                    "\"\nout = \"" + (root / out).string() + "\"\nmodel = \"" + base() +
+                                    "\"\n[data]\nmax_tokens = 100\n[optimizer]\nsteps = 2\n[balance]\nalpha "
+                                    "= 0.001\n[batch]\ntokens = 5000\nmicro = " +
+                                    std::to_string(micro) + "\n");
+  }
+};
+
+TEST_F(MemoryOfAStage, PretrainingIsEstimatedWithinATenth) {
+  for (const auto& [threads, numerics] :
+       {std::pair(1, Numerics::cpu_f32), std::pair(3, Numerics::cpu_f32), std::pair(2, Numerics::cpu_bf16)}) {
+    ThreadPool pool(threads);
+    for (const int64_t micro : {400, 4000}) {
+      SilentReporter reporter;
+      const std::string out = "a" + std::to_string(micro) + "_" + std::to_string(threads);
+      SCOPED_TRACE(out);
+      run_pretrain_config(pretrain_config(micro, out, numerics), {}, pool, reporter);
+      expect_near(read_json(root / out / "run.json"), "activations", "measured_activations");
+      expect_notes(reporter.notes);
+    }
+  }
+}
+
+TEST_F(MemoryOfAStage, ReinforcementLearningIsEstimatedWithinATenth) {
+  ThreadPool pool(2);
+  for (const auto& [micro, numerics] :
+       {std::pair("300", Numerics::cpu_f32), std::pair("900", Numerics::cpu_f32),
+        std::pair("900", Numerics::cpu_bf16)}) {
+    SilentReporter reporter;
+    const std::string out = std::string("run") + micro + std::string(name_of(numerics));
+    SCOPED_TRACE(out);
+    std::string text = "numerics = \"" + std::string(name_of(numerics)) + "\"\n" +
+                       read_file(grpo_config("a.toml", out, "", "[loss]\nkl = 0.01\n"));
+    text.replace(text.find("micro = 300"), 11, std::string("micro = ") + micro);
+    run_grpo_config(write("a.toml", text), {}, pool, reporter);
+    const Json run = read_json(root / out / "run.json");
+    expect_near(run, "activations", "measured_activations");
+    expect_near(run, "kv", "measured_kv");
+    EXPECT_GT(run.at("memory_mib").get_number("measured_kv"), 1.0);
+    expect_notes(reporter.notes);
+  }
+}
+
+TEST_F(MemoryOfAStage, TooMuchIsRefusedBeforeAnythingIsWritten) {
+  ThreadPool pool(1);
+  SilentReporter reporter;
+  const auto message = [&](const auto& run, const std::filesystem::path& config, int64_t mib) -> std::string {
+    try {
+      const TrainOptions options{.memory_limit = resident_bytes() + (mib << 20)};
+      run(config, options, pool, reporter, StageOverrides{});
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  const std::string pretraining = message(run_pretrain_config, pretrain_config(4000, "a"), 10);
+  EXPECT_NE(pretraining.find(" MiB: a step needs about "), std::string::npos) << pretraining;
+  EXPECT_NE(pretraining.find("lower batch.micro"), std::string::npos) << pretraining;
+  const std::string reinforcement = message(run_grpo_config, grpo_config("b.toml", "b"), 10);
+  EXPECT_NE(reinforcement.find("rollout.batch"), std::string::npos) << reinforcement;
+  const std::string nano = std::string(R1_SOURCE_DIR) + "/models/r1-nano";
+  const std::string student =
+      message(run_distill_config,
+              write("d.toml", "name = \"d\"\nteacher = \"" + nano + "\"\nstudent = \"" + base() +
+                                  "\"\nout = \"" + (root / "d").string() + "\"\n[data]\nepochs = 1\n"),
+              10);
+  EXPECT_NE(student.find("a step of the student needs about "), std::string::npos) << student;
+  // The student fits with small micro-batches; so many answers at a time do not.
+  const std::string teacher =
+      message(run_distill_config,
+              write("e.toml", "name = \"e\"\nteacher = \"" + nano + "\"\nstudent = \"" + nano +
+                                  "-student-base\"\nout = \"" + (root / "e").string() +
+                                  "\"\n[data]\nepochs = 1\nmax_tokens = 60\n[batch]\nmicro = 60\n"),
+              60);
+  EXPECT_NE(teacher.find("the teacher needs about "), std::string::npos) << teacher;
+  EXPECT_NE(teacher.find("lower rollout.batch"), std::string::npos) << teacher;
+  EXPECT_FALSE(std::filesystem::exists(root / "a" / "run.json"));
+  EXPECT_FALSE(std::filesystem::exists(root / "d"));
+  EXPECT_FALSE(std::filesystem::exists(root / "e"));
+  EXPECT_FALSE(std::filesystem::exists(root / "b"));
+}
+
+}  // namespace
+}  // namespace r1
