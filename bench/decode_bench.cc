@@ -5,7 +5,7 @@
 // For each batch: sequences of `context` random tokens each go on for `tokens` tokens at temperature 1; the
 // clock runs over whole engine runs with 1 and with `tokens` new tokens, whose difference is decoding alone.
 // The limit of a step is the larger of reading every weight and key once at the bandwidth measured beside it,
-// and 2 FLOPs a weight and token at the FMA peak.
+// and 2 FLOPs a weight and token at the FMA peak. (A model that fits a cache can be above 100 %.)
 #include <fmt/format.h>
 
 #include <algorithm>
