@@ -4,11 +4,4 @@
 #   bench/arms_seeds.sh [threads]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-threads=${1:-$(nproc)}
-out=bench/results/$(date +%F)-arms-seeds.jsonl
-printf '{"date": "%s", "commit": "%s", "machine": "%s, %s cores", "threads": %s}\n' "$(date +%F)" "$(git rev-parse --short HEAD)" \
-  "$(lscpu | sed -n 's/^Model name: *//p')" "$(nproc)" "$threads" >"$out"
-for seed in 1 2 3 4 5; do
-  build/r1 recipe recipes/r1-nano.toml --all --seed "$seed" --out "runs/arms/$seed" --threads "$threads" --resume --json >>"$out"
-done
-python3 bench/arms_table.py "$out"
+python3 bench/arms_table.py "$(bench/seeds.sh arms-seeds runs/arms "${1:-$(nproc)}" recipes/r1-nano.toml --all)"

@@ -5,12 +5,4 @@
 #   bench/distill_seeds.sh [threads]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-threads=${1:-$(nproc)}
-out=bench/results/$(date +%F)-distill-seeds.jsonl
-printf '{"date": "%s", "commit": "%s", "machine": "%s, %s cores", "threads": %s}\n' "$(date +%F)" "$(git rev-parse --short HEAD)" \
-  "$(lscpu | sed -n 's/^Model name: *//p')" "$(nproc)" "$threads" >"$out"
-for seed in 1 2 3 4 5; do
-  build/r1 recipe recipes/r1-nano-distill-control.toml --seed "$seed" --out "runs/distill-seeds/$seed" --threads "$threads" --resume \
-    --json >>"$out"
-done
-python3 bench/distill_table.py "$out"
+python3 bench/distill_table.py "$(bench/seeds.sh distill-seeds runs/distill-seeds "${1:-$(nproc)}" recipes/r1-nano-distill-control.toml)"

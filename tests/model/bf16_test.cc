@@ -111,11 +111,12 @@ TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
   const double they = median_distance(theirs, exact.logits, V);
   RecordProperty("ours", std::to_string(we));
   RecordProperty("transformers", std::to_string(they));
-  std::printf("%s: logits %.5f from exact, transformers %.5f; gradients %.5f\n", GetParam(), we, they,
-              distance(ours.gradients, exact.gradients));
+  std::printf("%s: logits %.5f from exact, transformers %.5f: %.2f of it; gradients %.5f\n", GetParam(), we,
+              they, we / they, distance(ours.gradients, exact.gradients));
   EXPECT_GT(we, 0);
   EXPECT_LE(we, they);
-  EXPECT_LT(distance(ours.gradients, exact.gradients), 0.1);
+  EXPECT_LT(distance(ours.gradients, exact.gradients),
+            0.06);  // 0.058 at most: the same bits on every machine
 }
 
 // Stored in bf16 or rounded from the f32 master at each use: the same bits, gradients too.

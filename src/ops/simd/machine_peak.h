@@ -22,97 +22,74 @@
 
 namespace r1 {
 
-// Each runs `loops` rounds of independent FMAs (named variables: an array would be kept in memory) and
-// returns the floating-point operations done; *sink keeps them alive.
+// Each runs `loops` rounds of independent multiply-adds in twelve named variables (an array would be kept in
+// memory) and returns the floating-point operations done; *sink keeps them alive. A function defines
+// R1_STEP(i), one instruction on acc##i, and the variable `first` with which all begin; R1_PEAK_LOOP is the
+// rest.
 #define R1_TWELVE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define R1_MAKE(i) auto acc##i = first;
+#define R1_KEEP(i) total += acc##i;
+#define R1_PEAK_LOOP(flops_a_step)          \
+  R1_TWELVE(R1_MAKE)                        \
+  for (int64_t i = 0; i < loops; ++i) {     \
+    R1_TWELVE(R1_STEP)                      \
+  }                                         \
+  auto total = first;                       \
+  R1_TWELVE(R1_KEEP)                        \
+  std::memcpy(sink, &total, sizeof(total)); \
+  return static_cast<double>(loops) * 12 * (flops_a_step);
+
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) inline double fma_loop_512(int64_t loops, float* sink) {
-  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
-#define R1_MAKE(i) __m512 acc##i = y;
-#define R1_STEP(i)                        \
-  acc##i = _mm512_fmadd_ps(acc##i, x, y); \
+  const __m512 x = _mm512_set1_ps(0.999f), first = _mm512_set1_ps(1e-3f);
+#define R1_STEP(i)                            \
+  acc##i = _mm512_fmadd_ps(acc##i, x, first); \
   asm("" : "+v"(acc##i));
-#define R1_KEEP(i) _mm512_storeu_ps(sink, _mm512_add_ps(_mm512_loadu_ps(sink), acc##i));
-  R1_TWELVE(R1_MAKE)
-  for (int64_t i = 0; i < loops; ++i) {
-    R1_TWELVE(R1_STEP)
-  }
-  R1_TWELVE(R1_KEEP)
-#undef R1_MAKE
+  R1_PEAK_LOOP(16 * 2)
 #undef R1_STEP
-#undef R1_KEEP
-  return static_cast<double>(loops) * 12 * 16 * 2;
 }
 __attribute__((target("avx2,fma"))) inline double fma_loop_256(int64_t loops, float* sink) {
-  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f);
-#define R1_MAKE(i) __m256 acc##i = y;
-#define R1_STEP(i)                        \
-  acc##i = _mm256_fmadd_ps(acc##i, x, y); \
+  const __m256 x = _mm256_set1_ps(0.999f), first = _mm256_set1_ps(1e-3f);
+#define R1_STEP(i)                            \
+  acc##i = _mm256_fmadd_ps(acc##i, x, first); \
   asm("" : "+x"(acc##i));
-#define R1_KEEP(i) _mm256_storeu_ps(sink, _mm256_add_ps(_mm256_loadu_ps(sink), acc##i));
-  R1_TWELVE(R1_MAKE)
-  for (int64_t i = 0; i < loops; ++i) {
-    R1_TWELVE(R1_STEP)
-  }
-  R1_TWELVE(R1_KEEP)
-#undef R1_MAKE
+  R1_PEAK_LOOP(8 * 2)
 #undef R1_STEP
-#undef R1_KEEP
-  return static_cast<double>(loops) * 12 * 8 * 2;
 }
-#endif
-
 inline double fma_loop(int64_t loops, float* sink) {
-#if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") ? fma_loop_512(loops, sink) : fma_loop_256(loops, sink);
-#elif defined(__ARM_NEON)
-  const float32x4_t x = vdupq_n_f32(0.999f), y = vdupq_n_f32(1e-3f);
-#define R1_MAKE(i) float32x4_t acc##i = y;
-#define R1_STEP(i)                  \
-  acc##i = vfmaq_f32(y, acc##i, x); \
-  asm("" : "+w"(acc##i));
-#define R1_KEEP(i) vst1q_f32(sink, vaddq_f32(vld1q_f32(sink), acc##i));
-  R1_TWELVE(R1_MAKE)
-  for (int64_t i = 0; i < loops; ++i) {
-    R1_TWELVE(R1_STEP)
-  }
-  R1_TWELVE(R1_KEEP)
-#undef R1_MAKE
-#undef R1_STEP
-#undef R1_KEEP
-  return static_cast<double>(loops) * 12 * 4 * 2;
-#else
-  (void)loops, (void)sink;
-  return 0;
-#endif
 }
-
-// The same of VDPBF16PS: two products and two sums a lane. Call where machine_has(Numerics::cpu_avx512bf16).
-#if defined(__x86_64__)
+// VDPBF16PS: two products and two sums a lane. Call where machine_has(Numerics::cpu_avx512bf16).
 __attribute__((target("avx512f,avx512bf16"))) inline double bf16_loop(int64_t loops, float* sink) {
-  const __m512i bits = _mm512_set1_epi32(0x3F003F00);
-  __m512bh x;
-  std::memcpy(&x, &bits, sizeof(x));
-#define R1_MAKE(i) __m512 acc##i = _mm512_set1_ps(1e-3f);
-#define R1_STEP(i)                         \
-  acc##i = _mm512_dpbf16_ps(acc##i, x, x); \
-  asm("" : "+v"(acc##i));
-#define R1_KEEP(i) _mm512_storeu_ps(sink, _mm512_add_ps(_mm512_loadu_ps(sink), acc##i));
-  R1_TWELVE(R1_MAKE)
-  for (int64_t i = 0; i < loops; ++i) {
-    R1_TWELVE(R1_STEP)
-  }
-  R1_TWELVE(R1_KEEP)
-#undef R1_MAKE
+  const __m512 first = _mm512_set1_ps(1e-3f);
+  const __m512i x = _mm512_set1_epi32(0x3F003F00);
+#define R1_STEP(i) asm("vdpbf16ps %1, %1, %0" : "+v"(acc##i) : "v"(x));
+  R1_PEAK_LOOP(16 * 4)
 #undef R1_STEP
-#undef R1_KEEP
-  return static_cast<double>(loops) * 12 * 16 * 4;
+}
+#elif defined(__ARM_NEON)
+inline double fma_loop(int64_t loops, float* sink) {
+  const float32x4_t x = vdupq_n_f32(0.999f), first = vdupq_n_f32(1e-3f);
+#define R1_STEP(i)                      \
+  acc##i = vfmaq_f32(first, acc##i, x); \
+  asm("" : "+w"(acc##i));
+  R1_PEAK_LOOP(4 * 2)
+#undef R1_STEP
+}
+inline double bf16_loop(int64_t, float*) {
+  return 0;
 }
 #else
+inline double fma_loop(int64_t, float*) {
+  return 0;
+}
 inline double bf16_loop(int64_t, float*) {
   return 0;
 }
 #endif
+#undef R1_PEAK_LOOP
+#undef R1_KEEP
+#undef R1_MAKE
 #undef R1_TWELVE
 
 // GFLOP/s of all threads of the pool together: the best of several runs of a few milliseconds.
