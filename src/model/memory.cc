@@ -53,6 +53,8 @@ void count_latent_attention(const ModelConfig& c, WeightCount& count) {
   count.matrices += c.heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank;
   // Of the half that values need; in f32 whatever the numerics (ops/mla).
   count.packed += c.heads * panels_floats(c.v_head_dim, c.kv_lora_rank) * kFloat;
+  if (count.panels == DType::bf16)  // and of the whole matrix, rounded
+    count.packed += c.heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank * kFloat;
   count.weight(d, c.heads * c.v_head_dim, c.lora_bias);
 }
 
@@ -224,7 +226,6 @@ Tensor Walk::grouped_attention(const Tensor& x) {
 
 Tensor Walk::latent_attention(const Tensor& x) {
   const int64_t R = c_.kv_lora_rank, P = c_.qk_rope_head_dim, H = c_.heads, n = c_.qk_nope_head_dim;
-  const int64_t kv_b = H * (n + c_.v_head_dim) * R;
   const Tensor compressed = matmul(x, R + P);
   const Tensor latent = norm(slice(compressed, R));
   const Tensor rotary = slice(compressed, P).reshaped(Shape{T_, 1, P});
@@ -238,18 +239,18 @@ Tensor Walk::latent_attention(const Tensor& x) {
   const Tensor queries = matmul(q_in, H * (n + P)).reshaped(Shape{T_, H, n + P});
   const Tensor turned_queries = rope(queries);
   const Tensor absorbed = activation({T_, H, R + P});
-  scratch(ctx_, {wide(absorbed), wide(turned_queries), wide_weight(ctx_, kv_b), list_floats(H)});
-  keep([turned_queries, H, n, R, kv_b](Context& c) {
+  scratch(ctx_, {wide(absorbed), wide(turned_queries), list_floats(H)});
+  keep([turned_queries, H, n, R](Context& c) {
     c.tape->slot(turned_queries);
-    scratch(c, {wide_weight(c, kv_b), H * panels_floats(n, R), list_floats(H)});
-    scratch(c, {wide_weight(c, kv_b), wide(turned_queries), list_floats(H)});
+    scratch(c, {H * panels_floats(n, R), list_floats(H)});
+    scratch(c, {wide(turned_queries), list_floats(H)});
   });
   const Tensor out = attention(absorbed, key.reshaped(Shape{T_, 1, R + P}), latent.reshaped(Shape{T_, 1, R}));
   const Tensor expanded = activation({T_, H, c_.v_head_dim});
-  scratch(ctx_, {wide(expanded), wide(out), std::max(wide_weight(ctx_, kv_b), list_floats(H))});
-  keep([out, H, kv_b](Context& c) {
+  scratch(ctx_, {wide(expanded), wide(out), list_floats(H)});
+  keep([out, H](Context& c) {
     c.tape->slot(out);
-    scratch(c, {wide_weight(c, kv_b), wide(out), list_floats(H)});
+    scratch(c, {wide(out), list_floats(H)});
   });
   return matmul(expanded.reshaped(Shape{T_, H * c_.v_head_dim}), c_.hidden_size, DType::f32);
 }

@@ -28,6 +28,9 @@ class LatentWeight {
   int64_t nope() const { return nope_; }
   int64_t value() const { return value_; }
   int64_t latent() const { return kv_b_->value.dim(1); }
+  // kv_b as the forward sees it, in f32: where it lies, or a rounded or widened copy, remade when the version
+  // moved.
+  const float* rows(Context& ctx) const;
   const float* value_panels(
       Context& ctx) const;  // W_uv by head, panels of 32 over d; remade when the version moved
   int64_t value_panel_floats() const { return (value_ + 31) / 32 * 32 * latent(); }  // one head's
@@ -35,9 +38,13 @@ class LatentWeight {
  private:
   Parameter* kv_b_ = nullptr;
   int64_t heads_ = 0, nope_ = 0, value_ = 0;
-  mutable Buffer packed_;
-  mutable uint64_t packed_version_ = 0;
-  mutable DType packed_for_ = DType::f32;  // the activation type: bf16 rounds the values
+  // A copy in some layout, and what it was made of.
+  struct Copy {
+    Buffer buffer;
+    uint64_t version = 0;
+    DType activations = DType::f32;  // bf16 rounds the values
+  };
+  mutable Copy rows_, panels_;
 };
 
 // q [T, H, n + P] (its last P already turned by rope) -> [T, H, R + P].

@@ -40,7 +40,7 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
   const int64_t q_row = n + P, out_row = R + P, head = (n + w.value()) * R;
   const GradSlot dq = ctx.tape->slot(q);  // before the scope: the gradient outlives it
   const ArenaScope all(ctx.arena);
-  const float* kv_b = weight_f32(ctx, w.kv_b().value);
+  const float* kv_b = w.rows(ctx);
   if (dq) {
     // dq[t, h, d] = sum over r of dout[t, h, r] * W_uk[h, d, r]: W_uk transposed, in panels of 32 over d.
     const ArenaScope scope(ctx.arena);
@@ -91,7 +91,7 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
   const GradSlot d_o = ctx.tape->slot(o);
   const ArenaScope all(ctx.arena);
   if (d_o) {
-    const float* kv_b = weight_f32(ctx, w.kv_b().value);
+    const float* kv_b = w.rows(ctx);
     for_heads(ctx, H, [&](int64_t h) {
       return Gemm{.M = T,
                   .N = R,
@@ -134,23 +134,35 @@ LatentWeight::LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t
            heads, " nope ", nope, " value ", value);
 }
 
-const float* LatentWeight::value_panels(Context& ctx) const {
-  if (packed_version_ != kv_b_->version || packed_for_ != ctx.activations()) {
-    const Shape shape{heads_, value_panel_floats()};
-    if (!packed_.tensor() || packed_.tensor().shape != shape) packed_ = Buffer(shape, DType::f32);
-    const int64_t R = latent();
+const float* LatentWeight::rows(Context& ctx) const {
+  const Tensor& value = kv_b_->value;
+  if (value.dtype == DType::f32 && ctx.activations() == DType::f32) return value.f32();
+  if (rows_.version != kv_b_->version || rows_.activations != ctx.activations()) {
+    if (!rows_.buffer.tensor()) rows_.buffer = Buffer(value.shape, DType::f32);
     const ArenaScope scope(ctx.arena);
-    const float* kv_b = weight_f32(ctx, kv_b_->value);
+    std::copy_n(weight_f32(ctx, value), value.count(), rows_.buffer.tensor().f32());
+    rows_.version = kv_b_->version;
+    rows_.activations = ctx.activations();
+  }
+  return rows_.buffer.tensor().f32();
+}
+
+const float* LatentWeight::value_panels(Context& ctx) const {
+  if (panels_.version != kv_b_->version || panels_.activations != ctx.activations()) {
+    if (!panels_.buffer.tensor()) panels_.buffer = Buffer({heads_, value_panel_floats()}, DType::f32);
+    const int64_t R = latent();
+    const float* kv_b = rows(ctx);
+    float* to = panels_.buffer.tensor().f32();
     ctx.threads.parallel_for(heads_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t h = begin; h < end; ++h) {
         const float* w_uv = kv_b + (h * (nope_ + value_) + nope_) * R;
-        pack_transposed(ctx.threads, w_uv, value_, R, R, packed_.tensor().f32() + h * value_panel_floats());
+        pack_transposed(ctx.threads, w_uv, value_, R, R, to + h * value_panel_floats());
       }
     });
-    packed_version_ = kv_b_->version;
-    packed_for_ = ctx.activations();
+    panels_.version = kv_b_->version;
+    panels_.activations = ctx.activations();
   }
-  return packed_.tensor().f32();
+  return panels_.buffer.tensor().f32();
 }
 
 Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
@@ -163,7 +175,7 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
     const ArenaScope scope(ctx.arena);
     const F32Output values(ctx, out);
     const float* queries = as_f32(ctx, q);
-    const float* kv_b = weight_f32(ctx, w.kv_b().value);
+    const float* kv_b = w.rows(ctx);
     for_heads(ctx, H, [&](int64_t h) {
       return Gemm{.M = T,
                   .N = R,
