@@ -55,23 +55,37 @@ int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {
   return config.layers * static_cast<int64_t>(shape_of(config, dtype).page_bytes());
 }
 
-WholeBatch whole_batch(std::span<const std::span<const int32_t>> rows) {
+WholeBatch whole_batch(std::span<const WholeRow> rows) {
   WholeBatch batch;
   batch.offsets.push_back(0);
-  for (const auto& row : rows) {
-    batch.max_pages = std::max(batch.max_pages, KvCache::pages_for(static_cast<int64_t>(row.size())));
-  }
-  for (const auto& row : rows) {
-    batch.tokens.insert(batch.tokens.end(), row.begin(), row.end());
-    for (size_t i = 0; i < row.size(); ++i) batch.positions.push_back(static_cast<int32_t>(i));
+  std::vector<int64_t> starts, pages;  // of each row: its first position, the pages of its last one
+  bool families = false;
+  for (const WholeRow& row : rows) {
+    const auto parent = static_cast<size_t>(row.parent);
+    families = families || row.parent >= 0;
+    starts.push_back(row.parent < 0 ? 0 : batch.offsets[parent + 1] - batch.offsets[parent]);
+    const auto start = static_cast<int32_t>(starts.back());
+    batch.tokens.insert(batch.tokens.end(), row.tokens.begin(), row.tokens.end());
+    for (size_t i = 0; i < row.tokens.size(); ++i) batch.positions.push_back(start + static_cast<int32_t>(i));
     batch.offsets.push_back(static_cast<int32_t>(batch.tokens.size()));
-    const int64_t pages = KvCache::pages_for(static_cast<int64_t>(row.size()));
-    for (int64_t p = 0; p < batch.max_pages; ++p) {
-      batch.pages.push_back(p < pages ? static_cast<int32_t>(batch.page_count + p) : -1);
-    }
-    batch.page_count += pages;
+    pages.push_back(KvCache::pages_for(start + static_cast<int64_t>(row.tokens.size())));
+    batch.max_pages = std::max(batch.max_pages, pages.back());
+  }
+  batch.pages.assign(rows.size() * static_cast<size_t>(batch.max_pages), -1);
+  for (size_t s = 0; s < rows.size(); ++s) {
+    if (families) batch.parents.push_back(rows[s].parent);
+    int32_t* table = batch.pages.data() + static_cast<int64_t>(s) * batch.max_pages;
+    const int64_t shared = starts[s] / kKeyTile;
+    if (shared > 0) std::copy_n(batch.pages.data() + rows[s].parent * batch.max_pages, shared, table);
+    for (int64_t p = shared; p < pages[s]; ++p) table[p] = static_cast<int32_t>(batch.page_count++);
   }
   return batch;
+}
+
+WholeBatch whole_batch(std::span<const std::span<const int32_t>> rows) {
+  std::vector<WholeRow> list;
+  for (const auto& row : rows) list.push_back({row});
+  return whole_batch(list);
 }
 
 }  // namespace r1

@@ -34,13 +34,20 @@ class KvCache {
   std::vector<KvPages> layers_;
 };
 
-// A batch of whole sequences from position 0, for scoring and training: owns the arrays that Batch points to.
+// A batch of whole sequences, for scoring and training: owns the arrays that Batch points to.
 struct WholeBatch {
   std::vector<int32_t> tokens, positions, offsets, pages;
+  std::vector<int32_t> parents;  // empty where no row has one
   int64_t max_pages = 0;
   int64_t page_count = 0;
-  Batch view() const { return {tokens, positions, offsets, pages, max_pages}; }
+  Batch view() const { return {tokens, positions, offsets, pages, max_pages, parents}; }
 };
+// New tokens of a row; they follow those of row `parent`, or start at position 0.
+struct WholeRow {
+  std::span<const int32_t> tokens;
+  int32_t parent = -1;
+};
+WholeBatch whole_batch(std::span<const WholeRow> rows);
 WholeBatch whole_batch(std::span<const std::span<const int32_t>> rows);
 
 }  // namespace r1

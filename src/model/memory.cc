@@ -1,6 +1,7 @@
 #include "model/memory.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "model/kv_cache.h"
 #include "ops/loss/loss.h"
@@ -74,9 +75,9 @@ void count_grouped_attention(const ModelConfig& c, WeightCount& count) {
 // and most ops widen it into scratch; biases, so rounded too, are left out.
 class Walk {
  public:
-  Walk(const ModelConfig& config, Context& ctx, std::span<const int64_t> rows, int64_t keys, bool balance)
+  Walk(const ModelConfig& config, Context& ctx, std::span<const RowTokens> rows, int64_t keys, bool balance)
       : c_(config), ctx_(ctx), rows_(rows), longest_keys_(keys), balance_(balance) {
-    for (const int64_t n : rows_) T_ += n;
+    for (const RowTokens& row : rows_) T_ += row.tokens;
   }
 
   Tensor forward() {
@@ -172,14 +173,14 @@ class Walk {
   Tensor latent_attention(const Tensor& x);
   Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v);
   int64_t attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) const;
-  static void attention_backward(Context& c, std::span<const int64_t> rows, int64_t H, int64_t G, int64_t K,
+  static void attention_backward(Context& c, std::span<const RowTokens> rows, int64_t H, int64_t G, int64_t K,
                                  int64_t V);
   Tensor moe_layer(const Tensor& x);
   Tensor experts(const Tensor& x);
 
   const ModelConfig& c_;
   Context& ctx_;
-  std::span<const int64_t> rows_;
+  std::span<const RowTokens> rows_;
   int64_t longest_keys_ = 0;
   bool balance_ = false;
   int64_t T_ = 0;
@@ -264,7 +265,7 @@ int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) cons
   constexpr int64_t kScoreBudget = 1 << 18, kMaxTaskTiles = 4;
   const int64_t heads = H / G, threads = ctx_.threads.size();
   int64_t tiles = 0;
-  for (const int64_t n : rows_) tiles += ceil_div(n * heads, kTileRows) * G;
+  for (const RowTokens& row : rows_) tiles += ceil_div(row.tokens * heads, kTileRows) * G;
   const int64_t pages = ceil_div(std::max<int64_t>(longest_keys_, 1), kKeyTile);
   const int64_t together = std::clamp<int64_t>(
       std::min(kScoreBudget / (pages * kBlockFloats), tiles / (8 * threads)), 1, kMaxTaskTiles);
@@ -295,30 +296,46 @@ Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {
   return out;
 }
 
-// The longest rows are cut over all threads, one after the other; the rest take a scratch a thread.
-void Walk::attention_backward(Context& c, std::span<const int64_t> rows, int64_t H, int64_t G, int64_t K,
+// The families that take longest are cut over all threads, one after the other; the rest take a scratch a
+// thread.
+void Walk::attention_backward(Context& c, std::span<const RowTokens> rows, int64_t H, int64_t G, int64_t K,
                               int64_t V) {
-  constexpr int64_t kBudget = 1 << 20, kBackwardTiles = 8, kSequenceFloats = 4;
+  constexpr int64_t kBudget = 1 << 20, kBackwardTiles = 8, kFamilyFloats = 10;
   const int64_t heads = H / G, all = c.threads.size();
   const int64_t k_blocks = ceil_div(K, kKeyTile), v_blocks = ceil_div(V, kKeyTile);
-  const auto floats = [&](int64_t tokens, int64_t sharing) {
-    const int64_t tiles = ceil_div(tokens * heads, kTileRows), key_tiles = ceil_div(tokens, kKeyTile);
+  struct Family {
+    int64_t rows = 0, tokens = 0, keys = 0;  // of the longest row
+    double cost = 0;
+  };
+  std::vector<Family> families;
+  double total = 0;
+  for (const RowTokens& row : rows) {
+    if (row.prefix == 0) families.emplace_back();
+    Family& family = families.back();
+    const double cost = static_cast<double>(row.tokens) * static_cast<double>(row.keys());
+    family = {family.rows + 1, std::max(family.tokens, row.tokens), std::max(family.keys, row.keys()),
+              family.cost + cost};
+    total += static_cast<double>(G) * cost;
+  }
+  const auto floats = [&](const Family& x, int64_t sharing) {
+    const int64_t tiles = ceil_div(x.tokens * heads, kTileRows), key_tiles = ceil_div(x.keys, kKeyTile);
     const int64_t fit = sharing * kBudget / (2 * key_tiles * kBlockFloats);
     const int64_t block = std::clamp<int64_t>(fit, 1, std::min(tiles, std::max(kBackwardTiles, 4 * sharing)));
     return key_tiles * kKeyTile * (K + V + (k_blocks + v_blocks) * kKeyTile) +
            block * kBlockFloats * (2 * k_blocks + v_blocks + 2 * key_tiles);
   };
-  double total = 0;
-  for (const int64_t n : rows) total += static_cast<double>(G * n) * static_cast<double>(n);
-  int64_t shared = 0, alone = 0;  // tokens of the longest row of either kind
-  for (const int64_t n : rows) {
-    const double cost = static_cast<double>(n) * static_cast<double>(n);
-    int64_t& longest = all > 1 && cost * static_cast<double>(4 * all) > total ? shared : alone;
-    longest = std::max(longest, n);
+  int64_t wide = 0, narrow = 0;
+  for (const Family& x : families) {
+    const int64_t shares = x.rows > 1 ? all : 4 * all;
+    if (all > 1 && x.cost * static_cast<double>(shares) > total) {
+      wide = std::max(wide, floats(x, all));
+    } else {
+      narrow = std::max(narrow, floats(x, 1));
+    }
   }
-  const int64_t list = static_cast<int64_t>(rows.size()) * G * kSequenceFloats;
-  if (shared > 0) scratch(c, {list, floats(shared, all)});
-  if (alone > 0) scratch(c, {list, floats(alone, 1) * all});
+  const int64_t list = static_cast<int64_t>(rows.size()) * G * kFamilyFloats;
+  if (wide > 0) scratch(c, {list, wide});
+  if (narrow > 0) scratch(c, {list, narrow * all});
 }
 
 // ---- mixture of experts
@@ -420,17 +437,17 @@ ModelMemory model_memory(const ModelConfig& c, Numerics numerics, DType matrices
           .packed = count.packed};
 }
 
-int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const int64_t> rows,
+int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const RowTokens> rows,
                         const ActivationOptions& options, ThreadPool& threads) {
   Arena arena;
   Tape tape(arena);
   Context ctx{
       .arena = arena, .threads = threads, .tape = options.backward ? &tape : nullptr, .numerics = numerics};
   int64_t tokens = 0, pages = 0, longest = 0;
-  for (const int64_t n : rows) {
-    tokens += n;
-    pages += KvCache::pages_for(n);
-    longest = std::max(longest, n);
+  for (const RowTokens& row : rows) {
+    tokens += row.tokens;
+    pages += KvCache::pages_for(row.keys()) - row.prefix / kKeyTile;
+    longest = std::max(longest, row.keys());
   }
   arena.take(static_cast<size_t>(pages * KvCache::bytes_per_page(config, ctx.activations())));
   if (options.entropy) arena.array<float>(tokens);
@@ -447,7 +464,8 @@ int64_t sampling_activations(const ModelConfig& config, Numerics numerics, int64
                              int64_t keys, ThreadPool& threads) {
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
-  Walk walk(config, ctx, std::span(&tokens, 1), keys, false);
+  const RowTokens all{.tokens = tokens};
+  Walk walk(config, ctx, std::span(&all, 1), keys, false);
   walk.forward();
   walk.sample(sequences);
   return static_cast<int64_t>(arena.peak());

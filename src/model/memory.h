@@ -24,13 +24,20 @@ struct ModelMemory {
 };
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices);
 
-// The most that an Arena holds at a time, in bytes, while a batch of whole rows of `rows` tokens each is ...
+// New tokens of a row, and the positions before them: those of the last row before it that has none (a
+// family: tensor/batch.h).
+struct RowTokens {
+  int64_t tokens = 0, prefix = 0;
+  int64_t keys() const { return prefix + tokens; }
+};
+
+// The most that an Arena holds at a time, in bytes, while a batch of these rows is ...
 struct ActivationOptions {
   bool backward = false;  // ... differentiated, else only scored
   bool entropy = false;   // with the entropy of every token
   bool balance = false;   // with the experts' balance loss
 };
-int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const int64_t> rows,
+int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const RowTokens> rows,
                         const ActivationOptions& options, ThreadPool& threads);
 
 // ... `tokens` new tokens of `sequences` sequences of at most `keys` positions go through the sampler.

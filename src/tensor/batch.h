@@ -10,12 +10,19 @@ namespace r1 {
 // S rows (one a sequence) of new tokens. Row s holds tokens [offsets[s], offsets[s+1]) at consecutive
 // positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page pages[s * max_pages + p
 // / kKeyTile].
+//
+// Training and scoring may run a prompt once for several answers (a family): a row with a parent goes on from
+// the end of that row of the same batch, whose keys precede its own. A parent starts at position 0 and is
+// followed by all its children. A child's table begins with the parent's full pages; the page where the parent
+// ends is each child's own, and attention writes the parent's part of it there as well.
 struct Batch {
   std::span<const int32_t> tokens;     // [T]
   std::span<const int32_t> positions;  // [T], from 0 in each sequence
   std::span<const int32_t> offsets;    // [S+1]
   std::span<const int32_t> pages;      // [S, max_pages]; what lies past a row's last page is not read
   int64_t max_pages = 0;
+  std::span<const int32_t> parents{};  // [S], -1: none; empty: no row has one
+  int64_t parent(int64_t s) const { return parents.empty() ? -1 : parents[static_cast<size_t>(s)]; }
   int64_t T() const { return static_cast<int64_t>(tokens.size()); }
   int64_t S() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 
 #include "base/process.h"
 #include "ops/loss/loss.h"
@@ -51,22 +52,22 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
                     .longest_prompt = 0,
                     .max_tokens = config.max_tokens};
   constexpr int64_t kLookedAt = 256;  // later steps' prompts may be longer than the first one's
-  std::vector<int64_t> lengths;
-  int64_t tokens = 0;
+  std::vector<int64_t> prompts;
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
     const Problem problem =
         make_problem(config.task, config.run.seed, static_cast<uint64_t>(i), Split::train);
     const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
     load.longest_prompt = std::max(load.longest_prompt, prompt);
-    if (i >= config.prompts) continue;
-    load.prompt_tokens += prompt;
-    lengths.push_back(std::clamp<int64_t>(prompt + config.max_tokens - 1, 1,
-                                          std::max<int64_t>(1, model.max_positions - 1)));
-    tokens += config.group * lengths.back();
+    load.prompt_tokens += i < config.prompts ? prompt : 0;
+    prompts.push_back(prompt);
   }
-  memory.activations =
-      row_activations(model, numerics, full_micro_batch(lengths, config.micro_tokens, tokens),
-                      {.backward = true, .entropy = true, .balance = false}, threads);
+  std::ranges::sort(prompts, std::greater());
+  prompts.resize(static_cast<size_t>(config.prompts));
+  const int64_t room = model.max_positions - *std::ranges::max_element(prompts);
+  const int64_t answer = std::clamp<int64_t>(room, 1, config.max_tokens);
+  memory.activations = row_activations(
+      model, numerics, full_micro_batch_of_groups(prompts, config.group, answer, config.micro_tokens),
+      {.backward = true, .entropy = true, .balance = false}, threads);
   add_sampling(memory, model, numerics, load, threads);
   return memory;
 }
@@ -161,7 +162,7 @@ void GrpoTrainer::train_piece(std::span<const ScoredRow> rows, std::span<const R
                               std::span<const double> weights, bool compare_first, GrpoStepResult& result) {
   const double all = static_cast<double>(scored_tokens_ * config_.epochs);
   const double updates = static_cast<double>(config_.epochs * config_.minibatches);
-  const ScoreBatch input = make_score_batch(rows);
+  const ScoreBatch input = make_score_batch(rows, Prompts::shared);
   Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_, .numerics = config_.run.numerics};
   const ArenaScope scope(arena_);
   const KvCache kv(bundle_.model.config(), input.batch.page_count, ctx);
@@ -176,7 +177,7 @@ void GrpoTrainer::train_piece(std::span<const ScoredRow> rows, std::span<const R
   for (size_t i = 0; i < rollouts.size(); ++i) {
     const Rollout& r = *rollouts[i];
     const size_t n = r.old_logprobs.size();
-    const int64_t at = input.batch.offsets[i] + r.prompt_size - 1;
+    const int64_t at = input.scored[i];
     const std::span<const float> now(logprobs.f32() + at, n);
     if (compare_first) compare(now, r, result);
     gradient.resize(n);
@@ -217,7 +218,7 @@ void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first,
                                    samples, tokens, config_.max_tokens));
   }
   const std::vector<ScoredRow> rows = rows_of(trained);
-  for (const auto& [begin, end] : cut_micro_batches(rows, config_.micro_tokens)) {
+  for (const auto& [begin, end] : cut_micro_batches(rows, config_.micro_tokens, Prompts::shared)) {
     train_piece(std::span(rows).subspan(begin, end - begin), std::span(trained).subspan(begin, end - begin),
                 std::span(weights).subspan(begin, end - begin), compare_first, result);
   }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "model/kv_cache.h"
+#include "model/scoring.h"
 
 namespace r1 {
 namespace {
@@ -22,15 +23,41 @@ double rounded_mib(int64_t bytes) {
 
 }  // namespace
 
-std::vector<int64_t> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most) {
+std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most) {
   R1_CHECK(!lengths.empty() && *std::ranges::min_element(lengths) >= 1, "rows without tokens");
   const int64_t longest = *std::ranges::max_element(lengths);
   const int64_t tokens = std::max(longest, std::min(micro, most));
-  std::vector<int64_t> rows{longest};
+  std::vector<RowTokens> rows{{longest}};
   int64_t left = tokens - longest;
   for (size_t i = 0; left > 0; i = (i + 1) % lengths.size()) {
-    rows.push_back(std::min(left, lengths[i]));
-    left -= rows.back();
+    rows.push_back({std::min(left, lengths[i])});
+    left -= rows.back().tokens;
+  }
+  return rows;
+}
+
+std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> prompts, int64_t group,
+                                                  int64_t answer, int64_t micro) {
+  R1_CHECK(!prompts.empty() && group >= 1 && answer >= 1, prompts.size(), " prompts, ", group, " answers of ",
+           answer);
+  const int64_t together = std::clamp<int64_t>(kFamilyTokens / answer, 1, group);
+  const int64_t longest = *std::ranges::max_element(prompts) - 1 + together * answer;
+  std::vector<RowTokens> rows;
+  int64_t left = std::max(micro, longest);
+  for (const int64_t length : prompts) {
+    for (int64_t begin = 0; begin < group && left > 0; begin += together) {
+      const int64_t answers = std::min(together, group - begin), prompt = length - 1;
+      const bool shared = answers > 1 && prompt > 0;
+      if (shared) {
+        rows.push_back({.tokens = std::min(left, prompt)});
+        left -= rows.back().tokens;
+      }
+      for (int64_t i = 0; i < answers && left > 0; ++i) {
+        rows.push_back(shared ? RowTokens{std::min(left, answer), prompt}
+                              : RowTokens{.tokens = std::min(left, prompt + answer)});
+        left -= rows.back().tokens;
+      }
+    }
   }
   return rows;
 }

@@ -38,7 +38,11 @@ struct SamplingLoad {
 
 // Rows (input tokens each) of a micro-batch of `micro` tokens, made of sequences like `lengths`, of which
 // there are at most `most` tokens: filled to the brim, a row longer than `micro` alone.
-std::vector<int64_t> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most);
+std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most);
+// Of one step's groups of `group` answers, `answer` scored tokens each, to prompts of these lengths, in
+// families (model/scoring.h): filled to the brim, a family longer than `micro` alone.
+std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> prompts, int64_t group,
+                                                  int64_t answer, int64_t micro);
 
 // Weights and what training keeps of each.
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics);

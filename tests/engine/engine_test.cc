@@ -143,12 +143,17 @@ TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
     Tape tape{arena};
     Context ctx{
         .arena = arena, .threads = pool, .tape = &tape, .device = Device::cpu, .numerics = numerics()};
-    const ScoreBatch input = make_score_batch(rows);
-    const KvCache kv(model.config(), input.batch.page_count, ctx);
-    const Tensor hidden = master.forward(ctx, input.batch.view(), kv);
-    const Tensor flat = token_log_probs(ctx, hidden, master.head(), input.targets, 0.8f);
-    const auto trained = split_scored(rows, {flat.f32(), static_cast<size_t>(flat.count())});
-    for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
+    for (const Prompts prompts : {Prompts::repeated, Prompts::shared}) {
+      const ArenaScope scope(arena);
+      const ScoreBatch input = make_score_batch(rows, prompts);
+      EXPECT_EQ(input.batch.parents.empty(), prompts == Prompts::repeated);
+      const KvCache kv(model.config(), input.batch.page_count, ctx);
+      const Tensor hidden = master.forward(ctx, input.batch.view(), kv);
+      const Tensor flat = token_log_probs(ctx, hidden, master.head(), input.targets, 0.8f);
+      const auto trained = split_scored(input, rows, {flat.f32(), static_cast<size_t>(flat.count())});
+      for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
+      tape.clear();
+    }
   }
 }
 

@@ -10,8 +10,9 @@
 // is divided by the sum at the end. Masked keys are not read. Bit-exact: o[t] is a function of q[t] and of
 // keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread.
 // Bf16 numerics: q, k, v and the pages are bf16, o is rounded at the end; scores and e_j stay f32.
-// Backward (training: every row starts at position 0): probabilities are recomputed from the saved maximum
-// and sum; sums run over key or query position in order, heads of a group in order.
+// Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from the
+// saved maximum and sum; sums run over key or query position in order, heads of a group in order. Where rows
+// share a parent, the sums of its keys' and values' gradients go on over the rows of the batch in order.
 #pragma once
 
 #include "tensor/batch.h"
@@ -31,8 +32,8 @@ struct KvPages {
 
 // q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, a copy of k's first V columns is not needed:
 // pass it as v)
-// -> [T, H, V]. With a tape every row must start at position 0 (keys of earlier calls have no gradient):
-// R1_CHECK.
+// -> [T, H, V]. With a tape every row must start at position 0 or have a parent (keys of earlier calls have
+// no gradient): R1_CHECK.
 Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
                  const Tensor& v, float scale);
 

@@ -1,6 +1,6 @@
 // ops/attention/attention_backward.cc: the backward kernels.
 //
-// For one sequence and group, with rows r = (query i, head h of the group) in that order:
+// For one row of the batch and group, with rows r = (query i, head h of the group) in that order:
 //   p[r, j]  = exp(s[r, j] - m[r]) * (1 / sum[r])                      s as in the forward
 //   dp[r, j] = sum over d of do[r, d] * v[j, d]                        d in order
 //   ds[r, j] = p * (dp - delta[r]) * scale,  delta[r] = sum over d of o * do     16 lanes, tree
@@ -8,7 +8,8 @@
 //   dk[j]    = sum over r of ds[r, j] * q[r],  dv[j] = sum over r of p[r, j] * do[r]      r in order
 // Each sum is one chain of FMAs from +0 (masked entries that share a tile with visible ones enter as zeros);
 // where a gradient is already there, the whole sum is added to it. So neither the block size nor the cut over
-// threads touches a bit.
+// threads touches a bit. Children of a row (tensor/batch.h) follow it: the chains of its keys run over its
+// own rows, then over theirs.
 //
 // Rows go by blocks of row tiles: backward_rows makes p and ds of a tile for all its keys, and dq; then
 // backward_keys adds the block to dk and dv of a strip of 8 keys. Calls of one step are independent.
@@ -64,6 +65,15 @@ HWY_INLINE void softmax_backward(const BackwardRow* rows, int64_t count, int64_t
   }
 }
 
+// The row's own keys of a tile, by position.
+struct OwnKeys {
+  int64_t begin, end;
+  OwnKeys(const BackwardTask& t, int64_t key_tile)
+      : begin(key_tile * kKeyTile > t.prefix ? key_tile * kKeyTile : t.prefix),
+        end((key_tile + 1) * kKeyTile < t.keys() ? (key_tile + 1) * kKeyTile : t.keys()) {}
+  int64_t count() const { return end - begin; }
+};
+
 HWY_INLINE void put(const float* from, float* to, int64_t n, bool add) {
   if (add) {
     map2(from, to, to, n, [](auto, auto a, auto b) HWY_ATTR { return hwy::HWY_NAMESPACE::Add(b, a); });
@@ -75,20 +85,23 @@ HWY_INLINE void put(const float* from, float* to, int64_t n, bool add) {
 void backward_begin_kernel(const BackwardTask& t, int64_t key_tile) {
   const Backward& b = *t.job;
   const auto& z = b.size;
-  const int64_t first = key_tile * kKeyTile;
-  const int64_t n = t.tokens - first < kKeyTile ? t.tokens - first : kKeyTile;
-  const int64_t key = (b.offsets[t.s] + first) * z.G + t.g;
-  float* keys = t.keys_t + first * z.K;
-  float* values = t.values_t + first * z.V;
-  if (n < kKeyTile) {  // what is read must not be a trap: its results are dropped
+  const int64_t tile = key_tile * kKeyTile;
+  const OwnKeys own(t, key_tile);
+  const int64_t key = (t.first + own.begin - t.prefix) * z.G + t.g;
+  float* keys = t.keys_t + tile * z.K;
+  float* values = t.values_t + tile * z.V;
+  if (own.begin == tile &&
+      own.count() < kKeyTile) {  // what is read must not be a trap: its results are dropped
     std::memset(keys, 0, static_cast<size_t>(kKeyTile * z.K) * sizeof(float));
     std::memset(values, 0, static_cast<size_t>(kKeyTile * z.V) * sizeof(float));
   }
-  transpose_rows(b.k + key * z.K, z.G * z.K, n, z.K, keys);
-  transpose_rows(b.v + key * z.V, z.G * z.V, n, z.V, values);
+  const int64_t lane = own.begin - tile;  // after the prefix's
+  transpose_rows(b.k + key * z.K, z.G * z.K, own.count(), z.K, keys + lane);
+  transpose_rows(b.v + key * z.V, z.G * z.V, own.count(), z.V, values + lane);
   const int64_t k_wide = z.k_blocks() * kKeyTile, v_wide = z.v_blocks() * kKeyTile;
-  std::memset(t.dk + first * k_wide, 0, static_cast<size_t>(kKeyTile * k_wide) * sizeof(float));
-  std::memset(t.dv + first * v_wide, 0, static_cast<size_t>(kKeyTile * v_wide) * sizeof(float));
+  const auto cleared = static_cast<size_t>(kKeyTile - lane) * sizeof(float);
+  std::memset(t.dk + own.begin * k_wide, 0, cleared * static_cast<size_t>(k_wide));
+  std::memset(t.dv + own.begin * v_wide, 0, cleared * static_cast<size_t>(v_wide));
 }
 
 void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
@@ -104,8 +117,8 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
   int64_t token = row0 / heads, head = row0 % heads;
   BackwardRow row[kTileRows];
   for (int64_t r = 0; r < rows; ++r) {
-    const int64_t at = (b.offsets[t.s] + token) * z.H + t.g * heads + head;
-    row[r].position = token;
+    const int64_t at = (t.first + token) * z.H + t.g * heads + head;
+    row[r].position = t.prefix + token;
     row[r].index = at;
     if (++head == heads) head = 0, ++token;
     row[r].maximum = b.maxima[at];
@@ -142,12 +155,19 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
   Chain c;
   c.a = ds;
   c.a_block = kBlockFloats;
-  c.b = b.k + (b.offsets[t.s] * z.G + t.g) * z.K;
   c.b_row = z.G * z.K;
   c.b_block = kKeyTile * c.b_row;
-  c.k_end = keys;
   c.c_row = z.k_blocks() * kKeyTile;
   c.c = t.dq + slot * kTileRows * c.c_row;
+  if (t.prefix > 0) {
+    c.b = b.k + (t.prefix_first * z.G + t.g) * z.K;
+    c.k_end = t.prefix;
+    chain_rows(c, rows, z.K);
+    c.accumulate = true;
+  }
+  c.b = b.k + ((t.first - t.prefix) * z.G + t.g) * z.K;  // a parent's tokens precede its children's
+  c.k_begin = t.prefix;
+  c.k_end = keys;
   chain_rows(c, rows, z.K);
   for (int64_t r = 0; r < rows; ++r) put(c.c + r * c.c_row, b.dq + row[r].index * z.K, z.K, b.add_dq);
 }
@@ -157,7 +177,7 @@ void backward_keys_kernel(const BackwardTask& t, int64_t first, int64_t last, in
   const int64_t key = strip * kKeyStrip;
   const int64_t block_row = first * kTileRows;
   const int64_t end = (last * kTileRows < t.rows ? last * kTileRows : t.rows) - block_row;
-  const int64_t visible = key * z.heads() - block_row;  // rows before it see none of these keys
+  const int64_t visible = (key - t.prefix) * z.heads() - block_row;  // rows before it see none of these keys
   const int64_t begin = visible > 0 ? visible : 0;
   if (begin >= end) return;
   Chain c;
@@ -189,8 +209,9 @@ void backward_keys_kernel(const BackwardTask& t, int64_t first, int64_t last, in
 void backward_end_kernel(const BackwardTask& t, int64_t key_tile) {
   const Backward& b = *t.job;
   const auto& z = b.size;
-  for (int64_t j = key_tile * kKeyTile; j < (key_tile + 1) * kKeyTile && j < t.tokens; ++j) {
-    const int64_t key = (b.offsets[t.s] + j) * z.G + t.g;
+  const OwnKeys own(t, key_tile);
+  for (int64_t j = own.begin; j < own.end; ++j) {
+    const int64_t key = (t.first + j - t.prefix) * z.G + t.g;
     if (b.dk != nullptr) put(t.dk + j * z.k_blocks() * kKeyTile, b.dk + key * z.K, z.K, b.add_dk);
     if (b.dv != nullptr) put(t.dv + j * z.v_blocks() * kKeyTile, b.dv + key * z.V, z.V, b.add_dv);
   }
@@ -207,8 +228,8 @@ HWY_EXPORT(backward_rows_kernel);
 HWY_EXPORT(backward_keys_kernel);
 HWY_EXPORT(backward_end_kernel);
 
-int64_t BackwardTask::scratch_floats(const Sizes& z, int64_t tokens, int64_t block_tiles) {
-  const int64_t tiles = ceil_div(tokens, kKeyTile), wide = (z.k_blocks() + z.v_blocks()) * kKeyTile;
+int64_t BackwardTask::scratch_floats(const Sizes& z, int64_t keys, int64_t block_tiles) {
+  const int64_t tiles = ceil_div(keys, kKeyTile), wide = (z.k_blocks() + z.v_blocks()) * kKeyTile;
   return tiles * kKeyTile * (z.K + z.V + wide) +
          block_tiles * kBlockFloats * (2 * z.k_blocks() + z.v_blocks() + 2 * tiles);
 }
@@ -229,6 +250,15 @@ void BackwardTask::place(float* scratch) {
   d_o = next(block_tiles * z.v_blocks() * kBlockFloats);
   p = next(block_tiles * key_tiles * kBlockFloats);
   ds = next(block_tiles * key_tiles * kBlockFloats);
+}
+
+void BackwardTask::enter(int64_t s) {
+  const int64_t parent = job->parents == nullptr ? -1 : job->parents[s];
+  first = job->offsets[s];
+  tokens = job->offsets[s + 1] - first;
+  rows = tokens * job->size.heads();
+  prefix_first = parent < 0 ? 0 : job->offsets[parent];
+  prefix = parent < 0 ? 0 : job->offsets[parent + 1] - prefix_first;
 }
 
 void backward_begin(const BackwardTask& t, int64_t key_tile) {

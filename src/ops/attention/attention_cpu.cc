@@ -46,6 +46,16 @@ void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tens
     R1_CHECK(last / kKeyTile < batch.max_pages &&
                  (s + 1) * batch.max_pages <= static_cast<int64_t>(batch.pages.size()),
              "row ", s, " position ", last, " max_pages ", batch.max_pages);
+    const int64_t parent = batch.parent(s);
+    if (parent < 0) continue;
+    // Families are together: the row before is the parent or another child of it.
+    R1_CHECK(parent < s && batch.parent(parent) < 0 && (parent == s - 1 || batch.parent(s - 1) == parent),
+             "row ", s, " has parent ", parent);
+    const int64_t start = batch.offsets[static_cast<size_t>(parent)];
+    R1_CHECK(batch.offsets[static_cast<size_t>(parent + 1)] - start == first &&
+                 batch.positions[static_cast<size_t>(start)] == 0,
+             "row ", s, " goes on from position ", first, ", its parent starts at ",
+             batch.positions[static_cast<size_t>(start)]);
   }
 }
 
@@ -58,6 +68,18 @@ void write_rows(ThreadPool& threads, const Forward& f, const Batch& batch) {
     for (; begin < end; begin = f.offsets[++s]) {
       const int64_t stop = std::min<int64_t>(end, f.offsets[s + 1]);
       for (int64_t g = 0; g < f.size.G && begin < stop; ++g) write_pages(f, s, g, begin, stop);
+    }
+  });
+}
+
+// A child's own copy of the page where its parent ends.
+void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
+  if (batch.parents.empty()) return;
+  threads.parallel_for(batch.S(), 8, [&f, &batch](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      if (batch.parent(s) < 0 || f.offsets[s] == f.offsets[s + 1]) continue;
+      const int64_t stop = f.offsets[batch.parent(s) + 1], tail = f.positions[f.offsets[s]] % kKeyTile;
+      for (int64_t g = 0; g < f.size.G && tail > 0; ++g) write_pages(f, s, g, stop - tail, stop);
     }
   });
 }
@@ -110,6 +132,7 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
 void forward(Context& ctx, Forward& f, const Batch& batch) {
   const ArenaScope scope(ctx.arena);
   write_rows(ctx.threads, f, batch);
+  write_tails(ctx.threads, f, batch);
   const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
   int64_t floats = 0;
   for (const ForwardTask& t : tasks) {
@@ -127,34 +150,31 @@ void forward(Context& ctx, Forward& f, const Batch& batch) {
 
 // ---- backward
 
-struct Sequence {
-  int32_t s = 0, g = 0;
-  int64_t tokens = 0;
-  double cost() const { return static_cast<double>(tokens) * static_cast<double>(tokens); }
+// Rows [begin, end) of the batch, a parent (or a row without children) first, and a group.
+struct RowFamily {
+  int32_t begin = 0, end = 0, g = 0;
+  int64_t keys = 0, tokens = 0;  // of the longest row
+  double cost = 0;
+  // Whether a family is cut over all threads: it would leave the others idle. Steps of children are short,
+  // and cutting them is worth it later.
+  bool is_wide(int64_t threads, double total) const {
+    const int64_t shares = end - begin > 1 ? threads : 4 * threads;
+    return threads > 1 && cost * static_cast<double>(shares) > total;
+  }
 };
 
 // Row tiles of a block that `threads` threads share.
-int64_t block_tiles(const Sizes& size, int64_t tokens, int64_t threads) {
-  const int64_t tiles = ceil_div(tokens * size.heads(), kTileRows);
-  const int64_t fit = threads * kBackwardBudget / (2 * ceil_div(tokens, kKeyTile) * kBlockFloats);
+int64_t block_tiles(const Sizes& size, const RowFamily& family, int64_t threads) {
+  const int64_t tiles = ceil_div(family.tokens * size.heads(), kTileRows);
+  const int64_t fit = threads * kBackwardBudget / (2 * ceil_div(family.keys, kKeyTile) * kBlockFloats);
   return std::clamp<int64_t>(fit, 1, std::min(tiles, std::max(kBackwardTiles, 4 * threads)));
 }
 
-// One sequence and group, its steps cut over `threads` (inside a parallel region, sharing = 1: on the calling
-// thread).
-void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence& sequence, int64_t sharing,
-                       float* scratch) {
-  BackwardTask t;
-  t.job = &job;
-  t.s = sequence.s;
-  t.g = sequence.g;
-  t.tokens = sequence.tokens;
-  t.rows = t.tokens * job.size.heads();
-  t.key_tiles = ceil_div(t.tokens, kKeyTile);
-  t.block_tiles = block_tiles(job.size, t.tokens, sharing);
-  t.place(scratch);
-  threads.parallel_for(t.key_tiles, 1, [&t](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) backward_begin(t, i);
+// The row in hand: gradients of its queries, and its share of those of the keys that it sees.
+void backward_row(ThreadPool& threads, const BackwardTask& t) {
+  const Backward& job = *t.job;
+  threads.parallel_for(t.own_tiles(), 1, [&t](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) backward_begin(t, t.first_own_tile() + i);
   });
   const int64_t tiles = ceil_div(t.rows, kTileRows);
   for (int64_t first = 0; first < tiles; first += t.block_tiles) {
@@ -164,48 +184,87 @@ void backward_sequence(ThreadPool& threads, const Backward& job, const Sequence&
     });
     if (job.dk == nullptr && job.dv == nullptr) continue;
     const int64_t seen = std::min(last * kTileRows, t.rows) - 1;  // the last row of the block
-    const int64_t strips = ceil_div(seen / job.size.heads() + 1, kKeyStrip);
+    const int64_t strips = ceil_div(t.prefix + seen / job.size.heads() + 1, kKeyStrip);
     threads.parallel_for(strips, 2, [&t, first, last](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) backward_keys(t, first, last, i);
     });
   }
-  threads.parallel_for(t.key_tiles, 1, [&t](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) backward_end(t, i);
+}
+
+void backward_own_keys(ThreadPool& threads, const BackwardTask& t) {
+  threads.parallel_for(t.own_tiles(), 1, [&t](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) backward_end(t, t.first_own_tile() + i);
   });
+}
+
+// One family and group, its steps cut over `threads` (inside a parallel region, sharing = 1: on the calling
+// thread).
+void backward_family(ThreadPool& threads, const Backward& job, const RowFamily& family, int64_t sharing,
+                     float* scratch) {
+  BackwardTask t;
+  t.job = &job;
+  t.g = family.g;
+  t.key_tiles = ceil_div(family.keys, kKeyTile);
+  t.block_tiles = block_tiles(job.size, family, sharing);
+  t.place(scratch);
+  t.enter(family.begin);
+  backward_row(threads, t);
+  for (int64_t child = family.begin + 1; child < family.end; ++child) {
+    t.enter(child);
+    backward_row(threads, t);
+    backward_own_keys(threads, t);
+  }
+  t.enter(family.begin);
+  backward_own_keys(threads, t);
+}
+
+// Families by group, those that take longest first.
+std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S) {
+  RowFamily* list = ctx.arena.array<RowFamily>(S * job.size.G);
+  int64_t count = 0;
+  for (int64_t s = 0; s < S;) {
+    RowFamily family{.begin = static_cast<int32_t>(s)};
+    BackwardTask t{.job = &job};
+    do {
+      t.enter(s++);
+      family.tokens = std::max(family.tokens, t.tokens);
+      family.keys = std::max(family.keys, t.keys());
+      family.cost += static_cast<double>(t.tokens) * static_cast<double>(t.keys());
+    } while (s < S && job.parents != nullptr && job.parents[s] >= 0);
+    family.end = static_cast<int32_t>(s);
+    for (int64_t g = 0; g < job.size.G && family.tokens > 0; ++g) {
+      family.g = static_cast<int32_t>(g);
+      list[count++] = family;
+    }
+  }
+  std::sort(list, list + count, [](const RowFamily& a, const RowFamily& b) { return a.cost > b.cost; });
+  return {list, static_cast<size_t>(count)};
 }
 
 void backward(Context& ctx, const Backward& job, int64_t S) {
   const ArenaScope scope(ctx.arena);
-  Sequence* list = ctx.arena.array<Sequence>(S * job.size.G);
-  int64_t count = 0;
-  double total = 0;
-  for (int64_t s = 0; s < S; ++s) {
-    const int64_t n = job.offsets[s + 1] - job.offsets[s];
-    for (int64_t g = 0; g < job.size.G && n > 0; ++g) {
-      list[count] = {static_cast<int32_t>(s), static_cast<int32_t>(g), n};
-      total += list[count++].cost();
-    }
-  }
-  std::sort(list, list + count, [](const Sequence& a, const Sequence& b) { return a.tokens > b.tokens; });
-  const auto floats = [&job](const Sequence& x, int64_t sharing) {
-    return padded(BackwardTask::scratch_floats(job.size, x.tokens, block_tiles(job.size, x.tokens, sharing)));
+  std::span<const RowFamily> families = make_families(ctx, job, S);
+  const auto floats = [&job](const RowFamily& x, int64_t sharing) {
+    return padded(BackwardTask::scratch_floats(job.size, x.keys, block_tiles(job.size, x, sharing)));
   };
   const int64_t all = ctx.threads.size();
-  // The longest are each cut over all threads (they would leave the others idle); the rest go one to a
-  // thread.
-  int64_t done = 0;
-  for (; done < count && all > 1 && list[done].cost() * static_cast<double>(4 * all) > total; ++done) {
+  double total = 0;
+  for (const RowFamily& x : families) total += x.cost;
+  while (!families.empty() && families.front().is_wide(all, total)) {
     const ArenaScope one(ctx.arena);
-    backward_sequence(ctx.threads, job, list[done], all, ctx.arena.array<float>(floats(list[done], all)));
+    float* scratch = ctx.arena.array<float>(floats(families.front(), all));
+    backward_family(ctx.threads, job, families.front(), all, scratch);
+    families = families.subspan(1);
   }
-  if (done == count) return;
-  const int64_t most = floats(list[done], 1);
+  int64_t most = 0;
+  for (const RowFamily& x : families) most = std::max(most, floats(x, 1));
   float* scratch = ctx.arena.array<float>(most * all);
-  ctx.threads.parallel_for_thread(count - done, 1, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t i = begin; i < end; ++i) {
-      backward_sequence(ctx.threads, job, list[done + i], 1, scratch + thread * most);
-    }
-  });
+  ctx.threads.parallel_for_thread(
+      static_cast<int64_t>(families.size()), 1, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i) {
+          backward_family(ctx.threads, job, families[static_cast<size_t>(i)], 1, scratch + thread * most);
+        }
+      });
 }
 
 }  // namespace
@@ -230,8 +289,9 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   f.positions = batch.positions.data();
   if (ctx.tape != nullptr) {
     for (int64_t s = 0; s < S; ++s) {
-      R1_CHECK(f.offsets[s] == f.offsets[s + 1] || f.positions[f.offsets[s]] == 0,
-               "a tape wants rows from position 0; row ", s, " starts at ", f.positions[f.offsets[s]]);
+      R1_CHECK(f.offsets[s] == f.offsets[s + 1] || f.positions[f.offsets[s]] == 0 || batch.parent(s) >= 0,
+               "a tape wants rows from position 0 or a parent's end; row ", s, " starts at ",
+               f.positions[f.offsets[s]]);
     }
     f.maxima = ctx.arena.array<float>(T * H);
     f.sums = ctx.arena.array<float>(T * H);
@@ -252,12 +312,15 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
 
   int32_t* offsets = ctx.arena.array<int32_t>(S + 1);  // the batch may be gone when the tape runs
   std::copy(batch.offsets.begin(), batch.offsets.end(), offsets);
+  int32_t* parents = batch.parents.empty() ? nullptr : ctx.arena.array<int32_t>(S);
+  std::copy(batch.parents.begin(), batch.parents.end(), parents);
   Backward job;
   job.size = f.size;
   job.scale = scale;
   job.maxima = f.maxima;
   job.sums = f.sums;
   job.offsets = offsets;
+  job.parents = parents;
   job.out = values.data();
   ctx.tape->record([job, S, q, k, v, out](Context& c) {
     const Tensor d_out = c.tape->grad(out);

@@ -90,15 +90,20 @@ struct Backward {
   float* dv = nullptr;
   bool add_dq = false, add_dk = false, add_dv = false;  // to what is there, or assign
   const int32_t* offsets = nullptr;
+  const int32_t* parents = nullptr;  // null: no row has one
 };
 
-// One sequence and group: where its scratch lies and how far its loop over row blocks is.
+// One family of rows (a row without children is one) and group: where its scratch lies, and the row in hand.
+// Key j of that row is token prefix_first + j of the batch for j < prefix, then token first + j - prefix.
 struct BackwardTask {
   const Backward* job = nullptr;
-  int64_t s = 0, g = 0;
-  int64_t tokens = 0, rows = 0, key_tiles = 0;
+  int64_t g = 0;
+  int64_t key_tiles = 0;    // of the family's longest row
   int64_t block_tiles = 1;  // row tiles a block
-  // By key tile: transposed keys and values; sums of dk, dv.
+  int64_t first = 0, tokens = 0, rows = 0;
+  int64_t prefix_first = 0, prefix = 0;
+  // By key tile, those of the prefix staying while children come and go: transposed keys and values; sums of
+  // dk, dv.
   float* keys_t = nullptr;    // [key_tiles][K][32]
   float* values_t = nullptr;  // [key_tiles][V][32]
   float* dk = nullptr;        // [key_tiles * 32][k_blocks * 32]
@@ -110,13 +115,19 @@ struct BackwardTask {
   float* ds = nullptr;
   float* dq = nullptr;  // [block_tiles][12][k_blocks * 32]
 
-  static int64_t scratch_floats(const Sizes& size, int64_t tokens, int64_t block_tiles);
+  static int64_t scratch_floats(const Sizes& size, int64_t keys, int64_t block_tiles);
   void place(float* scratch);
+  void enter(int64_t s);
+  int64_t keys() const { return prefix + tokens; }
+  // Key tiles that hold keys of the row's own.
+  int64_t first_own_tile() const { return prefix / kKeyTile; }
+  int64_t own_tiles() const { return ceil_div(keys(), kKeyTile) - first_own_tile(); }
 };
 
 inline constexpr int64_t kKeyStrip = 8;  // keys whose dk, dv one kernel call sums
 inline constexpr int64_t kStripsPerTile = kKeyTile / kKeyStrip;
 
+// Puts the row's own keys of a tile into scratch and clears their sums; backward_end hands the sums on.
 void backward_begin(const BackwardTask& t, int64_t key_tile);
 // Row tile `tile`, the block's first being `first`: p, ds and dq.
 void backward_rows(const BackwardTask& t, int64_t first, int64_t tile);

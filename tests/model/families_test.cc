@@ -1,0 +1,187 @@
+// Prompts that run once for all their answers: log-probs equal to the bit, gradients the sums that repeated
+// prompts give, whatever the threads and micro-batches; which rows share a prompt; and the memory of such a
+// batch.
+#include <algorithm>
+#include <map>
+
+#include "base/random.h"
+#include "model/memory.h"
+#include "model/scoring.h"
+#include "ops/loss/loss.h"
+#include "tests/model/golden_models.h"
+
+namespace r1 {
+namespace {
+
+// Answers to a few prompts, as a step of reinforcement learning has them.
+struct Rows {
+  Rows(const ModelConfig& config, std::vector<std::pair<int64_t, std::vector<int64_t>>> shape) {
+    Random random(7);
+    const auto token = [&] { return static_cast<int32_t>(random.between(2, config.vocab_size - 1)); };
+    for (const auto& [prompt, answers] : shape) {
+      std::vector<int32_t> head;
+      for (int64_t i = 0; i < prompt; ++i) head.push_back(token());
+      for (const int64_t n : answers) {
+        tokens.push_back(head);
+        for (int64_t i = 0; i < n; ++i) tokens.back().push_back(token());
+        from.push_back(prompt);
+      }
+    }
+    for (size_t i = 0; i < tokens.size(); ++i) list.push_back({tokens[i], from[i]});
+  }
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<int64_t> from;
+  std::vector<ScoredRow> list;
+};
+
+// A page is 32 positions: prompts within one, of one, of more; a prompt of one token has nothing to share.
+Rows rows_for(const ModelConfig& config) {
+  return Rows(config, {{9, {4, 30, 1}}, {33, {12, 5}}, {20, {8}}, {1, {6, 6}}, {40, {2, 9, 17, 3}}});
+}
+
+struct Trained {
+  std::vector<std::vector<float>> logprobs;
+  std::map<std::string, std::vector<float>> gradients;
+};
+
+// The gradient of the sum of log-probs, each with a weight of its own.
+Trained train(Model& model, const Rows& rows, Prompts prompts, int thread_count, int64_t micro) {
+  model.allocate_gradients();
+  ThreadPool threads(thread_count);
+  Trained out;
+  for (const auto& [begin, end] : cut_micro_batches(rows.list, micro, prompts)) {
+    Arena arena;
+    Tape tape{arena};
+    Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+    const auto piece = std::span(rows.list).subspan(begin, end - begin);
+    const ScoreBatch input = make_score_batch(piece, prompts);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
+    const Tensor hidden = model.forward(ctx, input.batch.view(), kv);
+    const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, 1.0f);
+    for (auto& row : split_scored(input, piece, logprobs.values())) out.logprobs.push_back(std::move(row));
+    const GradSlot slot = tape.slot(logprobs);
+    std::fill_n(slot.grad.f32(), logprobs.count(), 0.0f);
+    for (size_t i = 0; i < piece.size(); ++i) {
+      for (size_t t = 0; t < out.logprobs[begin + i].size(); ++t) {
+        const auto weight = static_cast<float>(static_cast<int64_t>((begin + i) * 7 + t * 3) % 5 - 2);
+        slot.grad.f32()[input.scored[i] + static_cast<int64_t>(t)] = weight;
+      }
+    }
+    tape.backward(ctx);
+  }
+  for (const Parameter& p : model.parameters()) {
+    if (p.trainable) out.gradients[p.name] = {p.grad.values().begin(), p.grad.values().end()};
+  }
+  return out;
+}
+
+class SharedPrompts : public testing::TestWithParam<const char*> {
+ protected:
+  Model load() const { return Model::load(test::kGoldenModels / GetParam()); }
+};
+
+TEST_P(SharedPrompts, GiveTheLogProbsAndTheGradientsOfRepeatedOnes) {
+  Model a = load(), b = load();
+  const Rows rows = rows_for(a.config());
+  const Trained repeated = train(a, rows, Prompts::repeated, 2, 1 << 20);
+  const Trained shared = train(b, rows, Prompts::shared, 2, 1 << 20);
+  EXPECT_EQ(shared.logprobs, repeated.logprobs);
+  for (const auto& [name, want] : repeated.gradients) {
+    const std::vector<float>& got = shared.gradients.at(name);
+    float scale = 0, worst = 0;
+    for (size_t i = 0; i < want.size(); ++i) {
+      scale = std::max(scale, std::abs(want[i]));
+      worst = std::max(worst, std::abs(got[i] - want[i]));
+    }
+    EXPECT_LE(worst, 1e-5f * scale) << name;
+    EXPECT_GT(scale, 0) << name;
+  }
+}
+
+TEST_P(SharedPrompts, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
+  Model model = load();
+  const Rows rows = rows_for(model.config());
+  const Trained want = train(model, rows, Prompts::shared, 1, 1 << 20);
+  for (const auto& [threads, micro] : {std::pair(3, 1 << 20), std::pair(2, 100), std::pair(1, 1)}) {
+    Model again = load();
+    Trained got = train(again, rows, Prompts::shared, threads, micro);
+    EXPECT_EQ(got.logprobs, want.logprobs);
+    for (const auto& [name, values] : want.gradients) {
+      // A tied embedding's gradient takes turns, head and then rows, in every micro-batch.
+      const bool tied = again.config().tie_word_embeddings && name == "model.embed_tokens.weight";
+      EXPECT_TRUE(got.gradients.at(name) == values || (tied && micro < 1 << 20)) << name;
+    }
+  }
+}
+
+TEST_P(SharedPrompts, MemoryIsWhatTheArenaGives) {
+  Model model = load();
+  model.allocate_gradients();
+  const Rows rows(model.config(), {{20, std::vector<int64_t>(6, 25)}, {20, {40, 30, 20}}, {9, {30}}});
+  for (const int count : {1, 2, 3}) {
+    ThreadPool threads(count);
+    Arena arena;
+    Tape tape(arena);
+    Context ctx{.arena = arena, .threads = threads, .tape = &tape};
+    const ScoreBatch input = make_score_batch(rows.list, Prompts::shared);
+    const Batch batch = input.batch.view();
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
+    const Tensor hidden = model.forward(ctx, batch, kv);
+    const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, 1.0f);
+    for (float& g : tape.slot(logprobs).grad.values()) g = 1.0f;
+    tape.backward(ctx);
+    std::vector<RowTokens> shape;
+    for (int64_t s = 0; s < batch.S(); ++s) {
+      const int64_t first = batch.offsets[static_cast<size_t>(s)];
+      shape.push_back(
+          {batch.offsets[static_cast<size_t>(s + 1)] - first, batch.positions[static_cast<size_t>(first)]});
+    }
+    const auto estimate = row_activations(model.config(), ctx.numerics, shape, {.backward = true}, threads);
+    EXPECT_NEAR(static_cast<double>(estimate) / static_cast<double>(arena.peak()), 1, 0.05)
+        << count << " threads";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(GoldenModels, SharedPrompts, testing::ValuesIn(test::kGoldenNames),
+                         test::golden_test_name);
+
+TEST(PromptFamilies, AreConsecutiveRowsOfOnePrompt) {
+  const std::vector<int32_t> a{2, 3, 4, 5, 6}, b{2, 3, 4, 7}, c{2, 3, 9, 7}, d{2, 3, 4, 8, 8, 8};
+  // c's prompt differs in its last token, so d is on its own again; a row may have nothing to score.
+  const std::vector<ScoredRow> rows{{a, 3}, {b, 3}, {c, 3}, {d, 3}, {d, 2}, {b, 4}, {b, 4}};
+  const ScoreBatch batch = make_score_batch(rows, Prompts::shared);
+  using Ints = std::vector<int32_t>;
+  EXPECT_EQ(batch.batch.tokens, (Ints{2, 3, 4, 5, 4, 2, 3, 9, 2, 3, 4, 8, 8, 2, 3, 4, 8, 8, 2, 3, 4}));
+  EXPECT_EQ(batch.batch.positions, (Ints{0, 1, 2, 3, 2, 0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2}));
+  EXPECT_EQ(batch.batch.offsets, (Ints{0, 2, 4, 5, 8, 13, 18, 21, 21, 21}));
+  EXPECT_EQ(batch.batch.parents, (Ints{-1, 0, 0, -1, -1, -1, -1, 6, 6}));
+  EXPECT_EQ(batch.targets, (Ints{-1, -1, 5, 6, 7, -1, -1, 7, -1, -1, 8, 8, 8, -1, 4, 8, 8, 8, -1, -1, -1}));
+  EXPECT_EQ(batch.scored, (std::vector<int64_t>{2, 4, 7, 10, 14, 21, 21}));
+  const ScoreBatch whole = make_score_batch(rows);
+  EXPECT_TRUE(whole.batch.parents.empty());
+  EXPECT_EQ(whole.batch.offsets, (Ints{0, 4, 7, 10, 15, 20, 23, 26}));
+}
+
+TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByMicroBatches) {
+  std::vector<std::vector<int32_t>> tokens(6, std::vector<int32_t>(100 + 900, 3));
+  tokens.push_back(std::vector<int32_t>(100 + kFamilyTokens + 1, 3));
+  std::vector<ScoredRow> rows;
+  for (const auto& t : tokens) rows.push_back({t, 100});
+  using Pieces = std::vector<std::pair<size_t, size_t>>;
+  // Two answers of 900 fit into a family, the last row is longer than one.
+  EXPECT_EQ(cut_micro_batches(rows, 1, Prompts::shared), (Pieces{{0, 2}, {2, 4}, {4, 6}, {6, 7}}));
+  EXPECT_EQ(cut_micro_batches(rows, 2 * (99 + 1800), Prompts::shared), (Pieces{{0, 4}, {4, 6}, {6, 7}}));
+  EXPECT_EQ(cut_micro_batches(rows, 1 << 20, Prompts::shared), (Pieces{{0, 7}}));
+  EXPECT_EQ(cut_micro_batches(rows, 1, Prompts::repeated).size(), 7u);
+  // Families of a piece are those of the whole list.
+  const ScoreBatch all = make_score_batch(rows, Prompts::shared);
+  std::vector<int32_t> positions;
+  for (const auto& [begin, end] : cut_micro_batches(rows, 1, Prompts::shared)) {
+    const ScoreBatch piece = make_score_batch(std::span(rows).subspan(begin, end - begin), Prompts::shared);
+    positions.insert(positions.end(), piece.batch.positions.begin(), piece.batch.positions.end());
+  }
+  EXPECT_EQ(positions, all.batch.positions);
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,215 @@
+// Attention of families (tensor/batch.h): rows that go on from an earlier row of the batch are, to the bit,
+// what whole sequences are; the gradients of the keys that they share are the sums over their uses.
+#include "tests/ops/attention_util.h"
+
+namespace r1 {
+namespace {
+
+using namespace test_attention;
+
+// A parent of `prefix` tokens and what its children add; a family without children is a plain row.
+struct Family {
+  int64_t prefix = 0;
+  std::vector<int64_t> children;
+};
+
+// The same tokens twice: as families (packed), and each child as a sequence with its prefix's tokens repeated
+// (whole).
+struct Families {
+  Families(const Shape4& z, const std::vector<Family>& list, uint64_t seed) {
+    std::vector<int64_t> lengths, repeated;
+    for (const Family& family : list) {
+      const auto parent = static_cast<int32_t>(lengths.size());
+      int64_t start = 0;  // of the parent in the packed batch
+      for (const int64_t n : lengths) start += n;
+      lengths.push_back(family.prefix);
+      parents.push_back(-1);
+      repeated.push_back(family.prefix);
+      for (int64_t i = 0; i < family.prefix; ++i) tokens.push_back(start + i);
+      for (const int64_t child : family.children) {
+        int64_t at = 0;
+        for (const int64_t n : lengths) at += n;
+        for (int64_t i = 0; i < family.prefix; ++i) tokens.push_back(start + i);
+        for (int64_t i = 0; i < child; ++i) tokens.push_back(at + i);
+        lengths.push_back(child);
+        parents.push_back(parent);
+        repeated.push_back(family.prefix + child);
+      }
+    }
+    packed = std::make_unique<Data>(z, lengths, seed);
+    whole = std::make_unique<Data>(*packed);
+    whole->lengths = repeated;
+    whole->offsets.resize(1);
+    for (const int64_t n : repeated)
+      whole->offsets.push_back(whole->offsets.back() + static_cast<int32_t>(n));
+    whole->q = rows_of(packed->q, z.H * z.K, tokens);
+    whole->k = rows_of(packed->k, z.G * z.K, tokens);
+    whole->v = rows_of(packed->v, z.G * z.V, tokens);
+    whole->d_o = rows_of(packed->d_o, z.H * z.V, tokens);
+    // A prefix's own rows count once: where the parent stands.
+    for (size_t s = 0; s < parents.size(); ++s) {
+      if (parents[s] < 0) continue;
+      const int64_t prefix = lengths[static_cast<size_t>(parents[s])];
+      std::fill_n(whole->d_o.begin() + whole->offsets[s] * z.H * z.V, prefix * z.H * z.V, 0.0f);
+    }
+  }
+
+  // Values of the whole sequences' tokens, summed where they are one token here.
+  template <class T>
+  std::vector<double> summed(const std::vector<T>& of_whole, int64_t wide) const {
+    std::vector<double> out(static_cast<size_t>(packed->T() * wide));
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      for (int64_t i = 0; i < wide; ++i)
+        out[static_cast<size_t>(tokens[t] * wide + i)] +=
+            static_cast<double>(of_whole[t * static_cast<size_t>(wide) + static_cast<size_t>(i)]);
+    }
+    return out;
+  }
+  // The last use of each token: for children, the only one.
+  std::vector<float> last(const std::vector<float>& of_whole, int64_t wide) const {
+    std::vector<float> out(static_cast<size_t>(packed->T() * wide));
+    for (size_t t = 0; t < tokens.size(); ++t)
+      std::copy_n(of_whole.begin() + static_cast<int64_t>(t) * wide, wide, out.begin() + tokens[t] * wide);
+    return out;
+  }
+
+  std::vector<int32_t> parents;
+  std::vector<int64_t> tokens;  // of the whole sequences: which token of the packed batch each is
+  std::unique_ptr<Data> packed, whole;
+};
+
+// With a tape, or (gradients empty) without.
+Gradients run_families(const Families& families, int threads, bool training = true) {
+  const Data& data = *families.packed;
+  Cache cache(data, 5);
+  int64_t most = 0;
+  for (const int64_t n : data.lengths) most += n;
+  cache.max_pages = most / kKeyTile + 1;
+  std::vector<int32_t> positions, table;
+  int32_t next = 0;
+  for (size_t s = 0; s < data.lengths.size(); ++s) {
+    const int32_t parent = families.parents[s];
+    const int64_t start = parent < 0 ? 0 : data.lengths[static_cast<size_t>(parent)];
+    for (int64_t i = 0; i < data.lengths[s]; ++i) positions.push_back(static_cast<int32_t>(start + i));
+    for (int64_t p = 0; p < cache.max_pages; ++p) {
+      const bool shared = parent >= 0 && p < start / kKeyTile;
+      const bool used = p * kKeyTile < start + data.lengths[s];
+      table.push_back(shared ? table[static_cast<size_t>(parent * cache.max_pages + p)]
+                      : used ? next++
+                             : kNoPage);
+    }
+  }
+  cache.storage.assign(static_cast<size_t>(next * cache.pages.page_elements()), test::kNaN);
+  cache.pages.data = cache.storage.data();
+  const std::vector<int32_t> ids(positions.size(), 0);
+  OpRun run(training, threads);
+  const int64_t T = data.T();
+  const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
+  const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);
+  const Tensor v = run.input({T, data.z.G, data.z.V}, data.v);
+  Gradients g;
+  if (training) {
+    run.want(q, &g.dq);
+    run.want(k, &g.dk);
+    run.want(v, &g.dv);
+  }
+  {
+    const std::vector<int32_t> parents = families.parents,
+                               offsets = data.offsets;  // gone before the backward
+    const Batch batch{ids, positions, offsets, table, cache.max_pages, parents};
+    const Tensor o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
+    g.out = test::to_vector(o);
+    if (training) run.seed(o, data.d_o);
+  }
+  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);
+  if (training) run.backward();
+  return g;
+}
+
+// Prefixes shorter and longer than a page, ending inside one and with one; children of none, one and many
+// pages.
+const std::vector<Family> kMixed = {{5, {3, 1, 40}},   {17, {}},   {32, {1, 33, 64, 2}},
+                                    {70, {20, 0, 90}}, {33, {31}}, {1, {1, 1}}};
+
+std::vector<std::vector<Family>> batches() {
+  std::vector<Family> many(7, {19, std::vector<int64_t>(12, 15)});
+  return {kMixed, {{100, {50, 60}}}, std::move(many)};
+}
+
+TEST(AttentionOfFamilies, OutputsAreThoseOfWholeSequencesToTheBit) {
+  for (const Shape4& z : few_shapes()) {
+    for (const auto& list : batches()) {
+      const Families families(z, list, 31);
+      const std::vector<float> want = families.last(run_whole(*families.whole), z.H * z.V);
+      for (const int threads : {1, 2, 3}) {
+        EXPECT_EQ(run_families(families, threads, true).out, want) << z.str();
+        EXPECT_EQ(run_families(families, threads, false).out, want) << z.str();
+      }
+    }
+  }
+}
+
+// Of what is a child's alone, and of a parent's queries: the gradients of whole sequences to the bit.
+TEST(AttentionOfFamilies, OwnGradientsAreThoseOfWholeSequencesToTheBit) {
+  for (const Shape4& z : few_shapes()) {
+    const Families families(z, kMixed, 32);
+    const Gradients got = run_families(families, 2), whole = run_training(*families.whole);
+    const std::vector<float> dq = families.last(whole.dq, z.H * z.K), dk = families.last(whole.dk, z.G * z.K),
+                             dv = families.last(whole.dv, z.G * z.V);
+    const Data& data = *families.packed;
+    for (size_t s = 0; s < data.lengths.size(); ++s) {
+      if (families.parents[s] < 0) continue;
+      for (int64_t t = data.offsets[s]; t < data.offsets[s + 1]; ++t) {
+        EXPECT_EQ(rows_of(got.dq, z.H * z.K, {t}), rows_of(dq, z.H * z.K, {t})) << z.str() << " token " << t;
+        EXPECT_EQ(rows_of(got.dk, z.G * z.K, {t}), rows_of(dk, z.G * z.K, {t})) << z.str() << " token " << t;
+        EXPECT_EQ(rows_of(got.dv, z.G * z.V, {t}), rows_of(dv, z.G * z.V, {t})) << z.str() << " token " << t;
+      }
+    }
+  }
+}
+
+// A prefix with one child is summed in the order of the whole sequence.
+TEST(AttentionOfFamilies, AnOnlyChildChangesNoBit) {
+  for (const Shape4& z : shapes()) {
+    for (const Family& family : {Family{7, {40}}, Family{32, {5}}, Family{45, {60}}}) {
+      const Families families(z, {family}, 33);
+      Data whole = *families.packed;
+      whole.lengths = {family.prefix + family.children[0]};
+      whole.offsets = {0, static_cast<int32_t>(whole.lengths[0])};
+      EXPECT_EQ(run_families(families, 2).all(), run_training(whole).all()) << z.str();
+    }
+  }
+}
+
+TEST(AttentionOfFamilies, SharedGradientsMatchTheReference) {
+  for (const Shape4& z : shapes()) {
+    const Families families(z, kMixed, 34);
+    const Gradients got = run_families(families, 2);
+    const RefGradients ref = ref_backward(*families.whole);
+    const double tolerance = 64 * test::kEps * (std::sqrt(static_cast<double>(z.K)) + 16);
+    test::expect_near(got.dq, families.summed(ref.dq, z.H * z.K), tolerance, z.str() + " dq");
+    test::expect_near(got.dk, families.summed(ref.dk, z.G * z.K), tolerance, z.str() + " dk");
+    test::expect_near(got.dv, families.summed(ref.dv, z.G * z.V), tolerance, z.str() + " dv");
+  }
+}
+
+TEST(AttentionOfFamilies, GradientsDependNeitherOnThreadsNorOnCompany) {
+  for (const Shape4& z : few_shapes()) {
+    for (const auto& list : batches()) {
+      const Families families(z, list, 35);
+      const Gradients one = run_families(families, 1);
+      for (const int threads : {2, 5}) EXPECT_EQ(run_families(families, threads).all(), one.all()) << z.str();
+    }
+  }
+}
+
+TEST(AttentionOfFamilies, ParentsThatAreNoneAreRefused) {
+  Families families({4, 1, 8, 8}, {{5, {3, 1}}, {4, {2}}}, 36);
+  families.parents = {-1, 0, 0, -1, 0};  // not the row before it, nor a sibling's
+  EXPECT_THROW(run_families(families, 1), std::exception);
+  families.parents = {-1, 0, 1, -1, 3};  // a child has no children
+  EXPECT_THROW(run_families(families, 1), std::exception);
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,219 @@
+// tests/ops/attention_util.h: batches for attention's tests, and the ways to run them.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "ops/attention/attention.h"
+#include "tests/ops/test_util.h"
+
+namespace r1::test_attention {
+
+using test::OpRun;
+
+inline constexpr int32_t kNoPage = 2147480000;
+
+struct Shape4 {
+  int64_t H, G, K, V;
+  std::string str() const {
+    return "H=" + std::to_string(H) + " G=" + std::to_string(G) + " K=" + std::to_string(K) +
+           " V=" + std::to_string(V);
+  }
+};
+
+// Whole sequences, packed: q [T, H, K], k [T, G, K], v [T, G, V].
+struct Data {
+  Data(const Shape4& shape, std::vector<int64_t> of_lengths, uint64_t seed, double spread = 1.0)
+      : z(shape), lengths(std::move(of_lengths)) {
+    Random random(seed);
+    offsets.push_back(0);
+    for (const int64_t n : lengths) offsets.push_back(offsets.back() + static_cast<int32_t>(n));
+    q = test::random_normal(random, T() * z.H * z.K, spread);
+    k = test::random_normal(random, T() * z.G * z.K, spread);
+    v = test::random_normal(random, T() * z.G * z.V);
+    d_o = test::random_normal(random, T() * z.H * z.V);
+    scale = static_cast<float>(1 / std::sqrt(static_cast<double>(z.K)));
+  }
+  int64_t T() const { return offsets.back(); }
+  int64_t S() const { return static_cast<int64_t>(lengths.size()); }
+  Data only(int64_t s) const {  // sequence s alone
+    Data one = *this;
+    one.lengths = {lengths[static_cast<size_t>(s)]};
+    one.offsets = {0, static_cast<int32_t>(one.lengths[0])};
+    const auto cut = [&](std::vector<float>& x, int64_t wide) {
+      const auto from = x.begin() + offsets[static_cast<size_t>(s)] * wide;
+      x = std::vector<float>(from, from + one.lengths[0] * wide);
+    };
+    cut(one.q, z.H * z.K);
+    cut(one.k, z.G * z.K);
+    cut(one.v, z.G * z.V);
+    cut(one.d_o, z.H * z.V);
+    return one;
+  }
+
+  Shape4 z;
+  std::vector<int64_t> lengths;
+  std::vector<int32_t> offsets;
+  std::vector<float> q, k, v, d_o;
+  float scale = 1;
+};
+
+inline std::vector<float> rows_of(const std::vector<float>& x, int64_t wide,
+                                  const std::vector<int64_t>& tokens) {
+  std::vector<float> out;
+  for (const int64_t t : tokens) out.insert(out.end(), x.begin() + t * wide, x.begin() + (t + 1) * wide);
+  return out;
+}
+
+// Pages in a shuffled order, all NaN until written.
+struct Cache {
+  Cache(const Data& data, uint64_t seed) {
+    for (const int64_t n : data.lengths) max_pages = std::max(max_pages, (n + kKeyTile - 1) / kKeyTile + 1);
+    pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V};
+    const int64_t count = data.S() * max_pages + 3;
+    storage.assign(static_cast<size_t>(count * pages.page_elements()), test::kNaN);
+    pages.data = storage.data();
+    order.resize(static_cast<size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    Random(seed).shuffle(order);
+  }
+  int64_t max_pages = 1;
+  std::vector<float> storage;
+  KvPages pages;
+  std::vector<int32_t> order;
+};
+
+// Runs `data` step by step: step(s, done) says how many tokens of sequence s come next (its row is left out
+// where 0). Returns [T, H, V].
+template <class Step>
+std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, const Step& step) {
+  Cache cache(data, page_seed);
+  std::vector<float> out(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN);
+  std::vector<int64_t> done(data.lengths.size(), 0);
+  OpRun run(false, threads);
+  for (bool more = true; more;) {
+    more = false;
+    const ArenaScope scope(run.arena);
+    std::vector<int64_t> tokens;
+    std::vector<int32_t> positions, offsets{0}, table;
+    for (int64_t s = 0; s < data.S(); ++s) {
+      const size_t at = static_cast<size_t>(s);
+      const int64_t n = std::min<int64_t>(step(s, done[at]), data.lengths[at] - done[at]);
+      if (n <= 0) continue;
+      for (int64_t i = 0; i < n; ++i, ++done[at]) {
+        tokens.push_back(data.offsets[at] + done[at]);
+        positions.push_back(static_cast<int32_t>(done[at]));
+      }
+      offsets.push_back(static_cast<int32_t>(tokens.size()));
+      for (int64_t p = 0; p < cache.max_pages; ++p) {
+        table.push_back(p * kKeyTile < done[at] ? cache.order[static_cast<size_t>(s * cache.max_pages + p)]
+                                                : kNoPage);
+      }
+    }
+    if (tokens.empty()) break;
+    more = true;
+    const std::vector<int32_t> ids(tokens.size(), 0);
+    const Batch batch{ids, positions, offsets, table, cache.max_pages};
+    const int64_t T = batch.T();
+    const Tensor q = run.input({T, data.z.H, data.z.K}, rows_of(data.q, data.z.H * data.z.K, tokens));
+    const Tensor k = run.input({T, data.z.G, data.z.K}, rows_of(data.k, data.z.G * data.z.K, tokens));
+    const Tensor v = run.input({T, data.z.G, data.z.V}, rows_of(data.v, data.z.G * data.z.V, tokens));
+    {  // whatever the op takes next holds NaN
+      const ArenaScope poison(run.arena);
+      Tensor junk = run.arena.tensor({1 << 16});
+      for (float& x : junk.values()) x = test::kNaN;
+    }
+    const Tensor o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
+    const int64_t wide = data.z.H * data.z.V;
+    for (int64_t i = 0; i < T; ++i) {
+      std::copy_n(o.f32() + i * wide, wide, out.begin() + tokens[static_cast<size_t>(i)] * wide);
+    }
+  }
+  return out;
+}
+
+inline std::vector<float> run_whole(const Data& data, int threads = 2, uint64_t page_seed = 1) {
+  return run_steps(data, threads, page_seed, [](int64_t, int64_t) { return int64_t{1} << 30; });
+}
+
+struct Gradients {
+  std::vector<float> out, dq, dk, dv;
+  std::vector<float> all() const {
+    std::vector<float> x = out;
+    for (const auto* part : {&dq, &dk, &dv}) test::append(x, *part);
+    return x;
+  }
+};
+
+// Training: with a tape, every row whole. `twice`: attention over the same inputs is recorded twice
+// (gradients add).
+inline Gradients run_training(const Data& data, int threads = 2, bool twice = false) {
+  Cache cache(data, 5);
+  std::vector<int32_t> positions, table;
+  for (int64_t s = 0; s < data.S(); ++s) {
+    const int64_t n = data.lengths[static_cast<size_t>(s)];
+    for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(i));
+    for (int64_t p = 0; p < cache.max_pages; ++p) {
+      table.push_back(p * kKeyTile < n ? cache.order[static_cast<size_t>(s * cache.max_pages + p)] : kNoPage);
+    }
+  }
+  const std::vector<int32_t> ids(positions.size(), 0);
+  OpRun run(true, threads);
+  const int64_t T = data.T();
+  const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
+  const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);
+  const Tensor v = run.input({T, data.z.G, data.z.V}, data.v);
+  Gradients g;
+  run.want(q, &g.dq);
+  run.want(k, &g.dk);
+  run.want(v, &g.dv);
+  Tensor o;
+  {
+    const std::vector<int32_t> offsets = data.offsets;  // gone before the backward, as batches are
+    const Batch batch{ids, positions, offsets, table, cache.max_pages};
+    for (int i = 0; i < (twice ? 2 : 1); ++i) {
+      o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
+      run.seed(o, data.d_o);
+    }
+  }
+  g.out = test::to_vector(o);
+  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);  // pages may have moved on as well
+  run.backward();
+  return g;
+}
+
+inline std::vector<double> ref_forward(const Data& data) {
+  std::vector<double> o(static_cast<size_t>(data.T() * data.z.H * data.z.V));
+  ref::attention(data.q.data(), data.k.data(), data.v.data(), data.offsets.data(), data.S(), data.z.H,
+                 data.z.G, data.z.K, data.z.V, static_cast<double>(data.scale), o.data());
+  return o;
+}
+
+struct RefGradients {
+  std::vector<double> dq, dk, dv;
+};
+inline RefGradients ref_backward(const Data& data) {
+  RefGradients g;
+  g.dq.resize(data.q.size());
+  g.dk.resize(data.k.size());
+  g.dv.resize(data.v.size());
+  ref::attention_backward(data.q.data(), data.k.data(), data.v.data(), data.d_o.data(), data.offsets.data(),
+                          data.S(), data.z.H, data.z.G, data.z.K, data.z.V, static_cast<double>(data.scale),
+                          g.dq.data(), g.dk.data(), g.dv.data());
+  return g;
+}
+
+// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, more than one
+// panel.
+inline std::vector<Shape4> shapes() {
+  return {{1, 1, 1, 1},   {3, 1, 7, 5},   {4, 1, 80, 64},  {2, 2, 33, 31},
+          {6, 2, 16, 48}, {3, 3, 19, 65}, {12, 3, 24, 17}, {13, 1, 9, 129}};
+}
+// Those that take every path, for tests that run a batch many times.
+inline std::vector<Shape4> few_shapes() {
+  return {{4, 1, 80, 64}, {3, 3, 19, 65}, {6, 2, 16, 48}, {13, 1, 9, 33}};
+}
+
+}  // namespace r1::test_attention
