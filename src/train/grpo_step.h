@@ -14,7 +14,8 @@ namespace r1 {
 
 // Means over all samples of the step, or over the trained tokens; times in seconds.
 struct GrpoStepResult {
-  int64_t tokens = 0;          // prompt and answer tokens run through the trainer
+  int64_t tokens =
+      0;  // of the rows trained on; a prompt counts with each of its answers, though it runs once
   int64_t sampled_tokens = 0;  // and through the sampler
   int64_t problems = 0;        // sampled
   double loss = 0;
