@@ -7,8 +7,8 @@ namespace {
 
 // Of a server's or a desktop's last cache, with room for keys.
 constexpr int64_t kSharedCache = int64_t{16} << 20;
-// Fewer are not worth reading all weights for.
-constexpr int64_t kRowsAPart = 2;
+// For fewer, reading all weights a part costs what the other threads save.
+constexpr int64_t kRowsAPart = 4;
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
   return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;

@@ -116,11 +116,13 @@ bool writes_alone(Context& ctx, const Forward& f, const Batch& batch, std::span<
     const int64_t count = f.positions[f.offsets[s]] / kKeyTile + 1;
     return batch.pages.subspan(static_cast<size_t>(s * f.max_pages), static_cast<size_t>(count));
   };
+  constexpr int32_t kManyPages = 1 << 16;  // more marks than the check is worth
   int32_t most = 0;
   for (int64_t s = 0; s < S; ++s) {
     if (f.offsets[s + 1] - f.offsets[s] != 1) return false;
     most = std::max(most, pages(s).back());
   }
+  if (most >= kManyPages) return false;
   const ArenaScope scope(ctx.arena);
   bool* written = ctx.arena.array<bool>(most + 1);
   std::fill_n(written, most + 1, false);
