@@ -60,7 +60,7 @@ struct Engine::Impl {
   std::vector<Completion> completions;
   std::vector<int64_t> first_completion;  // of each request
   std::vector<PageCopy> copies;
-  RowBatch batch;
+  RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
   // What a thread needs to run a forward of its own.
@@ -80,9 +80,8 @@ struct Engine::Impl {
   void prepare(std::span<const Request> list);
   void start();
   bool forward();
-  void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
-                    std::span<Sampled> drawn);
-  void forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> drawn);
+  void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows, std::span<Sampled> out);
+  void forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out);
   void accept(Sequence* sequence, const Sampled& sampled);
   Sampled draw(const Sequence& sequence, float* logits) const;
 };
@@ -106,11 +105,10 @@ int64_t Engine::part_bytes() const {
 int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
                          const ThreadPool& threads) {
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
-  const int64_t parts = most_decode_parts(max_batch, packed, threads.size());
-  if (parts == 1) return 0;
+  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
   ThreadPool alone(1);
-  const int64_t rows = (max_batch + parts - 1) / parts;
-  return parts * sampling_activations(config, numerics, rows, rows, keys, alone);
+  const int64_t rows = most_part_rows(max_batch, threads.size());
+  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
 void Engine::Impl::prepare(std::span<const Request> list) {
@@ -222,10 +220,10 @@ void Engine::Impl::start() {
   }
 }
 
-// One forward of some rows and a draw for each that decodes: drawn[i] is row i's. A finished prompt's logits
+// One forward of some rows and a draw for each that decodes: out[i] is row i's. A finished prompt's logits
 // are kept.
 void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
-                                std::span<Sampled> drawn) {
+                                std::span<Sampled> out) {
   batch.build(rows);
   const ArenaScope scope(c.arena);
   const Tensor hidden = model.forward(c, batch.view(), cache);
@@ -237,28 +235,27 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
     for (int64_t i = begin; i < end; ++i) {
       const size_t row = static_cast<size_t>(i);
       const Sequence* s = rows[row].sequence;
-      if (s != nullptr) drawn[row] = draw(*s, logits + batch.logits_row(row) * V);
+      if (s != nullptr) out[row] = draw(*s, logits + batch.logits_row(row) * V);
     }
   });
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].prompt == nullptr || batch.logits_row(i) < 0) continue;
     const float* at = logits + batch.logits_row(i) * V;
-    if (rows[i].prompt != nullptr && batch.logits_row(i) >= 0)
-      prompt_logits[rows[i].prompt->request].assign(at, at + V);
+    prompt_logits[rows[i].prompt->request].assign(at, at + V);
   }
 }
 
-// Every thread takes a part of the rows through the whole model: they meet once a step.
-void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> rows,
-                                 std::span<Sampled> drawn) {
-  while (std::ssize(parts) < count) parts.push_back(std::make_unique<Part>(ctx));
+// Threads take parts of the rows through the whole model: they meet once a step.
+void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out) {
+  while (std::ssize(parts) < ctx.threads.size()) parts.push_back(std::make_unique<Part>(ctx));
   std::vector<std::exception_ptr> failed(static_cast<size_t>(count));
-  ctx.threads.parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+  ctx.threads.parallel_for_thread(count, 1, [&](int64_t begin, int64_t end, int thread) {
+    Part& part = *parts[static_cast<size_t>(thread)];
     for (int64_t i = begin; i < end; ++i) {
-      Part& part = *parts[static_cast<size_t>(i)];
       const size_t first = rows.size() * static_cast<size_t>(i) / static_cast<size_t>(count);
       const size_t n = rows.size() * static_cast<size_t>(i + 1) / static_cast<size_t>(count) - first;
       try {
-        forward_rows(part.ctx, part.batch, rows.subspan(first, n), drawn.subspan(first, n));
+        forward_rows(part.ctx, part.batch, rows.subspan(first, n), out.subspan(first, n));
       } catch (...) {
         failed[static_cast<size_t>(i)] = std::current_exception();
       }
@@ -277,7 +274,7 @@ bool Engine::Impl::forward() {
   if (count > 1) {
     forward_parts(count, rows, drawn);
   } else {
-    forward_rows(ctx, batch, rows, drawn);
+    forward_rows(ctx, whole, rows, drawn);
   }
   scheduler->advance(rows);
   for (size_t i = 0; i < rows.size(); ++i) {

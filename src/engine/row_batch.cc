@@ -8,7 +8,13 @@ namespace {
 // Of a server's or a desktop's last cache, with room for keys.
 constexpr int64_t kSharedCache = int64_t{16} << 20;
 // For fewer, reading all weights a part costs what the other threads save.
-constexpr int64_t kRowsAPart = 4;
+constexpr int64_t kLeastRows = 4;
+// More do not fit a core's second-level cache with what they become on their way.
+constexpr int64_t kMostRows = 128;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
   return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
@@ -48,13 +54,18 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
   }
 }
 
-int64_t most_decode_parts(int64_t max_batch, int64_t packed_bytes, int64_t threads) {
-  return threads > 1 && max_batch >= kRowsAPart * threads && packed_bytes <= kSharedCache ? threads : 1;
+bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads) {
+  return threads > 1 && rows >= kLeastRows * threads && packed_bytes <= kSharedCache;
+}
+
+int64_t most_part_rows(int64_t rows, int64_t threads) {
+  return std::min(kMostRows, ceil_div(rows, threads));
 }
 
 int64_t decode_parts(std::span<const ScheduledRow> rows, int64_t packed_bytes, int64_t threads) {
   const bool decode = std::ranges::all_of(rows, [](const ScheduledRow& r) { return r.sequence != nullptr; });
-  return decode ? most_decode_parts(std::ssize(rows), packed_bytes, threads) : 1;
+  if (!decode || !decodes_in_parts(std::ssize(rows), packed_bytes, threads)) return 1;
+  return threads * ceil_div(std::ssize(rows), threads * kMostRows);
 }
 
 }  // namespace r1

@@ -52,8 +52,12 @@ TEST(RowBatch, GoesInPartsWhereASmallModelDecodes) {
   EXPECT_EQ(decode_parts(rows, kSmall, 1), 1);
   EXPECT_EQ(decode_parts(rows, kSmall, 64), 1) << "too few rows for so many threads";
   EXPECT_EQ(decode_parts(rows, kLarge, 2), 1) << "every part would read all weights from memory";
-  EXPECT_EQ(most_decode_parts(16, kSmall, 2), 2);
-  EXPECT_EQ(most_decode_parts(4, kSmall, 2), 1);
+  const std::vector<ScheduledRow> many(300, {.sequence = &sequence});
+  EXPECT_EQ(decode_parts(many, kSmall, 2), 4) << "150 rows are too many for a core's cache";
+  EXPECT_EQ(most_part_rows(300, 2), 128);
+  EXPECT_EQ(most_part_rows(15, 2), 8);
+  EXPECT_TRUE(decodes_in_parts(16, kSmall, 2));
+  EXPECT_FALSE(decodes_in_parts(4, kSmall, 2));
   rows.push_back({.prompt = &prompt, .begin = 0, .end = 100});
   EXPECT_EQ(decode_parts(rows, kSmall, 2), 1) << "parts would be of unequal length";
 }

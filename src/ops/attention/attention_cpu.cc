@@ -107,59 +107,22 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
   return {tasks, static_cast<size_t>(count)};
 }
 
-// True where decoding may write each row's key just before the row's keys are read, while its page is near:
-// each row is one token, cut into one task a group, and no other row has the page that it writes.
-bool writes_alone(Context& ctx, const Forward& f, const Batch& batch, std::span<const ForwardTask> tasks) {
-  const int64_t S = batch.S();
-  if (batch.T() != S || std::ssize(tasks) != S * f.size.G) return false;
-  const auto pages = [&](int64_t s) {  // those that row s reads
-    const int64_t count = f.positions[f.offsets[s]] / kKeyTile + 1;
-    return batch.pages.subspan(static_cast<size_t>(s * f.max_pages), static_cast<size_t>(count));
-  };
-  constexpr int32_t kManyPages = 1 << 16;  // more marks than the check is worth
-  int32_t most = 0;
-  for (int64_t s = 0; s < S; ++s) {
-    if (f.offsets[s + 1] - f.offsets[s] != 1) return false;
-    most = std::max(most, pages(s).back());
-  }
-  if (most >= kManyPages) return false;
-  const ArenaScope scope(ctx.arena);
-  bool* written = ctx.arena.array<bool>(most + 1);
-  std::fill_n(written, most + 1, false);
-  for (int64_t s = 0; s < S; ++s) {
-    bool& mark = written[pages(s).back()];
-    if (mark) return false;
-    mark = true;
-  }
-  for (int64_t s = 0; s < S; ++s) {
-    const auto full = pages(s).first(pages(s).size() - 1);
-    if (std::ranges::any_of(full, [&](int32_t page) { return page <= most && written[page]; })) return false;
-  }
-  return true;
-}
-
 void forward(Context& ctx, Forward& f, const Batch& batch) {
   const ArenaScope scope(ctx.arena);
+  write_rows(ctx.threads, f, batch);
   const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
-  const bool writing = writes_alone(ctx, f, batch, tasks);
-  if (!writing) write_rows(ctx.threads, f, batch);
   int64_t floats = 0;
   for (const ForwardTask& t : tasks) {
     floats = std::max(floats, f.scratch_floats(f.tiles(t.row_end - t.row_begin), t.keys));
   }
   float* scratch = ctx.arena.array<float>(floats * ctx.threads.size());  // blocks of 384 floats: aligned
-  ctx.threads.parallel_for_thread(
-      static_cast<int64_t>(tasks.size()), 1,
-      [&f, tasks, scratch, floats, writing](int64_t begin, int64_t end, int thread) {
-        for (int64_t i = begin; i < end; ++i) {
-          const ForwardTask& task = tasks[static_cast<size_t>(i)];
-          if (writing) {
-            if (i + 1 < std::ssize(tasks)) prefetch_pages(f, tasks[static_cast<size_t>(i + 1)]);
-            write_pages(f, task.s, task.g, f.offsets[task.s], f.offsets[task.s] + 1);
-          }
-          forward_task(f, task, scratch + thread * floats);
-        }
-      });
+  ctx.threads.parallel_for_thread(static_cast<int64_t>(tasks.size()), 1,
+                                  [&f, tasks, scratch, floats](int64_t begin, int64_t end, int thread) {
+                                    for (int64_t i = begin; i < end; ++i) {
+                                      forward_task(f, tasks[static_cast<size_t>(i)],
+                                                   scratch + thread * floats);
+                                    }
+                                  });
 }
 
 // ---- backward

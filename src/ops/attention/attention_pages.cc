@@ -1,5 +1,4 @@
 // ops/attention/attention_pages.cc: puts new keys (transposed) and values into their page.
-#include <algorithm>
 #include <cstring>
 
 #include "ops/attention/kernels.h"
@@ -72,25 +71,6 @@ namespace r1::attention_detail {
 HWY_EXPORT(write_pages_kernel);
 void write_pages(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end) {
   HWY_DYNAMIC_DISPATCH(write_pages_kernel)(f, s, g, begin, end);
-}
-
-void prefetch_pages(const Forward& f, const ForwardTask& task) {
-  const Sizes& z = f.size;
-  const int64_t line = f.bf16_pages ? 32 : 16;  // elements
-  const int32_t* pages = f.page_table + task.s * f.max_pages;
-  const auto ask = [&f, line](int64_t from, int64_t count) {
-    for (int64_t i = 0; i < count; i += line) __builtin_prefetch(f.element(from + i), 0, 2);
-  };
-  for (int64_t key = 0; key < task.keys; key += kKeyTile) {
-    const int64_t page = pages[key / kKeyTile] * f.page_elements, left = task.keys - key;
-    const int64_t keys = page + task.g * z.K * kKeyTile;
-    if (left > kKeyTile / 2) {
-      ask(keys, z.K * kKeyTile);
-    } else {
-      for (int64_t k = 0; k < z.K; ++k) ask(keys + k * kKeyTile, 1);
-    }
-    ask(page + f.values_at + task.g * kKeyTile * z.V, std::min(left, kKeyTile) * z.V);
-  }
 }
 }  // namespace r1::attention_detail
 #endif

@@ -71,8 +71,6 @@ struct Forward {
 
 // Writes keys and values of group g of tokens [begin, end) of the batch, all of sequence s, into their pages.
 void write_pages(const Forward& f, int64_t s, int64_t g, int64_t begin, int64_t end);
-// Asks for the task's keys and values, for the second-level cache.
-void prefetch_pages(const Forward& f, const ForwardTask& task);
 void forward_task(const Forward& f, const ForwardTask& task, float* scratch);
 
 // ---- backward
