@@ -1,6 +1,6 @@
 // bench/decode_bench.cc: decoding, beside what the machine's memory and arithmetic allow.
 //
-//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N]
+//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--batch N]...
 //
 // For each batch: sequences of `context` random tokens each go on for `tokens` tokens at temperature 1; the
 // clock runs over whole engine runs with 1 and with `tokens` new tokens, whose difference is decoding alone.
@@ -28,6 +28,8 @@ struct Options {
   Numerics numerics = Numerics::cpu_f32;
   int threads = available_threads();
   int64_t tokens = 64, context = 64;
+  std::vector<int64_t> batches;  // none named: these
+  static constexpr int64_t kBatches[] = {1, 8, 32, 128, 512};
 };
 
 // Seconds of the best of three runs of `batch` sequences with `tokens` new tokens each.
@@ -62,7 +64,7 @@ void measure(const Model& model, const Options& o) {
   fmt::print("{}: {:.2f} M parameters, {}, {} threads; {:.1f} GB/s, {:.0f} GFLOP/s\n", o.model,
              static_cast<double>(model.parameter_count()) * 1e-6, name_of(o.numerics), o.threads,
              bandwidth * 1e-9, peak * 1e-9);
-  for (const int64_t batch : {1, 8, 32, 128, 512}) {
+  for (const int64_t batch : o.batches) {
     Engine engine(model, ctx, {.max_batch = batch, .prefill_chunk = 4096, .kv_bytes = 0});
     const double decode = run(engine, config, o, batch, o.tokens) - run(engine, config, o, batch, 1);
     const double step = decode / static_cast<double>(o.tokens - 1), b = static_cast<double>(batch);
@@ -93,12 +95,17 @@ int main(int argc, char** argv) try {
       o.tokens = std::max(2, std::atoi(value().c_str()));
     } else if (arg == "--context") {
       o.context = std::max(1, std::atoi(value().c_str()));
+    } else if (arg == "--batch") {
+      o.batches.push_back(std::max(1, std::atoi(value().c_str())));
     } else if (arg.starts_with("--")) {
-      throw Error("usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N]");
+      throw Error(
+          "usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--batch "
+          "N]...");
     } else {
       o.model = arg;
     }
   }
+  if (o.batches.empty()) o.batches.assign(std::begin(Options::kBatches), std::end(Options::kBatches));
   measure(Model::load(o.model, activation_dtype(o.numerics)), o);
   return 0;
 } catch (const std::exception& e) {

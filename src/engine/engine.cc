@@ -3,10 +3,13 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <exception>
 #include <map>
 
 #include "base/random.h"
+#include "engine/row_batch.h"
 #include "engine/scheduler.h"
+#include "model/memory.h"
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 
@@ -38,11 +41,13 @@ bool is_looping(std::span<const int32_t> tokens) {
 }
 
 struct Engine::Impl {
-  Impl(const Model& m, Context& c, const EngineOptions& o) : model(m), ctx(c), options(o) {}
+  Impl(const Model& m, Context& c, const EngineOptions& o)
+      : model(m), ctx(c), options(o), packed_bytes(model_memory(m.config(), c.numerics, DType::f32).packed) {}
 
   const Model& model;
   Context& ctx;
   EngineOptions options;
+  int64_t packed_bytes;
   KvCache cache;
 
   // Of the run in hand.
@@ -55,7 +60,18 @@ struct Engine::Impl {
   std::vector<Completion> completions;
   std::vector<int64_t> first_completion;  // of each request
   std::vector<PageCopy> copies;
-  std::vector<int32_t> tokens, positions, offsets, pages, last_rows;
+  RowBatch whole;
+  std::vector<Sampled> drawn;  // by row of the batch
+
+  // What a thread needs to run a forward of its own.
+  struct Part {
+    explicit Part(const Context& all) : ctx{.arena = arena, .threads = alone, .numerics = all.numerics} {}
+    Arena arena;
+    ThreadPool alone{1};
+    Context ctx;
+    RowBatch batch;
+  };
+  std::vector<std::unique_ptr<Part>> parts;
 
   Completion& completion(const Sequence& s) {
     return completions[static_cast<size_t>(first_completion[static_cast<size_t>(s.request)] + s.sample)];
@@ -64,9 +80,10 @@ struct Engine::Impl {
   void prepare(std::span<const Request> list);
   void start();
   bool forward();
+  void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows, std::span<Sampled> out);
+  void forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out);
   void accept(Sequence* sequence, const Sampled& sampled);
   Sampled draw(const Sequence& sequence, float* logits) const;
-  std::vector<int32_t> build_batch(std::span<const ScheduledRow> rows);
 };
 
 Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
@@ -77,6 +94,21 @@ Engine::~Engine() = default;
 
 int64_t Engine::kv_bytes() const {
   return impl_->cache.pages() * KvCache::bytes_per_page(impl_->model.config(), impl_->cache.dtype());
+}
+
+int64_t Engine::part_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& part : impl_->parts) bytes += static_cast<int64_t>(part->arena.peak());
+  return bytes;
+}
+
+int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+                         const ThreadPool& threads) {
+  const int64_t packed = model_memory(config, numerics, DType::f32).packed;
+  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
+  ThreadPool alone(1);
+  const int64_t rows = most_part_rows(max_batch, threads.size());
+  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
 void Engine::Impl::prepare(std::span<const Request> list) {
@@ -117,6 +149,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   if (want > cache.pages()) cache = KvCache(model.config(), want, ctx.activations());
   scheduler = std::make_unique<Scheduler>(SchedulerLimits{
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
+  model.pack(ctx);  // threads that run forwards of their own only read
   completions.resize(static_cast<size_t>(samples));
   for (size_t i = 0; i < list.size(); ++i) {
     const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
@@ -169,8 +202,13 @@ void Engine::Impl::start() {
   for (;;) {
     copies.clear();
     const auto started = scheduler->start_samples(copies);
-    for (const PageCopy& copy : copies) cache.copy_page(copy.from, copy.to);
     if (started.empty()) break;
+    ctx.threads.parallel_for(std::ssize(copies), 4, [this](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const PageCopy& copy = copies[static_cast<size_t>(i)];
+        cache.copy_page(copy.from, copy.to);
+      }
+    });
     ArenaScope scope(ctx.arena);
     float* row = ctx.arena.array<float>(V);
     for (const auto& [sequence, prompt] : started) {
@@ -182,69 +220,65 @@ void Engine::Impl::start() {
   }
 }
 
-// Returns, for each row, whether its last token's logits are wanted (index into last_rows), or -1.
-std::vector<int32_t> Engine::Impl::build_batch(std::span<const ScheduledRow> rows) {
-  tokens.clear();
-  positions.clear();
-  offsets.assign(1, 0);
-  last_rows.clear();
-  size_t max_pages = 1;
-  for (const ScheduledRow& row : rows) {
-    max_pages =
-        std::max(max_pages, row.sequence != nullptr ? row.sequence->pages.size() : row.prompt->pages.size());
-  }
-  pages.assign(rows.size() * max_pages, -1);
-  std::vector<int32_t> logits_row(rows.size(), -1);
+// One forward of some rows and a draw for each that decodes: out[i] is row i's. A finished prompt's logits
+// are kept.
+void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
+                                std::span<Sampled> out) {
+  batch.build(rows);
+  const ArenaScope scope(c.arena);
+  const Tensor hidden = model.forward(c, batch.view(), cache);
+  const int64_t V = model.config().vocab_size, n = std::ssize(batch.last_tokens());
+  const Tensor last = gather_rows(c, hidden, batch.last_tokens());
+  float* logits = c.arena.array<float>(n * V);
+  matmul_into(c, as_f32(c, last), n, model.head(), logits);
+  c.threads.parallel_for(std::ssize(rows), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t row = static_cast<size_t>(i);
+      const Sequence* s = rows[row].sequence;
+      if (s != nullptr) out[row] = draw(*s, logits + batch.logits_row(row) * V);
+    }
+  });
   for (size_t i = 0; i < rows.size(); ++i) {
-    const ScheduledRow& row = rows[i];
-    const auto& own = row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
-    std::ranges::copy(own, pages.begin() + static_cast<int64_t>(i * max_pages));
-    if (row.sequence != nullptr) {
-      tokens.push_back(row.sequence->next_token);
-      positions.push_back(static_cast<int32_t>(row.sequence->length));
-    } else {
-      for (int64_t p = row.begin; p < row.end; ++p) {
-        tokens.push_back(row.prompt->tokens[static_cast<size_t>(p)]);
-        positions.push_back(static_cast<int32_t>(p));
+    if (rows[i].prompt == nullptr || batch.logits_row(i) < 0) continue;
+    const float* at = logits + batch.logits_row(i) * V;
+    prompt_logits[rows[i].prompt->request].assign(at, at + V);
+  }
+}
+
+// Threads take parts of the rows through the whole model: they meet once a step.
+void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out) {
+  while (std::ssize(parts) < ctx.threads.size()) parts.push_back(std::make_unique<Part>(ctx));
+  std::vector<std::exception_ptr> failed(static_cast<size_t>(count));
+  ctx.threads.parallel_for_thread(count, 1, [&](int64_t begin, int64_t end, int thread) {
+    Part& part = *parts[static_cast<size_t>(thread)];
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t first = rows.size() * static_cast<size_t>(i) / static_cast<size_t>(count);
+      const size_t n = rows.size() * static_cast<size_t>(i + 1) / static_cast<size_t>(count) - first;
+      try {
+        forward_rows(part.ctx, part.batch, rows.subspan(first, n), out.subspan(first, n));
+      } catch (...) {
+        failed[static_cast<size_t>(i)] = std::current_exception();
       }
     }
-    offsets.push_back(static_cast<int32_t>(tokens.size()));
-    if (row.sequence != nullptr || row.end == static_cast<int64_t>(row.prompt->tokens.size())) {
-      logits_row[i] = static_cast<int32_t>(last_rows.size());
-      last_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);
-    }
+  });
+  for (const std::exception_ptr& e : failed) {
+    if (e) std::rethrow_exception(e);
   }
-  return logits_row;
 }
 
 bool Engine::Impl::forward() {
   const std::vector<ScheduledRow> rows = scheduler->plan();
   if (rows.empty()) return false;
-  const std::vector<int32_t> logits_row = build_batch(rows);
-  ArenaScope scope(ctx.arena);
-  const Batch batch{tokens, positions, offsets, pages, static_cast<int64_t>(pages.size() / rows.size())};
-  const Tensor hidden = model.forward(ctx, batch, cache);
-  const int64_t V = model.config().vocab_size;
-  const int64_t n = static_cast<int64_t>(last_rows.size());
-  const Tensor last = gather_rows(ctx, hidden, last_rows);
-  float* logits = ctx.arena.array<float>(n * V);
-  matmul_into(ctx, as_f32(ctx, last), n, model.head(), logits);
-  Sampled* sampled = ctx.arena.array<Sampled>(n);
-  ctx.threads.parallel_for(static_cast<int64_t>(rows.size()), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int32_t at = logits_row[static_cast<size_t>(i)];
-      const Sequence* s = rows[static_cast<size_t>(i)].sequence;
-      if (s != nullptr) sampled[at] = draw(*s, logits + at * V);
-    }
-  });
+  drawn.resize(rows.size());
+  const int64_t count = decode_parts(rows, packed_bytes, ctx.threads.size());
+  if (count > 1) {
+    forward_parts(count, rows, drawn);
+  } else {
+    forward_rows(ctx, whole, rows, drawn);
+  }
   scheduler->advance(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const int32_t at = logits_row[i];
-    if (rows[i].sequence != nullptr) {
-      accept(rows[i].sequence, sampled[at]);
-    } else if (at >= 0) {
-      prompt_logits[rows[i].prompt->request].assign(logits + at * V, logits + (at + 1) * V);
-    }
+    if (rows[i].sequence != nullptr) accept(rows[i].sequence, drawn[i]);
   }
   return true;
 }

@@ -71,11 +71,20 @@ class Engine {
                               const OnDone& on_done = {});
 
   int64_t kv_bytes() const;  // that the cache has: the most that any run wanted
+  // That threads took for forwards of their own (part_activations), at most; the context's arena has the
+  // rest.
+  int64_t part_bytes() const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Where a step is many small ops, each thread takes a part of a decoding batch through the whole model, in
+// memory of its own: so many bytes, with sequences of at most `keys` positions; 0: this model's ops are each
+// shared by all threads, in the context's arena.
+int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+                         const ThreadPool& threads);
 
 // True when the end of `tokens` is one block repeated over and over: the same period for at least kLoopTokens
 // tokens.

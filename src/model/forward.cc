@@ -19,6 +19,13 @@ namespace {
 // does).
 constexpr float kLatentNormEps = 1e-6f;
 
+// x += part(x), whose memory is then free again: few rows' activations stay in the cache from layer to layer.
+template <class Part>
+void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
+  const ArenaScope scope(ctx.arena);
+  add_into(ctx.threads, part(x).f32(), x.count(), x.f32());
+}
+
 }  // namespace
 
 Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
@@ -36,15 +43,23 @@ Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
 
 Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                       const Tensor& x, const MoeTraining& training) const {
-  const Tensor normed = rms_norm(ctx, x, *attention_norm, eps);
-  const Tensor attended =
-      std::visit([&](const auto& a) { return a.forward(ctx, batch, kv, rope, normed); }, attention);
-  const Tensor h = add(ctx, x, attended);
-  const Tensor h_normed = rms_norm(ctx, h, *mlp_norm, eps);
-  const auto* moe = std::get_if<MoeLayer>(&mlp);
-  return add(ctx, h,
-             moe != nullptr ? moe->forward(ctx, batch, h_normed, training)
-                            : std::get<Mlp>(mlp).forward(ctx, h_normed));
+  const auto attended = [&](const Tensor& in) {
+    const Tensor normed = rms_norm(ctx, in, *attention_norm, eps);
+    return std::visit([&](const auto& a) { return a.forward(ctx, batch, kv, rope, normed); }, attention);
+  };
+  const auto mixed = [&](const Tensor& in) {
+    const Tensor normed = rms_norm(ctx, in, *mlp_norm, eps);
+    const auto* moe = std::get_if<MoeLayer>(&mlp);
+    return moe != nullptr ? moe->forward(ctx, batch, normed, training)
+                          : std::get<Mlp>(mlp).forward(ctx, normed);
+  };
+  if (ctx.tape != nullptr) {
+    const Tensor h = add(ctx, x, attended(x));
+    return add(ctx, h, mixed(h));
+  }
+  add_scoped(ctx, attended, x);
+  add_scoped(ctx, mixed, x);
+  return x;
 }
 
 Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,

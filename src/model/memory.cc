@@ -84,10 +84,17 @@ class Walk {
     Tensor x = ctx_.output({T_, c_.hidden_size});  // the embedding
     keep([](Context&) {});
     for (int64_t layer = 0; layer < c_.layers; ++layer) {
-      const Tensor attended = attention_block(norm(x));
-      const Tensor h = add(x, attended);
-      const Tensor normed = norm(h);
-      x = add(h, c_.is_moe_layer(layer) ? moe_layer(normed) : mlp(normed, c_.intermediate_size));
+      const auto attended = [&](const Tensor& in) { return attention_block(norm(in)); };
+      const auto mixed = [&](const Tensor& in) {
+        return c_.is_moe_layer(layer) ? moe_layer(norm(in)) : mlp(norm(in), c_.intermediate_size);
+      };
+      if (ctx_.tape != nullptr) {
+        const Tensor h = add(x, attended(x));
+        x = add(h, mixed(h));
+      } else {  // in x's place
+        in_scope([&] { attended(x); });
+        in_scope([&] { mixed(x); });
+      }
     }
     return norm(x);
   }
@@ -108,6 +115,11 @@ class Walk {
   }
   void kept_floats(int64_t n) {
     if (ctx_.tape != nullptr) ctx_.arena.array<float>(n);
+  }
+  template <class Part>
+  void in_scope(const Part& part) {
+    const ArenaScope scope(ctx_.arena);
+    part();
   }
   static void scratch(Context& c, std::initializer_list<int64_t> floats) {
     const ArenaScope scope(c.arena);
@@ -261,15 +273,31 @@ Tensor Walk::latent_attention(const Tensor& x) {
 constexpr int64_t kTileRows = 12;
 constexpr int64_t kBlockFloats = kTileRows * kKeyTile;
 
+// A thread's scratch is that of the largest task: some tiles of one row and group, and the keys that they
+// see.
 int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) const {
   constexpr int64_t kScoreBudget = 1 << 18, kMaxTaskTiles = 4;
   const int64_t heads = H / G, threads = ctx_.threads.size();
-  int64_t tiles = 0;
-  for (const RowTokens& row : rows_) tiles += ceil_div(row.tokens * heads, kTileRows) * G;
-  const int64_t pages = ceil_div(std::max<int64_t>(longest_keys_, 1), kKeyTile);
+  int64_t tiles = 0, longest_row = 0;
+  for (const RowTokens& row : rows_) {
+    tiles += ceil_div(row.tokens * heads, kTileRows) * G;
+    longest_row = std::max(longest_row, row.keys());
+  }
+  const int64_t most_pages = ceil_div(std::max<int64_t>(longest_keys_, 1), kKeyTile);
   const int64_t together = std::clamp<int64_t>(
-      std::min(kScoreBudget / (pages * kBlockFloats), tiles / (8 * threads)), 1, kMaxTaskTiles);
-  return together * kBlockFloats * (ceil_div(K, kKeyTile) + pages + ceil_div(V, kKeyTile)) * threads;
+      std::min(kScoreBudget / (most_pages * kBlockFloats), tiles / (8 * threads)), 1, kMaxTaskTiles);
+  const int64_t before = std::max<int64_t>(0, longest_keys_ - longest_row);  // keys of earlier batches
+  int64_t blocks = 0;
+  for (const RowTokens& row : rows_) {
+    for (int64_t begin = 0; begin < row.tokens * heads; begin += together * kTileRows) {
+      const int64_t end = std::min(begin + together * kTileRows, row.tokens * heads);
+      const int64_t keys = std::min(longest_keys_, before + row.prefix + (end - 1) / heads + 1);
+      blocks =
+          std::max(blocks, ceil_div(end - begin, kTileRows) *
+                               (ceil_div(K, kKeyTile) + ceil_div(keys, kKeyTile) + ceil_div(V, kKeyTile)));
+    }
+  }
+  return blocks * kBlockFloats * threads;
 }
 
 Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {

@@ -74,7 +74,7 @@ struct Block {
   float eps = 1e-6f;
   std::variant<GroupedAttention, LatentAttention> attention;
   std::variant<Mlp, MoeLayer> mlp;
-  // x [T, D] -> [T, D]
+  // x [T, D] -> [T, D]; without a tape in x's place.
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x,
                  const MoeTraining& training) const;
 };
@@ -98,6 +98,9 @@ class Model {
   // invariants: callers have checked token ids and lengths (check_tokens).
   Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
                  const RouterTraining& training = {}) const;
+  // Brings the kernels' copies of all matrices up to date. Forwards of the same numerics then only read the
+  // model: several may run at a time, each with a context of its own.
+  void pack(Context& ctx) const;
 
   const ModelConfig& config() const { return config_; }
   const Weight& head() const { return head_; }

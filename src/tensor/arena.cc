@@ -17,6 +17,8 @@ Arena::Arena(size_t limit) : limit_(limit) {
   void* at =
       ::mmap(nullptr, limit_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) throw Error("cannot reserve " + std::to_string(limit_) + " bytes of address space");
+  // A step walks through all of it: in pages of 2 MiB where the system has them, or it waits for the TLB.
+  ::madvise(at, limit_, MADV_HUGEPAGE);
   base_ = static_cast<std::byte*>(at);
 }
 

@@ -100,7 +100,7 @@ void GrpoTrainer::load(const std::filesystem::path& directory, int64_t step) {
 }
 
 MemoryMeasured GrpoTrainer::memory() const {
-  return {.activations = static_cast<int64_t>(arena_.peak()),
+  return {.activations = static_cast<int64_t>(arena_.peak()) + engine_.part_bytes(),
           .kv = engine_.kv_bytes(),
           .resident = peak_resident_bytes()};
 }

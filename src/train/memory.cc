@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/process.h"
+#include "engine/engine.h"
 #include "model/kv_cache.h"
 #include "model/scoring.h"
 
@@ -93,6 +94,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
   estimate.activations = std::max(
       estimate.activations, sampling_activations(config, numerics, together, running, longest, threads));
+  estimate.activations += part_activations(config, numerics, running, longest, threads);
 }
 
 int64_t program_bytes(const MemoryEstimate& loaded) {

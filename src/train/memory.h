@@ -22,7 +22,7 @@ struct MemoryEstimate {
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t packed = 0;
-  int64_t activations = 0;  // the arena's peak; a micro-batch's own KV pages among them
+  int64_t activations = 0;  // the arena's peak, a micro-batch's own KV pages in it, and the sampler's parts
   int64_t kv = 0;           // the sampler's pages
   int64_t program = 0;
   int64_t total() const { return weights + gradients + optimizer + packed + activations + kv + program; }

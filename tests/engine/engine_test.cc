@@ -242,6 +242,25 @@ TEST(Engine, BrokenWeightsAreAnErrorNotAnAnswer) {
   EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
 }
 
+TEST(Engine, PartsOfABatchTakeTheMemoryThatIsTold) {
+  const Model model = Model::load(kGolden / "llama-biases");
+  Request r;
+  r.prompt = {3, 4};
+  r.samples = 24;
+  r.max_tokens = 40;
+  for (const int threads : {1, 2, 3}) {
+    Arena arena;
+    ThreadPool pool(threads);
+    Context ctx{.arena = arena, .threads = pool};
+    Engine engine(model, ctx, {});
+    engine.run({&r, 1});
+    const auto told = static_cast<double>(part_activations(model.config(), ctx.numerics, 24, 42, pool));
+    EXPECT_GE(told, 0.95 * static_cast<double>(engine.part_bytes())) << threads << " threads";
+    EXPECT_LE(told, 1.2 * static_cast<double>(engine.part_bytes())) << threads << " threads";
+    EXPECT_EQ(engine.part_bytes() > 0, threads > 1);
+  }
+}
+
 TEST(Engine, LoopsAreSeen) {
   std::vector<int32_t> tokens;
   for (int i = 0; i < 400; ++i) tokens.push_back(i % 7);

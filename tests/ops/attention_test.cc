@@ -95,6 +95,48 @@ TEST(Attention, ChunksAndDecodingGiveTheBitsOfOnePrefill) {
   }
 }
 
+// Tokens of one sequence as rows of one token each, the last one first: every row reads, from pages that the
+// others have too, keys that rows after it write.
+TEST(Attention, RowsOfOneTokenMayReadWhatOthersWrite) {
+  for (const Shape4& z : few_shapes()) {
+    const Data data(z, {70}, 40);
+    const std::vector<float> want = run_whole(data);
+    struct Case {
+      int64_t prefill, last;
+    };
+    for (const auto& [prefill, last] : {Case{40, 69}, Case{63, 64}, Case{50, 51}}) {
+      for (const int threads : {1, 2}) {
+        Cache cache(data, 6);
+        OpRun run(false, threads);
+        const auto forward = [&](const std::vector<int64_t>& tokens, const std::vector<int32_t>& offsets) {
+          const int64_t T = std::ssize(tokens), S = std::ssize(offsets) - 1;
+          const std::vector<int32_t> ids(tokens.size(), 0), positions(tokens.begin(), tokens.end());
+          std::vector<int32_t> table;
+          for (int64_t s = 0; s < S; ++s)
+            table.insert(table.end(), cache.order.begin(), cache.order.begin() + cache.max_pages);
+          const Tensor o =
+              attention(run.ctx, Batch{ids, positions, offsets, table, cache.max_pages}, cache.pages,
+                        run.input({T, z.H, z.K}, rows_of(data.q, z.H * z.K, tokens)),
+                        run.input({T, z.G, z.K}, rows_of(data.k, z.G * z.K, tokens)),
+                        run.input({T, z.G, z.V}, rows_of(data.v, z.G * z.V, tokens)), data.scale);
+          return test::to_vector(o);
+        };
+        std::vector<int64_t> tokens(static_cast<size_t>(prefill));
+        std::iota(tokens.begin(), tokens.end(), 0);
+        forward(tokens, {0, static_cast<int32_t>(prefill)});
+        tokens.clear();
+        std::vector<int32_t> offsets{0};
+        for (int64_t t = last; t >= prefill; --t) {
+          tokens.push_back(t);
+          offsets.push_back(static_cast<int32_t>(tokens.size()));
+        }
+        test::expect_same_bits(forward(tokens, offsets), rows_of(want, z.H * z.V, tokens),
+                               z.str() + " rows to " + std::to_string(last));
+      }
+    }
+  }
+}
+
 TEST(Attention, TrainingHasTheBitsOfInference) {
   for (const Shape4& z : shapes()) {
     const Data data(z, {1, 70, 33, 100}, 32);

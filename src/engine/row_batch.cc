@@ -1,0 +1,71 @@
+#include "engine/row_batch.h"
+
+#include <algorithm>
+
+namespace r1 {
+namespace {
+
+// Of a server's or a desktop's last cache, with room for keys.
+constexpr int64_t kSharedCache = int64_t{16} << 20;
+// For fewer, reading all weights a part costs what the other threads save.
+constexpr int64_t kLeastRows = 4;
+// More do not fit a core's second-level cache with what they become on their way.
+constexpr int64_t kMostRows = 128;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
+  return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
+}
+
+}  // namespace
+
+void RowBatch::build(std::span<const ScheduledRow> rows) {
+  tokens_.clear();
+  positions_.clear();
+  offsets_.assign(1, 0);
+  last_tokens_.clear();
+  logits_row_.clear();
+  size_t most = 1;
+  for (const ScheduledRow& row : rows) most = std::max(most, pages_of(row).size());
+  max_pages_ = static_cast<int64_t>(most);
+  pages_.assign(rows.size() * most, -1);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const ScheduledRow& row = rows[i];
+    std::ranges::copy(pages_of(row), pages_.begin() + static_cast<int64_t>(i * most));
+    if (row.sequence != nullptr) {
+      tokens_.push_back(row.sequence->next_token);
+      positions_.push_back(static_cast<int32_t>(row.sequence->length));
+    } else {
+      for (int64_t p = row.begin; p < row.end; ++p) {
+        tokens_.push_back(row.prompt->tokens[static_cast<size_t>(p)]);
+        positions_.push_back(static_cast<int32_t>(p));
+      }
+    }
+    offsets_.push_back(static_cast<int32_t>(tokens_.size()));
+    if (row.sequence != nullptr || row.end == std::ssize(row.prompt->tokens)) {
+      logits_row_.push_back(static_cast<int32_t>(last_tokens_.size()));
+      last_tokens_.push_back(static_cast<int32_t>(tokens_.size()) - 1);
+    } else {
+      logits_row_.push_back(-1);
+    }
+  }
+}
+
+bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads) {
+  return threads > 1 && rows >= kLeastRows * threads && packed_bytes <= kSharedCache;
+}
+
+int64_t most_part_rows(int64_t rows, int64_t threads) {
+  return std::min(kMostRows, ceil_div(rows, threads));
+}
+
+int64_t decode_parts(std::span<const ScheduledRow> rows, int64_t packed_bytes, int64_t threads) {
+  const bool decode = std::ranges::all_of(rows, [](const ScheduledRow& r) { return r.sequence != nullptr; });
+  if (!decode || !decodes_in_parts(std::ssize(rows), packed_bytes, threads)) return 1;
+  return threads * ceil_div(std::ssize(rows), threads * kMostRows);
+}
+
+}  // namespace r1

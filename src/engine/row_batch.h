@@ -1,0 +1,38 @@
+// engine/row_batch.h: scheduled rows as the model's batch. Bookkeeping only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/scheduler.h"
+#include "tensor/batch.h"
+
+namespace r1 {
+
+// Memory is kept from one batch to the next.
+class RowBatch {
+ public:
+  void build(std::span<const ScheduledRow> rows);
+  // Valid until the next build.
+  Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_}; }
+  // The last token of every row whose logits are wanted: an index into the tokens.
+  std::span<const int32_t> last_tokens() const { return last_tokens_; }
+  // Where row i's token is among them, or -1.
+  int32_t logits_row(size_t i) const { return logits_row_[i]; }
+
+ private:
+  std::vector<int32_t> tokens_, positions_, offsets_, pages_, last_tokens_, logits_row_;
+  int64_t max_pages_ = 0;
+};
+
+// How many parts these rows go in, each taken by one thread from the embedding to the drawn token; 1: all
+// threads work on each op together. Parts pay where a step is many small ops: all rows decode, and the
+// weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads
+// share.
+int64_t decode_parts(std::span<const ScheduledRow> rows, int64_t packed_bytes, int64_t threads);
+// Whether so many decoding rows go in parts, and how many rows a part then has at most.
+bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads);
+int64_t most_part_rows(int64_t rows, int64_t threads);
+
+}  // namespace r1

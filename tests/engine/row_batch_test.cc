@@ -1,0 +1,66 @@
+// Scheduled rows as a batch, and when a batch goes in parts.
+#include "engine/row_batch.h"
+
+#include <gtest/gtest.h>
+
+namespace r1 {
+namespace {
+
+std::vector<int32_t> list(std::span<const int32_t> x) {
+  return {x.begin(), x.end()};
+}
+
+TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
+  const std::vector<int32_t> text{10, 11, 12, 13, 14};
+  Prompt early, late;  // one goes on after this batch, one ends with it
+  early.tokens = late.tokens = text;
+  early.pages = {7};
+  late.pages = {8};
+  Sequence decoding;
+  decoding.pages = {3, 5, 4};
+  decoding.length = 40;
+  decoding.next_token = 99;
+  const std::vector<ScheduledRow> rows{{.prompt = &early, .begin = 1, .end = 3},
+                                       {.sequence = &decoding},
+                                       {.prompt = &late, .begin = 3, .end = 5}};
+  RowBatch batch;
+  for (int again = 0; again < 2; ++again) {  // nothing is left of an earlier batch
+    batch.build(rows);
+    const Batch view = batch.view();
+    EXPECT_EQ(list(view.tokens), (std::vector<int32_t>{11, 12, 99, 13, 14}));
+    EXPECT_EQ(list(view.positions), (std::vector<int32_t>{1, 2, 40, 3, 4}));
+    EXPECT_EQ(list(view.offsets), (std::vector<int32_t>{0, 2, 3, 5}));
+    EXPECT_EQ(view.max_pages, 3);
+    EXPECT_EQ(list(view.pages), (std::vector<int32_t>{7, -1, -1, 3, 5, 4, 8, -1, -1}));
+    EXPECT_EQ(list(batch.last_tokens()), (std::vector<int32_t>{2, 4}));
+    EXPECT_EQ(batch.logits_row(0), -1);
+    EXPECT_EQ(batch.logits_row(1), 0);
+    EXPECT_EQ(batch.logits_row(2), 1);
+  }
+  batch.build(std::span(rows).subspan(1, 1));
+  EXPECT_EQ(list(batch.view().tokens), (std::vector<int32_t>{99}));
+  EXPECT_EQ(list(batch.last_tokens()), (std::vector<int32_t>{0}));
+}
+
+TEST(RowBatch, GoesInPartsWhereASmallModelDecodes) {
+  constexpr int64_t kSmall = int64_t{5} << 20, kLarge = int64_t{5} << 30;
+  Sequence sequence;
+  Prompt prompt;
+  std::vector<ScheduledRow> rows(16, {.sequence = &sequence});
+  EXPECT_EQ(decode_parts(rows, kSmall, 2), 2);
+  EXPECT_EQ(decode_parts(rows, kSmall, 4), 4);
+  EXPECT_EQ(decode_parts(rows, kSmall, 1), 1);
+  EXPECT_EQ(decode_parts(rows, kSmall, 64), 1) << "too few rows for so many threads";
+  EXPECT_EQ(decode_parts(rows, kLarge, 2), 1) << "every part would read all weights from memory";
+  const std::vector<ScheduledRow> many(300, {.sequence = &sequence});
+  EXPECT_EQ(decode_parts(many, kSmall, 2), 4) << "150 rows are too many for a core's cache";
+  EXPECT_EQ(most_part_rows(300, 2), 128);
+  EXPECT_EQ(most_part_rows(15, 2), 8);
+  EXPECT_TRUE(decodes_in_parts(16, kSmall, 2));
+  EXPECT_FALSE(decodes_in_parts(4, kSmall, 2));
+  rows.push_back({.prompt = &prompt, .begin = 0, .end = 100});
+  EXPECT_EQ(decode_parts(rows, kSmall, 2), 1) << "parts would be of unequal length";
+}
+
+}  // namespace
+}  // namespace r1
