@@ -149,7 +149,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   if (want > cache.pages()) cache = KvCache(model.config(), want, ctx.activations());
   scheduler = std::make_unique<Scheduler>(SchedulerLimits{
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
-  model.pack(ctx);  // threads that run forwards of their own only read
+  if (decodes_in_parts(options.max_batch, packed_bytes, ctx.threads.size())) model.pack(ctx);
   completions.resize(static_cast<size_t>(samples));
   for (size_t i = 0; i < list.size(); ++i) {
     const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
