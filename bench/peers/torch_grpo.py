@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """The peer of an r1 GRPO step: the same step in PyTorch on the CPU: same weights, prompts, answer lengths and rewards, float32.
 
-    bench/peers/torch_grpo.py [--r1 build/r1] [--model models/r1-nano-base] [--steps 3] [--json FILE]
-    bench/peers/torch_grpo.py --prompts 2 --group 2 --steps 1 --threads 1 --eager      # in seconds: only whether both still agree
+    bench/peers/torch_grpo.py [--r1 build/r1] [--model models/r1-nano-base] [--prompts 32] [--json FILE]
+    bench/peers/torch_grpo.py --prompts 2 --group 2 --steps 1 --rounds 1 --threads 1 --eager      # in seconds: only whether both still agree
 
-r1 makes a few steps and writes its rollouts; PyTorch then samples as many tokens for the same prompts with a KV cache (finished
-rows are dropped every few tokens), scores and differentiates the rollouts, and updates with AdamW. Everything that might make
-PyTorch faster is swept and printed: threads, torch.compile, the experts computed sparsely or all together, the rows of a micro-batch,
-how often finished rows are dropped; the best of each phase is compared. Log-probs of both must agree. Needs torch, safetensors, numpy.
+r1 makes a few steps; the last one's rollouts are the work. PyTorch samples as many tokens for the same prompts with a KV cache (each
+prompt is run once for its group, finished rows are dropped every few tokens), scores and differentiates the rollouts (only scores those
+whose advantage is 0, as r1 does), and updates with AdamW. Everything that might make PyTorch faster is swept and printed: threads,
+torch.compile, the experts computed sparsely or all together, the rows of a micro-batch, how often finished rows are dropped. Then the
+best choice of each phase and r1 take turns, and what is compared is the median over the rounds (and, beside it, each one's fastest): a
+shared host is now faster, now slower. Log-probs of both must agree. Needs torch, safetensors, numpy.
 """
 import argparse
 import itertools
 import json
 import pathlib
+import statistics
 import subprocess
 import tempfile
 import time
@@ -159,32 +162,41 @@ def generate(model, step, rollouts, drop_every):
 def train(model, forward, optimizer, rollouts, rows):
     """Forward, loss, backward, update. Rows are sorted by length and padded to their micro-batch's longest."""
     order = sorted(rollouts, key=lambda r: len(r["prompt_tokens"]) + len(r["tokens"]))
+    moving, idle = [r for r in order if r["advantage"] != 0], [r for r in order if r["advantage"] == 0]
     scored = sum(len(r["tokens"]) for r in rollouts)
     worst = 0.0
-    for begin in range(0, len(order), rows):
-        part = order[begin:begin + rows]
-        width = max(len(r["prompt_tokens"]) + len(r["tokens"]) for r in part)
-        tokens, old, advantage, mask = (torch.zeros(len(part), width, dtype=torch.long), torch.zeros(len(part), width - 1),
-                                        torch.zeros(len(part), 1), torch.zeros(len(part), width - 1))
-        for i, r in enumerate(part):
-            p, n = len(r["prompt_tokens"]), len(r["tokens"])
-            tokens[i, :p + n] = torch.tensor(r["prompt_tokens"] + r["tokens"])
-            old[i, p - 1:p + n - 1] = torch.tensor([float.fromhex(x) for x in r["logprobs"]])
-            mask[i, p - 1:p + n - 1] = 1
-            advantage[i] = r["advantage"]
-        positions = torch.arange(width - 1).expand(len(part), -1)
-        hidden = forward(tokens[:, :-1], positions)
-        where = mask.bool()
-        logp = -F.cross_entropy(model.logits(hidden[where]), tokens[:, 1:][where], reduction="none")
-        ratio = (logp - old[where]).exp()
-        a = advantage.expand_as(old)[where]
-        loss = -torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a).sum() / scored
+    for begin in range(0, len(moving), rows):
+        loss, error = micro_batch(model, forward, moving[begin:begin + rows], scored)
         loss.backward()
-        worst = max(worst, float((logp.detach() - old[where]).abs().max()))
+        worst = max(worst, error)
+    with torch.no_grad():
+        for begin in range(0, len(idle), rows):
+            worst = max(worst, micro_batch(model, forward, idle[begin:begin + rows], scored)[1])
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return worst
+
+
+def micro_batch(model, forward, part, scored):
+    """The loss, and how far the log-probs are from r1's."""
+    width = max(len(r["prompt_tokens"]) + len(r["tokens"]) for r in part)
+    tokens, old, advantage, mask = (torch.zeros(len(part), width, dtype=torch.long), torch.zeros(len(part), width - 1),
+                                    torch.zeros(len(part), 1), torch.zeros(len(part), width - 1))
+    for i, r in enumerate(part):
+        p, n = len(r["prompt_tokens"]), len(r["tokens"])
+        tokens[i, :p + n] = torch.tensor(r["prompt_tokens"] + r["tokens"])
+        old[i, p - 1:p + n - 1] = torch.tensor([float.fromhex(x) for x in r["logprobs"]])
+        mask[i, p - 1:p + n - 1] = 1
+        advantage[i] = r["advantage"]
+    positions = torch.arange(width - 1).expand(len(part), -1)
+    hidden = forward(tokens[:, :-1], positions)
+    where = mask.bool()
+    logp = -F.cross_entropy(model.logits(hidden[where]), tokens[:, 1:][where], reduction="none")
+    ratio = (logp - old[where]).exp()
+    a = advantage.expand_as(old)[where]
+    loss = -torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a).sum() / scored
+    return loss, float((logp.detach() - old[where]).abs().max())
 
 
 def timed(f):
@@ -198,30 +210,60 @@ def told(row):
             + (f"drops every {row['drops_every']}" if row["phase"] == "sample" else f"micro-batches of {row['micro_batch']}"))
 
 
-def measure(directory, rollouts, threads, compiled, dense):
-    """A row for each of the remaining choices: {"phase", "seconds", "threads", "compiled", "experts", ...}; and the log-probs' largest difference."""
-    torch.set_num_threads(threads)
+class Peer:
+    """PyTorch under one choice of threads, compilation and experts; run() takes the choices that are left."""
+
+    def __init__(self, directory, rollouts, threads, compiled, dense):
+        self.rollouts, self.threads = rollouts, threads
+        self.choice = {"threads": threads, "compiled": compiled, "experts": "together" if dense else "sparse"}
+        self.model = Nano(directory, dense)
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
+        self.step = torch.compile(self.model, dynamic=True) if compiled else self.model
+        self.worst = 0.0
+
+    def run(self, phase, **how):
+        """A row: {"phase", "seconds", "threads", "compiled", "experts", ...}."""
+        torch.set_num_threads(self.threads)
+        if phase == "sample":
+            seconds, _ = timed(lambda: generate(self.model, self.step, self.rollouts, how["drops_every"]))
+        else:
+            seconds, error = timed(lambda: train(self.model, self.step, self.optimizer, self.rollouts, how["micro_batch"]))
+            self.worst = max(self.worst, error)
+        return {"by": "torch", "phase": phase, "seconds": seconds, **self.choice, **how}
+
+
+CHOICES = [("sample", {"drops_every": 8}), ("sample", {"drops_every": 32}), ("train", {"micro_batch": 32}), ("train", {"micro_batch": 128})]
+
+
+def sweep(directory, rollouts, args):
+    """The best row of each phase, and all of them."""
     rows = []
-    model = Nano(directory, dense)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
-    worst = 0.0
+    for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False,) if args.eager else (False, True), (False, True)):
+        torch._dynamo.reset()
+        peer = Peer(directory, rollouts, threads, compiled, dense)
+        for phase, how in CHOICES:
+            peer.run(phase, **how)  # the first compiles
+            rows.append(min((peer.run(phase, **how) for _ in range(2)), key=lambda row: row["seconds"]))
+            print(f"  {phase:6} {rows[-1]['seconds']:7.3f} s  {told(rows[-1])}", flush=True)
+    return {phase: min((row for row in rows if row["phase"] == phase), key=lambda row: row["seconds"]) for phase in ("sample", "train")}, rows
 
-    def offer(phase, seconds, **how):
-        rows.append({"by": "torch", "phase": phase, "seconds": seconds, "threads": threads, "compiled": compiled, "experts": "together" if dense else "sparse", **how})
-        print(f"  {phase:6} {seconds:7.3f} s  {told(rows[-1])}", flush=True)
 
+def take_turns(directory, rollouts, best, args):
+    """Rounds of r1 and of PyTorch's best: a row for each, and the log-probs' largest difference."""
     torch._dynamo.reset()
-    step = torch.compile(model, dynamic=True) if compiled else model
-    for drop in (8, 32):
-        for _ in range(2):  # the first compiles
-            seconds, _ = timed(lambda: generate(model, step, rollouts, drop))
-        offer("sample", seconds, drops_every=drop)
-    for micro in (32, 128):
+    peers, hows = {}, {}
+    for phase, row in best.items():
+        peers[phase] = Peer(directory, rollouts, row["threads"], row["compiled"], row["experts"] == "together")
+        hows[phase] = {key: row[key] for key in ("drops_every", "micro_batch") if key in row}
         for _ in range(2):
-            seconds, error = timed(lambda: train(model, step, optimizer, rollouts, micro))
-            worst = max(worst, error)
-        offer("train", seconds, micro_batch=micro)
-    return rows, worst
+            peers[phase].run(phase, **hows[phase])
+    rows = []
+    for number in range(args.rounds):
+        last = run_r1(args)[0][-1]
+        for phase, seconds in (("sample", last["sample_s"]), ("train", last["train_s"] + last["update_s"])):
+            rows.append({"by": "r1", "phase": phase, "seconds": seconds, "round": number})
+            rows.append({**peers[phase].run(phase, **hows[phase]), "round": number})
+    return rows, max(peer.worst for peer in peers.values())
 
 
 def run_r1(args):
@@ -243,35 +285,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--r1", default="build/r1")
     parser.add_argument("--model", default="models/r1-nano-base")
-    parser.add_argument("--steps", type=int, default=3, help="that r1 makes, before and after; its best is compared")
+    parser.add_argument("--steps", type=int, default=5, help="that r1 makes; the last one is compared")
+    parser.add_argument("--rounds", type=int, default=7, help="in which r1 and PyTorch's best take turns")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()], help="that PyTorch tries; r1 takes all there are")
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out: it compiles for minutes, and is slower at times")
     parser.add_argument("--json")
     args = parser.parse_args()
-    metrics, rollouts = run_r1(args)
+    rollouts = run_r1(args)[1]
     tokens = sum(len(r["tokens"]) for r in rollouts)
     print(f"{len(rollouts)} samples, {tokens} answer tokens; torch {torch.__version__}", flush=True)
-    rows, worst = [], 0.0
-    for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False,) if args.eager else (False, True), (False, True)):
-        found, error = measure(pathlib.Path(args.model), rollouts, threads, compiled, dense)
-        rows, worst = rows + found, max(worst, error)
+    directory = pathlib.Path(args.model)
+    best, swept = sweep(directory, rollouts, args)
+    rows, worst = take_turns(directory, rollouts, best, args)
     print(f"largest difference of log-probs: {worst:.2e}")
     assert worst < 1e-3, "the peer computes something else"
-    metrics += run_r1(args)[0]  # again after the peer: a shared host may be faster by then, for either
-    ours, best = {}, {}
-    for phase, seconds in (("sample", [m["sample_s"] for m in metrics]), ("train", [m["train_s"] + m["update_s"] for m in metrics])):
-        rows += [{"by": "r1", "phase": phase, "seconds": s} for s in seconds]
-        ours[phase] = min(seconds)
-        best[phase] = min((row for row in rows if row["by"] == "torch" and row["phase"] == phase), key=lambda row: row["seconds"])
-        print(f"{phase:6} r1 {ours[phase]:.3f} s   torch {best[phase]['seconds']:.3f} s ({told(best[phase])})   ratio {best[phase]['seconds'] / ours[phase]:.1f}")
-    ratios = {phase: best[phase]["seconds"] / ours[phase] for phase in best} | {"step": sum(b["seconds"] for b in best.values()) / sum(ours.values())}
-    print(f"step   ratio {ratios['step']:.1f}")
+    ratios = {}
+    for name, pick in (("median", statistics.median), ("fastest", min)):
+        seconds = {(by, phase): pick([row["seconds"] for row in rows if (row["by"], row["phase"]) == (by, phase)]) for by in ("r1", "torch") for phase in best}
+        for phase in best:
+            ratios[f"{phase}_{name}"] = seconds["torch", phase] / seconds["r1", phase]
+            print(f"{name:7} {phase:6} r1 {seconds['r1', phase]:.3f} s   torch {seconds['torch', phase]:.3f} s ({told(best[phase])})   ratio {ratios[f'{phase}_{name}']:.1f}")
+        ratios[f"step_{name}"] = sum(seconds["torch", phase] for phase in best) / sum(seconds["r1", phase] for phase in best)
+        print(f"{name:7} step   ratio {ratios[f'step_{name}']:.1f}")
     if args.json:
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         pathlib.Path(args.json).write_text(json.dumps({"bench": "grpo step against torch", "date": time.strftime("%F"), "commit": commit, "torch": torch.__version__, "samples": len(rollouts),
-                                                       "answer_tokens": tokens, "max_logprob_difference": worst, "ratios": ratios, "rows": rows}, indent=1) + "\n")
+                                                       "answer_tokens": tokens, "max_logprob_difference": worst, "ratios": ratios, "rows": swept + rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
