@@ -26,9 +26,11 @@ inline void pause() {
 }  // namespace
 
 struct ThreadPool::Impl {
-  // `word` is (job number << 40 | chunks not yet claimed). A chunk is claimed by one compare-and-swap, so a
-  // worker that slept through a job touches none of its fields, and the caller waits for the claimed chunks,
-  // not for the workers: one that the system has taken off its core holds nobody up.
+  // `word` is (chunks claimed from the front << 32 | chunks not yet claimed). A chunk is claimed by one
+  // compare-and-swap, so a worker that slept through a job touches none of its fields, and the caller waits
+  // for the claimed chunks, not for the workers: one that the system has taken off its core holds nobody up.
+  // Every other thread takes chunks from the back: of two threads each has the same end of what one op after
+  // another makes and reads, which then is in its own cache.
   std::atomic<uint64_t> word{0};
   std::atomic<int64_t> done{0};
   std::atomic<bool> stop{false};
@@ -41,16 +43,20 @@ struct ThreadPool::Impl {
   std::condition_variable wake;
   std::vector<std::thread> workers;
 
-  static constexpr uint64_t kUnclaimed = (uint64_t{1} << 40) - 1;
+  static constexpr uint64_t kUnclaimed = (uint64_t{1} << 32) - 1;
+  static constexpr uint64_t kFromFront = uint64_t{1} << 32;
 
   bool has_work() const { return (word.load(std::memory_order_acquire) & kUnclaimed) != 0; }
 
   void work(int thread) {
     inside_parallel = true;
+    const bool front = thread % 2 == 0;
     uint64_t seen = word.load(std::memory_order_acquire);
     while ((seen & kUnclaimed) != 0) {
-      if (!word.compare_exchange_weak(seen, seen - 1, std::memory_order_acquire)) continue;
-      const int64_t begin = (chunks - static_cast<int64_t>(seen & kUnclaimed)) * grain;
+      const uint64_t claimed = seen - 1 + (front ? kFromFront : 0);
+      if (!word.compare_exchange_weak(seen, claimed, std::memory_order_acquire)) continue;
+      const auto first = static_cast<int64_t>(seen >> 32), left = static_cast<int64_t>(seen & kUnclaimed);
+      const int64_t begin = (front ? first : first + left - 1) * grain;
       chunk(body, begin, begin + grain < n ? begin + grain : n, thread);
       done.fetch_add(1, std::memory_order_release);
       seen = word.load(std::memory_order_acquire);
@@ -105,13 +111,13 @@ void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
   job.n = n;
   job.grain = grain;
   job.chunks = (n + grain - 1) / grain;
+  R1_CHECK(job.chunks <= static_cast<int64_t>(Impl::kUnclaimed), n, " in chunks of ", grain);
   job.chunk = chunk;
   job.body = body;
   job.done.store(0, std::memory_order_relaxed);
   {
     std::lock_guard lock(job.mutex);  // a worker between its last look and its sleep must not miss the job
-    const uint64_t number = (job.word.load(std::memory_order_relaxed) >> 40) + 1;
-    job.word.store(number << 40 | static_cast<uint64_t>(job.chunks), std::memory_order_release);
+    job.word.store(static_cast<uint64_t>(job.chunks), std::memory_order_release);
   }
   job.wake.notify_all();
   job.work(0);
