@@ -13,8 +13,8 @@
 namespace r1 {
 
 namespace {
-// About 20 us of spinning: longer than the gap between two ops of a decode step, shorter than a scheduler's
-// slice.
+// 50 to 250 us of spinning, as the processor counts pauses: longer than the gap between two ops of a decode
+// step, shorter than a scheduler's slice.
 constexpr int kSpins = 4000;
 thread_local bool inside_parallel = false;
 

@@ -13,8 +13,8 @@ namespace r1 {
 //
 // Training and scoring may run a prompt once for several answers (a family): a row with a parent goes on from
 // the end of that row of the same batch, whose keys precede its own. A parent starts at position 0 and is
-// followed by all its children. A child's table begins with the parent's full pages; the page where the parent
-// ends is each child's own, and attention writes the parent's part of it there as well.
+// followed by all its children. A child's table begins with the parent's full pages; the page where the
+// parent ends is each child's own, and attention writes the parent's part of it there as well.
 struct Batch {
   std::span<const int32_t> tokens;     // [T]
   std::span<const int32_t> positions;  // [T], from 0 in each sequence
