@@ -131,6 +131,10 @@ void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
   }
 }
 
+bool inside_parallel_for() {
+  return inside_parallel;
+}
+
 int available_threads() {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -46,6 +46,9 @@ class ThreadPool {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether the calling thread is at work on a parallel_for.
+bool inside_parallel_for();
+
 // Cores this process may use.
 int available_threads();
 

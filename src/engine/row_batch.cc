@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
+
 namespace r1 {
 namespace {
 
@@ -11,10 +13,6 @@ constexpr int64_t kSharedCache = int64_t{16} << 20;
 constexpr int64_t kLeastRows = 4;
 // More do not fit a core's second-level cache with what they become on their way.
 constexpr int64_t kMostRows = 128;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
   return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/integers.h"
 #include "model/kv_cache.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/gemm.h"
@@ -13,10 +14,6 @@ namespace r1 {
 namespace {
 
 constexpr int64_t kFloat = static_cast<int64_t>(sizeof(float));
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // ---- weights
 
@@ -328,7 +325,7 @@ Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {
 // thread.
 void Walk::attention_backward(Context& c, std::span<const RowTokens> rows, int64_t H, int64_t G, int64_t K,
                               int64_t V) {
-  constexpr int64_t kBudget = 1 << 20, kBackwardTiles = 8, kFamilyFloats = 10;
+  constexpr int64_t kBudget = 1 << 20, kBackwardTiles = 8, kFamilyFloats = 12;
   const int64_t heads = H / G, all = c.threads.size();
   const int64_t k_blocks = ceil_div(K, kKeyTile), v_blocks = ceil_div(V, kKeyTile);
   struct Family {

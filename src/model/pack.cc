@@ -6,8 +6,7 @@ namespace r1 {
 namespace {
 
 void pack_one(Context& ctx, const Weight& w) {
-  Gemm unused;
-  if (w) w.fill_b(ctx, unused);
+  if (w) w.pack(ctx);
 }
 
 void pack_all(Context& ctx, const GroupedAttention& a) {
@@ -16,8 +15,7 @@ void pack_all(Context& ctx, const GroupedAttention& a) {
 
 void pack_all(Context& ctx, const LatentAttention& a) {
   for (const Weight* w : {&a.q, &a.q_a, &a.kv_a, &a.o}) pack_one(ctx, *w);
-  a.kv_b.rows(ctx);
-  a.kv_b.value_panels(ctx);
+  a.kv_b.pack(ctx);
 }
 
 void pack_all(Context& ctx, const Mlp& mlp) {

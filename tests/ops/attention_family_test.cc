@@ -18,6 +18,7 @@ struct Family {
 struct Families {
   Families(const Shape4& z, const std::vector<Family>& list, uint64_t seed) {
     std::vector<int64_t> lengths, repeated;
+    std::vector<int32_t> parents;
     for (const Family& family : list) {
       const auto parent = static_cast<int32_t>(lengths.size());
       int64_t start = 0;  // of the parent in the packed batch
@@ -38,6 +39,7 @@ struct Families {
     }
     packed = std::make_unique<Data>(z, lengths, seed);
     whole = std::make_unique<Data>(*packed);
+    packed->parents = parents;
     whole->lengths = repeated;
     whole->offsets.resize(1);
     for (const int64_t n : repeated)
@@ -73,58 +75,9 @@ struct Families {
     return out;
   }
 
-  std::vector<int32_t> parents;
   std::vector<int64_t> tokens;  // of the whole sequences: which token of the packed batch each is
   std::unique_ptr<Data> packed, whole;
 };
-
-// With a tape, or (gradients empty) without.
-Gradients run_families(const Families& families, int threads, bool training = true) {
-  const Data& data = *families.packed;
-  Cache cache(data, 5);
-  int64_t most = 0;
-  for (const int64_t n : data.lengths) most += n;
-  cache.max_pages = most / kKeyTile + 1;
-  std::vector<int32_t> positions, table;
-  int32_t next = 0;
-  for (size_t s = 0; s < data.lengths.size(); ++s) {
-    const int32_t parent = families.parents[s];
-    const int64_t start = parent < 0 ? 0 : data.lengths[static_cast<size_t>(parent)];
-    for (int64_t i = 0; i < data.lengths[s]; ++i) positions.push_back(static_cast<int32_t>(start + i));
-    for (int64_t p = 0; p < cache.max_pages; ++p) {
-      const bool shared = parent >= 0 && p < start / kKeyTile;
-      const bool used = p * kKeyTile < start + data.lengths[s];
-      table.push_back(shared ? table[static_cast<size_t>(parent * cache.max_pages + p)]
-                      : used ? next++
-                             : kNoPage);
-    }
-  }
-  cache.storage.assign(static_cast<size_t>(next * cache.pages.page_elements()), test::kNaN);
-  cache.pages.data = cache.storage.data();
-  const std::vector<int32_t> ids(positions.size(), 0);
-  OpRun run(training, threads);
-  const int64_t T = data.T();
-  const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
-  const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);
-  const Tensor v = run.input({T, data.z.G, data.z.V}, data.v);
-  Gradients g;
-  if (training) {
-    run.want(q, &g.dq);
-    run.want(k, &g.dk);
-    run.want(v, &g.dv);
-  }
-  {
-    const std::vector<int32_t> parents = families.parents,
-                               offsets = data.offsets;  // gone before the backward
-    const Batch batch{ids, positions, offsets, table, cache.max_pages, parents};
-    const Tensor o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
-    g.out = test::to_vector(o);
-    if (training) run.seed(o, data.d_o);
-  }
-  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);
-  if (training) run.backward();
-  return g;
-}
 
 // Prefixes shorter and longer than a page, ending inside one and with one; children of none, one and many
 // pages.
@@ -142,8 +95,8 @@ TEST(AttentionOfFamilies, OutputsAreThoseOfWholeSequencesToTheBit) {
       const Families families(z, list, 31);
       const std::vector<float> want = families.last(run_whole(*families.whole), z.H * z.V);
       for (const int threads : {1, 2, 3}) {
-        EXPECT_EQ(run_families(families, threads, true).out, want) << z.str();
-        EXPECT_EQ(run_families(families, threads, false).out, want) << z.str();
+        EXPECT_EQ(run_batch(*families.packed, threads, true).out, want) << z.str();
+        EXPECT_EQ(run_batch(*families.packed, threads, false).out, want) << z.str();
       }
     }
   }
@@ -153,12 +106,12 @@ TEST(AttentionOfFamilies, OutputsAreThoseOfWholeSequencesToTheBit) {
 TEST(AttentionOfFamilies, OwnGradientsAreThoseOfWholeSequencesToTheBit) {
   for (const Shape4& z : few_shapes()) {
     const Families families(z, kMixed, 32);
-    const Gradients got = run_families(families, 2), whole = run_training(*families.whole);
+    const Gradients got = run_training(*families.packed), whole = run_training(*families.whole);
     const std::vector<float> dq = families.last(whole.dq, z.H * z.K), dk = families.last(whole.dk, z.G * z.K),
                              dv = families.last(whole.dv, z.G * z.V);
     const Data& data = *families.packed;
     for (size_t s = 0; s < data.lengths.size(); ++s) {
-      if (families.parents[s] < 0) continue;
+      if (families.packed->parents[s] < 0) continue;
       for (int64_t t = data.offsets[s]; t < data.offsets[s + 1]; ++t) {
         EXPECT_EQ(rows_of(got.dq, z.H * z.K, {t}), rows_of(dq, z.H * z.K, {t})) << z.str() << " token " << t;
         EXPECT_EQ(rows_of(got.dk, z.G * z.K, {t}), rows_of(dk, z.G * z.K, {t})) << z.str() << " token " << t;
@@ -174,9 +127,10 @@ TEST(AttentionOfFamilies, AnOnlyChildChangesNoBit) {
     for (const Family& family : {Family{7, {40}}, Family{32, {5}}, Family{45, {60}}}) {
       const Families families(z, {family}, 33);
       Data whole = *families.packed;
+      whole.parents.clear();
       whole.lengths = {family.prefix + family.children[0]};
       whole.offsets = {0, static_cast<int32_t>(whole.lengths[0])};
-      EXPECT_EQ(run_families(families, 2).all(), run_training(whole).all()) << z.str();
+      EXPECT_EQ(run_training(*families.packed).all(), run_training(whole).all()) << z.str();
     }
   }
 }
@@ -184,7 +138,7 @@ TEST(AttentionOfFamilies, AnOnlyChildChangesNoBit) {
 TEST(AttentionOfFamilies, SharedGradientsMatchTheReference) {
   for (const Shape4& z : shapes()) {
     const Families families(z, kMixed, 34);
-    const Gradients got = run_families(families, 2);
+    const Gradients got = run_training(*families.packed);
     const RefGradients ref = ref_backward(*families.whole);
     const double tolerance = 64 * test::kEps * (std::sqrt(static_cast<double>(z.K)) + 16);
     test::expect_near(got.dq, families.summed(ref.dq, z.H * z.K), tolerance, z.str() + " dq");
@@ -197,18 +151,19 @@ TEST(AttentionOfFamilies, GradientsDependNeitherOnThreadsNorOnCompany) {
   for (const Shape4& z : few_shapes()) {
     for (const auto& list : batches()) {
       const Families families(z, list, 35);
-      const Gradients one = run_families(families, 1);
-      for (const int threads : {2, 5}) EXPECT_EQ(run_families(families, threads).all(), one.all()) << z.str();
+      const Gradients one = run_training(*families.packed, 1);
+      for (const int threads : {2, 5})
+        EXPECT_EQ(run_training(*families.packed, threads).all(), one.all()) << z.str();
     }
   }
 }
 
 TEST(AttentionOfFamilies, ParentsThatAreNoneAreRefused) {
-  Families families({4, 1, 8, 8}, {{5, {3, 1}}, {4, {2}}}, 36);
-  families.parents = {-1, 0, 0, -1, 0};  // not the row before it, nor a sibling's
-  EXPECT_THROW(run_families(families, 1), std::exception);
-  families.parents = {-1, 0, 1, -1, 3};  // a child has no children
-  EXPECT_THROW(run_families(families, 1), std::exception);
+  const Families families({4, 1, 8, 8}, {{5, {3, 1}}, {4, {2}}}, 36);
+  families.packed->parents = {-1, 0, 0, -1, 0};  // not the row before it, nor a sibling's
+  EXPECT_THROW(run_training(*families.packed, 1), std::exception);
+  families.packed->parents = {-1, 0, 1, -1, 3};  // a child has no children
+  EXPECT_THROW(run_training(*families.packed, 1), std::exception);
 }
 
 }  // namespace

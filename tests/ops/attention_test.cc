@@ -68,7 +68,7 @@ TEST(Attention, GradientsMatchReferenceOnRaggedBatches) {
 
 TEST(Attention, GradientsAddToWhatIsThere) {
   const Data data({4, 2, 20, 12}, {40, 3}, 24);
-  const Gradients once = run_training(data), twice = run_training(data, 2, true);
+  const Gradients once = run_training(data), twice = run_batch(data, 2, true, 2);
   const auto doubled = [](std::vector<float> x) {
     for (float& v : x) v += v;
     return x;

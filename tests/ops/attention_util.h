@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/integers.h"
 #include "ops/attention/attention.h"
 #include "tests/ops/test_util.h"
 
@@ -38,6 +39,9 @@ struct Data {
   }
   int64_t T() const { return offsets.back(); }
   int64_t S() const { return static_cast<int64_t>(lengths.size()); }
+  int32_t parent(int64_t s) const { return parents.empty() ? -1 : parents[static_cast<size_t>(s)]; }
+  // The position of row s's first token.
+  int64_t start(int64_t s) const { return parent(s) < 0 ? 0 : lengths[static_cast<size_t>(parent(s))]; }
   Data only(int64_t s) const {  // sequence s alone
     Data one = *this;
     one.lengths = {lengths[static_cast<size_t>(s)]};
@@ -56,6 +60,7 @@ struct Data {
   Shape4 z;
   std::vector<int64_t> lengths;
   std::vector<int32_t> offsets;
+  std::vector<int32_t> parents;  // empty: every row is a sequence
   std::vector<float> q, k, v, d_o;
   float scale = 1;
 };
@@ -70,7 +75,9 @@ inline std::vector<float> rows_of(const std::vector<float>& x, int64_t wide,
 // Pages in a shuffled order, all NaN until written.
 struct Cache {
   Cache(const Data& data, uint64_t seed) {
-    for (const int64_t n : data.lengths) max_pages = std::max(max_pages, (n + kKeyTile - 1) / kKeyTile + 1);
+    for (int64_t s = 0; s < data.S(); ++s)
+      max_pages =
+          std::max(max_pages, ceil_div(data.start(s) + data.lengths[static_cast<size_t>(s)], kKeyTile) + 1);
     pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V};
     const int64_t count = data.S() * max_pages + 3;
     storage.assign(static_cast<size_t>(count * pages.page_elements()), test::kNaN);
@@ -147,41 +154,49 @@ struct Gradients {
   }
 };
 
-// Training: with a tape, every row whole. `twice`: attention over the same inputs is recorded twice
-// (gradients add).
-inline Gradients run_training(const Data& data, int threads = 2, bool twice = false) {
+// Every row whole. With a tape, attention over the same inputs is recorded `times` times (gradients add);
+// without, there are no gradients.
+inline Gradients run_batch(const Data& data, int threads, bool tape, int times = 1) {
   Cache cache(data, 5);
   std::vector<int32_t> positions, table;
   for (int64_t s = 0; s < data.S(); ++s) {
-    const int64_t n = data.lengths[static_cast<size_t>(s)];
-    for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(i));
+    const int64_t start = data.start(s), n = data.lengths[static_cast<size_t>(s)];
+    for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(start + i));
     for (int64_t p = 0; p < cache.max_pages; ++p) {
-      table.push_back(p * kKeyTile < n ? cache.order[static_cast<size_t>(s * cache.max_pages + p)] : kNoPage);
+      const int64_t owner = p < start / kKeyTile ? data.parent(s) : s;  // of the page
+      const auto page = static_cast<size_t>(owner * cache.max_pages + p);
+      table.push_back(p * kKeyTile < start + n ? cache.order[page] : kNoPage);
     }
   }
   const std::vector<int32_t> ids(positions.size(), 0);
-  OpRun run(true, threads);
+  OpRun run(tape, threads);
   const int64_t T = data.T();
   const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
   const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);
   const Tensor v = run.input({T, data.z.G, data.z.V}, data.v);
   Gradients g;
-  run.want(q, &g.dq);
-  run.want(k, &g.dk);
-  run.want(v, &g.dv);
+  if (tape) {
+    run.want(q, &g.dq);
+    run.want(k, &g.dk);
+    run.want(v, &g.dv);
+  }
   Tensor o;
   {
-    const std::vector<int32_t> offsets = data.offsets;  // gone before the backward, as batches are
-    const Batch batch{ids, positions, offsets, table, cache.max_pages};
-    for (int i = 0; i < (twice ? 2 : 1); ++i) {
+    const std::vector<int32_t> offsets = data.offsets, parents = data.parents;  // gone before the backward
+    const Batch batch{ids, positions, offsets, table, cache.max_pages, parents};
+    for (int i = 0; i < times; ++i) {
       o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
-      run.seed(o, data.d_o);
+      if (tape) run.seed(o, data.d_o);
     }
   }
   g.out = test::to_vector(o);
   std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);  // pages may have moved on as well
-  run.backward();
+  if (tape) run.backward();
   return g;
+}
+
+inline Gradients run_training(const Data& data, int threads = 2) {
+  return run_batch(data, threads, true);
 }
 
 inline std::vector<double> ref_forward(const Data& data) {

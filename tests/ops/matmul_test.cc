@@ -334,6 +334,31 @@ TEST(Matmul, BitsDoNotDependOnThreadsOrInstructionSet) {
   }
 }
 
+// Threads may use a weight together once it is packed; one that would pack it then has forgotten something.
+TEST(Matmul, OneThreadOfSeveralDoesNotPack) {
+  Random random(8);
+  OwnedParameter parameter({8, 8}, random_normal(random, 64));
+  const Weight weight(&parameter.p);
+  OpRun run(false, 2);
+  const auto refusals = [&] {
+    std::array<bool, 2> refused{};
+    run.threads.parallel_for(2, 1, [&](int64_t begin, int64_t) {
+      try {
+        Gemm g;
+        weight.fill_b(run.ctx, g);
+      } catch (const std::exception&) {
+        refused[static_cast<size_t>(begin)] = true;
+      }
+    });
+    return refused[0] && refused[1] ? 2 : refused[0] || refused[1] ? 1 : 0;
+  };
+  EXPECT_EQ(refusals(), 2);
+  weight.pack(run.ctx);
+  EXPECT_EQ(refusals(), 0);
+  ++parameter.p.version;
+  EXPECT_EQ(refusals(), 2);
+}
+
 TEST(Matmul, ATokenAloneIsTheTokenInTheBatch) {
   const Problem p(51, 201, 77, 129);
   const Result whole = run(p, 2);

@@ -3,7 +3,9 @@
 // How rows are cut into tiles, tasks and threads changes no bit (attention.h), so all of it is chosen for
 // speed.
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <utility>
 
 #include "ops/attention/attention.h"
 #include "ops/attention/kernels.h"
@@ -155,13 +157,14 @@ struct RowFamily {
   int32_t begin = 0, end = 0, g = 0;
   int64_t keys = 0, tokens = 0;  // of the longest row
   double cost = 0;
-  // Whether a family is cut over all threads: it would leave the others idle. Steps of children are short,
-  // and cutting them is worth it later.
-  bool is_wide(int64_t threads, double total) const {
-    const int64_t shares = end - begin > 1 ? threads : 4 * threads;
-    return threads > 1 && cost * static_cast<double>(shares) > total;
-  }
+  bool wide = false;  // cut over all threads: on one it would leave the others idle
 };
+
+// Steps of children are short: cutting them is worth it later.
+bool is_wide(const RowFamily& x, int64_t threads, double total) {
+  const int64_t shares = x.end - x.begin > 1 ? threads : 4 * threads;
+  return threads > 1 && x.cost * static_cast<double>(shares) > total;
+}
 
 // Row tiles of a block that `threads` threads share.
 int64_t block_tiles(const Sizes& size, const RowFamily& family, int64_t threads) {
@@ -218,7 +221,7 @@ void backward_family(ThreadPool& threads, const Backward& job, const RowFamily& 
   backward_own_keys(threads, t);
 }
 
-// Families by group, those that take longest first.
+// Families by group: the wide ones, then the others, each kind's longest first.
 std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S) {
   RowFamily* list = ctx.arena.array<RowFamily>(S * job.size.G);
   int64_t count = 0;
@@ -237,8 +240,12 @@ std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S)
       list[count++] = family;
     }
   }
-  std::sort(list, list + count, [](const RowFamily& a, const RowFamily& b) { return a.cost > b.cost; });
-  return {list, static_cast<size_t>(count)};
+  const std::span<RowFamily> families(list, static_cast<size_t>(count));
+  double total = 0;
+  for (const RowFamily& x : families) total += x.cost;
+  for (RowFamily& x : families) x.wide = is_wide(x, ctx.threads.size(), total);
+  std::ranges::sort(families, std::greater(), [](const RowFamily& x) { return std::pair(x.wide, x.cost); });
+  return families;
 }
 
 void backward(Context& ctx, const Backward& job, int64_t S) {
@@ -248,9 +255,7 @@ void backward(Context& ctx, const Backward& job, int64_t S) {
     return padded(BackwardTask::scratch_floats(job.size, x.keys, block_tiles(job.size, x, sharing)));
   };
   const int64_t all = ctx.threads.size();
-  double total = 0;
-  for (const RowFamily& x : families) total += x.cost;
-  while (!families.empty() && families.front().is_wide(all, total)) {
+  while (!families.empty() && families.front().wide) {
     const ArenaScope one(ctx.arena);
     float* scratch = ctx.arena.array<float>(floats(families.front(), all));
     backward_family(ctx.threads, job, families.front(), all, scratch);

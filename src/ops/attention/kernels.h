@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/batch.h"
 
@@ -16,10 +17,6 @@ namespace r1::attention_detail {
 // 12 rows x 32 lanes: 24 accumulators of AVX-512; other machines cut the tile further.
 inline constexpr int64_t kTileRows = 12;
 inline constexpr int64_t kBlockFloats = kTileRows * kKeyTile;  // one [12][32] block of a tile
-
-inline constexpr int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 struct Sizes {
   int64_t H = 0, G = 0, K = 0, V = 0;

@@ -26,8 +26,10 @@ class Weight {
   Parameter& dense() const { return *dense_; }
   Parameter* bias() const { return bias_; }
   explicit operator bool() const { return dense_ != nullptr; }
-  // Sets b, its strides and the product of `g` to this matrix, up to date; call from the orchestrating thread
-  // only.
+  // Brings the copy that products read up to date: never inside a parallel region. After it, and until the
+  // parameter's version or the activation type moves, threads may use the weight together.
+  void pack(Context& ctx) const;
+  // Packs, then sets b, its strides and the product of `g` to this matrix.
   void fill_b(Context& ctx, Gemm& g) const;
 
  private:

@@ -114,7 +114,7 @@ Product product_of(Numerics numerics) {
 }
 
 // The matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
-void pack(Context& ctx, const Parameter& dense, const Tensor& panels) {
+void pack_matrix(Context& ctx, const Parameter& dense, const Tensor& panels) {
   const int64_t N = dense.value.dim(0), K = dense.value.dim(1);
   if (panels.dtype == DType::f32) {
     const ArenaScope scope(ctx.arena);
@@ -136,20 +136,24 @@ Weight::Weight(Parameter* dense, Parameter* bias) : dense_(dense), bias_(bias) {
     R1_CHECK(bias_->value.shape == Shape({N()}), bias_->name, " ", bias_->value.shape.str());
 }
 
-void Weight::fill_b(Context& ctx, Gemm& g) const {
+void Weight::pack(Context& ctx) const {
   const DType dtype = ctx.activations();
+  const Tensor& held = packed_.tensor();
+  if (packed_version_ == dense_->version && held.dtype == dtype) return;
+  R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
   const int64_t panels = (N() + kPanel - 1) / kPanel;
   const Shape shape =
       dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
-  const Tensor& held = packed_.tensor();
-  if (packed_version_ != dense_->version || held.dtype != dtype) {
-    if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
-    pack(ctx, *dense_, packed_.tensor());
-    packed_version_ = dense_->version;
-  }
+  if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
+  pack_matrix(ctx, *dense_, packed_.tensor());
+  packed_version_ = dense_->version;
+}
+
+void Weight::fill_b(Context& ctx, Gemm& g) const {
+  pack(ctx);
   g.product = product_of(ctx.numerics);
   g.b = static_cast<const float*>(packed_.tensor().data);
-  g.b_panel = (dtype == DType::f32 ? K() : pair_rows(K())) * kPanel;
+  g.b_panel = (ctx.activations() == DType::f32 ? K() : pair_rows(K())) * kPanel;
   g.b_row = kPanel;
 }
 

@@ -28,6 +28,9 @@ class LatentWeight {
   int64_t nope() const { return nope_; }
   int64_t value() const { return value_; }
   int64_t latent() const { return kv_b_->value.dim(1); }
+  // Brings both copies below up to date: never inside a parallel region. After it, and until the version or
+  // the activation type moves, threads may use the weight together.
+  void pack(Context& ctx) const;
   // kv_b as the forward sees it, in f32: where it lies, or a rounded or widened copy, remade when the version
   // moved.
   const float* rows(Context& ctx) const;
@@ -44,6 +47,8 @@ class LatentWeight {
     uint64_t version = 0;
     DType activations = DType::f32;  // bf16 rounds the values
   };
+  // True where the copy must be made now; it counts as made from then on.
+  bool renew(Copy& copy, DType activations, Shape shape) const;
   mutable Copy rows_, panels_;
 };
 

@@ -134,22 +134,32 @@ LatentWeight::LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t
            heads, " nope ", nope, " value ", value);
 }
 
+bool LatentWeight::renew(Copy& copy, DType activations, Shape shape) const {
+  if (copy.version == kv_b_->version && copy.activations == activations) return false;
+  R1_CHECK(!inside_parallel_for(), kv_b_->name, " is packed by one thread of several");
+  if (!copy.buffer.tensor()) copy.buffer = Buffer(shape, DType::f32);
+  copy.version = kv_b_->version;
+  copy.activations = activations;
+  return true;
+}
+
+void LatentWeight::pack(Context& ctx) const {
+  rows(ctx);
+  value_panels(ctx);
+}
+
 const float* LatentWeight::rows(Context& ctx) const {
   const Tensor& value = kv_b_->value;
   if (value.dtype == DType::f32 && ctx.activations() == DType::f32) return value.f32();
-  if (rows_.version != kv_b_->version || rows_.activations != ctx.activations()) {
-    if (!rows_.buffer.tensor()) rows_.buffer = Buffer(value.shape, DType::f32);
+  if (renew(rows_, ctx.activations(), value.shape)) {
     const ArenaScope scope(ctx.arena);
     std::copy_n(weight_f32(ctx, value), value.count(), rows_.buffer.tensor().f32());
-    rows_.version = kv_b_->version;
-    rows_.activations = ctx.activations();
   }
   return rows_.buffer.tensor().f32();
 }
 
 const float* LatentWeight::value_panels(Context& ctx) const {
-  if (panels_.version != kv_b_->version || panels_.activations != ctx.activations()) {
-    if (!panels_.buffer.tensor()) panels_.buffer = Buffer({heads_, value_panel_floats()}, DType::f32);
+  if (renew(panels_, ctx.activations(), {heads_, value_panel_floats()})) {
     const int64_t R = latent();
     const float* kv_b = rows(ctx);
     float* to = panels_.buffer.tensor().f32();
@@ -159,8 +169,6 @@ const float* LatentWeight::value_panels(Context& ctx) const {
         pack_transposed(ctx.threads, w_uv, value_, R, R, to + h * value_panel_floats());
       }
     });
-    panels_.version = kv_b_->version;
-    panels_.activations = ctx.activations();
   }
   return panels_.buffer.tensor().f32();
 }
