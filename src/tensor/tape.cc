@@ -1,38 +1,70 @@
 #include "tensor/tape.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "tensor/context.h"
 
 namespace r1 {
 
 void Tape::name(Tensor& t) {
-  t.node = static_cast<int32_t>(shapes_.size());
-  shapes_.push_back(t.shape);
-  grads_.emplace_back();
+  t.node = static_cast<int32_t>(nodes_.size());
+  nodes_.push_back({t.shape, {}, steps_.size(), t.node});
 }
 
 Tensor Tape::grad(const Tensor& t) const {
   if (t.node < 0) return {};
-  const Tensor& g = grads_[static_cast<size_t>(t.node)];
+  const Tensor& g = node(t).grad;
   return g ? g.reshaped(t.shape) : g;
 }
 
 GradSlot Tape::slot(const Tensor& t) {
   if (t.node < 0) return {};
-  Tensor& g = grads_[static_cast<size_t>(t.node)];
-  const bool accumulate = static_cast<bool>(g);
-  if (!accumulate) g = arena_.tensor(shapes_[static_cast<size_t>(t.node)]);
-  return {g.reshaped(t.shape), accumulate};
+  Node& n = node(t);
+  const bool accumulate = static_cast<bool>(n.grad);
+  if (!accumulate) n.grad = arena_.tensor(n.shape);
+  if (n.next_sharer != t.node) own_gradient(t.node);
+  return {n.grad.reshaped(t.shape), accumulate};
+}
+
+bool Tape::share(const Tensor& y, const Tensor& x) {
+  if (x.node < 0 || y.node < 0 || !node(y).grad) return true;
+  Node &from = node(y), &to = node(x);
+  if (to.grad) return false;
+  to.grad = from.grad.reshaped(to.shape);
+  to.next_sharer = std::exchange(from.next_sharer, x.node);
+  return true;
+}
+
+// Copies the gradient and leaves the ring, if another in it has not been read by its op.
+void Tape::own_gradient(int32_t sharer) {
+  bool read_later = false;
+  int32_t last = sharer;
+  for (;;) {
+    const int32_t next = nodes_[static_cast<size_t>(last)].next_sharer;
+    if (next == sharer) break;
+    read_later |= nodes_[static_cast<size_t>(next)].made_at <= running_;
+    last = next;
+  }
+  if (!read_later) return;
+  Node& n = nodes_[static_cast<size_t>(sharer)];
+  const Tensor copy = arena_.tensor(n.shape);
+  std::copy_n(n.grad.f32(), n.grad.count(), copy.f32());
+  n.grad = copy;
+  nodes_[static_cast<size_t>(last)].next_sharer = std::exchange(n.next_sharer, sharer);
 }
 
 void Tape::backward(Context& ctx) {
-  for (size_t i = steps_.size(); i > 0; --i) steps_[i - 1].run(steps_[i - 1].closure, ctx);
+  for (running_ = steps_.size(); running_ > 0;) {
+    --running_;
+    steps_[running_].run(steps_[running_].closure, ctx);
+  }
   clear();
 }
 
 void Tape::clear() {
   steps_.clear();
-  grads_.clear();
-  shapes_.clear();
+  nodes_.clear();
 }
 
 }  // namespace r1

@@ -48,6 +48,10 @@ class Tape {
   Tensor grad(const Tensor& t) const;
   // Where to put the gradient of an op's input. Call it once a contribution, at the time of writing.
   GradSlot slot(const Tensor& t);
+  // For y = x + ..., of one count: y's gradient as it is becomes x's, in the same memory, if x has none yet.
+  // False where x has one: add to its slot. Whoever adds to a gradient that an op has still to read adds to a
+  // copy.
+  bool share(const Tensor& y, const Tensor& x);
 
   // Seeds with the gradients already put through slot(), runs the closures last to first, and forgets them.
   void backward(Context& ctx);
@@ -58,10 +62,20 @@ class Tape {
     const void* closure;
     void (*run)(const void*, Context&);
   };
+  struct Node {
+    Shape shape;
+    Tensor grad;
+    size_t made_at;       // steps before it was named: its own op's is this one or a later one
+    int32_t next_sharer;  // of the same gradient's memory: a ring, of itself alone at first
+  };
+  Node& node(const Tensor& t) { return nodes_[static_cast<size_t>(t.node)]; }
+  const Node& node(const Tensor& t) const { return nodes_[static_cast<size_t>(t.node)]; }
+  void own_gradient(int32_t sharer);
+
   Arena& arena_;
-  std::vector<Step> steps_;    // keeps its capacity from step to step
-  std::vector<Tensor> grads_;  // by node
-  std::vector<Shape> shapes_;  // by node
+  std::vector<Step> steps_;  // keep their capacity from step to step
+  std::vector<Node> nodes_;
+  size_t running_ = 0;  // the step that backward() is at
 };
 
 }  // namespace r1

@@ -35,6 +35,31 @@ TEST(Elementwise, AddsAndPassesGradientsOn) {
   }
 }
 
+// Both terms of a sum share the gradient of the sum; adding to one's must not show in the other's, whichever
+// op reads first.
+TEST(Elementwise, GradientsThatShareMemoryStayApart) {
+  constexpr int64_t N = 37;
+  Random random(4);
+  const auto x = random_normal(random, 3 * N), u = random_normal(random, 3 * N),
+             dy = random_normal(random, 3 * N), dt = random_normal(random, 3 * N);
+  for (const bool reads_first : {false, true}) {
+    OpRun r;
+    const Tensor tx = r.input({3, N}, x), tu = r.input({3, N}, u);
+    std::vector<float> dx, du;
+    r.want(tx, &dx);
+    r.want(tu, &du);
+    Tensor b, t;
+    if (reads_first) t = slice_columns(r.ctx, tx, 0, N);
+    b = slice_columns(r.ctx, tu, 0, N);
+    if (!reads_first) t = slice_columns(r.ctx, tx, 0, N);
+    r.seed(add(r.ctx, add(r.ctx, tx, b), tu), dy);
+    r.seed(t, dt);
+    r.backward();
+    expect_same_bits(dx, sum_of(dy, dt), "dx");
+    expect_same_bits(du, sum_of(dy, dy), "du");
+  }
+}
+
 TEST(Elementwise, SlicesColumnsAndZeroesTheRestOfTheGradient) {
   for (const int64_t N : kWidths) {
     Random random(static_cast<uint64_t>(N));

@@ -46,16 +46,11 @@ void zero_floats(float* to, int64_t n) {
   std::memset(to, 0, static_cast<size_t>(n) * sizeof(float));
 }
 
-// Adds or assigns n elements to a slot.
-void pass_to(ThreadPool& threads, const GradSlot& s, const float* from, int64_t n) {
-  float* to = s.grad.f32();
-  if (s.accumulate) {
-    add_into(threads, from, n, to);
-  } else {
-    threads.parallel_for(n, kGrainFloats, [&](int64_t begin, int64_t end) {
-      copy_floats(to + begin, from + begin, end - begin);
-    });
-  }
+// dx += dy, for y = x + ...
+void pass_on(Context& ctx, const Tensor& y, const Tensor& x) {
+  if (ctx.tape->share(y, x)) return;
+  const Tensor dx = ctx.tape->slot(x).grad;
+  add_into(ctx.threads, ctx.tape->grad(y).f32(), dx.count(), dx.f32());
 }
 
 // Where a block of columns of one array meets a block of the other.
@@ -172,10 +167,8 @@ Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
   });
   if (ctx.tape != nullptr) {
     ctx.tape->record([a, b, y](Context& c) {
-      const Tensor dy = c.tape->grad(y);
-      if (!dy) return;
-      if (const GradSlot s = c.tape->slot(a)) pass_to(c.threads, s, dy.f32(), dy.count());
-      if (const GradSlot s = c.tape->slot(b)) pass_to(c.threads, s, dy.f32(), dy.count());
+      pass_on(c, y, a);
+      pass_on(c, y, b);
     });
   }
   return y;

@@ -43,6 +43,9 @@ inline constexpr int kMaxRows = kMaxAcc / kMaxVecs;
 inline constexpr int64_t kBlockK = 256;
 inline constexpr int64_t kTileRows = 192;            // the most rows of one tile
 inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: rows start in different sets
+// Where B is copied: a panel's block and a row tile's of A then fit the first-level cache together.
+inline constexpr int64_t kCopiedBlockK = 128;
+inline constexpr int64_t kTilePanels = 8;  // the most panels of one tile
 
 // What a micro-kernel reads and writes.
 struct Operands {
@@ -306,6 +309,20 @@ inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, fl
   }
 }
 
+// Rows [0, K) of panels [p0, p1) of a plain B -> [panel][k][32]. What follows B's last column stays unread.
+inline void copy_panels(const Gemm& g, const float* b, int64_t p0, int64_t p1, int64_t K, float* to) {
+  const Tag d;
+  const int64_t whole = std::min(p1, g.N / 32), rest = std::min(g.N, p1 * 32) - whole * 32;
+  for (int64_t k = 0; k < K; ++k, b += g.b_row, to += 32) {
+    float* at = to;
+    const float* from = b + p0 * 32;
+    for (int64_t p = p0; p < whole; ++p, from += 32, at += kCopiedBlockK * 32) {
+      for (int64_t n = 0; n < 32; n += kLanes) hn::StoreU(hn::LoadU(d, from + n), d, at + n);
+    }
+    for (int64_t n = 0; n < rest; ++n) at[n] = from[n];
+  }
+}
+
 // How a tile reads its part of A: as it lies, or from a copy of this thread's.
 enum class ReadA { rows, columns, copied_rows, copied_columns };
 
@@ -315,6 +332,12 @@ inline ReadA plan_a(const Gemm& g, int64_t panels) {
     return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
   }
   return g.a_row == 1 && panels <= 2 ? ReadA::columns : ReadA::copied_columns;
+}
+
+// A plain B's rows, a power of two apart, share a few of the cache's sets: a copy of the block in hand pays
+// once three row tiles read it.
+inline bool copies_b(const Gemm& g, int64_t row_tiles, int64_t panels) {
+  return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3 && panels <= kTilePanels;
 }
 
 // What is prefetched while one micro-kernel runs: from `at`, every `step` floats.
@@ -371,15 +394,18 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     if (p0 >= p1) return;
   }
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
-  const ReadA read_a = plan_a(g, p1 - p0);
-  const bool columns = !kPairs && g.a_col != 1;
+  alignas(64) float panels[kPairs ? 1 : kTilePanels * kCopiedBlockK * 32];
   const RowTiling tiling{M, (M + kMaxRows - 1) / kMaxRows};
+  const bool columns = !kPairs && g.a_col != 1;
+  const bool copy_b = !kPairs && copies_b(g, tiling.tiles, p1 - p0);
+  const ReadA read_a = plan_a(g, p1 - p0);
+  const int64_t block_k = copy_b ? kCopiedBlockK : kBlockK;
   Operands o{.a = nullptr,
              .a_row = read_a == ReadA::copied_rows ? kCopiedRow : g.a_row,
              .a_col = g.a_col,
              .b = nullptr,
              .b_panel = 0,
-             .b_row = g.b_row,
+             .b_row = copy_b ? 32 : g.b_row,
              .c = nullptr,
              .c_row = g.c_row,
              .K = 0,
@@ -389,14 +415,16 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
              .accumulate = g.accumulate};
   int64_t k0 = 0;
   do {
-    o.K = std::min(kBlockK, g.K - k0);
+    o.K = std::min(block_k, g.K - k0);
+    if (copy_b) copy_panels(g, g.b + k0 * g.b_row, p0, p1, o.K, panels);
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t width = std::min<int64_t>(32, g.N - p * 32);
-      const float* b = g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
+      const float* b =
+          copy_b ? panels + (p - p0) * kCopiedBlockK * 32 : g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
       // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
       // first.
       const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * 32;
-      const bool has_next_block = k0 + kBlockK < g.K;
+      const bool has_next_block = k0 + block_k < g.K;
       const bool packed_ahead = g.b_row == 32 && o.K > 0 && (p + 1 < p1 || has_next_block);
       const bool rows_ahead = g.a_row == 1 && g.b_row != 32 && g.b_panel == 32 && has_next_block;
       if (p == p0 && read_a == ReadA::copied_columns)
@@ -404,7 +432,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
       for (int64_t i = 0; i < tiling.tiles; ++i) {
         Ahead ahead{b, 0};
         if (packed_ahead) ahead = {next + i * (o.K / 2) % (o.K * 2 / kPerRow) * 16, 16};
-        if (rows_ahead) ahead = ahead_of_rows(g, m0, M, p0, p1, k0 + kBlockK, (p - p0) * tiling.tiles + i);
+        if (rows_ahead) ahead = ahead_of_rows(g, m0, M, p0, p1, k0 + block_k, (p - p0) * tiling.tiles + i);
         o.ahead = ahead.at;
         o.ahead_step = ahead.step;
         const int64_t m = tiling.begin(i), rows = tiling.begin(i + 1) - m;
@@ -430,7 +458,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         }
       }
     }
-    k0 += kBlockK;
+    k0 += block_k;
     o.accumulate = true;
   } while (k0 < g.K);
 }

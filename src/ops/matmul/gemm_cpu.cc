@@ -31,6 +31,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/sanitizer.h"
 
 namespace r1 {
@@ -87,7 +88,7 @@ struct Cut {
 };
 
 int64_t panels_of(const Gemm& g) {
-  return (g.N + kWidth - 1) / kWidth;
+  return ceil_div(g.N, kWidth);
 }
 
 int64_t fmas(const Gemm& g) {
@@ -108,15 +109,33 @@ Cut cut(const Gemm& g, int64_t target) {
   while (c.panels > 1 && c.rows * c.panels * a_panel_row > target) c.panels = (c.panels + 1) / 2;
   while (c.rows > 12 && c.rows * c.panels * a_panel_row > target) c.rows = 12;
   // Equal heights, equal widths: no thread waits for a last small tile.
-  c.rows = (g.M + (g.M + c.rows - 1) / c.rows - 1) / ((g.M + c.rows - 1) / c.rows);
-  c.panels = (panels + (panels + c.panels - 1) / c.panels - 1) / ((panels + c.panels - 1) / c.panels);
-  c.across = (panels + c.panels - 1) / c.panels;
-  c.tiles = (g.M + c.rows - 1) / c.rows * c.across;
+  c.rows = ceil_div(g.M, ceil_div(g.M, c.rows));
+  c.panels = ceil_div(panels, ceil_div(panels, c.panels));
+  c.across = ceil_div(panels, c.panels);
+  c.tiles = ceil_div(g.M, c.rows) * c.across;
   return c;
 }
 
-int64_t target_of(const ThreadPool& threads, int64_t work) {
-  return std::max<int64_t>(work / (threads.size() * kTilesAThread), kWorthAThread / 4);
+int64_t target_of(const ThreadPool& threads, int64_t work, int64_t tiles_a_thread) {
+  return std::max<int64_t>(work / (threads.size() * tiles_a_thread), kWorthAThread / 4);
+}
+
+// Gradients of weights: a small C, and a long way along A and B, which each tile reads from beyond the
+// caches. They are cut no finer than the threads need.
+bool is_long(const Gemm& g) {
+  return g.K >= 4 * g.M && g.K >= 4 * g.N;
+}
+
+Cut cut_long(const Gemm& g, int64_t threads) {
+  constexpr int64_t kFewestRows = 16;
+  int64_t rows = ceil_div(g.M, threads);
+  if (rows < kFewestRows) return cut(g, fmas(g) / threads);
+  if (rows > kTileRows) rows = ceil_div(g.M, ceil_div(rows, kTileRows) * threads);
+  const int64_t panels = panels_of(g), across = ceil_div(panels, 8);
+  return {.rows = rows,
+          .panels = ceil_div(panels, across),
+          .across = across,
+          .tiles = ceil_div(g.M, rows) * across};
 }
 
 void run_tile(const Gemm& g, const Cut& c, int64_t i) {
@@ -129,7 +148,7 @@ void run_tile(const Gemm& g, const Cut& c, int64_t i) {
 void gemm(ThreadPool& threads, const Gemm& g) {
   const int64_t work = fmas(g);
   if (threads.size() == 1 || work < kWorthAThread) return gemm_serial(g);
-  const Cut c = cut(g, target_of(threads, work));
+  const Cut c = is_long(g) ? cut_long(g, threads.size()) : cut(g, target_of(threads, work, kTilesAThread));
   threads.parallel_for(c.tiles, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) run_tile(g, c, i);
   });
@@ -147,7 +166,8 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
   for (; list.size() > kGroup; list = list.subspan(kGroup)) gemm_batch(threads, list.first(kGroup));
   int64_t work = 0;
   for (const Gemm& g : list) work += fmas(g);
-  const int64_t target = target_of(threads, work);
+  const bool all_long = std::ranges::all_of(list, is_long);
+  const int64_t target = target_of(threads, work, all_long ? 2 : kTilesAThread);
   Cut cuts[kGroup];
   int64_t ends[kGroup];
   int64_t tiles = 0;
@@ -165,22 +185,9 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
   });
 }
 
-void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels) {
-  threads.parallel_for(K, std::max<int64_t>(1, 16384 / std::max<int64_t>(N, 1)),
-                       [&](int64_t begin, int64_t end) {
-                         for (int64_t k = begin; k < end; ++k)
-                           for (int64_t n0 = 0; n0 < N; n0 += kWidth) {
-                             float* to = panels + n0 * K + k * kWidth;
-                             const int64_t width = std::min(kWidth, N - n0);
-                             std::copy_n(b + k * b_row + n0, width, to);
-                             std::fill(to + width, to + kWidth, 0.0f);
-                           }
-                       });
-}
-
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row,
                      float* panels) {
-  threads.parallel_for((N + kWidth - 1) / kWidth, 1, [&](int64_t begin, int64_t end) {
+  threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       float* to = panels + p * K * kWidth;
       const int64_t width = std::min(kWidth, N - p * kWidth);
@@ -203,7 +210,7 @@ namespace {
 template <class T, class Bits>
 void pack_pairs_by(ThreadPool& threads, const T* w, int64_t N, int64_t K, uint32_t* pairs, const Bits& bits) {
   const int64_t rows = pair_rows(K);
-  threads.parallel_for((N + kWidth - 1) / kWidth, 1, [&](int64_t begin, int64_t end) {
+  threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       uint32_t* to = pairs + p * rows * kWidth;
       const int64_t width = std::min(kWidth, N - p * kWidth);

@@ -49,54 +49,38 @@ void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, floa
   });
 }
 
-// g with B = b, row-major [g.K, g.N]: as it lies, or, where B's rows are so long that the rows of a panel
-// share cache sets, and enough rows of A follow to pay for it, packed into the arena. Call inside an
-// ArenaScope.
-Gemm with_b(Context& ctx, Gemm g, const float* b) {
-  constexpr int64_t kLongRow = 320, kManyRows = 64;
-  g.b = b;
-  g.b_panel = kPanel;
-  g.b_row = g.N;
-  if (g.N >= kLongRow && g.M >= kManyRows) {
-    float* panels = ctx.arena.array<float>(panels_floats(g.N, g.K));
-    pack_rows(ctx.threads, b, g.K, g.N, g.N, panels);
-    g.b = panels;
-    g.b_panel = g.K * kPanel;
-    g.b_row = kPanel;
-  }
-  return g;
-}
-
 void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, Parameter* bias) {
   const Tensor dy = ctx.tape->grad(y);
   if (!dy) return;
   const int64_t T = y.dim(0), N = dense.value.dim(0), K = dense.value.dim(1);
   if (const GradSlot dx = ctx.tape->slot(x)) {
     const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, with_b(ctx,
-                             {.M = T,
-                              .N = K,
-                              .K = N,
-                              .a = dy.f32(),
-                              .a_row = N,
-                              .c = dx.grad.f32(),
-                              .c_row = K,
-                              .accumulate = dx.accumulate},
-                             weight_f32(ctx, dense.value)));
+    gemm(ctx.threads, {.M = T,
+                       .N = K,
+                       .K = N,
+                       .a = dy.f32(),
+                       .a_row = N,
+                       .b = weight_f32(ctx, dense.value),
+                       .b_panel = kPanel,
+                       .b_row = K,
+                       .c = dx.grad.f32(),
+                       .c_row = K,
+                       .accumulate = dx.accumulate});
   }
   if (dense.grad) {
     const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, with_b(ctx,
-                             {.M = N,
-                              .N = K,
-                              .K = T,
-                              .a = dy.f32(),
-                              .a_row = 1,
-                              .a_col = N,
-                              .c = dense.grad.f32(),
-                              .c_row = K,
-                              .accumulate = true},
-                             as_f32(ctx, x)));
+    gemm(ctx.threads, {.M = N,
+                       .N = K,
+                       .K = T,
+                       .a = dy.f32(),
+                       .a_row = 1,
+                       .a_col = N,
+                       .b = as_f32(ctx, x),
+                       .b_panel = kPanel,
+                       .b_row = K,
+                       .c = dense.grad.f32(),
+                       .c_row = K,
+                       .accumulate = true});
   }
   if (bias != nullptr && bias->grad) add_bias_gradient(ctx, dy.f32(), T, N, bias->grad.f32());
 }
