@@ -195,6 +195,12 @@ class Walk {
   int64_t T_ = 0;
 };
 
+// ops/matmul: long rows of B are packed into scratch where enough rows of A follow.
+int64_t packed_b(int64_t M, int64_t N, int64_t K) {
+  constexpr int64_t kLongRow = 320, kManyRows = 768;
+  return N >= kLongRow && M >= kManyRows ? panels_floats(N, K) : 0;
+}
+
 // ops/matmul: in bf16, many rows by a small matrix go by blocks.
 bool by_row_blocks(const Tensor& x, int64_t n, int64_t threads, int64_t block) {
   constexpr int64_t kSmallMatrix = int64_t{1} << 19;
@@ -210,10 +216,10 @@ Tensor Walk::matmul(const Tensor& x, int64_t n, DType dtype) {
   } else {
     scratch(ctx_, {wide(y), wide(x)});
   }
-  keep([x, n, k](Context& c) {
+  keep([x, T, n, k](Context& c) {
     c.tape->slot(x);
-    scratch(c, {wide_weight(c, n * k)});
-    scratch(c, {wide(x)});
+    scratch(c, {wide_weight(c, n * k), packed_b(T, k, n)});
+    scratch(c, {wide(x), packed_b(n, k, T)});
   });
   return y;
 }

@@ -53,6 +53,9 @@ void gemm_serial(const Gemm& g);
 // [ceil(N / 32)][K][32].
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row, float* panels);
 
+// B [K, N] row-major (row stride b_row) into the same panels: worth it where many rows of A follow and B's
+// rows are long (they share cache sets and pages). Scratch: panels_floats(N, K).
+void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels);
 // The same as pairs: [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits, rounded from f32 or copied from bf16.
 void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs);
 void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs);

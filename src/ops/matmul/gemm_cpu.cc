@@ -185,6 +185,19 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
   });
 }
 
+void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels) {
+  threads.parallel_for(K, std::max<int64_t>(1, 16384 / std::max<int64_t>(N, 1)),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t k = begin; k < end; ++k)
+                           for (int64_t n0 = 0; n0 < N; n0 += kWidth) {
+                             float* to = panels + n0 * K + k * kWidth;
+                             const int64_t width = std::min(kWidth, N - n0);
+                             std::copy_n(b + k * b_row + n0, width, to);
+                             std::fill(to + width, to + kWidth, 0.0f);
+                           }
+                       });
+}
+
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row,
                      float* panels) {
   threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {

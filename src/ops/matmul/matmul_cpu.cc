@@ -49,38 +49,53 @@ void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, floa
   });
 }
 
+// g with B = b, row-major [g.K, g.N]: as it lies, where each tile copies what it reads, or, where so many row
+// tiles follow that packing B once is cheaper, packed into the arena. Call inside an ArenaScope.
+Gemm with_b(Context& ctx, Gemm g, const float* b) {
+  constexpr int64_t kLongRow = 320, kManyRows = 768;
+  g.b = b;
+  g.b_panel = kPanel;
+  g.b_row = g.N;
+  if (g.N >= kLongRow && g.M >= kManyRows) {
+    float* panels = ctx.arena.array<float>(panels_floats(g.N, g.K));
+    pack_rows(ctx.threads, b, g.K, g.N, g.N, panels);
+    g.b = panels;
+    g.b_panel = g.K * kPanel;
+    g.b_row = kPanel;
+  }
+  return g;
+}
+
 void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, Parameter* bias) {
   const Tensor dy = ctx.tape->grad(y);
   if (!dy) return;
   const int64_t T = y.dim(0), N = dense.value.dim(0), K = dense.value.dim(1);
   if (const GradSlot dx = ctx.tape->slot(x)) {
     const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, {.M = T,
-                       .N = K,
-                       .K = N,
-                       .a = dy.f32(),
-                       .a_row = N,
-                       .b = weight_f32(ctx, dense.value),
-                       .b_panel = kPanel,
-                       .b_row = K,
-                       .c = dx.grad.f32(),
-                       .c_row = K,
-                       .accumulate = dx.accumulate});
+    gemm(ctx.threads, with_b(ctx,
+                             {.M = T,
+                              .N = K,
+                              .K = N,
+                              .a = dy.f32(),
+                              .a_row = N,
+                              .c = dx.grad.f32(),
+                              .c_row = K,
+                              .accumulate = dx.accumulate},
+                             weight_f32(ctx, dense.value)));
   }
   if (dense.grad) {
     const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, {.M = N,
-                       .N = K,
-                       .K = T,
-                       .a = dy.f32(),
-                       .a_row = 1,
-                       .a_col = N,
-                       .b = as_f32(ctx, x),
-                       .b_panel = kPanel,
-                       .b_row = K,
-                       .c = dense.grad.f32(),
-                       .c_row = K,
-                       .accumulate = true});
+    gemm(ctx.threads, with_b(ctx,
+                             {.M = N,
+                              .N = K,
+                              .K = T,
+                              .a = dy.f32(),
+                              .a_row = 1,
+                              .a_col = N,
+                              .c = dense.grad.f32(),
+                              .c_row = K,
+                              .accumulate = true},
+                             as_f32(ctx, x)));
   }
   if (bias != nullptr && bias->grad) add_bias_gradient(ctx, dy.f32(), T, N, bias->grad.f32());
 }
