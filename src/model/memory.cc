@@ -294,7 +294,9 @@ int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) cons
                                (ceil_div(K, kKeyTile) + ceil_div(keys, kKeyTile) + ceil_div(V, kKeyTile)));
     }
   }
-  return blocks * kBlockFloats * threads;
+  constexpr int64_t kPagesTogether = 2;
+  const int64_t transposed = c_.family == Family::deepseek_v3 ? kPagesTogether * kKeyTile * K : 0;
+  return (blocks * kBlockFloats + transposed) * threads;
 }
 
 Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {

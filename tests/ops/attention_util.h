@@ -61,6 +61,7 @@ struct Data {
   std::vector<int64_t> lengths;
   std::vector<int32_t> offsets;
   std::vector<int32_t> parents;  // empty: every row is a sequence
+  bool values_in_keys = false;   // v is k's first columns, and pages hold it there
   std::vector<float> q, k, v, d_o;
   float scale = 1;
 };
@@ -78,7 +79,7 @@ struct Cache {
     for (int64_t s = 0; s < data.S(); ++s)
       max_pages =
           std::max(max_pages, ceil_div(data.start(s) + data.lengths[static_cast<size_t>(s)], kKeyTile) + 1);
-    pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V};
+    pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V, data.values_in_keys};
     const int64_t count = data.S() * max_pages + 3;
     storage.assign(static_cast<size_t>(count * pages.page_elements()), test::kNaN);
     pages.data = storage.data();

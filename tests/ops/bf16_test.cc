@@ -297,8 +297,12 @@ TEST(Bf16, Embedding) {
 
 TEST(Bf16, Attention) {
   Random random(8);
-  for (const auto& [H, G, K, V] :
-       {std::tuple<int64_t, int64_t, int64_t, int64_t>{2, 2, 16, 16}, {6, 2, 24, 40}, {4, 1, 20, 9}}) {
+  for (const auto& [H, G, K, V, values_in_keys] :
+       {std::tuple<int64_t, int64_t, int64_t, int64_t, bool>{2, 2, 16, 16, false},
+        {6, 2, 24, 40, false},
+        {4, 1, 20, 9, false},
+        {4, 1, 20, 9, true},
+        {6, 2, 83, 64, true}}) {
     const std::vector<int32_t> offsets{0, 1, 34, 34, 104};
     const int64_t T = offsets.back(), S = 4, pages_a_row = 3;
     std::vector<int32_t> positions, table, ids(static_cast<size_t>(T), 0);
@@ -306,11 +310,13 @@ TEST(Bf16, Attention) {
       for (int32_t i = 0; i < offsets[s + 1] - offsets[s]; ++i) positions.push_back(i);
     for (int32_t i = 0; i < S * pages_a_row; ++i)
       table.push_back(i * 5 % static_cast<int32_t>(S * pages_a_row));
-    const auto q = rounded(random_normal(random, T * H * K)), k = rounded(random_normal(random, T * G * K)),
-               v = rounded(random_normal(random, T * G * V));
+    const auto q = rounded(random_normal(random, T * H * K)), k = rounded(random_normal(random, T * G * K));
+    auto v = rounded(random_normal(random, T * G * V));
+    for (int64_t i = 0; i < T * G && values_in_keys; ++i)
+      std::copy_n(k.begin() + i * K, V, v.begin() + i * V);
     expect_rounded_once(
-        [&, H = H, G = G, K = K, V = V](NumericsRun& run, Gradients& gradients) {
-          KvPages pages{nullptr, run.ctx.activations(), G, K, V};
+        [&, H = H, G = G, K = K, V = V, once = values_in_keys](NumericsRun& run, Gradients& gradients) {
+          KvPages pages{nullptr, run.ctx.activations(), G, K, V, once};
           pages.data = run.ctx.arena.take(static_cast<size_t>(S * pages_a_row) * pages.page_bytes());
           const Tensor tq = wanted(run, gradients, run.activation({T, H, K}, q));
           const Tensor tk = wanted(run, gradients, run.activation({T, G, K}, k));

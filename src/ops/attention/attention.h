@@ -21,19 +21,21 @@
 namespace r1 {
 
 // One layer's pages, f32 or bf16. Page i: keys transposed [G][K][kKeyTile] (lanes over keys), then values
-// [G][kKeyTile][V].
+// [G][kKeyTile][V]. MLA's values are the first V columns of the keys: values_in_keys holds them once, as keys
+// [G][kKeyTile][K], which are transposed when they are read: where many sequences decode, the bytes of pages
+// are what takes time.
 struct KvPages {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t G = 0, K = 0, V = 0;
-  int64_t page_elements() const { return G * (K + V) * kKeyTile; }
+  bool values_in_keys = false;
+  int64_t page_elements() const { return G * (values_in_keys ? K : K + V) * kKeyTile; }
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
 };
 
-// q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, a copy of k's first V columns is not needed:
-// pass it as v)
-// -> [T, H, V]. With a tape every row must start at position 0 or have a parent (keys of earlier calls have
-// no gradient): R1_CHECK.
+// q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, whose values k's first V columns are) -> [T, H,
+// V]. With a tape every row must start at position 0 or have a parent (keys of earlier calls have no
+// gradient): R1_CHECK.
 Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
                  const Tensor& v, float scale);
 

@@ -3,6 +3,7 @@
 // How rows are cut into tiles, tasks and threads changes no bit (attention.h), so all of it is chosen for
 // speed.
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -32,6 +33,11 @@ void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tens
   R1_CHECK(q.shape.rank() == 3 && q.dim(0) == T, "q ", q.shape.str(), " T ", T);
   R1_CHECK(k.shape == Shape({T, pages.G, pages.K}), "k ", k.shape.str(), " G ", pages.G, " K ", pages.K);
   R1_CHECK(v.shape == Shape({T, pages.G, pages.V}), "v ", v.shape.str(), " G ", pages.G, " V ", pages.V);
+  if (pages.values_in_keys && T > 0) {
+    R1_CHECK(pages.V <= pages.K && k.dtype == v.dtype &&
+                 std::memcmp(k.data, v.data, static_cast<size_t>(pages.V) * size_of(v.dtype)) == 0,
+             "pages hold values in their keys, but v is not k's first ", pages.V, " columns");
+  }
   R1_CHECK(q.dim(2) == pages.K && pages.G > 0 && q.dim(1) % pages.G == 0, "q ", q.shape.str(), " G ",
            pages.G);
   R1_CHECK(static_cast<int64_t>(batch.positions.size()) == T && batch.S() >= 0, "positions ",
@@ -287,7 +293,9 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   f.page_data = pages.data;
   f.bf16_pages = pages.dtype == DType::bf16;
   f.page_elements = pages.page_elements();
-  f.values_at = pages.G * pages.K * kKeyTile;
+  f.values_in_keys = pages.values_in_keys;
+  f.values_at = pages.values_in_keys ? 0 : pages.G * pages.K * kKeyTile;
+  f.value_row = pages.values_in_keys ? pages.K : pages.V;
   f.page_table = batch.pages.data();
   f.max_pages = batch.max_pages;
   f.offsets = batch.offsets.data();

@@ -82,6 +82,7 @@ struct ForwardRun {
   float* queries;  // [tile][k_blocks][12][32]
   float* scores;   // [tile][pages][12][32]
   float* outputs;  // [tile][12][v_blocks * 32]
+  float* keys;     // [kPagesTogether][K][32], where pages hold keys by rows
   const int32_t* pages;
   int64_t pages_held;  // of the task's last row
   int64_t tiles;
@@ -112,9 +113,27 @@ struct ForwardRun {
     }
   }
 
+  // Keys of `count` pages, which hold them by rows, as scores want them. By fours: what follows the last key
+  // is somebody's or nobody's, and its lanes are dropped.
+  void transpose_keys(int64_t page, int64_t count) const {
+    const int64_t K = f.size.K;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t left = (task.keys - (page + i) * kKeyTile + 3) / 4 * 4,
+                    n = left < kKeyTile ? left : kKeyTile;
+      const void* from = f.element(pages[page + i] * f.page_elements + task.g * K * kKeyTile);
+      float* to = keys + i * K * kKeyTile;
+      if (f.bf16_pages) {
+        transpose_bf16_rows(static_cast<const uint16_t*>(from), K, n, K, to);
+      } else {
+        transpose_rows(static_cast<const float*>(from), K, n, K, to);
+      }
+    }
+  }
+
   // Scores of page `page` and, for a tile of few rows, of the next one with it.
   void score(int64_t page, int64_t count) const {
-    const int64_t keys = task.g * f.size.K * kKeyTile;  // where they begin in a page
+    if (f.values_in_keys) transpose_keys(page, count);
+    const int64_t first = task.g * f.size.K * kKeyTile;  // where keys begin in a page
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t rows = tile_rows(tile);
       const int64_t left = tile_row(tile)[rows - 1].keys - page * kKeyTile;
@@ -122,11 +141,16 @@ struct ForwardRun {
       Chain c;
       c.a = queries + tile * f.size.k_blocks() * kBlockFloats;
       c.a_block = kBlockFloats;
-      c.b = f.element(pages[page] * f.page_elements + keys);
-      c.b_bf16 = f.bf16_pages;
+      if (f.values_in_keys) {
+        c.b = keys;
+        c.b_panel = f.size.K * kKeyTile;
+      } else {
+        c.b = f.element(pages[page] * f.page_elements + first);
+        c.b_bf16 = f.bf16_pages;
+        if (count == 2) c.b_panel = (static_cast<int64_t>(pages[page + 1]) - pages[page]) * f.page_elements;
+      }
       c.b_block = kKeyTile * kKeyTile;
       c.b_row = kKeyTile;
-      if (count == 2) c.b_panel = (static_cast<int64_t>(pages[page + 1]) - pages[page]) * f.page_elements;
       c.k_end = f.size.K;
       c.c = tile_scores(tile) + page * kBlockFloats;
       c.c_row = kKeyTile;
@@ -142,11 +166,11 @@ struct ForwardRun {
     Chain c;
     c.a = tile_scores(tile) + from * kKeyTile;
     c.a_block = kBlockFloats;
-    c.b = f.element(f.values_at + task.g * kKeyTile * f.size.V);
+    c.b = f.element(f.values_at + task.g * kKeyTile * f.value_row);
     c.b_bf16 = f.bf16_pages;
     c.b_block = f.page_elements;
     c.pages = pages;
-    c.b_row = f.size.V;
+    c.b_row = f.value_row;
     c.k_begin = begin;
     c.k_end = end;
     c.c_row = f.size.v_blocks() * kKeyTile;
@@ -192,11 +216,12 @@ void forward_task_kernel(const Forward& f, const ForwardTask& task, float* scrat
   float* scores = scratch + tiles * f.size.k_blocks() * kBlockFloats;
   float* outputs = scores + tiles * pages * kBlockFloats;
   ForwardRow rows[kMaxTaskTiles * kTileRows];
-  const ForwardRun run{f,     task,  scratch, scores, outputs, f.page_table + task.s * f.max_pages,
+  float* keys = outputs + tiles * f.size.v_blocks() * kBlockFloats;
+  const ForwardRun run{f,     task,  scratch, scores, outputs, keys, f.page_table + task.s * f.max_pages,
                        pages, tiles, rows};
   run.find_rows();
   for (int64_t tile = 0; tile < tiles; ++tile) run.pack(tile);
-  const int64_t together = run.tile_rows(0) <= kTileRows / 2 && kTileVectors == 2 ? 2 : 1;
+  const int64_t together = run.tile_rows(0) <= kTileRows / 2 && kTileVectors == 2 ? kPagesTogether : 1;
   for (int64_t page = 0; page < pages; page += together) {
     run.score(page, page + together <= pages ? together : 1);
   }

@@ -1,4 +1,4 @@
-// ops/attention/attention_pages.cc: puts new keys (transposed) and values into their page.
+// ops/attention/attention_pages.cc: puts new keys and values into their page.
 #include <cstring>
 
 #include "ops/attention/kernels.h"
@@ -29,10 +29,10 @@ HWY_INLINE void put_keys(const float* from, int64_t stride, int64_t n, int64_t c
     for (int64_t t = 0; t < n; ++t) to[i * kKeyTile + t] = upper_half(from[t * stride + i]);
   }
 }
-HWY_INLINE void put_value(const float* from, int64_t columns, float* to) {
+HWY_INLINE void put_row(const float* from, int64_t columns, float* to) {
   copy_row(from, columns, to);
 }
-HWY_INLINE void put_value(const float* from, int64_t columns, uint16_t* to) {
+HWY_INLINE void put_row(const float* from, int64_t columns, uint16_t* to) {
   for (int64_t i = 0; i < columns; ++i) to[i] = upper_half(from[i]);
 }
 
@@ -45,10 +45,17 @@ void write_pages_of(const Forward& f, int64_t s, int64_t g, int64_t begin, int64
     const int64_t n = end - begin < kKeyTile - slot ? end - begin : kKeyTile - slot;
     const int64_t index = f.page_table[s * f.max_pages + position / kKeyTile];
     E* page = static_cast<E*>(f.element(index * f.page_elements));
+    if (f.values_in_keys) {
+      for (int64_t t = 0; t < n; ++t)
+        put_row(f.k + ((begin + t) * z.G + g) * z.K, z.K, page + (g * kKeyTile + slot + t) * z.K);
+      begin += n;
+      position += n;
+      continue;
+    }
     put_keys(f.k + (begin * z.G + g) * z.K, z.G * z.K, n, z.K, page + g * z.K * kKeyTile + slot);
     E* values = page + f.values_at + (g * kKeyTile + slot) * z.V;
     const float* v = f.v + (begin * z.G + g) * z.V;
-    for (int64_t t = 0; t < n; ++t) put_value(v + t * z.G * z.V, z.V, values + t * z.V);
+    for (int64_t t = 0; t < n; ++t) put_row(v + t * z.G * z.V, z.V, values + t * z.V);
     begin += n;
     position += n;
   }

@@ -28,6 +28,7 @@ struct Sizes {
 // ---- forward
 
 inline constexpr int64_t kMaxTaskTiles = 4;
+inline constexpr int64_t kPagesTogether = 2;  // at most, in one pass over scores
 
 // Some consecutive query rows of sequence s and group g, at most kMaxTaskTiles tiles.
 struct ForwardTask {
@@ -48,7 +49,9 @@ struct Forward {
   void* page_data = nullptr;  // of f32 or bf16
   bool bf16_pages = false;
   int64_t page_elements = 0;
-  int64_t values_at = 0;  // where a page's values begin
+  bool values_in_keys = false;  // a page holds keys by rows
+  int64_t values_at = 0;        // where a page's values begin
+  int64_t value_row = 0;        // between those of two keys
   const int32_t* page_table = nullptr;
   int64_t max_pages = 0;
   const int32_t* offsets = nullptr;
@@ -60,9 +63,11 @@ struct Forward {
            i * static_cast<int64_t>(bf16_pages ? sizeof(uint16_t) : sizeof(float));
   }
   int64_t tiles(int64_t rows) const { return ceil_div(rows, tile_rows); }
-  // Scratch of a task of `tiles` tiles whose last row sees `keys` keys: queries, scores, outputs.
+  // Scratch of a task of `tiles` tiles whose last row sees `keys` keys: queries, scores, outputs, transposed
+  // pages.
   int64_t scratch_floats(int64_t tile_count, int64_t keys) const {
-    return tile_count * kBlockFloats * (size.k_blocks() + ceil_div(keys, kKeyTile) + size.v_blocks());
+    return tile_count * kBlockFloats * (size.k_blocks() + ceil_div(keys, kKeyTile) + size.v_blocks()) +
+           (values_in_keys ? kPagesTogether * kKeyTile * size.K : 0);
   }
 };
 

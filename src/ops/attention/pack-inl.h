@@ -11,9 +11,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "hwy/highway.h"
 #include "ops/attention/kernels.h"
+#include "ops/simd/bf16-inl.h"
 #include "ops/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -42,35 +44,80 @@ HWY_INLINE void copy_row(const float* HWY_RESTRICT from, int64_t columns, float*
   map1(from, to, columns, [](auto, auto x) HWY_ATTR { return x; });
 }
 
+HWY_INLINE void widen_row(const uint16_t* HWY_RESTRICT from, int64_t columns, float* HWY_RESTRICT to) {
+  const LaneTag d;
+  constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
+  int64_t i = 0;
+  for (; i + kLanes <= columns; i += kLanes) hwy::HWY_NAMESPACE::StoreU(load_bf16(d, from + i), d, to + i);
+  for (; i < columns; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(from[i]) << 16;
+    memcpy(to + i, &bits, sizeof(bits));
+  }
+}
+
+// The 128-bit blocks of v, 4 * 32 floats apart.
+template <class D>
+HWY_INLINE void store_blocks(hwy::HWY_NAMESPACE::VFromD<D> v, D d, float* to) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    hn::StoreU(v, d, to);
+  } else {
+    const hn::Half<D> half;
+    store_blocks(hn::LowerHalf(half, v), half, to);
+    store_blocks(hn::UpperHalf(half, v), half, to + static_cast<int64_t>(hn::MaxLanes(half)) * 32);
+  }
+}
+
+// Four rows of Lanes(d) columns -> to[column * 32 + row].
+template <class D>
+HWY_INLINE void transpose_four(D d, const float* HWY_RESTRICT row, int64_t stride, float* HWY_RESTRICT to) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::Repartition<double, D> dd;
+  const auto a = hn::LoadU(d, row), b = hn::LoadU(d, row + stride);
+  const auto c = hn::LoadU(d, row + 2 * stride), e = hn::LoadU(d, row + 3 * stride);
+  const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1 of every block
+  const auto ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
+  const auto AB = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));  // a2 b2 a3 b3
+  const auto CE = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
+  store_blocks(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)), d, to);
+  store_blocks(hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)), d, to + 32);
+  store_blocks(hn::BitCast(d, hn::InterleaveLower(dd, AB, CE)), d, to + 64);
+  store_blocks(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, to + 96);
+}
+
 // n <= 32 rows of `columns`, `stride` apart -> to[column * 32 + row].
 HWY_INLINE void transpose_rows(const float* HWY_RESTRICT from, int64_t stride, int64_t n, int64_t columns,
                                float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
-  const hn::Full128<float> d;
-  const hn::Full128<double> dd;
   int64_t j = 0;
   for (; j + 4 <= n; j += 4) {
     const float* row = from + j * stride;
     float* at = to + j;
     int64_t i = 0;
-    for (; i + 4 <= columns; i += 4) {  // four by four
-      const auto a = hn::LoadU(d, row + i), b = hn::LoadU(d, row + stride + i);
-      const auto c = hn::LoadU(d, row + 2 * stride + i), e = hn::LoadU(d, row + 3 * stride + i);
-      const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1
-      const auto ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
-      const auto AB = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));  // a2 b2 a3 b3
-      const auto CE = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)), d, at + i * 32);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)), d, at + i * 32 + 32);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, AB, CE)), d, at + i * 32 + 64);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, at + i * 32 + 96);
-    }
+    constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
+    for (; i + kLanes <= columns; i += kLanes) transpose_four(LaneTag(), row + i, stride, at + i * 32);
+    for (; i + 4 <= columns; i += 4) transpose_four(hn::Full128<float>(), row + i, stride, at + i * 32);
     for (; i < columns; ++i) {
       for (int64_t r = 0; r < 4; ++r) at[i * 32 + r] = row[r * stride + i];
     }
   }
   for (; j < n; ++j) {
     for (int64_t i = 0; i < columns; ++i) to[i * 32 + j] = from[j * stride + i];
+  }
+}
+
+// The same of bf16, which is widened.
+HWY_INLINE void transpose_bf16_rows(const uint16_t* HWY_RESTRICT from, int64_t stride, int64_t n,
+                                    int64_t columns, float* HWY_RESTRICT to) {
+  constexpr int64_t kRows = 4, kColumns = 64;
+  float wide[kRows * kColumns];
+  for (int64_t j = 0; j < n; j += kRows) {
+    const int64_t rows = n - j < kRows ? n - j : kRows;
+    for (int64_t i = 0; i < columns; i += kColumns) {
+      const int64_t width = columns - i < kColumns ? columns - i : kColumns;
+      for (int64_t r = 0; r < rows; ++r) widen_row(from + (j + r) * stride + i, width, wide + r * kColumns);
+      transpose_rows(wide, kColumns, rows, width, to + i * 32 + j);
+    }
   }
 }
 
