@@ -39,20 +39,21 @@ struct Options {
 struct Heads {
   const char* name;
   int64_t H, G, K, V;
+  bool values_in_keys;
+  KvPages pages(void* data) const { return {data, DType::f32, G, K, V, values_in_keys}; }
 };
 
 // Sequences of equal length with their pages, `layers` times.
 struct Sequences {
   Sequences(const Heads& h, int64_t sequences, int64_t length, int64_t layer_count)
       : S(sequences), n(length), max_pages((n + kKeyTile - 1) / kKeyTile), layers(layer_count) {
-    const KvPages sizes{nullptr, DType::f32, h.G, h.K, h.V};
-    storage = Buffer({layers, S * max_pages * sizes.page_elements()}, DType::f32);
+    storage = Buffer({layers, S * max_pages * h.pages(nullptr).page_elements()}, DType::f32);
     for (float& x : storage.tensor().values()) x = 0.01f;
     for (int64_t i = 0; i < S * max_pages; ++i) table.push_back(static_cast<int32_t>(i));
     Random(1).shuffle(table);
   }
   KvPages pages(const Heads& h, int64_t layer) const {
-    return {storage.tensor().f32() + layer * storage.tensor().dim(1), DType::f32, h.G, h.K, h.V};
+    return h.pages(storage.tensor().f32() + layer * storage.tensor().dim(1));
   }
   int64_t S, n, max_pages, layers;
   Buffer storage;
@@ -81,6 +82,14 @@ Tensor filled(Arena& arena, Shape shape, uint64_t seed) {
   return t;
 }
 
+// Of their own, or the first columns of keys.
+Tensor values_of(Arena& arena, const Heads& h, const Tensor& k) {
+  const Tensor v = filled(arena, {k.dim(0), h.G, h.V}, 3);
+  for (int64_t i = 0; i < k.dim(0) * h.G && h.values_in_keys; ++i)
+    std::copy_n(k.f32() + i * h.K, h.V, v.f32() + i * h.V);
+  return v;
+}
+
 double median_or_best(std::vector<double> times, bool best) {
   times.erase(times.begin(),
               times.begin() + static_cast<int64_t>(std::min<size_t>(2, times.size() - 1)));  // cold
@@ -100,7 +109,7 @@ class Bench {
     const Ragged ragged(sequences, fresh);
     const int64_t T = ragged.batch.T();
     const Tensor q = filled(arena_, {T, h.H, h.K}, 1), k = filled(arena_, {T, h.G, h.K}, 2);
-    const Tensor v = filled(arena_, {T, h.G, h.V}, 3);
+    const Tensor v = values_of(arena_, h, k);
     Context ctx{.arena = arena_, .threads = threads_};
     std::vector<double> times;
     repeat([&](int64_t i) {
@@ -110,7 +119,8 @@ class Bench {
       times.push_back(now() - begin);
     });
     const double heads = static_cast<double>(h.H), wide = static_cast<double>(h.K + h.V);
-    const double bytes = fresh == 1 ? static_cast<double>(S * n * h.G) * wide * 4 : 0;
+    const int64_t a_key = h.pages(nullptr).page_elements() / kKeyTile;
+    const double bytes = fresh == 1 ? static_cast<double>(S * n * a_key) * 4 : 0;
     row(what, h, S, n, median_or_best(times, options_.best), 2 * ragged.pairs * heads * wide, bytes);
   }
 
@@ -121,7 +131,7 @@ class Bench {
     const Ragged ragged(sequences, n);
     const int64_t T = ragged.batch.T();
     Tensor q = filled(arena_, {T, h.H, h.K}, 1), k = filled(arena_, {T, h.G, h.K}, 2);
-    Tensor v = filled(arena_, {T, h.G, h.V}, 3);
+    Tensor v = values_of(arena_, h, k);
     const Tensor dy = filled(arena_, {T, h.H, h.V}, 4);
     std::vector<double> forward, backward;
     Tape tape(arena_);
@@ -177,6 +187,7 @@ class Bench {
     rows_.push_back({{"op", "attention"},
                      {"dtype", "f32"},
                      {"pass", what},
+                     {"heads", h.name},
                      {"threads", threads_.size()},
                      {"H", h.H},
                      {"G", h.G},
@@ -223,7 +234,8 @@ int main(int argc, char** argv) {
     }
   }
   Bench bench(options);
-  constexpr std::array<Heads, 2> kHeads = {{{"MLA", 4, 1, 80, 64}, {"GQA", 12, 2, 128, 128}}};
+  constexpr std::array<Heads, 3> kHeads = {
+      {{"MLA", 4, 1, 80, 64, true}, {"MQA", 4, 1, 80, 64, false}, {"GQA", 12, 2, 128, 128, false}}};
   for (const Heads& h : kHeads) {
     bench.inference("decode", h, 512, 100, 1);
     bench.inference("decode", h, 1, 4096, 1);
