@@ -45,7 +45,6 @@ inline constexpr int64_t kTileRows = 192;            // the most rows of one til
 inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: rows start in different sets
 // Where B is copied: a panel's block and a row tile's of A then fit the first-level cache together.
 inline constexpr int64_t kCopiedBlockK = 128;
-inline constexpr int64_t kTilePanels = 8;  // the most panels of one tile
 
 // What a micro-kernel reads and writes.
 struct Operands {
@@ -317,17 +316,15 @@ inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, fl
   }
 }
 
-// Rows [0, K) of panels [p0, p1) of a plain B -> [panel][k][32]. What follows B's last column stays unread.
-inline void copy_panels(const Gemm& g, const float* b, int64_t p0, int64_t p1, int64_t K, float* to) {
+// Rows [0, K) of one panel of a plain B, from b, -> [k][32]. What follows B's last column stays unread.
+inline void copy_panel(const float* b, int64_t b_row, int64_t width, int64_t K, float* to) {
   const Tag d;
-  const int64_t whole = std::min(p1, g.N / 32), rest = std::min(g.N, p1 * 32) - whole * 32;
-  for (int64_t k = 0; k < K; ++k, b += g.b_row, to += 32) {
-    float* at = to;
-    const float* from = b + p0 * 32;
-    for (int64_t p = p0; p < whole; ++p, from += 32, at += kCopiedBlockK * 32) {
-      for (int64_t n = 0; n < 32; n += kLanes) hn::StoreU(hn::LoadU(d, from + n), d, at + n);
+  for (int64_t k = 0; k < K; ++k, b += b_row, to += 32) {
+    if (width == 32) {
+      for (int64_t n = 0; n < 32; n += kLanes) hn::StoreU(hn::LoadU(d, b + n), d, to + n);
+    } else {
+      for (int64_t n = 0; n < width; ++n) to[n] = b[n];
     }
-    for (int64_t n = 0; n < rest; ++n) at[n] = from[n];
   }
 }
 
@@ -339,13 +336,15 @@ inline ReadA plan_a(const Gemm& g, int64_t panels) {
     // Rows 2 KiB (or a multiple) apart share the cache's sets: more of them than its ways.
     return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
   }
-  return g.a_row == 1 && panels <= 2 ? ReadA::columns : ReadA::copied_columns;
+  // Read by a few panels, or columns that lie near each other: a copy would cost more than it saves.
+  constexpr int64_t kNearColumns = 192;
+  return g.a_row == 1 && (panels <= 2 || g.a_col <= kNearColumns) ? ReadA::columns : ReadA::copied_columns;
 }
 
 // A plain B's rows, a power of two apart, share a few of the cache's sets: a copy of the block in hand pays
 // once three row tiles read it.
-inline bool copies_b(const Gemm& g, int64_t row_tiles, int64_t panels) {
-  return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3 && panels <= kTilePanels;
+inline bool copies_b(const Gemm& g, int64_t row_tiles) {
+  return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3;
 }
 
 // What is prefetched while one micro-kernel runs: from `at`, every `step` floats.
@@ -402,10 +401,10 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     if (p0 >= p1) return;
   }
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
-  alignas(64) float panels[kPairs ? 1 : kTilePanels * kCopiedBlockK * 32];
+  alignas(64) float panel[kPairs ? 1 : kCopiedBlockK * 32];
   const RowTiling tiling(M);
   const bool columns = !kPairs && g.a_col != 1;
-  const bool copy_b = !kPairs && copies_b(g, tiling.tiles, p1 - p0);
+  const bool copy_b = !kPairs && copies_b(g, tiling.tiles);
   const ReadA read_a = plan_a(g, p1 - p0);
   const int64_t block_k = copy_b ? kCopiedBlockK : kBlockK;
   Operands o{.a = nullptr,
@@ -424,11 +423,13 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   int64_t k0 = 0;
   do {
     o.K = std::min(block_k, g.K - k0);
-    if (copy_b) copy_panels(g, g.b + k0 * g.b_row, p0, p1, o.K, panels);
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t width = std::min<int64_t>(32, g.N - p * 32);
-      const float* b =
-          copy_b ? panels + (p - p0) * kCopiedBlockK * 32 : g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
+      const float* b = g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
+      if (copy_b) {
+        copy_panel(b, g.b_row, width, o.K, panel);
+        b = panel;
+      }
       // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
       // first.
       const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * 32;
