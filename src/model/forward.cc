@@ -82,13 +82,12 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   // What is cached of a token: the normed latent [R] and one rotary key [P] for all heads.
   const Tensor compressed = matmul(ctx, x, kv_a);  // [T, R + P]
   const Tensor c = rms_norm(ctx, slice_columns(ctx, compressed, 0, latent), *kv_norm, kLatentNormEps);
-  const Tensor rotary = slice_columns(ctx, compressed, latent, latent + rope).reshaped(Shape{T, 1, rope});
-  const Tensor turned = r1::rope(ctx, rotary, batch.positions, table, style).reshaped(Shape{T, rope});
-  const Tensor key = concat_columns(ctx, c, turned).reshaped(Shape{T, 1, latent + rope});
+  const Rotary rotary{batch.positions, &table, style};
+  const Tensor key = latent_key(ctx, c, compressed, rotary).reshaped(Shape{T, 1, latent + rope});
 
   const Tensor q_in = q_norm == nullptr ? x : rms_norm(ctx, matmul(ctx, x, q_a), *q_norm, kLatentNormEps);
   const Tensor queries = matmul(ctx, q_in, q).reshaped(Shape{T, heads, nope + rope});
-  const Tensor absorbed = absorb_query(ctx, r1::rope(ctx, queries, batch.positions, table, style), kv_b);
+  const Tensor absorbed = absorb_query(ctx, queries, kv_b, rotary);
 
   const Tensor out = attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), scale);
   return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o, DType::f32);

@@ -238,22 +238,20 @@ Tensor Walk::latent_attention(const Tensor& x) {
   const int64_t R = c_.kv_lora_rank, P = c_.qk_rope_head_dim, H = c_.heads, n = c_.qk_nope_head_dim;
   const Tensor compressed = matmul(x, R + P);
   const Tensor latent = norm(slice(compressed, R));
-  const Tensor rotary = slice(compressed, P).reshaped(Shape{T_, 1, P});
-  const Tensor turned = rope(rotary).reshaped(Shape{T_, P});
   const Tensor key = activation({T_, R + P});
-  keep([latent, turned](Context& c) {
+  scratch(ctx_, {wide(key), wide(latent), wide(compressed)});
+  keep([latent, compressed](Context& c) {
+    c.tape->slot(compressed);
     c.tape->slot(latent);
-    c.tape->slot(turned);
   });
   const Tensor q_in = c_.q_lora_rank == 0 ? x : norm(matmul(x, c_.q_lora_rank));
   const Tensor queries = matmul(q_in, H * (n + P)).reshaped(Shape{T_, H, n + P});
-  const Tensor turned_queries = rope(queries);
   const Tensor absorbed = activation({T_, H, R + P});
-  scratch(ctx_, {wide(absorbed), wide(turned_queries), list_floats(H)});
-  keep([turned_queries, H, n, R](Context& c) {
-    c.tape->slot(turned_queries);
+  scratch(ctx_, {wide(absorbed), wide(queries), list_floats(H)});
+  keep([queries, H, n, R](Context& c) {
+    c.tape->slot(queries);
     scratch(c, {H * panels_floats(n, R), list_floats(H)});
-    scratch(c, {wide(turned_queries), list_floats(H)});
+    scratch(c, {wide(queries), list_floats(H)});
   });
   const Tensor out = attention(absorbed, key.reshaped(Shape{T_, 1, R + P}), latent.reshaped(Shape{T_, 1, R}));
   const Tensor expanded = activation({T_, H, c_.v_head_dim});

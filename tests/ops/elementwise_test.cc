@@ -1,4 +1,4 @@
-// Sums, slices and joins of rows: exact, so compared with ==.
+// Sums and slices of rows: exact, so compared with ==.
 #include "ops/elementwise/elementwise.h"
 
 #include "tests/ops/test_util.h"
@@ -86,33 +86,6 @@ TEST(Elementwise, SlicesColumnsAndZeroesTheRestOfTheGradient) {
   }
 }
 
-TEST(Elementwise, JoinsColumnsAndSplitsTheGradient) {
-  for (const int64_t N : kWidths) {
-    Random random(static_cast<uint64_t>(N));
-    const int64_t T = 6, M = 13;
-    const auto a = random_normal(random, T * M), b = random_normal(random, T * N);
-    const auto dy = random_normal(random, T * (M + N));
-    OpRun r;
-    const Tensor ta = r.input({T, M}, a), tb = r.input({T, N}, b);
-    std::vector<float> da, db;
-    r.want(ta, &da);
-    r.want(tb, &db);
-    const Tensor y = concat_columns(r.ctx, ta, tb);
-    r.seed(y, dy);
-    r.seed(concat_columns(r.ctx, tb, ta), std::vector<float>(dy.size(), 1.0f));
-    r.backward();
-    for (int64_t t = 0; t < T; ++t) {
-      for (int64_t n = 0; n < M + N; ++n) {
-        const size_t at = static_cast<size_t>(t * (M + N) + n);
-        const bool first = n < M;
-        const size_t from = static_cast<size_t>(first ? t * M + n : t * N + n - M);
-        ASSERT_EQ(y.f32()[at], first ? a[from] : b[from]) << t << " " << n;
-        ASSERT_EQ((first ? da : db)[from], 1.0f + dy[at]) << t << " " << n;
-      }
-    }
-  }
-}
-
 TEST(Elementwise, GathersRowsAndAddsGradientsInTheOrderOfTheIndices) {
   for (const int64_t N : kWidths) {
     Random random(static_cast<uint64_t>(N));
@@ -151,7 +124,6 @@ TEST(Elementwise, TakesNoRowsAndRefusesWrongShapes) {
   EXPECT_EQ(add(r.ctx, none, none).count(), 0);
   EXPECT_EQ(slice_columns(r.ctx, none, 1, 3).shape, Shape({0, 2}));
   EXPECT_EQ(slice_columns(r.ctx, some, 1, 1).shape, Shape({2, 0}));
-  EXPECT_EQ(concat_columns(r.ctx, none, none).shape, Shape({0, 10}));
   EXPECT_EQ(gather_rows(r.ctx, some, {}).shape, Shape({0, 3}));
   r.seed(slice_columns(r.ctx, none, 1, 3), {});
   r.seed(gather_rows(r.ctx, some, {}), {});
@@ -159,7 +131,6 @@ TEST(Elementwise, TakesNoRowsAndRefusesWrongShapes) {
   const std::vector<int32_t> beyond = {2}, negative = {-1};
   EXPECT_THROW(add(r.ctx, none, some), BrokenInvariant);
   EXPECT_THROW(slice_columns(r.ctx, some, 2, 4), BrokenInvariant);
-  EXPECT_THROW(concat_columns(r.ctx, none, some), BrokenInvariant);
   EXPECT_THROW(gather_rows(r.ctx, some, beyond), BrokenInvariant);
   EXPECT_THROW(gather_rows(r.ctx, some, negative), BrokenInvariant);
 }
@@ -173,7 +144,7 @@ TEST(Elementwise, LargeTensorsAreTheSameForAnyThreads) {
         const Tensor ta = r.input({150, 301}, a), tb = r.input({150, 301}, b);
         std::vector<float> da;
         r.want(ta, &da);
-        const Tensor y = concat_columns(r.ctx, slice_columns(r.ctx, add(r.ctx, ta, tb), 7, 300), ta);
+        const Tensor y = slice_columns(r.ctx, add(r.ctx, add(r.ctx, ta, tb), ta), 7, 300);
         std::vector<float> out = to_vector(y);
         r.seed(y, out);
         r.backward();

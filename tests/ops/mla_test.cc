@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/elementwise/elementwise.h"
 #include "tests/ops/test_util.h"
 
 namespace r1 {
@@ -43,6 +44,11 @@ struct Result {
   }
 };
 
+// At position 0 nothing turns.
+RopeTable still_table(int64_t P) {
+  return {std::vector<float>(static_cast<size_t>(P / 2), 1.0f), 1.0f, 64};
+}
+
 // Tokens [begin, end) of the problem; adds into kv_b's gradient.
 Result run_tokens(const Problem& p, const LatentWeight& weight, int threads, int64_t begin, int64_t end) {
   auto tokens = [&](const std::vector<float>& all, int64_t width) {
@@ -56,7 +62,9 @@ Result run_tokens(const Problem& p, const LatentWeight& weight, int threads, int
   const Tensor o = op.input({T, p.H, p.R}, tokens(p.o, p.H * p.R));
   op.want(q, &r.dq);
   op.want(o, &r.d_o);
-  const Tensor absorbed = absorb_query(op.ctx, q, weight);
+  const RopeTable table = still_table(p.P);
+  const std::vector<int32_t> positions(static_cast<size_t>(T), 0);
+  const Tensor absorbed = absorb_query(op.ctx, q, weight, {positions, &table});
   const Tensor expanded = expand_value(op.ctx, o, weight);
   r.absorbed = to_vector(absorbed);
   r.expanded = to_vector(expanded);
@@ -103,7 +111,7 @@ TEST(Mla, MatchesReferenceOnRaggedShapes) {
 }
 
 TEST(Mla, GradientsAreTheDerivativesOfTheReference) {
-  for (const Sizes& sizes : {Sizes{3, 2, 4, 3, 5, 2}, Sizes{2, 1, 1, 1, 1, 0}, Sizes{9, 2, 33, 2, 3, 1}}) {
+  for (const Sizes& sizes : {Sizes{3, 2, 4, 3, 5, 2}, Sizes{2, 1, 1, 1, 1, 0}, Sizes{9, 2, 33, 2, 3, 2}}) {
     const Problem p(8, sizes);
     const Result got = run(p, 2);
     // The loss is linear in each argument: the differences are exact but for rounding in double.
@@ -114,6 +122,95 @@ TEST(Mla, GradientsAreTheDerivativesOfTheReference) {
     expect_near(got.dkv_b, central_differences(p.kv_b, [&](const auto& w) { return loss(p, p.q, p.o, w); }),
                 tolerance(p.T) + 1e-8, "dkv_b, " + p.str());
   }
+}
+
+// The first `width` columns of rows of `row`.
+std::vector<float> columns(const std::vector<float>& x, int64_t row, int64_t width) {
+  std::vector<float> out;
+  for (size_t at = 0; at < x.size(); at += static_cast<size_t>(row))
+    append(out, std::span(x).subspan(at, static_cast<size_t>(width)));
+  return out;
+}
+
+// rope by itself, then what does not turn.
+TEST(Mla, TurnsAsRopeDoes) {
+  for (const Sizes& sizes : kSizes) {
+    for (const RopeStyle style : {RopeStyle::interleaved, RopeStyle::half}) {
+      const Problem p(11, sizes);
+      const int64_t row = p.R + p.P;
+      Random random(12);
+      const auto c = random_normal(random, p.T * p.R), compressed = random_normal(random, p.T * row),
+                 dkey = random_normal(random, p.T * row);
+      const RopeTable table = still_table(p.P);
+      std::vector<int32_t> positions, still(static_cast<size_t>(p.T), 0);
+      for (int64_t t = 0; t < p.T; ++t) positions.push_back(static_cast<int32_t>(t * 7 % 64));
+      const auto run = [&](bool apart) {
+        OwnedParameter kv_b({p.H * (p.n + p.v), p.R}, p.kv_b);
+        const LatentWeight weight(&kv_b.p, p.H, p.n, p.v);
+        OpRun op;
+        const Tensor q = op.input({p.T, p.H, p.n + p.P}, p.q), tc = op.input({p.T, p.R}, c),
+                     both = op.input({p.T, row}, compressed);
+        std::vector<float> dq, dc, dboth;
+        op.want(q, &dq);
+        op.want(tc, &dc);
+        op.want(both, &dboth);
+        Tensor absorbed;
+        std::vector<float> key;
+        if (apart) {
+          absorbed =
+              absorb_query(op.ctx, rope(op.ctx, q, positions, table, style), weight, {still, &table, style});
+          const Tensor rotary = slice_columns(op.ctx, both, p.R, row).reshaped(Shape{p.T, 1, p.P});
+          const Tensor turned = rope(op.ctx, rotary, positions, table, style);
+          std::vector<float> dturned;
+          for (int64_t t = 0; t < p.T; ++t) {
+            append(key, std::span(c).subspan(static_cast<size_t>(t * p.R), static_cast<size_t>(p.R)));
+            append(key, turned.values().subspan(static_cast<size_t>(t * p.P), static_cast<size_t>(p.P)));
+            append(dturned,
+                   std::span(dkey).subspan(static_cast<size_t>(t * row + p.R), static_cast<size_t>(p.P)));
+          }
+          op.seed(turned, dturned);
+          op.seed(slice_columns(op.ctx, tc, 0, p.R), columns(dkey, row, p.R));
+        } else {
+          const Rotary rotary{positions, &table, style};
+          absorbed = absorb_query(op.ctx, q, weight, rotary);
+          const Tensor made = latent_key(op.ctx, tc, both, rotary);
+          key = to_vector(made);
+          op.seed(made, dkey);
+        }
+        std::vector<float> out = to_vector(absorbed);
+        append(out, key);
+        op.seed(absorbed, p.dq_out);
+        op.backward();
+        for (const auto* part : {&dq, &dc, &dboth}) append(out, *part);
+        append(out, to_vector(kv_b.p.grad));
+        return out;
+      };
+      EXPECT_EQ(run(false), run(true)) << p.str();
+    }
+  }
+}
+
+TEST(Mla, KeyGradientsAddToWhatIsThere) {
+  const int64_t T = 5, R = 9, P = 4;
+  Random random(13);
+  const auto c = random_normal(random, T * R), compressed = random_normal(random, T * (R + P)),
+             dkey = random_normal(random, T * (R + P));
+  const RopeTable table = still_table(P);
+  const std::vector<int32_t> positions{3, 1, 4, 1, 5};
+  const auto run = [&](int times) {
+    OpRun op;
+    const Tensor tc = op.input({T, R}, c), both = op.input({T, R + P}, compressed);
+    std::vector<float> dc, dboth;
+    op.want(tc, &dc);
+    op.want(both, &dboth);
+    for (int i = 0; i < times; ++i) op.seed(latent_key(op.ctx, tc, both, {positions, &table}), dkey);
+    op.backward();
+    append(dc, dboth);
+    return dc;
+  };
+  std::vector<float> twice = run(1);
+  for (float& x : twice) x += x;
+  EXPECT_EQ(run(2), twice);
 }
 
 TEST(Mla, BitsDoNotDependOnThreadsOrInstructionSet) {

@@ -1,4 +1,4 @@
-// ops/elementwise/elementwise.h: sums, slices and joins of rows. Exact: at most one rounding an element.
+// ops/elementwise/elementwise.h: sums and slices of rows. Exact: at most one rounding an element.
 // Copies keep the type of what they copy; gradients are f32.
 #pragma once
 
@@ -13,8 +13,6 @@ namespace r1 {
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
 // x [T, N] -> [T, end - begin]: a copy of columns [begin, end).
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
-// a [T, M], b [T, N] -> [T, M + N].
-Tensor concat_columns(Context& ctx, const Tensor& a, const Tensor& b);
 // x [T, N], indices [R] (ascending or not, repeats allowed) -> [R, N]. Backward adds in the order of the
 // indices, which must outlive the tape. An index out of range is a broken invariant.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);

@@ -1,4 +1,4 @@
-// ops/elementwise/elementwise_cpu.cc: sums, slices and joins of rows on the CPU: all at the speed of memory.
+// ops/elementwise/elementwise_cpu.cc: sums and slices of rows on the CPU: all at the speed of memory.
 #include <cstring>
 
 #include "ops/elementwise/elementwise.h"
@@ -115,18 +115,6 @@ void slice_backward(Context& ctx, const Tensor& x, const Tensor& y, int64_t firs
   });
 }
 
-void concat_backward(Context& ctx, const Tensor& part, const Tensor& dy, int64_t first) {
-  const GradSlot s = ctx.tape->slot(part);
-  if (!s) return;
-  const int64_t M = part.dim(-1);
-  const Columns columns{dy.f32() + first, dy.dim(-1), s.grad.f32(), M, M};
-  if (s.accumulate) {
-    add_columns(ctx.threads, part.rows(), columns);
-  } else {
-    copy_columns(ctx.threads, part.rows(), columns);
-  }
-}
-
 void gather_backward(Context& ctx, const Tensor& x, const Tensor& y, std::span<const int32_t> indices) {
   const Tensor dy = ctx.tape->grad(y);
   if (!dy) return;
@@ -181,23 +169,6 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) 
   copy_columns(ctx.threads, x, begin, y, 0, M);
   if (ctx.tape != nullptr) {
     ctx.tape->record([x, y, begin](Context& c) { slice_backward(c, x, y, begin); });
-  }
-  return y;
-}
-
-Tensor concat_columns(Context& ctx, const Tensor& a, const Tensor& b) {
-  const int64_t T = a.rows(), M = a.dim(-1), N = b.dim(-1);
-  R1_CHECK(b.rows() == T && a.dtype == b.dtype, "join ", a.shape.str(), " and ", b.shape.str());
-  const Tensor y = ctx.output({T, M + N}, a.dtype);
-  copy_columns(ctx.threads, a, 0, y, 0, M);
-  copy_columns(ctx.threads, b, 0, y, M, N);
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([a, b, y, M](Context& c) {
-      const Tensor dy = c.tape->grad(y);
-      if (!dy) return;
-      concat_backward(c, a, dy, 0);
-      concat_backward(c, b, dy, M);
-    });
   }
   return y;
 }

@@ -1,18 +1,21 @@
-// ops/mla/mla.h: the two per-head products of multi-head latent attention in latent ("absorbed") form
-// (DeepSeek-V2, 2024).
+// ops/mla/mla.h: what multi-head latent attention in latent ("absorbed") form (DeepSeek-V2, 2024) does before
+// and after attention: two per-head products, and the key.
 //
 // kv_b [H * (n + v), R] holds for each head n rows of W_uk, then v rows of W_uv. Queries are carried into the
 // latent space and values out of it, so that attention itself sees one key/value head of width R + P whose
 // value is the latent:
 //
-//   absorb_query:  out[t, h, r] = sum over d < n of q[t, h, d] * W_uk[h, d, r],  then out[t, h, R + p] = q[t,
-//   h, n + p] expand_value:  out[t, h, d] = sum over r of o[t, h, r] * W_uv[h, d, r]
+//   absorb_query:  out[t, h, r] = sum over d < n of q[t, h, d] * W_uk[h, d, r],
+//                  out[t, h, R + p] = q[t, h, n + p], turned by rope
+//   latent_key:    out[t] = c[t], then compressed[t, R + p], turned by rope
+//   expand_value:  out[t, h, d] = sum over r of o[t, h, r] * W_uv[h, d, r]
 //
 // cpu-f32: each sum walks d (or r) strictly in order, one FMA each: bit-exact a token. Gradients of kv_b walk
 // t in order and go on from what they held. The bf16 numerics, cpu-avx512bf16 too, walk the same chains over
 // rounded q, o and kv_b and round what comes out.
 #pragma once
 
+#include "ops/rope/rope.h"
 #include "tensor/context.h"
 #include "tensor/parameter.h"
 
@@ -52,8 +55,10 @@ class LatentWeight {
   mutable Copy rows_, panels_;
 };
 
-// q [T, H, n + P] (its last P already turned by rope) -> [T, H, R + P].
-Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w);
+// q [T, H, n + P] -> [T, H, R + P]; P is the rotary width.
+Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary);
+// The normed latent c [T, R], and compressed [T, R + P], whose rotary part is used -> [T, R + P].
+Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const Rotary& rotary);
 // o [T, H, R] -> [T, H, v].
 Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w);
 

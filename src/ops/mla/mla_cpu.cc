@@ -4,6 +4,7 @@
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/mla/mla.h"
+#include "ops/simd/grain.h"
 
 namespace r1 {
 
@@ -20,20 +21,8 @@ void for_heads(Context& ctx, int64_t H, const Make& make) {
   gemm_batch(ctx.threads, {list, static_cast<size_t>(H)});
 }
 
-// to[row, 0..P) = or += from[row, 0..P) over rows with strides: the part turned by rope passes through.
-void pass_through(Context& ctx, int64_t rows, int64_t P, const float* from, int64_t from_row, float* to,
-                  int64_t to_row, bool accumulate) {
-  if (P == 0) return;
-  ctx.threads.parallel_for(rows, 256, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* source = from + i * from_row;
-      float* target = to + i * to_row;
-      for (int64_t p = 0; p < P; ++p) target[p] = accumulate ? target[p] + source[p] : source[p];
-    }
-  });
-}
-
-void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, const LatentWeight& w) {
+void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, const LatentWeight& w,
+                           const Rotary& rotary) {
   const Tensor dout = ctx.tape->grad(out);
   if (!dout) return;
   const int64_t T = q.dim(0), H = w.heads(), n = w.nope(), R = w.latent(), P = q.dim(2) - n;
@@ -63,7 +52,14 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
                   .c_row = H * q_row,
                   .accumulate = dq.accumulate};
     });
-    pass_through(ctx, T * H, P, dout.f32() + R, out_row, dq.grad.f32() + n, q_row, dq.accumulate);
+    turn_heads(ctx.threads, rotary,
+               {.x = dout.f32() + R,
+                .x_head = out_row,
+                .y = dq.grad.f32() + n,
+                .y_head = q_row,
+                .H = H,
+                .back = true,
+                .add = dq.accumulate});
   }
   if (!w.kv_b().grad) return;
   const float* queries = as_f32(ctx, q);
@@ -124,6 +120,55 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
   });
 }
 
+// Rows of n floats, `from_row` and `to_row` apart.
+struct Block {
+  int64_t T, n, from_row, to_row;
+};
+
+template <class F>
+void for_rows(ThreadPool& threads, const Block& b, const float* from, float* to, const F& row) {
+  threads.parallel_for(b.T, row_grain(b.n), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) row(from + t * b.from_row, to + t * b.to_row);
+  });
+}
+
+void copy_columns(ThreadPool& threads, const float* from, const Block& b, float* to) {
+  for_rows(threads, b, from, to, [n = b.n](const float* x, float* y) { std::copy_n(x, n, y); });
+}
+
+void add_columns(ThreadPool& threads, const float* from, const Block& b, float* to) {
+  for_rows(threads, b, from, to, [n = b.n](const float* x, float* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+  });
+}
+
+// c and the rotary columns of compressed get what flowed into their part of the key; the other columns of
+// compressed, where nothing has come yet, zeros.
+void latent_key_backward(Context& ctx, const Tensor& c, const Tensor& compressed, const Tensor& key,
+                         const Rotary& rotary) {
+  const Tensor dkey = ctx.tape->grad(key);
+  if (!dkey) return;
+  const int64_t T = c.dim(0), R = c.dim(1), row = compressed.dim(1);
+  if (const GradSlot s = ctx.tape->slot(compressed)) {
+    float* to = s.grad.f32();
+    if (!s.accumulate) {
+      for_rows(ctx.threads, {T, R, row, row}, to, to,
+               [R](const float*, float* y) { std::fill_n(y, R, 0.0f); });
+    }
+    turn_heads(
+        ctx.threads, rotary,
+        {.x = dkey.f32() + R, .x_head = row, .y = to + R, .y_head = row, .back = true, .add = s.accumulate});
+  }
+  if (const GradSlot s = ctx.tape->slot(c)) {
+    const Block block{.T = T, .n = R, .from_row = row, .to_row = R};
+    if (s.accumulate) {
+      add_columns(ctx.threads, dkey.f32(), block, s.grad.f32());
+    } else {
+      copy_columns(ctx.threads, dkey.f32(), block, s.grad.f32());
+    }
+  }
+}
+
 }  // namespace
 
 LatentWeight::LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t value)
@@ -173,11 +218,13 @@ const float* LatentWeight::value_panels(Context& ctx) const {
   return panels_.buffer.tensor().f32();
 }
 
-Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
+Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary) {
   const int64_t H = w.heads(), n = w.nope(), R = w.latent();
   R1_CHECK(q.shape.rank() == 3 && q.dim(1) == H && q.dim(2) >= n, w.kv_b().name, " q ", q.shape.str(),
            " heads ", H, " nope ", n);
   const int64_t T = q.dim(0), P = q.dim(2) - n;
+  R1_CHECK(rotary.width() == P && std::ssize(rotary.positions) == T, w.kv_b().name, " q ", q.shape.str(),
+           " rotary width ", rotary.width(), ", ", rotary.positions.size(), " positions");
   Tensor out = ctx.output({T, H, R + P}, ctx.activations());
   {
     const ArenaScope scope(ctx.arena);
@@ -196,14 +243,36 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w) {
                   .c = values.data() + h * (R + P),
                   .c_row = H * (R + P)};
     });
-    pass_through(ctx, T * H, P, queries + n, n + P, values.data() + R, R + P, false);
+    turn_heads(ctx.threads, rotary,
+               {.x = queries + n, .x_head = n + P, .y = values.data() + R, .y_head = R + P, .H = H});
     values.store(ctx);
   }
   if (ctx.tape != nullptr) {
     const LatentWeight* weight = &w;
-    ctx.tape->record([=](Context& c) { absorb_query_backward(c, q, out, *weight); });
+    ctx.tape->record([=](Context& c) { absorb_query_backward(c, q, out, *weight, rotary); });
   }
   return out;
+}
+
+Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const Rotary& rotary) {
+  const int64_t T = c.dim(0), R = c.dim(1), P = rotary.width();
+  R1_CHECK(compressed.shape == Shape({T, R + P}) && std::ssize(rotary.positions) == T, "key of ",
+           c.shape.str(), " and ", compressed.shape.str(), ", rotary width ", P, ", ",
+           rotary.positions.size(), " positions");
+  const Tensor key = ctx.output({T, R + P}, ctx.activations());
+  {
+    const ArenaScope scope(ctx.arena);
+    const F32Output values(ctx, key);
+    copy_columns(ctx.threads, as_f32(ctx, c), {.T = T, .n = R, .from_row = R, .to_row = R + P},
+                 values.data());
+    turn_heads(ctx.threads, rotary,
+               {.x = as_f32(ctx, compressed) + R, .x_head = R + P, .y = values.data() + R, .y_head = R + P});
+    values.store(ctx);
+  }
+  if (ctx.tape != nullptr) {
+    ctx.tape->record([=](Context& b) { latent_key_backward(b, c, compressed, key, rotary); });
+  }
+  return key;
 }
 
 Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {

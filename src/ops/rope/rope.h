@@ -38,6 +38,27 @@ class RopeTable {
 
 enum class RopeStyle : uint8_t { interleaved, half };
 
+// Where tokens stand and how their heads turn, for ops that turn a part of what they make. A tape reads it
+// again: positions and table must outlive it.
+struct Rotary {
+  std::span<const int32_t> positions;  // [T]
+  const RopeTable* table = nullptr;
+  RopeStyle style = RopeStyle::interleaved;
+  int64_t width() const { return table->width(); }
+};
+
+// The `width` floats at x + (t * H + h) * x_head, turned (back: the other way), to y + (t * H + h) * y_head,
+// added to what is there or not.
+struct TurnHeads {
+  const float* x = nullptr;
+  int64_t x_head = 0;
+  float* y = nullptr;
+  int64_t y_head = 0;
+  int64_t H = 1;
+  bool back = false, add = false;
+};
+void turn_heads(ThreadPool& threads, const Rotary& rotary, const TurnHeads& heads);
+
 // x [T, H, K]: the last P of each head's K components turn (offset = K - P; for GQA models K == P), the rest
 // is copied. positions [T]; a position >= max_positions is a broken invariant (callers check lengths first).
 // The backward reads `positions` and `table` again: they must outlive the tape.

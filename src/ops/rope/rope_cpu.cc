@@ -21,7 +21,8 @@ struct RopeJob {
   const float* x;
   const int32_t* positions;
   const RopeTable* table;
-  int64_t H, K;
+  int64_t H, K;  // a head's last rotary width of K components turn
+  int64_t x_head, y_head;
   RopeStyle style;
   float sign;  // of the sines: -1 turns back
   bool add;    // to y instead of assigning
@@ -106,8 +107,8 @@ HWY_INLINE void rope_rows_impl(const RopeJob& job, int64_t begin, int64_t end) {
     const float* cosines = job.table->cosines(job.positions[t]);
     const float* sines = job.table->sines(job.positions[t]);
     for (int64_t h = 0; h < job.H; ++h) {
-      const float* x = job.x + (t * job.H + h) * job.K;
-      float* y = job.y + (t * job.H + h) * job.K;
+      const float* x = job.x + (t * job.H + h) * job.x_head;
+      float* y = job.y + (t * job.H + h) * job.y_head;
       for (int64_t k = 0; k < still; ++k) y[k] = kAdd ? y[k] + x[k] : x[k];
       if (job.style == RopeStyle::half) {
         turn_half<kAdd>(x + still, cosines, sines, job.sign, pairs, y + still);
@@ -136,12 +137,34 @@ namespace r1 {
 HWY_EXPORT(rope_rows);
 
 namespace {
-void run_job(Context& ctx, int64_t T, const RopeJob& job) {
-  ctx.threads.parallel_for(T, row_grain(job.H * job.K), [&](int64_t begin, int64_t end) {
+void run_job(ThreadPool& threads, int64_t T, const RopeJob& job) {
+  threads.parallel_for(T, row_grain(job.H * job.K), [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(rope_rows)(job, begin, end);
   });
 }
+
+void check_positions(std::span<const int32_t> positions, const RopeTable& table) {
+  for (const int32_t p : positions) {
+    R1_CHECK(p >= 0 && p < table.max_positions(), "position ", p, " of ", table.max_positions());
+  }
+}
 }  // namespace
+
+void turn_heads(ThreadPool& threads, const Rotary& rotary, const TurnHeads& heads) {
+  check_positions(rotary.positions, *rotary.table);
+  run_job(threads, static_cast<int64_t>(rotary.positions.size()),
+          {.x = heads.x,
+           .positions = rotary.positions.data(),
+           .table = rotary.table,
+           .H = heads.H,
+           .K = rotary.width(),
+           .x_head = heads.x_head,
+           .y_head = heads.y_head,
+           .style = rotary.style,
+           .sign = heads.back ? -1.0f : 1.0f,
+           .add = heads.add,
+           .y = heads.y});
+}
 
 RopeTable::RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions)
     : inv_freq_(inv_freq.begin(), inv_freq.end()), max_positions_(max_positions) {
@@ -166,19 +189,19 @@ Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, c
   R1_CHECK(static_cast<int64_t>(positions.size()) == T, positions.size(), " positions, input ",
            x.shape.str());
   R1_CHECK(table.width() <= K, "rotary width ", table.width(), ", input ", x.shape.str());
-  for (const int32_t p : positions) {
-    R1_CHECK(p >= 0 && p < table.max_positions(), "position ", p, " of ", table.max_positions());
-  }
+  check_positions(positions, table);
   const Tensor y = ctx.output(x.shape, ctx.activations());
   {
     const ArenaScope scope(ctx.arena);
     const F32Output out(ctx, y);
-    run_job(ctx, T,
+    run_job(ctx.threads, T,
             {.x = as_f32(ctx, x),
              .positions = positions.data(),
              .table = &table,
              .H = H,
              .K = K,
+             .x_head = K,
+             .y_head = K,
              .style = style,
              .sign = 1.0f,
              .add = false,
@@ -193,12 +216,14 @@ Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, c
       if (!dy) return;
       const GradSlot s = c.tape->slot(x);
       if (!s) return;
-      run_job(c, x.dim(0),
+      run_job(c.threads, x.dim(0),
               {.x = dy.f32(),
                .positions = at,
                .table = turns,
                .H = x.dim(1),
                .K = x.dim(2),
+               .x_head = x.dim(2),
+               .y_head = x.dim(2),
                .style = style,
                .sign = -1.0f,
                .add = s.accumulate,
