@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/integers.h"
 #include "base/random.h"
 #include "ops/attention/attention.h"
 #include "ops/simd/machine_peak.h"
@@ -46,7 +47,7 @@ struct Heads {
 // Sequences of equal length with their pages, `layers` times.
 struct Sequences {
   Sequences(const Heads& h, int64_t sequences, int64_t length, int64_t layer_count)
-      : S(sequences), n(length), max_pages((n + kKeyTile - 1) / kKeyTile), layers(layer_count) {
+      : S(sequences), n(length), max_pages(ceil_div(n, kKeyTile)), layers(layer_count) {
     storage = Buffer({layers, S * max_pages * h.pages(nullptr).page_elements()}, DType::f32);
     for (float& x : storage.tensor().values()) x = 0.01f;
     for (int64_t i = 0; i < S * max_pages; ++i) table.push_back(static_cast<int32_t>(i));

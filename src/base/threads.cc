@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/integers.h"
 
 namespace r1 {
 
@@ -110,7 +111,7 @@ void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
   Impl& job = *impl_;
   job.n = n;
   job.grain = grain;
-  job.chunks = (n + grain - 1) / grain;
+  job.chunks = ceil_div(n, grain);
   R1_CHECK(job.chunks <= static_cast<int64_t>(Impl::kUnclaimed), n, " in chunks of ", grain);
   job.chunk = chunk;
   job.body = body;

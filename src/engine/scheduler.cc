@@ -3,16 +3,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/kv_cache.h"
 #include "tensor/batch.h"
 
 namespace r1 {
-namespace {
-
-int64_t pages_for(int64_t positions) {
-  return (positions + kKeyTile - 1) / kKeyTile;
-}
-
-}  // namespace
 
 Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.pages) {
   R1_CHECK(limits.max_batch >= 1 && limits.prefill_chunk >= 1 && limits.pages >= 1, "limits ",
@@ -21,7 +15,8 @@ Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(lim
 
 bool Scheduler::fits(int64_t prompt_tokens, int64_t max_generated) const {
   const int64_t full = prompt_tokens / kKeyTile;
-  return pages_for(prompt_tokens) + pages_for(prompt_tokens + max_generated) - full <= limits_.pages;
+  return KvCache::pages_for(prompt_tokens) + KvCache::pages_for(prompt_tokens + max_generated) - full <=
+         limits_.pages;
 }
 
 void Scheduler::submit(int64_t request, std::span<const int32_t> prompt, int64_t samples,
@@ -38,7 +33,7 @@ void Scheduler::submit(int64_t request, std::span<const int32_t> prompt, int64_t
 
 int64_t Scheduler::own_pages(const Prompt& prompt) const {
   const int64_t length = static_cast<int64_t>(prompt.tokens.size());
-  return pages_for(length + prompt.max_generated) - length / kKeyTile;
+  return KvCache::pages_for(length + prompt.max_generated) - length / kKeyTile;
 }
 
 void Scheduler::admit() {
@@ -48,7 +43,7 @@ void Scheduler::admit() {
   for (const auto& prompt : prompts_) coming += prompt->samples - prompt->started;
   while (!waiting_.empty() && coming < limits_.max_batch) {
     Prompt& next = waiting_.front();
-    const int64_t prompt_pages = pages_for(static_cast<int64_t>(next.tokens.size()));
+    const int64_t prompt_pages = KvCache::pages_for(static_cast<int64_t>(next.tokens.size()));
     if (prompt_pages + own_pages(next) > pool_.free_pages()) break;
     coming += next.samples;
     auto prompt = std::make_unique<Prompt>(std::move(next));

@@ -64,6 +64,7 @@ struct ModelConfig {
     return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim;
   }
   int64_t cache_value() const { return family == Family::deepseek_v3 ? kv_lora_rank : head_dim; }
+  bool cache_values_in_keys() const { return family == Family::deepseek_v3; }
 };
 
 // Throws Error naming the file (or "[model.config]") and the field.

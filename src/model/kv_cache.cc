@@ -12,7 +12,7 @@ KvPages shape_of(const ModelConfig& config, DType dtype) {
   pages.G = config.cache_heads();
   pages.K = config.cache_key();
   pages.V = config.cache_value();
-  pages.values_in_keys = config.family == Family::deepseek_v3;
+  pages.values_in_keys = config.cache_values_in_keys();
   return pages;
 }
 

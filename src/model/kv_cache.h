@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/integers.h"
 #include "model/config.h"
 #include "ops/attention/attention.h"
 #include "tensor/context.h"
@@ -26,7 +27,7 @@ class KvCache {
   void copy_page(int64_t from, int64_t to);
 
   static int64_t bytes_per_page(const ModelConfig& config, DType dtype);
-  static int64_t pages_for(int64_t positions) { return (positions + kKeyTile - 1) / kKeyTile; }
+  static int64_t pages_for(int64_t positions) { return ceil_div(positions, kKeyTile); }
 
  private:
   int64_t pages_ = 0;

@@ -122,7 +122,7 @@ void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   constexpr int64_t kMax = kMaxRows<kVectors>;
   static constexpr auto kTable =
       chain_table<kVectors, kMasked, Form, B>(std::make_index_sequence<static_cast<size_t>(kMax)>());
-  const int64_t parts = (rows + kMax - 1) / kMax, most = (rows + parts - 1) / parts;
+  const int64_t parts = ceil_div(rows, kMax), most = ceil_div(rows, parts);
   const B* b = static_cast<const B*>(c.b) + col / 32 * c.b_panel + col % 32;
   float* out = c.c + col / 32 * c.c_panel + col % 32;
   for (int64_t r = 0; r < rows; r += most) {

@@ -17,7 +17,18 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
 // indices, which must outlive the tape. An index out of range is a broken invariant.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);
 
-// For other ops. into[i] += from[i] for n elements.
+// For other ops. `count` columns of T rows, which are from_width and to_width wide: copied, or added to what
+// is there.
+struct Columns {
+  const float* from;
+  int64_t from_width;
+  float* to;
+  int64_t to_width;
+  int64_t count;
+};
+void copy_columns(ThreadPool& threads, int64_t T, const Columns& c);
+void add_columns(ThreadPool& threads, int64_t T, const Columns& c);
+// into[i] += from[i] for n elements.
 void add_into(ThreadPool& threads, const float* from, int64_t n, float* into);
 // into[indices[r]] += from[r], rows of N, r in order (threads share the columns).
 void scatter_add_rows(ThreadPool& threads, const float* from, std::span<const int32_t> indices, int64_t N,

@@ -53,42 +53,12 @@ void pass_on(Context& ctx, const Tensor& y, const Tensor& x) {
   add_into(ctx.threads, ctx.tape->grad(y).f32(), dx.count(), dx.f32());
 }
 
-// Where a block of columns of one array meets a block of the other.
 template <class T>
-struct ColumnsOf {
-  const T* from;
-  int64_t from_width;  // of a whole row
-  T* to;
-  int64_t to_width;
-  int64_t count;  // columns that move
-};
-using Columns = ColumnsOf<float>;
-
-template <class T>
-void copy_columns(ThreadPool& threads, int64_t rows, const ColumnsOf<T>& c) {
-  threads.parallel_for(rows, row_grain(c.count), [&](int64_t begin, int64_t end) {
+void copy_block(ThreadPool& threads, int64_t rows, int64_t count, const T* from, int64_t from_width, T* to,
+                int64_t to_width) {
+  threads.parallel_for(rows, row_grain(count), [=](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      std::memcpy(c.to + t * c.to_width, c.from + t * c.from_width, static_cast<size_t>(c.count) * sizeof(T));
-    }
-  });
-}
-
-// All rows of y's `count` columns from `to_column` on, from x's from `from_column` on.
-void copy_columns(ThreadPool& threads, const Tensor& x, int64_t from_column, const Tensor& y,
-                  int64_t to_column, int64_t count) {
-  const int64_t N = x.dim(-1), M = y.dim(-1), T = y.rows();
-  if (x.dtype == DType::bf16) {
-    copy_columns<uint16_t>(threads, T, {x.bf16() + from_column, N, y.bf16() + to_column, M, count});
-  } else {
-    copy_columns<float>(threads, T, {x.f32() + from_column, N, y.f32() + to_column, M, count});
-  }
-}
-
-void add_columns(ThreadPool& threads, int64_t T, const Columns& c) {
-  threads.parallel_for(T, row_grain(c.count), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      float* to = c.to + t * c.to_width;
-      HWY_DYNAMIC_DISPATCH(add_kernel)(to, c.from + t * c.from_width, c.count, to);
+      std::memcpy(to + t * to_width, from + t * from_width, static_cast<size_t>(count) * sizeof(T));
     }
   });
 }
@@ -130,6 +100,19 @@ void gather_backward(Context& ctx, const Tensor& x, const Tensor& y, std::span<c
 
 }  // namespace
 
+void copy_columns(ThreadPool& threads, int64_t T, const Columns& c) {
+  copy_block(threads, T, c.count, c.from, c.from_width, c.to, c.to_width);
+}
+
+void add_columns(ThreadPool& threads, int64_t T, const Columns& c) {
+  threads.parallel_for(T, row_grain(c.count), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* to = c.to + t * c.to_width;
+      HWY_DYNAMIC_DISPATCH(add_kernel)(to, c.from + t * c.from_width, c.count, to);
+    }
+  });
+}
+
 void add_into(ThreadPool& threads, const float* from, int64_t n, float* into) {
   threads.parallel_for(n, kGrainFloats, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(add_kernel)(into + begin, from + begin, end - begin, into + begin);
@@ -166,7 +149,11 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) 
   const int64_t N = x.dim(-1), T = x.rows(), M = end - begin;
   R1_CHECK(0 <= begin && begin <= end && end <= N, "columns [", begin, ", ", end, ") of ", x.shape.str());
   const Tensor y = ctx.output({T, M}, x.dtype);
-  copy_columns(ctx.threads, x, begin, y, 0, M);
+  if (x.dtype == DType::bf16) {
+    copy_block(ctx.threads, T, M, x.bf16() + begin, N, y.bf16(), M);
+  } else {
+    copy_block(ctx.threads, T, M, x.f32() + begin, N, y.f32(), M);
+  }
   if (ctx.tape != nullptr) {
     ctx.tape->record([x, y, begin](Context& c) { slice_backward(c, x, y, begin); });
   }

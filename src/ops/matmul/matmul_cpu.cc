@@ -5,6 +5,7 @@
 //   dW += dy^T x:  A = dy^T, B = x as it lies, C goes on from the gradient held
 #include <algorithm>
 
+#include "base/integers.h"
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul.h"
@@ -30,7 +31,7 @@ void add_bias(Context& ctx, const float* bias, int64_t T, int64_t N, float* y) {
 // dbias[n] += dy[0, n], += dy[1, n], ...: in order of t, threads over n.
 void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, float* dbias) {
   constexpr int64_t kLanes = 32;
-  ctx.threads.parallel_for((N + kLanes - 1) / kLanes, 1, [=](int64_t begin, int64_t end) {
+  ctx.threads.parallel_for(ceil_div(N, kLanes), 1, [=](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t n0 = block * kLanes;
       const int64_t width = std::min(kLanes, N - n0);
@@ -140,7 +141,7 @@ void Weight::pack(Context& ctx) const {
   const Tensor& held = packed_.tensor();
   if (packed_version_ == dense_->version && held.dtype == dtype) return;
   R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
-  const int64_t panels = (N() + kPanel - 1) / kPanel;
+  const int64_t panels = ceil_div(N(), kPanel);
   const Shape shape =
       dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
   if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
@@ -183,7 +184,7 @@ void matmul_by_row_blocks(Context& ctx, const Tensor& x, const Weight& w, const 
   const float* bias = w.bias() != nullptr ? weight_f32(ctx, w.bias()->value) : nullptr;
   Gemm whole{.N = N, .K = K, .a_row = K, .c_row = N};
   w.fill_b(ctx, whole);
-  const int64_t blocks = (T + kBlockRows - 1) / kBlockRows;
+  const int64_t blocks = ceil_div(T, kBlockRows);
   ctx.threads.parallel_for_thread(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
     float* wide = scratch + thread * floats;
     for (int64_t block = begin; block < end; ++block) {

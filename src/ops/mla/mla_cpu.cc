@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops/convert/convert.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/matmul/gemm.h"
 #include "ops/mla/mla.h"
 #include "ops/simd/grain.h"
@@ -33,7 +34,7 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
   if (dq) {
     // dq[t, h, d] = sum over r of dout[t, h, r] * W_uk[h, d, r]: W_uk transposed, in panels of 32 over d.
     const ArenaScope scope(ctx.arena);
-    const int64_t panels = (n + kPanel - 1) / kPanel * kPanel * R;
+    const int64_t panels = panels_floats(n, R);
     float* packed = ctx.arena.array<float>(H * panels);
     ctx.threads.parallel_for(H, 1, [&](int64_t begin, int64_t end) {
       for (int64_t h = begin; h < end; ++h)
@@ -52,7 +53,7 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
                   .c_row = H * q_row,
                   .accumulate = dq.accumulate};
     });
-    turn_heads(ctx.threads, rotary,
+    rope_heads(ctx.threads, rotary,
                {.x = dout.f32() + R,
                 .x_head = out_row,
                 .y = dq.grad.f32() + n,
@@ -120,28 +121,6 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
   });
 }
 
-// Rows of n floats, `from_row` and `to_row` apart.
-struct Block {
-  int64_t T, n, from_row, to_row;
-};
-
-template <class F>
-void for_rows(ThreadPool& threads, const Block& b, const float* from, float* to, const F& row) {
-  threads.parallel_for(b.T, row_grain(b.n), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) row(from + t * b.from_row, to + t * b.to_row);
-  });
-}
-
-void copy_columns(ThreadPool& threads, const float* from, const Block& b, float* to) {
-  for_rows(threads, b, from, to, [n = b.n](const float* x, float* y) { std::copy_n(x, n, y); });
-}
-
-void add_columns(ThreadPool& threads, const float* from, const Block& b, float* to) {
-  for_rows(threads, b, from, to, [n = b.n](const float* x, float* y) {
-    for (int64_t i = 0; i < n; ++i) y[i] += x[i];
-  });
-}
-
 // c and the rotary columns of compressed get what flowed into their part of the key; the other columns of
 // compressed, where nothing has come yet, zeros.
 void latent_key_backward(Context& ctx, const Tensor& c, const Tensor& compressed, const Tensor& key,
@@ -152,19 +131,21 @@ void latent_key_backward(Context& ctx, const Tensor& c, const Tensor& compressed
   if (const GradSlot s = ctx.tape->slot(compressed)) {
     float* to = s.grad.f32();
     if (!s.accumulate) {
-      for_rows(ctx.threads, {T, R, row, row}, to, to,
-               [R](const float*, float* y) { std::fill_n(y, R, 0.0f); });
+      ctx.threads.parallel_for(T, row_grain(R), [=](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) std::fill_n(to + t * row, R, 0.0f);
+      });
     }
-    turn_heads(
+    rope_heads(
         ctx.threads, rotary,
         {.x = dkey.f32() + R, .x_head = row, .y = to + R, .y_head = row, .back = true, .add = s.accumulate});
   }
   if (const GradSlot s = ctx.tape->slot(c)) {
-    const Block block{.T = T, .n = R, .from_row = row, .to_row = R};
+    const Columns columns{
+        .from = dkey.f32(), .from_width = row, .to = s.grad.f32(), .to_width = R, .count = R};
     if (s.accumulate) {
-      add_columns(ctx.threads, dkey.f32(), block, s.grad.f32());
+      add_columns(ctx.threads, T, columns);
     } else {
-      copy_columns(ctx.threads, dkey.f32(), block, s.grad.f32());
+      copy_columns(ctx.threads, T, columns);
     }
   }
 }
@@ -243,7 +224,7 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const 
                   .c = values.data() + h * (R + P),
                   .c_row = H * (R + P)};
     });
-    turn_heads(ctx.threads, rotary,
+    rope_heads(ctx.threads, rotary,
                {.x = queries + n, .x_head = n + P, .y = values.data() + R, .y_head = R + P, .H = H});
     values.store(ctx);
   }
@@ -263,9 +244,10 @@ Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const
   {
     const ArenaScope scope(ctx.arena);
     const F32Output values(ctx, key);
-    copy_columns(ctx.threads, as_f32(ctx, c), {.T = T, .n = R, .from_row = R, .to_row = R + P},
-                 values.data());
-    turn_heads(ctx.threads, rotary,
+    copy_columns(
+        ctx.threads, T,
+        {.from = as_f32(ctx, c), .from_width = R, .to = values.data(), .to_width = R + P, .count = R});
+    rope_heads(ctx.threads, rotary,
                {.x = as_f32(ctx, compressed) + R, .x_head = R + P, .y = values.data() + R, .y_head = R + P});
     values.store(ctx);
   }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "ops/moe/moe_kernels.h"
 #include "ops/moe/route.h"
 
@@ -107,13 +108,13 @@ int64_t chunk_tokens(const MoeWeights& w, int threads) {
   const int64_t A = w.config.active;
   const int64_t fitting = threads * kCacheFloats / (A * (w.router.K() + 3 * w.experts[0].gate.N()));
   const int64_t tokens = std::max(fitting, 128 * w.config.experts / A);
-  return (tokens + kBlock - 1) / kBlock * kBlock;
+  return ceil_div(tokens, kBlock) * kBlock;
 }
 
 // Sorts each chunk's slots by expert, then token. Counts of the blocks come in [blocks, E] and become each
 // block's next row.
 void sort_by_expert(Context& ctx, const Routing& r, int32_t* next) {
-  const int64_t blocks = (r.T + kBlock - 1) / kBlock, per_chunk = r.chunk / kBlock;
+  const int64_t blocks = ceil_div(r.T, kBlock), per_chunk = r.chunk / kBlock;
   for (int64_t c = 0; c < r.chunks(); ++c) {
     int64_t* starts = r.starts + c * (r.E + 1);
     int32_t row = 0;
@@ -159,7 +160,7 @@ Routing route(Context& ctx, const Tensor& x, const MoeWeights& w) {
   r.starts = ctx.arena.array<int64_t>(r.chunks() * (r.E + 1));
 
   ArenaScope scope(ctx.arena);
-  int32_t* counts = ctx.arena.array<int32_t>((r.T + kBlock - 1) / kBlock * r.E);
+  int32_t* counts = ctx.arena.array<int32_t>(ceil_div(r.T, kBlock) * r.E);
   const int64_t stride = Scratch::size(r.E, config.groups);
   int32_t* room = ctx.arena.array<int32_t>(stride * ctx.threads.size());
   const float* bias = w.bias != nullptr ? w.bias->value.f32() : nullptr;

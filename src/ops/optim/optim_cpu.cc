@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/integers.h"
 #include "base/math.h"
 #include "ops/optim/optim.h"
 
@@ -93,7 +94,7 @@ double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
   for (int64_t first = 0; first < n; first += kBlocks * kNormBlock) {
     const float* at = x + first;
     const int64_t count = std::min(kBlocks * kNormBlock, n - first);
-    const int64_t blocks = (count + kNormBlock - 1) / kNormBlock;
+    const int64_t blocks = ceil_div(count, kNormBlock);
     threads.parallel_for(blocks, 4, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         partial[b] = HWY_DYNAMIC_DISPATCH(block_squares)(at + b * kNormBlock,

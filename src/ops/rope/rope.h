@@ -49,7 +49,7 @@ struct Rotary {
 
 // The `width` floats at x + (t * H + h) * x_head, turned (back: the other way), to y + (t * H + h) * y_head,
 // added to what is there or not.
-struct TurnHeads {
+struct RopeHeads {
   const float* x = nullptr;
   int64_t x_head = 0;
   float* y = nullptr;
@@ -57,7 +57,7 @@ struct TurnHeads {
   int64_t H = 1;
   bool back = false, add = false;
 };
-void turn_heads(ThreadPool& threads, const Rotary& rotary, const TurnHeads& heads);
+void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& heads);
 
 // x [T, H, K]: the last P of each head's K components turn (offset = K - P; for GQA models K == P), the rest
 // is copied. positions [T]; a position >= max_positions is a broken invariant (callers check lengths first).

@@ -150,7 +150,7 @@ void check_positions(std::span<const int32_t> positions, const RopeTable& table)
 }
 }  // namespace
 
-void turn_heads(ThreadPool& threads, const Rotary& rotary, const TurnHeads& heads) {
+void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& heads) {
   check_positions(rotary.positions, *rotary.table);
   run_job(threads, static_cast<int64_t>(rotary.positions.size()),
           {.x = heads.x,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "base/threads.h"
 
 namespace r1 {
@@ -17,7 +18,7 @@ inline int64_t row_grain(int64_t width) {
 
 // Columns a thread, for sums over rows that must run in order: whole cache lines.
 inline int64_t column_grain(const ThreadPool& threads, int64_t columns) {
-  const int64_t share = (columns + threads.size() - 1) / threads.size();
+  const int64_t share = ceil_div(columns, threads.size());
   return std::max<int64_t>(16, (share + 15) / 16 * 16);
 }
 
