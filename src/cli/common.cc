@@ -150,7 +150,7 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
     : half_of_rest(half_of_rest_of(common, model)),
       threads(thread_count(common)),
-      arena(half_of_rest > 0 ? static_cast<size_t>(half_of_rest) : Arena::kDefaultLimit),
+      arena(arena_limit()),
       ctx{.arena = arena, .threads = threads, .numerics = numerics} {}
 
 SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory) {

@@ -48,6 +48,10 @@ struct Runtime {
   Arena arena;
   Context ctx;
   int64_t kv_bytes() const { return half_of_rest; }
+  // Of activations, bytes.
+  size_t arena_limit() const {
+    return half_of_rest > 0 ? static_cast<size_t>(half_of_rest) : Arena::kDefaultLimit;
+  }
 };
 
 // A model for sampling, with its tokenizer where the directory has one: token ids alone need none.

@@ -156,10 +156,11 @@ std::string one_forward(const SamplingModel& model, ThreadPool& threads) {
   }
   for (size_t i = 0; i < rows.size(); ++i)
     scored.push_back({rows[i], static_cast<int64_t>(rows[i].size() - batch[i].tokens.size())});
-  for (Context* ctx : {&all_threads, &one_thread}) {
-    const auto together = score(model.model(), *ctx, scored, 1.0f, 4096);
+  for (ThreadPool* pool : {&threads, &one}) {
+    Lanes lanes(*pool, model.numerics);
+    const auto together = score(model.model(), lanes, scored, {});
     for (size_t i = 0; i < rows.size(); ++i) {
-      const auto alone = score(model.model(), *ctx, std::span(&scored[i], 1), 1.0f, 4096);
+      const auto alone = score(model.model(), lanes, std::span(&scored[i], 1), {});
       if (together[i] != batch[i].logprobs || alone[0] != batch[i].logprobs)
         throw Error(fmt::format("sample {} was sampled with other log-probs than it is scored with: {}", i,
                                 kBrokenBuild));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/text_util.h"
@@ -15,8 +16,6 @@
 
 namespace r1 {
 namespace {
-
-constexpr int64_t kMicroTokens = 4096;
 
 struct InputRow {
   int64_t row = 0;
@@ -56,10 +55,10 @@ std::vector<ScoredRow> scorable(const std::vector<InputRow>& rows) {
   return list;
 }
 
-void write_logprobs(const std::vector<InputRow>& rows, const Model& model, Context& ctx, double temperature,
+void write_logprobs(const std::vector<InputRow>& rows, const Model& model, Lanes& lanes, double temperature,
                     const std::string& path) {
   RowOutput out(path);
-  const auto scored = score(model, ctx, scorable(rows), static_cast<float>(temperature), kMicroTokens);
+  const auto scored = score(model, lanes, scorable(rows), {.temperature = static_cast<float>(temperature)});
   size_t next = 0;
   for (const InputRow& row : rows) {
     if (!row.error.empty()) {
@@ -111,33 +110,21 @@ void write_logits(const std::vector<InputRow>& rows, const Model& model, Context
 
 // "loss": the mean over all scored tokens of minus their log-prob, and its gradient for every trainable
 // parameter.
-void write_gradients(const std::vector<InputRow>& rows, Model& model, Runtime& runtime, double temperature,
+void write_gradients(const std::vector<InputRow>& rows, Model& model, Lanes& lanes, double temperature,
                      const std::string& path) {
   const std::vector<ScoredRow> list = scorable(rows);
   int64_t scored = 0;
   for (const ScoredRow& row : list) scored += static_cast<int64_t>(row.tokens.size()) - row.from;
   if (scored == 0) throw Error(path + ": no row has a token to score, so there is no loss to differentiate");
   model.allocate_gradients();
-  Tape tape(runtime.arena);
-  Context ctx{
-      .arena = runtime.arena, .threads = runtime.threads, .tape = &tape, .numerics = runtime.ctx.numerics};
-  double loss = 0;
-  for (const auto& [begin, end] : cut_micro_batches(list, kMicroTokens)) {
-    const ScoreBatch input = make_score_batch(std::span(list).subspan(begin, end - begin));
-    ArenaScope scope(runtime.arena);
-    const KvCache kv(model.config(), input.batch.page_count, ctx);
-    const Batch batch = input.batch.view();
-    const Tensor hidden = model.forward(ctx, batch, kv);
-    const Tensor logprobs =
-        token_log_probs(ctx, hidden, model.head(), input.targets, static_cast<float>(temperature));
-    float* grad = tape.slot(logprobs).grad.f32();
-    for (int64_t t = 0; t < batch.T(); ++t) {
-      const bool counts = input.targets[static_cast<size_t>(t)] >= 0;
-      grad[t] = counts ? -1.0f / static_cast<float>(scored) : 0.0f;
-      if (counts) loss -= static_cast<double>(logprobs.f32()[t]);
-    }
-    tape.backward(ctx);
-  }
+  std::vector<double> losses(list.size());
+  differentiate(model, lanes, list,
+                {.temperature = static_cast<float>(temperature), .prompts = Prompts::repeated},
+                [&](const RowGradient& row) {
+                  std::ranges::fill(row.gradient, -1.0f / static_cast<float>(scored));
+                  for (const float logprob : row.logprobs) losses[row.row] -= static_cast<double>(logprob);
+                });
+  const double loss = std::accumulate(losses.begin(), losses.end(), 0.0);
   std::vector<SafetensorsWriter::Declared> declared{{"loss", StoredType::f32, {}}};
   const std::vector<Parameter*> parameters = model.trainable();
   for (const Parameter* p : parameters) {
@@ -168,6 +155,7 @@ int run_score(const ScoreOptions& options) {
   Model model = Model::load(directory, activation_dtype(numerics));
   const std::vector<InputRow> rows = read_rows(options.input, model.config());
   Runtime runtime(options.common, model, numerics);
+  Lanes lanes(runtime.threads, numerics, runtime.arena_limit());
   const bool to_stdout = options.output.empty() && options.logprobs.empty() && options.gradients.empty();
   const std::string logprobs = to_stdout ? "-" : options.logprobs;
   int64_t bad = 0;
@@ -176,9 +164,9 @@ int run_score(const ScoreOptions& options) {
     ++bad;
     if (logprobs.empty()) write_stderr("r1: " + row.error + "\n");
   }
-  if (!logprobs.empty()) write_logprobs(rows, model, runtime.ctx, temperature, logprobs);
+  if (!logprobs.empty()) write_logprobs(rows, model, lanes, temperature, logprobs);
   if (!options.output.empty()) write_logits(rows, model, runtime.ctx, options.logits_last, options.output);
-  if (!options.gradients.empty()) write_gradients(rows, model, runtime, temperature, options.gradients);
+  if (!options.gradients.empty()) write_gradients(rows, model, lanes, temperature, options.gradients);
   return status_of_rows(bad, static_cast<int64_t>(rows.size()));
 }
 

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "engine/row_batch.h"
 #include "engine/scheduler.h"
+#include "model/lanes.h"
 #include "model/memory.h"
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
@@ -65,10 +66,8 @@ struct Engine::Impl {
 
   // What a thread needs to run a forward of its own.
   struct Part {
-    explicit Part(const Context& all) : ctx{.arena = arena, .threads = alone, .numerics = all.numerics} {}
-    Arena arena;
-    ThreadPool alone{1};
-    Context ctx;
+    explicit Part(Numerics numerics) : lane(numerics) {}
+    Lane lane;
     RowBatch batch;
   };
   std::vector<std::unique_ptr<Part>> parts;
@@ -98,7 +97,7 @@ int64_t Engine::kv_bytes() const {
 
 int64_t Engine::part_bytes() const {
   int64_t bytes = 0;
-  for (const auto& part : impl_->parts) bytes += static_cast<int64_t>(part->arena.peak());
+  for (const auto& part : impl_->parts) bytes += static_cast<int64_t>(part->lane.arena.peak());
   return bytes;
 }
 
@@ -247,7 +246,7 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
 
 // Threads take parts of the rows through the whole model: they meet once a step.
 void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out) {
-  while (std::ssize(parts) < ctx.threads.size()) parts.push_back(std::make_unique<Part>(ctx));
+  while (std::ssize(parts) < ctx.threads.size()) parts.push_back(std::make_unique<Part>(ctx.numerics));
   std::vector<std::exception_ptr> failed(static_cast<size_t>(count));
   ctx.threads.parallel_for_thread(count, 1, [&](int64_t begin, int64_t end, int thread) {
     Part& part = *parts[static_cast<size_t>(thread)];
@@ -255,7 +254,7 @@ void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> ro
       const size_t first = rows.size() * static_cast<size_t>(i) / static_cast<size_t>(count);
       const size_t n = rows.size() * static_cast<size_t>(i + 1) / static_cast<size_t>(count) - first;
       try {
-        forward_rows(part.ctx, part.batch, rows.subspan(first, n), out.subspan(first, n));
+        forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n), out.subspan(first, n));
       } catch (...) {
         failed[static_cast<size_t>(i)] = std::current_exception();
       }

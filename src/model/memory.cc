@@ -459,6 +459,7 @@ ModelMemory model_memory(const ModelConfig& c, Numerics numerics, DType matrices
   return {.weights = count.matrices * static_cast<int64_t>(size_of(matrices)) +
                      (count.floats + c.max_positions * c.rope_width()) * kFloat,
           .gradients = (count.matrices + count.floats - frozen) * kFloat,
+          .row_gradients = c.tie_word_embeddings ? c.vocab_size * c.hidden_size * kFloat : 0,
           .packed = count.packed};
 }
 

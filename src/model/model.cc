@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "model/builder.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace r1 {
 
@@ -100,6 +101,17 @@ void Model::allocate_gradients() {
     storage_.emplace_back(p.value.shape, DType::f32);
     p.grad = storage_.back().tensor();
   }
+  if (config_.tie_word_embeddings && embedding_->grad && !embedding_->row_grad) {
+    storage_.emplace_back(embedding_->value.shape, DType::f32);
+    embedding_->row_grad = storage_.back().tensor();
+  }
+}
+
+void Model::join_gradients(ThreadPool& threads) {
+  const Tensor& apart = embedding_->row_grad;
+  if (!apart) return;
+  add_into(threads, apart.f32(), apart.count(), embedding_->grad.f32());
+  std::memset(apart.data, 0, apart.bytes());
 }
 
 void Model::zero_gradients(ThreadPool& threads) {

@@ -118,6 +118,8 @@ class Model {
   // Gradients for every trainable parameter, zeroed; they live as long as the model.
   void allocate_gradients();
   void zero_gradients(ThreadPool& threads);
+  // After the last backward: adds what is held apart (Parameter::row_grad) to the gradients.
+  void join_gradients(ThreadPool& threads);
   // Copies values (shapes must agree) and marks packed copies stale.
   void copy_weights_from(const Model& other);
 

@@ -1,7 +1,7 @@
 #include "model/scoring.h"
 
 #include <algorithm>
-#include <iterator>
+#include <memory>
 
 #include "ops/loss/loss.h"
 
@@ -89,38 +89,136 @@ std::vector<std::pair<size_t, size_t>> cut_micro_batches(std::span<const ScoredR
   return pieces;
 }
 
-std::vector<std::vector<float>> split_scored(const ScoreBatch& input, std::span<const ScoredRow> rows,
-                                             std::span<const float> flat) {
-  std::vector<std::vector<float>> out;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto values =
-        flat.subspan(static_cast<size_t>(input.scored[i]), static_cast<size_t>(scored_tokens(rows[i])));
-    out.emplace_back(values.begin(), values.end());
+namespace {
+
+struct Pieces {
+  std::vector<std::pair<size_t, size_t>> rows;
+  bool side_by_side;
+};
+
+Pieces cut_pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads) {
+  int64_t tokens = 0, largest = 0;
+  for (size_t i = 0; i < rows.size();) {
+    const PromptFamily family = family_from(rows, i, options.prompts);
+    tokens += family.tokens;
+    largest = std::max(largest, family.tokens);
+    i = family.end;
   }
+  const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, threads);
+  return {cut_micro_batches(rows, plan.piece, options.prompts), plan.side_by_side};
+}
+
+// What the forward of a piece makes.
+struct Scored {
+  ScoreBatch input;
+  Tensor logprobs;
+  float* entropy = nullptr;
+};
+
+// The forward of one piece and what becomes of it; the batch must outlive the tape's backward.
+template <class Use>
+void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
+                   const ScoringOptions& options, const RouterTraining& routers, const Use& use) {
+  Scored out{.input = make_score_batch(rows, options.prompts), .logprobs = {}};
+  const KvCache kv(model.config(), out.input.batch.page_count, ctx);
+  const Batch batch = out.input.batch.view();
+  if (options.entropy) out.entropy = ctx.arena.array<float>(batch.T());
+  const Tensor hidden = model.forward(ctx, batch, kv, routers);
+  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
+  use(out);
+}
+
+// A lane's own counts, added to the caller's when all pieces are done. All of it is exact, in any order.
+class LaneRouters {
+ public:
+  LaneRouters(const RouterTraining& all, int lanes) : all_(all) {
+    if (all.stats == nullptr && all.balance_loss == nullptr) return;
+    for (int i = 0; i < lanes; ++i) own_.push_back(std::make_unique<Own>(all));
+  }
+  RouterTraining of(int lane) const {
+    return own_.empty() ? all_ : own_[static_cast<size_t>(lane)]->training;
+  }
+  void add_to_all() const {
+    for (const auto& own : own_) {
+      if (all_.balance_loss != nullptr) *all_.balance_loss += own->balance_loss;
+      for (size_t layer = 0; layer < own->stats.size(); ++layer) {
+        std::vector<int64_t>&to = (*all_.stats)[layer].selected, &from = own->stats[layer].selected;
+        to.resize(std::max(to.size(), from.size()));
+        for (size_t e = 0; e < from.size(); ++e) to[e] += from[e];
+      }
+    }
+  }
+
+ private:
+  struct Own {
+    explicit Own(const RouterTraining& all) : training(all) {
+      if (all.balance_loss != nullptr) training.balance_loss = &balance_loss;
+      if (all.stats == nullptr) return;
+      stats.resize(all.stats->size());
+      training.stats = &stats;
+    }
+    RouterTraining training;
+    std::vector<MoeStats> stats;
+    double balance_loss = 0;
+  };
+  RouterTraining all_;
+  std::vector<std::unique_ptr<Own>> own_;
+};
+
+std::span<const float> scored_of(const Scored& piece, const float* flat, size_t i, const ScoredRow& row) {
+  return {flat + piece.input.scored[i], static_cast<size_t>(scored_tokens(row))};
+}
+
+}  // namespace
+
+std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
+                                      const ScoringOptions& options,
+                                      std::vector<std::vector<float>>* entropy) {
+  std::vector<std::vector<float>> out(rows.size());
+  if (entropy != nullptr) entropy->resize(rows.size());
+  ScoringOptions wanted = options;
+  wanted.entropy = entropy != nullptr;
+  const Pieces pieces = cut_pieces(rows, wanted, lanes.threads().size());
+  if (pieces.side_by_side) lanes.pack(model);
+  lanes.run(pieces.rows.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
+    const auto [begin, end] = pieces.rows[p.index];
+    forward_piece(model, p.ctx, rows.subspan(begin, end - begin), wanted, {}, [&](const Scored& piece) {
+      for (size_t i = 0; i < end - begin; ++i) {
+        const auto of = [&](const float* flat) { return scored_of(piece, flat, i, rows[begin + i]); };
+        const auto logprobs = of(piece.logprobs.f32());
+        out[begin + i].assign(logprobs.begin(), logprobs.end());
+        if (entropy == nullptr) continue;
+        const auto entropies = of(piece.entropy);
+        (*entropy)[begin + i].assign(entropies.begin(), entropies.end());
+      }
+    });
+  });
   return out;
 }
 
-std::vector<std::vector<float>> score(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
-                                      float temperature, int64_t micro_tokens,
-                                      std::vector<std::vector<float>>* entropy) {
-  R1_CHECK(ctx.tape == nullptr, "scoring takes no tape");
-  std::vector<std::vector<float>> out;
-  for (const auto& [begin, end] : cut_micro_batches(rows, micro_tokens, Prompts::shared)) {
-    const auto piece = rows.subspan(begin, end - begin);
-    const ScoreBatch input = make_score_batch(piece, Prompts::shared);
-    ArenaScope scope(ctx.arena);
-    const KvCache kv(model.config(), input.batch.page_count, ctx);
-    const Batch batch = input.batch.view();
-    float* entropies = entropy == nullptr ? nullptr : ctx.arena.array<float>(batch.T());
-    const Tensor hidden = model.forward(ctx, batch, kv);
-    const Tensor logprobs = token_log_probs(ctx, hidden, model.head(), input.targets, temperature, entropies);
-    std::ranges::move(split_scored(input, piece, logprobs.values()), std::back_inserter(out));
-    if (entropy != nullptr) {
-      std::ranges::move(split_scored(input, piece, {entropies, static_cast<size_t>(batch.T())}),
-                        std::back_inserter(*entropy));
-    }
-  }
-  return out;
+void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
+                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers) {
+  const Pieces pieces = cut_pieces(rows, options, lanes.threads().size());
+  if (pieces.side_by_side) lanes.pack(model);
+  const LaneRouters lane_routers(routers, lanes.threads().size());
+  lanes.run(pieces.rows.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {
+    const auto [begin, end] = pieces.rows[p.index];
+    const auto part = rows.subspan(begin, end - begin);
+    forward_piece(model, p.ctx, part, options, lane_routers.of(p.lane), [&](const Scored& piece) {
+      float* gradient = p.ctx.tape->slot(piece.logprobs).grad.f32();
+      std::fill_n(gradient, piece.logprobs.count(), 0.0f);
+      for (size_t i = 0; i < part.size(); ++i) {
+        const auto n = static_cast<size_t>(scored_tokens(part[i]));
+        set({.row = begin + i,
+             .logprobs = scored_of(piece, piece.logprobs.f32(), i, part[i]),
+             .entropy = options.entropy ? scored_of(piece, piece.entropy, i, part[i]) : std::span<const float>(),
+             .gradient = {gradient + piece.input.scored[i], n}});
+      }
+      p.ctx.tape->backward(p.ctx, p.before, p.own);
+    });
+  });
+  lane_routers.add_to_all();
+  model.join_gradients(lanes.threads());
 }
 
 }  // namespace r1

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "model/lanes.h"
 #include "model/model.h"
 
 namespace r1 {
@@ -22,7 +24,7 @@ struct ScoredRow {
 // its own), whatever the micro-batch, so that the order in which gradients are summed is a function of the
 // rows.
 enum class Prompts : uint8_t { repeated, shared };
-inline constexpr int64_t kFamilyTokens = 2048;
+inline constexpr int64_t kFamilyTokens = 1024;
 
 // Rows as one forward's input: the last token of a row predicts nothing and is not run.
 struct ScoreBatch {
@@ -37,13 +39,31 @@ ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts = P
 std::vector<std::pair<size_t, size_t>> cut_micro_batches(std::span<const ScoredRow> rows, int64_t tokens,
                                                          Prompts prompts = Prompts::repeated);
 
+// How rows go through a model.
+struct ScoringOptions {
+  float temperature = 1.0f;
+  int64_t micro_tokens = 4096;  // the most tokens whose activations are held at a time
+  Prompts prompts = Prompts::shared;
+  bool entropy = false;
+};
+
 // Without a tape. Result: one vector a row, of size - from log-probs. `entropy`, where given, likewise.
-std::vector<std::vector<float>> score(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
-                                      float temperature, int64_t micro_tokens,
+std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
+                                      const ScoringOptions& options,
                                       std::vector<std::vector<float>>* entropy = nullptr);
 
-// Takes the scored positions of a batch's flat [T] values apart, row by row.
-std::vector<std::vector<float>> split_scored(const ScoreBatch& input, std::span<const ScoredRow> rows,
-                                             std::span<const float> flat);
+// A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients of
+// their log-probs, which the caller sets.
+struct RowGradient {
+  size_t row;
+  std::span<const float> logprobs, entropy;
+  std::span<float> gradient;
+};
+
+// Adds to the gradients of the model's parameters: forward, set(row) for every row, backward. Rows go by
+// pieces that threads may take side by side, so set may be called from several threads, for rows in any order;
+// what it is given, and all gradients, are functions of the rows alone.
+void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
+                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers = {});
 
 }  // namespace r1

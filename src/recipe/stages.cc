@@ -146,10 +146,11 @@ void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& t
   MemoryEstimate memory = trained_model(model, training.run.numerics);
   memory.program = program_bytes({});
   const std::vector<int64_t> longest{file.stage.max_tokens - 1};
-  const auto rows = full_micro_batch(longest, training.micro_tokens, training.batch_tokens + longest.front());
-  memory.activations =
-      row_activations(model, training.run.numerics, rows,
-                      {.backward = true, .entropy = false, .balance = training.balance_alpha > 0}, threads);
+  const int64_t most = training.batch_tokens + longest.front();
+  memory.activations = step_activations(
+      model, training.run.numerics, most, longest.front(), training.micro_tokens,
+      [&](int64_t tokens) { return full_micro_batch(longest, tokens, most); },
+      {.backward = true, .entropy = false, .balance = training.balance_alpha > 0}, threads);
   check_memory(memory, limit, "a step of the student", "batch.micro or data.max_tokens");
 }
 

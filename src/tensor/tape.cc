@@ -1,6 +1,7 @@
 #include "tensor/tape.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "tensor/context.h"
@@ -54,12 +55,26 @@ void Tape::own_gradient(int32_t sharer) {
   nodes_[static_cast<size_t>(last)].next_sharer = std::exchange(n.next_sharer, sharer);
 }
 
-void Tape::backward(Context& ctx) {
+void Tape::backward(Context& ctx, const BackwardProgress* before, BackwardProgress* own) {
+  before_ = before;
   for (running_ = steps_.size(); running_ > 0;) {
     --running_;
     steps_[running_].run(steps_[running_].closure, ctx);
+    if (own != nullptr) own->left.store(running_, std::memory_order_release);
   }
+  before_ = nullptr;
   clear();
+}
+
+void Tape::await_turn() const {
+  if (before_ == nullptr) return;
+  constexpr int kSpins = 1000;  // about as long as a small op; then the core may be somebody else's
+  for (int spins = 0; before_->left.load(std::memory_order_acquire) > running_; ++spins) {
+    if (spins >= kSpins) std::this_thread::yield();
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
 }
 
 void Tape::clear() {

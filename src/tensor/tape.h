@@ -6,6 +6,8 @@
 // live with the parameters and always accumulate; the trainer zeroes them.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -22,6 +24,16 @@ struct GradSlot {
   Tensor grad;              // in the input's shape; no data: nobody wants it, skip the work
   bool accumulate = false;  // false: assign (the memory is uninitialised); true: add
   explicit operator bool() const { return static_cast<bool>(grad); }
+};
+
+// Threads may differentiate pieces of a batch side by side, each on a tape of its own that records the same
+// steps. Parameters' gradients are then added step by step in the order of the pieces: a piece's step begins to
+// add when the piece before has done that step, so a batch in pieces gives the bits of the batch as a whole.
+struct BackwardProgress {
+  static constexpr size_t kNotBegun = SIZE_MAX;
+  alignas(64) std::atomic<size_t> left{kNotBegun};  // steps still to run
+  // Done, or ended by an error: nobody waits for it.
+  void end() { left.store(0, std::memory_order_release); }
 };
 
 class Tape {
@@ -54,7 +66,10 @@ class Tape {
   bool share(const Tensor& y, const Tensor& x);
 
   // Seeds with the gradients already put through slot(), runs the closures last to first, and forgets them.
-  void backward(Context& ctx);
+  // Of one piece of several: `before` is the progress of the piece before (null: the first), `own` this one's.
+  void backward(Context& ctx, const BackwardProgress* before = nullptr, BackwardProgress* own = nullptr);
+  // An op's backward calls it before it first adds to a parameter's gradient.
+  void await_turn() const;
   void clear();
 
  private:
@@ -76,6 +91,7 @@ class Tape {
   std::vector<Step> steps_;  // keep their capacity from step to step
   std::vector<Node> nodes_;
   size_t running_ = 0;  // the step that backward() is at
+  const BackwardProgress* before_ = nullptr;
 };
 
 }  // namespace r1

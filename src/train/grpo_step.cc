@@ -65,8 +65,11 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   prompts.resize(static_cast<size_t>(config.prompts));
   const int64_t room = model.max_positions - *std::ranges::max_element(prompts);
   const int64_t answer = std::clamp<int64_t>(room, 1, config.max_tokens);
-  memory.activations = row_activations(
-      model, numerics, full_micro_batch_of_groups(prompts, config.group, answer, config.micro_tokens),
+  const int64_t together = std::clamp<int64_t>(kFamilyTokens / answer, 1, config.group);
+  const int64_t largest = *std::ranges::max_element(prompts) - 1 + together * answer;
+  memory.activations = step_activations(
+      model, numerics, load.prompt_tokens + load.samples * answer, largest, config.micro_tokens,
+      [&](int64_t tokens) { return full_micro_batch_of_groups(prompts, config.group, answer, tokens); },
       {.backward = true, .entropy = true, .balance = false}, threads);
   add_sampling(memory, model, numerics, load, threads);
   return memory;
@@ -77,8 +80,8 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       config_(config),
       threads_(threads),
       optimizer_(bundle.model, by_updates(config.optimizer, config.epochs * config.minibatches)),
-      tape_(arena_),
       sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
+      lanes_(threads, config.run.numerics),
       engine_(bundle.model, sampling_,
               {.max_batch = config.engine_batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0}) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
@@ -100,7 +103,7 @@ void GrpoTrainer::load(const std::filesystem::path& directory, int64_t step) {
 }
 
 MemoryMeasured GrpoTrainer::memory() const {
-  return {.activations = static_cast<int64_t>(arena_.peak()) + engine_.part_bytes(),
+  return {.activations = static_cast<int64_t>(arena_.peak()) + lanes_.peak() + engine_.part_bytes(),
           .kv = engine_.kv_bytes(),
           .resident = peak_resident_bytes()};
 }
@@ -139,67 +142,70 @@ void GrpoTrainer::describe(GrpoStepResult& result) const {
   for (const Rollout& r : set_.rollouts) result.tokens += static_cast<int64_t>(r.tokens.size()) - 1;
 }
 
-// How far the trainer's log-probs of a rollout are from the sampler's. Equal bits give exactly 0 in both
-// figures.
-void GrpoTrainer::compare(std::span<const float> scored, const Rollout& rollout,
-                          GrpoStepResult& result) const {
+// Of one rollout in an update.
+struct GrpoTrainer::RowResult {
+  double loss = 0, kl = 0, entropy = 0;  // sums over its tokens
+  int64_t clipped = 0;
+  double max_abs = 0, sampler_kl = 0;  // of the trainer's log-probs against the sampler's
+};
+
+// Equal bits give exactly 0 in both figures.
+void GrpoTrainer::compare(std::span<const float> scored, const Rollout& rollout, RowResult& row) {
   const std::vector<float>& old = rollout.old_logprobs;
   R1_CHECK(old.size() == scored.size(), old.size(), " and ", scored.size(), " log-probs");
   for (size_t t = 0; t < old.size(); ++t) {
     const double d = static_cast<double>(scored[t]) - static_cast<double>(old[t]);
-    result.sampler_trainer_max_abs = std::max(result.sampler_trainer_max_abs, std::fabs(d));
-    result.sampler_trainer_kl += (std::exp(d) - d - 1.0) / static_cast<double>(scored_tokens_);
+    row.max_abs = std::max(row.max_abs, std::fabs(d));
+    row.sampler_kl += std::exp(d) - d - 1.0;
   }
 }
 
-void GrpoTrainer::count_entropy(std::span<const float> entropy, GrpoStepResult& result) const {
-  const double all = static_cast<double>(scored_tokens_ * config_.epochs);
-  for (const float e : entropy) result.entropy += static_cast<double>(e) / all;
+void GrpoTrainer::add(const RowResult& row, GrpoStepResult& result) const {
+  const double all = static_cast<double>(scored_tokens_);
+  const double epochs = static_cast<double>(config_.epochs), updates = epochs * static_cast<double>(config_.minibatches);
+  result.loss += row.loss / updates;
+  result.kl += row.kl / (all * epochs);
+  result.clip_fraction += static_cast<double>(row.clipped) / (all * epochs);
+  result.entropy += row.entropy / (all * epochs);
+  result.sampler_trainer_max_abs = std::max(result.sampler_trainer_max_abs, row.max_abs);
+  result.sampler_trainer_kl += row.sampler_kl / all;
 }
 
-// Forward, loss and backward of one micro-batch; weights: of each rollout's tokens.
-void GrpoTrainer::train_piece(std::span<const ScoredRow> rows, std::span<const Rollout* const> rollouts,
-                              std::span<const double> weights, bool compare_first, GrpoStepResult& result) {
-  const double all = static_cast<double>(scored_tokens_ * config_.epochs);
-  const double updates = static_cast<double>(config_.epochs * config_.minibatches);
-  const ScoreBatch input = make_score_batch(rows, Prompts::shared);
-  Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_, .numerics = config_.run.numerics};
-  const ArenaScope scope(arena_);
-  const KvCache kv(bundle_.model.config(), input.batch.page_count, ctx);
-  const Batch batch = input.batch.view();
-  float* entropy = arena_.array<float>(batch.T());
-  const Tensor hidden = bundle_.model.forward(ctx, batch, kv);
-  const Tensor logprobs = token_log_probs(ctx, hidden, bundle_.model.head(), input.targets,
-                                          static_cast<float>(config_.temperature), entropy);
-  float* grad = tape_.slot(logprobs).grad.f32();
-  std::fill(grad, grad + batch.T(), 0.0f);
-  std::vector<double> gradient;
-  for (size_t i = 0; i < rollouts.size(); ++i) {
-    const Rollout& r = *rollouts[i];
-    const size_t n = r.old_logprobs.size();
-    const int64_t at = input.scored[i];
-    const std::span<const float> now(logprobs.f32() + at, n);
-    if (compare_first) compare(now, r, result);
-    gradient.resize(n);
-    const SampleLoss loss =
-        sample_loss(config_.loss, now, r.old_logprobs, r.ref_logprobs, r.advantage, weights[i], gradient);
-    for (size_t t = 0; t < n; ++t) grad[at + static_cast<int64_t>(t)] = static_cast<float>(gradient[t]);
-    result.loss += loss.loss / updates;
-    result.kl += loss.kl / all;
-    result.clip_fraction += static_cast<double>(loss.clipped) / all;
-    count_entropy({entropy + at, n}, result);
-  }
-  tape_.backward(ctx);
+ScoringOptions GrpoTrainer::scoring() const {
+  return {.temperature = static_cast<float>(config_.temperature), .micro_tokens = config_.micro_tokens};
+}
+
+// Forward, loss and backward; weights: of each rollout's tokens.
+void GrpoTrainer::train(const Rollouts& rollouts, std::span<const double> weights, bool compare_first,
+                        GrpoStepResult& result) {
+  std::vector<RowResult> results(rollouts.size());
+  ScoringOptions options = scoring();
+  options.entropy = true;
+  differentiate(bundle_.model, lanes_, rows_of(rollouts), options, [&](const RowGradient& row) {
+    const Rollout& r = *rollouts[row.row];
+    RowResult& out = results[row.row];
+    if (compare_first) compare(row.logprobs, r, out);
+    std::vector<double> gradient(r.old_logprobs.size());
+    const SampleLoss loss = sample_loss(config_.loss, row.logprobs, r.old_logprobs, r.ref_logprobs, r.advantage,
+                                        weights[row.row], gradient);
+    std::ranges::transform(gradient, row.gradient.begin(), [](double g) { return static_cast<float>(g); });
+    out.loss = loss.loss;
+    out.kl = loss.kl;
+    out.clipped = loss.clipped;
+    for (const float e : row.entropy) out.entropy += static_cast<double>(e);
+  });
+  for (const RowResult& row : results) add(row, result);
 }
 
 // Rollouts whose every gradient is 0: what the metrics want of them needs no backward pass.
 void GrpoTrainer::score_idle(const Rollouts& rollouts, bool compare_first, GrpoStepResult& result) {
   std::vector<std::vector<float>> entropy;
-  const auto scored = r1::score(bundle_.model, sampling_, rows_of(rollouts),
-                                static_cast<float>(config_.temperature), config_.micro_tokens, &entropy);
+  const auto scored = score(bundle_.model, lanes_, rows_of(rollouts), scoring(), &entropy);
   for (size_t i = 0; i < rollouts.size(); ++i) {
-    if (compare_first) compare(scored[i], *rollouts[i], result);
-    count_entropy(entropy[i], result);
+    RowResult row;
+    if (compare_first) compare(scored[i], *rollouts[i], row);
+    for (const float e : entropy[i]) row.entropy += static_cast<double>(e);
+    add(row, result);
   }
 }
 
@@ -217,11 +223,7 @@ void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first,
     weights.push_back(token_weight(config_.loss.aggregate, static_cast<int64_t>(r->old_logprobs.size()),
                                    samples, tokens, config_.max_tokens));
   }
-  const std::vector<ScoredRow> rows = rows_of(trained);
-  for (const auto& [begin, end] : cut_micro_batches(rows, config_.micro_tokens, Prompts::shared)) {
-    train_piece(std::span(rows).subspan(begin, end - begin), std::span(trained).subspan(begin, end - begin),
-                std::span(weights).subspan(begin, end - begin), compare_first, result);
-  }
+  train(trained, weights, compare_first, result);
   score_idle(idle, compare_first, result);
 }
 
@@ -238,17 +240,20 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
 
   const Rollouts all = pointers_to(set_.rollouts);
   const std::vector<ScoredRow> rows = rows_of(all);
-  const auto temperature = static_cast<float>(config_.temperature);
   if (reference_) {
-    auto scored = r1::score(*reference_, sampling_, rows, temperature, config_.micro_tokens);
+    auto scored = score(*reference_, lanes_, rows, scoring());
     for (size_t i = 0; i < all.size(); ++i) set_.rollouts[i].ref_logprobs = std::move(scored[i]);
   }
   // With one update a step, the training forward itself is the scoring before the update; with more, a pass
   // of its own.
   const bool one_update = config_.epochs * config_.minibatches == 1;
   if (!one_update) {
-    const auto scored = r1::score(bundle_.model, sampling_, rows, temperature, config_.micro_tokens);
-    for (size_t i = 0; i < all.size(); ++i) compare(scored[i], *all[i], result);
+    const auto scored = score(bundle_.model, lanes_, rows, scoring());
+    for (size_t i = 0; i < all.size(); ++i) {
+      RowResult row;
+      compare(scored[i], *all[i], row);
+      add(row, result);
+    }
   }
   result.score_s = watch.lap();
   const auto groups = static_cast<int64_t>(set_.problems.size());

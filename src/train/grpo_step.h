@@ -48,11 +48,13 @@ class GrpoTrainer {
  private:
   using Rollouts = std::vector<const Rollout*>;
   void describe(GrpoStepResult& result) const;
-  void compare(std::span<const float> scored, const Rollout& rollout, GrpoStepResult& result) const;
-  void count_entropy(std::span<const float> entropy, GrpoStepResult& result) const;
+  struct RowResult;
+  static void compare(std::span<const float> scored, const Rollout& rollout, RowResult& row);
+  void add(const RowResult& row, GrpoStepResult& result) const;
+  ScoringOptions scoring() const;
   void update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result);
-  void train_piece(std::span<const ScoredRow> rows, std::span<const Rollout* const> rollouts,
-                   std::span<const double> weights, bool compare_first, GrpoStepResult& result);
+  void train(const Rollouts& rollouts, std::span<const double> weights, bool compare_first,
+             GrpoStepResult& result);
   void score_idle(const Rollouts& rollouts, bool compare_first, GrpoStepResult& result);
 
   ModelBundle& bundle_;
@@ -61,8 +63,8 @@ class GrpoTrainer {
   Optimizer optimizer_;
   std::optional<Model> reference_;
   Arena arena_;
-  Tape tape_;
   Context sampling_;  // no tape
+  Lanes lanes_;
   Engine engine_;
   RolloutSet set_;
   int64_t scored_tokens_ = 0;  // answer tokens of set_

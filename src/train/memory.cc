@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/integers.h"
 #include "base/process.h"
 #include "engine/engine.h"
 #include "model/kv_cache.h"
@@ -63,11 +64,23 @@ std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> promp
   return rows;
 }
 
+int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t largest,
+                         int64_t micro, const std::function<std::vector<RowTokens>(int64_t)>& rows,
+                         const ActivationOptions& options, ThreadPool& threads) {
+  const LanePlan plan = plan_lanes(tokens, largest, micro, threads.size());
+  const std::vector<RowTokens> piece = rows(plan.piece);
+  if (!plan.side_by_side || tokens <= plan.piece)
+    return row_activations(config, numerics, piece, options, threads);
+  ThreadPool alone(1);
+  const int64_t lanes = std::min<int64_t>(threads.size(), ceil_div(tokens, std::max(plan.piece, largest)));
+  return lanes * row_activations(config, numerics, piece, options, alone);
+}
+
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics) {
   const ModelMemory m = model_memory(config, numerics, DType::f32);
   MemoryEstimate out;
   out.weights = m.weights;
-  out.gradients = m.gradients;
+  out.gradients = m.gradients + m.row_gradients;
   out.optimizer = 2 * m.gradients;
   out.packed = m.packed;
   return out;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,12 @@ std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_
 // families (model/scoring.h): filled to the brim, a family longer than `micro` alone.
 std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> prompts, int64_t group,
                                                   int64_t answer, int64_t micro);
+
+// The activations of a step of `tokens` tokens, whose largest indivisible part has `largest`, where at most
+// `micro` are held at a time (model/lanes.h); rows(n): of the largest piece of n tokens.
+int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t largest,
+                         int64_t micro, const std::function<std::vector<RowTokens>(int64_t)>& rows,
+                         const ActivationOptions& options, ThreadPool& threads);
 
 // Weights and what training keeps of each.
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics);

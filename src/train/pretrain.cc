@@ -29,14 +29,13 @@ struct Trainer {
   const DocumentSource& documents;
   ThreadPool& threads;
   Optimizer optimizer;
-  Arena arena;
-  Tape tape;
+  Lanes lanes;
   std::vector<MoeStats> stats;
   std::deque<Document> ready;  // made ahead: documents [ready_first, ready_first + size)
   int64_t ready_first = 0;
 
   Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
-      : bundle(b), config(c), documents(d), threads(t), optimizer(b.model, c.optimizer), tape(arena) {
+      : bundle(b), config(c), documents(d), threads(t), optimizer(b.model, c.optimizer), lanes(t, c.run.numerics) {
     for (const Parameter* bias : b.model.selection_biases()) {
       stats.push_back({std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});
     }
@@ -101,23 +100,16 @@ StepResult Trainer::step(int64_t first_document) {
   routers.stats = &stats;
   routers.balance_scale = static_cast<float>(config.balance_alpha / static_cast<double>(result.tokens));
   routers.balance_loss = &result.balance_loss;
-  Context ctx{.arena = arena, .threads = threads, .tape = &tape, .numerics = config.run.numerics};
-  for (const auto& [begin, end] : cut_micro_batches(rows, config.micro_tokens)) {
-    const ScoreBatch input = make_score_batch(std::span(rows).subspan(begin, end - begin));
-    ArenaScope scope(arena);
-    const KvCache kv(bundle.model.config(), input.batch.page_count, ctx);
-    const Batch batch = input.batch.view();
-    const Tensor hidden = bundle.model.forward(ctx, batch, kv, routers);
-    const Tensor logprobs = token_log_probs(ctx, hidden, bundle.model.head(), input.targets, 1.0f);
-    const GradSlot seed = tape.slot(logprobs);
-    const float share = -1.0f / static_cast<float>(scored);
-    for (int64_t t = 0; t < batch.T(); ++t) {
-      const bool counts = input.targets[static_cast<size_t>(t)] >= 0;
-      seed.grad.f32()[t] = counts ? share : 0.0f;
-      if (counts) result.loss -= static_cast<double>(logprobs.f32()[t]);
-    }
-    tape.backward(ctx);
-  }
+  const float share = -1.0f / static_cast<float>(scored);
+  std::vector<double> losses(rows.size());
+  differentiate(
+      bundle.model, lanes, rows, {.micro_tokens = config.micro_tokens, .prompts = Prompts::repeated},
+      [&](const RowGradient& row) {
+        std::ranges::fill(row.gradient, share);
+        for (const float logprob : row.logprobs) losses[row.row] -= static_cast<double>(logprob);
+      },
+      routers);
+  for (const double loss : losses) result.loss += loss;
   result.loss /= static_cast<double>(scored);
   result.update = optimizer.update(threads);
   const std::vector<Parameter*> biases = bundle.model.selection_biases();
@@ -143,9 +135,10 @@ MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
   }
   // A step ends with the document that fills it.
   const int64_t most = config.batch_tokens + *std::ranges::max_element(lengths);
-  memory.activations =
-      row_activations(model, config.run.numerics, full_micro_batch(lengths, config.micro_tokens, most),
-                      {.backward = true, .entropy = false, .balance = config.balance_alpha > 0}, threads);
+  memory.activations = step_activations(
+      model, config.run.numerics, most, *std::ranges::max_element(lengths), config.micro_tokens,
+      [&](int64_t tokens_held) { return full_micro_batch(lengths, tokens_held, most); },
+      {.backward = true, .entropy = false, .balance = config.balance_alpha > 0}, threads);
   return memory;
 }
 
@@ -225,7 +218,7 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
     }
   }
   const MemoryMeasured measured{
-      .activations = static_cast<int64_t>(trainer.arena.peak()), .kv = 0, .resident = peak_resident_bytes()};
+      .activations = trainer.lanes.peak(), .kv = 0, .resident = peak_resident_bytes()};
   reporter.note(memory_line(memory, measured));
   run.note("memory_mib", to_json(memory, measured));
   if (state.step == config.optimizer.steps)

@@ -102,11 +102,9 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
     whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
     whole.back().insert(whole.back().end(), c.tokens.begin(), c.tokens.end());
   }
-  Arena arena;
   ThreadPool pool(2);
-  Context ctx{
-      .arena = arena, .threads = pool, .tape = nullptr, .device = Device::cpu, .numerics = numerics()};
-  for (const int64_t micro : {1, 50, 100000}) {
+  Lanes lanes(pool, numerics());
+  for (const int64_t micro : {1, 50, 400, 100000}) {  // all threads together; side by side
     for (const float temperature : {0.8f, 1.0f}) {  // temperature 0 records temperature 1
       std::vector<ScoredRow> rows;
       std::vector<size_t> which;
@@ -116,7 +114,7 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
         rows.push_back({whole[i], static_cast<int64_t>(r.prompt.size())});
         which.push_back(i);
       }
-      const auto scored = score(model, ctx, rows, temperature, micro);
+      const auto scored = score(model, lanes, rows, {.temperature = temperature, .micro_tokens = micro});
       for (size_t k = 0; k < rows.size(); ++k)
         EXPECT_EQ(scored[k], samples[which[k]].logprobs) << "sample " << which[k];
     }
@@ -124,7 +122,8 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
 }
 
 TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
-  const Model model = load(), master = Model::load(directory());
+  const Model model = load();
+  Model master = Model::load(directory());
   std::vector<Request> requests = requests_for(model.config(), 3);
   for (Request& r : requests) r.sampling.temperature = 0.8f;
   const auto samples =
@@ -137,22 +136,16 @@ TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
   std::vector<ScoredRow> rows;
   for (size_t i = 0; i < samples.size(); ++i)
     rows.push_back({whole[i], std::ssize(whole[i]) - std::ssize(samples[i].tokens)});
-  for (const int threads : {1, 2}) {
-    Arena arena;
+  for (const auto& [threads, micro] : {std::pair(1, 4096), std::pair(2, 100), std::pair(2, 4096)}) {
     ThreadPool pool(threads);
-    Tape tape{arena};
-    Context ctx{
-        .arena = arena, .threads = pool, .tape = &tape, .device = Device::cpu, .numerics = numerics()};
+    Lanes lanes(pool, numerics());
     for (const Prompts prompts : {Prompts::repeated, Prompts::shared}) {
-      const ArenaScope scope(arena);
-      const ScoreBatch input = make_score_batch(rows, prompts);
-      EXPECT_EQ(input.batch.parents.empty(), prompts == Prompts::repeated);
-      const KvCache kv(model.config(), input.batch.page_count, ctx);
-      const Tensor hidden = master.forward(ctx, input.batch.view(), kv);
-      const Tensor flat = token_log_probs(ctx, hidden, master.head(), input.targets, 0.8f);
-      const auto trained = split_scored(input, rows, {flat.f32(), static_cast<size_t>(flat.count())});
+      std::vector<std::vector<float>> trained(rows.size());
+      differentiate(master, lanes, rows, {.temperature = 0.8f, .micro_tokens = micro, .prompts = prompts},
+                    [&](const RowGradient& row) {
+                      trained[row.row].assign(row.logprobs.begin(), row.logprobs.end());
+                    });
       for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
-      tape.clear();
     }
   }
 }

@@ -60,6 +60,7 @@ Answer run(Model& model, const Rows& rows, Numerics numerics) {
   const GradSlot slot = tape.slot(logprobs);
   std::fill_n(slot.grad.f32(), logprobs.count(), 1.0f);
   tape.backward(ctx);
+  model.join_gradients(threads);
   for (const Parameter& p : model.parameters()) {
     if (p.grad) out.gradients.insert(out.gradients.end(), p.grad.values().begin(), p.grad.values().end());
   }

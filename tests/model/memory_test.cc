@@ -30,8 +30,10 @@ Measured measure(Model& model, Numerics numerics, std::span<const int64_t> rows,
   {
     Arena arena;
     Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
-    std::vector<std::vector<float>> entropy;
-    score(model, ctx, scored, 1.0f, 1 << 20, &entropy);
+    const ScoreBatch input = make_score_batch(scored);
+    const KvCache kv(model.config(), input.batch.page_count, ctx);
+    float* entropy = arena.array<float>(input.batch.view().T());
+    token_log_probs(ctx, model.forward(ctx, input.batch.view(), kv), model.head(), input.targets, 1.0f, entropy);
     out.score = static_cast<int64_t>(arena.peak());
   }
   Arena arena;

@@ -106,9 +106,8 @@ TEST_F(Grpo, RunKilledAtTenRandomMomentsEndsWithTheSameWeights) {
 TEST_F(Grpo, SamplesCanBeScoredAgainToTheSameStrings) {
   finish(grpo_config("a.toml", "a"), 2);
   const Model model = Model::load(base());
-  Arena arena;
   ThreadPool threads(2);
-  Context ctx{.arena = arena, .threads = threads};
+  Lanes lanes(threads, Numerics::cpu_f32);
   int64_t compared = 0;
   for (const Json& row : read_jsonl(root / "a" / "samples.jsonl")) {
     if (row.get_int("step") != 1) continue;
@@ -118,7 +117,7 @@ TEST_F(Grpo, SamplesCanBeScoredAgainToTheSameStrings) {
     const int64_t from = static_cast<int64_t>(tokens.size());
     for (const Json& t : row.at("tokens").items()) tokens.push_back(static_cast<int32_t>(t.integer()));
     const ScoredRow scored{tokens, from};
-    const auto lp = score(model, ctx, {&scored, 1}, 1.0f, 4096);
+    const auto lp = score(model, lanes, {&scored, 1}, {});
     for (size_t i = 0; i < lp[0].size(); ++i)
       EXPECT_EQ(hex_float(lp[0][i]), row.at("logprobs").at(i).string());
     ++compared;

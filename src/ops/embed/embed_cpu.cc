@@ -19,7 +19,9 @@ Tensor embed(Context& ctx, std::span<const int32_t> tokens, Parameter& table) {
     ctx.tape->record([tokens, y, parameter, D](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy || !parameter->grad) return;
-      scatter_add_rows(c.threads, dy.f32(), tokens, D, parameter->grad.f32());
+      c.tape->await_turn();
+      const Tensor& grad = parameter->row_grad ? parameter->row_grad : parameter->grad;
+      scatter_add_rows(c.threads, dy.f32(), tokens, D, grad.f32());
     });
   }
   return y;

@@ -206,6 +206,7 @@ void backward(Context& ctx, const Call& call) {
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
   const float* w = slot ? weight_f32(ctx, call.head->dense().value) : nullptr;
+  ctx.tape->await_turn();
   for (int64_t first = 0; first < count; first += size) {
     const Chunk chunk{kept + first, std::min(size, count - first), rows, dz, dh, w};
     copy_rows_f32(ctx.threads, call.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);

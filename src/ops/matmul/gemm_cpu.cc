@@ -92,7 +92,7 @@ int64_t panels_of(const Gemm& g) {
 }
 
 int64_t fmas(const Gemm& g) {
-  return g.M * g.N * std::max<int64_t>(g.K, 1);
+  return std::max<int64_t>(g.M, 8) * g.N * std::max<int64_t>(g.K, 1);
 }
 
 // Tiles of at most 192 x 256 (A's block of 192 KiB is read once a panel, B's panels once a tile: both stay
@@ -162,6 +162,10 @@ void gemm_serial(const Gemm& g) {
 }
 
 void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
+  if (threads.size() == 1) {
+    for (const Gemm& g : list) gemm_serial(g);
+    return;
+  }
   constexpr size_t kGroup = 256;  // products cut together: their cuts lie on the stack
   for (; list.size() > kGroup; list = list.subspan(kGroup)) gemm_batch(threads, list.first(kGroup));
   int64_t work = 0;

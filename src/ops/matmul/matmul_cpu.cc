@@ -84,6 +84,7 @@ void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, 
                               .accumulate = dx.accumulate},
                              weight_f32(ctx, dense.value)));
   }
+  ctx.tape->await_turn();
   if (dense.grad) {
     const ArenaScope scope(ctx.arena);
     gemm(ctx.threads, with_b(ctx,

@@ -63,6 +63,7 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
                 .add = dq.accumulate});
   }
   if (!w.kv_b().grad) return;
+  ctx.tape->await_turn();
   const float* queries = as_f32(ctx, q);
   for_heads(ctx, H, [&](int64_t h) {
     return Gemm{.M = n,
@@ -104,6 +105,7 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
     });
   }
   if (!w.kv_b().grad) return;
+  ctx.tape->await_turn();
   const float* outputs = as_f32(ctx, o);
   for_heads(ctx, H, [&](int64_t h) {
     return Gemm{.M = v,

@@ -23,6 +23,13 @@ double row_loss(const Routing& r, int64_t begin, int64_t end, const double* f, d
   return scale * loss;
 }
 
+// Rounded to a multiple of 2^-40: sums below 2^12 are then exact, so that they do not depend on how a batch is
+// cut.
+double exactly_summable(double loss) {
+  constexpr double kUnit = 0x1p-40;
+  return std::nearbyint(loss / kUnit) * kUnit;
+}
+
 }  // namespace
 
 Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTraining& training) {
@@ -50,7 +57,7 @@ Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTra
         f[e] *= unit;
         pull[row * r.E + e] = static_cast<float>(scale * f[e]);
       }
-      losses[row] = wanted ? row_loss(r, begin, end, f, scale, f + r.E) : 0;
+      losses[row] = wanted ? exactly_summable(row_loss(r, begin, end, f, scale, f + r.E)) : 0;
     }
   });
   if (wanted) {

@@ -273,6 +273,7 @@ void moe_backward(Context& ctx, const Tensor& x, const Tensor& y, const MoeWeigh
   if ((!dy && saved.balance.pull == nullptr) || r.T == 0) return;
   const GradSlot dx = ctx.tape->slot(x);  // before the scope: the gradient outlives it
   ArenaScope scope(ctx.arena);
+  ctx.tape->await_turn();
   float* drow = nullptr;
   if (dy) {
     drow = ctx.arena.array<float>(r.slots());

@@ -133,6 +133,7 @@ void norm_backward(Context& ctx, const Tensor& x, const Tensor& y, const float* 
                              [&](int64_t begin, int64_t end) { rows(xp, wp, dyp, rstd, begin, end, D, dx); });
   }
   if (w.grad) {
+    ctx.tape->await_turn();
     float* dw = w.grad.f32();
     ctx.threads.parallel_for(D, column_grain(ctx.threads, D), [&](int64_t begin, int64_t end) {
       HWY_DYNAMIC_DISPATCH(norm_dw_columns)(xp, dyp, rstd, T, D, begin, end, dw);
