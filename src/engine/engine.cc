@@ -3,9 +3,11 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <map>
 
+#include "base/integers.h"
 #include "base/random.h"
 #include "engine/row_batch.h"
 #include "engine/scheduler.h"
@@ -64,11 +66,15 @@ struct Engine::Impl {
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
-  // What a thread needs to run a forward of its own.
+  // A thread's share of the decoding sequences, and what it needs to run them by itself.
   struct Part {
     explicit Part(Numerics numerics) : lane(numerics) {}
     Lane lane;
     RowBatch batch;
+    std::vector<ScheduledRow> rows;  // that are running
+    std::vector<Sequence*> ended;
+    std::vector<Sampled> drawn;
+    std::exception_ptr failed;
   };
   std::vector<std::unique_ptr<Part>> parts;
 
@@ -80,8 +86,11 @@ struct Engine::Impl {
   void start();
   bool forward();
   void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows, std::span<Sampled> out);
-  void forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out);
-  void accept(Sequence* sequence, const Sampled& sampled);
+  void decode_in_parts(std::span<const ScheduledRow> rows);
+  void decode_part(Part& part, std::atomic<bool>& meet);
+  void take_drawn(Part& part);
+  bool take(Sequence& sequence, const Sampled& sampled);
+  void end(Sequence* sequence);
   Sampled draw(const Sequence& sequence, float* logits) const;
 };
 
@@ -106,7 +115,8 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
   ThreadPool alone(1);
-  const int64_t rows = most_part_rows(max_batch, threads.size());
+  const int64_t rows =
+      std::min(static_cast<int64_t>(kMostPartRows), ceil_div(max_batch, static_cast<int64_t>(threads.size())));
   return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
@@ -170,28 +180,33 @@ Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
   return sample_token(logits, model.config().vocab_size, r.sampling, uniform_from_bits(bits[0]));
 }
 
-void Engine::Impl::accept(Sequence* s, const Sampled& sampled) {
-  const Request& r = requests[static_cast<size_t>(s->request)];
+// The sample's next token; true: its last.
+bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
+  const Request& r = requests[static_cast<size_t>(s.request)];
   if (sampled.token < 0) {
-    throw Error("prompt " + std::to_string(s->request) +
+    throw Error("prompt " + std::to_string(s.request) +
                 ": the model's logits are not numbers: its weights are broken");
   }
-  Completion& c = completion(*s);
+  Completion& c = completion(s);
   c.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
-  s->next_token = sampled.token;
-  ++s->generated;
-  const bool wanted = !*on_token || (*on_token)(s->request, s->sample, sampled.token);
+  s.next_token = sampled.token;
+  ++s.generated;
+  const bool wanted = !*on_token || (*on_token)(s.request, s.sample, sampled.token);
   if (!wanted || std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
     c.finish = FinishReason::stop;
-  } else if (s->generated >= s->max_generated) {
+  } else if (s.generated >= s.max_generated) {
     c.finish = FinishReason::length;
   } else if (r.detect_loops && is_looping(c.tokens)) {
     c.finish = FinishReason::loop;
   } else {
-    return;
+    return false;
   }
-  if (*on_done) (*on_done)(c);
+  return true;
+}
+
+void Engine::Impl::end(Sequence* s) {
+  if (*on_done) (*on_done)(completion(*s));
   scheduler->finish(s);
 }
 
@@ -213,7 +228,7 @@ void Engine::Impl::start() {
     for (const auto& [sequence, prompt] : started) {
       std::ranges::copy(prompt_logits.at(prompt->request), row);
       if (sequence->sample == prompt->samples - 1) prompt_logits.erase(prompt->request);
-      accept(sequence, draw(*sequence, row));
+      if (take(*sequence, draw(*sequence, row))) end(sequence);
     }
     scheduler->retire_prompts();
   }
@@ -244,40 +259,84 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
   }
 }
 
-// Threads take parts of the rows through the whole model: they meet once a step.
-void Engine::Impl::forward_parts(int64_t count, std::span<const ScheduledRow> rows, std::span<Sampled> out) {
-  while (std::ssize(parts) < ctx.threads.size()) parts.push_back(std::make_unique<Part>(ctx.numerics));
-  std::vector<std::exception_ptr> failed(static_cast<size_t>(count));
-  ctx.threads.parallel_for_thread(count, 1, [&](int64_t begin, int64_t end, int thread) {
-    Part& part = *parts[static_cast<size_t>(thread)];
+// The part's sequences make tokens until one part has made kSlice of each of its own, or has none left: then all
+// meet, to share what is left anew. Whoever reads along is told by the thread that called run().
+void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
+  constexpr int kSlice = 16;
+  for (int step = 1; !part.rows.empty(); ++step) {
+    const std::span<const ScheduledRow> rows = part.rows;
+    part.drawn.resize(rows.size());
+    for (size_t first = 0; first < rows.size(); first += kMostPartRows) {
+      const size_t n = std::min(kMostPartRows, rows.size() - first);
+      forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n), std::span(part.drawn).subspan(first, n));
+    }
+    if (*on_token) return;
+    take_drawn(part);
+    if (step == kSlice) meet = true;
+    if (meet) return;
+  }
+  meet = true;
+}
+
+void Engine::Impl::take_drawn(Part& part) {
+  size_t running = 0;
+  for (size_t i = 0; i < part.rows.size(); ++i) {
+    Sequence* s = part.rows[i].sequence;
+    ++s->length;
+    if (take(*s, part.drawn[i])) {
+      part.ended.push_back(s);
+    } else {
+      part.rows[running++] = part.rows[i];
+    }
+  }
+  part.rows.resize(running);
+}
+
+// Each thread takes a part of the decoding sequences through the whole model, for several tokens: if all met at
+// every token, each would wait for the slowest.
+void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
+  const auto count = static_cast<size_t>(ctx.threads.size());
+  while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
+  std::atomic<bool> meet = scheduler->has_waiting();  // for a place in the batch
+  for (size_t i = 0; i < count; ++i) {
+    const size_t first = rows.size() * i / count, n = rows.size() * (i + 1) / count - first;
+    const auto share = rows.subspan(first, n);
+    parts[i]->rows.assign(share.begin(), share.end());
+    parts[i]->failed = nullptr;
+  }
+  ctx.threads.parallel_for(static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const size_t first = rows.size() * static_cast<size_t>(i) / static_cast<size_t>(count);
-      const size_t n = rows.size() * static_cast<size_t>(i + 1) / static_cast<size_t>(count) - first;
+      Part& part = *parts[static_cast<size_t>(i)];
       try {
-        forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n), out.subspan(first, n));
+        decode_part(part, meet);
       } catch (...) {
-        failed[static_cast<size_t>(i)] = std::current_exception();
+        part.failed = std::current_exception();
+        meet = true;
       }
     }
   });
-  for (const std::exception_ptr& e : failed) {
-    if (e) std::rethrow_exception(e);
+  for (const auto& part : parts) {
+    if (part->failed) std::rethrow_exception(part->failed);
+    if (*on_token) take_drawn(*part);
+    for (Sequence* s : part->ended) end(s);
+    part->ended.clear();
   }
 }
 
 bool Engine::Impl::forward() {
   const std::vector<ScheduledRow> rows = scheduler->plan();
   if (rows.empty()) return false;
-  drawn.resize(rows.size());
-  const int64_t count = decode_parts(rows, packed_bytes, ctx.threads.size());
-  if (count > 1) {
-    forward_parts(count, rows, drawn);
-  } else {
-    forward_rows(ctx, whole, rows, drawn);
+  const bool decode = std::ranges::all_of(rows, [](const ScheduledRow& r) { return r.sequence != nullptr; });
+  if (decode && decodes_in_parts(std::ssize(rows), packed_bytes, ctx.threads.size())) {
+    decode_in_parts(rows);
+    return true;
   }
+  drawn.resize(rows.size());
+  forward_rows(ctx, whole, rows, drawn);
   scheduler->advance(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].sequence != nullptr) accept(rows[i].sequence, drawn[i]);
+    Sequence* s = rows[i].sequence;
+    if (s != nullptr && take(*s, drawn[i])) end(s);
   }
   return true;
 }

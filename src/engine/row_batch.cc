@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/integers.h"
-
 namespace r1 {
 namespace {
 
@@ -11,8 +9,6 @@ namespace {
 constexpr int64_t kSharedCache = int64_t{16} << 20;
 // For fewer, reading all weights a part costs what the other threads save.
 constexpr int64_t kLeastRows = 4;
-// More do not fit a core's second-level cache with what they become on their way.
-constexpr int64_t kMostRows = 128;
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
   return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
@@ -54,16 +50,6 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
 
 bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads) {
   return threads > 1 && rows >= kLeastRows * threads && packed_bytes <= kSharedCache;
-}
-
-int64_t most_part_rows(int64_t rows, int64_t threads) {
-  return std::min(kMostRows, ceil_div(rows, threads));
-}
-
-int64_t decode_parts(std::span<const ScheduledRow> rows, int64_t packed_bytes, int64_t threads) {
-  const bool decode = std::ranges::all_of(rows, [](const ScheduledRow& r) { return r.sequence != nullptr; });
-  if (!decode || !decodes_in_parts(std::ssize(rows), packed_bytes, threads)) return 1;
-  return threads * ceil_div(std::ssize(rows), threads * kMostRows);
 }
 
 }  // namespace r1

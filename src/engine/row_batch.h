@@ -26,13 +26,12 @@ class RowBatch {
   int64_t max_pages_ = 0;
 };
 
-// How many parts these rows go in, each taken by one thread from the embedding to the drawn token; 1: all
-// threads work on each op together. Parts pay where a step is many small ops: all rows decode, and the
-// weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads
-// share.
-int64_t decode_parts(std::span<const ScheduledRow> rows, int64_t packed_bytes, int64_t threads);
-// Whether so many decoding rows go in parts, and how many rows a part then has at most.
+// Whether so many decoding rows go in parts, one a thread, which takes its rows from the embedding to the drawn
+// token; else all threads work on each op together. Parts pay where a step is many small ops and the weights
+// (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads share.
 bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads);
-int64_t most_part_rows(int64_t rows, int64_t threads);
+// Of a part, that go through the model at a time: more do not fit a core's second-level cache with what they
+// become on their way.
+inline constexpr size_t kMostPartRows = 128;
 
 }  // namespace r1

@@ -83,6 +83,8 @@ class Scheduler {
   // Prompts whose samples have all started give their pages back.
   void retire_prompts();
 
+  // Prompts, or samples of them, that have not started.
+  bool has_waiting() const { return !waiting_.empty() || !prompts_.empty(); }
   bool idle() const { return running_.empty() && prompts_.empty() && waiting_.empty(); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
 

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/sanitizer.h"
 #include "tensor/context.h"
 
 namespace r1 {
@@ -23,7 +24,7 @@ GradSlot Tape::slot(const Tensor& t) {
   if (t.node < 0) return {};
   Node& n = node(t);
   const bool accumulate = static_cast<bool>(n.grad);
-  if (!accumulate) n.grad = arena_.tensor(n.shape);
+  if (!accumulate) n.grad = new_gradient(n.shape);
   if (n.next_sharer != t.node) own_gradient(t.node);
   return {n.grad.reshaped(t.shape), accumulate};
 }
@@ -49,10 +50,48 @@ void Tape::own_gradient(int32_t sharer) {
   }
   if (!read_later) return;
   Node& n = nodes_[static_cast<size_t>(sharer)];
-  const Tensor copy = arena_.tensor(n.shape);
+  const Tensor copy = new_gradient(n.shape);
   std::copy_n(n.grad.f32(), n.grad.count(), copy.f32());
   n.grad = copy;
   nodes_[static_cast<size_t>(last)].next_sharer = std::exchange(n.next_sharer, sharer);
+}
+
+// The memory that was given back last, of this size or not much larger; else from the arena.
+Tensor Tape::new_gradient(const Shape& shape) {
+  const size_t bytes = static_cast<size_t>(shape.count()) * sizeof(float);
+  size_t best = free_.size();
+  for (size_t i = free_.size(); i-- > 0;) {
+    if (free_[i].bytes < bytes || free_[i].bytes > 2 * bytes) continue;
+    if (best == free_.size() || free_[i].bytes < free_[best].bytes) best = i;
+    if (free_[best].bytes == bytes) break;
+  }
+  if (best == free_.size()) return arena_.tensor(shape);
+  Tensor t;
+  t.data = free_[best].data;
+  t.shape = shape;
+  free_.erase(free_.begin() + static_cast<int64_t>(best));
+  ASAN_UNPOISON_MEMORY_REGION(t.data, bytes);
+  return t;
+}
+
+// The gradients of what this step's op made have been read.
+void Tape::retire(size_t step) {
+  const size_t begin = step == 0 ? 0 : steps_[step - 1].nodes_end;
+  for (size_t i = begin; i < steps_[step].nodes_end; ++i) {
+    Node& n = nodes_[i];
+    if (!n.grad) continue;
+    const auto self = static_cast<int32_t>(i);
+    if (n.next_sharer == self) {
+      free_.push_back({n.grad.data, n.grad.bytes()});
+      ASAN_POISON_MEMORY_REGION(n.grad.data, n.grad.bytes());
+    } else {
+      int32_t before = n.next_sharer;
+      while (nodes_[static_cast<size_t>(before)].next_sharer != self)
+        before = nodes_[static_cast<size_t>(before)].next_sharer;
+      nodes_[static_cast<size_t>(before)].next_sharer = std::exchange(n.next_sharer, self);
+    }
+    n.grad = {};
+  }
 }
 
 void Tape::backward(Context& ctx, const BackwardProgress* before, BackwardProgress* own) {
@@ -60,6 +99,7 @@ void Tape::backward(Context& ctx, const BackwardProgress* before, BackwardProgre
   for (running_ = steps_.size(); running_ > 0;) {
     --running_;
     steps_[running_].run(steps_[running_].closure, ctx);
+    retire(running_);
     if (own != nullptr) own->left.store(running_, std::memory_order_release);
   }
   before_ = nullptr;
@@ -80,6 +120,7 @@ void Tape::await_turn() const {
 void Tape::clear() {
   steps_.clear();
   nodes_.clear();
+  free_.clear();
 }
 
 }  // namespace r1

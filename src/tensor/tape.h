@@ -2,8 +2,10 @@
 //
 // An op that is given a tape records one closure; backward() runs them last to first. Closures and gradients
 // live in the arena: recording allocates nothing else. Gradients of activations are f32 and are made on first
-// use: the first writer assigns, later ones add, in the (fixed) order of the tape. Gradients of parameters
-// live with the parameters and always accumulate; the trainer zeroes them.
+// use: the first writer assigns, later ones add, in the (fixed) order of the tape. Once the op that made an
+// activation has run its backward, nobody reads the gradient any more, and its memory is the next one's: the
+// few that are alive stay in the caches. Gradients of parameters live with the parameters and always
+// accumulate; the trainer zeroes them.
 #pragma once
 
 #include <atomic>
@@ -42,7 +44,8 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  // Names `t` as an activation on this tape. Every op does this to its output (Context::output).
+  // Names `t` as an activation on this tape. Every op does this to its output (Context::output) before it
+  // records its backward; its gradient is there until the next step to be recorded has run.
   void name(Tensor& t);
 
   // backward(Context&) is stored by value: capture Tensors and plain numbers, nothing that needs a
@@ -52,7 +55,7 @@ class Tape {
     static_assert(std::is_trivially_destructible_v<F>, "the tape never runs destructors");
     void* at = arena_.take(sizeof(F));
     new (at) F(backward);
-    steps_.push_back({at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }});
+    steps_.push_back({at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }, nodes_.size()});
   }
 
   // The gradient that flowed into an op's output, in `t`'s shape; no data where none did (then there is
@@ -76,6 +79,7 @@ class Tape {
   struct Step {
     const void* closure;
     void (*run)(const void*, Context&);
+    size_t nodes_end;  // nodes named before it and after the step before are its own
   };
   struct Node {
     Shape shape;
@@ -86,10 +90,17 @@ class Tape {
   Node& node(const Tensor& t) { return nodes_[static_cast<size_t>(t.node)]; }
   const Node& node(const Tensor& t) const { return nodes_[static_cast<size_t>(t.node)]; }
   void own_gradient(int32_t sharer);
+  Tensor new_gradient(const Shape& shape);
+  void retire(size_t step);
 
   Arena& arena_;
   std::vector<Step> steps_;  // keep their capacity from step to step
   std::vector<Node> nodes_;
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+  std::vector<Block> free_;  // of gradients that nobody reads any more
   size_t running_ = 0;  // the step that backward() is at
   const BackwardProgress* before_ = nullptr;
 };
