@@ -12,7 +12,7 @@ namespace {
 
 // More tokens leave a core's caches between one op and the next: R1-Zero's training takes a tenth longer with
 // twice as many.
-constexpr int64_t kPieceTokens = 1024;
+constexpr int64_t kPieceTokens = 512;
 // With fewer the weights' way from memory is what takes the time.
 constexpr int64_t kLeastTokens = 128;
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
+#include "base/integers.h"
 #include "ops/loss/loss.h"
 
 namespace r1 {
@@ -15,50 +17,68 @@ int64_t scored_tokens(const ScoredRow& row) {
   return size - row.from;
 }
 
-// The family of rows [begin, end).
-struct PromptFamily {
-  size_t begin = 0, end = 0;
-  int64_t prompt = 0;  // tokens that run once, at the head; 0: every row whole
-  int64_t tokens = 0;  // all that are run
-};
-
-PromptFamily family_from(std::span<const ScoredRow> rows, size_t begin, Prompts prompts) {
-  const ScoredRow& first = rows[begin];
-  int64_t scored = scored_tokens(first);
-  // The prompt's last token predicts each answer's first one, so it runs with the answers.
-  const auto prompt = first.tokens.first(static_cast<size_t>(first.from) - 1);
-  PromptFamily family{
-      .begin = begin, .end = begin + 1, .tokens = static_cast<int64_t>(first.tokens.size()) - 1};
-  if (prompts == Prompts::repeated || prompt.empty()) return family;
-  for (; family.end < rows.size(); ++family.end) {
-    const ScoredRow& next = rows[family.end];
-    scored += scored_tokens(next);
-    if (next.from != first.from || scored > kFamilyTokens ||
-        !std::ranges::equal(first.tokens.first(static_cast<size_t>(first.from)),
-                            next.tokens.first(static_cast<size_t>(next.from)))) {
-      break;
-    }
-    family.prompt = static_cast<int64_t>(prompt.size());
-    family.tokens += scored_tokens(next);
-  }
-  return family;
+bool same_prompt(const ScoredRow& a, const ScoredRow& b) {
+  const auto prompt = static_cast<size_t>(a.from);
+  return a.from == b.from && std::ranges::equal(a.tokens.first(prompt), b.tokens.first(prompt));
 }
 
 }  // namespace
 
-ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts) {
+std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt) {
+  const int64_t most = std::clamp(kFamilyPrompts * prompt, kLeastFamilyTokens, kMostFamilyTokens);
+  int64_t left = std::accumulate(scored.begin(), scored.end(), int64_t{0});
+  std::vector<size_t> counts;
+  for (size_t begin = 0; begin < scored.size(); begin += counts.back()) {
+    const int64_t even = ceil_div(left, std::max<int64_t>(1, ceil_div(left, most)));
+    int64_t tokens = scored[begin];
+    size_t end = begin + 1;
+    // Half of an answer more is as good as half of one less.
+    for (; end < scored.size(); tokens += scored[end++]) {
+      if (tokens + scored[end] / 2 > even || tokens + scored[end] > most) break;
+    }
+    counts.push_back(end - begin);
+    left -= tokens;
+  }
+  return counts;
+}
+
+std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts) {
+  std::vector<PromptFamily> out;
+  std::vector<int64_t> scored;
+  for (size_t begin = 0; begin < rows.size();) {
+    scored.assign(1, scored_tokens(rows[begin]));
+    // The prompt's last token predicts each answer's first one, so it runs with the answers.
+    const int64_t prompt = rows[begin].from - 1;
+    if (prompts == Prompts::shared && prompt > 0) {
+      for (size_t i = begin + 1; i < rows.size() && same_prompt(rows[begin], rows[i]); ++i)
+        scored.push_back(scored_tokens(rows[i]));
+    }
+    size_t first = 0;
+    for (const size_t count : cut_group(scored, prompt)) {
+      const auto answers = std::span(scored).subspan(first, count);
+      out.push_back({.begin = begin,
+                     .end = begin + count,
+                     .prompt = count > 1 ? prompt : 0,
+                     .tokens = prompt + std::accumulate(answers.begin(), answers.end(), int64_t{0})});
+      begin += count;
+      first += count;
+    }
+  }
+  return out;
+}
+
+ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const PromptFamily> families) {
   ScoreBatch out;
   std::vector<WholeRow> inputs;
   const auto add = [&](std::span<const int32_t> tokens, int32_t parent) {
     inputs.push_back({tokens, parent});
     out.targets.resize(out.targets.size() + tokens.size(), -1);
   };
-  for (size_t i = 0; i < rows.size();) {
-    const PromptFamily family = family_from(rows, i, prompts);
+  for (const PromptFamily& family : families) {
     const auto parent = family.prompt > 0 ? static_cast<int32_t>(inputs.size()) : -1;
     const auto skipped = static_cast<size_t>(family.prompt);
-    if (parent >= 0) add(rows[i].tokens.first(skipped), -1);
-    for (; i < family.end; ++i) {
+    if (parent >= 0) add(rows[family.begin].tokens.first(skipped), -1);
+    for (size_t i = family.begin; i < family.end; ++i) {
       const auto tokens = rows[i].tokens;
       add(tokens.subspan(skipped, tokens.size() - 1 - skipped), parent);
       const auto n = static_cast<size_t>(scored_tokens(rows[i]));
@@ -70,46 +90,50 @@ ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts) {
   return out;
 }
 
-std::vector<std::pair<size_t, size_t>> cut_micro_batches(std::span<const ScoredRow> rows, int64_t tokens,
-                                                         Prompts prompts) {
+ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts) {
+  return make_score_batch(rows, prompt_families(rows, prompts));
+}
+
+std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> families, int64_t tokens) {
   std::vector<std::pair<size_t, size_t>> pieces;
-  size_t begin = 0;
   int64_t used = 0;
-  for (size_t i = 0; i < rows.size();) {
-    const PromptFamily family = family_from(rows, i, prompts);
-    if (i > begin && used + family.tokens > tokens) {
-      pieces.emplace_back(begin, i);
-      begin = i;
+  for (size_t i = 0; i < families.size(); ++i) {
+    if (i == 0 || used + families[i].tokens > tokens) {
+      pieces.emplace_back(i, i);
       used = 0;
     }
-    used += family.tokens;
-    i = family.end;
+    used += families[i].tokens;
+    pieces.back().second = i + 1;
   }
-  if (begin < rows.size()) pieces.emplace_back(begin, rows.size());
   return pieces;
 }
 
 namespace {
 
 struct Pieces {
-  std::vector<std::pair<size_t, size_t>> rows;
-  bool side_by_side;
+  Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads)
+      : families(prompt_families(rows, options.prompts)) {
+    int64_t tokens = 0, largest = 0;
+    for (const PromptFamily& family : families) {
+      tokens += family.tokens;
+      largest = std::max(largest, family.tokens);
+    }
+    const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, threads);
+    pieces = cut_pieces(families, plan.piece);
+    side_by_side = plan.side_by_side;
+  }
+  std::span<const PromptFamily> of(size_t piece) const {
+    const auto [first, last] = pieces[piece];
+    return std::span(families).subspan(first, last - first);
+  }
+  std::vector<PromptFamily> families;
+  std::vector<std::pair<size_t, size_t>> pieces;
+  bool side_by_side = false;
 };
 
-Pieces cut_pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads) {
-  int64_t tokens = 0, largest = 0;
-  for (size_t i = 0; i < rows.size();) {
-    const PromptFamily family = family_from(rows, i, options.prompts);
-    tokens += family.tokens;
-    largest = std::max(largest, family.tokens);
-    i = family.end;
-  }
-  const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, threads);
-  return {cut_micro_batches(rows, plan.piece, options.prompts), plan.side_by_side};
-}
-
-// What the forward of a piece makes.
+// What the forward of a piece makes; input.scored[i] is of row begin + i.
 struct Scored {
+  size_t begin, end;  // rows
   ScoreBatch input;
   Tensor logprobs;
   float* entropy = nullptr;
@@ -118,13 +142,18 @@ struct Scored {
 // The forward of one piece and what becomes of it; the batch must outlive the tape's backward.
 template <class Use>
 void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
-                   const ScoringOptions& options, const RouterTraining& routers, const Use& use) {
-  Scored out{.input = make_score_batch(rows, options.prompts), .logprobs = {}};
+                   std::span<const PromptFamily> families, const ScoringOptions& options,
+                   const RouterTraining& routers, const Use& use) {
+  Scored out{.begin = families.front().begin,
+             .end = families.back().end,
+             .input = make_score_batch(rows, families),
+             .logprobs = {}};
   const KvCache kv(model.config(), out.input.batch.page_count, ctx);
   const Batch batch = out.input.batch.view();
   if (options.entropy) out.entropy = ctx.arena.array<float>(batch.T());
   const Tensor hidden = model.forward(ctx, batch, kv, routers);
-  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
+  out.logprobs =
+      token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
   use(out);
 }
 
@@ -165,8 +194,9 @@ class LaneRouters {
   std::vector<std::unique_ptr<Own>> own_;
 };
 
-std::span<const float> scored_of(const Scored& piece, const float* flat, size_t i, const ScoredRow& row) {
-  return {flat + piece.input.scored[i], static_cast<size_t>(scored_tokens(row))};
+// Row i's part of a piece's flat [T] values.
+std::span<float> scored_of(const Scored& piece, float* flat, std::span<const ScoredRow> rows, size_t i) {
+  return {flat + piece.input.scored[i - piece.begin], static_cast<size_t>(scored_tokens(rows[i]))};
 }
 
 }  // namespace
@@ -178,18 +208,16 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
   if (entropy != nullptr) entropy->resize(rows.size());
   ScoringOptions wanted = options;
   wanted.entropy = entropy != nullptr;
-  const Pieces pieces = cut_pieces(rows, wanted, lanes.threads().size());
+  const Pieces pieces(rows, wanted, lanes.threads().size());
   if (pieces.side_by_side) lanes.pack(model);
-  lanes.run(pieces.rows.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
-    const auto [begin, end] = pieces.rows[p.index];
-    forward_piece(model, p.ctx, rows.subspan(begin, end - begin), wanted, {}, [&](const Scored& piece) {
-      for (size_t i = 0; i < end - begin; ++i) {
-        const auto of = [&](const float* flat) { return scored_of(piece, flat, i, rows[begin + i]); };
-        const auto logprobs = of(piece.logprobs.f32());
-        out[begin + i].assign(logprobs.begin(), logprobs.end());
+  lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
+    forward_piece(model, p.ctx, rows, pieces.of(p.index), wanted, {}, [&](const Scored& piece) {
+      for (size_t i = piece.begin; i < piece.end; ++i) {
+        const auto logprobs = scored_of(piece, piece.logprobs.f32(), rows, i);
+        out[i].assign(logprobs.begin(), logprobs.end());
         if (entropy == nullptr) continue;
-        const auto entropies = of(piece.entropy);
-        (*entropy)[begin + i].assign(entropies.begin(), entropies.end());
+        const auto entropies = scored_of(piece, piece.entropy, rows, i);
+        (*entropy)[i].assign(entropies.begin(), entropies.end());
       }
     });
   });
@@ -198,21 +226,19 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
 
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
                    const std::function<void(const RowGradient&)>& set, const RouterTraining& routers) {
-  const Pieces pieces = cut_pieces(rows, options, lanes.threads().size());
+  const Pieces pieces(rows, options, lanes.threads().size());
   if (pieces.side_by_side) lanes.pack(model);
   const LaneRouters lane_routers(routers, lanes.threads().size());
-  lanes.run(pieces.rows.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {
-    const auto [begin, end] = pieces.rows[p.index];
-    const auto part = rows.subspan(begin, end - begin);
-    forward_piece(model, p.ctx, part, options, lane_routers.of(p.lane), [&](const Scored& piece) {
+  lanes.run(pieces.pieces.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {
+    const RouterTraining own = lane_routers.of(p.lane);
+    forward_piece(model, p.ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
       float* gradient = p.ctx.tape->slot(piece.logprobs).grad.f32();
       std::fill_n(gradient, piece.logprobs.count(), 0.0f);
-      for (size_t i = 0; i < part.size(); ++i) {
-        const auto n = static_cast<size_t>(scored_tokens(part[i]));
-        set({.row = begin + i,
-             .logprobs = scored_of(piece, piece.logprobs.f32(), i, part[i]),
-             .entropy = options.entropy ? scored_of(piece, piece.entropy, i, part[i]) : std::span<const float>(),
-             .gradient = {gradient + piece.input.scored[i], n}});
+      for (size_t i = piece.begin; i < piece.end; ++i) {
+        set({.row = i,
+             .logprobs = scored_of(piece, piece.logprobs.f32(), rows, i),
+             .entropy = options.entropy ? scored_of(piece, piece.entropy, rows, i) : std::span<float>(),
+             .gradient = scored_of(piece, gradient, rows, i)});
       }
       p.ctx.tape->backward(p.ctx, p.before, p.own);
     });

@@ -2,6 +2,7 @@
 // differentiates.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -19,12 +20,25 @@ struct ScoredRow {
   int64_t from = 1;
 };
 
-// Shared: consecutive rows whose tokens before the first scored one are the same are a family, whose prompt
-// runs once (tensor/batch.h). A family has at most kFamilyTokens scored tokens (one longer row: a family of
-// its own), whatever the micro-batch, so that the order in which gradients are summed is a function of the
-// rows.
+// Shared: consecutive rows whose tokens before the first scored one are the same are a group, cut into
+// families, whose prompt runs once each (tensor/batch.h). How a group is cut depends on its rows alone, so that
+// the order in which gradients are summed does, too.
 enum class Prompts : uint8_t { repeated, shared };
-inline constexpr int64_t kFamilyTokens = 1024;
+
+// Rows [begin, end) of the list. What cannot be cut.
+struct PromptFamily {
+  size_t begin = 0, end = 0;
+  int64_t prompt = 0;  // tokens that run once, at the head; 0: every row whole
+  int64_t tokens = 0;  // all that are run
+};
+std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts);
+
+// Scored tokens of a family, at most (one longer row: a family of its own). Short ones are a thread's work that
+// stays in its caches; where the prompt is long, a family has enough tokens to make its repetition cheap.
+inline constexpr int64_t kLeastFamilyTokens = 384, kMostFamilyTokens = 2048, kFamilyPrompts = 16;
+// Rows of each family of a group of answers of so many scored tokens to a prompt of `prompt` tokens (that are
+// not scored themselves): about the same size each.
+std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt);
 
 // Rows as one forward's input: the last token of a row predicts nothing and is not run.
 struct ScoreBatch {
@@ -32,12 +46,12 @@ struct ScoreBatch {
   std::vector<int32_t> targets;  // [T]: the next token where it is scored, else -1
   std::vector<int64_t> scored;   // of each row: where in [T] its scored tokens begin; they are together
 };
+// Of whole families, which are consecutive.
+ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const PromptFamily> families);
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts = Prompts::repeated);
 
-// Consecutive rows [first, second) of at most `tokens` tokens a piece, no family cut (a longer family is a
-// piece of its own): a function of the rows alone.
-std::vector<std::pair<size_t, size_t>> cut_micro_batches(std::span<const ScoredRow> rows, int64_t tokens,
-                                                         Prompts prompts = Prompts::repeated);
+// Consecutive families [first, second) of at most `tokens` tokens a piece (a longer one is a piece of its own).
+std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> families, int64_t tokens);
 
 // How rows go through a model.
 struct ScoringOptions {

@@ -65,10 +65,9 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   prompts.resize(static_cast<size_t>(config.prompts));
   const int64_t room = model.max_positions - *std::ranges::max_element(prompts);
   const int64_t answer = std::clamp<int64_t>(room, 1, config.max_tokens);
-  const int64_t together = std::clamp<int64_t>(kFamilyTokens / answer, 1, config.group);
-  const int64_t largest = *std::ranges::max_element(prompts) - 1 + together * answer;
   memory.activations = step_activations(
-      model, numerics, load.prompt_tokens + load.samples * answer, largest, config.micro_tokens,
+      model, numerics, load.prompt_tokens + load.samples * answer, largest_family(prompts, config.group, answer),
+      config.micro_tokens,
       [&](int64_t tokens) { return full_micro_batch_of_groups(prompts, config.group, answer, tokens); },
       {.backward = true, .entropy = true, .balance = false}, threads);
   add_sampling(memory, model, numerics, load, threads);

@@ -38,23 +38,32 @@ std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_
   return rows;
 }
 
+int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer) {
+  const std::vector<int64_t> scored(static_cast<size_t>(group), answer);
+  int64_t largest = 0;
+  for (const int64_t length : prompts) {
+    for (const size_t answers : cut_group(scored, length - 1))
+      largest = std::max(largest, length - 1 + static_cast<int64_t>(answers) * answer);
+  }
+  return largest;
+}
+
 std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> prompts, int64_t group,
                                                   int64_t answer, int64_t micro) {
   R1_CHECK(!prompts.empty() && group >= 1 && answer >= 1, prompts.size(), " prompts, ", group, " answers of ",
            answer);
-  const int64_t together = std::clamp<int64_t>(kFamilyTokens / answer, 1, group);
-  const int64_t longest = *std::ranges::max_element(prompts) - 1 + together * answer;
   std::vector<RowTokens> rows;
-  int64_t left = std::max(micro, longest);
+  int64_t left = std::max(micro, largest_family(prompts, group, answer));
+  const std::vector<int64_t> scored(static_cast<size_t>(group), answer);
   for (const int64_t length : prompts) {
-    for (int64_t begin = 0; begin < group && left > 0; begin += together) {
-      const int64_t answers = std::min(together, group - begin), prompt = length - 1;
-      const bool shared = answers > 1 && prompt > 0;
+    const int64_t prompt = length - 1;
+    for (const size_t answers : cut_group(scored, prompt)) {
+      const bool shared = answers > 1 && prompt > 0 && left > 0;
       if (shared) {
         rows.push_back({.tokens = std::min(left, prompt)});
         left -= rows.back().tokens;
       }
-      for (int64_t i = 0; i < answers && left > 0; ++i) {
+      for (size_t i = 0; i < answers && left > 0; ++i) {
         rows.push_back(shared ? RowTokens{std::min(left, answer), prompt}
                               : RowTokens{.tokens = std::min(left, prompt + answer)});
         left -= rows.back().tokens;

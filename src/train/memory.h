@@ -40,6 +40,9 @@ struct SamplingLoad {
 // Rows (input tokens each) of a micro-batch of `micro` tokens, made of sequences like `lengths`, of which
 // there are at most `most` tokens: filled to the brim, a row longer than `micro` alone.
 std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most);
+// Tokens of the largest family of groups of `group` answers, `answer` scored tokens each, to prompts of these
+// lengths.
+int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer);
 // Of one step's groups of `group` answers, `answer` scored tokens each, to prompts of these lengths, in
 // families (model/scoring.h): filled to the brim, a family longer than `micro` alone.
 std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> prompts, int64_t group,

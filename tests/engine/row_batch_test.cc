@@ -44,22 +44,12 @@ TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
 
 TEST(RowBatch, GoesInPartsWhereASmallModelDecodes) {
   constexpr int64_t kSmall = int64_t{5} << 20, kLarge = int64_t{5} << 30;
-  Sequence sequence;
-  Prompt prompt;
-  std::vector<ScheduledRow> rows(16, {.sequence = &sequence});
-  EXPECT_EQ(decode_parts(rows, kSmall, 2), 2);
-  EXPECT_EQ(decode_parts(rows, kSmall, 4), 4);
-  EXPECT_EQ(decode_parts(rows, kSmall, 1), 1);
-  EXPECT_EQ(decode_parts(rows, kSmall, 64), 1) << "too few rows for so many threads";
-  EXPECT_EQ(decode_parts(rows, kLarge, 2), 1) << "every part would read all weights from memory";
-  const std::vector<ScheduledRow> many(300, {.sequence = &sequence});
-  EXPECT_EQ(decode_parts(many, kSmall, 2), 4) << "150 rows are too many for a core's cache";
-  EXPECT_EQ(most_part_rows(300, 2), 128);
-  EXPECT_EQ(most_part_rows(15, 2), 8);
   EXPECT_TRUE(decodes_in_parts(16, kSmall, 2));
+  EXPECT_TRUE(decodes_in_parts(16, kSmall, 4));
+  EXPECT_FALSE(decodes_in_parts(16, kSmall, 1));
+  EXPECT_FALSE(decodes_in_parts(16, kSmall, 64)) << "too few rows for so many threads";
+  EXPECT_FALSE(decodes_in_parts(16, kLarge, 2)) << "every part would read all weights from memory";
   EXPECT_FALSE(decodes_in_parts(4, kSmall, 2));
-  rows.push_back({.prompt = &prompt, .begin = 0, .end = 100});
-  EXPECT_EQ(decode_parts(rows, kSmall, 2), 1) << "parts would be of unequal length";
 }
 
 }  // namespace

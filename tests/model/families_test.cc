@@ -148,22 +148,44 @@ TEST(PromptFamilies, AreConsecutiveRowsOfOnePrompt) {
   EXPECT_EQ(whole.batch.offsets, (Ints{0, 4, 7, 10, 15, 20, 23, 26}));
 }
 
-TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByMicroBatches) {
-  std::vector<std::vector<int32_t>> tokens(6, std::vector<int32_t>(100 + 450, 3));
-  tokens.push_back(std::vector<int32_t>(100 + kFamilyTokens + 1, 3));
+std::vector<std::vector<int32_t>> rows_of_tokens(const std::vector<int64_t>& scored, int64_t prompt) {
+  std::vector<std::vector<int32_t>> tokens;
+  for (const int64_t n : scored) tokens.emplace_back(static_cast<size_t>(prompt + n), 3);
+  return tokens;
+}
+
+TEST(PromptFamilies, OfAGroupAreOfAboutTheSameSize) {
+  using Counts = std::vector<size_t>;
+  const auto cut = [](std::vector<int64_t> scored, int64_t prompt) { return cut_group(scored, prompt); };
+  EXPECT_EQ(cut(std::vector<int64_t>(16, 45), 20), (Counts{8, 8})) << "720 tokens: 360 and 360, not 384 and 336";
+  EXPECT_EQ(cut(std::vector<int64_t>(16, 24), 20), Counts{16}) << "384 fit";
+  EXPECT_EQ(cut({100, 100, 100, 100, 5}, 20), (Counts{2, 3}));
+  EXPECT_EQ(cut({1, 5000, 1, 1}, 20), (Counts{1, 1, 2})) << "a longer row is a family of its own";
+  EXPECT_EQ(cut(std::vector<int64_t>(16, 100), 100), Counts{16}) << "a long prompt is worth more answers";
+  EXPECT_EQ(cut(std::vector<int64_t>(4, 1000), 1000), (Counts{2, 2})) << "but not all memory";
+  EXPECT_EQ(cut({0, 0}, 3), Counts{2});
+  EXPECT_EQ(cut({7}, 0), Counts{1});
+}
+
+TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
+  // Two answers of 450 fit into a family of 60 * kFamilyPrompts; the last row is longer than one.
+  const auto tokens = rows_of_tokens({450, 450, 450, 450, 450, 450, 3000}, 61);
   std::vector<ScoredRow> rows;
-  for (const auto& t : tokens) rows.push_back({t, 100});
+  for (const auto& t : tokens) rows.push_back({t, 61});
+  const std::vector<PromptFamily> families = prompt_families(rows, Prompts::shared);
+  std::vector<size_t> ends;
+  for (const PromptFamily& f : families) ends.push_back(f.end);
+  EXPECT_EQ(ends, (std::vector<size_t>{2, 4, 6, 7}));
   using Pieces = std::vector<std::pair<size_t, size_t>>;
-  // Two answers of 450 fit into a family, the last row is longer than one.
-  EXPECT_EQ(cut_micro_batches(rows, 1, Prompts::shared), (Pieces{{0, 2}, {2, 4}, {4, 6}, {6, 7}}));
-  EXPECT_EQ(cut_micro_batches(rows, 2 * (99 + 900), Prompts::shared), (Pieces{{0, 4}, {4, 6}, {6, 7}}));
-  EXPECT_EQ(cut_micro_batches(rows, 1 << 20, Prompts::shared), (Pieces{{0, 7}}));
-  EXPECT_EQ(cut_micro_batches(rows, 1, Prompts::repeated).size(), 7u);
-  // Families of a piece are those of the whole list.
-  const ScoreBatch all = make_score_batch(rows, Prompts::shared);
+  EXPECT_EQ(cut_pieces(families, 1).size(), 4u);
+  EXPECT_EQ(cut_pieces(families, 2 * (60 + 900)), (Pieces{{0, 2}, {2, 3}, {3, 4}}));
+  EXPECT_EQ(cut_pieces(families, 1 << 20), (Pieces{{0, 4}}));
+  EXPECT_EQ(prompt_families(rows, Prompts::repeated).size(), 7u);
+  // A batch of some families holds them as a batch of all does.
+  const ScoreBatch all = make_score_batch(rows, families);
   std::vector<int32_t> positions;
-  for (const auto& [begin, end] : cut_micro_batches(rows, 1, Prompts::shared)) {
-    const ScoreBatch piece = make_score_batch(std::span(rows).subspan(begin, end - begin), Prompts::shared);
+  for (const auto& [first, last] : cut_pieces(families, 1)) {
+    const ScoreBatch piece = make_score_batch(rows, std::span(families).subspan(first, last - first));
     positions.insert(positions.end(), piece.batch.positions.begin(), piece.batch.positions.end());
   }
   EXPECT_EQ(positions, all.batch.positions);
