@@ -285,7 +285,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--r1", default="build/r1")
     parser.add_argument("--model", default="models/r1-nano-base")
-    parser.add_argument("--steps", type=int, default=5, help="that r1 makes; the last one is compared")
+    parser.add_argument("--steps", type=int, default=8, help="that r1 makes; the last one is compared")
     parser.add_argument("--rounds", type=int, default=7, help="in which r1 and PyTorch's best take turns")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
