@@ -115,8 +115,8 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
   ThreadPool alone(1);
-  const int64_t rows =
-      std::min(static_cast<int64_t>(kMostPartRows), ceil_div(max_batch, static_cast<int64_t>(threads.size())));
+  const int64_t rows = std::min(static_cast<int64_t>(kMostPartRows),
+                                ceil_div(max_batch, static_cast<int64_t>(threads.size())));
   return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
@@ -259,8 +259,8 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
   }
 }
 
-// The part's sequences make tokens until one part has made kSlice of each of its own, or has none left: then all
-// meet, to share what is left anew. Whoever reads along is told by the thread that called run().
+// The part's sequences make tokens until one part has made kSlice of each of its own, or has none left: then
+// all meet, to share what is left anew. Whoever reads along is told by the thread that called run().
 void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
   constexpr int kSlice = 16;
   for (int step = 1; !part.rows.empty(); ++step) {
@@ -268,7 +268,8 @@ void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
     part.drawn.resize(rows.size());
     for (size_t first = 0; first < rows.size(); first += kMostPartRows) {
       const size_t n = std::min(kMostPartRows, rows.size() - first);
-      forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n), std::span(part.drawn).subspan(first, n));
+      forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n),
+                   std::span(part.drawn).subspan(first, n));
     }
     if (*on_token) return;
     take_drawn(part);
@@ -292,8 +293,8 @@ void Engine::Impl::take_drawn(Part& part) {
   part.rows.resize(running);
 }
 
-// Each thread takes a part of the decoding sequences through the whole model, for several tokens: if all met at
-// every token, each would wait for the slowest.
+// Each thread takes a part of the decoding sequences through the whole model, for several tokens: if all met
+// at every token, each would wait for the slowest.
 void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
   const auto count = static_cast<size_t>(ctx.threads.size());
   while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
@@ -302,6 +303,7 @@ void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
     const size_t first = rows.size() * i / count, n = rows.size() * (i + 1) / count - first;
     const auto share = rows.subspan(first, n);
     parts[i]->rows.assign(share.begin(), share.end());
+    parts[i]->ended.clear();
     parts[i]->failed = nullptr;
   }
   ctx.threads.parallel_for(static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
@@ -319,7 +321,6 @@ void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
     if (part->failed) std::rethrow_exception(part->failed);
     if (*on_token) take_drawn(*part);
     for (Sequence* s : part->ended) end(s);
-    part->ended.clear();
   }
 }
 

@@ -10,8 +10,7 @@
 namespace r1 {
 namespace {
 
-// More tokens leave a core's caches between one op and the next: R1-Zero's training takes a tenth longer with
-// twice as many.
+// What more tokens make has left a core's caches before the next op reads it.
 constexpr int64_t kPieceTokens = 512;
 // With fewer the weights' way from memory is what takes the time.
 constexpr int64_t kLeastTokens = 128;

@@ -49,8 +49,8 @@ class Lanes {
     const BackwardProgress* before;
     BackwardProgress* own;
   };
-  // Runs all pieces, each in an arena scope of its own, begun in order. The first error that a piece throws is
-  // thrown again once all have ended.
+  // Runs all pieces, each in an arena scope of its own, begun in order. The first error that a piece throws
+  // is thrown again once all have ended.
   void run(size_t pieces, bool side_by_side, bool differentiate,
            const std::function<void(const Piece&)>& body);
 

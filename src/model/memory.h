@@ -18,10 +18,10 @@ namespace r1 {
 
 // Bytes.
 struct ModelMemory {
-  int64_t weights = 0;    // and the rotary table; matrices as they are stored, f32 while training
-  int64_t gradients = 0;  // of the trainable ones; the optimizer keeps twice as much
+  int64_t weights = 0;        // and the rotary table; matrices as they are stored, f32 while training
+  int64_t gradients = 0;      // of the trainable ones; the optimizer keeps twice as much
   int64_t row_gradients = 0;  // of a tied head's rows (Parameter::row_grad)
-  int64_t packed = 0;     // copies in the layout of the matrix kernels
+  int64_t packed = 0;         // copies in the layout of the matrix kernels
 };
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices);
 

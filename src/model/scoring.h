@@ -21,8 +21,8 @@ struct ScoredRow {
 };
 
 // Shared: consecutive rows whose tokens before the first scored one are the same are a group, cut into
-// families, whose prompt runs once each (tensor/batch.h). How a group is cut depends on its rows alone, so that
-// the order in which gradients are summed does, too.
+// families, whose prompt runs once each (tensor/batch.h). How a group is cut depends on its rows alone, so
+// that the order in which gradients are summed does, too.
 enum class Prompts : uint8_t { repeated, shared };
 
 // Rows [begin, end) of the list. What cannot be cut.
@@ -33,8 +33,9 @@ struct PromptFamily {
 };
 std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts);
 
-// Scored tokens of a family, at most (one longer row: a family of its own). Short ones are a thread's work that
-// stays in its caches; where the prompt is long, a family has enough tokens to make its repetition cheap.
+// Scored tokens of a family, at most (one longer row: a family of its own). Short ones are a thread's work
+// that stays in its caches; where the prompt is long, a family has enough tokens to make its repetition
+// cheap.
 inline constexpr int64_t kLeastFamilyTokens = 384, kMostFamilyTokens = 2048, kFamilyPrompts = 16;
 // Rows of each family of a group of answers of so many scored tokens to a prompt of `prompt` tokens (that are
 // not scored themselves): about the same size each.
@@ -50,7 +51,8 @@ struct ScoreBatch {
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const PromptFamily> families);
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts = Prompts::repeated);
 
-// Consecutive families [first, second) of at most `tokens` tokens a piece (a longer one is a piece of its own).
+// Consecutive families [first, second) of at most `tokens` tokens a piece (a longer one is a piece of its
+// own).
 std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> families, int64_t tokens);
 
 // How rows go through a model.
@@ -66,8 +68,8 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
                                       const ScoringOptions& options,
                                       std::vector<std::vector<float>>* entropy = nullptr);
 
-// A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients of
-// their log-probs, which the caller sets.
+// A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients
+// of their log-probs, which the caller sets.
 struct RowGradient {
   size_t row;
   std::span<const float> logprobs, entropy;
@@ -75,8 +77,8 @@ struct RowGradient {
 };
 
 // Adds to the gradients of the model's parameters: forward, set(row) for every row, backward. Rows go by
-// pieces that threads may take side by side, so set may be called from several threads, for rows in any order;
-// what it is given, and all gradients, are functions of the rows alone.
+// pieces that threads may take side by side, so set may be called from several threads, for rows in any
+// order; what it is given, and all gradients, are functions of the rows alone.
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
                    const std::function<void(const RowGradient&)>& set, const RouterTraining& routers = {});
 

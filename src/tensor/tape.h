@@ -29,8 +29,9 @@ struct GradSlot {
 };
 
 // Threads may differentiate pieces of a batch side by side, each on a tape of its own that records the same
-// steps. Parameters' gradients are then added step by step in the order of the pieces: a piece's step begins to
-// add when the piece before has done that step, so a batch in pieces gives the bits of the batch as a whole.
+// steps. Parameters' gradients are then added step by step in the order of the pieces: a piece's step begins
+// to add when the piece before has done that step, so a batch in pieces gives the bits of the batch as a
+// whole.
 struct BackwardProgress {
   static constexpr size_t kNotBegun = SIZE_MAX;
   alignas(64) std::atomic<size_t> left{kNotBegun};  // steps still to run
@@ -55,7 +56,8 @@ class Tape {
     static_assert(std::is_trivially_destructible_v<F>, "the tape never runs destructors");
     void* at = arena_.take(sizeof(F));
     new (at) F(backward);
-    steps_.push_back({at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }, nodes_.size()});
+    steps_.push_back(
+        {at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }, nodes_.size()});
   }
 
   // The gradient that flowed into an op's output, in `t`'s shape; no data where none did (then there is
@@ -69,7 +71,8 @@ class Tape {
   bool share(const Tensor& y, const Tensor& x);
 
   // Seeds with the gradients already put through slot(), runs the closures last to first, and forgets them.
-  // Of one piece of several: `before` is the progress of the piece before (null: the first), `own` this one's.
+  // Of one piece of several: `before` is the progress of the piece before (null: the first), `own` this
+  // one's.
   void backward(Context& ctx, const BackwardProgress* before = nullptr, BackwardProgress* own = nullptr);
   // An op's backward calls it before it first adds to a parameter's gradient.
   void await_turn() const;
@@ -101,7 +104,7 @@ class Tape {
     size_t bytes;
   };
   std::vector<Block> free_;  // of gradients that nobody reads any more
-  size_t running_ = 0;  // the step that backward() is at
+  size_t running_ = 0;       // the step that backward() is at
   const BackwardProgress* before_ = nullptr;
 };
 

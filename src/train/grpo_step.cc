@@ -66,8 +66,8 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   const int64_t room = model.max_positions - *std::ranges::max_element(prompts);
   const int64_t answer = std::clamp<int64_t>(room, 1, config.max_tokens);
   memory.activations = step_activations(
-      model, numerics, load.prompt_tokens + load.samples * answer, largest_family(prompts, config.group, answer),
-      config.micro_tokens,
+      model, numerics, load.prompt_tokens + load.samples * answer,
+      largest_family(prompts, config.group, answer), config.micro_tokens,
       [&](int64_t tokens) { return full_micro_batch_of_groups(prompts, config.group, answer, tokens); },
       {.backward = true, .entropy = true, .balance = false}, threads);
   add_sampling(memory, model, numerics, load, threads);
@@ -161,7 +161,8 @@ void GrpoTrainer::compare(std::span<const float> scored, const Rollout& rollout,
 
 void GrpoTrainer::add(const RowResult& row, GrpoStepResult& result) const {
   const double all = static_cast<double>(scored_tokens_);
-  const double epochs = static_cast<double>(config_.epochs), updates = epochs * static_cast<double>(config_.minibatches);
+  const double epochs = static_cast<double>(config_.epochs),
+               updates = epochs * static_cast<double>(config_.minibatches);
   result.loss += row.loss / updates;
   result.kl += row.kl / (all * epochs);
   result.clip_fraction += static_cast<double>(row.clipped) / (all * epochs);
@@ -185,8 +186,8 @@ void GrpoTrainer::train(const Rollouts& rollouts, std::span<const double> weight
     RowResult& out = results[row.row];
     if (compare_first) compare(row.logprobs, r, out);
     std::vector<double> gradient(r.old_logprobs.size());
-    const SampleLoss loss = sample_loss(config_.loss, row.logprobs, r.old_logprobs, r.ref_logprobs, r.advantage,
-                                        weights[row.row], gradient);
+    const SampleLoss loss = sample_loss(config_.loss, row.logprobs, r.old_logprobs, r.ref_logprobs,
+                                        r.advantage, weights[row.row], gradient);
     std::ranges::transform(gradient, row.gradient.begin(), [](double g) { return static_cast<float>(g); });
     out.loss = loss.loss;
     out.kl = loss.kl;

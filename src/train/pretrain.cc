@@ -35,7 +35,12 @@ struct Trainer {
   int64_t ready_first = 0;
 
   Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
-      : bundle(b), config(c), documents(d), threads(t), optimizer(b.model, c.optimizer), lanes(t, c.run.numerics) {
+      : bundle(b),
+        config(c),
+        documents(d),
+        threads(t),
+        optimizer(b.model, c.optimizer),
+        lanes(t, c.run.numerics) {
     for (const Parameter* bias : b.model.selection_biases()) {
       stats.push_back({std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});
     }

@@ -105,7 +105,7 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
   ThreadPool pool(2);
   Lanes lanes(pool, numerics());
   for (const int64_t micro : {1, 50, 400, 100000}) {  // all threads together; side by side
-    for (const float temperature : {0.8f, 1.0f}) {  // temperature 0 records temperature 1
+    for (const float temperature : {0.8f, 1.0f}) {    // temperature 0 records temperature 1
       std::vector<ScoredRow> rows;
       std::vector<size_t> which;
       for (size_t i = 0; i < samples.size(); ++i) {
@@ -141,10 +141,9 @@ TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
     Lanes lanes(pool, numerics());
     for (const Prompts prompts : {Prompts::repeated, Prompts::shared}) {
       std::vector<std::vector<float>> trained(rows.size());
-      differentiate(master, lanes, rows, {.temperature = 0.8f, .micro_tokens = micro, .prompts = prompts},
-                    [&](const RowGradient& row) {
-                      trained[row.row].assign(row.logprobs.begin(), row.logprobs.end());
-                    });
+      differentiate(
+          master, lanes, rows, {.temperature = 0.8f, .micro_tokens = micro, .prompts = prompts},
+          [&](const RowGradient& row) { trained[row.row].assign(row.logprobs.begin(), row.logprobs.end()); });
       for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(trained[i], samples[i].logprobs) << "sample " << i;
     }
   }

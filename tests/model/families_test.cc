@@ -91,8 +91,8 @@ TEST_P(SharedPrompts, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
   const Rows rows = rows_for(model.config());
   const Trained want = train(model, rows, Prompts::shared, 1, 1 << 20);
   // All threads on each op, in one piece or several; side by side; alone.
-  for (const auto& [threads, micro] : {std::pair(3, 400), std::pair(2, 100), std::pair(2, 256), std::pair(3, 1 << 20),
-                                       std::pair(1, 1), std::pair(1, 100)}) {
+  for (const auto& [threads, micro] : {std::pair(3, 400), std::pair(2, 100), std::pair(2, 256),
+                                       std::pair(3, 1 << 20), std::pair(1, 1), std::pair(1, 100)}) {
     Model again = load();
     Trained got = train(again, rows, Prompts::shared, threads, micro);
     EXPECT_EQ(got.logprobs, want.logprobs);
@@ -157,7 +157,8 @@ std::vector<std::vector<int32_t>> rows_of_tokens(const std::vector<int64_t>& sco
 TEST(PromptFamilies, OfAGroupAreOfAboutTheSameSize) {
   using Counts = std::vector<size_t>;
   const auto cut = [](std::vector<int64_t> scored, int64_t prompt) { return cut_group(scored, prompt); };
-  EXPECT_EQ(cut(std::vector<int64_t>(16, 45), 20), (Counts{8, 8})) << "720 tokens: 360 and 360, not 384 and 336";
+  EXPECT_EQ(cut(std::vector<int64_t>(16, 45), 20), (Counts{8, 8}))
+      << "720 tokens: 360 and 360, not 384 and 336";
   EXPECT_EQ(cut(std::vector<int64_t>(16, 24), 20), Counts{16}) << "384 fit";
   EXPECT_EQ(cut({100, 100, 100, 100, 5}, 20), (Counts{2, 3}));
   EXPECT_EQ(cut({1, 5000, 1, 1}, 20), (Counts{1, 1, 2})) << "a longer row is a family of its own";

@@ -23,8 +23,8 @@ double row_loss(const Routing& r, int64_t begin, int64_t end, const double* f, d
   return scale * loss;
 }
 
-// Rounded to a multiple of 2^-40: sums below 2^12 are then exact, so that they do not depend on how a batch is
-// cut.
+// Rounded to a multiple of 2^-40: sums below 2^12 are then exact, so that they do not depend on how a batch
+// is cut.
 double exactly_summable(double loss) {
   constexpr double kUnit = 0x1p-40;
   return std::nearbyint(loss / kUnit) * kUnit;
