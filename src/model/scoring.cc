@@ -25,7 +25,7 @@ bool same_prompt(const ScoredRow& a, const ScoredRow& b) {
 }  // namespace
 
 std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt) {
-  const int64_t most = std::clamp(kFamilyPrompts * prompt, kLeastFamilyTokens, kMostFamilyTokens);
+  const int64_t most = most_family_tokens(prompt);
   int64_t left = std::accumulate(scored.begin(), scored.end(), int64_t{0});
   std::vector<size_t> counts;
   for (size_t begin = 0; begin < scored.size(); begin += counts.back()) {

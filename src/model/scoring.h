@@ -36,7 +36,10 @@ std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Promp
 // Scored tokens of a family, at most (one longer row: a family of its own). Short ones are a thread's work
 // that stays in its caches; where the prompt is long, a family has enough tokens to make its repetition
 // cheap.
-inline constexpr int64_t kLeastFamilyTokens = 384, kMostFamilyTokens = 2048, kFamilyPrompts = 16;
+constexpr int64_t most_family_tokens(int64_t prompt) {
+  constexpr int64_t kLeast = 384, kMost = 2048, kPrompts = 16;
+  return std::clamp(kPrompts * prompt, kLeast, kMost);
+}
 // Rows of each family of a group of answers of so many scored tokens to a prompt of `prompt` tokens (that are
 // not scored themselves): about the same size each.
 std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt);

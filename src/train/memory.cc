@@ -38,12 +38,12 @@ std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_
   return rows;
 }
 
+// As many answers as fill a family: shorter ones may.
 int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer) {
-  const std::vector<int64_t> scored(static_cast<size_t>(group), answer);
   int64_t largest = 0;
   for (const int64_t length : prompts) {
-    for (const size_t answers : cut_group(scored, length - 1))
-      largest = std::max(largest, length - 1 + static_cast<int64_t>(answers) * answer);
+    const int64_t prompt = length - 1, most = std::min(group * answer, most_family_tokens(prompt));
+    largest = std::max(largest, prompt + std::max(answer, most));
   }
   return largest;
 }
@@ -114,8 +114,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   // Prompts are prefilled while others decode once there are more samples than go at a time.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
-  estimate.activations = std::max(
-      estimate.activations, sampling_activations(config, numerics, together, running, longest, threads));
+  estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
   estimate.activations += part_activations(config, numerics, running, longest, threads);
 }
 

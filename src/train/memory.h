@@ -40,8 +40,8 @@ struct SamplingLoad {
 // Rows (input tokens each) of a micro-batch of `micro` tokens, made of sequences like `lengths`, of which
 // there are at most `most` tokens: filled to the brim, a row longer than `micro` alone.
 std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_t micro, int64_t most);
-// Tokens of the largest family of groups of `group` answers, `answer` scored tokens each, to prompts of these
-// lengths.
+// Tokens of the largest family of groups of `group` answers, of at most `answer` scored tokens each, to
+// prompts of these lengths.
 int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer);
 // Of one step's groups of `group` answers, `answer` scored tokens each, to prompts of these lengths, in
 // families (model/scoring.h): filled to the brim, a family longer than `micro` alone.
@@ -58,7 +58,7 @@ int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t t
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics);
 // Weights, the matrices of this type, and the kernels' copies.
 MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices);
-// Adds what sampling takes: pages, and activations where they are more than there are.
+// Adds what sampling takes, in memory of its own: pages and activations.
 void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics numerics,
                   const SamplingLoad& load, ThreadPool& threads);
 // What the process holds now besides `loaded` models.

@@ -169,7 +169,7 @@ TEST(PromptFamilies, OfAGroupAreOfAboutTheSameSize) {
 }
 
 TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
-  // Two answers of 450 fit into a family of 60 * kFamilyPrompts; the last row is longer than one.
+  // Two answers of 450 fit into a family of 960 tokens; the last row is longer than one.
   const auto tokens = rows_of_tokens({450, 450, 450, 450, 450, 450, 3000}, 61);
   std::vector<ScoredRow> rows;
   for (const auto& t : tokens) rows.push_back({t, 61});
