@@ -94,7 +94,11 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
 }
 
 Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
-  return matmul(ctx, swiglu(ctx, matmul(ctx, x, gate), matmul(ctx, x, up)), down, DType::f32);
+  // One after the other: as arguments of one call their order on the tape, and so the order in which x's
+  // gradient is summed, would be the compiler's choice.
+  const Tensor raised = matmul(ctx, x, up);
+  const Tensor gated = matmul(ctx, x, gate);
+  return matmul(ctx, swiglu(ctx, gated, raised), down, DType::f32);
 }
 
 Tensor MoeLayer::forward(Context& ctx, const Batch& batch, const Tensor& x,
