@@ -110,17 +110,27 @@ std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> 
 
 namespace {
 
+// The last `idle` rows have pieces of their own, at the end.
 struct Pieces {
-  Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads)
-      : families(prompt_families(rows, options.prompts)) {
+  Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads, size_t idle = 0)
+      : families(prompt_families(rows.first(rows.size() - idle), options.prompts)) {
+    const size_t moving = families.size();
+    for (PromptFamily family : prompt_families(rows.last(idle), options.prompts)) {
+      family.begin += rows.size() - idle;
+      family.end += rows.size() - idle;
+      families.push_back(family);
+    }
     int64_t tokens = 0, largest = 0;
     for (const PromptFamily& family : families) {
       tokens += family.tokens;
       largest = std::max(largest, family.tokens);
     }
     const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, threads);
-    pieces = cut_pieces(families, plan.piece);
     side_by_side = plan.side_by_side;
+    pieces = cut_pieces(std::span(families).first(moving), plan.piece);
+    differentiated = pieces.size();
+    for (const auto& [first, last] : cut_pieces(std::span(families).subspan(moving), plan.piece))
+      pieces.emplace_back(moving + first, moving + last);
   }
   std::span<const PromptFamily> of(size_t piece) const {
     const auto [first, last] = pieces[piece];
@@ -128,6 +138,7 @@ struct Pieces {
   }
   std::vector<PromptFamily> families;
   std::vector<std::pair<size_t, size_t>> pieces;
+  size_t differentiated = 0;  // of the pieces, the first ones
   bool side_by_side = false;
 };
 
@@ -225,22 +236,31 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
 }
 
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
-                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers) {
-  const Pieces pieces(rows, options, lanes.threads().size());
+                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers,
+                   size_t idle) {
+  const Pieces pieces(rows, options, lanes.threads().size(), idle);
   if (pieces.side_by_side) lanes.pack(model);
   const LaneRouters lane_routers(routers, lanes.threads().size());
   lanes.run(pieces.pieces.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {
     const RouterTraining own = lane_routers.of(p.lane);
-    forward_piece(model, p.ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
-      float* gradient = p.ctx.tape->slot(piece.logprobs).grad.f32();
-      std::fill_n(gradient, piece.logprobs.count(), 0.0f);
+    Context ctx = p.ctx;
+    if (p.index >= pieces.differentiated) ctx.tape = nullptr;
+    forward_piece(model, ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
+      float* gradient = nullptr;
+      if (ctx.tape != nullptr) {
+        gradient = ctx.tape->slot(piece.logprobs).grad.f32();
+        std::fill_n(gradient, piece.logprobs.count(), 0.0f);
+      }
+      const auto of_row = [&](float* flat, size_t i) {
+        return flat == nullptr ? std::span<float>() : scored_of(piece, flat, rows, i);
+      };
       for (size_t i = piece.begin; i < piece.end; ++i) {
         set({.row = i,
-             .logprobs = scored_of(piece, piece.logprobs.f32(), rows, i),
-             .entropy = options.entropy ? scored_of(piece, piece.entropy, rows, i) : std::span<float>(),
-             .gradient = scored_of(piece, gradient, rows, i)});
+             .logprobs = of_row(piece.logprobs.f32(), i),
+             .entropy = of_row(piece.entropy, i),
+             .gradient = of_row(gradient, i)});
       }
-      p.ctx.tape->backward(p.ctx, p.before, p.own);
+      if (ctx.tape != nullptr) ctx.tape->backward(ctx, p.before, p.own);
     });
   });
   lane_routers.add_to_all();

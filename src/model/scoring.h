@@ -72,17 +72,19 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
                                       std::vector<std::vector<float>>* entropy = nullptr);
 
 // A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients
-// of their log-probs, which the caller sets.
+// of their log-probs, which the caller sets (empty for a row that is only scored).
 struct RowGradient {
   size_t row;
   std::span<const float> logprobs, entropy;
   std::span<float> gradient;
 };
 
-// Adds to the gradients of the model's parameters: forward, set(row) for every row, backward. Rows go by
-// pieces that threads may take side by side, so set may be called from several threads, for rows in any
+// Adds to the gradients of the model's parameters: forward, set(row) for every row, backward; the last `idle`
+// rows are only scored (whose gradients are known to be 0: they fill the threads' waits at the end). Rows go
+// by pieces that threads may take side by side, so set may be called from several threads, for rows in any
 // order; what it is given, and all gradients, are functions of the rows alone.
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
-                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers = {});
+                   const std::function<void(const RowGradient&)>& set, const RouterTraining& routers = {},
+                   size_t idle = 0);
 
 }  // namespace r1

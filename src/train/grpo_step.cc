@@ -175,16 +175,21 @@ ScoringOptions GrpoTrainer::scoring() const {
   return {.temperature = static_cast<float>(config_.temperature), .micro_tokens = config_.micro_tokens};
 }
 
-// Forward, loss and backward; weights: of each rollout's tokens.
-void GrpoTrainer::train(const Rollouts& rollouts, std::span<const double> weights, bool compare_first,
-                        GrpoStepResult& result) {
-  std::vector<RowResult> results(rollouts.size());
+// Forward, loss and backward; weights: of each rollout's tokens. The idle ones' every gradient is 0: what the
+// metrics want of them needs no backward pass.
+void GrpoTrainer::train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,
+                        bool compare_first, GrpoStepResult& result) {
+  Rollouts all = moving;
+  all.insert(all.end(), idle.begin(), idle.end());
+  std::vector<RowResult> results(all.size());
   ScoringOptions options = scoring();
   options.entropy = true;
-  differentiate(bundle_.model, lanes_, rows_of(rollouts), options, [&](const RowGradient& row) {
-    const Rollout& r = *rollouts[row.row];
+  const auto set = [&](const RowGradient& row) {
+    const Rollout& r = *all[row.row];
     RowResult& out = results[row.row];
     if (compare_first) compare(row.logprobs, r, out);
+    for (const float e : row.entropy) out.entropy += static_cast<double>(e);
+    if (row.row >= moving.size()) return;
     std::vector<double> gradient(r.old_logprobs.size());
     const SampleLoss loss = sample_loss(config_.loss, row.logprobs, r.old_logprobs, r.ref_logprobs,
                                         r.advantage, weights[row.row], gradient);
@@ -192,21 +197,9 @@ void GrpoTrainer::train(const Rollouts& rollouts, std::span<const double> weight
     out.loss = loss.loss;
     out.kl = loss.kl;
     out.clipped = loss.clipped;
-    for (const float e : row.entropy) out.entropy += static_cast<double>(e);
-  });
+  };
+  differentiate(bundle_.model, lanes_, rows_of(all), options, set, {}, idle.size());
   for (const RowResult& row : results) add(row, result);
-}
-
-// Rollouts whose every gradient is 0: what the metrics want of them needs no backward pass.
-void GrpoTrainer::score_idle(const Rollouts& rollouts, bool compare_first, GrpoStepResult& result) {
-  std::vector<std::vector<float>> entropy;
-  const auto scored = score(bundle_.model, lanes_, rows_of(rollouts), scoring(), &entropy);
-  for (size_t i = 0; i < rollouts.size(); ++i) {
-    RowResult row;
-    if (compare_first) compare(scored[i], *rollouts[i], row);
-    for (const float e : entropy[i]) row.entropy += static_cast<double>(e);
-    add(row, result);
-  }
 }
 
 void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result) {
@@ -223,8 +216,7 @@ void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first,
     weights.push_back(token_weight(config_.loss.aggregate, static_cast<int64_t>(r->old_logprobs.size()),
                                    samples, tokens, config_.max_tokens));
   }
-  train(trained, weights, compare_first, result);
-  score_idle(idle, compare_first, result);
+  train(trained, weights, idle, compare_first, result);
 }
 
 GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const GrpoHooks& hooks) {

@@ -53,9 +53,8 @@ class GrpoTrainer {
   void add(const RowResult& row, GrpoStepResult& result) const;
   ScoringOptions scoring() const;
   void update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result);
-  void train(const Rollouts& rollouts, std::span<const double> weights, bool compare_first,
-             GrpoStepResult& result);
-  void score_idle(const Rollouts& rollouts, bool compare_first, GrpoStepResult& result);
+  void train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,
+             bool compare_first, GrpoStepResult& result);
 
   ModelBundle& bundle_;
   const GrpoConfig& config_;
