@@ -10,7 +10,8 @@ here=$PWD/build-arm64
 root=$here/root
 libraries=$root/usr/lib/aarch64-linux-gnu
 mkdir -p "$here/debs" "$root"
-if [[ ! -e $libraries/libhwy.so ]]; then
+if [[ ! -e $here/unpacked ]]; then
+  ((EUID == 0)) || { echo "scripts/arm64.sh: the cross compiler and the emulator are installed by root: run this as root" >&2; exit 2; }
   dpkg --add-architecture arm64
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends g++-aarch64-linux-gnu qemu-user-static >/dev/null
@@ -22,6 +23,7 @@ if [[ ! -e $libraries/libhwy.so ]]; then
   cp -r /usr/include/{toml++,CLI,nlohmann} "$root/usr/include/"
   mkdir -p "$root/usr/share"
   cp -r /usr/share/cmake "$root/usr/share/"
+  touch "$here/unpacked"
 fi
 
 cat >"$here/toolchain.cmake" <<X
@@ -45,7 +47,7 @@ cmake --build "$here/build" --target r1
 arm() {
   qemu-aarch64-static -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="/usr/aarch64-linux-gnu/lib:$libraries" "$here/build/r1" "$@"
 }
-# Sixty tokens each: the emulator is a hundred times slower.
+# Sixty tokens each: the emulator is slow.
 python3 - >"$here/rows.jsonl" <<'X'
 import json
 for row in range(4):

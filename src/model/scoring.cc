@@ -213,22 +213,15 @@ std::span<float> scored_of(const Scored& piece, float* flat, std::span<const Sco
 }  // namespace
 
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
-                                      const ScoringOptions& options,
-                                      std::vector<std::vector<float>>* entropy) {
+                                      const ScoringOptions& options) {
   std::vector<std::vector<float>> out(rows.size());
-  if (entropy != nullptr) entropy->resize(rows.size());
-  ScoringOptions wanted = options;
-  wanted.entropy = entropy != nullptr;
-  const Pieces pieces(rows, wanted, lanes.threads().size());
+  const Pieces pieces(rows, options, lanes.threads().size());
   if (pieces.side_by_side) lanes.pack(model);
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
-    forward_piece(model, p.ctx, rows, pieces.of(p.index), wanted, {}, [&](const Scored& piece) {
+    forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, [&](const Scored& piece) {
       for (size_t i = piece.begin; i < piece.end; ++i) {
         const auto logprobs = scored_of(piece, piece.logprobs.f32(), rows, i);
         out[i].assign(logprobs.begin(), logprobs.end());
-        if (entropy == nullptr) continue;
-        const auto entropies = scored_of(piece, piece.entropy, rows, i);
-        (*entropy)[i].assign(entropies.begin(), entropies.end());
       }
     });
   });

@@ -63,13 +63,12 @@ struct ScoringOptions {
   float temperature = 1.0f;
   int64_t micro_tokens = 4096;  // the most tokens whose activations are held at a time
   Prompts prompts = Prompts::shared;
-  bool entropy = false;
+  bool entropy = false;  // is wanted of differentiate()
 };
 
-// Without a tape. Result: one vector a row, of size - from log-probs. `entropy`, where given, likewise.
+// Without a tape. Result: one vector a row, of size - from log-probs.
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
-                                      const ScoringOptions& options,
-                                      std::vector<std::vector<float>>* entropy = nullptr);
+                                      const ScoringOptions& options);
 
 // A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients
 // of their log-probs, which the caller sets (empty for a row that is only scored).

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <tuple>
 
 #include "base/random.h"
@@ -232,6 +233,53 @@ TEST(Engine, BrokenWeightsAreAnErrorNotAnAnswer) {
   Request r;
   r.prompt = {3};
   EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
+}
+
+// Two threads share 300 sequences: each takes more than go through the model at a time; without a place for
+// all of them they meet at every token; and whoever reads along gets every token, in order.
+TEST(Engine, PartsLargerThanAPassOrShortOfPlacesChangeNoBit) {
+  const Model model = Model::load(kGolden / "llama-biases");
+  std::vector<Request> requests = requests_for(model.config(), 2);
+  for (Request& r : requests) {
+    r.samples = 300 / std::ssize(requests);
+    r.max_tokens = 12;
+  }
+  const auto want = sample(model, 1, {.max_batch = 1, .prefill_chunk = 64, .kv_bytes = 0}, requests);
+  for (const int64_t batch : {300, 40}) {
+    const auto got = sample(model, 2, {.max_batch = batch, .prefill_chunk = 64, .kv_bytes = 0}, requests);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(got[i].tokens, want[i].tokens);
+      EXPECT_EQ(got[i].logprobs, want[i].logprobs);
+    }
+  }
+  Arena arena;
+  ThreadPool pool(2);
+  Context ctx{.arena = arena, .threads = pool};
+  std::map<std::pair<int64_t, int64_t>, std::vector<int32_t>> read;
+  Engine engine(model, ctx, {.max_batch = 300, .prefill_chunk = 64, .kv_bytes = 0});
+  engine.run(requests, [&](int64_t request, int64_t sample, int32_t token) {
+    read[{request, sample}].push_back(token);
+    return true;
+  });
+  for (const Completion& c : want) EXPECT_EQ((read[{c.request, c.sample}]), c.tokens);
+}
+
+TEST(Engine, BrokenWeightsAreAnErrorInPartsToo) {
+  Model model = Model::load(kGolden / "llama-biases");
+  Arena arena;
+  ThreadPool pool(2);
+  Context ctx{.arena = arena, .threads = pool};
+  Request r;
+  r.prompt = {3};
+  r.samples = 64;
+  Engine engine(model, ctx, {});
+  // Of every token but the prompt's, so that the first token is drawn and the second, in parts, is not.
+  const Tensor& embedding = model.parameters()[0].value;
+  for (int64_t row = 0; row < embedding.dim(0); ++row) {
+    if (row != 3) embedding.f32()[row * embedding.dim(1)] = NAN;
+  }
+  EXPECT_THROW(engine.run({&r, 1}), Error);
 }
 
 TEST(Engine, PartsOfABatchTakeTheMemoryThatIsTold) {

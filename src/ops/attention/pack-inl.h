@@ -85,47 +85,11 @@ HWY_INLINE void transpose_four(D d, const float* HWY_RESTRICT row, int64_t strid
   store_blocks(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, to + 96);
 }
 
-// Four columns of rows r, r + 4, r + 8, ...: one 128-bit block each.
-template <class D>
-HWY_INLINE hwy::HWY_NAMESPACE::VFromD<D> load_blocks(D d, const float* HWY_RESTRICT row, int64_t stride) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  auto v = hn::LoadDup128(d, row);
-  for (size_t block = 1; block < hn::MaxLanes(D()) / 4; ++block) {
-    // A block is replaced as it is loaded: no shuffle.
-    v = hn::IfThenElse(hn::FirstN(d, 4 * block), v,
-                       hn::LoadDup128(d, row + static_cast<int64_t>(4 * block) * stride));
-  }
-  return v;
-}
-
-// Lanes(d) rows of four columns -> to[column * 32 + row], by whole vectors.
-template <class D>
-HWY_INLINE void transpose_columns(D d, const float* HWY_RESTRICT row, int64_t stride,
-                                  float* HWY_RESTRICT to) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const hn::Repartition<double, D> dd;
-  const auto a = load_blocks(d, row, stride), b = load_blocks(d, row + stride, stride);
-  const auto c = load_blocks(d, row + 2 * stride, stride), e = load_blocks(d, row + 3 * stride, stride);
-  const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1 of every block
-  const auto ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
-  const auto AB = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));  // a2 b2 a3 b3
-  const auto CE = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)), d, to);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)), d, to + 32);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, AB, CE)), d, to + 64);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, to + 96);
-}
-
 // n <= 32 rows of `columns`, `stride` apart -> to[column * 32 + row].
 HWY_INLINE void transpose_rows(const float* HWY_RESTRICT from, int64_t stride, int64_t n, int64_t columns,
                                float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
-  constexpr int64_t kRows = static_cast<int64_t>(kLaneWidth);
   int64_t j = 0;
-  for (; j + kRows <= n && columns % 4 == 0; j += kRows) {
-    for (int64_t i = 0; i < columns; i += 4)
-      transpose_columns(LaneTag(), from + j * stride + i, stride, to + i * 32 + j);
-  }
   for (; j + 4 <= n; j += 4) {
     const float* row = from + j * stride;
     float* at = to + j;
