@@ -62,7 +62,6 @@ struct Engine::Impl {
       prompt_logits;  // by request, from the end of prefill to its last sample's start
   std::vector<Completion> completions;
   std::vector<int64_t> first_completion;  // of each request
-  std::vector<PageCopy> copies;
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
@@ -214,15 +213,8 @@ void Engine::Impl::start() {
   const int64_t V = model.config().vocab_size;
   // A sample may end with its first token and make room for another.
   for (;;) {
-    copies.clear();
-    const auto started = scheduler->start_samples(copies);
+    const auto started = scheduler->start_samples();
     if (started.empty()) break;
-    ctx.threads.parallel_for(std::ssize(copies), 4, [this](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const PageCopy& copy = copies[static_cast<size_t>(i)];
-        cache.copy_page(copy.from, copy.to);
-      }
-    });
     ArenaScope scope(ctx.arena);
     float* row = ctx.arena.array<float>(V);
     for (const auto& [sequence, prompt] : started) {

@@ -20,6 +20,8 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
   tokens_.clear();
   positions_.clear();
   offsets_.assign(1, 0);
+  prefixes_.clear();
+  tails_.clear();
   last_tokens_.clear();
   logits_row_.clear();
   size_t most = 1;
@@ -29,6 +31,8 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const ScheduledRow& row = rows[i];
     std::ranges::copy(pages_of(row), pages_.begin() + static_cast<int64_t>(i * most));
+    prefixes_.push_back(row.sequence != nullptr ? row.sequence->prefix : 0);
+    tails_.push_back(row.sequence != nullptr ? row.sequence->tail : -1);
     if (row.sequence != nullptr) {
       tokens_.push_back(row.sequence->next_token);
       positions_.push_back(static_cast<int32_t>(row.sequence->length));

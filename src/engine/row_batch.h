@@ -15,14 +15,15 @@ class RowBatch {
  public:
   void build(std::span<const ScheduledRow> rows);
   // Valid until the next build.
-  Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_}; }
+  Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, {}, prefixes_, tails_}; }
   // The last token of every row whose logits are wanted: an index into the tokens.
   std::span<const int32_t> last_tokens() const { return last_tokens_; }
   // Where row i's token is among them, or -1.
   int32_t logits_row(size_t i) const { return logits_row_[i]; }
 
  private:
-  std::vector<int32_t> tokens_, positions_, offsets_, pages_, last_tokens_, logits_row_;
+  std::vector<int32_t> tokens_, positions_, offsets_, pages_, tails_, last_tokens_, logits_row_;
+  std::vector<int64_t> prefixes_;
   int64_t max_pages_ = 0;
 };
 

@@ -54,7 +54,7 @@ void Scheduler::admit() {
   }
 }
 
-std::vector<Scheduler::Started> Scheduler::start_samples(std::vector<PageCopy>& copies) {
+std::vector<Scheduler::Started> Scheduler::start_samples() {
   std::vector<Started> started;
   for (const auto& prompt : prompts_) {
     if (!prompt->ready()) continue;
@@ -65,7 +65,7 @@ std::vector<Scheduler::Started> Scheduler::start_samples(std::vector<PageCopy>& 
       auto sequence = std::make_unique<Sequence>();
       sequence->request = prompt->request;
       sequence->sample = prompt->started++;
-      sequence->length = length;
+      sequence->prefix = sequence->length = length;
       sequence->max_generated = prompt->max_generated;
       const int64_t full = length / kKeyTile;
       for (int64_t i = 0; i < full; ++i) {
@@ -78,8 +78,10 @@ std::vector<Scheduler::Started> Scheduler::start_samples(std::vector<PageCopy>& 
       } else {
         for (int64_t i = own_pages(*prompt); i > 0; --i) sequence->pages.push_back(pool_.take());
       }
-      if (length % kKeyTile != 0)
-        copies.push_back({prompt->pages.back(), sequence->pages[static_cast<size_t>(full)]});
+      if (length % kKeyTile != 0) {
+        sequence->tail = prompt->pages.back();
+        pool_.share(sequence->tail);
+      }
       started.push_back({sequence.get(), prompt.get()});
       running_.push_back(std::move(sequence));
     }
@@ -113,6 +115,7 @@ void Scheduler::advance(std::span<const ScheduledRow> rows) {
 
 void Scheduler::finish(Sequence* sequence) {
   for (const int32_t page : sequence->pages) pool_.drop(page);
+  if (sequence->tail >= 0) pool_.drop(sequence->tail);
   const auto at = std::ranges::find_if(running_, [&](const auto& s) { return s.get() == sequence; });
   R1_CHECK(at != running_.end(), "a sequence that is not running");
   running_.erase(at);

@@ -2,8 +2,8 @@
 // no model.
 //
 // A request is a prompt and a number of samples of it. Its prompt is prefilled once, in chunks; each sample
-// then starts from the prompt's pages (full ones shared, the last one copied) and decodes a token a step
-// beside whatever else is running. Requests start in the order they came; a sample starts only when every
+// then goes on from the prompt's pages, which all of them read, and decodes a token a step beside whatever else
+// is running. Requests start in the order they came; a sample starts only when every
 // page it may ever need is free, so nothing is ever evicted. None of this changes a bit of any result.
 #pragma once
 
@@ -27,7 +27,9 @@ struct SchedulerLimits {
 struct Sequence {
   int64_t request = 0;
   int64_t sample = 0;
-  std::vector<int32_t> pages;
+  std::vector<int32_t> pages;  // the prompt's full ones, then its own
+  int64_t prefix = 0;          // positions whose keys are the prompt's
+  int32_t tail = -1;           // the prompt's last page, where it is part full
   int64_t length = 0;      // positions whose keys are in the pages
   int32_t next_token = 0;  // the token at position `length`, not yet run
   int64_t generated = 0;
@@ -46,11 +48,6 @@ struct Prompt {
   std::vector<int32_t>
       first_pages;  // set aside for the first sample, so that a prefilled prompt can always go on
   bool ready() const { return done == static_cast<int64_t>(tokens.size()); }
-};
-
-// A page to be copied before the next forward: a sample's own copy of its prompt's part-full last page.
-struct PageCopy {
-  int32_t from, to;
 };
 
 // A row of the next forward: a decode token of a sequence, or tokens [begin, end) of a prompt.
@@ -74,7 +71,7 @@ class Scheduler {
     Sequence* sequence;
     Prompt* prompt;
   };
-  std::vector<Started> start_samples(std::vector<PageCopy>& copies);
+  std::vector<Started> start_samples();
   // Rows of the next forward; empty when there is nothing to do.
   std::vector<ScheduledRow> plan();
   // After the forward: prompts move on; a sequence's token is in the pages.

@@ -1,7 +1,6 @@
 #include "model/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace r1 {
 namespace {
@@ -41,15 +40,6 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
   layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
-}
-
-void KvCache::copy_page(int64_t from, int64_t to) {
-  R1_CHECK(from >= 0 && from < pages_ && to >= 0 && to < pages_, "page ", from, " to ", to, " of ", pages_);
-  for (const KvPages& layer : layers_) {
-    const size_t bytes = layer.page_bytes();
-    char* data = static_cast<char*>(layer.data);
-    std::memcpy(data + static_cast<size_t>(to) * bytes, data + static_cast<size_t>(from) * bytes, bytes);
-  }
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {

@@ -23,8 +23,6 @@ class KvCache {
   int64_t pages() const { return pages_; }
   DType dtype() const { return layers_.empty() ? DType::f32 : layers_.front().dtype; }
   const KvPages& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
-  // Copies page `from` to `to` in every layer (forking a sequence whose last page is part full).
-  void copy_page(int64_t from, int64_t to);
 
   static int64_t bytes_per_page(const ModelConfig& config, DType dtype);
   static int64_t pages_for(int64_t positions) { return ceil_div(positions, kKeyTile); }

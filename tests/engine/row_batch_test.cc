@@ -6,7 +6,8 @@
 namespace r1 {
 namespace {
 
-std::vector<int32_t> list(std::span<const int32_t> x) {
+template <class T>
+std::vector<T> list(std::span<const T> x) {
   return {x.begin(), x.end()};
 }
 
@@ -19,6 +20,8 @@ TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
   Sequence decoding;
   decoding.pages = {3, 5, 4};
   decoding.length = 40;
+  decoding.prefix = 35;
+  decoding.tail = 9;
   decoding.next_token = 99;
   const std::vector<ScheduledRow> rows{{.prompt = &early, .begin = 1, .end = 3},
                                        {.sequence = &decoding},
@@ -32,6 +35,8 @@ TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
     EXPECT_EQ(list(view.offsets), (std::vector<int32_t>{0, 2, 3, 5}));
     EXPECT_EQ(view.max_pages, 3);
     EXPECT_EQ(list(view.pages), (std::vector<int32_t>{7, -1, -1, 3, 5, 4, 8, -1, -1}));
+    EXPECT_EQ(list(view.prefixes), (std::vector<int64_t>{0, 35, 0}));
+    EXPECT_EQ(list(view.tails), (std::vector<int32_t>{-1, 9, -1}));
     EXPECT_EQ(list(batch.last_tokens()), (std::vector<int32_t>{2, 4}));
     EXPECT_EQ(batch.logits_row(0), -1);
     EXPECT_EQ(batch.logits_row(1), 0);

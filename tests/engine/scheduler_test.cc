@@ -24,14 +24,14 @@ std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const Schedul
                                                      uint64_t seed) {
   Random random(seed);
   std::map<std::pair<int64_t, int64_t>, int64_t> generated;
-  std::vector<PageCopy> copies;
   for (int guard = 0; guard < 100000; ++guard) {
     for (;;) {
-      copies.clear();
-      const auto started = s.start_samples(copies);
+      const auto started = s.start_samples();
       if (started.empty()) break;
       for (const auto& [sequence, prompt] : started) {
         EXPECT_EQ(sequence->length, static_cast<int64_t>(prompt->tokens.size()));
+        EXPECT_EQ(sequence->prefix, sequence->length);
+        EXPECT_EQ(sequence->tail, sequence->length % kKeyTile == 0 ? -1 : prompt->pages.back());
         const bool inserted = generated.emplace(std::pair(sequence->request, sequence->sample), 1).second;
         EXPECT_TRUE(inserted) << "a sample started twice";
         sequence->generated = 1;
@@ -43,15 +43,18 @@ std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const Schedul
     if (rows.empty()) break;
     int64_t decoding = 0, prefill = 0;
     std::set<int32_t> written;  // the page each row writes to next: no two rows may share it
+    std::set<int32_t> read;     // prompts' pages that samples still read
     for (const ScheduledRow& row : rows) {
       if (row.sequence != nullptr) {
         ++decoding;
         const auto page = row.sequence->pages.at(static_cast<size_t>(row.sequence->length / kKeyTile));
         EXPECT_TRUE(written.insert(page).second) << "two rows write to page " << page;
+        if (row.sequence->tail >= 0) read.insert(row.sequence->tail);
       } else {
         prefill += row.end - row.begin;
       }
     }
+    for (const int32_t page : read) EXPECT_FALSE(written.contains(page)) << page << " is a prompt's";
     EXPECT_LE(decoding, limits.max_batch);
     EXPECT_LE(prefill, limits.prefill_chunk);
     s.advance(rows);

@@ -142,13 +142,13 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
     c.c = p + j * kBlockFloats;
     c.c_row = kKeyTile;
     c.scale = b.scale;
-    chain_rows(c, rows, lanes);
+    chain_rows(c, rows, 0, lanes);
     c.a = d_o;
     c.b = t.values_t + j * z.V * kKeyTile;
     c.k_end = z.V;
     c.c = ds + j * kBlockFloats;
     c.scale = 1;
-    chain_rows(c, rows, lanes);
+    chain_rows(c, rows, 0, lanes);
     softmax_backward(row, rows, j * kKeyTile, b.scale, p + j * kBlockFloats, ds + j * kBlockFloats);
   }
   if (b.dq == nullptr) return;
@@ -162,13 +162,13 @@ void backward_rows_kernel(const BackwardTask& t, int64_t first, int64_t tile) {
   if (t.prefix > 0) {
     c.b = b.k + (t.prefix_first * z.G + t.g) * z.K;
     c.k_end = t.prefix;
-    chain_rows(c, rows, z.K);
+    chain_rows(c, rows, 0, z.K);
     c.accumulate = true;
   }
   c.b = b.k + ((t.first - t.prefix) * z.G + t.g) * z.K;  // a parent's tokens precede its children's
   c.k_begin = t.prefix;
   c.k_end = keys;
-  chain_rows(c, rows, z.K);
+  chain_rows(c, rows, 0, z.K);
   for (int64_t r = 0; r < rows; ++r) put(c.c + r * c.c_row, b.dq + row[r].index * z.K, z.K, b.add_dq);
 }
 

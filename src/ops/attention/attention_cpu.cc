@@ -54,6 +54,8 @@ void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tens
     R1_CHECK(last / kKeyTile < batch.max_pages &&
                  (s + 1) * batch.max_pages <= static_cast<int64_t>(batch.pages.size()),
              "row ", s, " position ", last, " max_pages ", batch.max_pages);
+    R1_CHECK(batch.prefix(s) <= first && (batch.tail(s) >= 0) == (batch.prefix(s) % kKeyTile != 0), "row ", s,
+             " starts at ", first, ", its prefix is ", batch.prefix(s), ", its tail ", batch.tail(s));
     const int64_t parent = batch.parent(s);
     if (parent < 0) continue;
     // Families are together: the row before is the parent or another child of it.
@@ -92,6 +94,35 @@ void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
   });
 }
 
+// The end of the neighbours of row s, at most `most`, that one task may take: all have one token and the prefix
+// of s.
+int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
+  constexpr int64_t kLeastShared = 16;  // scores are shared by whole vectors
+  const int64_t prefix = batch.prefix(s);
+  if (prefix < kLeastShared) return s + 1;
+  const auto one_token = [&](int64_t i) {
+    return batch.offsets[static_cast<size_t>(i + 1)] - batch.offsets[static_cast<size_t>(i)] == 1;
+  };
+  const auto shared_pages = [&](int64_t i) {
+    return batch.pages.subspan(static_cast<size_t>(i * batch.max_pages), static_cast<size_t>(prefix / kKeyTile));
+  };
+  int64_t end = s;
+  while (end < batch.S() && end - s < most && one_token(end) && batch.prefix(end) == prefix &&
+         batch.tail(end) == batch.tail(s) && std::ranges::equal(shared_pages(end), shared_pages(s))) {
+    ++end;
+  }
+  return std::max(end, s + 1);
+}
+
+// How many rows of the batch a task may take together.
+int64_t most_together(const Forward& f, int64_t S, int64_t threads, int64_t task_tiles) {
+  const int64_t heads = f.size.heads();
+  if (heads > kTileRows || f.tile_rows < kTileRows || f.prefixes == nullptr) return 1;
+  const int64_t tiles = threads == 1 ? kMaxTaskTiles : task_tiles;
+  const int64_t fair = threads == 1 ? S : S * f.size.G / (4 * threads);
+  return std::clamp<int64_t>(fair, 1, tiles * (kTileRows / heads));
+}
+
 // Cuts every (row of the batch, group) into tasks; sets how many rows a tile has. Longest first where it
 // matters.
 std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) {
@@ -107,7 +138,7 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
   const int64_t page_floats = ceil_div(std::max<int64_t>(most, 1), kKeyTile) * kBlockFloats;
   const int64_t task_tiles =
       std::clamp<int64_t>(std::min(kScoreBudget / page_floats, tiles / (8 * threads)), 1, kMaxTaskTiles);
-  const int64_t step = task_tiles * f.tile_rows;
+  const int64_t step = task_tiles * f.tile_rows, together = most_together(f, S, threads, task_tiles);
   int64_t count = 0;
   for (int64_t s = 0; s < S; ++s)
     count += f.size.G * ceil_div((f.offsets[s + 1] - f.offsets[s]) * heads, step);
@@ -115,26 +146,35 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
   int64_t at = 0;
   double total = 0, longest = 0;
   const auto cost = [](const ForwardTask& t) {
-    return static_cast<double>(t.keys) * static_cast<double>(t.row_end - t.row_begin);
+    return static_cast<double>(t.keys) * static_cast<double>(t.rows());
   };
-  for (int64_t s = 0; s < S; ++s) {
+  const auto add = [&](const ForwardTask& task) {
+    total += cost(task);
+    longest = std::max(longest, cost(task));
+    tasks[at++] = task;
+  };
+  for (int64_t s = 0, end; s < S; s = end) {
+    end = same_prefix(batch, s, together);
+    const auto first = static_cast<int32_t>(s), sequences = static_cast<int32_t>(end - s);
     const int64_t all = (f.offsets[s + 1] - f.offsets[s]) * heads;
-    for (int64_t g = 0; g < f.size.G; ++g) {
+    for (int32_t g = 0; g < f.size.G; ++g) {
+      if (sequences > 1) {
+        int64_t keys = 0;
+        for (int64_t i = s; i < end; ++i) keys = std::max<int64_t>(keys, f.positions[f.offsets[i]] + 1);
+        add({first, sequences, g, 0, heads, keys});
+        continue;
+      }
       for (int64_t row = 0; row < all; row += step) {
-        const int64_t end = std::min(row + step, all);
-        const int64_t keys = f.positions[f.offsets[s]] + (end - 1) / heads + 1;
-        tasks[at] = {static_cast<int32_t>(s), static_cast<int32_t>(g), row, end, keys};
-        total += cost(tasks[at]);
-        longest = std::max(longest, cost(tasks[at]));
-        ++at;
+        const int64_t last = std::min(row + step, all);
+        add({first, 1, g, row, last, f.positions[f.offsets[s]] + (last - 1) / heads + 1});
       }
     }
   }
   if (longest * static_cast<double>(16 * threads) > total) {
-    std::sort(tasks, tasks + count,
+    std::sort(tasks, tasks + at,
               [&cost](const ForwardTask& a, const ForwardTask& b) { return cost(a) > cost(b); });
   }
-  return {tasks, static_cast<size_t>(count)};
+  return {tasks, static_cast<size_t>(at)};
 }
 
 void forward(Context& ctx, Forward& f, const Batch& batch) {
@@ -144,7 +184,7 @@ void forward(Context& ctx, Forward& f, const Batch& batch) {
   const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
   int64_t floats = 0;
   for (const ForwardTask& t : tasks) {
-    floats = std::max(floats, f.scratch_floats(f.tiles(t.row_end - t.row_begin), t.keys));
+    floats = std::max(floats, f.scratch_floats(t));
   }
   float* scratch = ctx.arena.array<float>(floats * ctx.threads.size());  // blocks of 384 floats: aligned
   ctx.threads.parallel_for_thread(static_cast<int64_t>(tasks.size()), 1,
@@ -300,6 +340,10 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   f.max_pages = batch.max_pages;
   f.offsets = batch.offsets.data();
   f.positions = batch.positions.data();
+  if (!batch.prefixes.empty()) {
+    f.prefixes = batch.prefixes.data();
+    f.tails = batch.tails.data();
+  }
   if (ctx.tape != nullptr) {
     for (int64_t s = 0; s < S; ++s) {
       R1_CHECK(f.offsets[s] == f.offsets[s + 1] || f.positions[f.offsets[s]] == 0 || batch.parent(s) >= 0,

@@ -1,9 +1,10 @@
 // ops/attention/attention_forward.cc: the forward kernels: scores, softmax, values, one task at a time.
 //
-// A task is a few tiles of 12 query rows of one sequence and group. Its scores of all keys are held (48 bytes
-// a key and tile), so that the maximum is known before the first exponential and every sum walks keys in
-// order. Scores of masked keys that share a page with visible ones are computed in their own lanes and
-// dropped; values stop at each row's last key: no masked slot reaches a result.
+// A task is a few tiles of 12 query rows of one group and one sequence, or several that share a prefix. Its
+// scores of all keys are held (48 bytes a key and tile), so that the maximum is known before the first
+// exponential and every sum walks keys in order. Scores of masked keys that share a page with visible ones
+// are computed in their own lanes and dropped; values stop at each row's last key: no masked slot reaches a
+// result. A prefix that several sequences share is passed once, with full tiles, before each one's own keys.
 #include <limits>
 
 #include "ops/attention/kernels.h"
@@ -75,6 +76,21 @@ HWY_INLINE void softmax_row(float* HWY_RESTRICT scores, ForwardRow& row) {
   row.sum = tree_sum(lanes);
 }
 
+// Where keys and values of a sequence lie: tensor/batch.h.
+struct Source {
+  const int32_t* pages;
+  int64_t prefix;
+  int32_t tail;
+  // The page where the prefix ends, and how many of its slots are the tail's.
+  int64_t split_page() const { return tail < 0 ? -1 : prefix / kKeyTile; }
+  int64_t split_slot() const { return prefix % kKeyTile; }
+};
+
+// Rows of one tile that read the same pages.
+struct Span {
+  int64_t tile, from, rows;
+};
+
 // One task: where its parts lie in scratch, and the steps.
 struct ForwardRun {
   const Forward& f;
@@ -82,125 +98,195 @@ struct ForwardRun {
   float* queries;  // [tile][k_blocks][12][32]
   float* scores;   // [tile][pages][12][32]
   float* outputs;  // [tile][12][v_blocks * 32]
-  float* keys;     // [kPagesTogether][K][32], where pages hold keys by rows
-  const int32_t* pages;
-  int64_t pages_held;  // of the task's last row
-  int64_t tiles;
+  float* keys;     // [kPagesTogether][K][32]: pages that cannot be read as they lie
+  int64_t pages_held;
+  int64_t height;    // of a tile
   ForwardRow* rows;  // of the task
 
   void find_rows() const {  // without a division a row
-    const int64_t heads = f.size.heads(), first = f.offsets[task.s];
-    int64_t token = task.row_begin / heads, head = task.row_begin % heads;
-    const int64_t position = f.positions[first];
-    for (int64_t r = 0; r < task.row_end - task.row_begin; ++r) {
-      rows[r].index = (first + token) * f.size.H + task.g * heads + head;
-      rows[r].keys = position + token + 1;
-      if (++head == heads) head = 0, ++token;
+    const int64_t heads = f.size.heads();
+    ForwardRow* row = rows;
+    for (int64_t s = task.s; s < task.s + task.sequences; ++s) {
+      const int64_t first = f.offsets[s], position = f.positions[first];
+      int64_t token = task.row_begin / heads, head = task.row_begin % heads;
+      for (int64_t r = task.row_begin; r < task.row_end; ++r, ++row) {
+        row->index = (first + token) * f.size.H + task.g * heads + head;
+        row->keys = position + token + 1;
+        if (++head == heads) head = 0, ++token;
+      }
     }
   }
-  int64_t tile_rows(int64_t tile) const {
-    const int64_t left = task.row_end - task.row_begin - tile * f.tile_rows;
-    return left < f.tile_rows ? left : f.tile_rows;
+  Source source(int64_t s) const {
+    const int32_t* pages = f.page_table + s * f.max_pages;
+    if (f.prefixes == nullptr) return {pages, 0, -1};
+    return {pages, f.prefixes[s], f.tails[s]};
   }
-  ForwardRow* tile_row(int64_t tile) const { return rows + tile * f.tile_rows; }
+  // Spans of all rows, a whole tile each, or of those of one of several sequences.
+  int64_t whole_tiles(Span* to) const {
+    int64_t n = 0;
+    for (int64_t r = 0; r < task.rows(); r += height) {
+      to[n] = {n, 0, task.rows() - r < height ? task.rows() - r : height};
+      ++n;
+    }
+    return n;
+  }
+  Span sequence_span(int64_t i) const {
+    const int64_t heads = f.size.heads(), row = i * heads;
+    return {row / height, row % height, heads};
+  }
+
+  ForwardRow* first_row(const Span& s) const { return rows + s.tile * height + s.from; }
+  float* tile_queries(int64_t tile) const { return queries + tile * f.size.k_blocks() * kBlockFloats; }
   float* tile_scores(int64_t tile) const { return scores + tile * pages_held * kBlockFloats; }
   float* tile_outputs(int64_t tile) const { return outputs + tile * f.size.v_blocks() * kBlockFloats; }
 
-  void pack(int64_t tile) const {
-    float* to = queries + tile * f.size.k_blocks() * kBlockFloats;
-    for (int64_t r = 0; r < tile_rows(tile); ++r) {
-      pack_row(f.q + tile_row(tile)[r].index * f.size.K, f.size.K, to + r * kKeyTile);
+  void pack(const Span& s) const {
+    float* to = tile_queries(s.tile);
+    for (int64_t r = 0; r < s.rows; ++r) {
+      pack_row(f.q + first_row(s)[r].index * f.size.K, f.size.K, to + r * kKeyTile);
     }
   }
 
-  // Keys of `count` pages, which hold them by rows, as scores want them. By fours: what follows the last key
-  // is somebody's or nobody's, and its lanes are dropped.
-  void transpose_keys(int64_t page, int64_t count) const {
-    const int64_t K = f.size.K;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t left = (task.keys - (page + i) * kKeyTile + 3) / 4 * 4,
-                    n = left < kKeyTile ? left : kKeyTile;
-      const void* from = f.element(pages[page + i] * f.page_elements + task.g * K * kKeyTile);
-      float* to = keys + i * K * kKeyTile;
+  // Element 0 of the group's keys in a page.
+  template <class E>
+  const E* keys_in(int64_t page) const {
+    return static_cast<const E*>(f.element(page * f.page_elements + task.g * f.size.K * kKeyTile));
+  }
+  // Slots [begin, end) of a page that holds keys by rows -> [K][32].
+  template <class E>
+  void transpose_page(const Source& from, int64_t page, int64_t begin, int64_t end, float* to) const {
+    const int64_t K = f.size.K, shared = page == from.split_page() ? from.split_slot() : 0;
+    const E* own = keys_in<E>(from.pages[page]);
+    const E* tail = shared > 0 ? keys_in<E>(from.tail) : own;
+    const auto row = [=](int64_t j) { return (j < shared ? tail : own) + j * K; };
+    if constexpr (sizeof(E) == sizeof(float)) {
+      transpose_rows_of(row, begin, end, K, to);
+    } else {
+      transpose_bf16_rows_of(row, begin, end, K, to);
+    }
+  }
+  // The page where the prefix ends, of pages that hold keys transposed.
+  template <class E>
+  void join_page(const Source& from, float* to) const {
+    const int64_t page = from.split_page(), shared = from.split_slot();
+    const E *tail = keys_in<E>(from.tail), *own = keys_in<E>(from.pages[page]);
+    for (int64_t k = 0; k < f.size.K; ++k, tail += kKeyTile, own += kKeyTile, to += kKeyTile) {
+      for (int64_t j = 0; j < kKeyTile; ++j) to[j] = widened(j < shared ? tail[j] : own[j]);
+    }
+  }
+
+  // Points c.b at keys [begin, end) of `count` pages from `page` on. By fours: what follows the last key is
+  // somebody's or nobody's, and its lanes are dropped.
+  void find_keys(Chain& c, const Source& from, int64_t page, int64_t count, int64_t begin, int64_t end) const {
+    const int64_t K = f.size.K, at = page * kKeyTile;
+    c.b = keys;
+    c.b_panel = K * kKeyTile;
+    if (f.values_in_keys) {
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t first = i == 0 && begin > at ? begin - at : 0, left = (end - at - i * kKeyTile + 3) / 4 * 4;
+        const int64_t last = left < kKeyTile ? left : kKeyTile;
+        float* to = keys + i * K * kKeyTile;
+        if (f.bf16_pages) {
+          transpose_page<uint16_t>(from, page + i, first, last, to);
+        } else {
+          transpose_page<float>(from, page + i, first, last, to);
+        }
+      }
+    } else if (page == from.split_page()) {
       if (f.bf16_pages) {
-        transpose_bf16_rows(static_cast<const uint16_t*>(from), K, n, K, to);
+        join_page<uint16_t>(from, keys);
       } else {
-        transpose_rows(static_cast<const float*>(from), K, n, K, to);
+        join_page<float>(from, keys);
       }
+    } else {
+      c.b = keys_in<void>(from.pages[page]);
+      c.b_bf16 = f.bf16_pages;
+      if (count == 2) c.b_panel = (static_cast<int64_t>(from.pages[page + 1]) - from.pages[page]) * f.page_elements;
     }
   }
 
-  // Scores of page `page` and, for a tile of few rows, of the next one with it.
-  void score(int64_t page, int64_t count) const {
-    if (f.values_in_keys) transpose_keys(page, count);
-    const int64_t first = task.g * f.size.K * kKeyTile;  // where keys begin in a page
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t rows = tile_rows(tile);
-      const int64_t left = tile_row(tile)[rows - 1].keys - page * kKeyTile;
-      if (left <= 0) continue;
+  // Scores of keys [begin, end), begin a multiple of 16; rows that see fewer stop there. Tiles of few rows
+  // take two pages at a time.
+  void score(const Source& from, const Span* spans, int64_t count, int64_t begin, int64_t end) const {
+    const int64_t pages = ceil_div(end, kKeyTile);
+    const int64_t most = spans[0].rows <= kTileRows / 2 && kTileVectors == 2 ? kPagesTogether : 1;
+    for (int64_t page = begin / kKeyTile, n; page < pages; page += n) {
+      const bool apart = !f.values_in_keys && (page == from.split_page() || page + 1 == from.split_page());
+      n = page + most <= pages && !apart ? most : 1;
+      const int64_t at = page * kKeyTile;
       Chain c;
-      c.a = queries + tile * f.size.k_blocks() * kBlockFloats;
+      find_keys(c, from, page, n, begin, end);
       c.a_block = kBlockFloats;
-      if (f.values_in_keys) {
-        c.b = keys;
-        c.b_panel = f.size.K * kKeyTile;
-      } else {
-        c.b = f.element(pages[page] * f.page_elements + first);
-        c.b_bf16 = f.bf16_pages;
-        if (count == 2) c.b_panel = (static_cast<int64_t>(pages[page + 1]) - pages[page]) * f.page_elements;
-      }
       c.b_block = kKeyTile * kKeyTile;
       c.b_row = kKeyTile;
       c.k_end = f.size.K;
-      c.c = tile_scores(tile) + page * kBlockFloats;
       c.c_row = kKeyTile;
       c.c_panel = kBlockFloats;
       c.scale = f.scale;
-      const int64_t lanes = (left + 15) / 16 * 16;
-      chain_rows(c, rows, lanes < count * kKeyTile ? lanes : count * kKeyTile);
+      for (const Span* s = spans; s < spans + count; ++s) {
+        const int64_t seen = first_row(*s)[s->rows - 1].keys, left = (seen < end ? seen : end) - at;
+        if (left <= 0) continue;
+        c.a = tile_queries(s->tile) + s->from * kKeyTile;
+        c.c = tile_scores(s->tile) + page * kBlockFloats + s->from * kKeyTile;
+        const int64_t lanes = (left + 15) / 16 * 16;
+        chain_rows(c, s->rows, begin > at ? begin - at : 0, lanes < n * kKeyTile ? lanes : n * kKeyTile);
+      }
     }
   }
 
-  // Adds keys [begin, end) to rows [from, rows) of a tile.
-  void add_values(int64_t tile, int64_t from, int64_t begin, int64_t end) const {
+  // Adds keys [begin, end), whose pages are pages[key / kKeyTile], or all of them `tail`, to `rows` rows.
+  void add_pages(const int32_t* pages, int64_t tail, const Span& s, int64_t begin, int64_t end) const {
+    if (begin >= end) return;
+    const int64_t values = f.values_at + task.g * kKeyTile * f.value_row;
     Chain c;
-    c.a = tile_scores(tile) + from * kKeyTile;
+    c.a = tile_scores(s.tile) + s.from * kKeyTile;
     c.a_block = kBlockFloats;
-    c.b = f.element(f.values_at + task.g * kKeyTile * f.value_row);
+    c.b = f.element(values + (pages == nullptr ? tail * f.page_elements : 0));
     c.b_bf16 = f.bf16_pages;
-    c.b_block = f.page_elements;
+    c.b_block = pages == nullptr ? 0 : f.page_elements;
     c.pages = pages;
     c.b_row = f.value_row;
     c.k_begin = begin;
     c.k_end = end;
     c.c_row = f.size.v_blocks() * kKeyTile;
-    c.c = tile_outputs(tile) + from * c.c_row;
+    c.c = tile_outputs(s.tile) + s.from * c.c_row;
     c.accumulate = begin > 0;
-    chain_rows(c, tile_rows(tile) - from, f.size.V);
+    chain_rows(c, s.rows, 0, f.size.V);
+  }
+  void add_values(const Source& from, const Span& s, int64_t begin, int64_t end) const {
+    if (from.tail < 0) return add_pages(from.pages, -1, s, begin, end);
+    const int64_t split = from.split_page() * kKeyTile;
+    const auto within = [=](int64_t key) { return key < begin ? begin : key < end ? key : end; };
+    add_pages(from.pages, -1, s, begin, within(split));
+    add_pages(nullptr, from.tail, s, within(split), within(from.prefix));
+    add_pages(from.pages, -1, s, within(from.prefix), end);
   }
 
-  void values() const {
+  // Values from key `begin` on, which all rows see, to each row's last.
+  void values(const Source& from, const Span* spans, int64_t count, int64_t begin, int64_t end) const {
     constexpr int64_t kStep = kPagesAtOnce * kKeyTile;
-    for (int64_t begin = 0; begin < task.keys; begin += kStep) {
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t common = tile_row(tile)->keys;  // what all rows of the tile see
-        if (begin < common) add_values(tile, 0, begin, begin + kStep < common ? begin + kStep : common);
+    for (; begin < end; begin = begin / kStep * kStep + kStep) {
+      const int64_t next = begin / kStep * kStep + kStep, stop = next < end ? next : end;
+      for (const Span* s = spans; s < spans + count; ++s) {
+        const int64_t common = first_row(*s)->keys;  // what all rows of the span see
+        add_values(from, *s, begin, stop < common ? stop : common);
       }
     }
-    for (int64_t tile = 0; tile < tiles; ++tile) {  // the rest, one key a token
-      const ForwardRow* row = tile_row(tile);
-      for (int64_t r = 1; r < tile_rows(tile); ++r) {
-        if (row[r].keys > row[r - 1].keys) add_values(tile, r, row[r - 1].keys, row[r].keys);
+    for (const Span* s = spans; s < spans + count; ++s) {  // the rest, one key a token
+      const ForwardRow* row = first_row(*s);
+      for (int64_t r = 1; r < s->rows; ++r) {
+        if (row[r].keys > row[r - 1].keys && row[r - 1].keys < end)
+          add_values(from, {s->tile, s->from + r, s->rows - r}, row[r - 1].keys, row[r].keys);
       }
     }
   }
 
-  void finish(int64_t tile) const {
+  void finish(const Span& s) const {
     const hn::ScalableTag<float> d;
-    for (int64_t r = 0; r < tile_rows(tile); ++r) {
-      const ForwardRow& row = tile_row(tile)[r];
+    for (int64_t r = 0; r < s.rows; ++r) {
+      const ForwardRow& row = first_row(s)[r];
       const auto sum = hn::Set(d, row.sum);
-      map1(tile_outputs(tile) + r * f.size.v_blocks() * kKeyTile, f.out + row.index * f.size.V, f.size.V,
+      map1(tile_outputs(s.tile) + r * f.size.v_blocks() * kKeyTile, f.out + row.index * f.size.V, f.size.V,
            [sum](auto, auto o) HWY_ATTR { return hn::Div(o, sum); });
       if (f.maxima != nullptr) {
         f.maxima[row.index] = row.maximum;
@@ -211,27 +297,40 @@ struct ForwardRun {
 };
 
 void forward_task_kernel(const Forward& f, const ForwardTask& task, float* scratch) {
-  const int64_t tiles = f.tiles(task.row_end - task.row_begin);
-  const int64_t pages = ceil_div(task.keys, kKeyTile);
-  float* scores = scratch + tiles * f.size.k_blocks() * kBlockFloats;
-  float* outputs = scores + tiles * pages * kBlockFloats;
+  const int64_t held = f.tiles(task), pages = ceil_div(task.keys, kKeyTile);
+  float* scores = scratch + held * f.size.k_blocks() * kBlockFloats;
+  float* outputs = scores + held * pages * kBlockFloats;
   ForwardRow rows[kMaxTaskTiles * kTileRows];
-  float* keys = outputs + tiles * f.size.v_blocks() * kBlockFloats;
-  const ForwardRun run{f,     task,  scratch, scores, outputs, keys, f.page_table + task.s * f.max_pages,
-                       pages, tiles, rows};
+  float* keys = outputs + held * f.size.v_blocks() * kBlockFloats;
+  const ForwardRun run{f, task, scratch, scores, outputs, keys, pages, f.tile_height(task), rows};
   run.find_rows();
-  for (int64_t tile = 0; tile < tiles; ++tile) run.pack(tile);
-  const int64_t together = run.tile_rows(0) <= kTileRows / 2 && kTileVectors == 2 ? kPagesTogether : 1;
-  for (int64_t page = 0; page < pages; page += together) {
-    run.score(page, page + together <= pages ? together : 1);
+  Span tiles[kMaxTaskTiles];
+  const int64_t count = run.whole_tiles(tiles);
+  for (int64_t i = 0; i < count; ++i) run.pack(tiles[i]);
+  const Source first = run.source(task.s);
+  // Of keys that all sequences share: scores of whole vectors, the values of all of them.
+  const int64_t prefix = task.sequences > 1 ? first.prefix : 0, scored = prefix / 16 * 16;
+  if (scored > 0) run.score(first, tiles, count, 0, scored);
+  if (task.sequences == 1) run.score(first, tiles, count, 0, task.keys);
+  for (int64_t i = 0; task.sequences > 1 && i < task.sequences; ++i) {
+    const Span span = run.sequence_span(i);
+    run.score(run.source(task.s + i), &span, 1, scored, run.first_row(span)->keys);
   }
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    for (int64_t r = 0; r < run.tile_rows(tile); ++r) {
-      softmax_row(run.tile_scores(tile) + r * kKeyTile, run.tile_row(tile)[r]);
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t r = 0; r < tiles[i].rows; ++r) {
+      softmax_row(run.tile_scores(i) + r * kKeyTile, run.first_row(tiles[i])[r]);
     }
   }
-  run.values();
-  for (int64_t tile = 0; tile < tiles; ++tile) run.finish(tile);
+  if (task.sequences == 1) {
+    run.values(first, tiles, count, 0, task.keys);
+  } else {
+    run.values(first, tiles, count, 0, prefix);
+    for (int64_t i = 0; i < task.sequences; ++i) {
+      const Span span = run.sequence_span(i);
+      run.values(run.source(task.s + i), &span, 1, prefix, run.first_row(span)->keys);
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) run.finish(tiles[i]);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -53,7 +53,7 @@ HWY_INLINE LaneVector load_b(const uint16_t* b, size_t tail) {
 
 template <int kRows, int kVectors, bool kMasked, class Form, class B>
 void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float* HWY_RESTRICT out,
-                  size_t tail) {
+                  int64_t column, size_t tail) {
   namespace hn = hwy::HWY_NAMESPACE;
   const LaneTag d;
   using V = LaneVector;
@@ -61,8 +61,9 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float
   int64_t b_at[kVectors], c_at[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
-    b_at[v] = v * kLanes / 32 * c.b_panel + v * kLanes % 32;
-    c_at[v] = v * kLanes / 32 * c.c_panel + v * kLanes % 32;
+    const int64_t panel = (column + v * kLanes) / 32, in_panel = (column + v * kLanes) % 32;
+    b_at[v] = panel * c.b_panel + in_panel;
+    c_at[v] = panel * c.c_panel + in_panel;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -106,7 +107,7 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float
 }
 
 template <class B>
-using ChainKernel = void (*)(const Chain&, const float*, const B*, float*, size_t);
+using ChainKernel = void (*)(const Chain&, const float*, const B*, float*, int64_t, size_t);
 
 template <int kVectors>
 inline constexpr int64_t kMaxRows = kAccumulators / kVectors < 12 ? kAccumulators / kVectors : 12;
@@ -123,22 +124,25 @@ void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   static constexpr auto kTable =
       chain_table<kVectors, kMasked, Form, B>(std::make_index_sequence<static_cast<size_t>(kMax)>());
   const int64_t parts = ceil_div(rows, kMax), most = ceil_div(rows, parts);
-  const B* b = static_cast<const B*>(c.b) + col / 32 * c.b_panel + col % 32;
-  float* out = c.c + col / 32 * c.c_panel + col % 32;
   for (int64_t r = 0; r < rows; r += most) {
     const int64_t n = r + most < rows ? most : rows - r;
-    kTable[static_cast<size_t>(n - 1)](c, c.a + r * Form::kM, b, out + r * c.c_row, tail);
+    kTable[static_cast<size_t>(n - 1)](c, c.a + r * Form::kM, static_cast<const B*>(c.b), c.c + r * c.c_row,
+                                       col, tail);
   }
 }
 
+// The widest kernel whose accumulators fit the registers: few rows by few vectors would show the FMA's latency.
 template <class B>
-void chain_rows_of(const Chain& c, int64_t rows, int64_t columns) {
-  int64_t col = 0;
-  while (col < columns) {
-    const int64_t left = columns - col;
+void chain_rows_of(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
+  int64_t col = begin;
+  while (col < end) {
+    const int64_t left = end - col;
     if (rows <= kMaxRows<4> && left >= 4 * kLanes) {
       chain_columns<4, false, RowTiles, B>(c, rows, col, 0);
       col += 4 * kLanes;
+    } else if (rows <= kMaxRows<3> && left >= 3 * kLanes) {
+      chain_columns<3, false, RowTiles, B>(c, rows, col, 0);
+      col += 3 * kLanes;
     } else if (left >= 2 * kLanes) {
       chain_columns<2, false, RowTiles, B>(c, rows, col, 0);
       col += 2 * kLanes;
@@ -147,16 +151,16 @@ void chain_rows_of(const Chain& c, int64_t rows, int64_t columns) {
       col += kLanes;
     } else {
       chain_columns<1, true, RowTiles, B>(c, rows, col, static_cast<size_t>(left));
-      col = columns;
+      col = end;
     }
   }
 }
 
-void chain_rows(const Chain& c, int64_t rows, int64_t columns) {
+void chain_rows(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
   if (c.b_bf16) {
-    chain_rows_of<uint16_t>(c, rows, columns);
+    chain_rows_of<uint16_t>(c, rows, begin, end);
   } else {
-    chain_rows_of<float>(c, rows, columns);
+    chain_rows_of<float>(c, rows, begin, end);
   }
 }
 
@@ -164,10 +168,9 @@ template <int kVectors>
 void strip_columns(const Chain& c, int64_t col) {
   constexpr int kStrip = static_cast<int>(kKeyStrip);
   constexpr int kRows = kVectors * kStrip <= kAccumulators ? kStrip : kStrip / 2;
-  const float* b = static_cast<const float*>(c.b) + col / 32 * c.b_panel + col % 32;
-  float* out = c.c + col / 32 * c.c_panel + col % 32;
+  const auto* b = static_cast<const float*>(c.b);
   for (int64_t r = 0; r < kStrip; r += kRows) {
-    chain_kernel<kRows, kVectors, false, TransposedTiles, float>(c, c.a + r, b, out + r * c.c_row, 0);
+    chain_kernel<kRows, kVectors, false, TransposedTiles, float>(c, c.a + r, b, c.c + r * c.c_row, col, 0);
   }
 }
 

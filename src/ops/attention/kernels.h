@@ -30,11 +30,13 @@ struct Sizes {
 inline constexpr int64_t kMaxTaskTiles = 4;
 inline constexpr int64_t kPagesTogether = 2;  // at most, in one pass over scores
 
-// Some consecutive query rows of sequence s and group g, at most kMaxTaskTiles tiles.
+// Query rows [row_begin, row_end) of each of some sequences from s on, and group g; at most kMaxTaskTiles
+// tiles. Several sequences have all rows of one token each, and one prefix: its keys are read once.
 struct ForwardTask {
-  int32_t s = 0, g = 0;
-  int64_t row_begin = 0, row_end = 0;
-  int64_t keys = 0;  // those of the last row
+  int32_t s = 0, sequences = 1, g = 0;
+  int64_t row_begin = 0, row_end = 0;  // of a sequence
+  int64_t keys = 0;                    // the most that a row sees
+  int64_t rows() const { return (row_end - row_begin) * sequences; }
 };
 
 struct Forward {
@@ -56,18 +58,24 @@ struct Forward {
   int64_t max_pages = 0;
   const int32_t* offsets = nullptr;
   const int32_t* positions = nullptr;
+  const int64_t* prefixes = nullptr;  // tensor/batch.h; null: no row has one
+  const int32_t* tails = nullptr;
   int64_t tile_rows = kTileRows;  // fewer where there are too few rows to go round
 
   void* element(int64_t i) const {
     return static_cast<char*>(page_data) +
            i * static_cast<int64_t>(bf16_pages ? sizeof(uint16_t) : sizeof(float));
   }
-  int64_t tiles(int64_t rows) const { return ceil_div(rows, tile_rows); }
-  // Scratch of a task of `tiles` tiles whose last row sees `keys` keys: queries, scores, outputs, transposed
-  // pages.
-  int64_t scratch_floats(int64_t tile_count, int64_t keys) const {
-    return tile_count * kBlockFloats * (size.k_blocks() + ceil_div(keys, kKeyTile) + size.v_blocks()) +
-           (values_in_keys ? kPagesTogether * kKeyTile * size.K : 0);
+  // Rows of a tile: all of a sequence's, where the task has several sequences.
+  int64_t tile_height(const ForwardTask& task) const {
+    return task.sequences == 1 ? tile_rows : kTileRows / size.heads() * size.heads();
+  }
+  int64_t tiles(const ForwardTask& task) const { return ceil_div(task.rows(), tile_height(task)); }
+  // Scratch of a task: queries, scores, outputs, and pages that cannot be read as they lie.
+  int64_t scratch_floats(const ForwardTask& task) const {
+    return tiles(task) * kBlockFloats *
+               (size.k_blocks() + ceil_div(task.keys, kKeyTile) + size.v_blocks()) +
+           (values_in_keys || prefixes != nullptr ? kPagesTogether * kKeyTile * size.K : 0);
   }
 };
 

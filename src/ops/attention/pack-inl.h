@@ -44,15 +44,22 @@ HWY_INLINE void copy_row(const float* HWY_RESTRICT from, int64_t columns, float*
   map1(from, to, columns, [](auto, auto x) HWY_ATTR { return x; });
 }
 
+HWY_INLINE float widened(float x) {
+  return x;
+}
+HWY_INLINE float widened(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float value;
+  memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 HWY_INLINE void widen_row(const uint16_t* HWY_RESTRICT from, int64_t columns, float* HWY_RESTRICT to) {
   const LaneTag d;
   constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
   int64_t i = 0;
   for (; i + kLanes <= columns; i += kLanes) hwy::HWY_NAMESPACE::StoreU(load_bf16(d, from + i), d, to + i);
-  for (; i < columns; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(from[i]) << 16;
-    memcpy(to + i, &bits, sizeof(bits));
-  }
+  for (; i < columns; ++i) to[i] = widened(from[i]);
 }
 
 // The 128-bit blocks of v, 4 * 32 floats apart.
@@ -68,13 +75,13 @@ HWY_INLINE void store_blocks(hwy::HWY_NAMESPACE::VFromD<D> v, D d, float* to) {
   }
 }
 
-// Four rows of Lanes(d) columns -> to[column * 32 + row].
+// Lanes(d) columns of four rows -> to[column * 32 + row].
 template <class D>
-HWY_INLINE void transpose_four(D d, const float* HWY_RESTRICT row, int64_t stride, float* HWY_RESTRICT to) {
+HWY_INLINE void transpose_four(D d, const float* row0, const float* row1, const float* row2, const float* row3,
+                               float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::Repartition<double, D> dd;
-  const auto a = hn::LoadU(d, row), b = hn::LoadU(d, row + stride);
-  const auto c = hn::LoadU(d, row + 2 * stride), e = hn::LoadU(d, row + 3 * stride);
+  const auto a = hn::LoadU(d, row0), b = hn::LoadU(d, row1), c = hn::LoadU(d, row2), e = hn::LoadU(d, row3);
   const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1 of every block
   const auto ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
   const auto AB = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));  // a2 b2 a3 b3
@@ -85,37 +92,48 @@ HWY_INLINE void transpose_four(D d, const float* HWY_RESTRICT row, int64_t strid
   store_blocks(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, to + 96);
 }
 
-// n <= 32 rows of `columns`, `stride` apart -> to[column * 32 + row].
-HWY_INLINE void transpose_rows(const float* HWY_RESTRICT from, int64_t stride, int64_t n, int64_t columns,
-                               float* HWY_RESTRICT to) {
+// Rows [begin, end), at most 32, of `columns`; row j is at row_of(j) -> to[column * 32 + row].
+template <class RowOf>
+HWY_INLINE void transpose_rows_of(const RowOf& row_of, int64_t begin, int64_t end, int64_t columns,
+                                  float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
-  int64_t j = 0;
-  for (; j + 4 <= n; j += 4) {
-    const float* row = from + j * stride;
+  constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
+  int64_t j = begin;
+  for (; j + 4 <= end; j += 4) {
+    const float* row[4] = {row_of(j), row_of(j + 1), row_of(j + 2), row_of(j + 3)};
     float* at = to + j;
     int64_t i = 0;
-    constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
-    for (; i + kLanes <= columns; i += kLanes) transpose_four(LaneTag(), row + i, stride, at + i * 32);
-    for (; i + 4 <= columns; i += 4) transpose_four(hn::Full128<float>(), row + i, stride, at + i * 32);
+    for (; i + kLanes <= columns; i += kLanes)
+      transpose_four(LaneTag(), row[0] + i, row[1] + i, row[2] + i, row[3] + i, at + i * 32);
+    for (; i + 4 <= columns; i += 4)
+      transpose_four(hn::Full128<float>(), row[0] + i, row[1] + i, row[2] + i, row[3] + i, at + i * 32);
     for (; i < columns; ++i) {
-      for (int64_t r = 0; r < 4; ++r) at[i * 32 + r] = row[r * stride + i];
+      for (int64_t r = 0; r < 4; ++r) at[i * 32 + r] = row[r][i];
     }
   }
-  for (; j < n; ++j) {
-    for (int64_t i = 0; i < columns; ++i) to[i * 32 + j] = from[j * stride + i];
+  for (; j < end; ++j) {
+    const float* row = row_of(j);
+    for (int64_t i = 0; i < columns; ++i) to[i * 32 + j] = row[i];
   }
 }
 
-// The same of bf16, which is widened.
-HWY_INLINE void transpose_bf16_rows(const uint16_t* HWY_RESTRICT from, int64_t stride, int64_t n,
-                                    int64_t columns, float* HWY_RESTRICT to) {
+// n <= 32 rows, `stride` apart.
+HWY_INLINE void transpose_rows(const float* HWY_RESTRICT from, int64_t stride, int64_t n, int64_t columns,
+                               float* HWY_RESTRICT to) {
+  transpose_rows_of([=](int64_t j) { return from + j * stride; }, 0, n, columns, to);
+}
+
+// Rows of bf16, which are widened.
+template <class RowOf>
+HWY_INLINE void transpose_bf16_rows_of(const RowOf& row_of, int64_t begin, int64_t end, int64_t columns,
+                                       float* HWY_RESTRICT to) {
   constexpr int64_t kRows = 4, kColumns = 64;
   float wide[kRows * kColumns];
-  for (int64_t j = 0; j < n; j += kRows) {
-    const int64_t rows = n - j < kRows ? n - j : kRows;
+  for (int64_t j = begin; j < end; j += kRows) {
+    const int64_t rows = end - j < kRows ? end - j : kRows;
     for (int64_t i = 0; i < columns; i += kColumns) {
       const int64_t width = columns - i < kColumns ? columns - i : kColumns;
-      for (int64_t r = 0; r < rows; ++r) widen_row(from + (j + r) * stride + i, width, wide + r * kColumns);
+      for (int64_t r = 0; r < rows; ++r) widen_row(row_of(j + r) + i, width, wide + r * kColumns);
       transpose_rows(wide, kColumns, rows, width, to + i * 32 + j);
     }
   }
