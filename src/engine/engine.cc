@@ -70,7 +70,7 @@ struct Engine::Impl {
     explicit Part(Numerics numerics) : lane(numerics) {}
     Lane lane;
     RowBatch batch;
-    std::vector<ScheduledRow> rows;  // that are running
+    std::vector<ScheduledRow> rows;  // of the forward in hand; decoding: that are running
     std::vector<Sequence*> ended;
     std::vector<Sampled> drawn;
     std::exception_ptr failed;
@@ -85,6 +85,11 @@ struct Engine::Impl {
   void start();
   bool forward();
   void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows, std::span<Sampled> out);
+  bool goes_in_parts(std::span<const ScheduledRow> rows) const;
+  void share_out(std::span<const ScheduledRow> rows);
+  void in_parts(const std::function<void(Part&)>& body);
+  void forward_part(Part& part);
+  void forward_in_parts(std::span<const ScheduledRow> rows);
   void decode_in_parts(std::span<const ScheduledRow> rows);
   void decode_part(Part& part, std::atomic<bool>& meet);
   void take_drawn(Part& part);
@@ -114,7 +119,7 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
   ThreadPool alone(1);
-  const int64_t rows = std::min(static_cast<int64_t>(kMostPartRows),
+  const int64_t rows = std::min(kMostPartTokens,
                                 ceil_div(max_batch, static_cast<int64_t>(threads.size())));
   return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
@@ -215,19 +220,30 @@ void Engine::Impl::start() {
   for (;;) {
     const auto started = scheduler->start_samples();
     if (started.empty()) break;
-    ArenaScope scope(ctx.arena);
-    float* row = ctx.arena.array<float>(V);
-    for (const auto& [sequence, prompt] : started) {
-      std::ranges::copy(prompt_logits.at(prompt->request), row);
+    {
+      const ArenaScope scope(ctx.arena);
+      float* rows = ctx.arena.array<float>(V * ctx.threads.size());
+      drawn.resize(started.size());
+      ctx.threads.parallel_for_thread(std::ssize(started), 8, [&](int64_t begin, int64_t end, int thread) {
+        float* row = rows + thread * V;
+        for (int64_t i = begin; i < end; ++i) {
+          const auto& [sequence, prompt] = started[static_cast<size_t>(i)];
+          std::ranges::copy(prompt_logits.at(prompt->request), row);
+          drawn[static_cast<size_t>(i)] = draw(*sequence, row);
+        }
+      });
+    }
+    for (size_t i = 0; i < started.size(); ++i) {
+      const auto& [sequence, prompt] = started[i];
       if (sequence->sample == prompt->samples - 1) prompt_logits.erase(prompt->request);
-      if (take(*sequence, draw(*sequence, row))) end(sequence);
+      if (take(*sequence, drawn[i])) end(sequence);
     }
     scheduler->retire_prompts();
   }
 }
 
 // One forward of some rows and a draw for each that decodes: out[i] is row i's. A finished prompt's logits
-// are kept.
+// are kept, in the place that forward() made for them.
 void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
                                 std::span<Sampled> out) {
   batch.build(rows);
@@ -247,8 +263,68 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].prompt == nullptr || batch.logits_row(i) < 0) continue;
     const float* at = logits + batch.logits_row(i) * V;
-    prompt_logits[rows[i].prompt->request].assign(at, at + V);
+    prompt_logits.at(rows[i].prompt->request).assign(at, at + V);
   }
+}
+
+// Where a step of the whole batch is many small ops: decoding, and short prompts.
+bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
+  int64_t tokens = 0, longest = 0;
+  for (const ScheduledRow& row : rows) {
+    tokens += row.tokens();
+    longest = std::max(longest, row.tokens());
+  }
+  const int64_t threads = ctx.threads.size();
+  return std::ssize(rows) >= threads && longest <= kMostPartTokens &&
+         decodes_in_parts(tokens, packed_bytes, threads);
+}
+
+// Neighbours to each part, of about as many tokens.
+void Engine::Impl::share_out(std::span<const ScheduledRow> rows) {
+  const auto count = static_cast<size_t>(ctx.threads.size());
+  while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
+  int64_t all = 0, before = 0;
+  for (const ScheduledRow& row : rows) all += row.tokens();
+  for (const auto& part : parts) part->rows.clear(), part->ended.clear(), part->failed = nullptr;
+  for (const ScheduledRow& row : rows) {
+    parts[static_cast<size_t>(before * static_cast<int64_t>(count) / all)]->rows.push_back(row);
+    before += row.tokens();
+  }
+}
+
+void Engine::Impl::in_parts(const std::function<void(Part&)>& body) {
+  ctx.threads.parallel_for(std::ssize(parts), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Part& part = *parts[static_cast<size_t>(i)];
+      try {
+        body(part);
+      } catch (...) {
+        part.failed = std::current_exception();
+      }
+    }
+  });
+  for (const auto& part : parts) {
+    if (part->failed) std::rethrow_exception(part->failed);
+  }
+}
+
+// Its rows, at most kMostPartTokens tokens at a time.
+void Engine::Impl::forward_part(Part& part) {
+  const std::span<const ScheduledRow> rows = part.rows;
+  part.drawn.resize(rows.size());
+  for (size_t first = 0, end = 0; first < rows.size(); first = end) {
+    int64_t tokens = 0;
+    for (; end < rows.size() && tokens + rows[end].tokens() <= kMostPartTokens; ++end) tokens += rows[end].tokens();
+    forward_rows(part.lane.ctx, part.batch, rows.subspan(first, end - first),
+                 std::span(part.drawn).subspan(first, end - first));
+  }
+}
+
+void Engine::Impl::forward_in_parts(std::span<const ScheduledRow> rows) {
+  share_out(rows);
+  in_parts([this](Part& part) { forward_part(part); });
+  drawn.clear();
+  for (const auto& part : parts) drawn.insert(drawn.end(), part->drawn.begin(), part->drawn.end());
 }
 
 // The part's sequences make tokens until one part has made kSlice of each of its own, or has none left: then
@@ -256,13 +332,7 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
 void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
   constexpr int kSlice = 16;
   for (int step = 1; !part.rows.empty(); ++step) {
-    const std::span<const ScheduledRow> rows = part.rows;
-    part.drawn.resize(rows.size());
-    for (size_t first = 0; first < rows.size(); first += kMostPartRows) {
-      const size_t n = std::min(kMostPartRows, rows.size() - first);
-      forward_rows(part.lane.ctx, part.batch, rows.subspan(first, n),
-                   std::span(part.drawn).subspan(first, n));
-    }
+    forward_part(part);
     if (*on_token) return;
     take_drawn(part);
     if (step == kSlice) meet = true;
@@ -288,29 +358,17 @@ void Engine::Impl::take_drawn(Part& part) {
 // Each thread takes a part of the decoding sequences through the whole model, for several tokens: if all met
 // at every token, each would wait for the slowest.
 void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
-  const auto count = static_cast<size_t>(ctx.threads.size());
-  while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
   std::atomic<bool> meet = scheduler->has_waiting();  // for a place in the batch
-  for (size_t i = 0; i < count; ++i) {
-    const size_t first = rows.size() * i / count, n = rows.size() * (i + 1) / count - first;
-    const auto share = rows.subspan(first, n);
-    parts[i]->rows.assign(share.begin(), share.end());
-    parts[i]->ended.clear();
-    parts[i]->failed = nullptr;
-  }
-  ctx.threads.parallel_for(static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Part& part = *parts[static_cast<size_t>(i)];
-      try {
-        decode_part(part, meet);
-      } catch (...) {
-        part.failed = std::current_exception();
-        meet = true;
-      }
+  share_out(rows);
+  in_parts([&](Part& part) {
+    try {
+      decode_part(part, meet);
+    } catch (...) {
+      meet = true;
+      throw;
     }
   });
   for (const auto& part : parts) {
-    if (part->failed) std::rethrow_exception(part->failed);
     if (*on_token) take_drawn(*part);
     for (Sequence* s : part->ended) end(s);
   }
@@ -324,8 +382,15 @@ bool Engine::Impl::forward() {
     decode_in_parts(rows);
     return true;
   }
-  drawn.resize(rows.size());
-  forward_rows(ctx, whole, rows, drawn);
+  for (const ScheduledRow& row : rows) {
+    if (row.prompt != nullptr) prompt_logits.try_emplace(row.prompt->request);
+  }
+  if (goes_in_parts(rows)) {
+    forward_in_parts(rows);
+  } else {
+    drawn.resize(rows.size());
+    forward_rows(ctx, whole, rows, drawn);
+  }
   scheduler->advance(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
     Sequence* s = rows[i].sequence;

@@ -8,7 +8,7 @@ namespace {
 // Of a server's or a desktop's last cache, with room for keys.
 constexpr int64_t kSharedCache = int64_t{16} << 20;
 // For fewer, reading all weights a part costs what the other threads save.
-constexpr int64_t kLeastRows = 4;
+constexpr int64_t kLeastTokens = 4;
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
   return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
@@ -52,8 +52,8 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
   }
 }
 
-bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads) {
-  return threads > 1 && rows >= kLeastRows * threads && packed_bytes <= kSharedCache;
+bool decodes_in_parts(int64_t tokens, int64_t packed_bytes, int64_t threads) {
+  return threads > 1 && tokens >= kLeastTokens * threads && packed_bytes <= kSharedCache;
 }
 
 }  // namespace r1

@@ -27,13 +27,13 @@ class RowBatch {
   int64_t max_pages_ = 0;
 };
 
-// Whether so many decoding rows go in parts, one a thread, which takes its rows from the embedding to the
+// Whether rows of so many tokens go in parts, one a thread, which takes its rows from the embedding to the
 // drawn token; else all threads work on each op together. Parts pay where a step is many small ops and the
 // weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads
 // share.
-bool decodes_in_parts(int64_t rows, int64_t packed_bytes, int64_t threads);
+bool decodes_in_parts(int64_t tokens, int64_t packed_bytes, int64_t threads);
 // Of a part, that go through the model at a time: more do not fit a core's second-level cache with what they
 // become on their way.
-inline constexpr size_t kMostPartRows = 128;
+inline constexpr int64_t kMostPartTokens = 128;
 
 }  // namespace r1

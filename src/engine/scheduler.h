@@ -55,6 +55,7 @@ struct ScheduledRow {
   Sequence* sequence = nullptr;
   Prompt* prompt = nullptr;
   int64_t begin = 0, end = 0;
+  int64_t tokens() const { return sequence != nullptr ? 1 : end - begin; }
 };
 
 class Scheduler {

@@ -305,7 +305,7 @@ Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {
   kept_floats(T_ * H);
   const int64_t values = wide(out);  // the output before it is rounded: kept for the backward
   kept_floats(values);
-  constexpr int64_t kTaskFloats = 8;
+  constexpr int64_t kTaskFloats = 10;
   const int64_t tasks = S * G + T_ * H / kTileRows;
   scratch(ctx_, {ctx_.tape == nullptr ? values : 0, wide(q), wide(k), wide(v), tasks * kTaskFloats,
                  attention_scratch(H, G, K, V)});
@@ -419,10 +419,12 @@ Tensor Walk::log_probs(const Tensor& h) {
   const Tensor out = ctx_.output({T});
   kept_floats(T);
   kept_floats(T);
-  scratch(ctx_, {T, chunk * D, chunk * V});
+  const bool kept = ctx_.tape != nullptr && T * V <= kKeptLogits;
+  if (kept) kept_floats(T * V);
+  scratch(ctx_, {T, chunk * D, kept ? 0 : chunk * V});
   keep([h, T, D, V, chunk](Context& c) {
     c.tape->slot(h);
-    scratch(c, {T, chunk * D, chunk * V, chunk * D, wide_weight(c, V * D)});
+    scratch(c, {T, T, chunk * D, chunk * V, chunk * D, wide_weight(c, V * D)});
   });
   return out;
 }

@@ -22,6 +22,7 @@
 namespace r1 {
 
 inline constexpr int64_t kLogitFloats = int64_t{1} << 22;  // 16 MiB of scratch
+inline constexpr int64_t kKeptLogits = int64_t{1} << 18;   // at most this many (1 MiB) wait for the backward
 
 // h [T, D], targets [T] (-1: skip, logprob 0) -> logprobs [T]. Optional entropy [T] of softmax(z) (no
 // gradient). Backward: d logprob[t] = g[t] gives dz[n] = g (1[n = target] - p[n]); `targets` must outlive the

@@ -34,9 +34,9 @@ float row_entropy(const float* z, int64_t V, float max, float sum, float log_sum
   return log_sum - tree_sum(lanes) / sum;
 }
 
-// logits -> dz but for the target's +c, in place.
-void row_dz(float* z, int64_t V, float inv_temperature, float max, float factor) {
-  map1(z, z, V, [inv_temperature, max, factor](auto d, auto v) R1_LAMBDA {
+// logits -> dz but for the target's +c.
+void row_dz(const float* z, int64_t V, float inv_temperature, float max, float factor, float* dz) {
+  map1(z, dz, V, [inv_temperature, max, factor](auto d, auto v) R1_LAMBDA {
     const auto tempered = hn::Mul(v, hn::Set(d, inv_temperature));
     return hn::Mul(exp_vector(d, hn::Sub(tempered, hn::Set(d, max))), hn::Set(d, factor));
   });
@@ -70,17 +70,8 @@ struct Call {
   float inv_temperature;
   float* max;  // [T] of the tempered logits, kept for the backward
   float* sum;  // [T]
+  float* logits;  // [tokens that count, V] tempered, kept where that is little; null: made again
 };
-
-// The tokens that `counts` accepts, in order.
-template <class Counts>
-int64_t pack(int64_t T, const Counts& counts, int32_t* kept) {
-  int64_t n = 0;
-  for (int64_t t = 0; t < T; ++t) {
-    if (counts(t)) kept[n++] = static_cast<int32_t>(t);
-  }
-  return n;
-}
 
 void forward(Context& ctx, const Call& call, float* entropy) {
   const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
@@ -89,14 +80,17 @@ void forward(Context& ctx, const Call& call, float* entropy) {
   if (entropy != nullptr) std::fill(entropy, entropy + T, 0.0f);
   const ArenaScope scope(ctx.arena);
   int32_t* kept = ctx.arena.array<int32_t>(T);
-  const int64_t count = pack(
-      T, [&](int64_t t) { return call.targets[t] >= 0; }, kept);
+  int64_t count = 0;
+  for (int32_t t = 0; t < T; ++t) {
+    if (call.targets[t] >= 0) kept[count++] = t;
+  }
   const int64_t chunk = std::min(chunk_tokens(V), count);
   float* rows = ctx.arena.array<float>(chunk * D);
-  float* logits = ctx.arena.array<float>(chunk * V);
+  float* scratch = call.logits == nullptr ? ctx.arena.array<float>(chunk * V) : nullptr;
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t n = std::min(chunk, count - first);
     const int32_t* at = kept + first;
+    float* logits = scratch != nullptr ? scratch : call.logits + first * V;
     const float* h = rows;
     if (at[n - 1] - at[0] == n - 1 && call.h.dtype == DType::f32) {
       h = call.h.f32() + at[0] * D;
@@ -122,6 +116,7 @@ void forward(Context& ctx, const Call& call, float* entropy) {
 // Scratch of one chunk of the backward.
 struct Chunk {
   const int32_t* kept;
+  const int32_t* counted;  // of each kept one, how many before it count
   int64_t n;
   const float* h;  // [n, D] packed
   float* dz;       // [n, V]
@@ -131,13 +126,16 @@ struct Chunk {
 
 void make_dz(Context& ctx, const Call& call, const float* g, const Chunk& chunk) {
   const int64_t V = call.head->N();
-  matmul_into(ctx, chunk.h, chunk.n, *call.head, chunk.dz);
+  // Kept ones are tempered already.
+  const float tempered = call.logits == nullptr ? call.inv_temperature : 1.0f;
+  if (call.logits == nullptr) matmul_into(ctx, chunk.h, chunk.n, *call.head, chunk.dz);
   ctx.threads.parallel_for(chunk.n, softmax_grain(V), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t t = chunk.kept[i];
       const float c = g[t] * call.inv_temperature;
       float* row = chunk.dz + i * V;
-      HWY_DYNAMIC_DISPATCH(row_dz)(row, V, call.inv_temperature, call.max[t], -(c / call.sum[t]));
+      const float* logits = call.logits == nullptr ? row : call.logits + chunk.counted[i] * V;
+      HWY_DYNAMIC_DISPATCH(row_dz)(logits, V, tempered, call.max[t], -(c / call.sum[t]), row);
       row[call.targets[t]] += c;
     }
   });
@@ -199,8 +197,13 @@ void backward(Context& ctx, const Call& call) {
   if (slot && !slot.accumulate) std::memset(slot.grad.data, 0, static_cast<size_t>(T * D) * sizeof(float));
   const ArenaScope scope(ctx.arena);
   int32_t* kept = ctx.arena.array<int32_t>(T);
-  const int64_t count = pack(
-      T, [&](int64_t t) { return call.targets[t] >= 0 && g[t] != 0.0f; }, kept);
+  int32_t* counted = ctx.arena.array<int32_t>(T);
+  int64_t count = 0;
+  for (int32_t t = 0, before = 0; t < T; ++t) {
+    if (call.targets[t] < 0) continue;
+    if (g[t] != 0.0f) kept[count] = t, counted[count++] = before;
+    ++before;
+  }
   const int64_t size = std::min(chunk_tokens(V), count);
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
@@ -208,7 +211,7 @@ void backward(Context& ctx, const Call& call) {
   const float* w = slot ? weight_f32(ctx, call.head->dense().value) : nullptr;
   ctx.tape->await_turn();
   for (int64_t first = 0; first < count; first += size) {
-    const Chunk chunk{kept + first, std::min(size, count - first), rows, dz, dh, w};
+    const Chunk chunk{kept + first, counted + first, std::min(size, count - first), rows, dz, dh, w};
     copy_rows_f32(ctx.threads, call.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);
     make_dz(ctx, call, g, chunk);
     chunk_backward(ctx, call, chunk, slot);
@@ -234,7 +237,9 @@ Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::s
                   .targets = targets.data(),
                   .inv_temperature = 1.0f / temperature,
                   .max = keep ? ctx.arena.array<float>(T) : nullptr,
-                  .sum = keep ? ctx.arena.array<float>(T) : nullptr};
+                  .sum = keep ? ctx.arena.array<float>(T) : nullptr,
+                  .logits = keep && T * head.N() <= kKeptLogits ? ctx.arena.array<float>(T * head.N())
+                                                                : nullptr};
   forward(ctx, call, entropy);
   if (keep) ctx.tape->record([call](Context& c) { backward(c, call); });
   return call.logprobs;

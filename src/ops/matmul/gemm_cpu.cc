@@ -11,6 +11,7 @@
 // After foreach_target.
 #include "hwy/highway.h"
 #include "ops/matmul/gemm-inl.h"
+#include "ops/simd/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace r1 {
@@ -21,6 +22,17 @@ void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     gemm_detail::tile<true>(g, m0, m1, p0, p1);
   } else {
     gemm_detail::tile<false>(g, m0, m1, p0, p1);
+  }
+}
+
+// `width` rows of w [., K] -> a panel [K][32], zeros in the columns that are none.
+void pack_panel(const float* w, int64_t width, int64_t K, int64_t w_row, float* to) {
+  constexpr int64_t kBlock = 64;  // of k: the panel's lines stay near while rows are spread over them
+  for (int64_t k = 0; k < K; k += kBlock) {
+    const int64_t n = std::min(kBlock, K - k);
+    float* at = to + k * 32;
+    if (width < 32) std::fill_n(at, n * 32, 0.0f);
+    transpose_rows(w + k, w_row, width, n, at);
   }
 }
 
@@ -41,6 +53,7 @@ namespace {
 constexpr int64_t kWidth = 32;  // of a panel
 
 HWY_EXPORT(gemm_tile);
+HWY_EXPORT(pack_panel);
 
 #if defined(R1_ADDRESS_SANITIZER)
 void check_rows(const char* what, const Gemm& g, const float* first, int64_t rows, int64_t row,
@@ -206,17 +219,8 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
                      float* panels) {
   threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      float* to = panels + p * K * kWidth;
-      const int64_t width = std::min(kWidth, N - p * kWidth);
-      // Blocks of k: the 32 rows' cache lines stay near while they are spread over the panel.
-      for (int64_t k0 = 0; k0 < K; k0 += 16) {
-        const int64_t k1 = std::min(k0 + 16, K);
-        for (int64_t n = 0; n < width; ++n) {
-          const float* row = w + (p * kWidth + n) * w_row;
-          for (int64_t k = k0; k < k1; ++k) to[k * kWidth + n] = row[k];
-        }
-        for (int64_t k = k0; k < k1; ++k) std::fill(to + k * kWidth + width, to + (k + 1) * kWidth, 0.0f);
-      }
+      HWY_DYNAMIC_DISPATCH(pack_panel)(w + p * kWidth * w_row, std::min(kWidth, N - p * kWidth), K, w_row,
+                                       panels + p * K * kWidth);
     }
   });
 }
@@ -231,7 +235,7 @@ void pack_pairs_by(ThreadPool& threads, const T* w, int64_t N, int64_t K, uint32
     for (int64_t p = begin; p < end; ++p) {
       uint32_t* to = pairs + p * rows * kWidth;
       const int64_t width = std::min(kWidth, N - p * kWidth);
-      for (int64_t k0 = 0; k0 < K; k0 += 32) {  // blocks of k, as in pack_transposed
+      for (int64_t k0 = 0; k0 < K; k0 += 32) {  // blocks of k, as in pack_panel
         const int64_t k1 = std::min(k0 + 32, K);
         for (int64_t n = 0; n < width; ++n) {
           const T* row = w + (p * kWidth + n) * K;
