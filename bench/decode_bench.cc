@@ -1,11 +1,13 @@
 // bench/decode_bench.cc: decoding, beside what the machine's memory and arithmetic allow.
 //
-//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--batch N]...
+//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group N] [--batch
+//   N]...
 //
-// For each batch: sequences of `context` random tokens each go on for `tokens` tokens at temperature 1; the
-// clock runs over whole engine runs with 1 and with `tokens` new tokens, whose difference is decoding alone.
-// The limit of a step is the larger of reading every weight and key once at the bandwidth measured beside it,
-// and 2 FLOPs a weight and token at the FMA peak. (A model that fits a cache can be above 100 %.)
+// For each batch: sequences of `context` random tokens each (those of a group: the same ones, as samples of
+// one prompt) go on for `tokens` tokens at temperature 1; the clock runs over whole engine runs with 1 and
+// with `tokens` new tokens, whose difference is decoding alone. The limit of a step is the larger of reading
+// every weight and key (a prompt's once a group) once at the bandwidth measured beside it, and 2 FLOPs a
+// weight and token at the FMA peak. (A model that fits a cache can be above 100 %.)
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/integers.h"
 #include "base/random.h"
 #include "engine/engine.h"
 #include "ops/simd/machine_peak.h"
@@ -27,7 +30,7 @@ struct Options {
   std::string model = "models/r1-nano";
   Numerics numerics = Numerics::cpu_f32;
   int threads = available_threads();
-  int64_t tokens = 64, context = 64;
+  int64_t tokens = 64, context = 64, group = 1;
   std::vector<int64_t> batches;  // none named: these
   static constexpr int64_t kBatches[] = {1, 8, 32, 128, 512};
 };
@@ -35,12 +38,13 @@ struct Options {
 // Seconds of the best of three runs of `batch` sequences with `tokens` new tokens each.
 double run(Engine& engine, const ModelConfig& config, const Options& o, int64_t batch, int64_t tokens) {
   Random random(1);
-  std::vector<Request> requests(static_cast<size_t>(batch));
+  std::vector<Request> requests(static_cast<size_t>(ceil_div(batch, o.group)));
   for (size_t i = 0; i < requests.size(); ++i) {
     Request& r = requests[i];
     for (int64_t t = 0; t < o.context; ++t)
       r.prompt.push_back(static_cast<int32_t>(random.between(0, config.vocab_size - 1)));
     r.max_tokens = tokens;
+    r.samples = std::min(o.group, batch - static_cast<int64_t>(i) * o.group);
     r.key.prompt = static_cast<uint32_t>(i);
   }
   double best = 1e30;
@@ -58,8 +62,7 @@ void measure(const Model& model, const Options& o) {
   Context ctx{
       .arena = arena, .threads = threads, .tape = nullptr, .device = Device::cpu, .numerics = o.numerics};
   const ModelConfig& config = model.config();
-  const double kv = static_cast<double>(KvCache::bytes_per_page(config, ctx.activations())) / kKeyTile *
-                    static_cast<double>(o.context + o.tokens / 2);  // of one sequence, half way
+  const double kv = static_cast<double>(KvCache::bytes_per_page(config, ctx.activations())) / kKeyTile;
   const double bandwidth = read_bandwidth(threads, int64_t{256} << 20) * 1e9, peak = fma_peak(threads) * 1e9;
   fmt::print("{}: {:.2f} M parameters, {}, {} threads; {:.1f} GB/s, {:.0f} GFLOP/s\n", o.model,
              static_cast<double>(model.parameter_count()) * 1e-6, name_of(o.numerics), o.threads,
@@ -68,7 +71,9 @@ void measure(const Model& model, const Options& o) {
     Engine engine(model, ctx, {.max_batch = batch, .prefill_chunk = 4096, .kv_bytes = 0});
     const double decode = run(engine, config, o, batch, o.tokens) - run(engine, config, o, batch, 1);
     const double step = decode / static_cast<double>(o.tokens - 1), b = static_cast<double>(batch);
-    const double bytes = static_cast<double>(model.weight_bytes()) + b * kv;
+    const double keys =
+        static_cast<double>(ceil_div(batch, o.group) * o.context + batch * o.tokens / 2);  // half way
+    const double bytes = static_cast<double>(model.weight_bytes()) + keys * kv;
     const double flops = 2 * b * static_cast<double>(model.active_parameter_count());
     const double limit = std::max(bytes / bandwidth, flops / peak);
     fmt::print("batch {:>3}: {:>8.0f} tok/s, {:>8.1f} us a step, {:>3.0f} % of the limit ({})\n", batch,
@@ -95,12 +100,15 @@ int main(int argc, char** argv) try {
       o.tokens = std::max(2, std::atoi(value().c_str()));
     } else if (arg == "--context") {
       o.context = std::max(1, std::atoi(value().c_str()));
+    } else if (arg == "--group") {
+      o.group = std::max(1, std::atoi(value().c_str()));
     } else if (arg == "--batch") {
       o.batches.push_back(std::max(1, std::atoi(value().c_str())));
     } else if (arg.starts_with("--")) {
       throw Error(
-          "usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--batch "
-          "N]...");
+          "usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group "
+          "N] "
+          "[--batch N]...");
     } else {
       o.model = arg;
     }

@@ -45,12 +45,19 @@ bool is_looping(std::span<const int32_t> tokens) {
 
 struct Engine::Impl {
   Impl(const Model& m, Context& c, const EngineOptions& o)
-      : model(m), ctx(c), options(o), packed_bytes(model_memory(m.config(), c.numerics, DType::f32).packed) {}
+      : model(m),
+        ctx(c),
+        options(o),
+        packed_bytes(model_memory(m.config(), c.numerics, DType::f32).packed),
+        parted(decodes_in_parts(o.max_batch, packed_bytes, c.threads.size())),
+        part_tokens(most_part_tokens(o.max_batch, c.threads.size())) {}
 
   const Model& model;
   Context& ctx;
   EngineOptions options;
   int64_t packed_bytes;
+  bool parted;          // whether some batches go in parts
+  int64_t part_tokens;  // of a part, that go through the model at a time
   KvCache cache;
 
   // Of the run in hand.
@@ -119,8 +126,7 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
   ThreadPool alone(1);
-  const int64_t rows = std::min(kMostPartTokens,
-                                ceil_div(max_batch, static_cast<int64_t>(threads.size())));
+  const int64_t rows = most_part_tokens(max_batch, threads.size());
   return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
@@ -162,7 +168,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   if (want > cache.pages()) cache = KvCache(model.config(), want, ctx.activations());
   scheduler = std::make_unique<Scheduler>(SchedulerLimits{
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
-  if (decodes_in_parts(options.max_batch, packed_bytes, ctx.threads.size())) model.pack(ctx);
+  if (parted) model.pack(ctx);
   completions.resize(static_cast<size_t>(samples));
   for (size_t i = 0; i < list.size(); ++i) {
     const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
@@ -275,7 +281,7 @@ bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
     longest = std::max(longest, row.tokens());
   }
   const int64_t threads = ctx.threads.size();
-  return std::ssize(rows) >= threads && longest <= kMostPartTokens &&
+  return parted && std::ssize(rows) >= threads && longest <= part_tokens &&
          decodes_in_parts(tokens, packed_bytes, threads);
 }
 
@@ -308,13 +314,14 @@ void Engine::Impl::in_parts(const std::function<void(Part&)>& body) {
   }
 }
 
-// Its rows, at most kMostPartTokens tokens at a time.
+// Its rows, at most part_tokens tokens at a time.
 void Engine::Impl::forward_part(Part& part) {
   const std::span<const ScheduledRow> rows = part.rows;
   part.drawn.resize(rows.size());
   for (size_t first = 0, end = 0; first < rows.size(); first = end) {
     int64_t tokens = 0;
-    for (; end < rows.size() && tokens + rows[end].tokens() <= kMostPartTokens; ++end) tokens += rows[end].tokens();
+    for (; end < rows.size() && tokens + rows[end].tokens() <= part_tokens; ++end)
+      tokens += rows[end].tokens();
     forward_rows(part.lane.ctx, part.batch, rows.subspan(first, end - first),
                  std::span(part.drawn).subspan(first, end - first));
   }

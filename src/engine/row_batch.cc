@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
+
 namespace r1 {
 namespace {
 
@@ -54,6 +56,11 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
 
 bool decodes_in_parts(int64_t tokens, int64_t packed_bytes, int64_t threads) {
   return threads > 1 && tokens >= kLeastTokens * threads && packed_bytes <= kSharedCache;
+}
+
+int64_t most_part_tokens(int64_t max_batch, int64_t threads) {
+  constexpr int64_t kMost = 128;
+  return std::min(kMost, ceil_div(max_batch, threads));
 }
 
 }  // namespace r1

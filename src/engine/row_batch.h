@@ -32,8 +32,8 @@ class RowBatch {
 // weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads
 // share.
 bool decodes_in_parts(int64_t tokens, int64_t packed_bytes, int64_t threads);
-// Of a part, that go through the model at a time: more do not fit a core's second-level cache with what they
-// become on their way.
-inline constexpr int64_t kMostPartTokens = 128;
+// Of a part, that go through the model at a time: its share of a whole batch, but no more than what a core's
+// second-level cache holds with what they become on their way.
+int64_t most_part_tokens(int64_t max_batch, int64_t threads);
 
 }  // namespace r1

@@ -2,9 +2,9 @@
 // no model.
 //
 // A request is a prompt and a number of samples of it. Its prompt is prefilled once, in chunks; each sample
-// then goes on from the prompt's pages, which all of them read, and decodes a token a step beside whatever else
-// is running. Requests start in the order they came; a sample starts only when every
-// page it may ever need is free, so nothing is ever evicted. None of this changes a bit of any result.
+// then goes on from the prompt's pages, which all of them read, and decodes a token a step beside whatever
+// else is running. Requests start in the order they came; a sample starts only when every page it may ever
+// need is free, so nothing is ever evicted. None of this changes a bit of any result.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ struct Sequence {
   std::vector<int32_t> pages;  // the prompt's full ones, then its own
   int64_t prefix = 0;          // positions whose keys are the prompt's
   int32_t tail = -1;           // the prompt's last page, where it is part full
-  int64_t length = 0;      // positions whose keys are in the pages
-  int32_t next_token = 0;  // the token at position `length`, not yet run
+  int64_t length = 0;          // positions whose keys are in the pages
+  int32_t next_token = 0;      // the token at position `length`, not yet run
   int64_t generated = 0;
   int64_t max_generated = 0;
 };

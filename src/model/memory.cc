@@ -293,7 +293,9 @@ int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) cons
     }
   }
   constexpr int64_t kPagesTogether = 2;
-  const int64_t transposed = c_.cache_values_in_keys() ? kPagesTogether * kKeyTile * K : 0;
+  // Pages by rows are transposed; where sequences go on from a prompt, its last page and theirs are joined.
+  const bool copied = c_.cache_values_in_keys() || before > 0;
+  const int64_t transposed = copied ? kPagesTogether * kKeyTile * K : 0;
   return (blocks * kBlockFloats + transposed) * threads;
 }
 

@@ -26,7 +26,7 @@ struct Batch {
   std::span<const int32_t> offsets;    // [S+1]
   std::span<const int32_t> pages;      // [S, max_pages]; what lies past a row's last page is not read
   int64_t max_pages = 0;
-  std::span<const int32_t> parents{};  // [S], -1: none; empty: no row has one
+  std::span<const int32_t> parents{};   // [S], -1: none; empty: no row has one
   std::span<const int64_t> prefixes{};  // [S] tokens, 0: none; empty: no row has one
   std::span<const int32_t> tails{};     // [S], -1 where the prefix is of whole pages; as prefixes
   int64_t parent(int64_t s) const { return parents.empty() ? -1 : parents[static_cast<size_t>(s)]; }

@@ -13,9 +13,11 @@ namespace {
 
 using namespace test_attention;
 
-// Sequences whose first `prefix` tokens are the same, the samples of one prompt. The last one is another prompt's.
+// Sequences whose first `prefix` tokens are the same, the samples of one prompt. The last one is another
+// prompt's.
 Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
-  Data data(z, {prefix + 40, prefix + 1, prefix + 33, prefix + 9, prefix + 40, prefix + 12, prefix + 3, 50}, seed);
+  Data data(z, {prefix + 40, prefix + 1, prefix + 33, prefix + 9, prefix + 40, prefix + 12, prefix + 3, 50},
+            seed);
   const auto share = [&](std::vector<float>& x, int64_t wide) {
     for (int64_t s = 1; s + 1 < data.S(); ++s)
       std::copy_n(x.begin(), prefix * wide, x.begin() + data.offsets[static_cast<size_t>(s)] * wide);
@@ -34,7 +36,10 @@ Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
 class Decoding {
  public:
   Decoding(const Data& data, int64_t prefix, int threads)
-      : data_(data), prefix_(prefix), cache_(data, 9), run_(false, threads),
+      : data_(data),
+        prefix_(prefix),
+        cache_(data, 9),
+        run_(false, threads),
         out_(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN) {}
 
   // Outputs of the samples' own tokens, and of all of the first and the last sequence's.
@@ -89,10 +94,11 @@ class Decoding {
     const std::vector<int32_t> ids(tokens.size(), 0);
     const ArenaScope scope(run_.arena);
     const int64_t T = std::ssize(tokens), wide = z.H * z.V;
-    const Tensor o = attention(run_.ctx, Batch{ids, positions, offsets, table, cache_.max_pages, {}, prefixes, tails},
-                               cache_.pages, run_.input({T, z.H, z.K}, rows_of(data_.q, z.H * z.K, tokens)),
-                               run_.input({T, z.G, z.K}, rows_of(data_.k, z.G * z.K, tokens)),
-                               run_.input({T, z.G, z.V}, rows_of(data_.v, z.G * z.V, tokens)), data_.scale);
+    const Tensor o =
+        attention(run_.ctx, Batch{ids, positions, offsets, table, cache_.max_pages, {}, prefixes, tails},
+                  cache_.pages, run_.input({T, z.H, z.K}, rows_of(data_.q, z.H * z.K, tokens)),
+                  run_.input({T, z.G, z.K}, rows_of(data_.k, z.G * z.K, tokens)),
+                  run_.input({T, z.G, z.V}, rows_of(data_.v, z.G * z.V, tokens)), data_.scale);
     for (int64_t i = 0; i < T; ++i)
       std::copy_n(o.f32() + i * wide, wide, out_.begin() + tokens[static_cast<size_t>(i)] * wide);
   }
@@ -126,12 +132,14 @@ void expect_bits_of_each_alone(const Shape4& z, bool latent) {
 }
 
 TEST(AttentionPrefix, HasTheBitsOfEachSequenceAlone) {
-  for (const Shape4& z : {Shape4{1, 1, 8, 8}, {4, 2, 32, 32}, {6, 1, 19, 7}, {7, 1, 64, 64}, {14, 1, 33, 20}, {24, 2, 16, 16}})
+  for (const Shape4& z :
+       {Shape4{1, 1, 8, 8}, {4, 2, 32, 32}, {6, 1, 19, 7}, {7, 1, 64, 64}, {14, 1, 33, 20}, {24, 2, 16, 16}})
     expect_bits_of_each_alone(z, false);
 }
 
 TEST(AttentionPrefix, OfLatentsToo) {
-  for (const Shape4& z : {Shape4{4, 1, 80, 64}, {1, 1, 20, 16}, {5, 1, 19, 7}, {16, 1, 48, 32}, {6, 2, 36, 32}})
+  for (const Shape4& z :
+       {Shape4{4, 1, 80, 64}, {1, 1, 20, 16}, {5, 1, 19, 7}, {16, 1, 48, 32}, {6, 2, 36, 32}})
     expect_bits_of_each_alone(z, true);
 }
 

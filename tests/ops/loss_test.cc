@@ -162,6 +162,14 @@ TEST(TokenLogProbs, ChunksOfTheLogitBudgetDoNotShow) {
   expect_pieces_equal_whole(c, std::vector<int64_t>{0, 3, 10});
 }
 
+TEST(TokenLogProbs, LogitsKeptForTheBackwardAreThoseMadeAgain) {
+  constexpr int64_t V = 300, T = kKeptLogits / V + 40;  // the whole makes them again, its pieces keep them
+  Case c(T, 5, V, 1.3f);
+  for (size_t t = 0; t < static_cast<size_t>(T); t += 3) c.targets[t] = -1;
+  for (size_t t = 1; t < static_cast<size_t>(T); t += 5) c.g[t] = 0;
+  expect_pieces_equal_whole(c, std::vector<int64_t>{0, 400, T});
+}
+
 TEST(TokenLogProbs, ChunksOfManyTokensDoNotShow) {
   for (const int64_t T : {2047, 2048, 2049, 4100}) {
     Case c(T, 8, 5, 1.0f, static_cast<uint64_t>(T));

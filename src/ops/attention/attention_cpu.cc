@@ -94,8 +94,8 @@ void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
   });
 }
 
-// The end of the neighbours of row s, at most `most`, that one task may take: all have one token and the prefix
-// of s.
+// The end of the neighbours of row s, at most `most`, that one task may take: all have one token and the
+// prefix of s.
 int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
   constexpr int64_t kLeastShared = 16;  // scores are shared by whole vectors
   const int64_t prefix = batch.prefix(s);
@@ -104,7 +104,8 @@ int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
     return batch.offsets[static_cast<size_t>(i + 1)] - batch.offsets[static_cast<size_t>(i)] == 1;
   };
   const auto shared_pages = [&](int64_t i) {
-    return batch.pages.subspan(static_cast<size_t>(i * batch.max_pages), static_cast<size_t>(prefix / kKeyTile));
+    return batch.pages.subspan(static_cast<size_t>(i * batch.max_pages),
+                               static_cast<size_t>(prefix / kKeyTile));
   };
   int64_t end = s;
   while (end < batch.S() && end - s < most && one_token(end) && batch.prefix(end) == prefix &&

@@ -177,13 +177,15 @@ struct ForwardRun {
 
   // Points c.b at keys [begin, end) of `count` pages from `page` on. By fours: what follows the last key is
   // somebody's or nobody's, and its lanes are dropped.
-  void find_keys(Chain& c, const Source& from, int64_t page, int64_t count, int64_t begin, int64_t end) const {
+  void find_keys(Chain& c, const Source& from, int64_t page, int64_t count, int64_t begin,
+                 int64_t end) const {
     const int64_t K = f.size.K, at = page * kKeyTile;
     c.b = keys;
     c.b_panel = K * kKeyTile;
     if (f.values_in_keys) {
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t first = i == 0 && begin > at ? begin - at : 0, left = (end - at - i * kKeyTile + 3) / 4 * 4;
+        const int64_t first = i == 0 && begin > at ? begin - at : 0,
+                      left = (end - at - i * kKeyTile + 3) / 4 * 4;
         const int64_t last = left < kKeyTile ? left : kKeyTile;
         float* to = keys + i * K * kKeyTile;
         if (f.bf16_pages) {
@@ -201,7 +203,8 @@ struct ForwardRun {
     } else {
       c.b = keys_in<void>(from.pages[page]);
       c.b_bf16 = f.bf16_pages;
-      if (count == 2) c.b_panel = (static_cast<int64_t>(from.pages[page + 1]) - from.pages[page]) * f.page_elements;
+      if (count == 2)
+        c.b_panel = (static_cast<int64_t>(from.pages[page + 1]) - from.pages[page]) * f.page_elements;
     }
   }
 

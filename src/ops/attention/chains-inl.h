@@ -38,8 +38,8 @@ struct Chain {
   float scale = 1;  // C is multiplied by it at the end
 };
 
-// Columns [begin, end) of up to 12 rows, begin a multiple of 16; A in tiles [k / 32][m][k % 32]. B may end with
-// the last column: vectors past it are loaded under a mask; C is scratch, padded to whole panels.
+// Columns [begin, end) of up to 12 rows, begin a multiple of 16; A in tiles [k / 32][m][k % 32]. B may end
+// with the last column: vectors past it are loaded under a mask; C is scratch, padded to whole panels.
 void chain_rows(const Chain& c, int64_t rows, int64_t begin, int64_t end);
 // kKeyStrip rows; A in tiles [k / 12][k % 12][32], m inside; B f32, padded to 16 columns.
 void chain_strip(const Chain& c, int64_t columns);

@@ -131,7 +131,8 @@ void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   }
 }
 
-// The widest kernel whose accumulators fit the registers: few rows by few vectors would show the FMA's latency.
+// The widest kernel whose accumulators fit the registers: few rows by few vectors would show the FMA's
+// latency.
 template <class B>
 void chain_rows_of(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
   int64_t col = begin;

@@ -73,8 +73,7 @@ struct Forward {
   int64_t tiles(const ForwardTask& task) const { return ceil_div(task.rows(), tile_height(task)); }
   // Scratch of a task: queries, scores, outputs, and pages that cannot be read as they lie.
   int64_t scratch_floats(const ForwardTask& task) const {
-    return tiles(task) * kBlockFloats *
-               (size.k_blocks() + ceil_div(task.keys, kKeyTile) + size.v_blocks()) +
+    return tiles(task) * kBlockFloats * (size.k_blocks() + ceil_div(task.keys, kKeyTile) + size.v_blocks()) +
            (values_in_keys || prefixes != nullptr ? kPagesTogether * kKeyTile * size.K : 0);
   }
 };

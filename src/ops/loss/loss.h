@@ -4,13 +4,14 @@
 //   exp(z[n] - m))
 //
 // The logits are made for a chunk of tokens at a time (at most kLogitFloats of scratch), used and forgotten;
-// the backward makes them again. cpu-f32: logits as ops/matmul; inv_temperature = 1.0f / temperature, z =
-// logit * inv_temperature rounded once; m = max z; exp is ours; the sum runs in 16 virtual lanes (lane = n
-// mod 16, n in order), then a fixed tree; its log is exact_log rounded to f32; logprob = (z[target] - m) -
-// log. Bit-exact: a function of h[t], W, target and temperature. The sampler (ops/sample) computes its
-// log-probs with the very same row function. Entropy = log_sum - (sum of e (z - m)) / sum, e = exp(z - m), by
-// FMA in the same lanes and tree. Backward: tokens with target -1 or g = 0 contribute nothing at all (their h
-// is not read); dh walks n in order; dW (and the bias) walk t in order and go on from what they held.
+// the backward makes them again (unless all of them are few: kKeptLogits). cpu-f32: logits as ops/matmul;
+// inv_temperature = 1.0f / temperature, z = logit * inv_temperature rounded once; m = max z; exp is ours; the
+// sum runs in 16 virtual lanes (lane = n mod 16, n in order), then a fixed tree; its log is exact_log rounded
+// to f32; logprob = (z[target] - m) - log. Bit-exact: a function of h[t], W, target and temperature. The
+// sampler (ops/sample) computes its log-probs with the very same row function. Entropy = log_sum - (sum of e
+// (z - m)) / sum, e = exp(z - m), by FMA in the same lanes and tree. Backward: tokens with target -1 or g = 0
+// contribute nothing at all (their h is not read); dh walks n in order; dW (and the bias) walk t in order and
+// go on from what they held.
 #pragma once
 
 #include <cstdint>

@@ -68,8 +68,8 @@ struct Call {
   const Weight* head;
   const int32_t* targets;
   float inv_temperature;
-  float* max;  // [T] of the tempered logits, kept for the backward
-  float* sum;  // [T]
+  float* max;     // [T] of the tempered logits, kept for the backward
+  float* sum;     // [T]
   float* logits;  // [tokens that count, V] tempered, kept where that is little; null: made again
 };
 
@@ -231,15 +231,15 @@ Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::s
     R1_CHECK(target >= -1 && target < head.N(), "target ", target, " of ", head.N());
   }
   const bool keep = ctx.tape != nullptr;
-  const Call call{.h = h,
-                  .logprobs = ctx.output({T}),
-                  .head = &head,
-                  .targets = targets.data(),
-                  .inv_temperature = 1.0f / temperature,
-                  .max = keep ? ctx.arena.array<float>(T) : nullptr,
-                  .sum = keep ? ctx.arena.array<float>(T) : nullptr,
-                  .logits = keep && T * head.N() <= kKeptLogits ? ctx.arena.array<float>(T * head.N())
-                                                                : nullptr};
+  const Call call{
+      .h = h,
+      .logprobs = ctx.output({T}),
+      .head = &head,
+      .targets = targets.data(),
+      .inv_temperature = 1.0f / temperature,
+      .max = keep ? ctx.arena.array<float>(T) : nullptr,
+      .sum = keep ? ctx.arena.array<float>(T) : nullptr,
+      .logits = keep && T * head.N() <= kKeptLogits ? ctx.arena.array<float>(T * head.N()) : nullptr};
   forward(ctx, call, entropy);
   if (keep) ctx.tape->record([call](Context& c) { backward(c, call); });
   return call.logprobs;

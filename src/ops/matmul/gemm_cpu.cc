@@ -219,8 +219,8 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
                      float* panels) {
   threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      HWY_DYNAMIC_DISPATCH(pack_panel)(w + p * kWidth * w_row, std::min(kWidth, N - p * kWidth), K, w_row,
-                                       panels + p * K * kWidth);
+      HWY_DYNAMIC_DISPATCH(pack_panel)
+      (w + p * kWidth * w_row, std::min(kWidth, N - p * kWidth), K, w_row, panels + p * K * kWidth);
     }
   });
 }

@@ -32,8 +32,8 @@ HWY_INLINE void store_blocks(hwy::HWY_NAMESPACE::VFromD<D> v, D d, float* to) {
 
 // Lanes(d) columns of four rows -> to[column * 32 + row].
 template <class D>
-HWY_INLINE void transpose_four(D d, const float* row0, const float* row1, const float* row2, const float* row3,
-                               float* HWY_RESTRICT to) {
+HWY_INLINE void transpose_four(D d, const float* row0, const float* row1, const float* row2,
+                               const float* row3, float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::Repartition<double, D> dd;
   const auto a = hn::LoadU(d, row0), b = hn::LoadU(d, row1), c = hn::LoadU(d, row2), e = hn::LoadU(d, row3);
