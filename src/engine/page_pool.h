@@ -6,7 +6,7 @@
 
 namespace r1 {
 
-// Pages are counted references: the full pages of a prompt are shared by its samples.
+// Pages are counted references: a prompt's are shared by its samples.
 class PagePool {
  public:
   explicit PagePool(int64_t pages);

@@ -8,7 +8,9 @@
 // multiplied by scale; m = max s_j; e_j = exp(s_j - m) with our exp; the sum of e_j runs in kKeyTile virtual
 // lanes (lane = j mod kKeyTile, j in order), then a fixed tree; o walks j in order by FMA over e_j * v_j, and
 // is divided by the sum at the end. Masked keys are not read. Bit-exact: o[t] is a function of q[t] and of
-// keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread.
+// keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread. Rows of
+// one token whose neighbours have the same prefix (tensor/batch.h), up to twelve heads a group, pass over its
+// keys together.
 // Bf16 numerics: q, k, v and the pages are bf16, o is rounded at the end; scores and e_j stay f32.
 // Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from the
 // saved maximum and sum; sums run over key or query position in order, heads of a group in order. Where rows
