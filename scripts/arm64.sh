@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Whether 64-bit Arm computes the same bits: builds r1 for it with the cross compiler (NEON), runs it under an emulator, and compares
-# the log-probs and gradients of the shipped models with those of the native build/r1, in f32 and bf16. As root on Debian 12 (x86-64);
+# the log-probs, gradients and samples of the shipped models with those of the native build/r1, in f32 and bf16. As root on Debian 12 (x86-64);
 # takes a few minutes. Everything lies in build-arm64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,12 +53,18 @@ import json
 for row in range(4):
     print(json.dumps({"tokens": [(7 * i * i + 13 * row + i) % 380 for i in range(60)], "from": 1 + 5 * row}))
 X
+# One prompt, which does not end with a page: its samples are attended together.
+head -n 1 "$here/rows.jsonl" | python3 -c 'import json; print(json.dumps({"tokens": json.loads(input())["tokens"][:41]}))' >"$here/prompt.jsonl"
 for model in models/r1-nano models/r1-nano-student-base; do
   for numerics in cpu-f32 cpu-bf16; do
     build/r1 score "$model" --input "$here/rows.jsonl" --numerics "$numerics" --gradients "$here/x.safetensors" --logprobs "$here/x.jsonl"
     arm score "$model" --input "$here/rows.jsonl" --numerics "$numerics" --gradients "$here/arm.safetensors" --logprobs "$here/arm.jsonl"
     cmp "$here/x.jsonl" "$here/arm.jsonl"
     cmp "$here/x.safetensors" "$here/arm.safetensors"
-    echo "$model $numerics: log-probs and gradients are equal to the bit"
+    sampling=(--samples 5 --max-tokens 12 --temperature 1 --top-p 1 --ignore-eos --logprobs --numerics "$numerics")
+    build/r1 generate "$model" --input "$here/prompt.jsonl" --output "$here/x-samples.jsonl" "${sampling[@]}"
+    arm generate "$model" --input "$here/prompt.jsonl" --output "$here/arm-samples.jsonl" "${sampling[@]}"
+    cmp "$here/x-samples.jsonl" "$here/arm-samples.jsonl"
+    echo "$model $numerics: log-probs, gradients and samples are equal to the bit"
   done
 done
