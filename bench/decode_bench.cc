@@ -106,9 +106,8 @@ int main(int argc, char** argv) try {
       o.batches.push_back(std::max(1, std::atoi(value().c_str())));
     } else if (arg.starts_with("--")) {
       throw Error(
-          "usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group "
-          "N] "
-          "[--batch N]...");
+          "usage: decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] "
+          "[--group N] [--batch N]...");
     } else {
       o.model = arg;
     }

@@ -67,10 +67,10 @@ class Decoding {
   int32_t own_page(int64_t s, int64_t p) const {
     return cache_.order[static_cast<size_t>(s * cache_.max_pages + p)];
   }
-  // The prompt's pages are those of sequence 0 of a cache that has more sequences; samples' own lie behind.
   int32_t page(const Row& row, int64_t p) const {
     return row.shares && p < prefix_ / kKeyTile ? prompt_page(p) : own_page(row.s, p);
   }
+  // Pages of the cache that belong to no sequence.
   int32_t prompt_page(int64_t p) const {
     return cache_.order[static_cast<size_t>(data_.S() * cache_.max_pages + p)];
   }

@@ -115,11 +115,10 @@ int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
   return std::max(end, s + 1);
 }
 
-// How many rows of the batch a task may take together.
-int64_t most_together(const Forward& f, int64_t S, int64_t threads, int64_t task_tiles) {
+// How many rows of the batch a task may take together: no more than `tiles` tiles, and enough tasks for all.
+int64_t most_together(const Forward& f, int64_t S, int64_t threads, int64_t tiles) {
   const int64_t heads = f.size.heads();
   if (heads > kTileRows || f.tile_rows < kTileRows || f.prefixes == nullptr) return 1;
-  const int64_t tiles = threads == 1 ? kMaxTaskTiles : task_tiles;
   const int64_t fair = threads == 1 ? S : S * f.size.G / (4 * threads);
   return std::clamp<int64_t>(fair, 1, tiles * (kTileRows / heads));
 }
@@ -137,9 +136,9 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
   }
   if (tiles < threads) f.tile_rows = std::clamp<int64_t>(ceil_div(rows, threads), 1, kTileRows);
   const int64_t page_floats = ceil_div(std::max<int64_t>(most, 1), kKeyTile) * kBlockFloats;
-  const int64_t task_tiles =
-      std::clamp<int64_t>(std::min(kScoreBudget / page_floats, tiles / (8 * threads)), 1, kMaxTaskTiles);
-  const int64_t step = task_tiles * f.tile_rows, together = most_together(f, S, threads, task_tiles);
+  const int64_t most_tiles = std::clamp<int64_t>(kScoreBudget / page_floats, 1, kMaxTaskTiles);
+  const int64_t step = std::clamp<int64_t>(tiles / (8 * threads), 1, most_tiles) * f.tile_rows;
+  const int64_t together = most_together(f, S, threads, most_tiles);
   int64_t count = 0;
   for (int64_t s = 0; s < S; ++s)
     count += f.size.G * ceil_div((f.offsets[s + 1] - f.offsets[s]) * heads, step);
