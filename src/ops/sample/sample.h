@@ -14,14 +14,38 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace r1 {
 
+// Adds `bias` to the logit of the last of `tokens` when the others stand before it. -infinity forbids it.
+struct SequenceBias {
+  std::vector<int32_t> tokens;
+  float bias = 0.0f;
+  bool operator==(const SequenceBias&) const = default;
+};
+
+// engine/sampling_config.h reads these fields from JSON, by the names that transformers and vLLM give them.
 struct SamplingParams {
   float temperature = 1.0f;
   int64_t top_k = 0;   // 0: off
   float top_p = 1.0f;  // 1: off
   float min_p = 0.0f;  // 0: off; keeps tokens with p >= min_p * max p
+
+  // The rest depends on the sequence so far (history.h); every default is off.
+  float repetition_penalty =
+      1.0f;  // divides a positive logit of a token of the prompt or the answer, multiplies a negative one
+  float presence_penalty = 0.0f;   // subtracted once for every token of the answer
+  float frequency_penalty = 0.0f;  // subtracted as often as the answer has the token
+  int64_t no_repeat_ngram = 0;     // no run of this many tokens occurs twice in prompt and answer; 0: off
+  int64_t min_new_tokens = 0;      // no stop token before the answer has this many tokens
+  int64_t min_length = 0;          // the same, counting the prompt's tokens too
+  int64_t max_length = 0;          // of prompt and answer together; 0: no such limit
+  std::vector<int32_t> suppress_tokens = {};        // never drawn
+  std::vector<int32_t> begin_suppress_tokens = {};  // never drawn as the answer's first token
+  std::vector<SequenceBias> sequence_bias = {};     // bad_words_ids are those of -infinity
+
+  bool operator==(const SamplingParams&) const = default;
 };
 
 struct Sampled {
