@@ -1,8 +1,5 @@
 #include "cli/answer_printer.h"
 
-#include <algorithm>
-#include <span>
-
 #include "cli/output.h"
 
 namespace r1 {
@@ -28,7 +25,7 @@ void AnswerPrinter::show(const std::string& text) {
 }
 
 void AnswerPrinter::feed(int32_t token) {
-  show(decoder_.feed(token));
+  if (!is_hidden(tokenizer_, token)) show(decoder_.feed(token));
 }
 
 void AnswerPrinter::finish() {
@@ -36,13 +33,6 @@ void AnswerPrinter::finish() {
   if (style_.terminal || style_.hide_thinking) show_parts(splitter_.flush());
   write_stdout(dimmed_ ? std::string(kPlain) + "\n" : "\n");
   dimmed_ = false;
-}
-
-bool opens_thought(const Tokenizer& tokenizer, std::span<const int32_t> prompt) {
-  constexpr size_t kTail = 16;  // "<think>" is one token, or a few where a tokenizer does not know it
-  std::string text = tokenizer.decode(prompt.last(std::min(kTail, prompt.size())));
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  return text.ends_with("<think>");
 }
 
 }  // namespace r1

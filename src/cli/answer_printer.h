@@ -19,9 +19,9 @@ struct AnswerStyle {
 
 class AnswerPrinter {
  public:
-  // prompt_opened: the prompt ended with <think>.
+  // prompt_opened: see text/think.h.
   AnswerPrinter(const Tokenizer& tokenizer, AnswerStyle style, bool prompt_opened)
-      : decoder_(tokenizer, true), splitter_(prompt_opened), style_(style) {}
+      : tokenizer_(tokenizer), decoder_(tokenizer), splitter_(prompt_opened), style_(style) {}
   void feed(int32_t token);
   void finish();  // the rest, and a newline
 
@@ -29,14 +29,12 @@ class AnswerPrinter {
   void show(const std::string& text);
   void show_parts(const std::vector<ThinkPart>& parts);
 
+  Tokenizer tokenizer_;
   StreamDecoder decoder_;
   ThinkSplitter splitter_;
   AnswerStyle style_;
   bool dimmed_ = false;
 };
-
-// Does the prompt leave the model inside a thought?
-bool opens_thought(const Tokenizer& tokenizer, std::span<const int32_t> prompt);
 
 inline constexpr const char* kDim = "\x1b[2m";
 inline constexpr const char* kPlain = "\x1b[0m";

@@ -97,11 +97,12 @@ void greet(const SamplingModel& model, bool terminal) {
 }
 
 // One dim line on whether a countdown answer is right; "" for other questions.
-std::string judgement(const Tokenizer& tokenizer, const std::string& question, const Completion& completion) {
+std::string judgement(const Tokenizer& tokenizer, const std::string& question, const Request& request,
+                      const Completion& completion) {
   const auto problem = parse_question(question);
   if (!problem) return "";
   const Verdict verdict = verify_answer(tokenizer, countdown_task(*problem, 0), completion.tokens,
-                                        completion.finish == FinishReason::stop);
+                                        completion.finish == FinishReason::stop, request.opening);
   if (verdict.correct) return "checked: right";
   std::string why = verdict.why;
   std::ranges::replace(why, '_', ' ');
@@ -143,18 +144,20 @@ int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flag
     const std::string question(trim(*line));
     try {
       Request request = base;
-      request.prompt = bundle.chat_prompt(question);
+      ChatPrompt prompt = bundle.chat_prompt(question);
+      request.prompt = std::move(prompt.tokens);
+      request.opening = std::move(prompt.opening);
       request.key.prompt = turn;
       request.detect_loops = !flags.ignore_eos;
       check_prompt(bundle.model, request.prompt, "the question");
-      AnswerPrinter printer(bundle.tokenizer, style, opens_thought(bundle.tokenizer, request.prompt));
+      AnswerPrinter printer(bundle.tokenizer, style, !request.opening.empty());
       const auto completions = engine.run(std::span(&request, 1), [&](int64_t, int64_t, int32_t token) {
         printer.feed(token);
         return interrupted == 0;
       });
       printer.finish();
       std::string remark =
-          interrupted != 0 ? "stopped" : judgement(bundle.tokenizer, question, completions.front());
+          interrupted != 0 ? "stopped" : judgement(bundle.tokenizer, question, request, completions.front());
       if (!remark.empty()) write_stdout(style.terminal ? kDim + remark + kPlain + "\n" : remark + "\n");
     } catch (const Error& e) {
       // A question that cannot be asked is no reason to lose the conversation; a broken standard output is.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text_util.h"
 #include "cli/output.h"
+#include "text/think.h"
 #include "text/tokenizer_config.h"
 
 namespace r1 {
@@ -184,7 +185,7 @@ const ModelBundle& SamplingModel::tokenized() const {
 }
 
 std::string SamplingModel::text_of(std::span<const int32_t> tokens) const {
-  return bundle ? bundle->tokenizer.decode(tokens, true) : "";
+  return bundle ? response_text(bundle->tokenizer, tokens) : "";
 }
 
 void check_at_least(std::string_view option, int64_t value, int64_t low) {

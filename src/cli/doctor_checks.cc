@@ -102,12 +102,12 @@ std::string tokenizer_round_trip(const ModelBundle& bundle) {
 
 std::string chat_template(const ModelBundle& bundle) {
   const std::string question = "How much is 17 times 3?";
-  const std::string text = bundle.tokenizer.decode(bundle.chat_prompt(question));
+  const std::string text = bundle.tokenizer.decode(bundle.chat_prompt(question).tokens);
   if (text.find(question) == std::string::npos)
     throw Error("the rendered prompt does not hold the question: the template is of another kind of model");
   return bundle.chat_template.empty()
              ? "none: a question is asked as it is"
-             : fmt::format("a question becomes {} tokens", bundle.chat_prompt(question).size());
+             : fmt::format("a question becomes {} tokens", bundle.chat_prompt(question).tokens.size());
 }
 
 std::vector<Request> some_requests(const SamplingModel& model) {
@@ -117,7 +117,8 @@ std::vector<Request> some_requests(const SamplingModel& model) {
     Request& r = requests.emplace_back();
     if (model.bundle) {
       r.prompt =
-          model.bundle->chat_prompt(fmt::format("Use {}, {} and 7 to make {}.", i + 2, 3 * i + 1, 20 + i));
+          model.bundle->chat_prompt(fmt::format("Use {}, {} and 7 to make {}.", i + 2, 3 * i + 1, 20 + i))
+              .tokens;
     } else {
       for (uint32_t k = 0; k < 5 + 9 * i; ++k)
         r.prompt.push_back(static_cast<int32_t>((17 * k + 5 * i + 3) % config.vocab_size));

@@ -39,12 +39,15 @@ class Runner {
   void answer_tokens(std::vector<int32_t> prompt) {
     Request request = base_;
     request.prompt = std::move(prompt);
+    if (model_.bundle) request.opening = thought_opening(model_.bundle->tokenizer.decode(request.prompt));
     answer(request, options_.prompt_tokens);
   }
 
   void answer_text(const std::string& prompt, uint32_t index, const std::string& what) {
     Request request = base_;
-    request.prompt = model_.tokenized().chat_prompt(prompt);
+    ChatPrompt chat = model_.tokenized().chat_prompt(prompt);
+    request.prompt = std::move(chat.tokens);
+    request.opening = std::move(chat.opening);
     request.key.prompt = index;
     request.detect_loops = !options_.sampling.ignore_eos;
     answer(request, what);
@@ -60,7 +63,7 @@ class Runner {
       if (line.find_first_not_of(" \t") == std::string::npos) continue;
       const std::string what = fmt::format("standard input:{}", number);
       try {
-        check_prompt(model_.model(), model_.tokenized().chat_prompt(line), what);
+        check_prompt(model_.model(), model_.tokenized().chat_prompt(line).tokens, what);
       } catch (const Error& e) {
         write_stderr(fmt::format("r1: {}\n", e.what()));
         status = 2;
@@ -79,9 +82,7 @@ class Runner {
     check_prompt(model_.model(), request.prompt, what);
     const bool live = !options_.common.json && model_.bundle.has_value();
     std::optional<AnswerPrinter> printer;
-    if (live)
-      printer.emplace(model_.bundle->tokenizer, style_,
-                      opens_thought(model_.bundle->tokenizer, request.prompt));
+    if (live) printer.emplace(model_.bundle->tokenizer, style_, !request.opening.empty());
     const auto completions = engine_.run(std::span(&request, 1), [&](int64_t, int64_t, int32_t token) {
       if (printer) printer->feed(token);
       return true;

@@ -7,6 +7,7 @@
 //   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                  -> {"correct",
 //   "why"}
 //   {"reward": "format", "text": a whole response}                                         -> {"score"}
+// "prompt_opened": true says of a whole response that its prompt ended with <think> (text/think.h).
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -16,6 +17,7 @@
 #include "reward/countdown.h"
 #include "reward/response.h"
 #include "reward/verifier.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
@@ -34,29 +36,36 @@ std::vector<int> numbers_of(const Json& options) {
   return numbers;
 }
 
+// The field's text as a whole response, with the <think> of the prompt in front.
+std::string response_of(const Json& row, std::string_view field) {
+  const bool opened = row.get_bool_or("prompt_opened", false);
+  return whole_response(row.get_string(field), opened ? kThinkOpen : "");
+}
+
 Json judge(const Json& row) {
   Json out = Json::object();
   if (const Json* reward = row.find("reward")) {
     if (reward->string() != "format")
       reward->fail("is \"" + reward->string() + "\": only \"format\" is known in this build");
-    out.set("score", read_response(row.get_string("text")).well_formed() ? 1.0 : 0.0);
+    out.set("score", read_response(response_of(row, "text")).well_formed() ? 1.0 : 0.0);
     return out;
   }
   if (const Json* code = row.find("code")) code->fail("is given: this build runs no code");
   const Json& gold = row.at("gold");
-  const std::string& pred = row.get_string("pred");
   const Json* options = row.find("options");
   Verdict verdict;
   if (const Json* task = row.find("task")) {
     if (options != nullptr && !options->is_null()) options->fail("is of expressions: a task has no options");
-    verdict = verify(task->string(), gold, pred);
+    verdict = verify(task->string(), gold, response_of(row, "pred"));
   } else if (gold.is_object()) {
-    verdict = verify_countdown(countdown_of(gold), pred);
+    verdict = verify_countdown(countdown_of(gold), response_of(row, "pred"));
   } else {
+    if (row.get_bool_or("prompt_opened", false))
+      row.at("prompt_opened").fail("is true, but pred is not a whole response here: name the task");
     const std::vector<int> numbers =
         options == nullptr || options->is_null() ? std::vector<int>() : numbers_of(*options);
-    verdict =
-        verify_expression(gold.is_integer() ? std::to_string(gold.integer()) : gold.string(), pred, numbers);
+    verdict = verify_expression(gold.is_integer() ? std::to_string(gold.integer()) : gold.string(),
+                                row.get_string("pred"), numbers);
   }
   out.set("correct", verdict.correct).set("why", verdict.why);
   return out;

@@ -1,12 +1,16 @@
 #include "engine/ask.h"
 
+#include <utility>
+
 namespace r1 {
 
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
                          const Request& settings) {
   std::vector<Request> requests(problems.size(), settings);
   for (size_t i = 0; i < problems.size(); ++i) {
-    requests[i].prompt = bundle.chat_prompt(problems[i].question);
+    ChatPrompt prompt = bundle.chat_prompt(problems[i].question);
+    requests[i].prompt = std::move(prompt.tokens);
+    requests[i].opening = std::move(prompt.opening);
     requests[i].key.prompt += static_cast<uint32_t>(i);
     requests[i].stop_tokens = bundle.stop_tokens;
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct RandomKey {
 
 struct Request {
   std::vector<int32_t> prompt;  // at least one token
+  std::string opening;          // see ChatPrompt; changes no sample
   int64_t samples = 1;
   int64_t max_tokens = 256;  // generated, the stop token included
   SamplingParams sampling;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "formats/json.h"
 #include "text/chat_template.h"
+#include "text/think.h"
 #include "text/tokenizer_config.h"
 
 namespace r1 {
@@ -55,13 +56,14 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   return bundle;
 }
 
-std::vector<int32_t> ModelBundle::chat_prompt(std::string_view question) const {
-  if (chat_template.empty()) return raw_prompt(question);
+ChatPrompt ModelBundle::chat_prompt(std::string_view question) const {
+  if (chat_template.empty()) return {raw_prompt(question), std::string(thought_opening(question))};
   Json message = Json::object();
   message.set("role", "user").set("content", question);
   const std::string text =
       render_chat(chat_template, Json::array().push_back(std::move(message)), Json(), true, bos, eos);
-  return tokenizer.encode(text, false);  // the template wrote the special tokens itself
+  // The template wrote the special tokens itself.
+  return {tokenizer.encode(text, false), std::string(thought_opening(text))};
 }
 
 std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const {

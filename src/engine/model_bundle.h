@@ -14,6 +14,13 @@
 
 namespace r1 {
 
+// A prompt, encoded. `opening` is its thought_opening (text/think.h): not empty if the prompt ends inside a
+// thought.
+struct ChatPrompt {
+  std::vector<int32_t> tokens;
+  std::string opening;
+};
+
 struct ModelBundle {
   // A Hugging Face directory with tokenizer.json; matrices as Model::load holds them. Throws Error.
   static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32);
@@ -31,7 +38,7 @@ struct ModelBundle {
       files;  // tokenizer and generation files as they are on disk, written back by save()
 
   // One user's turn as a prompt: by the chat template where there is one, else the text as it is.
-  std::vector<int32_t> chat_prompt(std::string_view question) const;
+  ChatPrompt chat_prompt(std::string_view question) const;
   // A raw prompt, encoded as the tokenizer's post-processor says.
   std::vector<int32_t> raw_prompt(std::string_view text) const;
 

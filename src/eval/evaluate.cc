@@ -4,6 +4,7 @@
 
 #include "engine/ask.h"
 #include "reward/answer.h"
+#include "text/think.h"
 
 namespace r1 {
 
@@ -39,12 +40,14 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     EvalSample& row = result.rows.emplace_back();
     row.problem = c.request;
     row.sample = c.sample;
-    row.text = bundle.tokenizer.decode(c.tokens, true);
+    const std::string& opening = requests[static_cast<size_t>(c.request)].opening;
+    row.text = response_text(bundle.tokenizer, c.tokens);
+    row.prompt_opened = !opening.empty();
     row.tokens = static_cast<int64_t>(c.tokens.size());
-    row.thinking = thinking_tokens(bundle.tokenizer, c.tokens);
+    row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
     row.finish = c.finish;
     row.verdict = verify_answer(bundle.tokenizer, problems[static_cast<size_t>(c.request)], c.tokens,
-                                c.finish == FinishReason::stop);
+                                c.finish == FinishReason::stop, opening);
   }
   summarise(result);
   return result;

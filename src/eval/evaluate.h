@@ -42,9 +42,10 @@ struct EvalOptions {
 struct EvalSample {
   int64_t problem = 0;
   int64_t sample = 0;
-  std::string text;      // decoded, special tokens dropped
-  int64_t tokens = 0;    // generated
-  int64_t thinking = 0;  // of them before </think>
+  std::string text;            // as generated: response_text (text/think.h)
+  bool prompt_opened = false;  // the prompt opened the thought: `text` begins inside it
+  int64_t tokens = 0;          // generated
+  int64_t thinking = 0;        // of them in the thought
   FinishReason finish = FinishReason::length;
   Verdict verdict;
 };

@@ -74,6 +74,7 @@ Json sample_row(const Problem& problem, const EvalSample& sample) {
   Json row = Json::object();
   row.set("problem", sample.problem).set("sample", sample.sample).set("task", problem.task);
   row.set("question", problem.question).set("gold", problem.gold).set("text", sample.text);
+  if (sample.prompt_opened) row.set("prompt_opened", true);
   row.set("correct", sample.verdict.correct)
       .set("well_formed", sample.verdict.well_formed)
       .set("why", sample.verdict.why);

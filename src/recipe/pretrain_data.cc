@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "text/bpe_trainer.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
@@ -91,9 +92,11 @@ DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& b
   return [data, &bundle](int64_t index) {
     const CorpusText text = make_corpus_text(data.corpus, data.seed, static_cast<uint64_t>(index));
     Document document;
-    document.tokens = bundle.chat_prompt(text.question);
+    const ChatPrompt prompt = bundle.chat_prompt(text.question);
+    document.tokens = prompt.tokens;
     if (data.loss_on_answer) document.loss_from = static_cast<int64_t>(document.tokens.size());
-    const std::vector<int32_t> answer = bundle.tokenizer.encode(text.response, false);
+    const std::vector<int32_t> answer =
+        bundle.tokenizer.encode(rest_of_response(text.response, prompt.opening), false);
     document.tokens.insert(document.tokens.end(), answer.begin(), answer.end());
     document.tokens.push_back(bundle.stop_tokens.front());
     return document;

@@ -151,7 +151,7 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
                     .longest_prompt = 0,
                     .max_tokens = stage.eval.max_tokens};
   for (const Problem& problem : problems) {
-    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
+    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
     load.prompt_tokens += prompt;
     load.longest_prompt = std::max(load.longest_prompt, prompt);
   }
@@ -164,9 +164,10 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
               int64_t memory_limit, ThreadPool& threads, RecipeReporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
-  const std::string key = sha256_hex(fmt::format(
-      "{} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples, stage.eval.temperature,
-      stage.eval.max_tokens, seed, name_of(stage.numerics), bundle.model.weights_sha256()));
+  const std::string key =
+      sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples,
+                             stage.eval.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
+                             bundle.model.weights_sha256(), bundle.chat_template));
   const fs::path summary = out / "eval.json";
   std::error_code ec;
   if (fs::exists(summary, ec)) {

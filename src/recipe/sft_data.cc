@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "formats/jsonl.h"
 #include "text/chat_template.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
@@ -37,16 +38,17 @@ Document document_of(const Json& row, const ModelBundle& bundle, bool loss_on_an
     answer = row.get_string("response");
   }
   Document document;
+  std::string text;
   if (bundle.chat_template.empty()) {
-    std::string text;
     for (const Json& message : before.items()) text += message.get_string("content");
     document.tokens = bundle.raw_prompt(text);
   } else {
-    const std::string text = render_chat(bundle.chat_template, before, Json(), true, bundle.bos, bundle.eos);
+    text = render_chat(bundle.chat_template, before, Json(), true, bundle.bos, bundle.eos);
     document.tokens = bundle.tokenizer.encode(text, false);
   }
   document.loss_from = loss_on_answer ? static_cast<int64_t>(document.tokens.size()) : 1;
-  const std::vector<int32_t> tokens = bundle.tokenizer.encode(answer, false);
+  const std::vector<int32_t> tokens =
+      bundle.tokenizer.encode(rest_of_response(answer, thought_opening(text)), false);
   document.tokens.insert(document.tokens.end(), tokens.begin(), tokens.end());
   document.tokens.push_back(bundle.stop_tokens.front());
   return document;

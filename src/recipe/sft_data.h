@@ -7,7 +7,8 @@
 //          loss_on = "answer" | "all"
 //
 // A document is the conversation up to the last answer, by the model's chat template, then that answer as it
-// stands and the stop token. Each epoch takes all documents in an order of its own, a function of (seed,
+// stands and the stop token. If the template ends the prompt with <think>, the answer's own <think> is left
+// out. Each epoch takes all documents in an order of its own, a function of (seed,
 // epoch).
 #pragma once
 

@@ -17,6 +17,7 @@
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
 #include "reward/answer.h"
+#include "text/think.h"
 #include "train/memory.h"
 
 namespace r1 {
@@ -42,10 +43,10 @@ bool has_repeats(const std::string& text) {
   return false;
 }
 
-std::string key_of(const TeacherConfig& c, const std::string& weights) {
-  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems,
+std::string key_of(const TeacherConfig& c, const std::string& weights, const std::string& chat_template) {
+  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems,
                                 c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
-                                c.repeats, c.filter_tokens, name_of(c.numerics), weights));
+                                c.repeats, c.filter_tokens, name_of(c.numerics), weights, chat_template));
 }
 
 Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
@@ -137,7 +138,7 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
         fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
                     config.teacher, context, config.max_tokens, context - 1));
   }
-  const std::string key = key_of(config, bundle.model.weights_sha256());
+  const std::string key = key_of(config, bundle.model.weights_sha256(), bundle.chat_template);
   const fs::path summary = out / "teacher.json", data = out / "data.jsonl";
   std::error_code ec;
   if (fs::exists(summary, ec)) {
@@ -178,9 +179,11 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
       ++result.samples;
       result.sampled_tokens += static_cast<int64_t>(c.tokens.size());
       const bool ended = c.finish == FinishReason::stop;
-      if (!verify_answer(bundle.tokenizer, problem, c.tokens, ended).correct) continue;
+      const std::string& opening = requests[static_cast<size_t>(c.request)].opening;
+      if (!verify_answer(bundle.tokenizer, problem, c.tokens, ended, opening).correct) continue;
       ++result.correct;
-      good.push_back({&c, bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1))});
+      const std::string text = bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1));
+      good.push_back({&c, whole_response(text, opening)});
     }
     result.solved += good.empty() ? 0 : 1;
     for (const Good& g : choose(config, std::move(good))) {

@@ -8,7 +8,9 @@
 //            repeats = false               drops a sample whose thought says a line twice
 //            max_tokens = N                drops longer answers
 //
-// Kept are samples that ended, are well formed and correct; a problem's equal answers count once.
+// Kept are samples that ended, are well formed and correct; a problem's equal answers count once. They are
+// written whole, <think> included, even if the teacher's prompt opened the thought: sft_data.h writes what the
+// student's own template asks for.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +46,7 @@ struct TeacherResult {
 };
 
 // Writes OUT/data.jsonl (rows {"question", "response", "problem", "sample", "tokens"}), then
-// OUT/teacher.json; both are used as they are where they were made with the same settings and weights. Throws
+// OUT/teacher.json; both are used as they are where they were made with the same settings, template and weights. Throws
 // Error: a teacher that solves nothing, nothing left after filtering.
 TeacherResult sample_teacher(const TeacherConfig& config, const std::filesystem::path& out,
                              ThreadPool& threads, Reporter& reporter);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "data/task.h"
 #include "reward/verdict.h"
@@ -10,13 +11,15 @@
 
 namespace r1 {
 
+// The verdict on the whole response: with `opening`, the prompt's thought_opening (text/think.h), in front.
 // `ended`: the last token is the stop token (it is no part of the text). An answer cut off is never correct:
 // why = "truncated". Special tokens inside the answer stay in its text, so that an answer with a stray one is
 // not well formed.
 Verdict verify_answer(const Tokenizer& tokenizer, const Problem& problem, std::span<const int32_t> tokens,
-                      bool ended);
+                      bool ended, std::string_view opening);
 
-// Tokens before the first </think>, a leading <think> not counted; all of them where the thought never ends.
-int64_t thinking_tokens(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
+// The length of the thought: the tokens whose first byte lies in find_thought's span of their text, whatever
+// tokens the tags are made of. 0 without a thought; all the rest if the thought never ends.
+int64_t thinking_tokens(const Tokenizer& tokenizer, std::span<const int32_t> tokens, bool prompt_opened);
 
 }  // namespace r1

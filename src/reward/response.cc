@@ -28,9 +28,6 @@ Response read_response(std::string_view response) {
     return out;
   };
   if (think == kNone) return refused("no_think");
-  out.thought_begin = after(0);
-  const bool closed = end_think != kNone && end_think >= out.thought_begin;
-  out.thought_end = closed ? end_think : response.size();
   if (!trim(response.substr(0, think)).empty()) return refused("text_before_think");
   if (repeated) return refused("repeated_tag");
   // Each tag that is there comes after those before it in kTags.
@@ -52,11 +49,7 @@ Response read_response(std::string_view response) {
 }
 
 Verdict format_verdict(const Response& response) {
-  return {.correct = false,
-          .well_formed = response.well_formed(),
-          .why = std::string(response.why),
-          .thought_begin = response.thought_begin,
-          .thought_end = response.thought_end};
+  return {.correct = false, .well_formed = response.well_formed(), .why = std::string(response.why)};
 }
 
 Verdict judge_response(std::string_view response,

@@ -1,9 +1,8 @@
 // reward/response.h: the reasoning format: <think>thought</think><answer>answer</answer>, each tag once, in
-// that order, nothing but white space before, between and after. The response is what the model wrote; where
-// the prompt already opened the thought, the caller puts its <think> back in front.
+// that order, nothing but white space before, between and after. If the prompt opened the thought, the caller
+// puts its <think> back in front: whole_response in text/think.h.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -17,9 +16,7 @@ struct Response {
   // tags_out_of_order, truncated (the end came inside the thought or the answer), no_answer (nothing opens
   // the answer), text_before_answer, text_after_answer.
   std::string_view why;
-  std::string_view answer;   // the text between the answer's tags; empty unless well formed
-  size_t thought_begin = 0;  // see Verdict
-  size_t thought_end = 0;
+  std::string_view answer;  // the text between the answer's tags; empty unless well formed
   bool well_formed() const { return why.empty(); }
 };
 

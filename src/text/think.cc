@@ -1,13 +1,20 @@
 #include "text/think.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace r1 {
 namespace {
 
-constexpr std::string_view kOpen = "<think>";
-constexpr std::string_view kClose = "</think>";
 constexpr std::string_view kSpaces = " \t\r\n";
+
+std::string_view without_leading_spaces(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(kSpaces), text.size()));
+}
+
+size_t common_prefix(std::string_view a, std::string_view b) {
+  return static_cast<size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+}
 
 void emit(bool is_thought, std::string_view text, std::vector<ThinkPart>& parts) {
   if (!text.empty()) parts.push_back({is_thought, std::string(text)});
@@ -22,6 +29,49 @@ size_t tag_begun(std::string_view text, std::string_view tag) {
 }
 
 }  // namespace
+
+std::string_view thought_opening(std::string_view prompt) {
+  const size_t end = prompt.find_last_not_of(kSpaces) + 1;  // npos + 1 is 0
+  if (!prompt.substr(0, end).ends_with(kThinkOpen)) return {};
+  return prompt.substr(end - kThinkOpen.size());
+}
+
+std::string whole_response(std::string_view response, std::string_view opening) {
+  const bool opens_itself = without_leading_spaces(response).starts_with(kThinkOpen);
+  return std::string(opens_itself ? std::string_view() : opening) + std::string(response);
+}
+
+std::string_view rest_of_response(std::string_view response, std::string_view opening) {
+  const std::string_view tagged = without_leading_spaces(response);
+  if (opening.empty() || !tagged.starts_with(kThinkOpen)) return response;
+  const std::string_view rest = tagged.substr(kThinkOpen.size());
+  return rest.substr(common_prefix(rest, opening.substr(kThinkOpen.size())));
+}
+
+std::optional<ThoughtSpan> find_thought(std::string_view response, bool prompt_opened) {
+  const std::string_view tagged = without_leading_spaces(response);
+  const bool opens_itself = tagged.starts_with(kThinkOpen);
+  if (!opens_itself && !prompt_opened) return std::nullopt;
+  ThoughtSpan thought;
+  if (opens_itself) thought.begin = response.size() - tagged.size() + kThinkOpen.size();
+  thought.end = response.find(kThinkClose, thought.begin);
+  thought.closed = thought.end != std::string_view::npos;
+  if (!thought.closed) thought.end = response.size();
+  return thought;
+}
+
+bool is_hidden(const Tokenizer& tokenizer, int32_t token) {
+  if (!tokenizer.is_special(token)) return false;
+  const std::string text = tokenizer.piece_bytes(token);
+  return text != kThinkOpen && text != kThinkClose;
+}
+
+std::string response_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+  std::vector<int32_t> shown;
+  std::ranges::copy_if(tokens, std::back_inserter(shown),
+                       [&](int32_t t) { return !is_hidden(tokenizer, t); });
+  return tokenizer.decode(shown);
+}
 
 std::vector<ThinkPart> ThinkSplitter::feed(std::string_view text) {
   std::vector<ThinkPart> parts;
@@ -38,18 +88,17 @@ std::vector<ThinkPart> ThinkSplitter::flush() {
 
 // Whether the response begins with <think>; false: not known yet.
 bool ThinkSplitter::read_start(bool at_end) {
-  const size_t begin = std::min(held_.find_first_not_of(kSpaces), held_.size());
-  const std::string_view rest = std::string_view(held_).substr(begin);
-  if (rest.starts_with(kOpen)) {
+  const std::string_view rest = without_leading_spaces(held_);
+  if (rest.starts_with(kThinkOpen)) {
     opened_ = true;
-    held_.erase(0, begin + kOpen.size());
+    held_.erase(0, held_.size() - rest.size() + kThinkOpen.size());
     return true;
   }
-  return at_end || !kOpen.starts_with(rest);
+  return at_end || !kThinkOpen.starts_with(rest);
 }
 
 void ThinkSplitter::emit_thought(std::string_view text, bool is_last, std::vector<ThinkPart>& parts) {
-  if (!thought_begun_) text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+  if (!thought_begun_) text = without_leading_spaces(text);
   if (!text.empty()) thought_begun_ = true;
   const size_t end = text.find_last_not_of(kSpaces) + 1;  // npos + 1 is 0
   if (end > 0) {
@@ -62,7 +111,7 @@ void ThinkSplitter::emit_thought(std::string_view text, bool is_last, std::vecto
 
 void ThinkSplitter::emit_answer(std::string_view text, std::vector<ThinkPart>& parts) {
   // Without a thought the answer is the whole response, as it stands.
-  if (!answer_begun_ && opened_) text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+  if (!answer_begun_ && opened_) text = without_leading_spaces(text);
   if (!text.empty()) answer_begun_ = true;
   emit(false, text, parts);
 }
@@ -71,15 +120,15 @@ void ThinkSplitter::advance(bool at_end, std::vector<ThinkPart>& parts) {
   if (!started_) started_ = read_start(at_end);
   if (!started_) return;
   if (opened_ && !closed_) {
-    const size_t close = held_.find(kClose);
+    const size_t close = held_.find(kThinkClose);
     if (close == std::string::npos) {
-      const size_t keep = at_end ? 0 : tag_begun(held_, kClose);
+      const size_t keep = at_end ? 0 : tag_begun(held_, kThinkClose);
       emit_thought(std::string_view(held_).substr(0, held_.size() - keep), at_end, parts);
       held_.erase(0, held_.size() - keep);
       return;
     }
     emit_thought(std::string_view(held_).substr(0, close), true, parts);
-    held_.erase(0, close + kClose.size());
+    held_.erase(0, close + kThinkClose.size());
     closed_ = true;
   }
   emit_answer(held_, parts);

@@ -1,15 +1,54 @@
-// text/think.h: splits a response into its thought and its answer around <think> ... </think>.
+// text/think.h: the one rule for <think> ... </think>. Every command reads thoughts through this file.
 //
-// R1's contract: a response is <think>thought</think>answer, or begins inside the thought because the prompt
-// ended with <think>. A tag anywhere else is ordinary text. White space around the thought and before the
-// answer belongs to neither.
+// - A prompt opens a thought if its text ends with <think>, white space aside. Only the end counts: a tag in a
+//   user's message, or a thought that the prompt closes again, opens nothing.
+// - A response has a thought if its prompt opened one, or if the response begins with <think>, white space
+//   aside. If both hold, the two tags count as one.
+// - The thought ends at the first </think>, or at the end of the response. The answer follows it.
+// - A tag anywhere else is ordinary text. Tags are found in text: a tokenizer may write one as one token, as
+//   several, or together with its neighbours.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "text/tokenizer.h"
+
 namespace r1 {
+
+inline constexpr std::string_view kThinkOpen = "<think>";
+inline constexpr std::string_view kThinkClose = "</think>";
+
+// The end of a rendered prompt that opens a thought: <think> and the white space after it. "" if the prompt
+// opens none.
+std::string_view thought_opening(std::string_view prompt);
+
+// The response with the thought's opening back in front, as verifiers and training data read it. `opening` is
+// thought_opening of the prompt. A response that begins with <think> itself, or whose prompt opened nothing,
+// stays as it is.
+std::string whole_response(std::string_view response, std::string_view opening);
+
+// What is left of a whole response to write after a prompt that ends with `opening`: the response without the
+// tag and the white space that the prompt has already. A response without a tag stays as it is.
+std::string_view rest_of_response(std::string_view response, std::string_view opening);
+
+// Bytes [begin, end) of a response are its thought, with the white space around it.
+struct ThoughtSpan {
+  size_t begin = 0;
+  size_t end = 0;
+  bool closed = false;  // </think> was reached
+};
+std::optional<ThoughtSpan> find_thought(std::string_view response, bool prompt_opened = false);
+
+// The text of generated tokens, special tokens dropped. The tags of a thought stay even if the tokenizer calls
+// them special: without them the thought could not be told from the answer.
+std::string response_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
+// Whether response_text drops the token.
+bool is_hidden(const Tokenizer& tokenizer, int32_t token);
 
 struct ThinkPart {
   bool is_thought = false;
@@ -17,10 +56,10 @@ struct ThinkPart {
 };
 
 // Feeds on text in pieces of any size; gives each part of it as soon as it is certain. Joined by kind, the
-// parts are split_think of the whole text.
+// parts are split_think of the whole text. White space around the thought and before the answer belongs to
+// neither.
 class ThinkSplitter {
  public:
-  // prompt_opened: the prompt ended with <think> (a second one at the response's start is then passed over).
   explicit ThinkSplitter(bool prompt_opened = false) : opened_(prompt_opened) {}
   std::vector<ThinkPart> feed(std::string_view text);
   std::vector<ThinkPart> flush();  // the text has ended

@@ -53,6 +53,7 @@ struct Rollout {
   int64_t sample = 0;
   std::vector<int32_t> tokens;  // prompt, then answer
   int64_t prompt_size = 0;
+  std::string opening;              // of the thought, by the prompt: see ChatPrompt
   std::vector<float> old_logprobs;  // the sampler's, one an answer token
   std::vector<float> ref_logprobs;
   FinishReason finish = FinishReason::length;

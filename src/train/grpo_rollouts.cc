@@ -36,6 +36,7 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
     r.sample = c.sample;
     r.tokens = request.prompt;
     r.prompt_size = static_cast<int64_t>(r.tokens.size());
+    r.opening = request.opening;
     r.tokens.insert(r.tokens.end(), c.tokens.begin(), c.tokens.end());
     r.old_logprobs = std::move(c.logprobs);
     r.finish = c.finish;
@@ -52,7 +53,7 @@ void judge(const ModelBundle& bundle, const GrpoConfig& config, RolloutSet& set)
   for (Rollout& r : set.rollouts) {
     const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
     const Verdict verdict = verify_answer(bundle.tokenizer, set.problems[static_cast<size_t>(r.problem)],
-                                          answer, r.finish == FinishReason::stop);
+                                          answer, r.finish == FinishReason::stop, r.opening);
     r.correct = verdict.correct;
     r.well_formed = verdict.well_formed;
     r.why = verdict.why;
@@ -62,7 +63,7 @@ void judge(const ModelBundle& bundle, const GrpoConfig& config, RolloutSet& set)
     totals.correct += r.correct ? 1 : 0;
     totals.well_formed += r.well_formed ? 1 : 0;
     totals.truncated += r.finish == FinishReason::length ? 1 : 0;
-    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer);
+    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, !r.opening.empty());
   }
   totals.samples = static_cast<int64_t>(set.rollouts.size());
   totals.problems = config.prompts;

@@ -56,7 +56,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
     const Problem problem =
         make_problem(config.task, config.run.seed, static_cast<uint64_t>(i), Split::train);
-    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).size());
+    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
     load.longest_prompt = std::max(load.longest_prompt, prompt);
     load.prompt_tokens += i < config.prompts ? prompt : 0;
     prompts.push_back(prompt);

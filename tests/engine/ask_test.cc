@@ -1,6 +1,9 @@
 #include "engine/ask.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/engine/opened_model.h"
 
 namespace r1 {
 namespace {
@@ -19,7 +22,8 @@ TEST(Ask, EveryProblemIsAskedAloneWithRandomNumbersOfItsOwn) {
   int64_t tokens = 0;
   for (uint32_t i = 0; i < 3; ++i) {
     const Request& r = requests[i];
-    EXPECT_EQ(r.prompt, bundle.chat_prompt(problems[i].question));
+    EXPECT_EQ(r.prompt, bundle.chat_prompt(problems[i].question).tokens);
+    EXPECT_EQ(r.opening, "");
     EXPECT_EQ(r.stop_tokens, bundle.stop_tokens);
     EXPECT_EQ(r.samples, 5);
     EXPECT_EQ(r.max_tokens, 7);
@@ -30,6 +34,22 @@ TEST(Ask, EveryProblemIsAskedAloneWithRandomNumbersOfItsOwn) {
     tokens += static_cast<int64_t>(r.prompt.size());
   }
   EXPECT_EQ(prompt_tokens(requests), tokens);
+}
+
+TEST(Ask, ARequestSaysThatItsPromptOpensTheThought) {
+  const auto root = std::filesystem::temp_directory_path() / ("r1_ask_" + std::to_string(::getpid()));
+  test::opened_model("r1-nano-base", root, "<think>\\n");
+  ModelBundle bundle = ModelBundle::load(root);
+  std::filesystem::remove_all(root);
+  Problem problem{.task = "expression", .question = "What does <think> mean?", .gold = "\"1\"", .key = ""};
+  const Request r = ask(bundle, {&problem, 1}, {})[0];
+  EXPECT_EQ(r.opening, "<think>\n");
+  EXPECT_TRUE(bundle.tokenizer.decode(r.prompt).ends_with("<｜Assistant｜><think>\n"));
+  // Without a template the question is the whole prompt, and its end decides.
+  bundle.chat_template.clear();
+  EXPECT_EQ(ask(bundle, {&problem, 1}, {})[0].opening, "");
+  problem.question = "Q: 1+1? A: <think>";
+  EXPECT_EQ(ask(bundle, {&problem, 1}, {})[0].opening, "<think>");
 }
 
 }  // namespace

@@ -1,8 +1,13 @@
 #include "eval/evaluate.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+
+#include "reward/verifier.h"
+#include "tests/engine/opened_model.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
@@ -93,6 +98,37 @@ TEST(Summary, ListsPowersOfTwoAndTheNumberOfSamples) {
   std::vector<int64_t> ks;
   for (const PassAtK& p : result_of({1, 2}, 6).pass_at) ks.push_back(p.k);
   EXPECT_EQ(ks, (std::vector<int64_t>{1, 2, 4, 6}));
+}
+
+// The model of c01: R1's distills end the prompt with <think>, so their answers begin inside the thought.
+TEST(Evaluate, APromptThatOpensTheThoughtScoresLikeTheTagPutBack) {
+  const auto root = std::filesystem::temp_directory_path() / ("r1_eval_" + std::to_string(::getpid()));
+  const ModelBundle bundle = ModelBundle::load(test::opened_model("r1-nano", root));
+  std::filesystem::remove_all(root);
+  std::vector<Problem> problems;
+  for (uint64_t i = 0; i < 12; ++i) problems.push_back(make_problem("countdown3", 0, i, Split::held_out));
+  ThreadPool threads(2);
+  Arena arena;
+  Context ctx{.arena = arena, .threads = threads, .numerics = Numerics::cpu_f32};
+  EvalOptions options;
+  options.samples = 2;
+  options.max_tokens = 112;
+  const EvalResult result = evaluate(bundle, ctx, problems, options);
+  int64_t right = 0, thinking = 0;
+  for (const EvalSample& row : result.rows) {
+    EXPECT_TRUE(row.prompt_opened);
+    EXPECT_TRUE(sample_row(problems[0], row).get_bool("prompt_opened"));
+    const Verdict want = verify(problems[static_cast<size_t>(row.problem)], "<think>" + row.text);
+    if (row.finish == FinishReason::stop) EXPECT_EQ(row.verdict.why, want.why) << row.text;
+    EXPECT_EQ(split_think(row.text, true).thought.empty(), row.thinking == 0) << row.text;
+    EXPECT_LT(row.thinking, row.tokens);
+    right += row.verdict.correct ? 1 : 0;
+    thinking += row.verdict.correct ? row.thinking : 0;
+  }
+  EXPECT_GT(right, 8) << "the shipped model solves more than half";
+  EXPECT_DOUBLE_EQ(result.pass_at_1, static_cast<double>(right) / 24);
+  EXPECT_DOUBLE_EQ(result.mean_thinking, static_cast<double>(thinking) / static_cast<double>(right));
+  EXPECT_FALSE(sample_row(problems[0], EvalSample{}).contains("prompt_opened"));
 }
 
 }  // namespace

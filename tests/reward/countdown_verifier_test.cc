@@ -101,18 +101,6 @@ TEST(Countdown, WantsEachTagOnceInOrderAndNothingAround) {
   }
 }
 
-TEST(Countdown, SaysWhereTheThoughtIs) {
-  const auto thought = [](const std::string& text) {
-    const Verdict verdict = verify_countdown(kProblem, text);
-    return text.substr(verdict.thought_begin, verdict.thought_end - verdict.thought_begin);
-  };
-  EXPECT_EQ(thought(" <think>hm, 3*7</think><answer>3*7+5</answer>"), "hm, 3*7");
-  EXPECT_EQ(thought("<think>cut of"), "cut of");
-  EXPECT_EQ(thought("<think>a</think>b"), "a");
-  EXPECT_EQ(thought("</think><think>a"), "a");
-  EXPECT_EQ(thought("no tags"), "");
-}
-
 TEST(Countdown, IsTotalOnShuffledTagsAndBytes) {
   const std::vector<std::string> pieces{"<think>", "</think>", "<answer>", "</answer>", "3",   "*7",
                                         "+5",      " ",        "(",        "<",         "\xff"};
@@ -134,8 +122,6 @@ TEST(Countdown, IsTotalOnShuffledTagsAndBytes) {
     std::string text;
     for (const std::string& part : parts) text += part;
     const Verdict verdict = verify_countdown(kProblem, text);
-    ASSERT_LE(verdict.thought_begin, verdict.thought_end) << text;
-    ASSERT_LE(verdict.thought_end, text.size()) << text;
     ASSERT_EQ(verdict.correct, verdict.why == "ok") << text;
     ASSERT_TRUE(!verdict.correct || verdict.well_formed) << text;
     correct += verdict.correct;

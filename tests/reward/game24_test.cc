@@ -10,6 +10,7 @@
 #include "data/task.h"
 #include "reward/problem_file.h"
 #include "reward/verifier.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
@@ -41,8 +42,7 @@ TEST(Countdown, TracesAreWellFormedAndVerdictsAgreeWithThem) {
     const Verdict verdict = verify(problem, document);
     ASSERT_TRUE(verdict.well_formed) << document << ": " << verdict.why;
     ASSERT_EQ(verdict.why, trace.correct ? "ok" : "wrong_value") << document;
-    ASSERT_EQ(document.substr(verdict.thought_begin, verdict.thought_end - verdict.thought_begin),
-              trace.thought);
+    ASSERT_EQ(split_think(document).thought, trace.thought);
   }
 }
 

@@ -1,6 +1,8 @@
 #include "text/think.h"
 
+#include "base/ascii.h"
 #include "base/random.h"
+#include "formats/json.h"
 #include "tests/text/text_test.h"
 
 namespace r1 {
@@ -61,6 +63,82 @@ TEST(Think, StreamsWhatItSplits) {
     EXPECT_EQ(thought, whole.thought) << text;
     EXPECT_EQ(answer, whole.answer) << text;
   }
+}
+
+TEST(Think, APromptOpensAThoughtIfItEndsWithTheTag) {
+  const struct {
+    const char* prompt;
+    const char* opening;
+  } rows[] = {
+      {"<|User|>hi<|Assistant|><think>", "<think>"},
+      {"<|User|>hi<|Assistant|><think>\n", "<think>\n"},
+      {"<think> \r\n\t\n", "<think> \r\n\t\n"},
+      {"<|Assistant|>", ""},
+      {"<|Assistant|><think>\n\n</think>\n\n", ""},          // Qwen3 with enable_thinking = false
+      {"<|User|>what does <think> mean?<|Assistant|>", ""},  // the user's
+      {"<|User|>say <think>\n<|Assistant|>", ""},
+      {"<think>x", ""},
+      {"</think>", ""},
+      {"think>", ""},
+      {"", ""},
+      {" \n", ""},
+  };
+  for (const auto& row : rows) EXPECT_EQ(thought_opening(row.prompt), row.opening) << row.prompt;
+}
+
+TEST(Think, AWholeResponseHasTheTagOnce) {
+  EXPECT_EQ(whole_response("a</think>b", "<think>\n"), "<think>\na</think>b");
+  EXPECT_EQ(whole_response("<think>a</think>b", "<think>\n"), "<think>a</think>b");
+  EXPECT_EQ(whole_response("\n<think>a</think>b", "<think>"), "\n<think>a</think>b");
+  EXPECT_EQ(whole_response("a</think>b", ""), "a</think>b");
+  EXPECT_EQ(whole_response("a <think>", "<think>"), "<think>a <think>");
+  // After a prompt that opened the thought, what the prompt has already is not written again.
+  EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>\n"), "a</think>b");
+  EXPECT_EQ(rest_of_response("<think>a</think>b", "<think>\n"), "a</think>b");
+  EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>"), "\na</think>b");
+  EXPECT_EQ(rest_of_response("<think>\n\n a</think>b", "<think>\n"), "\n a</think>b");
+  EXPECT_EQ(rest_of_response(" <think>a", "<think>"), "a");
+  EXPECT_EQ(rest_of_response("<think>a</think>b", ""), "<think>a</think>b");
+  EXPECT_EQ(rest_of_response("no tag", "<think>\n"), "no tag");
+  for (const std::string opening : {"<think>", "<think>\n"})
+    for (const std::string text : {"a</think>b", "\n\na", "", "</think>", " x"})
+      EXPECT_EQ(rest_of_response(whole_response(text, opening), opening), text);
+}
+
+TEST(Think, SpanHoldsTheThoughtThatTheSplitterFinds) {
+  const std::vector<std::string> parts = {"<think>", "</think>", "<", "/", "think>", "a", " ", "\n", "bc"};
+  Random random(2);
+  int found = 0, closed = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::string text;
+    for (int64_t i = random.below(10); i > 0; --i) text += parts[random.below(9)];
+    const bool opened = random.below(2) == 1;
+    const ThinkSplit split = split_think(text, opened);
+    const auto span = find_thought(text, opened);
+    ASSERT_EQ(span.has_value(), split.has_thought) << text;
+    if (!span) continue;
+    EXPECT_EQ(trim(std::string_view(text).substr(span->begin, span->end - span->begin)), split.thought)
+        << text;
+    EXPECT_EQ(span->closed, split.closed) << text;
+    ++found;
+    closed += span->closed ? 1 : 0;
+    // The verifiers' view of the same response: its own tag, no thought opened by a prompt.
+    EXPECT_EQ(split_think(whole_response(text, opened ? kThinkOpen : "")).thought, split.thought) << text;
+  }
+  EXPECT_GT(found, 1000);
+  EXPECT_GT(closed, 300);
+}
+
+TEST(Think, TagsStayInTheTextEvenIfTheyAreSpecialTokens) {
+  Json json = read_json(std::string(R1_SOURCE_DIR) + "/models/r1-nano-base/tokenizer.json");
+  Json added = Json::array();
+  for (const Json& one : json.at("added_tokens").items()) added.push_back(Json(one).set("special", true));
+  json.set("added_tokens", std::move(added));
+  const Tokenizer tokenizer = Tokenizer::from_json(json);
+  const auto ids = tokenizer.encode("<｜User｜><think>1+2</think><answer>3<｜end▁of▁sentence｜>", false);
+  ASSERT_TRUE(tokenizer.is_special(*tokenizer.id_of("<think>")));
+  EXPECT_EQ(tokenizer.decode(ids, true), "1+23");
+  EXPECT_EQ(response_text(tokenizer, ids), "<think>1+2</think>3");
 }
 
 }  // namespace
