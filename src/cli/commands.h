@@ -66,7 +66,7 @@ int run_tokenize(const TokenizeOptions& options);
 
 struct TemplateOptions {
   CommonOptions common;
-  std::string model, input;
+  std::string model, input, date;
 };
 int run_template(const TemplateOptions& options);
 

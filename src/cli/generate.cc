@@ -11,7 +11,6 @@
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "text/chat_template.h"
 
 namespace r1 {
 namespace {
@@ -34,10 +33,7 @@ std::vector<int32_t> prompt_of(const Json& row, const SamplingModel& model) {
   if (prompt != nullptr) return bundle.raw_prompt(prompt->string());
   if (bundle.chat_template.empty())
     messages->fail("is given, but the model has no chat template: give \"prompt\"");
-  const Json* tools = row.find("tools");
-  const std::string text = render_chat(bundle.chat_template, *messages, tools == nullptr ? Json() : *tools,
-                                       true, bundle.bos, bundle.eos);
-  return bundle.tokenizer.encode(text, false);  // the template wrote the special tokens itself
+  return bundle.chat(chat_input(row)).tokens;
 }
 
 // "key": [seed, step, prompt]: the random numbers of a training rollout.

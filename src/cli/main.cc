@@ -107,8 +107,10 @@ struct Program {
 
     sub = add("template", "Render chat templates", chat_template, r1::run_template);
     sub->add_option("model", chat_template.model, "A model, or a template's file")->required();
-    sub->add_option("--input", chat_template.input, "Rows {\"messages\", ...}; -: standard input")
+    sub->add_option("--input", chat_template.input,
+                    "Rows {\"messages\", ...}; further fields are template variables; -: standard input")
         ->required();
+    sub->add_option("--date", chat_template.date, "YYYY-MM-DD for strftime_now (default: the clock's time)");
 
     sub = add("verify", "Check answers", verify, r1::run_verify);
     sub->add_option("--input", verify.input,

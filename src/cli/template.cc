@@ -1,36 +1,71 @@
-// cli/template.cc: `r1 template`: rows {"messages", "tools", "add_generation_prompt", "bos_token",
-// "eos_token"} ->
-// {"rendered"}; what a row leaves out, the model's directory says, else it is empty.
+// cli/template.cc: `r1 template`: rows {"messages", "tools", "documents", "add_generation_prompt",
+// "bos_token", "eos_token"} -> {"rendered"}; chat_template_kwargs and every further field of a row are
+// variables of the template.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/common.h"
 #include "cli/output.h"
-#include "text/chat_template.h"
-#include "text/tokenizer_config.h"
+#include "text/chat_templates.h"
 
 namespace r1 {
+namespace {
+
+// YYYY-MM-DD as the seconds from 1970-01-01 to its midnight.
+int64_t seconds_of_date(const std::string& date) {
+  std::tm parts{};
+  const char* end = strptime(date.c_str(), "%Y-%m-%d", &parts);
+  const int day = parts.tm_mday;
+  const int month = parts.tm_mon;
+  const std::time_t seconds = end != nullptr && *end == '\0' && date.size() == 10 ? timegm(&parts) : -1;
+  // timegm takes 2025-02-30 as March 2nd.
+  if (end == nullptr || *end != '\0' || date.size() != 10 || parts.tm_mday != day || parts.tm_mon != month)
+    throw Error(fmt::format(
+        "--date {}: there is no such date; write it as YYYY-MM-DD, for example 2025-01-20", date));
+  return seconds;
+}
+
+ChatTemplates templates_of(const std::string& model) {
+  std::error_code none;
+  if (std::filesystem::is_regular_file(model, none)) return ChatTemplates::of(read_file(model), model);
+  const std::filesystem::path directory = resolve_model(model);
+  ChatTemplates templates = ChatTemplates::load(directory);
+  if (templates.empty()) throw Error(directory.string() + ": has no chat template");
+  return templates;
+}
+
+std::optional<std::string> token_of(const Json& row, const char* name, bool is_file) {
+  if (const Json* token = row.find(name); token != nullptr && !token->is_null()) return token->string();
+  return is_file ? std::optional<std::string>("") : std::nullopt;  // else the model's
+}
+
+bool is_own_field(std::string_view name) {
+  return name == "bos_token" || name == "eos_token" ||
+         std::any_of(std::begin(kChatFields), std::end(kChatFields),
+                     [&](const char* field) { return name == field; });
+}
+
+}  // namespace
 
 int run_template(const TemplateOptions& options) {
   check_common(options.common);
-  std::error_code none;
-  TokenizerConfig config;
-  if (std::filesystem::is_regular_file(options.model, none)) {
-    config.chat_template = read_file(options.model);
-    config.template_source = options.model;
-  } else {
-    const std::filesystem::path directory = resolve_model(options.model);
-    config = load_tokenizer_config(directory);
-    if (config.chat_template.empty()) throw Error(directory.string() + ": has no chat template");
-  }
-  const ChatTemplate chat(config.chat_template, config.template_source);
+  const bool is_file = std::filesystem::is_regular_file(options.model);
+  const ChatTemplates templates = templates_of(options.model);
+  std::optional<int64_t> now;
+  if (!options.date.empty()) now = seconds_of_date(options.date);
   return answer_rows(options.input, [&](const Json& row) {
-    ChatInput input;
-    input.messages = row.at("messages");
-    if (const Json* tools = row.find("tools")) input.tools = *tools;
-    input.add_generation_prompt = row.get_bool_or("add_generation_prompt", true);
-    input.bos_token = row.get_string_or("bos_token", config.bos);
-    input.eos_token = row.get_string_or("eos_token", config.eos);
-    return Json::object().set("rendered", chat.render(input));
+    ChatInput input = chat_input(row);
+    input.bos_token = token_of(row, "bos_token", is_file);
+    input.eos_token = token_of(row, "eos_token", is_file);
+    input.now = now;
+    for (const auto& [name, value] : row.members()) {
+      if (!is_own_field(name)) input.kwargs.set(name, value);
+    }
+    return Json::object().set("rendered", templates.render(input));
   });
 }
 

@@ -4,7 +4,6 @@
 
 #include "base/file.h"
 #include "formats/json.h"
-#include "text/chat_template.h"
 #include "text/think.h"
 #include "text/tokenizer_config.h"
 
@@ -12,8 +11,7 @@ namespace r1 {
 namespace {
 
 constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
-                                           "special_tokens_map.json", "chat_template.jinja",
-                                           "generation_config.json"};
+                                           "special_tokens_map.json", "generation_config.json"};
 
 SamplingParams sampling_of(const GenerationConfig& config) {
   SamplingParams params;  // a file that says nothing: temperature 1, no filters
@@ -35,7 +33,7 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   const GenerationConfig generation = load_generation_config(directory);
   ModelBundle bundle{.model = std::move(model),
                      .tokenizer = Tokenizer::load(directory),
-                     .chat_template = config.chat_template,
+                     .chat_template = ChatTemplates::load(directory),
                      .bos = config.bos,
                      .eos = config.eos,
                      .sampling = sampling_of(generation),
@@ -53,17 +51,33 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   for (const char* name : kTokenizerFiles) {
     if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
   }
+  for (const std::string& name : ChatTemplates::files(directory))
+    bundle.files[name] = read_file(directory / name);
   return bundle;
 }
 
+ChatPrompt ModelBundle::chat(const ChatInput& input) const {
+  ChatPrompt prompt;
+  if (!chat_template.empty()) {
+    prompt.text = chat_template.render_adapted(input);
+    prompt.tokens = tokenizer.encode(prompt.text, false);  // the template wrote the special tokens itself
+  } else {
+    const Json* content = nullptr;
+    if (input.messages.size() == 1 && input.tools.is_null()) content = input.messages.at(0).find("content");
+    if (content == nullptr || !content->is_string() ||
+        input.messages.at(0).get_string_or("role", "user") != "user")
+      throw Error("the model has no chat template: it takes one user's message, and no tools");
+    prompt.text = content->string();
+    prompt.tokens = raw_prompt(prompt.text);
+  }
+  prompt.opening = thought_opening(prompt.text);
+  return prompt;
+}
+
 ChatPrompt ModelBundle::chat_prompt(std::string_view question) const {
-  if (chat_template.empty()) return {raw_prompt(question), std::string(thought_opening(question))};
   Json message = Json::object();
   message.set("role", "user").set("content", question);
-  const std::string text =
-      render_chat(chat_template, Json::array().push_back(std::move(message)), Json(), true, bos, eos);
-  // The template wrote the special tokens itself.
-  return {tokenizer.encode(text, false), std::string(thought_opening(text))};
+  return chat({.messages = Json::array().push_back(std::move(message))});
 }
 
 std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const {
@@ -72,7 +86,10 @@ std::vector<int32_t> ModelBundle::raw_prompt(std::string_view text) const {
 
 void ModelBundle::save(const std::filesystem::path& directory) const {
   model.save(directory, DType::f32);
-  for (const auto& [name, text] : files) write_file_atomically(directory / name, text);
+  for (const auto& [name, text] : files) {
+    std::filesystem::create_directories((directory / name).parent_path());
+    write_file_atomically(directory / name, text);
+  }
 }
 
 }  // namespace r1

@@ -10,6 +10,7 @@
 
 #include "model/model.h"
 #include "ops/sample/sample.h"
+#include "text/chat_templates.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -19,6 +20,7 @@ namespace r1 {
 struct ChatPrompt {
   std::vector<int32_t> tokens;
   std::string opening;
+  std::string text;  // the prompt before it was encoded
 };
 
 struct ModelBundle {
@@ -29,7 +31,7 @@ struct ModelBundle {
 
   Model model;
   Tokenizer tokenizer;
-  std::string chat_template;  // "" where there is none
+  ChatTemplates chat_template;  // empty() where there is none
   std::string bos, eos;       // their text, for the template
   SamplingParams sampling;    // generation_config.json's
   int64_t max_tokens = 0;     // its max_new_tokens; 0: it does not say
@@ -37,6 +39,9 @@ struct ModelBundle {
   std::map<std::string, std::string>
       files;  // tokenizer and generation files as they are on disk, written back by save()
 
+  // A conversation, by the chat template: tools, tool calls, content parts, kwargs and all. Without a template one
+  // user's message is the text as it is, and everything else throws Error.
+  ChatPrompt chat(const ChatInput& input) const;
   // One user's turn as a prompt: by the chat template where there is one, else the text as it is.
   ChatPrompt chat_prompt(std::string_view question) const;
   // A raw prompt, encoded as the tokenizer's post-processor says.

@@ -118,6 +118,12 @@ const std::string& Json::string() const {
   return *std::get<std::unique_ptr<std::string>>(value_);
 }
 
+std::string_view Json::number_text() const {
+  if (!is_number() || !origin_) return {};
+  const std::string_view text = std::string_view(origin_->text.data(), origin_->length).substr(offset_);
+  return text.substr(0, text.find_first_not_of("+-.0123456789eE"));
+}
+
 const std::vector<Json>& Json::items() const {
   if (!is_array()) wrong_kind("an array");
   return *std::get<std::unique_ptr<std::vector<Json>>>(value_);

@@ -68,6 +68,8 @@ class Json {
   int64_t integer() const;
   double number() const;
   const std::string& string() const;
+  // A parsed number as its document has it ("1.0", "1e3", "12345678901234567890"); "" for every other value.
+  std::string_view number_text() const;
   const std::vector<Json>& items() const;      // of an array
   const std::vector<Member>& members() const;  // of an object, in the file's order
   size_t size() const;                         // of an array or an object
@@ -100,7 +102,8 @@ class Json {
   Json& push_back(Json value);
 
   // Deterministic. indent 0: one line without spaces; otherwise one member a line, arrays of scalars on one
-  // line. Doubles are the shortest text that reads back to the same bits, and always read back as doubles.
+  // line. A parsed number is written as its document has it. Other doubles are the shortest text that reads back to
+  // the same bits, and always read back as doubles.
   // What JSON cannot say: NaN and infinities become null, invalid UTF-8 becomes U+FFFD.
   std::string dump(int indent = 0) const;
 

@@ -127,6 +127,10 @@ void dump_value(const Json& json, int indent, int level, std::string& out) {
       out += std::to_string(json.integer());
       return;
     case Json::Kind::number:
+      if (const std::string_view written = json.number_text(); !written.empty()) {
+        out += written;
+        return;
+      }
       return dump_double(json.number(), out);
     case Json::Kind::string:
       return dump_string(json.string(), out);

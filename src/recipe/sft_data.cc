@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "formats/jsonl.h"
-#include "text/chat_template.h"
 #include "text/think.h"
 
 namespace r1 {
@@ -43,8 +42,9 @@ Document document_of(const Json& row, const ModelBundle& bundle, bool loss_on_an
     for (const Json& message : before.items()) text += message.get_string("content");
     document.tokens = bundle.raw_prompt(text);
   } else {
-    text = render_chat(bundle.chat_template, before, Json(), true, bundle.bos, bundle.eos);
-    document.tokens = bundle.tokenizer.encode(text, false);
+    const ChatPrompt prompt = bundle.chat({.messages = before});
+    text = prompt.text;
+    document.tokens = prompt.tokens;
   }
   document.loss_from = loss_on_answer ? static_cast<int64_t>(document.tokens.size()) : 1;
   const std::vector<int32_t> tokens =

@@ -138,7 +138,7 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
         fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
                     config.teacher, context, config.max_tokens, context - 1));
   }
-  const std::string key = key_of(config, bundle.model.weights_sha256(), bundle.chat_template);
+  const std::string key = key_of(config, bundle.model.weights_sha256(), bundle.chat_template.text());
   const fs::path summary = out / "teacher.json", data = out / "data.jsonl";
   std::error_code ec;
   if (fs::exists(summary, ec)) {

@@ -1,10 +1,10 @@
-// text/chat_template.h: chat templates: the part of Jinja that published models use, rendered as Hugging Face
-// does.
+// text/chat_template.h: one chat template: the part of Jinja that published models use, rendered as Hugging
+// Face does. The templates of a model directory are in text/chat_templates.h.
 //
-// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox; tojson as
-// transformers has it. Not there: include, import, inheritance, recursive loops, * and ** arguments, format
-// specifications, the generation tag. A render has a budget of steps, depth and output, so that a hostile
-// template ends with an Error.
+// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox; tojson, {%
+// generation %}, strftime_now and raise_exception as transformers has them. Not there: include, import and
+// inheritance. A render has a budget of steps, depth and output, so that a hostile template ends with an
+// Error.
 #pragma once
 
 #include <cstdint>
@@ -18,29 +18,41 @@ namespace r1 {
 
 struct ChatInput {
   Json messages = Json::array();
-  Json tools = {};  // null: none
+  Json tools = {};      // null: none
+  Json documents = {};  // null: none
   bool add_generation_prompt = true;
-  std::string bos_token = {};
-  std::string eos_token = {};
-  Json extra = Json::object();      // further variables by name (enable_thinking, documents, ...)
-  std::optional<int64_t> now = {};  // seconds since 1970 for strftime_now (UTC); nothing: the clock's
+  // The tokens' text. Nothing: ChatTemplates gives the model's own; in a lone template they are undefined.
+  std::optional<std::string> bos_token = {};
+  std::optional<std::string> eos_token = {};
+  Json kwargs = Json::object();  // further variables by name (enable_thinking, ...); they win over all others
+  std::optional<int64_t> now =
+      {};  // local time for strftime_now, in seconds since 1970-01-01; nothing: the clock's
 };
+
+// The fields of a row that chat_input reads, for callers that check the others.
+inline constexpr const char* kChatFields[] = {"messages", "tools", "documents", "add_generation_prompt",
+                                              "chat_template_kwargs"};
+
+// {"messages", "tools", "documents", "add_generation_prompt", "chat_template_kwargs"}: messages is wanted,
+// the others may be missing or null. tools may also be a string that holds the JSON array, as some data sets
+// have it. Throws Error that names the field.
+ChatInput chat_input(const Json& row);
 
 class ChatTemplate {
  public:
   // `source` names the template in errors: "SOURCE, line N: reason". Throws Error.
   explicit ChatTemplate(const std::string& text, std::string source = "chat template");
-  // Throws Error; a template's own raise_exception gives "... the template refuses: MESSAGE". Safe from many
-  // threads.
+  // Every value reaches the template as it is. Throws Error; a template's own raise_exception gives "... the
+  // template refuses: MESSAGE". Safe from many threads.
   std::string render(const ChatInput& input) const;
+
+  // Messages in the forms that this template reads: see text/chat_form.h.
+  Json with_readable_content(const Json& messages) const;
+  Json adapted(const Json& messages) const;
 
  private:
   struct Impl;
-  std::string source_;
   std::shared_ptr<const Impl> impl_;
 };
-
-std::string render_chat(const std::string& template_text, const Json& messages, const Json& tools,
-                        bool add_generation_prompt, const std::string& bos, const std::string& eos);
 
 }  // namespace r1

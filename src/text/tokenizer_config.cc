@@ -9,8 +9,6 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 1 << 20;
-
 // A string, or an object with "content", or null.
 std::string token_content(const Json& config, std::string_view field) {
   const Json* value = config.find(field);
@@ -22,20 +20,6 @@ void fill_tokens(const Json& config, TokenizerConfig& out) {
   if (out.bos.empty()) out.bos = token_content(config, "bos_token");
   if (out.eos.empty()) out.eos = token_content(config, "eos_token");
   if (out.pad.empty()) out.pad = token_content(config, "pad_token");
-}
-
-void read_template(const Json& config, TokenizerConfig& out) {
-  const Json* value = config.find("chat_template");
-  if (value == nullptr || value->is_null()) return;
-  out.template_source = config.source() + ": chat_template";
-  if (value->is_string()) {
-    out.chat_template = value->string();
-    return;
-  }
-  for (const Json& named : value->items()) {
-    out.named_templates.emplace_back(named.get_string("name"), named.get_string("template"));
-    if (out.named_templates.back().first == "default") out.chat_template = out.named_templates.back().second;
-  }
 }
 
 int32_t to_token_id(const Json& value) {
@@ -68,7 +52,6 @@ TokenizerConfig load_tokenizer_config(const std::filesystem::path& directory) {
   if (std::filesystem::exists(main)) {
     const Json config = read_json(main);
     fill_tokens(config, out);
-    read_template(config, out);
     if (const Json* add = config.find("add_bos_token"); add != nullptr && !add->is_null())
       out.add_bos = add->boolean();
     if (const Json* length = config.find("model_max_length"); length != nullptr && length->is_integer()) {
@@ -77,15 +60,6 @@ TokenizerConfig load_tokenizer_config(const std::filesystem::path& directory) {
   }
   const auto map = directory / "special_tokens_map.json";
   if (std::filesystem::exists(map)) fill_tokens(read_json(map), out);
-  const auto jinja = directory / "chat_template.jinja";
-  if (std::filesystem::exists(jinja)) {
-    out.chat_template = read_file(jinja);
-    out.template_source = jinja.string();
-  }
-  if (out.chat_template.size() > kMaxTemplateBytes) {
-    throw Error(fmt::format("{}: the chat template has {} bytes, at most {} are accepted",
-                            out.template_source, out.chat_template.size(), kMaxTemplateBytes));
-  }
   return out;
 }
 

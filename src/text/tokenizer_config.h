@@ -1,5 +1,5 @@
-// text/tokenizer_config.h: what a model directory says about its special tokens, its chat template and how to
-// sample.
+// text/tokenizer_config.h: what a model directory says about its special tokens and how to sample. Its
+// chat templates are in text/chat_templates.h.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,11 @@ struct TokenizerConfig {
   std::string eos;
   std::string pad;
   std::optional<bool> add_bos;  // older files' say on what tokenizer.json's post-processor says now
-  std::string chat_template;    // the default one; "": none
-  std::string template_source;  // "DIR/tokenizer_config.json: chat_template", for error messages
-  std::vector<std::pair<std::string, std::string>>
-      named_templates;                      // where the file has a list of them ("tool_use")
   std::optional<int64_t> model_max_length;  // tokens; the huge number that means "unknown" is nothing
 };
 
-// Reads tokenizer_config.json; special_tokens_map.json fills in tokens that it lacks; chat_template.jinja,
-// where there is one, is the template (transformers' newer layout). A missing file is no error; a malformed
-// one throws Error.
+// Reads tokenizer_config.json; special_tokens_map.json fills in tokens that it lacks. A missing file is no error;
+// a malformed one throws Error.
 TokenizerConfig load_tokenizer_config(const std::filesystem::path& directory);
 
 // generation_config.json. Nothing: the file does not say. Sampling is off unless do_sample is true.

@@ -95,7 +95,7 @@ TEST(ChatTemplate, DoesWhatJinjaDoes) {
     std::string got;
     std::string error;
     try {
-      got = ChatTemplate(text).render({.extra = golden_file.at("variables")});
+      got = ChatTemplate(text).render({.kwargs = golden_file.at("variables")});
     } catch (const Error& raised) {
       error = raised.what();
     }

@@ -16,7 +16,6 @@ TEST(TokenizerConfig, ReadsPublishedDirectories) {
   EXPECT_EQ(r1.eos, "<｜end▁of▁sentence｜>");
   EXPECT_EQ(r1.add_bos, true);
   EXPECT_EQ(r1.model_max_length, 16384);
-  EXPECT_NE(r1.chat_template.find("add_generation_prompt"), std::string::npos);
   const TokenizerConfig qwen = load_tokenizer_config(configs / "qwen2-7b");
   EXPECT_EQ(qwen.bos, "");
   EXPECT_EQ(qwen.eos, "<|im_end|>");
@@ -48,21 +47,14 @@ class Directory {
   std::filesystem::path path_;
 };
 
-TEST(TokenizerConfig, TakesListsOfTemplatesMapsAndJinjaFiles) {
+TEST(TokenizerConfig, TheMapFillsInTokens) {
   const Directory directory;
-  EXPECT_EQ(load_tokenizer_config(directory.path()).chat_template, "");
-  directory.write("tokenizer_config.json",
-                  R"({"bos_token": {"content": "<s>"}, "eos_token": null, "chat_template":
-      [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]})");
+  EXPECT_EQ(load_tokenizer_config(directory.path()).bos, "");
+  directory.write("tokenizer_config.json", R"({"bos_token": {"content": "<s>"}, "eos_token": null})");
   directory.write("special_tokens_map.json", R"({"bos_token": "<other>", "eos_token": {"content": "</s>"}})");
-  TokenizerConfig config = load_tokenizer_config(directory.path());
+  const TokenizerConfig config = load_tokenizer_config(directory.path());
   EXPECT_EQ(config.bos, "<s>");
   EXPECT_EQ(config.eos, "</s>");
-  EXPECT_EQ(config.chat_template, "D");
-  ASSERT_EQ(config.named_templates.size(), 2u);
-  EXPECT_EQ(config.named_templates[1].second, "T");
-  directory.write("chat_template.jinja", "J");
-  EXPECT_EQ(load_tokenizer_config(directory.path()).chat_template, "J");
 }
 
 TEST(GenerationConfig, RefusesImpossibleValuesByName) {
