@@ -167,7 +167,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   const std::string key =
       sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples,
                              stage.eval.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
-                             bundle.model.weights_sha256(), bundle.chat_template));
+                             bundle.model.weights_sha256(), bundle.chat_template.text()));
   const fs::path summary = out / "eval.json";
   std::error_code ec;
   if (fs::exists(summary, ec)) {
