@@ -61,6 +61,9 @@ struct TokenizeOptions {
   CommonOptions common;
   std::string model, input;
   bool decode = false;
+  bool add_special_tokens = false;
+  bool split_special_tokens = false;
+  bool skip_special_tokens = false;
 };
 int run_tokenize(const TokenizeOptions& options);
 

@@ -103,7 +103,15 @@ struct Program {
     sub->add_option("model", tokenize.model, "A model, or a tokenizer.json")->required();
     sub->add_option("--input", tokenize.input, "Rows {\"text\"} (--decode: {\"tokens\"}); -: standard input")
         ->required();
-    sub->add_flag("--decode", tokenize.decode, "Token ids to text");
+    CLI::Option* decode = sub->add_flag("--decode", tokenize.decode, "Token ids to text");
+    sub->add_flag("--add-special-tokens", tokenize.add_special_tokens,
+                  "Add the tokens that the post-processor puts around a text (begin of text)")
+        ->excludes(decode);
+    sub->add_flag("--split-special-tokens", tokenize.split_special_tokens,
+                  "Read special tokens in the text as ordinary text")
+        ->excludes(decode);
+    sub->add_flag("--skip-special-tokens", tokenize.skip_special_tokens, "Leave special tokens out of the text")
+        ->needs(decode);
 
     sub = add("template", "Render chat templates", chat_template, r1::run_template);
     sub->add_option("model", chat_template.model, "A model, or a template's file")->required();

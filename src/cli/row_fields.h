@@ -9,8 +9,8 @@
 
 namespace r1 {
 
-// Throws Error if `row` is not an object or has a field that is not in `known`. The message names the file, the
-// line, the field, and the nearest known field, or all known fields if none is near:
+// Throws Error if `row` is not an object or has a field that is not in `known`. The message names the file,
+// the line, the field, and the nearest known field, or all known fields if none is near:
 //   "F.jsonl:12: txt is not a known field (did you mean text?)"
 //   "F.jsonl:12: colour is not a known field; the known fields are text and id"
 void check_row_fields(const Json& row, std::initializer_list<std::string_view> known);

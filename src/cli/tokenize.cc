@@ -1,8 +1,36 @@
 // cli/tokenize.cc: `r1 tokenize`: rows {"text"} -> {"tokens"}, or with --decode {"tokens"} -> {"text"}.
+#include <fmt/format.h>
+
 #include "cli/common.h"
 #include "cli/output.h"
+#include "cli/row_fields.h"
 
 namespace r1 {
+namespace {
+
+Json encode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, const Json& row) {
+  check_row_fields(row, {"text"});
+  const std::string& text = row.get_string("text");
+  const auto mode =
+      options.split_special_tokens ? Tokenizer::Special::as_text : Tokenizer::Special::as_tokens;
+  return Json::object().set("tokens",
+                            Json::array_of(tokenizer.encode(text, options.add_special_tokens, mode)));
+}
+
+Json decode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, const Json& row) {
+  check_row_fields(row, {"tokens"});
+  const Json& list = row.at("tokens");
+  const std::vector<int32_t> tokens = read_token_ids(list);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= tokenizer.vocab_size()) {
+      list.at(i).fail(
+          fmt::format("is {}; the vocabulary has the ids 0 to {}", tokens[i], tokenizer.vocab_size() - 1));
+    }
+  }
+  return Json::object().set("text", tokenizer.decode(tokens, options.skip_special_tokens));
+}
+
+}  // namespace
 
 int run_tokenize(const TokenizeOptions& options) {
   check_common(options.common);
@@ -10,14 +38,9 @@ int run_tokenize(const TokenizeOptions& options) {
   const bool is_file = std::filesystem::is_regular_file(options.model, none);
   const Tokenizer tokenizer =
       Tokenizer::load(is_file ? std::filesystem::path(options.model) : resolve_model(options.model));
+  for (const std::string& warning : tokenizer.warnings()) write_stderr("r1: warning: " + warning + "\n");
   return answer_rows(options.input, [&](const Json& row) {
-    Json out = Json::object();
-    if (options.decode) {
-      out.set("text", tokenizer.decode(read_token_ids(row.at("tokens"))));
-    } else {
-      out.set("tokens", Json::array_of(tokenizer.encode(row.get_string("text"), false)));
-    }
-    return out;
+    return options.decode ? decode_row(tokenizer, options, row) : encode_row(tokenizer, options, row);
   });
 }
 

@@ -4,14 +4,24 @@
 
 #include <algorithm>
 
-#include "base/error.h"
+#include "text/byte_alphabet.h"
+#include "text/unicode_delta.h"
 #include "text/utf8.h"
 
 namespace r1 {
 namespace {
 
-// Unicode's word characters (UTS 18, annex C).
+// Unicode's word characters (UTS 18, annex C), as Rust's regex crate has them.
 bool is_word(char32_t code) {
+  if (code < 0x80) {
+    return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || (code >= '0' && code <= '9') ||
+           code == '_';
+  }
+  // ICU may be older than Unicode 16. A new character is alphabetic if it is a letter or a mark.
+  if (const UnicodeRange* range = find_new_character(code)) {
+    return range->category[0] == 'L' || range->category[0] == 'M' ||
+           std::string_view(range->category) == "Nd";
+  }
   const auto c = static_cast<UChar32>(code);
   constexpr uint32_t kMask = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
   return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || (U_GET_GC_MASK(c) & kMask) != 0 ||
@@ -34,9 +44,32 @@ bool is_word_alone(std::string_view text, size_t begin, size_t end) {
   return end == text.size() || !is_word(decode_utf8(text, end).code);
 }
 
+// Where white space ends that lies at text[at]. It remembers the last answer, so that a run of white space
+// that many tokens ask about is walked through once.
+class SpaceEnd {
+ public:
+  explicit SpaceEnd(std::string_view text) : text_(text) {}
+  size_t operator()(size_t at) {
+    if (at < begin_ || at >= end_) {
+      begin_ = end_ = at;
+      while (end_ < text_.size()) {
+        const Utf8Step step = decode_utf8(text_, end_);
+        if (!is_space(step.code)) break;
+        end_ += step.size;
+      }
+    }
+    return end_;
+  }
+
+ private:
+  std::string_view text_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+};
+
 }  // namespace
 
-void TokenTrie::add(std::string_view content, size_t index) {
+void TokenTrie::add(std::string_view content, int32_t id) {
   if (content.empty()) return;
   starts_[static_cast<unsigned char>(content[0])] = true;
   uint64_t node = 0;
@@ -46,7 +79,7 @@ void TokenTrie::add(std::string_view content, size_t index) {
     if (is_new) token_.push_back(-1);
     node = edge->second;
   }
-  token_[node] = static_cast<int64_t>(index);
+  if (token_[node] < 0) token_[node] = id;
 }
 
 TokenTrie::Hit TokenTrie::longest_at(std::string_view text, size_t at) const {
@@ -57,33 +90,77 @@ TokenTrie::Hit TokenTrie::longest_at(std::string_view text, size_t at) const {
     const auto edge = next_.find(node << 8 | static_cast<unsigned char>(text[i]));
     if (edge == next_.end()) break;
     node = edge->second;
-    if (token_[node] >= 0) hit = {static_cast<size_t>(token_[node]), i + 1 - at};
+    if (token_[node] >= 0) hit = {token_[node], i + 1 - at};
   }
   return hit;
 }
 
-AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer& normalizer)
-    : tokens_(std::move(tokens)) {
-  for (size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
-    by_content_.emplace(token.content, i);
-    by_id_.emplace(token.id, i);
+std::vector<int32_t> AddedTokens::add(const std::vector<AddedToken>& batch, const Vocabulary& vocabulary,
+                                      const Normalizer& normalizer) {
+  std::vector<int32_t> ids;
+  int32_t next = std::max(vocabulary.count, size());
+  for (const AddedToken& token : batch) {
+    if (token.content.empty()) {
+      ids.push_back(-1);
+      continue;
+    }
+    int32_t id = id_of(token.content);
+    if (id >= 0 && token.only_if_new) {
+      ids.push_back(id);
+      continue;
+    }
+    if (id < 0) id = vocabulary.id_of(token.content);
+    if (id < 0) id = next++;
+    ids.push_back(id);
+    // A token of the same id that was added before leaves its normalised content behind, as in tokenizers.
     if (token.normalized) {
-      normalized_.add(normalizer.apply(token.content), i);
+      std::string normal = normalizer.apply(token.content);
+      if (normal != token.content) normal_[id] = std::move(normal);
+    }
+    ids_[token.content] = id;
+    if (token.special) special_.insert(token.content);
+    tokens_[id] = {.token = token};
+  }
+  rebuild();
+  return ids;
+}
+
+void AddedTokens::rebuild() {
+  raw_ = {};
+  normalized_ = {};
+  has_.assign(static_cast<size_t>(size()), false);
+  for (auto& [id, entry] : tokens_) {
+    const auto normal = normal_.find(id);
+    const std::string& shown = normal == normal_.end() ? entry.token.content : normal->second;
+    entry.bytes = letters_to_bytes(shown).value_or(shown);
+    entry.skipped = special_.contains(shown);
+    has_[static_cast<size_t>(id)] = true;
+    if (entry.token.normalized) {
+      normalized_.add(shown, id);
     } else {
-      raw_.add(token.content, i);
+      raw_.add(entry.token.content, id);
     }
   }
 }
 
-const AddedToken* AddedTokens::find(std::string_view content) const {
-  const auto found = by_content_.find(std::string(content));
-  return found == by_content_.end() ? nullptr : &tokens_[found->second];
+const std::string* AddedTokens::content_of(int32_t id) const {
+  const auto found = tokens_.find(id);
+  return found == tokens_.end() ? nullptr : &found->second.token.content;
 }
 
-const AddedToken* AddedTokens::find(int32_t id) const {
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : &tokens_[found->second];
+int32_t AddedTokens::id_of(std::string_view content) const {
+  const auto found = ids_.find(std::string(content));
+  return found == ids_.end() ? -1 : found->second;
+}
+
+const std::string* AddedTokens::bytes_of(int32_t id) const {
+  if (id < 0 || static_cast<size_t>(id) >= has_.size() || !has_[static_cast<size_t>(id)]) return nullptr;
+  return &tokens_.find(id)->second.bytes;
+}
+
+bool AddedTokens::is_skipped(int32_t id) const {
+  const auto found = tokens_.find(id);
+  return found != tokens_.end() && found->second.skipped;
 }
 
 std::vector<AddedTokens::Span> AddedTokens::cut_raw(std::string_view text, bool skip_special) const {
@@ -98,7 +175,8 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
                                                 bool skip_special) const {
   std::vector<Span> spans;
   if (text.empty()) return spans;
-  size_t done = 0;  // text[0, done) is in spans
+  SpaceEnd space_end(text);
+  size_t done = 0;  // where the last token's span ended
   for (size_t at = 0; !trie.empty() && at < text.size();) {
     const TokenTrie::Hit hit = trie.longest_at(text, at);
     if (hit.size == 0) {
@@ -106,25 +184,24 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
       continue;
     }
     // A match that is discarded is passed over as a whole: what begins inside it is not looked at.
-    const AddedToken& token = tokens_[hit.index];
+    const AddedToken& token = tokens_.find(hit.id)->second.token;
     size_t begin = at;
     size_t end = at + hit.size;
     at = end;
-    if (skip_special && token.special) continue;
+    if (skip_special && special_.contains(token.content)) continue;
     if (token.single_word && !is_word_alone(text, begin, end)) continue;
     if (token.lstrip) {
       while (begin > done && is_space(decode_utf8(text, step_back(text, begin)).code))
         begin = step_back(text, begin);
+      begin = std::max(begin, done);
     }
-    if (token.rstrip) {
-      while (end < text.size() && is_space(decode_utf8(text, end).code)) end += decode_utf8(text, end).size;
-    }
-    // After an rstrip the search goes on where the token's own characters ended, which may lie in text
-    // already taken.
-    begin = std::max(begin, done);
-    if (end <= done) continue;
+    if (token.rstrip) end = space_end(end);
+    // An lstrip token that lies in white space that the token before took has nothing left to stand for.
+    if (begin >= end) continue;
     if (done < begin) spans.push_back({{done, begin}, -1});
-    spans.push_back({{begin, end}, token.id});
+    spans.push_back({{begin, end}, hit.id});
+    // The search went on where the token before ended, before the white space that it took. A token that is
+    // found there is a token too, and what follows it is text, taken already or not.
     done = end;
   }
   if (done < text.size()) spans.push_back({{done, text.size()}, -1});

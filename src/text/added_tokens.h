@@ -1,14 +1,18 @@
 // text/added_tokens.h: tokens that are found in a text before anything else looks at it (<think>, <|im_end|>,
 // ...).
 //
-// The rules are those of Hugging Face's tokenizers: leftmost, then longest, first among the tokens that are
-// matched in the raw text, then, between those, among the ones that are matched in the normalised text.
+// The rules are those of Hugging Face's tokenizers 0.23: leftmost, then longest, first among the tokens that
+// are matched in the raw text, then, between those, among the tokens that are matched in the normalised text.
+// Word characters are those of Unicode 16, white space is Unicode's White_Space.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "text/normalizer.h"
@@ -18,12 +22,13 @@ namespace r1 {
 
 struct AddedToken {
   std::string content = {};
-  int32_t id = -1;
+  int32_t id = -1;           // what a file says; AddedTokens numbers tokens by its own rule
   bool special = true;       // dropped by decode(skip_special)
   bool normalized = false;   // found in the normalised text
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
-  bool single_word = false;  // only where no word character touches it
+  bool single_word = false;  // only if no word character touches it
+  bool only_if_new = false;  // an added token of the same content stays as it is
 };
 
 inline constexpr size_t kMaxAddedToken = 1024;  // bytes: bounds the work a text can cause
@@ -31,46 +36,71 @@ inline constexpr size_t kMaxAddedToken = 1024;  // bytes: bounds the work a text
 // A set of token strings, found leftmost-longest.
 class TokenTrie {
  public:
-  void add(std::string_view content, size_t index);
+  void add(std::string_view content, int32_t id);  // of equal contents the first one counts
   bool empty() const { return next_.empty(); }
-  // The longest token that begins at text[at]: its index and its size; size 0: none.
+  // The longest token that begins at text[at]: its id and its size in bytes. Size 0 means none.
   struct Hit {
-    size_t index = 0;
+    int32_t id = -1;
     size_t size = 0;
   };
   Hit longest_at(std::string_view text, size_t at) const;
 
  private:
   std::unordered_map<uint64_t, uint32_t> next_;  // node << 8 | byte -> node; the root is 0
-  std::vector<int64_t> token_{-1};               // a node's token index
+  std::vector<int32_t> token_{-1};               // a node's token
   bool starts_[256] = {};
 };
 
 class AddedTokens {
  public:
+  // What numbering asks about the model's own vocabulary: a token's id (-1: none) and the number of tokens.
+  struct Vocabulary {
+    std::function<int32_t(std::string_view)> id_of = [](std::string_view) { return -1; };
+    int32_t count = 0;
+  };
+
   AddedTokens() = default;
-  AddedTokens(std::vector<AddedToken> tokens, const Normalizer& normalizer);
+
+  // Adds one batch (a file's list) and returns the id of each token, -1 for an empty content, which is
+  // ignored. A content that is known, as an added token or in the vocabulary, keeps its id, and its flags are
+  // replaced; a new one gets the next id, which is max(vocabulary.count, highest added id + 1) at the start
+  // of the batch. Token::id is not used.
+  std::vector<int32_t> add(const std::vector<AddedToken>& batch, const Vocabulary& vocabulary,
+                           const Normalizer& normalizer);
 
   struct Span {
     TextRange range;
     int32_t id = -1;  // -1: ordinary text
   };
-  // Cuts `text` by the tokens matched in the raw text, respectively in the normalised one. skip_special:
-  // special tokens are ordinary text.
+  // Cuts `text` by the tokens that are matched in the raw text, or by those that are matched in the
+  // normalised one. skip_special: special tokens are ordinary text. Spans of ordinary text lie side by side,
+  // but a token's span may overlap the one before if that one took white space that the token begins with.
   std::vector<Span> cut_raw(std::string_view text, bool skip_special) const;
   std::vector<Span> cut_normalized(std::string_view text, bool skip_special) const;
   bool any_normalized() const { return !normalized_.empty(); }
 
-  const std::vector<AddedToken>& tokens() const { return tokens_; }
-  const AddedToken* find(std::string_view content) const;
-  const AddedToken* find(int32_t id) const;
+  int32_t size() const { return tokens_.empty() ? 0 : tokens_.rbegin()->first + 1; }  // the highest id + 1
+  const std::string* content_of(int32_t id) const;  // nullptr: no such token
+  int32_t id_of(std::string_view content) const;    // -1: no such token
+  // What decoding puts for the token: the bytes of its normalised content, read as letters of the byte
+  // alphabet if it has no other characters. nullptr: no such token.
+  const std::string* bytes_of(int32_t id) const;
+  bool is_skipped(int32_t id) const;  // by decode(skip_special)
 
  private:
+  struct Entry {
+    AddedToken token;
+    std::string bytes = {};
+    bool skipped = false;
+  };
   std::vector<Span> cut(const TokenTrie& trie, std::string_view text, bool skip_special) const;
+  void rebuild();
 
-  std::vector<AddedToken> tokens_;
-  std::unordered_map<std::string, size_t> by_content_;
-  std::unordered_map<int32_t, size_t> by_id_;
+  std::map<int32_t, Entry> tokens_;
+  std::unordered_map<std::string, int32_t> ids_;     // by content
+  std::unordered_set<std::string> special_;          // contents that were special once
+  std::unordered_map<int32_t, std::string> normal_;  // by id: the normalised content, if it differs
+  std::vector<bool> has_;                            // by id
   TokenTrie raw_;
   TokenTrie normalized_;
 };

@@ -57,14 +57,14 @@ int32_t TokenTable::find(std::string_view wanted) const {
   return -1;
 }
 
-BpeModel::BpeModel(TokenTable table, std::span<const Merge> merges, std::vector<int32_t> byte_ids,
+BpeModel::BpeModel(TokenTable table, std::span<const Merge> merges, const ByteTokens& bytes,
                    bool ignore_merges)
     : table_(std::move(table)),
-      byte_ids_(std::move(byte_ids)),
+      bytes_(bytes),
+      all_bytes_(bytes.is_whole()),
       pairs_(std::bit_ceil(merges.size() * 2 + 2)),
       ignore_merges_(ignore_merges),
       whole_(new std::atomic<Whole>[table_.size()]()) {
-  R1_CHECK(byte_ids_.size() == 256, byte_ids_.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const uint64_t key = pair_key(merges[rank].left, merges[rank].right);
     size_t slot = mix(key) & (pairs_.size() - 1);
@@ -101,15 +101,40 @@ void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& ids) con
 
 void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const {
   const size_t begin = ids.size();
-  for (const char byte : word) {
-    const int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
-    if (id >= 0) ids.push_back(id);
+  if (all_bytes_) {
+    for (const char byte : word) ids.push_back(bytes_.id[static_cast<unsigned char>(byte)]);
+  } else {
+    put_bytes(word, ids);
   }
   if (ids.size() - begin <= kShortWord) {
     merge_short(ids, begin);
   } else {
     merge_long(ids, begin);
   }
+}
+
+// An unk waits for its neighbours. As in tokenizers, a fallback overtakes it.
+void BpeModel::put_bytes(std::string_view word, std::vector<int32_t>& ids) const {
+  bool waits = false;
+  const auto release = [&] {
+    if (waits) ids.push_back(bytes_.unk);
+    waits = false;
+  };
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (const int32_t id = bytes_.id[byte]; id >= 0) {
+      release();
+      ids.push_back(id);
+    } else if (bytes_.fallback[byte][0] >= 0) {
+      for (const int32_t part : bytes_.fallback[byte]) {
+        if (part >= 0) ids.push_back(part);
+      }
+    } else if (bytes_.unk >= 0) {
+      if (!bytes_.fuse_unk) release();
+      waits = true;
+    }
+  }
+  release();
 }
 
 void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {

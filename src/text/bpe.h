@@ -4,6 +4,8 @@
 // none is left.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -44,15 +46,22 @@ struct Merge {
   int32_t result = 0;
 };
 
+// What bytes are before merging.
+struct ByteTokens {
+  std::array<int32_t, 256> id{};                          // the byte's token, -1: none
+  std::array<std::array<int32_t, 2>, 256> fallback = {};  // instead of one that is missing; -1: no token
+  int32_t unk = -1;       // instead of a byte that has neither; -1: it is dropped
+  bool fuse_unk = false;  // neighbours share one unk
+  bool is_whole() const { return std::ranges::find(id, -1) == id.end(); }
+};
+
 class BpeModel {
  public:
   // `merges` in the order of their ranks; of two merges of one pair the later counts, as in Hugging Face's
-  // loader. byte_ids[b]: the token of byte b, -1 where there is none. With ignore_merges a word that is a
-  // token is that token.
-  BpeModel(TokenTable table, std::span<const Merge> merges, std::vector<int32_t> byte_ids,
-           bool ignore_merges);
+  // loader. With ignore_merges a word that is a token is that token.
+  BpeModel(TokenTable table, std::span<const Merge> merges, const ByteTokens& bytes, bool ignore_merges);
 
-  // Appends the ids of one word. Bytes without a token are dropped. Safe from many threads.
+  // Appends the ids of one word. Safe from many threads.
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
   const TokenTable& table() const { return table_; }
 
@@ -68,11 +77,13 @@ class BpeModel {
   };
   Found find_merge(int32_t left, int32_t right) const;
   void merge_all(std::string_view word, std::vector<int32_t>& ids) const;
+  void put_bytes(std::string_view word, std::vector<int32_t>& ids) const;
   void merge_short(std::vector<int32_t>& ids, size_t begin) const;
   void merge_long(std::vector<int32_t>& ids, size_t begin) const;
 
   TokenTable table_;
-  std::vector<int32_t> byte_ids_;
+  ByteTokens bytes_;
+  bool all_bytes_ = true;  // each has a token
   std::vector<PairSlot> pairs_;
   bool ignore_merges_ = false;
   // What merging makes of a word that is a token: not looked yet, the token itself (the usual case),

@@ -71,8 +71,7 @@ BpeTrainer::BpeTrainer(BpeTrainerOptions options) : impl_(std::make_unique<Impl>
     if (!contents.insert(spec.content).second) {
       throw Error(fmt::format("tokenizer: added token {} is given twice", shown(spec.content)));
     }
-    added.push_back(
-        {.content = spec.content, .id = static_cast<int32_t>(added.size()), .special = spec.special});
+    added.push_back({.content = spec.content, .special = spec.special});
   }
   if (!options.bos.empty() && !contents.contains(options.bos)) {
     throw Error(fmt::format("tokenizer: the begin-of-text token {} is not among the added tokens",
@@ -83,7 +82,7 @@ BpeTrainer::BpeTrainer(BpeTrainerOptions options) : impl_(std::make_unique<Impl>
   } catch (const Error& error) {
     throw Error(fmt::format("tokenizer: pattern: {}", error.what()));
   }
-  impl_->added = AddedTokens(std::move(added), Normalizer());
+  impl_->added.add(added, {}, Normalizer());
   impl_->options = std::move(options);
 }
 

@@ -12,6 +12,10 @@ namespace {
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// Digits asks Rust's char::is_numeric, which is at Unicode 17, while the patterns are at 16: the numbers that
+// 17 added.
+constexpr std::string_view kNumber = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
+
 constexpr size_t kMaxSplits = 64;
 
 }  // namespace
@@ -78,7 +82,7 @@ void PreTokenizer::add_split(const Json& description) {
 
 void PreTokenizer::add_digits(const Json& description) {
   const bool individual = description.get_bool_or("individual_digits", false);
-  before_.push_back({Regex("\\p{N}"), individual ? Behavior::isolated : Behavior::contiguous, false});
+  before_.push_back({Regex(kNumber), individual ? Behavior::isolated : Behavior::contiguous, false});
 }
 
 void PreTokenizer::add_byte_level(const Json& description) {

@@ -1,6 +1,7 @@
 // Oniguruma's Ruby syntax to PCRE2's, character by character. The list of what passes is closed: an escape or
 // a group that is not named here is refused.
 #include <fmt/format.h>
+#include <unicode/uchar.h>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -14,10 +15,16 @@ namespace {
 constexpr std::string_view kSpace =
     "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Outside a class Oniguruma's \w takes the numbers of Latin-1 too (superscripts and fractions).
+constexpr std::string_view kWordAlone =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+// Ignoring case, Oniguruma also finds these pairs in one character (ß, ligatures). PCRE2 does not.
+constexpr std::string_view kFoldedPairs[] = {"ss", "st", "ff", "fi", "fl"};
 
 class Translator {
  public:
-  explicit Translator(std::string_view pattern) : in_(pattern) {}
+  explicit Translator(std::string_view pattern)
+      : in_(pattern), ignores_case_(pattern.find("(?i") != std::string_view::npos) {}
 
   std::string run() {
     while (at_ < in_.size()) {
@@ -35,6 +42,7 @@ class Translator {
           repeat();
           break;
         default:
+          check_folded_pair();
           copy_character();
       }
     }
@@ -49,9 +57,30 @@ class Translator {
   void copy_character() {
     const Utf8Step step = decode_utf8(in_, at_);
     if (!step.valid || step.code == 0) refuse("an invalid character");
+    check_case(step.code);
     out_.append(in_, at_, step.size);
     at_ += step.size;
   }
+  // Ignoring case, some characters match sequences of others in Oniguruma and not in PCRE2.
+  void check_case(char32_t code) const {
+    const auto c = static_cast<UChar32>(code);
+    if (ignores_case_ && code >= 0x80 &&
+        (u_hasBinaryProperty(c, UCHAR_CASED) || u_hasBinaryProperty(c, UCHAR_CASE_IGNORABLE))) {
+      refuse("a letter or mark outside ASCII in a pattern with (?i)");
+    }
+  }
+  void check_folded_pair() const {
+    if (!ignores_case_) return;
+    size_t next = at_ + 1;
+    while (next < in_.size() && (in_[next] == '(' || in_[next] == ')'))
+      next += in_.substr(next).starts_with("(?:") ? 3 : 1;
+    if (next >= in_.size()) return;
+    const char pair[] = {lower(in_[at_]), lower(in_[next])};
+    for (const std::string_view folded : kFoldedPairs) {
+      if (std::string_view(pair, 2) == folded) refuse(fmt::format("{} in a pattern with (?i)", folded));
+    }
+  }
+  static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
   void copy(size_t count) {
     out_.append(in_, at_, count);
     at_ += count;
@@ -88,7 +117,7 @@ class Translator {
         return put_set(kSpace, true, in_class);
       case 'w':
       case 'W':
-        return put_set(kWord, kind == 'W', in_class);
+        return put_set(in_class ? kWord : kWordAlone, kind == 'W', in_class);
       case 'h':
       case 'H':
         return put_set("0-9a-fA-F", kind == 'H', in_class);
@@ -116,6 +145,8 @@ class Translator {
         return copy(2);
       case 'b':
       case 'B':
+        if (in_class) refuse("an anchor inside a class");
+        return word_boundary(kind == 'B');
       case 'A':
       case 'z':
       case 'Z':
@@ -128,6 +159,13 @@ class Translator {
     const auto byte = static_cast<unsigned char>(kind);
     if (byte >= 0x80 || std::isalnum(byte) || byte < 0x20) refuse("this escape");
     copy(2);
+  }
+
+  // PCRE2's own \b has other word characters.
+  void word_boundary(bool negated) {
+    out_ += negated ? fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWordAlone)
+                    : fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWordAlone);
+    at_ += 2;
   }
 
   void property() {
@@ -147,7 +185,9 @@ class Translator {
     const bool closed = !braces || (end < in_.size() && in_[end] == '}');
     if (end == begin || !closed || (in_[at_ + 1] == 'u' && (braces || end - begin != 4)))
       refuse("this code point");
-    out_ += fmt::format("\\x{{{}}}", in_.substr(begin, end - begin));
+    const std::string digits(in_.substr(begin, end - begin));
+    check_case(static_cast<char32_t>(std::stoul(digits, nullptr, 16)));
+    out_ += fmt::format("\\x{{{}}}", digits);
     at_ = end + (braces ? 1 : 0);
   }
 
@@ -207,6 +247,7 @@ class Translator {
   }
 
   std::string_view in_;
+  bool ignores_case_;
   size_t at_ = 0;
   std::string out_;
 };

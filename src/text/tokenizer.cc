@@ -21,9 +21,12 @@ struct Tokenizer::Impl {
   std::unordered_map<std::string, int32_t> not_letters;  // vocabulary entries outside the byte alphabet
   std::vector<int32_t> prefix;
   std::vector<int32_t> suffix;
+  int32_t file_size = 0;  // the highest id of tokenizer.json + 1
+  std::vector<std::string> warnings;
 
   void encode(std::string_view text, bool skip_special, std::vector<int32_t>& ids) const;
   void encode_piece(std::string text, std::vector<int32_t>& ids) const;
+  std::string_view bytes_of(int32_t id) const;
 };
 
 namespace {
@@ -32,41 +35,65 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;  // ICU and the merge list cou
 
 using TokenIds = std::unordered_map<std::string_view, int32_t>;
 
-// Every id once; an added token that the vocabulary has too must be the same there.
-std::vector<TokenBytes> collect_tokens(const TokenizerSpec& spec, const TokenIds& vocab,
-                                       const std::string& source) {
-  std::vector<TokenBytes> tokens;
+TokenIds collect_ids(const TokenizerSpec& spec, const std::string& source) {
+  TokenIds vocab;
   std::unordered_map<int32_t, std::string_view> owner;
-  const auto claim = [&](int32_t id, std::string_view token) {
+  vocab.reserve(spec.vocab.size());
+  owner.reserve(spec.vocab.size());
+  for (const auto& [token, id] : spec.vocab) {
     if (id < 0 || id > kMaxTokenId) {
-      throw Error(
-          fmt::format("{}: token {} has id {}, 0 to {} are accepted", source, shown(token), id, kMaxTokenId));
+      throw Error(fmt::format("{}: token {} has id {}; it must be between 0 and {}", source, shown(token), id,
+                              kMaxTokenId));
     }
+    if (!vocab.emplace(token, id).second)
+      throw Error(fmt::format("{}: the vocabulary has {} twice", source, shown(token)));
     const auto [known, is_new] = owner.emplace(id, token);
-    if (!is_new && known->second != token) {
+    if (!is_new) {
       throw Error(fmt::format("{}: id {} is both {} and {}", source, id, shown(known->second), shown(token)));
     }
-    return is_new;
-  };
-  tokens.reserve(spec.vocab.size() + spec.added.size());
+  }
+  return vocab;
+}
+
+std::vector<TokenBytes> collect_tokens(const TokenizerSpec& spec) {
+  std::vector<TokenBytes> tokens;
+  tokens.reserve(spec.vocab.size());
   for (const auto& [token, id] : spec.vocab) {
-    if (!claim(id, token)) continue;
     auto bytes = letters_to_bytes(token);
     const bool is_word = bytes.has_value();
     tokens.push_back({is_word ? std::move(*bytes) : token, id, is_word});
   }
-  for (const AddedToken& token : spec.added) {
-    const auto known = vocab.find(token.content);
-    if (known != vocab.end() && known->second != token.id) {
-      throw Error(fmt::format("{}: added token {} has id {}, the vocabulary says {}", source, token.content,
-                              token.id, known->second));
-    }
-    if (!claim(token.id, token.content)) continue;
-    // What was found in the normalised text stands for normalised text.
-    tokens.push_back(
-        {token.normalized ? spec.normalizer.apply(token.content) : token.content, token.id, false});
-  }
   return tokens;
+}
+
+// Adds one batch. A token that gets another id than its file says is worth a warning.
+void add_tokens(AddedTokens& added, const std::vector<AddedToken>& batch, const TokenIds& vocab,
+                const TokenizerSpec& spec, const std::string& source, std::vector<std::string>& warnings) {
+  for (const AddedToken& token : batch) {
+    if (token.content.size() > kMaxAddedToken) {
+      throw Error(fmt::format("{}: added token {} has {} bytes; at most {} are accepted", source,
+                              shown(token.content), token.content.size(), kMaxAddedToken));
+    }
+  }
+  const AddedTokens::Vocabulary vocabulary{.id_of =
+                                               [&](std::string_view content) {
+                                                 const auto found = vocab.find(content);
+                                                 return found == vocab.end() ? -1 : found->second;
+                                               },
+                                           .count = static_cast<int32_t>(vocab.size())};
+  const std::vector<int32_t> ids = added.add(batch, vocabulary, spec.normalizer);
+  if (added.size() > kMaxTokenId)
+    throw Error(fmt::format("{}: the added tokens need ids above {}", source, kMaxTokenId));
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (batch[i].id < 0 || ids[i] == batch[i].id) continue;
+    warnings.push_back(
+        ids[i] < 0
+            ? fmt::format("{}: the added token of id {} is empty; it is ignored", source, batch[i].id)
+            : fmt::format(
+                  "{}: added token {} has id {} in the file; its place in the list gives it id {}, which "
+                  "is what transformers uses",
+                  source, shown(batch[i].content), batch[i].id, ids[i]));
+  }
 }
 
 std::vector<Merge> collect_merges(const TokenizerSpec& spec, const TokenIds& vocab,
@@ -89,55 +116,67 @@ std::vector<Merge> collect_merges(const TokenizerSpec& spec, const TokenIds& voc
   return merges;
 }
 
-// Bytes that valid UTF-8 never has (C0, C1, F5..FF) may be missing; DeepSeek's vocabulary has them all the
-// same.
-std::vector<int32_t> collect_bytes(const TokenIds& vocab, const std::string& source) {
-  std::vector<int32_t> ids(256, -1);
+bool occurs_in_utf8(int byte) {
+  return byte < 0xF5 && byte != 0xC0 && byte != 0xC1;
+}
+
+ByteTokens collect_bytes(const TokenizerSpec& spec, const TokenIds& vocab, const std::string& source) {
+  const auto id_of = [&](std::string_view token) {
+    const auto found = vocab.find(token);
+    return found == vocab.end() ? -1 : found->second;
+  };
+  ByteTokens bytes{.unk = spec.unk_token.empty() ? -1 : id_of(spec.unk_token), .fuse_unk = spec.fuse_unk};
   for (int byte = 0; byte < 256; ++byte) {
     const char text[] = {static_cast<char>(byte)};
-    const auto found = vocab.find(bytes_to_letters(std::string_view(text, 1)));
-    if (found != vocab.end()) {
-      ids[byte] = found->second;
-    } else if (byte < 0xF5 && byte != 0xC0 && byte != 0xC1) {
-      throw Error(fmt::format(
-          "{}: the vocabulary has no token for byte {:02X}: byte-level BPE needs every byte", source, byte));
+    const std::string letter = bytes_to_letters(std::string_view(text, 1));
+    bytes.id[byte] = id_of(letter);
+    // The fallback is of the letter, not of the byte: tokenizers applies it to what it has made of the text
+    // by then.
+    std::array<int32_t, 2>& fallback = bytes.fallback[byte];
+    fallback = {-1, -1};
+    bool whole = spec.byte_fallback;
+    for (size_t i = 0; whole && i < letter.size(); ++i) {
+      fallback[i] = id_of(fmt::format("<0x{:02X}>", static_cast<unsigned char>(letter[i])));
+      whole = fallback[i] >= 0;
+    }
+    if (!whole) fallback = {-1, -1};
+    if (bytes.id[byte] < 0 && !whole && bytes.unk < 0 && !spec.unk_token.empty() && occurs_in_utf8(byte)) {
+      throw Error(
+          fmt::format("{}: model.unk_token {} is not in the vocabulary, which has no token for byte {:02X}",
+                      source, shown(spec.unk_token), byte));
     }
   }
-  return ids;
+  return bytes;
 }
 
 }  // namespace
 
 Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
-  TokenIds vocab;
-  vocab.reserve(spec.vocab.size());
+  const TokenIds vocab = collect_ids(spec, source);
   int32_t size = 0;
-  for (const auto& [token, id] : spec.vocab) {
-    if (!vocab.emplace(token, id).second)
-      throw Error(fmt::format("{}: the vocabulary has {} twice", source, shown(token)));
-    if (id <= kMaxTokenId) size = std::max(size, id + 1);
-  }
-  for (const AddedToken& token : spec.added) {
-    if (token.content.empty()) throw Error(fmt::format("{}: added token {} is empty", source, token.id));
-    if (token.content.size() > kMaxAddedToken) {
-      throw Error(fmt::format("{}: added token {} has {} bytes, at most {} are accepted", source, token.id,
-                              token.content.size(), kMaxAddedToken));
-    }
-    if (token.id <= kMaxTokenId) size = std::max(size, token.id + 1);
-  }
-  std::vector<TokenBytes> tokens = collect_tokens(spec, vocab, source);
+  for (const auto& [token, id] : spec.vocab) size = std::max(size, id + 1);
+  std::vector<TokenBytes> tokens = collect_tokens(spec);
   std::unordered_map<std::string, int32_t> not_letters;
   for (const TokenBytes& token : tokens) {
     if (!token.is_word) not_letters.emplace(token.bytes, token.id);
   }
-  std::vector<int32_t> byte_ids = collect_bytes(vocab, source);
   const std::vector<Merge> merges = collect_merges(spec, vocab, source);
-  BpeModel model(TokenTable(std::move(tokens), size), merges, collect_bytes(vocab, source),
+  BpeModel model(TokenTable(std::move(tokens), size), merges, collect_bytes(spec, vocab, source),
                  spec.ignore_merges);
-  AddedTokens added(std::move(spec.added), spec.normalizer);
-  return Tokenizer(std::make_shared<const Impl>(
-      Impl{spec.normalizer, std::move(spec.pre_tokenizer), std::move(added), std::move(model),
-           std::move(not_letters), std::move(spec.prefix), std::move(spec.suffix)}));
+  AddedTokens added;
+  std::vector<std::string> warnings;
+  add_tokens(added, spec.added, vocab, spec, source, warnings);
+  const int32_t file_size = std::max(size, added.size());
+  add_tokens(added, spec.configured, vocab, spec, source, warnings);
+  return Tokenizer(std::make_shared<const Impl>(Impl{.normalizer = spec.normalizer,
+                                                     .pre_tokenizer = std::move(spec.pre_tokenizer),
+                                                     .added = std::move(added),
+                                                     .model = std::move(model),
+                                                     .not_letters = std::move(not_letters),
+                                                     .prefix = std::move(spec.prefix),
+                                                     .suffix = std::move(spec.suffix),
+                                                     .file_size = file_size,
+                                                     .warnings = std::move(warnings)}));
 }
 
 void Tokenizer::Impl::encode_piece(std::string text, std::vector<int32_t>& ids) const {
@@ -179,42 +218,51 @@ void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::vect
   }
 }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text, bool post_process) const {
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool post_process, Special special) const {
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 8);
   if (post_process) ids = impl_->prefix;
-  impl_->encode(text, false, ids);
+  impl_->encode(text, special == Special::as_text, ids);
   if (post_process) ids.insert(ids.end(), impl_->suffix.begin(), impl_->suffix.end());
   return ids;
 }
 
 std::vector<int32_t> Tokenizer::encode_ordinary(std::string_view text) const {
-  std::vector<int32_t> ids;
-  impl_->encode(text, true, ids);
-  return ids;
+  return encode(text, false, Special::as_text);
+}
+
+std::string_view Tokenizer::Impl::bytes_of(int32_t id) const {
+  if (const std::string* bytes = added.bytes_of(id)) return *bytes;
+  const TokenTable& table = model.table();
+  return id < 0 || id >= table.size() ? std::string_view() : table.bytes(id);
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string bytes;
-  const TokenTable& table = impl_->model.table();
   for (const int32_t id : ids) {
-    if (id < 0 || id >= table.size() || (skip_special && is_special(id))) continue;
-    bytes += table.bytes(id);
+    if (!skip_special || !is_special(id)) bytes += impl_->bytes_of(id);
   }
   return is_valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
 }
 
 std::string Tokenizer::piece_bytes(int32_t id) const {
-  const TokenTable& table = impl_->model.table();
-  return id < 0 || id >= table.size() ? std::string() : std::string(table.bytes(id));
+  return std::string(impl_->bytes_of(id));
 }
 
 int32_t Tokenizer::vocab_size() const {
-  return impl_->model.table().size();
+  return std::max(impl_->file_size, impl_->added.size());
+}
+
+int32_t Tokenizer::file_vocab_size() const {
+  return impl_->file_size;
+}
+
+const std::vector<std::string>& Tokenizer::warnings() const {
+  return impl_->warnings;
 }
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
-  if (const AddedToken* added = impl_->added.find(token)) return added->id;
+  if (const int32_t id = impl_->added.id_of(token); id >= 0) return id;
   if (const auto bytes = letters_to_bytes(token)) {
     const int32_t id = impl_->model.table().find(*bytes);
     if (id >= 0) return id;
@@ -224,14 +272,13 @@ std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
 }
 
 std::string Tokenizer::token_of(int32_t id) const {
-  if (const AddedToken* added = impl_->added.find(id)) return added->content;
+  if (const std::string* content = impl_->added.content_of(id)) return *content;
   const std::string bytes = piece_bytes(id);
   return impl_->model.table().find(bytes) == id ? bytes_to_letters(bytes) : bytes;
 }
 
 bool Tokenizer::is_special(int32_t id) const {
-  const AddedToken* added = impl_->added.find(id);
-  return added != nullptr && added->special;
+  return impl_->added.is_skipped(id);
 }
 
 std::string StreamDecoder::feed(int32_t id) {

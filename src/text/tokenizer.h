@@ -1,8 +1,9 @@
 // text/tokenizer.h: byte-level BPE tokenizers from tokenizer.json: DeepSeek V3 and R1, Qwen2 and 3, Llama 3,
 // and our own.
 //
-// The ids are those of Hugging Face's tokenizers library, to the last one. What of the format is not
-// supported is refused with the field's name. "truncation" and "padding" are not applied.
+// The ids are those of Hugging Face's tokenizers library (0.23), to the last one, and so is the decoded text.
+// What of the format is not supported is refused with the field's name. "truncation" and "padding" are not
+// applied. A file without a decoder is decoded as if it had ByteLevel.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +19,24 @@
 
 namespace r1 {
 
+struct AddedToken;
 struct TokenizerSpec;
 
 // A value: copies share their tables. Const use is safe from many threads.
 class Tokenizer {
  public:
-  // A tokenizer.json, or a directory with one. Throws Error naming the file and the field.
+  // A tokenizer.json, or a directory with one; of a directory the tokens that its other files add count too
+  // (text/configured_tokens.h). Throws Error naming the file and the field.
   static Tokenizer load(const std::filesystem::path& file_or_directory);
-  static Tokenizer from_json(const Json& tokenizer_json);
+  static Tokenizer from_json(const Json& tokenizer_json, std::vector<AddedToken> configured = {});
   static Tokenizer from_spec(TokenizerSpec spec, const std::string& source);  // text/tokenizer_spec.h
 
   // post_process adds what the post-processor says (R1: the begin-of-sentence token). Bytes that are not
   // UTF-8 are read as U+FFFD, one for each maximal invalid sequence. Added tokens in the text become their
-  // ids.
-  std::vector<int32_t> encode(std::string_view text, bool post_process) const;
+  // ids. A byte without a token is dropped, unless the file has an unk_token or byte_fallback.
+  enum class Special { as_tokens, as_text };  // special tokens in the text
+  std::vector<int32_t> encode(std::string_view text, bool post_process,
+                              Special special = Special::as_tokens) const;
   // The same, with special tokens in the text taken as ordinary text: for text that nobody vouches for.
   std::vector<int32_t> encode_ordinary(std::string_view text) const;
 
@@ -42,11 +47,16 @@ class Tokenizer {
   std::string piece_bytes(int32_t id) const;
 
   int32_t vocab_size() const;  // the highest id + 1, added tokens included; a model's may be padded beyond
+  // The same without the tokens that only a directory's other files add: the rows that a model must have.
+  int32_t file_vocab_size() const;
+  // What a user should know about the file, a line each: added tokens whose ids are not those that the file
+  // says.
+  const std::vector<std::string>& warnings() const;
   // `token` as tokenizer.json writes it: an added token's content, or the byte alphabet's letters.
   std::optional<int32_t> id_of(std::string_view token) const;
   // The inverse of id_of; "" for an id without a token.
   std::string token_of(int32_t id) const;
-  bool is_special(int32_t id) const;  // an added token that says so
+  bool is_special(int32_t id) const;  // decode(skip_special) drops it
 
  private:
   struct Impl;

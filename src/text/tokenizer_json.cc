@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "text/configured_tokens.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_spec.h"
 
@@ -41,17 +42,23 @@ void parse_model(const Json& model, TokenizerSpec& spec) {
   // Files written before the field existed have none.
   const std::string type = model.get_string_or("type", "BPE");
   if (type != "BPE") model.at("type").fail(fmt::format("is {}, only BPE is supported", type));
-  for (const std::string_view field :
-       {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
+  for (const std::string_view field : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     require_absent(model, field);
   }
+  spec.unk_token = model.get_string_or("unk_token", "");
+  spec.fuse_unk = model.get_bool_or("fuse_unk", false);
+  spec.byte_fallback = model.get_bool_or("byte_fallback", false);
   spec.ignore_merges = model.get_bool_or("ignore_merges", false);
   const auto& vocab = model.at("vocab").members();
   spec.vocab.reserve(vocab.size());
   for (const auto& [token, id] : vocab) spec.vocab.emplace_back(token, token_id(id));
   const auto& merges = model.at("merges").items();
   spec.merges.reserve(merges.size());
-  for (const Json& merge : merges) spec.merges.push_back(parse_merge(merge));
+  for (const Json& merge : merges) {
+    if (merge.is_string() && merge.string().starts_with("#version"))
+      continue;  // the first line of a merges.txt
+    spec.merges.push_back(parse_merge(merge));
+  }
 }
 
 AddedToken parse_added(const Json& value) {
@@ -63,7 +70,6 @@ AddedToken parse_added(const Json& value) {
   token.lstrip = value.get_bool_or("lstrip", false);
   token.rstrip = value.get_bool_or("rstrip", false);
   token.single_word = value.get_bool_or("single_word", false);
-  if (token.content.empty()) value.at("content").fail("is empty");
   return token;
 }
 
@@ -108,20 +114,29 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, int depth)
   }
 }
 
-// Tokens are bytes whatever the decoder says, so there is nothing to read from it but that it agrees.
-void check_decoder(const Json& decoder, int depth) {
-  if (decoder.is_null()) return;
+// Counts the ByteLevel decoders; any other is refused. One is wanted: two would decode what the first one
+// decoded.
+int count_byte_level(const Json& decoder, int depth) {
   const std::string& type = decoder.get_string("type");
-  if (type == "Sequence" && depth <= kMaxNesting) {
-    for (const Json& part : decoder.at("decoders").items()) check_decoder(part, depth + 1);
-  } else if (type != "ByteLevel") {
+  if (type == "ByteLevel") return 1;
+  if (type != "Sequence" || depth > kMaxNesting)
     decoder.at("type").fail(fmt::format("is {}, only ByteLevel is supported", type));
-  }
+  int count = 0;
+  for (const Json& part : decoder.at("decoders").items()) count += count_byte_level(part, depth + 1);
+  return count;
+}
+
+// Without a decoder tokens are decoded as ByteLevel does: the tokenizers library joins them with spaces then,
+// which is nobody's text.
+void check_decoder(const Json& decoder) {
+  if (decoder.is_null()) return;
+  const int count = count_byte_level(decoder, 0);
+  if (count != 1) decoder.fail(fmt::format("has {} ByteLevel decoders, one is wanted", count));
 }
 
 }  // namespace
 
-Tokenizer Tokenizer::from_json(const Json& json) {
+Tokenizer Tokenizer::from_json(const Json& json, std::vector<AddedToken> configured) {
   static const Json kNull;
   const auto field = [&](std::string_view name) -> const Json& {
     const Json* value = json.find(name);
@@ -135,12 +150,14 @@ Tokenizer Tokenizer::from_json(const Json& json) {
     for (const Json& token : json.at("added_tokens").items()) spec.added.push_back(parse_added(token));
   }
   parse_post_processor(field("post_processor"), spec, 0);
-  check_decoder(field("decoder"), 0);
+  spec.configured = std::move(configured);
+  check_decoder(field("decoder"));
   return from_spec(std::move(spec), json.source());
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  return from_json(read_json(std::filesystem::is_directory(path) ? path / "tokenizer.json" : path));
+  if (!std::filesystem::is_directory(path)) return from_json(read_json(path));
+  return from_json(read_json(path / "tokenizer.json"), configured_tokens(path));
 }
 
 }  // namespace r1

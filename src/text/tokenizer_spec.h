@@ -16,11 +16,17 @@ struct TokenizerSpec {
   std::vector<std::pair<std::string, int32_t>> vocab;       // in the byte alphabet's letters
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   bool ignore_merges = false;
+  std::string unk_token = {};  // what a byte without a token becomes; "": nothing, the byte is dropped
+  bool fuse_unk = false;       // neighbouring unk tokens are one
+  bool byte_fallback =
+      false;  // a letter without a token becomes the tokens "<0xC4>" of its UTF-8 bytes, if all exist
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  std::vector<AddedToken> added;  // an id that vocab has too must have the same string there
-  std::vector<int32_t> prefix;    // what post-processing puts before a text
-  std::vector<int32_t> suffix;    // and after it
+  std::vector<AddedToken> added;  // tokenizer.json's, added in one batch
+  std::vector<AddedToken>
+      configured;               // those that the other files of a model directory ask for, in a second batch
+  std::vector<int32_t> prefix;  // what post-processing puts before a text
+  std::vector<int32_t> suffix;  // and after it
 };
 
 // Bounds memory against a hostile file; the largest published vocabularies have about 2^18.

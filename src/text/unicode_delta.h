@@ -22,6 +22,9 @@ struct UnicodeRange {
 // Sorted by code point.
 std::span<const UnicodeRange> unicode_delta();
 
+// The range that `code` is in; nullptr for a character that Unicode 14 has, or that Unicode 16 lacks.
+const UnicodeRange* find_new_character(char32_t code);
+
 // `text` (valid UTF-8) with its new characters swapped; the same length. Nothing where there is none, the
 // usual case. A pattern that names a new character literally does not find it.
 std::string swap_new_characters(std::string_view text);

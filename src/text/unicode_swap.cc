@@ -33,9 +33,17 @@ char32_t stand_for(const UnicodeRange& range) {
 
 }  // namespace
 
+const UnicodeRange* find_new_character(char32_t code) {
+  const auto ranges = unicode_delta();
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), code,
+                                      [](char32_t c, const UnicodeRange& r) { return c < r.first; });
+  if (after == ranges.begin()) return nullptr;
+  const auto range = std::prev(after);
+  return code <= range->last ? &*range : nullptr;
+}
+
 std::string swap_new_characters(std::string_view text) {
   std::string swapped;
-  const auto ranges = unicode_delta();
   for (size_t at = 0; at < text.size();) {
     // The first new character is U+0897: E0 A2 97.
     if (static_cast<unsigned char>(text[at]) < 0xE0) {
@@ -43,12 +51,10 @@ std::string swap_new_characters(std::string_view text) {
       continue;
     }
     const Utf8Step step = decode_utf8(text, at);
-    const auto after = std::upper_bound(ranges.begin(), ranges.end(), step.code,
-                                        [](char32_t code, const UnicodeRange& r) { return code < r.first; });
-    if (after != ranges.begin() && step.code <= std::prev(after)->last) {
+    if (const UnicodeRange* range = find_new_character(step.code)) {
       if (swapped.empty()) swapped = text;
       std::string stand;
-      append_utf8(stand, stand_for(*std::prev(after)));
+      append_utf8(stand, stand_for(*range));
       R1_CHECK(stand.size() == static_cast<size_t>(step.size), "stand-in of another length");
       swapped.replace(at, stand.size(), stand);
     }
