@@ -11,26 +11,39 @@
 namespace r1 {
 namespace {
 
+// Bounds the memory: a problem and a sample take some hundred bytes each.
+constexpr size_t kMostErrorsNamed = 100;
+
+constexpr int64_t kMostProblems = 1'000'000, kMostSamples = 10'000'000;
+
+void check_counts(const EvalCommandOptions& options) {
+  const auto check = [](std::string_view option, int64_t value, int64_t most) {
+    if (value < 1 || value > most)
+      throw Error(fmt::format("{} is {}; it must be between 1 and {}", option, value, most));
+  };
+  if (options.problems) check("--problems", *options.problems, kMostProblems);
+  check("--samples", options.samples, kMostSamples);
+}
+
 // A task's name, or a file of problems.
-std::vector<Problem> problems_of(const EvalCommandOptions& options) {
+ProblemFile problems_of(const EvalCommandOptions& options) {
   constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
   std::error_code none;
-  if (options.problems) check_at_least("--problems", *options.problems, 1);
   const bool looks_like_file =
       options.task.find('/') != std::string::npos || options.task.find('.') != std::string::npos;
   if (looks_like_file || std::filesystem::exists(options.task, none)) {
-    std::vector<Problem> problems = read_problems(options.task);
+    ProblemFile file = read_problems(options.task);
     const size_t most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
-    if (problems.size() > most) problems.resize(most);
-    return problems;
+    if (file.problems.size() > most) file.problems.resize(most);
+    return file;
   }
   check_task(options.task, Split::held_out);
-  std::vector<Problem> problems;
+  ProblemFile made;
   for (int64_t i = 0; i < options.problems.value_or(kGenerated); ++i) {
-    problems.push_back(
+    made.problems.push_back(
         make_problem(options.task, options.sampling.seed, static_cast<uint64_t>(i), Split::held_out));
   }
-  return problems;
+  return made;
 }
 
 std::string table(const EvalResult& r, const std::string& model, const std::string& task) {
@@ -51,10 +64,17 @@ std::string table(const EvalResult& r, const std::string& model, const std::stri
 
 int run_eval(const EvalCommandOptions& options) {
   check_common(options.common);
-  check_at_least("--samples", options.samples, 1);
+  check_counts(options);
   check_at_least("--batch", options.batch, 1);
   refuse_overwriting(options.task, options.output);
-  const std::vector<Problem> problems = problems_of(options);
+  const ProblemFile file = problems_of(options);
+  const std::vector<Problem>& problems = file.problems;
+  if (static_cast<int64_t>(problems.size()) > kMostSamples / options.samples) {
+    throw Error(
+        fmt::format("{} problems x {} samples are more than {}: give a smaller --problems or --samples",
+                    problems.size(), options.samples, kMostSamples));
+  }
+  if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
@@ -83,7 +103,9 @@ int run_eval(const EvalCommandOptions& options) {
     rows->close();
   }
   if (!options.common.json) {
-    write_stdout(table(result, directory.string(), options.task));
+    std::string text = table(result, directory.string(), options.task);
+    if (!file.refused.empty()) text += fmt::format("  rows refused  {}\n", file.refused.size());
+    write_stdout(text);
     return 0;
   }
   Json json = Json::object();
@@ -93,6 +115,13 @@ int run_eval(const EvalCommandOptions& options) {
   json.set("temperature", eval.temperature).set("top_p", eval.top_p).set("max_tokens", eval.max_tokens);
   if (eval.top_k > 0) json.set("top_k", eval.top_k);
   if (eval.min_p > 0) json.set("min_p", eval.min_p);
+  if (!file.refused.empty()) {
+    json.set("rows_refused", file.refused.size());
+    Json errors = Json::array();
+    for (size_t i = 0; i < std::min(file.refused.size(), kMostErrorsNamed); ++i)
+      errors.push_back(file.refused[i].error);
+    json.set("row_errors", std::move(errors));
+  }
   json.set("numerics", name_of(numerics)).set("weights_sha256", bundle.model.weights_sha256());
   const Json figures = to_json(result);
   for (const auto& [key, value] : figures.members()) json.set(key, value);

@@ -8,13 +8,21 @@
 //   "why"}
 //   {"reward": "format", "text": a whole response}                                         -> {"score"}
 // "prompt_opened": true says of a whole response that its prompt ended with <think> (text/think.h).
+//
+// A field that the row's kind does not have is an error of the row.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
+
 #include "base/error.h"
+#include "base/text_util.h"
 #include "cli/common.h"
 #include "cli/output.h"
 #include "data/task.h"
+#include "formats/shown.h"
 #include "reward/countdown.h"
+#include "reward/number.h"
 #include "reward/response.h"
 #include "reward/verifier.h"
 #include "text/think.h"
@@ -42,15 +50,29 @@ std::string response_of(const Json& row, std::string_view field) {
   return whole_response(row.get_string(field), opened ? kThinkOpen : "");
 }
 
+void check_fields(const Json& row, std::span<const std::string> known) {
+  for (const auto& [key, value] : row.members()) {
+    if (std::ranges::find(known, key) != known.end()) continue;
+    const std::string nearest = nearest_name(key, known);
+    throw Error(fmt::format("unknown field {} ({})", shown(key),
+                            nearest.empty() ? fmt::format("known: {}", fmt::join(known, ", "))
+                                            : fmt::format("did you mean {}?", nearest)));
+  }
+}
+
 Json judge(const Json& row) {
+  static const std::vector<std::string> kOfReward{"reward", "text", "prompt_opened"};
+  static const std::vector<std::string> kOfAnswer{"task", "gold", "pred", "options", "prompt_opened"};
   Json out = Json::object();
   if (const Json* reward = row.find("reward")) {
     if (reward->string() != "format")
       reward->fail("is \"" + reward->string() + "\": only \"format\" is known in this build");
+    check_fields(row, kOfReward);
     out.set("score", read_response(response_of(row, "text")).well_formed() ? 1.0 : 0.0);
     return out;
   }
   if (const Json* code = row.find("code")) code->fail("is given: this build runs no code");
+  check_fields(row, kOfAnswer);
   const Json& gold = row.at("gold");
   const Json* options = row.find("options");
   Verdict verdict;
@@ -64,8 +86,7 @@ Json judge(const Json& row) {
       row.at("prompt_opened").fail("is true, but pred is not a whole response here: name the task");
     const std::vector<int> numbers =
         options == nullptr || options->is_null() ? std::vector<int>() : numbers_of(*options);
-    verdict = verify_expression(gold.is_integer() ? std::to_string(gold.integer()) : gold.string(),
-                                row.get_string("pred"), numbers);
+    verdict = verify_expression(gold_text(gold), row.get_string("pred"), numbers);
   }
   out.set("correct", verdict.correct).set("why", verdict.why);
   return out;

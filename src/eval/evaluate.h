@@ -4,8 +4,9 @@
 //   p_i    = c_i / k;  pass@1 = mean of p_i
 //   pass@j = mean over i of 1 - C(k - c_i, j) / C(k, j): the unbiased estimator (Chen et al. 2021), j <= k
 //   interval (95 %) = pass@1 -+ 1.96 se, se^2 = sum over i of (p_i - pass@1)^2 / (n (n - 1)), cut to [0, 1]:
-//   the normal approximation, clustered by problem, because samples of one problem are not independent. One
-//   problem: [0, 1].
+//   the normal approximation, clustered by problem, because samples of one problem are not independent. If the
+//   problems do not differ (0 of n, n of n), se is 0 and says nothing: then it is Wilson's score interval of
+//   pass@1 with n trials, [0, z^2 / (n + z^2)] at 0. One problem with some samples right: [0, 1].
 //
 // Samples are keyed by (seed, kEvalStep, problem, sample): never those of a training step.
 #pragma once

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -110,7 +111,14 @@ int64_t Json::integer() const {
 double Json::number() const {
   if (is_integer()) return static_cast<double>(std::get<int64_t>(value_));
   if (kind() != Kind::number) wrong_kind("a number");
-  return std::get<double>(value_);
+  const double value = std::get<double>(value_);
+  if (!std::isfinite(value) && origin_) fail("is beyond the range of a double");
+  return value;
+}
+
+std::string Json::literal() const {
+  if (!is_number()) wrong_kind("a number");
+  return dump();
 }
 
 const std::string& Json::string() const {
@@ -222,7 +230,7 @@ bool Json::operator==(const Json& other) const {
     case Kind::integer:
       return integer() == other.integer();
     case Kind::number:
-      return number() == other.number();
+      return std::get<double>(value_) == std::get<double>(other.value_);
     case Kind::string:
       return string() == other.string();
     case Kind::array:

@@ -2,8 +2,9 @@
 //
 // Stricter than the RFC where leniency hides mistakes: duplicate keys, invalid UTF-8, lone surrogates,
 // nesting beyond kMaxDepth and anything after the value are refused. Numbers: an integer that fits int64 is
-// an integer, every other finite number is a double (so 1e30 written out in digits, as in many
-// tokenizer_config.json, is a number).
+// an integer, every other number is a double (so 1e30 written out in digits, as in many
+// tokenizer_config.json, is a number). A parsed number keeps its text for literal() and dump(): 0.10 and 1e400
+// pass through as they were written.
 //
 // A parsed value remembers where it came from, so that an accessor's error names the file and the field:
 //   "config.json: rope_scaling.factor is a string, a number is wanted"
@@ -62,14 +63,15 @@ class Json {
   bool is_array() const { return kind() == Kind::array; }
   bool is_object() const { return kind() == Kind::object; }
 
-  // Each throws Error where the value is of another kind. number() takes integers too; integer() takes no
-  // 4096.0.
+  // Each throws Error where the value is of another kind. number() takes integers too, and throws if the
+  // number is beyond a double's range; integer() takes no 4096.0.
   bool boolean() const;
   int64_t integer() const;
   double number() const;
   const std::string& string() const;
   // A parsed number as its document has it ("1.0", "1e3", "12345678901234567890"); "" for every other value.
   std::string_view number_text() const;
+  std::string literal() const;                 // of a number: as it was written, or as dump() writes it
   const std::vector<Json>& items() const;      // of an array
   const std::vector<Member>& members() const;  // of an object, in the file's order
   size_t size() const;                         // of an array or an object
@@ -102,12 +104,13 @@ class Json {
   Json& push_back(Json value);
 
   // Deterministic. indent 0: one line without spaces; otherwise one member a line, arrays of scalars on one
-  // line. A parsed number is written as its document has it. Other doubles are the shortest text that reads back to
-  // the same bits, and always read back as doubles.
-  // What JSON cannot say: NaN and infinities become null, invalid UTF-8 becomes U+FFFD.
+  // line. Parsed numbers are as they were written; other doubles are the shortest text that reads back to the
+  // same bits, and always read back as doubles. What JSON cannot say: NaN and infinities become null, invalid
+  // UTF-8 becomes U+FFFD.
   std::string dump(int indent = 0) const;
 
-  // Same value (members in any order; integer 1 and number 1.0 differ); where it came from does not matter.
+  // Same value (members in any order; integer 1 and number 1.0 differ; numbers that are no integers are
+  // compared as doubles); where it came from does not matter.
   bool operator==(const Json& other) const;
 
  private:

@@ -124,14 +124,15 @@ void dump_value(const Json& json, int indent, int level, std::string& out) {
       out += json.boolean() ? "true" : "false";
       return;
     case Json::Kind::integer:
-      out += std::to_string(json.integer());
-      return;
     case Json::Kind::number:
-      if (const std::string_view written = json.number_text(); !written.empty()) {
-        out += written;
-        return;
+      if (const std::string_view text = json.number_text(); !text.empty()) {
+        out += text;
+      } else if (json.is_integer()) {
+        out += std::to_string(json.integer());
+      } else {
+        dump_double(json.number(), out);
       }
-      return dump_double(json.number(), out);
+      return;
     case Json::Kind::string:
       return dump_string(json.string(), out);
     case Json::Kind::array:

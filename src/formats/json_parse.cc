@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -189,7 +188,7 @@ class JsonParser {
     if (token == "true" || token == "false") {
       out = Json(token == "true");
     } else if (is_json_number(token, integral)) {
-      out = number(token, integral, offset);
+      out = number(token, integral);
     } else if (token != "null") {
       fail_at(offset,
               fmt::format("malformed JSON: a value cannot start with \"{}\"", shown(token.substr(0, 20))));
@@ -199,7 +198,7 @@ class JsonParser {
     return out;
   }
 
-  Json number(std::string_view token, bool integral, size_t offset) const {
+  static Json number(std::string_view token, bool integral) {
     const char* end = token.data() + token.size();
     if (integral) {
       int64_t value = 0;
@@ -209,11 +208,10 @@ class JsonParser {
     double value = 0;
     const auto [at, ec] = std::from_chars(token.data(), end, value);
     if (ec == std::errc::result_out_of_range) {
-      // Too large or too small, which from_chars does not tell apart: strtod gives 0 or a subnormal for the
-      // latter.
+      // Too large or too small, which from_chars does not tell apart: strtod gives an infinity, or 0 or a
+      // subnormal.
       value = std::strtod(std::string(token).c_str(), nullptr);
     }
-    if (!std::isfinite(value)) fail_at(offset, "the number is too large for a double");
     return Json(value);
   }
 

@@ -180,8 +180,12 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   fs::create_directories(out, ec);
   if (ec) throw Error(fmt::format("{}: cannot be made: {}", out.string(), ec.message()));
   std::vector<Problem> problems;
+  size_t refused = 0;
   if (fs::exists(stage.task, ec)) {
-    problems = read_problems(stage.task);
+    ProblemFile file = read_problems(stage.task);
+    if (!file.refused.empty()) reporter.note(refusal_notice(file));
+    refused = file.refused.size();
+    problems = std::move(file.problems);
     if (static_cast<int64_t>(problems.size()) > stage.problems)
       problems.resize(static_cast<size_t>(stage.problems));
   } else {
@@ -201,6 +205,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
     samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));
   samples.close();
   Json json = to_json(result);
+  if (refused > 0) json.set("rows_refused", refused);
   json.set("task", stage.task)
       .set("numerics", name_of(stage.numerics))
       .set("model", model_path.string())

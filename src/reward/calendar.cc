@@ -96,7 +96,7 @@ Verdict verify_calendar(const Json& gold, std::string_view response) {
     return judge_response(response, [&](std::string_view answer) { return judge_weekday(answer, name); });
   }
   if (const Json* days = gold.find("days")) {
-    const Rational value{days->integer(), 1};
+    const Fraction value(days->integer());
     return judge_response(response, [&](std::string_view answer) { return judge_number(answer, value); });
   }
   const Json* field = gold.find("date");

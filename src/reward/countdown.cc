@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/shown.h"
+#include "reward/answer_text.h"
 #include "reward/expression.h"
+#include "reward/number.h"
 #include "reward/response.h"
 
 namespace r1 {
@@ -44,35 +47,37 @@ std::string_view compare_numbers(std::span<const int64_t> used, std::span<const 
   return all ? "" : "number_unused";
 }
 
-// Empty `numbers`: any may be used.
-std::string judge(std::string_view expression, const Rational& gold, std::span<const int> numbers) {
-  const Evaluated evaluated = evaluate_expression(expression);
+std::string_view compare_values(const Fraction& value, const Fraction& gold) {
+  return value == gold ? "ok" : "wrong_value";
+}
+
+// Empty `numbers`: any may be used, and the answer may be one number in any way to write it (number.h).
+std::string judge(std::string_view answer, const Fraction& gold, std::span<const int> numbers) {
+  const std::string_view text = unwrapped(answer);
+  if (numbers.empty()) {
+    if (const NumberText number = read_number(text); number.ok())
+      return std::string(compare_values(number.value, gold));
+  }
+  const Evaluated evaluated = evaluate_expression(text, numbers.empty() ? Decimals::read : Decimals::refuse);
   if (!evaluated.ok()) return fmt::format("bad_expression:{}", evaluated.why);
   if (!numbers.empty()) {
     const std::string_view mismatch = compare_numbers(evaluated.numbers, numbers);
     if (!mismatch.empty()) return std::string(mismatch);
   }
-  return evaluated.value == gold ? "ok" : "wrong_value";
+  return std::string(compare_values(evaluated.value, gold));
 }
 
-Verdict judge_whole(std::string_view response, const Rational& gold, std::span<const int> numbers) {
+Verdict judge_whole(std::string_view response, const Fraction& gold, std::span<const int> numbers) {
   return judge_response(response, [&](std::string_view answer) { return judge(answer, gold, numbers); });
 }
 
-Rational read_gold(std::string_view gold) {
-  std::string_view text = gold;
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  // A minus before a lone integer: the value of a gold answer may be negative though an expression has no
-  // signs.
-  const bool negative =
-      text.starts_with('-') && text.find_first_not_of("0123456789 ", 1) == std::string_view::npos;
-  if (negative) text.remove_prefix(1);
-  Evaluated evaluated = evaluate_expression(text);
+Fraction read_gold(std::string_view gold) {
+  if (const NumberText number = read_number(gold); number.ok()) return number.value;
+  const Evaluated evaluated = evaluate_expression(unwrapped(gold), Decimals::read);
   if (!evaluated.ok()) {
-    throw Error(fmt::format("gold \"{}\" is neither an integer nor an expression ({} at byte {})",
-                            gold.substr(0, 80), evaluated.why, evaluated.where));
+    throw Error(fmt::format("gold \"{}\" is neither a number nor an expression ({} at byte {})",
+                            shown(gold.substr(0, 80)), evaluated.why, evaluated.where));
   }
-  if (negative) evaluated.value.num = -evaluated.value.num;
   return evaluated.value;
 }
 
@@ -80,11 +85,11 @@ Rational read_gold(std::string_view gold) {
 
 Verdict verify_countdown(const CountdownProblem& problem, std::string_view response) {
   R1_CHECK(!problem.numbers.empty(), "a countdown problem without numbers");
-  return judge_whole(response, {.num = problem.target, .den = 1}, problem.numbers);
+  return judge_whole(response, Fraction(problem.target), problem.numbers);
 }
 
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers) {
-  const Rational value = read_gold(gold);
+  const Fraction value = read_gold(gold);
   for (const std::string_view tag : {"<think>", "</think>", "<answer>", "</answer>"}) {
     if (pred.find(tag) != std::string_view::npos) return judge_whole(pred, value, numbers);
   }

@@ -9,17 +9,18 @@
 
 namespace r1 {
 
-// Correct: the response is well formed (response.h) and its answer is one expression (expression.h) that uses
-// each of the problem's numbers exactly once and equals the target. `why` is "ok", one of response.h's
-// reasons, or, for a well-formed response, the first that holds of:
+// Correct: the response has an answer (response.h), which is one expression (expression.h) that uses each of
+// the problem's numbers exactly once and equals the target. A sign in front of an operand is allowed: -3+29
+// uses 3 and 29. `why` is "ok", one of response.h's reasons, or the first that holds of:
 //   bad_expression:<one of expression.h's reasons>
 //   digits_glued       a number was not given, but is given numbers written next to each other (35 of 3 and
 //   5) number_not_given   number_reused   number_unused   wrong_value
 Verdict verify_countdown(const CountdownProblem& problem, std::string_view response);
 
-// Does `pred` equal `gold`? `pred` is an expression, or a whole response (then it must be well formed, and
-// its answer counts). `gold` is an integer, a minus sign allowed, or an expression; Error where it is
-// neither. With `numbers`, pred must use exactly these, as above. An expression alone counts as well formed.
+// Does `pred` equal `gold`? `pred` is an expression or a number (number.h), or a whole response (then it
+// needs an answer as above, and that counts). `gold` is a number or an expression; Error if it is neither.
+// With `numbers`, pred must be an expression that uses exactly these, as above. An expression alone counts as
+// well formed.
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers = {});
 
 }  // namespace r1

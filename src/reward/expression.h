@@ -2,14 +2,19 @@
 // byte string gives a value or a reason, in time linear in its length, without allocation beyond the list of
 // numbers.
 //
-//   expression = term { (+ | -) term }      term = factor { (* | /) factor }      factor = integer | (
-//   expression )
+//   expression = term { (+ | -) term }
+//   term       = factor { (* | /) factor }
+//   factor     = [sign] ( integer | "(" expression ")" | frac )
+//   frac       = \frac{expression}{expression}, also \dfrac, \tfrac and \cfrac; \frac12 is 1/2
 //
-// - White space (blank, tab, newline, carriage return) may stand between symbols.
-// - × · ⋅ stand for *, ÷ for /, − (U+2212) for -: keyboards and models produce them and they mean one thing.
-// - No signs in front of an operand: in the games that this judges every sign joins two of the given numbers,
-// and
-//   -a+b is b-a. It also keeps "3--5" from being read generously.
+// - White space (blank, tab, newline, carriage return) and LaTeX's (\, \; \: \! "\ " \quad) may stand
+//   between symbols; \left and \right in front of a parenthesis count for nothing.
+// - × · ⋅ \times \cdot \ast stand for *, ÷ \div for /, − (U+2212) for -: keyboards and models produce them,
+//   and they mean one thing.
+// - A sign may stand in front of an operand, but not behind another sign: -3+5, 3*-5 and 3-(-5) are read,
+//   3--5 is not.
+// - Zeros in front of an integer count for nothing; 7,425 and 7{,}425 are read as 7425.
+// - With Decimals::read an operand may also be a decimal: 1.5, .5, 5.
 // - Values are fractions within 63 bits; whatever passes that on the way is refused, even if it would cancel.
 #pragma once
 
@@ -23,21 +28,23 @@
 namespace r1 {
 
 inline constexpr size_t kMaxExpressionBytes = 1024;
-inline constexpr int kMaxExpressionDepth = 64;  // open parentheses
+inline constexpr int kMaxExpressionDepth = 64;  // open parentheses and fractions
 
 struct Evaluated {
-  // Empty when evaluated, else one of: empty, too_long, too_deep, number_too_large, leading_zero, decimal,
-  // power (** or
-  // ^), floor_division (//), unary_sign, equals_sign, missing_operator (3 5, 3(4)), missing_operand,
-  // unbalanced (parentheses), unknown_character, trailing_text (words after a complete expression),
-  // division_by_zero, overflow.
+  // Empty when evaluated, else one of: empty, too_long, too_deep, number_too_large, decimal, power (** or ^),
+  // floor_division (//), unary_sign (behind another sign), equals_sign, missing_operator (3 5, 3(4)),
+  // missing_operand, bad_fraction, unbalanced (parentheses), unknown_character, trailing_text (words after a
+  // complete expression), division_by_zero, overflow.
   std::string_view why;  // a literal
   size_t where = 0;      // the byte at which it was refused
   Rational value;
-  std::vector<int64_t> numbers;  // the integers, as written, from left to right
+  std::vector<int64_t>
+      numbers;  // the integers without their signs, from left to right; of a decimal, its whole part
   bool ok() const { return why.empty(); }
 };
 
-Evaluated evaluate_expression(std::string_view text);
+enum class Decimals : bool { refuse, read };
+
+Evaluated evaluate_expression(std::string_view text, Decimals decimals = Decimals::refuse);
 
 }  // namespace r1

@@ -1,39 +1,58 @@
 // reward/number.h: checking an answer that is one number, exactly. Total: any bytes give a verdict.
 //
-//   number = [-] integer [ / integer | . digits ]
+//   number    = [sign] [currency] amount [currency | %] [.]         or the currency before the sign
+//   amount    = integer / integer | decimal [e [sign] digits] | [integer] frac
+//   decimal   = integer [. [digits]] | . digits
+//   integer   = digits, or digits in groups of three: 7,425,000 (also {,} \, ,\! and narrow or fixed spaces)
+//   frac      = \frac{a}{b}, also \dfrac, \tfrac, \cfrac; a and b are decimals with a sign; \frac12 is 1/2
 //
-// White space may stand around the number and its fraction bar; − (U+2212) is a minus. 6/4, 3/2 and 1.5 are
-// one value. No plus sign, exponent, thousands separator, unit or second number; no zeros in front.
+// - Wrappers around all of it ($...$, \(...\), \boxed{...}; answer_text.h) and white space count for nothing.
+// - Zeros in front count for nothing: 016 is 16. So do digits that are not needed: 1.50 is 3/2.
+// - 6/4, 3/2, 1.5 and \frac{3}{2} are one value; 3\frac{1}{2} is 7/2.
+// - A currency sign ($ \$ € £ ¥ ₹) counts for nothing.
+// - A percent sign (% \%) divides by 100: 50% is 0.5 and 1/2, and it is not 50. A gold is read in the same
+//   way, so a gold "50%" is met by 50%, 0.5 and 1/2.
+// - A comma that is no separator of thousands ends the number: "7,42" and "1,2" are no numbers.
+// - Refused, because it is not one value: units ("17 minutes"), words, a second number, an expression such
+//   as "4*6".
 #pragma once
 
+#include <string>
 #include <string_view>
 
-#include "data/rational.h"
+#include "reward/math/fraction.h"
 #include "reward/verdict.h"
 
 namespace r1 {
 
 class Json;
 
+inline constexpr size_t kMaxNumberBytes = 1024;
+inline constexpr int kMaxNumberExponent = 1000;
+
 struct NumberText {
-  // Empty where read, else one of: empty, not_a_number, leading_zero, number_too_large (beyond 63 bits),
-  // division_by_zero, trailing_text (anything after the number).
+  // Empty if it was read, else one of: empty, too_long, not_a_number, number_too_large (an exponent beyond
+  // kMaxNumberExponent), bad_fraction, division_by_zero, trailing_text (anything after the number).
   std::string_view why;
-  Rational value;
+  Fraction value;
   bool ok() const { return why.empty(); }
 };
 
 NumberText read_number(std::string_view text);
 
-// Correct: the response is well formed (response.h) and its answer is the gold number. `why` is "ok", one of
-// response.h's reasons, bad_number:<one of the above> or wrong_value. Throws Error where the gold, a JSON
-// integer or a number as a string, is none.
+// A gold that is a number or a string, as it was written in its file: 0.10 stays "0.10". Error for another
+// kind.
+std::string gold_text(const Json& gold);
+
+// Correct: the response has an answer (response.h) and it is the gold number. `why` is "ok", one of
+// response.h's reasons, bad_number:<one of the above> or wrong_value. Throws Error if the gold, a JSON number
+// or a string, is no number.
 Verdict verify_number(const Json& gold, std::string_view response);
 
 // Gold {"unknown":"x","value":"7/2"}. The answer is the number, or "x = number".
 Verdict verify_equation(const Json& gold, std::string_view response);
 
 // The reason of a judged answer: "ok", bad_number:<...> or wrong_value.
-std::string judge_number(std::string_view answer, const Rational& gold);
+std::string judge_number(std::string_view answer, const Fraction& gold);
 
 }  // namespace r1

@@ -44,8 +44,7 @@ Problem read_row(const Json& row, int phrasing) {
     if (question == nullptr) row.fail("needs question or prompt");
     if (gold == nullptr) row.fail("needs gold or answer");
     problem.question = question->string();
-    const bool number = gold->is_integer() && verifier_name(task) == "expression";
-    problem.gold = number ? Json(std::to_string(gold->integer())).dump() : gold->dump();
+    problem.gold = gold->is_number() ? Json(gold->literal()).dump() : gold->dump();
     // A gold that is not of its task's shape is refused by the verifier before it looks at an answer.
     verify(task, *gold, "<think></think><answer></answer>");
   }
@@ -53,20 +52,24 @@ Problem read_row(const Json& row, int phrasing) {
   return problem;
 }
 
-std::vector<Problem> read_jsonl_problems(const std::filesystem::path& path) {
-  std::vector<Problem> problems;
+ProblemFile read_jsonl_problems(const std::filesystem::path& path) {
+  ProblemFile file;
   JsonlReader reader(path);
   for (JsonlRow row; reader.next(row);) {
-    if (!row.error.empty()) throw Error(row.error);
-    const std::string where = fmt::format("{}:{}: ", path.string(), row.line);
-    try {
-      problems.push_back(read_row(row.value, static_cast<int>(problems.size() % kPhrasings)));
-    } catch (const Error& e) {
-      const std::string what = e.what();  // a field's own error says where it stands
-      throw Error(what.starts_with(where) ? what : where + what);
+    std::string what = row.error;
+    if (what.empty()) {
+      try {
+        file.problems.push_back(read_row(row.value, static_cast<int>(row.row % kPhrasings)));
+        continue;
+      } catch (const Error& e) {
+        what = e.what();
+      }
     }
+    const std::string where = fmt::format("{}:{}: ", path.string(), row.line);
+    // A field's own error says where it stands.
+    file.refused.push_back({row.line, what.starts_with(where) ? what : where + what});
   }
-  return problems;
+  return file;
 }
 
 // Plain commas: no field of these files is quoted.
@@ -97,10 +100,10 @@ CountdownProblem read_puzzle(std::string_view cell, const std::string& where) {
   return puzzle;
 }
 
-std::vector<Problem> read_csv(const std::filesystem::path& path) {
-  std::vector<Problem> problems;
+ProblemFile read_csv(const std::filesystem::path& path) {
+  ProblemFile file;
   size_t column = 0, columns = 0;
-  int line_number = 0;
+  int64_t line_number = 0, rows = 0;
   for (std::string line : read_lines(path)) {
     const std::string where = fmt::format("{}:{}", path.string(), ++line_number);
     if (line.ends_with('\r')) line.pop_back();
@@ -112,24 +115,37 @@ std::vector<Problem> read_csv(const std::filesystem::path& path) {
       if (column == columns) throw Error(where + ": no column Puzzles: this is not a Game of 24 file");
       continue;
     }
-    if (fields.size() != columns) {
-      throw Error(fmt::format("{}: {} fields, the header has {}", where, fields.size(), columns));
+    const int phrasing = static_cast<int>(rows++ % kPhrasings);
+    try {
+      if (fields.size() != columns)
+        throw Error(fmt::format("{}: {} fields, the header has {}", where, fields.size(), columns));
+      file.problems.push_back(countdown_task(read_puzzle(fields[column], where), phrasing));
+    } catch (const Error& e) {
+      file.refused.push_back({line_number, e.what()});
     }
-    problems.push_back(
-        countdown_task(read_puzzle(fields[column], where), static_cast<int>(problems.size() % kPhrasings)));
   }
-  return problems;
+  return file;
 }
 
 }  // namespace
 
-std::vector<Problem> read_problems(const std::filesystem::path& path) {
+ProblemFile read_problems(const std::filesystem::path& path) {
   const bool csv = path.extension() == ".csv";
   if (!csv && path.extension() != ".jsonl")
     throw Error(fmt::format("{}: problems are read from .jsonl and .csv files", path.string()));
-  std::vector<Problem> problems = csv ? read_csv(path) : read_jsonl_problems(path);
-  if (problems.empty()) throw Error(path.string() + ": has no problems");
-  return problems;
+  ProblemFile file = csv ? read_csv(path) : read_jsonl_problems(path);
+  if (!file.problems.empty()) return file;
+  if (file.refused.empty()) throw Error(path.string() + ": has no problems");
+  if (file.refused.size() == 1) throw Error(file.refused.front().error);
+  throw Error(fmt::format("{} (and none of the other {} rows can be read)", file.refused.front().error,
+                          file.refused.size() - 1));
+}
+
+std::string refusal_notice(const ProblemFile& file) {
+  if (file.refused.empty()) return "";
+  const size_t rows = file.problems.size() + file.refused.size();
+  return fmt::format("{} of {} rows cannot be read and are left out; the first: {}", file.refused.size(),
+                     rows, file.refused.front().error);
 }
 
 }  // namespace r1

@@ -1,14 +1,27 @@
 #include "reward/response.h"
 
 #include <array>
+#include <optional>
 #include <string>
 
 #include "base/ascii.h"
+#include "reward/answer_text.h"
+#include "text/think.h"
 
 namespace r1 {
 namespace {
 
 constexpr std::array<std::string_view, 4> kTags{"<think>", "</think>", "<answer>", "</answer>"};
+
+// What is to be judged: the answer of a well-formed response; if there is no <answer> nor </answer>, the last
+// \boxed{...} behind the thought.
+std::optional<std::string_view> answer_of(const Response& parts, std::string_view response) {
+  if (parts.well_formed()) return parts.answer;
+  if (parts.why != "no_answer") return std::nullopt;
+  const std::string_view behind = response.substr(find_thought(response)->end);
+  if (behind.find(kTags[3]) != std::string_view::npos) return std::nullopt;
+  return last_boxed(behind);
+}
 
 }  // namespace
 
@@ -56,7 +69,7 @@ Verdict judge_response(std::string_view response,
                        const std::function<std::string(std::string_view answer)>& judge) {
   const Response parts = read_response(response);
   Verdict verdict = format_verdict(parts);
-  if (verdict.well_formed) verdict.why = judge(parts.answer);
+  if (const auto answer = answer_of(parts, response)) verdict.why = judge(unwrapped(*answer));
   verdict.correct = verdict.why == "ok";
   return verdict;
 }

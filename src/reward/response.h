@@ -25,8 +25,10 @@ Response read_response(std::string_view response);
 // The verdict on the format alone; whether the answer is correct is still to be said.
 Verdict format_verdict(const Response& response);
 
-// The verdict on a whole response. `judge` gives "ok" or the reason against an answer; it is asked where the
-// format is right.
+// The verdict on a whole response. `judge` gives "ok" or the reason against an answer, which it gets without
+// the wrappers of answer_text.h. It is asked if the format is right, and also if the thought is complete and
+// no <answer> follows: then the last \boxed{...} behind the thought is the answer. Such a response can be
+// correct, but it is not well formed.
 Verdict judge_response(std::string_view response,
                        const std::function<std::string(std::string_view answer)>& judge);
 

@@ -23,7 +23,7 @@ Verdict verify_countdown_gold(const Json& gold, std::string_view response) {
 }
 
 Verdict verify_expression_gold(const Json& gold, std::string_view response) {
-  const std::string value = gold.is_integer() ? std::to_string(gold.integer()) : gold.string();
+  const std::string value = gold_text(gold);
   return judge_response(response,
                         [&](std::string_view answer) { return verify_expression(value, answer).why; });
 }

@@ -200,6 +200,43 @@ TEST(CliVerify, RowsMayNameATask) {
   EXPECT_NE(rows[10].get_string("error").find("options"), std::string::npos) << result.out;
 }
 
+TEST(CliVerify, AnUnknownFieldIsAnErrorThatNamesTheNearestKnownOne) {
+  const auto result = r1_run({"verify", "--input", "-"}, R"J({"gold":"24","pred":"24"}
+{"gold":"24","prde":"24"}
+{"gold":"24","pred":"24","opts":{}}
+{"task":"arithmetic","gold":"7","pred":"<think></think><answer>7</answer>","comment":"x"}
+{"reward":"format","txt":"x"}
+{"reward":"format","text":"<think></think><answer>7</answer>","gold":"7"}
+{"gold":"24","pred":"24"}
+)J");
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 7u) << result.out;
+  for (const size_t i : {0, 6}) EXPECT_TRUE(rows[i].get_bool("correct")) << i;
+  EXPECT_EQ(rows[1].get_int("row"), 1);
+  EXPECT_EQ(rows[1].get_string("error"), "unknown field prde (did you mean pred?)");
+  EXPECT_TRUE(rows[2].get_string("error").starts_with("unknown field opts (")) << result.out;
+  EXPECT_EQ(rows[3].get_string("error"), "unknown field comment (known: task, gold, pred, options, prompt_opened)");
+  EXPECT_EQ(rows[4].get_string("error"), "unknown field txt (did you mean text?)");
+  EXPECT_TRUE(rows[5].get_string("error").starts_with("unknown field gold (")) << result.out;
+}
+
+TEST(CliVerify, GoldsAreReadAsTheyAreWritten) {
+  const auto result =
+      r1_run({"verify", "--input", "-"},
+             R"J({"gold":123456789012345678901234567890,"pred":"123456789012345678901234567890"}
+{"gold":123456789012345678901234567890,"pred":"123456789012345678901234567891"}
+{"gold":0.1000,"pred":"1/10"}
+{"gold":"0.4","pred":".4"}
+{"task":"arithmetic","gold":"073","pred":"<think>x</think><answer>73</answer>"}
+{"task":"arithmetic","gold":"7425000","pred":"<think>x</think>\\boxed{7,425,000}"}
+)J");
+  EXPECT_EQ(result.status, 0) << result.out;
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 6u) << result.out;
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(rows[i].get_bool("correct"), i != 1) << i << result.out;
+}
+
 std::vector<float> tensor(const SafetensorsFile& file, const std::string& name, std::vector<int64_t> shape) {
   const TensorInfo* info = file.find(name);
   if (info == nullptr) {
@@ -287,6 +324,25 @@ TEST(CliScore, GradientsMatchTheLoss) {
     for (const TensorInfo& info : file.tensors())
       EXPECT_EQ(info.name.find("e_score_correction_bias"), std::string::npos);
   }
+}
+
+TEST(CliEval, ARowThatCannotBeReadIsCountedAndNamedAndTheRestGoOn) {
+  const std::string bad = "{\"task\":\"arithmetic\",\"question\":\"Q\",\"gold\":\"seven\"}\n";
+  const std::string file = write("spoilt.jsonl", "{\"question\":\"1+1?\",\"answer\":\"02\"}\n" + bad +
+                                                     "{\"numbers\":[1,2],\"target\":3}\n");
+  const auto result =
+      r1_run({"eval", test::tiny_llama(), "--task", file, "--samples", "1", "--max-tokens", "4", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json json = parse_json(result.out, "eval");
+  EXPECT_EQ(json.get_int("problems"), 2);
+  EXPECT_EQ(json.get_int("rows_refused"), 1);
+  EXPECT_TRUE(json.at("row_errors").at(0).string().starts_with(file + ":2: gold is no number")) << result.out;
+  EXPECT_NE(
+      result.err.find("r1: 1 of 3 rows cannot be read and are left out; the first: " + file + ":2: gold"),
+      std::string::npos)
+      << result.err;
+  EXPECT_EQ(json.get_number("low"), 0.0);
+  EXPECT_NEAR(json.get_number("high"), 0.657629, 1e-6) << "0 of 2: Wilson's";
 }
 
 TEST(CliEval, CountsEverySampleAndRepeats) {

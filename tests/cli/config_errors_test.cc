@@ -331,6 +331,11 @@ TEST(ConfigErrors, EvaluatedProblems) {
   EXPECT_ONE_LINE_ERROR(r1_run({"eval", model, "--task", "calender"}),
                         "unknown task calender (did you mean calendar?)");
   EXPECT_ONE_LINE_ERROR(r1_run({"eval", model, "--task", "countdown3", "--problems", "0"}), "--problems");
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", model, "--task", "countdown3", "--problems", "999999999999"}),
+                        "--problems is 999999999999; it must be between 1 and 1000000");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"eval", model, "--task", "countdown3", "--problems", "1000", "--samples", "100000"}),
+      "1000 problems x 100000 samples are more than 10000000");
   EXPECT_ONE_LINE_ERROR(r1_run({"eval", model, "--task", write("no-rows.jsonl", "\n")}),
                         "no-rows.jsonl: has no problems");
   const std::string row =

@@ -72,6 +72,22 @@ TEST(Summary, IntervalIsClusteredByProblem) {
   EXPECT_NEAR(more.low, r.low, 1e-12);
 }
 
+TEST(Summary, IntervalIsWilsonsIfTheProblemsDoNotDiffer) {
+  const double zz = 1.96 * 1.96;
+  for (const int64_t n : {1, 2, 10, 200}) {
+    const EvalResult none = result_of(std::vector<int64_t>(static_cast<size_t>(n), 0), 4);
+    EXPECT_EQ(none.low, 0.0);
+    EXPECT_NEAR(none.high, zz / (static_cast<double>(n) + zz), 1e-12) << n;
+    const EvalResult all = result_of(std::vector<int64_t>(static_cast<size_t>(n), 4), 4);
+    EXPECT_NEAR(all.low, static_cast<double>(n) / (static_cast<double>(n) + zz), 1e-12) << n;
+    EXPECT_EQ(all.high, 1.0);
+  }
+  // 1 of 3 samples of each problem: no spread between problems, and still no certainty.
+  const EvalResult third = result_of({1, 1, 1, 1, 1}, 3);
+  EXPECT_NEAR(third.low, 0.086691, 1e-6);  // Wilson's interval of a share of 1/3 of 5
+  EXPECT_NEAR(third.high, 0.724806, 1e-6);
+}
+
 TEST(Summary, IntervalStaysWithinZeroAndOne) {
   const EvalResult one = result_of({2}, 4);
   EXPECT_EQ(one.low, 0.0);

@@ -6,6 +6,7 @@
 
 #include "data/date.h"
 #include "formats/json.h"
+#include "reward/answer_text.h"
 #include "reward/calendar.h"
 #include "reward/number.h"
 #include "reward/verifier.h"
@@ -44,8 +45,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const r1::NumberText number = r1::read_number(text);
   require(number.ok() == number.why.empty());
   if (number.ok()) {
-    require(number.value.den >= 1);
-    require(r1::read_number(r1::to_text(number.value)).value == number.value);
+    require(number.value.den().sign() > 0);
+    const std::string again = number.value.text();
+    require(again.size() > r1::kMaxNumberBytes || r1::read_number(again).value == number.value);
+  }
+  const std::string_view inside = r1::unwrapped(text);
+  require(inside.empty() ||
+          (inside.data() >= text.data() && inside.data() + inside.size() <= text.data() + size));
+  if (const auto boxed = r1::last_boxed(text)) {
+    require(boxed->data() > text.data() && boxed->data() + boxed->size() < text.data() + size);
   }
   if (const auto date = r1::read_date(text)) {
     require(r1::is_date(*date));
@@ -53,14 +61,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(r1::date_of(r1::day_number(*date)) == *date);
   }
 
-  // As a whole response, and as the answer of a well-formed one.
+  // As a whole response, as the answer of a well-formed one, and in a box behind the thought.
   const std::string wrapped = "<think></think><answer>" + std::string(text) + "</answer>";
+  const std::string boxed = "<think></think>\\boxed{" + std::string(text) + "}";
   size_t count = 0;
   const Case* all = cases(count);
   for (size_t i = 0; i < count; ++i) {
-    for (const std::string_view response : {text, std::string_view(wrapped)}) {
+    for (const std::string_view response : {text, std::string_view(wrapped), std::string_view(boxed)}) {
       const r1::Verdict verdict = r1::verify(all[i].task, all[i].gold, response);
-      require(verdict.correct == (verdict.why == "ok") && (!verdict.correct || verdict.well_formed));
+      require(verdict.correct == (verdict.why == "ok"));
+      require(!verdict.correct || verdict.well_formed || response.find("\\boxed") != std::string_view::npos ||
+              response.find("\\fbox") != std::string_view::npos);
     }
   }
   return 0;

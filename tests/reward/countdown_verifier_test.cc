@@ -30,6 +30,23 @@ TEST(Countdown, AcceptsEveryWayToWriteARightAnswer) {
   EXPECT_TRUE(verify_countdown({.numbers = {5, 3}, .target = -2}, wrap("3-5")).correct);
 }
 
+TEST(Countdown, AcceptsLatexAndASignInFront) {
+  for (const char* answer :
+       {"3 \\times 7 + 5", "5 + 3 \\cdot 7", "$3\\times7+5$", "\\boxed{3*7+5}", "\\(5+7\\times 3\\)",
+        "\\left(3\\times 7\\right)+5", "+3*7+5", "-(-3*7)+5", "03*07+5"}) {
+    EXPECT_EQ(verify_countdown(kProblem, wrap(answer)).why, "ok") << answer;
+  }
+  EXPECT_EQ(verify_countdown({.numbers = {3, 29}, .target = 26}, wrap("-3+29")).why, "ok");
+  EXPECT_EQ(verify_countdown({.numbers = {3, 29}, .target = 26}, wrap("29+-3")).why,
+            "bad_expression:unary_sign");
+  EXPECT_EQ(verify_countdown({.numbers = {3, 3, 8, 8}, .target = 24}, wrap("\\frac{8}{3-\\frac{8}{3}}")).why,
+            "ok");
+  const Verdict boxed = verify_countdown(kProblem, "<think>hm</think>\nSo \\boxed{3 \\times 7 + 5} it is.");
+  EXPECT_TRUE(boxed.correct);
+  EXPECT_FALSE(boxed.well_formed);
+  EXPECT_EQ(verify_countdown(kProblem, "<think>hm</think>\\boxed{3*7}").why, "number_unused");
+}
+
 TEST(Countdown, RefusesPowersAndGluedDigits) {
   EXPECT_EQ(verify_countdown(kProblem, wrap("3**5*7")).why, "bad_expression:power");
   EXPECT_EQ(verify_countdown(kProblem, wrap("35-7")).why, "digits_glued");
@@ -52,10 +69,12 @@ TEST(Countdown, NamesWhatIsWrongWithAnAnswer) {
       {"3*7+5 works", "bad_expression:trailing_text"},
       {"3*7+(5", "bad_expression:unbalanced"},
       {"3/(7-7)+5", "bad_expression:division_by_zero"},
-      {"-5+31", "bad_expression:unary_sign"},
+      {"-5+31", "number_not_given"},
+      {"5--21", "bad_expression:unary_sign"},
       {"7//3", "bad_expression:floor_division"},
       {"3.0*7+5", "bad_expression:decimal"},
-      {"\\boxed{3*7+5}", "bad_expression:unknown_character"},
+      {"\\boxed{3*7+5} or so", "bad_expression:unknown_character"},
+      {"\\boxed{3*7+6}", "number_not_given"},
       {"3*7+5\n5+3*7", "bad_expression:missing_operator"},
       {"99999999999999999999", "bad_expression:number_too_large"},
   };
@@ -89,6 +108,8 @@ TEST(Countdown, WantsEachTagOnceInOrderAndNothingAround) {
       {"<think>hm</think><answer>3*7+5</answ", "truncated"},
       {"<think>hm</think>", "no_answer"},
       {"<think>hm</think>3*7+5", "no_answer"},
+      {"<think>hm</think>\\boxed{3*7+5", "no_answer"},
+      {"<think>hm</think>\\boxed{3*7+5}</answer>", "no_answer"},
       {"<think>hm</think>3*7+5</answer>", "no_answer"},
       {"<think>hm</think></answer>3*7+5<answer>", "tags_out_of_order"},
       {"<think>hm" + a + "</think>", "tags_out_of_order"},
@@ -123,7 +144,7 @@ TEST(Countdown, IsTotalOnShuffledTagsAndBytes) {
     for (const std::string& part : parts) text += part;
     const Verdict verdict = verify_countdown(kProblem, text);
     ASSERT_EQ(verdict.correct, verdict.why == "ok") << text;
-    ASSERT_TRUE(!verdict.correct || verdict.well_formed) << text;
+    ASSERT_TRUE(!verdict.correct || verdict.well_formed) << text;  // there is no \\boxed in it
     correct += verdict.correct;
   }
   EXPECT_GT(correct, 50'000);   // no mutation: a quarter
@@ -145,7 +166,18 @@ TEST(VerifyExpression, ComparesValuesAndNumbers) {
   const Verdict malformed = verify_expression("24", "<answer>8*3</answer>", numbers);
   EXPECT_EQ(malformed.why, "no_think");
   EXPECT_FALSE(malformed.well_formed);
-  for (const char* gold : {"", "twenty", "1.5", "--2", "3+", "- 3 4", "5/0"}) {
+  for (const auto& [gold, pred] : std::vector<std::pair<std::string, std::string>>{
+           {"1.5", "3/2"},
+           {"0.5", ".5"},
+           {"0.5", "50%"},
+           {"1.5", "1+0.5"},
+           {"$1,000", "10*100"},
+           {"\\frac12", "0.5"},
+           {"016", "4*4"},
+           {"123456789012345678901234567890", "123456789012345678901234567890"}}) {
+    EXPECT_EQ(verify_expression(gold, pred).why, "ok") << gold << " " << pred;
+  }
+  for (const char* gold : {"", "twenty", "--2", "3+", "- 3 4", "5/0"}) {
     EXPECT_THROW(verify_expression(gold, "1"), Error) << gold;
   }
 }

@@ -34,6 +34,24 @@ TEST(Expression, EvaluatesExactly) {
       {"3-5", -2, 1, {3, 5}},
       {"3×5·2⋅7÷6−1", 34, 1, {3, 5, 2, 7, 6, 1}},
       {"((((9))))", 9, 1, {9}},
+      {"-3+5", 2, 1, {3, 5}},
+      {"+3", 3, 1, {3}},
+      {"−3", -3, 1, {3}},
+      {"3*-5", -15, 1, {3, 5}},
+      {"3-(-5)", 8, 1, {3, 5}},
+      {"-(3-5)*2", 4, 1, {3, 5, 2}},
+      {"- 3 * 4", -12, 1, {3, 4}},
+      {"007", 7, 1, {7}},
+      {"3+04", 7, 1, {3, 4}},
+      {"1,000+1", 1001, 1, {1000, 1}},
+      {"1{,}000*2", 2000, 1, {1000, 2}},
+      {"3 \\times 7 + 5", 26, 1, {3, 7, 5}},
+      {"3\\cdot7\\ast2\\div6", 7, 1, {3, 7, 2, 6}},
+      {"\\left( 3 + 4 \\right) \\times 2", 14, 1, {3, 4, 2}},
+      {"3\\,+\\;4\\quad -\\ 1\\!", 6, 1, {3, 4, 1}},
+      {"\\frac{8}{3-\\frac{8}{3}}", 24, 1, {8, 3, 8, 3}},
+      {"-\\dfrac{1}{2}*\\tfrac{6}{3}", -1, 1, {1, 2, 6, 3}},
+      {"\\frac12 + \\frac 1 2", 1, 1, {1, 2, 1, 2}},
       {"9223372036854775807", 9223372036854775807, 1, {9223372036854775807}},
       {"9223372036854775807*3/3-9223372036854775807", 0, 0, {}},  // the product passes 63 bits: refused
   };
@@ -63,18 +81,16 @@ TEST(Expression, RefusesWithAReason) {
       {"3(4)", "missing_operator"},
       {"(3)(4)", "missing_operator"},
       {"(3)4", "missing_operator"},
-      {"-3+5", "unary_sign"},
-      {"+3", "unary_sign"},
       {"3--5", "unary_sign"},
-      {"3*-5", "unary_sign"},
-      {"(-3)", "unary_sign"},
-      {"−3", "unary_sign"},
+      {"3+-5", "unary_sign"},
+      {"--3", "unary_sign"},
+      {"3*--5", "unary_sign"},
+      {"-", "missing_operand"},
+      {"(-)", "missing_operand"},
       {"1.5+2", "decimal"},
       {"1.+2", "decimal"},
       {".5", "decimal"},
       {"3 .5", "decimal"},
-      {"007", "leading_zero"},
-      {"3+04", "leading_zero"},
       {"12+3=15", "equals_sign"},
       {"= 15", "missing_operand"},
       {"3+", "missing_operand"},
@@ -91,7 +107,24 @@ TEST(Expression, RefusesWithAReason) {
       {"x", "unknown_character"},
       {"3+x", "unknown_character"},
       {"3%4", "unknown_character"},
-      {"1,000", "unknown_character"},
+      {"1,00", "unknown_character"},
+      {"1,0000", "unknown_character"},
+      {"0,100", "unknown_character"},
+      {"1000,000", "unknown_character"},
+      {"(1,2)", "unknown_character"},
+      {"\\frac{1}", "bad_fraction"},
+      {"\\frac", "bad_fraction"},
+      {"\\frac(1)(2)", "bad_fraction"},
+      {"\\frac{1}{2", "unbalanced"},
+      {"\\frac{1}{0}", "division_by_zero"},
+      {"\\frac{}{2}", "unknown_character"},
+      {"2\\frac12", "missing_operator"},
+      {"3\\timesx", "unknown_character"},
+      {"3\\leftx", "unknown_character"},
+      {"\\sqrt{4}", "unknown_character"},
+      {"3+4}", "unbalanced"},
+      {"f", "unknown_character"},
+      {"3+f", "unknown_character"},
       {"(3 y)", "unknown_character"},
       {"$24", "unknown_character"},
       {"3+4;", "unknown_character"},
@@ -117,6 +150,18 @@ TEST(Expression, RefusesWithAReason) {
     EXPECT_LE(got.where, text.size()) << text;
   }
   EXPECT_TRUE(evaluate_expression(std::string(64, '(') + "1" + std::string(64, ')')).ok());
+}
+
+TEST(Expression, ReadsDecimalsWhereTheyAreWanted) {
+  const auto value = [](const char* text) {
+    return to_text(evaluate_expression(text, Decimals::read).value);
+  };
+  EXPECT_EQ(value("1.5+2"), "7/2");
+  EXPECT_EQ(value(".5*4"), "2");
+  EXPECT_EQ(value("5.-0.50"), "9/2");
+  EXPECT_EQ(evaluate_expression(".", Decimals::read).why, "missing_operand");
+  EXPECT_EQ(evaluate_expression("1.2.3", Decimals::read).why, "decimal");
+  EXPECT_EQ(evaluate_expression("0.0000000000000000000001", Decimals::read).why, "number_too_large");
 }
 
 // ---- an independent evaluator: a random tree knows its own value by repeated addition of unreduced

@@ -22,7 +22,7 @@ TEST(Game24, SolvedAnswersAreAccepted) {
       "game24.csv";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "NOT TESTED: no " << path << " (set R1_TEST_DATA)";
   int accepted = 0;
-  for (const Problem& problem : read_problems(path)) {
+  for (const ProblemFile file = read_problems(path); const Problem& problem : file.problems) {
     const CountdownProblem puzzle = countdown_of(problem);
     const auto answer = solve(puzzle.numbers, puzzle.target);
     ASSERT_TRUE(answer.has_value()) << problem.question;

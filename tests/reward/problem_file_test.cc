@@ -1,5 +1,5 @@
 // Problems from files: rows of every task, each checked by the verifier that will judge the answers; a bad
-// row is one line.
+// row spoils itself, and is one line.
 #include "reward/problem_file.h"
 
 #include <gtest/gtest.h>
@@ -36,14 +36,24 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
+std::string without_path(const std::string& what, const std::filesystem::path& path) {
+  const std::string prefix = path.string();
+  return what.starts_with(prefix) ? what.substr(prefix.size()) : "does not name the file: " + what;
+}
+
+// Of the one refused row, or of the file.
 std::string error_of(const std::string& name, const std::string& text) {
   const TemporaryFile file(name, text);
   try {
-    read_problems(file.path());
-    return "no error";
+    const ProblemFile read = read_problems(file.path());
+    if (read.refused.size() != 1) return std::to_string(read.refused.size()) + " rows refused";
+    EXPECT_EQ(read.problems.size(), 1u) << "the good row is read";
+    EXPECT_EQ(without_path(read.refused[0].error, file.path())
+                  .find(":" + std::to_string(read.refused[0].line) + ": "),
+              0u);
+    return without_path(read.refused[0].error, file.path());
   } catch (const Error& e) {
-    const std::string what = e.what(), prefix = file.path().string();
-    return what.starts_with(prefix) ? what.substr(prefix.size()) : "does not name the file: " + what;
+    return without_path(e.what(), file.path());
   }
 }
 
@@ -55,7 +65,7 @@ TEST(ProblemFile, ReadsJsonl) {
                            "{\"question\": \"Q\", \"gold\": {\"numbers\": [1, 2], \"target\": 3}}\n"
                            "{\"question\": \"What is 7/2?\", \"answer\": \"7/2\"}\n"
                            "{\"question\": \"What is 4*6?\", \"answer\": 24, \"extra\": true}\n");
-  const std::vector<Problem> problems = read_problems(file.path());
+  const std::vector<Problem> problems = read_problems(file.path()).problems;
   ASSERT_EQ(problems.size(), 5u);
   EXPECT_EQ(problems[0].task, "countdown");
   EXPECT_EQ(problems[0].question, "Make 24 from 3, 5 and 7.");
@@ -77,7 +87,7 @@ TEST(ProblemFile, BadRowsNameFileAndLine) {
         "{\"numbers\": [3], \"target\": 3}", "{\"numbers\": [3, \"5\"], \"target\": 8}",
         "{\"numbers\": [3, -5], \"target\": 8}", "{\"numbers\": [3, 5], \"target\": 8.5}",
         "{\"numbers\": [1,2,3,4,5,6,7,8,9], \"target\": 8}", "{\"numbers\": 3, \"target\": 8}",
-        "{\"question\": \"Q\", \"gold\": 2.5}", "{\"question\": 3, \"gold\": \"2\"}"}) {
+        "{\"question\": \"Q\", \"gold\": true}", "{\"question\": 3, \"gold\": \"2\"}"}) {
     const std::string what = error_of("bad.jsonl", good + row + "\n");
     EXPECT_TRUE(what.starts_with(":2: ")) << row << " gave: " << what;
     EXPECT_EQ(what.find('\n'), std::string::npos) << what;
@@ -106,7 +116,7 @@ TEST(ProblemFile, RowsOfEveryTaskAreWhatTheGeneratorsMake) {
     }
   }
   const TemporaryFile file("all.jsonl", text);
-  const std::vector<Problem> read = read_problems(file.path());
+  const std::vector<Problem> read = read_problems(file.path()).problems;
   ASSERT_EQ(read.size(), made.size());
   ASSERT_GT(read.size(), 15u);
   for (size_t i = 0; i < read.size(); ++i) {
@@ -128,7 +138,7 @@ TEST(ProblemFile, ATasksOwnVerifierJudges) {
                            "\n"
                            R"({"task": "expression", "prompt": "24, please", "answer": 24})"
                            "\n");
-  const std::vector<Problem> problems = read_problems(file.path());
+  const std::vector<Problem> problems = read_problems(file.path()).problems;
   ASSERT_EQ(problems.size(), 5u);
   const char* right[] = {"8 July 1985", "3.5", "17", "4*6*1*1", "3*8"};
   const char* wrong[] = {"7 August 1985", "5/2", "17 minutes", "4*6", "3*7"};
@@ -156,12 +166,12 @@ TEST(ProblemFile, AGoldThatItsVerifierCannotReadIsRefusedWithTheLine) {
       {R"({"task": 5, "prompt": "Q", "gold": {"days": 5}})", "task is"},
       {R"({"task": "calendar", "prompt": "Q", "gold": {"date": "1985-02-30"}})", "is no date"},
       {R"({"task": "calendar", "prompt": "Q", "gold": {"hour": 5}})", "needs weekday, days or date"},
-      {R"({"task": "arithmetic", "prompt": "Q", "gold": "seven"})", "is no integer, fraction or decimal"},
+      {R"({"task": "arithmetic", "prompt": "Q", "gold": "seven"})", "is no number"},
       {R"({"task": "equations", "prompt": "Q", "gold": {"value": "7/2"}})", "unknown"},
       {R"({"task": "base_conversion", "prompt": "Q", "gold": {"base": 2, "digits": "12"}})",
        "is no number in base 2"},
       {R"({"task": "knights_knaves", "prompt": "Q", "gold": {"Ann": "spy"}})", "is neither knight nor knave"},
-      {R"({"task": "expression", "prompt": "Q", "gold": "2+"})", "is neither an integer nor an expression"},
+      {R"({"task": "expression", "prompt": "Q", "gold": "2+"})", "is neither a number nor an expression"},
       {R"({"task": "countdown3", "prompt": "Q"})", "needs numbers and target"},
       {R"({"task": "arithmetic", "prompt": "Q"})", "needs gold or answer"},
       {R"({"task": "arithmetic", "gold": "7"})", "needs question or prompt"},
@@ -177,10 +187,61 @@ TEST(ProblemFile, AGoldThatItsVerifierCannotReadIsRefusedWithTheLine) {
   EXPECT_EQ(error_of("none.csv", "Rank,Puzzles\n"), ": has no problems");
 }
 
+TEST(ProblemFile, ARowThatCannotBeReadSpoilsOnlyItself) {
+  const std::string good = R"({"task": "arithmetic", "prompt": "Q", "gold": "7"})";
+  const std::string bad = R"({"task": "arithmetic", "prompt": "Q", "gold": "seven"})";
+  const TemporaryFile file("some.jsonl", bad + "\n" + good + "\n\n{\n" + good + "\n");
+  const ProblemFile read = read_problems(file.path());
+  EXPECT_EQ(read.problems.size(), 2u);
+  ASSERT_EQ(read.refused.size(), 2u);
+  EXPECT_EQ(read.refused[0].line, 1);
+  EXPECT_EQ(read.refused[1].line, 4);
+  const std::string notice = refusal_notice(read);
+  EXPECT_TRUE(notice.starts_with(
+      "2 of 4 rows cannot be read and are left out; the first: " + file.path().string() + ":1: "))
+      << notice;
+  EXPECT_EQ(notice.find('\n'), std::string::npos);
+  EXPECT_EQ(refusal_notice({}), "");
+  const TemporaryFile none("none.jsonl", bad + "\n" + bad + "\n");
+  try {
+    read_problems(none.path());
+    FAIL() << "no row can be read";
+  } catch (const Error& e) {
+    const std::string what = without_path(e.what(), none.path());
+    EXPECT_TRUE(what.starts_with(":1: ") && what.ends_with("(and none of the other 1 rows can be read)"))
+        << what;
+  }
+}
+
+TEST(ProblemFile, GoldsAreReadAsTheyAreWritten) {
+  const TemporaryFile file("exact.jsonl",
+                           R"({"task": "arithmetic", "prompt": "Q", "gold": 123456789012345678901234567890})"
+                           "\n"
+                           R"({"task": "arithmetic", "prompt": "Q", "gold": 0.1000})"
+                           "\n"
+                           R"({"prompt": "Q", "answer": 1e400})"
+                           "\n"
+                           R"({"task": "arithmetic", "prompt": "Q", "gold": "073"})"
+                           "\n");
+  const std::vector<Problem> problems = read_problems(file.path()).problems;
+  ASSERT_EQ(problems.size(), 4u);
+  EXPECT_EQ(problems[0].gold, "\"123456789012345678901234567890\"");
+  EXPECT_EQ(problems[1].gold, "\"0.1000\"");
+  EXPECT_EQ(problems[2].gold, "\"1e400\"");
+  const auto correct = [&](size_t i, const std::string& answer) {
+    return verify(problems[i], "<think></think><answer>" + answer + "</answer>").correct;
+  };
+  EXPECT_TRUE(correct(0, "123456789012345678901234567890"));
+  EXPECT_FALSE(correct(0, "123456789012345678901234567891"));
+  EXPECT_TRUE(correct(1, ".1"));
+  EXPECT_TRUE(correct(2, "1" + std::string(400, '0')));
+  EXPECT_TRUE(correct(3, "73"));
+}
+
 TEST(ProblemFile, ReadsTheGameOf24AndHoldsAllOfItOut) {
   const std::filesystem::path path = test_data() / "tasks" / "game24.csv";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "NOT TESTED: no " << path << " (set R1_TEST_DATA)";
-  const std::vector<Problem> problems = read_problems(path);
+  const std::vector<Problem> problems = read_problems(path).problems;
   ASSERT_EQ(problems.size(), 1362u);
   for (const Problem& problem : problems) {
     const CountdownProblem puzzle = countdown_of(problem);
