@@ -21,6 +21,7 @@ struct CommonOptions {
 // What is not given comes from the model's generation_config.json.
 struct SamplingFlags {
   std::optional<double> temperature, top_p, min_p;
+  std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<int64_t> top_k;
   std::optional<int64_t> max_tokens;
   uint64_t seed = 0;

@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/text_util.h"
 #include "cli/output.h"
+#include "engine/generation_config.h"
 #include "text/think.h"
-#include "text/tokenizer_config.h"
 
 namespace r1 {
 namespace {
@@ -57,8 +57,13 @@ int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
 
 double checked(std::string_view option, double value, double low, double high) {
   if (!(value >= low && value <= high))
-    throw Error(fmt::format("{} is {}, {} to {} is wanted", option, value, low, high));
+    throw Error(fmt::format("{} is {}; it must be between {} and {}", option, value, low, high));
   return value;
+}
+
+void set_if_given(const std::optional<double>& flag, std::string_view option, double low, double high,
+                  float& setting) {
+  if (flag) setting = static_cast<float>(checked(option, *flag, low, high));
 }
 
 }  // namespace
@@ -115,8 +120,8 @@ void check_common(const CommonOptions& common) {
   }
   constexpr int64_t kMostThreads = 1024;
   if (common.threads < 0 || common.threads > kMostThreads) {
-    throw Error(
-        fmt::format("--threads is {}, 1 to {} is wanted (0: all there are)", common.threads, kMostThreads));
+    throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all there are)", common.threads,
+                            kMostThreads));
   }
   memory_limit(common);
 }
@@ -129,6 +134,10 @@ void check_training(const CommonOptions& common) {
 
 int64_t memory_limit(const CommonOptions& common) {
   return common.memory_limit.empty() ? 0 : parse_size(common.memory_limit);
+}
+
+void show_warnings(std::span<const std::string> lines) {
+  for (const std::string& line : lines) write_stderr(fmt::format("r1: {}\n", line));
 }
 
 void show_model(const CommonOptions& common, const fs::path& directory) {
@@ -164,17 +173,20 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
+    show_warnings(out.bundle->warnings);
     return out;
   }
   out.bare = Model::load(directory, matrices);
-  const GenerationConfig generation = load_generation_config(directory);
-  if (generation.temperature) out.sampling.temperature = static_cast<float>(*generation.temperature);
-  if (generation.top_p) out.sampling.top_p = static_cast<float>(*generation.top_p);
-  if (generation.top_k) out.sampling.top_k = *generation.top_k;
-  if (generation.do_sample && !*generation.do_sample) out.sampling.temperature = 0.0f;
-  out.max_tokens = generation.max_new_tokens.value_or(0);
-  out.stop_tokens =
-      generation.eos_token_ids.empty() ? out.bare->config().eos_token_ids : generation.eos_token_ids;
+  const ModelConfig& config = out.bare->config();
+  const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
+  out.sampling = generation.sampling;
+  out.max_tokens = generation.max_new_tokens;
+  out.stop_tokens = generation.eos_token_ids;
+  for (const int32_t id : config.eos_token_ids) {
+    if (std::ranges::find(out.stop_tokens, id) == out.stop_tokens.end()) out.stop_tokens.push_back(id);
+  }
+  show_warnings(out.bare->warnings());
+  show_warnings(generation.warnings);
   return out;
 }
 
@@ -189,28 +201,39 @@ std::string SamplingModel::text_of(std::span<const int32_t> tokens) const {
 }
 
 void check_at_least(std::string_view option, int64_t value, int64_t low) {
-  if (value < low) throw Error(fmt::format("{} is {}, at least {} is wanted", option, value, low));
+  if (value < low) throw Error(fmt::format("{} is {}; it must be at least {}", option, value, low));
 }
 
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
-  constexpr double kHottest = 1000;
   constexpr double kLeastTopP = 1e-9;  // 0 would keep no token
+  // The ranges of engine/sampling_config.cc, which reads the same settings from JSON.
+  constexpr double kHottest = 1000, kMostPenalty = 1000, kLeastRepetition = 1e-3;
   Request request;
-  request.sampling = defaults;
-  if (flags.temperature) {
-    request.sampling.temperature =
-        static_cast<float>(checked("--temperature", *flags.temperature, 0, kHottest));
-  }
-  if (flags.top_p)
-    request.sampling.top_p = static_cast<float>(checked("--top-p", *flags.top_p, kLeastTopP, 1));
-  if (flags.min_p) request.sampling.min_p = static_cast<float>(checked("--min-p", *flags.min_p, 0, 1));
+  SamplingParams& sampling = request.sampling;
+  sampling = defaults;
+  set_if_given(flags.temperature, "--temperature", 0, kHottest, sampling.temperature);
+  set_if_given(flags.top_p, "--top-p", kLeastTopP, 1, sampling.top_p);
+  set_if_given(flags.min_p, "--min-p", 0, 1, sampling.min_p);
+  set_if_given(flags.repetition_penalty, "--repetition-penalty", kLeastRepetition, kMostPenalty,
+               sampling.repetition_penalty);
+  set_if_given(flags.presence_penalty, "--presence-penalty", -kMostPenalty, kMostPenalty,
+               sampling.presence_penalty);
+  set_if_given(flags.frequency_penalty, "--frequency-penalty", -kMostPenalty, kMostPenalty,
+               sampling.frequency_penalty);
   if (flags.top_k) {
     check_at_least("--top-k", *flags.top_k, 0);
-    request.sampling.top_k = *flags.top_k;
+    sampling.top_k = *flags.top_k;
   }
-  request.max_tokens = flags.max_tokens.value_or(max_tokens > 0 ? max_tokens : kDefaultMaxTokens);
-  check_at_least("--max-tokens", request.max_tokens, 1);
+  if (flags.max_tokens) {
+    check_at_least("--max-tokens", *flags.max_tokens, 1);
+    request.max_tokens = *flags.max_tokens;
+    sampling.max_length = 0;
+  } else if (max_tokens > 0) {
+    request.max_tokens = max_tokens;
+  } else {
+    request.max_tokens = sampling.max_length > 0 ? sampling.max_length : kDefaultMaxTokens;
+  }
   request.key.seed = flags.seed;
   if (!flags.ignore_eos) request.stop_tokens = stop_tokens;
   return request;

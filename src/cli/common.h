@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,8 @@ int thread_count(const CommonOptions& common);
 // The same for commands that train: their numerics are the configuration's.
 void check_training(const CommonOptions& common);
 int64_t memory_limit(const CommonOptions& common);  // bytes; 0: none. Throws Error
+// Prints lines for a person to standard error, each after "r1: ".
+void show_warnings(std::span<const std::string> lines);
 // Says where the finished model is: its path, or {"model": path}.
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
@@ -56,6 +59,7 @@ struct Runtime {
 
 // A model for sampling, with its tokenizer where the directory has one: token ids alone need none.
 struct SamplingModel {
+  // Prints the model's warnings.
   static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory);
 
   const Model& model() const { return bundle ? bundle->model : *bare; }
@@ -78,7 +82,7 @@ Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens);
 inline constexpr int64_t kDefaultMaxTokens = 1024;  // where max_tokens is 0
 
-// An option that counts something; throws Error "--batch is 0, at least 1 is wanted".
+// An option that counts something; throws Error "--batch is 0; it must be at least 1".
 void check_at_least(std::string_view option, int64_t value, int64_t low);
 
 // A JSON array of token ids; throws Error at the bad item.

@@ -78,14 +78,12 @@ int run_eval(const EvalCommandOptions& options) {
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
+  show_warnings(bundle.warnings);
   const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model, numerics);
   EvalOptions eval;
   eval.samples = options.samples;
-  eval.temperature = static_cast<double>(base.sampling.temperature);
-  eval.top_p = static_cast<double>(base.sampling.top_p);
-  eval.top_k = base.sampling.top_k;
-  eval.min_p = static_cast<double>(base.sampling.min_p);
+  eval.sampling = base.sampling;
   eval.max_tokens = base.max_tokens;
   eval.seed = options.sampling.seed;
   eval.batch = options.batch;
@@ -112,9 +110,16 @@ int run_eval(const EvalCommandOptions& options) {
   json.set("model", directory.string())
       .set("task", options.task)
       .set("seed", static_cast<int64_t>(eval.seed));
-  json.set("temperature", eval.temperature).set("top_p", eval.top_p).set("max_tokens", eval.max_tokens);
-  if (eval.top_k > 0) json.set("top_k", eval.top_k);
-  if (eval.min_p > 0) json.set("min_p", eval.min_p);
+  const auto set = [&](const char* name, float value) { json.set(name, static_cast<double>(value)); };
+  const SamplingParams& sampling = eval.sampling;
+  set("temperature", sampling.temperature);
+  set("top_p", sampling.top_p);
+  json.set("max_tokens", eval.max_tokens);
+  if (sampling.top_k > 0) json.set("top_k", sampling.top_k);
+  if (sampling.min_p > 0) set("min_p", sampling.min_p);
+  if (sampling.repetition_penalty != 1) set("repetition_penalty", sampling.repetition_penalty);
+  if (sampling.presence_penalty != 0) set("presence_penalty", sampling.presence_penalty);
+  if (sampling.frequency_penalty != 0) set("frequency_penalty", sampling.frequency_penalty);
   if (!file.refused.empty()) {
     json.set("rows_refused", file.refused.size());
     Json errors = Json::array();

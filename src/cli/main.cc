@@ -10,6 +10,7 @@
 #include "base/text_util.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "tensor/arena.h"
 
 namespace {
 
@@ -32,6 +33,15 @@ void add_sampling(CLI::App* app, SamplingFlags& s) {
   app->add_option("--top-k", s.top_k, "Keep the K likeliest tokens; 0: all")->group("Sampling");
   app->add_option("--min-p", s.min_p, "Keep tokens of at least this share of the likeliest")
       ->group("Sampling");
+  app->add_option("--repetition-penalty", s.repetition_penalty,
+                  "Divides the logits of tokens that the text has; 1: off")
+      ->group("Sampling");
+  app->add_option("--presence-penalty", s.presence_penalty,
+                  "Subtracted from the logits of tokens that the answer has; 0: off")
+      ->group("Sampling");
+  app->add_option("--frequency-penalty", s.frequency_penalty,
+                  "The same, as often as the answer has them; 0: off")
+      ->group("Sampling");
   app->add_option("--max-tokens", s.max_tokens, "Longest answer (default: the model's, else 1024)")
       ->group("Sampling");
   app->add_option("--seed", s.seed, "Of the random numbers (default: 0)")->group("Sampling");
@@ -39,6 +49,14 @@ void add_sampling(CLI::App* app, SamplingFlags& s) {
 }
 
 constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model's name (default: r1-nano)";
+
+// "" is no model; the default is taken only if nothing is given.
+void add_model(CLI::App* app, std::string& model, const char* help, bool required = false) {
+  app->add_option("model", model, help)->required(required)->check([](const std::string& given) {
+    return given.empty() ? std::string("the name is empty; give a directory or a shipped model's name")
+                         : std::string();
+  });
+}
 
 // Subcommands: each adds its options and says what is to be called.
 struct Program {
@@ -69,7 +87,7 @@ struct Program {
 
   void add_using() {
     CLI::App* sub = add("run", "Talk to a model, or answer one prompt", run, r1::run_run);
-    sub->add_option("model", run.model, kModelHelp);
+    add_model(sub, run.model, kModelHelp);
     sub->add_option("-p,--prompt", run.prompt, "One question");
     sub->add_option("--prompt-tokens", run.prompt_tokens, "A JSON array of token ids, used as they are");
     add_sampling(sub, run.sampling);
@@ -77,7 +95,7 @@ struct Program {
     sub->add_flag("--hide-thinking", run.hide_thinking, "Leave thoughts out")->excludes(show);
 
     sub = add("generate", "Answer many prompts from a JSONL file", generate, r1::run_generate);
-    sub->add_option("model", generate.model, kModelHelp)->required();
+    add_model(sub, generate.model, kModelHelp, true);
     sub->add_option("--input", generate.input,
                     "Rows {\"prompt\" | \"messages\" | \"tokens\"}; -: standard input")
         ->required();
@@ -89,7 +107,7 @@ struct Program {
     add_sampling(sub, generate.sampling);
 
     sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score);
-    sub->add_option("model", score.model, kModelHelp)->required();
+    add_model(sub, score.model, kModelHelp, true);
     sub->add_option("--input", score.input, "Rows {\"tokens\", \"from\"?}; -: standard input")->required();
     sub->add_option("--output", score.output, "OUT.safetensors: logits.<row> [T, V]");
     sub->add_option("--logprobs", score.logprobs, "F.jsonl: a row of log-probs a row");
@@ -100,7 +118,7 @@ struct Program {
 
   void add_tools() {
     CLI::App* sub = add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize);
-    sub->add_option("model", tokenize.model, "A model, or a tokenizer.json")->required();
+    add_model(sub, tokenize.model, "A model, or a tokenizer.json", true);
     sub->add_option("--input", tokenize.input, "Rows {\"text\"} (--decode: {\"tokens\"}); -: standard input")
         ->required();
     CLI::Option* decode = sub->add_flag("--decode", tokenize.decode, "Token ids to text");
@@ -114,7 +132,7 @@ struct Program {
         ->needs(decode);
 
     sub = add("template", "Render chat templates", chat_template, r1::run_template);
-    sub->add_option("model", chat_template.model, "A model, or a template's file")->required();
+    add_model(sub, chat_template.model, "A model, or a template's file", true);
     sub->add_option("--input", chat_template.input,
                     "Rows {\"messages\", ...}; further fields are template variables; -: standard input")
         ->required();
@@ -126,7 +144,7 @@ struct Program {
         ->required();
 
     sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval);
-    sub->add_option("model", eval.model, kModelHelp);
+    add_model(sub, eval.model, kModelHelp);
     sub->add_option("--task", eval.task, "A task (countdown, arithmetic:2, ...: docs/guide.md), or a file")
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
@@ -139,7 +157,7 @@ struct Program {
   void add_help() {
     CLI::App* check =
         add("doctor", "What this machine is, and whether everything works", doctor, r1::run_doctor);
-    check->add_option("model", doctor.model, kModelHelp);
+    add_model(check, doctor.model, kModelHelp);
     check->add_flag("--against-transformers", doctor.against_transformers,
                     "Compare logits with transformers");
     check->add_option("--python", doctor.python, "With torch and transformers (default: python3)");
@@ -232,7 +250,10 @@ int main(int argc, char** argv) {
   } catch (const r1::Error& e) {
     return fail(e.what(), 2);
   } catch (const std::bad_alloc&) {
-    return fail("out of memory: lower --batch or --max-tokens, or give --memory-limit", 2);
+    const std::string scarce = r1::ulimit_advice();
+    return fail("out of memory" +
+                    (scarce.empty() ? ": lower --batch or --max-tokens, or give --memory-limit" : scarce),
+                2);
   } catch (const std::exception& e) {  // BrokenInvariant among them
     return fail(std::string("internal error: ") + e.what(), 3);
   }

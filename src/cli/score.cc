@@ -153,6 +153,7 @@ int run_score(const ScoreOptions& options) {
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   Model model = Model::load(directory, activation_dtype(numerics));
+  show_warnings(model.warnings());
   const std::vector<InputRow> rows = read_rows(options.input, model.config());
   Runtime runtime(options.common, model, numerics);
   Lanes lanes(runtime.threads, numerics, runtime.arena_limit());

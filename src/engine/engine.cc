@@ -15,6 +15,7 @@
 #include "model/memory.h"
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/sample/history.h"
 
 namespace r1 {
 
@@ -69,6 +70,8 @@ struct Engine::Impl {
       prompt_logits;  // by request, from the end of prefill to its last sample's start
   std::vector<Completion> completions;
   std::vector<int64_t> first_completion;  // of each request
+  // By completion, of running samples whose settings look back; null: of all others.
+  std::vector<std::unique_ptr<TokenHistory>> histories;
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
@@ -84,9 +87,10 @@ struct Engine::Impl {
   };
   std::vector<std::unique_ptr<Part>> parts;
 
-  Completion& completion(const Sequence& s) {
-    return completions[static_cast<size_t>(first_completion[static_cast<size_t>(s.request)] + s.sample)];
+  size_t place(const Sequence& s) const {
+    return static_cast<size_t>(first_completion[static_cast<size_t>(s.request)] + s.sample);
   }
+  Completion& completion(const Sequence& s) { return completions[place(s)]; }
 
   void prepare(std::span<const Request> list);
   void start();
@@ -130,6 +134,28 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
   return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
 }
 
+namespace {
+
+// Tokens that an answer may have. Throws Error if there is no room for any.
+int64_t room_of(const Request& r, const ModelConfig& model, const std::string& what) {
+  const int64_t length = static_cast<int64_t>(r.prompt.size());
+  if (length >= model.max_positions) {
+    throw Error(what + ": is " + std::to_string(length) +
+                " tokens long and leaves no room for an answer in the model's context of " +
+                std::to_string(model.max_positions));
+  }
+  const int64_t most = r.sampling.max_length;
+  if (most > 0 && length >= most) {
+    throw Error(what + ": is " + std::to_string(length) +
+                " tokens long and leaves no room for an answer within max_length = " + std::to_string(most) +
+                ": raise max_length, or give the number of new tokens");
+  }
+  const int64_t room = std::min(r.max_tokens, model.max_positions - length);
+  return most > 0 ? std::min(room, most - length) : room;
+}
+
+}  // namespace
+
 void Engine::Impl::prepare(std::span<const Request> list) {
   requests = list;
   completions.clear();
@@ -143,13 +169,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     if (r.max_tokens < 1 || r.samples < 1)
       throw Error(what + ": at least one token and one sample are wanted");
     const int64_t length = static_cast<int64_t>(r.prompt.size());
-    const int64_t room = model.config().max_positions - length;
-    if (room < 1) {
-      throw Error(what + ": is " + std::to_string(length) +
-                  " tokens long and leaves no room for an answer in the model's context of " +
-                  std::to_string(model.config().max_positions));
-    }
-    const int64_t total = length + std::min(r.max_tokens, room);
+    const int64_t total = length + room_of(r, model.config(), what);
     longest = std::max(longest, total);
     most_pages =
         std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
@@ -170,10 +190,12 @@ void Engine::Impl::prepare(std::span<const Request> list) {
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
   if (parted) model.pack(ctx);
   completions.resize(static_cast<size_t>(samples));
+  histories.clear();
+  if (std::ranges::any_of(list, [](const Request& r) { return looks_back(r.sampling); }))
+    histories.resize(completions.size());
   for (size_t i = 0; i < list.size(); ++i) {
-    const int64_t room = model.config().max_positions - static_cast<int64_t>(list[i].prompt.size());
     scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples,
-                      std::min(list[i].max_tokens, room));
+                      room_of(list[i], model.config(), ""));
     for (int64_t s = 0; s < list[i].samples; ++s) {
       Completion& c = completions[static_cast<size_t>(first_completion[i] + s)];
       c.request = static_cast<int64_t>(i);
@@ -187,17 +209,26 @@ Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
   const auto bits =
       philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(s.sample), r.key.prompt, r.key.step},
              {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
-  return sample_token(logits, model.config().vocab_size, r.sampling, uniform_from_bits(bits[0]));
+  const int64_t V = model.config().vocab_size;
+  const float uniform = uniform_from_bits(bits[0]);
+  const TokenHistory* history = histories.empty() ? nullptr : histories[place(s)].get();
+  return history == nullptr ? sample_token(logits, V, r.sampling, uniform)
+                            : sample_token(logits, V, r.sampling, *history, r.stop_tokens, uniform);
 }
 
 // The sample's next token; true: its last.
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   const Request& r = requests[static_cast<size_t>(s.request)];
+  if (sampled.token == kNothingLeft) {
+    throw Error("prompt " + std::to_string(s.request) + ": the sampling settings forbid every token after " +
+                std::to_string(s.generated) + " (suppress_tokens, bad_words_ids, no_repeat_ngram_size)");
+  }
   if (sampled.token < 0) {
     throw Error("prompt " + std::to_string(s.request) +
                 ": the model's logits are not numbers: its weights are broken");
   }
   Completion& c = completion(s);
+  if (!histories.empty() && histories[place(s)]) histories[place(s)]->add(sampled.token);
   c.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
   s.next_token = sampled.token;
@@ -217,6 +248,7 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
 
 void Engine::Impl::end(Sequence* s) {
   if (*on_done) (*on_done)(completion(*s));
+  if (!histories.empty()) histories[place(*s)].reset();
   scheduler->finish(s);
 }
 
@@ -226,6 +258,10 @@ void Engine::Impl::start() {
   for (;;) {
     const auto started = scheduler->start_samples();
     if (started.empty()) break;
+    for (const auto& [sequence, prompt] : started) {
+      if (looks_back(requests[static_cast<size_t>(sequence->request)].sampling))
+        histories[place(*sequence)] = std::make_unique<TokenHistory>(prompt->tokens);
+    }
     {
       const ArenaScope scope(ctx.arena);
       float* rows = ctx.arena.array<float>(V * ctx.threads.size());

@@ -27,7 +27,7 @@ struct Request {
   std::vector<int32_t> prompt;  // at least one token
   std::string opening;          // see ChatPrompt; changes no sample
   int64_t samples = 1;
-  int64_t max_tokens = 256;  // generated, the stop token included
+  int64_t max_tokens = 256;  // generated, the stop token included; sampling.max_length may be less
   SamplingParams sampling;
   RandomKey key;
   std::vector<int32_t>

@@ -1,8 +1,10 @@
 #include "engine/model_bundle.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/file.h"
+#include "engine/generation_config.h"
 #include "formats/json.h"
 #include "text/think.h"
 #include "text/tokenizer_config.h"
@@ -13,13 +15,18 @@ namespace {
 constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
                                            "special_tokens_map.json", "generation_config.json"};
 
-SamplingParams sampling_of(const GenerationConfig& config) {
-  SamplingParams params;  // a file that says nothing: temperature 1, no filters
-  if (config.do_sample && !*config.do_sample) params.temperature = 0.0f;
-  if (config.temperature) params.temperature = static_cast<float>(*config.temperature);
-  if (config.top_p) params.top_p = static_cast<float>(*config.top_p);
-  if (config.top_k) params.top_k = *config.top_k;
-  return params;
+void add(std::vector<int32_t>& ids, int32_t id) {
+  if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+}
+
+std::vector<int32_t> stop_tokens_of(const GenerationConfig& generation, const ModelConfig& model,
+                                    const TokenizerConfig& config, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids = generation.eos_token_ids;
+  for (const int32_t id : model.eos_token_ids) add(ids, id);
+  for (const std::string& token : config.all_eos) {
+    if (const auto id = tokenizer.id_of(token)) add(ids, *id);
+  }
+  return ids;
 }
 
 }  // namespace
@@ -29,25 +36,33 @@ ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matr
 }
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
-  const TokenizerConfig config = load_tokenizer_config(directory);
-  const GenerationConfig generation = load_generation_config(directory);
-  ModelBundle bundle{.model = std::move(model),
-                     .tokenizer = Tokenizer::load(directory),
-                     .chat_template = ChatTemplates::load(directory),
-                     .bos = config.bos,
-                     .eos = config.eos,
-                     .sampling = sampling_of(generation),
-                     .max_tokens = generation.max_new_tokens.value_or(0),
-                     .stop_tokens = generation.eos_token_ids,
-                     .files = {}};
-  if (bundle.tokenizer.vocab_size() > bundle.model.config().vocab_size) {
-    throw Error((directory / "tokenizer.json").string() + ": has " +
-                std::to_string(bundle.tokenizer.vocab_size()) + " tokens, the model's vocab_size is " +
-                std::to_string(bundle.model.config().vocab_size) + ": the tokenizer is of another model");
+  const ModelConfig& shape = model.config();
+  Tokenizer tokenizer = Tokenizer::load(directory);
+  if (tokenizer.vocab_size() > shape.vocab_size) {
+    throw Error((directory / "tokenizer.json").string() + ": has " + std::to_string(tokenizer.vocab_size()) +
+                " tokens, the model's vocab_size is " + std::to_string(shape.vocab_size) +
+                ": the tokenizer is of another model");
   }
-  if (bundle.stop_tokens.empty()) bundle.stop_tokens = bundle.model.config().eos_token_ids;
-  if (const auto eos = bundle.tokenizer.id_of(bundle.eos); bundle.stop_tokens.empty() && eos)
-    bundle.stop_tokens = {*eos};
+  const TokenizerConfig config = load_tokenizer_config(directory);
+  const GenerationConfig generation = load_generation_config(directory, shape.vocab_size);
+  std::vector<int32_t> stops = stop_tokens_of(generation, shape, config, tokenizer);
+  std::vector<std::string> warnings = model.warnings();
+  warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
+  // Without a word in the tokenizer's files, the ids of the model's.
+  const std::string bos = config.says_bos || shape.bos_token_id < 0
+                              ? config.bos
+                              : tokenizer.token_of(static_cast<int32_t>(shape.bos_token_id));
+  const std::string eos = config.says_eos || stops.empty() ? config.eos : tokenizer.token_of(stops.front());
+  ModelBundle bundle{.model = std::move(model),
+                     .tokenizer = std::move(tokenizer),
+                     .chat_template = ChatTemplates::load(directory),
+                     .bos = bos,
+                     .eos = eos,
+                     .sampling = generation.sampling,
+                     .max_tokens = generation.max_new_tokens,
+                     .stop_tokens = std::move(stops),
+                     .warnings = std::move(warnings),
+                     .files = {}};
   for (const char* name : kTokenizerFiles) {
     if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
   }

@@ -35,7 +35,11 @@ struct ModelBundle {
   std::string bos, eos;       // their text, for the template
   SamplingParams sampling;    // generation_config.json's
   int64_t max_tokens = 0;     // its max_new_tokens; 0: it does not say
+  // Any of them ends an answer: what generation_config.json, config.json, tokenizer_config.json and
+  // special_tokens_map.json say, together, in this order.
   std::vector<int32_t> stop_tokens;
+  // What the directory asks for and r1 does not do: lines for a person, each with the file's name.
+  std::vector<std::string> warnings;
   std::map<std::string, std::string>
       files;  // tokenizer and generation files as they are on disk, written back by save()
 

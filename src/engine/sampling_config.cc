@@ -36,6 +36,15 @@ void read_count(const Json& json, std::string_view name, int64_t low, int64_t& o
   out = static_cast<int64_t>(value);
 }
 
+// New tokens come before whole lengths, as in transformers; whichever `json` gives replaces both.
+void read_shortest(const Json& json, SamplingParams& params) {
+  const bool fresh = given(json, "min_tokens") != nullptr || given(json, "min_new_tokens") != nullptr;
+  if (fresh || given(json, "min_length") != nullptr) params.min_new_tokens = params.min_length = 0;
+  read_count(json, "min_tokens", 0, params.min_new_tokens);
+  read_count(json, "min_new_tokens", 0, params.min_new_tokens);
+  if (!fresh) read_count(json, "min_length", 0, params.min_length);
+}
+
 int32_t read_id(const Json& value, int64_t vocab_size) {
   const int64_t id = value.integer();
   if (id < 0 || id >= vocab_size)
@@ -117,9 +126,7 @@ void read_sampling(const Json& json, int64_t vocab_size, SamplingParams& params)
   read_number(json, "presence_penalty", -kMostPenalty, kMostPenalty, params.presence_penalty);
   read_number(json, "frequency_penalty", -kMostPenalty, kMostPenalty, params.frequency_penalty);
   read_count(json, "no_repeat_ngram_size", 0, params.no_repeat_ngram);
-  read_count(json, "min_tokens", 0, params.min_new_tokens);
-  read_count(json, "min_new_tokens", 0, params.min_new_tokens);
-  read_count(json, "min_length", 0, params.min_length);
+  read_shortest(json, params);
   read_count(json, "max_length", 0, params.max_length);
   if (const Json* ids = given(json, "suppress_tokens")) params.suppress_tokens = read_ids(*ids, vocab_size);
   if (const Json* ids = given(json, "begin_suppress_tokens"))

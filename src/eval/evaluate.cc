@@ -16,10 +16,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
   Request settings;
   settings.samples = options.samples;
   settings.max_tokens = options.max_tokens;
-  settings.sampling.temperature = static_cast<float>(options.temperature);
-  settings.sampling.top_p = static_cast<float>(options.top_p);
-  settings.sampling.top_k = options.top_k;
-  settings.sampling.min_p = static_cast<float>(options.min_p);
+  settings.sampling = options.sampling;
   settings.key = {.seed = options.seed, .step = kEvalStep, .prompt = 0};
   const std::vector<Request> requests = ask(bundle, problems, settings);
   EvalResult result;

@@ -30,14 +30,11 @@ inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps co
 
 struct EvalOptions {
   int64_t samples = 4;  // of each problem
-  double temperature = 1.0;
-  double top_p = 1.0;
+  SamplingParams sampling;
   int64_t max_tokens = 256;
   uint64_t seed = 0;
   int64_t batch = 256;   // sequences at a time; changes no result
   int64_t kv_bytes = 0;  // see EngineOptions
-  int64_t top_k = 0;
-  double min_p = 0;
 };
 
 struct EvalSample {

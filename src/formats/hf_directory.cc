@@ -50,6 +50,13 @@ size_t first_not_finite(std::span<const uint16_t> values) {
   return first_with<uint16_t, 0x7F80>(values);
 }
 
+// Whether `other` has the tensor as `file` does, to the bit.
+bool is_same(const SafetensorsFile& file, const SafetensorsFile& other, const TensorInfo& tensor) {
+  const TensorInfo* mine = file.find(tensor.name);
+  return mine != nullptr && mine->type == tensor.type && mine->shape == tensor.shape &&
+         std::ranges::equal(file.bytes(*mine), other.bytes(tensor));
+}
+
 std::string index_string(size_t flat, std::span<const int64_t> shape) {
   std::vector<int64_t> index(shape.size());
   int64_t rest = static_cast<int64_t>(flat);
@@ -112,8 +119,8 @@ void HfWeights::open_sharded(const fs::path& index) {
     }
     const TensorInfo* info = at->second->find(tensor);
     if (info == nullptr) {
-      throw Error(fmt::format("{}: tensor {} is missing, {} says it is here", at->second->path(),
-                              shown(tensor), listing_));
+      promised_.emplace(tensor, at->second->path());
+      continue;
     }
     entries_.push_back({at->second, info});
     placed.emplace(info->name, at->second);
@@ -124,9 +131,9 @@ void HfWeights::open_sharded(const fs::path& index) {
       const auto [at, is_new] = placed.emplace(tensor.name, file.get());
       if (is_new) {
         entries_.push_back({file.get(), &tensor});
-      } else if (at->second != file.get()) {
-        throw Error(fmt::format("{}: tensor {} is also in {}: remove one", file->path(), shown(tensor.name),
-                                at->second->path()));
+      } else if (at->second != file.get() && !is_same(*at->second, *file, tensor)) {
+        throw Error(fmt::format("{}: tensor {} is also in {}, with other values: remove one", file->path(),
+                                shown(tensor.name), at->second->path()));
       }
     }
   }
@@ -137,15 +144,36 @@ const TensorInfo* HfWeights::find(std::string_view name) const {
   return at == by_name_.end() ? nullptr : entries_[at->second].info;
 }
 
-const HfWeights::Entry& HfWeights::entry(const std::string& name) const {
+void HfWeights::alias(std::string_view name, std::string_view other) {
+  const auto at = by_name_.find(other);
+  if (at != by_name_.end()) by_name_.emplace(name, at->second);
+}
+
+const HfWeights::Entry& HfWeights::find_entry(const std::string& name) const {
   const auto at = by_name_.find(name);
   if (at == by_name_.end()) {
+    if (const auto promise = promised_.find(name); promise != promised_.end())
+      throw Error(
+          fmt::format("{}: tensor {} is missing, {} says it is here", promise->second, name, listing_));
     const std::string nearest = nearest_name(name, names_);
     throw Error(fmt::format("{}: tensor {} is missing{}", listing_, name,
                             nearest.empty() ? "" : fmt::format(" (nearest name: {})", shown(nearest))));
   }
-  read_[at->second].store(true, std::memory_order_relaxed);
   return entries_[at->second];
+}
+
+const HfWeights::Entry& HfWeights::entry(const std::string& name) const {
+  const Entry& found = find_entry(name);
+  read_[static_cast<size_t>(&found - entries_.data())].store(true, std::memory_order_relaxed);
+  return found;
+}
+
+void HfWeights::check(const std::string& name, const Shape& expected, const FieldOf& field) const {
+  const std::vector<int64_t>& shape = find_entry(name).info->shape;
+  for (int d = 0; d < expected.rank(); ++d) {
+    if (std::ssize(shape) == expected.rank() && shape[static_cast<size_t>(d)] == expected[d]) continue;
+    entry(name, expected, field(expected[d]));  // throws
+  }
 }
 
 const HfWeights::Entry& HfWeights::entry(const std::string& name, const Shape& expected,

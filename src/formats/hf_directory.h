@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,14 +22,21 @@ namespace r1 {
 
 class HfWeights {
  public:
-  // Throws Error for a missing file or shard, a shard that is not a plain file name in the directory, a
-  // tensor that the index promises and its shard lacks, and a tensor that is in two shards while the index
-  // names neither.
+  // Throws Error for a missing file or shard, a shard that is not a plain file name in the directory, and a
+  // tensor that two shards have with different values. A tensor that the index promises and its shard lacks
+  // is missing only when it is asked for.
   explicit HfWeights(const std::filesystem::path& directory);
 
   const std::vector<std::string>& names() const { return names_; }  // sorted
   const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: there is none
   bool contains(std::string_view name) const { return find(name) != nullptr; }
+  // If there is no tensor `name`, it is `other`'s, if there is one. `name` outlives this.
+  void alias(std::string_view name, std::string_view other);
+
+  // Throws Error where the tensor is missing or has another shape: before anything of it is read. `field`
+  // says which settings ask for a dimension of that size, for the message: "hidden_size = 64"; "": none.
+  using FieldOf = std::function<std::string(int64_t size)>;
+  void check(const std::string& name, const Shape& expected, const FieldOf& field) const;
 
   // Reads a tensor as f32. Throws Error where it is missing (with the nearest name), has another shape than
   // `expected`, or holds NaN or infinity. `why` says which setting wants that shape: "n_routed_experts = 16";
@@ -50,7 +58,8 @@ class HfWeights {
   };
   void open_single(const std::filesystem::path& file);
   void open_sharded(const std::filesystem::path& index);
-  const Entry& entry(const std::string& name) const;
+  const Entry& find_entry(const std::string& name) const;
+  const Entry& entry(const std::string& name) const;  // and it counts as read
   const Entry& entry(const std::string& name, const Shape& expected, std::string_view why) const;
   void read_checked(const Entry& entry, std::span<float> out) const;
   [[noreturn]] void refuse(const Entry& entry, size_t at, float value) const;
@@ -63,6 +72,8 @@ class HfWeights {
       by_name_;  // into names_ and entries_; keys are the files' strings
   std::vector<Entry> entries_;
   std::unique_ptr<std::atomic<bool>[]> read_;
+  std::unordered_map<std::string, std::string>
+      promised_;  // tensors that the index has and no shard: where, by name
 };
 
 }  // namespace r1

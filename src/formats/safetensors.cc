@@ -22,21 +22,38 @@ constexpr std::string_view kMetadata = "__metadata__";
 struct TypeRow {
   StoredType type;
   std::string_view name;
-  size_t size;
+  int64_t bits;
 };
 constexpr TypeRow kTypes[] = {
-    {StoredType::boolean, "BOOL", 1},    {StoredType::u8, "U8", 1},           {StoredType::i8, "I8", 1},
-    {StoredType::f8_e5m2, "F8_E5M2", 1}, {StoredType::f8_e4m3, "F8_E4M3", 1}, {StoredType::i16, "I16", 2},
-    {StoredType::u16, "U16", 2},         {StoredType::f16, "F16", 2},         {StoredType::bf16, "BF16", 2},
-    {StoredType::i32, "I32", 4},         {StoredType::u32, "U32", 4},         {StoredType::f32, "F32", 4},
-    {StoredType::f64, "F64", 8},         {StoredType::i64, "I64", 8},         {StoredType::u64, "U64", 8},
+    {StoredType::boolean, "BOOL", 8},
+    {StoredType::u8, "U8", 8},
+    {StoredType::i8, "I8", 8},
+    {StoredType::f8_e5m2, "F8_E5M2", 8},
+    {StoredType::f8_e4m3, "F8_E4M3", 8},
+    {StoredType::i16, "I16", 16},
+    {StoredType::u16, "U16", 16},
+    {StoredType::f16, "F16", 16},
+    {StoredType::bf16, "BF16", 16},
+    {StoredType::i32, "I32", 32},
+    {StoredType::u32, "U32", 32},
+    {StoredType::f32, "F32", 32},
+    {StoredType::f64, "F64", 64},
+    {StoredType::i64, "I64", 64},
+    {StoredType::u64, "U64", 64},
+    {StoredType::c64, "C64", 64},
+    {StoredType::f8_e8m0, "F8_E8M0", 8},
+    {StoredType::f8_e4m3fnuz, "F8_E4M3FNUZ", 8},
+    {StoredType::f8_e5m2fnuz, "F8_E5M2FNUZ", 8},
+    {StoredType::f6_e2m3, "F6_E2M3", 6},
+    {StoredType::f6_e3m2, "F6_E3M2", 6},
+    {StoredType::f4, "F4", 4},
 };
 
 constexpr bool rows_match_the_enum() {
   for (size_t i = 0; i < std::size(kTypes); ++i) {
     if (kTypes[i].type != static_cast<StoredType>(i)) return false;
   }
-  return std::size(kTypes) == static_cast<size_t>(StoredType::u64) + 1;
+  return std::size(kTypes) == static_cast<size_t>(StoredType::f4) + 1;
 }
 static_assert(rows_match_the_enum());
 
@@ -51,17 +68,18 @@ std::optional<StoredType> type_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-// shape's product times the element size; none: it does not fit in 63 bits.
+// shape's product times the element size; none: it does not fit in 60 bits, or is no whole number of bytes.
 std::optional<uint64_t> bytes_of(std::span<const int64_t> shape, StoredType type) {
   // A zero anywhere makes the product 0 whatever the rest is.
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
-  uint64_t bytes = size_of(type);
+  auto bits = static_cast<uint64_t>(bits_of(type));
   for (const int64_t dim : shape) {
-    if (bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(dim))
+    if (bits > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(dim))
       return std::nullopt;
-    bytes *= static_cast<uint64_t>(dim);
+    bits *= static_cast<uint64_t>(dim);
   }
-  return bytes;
+  if (bits % 8 != 0) return std::nullopt;
+  return bits / 8;
 }
 
 uint64_t little_endian_u64(std::span<const std::byte> bytes) {
@@ -76,11 +94,6 @@ uint64_t little_endian_u64(std::span<const std::byte> bytes) {
 
 TensorInfo parse_entry(const Json::Member& entry, uint64_t data_size, const std::string& source) {
   const auto& [name, fields] = entry;
-  for (const Json::Member& field : fields.members()) {
-    if (field.first != "dtype" && field.first != "shape" && field.first != "data_offsets") {
-      refuse(source, name, fmt::format("has an unknown field {} in the header", shown(field.first)));
-    }
-  }
   TensorInfo info;
   info.name = name;
   const std::string& type_name = fields.get_string("dtype");
@@ -94,7 +107,9 @@ TensorInfo parse_entry(const Json::Member& entry, uint64_t data_size, const std:
   }
   const std::optional<uint64_t> bytes = bytes_of(info.shape, info.type);
   if (!bytes) {
-    refuse(source, name, fmt::format("has shape {}, more than 2^63 bytes", shown(shape_string(info.shape))));
+    refuse(source, name,
+           fmt::format("has shape {} of {}, which is no whole number of bytes below 2^60",
+                       shown(shape_string(info.shape)), type_name));
   }
   const std::vector<Json>& offsets = fields.at("data_offsets").items();
   if (offsets.size() != 2)
@@ -177,15 +192,15 @@ bool is_float(StoredType type) {
 
 }  // namespace
 
-size_t size_of(StoredType type) {
-  return row_of(type).size;
+int64_t bits_of(StoredType type) {
+  return row_of(type).bits;
 }
 std::string_view name_of(StoredType type) {
   return row_of(type).name;
 }
 
 int64_t TensorInfo::count() const {
-  return static_cast<int64_t>((end - begin) / size_of(type));
+  return static_cast<int64_t>(end - begin) * 8 / bits_of(type);
 }
 
 std::string shape_string(std::span<const int64_t> shape) {
@@ -210,7 +225,8 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
                     source, length, file.size() - 8));
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
-  if (!text.starts_with('{')) {
+  const size_t start = text.find_first_not_of(" \t\r\n");
+  if (start == std::string_view::npos || text[start] != '{') {
     throw Error(
         fmt::format("{}: the header does not start with '{{': this is not a safetensors file", source));
   }
@@ -220,6 +236,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
   const uint64_t data_size = file.size() - header.data_begin;
   for (const Json::Member& entry : json.members()) {
     if (entry.first == kMetadata) {
+      if (entry.second.is_null()) continue;
       for (const auto& [key, value] : entry.second.members()) header.metadata[key] = value.string();
     } else {
       header.tensors.push_back(parse_entry(entry, data_size, source));

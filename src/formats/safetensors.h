@@ -3,11 +3,13 @@
 //   8 bytes          N, the header's length, little-endian
 //   N bytes          JSON {"NAME": {"dtype", "shape", "data_offsets": [begin, end]}, ..., "__metadata__":
 //   {string: string}},
-//                    starts with '{', may end in spaces
+//                    may begin and end in white space
 //   the rest         the tensors' bytes, row-major, little-endian; offsets count from its first byte
 //
-// A file is checked whole before anything of it is used: every byte after the header belongs to exactly one
-// tensor. Files larger than memory are fine: reading maps, writing streams.
+// What the reference implementation (0.8) reads is read: metadata null, further fields of a tensor, types
+// that no model here uses. But a name that appears twice is refused. A file is checked whole before anything
+// of it is used: every byte after the header belongs to exactly one tensor. Files larger than memory are
+// fine: reading maps, writing streams.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +26,7 @@
 
 namespace r1 {
 
-// What a file may hold; only f64, f32, bf16 and f16 are read as numbers here.
+// What a file may hold; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here.
 enum class StoredType : uint8_t {
   boolean,
   u8,
@@ -40,10 +42,17 @@ enum class StoredType : uint8_t {
   f32,
   f64,
   i64,
-  u64
+  u64,
+  c64,
+  f8_e8m0,
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  f6_e2m3,
+  f6_e3m2,
+  f4
 };
 
-size_t size_of(StoredType type);
+int64_t bits_of(StoredType type);
 std::string_view name_of(StoredType type);  // as in the file: "BF16"
 
 struct TensorInfo {

@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formats/hf_directory.h"
+
 namespace r1 {
 
 Parameter* ModelBuilder::add(const std::string& name, Shape shape, DType dtype) {
+  if (weights_ != nullptr)
+    weights_->check(name, shape, [this](int64_t size) { return fields_of_size(config_, size); });
   model_.storage_.emplace_back(shape, dtype);
   Parameter& p = model_.parameters_->emplace_back();
   p.name = name;

@@ -9,7 +9,8 @@ namespace r1 {
 
 class ModelBuilder {
  public:
-  explicit ModelBuilder(Model& model) : model_(model), config_(model.config_) {}
+  ModelBuilder(Model& model, const HfWeights* weights)
+      : model_(model), config_(model.config_), weights_(weights) {}
 
   // Families: each fills every block. The embedding, the last norm and the head are common.
   void build();
@@ -29,6 +30,7 @@ class ModelBuilder {
 
   Model& model_;
   const ModelConfig& config_;
+  const HfWeights* weights_;  // nullptr: a new model
 };
 
 }  // namespace r1

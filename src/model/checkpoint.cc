@@ -1,4 +1,7 @@
 // model/checkpoint.cc: weights from and to a Hugging Face directory.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <exception>
 #include <string>
@@ -7,23 +10,62 @@
 #include "base/file.h"
 #include "base/threads.h"
 #include "formats/hf_directory.h"
+#include "formats/shown.h"
 #include "model/model.h"
 
 namespace r1 {
 namespace {
 
-// What may lie in a checkpoint unread: tables that are computed, a tied head's copy, and
+// N of "model.layers.N.REST"; -1: it has another name.
+int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kLayers = "model.layers.";
+  if (!name.starts_with(kLayers)) return -1;
+  name.remove_prefix(kLayers.size());
+  const size_t dot = name.find('.');
+  constexpr size_t kDigits = 9;
+  if (dot == std::string_view::npos || dot == 0 || dot > kDigits ||
+      name.find_first_not_of("0123456789") != dot)
+    return -1;
+  return std::stoll(std::string(name.substr(0, dot)));
+}
+
+// What may lie in a checkpoint unread and says nothing: tables that are computed, a tied head's copy, and
 // multi-token-prediction layers behind the last (they play no part in the log-probs).
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
-  constexpr std::string_view kLayers = "model.layers.";
-  if (config.family != Family::deepseek_v3 || !name.starts_with(kLayers)) return false;
-  const std::string rest = name.substr(kLayers.size());
-  const size_t dot = rest.find('.');
-  if (dot == std::string::npos || dot == 0 || dot > 6 || rest.find_first_not_of("0123456789") != dot)
-    return false;
-  return std::stoll(rest.substr(0, dot)) >= config.layers;
+  return config.family == Family::deepseek_v3 && layer_of(name) >= config.layers;
+}
+
+// So many layers cannot be missing one by one: that would name a tensor, not the field.
+void check_layers(const ModelConfig& config, const HfWeights& weights, const std::string& source) {
+  int64_t layers = 0;
+  for (const std::string& name : weights.names()) layers = std::max(layers, layer_of(name) + 1);
+  if (config.layers > layers) {
+    throw Error(
+        fmt::format("{}: num_hidden_layers is {}, and the weights beside it have {} layers: the file and the "
+                    "config are from different models",
+                    source, config.layers, layers));
+  }
+}
+
+void warn_of_unread(const ModelConfig& config, const HfWeights& weights, std::vector<std::string>& warnings) {
+  constexpr size_t kShown = 3;
+  std::vector<std::string> names;
+  std::string file;
+  size_t count = 0;
+  for (const std::string& name : weights.unread()) {
+    if (may_be_ignored(name, config)) continue;
+    ++count;
+    if (names.size() < kShown) names.push_back(shown(name));
+    if (file.empty()) file = weights.file_of(name);
+  }
+  if (count == 0) return;
+  warnings.push_back(fmt::format("{}: {} {} no place in a {} of this config.json and {} not used: {}{}", file,
+                                 count == 1 ? "1 tensor" : fmt::format("{} tensors", count),
+                                 count == 1 ? "has" : "have", name_of(config.family),
+                                 count == 1 ? "is" : "are", fmt::join(names, ", "),
+                                 count > kShown ? ", ..." : ""));
 }
 
 StoredType stored(DType dtype) {
@@ -61,17 +103,23 @@ Model Model::load(const std::filesystem::path& directory, DType matrices) {
     throw Error(directory.string() +
                 ": no such directory: a model is a Hugging Face directory with config.json");
   }
+  const std::string source = (directory / "config.json").string();
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
-  const HfWeights weights(directory);
-  Model model = build(config, matrices);
-  read_parameters(weights, *model.parameters_);
-  for (const std::string& name : weights.unread()) {
-    if (may_be_ignored(name, config)) continue;
-    throw Error(weights.file_of(name) + ": tensor " + name + " has no place in a " +
-                std::string(name_of(config.family)) +
-                " of this config.json: the file and the config are from different models");
+  HfWeights weights(directory);
+  // Of two tensors that share their values a file may hold either.
+  if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
+  try {
+    check_layers(config, weights, source);
+    Model model = build(config, matrices, &weights);
+    read_parameters(weights, *model.parameters_);
+    model.warnings_ = config.warnings;
+    warn_of_unread(config, weights, model.warnings_);
+    return model;
+  } catch (const Error& e) {
+    if (config.assumed.empty()) throw;
+    throw Error(fmt::format("{} ({} does not say so; transformers takes {})", e.what(), source,
+                            fmt::join(config.assumed, ", ")));
   }
-  return model;
 }
 
 void Model::save(const std::filesystem::path& directory, DType dtype) const {

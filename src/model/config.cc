@@ -1,9 +1,11 @@
 #include "model/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
-#include <charconv>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text_util.h"
@@ -12,58 +14,98 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kMaxSize = int64_t{1} << 31;  // keeps every product of two sizes inside int64
+constexpr int64_t kMaxSize = int64_t{1} << 30;  // keeps every product of two sizes inside int64
+constexpr int64_t kMaxLayers = int64_t{1}
+                               << 20;  // and layers times experts far from what a loop could not count
+constexpr int64_t kMaxExperts = int64_t{1} << 16;
 
-int64_t positive(const Json& json, std::string_view key) {
-  const int64_t value = json.get_int(key);
-  if (value < 1 || value > kMaxSize) json.at(key).fail("is out of range: at least 1 is wanted");
-  return value;
+// The values that transformers 4.57 and 5.24 give to fields that a config.json does not have.
+struct FamilyRow {
+  const char* type;
+  const char* architecture;
+  int64_t vocab, hidden, intermediate, layers, heads, positions;
+};
+// By Family.
+constexpr std::array<FamilyRow, 4> kFamilies = {
+    {{"deepseek_v3", "DeepseekV3ForCausalLM", 129280, 7168, 18432, 61, 128, 4096},
+     {"qwen2", "Qwen2ForCausalLM", 151936, 4096, 22016, 32, 32, 32768},
+     {"qwen3", "Qwen3ForCausalLM", 151936, 4096, 22016, 32, 32, 32768},
+     {"llama", "LlamaForCausalLM", 32000, 4096, 11008, 32, 32, 2048}}};
+
+const Json* given(const Json& json, std::string_view key) {
+  const Json* field = json.find(key);
+  return field == nullptr || field->is_null() ? nullptr : field;
 }
 
-int64_t positive_or(const Json& json, std::string_view key, int64_t fallback) {
-  const Json* field = json.find(key);
-  return field == nullptr || field->is_null() ? fallback : positive(json, key);
+// An error about a field that may be absent.
+[[noreturn]] void fail(const Json& json, std::string_view key, int64_t value, std::string_view reason) {
+  if (const Json* field = given(json, key)) field->fail(reason);
+  json.fail(fmt::format("has no {}; transformers' default, {}, {}", key, value, reason));
+}
+
+int64_t whole(const Json& field, int64_t low, int64_t high) {
+  // Larger than int64 is a double here.
+  const double value = field.number();
+  if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)))
+    field.fail(fmt::format("is {}; it must be between {} and {}", field.dump(), low, high));
+  return field.integer();
+}
+
+int64_t whole_or(const Json& json, std::string_view key, int64_t fallback, int64_t low, int64_t high) {
+  const Json* field = given(json, key);
+  return field == nullptr ? fallback : whole(*field, low, high);
+}
+
+// A size that the weights show, too.
+int64_t size_of_field(const Json& json, std::string_view key, int64_t fallback, ModelConfig& config,
+                      int64_t most = kMaxSize) {
+  if (const Json* field = given(json, key)) return whole(*field, 1, most);
+  config.assumed.push_back(fmt::format("{} = {}", key, fallback));
+  return fallback;
 }
 
 // A number kept as f32, which 1e300 would not survive.
 float small_or(const Json& json, std::string_view key, double fallback, double limit) {
   const double value = json.get_number_or(key, fallback);
   if (!(value >= 0.0 && value <= limit))
-    json.at(key).fail(fmt::format("is {}: 0 to {} is wanted", value, limit));
+    json.at(key).fail(fmt::format("is {}; it must be between 0 and {}", value, limit));
   return static_cast<float>(value);
 }
 
-struct FamilyName {
-  const char* type;
-  const char* architecture;
-};
-// By Family.
-constexpr std::array<FamilyName, 4> kFamilies = {{{"deepseek_v3", "DeepseekV3ForCausalLM"},
-                                                  {"qwen2", "Qwen2ForCausalLM"},
-                                                  {"qwen3", "Qwen3ForCausalLM"},
-                                                  {"llama", "LlamaForCausalLM"}}};
-
 Family read_family(const Json& json) {
-  const std::string& type = json.get_string("model_type");
+  const Json* type = given(json, "model_type");
+  if (type == nullptr) {
+    if (const Json* architectures = given(json, "architectures");
+        architectures != nullptr && architectures->is_array()) {
+      for (const Json& name : architectures->items()) {
+        for (size_t i = 0; i < kFamilies.size(); ++i) {
+          if (name.is_string() && name.string() == kFamilies[i].architecture) return static_cast<Family>(i);
+        }
+      }
+    }
+    json.at("model_type");  // says that it is missing
+  }
+  const std::string& name = json.get_string("model_type");
   std::array<std::string, kFamilies.size()> known;
   for (size_t i = 0; i < known.size(); ++i) {
     known[i] = kFamilies[i].type;
-    if (type == known[i]) return static_cast<Family>(i);
+    if (name == known[i]) return static_cast<Family>(i);
   }
   // A relative that is not meant: it has other layers.
-  const bool relative = type == "qwen2_moe" || type == "qwen3_moe" || type == "deepseek_v2";
-  const std::string near = relative ? "" : nearest_name(type, known);
+  const bool relative = name == "qwen2_moe" || name == "qwen3_moe" || name == "deepseek_v2";
+  const std::string near = relative ? "" : nearest_name(name, known);
   json.at("model_type")
-      .fail("is \"" + shown(type) + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
+      .fail("is \"" + shown(name) + "\"" + (near.empty() ? "" : " (did you mean " + near + "?)") +
             ": deepseek_v3, qwen2, qwen3 and llama are known");
 }
 
 DType read_dtype(const Json& json) {
   for (const char* key : {"dtype", "torch_dtype"}) {
-    const Json* field = json.find(key);
-    if (field == nullptr || field->is_null()) continue;
-    const std::string& name = field->string();
-    if (name == "float32") return DType::f32;
+    const Json* field = given(json, key);
+    if (field == nullptr) continue;
+    std::string_view name = field->string();
+    if (name.starts_with("torch.")) name.remove_prefix(6);
+    if (name == "float32" || name == "float64" || name == "auto") return DType::f32;
     if (name == "bfloat16") return DType::bf16;
     if (name == "float16") return DType::f16;
     field->fail("is \"" + shown(name) + "\": float32, bfloat16 and float16 are known");
@@ -71,96 +113,104 @@ DType read_dtype(const Json& json) {
   return DType::f32;
 }
 
-void read_token_ids(const Json& json, ModelConfig& config) {
-  config.bos_token_id = json.get_int_or("bos_token_id", -1);
-  const auto id = [&](const Json& value) {
-    const int64_t i = value.integer();
-    if (i < 0 || i >= config.vocab_size) value.fail("is no token of the vocabulary");
-    return static_cast<int32_t>(i);
-  };
-  const Json* eos = json.find("eos_token_id");
-  if (eos == nullptr || eos->is_null()) return;
-  if (eos->is_array()) {
-    for (const Json& value : eos->items()) config.eos_token_ids.push_back(id(value));
-  } else {
-    config.eos_token_ids.push_back(id(*eos));
-  }
-}
-
+// Qwen's windows, by transformers' rule. A window that no layer has, or that is as long as the context,
+// changes no bit. Llama and DeepSeek-V3 have none, whatever config.json says.
 void refuse_windows(const Json& json, const ModelConfig& config) {
-  if (json.get_bool_or("use_sliding_window", false))
-    json.at("use_sliding_window").fail("is true: sliding windows are not known here");
-  const Json* types = json.find("layer_types");
-  if (types == nullptr || types->is_null()) return;
-  for (const Json& type : types->items()) {
-    if (type.string() != "full_attention")
-      type.fail("is " + shown(type.string()) + ": only full_attention is known here");
-  }
-  if (static_cast<int64_t>(types->size()) != config.layers)
+  constexpr int64_t kWindow = 4096, kFirst = 28;  // of transformers
+  if (config.family != Family::qwen2 && config.family != Family::qwen3) return;
+  const Json* types = given(json, "layer_types");
+  if (types != nullptr && static_cast<int64_t>(types->size()) != config.layers) {
     types->fail("has " + std::to_string(types->size()) + " elements, num_hidden_layers is " +
                 std::to_string(config.layers));
+  }
+  const bool null = json.contains("sliding_window") && json.at("sliding_window").is_null();
+  const bool on = json.get_bool_or("use_sliding_window", false) && !null;
+  const int64_t window = on ? whole_or(json, "sliding_window", kWindow, 0, INT64_MAX) : INT64_MAX;
+  const int64_t first = whole_or(json, "max_window_layers", kFirst, 0, INT64_MAX);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    bool slides = layer >= first;
+    if (types != nullptr) {
+      const Json& type = types->at(static_cast<size_t>(layer));
+      slides = type.string() == "sliding_attention";
+      if (!slides && type.string() != "full_attention")
+        type.fail("is " + shown(type.string()) + ": only full_attention is known here");
+    }
+    if (slides && window < config.max_positions) {
+      json.at("use_sliding_window")
+          .fail(fmt::format(
+              "is true and gives layer {} a window of {} tokens: sliding windows are not known here", layer,
+              window));
+    }
+  }
 }
 
 void read_attention_heads(const Json& json, ModelConfig& config) {
-  config.kv_heads = positive_or(json, "num_key_value_heads", config.heads);
+  const bool qwen = config.family == Family::qwen2 || config.family == Family::qwen3;
+  // Absent, it is 32 for Qwen in transformers, whatever the heads are; fewer heads can only mean their own
+  // number.
+  constexpr int64_t kQwenDefault = 32;
+  const bool absent = !json.contains("num_key_value_heads");
+  const int64_t fallback = qwen && absent && config.heads % kQwenDefault == 0 ? kQwenDefault : config.heads;
+  config.kv_heads = whole_or(json, "num_key_value_heads", fallback, 1, kMaxSize);
   if (config.heads % config.kv_heads != 0)
     json.at("num_key_value_heads").fail("does not divide num_attention_heads");
-  if (json.find("head_dim") == nullptr && config.family != Family::qwen3 &&
-      config.hidden_size % config.heads != 0) {
-    json.at("num_attention_heads").fail("does not divide hidden_size, and there is no head_dim");
-  }
   // Qwen3's default is a number, not a quotient.
-  const bool qwen3 = config.family == Family::qwen3;
-  config.head_dim = positive_or(json, "head_dim", qwen3 ? 128 : config.hidden_size / config.heads);
+  const bool number = config.family == Family::qwen3 && !json.contains("head_dim");
+  if (given(json, "head_dim") == nullptr && !number && config.hidden_size % config.heads != 0) {
+    fail(json, "num_attention_heads", config.heads, "does not divide hidden_size, and there is no head_dim");
+  }
+  config.head_dim = whole_or(json, "head_dim", number ? 128 : config.hidden_size / config.heads, 1, kMaxSize);
   if (config.head_dim % 2 != 0) json.fail("head_dim is odd: rotary pairs need an even one");
 }
 
-void read_deepseek(const Json& json, ModelConfig& config) {
-  if (json.find("quantization_config") != nullptr && !json.at("quantization_config").is_null()) {
-    json.at("quantization_config").fail("asks for quantised weights, which this build does not load");
+void read_experts(const Json& json, ModelConfig& config) {
+  MoeConfig& moe = config.moe;
+  moe.experts = size_of_field(json, "n_routed_experts", 256, config, kMaxExperts);
+  moe.active = whole_or(json, "num_experts_per_tok", 8, 1, kMaxExperts);
+  moe.groups = whole_or(json, "n_group", 8, 1, kMaxExperts);
+  moe.top_groups = whole_or(json, "topk_group", 4, 1, kMaxExperts);
+  moe.norm_topk = json.get_bool_or("norm_topk_prob", true);
+  moe.routed_scaling = small_or(json, "routed_scaling_factor", 2.5, 1e6);
+  config.moe_intermediate_size = size_of_field(json, "moe_intermediate_size", 2048, config);
+  config.shared_experts =
+      whole_or(json, "n_shared_experts", json.contains("n_shared_experts") ? 0 : 1, 0, kMaxExperts);
+  if (moe.experts % moe.groups != 0) fail(json, "n_group", moe.groups, "does not divide n_routed_experts");
+  if (moe.groups > 1 && moe.experts / moe.groups < 2)
+    fail(json, "n_group", moe.groups, "leaves fewer than 2 experts a group");
+  if (moe.top_groups > moe.groups) fail(json, "topk_group", moe.top_groups, "is more than n_group");
+  if (moe.active > moe.experts / moe.groups * moe.top_groups) {
+    fail(json, "num_experts_per_tok", moe.active, "is more than the experts of topk_group groups");
   }
-  config.q_lora_rank = positive_or(json, "q_lora_rank", 0);
-  config.kv_lora_rank = positive(json, "kv_lora_rank");
-  config.qk_nope_head_dim = positive(json, "qk_nope_head_dim");
-  config.qk_rope_head_dim = positive(json, "qk_rope_head_dim");
+}
+
+void read_deepseek(const Json& json, ModelConfig& config) {
+  config.q_lora_rank = whole_or(json, "q_lora_rank", json.contains("q_lora_rank") ? 0 : 1536, 1, kMaxSize);
+  config.kv_lora_rank = size_of_field(json, "kv_lora_rank", 512, config);
+  config.qk_nope_head_dim = size_of_field(json, "qk_nope_head_dim", 128, config);
+  config.qk_rope_head_dim = size_of_field(json, "qk_rope_head_dim", 64, config);
   if (config.qk_rope_head_dim % 2 != 0)
     json.at("qk_rope_head_dim").fail("is odd: rotary pairs need an even one");
-  config.v_head_dim = positive(json, "v_head_dim");
+  config.v_head_dim = size_of_field(json, "v_head_dim", 128, config);
   config.rope_interleave = json.get_bool_or("rope_interleave", true);
   config.lora_bias = json.get_bool_or("attention_bias", false);
+  // vLLM applies these three; transformers has one value of each.
   if (json.get_int_or("moe_layer_freq", 1) != 1) json.at("moe_layer_freq").fail("is not 1");
   if (json.get_string_or("scoring_func", "sigmoid") != "sigmoid")
     json.at("scoring_func").fail("is not sigmoid");
   if (json.get_string_or("topk_method", "noaux_tc") != "noaux_tc")
     json.at("topk_method").fail("is not noaux_tc");
-  config.first_dense_layers = json.get_int_or("first_k_dense_replace", 0);
-  if (config.first_dense_layers < 0) json.at("first_k_dense_replace").fail("is negative");
-  MoeConfig& moe = config.moe;
-  moe.experts = positive(json, "n_routed_experts");
-  moe.active = positive(json, "num_experts_per_tok");
-  moe.groups = positive_or(json, "n_group", 1);
-  moe.top_groups = positive_or(json, "topk_group", 1);
-  moe.norm_topk = json.get_bool_or("norm_topk_prob", true);
-  moe.routed_scaling = small_or(json, "routed_scaling_factor", 1.0, 1e6);
-  config.moe_intermediate_size = positive(json, "moe_intermediate_size");
-  config.shared_experts = json.get_int_or("n_shared_experts", 0);
-  if (config.shared_experts < 0) json.at("n_shared_experts").fail("is negative");
-  if (moe.experts % moe.groups != 0) json.at("n_group").fail("does not divide n_routed_experts");
-  if (moe.groups > 1 && moe.experts / moe.groups < 2)
-    json.at("n_group").fail("leaves fewer than 2 experts a group");
-  if (moe.top_groups > moe.groups) json.at("topk_group").fail("is more than n_group");
-  if (moe.active > moe.experts / moe.groups * moe.top_groups) {
-    json.at("num_experts_per_tok").fail("is more than the experts of topk_group groups");
-  }
+  config.first_dense_layers =
+      whole_or(json, "first_k_dense_replace", json.contains("first_k_dense_replace") ? 0 : 3, 0, kMaxSize);
+  read_experts(json, config);
 }
 
-// The decimal number that a person wrote for an f32: 1e-6, not 9.99999997e-7.
-double shortest(float value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
-  double out = 0;
-  std::from_chars(text, end, out);
-  return out;
+void refuse_quantised(const Json& json) {
+  const Json* field = given(json, "quantization_config");
+  if (field == nullptr || (field->is_object() && field->size() == 0)) return;
+  const Json* method = field->is_object() ? given(*field, "quant_method") : nullptr;
+  field->fail(
+      fmt::format("asks for quantised weights{}, which r1 does not load: take a checkpoint in bfloat16",
+                  method != nullptr && method->is_string() ? " (" + shown(method->string()) + ")" : ""));
 }
 
 }  // namespace
@@ -169,23 +219,56 @@ std::string_view name_of(Family family) {
   return kFamilies[static_cast<size_t>(family)].type;
 }
 
+void read_special_ids(const Json& json, std::string_view key, int64_t vocab_size, std::vector<int32_t>& ids,
+                      std::vector<std::string>& warnings) {
+  const Json* field = given(json, key);
+  if (field == nullptr) return;
+  std::vector<int64_t> foreign;
+  const auto take = [&](const Json& value) {
+    const int64_t id = value.integer();
+    if (id < 0 || id >= vocab_size) {
+      foreign.push_back(id);
+    } else if (std::ranges::find(ids, id) == ids.end()) {
+      ids.push_back(static_cast<int32_t>(id));
+    }
+  };
+  if (field->is_array()) {
+    for (const Json& value : field->items()) take(value);
+  } else {
+    take(*field);
+  }
+  if (foreign.empty()) return;
+  warnings.push_back(fmt::format("{}: {} has {}, and the vocabulary has ids 0 to {}: no answer ends with {}",
+                                 json.source(), key, fmt::join(foreign, ", "), vocab_size - 1,
+                                 foreign.size() == 1 ? "it" : "them"));
+}
+
 ModelConfig read_model_config(const Json& json) {
   ModelConfig config;
   config.family = read_family(json);
-  config.vocab_size = positive(json, "vocab_size");
-  config.hidden_size = positive(json, "hidden_size");
-  config.intermediate_size = positive(json, "intermediate_size");
-  config.layers = positive(json, "num_hidden_layers");
-  config.heads = positive(json, "num_attention_heads");
-  config.max_positions = positive_or(json, "max_position_embeddings", 2048);
+  refuse_quantised(json);
+  const FamilyRow& row = kFamilies[static_cast<size_t>(config.family)];
+  config.vocab_size = size_of_field(json, "vocab_size", row.vocab, config);
+  config.hidden_size = size_of_field(json, "hidden_size", row.hidden, config);
+  config.intermediate_size = size_of_field(json, "intermediate_size", row.intermediate, config);
+  config.layers = size_of_field(json, "num_hidden_layers", row.layers, config, kMaxLayers);
+  config.heads = size_of_field(json, "num_attention_heads", row.heads, config);
+  config.max_positions = whole_or(json, "max_position_embeddings", row.positions, 1, kMaxSize);
   config.rms_norm_eps = small_or(json, "rms_norm_eps", 1e-6, 1.0);
   config.tie_word_embeddings = json.get_bool_or("tie_word_embeddings", false);
   config.initializer_range = json.get_number_or("initializer_range", 0.02);
   config.dtype = read_dtype(json);
-  if (json.get_string_or("hidden_act", "silu") != "silu") json.at("hidden_act").fail("is not silu");
+  const std::string act = json.get_string_or("hidden_act", "silu");
+  if (act != "silu" && act != "swish") json.at("hidden_act").fail("is not silu");
   config.rope = read_rope_config(json, config.max_positions);
+  // transformers scales DeepSeek-V3's scores by it with other types too.
+  if (config.family == Family::deepseek_v3) refuse_stray_mscale(json);
   refuse_windows(json, config);
-  read_token_ids(json, config);
+  std::vector<int32_t> bos;
+  std::vector<std::string> nobody;  // no token of the answer depends on it
+  read_special_ids(json, "bos_token_id", config.vocab_size, bos, nobody);
+  if (!bos.empty()) config.bos_token_id = bos.front();
+  read_special_ids(json, "eos_token_id", config.vocab_size, config.eos_token_ids, config.warnings);
   if (config.family == Family::deepseek_v3) {
     read_deepseek(json, config);
     return config;
@@ -201,59 +284,87 @@ ModelConfig read_model_config(const Json& json) {
   return config;
 }
 
-Json to_json(const ModelConfig& config) {
-  const auto dtype = [&] {
-    return config.dtype == DType::bf16 ? "bfloat16" : config.dtype == DType::f16 ? "float16" : "float32";
-  };
-  const bool deepseek = config.family == Family::deepseek_v3;
-  Json json = Json::object();
-  const FamilyName& name = kFamilies[static_cast<size_t>(config.family)];
-  json.set("architectures", Json::array().push_back(name.architecture));
-  json.set("model_type", name.type);
-  json.set("vocab_size", config.vocab_size);
-  json.set("hidden_size", config.hidden_size);
-  json.set("intermediate_size", config.intermediate_size);
-  json.set("num_hidden_layers", config.layers);
-  json.set("num_attention_heads", config.heads);
-  json.set("num_key_value_heads", deepseek ? config.heads : config.kv_heads);
-  json.set("max_position_embeddings", config.max_positions);
-  json.set("rms_norm_eps", shortest(config.rms_norm_eps));
-  write_rope_config(config.rope, json);
-  json.set("hidden_act", "silu");
-  json.set("tie_word_embeddings", config.tie_word_embeddings);
-  json.set("initializer_range", config.initializer_range);
-  json.set("torch_dtype", dtype());
-  json.set("bos_token_id", config.bos_token_id < 0 ? Json() : Json(config.bos_token_id));
-  json.set("eos_token_id", config.eos_token_ids.empty()       ? Json()
-                           : config.eos_token_ids.size() == 1 ? Json(config.eos_token_ids[0])
-                                                              : Json::array_of(config.eos_token_ids));
-  if (!deepseek) {
-    json.set("head_dim", config.head_dim);
-    if (config.family != Family::qwen2) json.set("attention_bias", config.qkv_bias);
-    if (config.family == Family::llama) json.set("mlp_bias", config.mlp_bias);
-    return json;
+ModelConfig read_new_model_config(const Json& json) {
+  static const std::vector<std::string> kCommon = {
+      "architectures",       "model_type",          "vocab_size",
+      "hidden_size",         "intermediate_size",   "num_hidden_layers",
+      "num_attention_heads", "num_key_value_heads", "max_position_embeddings",
+      "rms_norm_eps",        "rope_theta",          "rope_scaling",
+      "rope_parameters",     "hidden_act",          "tie_word_embeddings",
+      "initializer_range",   "torch_dtype",         "dtype",
+      "bos_token_id",        "eos_token_id",        "attention_bias"};
+  static const std::vector<std::string> kDense = {"head_dim", "mlp_bias"};
+  static const std::vector<std::string> kDeepseek = {
+      "q_lora_rank",         "kv_lora_rank",          "qk_nope_head_dim",        "qk_rope_head_dim",
+      "v_head_dim",          "rope_interleave",       "n_routed_experts",        "n_shared_experts",
+      "num_experts_per_tok", "moe_intermediate_size", "first_k_dense_replace",   "n_group",
+      "topk_group",          "norm_topk_prob",        "routed_scaling_factor",   "scoring_func",
+      "topk_method",         "moe_layer_freq",        "num_nextn_predict_layers"};
+  // What a small model means by leaving them out.
+  static const std::vector<std::pair<const char*, Json>> kDefaults = {{"max_position_embeddings", 2048},
+                                                                      {"q_lora_rank", nullptr},
+                                                                      {"n_group", 1},
+                                                                      {"topk_group", 1},
+                                                                      {"routed_scaling_factor", 1.0},
+                                                                      {"n_shared_experts", 0},
+                                                                      {"first_k_dense_replace", 0}};
+  const bool deepseek = read_family(json) == Family::deepseek_v3;
+  std::vector<std::string> known = kCommon;
+  known.insert(known.end(), (deepseek ? kDeepseek : kDense).begin(), (deepseek ? kDeepseek : kDense).end());
+  for (const auto& [key, value] : json.members()) {
+    if (std::ranges::find(known, key) != known.end()) continue;
+    const std::string near = nearest_name(key, known);
+    value.fail(fmt::format("is no field of a {} model{}", json.get_string("model_type"),
+                           near.empty() ? "" : " (did you mean " + near + "?)"));
   }
-  json.set("attention_bias", config.lora_bias);
-  json.set("q_lora_rank", config.q_lora_rank == 0 ? Json() : Json(config.q_lora_rank));
-  json.set("kv_lora_rank", config.kv_lora_rank);
-  json.set("qk_nope_head_dim", config.qk_nope_head_dim);
-  json.set("qk_rope_head_dim", config.qk_rope_head_dim);
-  json.set("v_head_dim", config.v_head_dim);
-  json.set("rope_interleave", config.rope_interleave);
-  json.set("n_routed_experts", config.moe.experts);
-  json.set("n_shared_experts", config.shared_experts);
-  json.set("num_experts_per_tok", config.moe.active);
-  json.set("moe_intermediate_size", config.moe_intermediate_size);
-  json.set("first_k_dense_replace", config.first_dense_layers);
-  json.set("n_group", config.moe.groups);
-  json.set("topk_group", config.moe.top_groups);
-  json.set("norm_topk_prob", config.moe.norm_topk);
-  json.set("routed_scaling_factor", shortest(config.moe.routed_scaling));
-  json.set("scoring_func", "sigmoid");
-  json.set("topk_method", "noaux_tc");
-  json.set("moe_layer_freq", 1);
-  json.set("num_nextn_predict_layers", 0);
-  return json;
+  refuse_unknown_rope_keys(json);
+  Json full = json;
+  for (const auto& [key, value] : kDefaults) {
+    if (!full.contains(key)) full.set(key, value);
+  }
+  if (deepseek) full.at("num_experts_per_tok");
+  ModelConfig config = read_model_config(full);
+  if (!config.assumed.empty()) {
+    const std::string& first = config.assumed.front();
+    full.at(first.substr(0, first.find(' ')));  // says that it is missing
+  }
+  return config;
+}
+
+std::string fields_of_size(const ModelConfig& c, int64_t size) {
+  const bool deepseek = c.family == Family::deepseek_v3;
+  const std::vector<std::pair<const char*, int64_t>> rows =
+      deepseek
+          ? std::vector<std::pair<const char*,
+                                  int64_t>>{{"vocab_size", c.vocab_size},
+                                            {"hidden_size", c.hidden_size},
+                                            {"intermediate_size", c.intermediate_size},
+                                            {"moe_intermediate_size", c.moe_intermediate_size},
+                                            {"n_shared_experts * moe_intermediate_size",
+                                             c.shared_experts * c.moe_intermediate_size},
+                                            {"n_routed_experts", c.moe.experts},
+                                            {"q_lora_rank", c.q_lora_rank},
+                                            {"kv_lora_rank", c.kv_lora_rank},
+                                            {"kv_lora_rank + qk_rope_head_dim",
+                                             c.kv_lora_rank +
+                                                 c.qk_rope_head_dim},
+                                            {"num_attention_heads * (qk_nope_head_dim + qk_rope_head_dim)",
+                                             c.heads * (c.qk_nope_head_dim + c.qk_rope_head_dim)},
+                                            {"num_attention_heads * (qk_nope_head_dim + v_head_dim)",
+                                             c.heads * (c.qk_nope_head_dim + c.v_head_dim)},
+                                            {"num_attention_heads * v_head_dim", c.heads * c.v_head_dim}}
+          : std::vector<std::pair<const char*, int64_t>>{
+                {"vocab_size", c.vocab_size},
+                {"hidden_size", c.hidden_size},
+                {"intermediate_size", c.intermediate_size},
+                {"head_dim", c.head_dim},
+                {"num_attention_heads * head_dim", c.heads * c.head_dim},
+                {"num_key_value_heads * head_dim", c.kv_heads * c.head_dim}};
+  std::vector<std::string> names;
+  for (const auto& [name, value] : rows) {
+    if (value == size) names.push_back(name);
+  }
+  return names.empty() ? "" : fmt::format("{} = {}", fmt::join(names, " or "), size);
 }
 
 }  // namespace r1

@@ -1,7 +1,9 @@
 // model/config.h: a model's sizes, read from and written to Hugging Face's config.json.
 //
 // Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters,
-// dtype; see rope_config.h). What the forward cannot do is refused by name, never ignored.
+// dtype; see rope_config.h). An absent field has the value that transformers gives it for that model_type. A
+// field that transformers ignores is ignored. What transformers or vLLM compute and the forward here cannot
+// is refused by name. tests/model/config_fields_test.cc lists every field.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +37,11 @@ struct ModelConfig {
   bool qk_norm = false;  // qwen3: RMSNorm of every query and key head, before rope
   bool mlp_bias = false;
   double initializer_range = 0.02;
-  DType dtype = DType::f32;  // on disk
-  int64_t bos_token_id = -1;
+  DType dtype = DType::f32;   // on disk
+  int64_t bos_token_id = -1;  // -1: none
   std::vector<int32_t> eos_token_ids;
+  std::vector<std::string> assumed;   // sizes that the file does not have: "hidden_size = 4096"
+  std::vector<std::string> warnings;  // lines, each with the file's name
 
   // deepseek_v3: latent attention
   int64_t q_lora_rank = 0;  // 0: none
@@ -67,10 +71,22 @@ struct ModelConfig {
   bool cache_values_in_keys() const { return family == Family::deepseek_v3; }
 };
 
-// Throws Error naming the file (or "[model.config]") and the field.
+// A checkpoint's config.json. Throws Error naming the file and the field.
 ModelConfig read_model_config(const Json& json);
+// A new model's, from [model.config]: a field that config.json does not have is an error, and the sizes must
+// be there.
+ModelConfig read_new_model_config(const Json& json);
 // config.json as both transformers 4 and 5 read it.
 Json to_json(const ModelConfig& config);
 std::string_view name_of(Family family);  // model_type
+
+// Which fields of config.json make a dimension of `size`: "hidden_size = 64"; "" if none does.
+std::string fields_of_size(const ModelConfig& config, int64_t size);
+
+// Adds what json[key] (null, an id or a list of ids) says to `ids`, each once. An id that the vocabulary does
+// not have can never be drawn: it is left out, and one line about it goes to `warnings`. Throws Error for
+// other kinds of values.
+void read_special_ids(const Json& json, std::string_view key, int64_t vocab_size, std::vector<int32_t>& ids,
+                      std::vector<std::string>& warnings);
 
 }  // namespace r1

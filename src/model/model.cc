@@ -1,26 +1,52 @@
 #include "model/model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/random.h"
 #include "model/builder.h"
 #include "ops/elementwise/elementwise.h"
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices) {
+Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
-  ModelBuilder(model).build();
+  ModelBuilder(model, weights).build();
   return model;
 }
 
+namespace {
+
+// Before memory is taken: a size with a zero too many.
+void check_fits_machine(const ModelConfig& c) {
+  const auto product = [](int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); };
+  const bool deepseek = c.family == Family::deepseek_v3;
+  const int64_t width = deepseek ? c.v_head_dim : c.head_dim;
+  const double mlp =
+      deepseek ? product(c.moe_intermediate_size, c.moe.experts) : static_cast<double>(c.intermediate_size);
+  const double layer = static_cast<double>(c.hidden_size) * (product(c.heads, width) + 3 * mlp);
+  const double bytes = 4 * (product(c.vocab_size, c.hidden_size) + static_cast<double>(c.layers) * layer);
+  const double memory = static_cast<double>(memory_facts().total);
+  if (memory == 0 || bytes <= memory) return;
+  constexpr double kGiB = 0x1p30;
+  throw Error(fmt::format(
+      "{}: num_hidden_layers = {}, hidden_size = {} and vocab_size = {} need {:.0f} GiB for the weights "
+      "alone, and this machine has {:.0f} GiB of memory",
+      name_of(c.family), c.layers, c.hidden_size, c.vocab_size, bytes / kGiB, memory / kGiB));
+}
+
+}  // namespace
+
 Model Model::create(const ModelConfig& config, uint64_t seed) {
+  check_fits_machine(config);
   Model model = build(config, DType::f32);
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {

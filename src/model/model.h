@@ -24,6 +24,8 @@
 
 namespace r1 {
 
+class HfWeights;
+
 // What a step of training wants to know of, and to add to, the routers.
 struct RouterTraining {
   float balance_scale = 0;                 // see MoeTraining
@@ -82,8 +84,9 @@ struct Block {
 class Model {
  public:
   // Weights of a checkpoint, matrices in f32 or (rounded where the file holds more) in bf16, vectors in f32,
-  // whatever the file holds. A model that is trained wants f32. Throws Error: missing, misshapen or
-  // non-finite tensors, an architecture that is not known.
+  // whatever the file holds. A model that is trained wants f32. Tensors that this architecture has no place for are
+  // left out, as transformers leaves them out, with a warning. Throws Error: missing, misshapen or non-finite
+  // tensors, an architecture that is not known.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
   // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of
   // config and seed.
@@ -103,6 +106,8 @@ class Model {
   void pack(Context& ctx) const;
 
   const ModelConfig& config() const { return config_; }
+  // What load() has to say and nothing else would show: one line each, with the file's name.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   const Weight& head() const { return head_; }
   std::deque<Parameter>& parameters() { return *parameters_; }
   const std::deque<Parameter>& parameters() const { return *parameters_; }
@@ -126,9 +131,11 @@ class Model {
  private:
   friend class ModelBuilder;
   Model() = default;
-  static Model build(const ModelConfig& config, DType matrices);
+  // `weights`: every tensor's shape is compared with theirs before memory for it is taken.
+  static Model build(const ModelConfig& config, DType matrices, const HfWeights* weights = nullptr);
 
   ModelConfig config_;
+  std::vector<std::string> warnings_;
   DType matrices_ = DType::f32;
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;

@@ -6,7 +6,6 @@
 #include <array>
 #include <cmath>
 #include <numbers>
-#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -23,14 +22,15 @@ constexpr double kMaxFactor = 0x1p31;
 constexpr double kMaxTheta = 1e18;
 constexpr double kMaxScale = 0x1p16;  // of what multiplies cosines or scores: beyond any use, safe in f32
 
-// What transformers 4 and 5 know of, whichever type uses it (they too ignore another type's keys; "finetuned"
-// is a note in early yarn models). Anything else would be a wish that is not granted.
+// What transformers 4 and 5 know of, whichever type uses it.
 const std::array<std::string, 17> kKeys = {
     "rope_type",       "type",         "rope_theta",     "partial_rotary_factor",
     "factor",          "beta_fast",    "beta_slow",      "original_max_position_embeddings",
     "mscale",          "truncate",     "mscale_all_dim", "attention_factor",
     "low_freq_factor", "short_factor", "long_factor",    "high_freq_factor",
     "finetuned"};
+constexpr const char* kBlocks[] = {"rope_scaling",
+                                   "rope_parameters"};  // the first that says something counts
 
 double number_within(const Json& block, std::string_view key, double low, double high) {
   const double value = block.get_number(key);
@@ -105,11 +105,6 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
   config.theta = json.get_number_or("rope_theta", config.theta);
   const Json* theta = json.find("rope_theta");
   if (block != nullptr) {
-    for (const auto& [key, value] : block->members()) {
-      if (std::ranges::find(kKeys, key) != kKeys.end()) continue;
-      const std::string near = nearest_name(key, kKeys);
-      value.fail("is no known setting" + (near.empty() ? "" : " (did you mean " + near + "?)"));
-    }
     refuse_partial(*block);
     config.type = read_type(*block);
     if (const Json* inner = block->find("rope_theta"); inner != nullptr && !inner->is_null()) {
@@ -120,8 +115,6 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
   if (!(config.theta > 1.0 && config.theta <= kMaxTheta))
     theta->fail(fmt::format("is {}: more than 1, at most {} is wanted", config.theta, kMaxTheta));
   if (config.type == RopeType::plain) return config;
-  if (config.type != RopeType::yarn && block->get_number_or("mscale_all_dim", 0.0) != 0.0)
-    block->at("mscale_all_dim").fail("is not 0, but belongs to yarn alone");
   if (config.type == RopeType::linear) {
     config.factor = number_within(*block, "factor", 1.0, kMaxFactor);
     return config;
@@ -140,6 +133,18 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
                             config.high_freq_factor, config.low_freq_factor));
   }
   return config;
+}
+
+// The block that counts; nullptr: none says anything.
+const Json* block_of(const Json& json) {
+  for (const char* key : kBlocks) {
+    const Json* block = json.find(key);
+    if (block == nullptr || block->is_null() || block->members().empty()) continue;
+    // transformers 5 may write a block for each kind of layer; these models have one kind.
+    const Json* full = block->find("full_attention");
+    return full != nullptr && full->is_object() ? full : block;
+  }
+  return nullptr;
 }
 
 // transformers' theta ** (2i / P).
@@ -211,15 +216,26 @@ void fill_llama3(const RopeConfig& config, int64_t width, std::vector<float>& in
 
 RopeConfig read_rope_config(const Json& json, int64_t max_positions) {
   refuse_partial(json);
-  std::optional<RopeConfig> found;
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const Json* block = json.find(key);
-    if (block == nullptr || block->is_null() || block->members().empty()) continue;
-    const RopeConfig config = read_block(json, block, max_positions);
-    if (found.has_value() && *found != config) block->fail("says something else than rope_scaling: keep one");
-    found = config;
+  return read_block(json, block_of(json), max_positions);
+}
+
+void refuse_stray_mscale(const Json& json) {
+  const Json* block = block_of(json);
+  if (block == nullptr || block->get_number_or("mscale_all_dim", 0.0) == 0.0) return;
+  if (const RopeType type = read_type(*block); type != RopeType::yarn && type != RopeType::plain)
+    block->at("mscale_all_dim").fail("is not 0, but belongs to yarn alone");
+}
+
+void refuse_unknown_rope_keys(const Json& json) {
+  for (const char* name : kBlocks) {
+    const Json* block = json.find(name);
+    if (block == nullptr || block->is_null()) continue;
+    for (const auto& [key, value] : block->members()) {
+      if (std::ranges::find(kKeys, key) != kKeys.end()) continue;
+      const std::string near = nearest_name(key, kKeys);
+      value.fail("is no known setting" + (near.empty() ? "" : " (did you mean " + near + "?)"));
+    }
   }
-  return found.has_value() ? *found : read_block(json, nullptr, max_positions);
 }
 
 void write_rope_config(const RopeConfig& config, Json& json) {

@@ -2,7 +2,9 @@
 // once.
 //
 // Both spellings are read: transformers 4 (rope_theta, and rope_scaling with "type" or "rope_type") and 5
-// (rope_parameters). With u[i] = theta^(2i / P) for pair i of P / 2, the inverse frequency is
+// (rope_parameters). A file with both is read by its rope_scaling, as in transformers. Other keys of a block,
+// such as attn_factor, are ignored, as transformers ignores them. With u[i] = theta^(2i / P) for pair i of P
+// / 2, the inverse frequency is
 //   default  1 / u[i]                                                    (Su et al. 2021)
 //   linear   1 / (u[i] factor)                                           (Chen et al. 2023)
 //   llama3   1 / u[i] where a turn is short, 1 / (u[i] factor) where it is long, between them a blend
@@ -41,6 +43,10 @@ struct RopeConfig {
 // Of a whole config.json. Throws Error naming the field. max_positions stands in where a scaled type has no
 // original_max_position_embeddings.
 RopeConfig read_rope_config(const Json& json, int64_t max_positions);
+// For files that people write for r1: throws Error for a key of a block that no transformers knows.
+void refuse_unknown_rope_keys(const Json& json);
+// DeepSeek-V3: throws Error for mscale_all_dim in a block that scales otherwise than yarn.
+void refuse_stray_mscale(const Json& json);
 // Sets rope_theta and rope_scaling: both versions of transformers read them.
 void write_rope_config(const RopeConfig& config, Json& json);
 

@@ -85,7 +85,8 @@ ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig&
   json.set("vocab_size", static_cast<int64_t>(tokenizer.vocab_size()));
   json.set("bos_token_id", static_cast<int64_t>(*tokenizer.id_of(kBos)));
   json.set("eos_token_id", static_cast<int64_t>(*tokenizer.id_of(kEos)));
-  return ModelBundle::create(Model::create(read_model_config(json), config.run.seed), directory);
+  const ModelConfig shape = read_new_model_config(parse_json(json.dump(), "[model.config]"));
+  return ModelBundle::create(Model::create(shape, config.run.seed), directory);
 }
 
 DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle) {

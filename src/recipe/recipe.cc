@@ -123,7 +123,7 @@ Recipe read_recipe(ConfigFile& file, const fs::path& folder) {
       stage.task = file.text(key("task"));
       stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 24);
       stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1 << 16);
-      stage.eval.temperature = file.number_or(key("temperature"), 1.0, 0, 100);
+      stage.eval.sampling.temperature = static_cast<float>(file.number_or(key("temperature"), 1.0, 0, 100));
       stage.eval.max_tokens = file.integer_or(key("max_tokens"), 256, 1, 1 << 24);
       stage.numerics = read_numerics(file, key("numerics"));
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
@@ -166,7 +166,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
   const std::string key =
       sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples,
-                             stage.eval.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
+                             stage.eval.sampling.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
                              bundle.model.weights_sha256(), bundle.chat_template.text()));
   const fs::path summary = out / "eval.json";
   std::error_code ec;

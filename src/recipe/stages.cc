@@ -93,10 +93,15 @@ FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
   return out;
 }
 
+void note_warnings(const Model& model, Reporter& reporter) {
+  for (const std::string& line : model.warnings()) reporter.note(line);
+}
+
 // A run of pre-training's machinery.
 std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, const TrainOptions& options,
                                 ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
+  note_warnings(bundle.model, reporter);
   std::vector<Document> documents = read_sft_documents(f.files, bundle, f.loss_on_answer, f.max_tokens);
   if (f.epochs > 0) {
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs);
@@ -196,6 +201,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   if (!data.model.empty()) check_model_is_there(file, "model", data.model);
   RunDirectory::check_free(config.run.out, options.resume);
   ModelBundle bundle = make_pretrain_bundle(data, config);
+  note_warnings(bundle.model, reporter);
   const ModelConfig& model = bundle.model.config();
   check_context(file, "data.max_tokens", config.max_tokens, model.max_positions, model);
   pretrain(bundle, config, file, pretrain_documents(data, bundle), threads, reporter, options);
@@ -211,6 +217,7 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   check_model_is_there(file, "model", model);
   RunDirectory::check_free(config.run.out, options.resume);
   ModelBundle bundle = ModelBundle::load(model);
+  note_warnings(bundle.model, reporter);
   const ModelConfig& shape = bundle.model.config();
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt

@@ -132,6 +132,7 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
 TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, ThreadPool& threads,
                              Reporter& reporter) {
   const ModelBundle bundle = ModelBundle::load(config.teacher, activation_dtype(config.numerics));
+  for (const std::string& line : bundle.model.warnings()) reporter.note(line);
   const int64_t context = bundle.model.config().max_positions;
   if (config.max_tokens >= context) {
     throw Error(

@@ -1,7 +1,9 @@
 #include "tensor/arena.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <string>
 
 #include "base/sanitizer.h"
@@ -11,12 +13,35 @@ namespace r1 {
 namespace {
 constexpr size_t kAlign = 64;
 constexpr size_t kGap = 64;  // poisoned under AddressSanitizer; costs one cache line a block elsewhere
+// Where address space is scarce: the part of it that one arena reserves, for weights, cache, stacks and the
+// arenas of other threads need some too.
+constexpr size_t kShares = 16;
+constexpr size_t kLeast = size_t{16} << 20;
+
+void* reserve(size_t bytes) {
+  return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
 }  // namespace
 
+size_t address_space_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return static_cast<size_t>(limit.rlim_cur);
+}
+
+std::string ulimit_advice() {
+  const size_t space = address_space_limit();
+  if (space == 0) return "";
+  return ": the address space of this process is limited to " + std::to_string(space >> 20) +
+         " MiB (ulimit -v); raise it, or remove it with: ulimit -v unlimited";
+}
+
 Arena::Arena(size_t limit) : limit_(limit) {
-  void* at =
-      ::mmap(nullptr, limit_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) throw Error("cannot reserve " + std::to_string(limit_) + " bytes of address space");
+  const size_t space = address_space_limit();
+  if (space > 0) limit_ = std::min(limit_, std::max(space / kShares, kLeast));
+  void* at = reserve(limit_);
+  while (at == MAP_FAILED && limit_ / 2 >= kLeast) at = reserve(limit_ /= 2);
+  if (at == MAP_FAILED) throw Error("no address space is left for a step's activations" + ulimit_advice());
   // A step walks through all of it: in pages of 2 MiB where the system has them, or it waits for the TLB.
   ::madvise(at, limit_, MADV_HUGEPAGE);
   base_ = static_cast<std::byte*>(at);
@@ -30,8 +55,9 @@ Arena::~Arena() {
 void* Arena::take(size_t bytes) {
   const size_t want = (bytes + kAlign - 1) / kAlign * kAlign + kGap;
   if (want > limit_ - used_) {
+    const std::string scarce = ulimit_advice();
     throw Error("out of memory: a step needs more than the " + std::to_string(limit_ >> 20) +
-                " MiB it may use; lower the batch or raise --memory-limit");
+                " MiB it may use" + (scarce.empty() ? "; lower the batch or raise --memory-limit" : scarce));
   }
   void* at = base_ + used_;
   ASAN_UNPOISON_MEMORY_REGION(at, bytes);

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "tensor/tensor.h"
 
@@ -16,7 +17,7 @@ namespace r1 {
 class Arena {
  public:
   // `limit`: taking more than this many bytes at once throws Error (what was asked, what --memory-limit
-  // allows).
+  // allows). Under ulimit -v it is less: a part of the address space that there is.
   explicit Arena(size_t limit = kDefaultLimit);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -41,6 +42,12 @@ class Arena {
   size_t used_ = 0;
   size_t peak_ = 0;
 };
+
+// Bytes of address space that the process may have (ulimit -v); 0: no limit.
+size_t address_space_limit();
+// ": the address space ... is limited to N MiB ...", to be joined to a message about memory; "" without such
+// a limit.
+std::string ulimit_advice();
 
 // Gives back, at the end of a scope, all that was taken in it.
 class ArenaScope {

@@ -35,6 +35,14 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
     r.sampling = {.temperature = i % 3 == 0 ? 0.0f : 0.8f,
                   .top_k = i % 2 == 0 ? 0 : 20,
                   .top_p = i % 4 == 1 ? 0.9f : 1.0f};
+    if (i % 3 != 1) {  // settings that look back at prompt and answer
+      r.sampling.repetition_penalty = 1.3f;
+      r.sampling.presence_penalty = 0.2f;
+      r.sampling.frequency_penalty = 0.1f;
+      r.sampling.no_repeat_ngram = 3;
+      r.sampling.min_new_tokens = 4;
+      r.sampling.begin_suppress_tokens = {5, 6};
+    }
     r.key = {.seed = 9, .step = 2, .prompt = i};
     r.stop_tokens = {1};
   }

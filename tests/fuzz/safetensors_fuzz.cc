@@ -26,7 +26,7 @@ void parse(std::span<const std::byte> file) {
       covered = tensor.end;
       uint64_t count = 1;
       for (const int64_t dim : tensor.shape) count *= static_cast<uint64_t>(dim);
-      require(count * r1::size_of(tensor.type) == tensor.end - tensor.begin);
+      require(count * static_cast<uint64_t>(r1::bits_of(tensor.type)) == (tensor.end - tensor.begin) * 8);
       for (const std::byte b : file.subspan(header.data_begin + tensor.begin, tensor.end - tensor.begin)) {
         sum += static_cast<unsigned>(b);
       }

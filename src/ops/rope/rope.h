@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -20,19 +21,29 @@
 
 namespace r1 {
 
-// inv_freq and the table of cosines and sines of one model: made once, for positions [0, max_positions).
+// inv_freq and the cosines and sines of one model, for positions [0, max_positions). They are made in blocks,
+// each when one of its positions is first asked for: a context of a million positions costs nothing until it
+// is used. Copies share the blocks. Safe from many threads.
 class RopeTable {
  public:
   RopeTable() = default;
   // inv_freq [P/2]; scaling (YaRN, Llama 3) is done by whoever makes inv_freq (model/rope_config).
   RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions);
-  int64_t width() const { return static_cast<int64_t>(inv_freq_.size()) * 2; }  // P
+  int64_t width() const { return pairs_ * 2; }  // P
   int64_t max_positions() const { return max_positions_; }
-  const float* cosines(int64_t position) const { return cos_.data() + position * width() / 2; }  // [P/2]
-  const float* sines(int64_t position) const { return sin_.data() + position * width() / 2; }
+  const float* cosines(int64_t position) const {
+    return block(position) + position % kBlock * pairs_;
+  }                                                                                           // [P/2]
+  const float* sines(int64_t position) const { return cosines(position) + kBlock * pairs_; }  // [P/2]
 
  private:
-  std::vector<float> inv_freq_, cos_, sin_;
+  static constexpr int64_t kBlock = 256;  // positions
+  struct Blocks;
+  const float* block(int64_t position) const;  // cosines [kBlock, P/2], then sines
+  const float* make_block(int64_t index) const;
+
+  std::shared_ptr<Blocks> blocks_;
+  int64_t pairs_ = 0;
   int64_t max_positions_ = 0;
 };
 

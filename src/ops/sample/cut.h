@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ops/sample/sample.h"
+
 namespace r1 {
 
 struct SampleRow {
@@ -25,5 +27,8 @@ void keep_top_k(const SampleRow& row, int64_t k);
 void keep_top_p(const SampleRow& row, float top_p);
 // Keeps weights of at least min_p (the largest weighs exactly 1).
 void keep_min_p(const SampleRow& row, float min_p);
+
+// Filters and draws (temperature 0: the largest, of equals the lowest index). `row.max` is finite.
+int64_t draw_token(const SampleRow& row, const SamplingParams& params, float uniform);
 
 }  // namespace r1

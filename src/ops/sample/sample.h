@@ -54,7 +54,8 @@ struct Sampled {
 };
 
 // logits [V], overwritten. uniform in [0, 1). All logits must be finite or -infinity with at least one
-// finite: NaN is answered by token -1 (the caller reports which weights are broken).
+// finite: NaN is answered by token kNotNumbers (the caller reports which weights are broken).
+inline constexpr int32_t kNotNumbers = -1;
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform);
 
 }  // namespace r1

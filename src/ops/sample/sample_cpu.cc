@@ -52,23 +52,27 @@ int64_t draw(const SampleRow& row, float uniform) {
 
 }  // namespace
 
-Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform) {
-  R1_CHECK(V >= 1 && params.temperature >= 0 && uniform >= 0 && uniform < 1, "V ", V, ", temperature ",
-           params.temperature, ", uniform ", uniform);
-  const bool greedy = params.temperature == 0;
-  const RowSoftmax softmax = row_softmax(logits, V, greedy ? 1.0f : 1.0f / params.temperature);
-  if (!std::isfinite(softmax.sum)) return {-1, std::numeric_limits<float>::quiet_NaN()};
-  const SampleRow row{logits, V, softmax.max};
+int64_t draw_token(const SampleRow& row, const SamplingParams& params, float uniform) {
+  R1_CHECK(row.V >= 1 && params.temperature >= 0 && uniform >= 0 && uniform < 1, "V ", row.V,
+           ", temperature ", params.temperature, ", uniform ", uniform);
   int64_t chosen = 0;
-  if (greedy) {
-    while (logits[chosen] != softmax.max) ++chosen;
-  } else {
-    if (params.top_k > 0 && params.top_k < V) keep_top_k(row, params.top_k);
-    if (params.top_p < 1) keep_top_p(row, params.top_p);
-    if (params.min_p > 0) keep_min_p(row, params.min_p);
-    chosen = draw(row, uniform);
-    R1_CHECK(chosen >= 0, "no token left to draw from");
+  if (params.temperature == 0) {
+    while (row.z[chosen] != row.max) ++chosen;
+    return chosen;
   }
+  if (params.top_k > 0 && params.top_k < row.V) keep_top_k(row, params.top_k);
+  if (params.top_p < 1) keep_top_p(row, params.top_p);
+  if (params.min_p > 0) keep_min_p(row, params.min_p);
+  chosen = draw(row, uniform);
+  R1_CHECK(chosen >= 0, "no token left to draw from");
+  return chosen;
+}
+
+Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform) {
+  const RowSoftmax softmax =
+      row_softmax(logits, V, params.temperature == 0 ? 1.0f : 1.0f / params.temperature);
+  if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
+  const int64_t chosen = draw_token({logits, V, softmax.max}, params, uniform);
   return {static_cast<int32_t>(chosen), row_log_prob(softmax, logits, chosen)};
 }
 

@@ -1,0 +1,32 @@
+// engine/generation_config.h: generation_config.json: how a model wants to be sampled.
+//
+// What transformers or vLLM apply of the file is applied (sampling_config.h, max_new_tokens, eos_token_id).
+// What neither of them applies stops nothing. What one of them applies and r1 cannot do is named in one
+// warning.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/sample/sample.h"
+
+namespace r1 {
+
+struct GenerationConfig {
+  // do_sample false is temperature 0. A file that says neither samples at temperature 1 without filters, as
+  // vLLM does.
+  SamplingParams sampling;
+  int64_t max_new_tokens = 0;  // 0: the file does not say; if it does, sampling.max_length is 0
+  std::optional<int32_t> bos_token_id;
+  std::vector<int32_t> eos_token_ids;  // any of them ends a text; ids below vocab_size
+  std::vector<std::string> warnings;   // lines, each with the file's name
+};
+
+// A missing file is an empty one. Throws Error that names the field when a value cannot be (temperature below
+// 0) or a token id that matters is not below `vocab_size`.
+GenerationConfig load_generation_config(const std::filesystem::path& directory, int64_t vocab_size);
+
+}  // namespace r1
