@@ -27,6 +27,7 @@ struct Expr {
     item,         // args[0][args[1]]
     slice,        // args[0][args[1] : args[2] : args[3]], each but the first may be null
     call,         // args[0](args[1...], kwargs)
+    spread,       // *args[0] among a call's arguments; in kwargs an empty name is **
     filter,       // args[0] | name(args[1...], kwargs); in a filter block args[0] is null
     test,         // args[0] is name(args[1...])
     negate,       // not args[0]
@@ -50,6 +51,12 @@ struct Expr {
 struct Stmt;
 using Block = std::vector<std::unique_ptr<Stmt>>;
 
+// What is assigned to: a name, or the parts of a tuple.
+struct Target {
+  std::string name;
+  std::vector<Target> parts;
+};
+
 struct Parameter {
   std::string name;
   ExprPtr fallback;  // may be null
@@ -58,6 +65,8 @@ struct Parameter {
 struct Macro {
   std::string name;
   std::vector<Parameter> parameters;
+  bool takes_varargs = false;  // the body reads varargs, kwargs: further arguments are no error
+  bool takes_kwargs = false;
   Block body;
 };
 
@@ -66,13 +75,14 @@ struct Stmt {
     text,          // text
     output,        // expr
     branch,        // if: branches, the else one without a condition
-    loop,          // for targets in expr if filter: body; otherwise
-    set,           // targets (or targets[0].attribute) = expr
-    set_block,     // targets[0] = body, through expr (filters) if any
+    loop,          // for target in expr if filter (recursive): body; otherwise
+    set,           // target (or target.attribute) = expr
+    set_block,     // target (or target.attribute) = body, through expr (filters) if any
     macro,         // macro
     call_block,    // expr called with macro as caller
     filter_block,  // body through expr
     with,          // bindings, body
+    generation,    // body: marks an assistant's words for training, prints them
     loop_break,
     loop_continue,
   };
@@ -81,8 +91,9 @@ struct Stmt {
   std::string text;
   ExprPtr expr;
   ExprPtr filter;
-  std::vector<std::string> targets;
+  Target target;
   std::string attribute;  // of a namespace
+  bool recursive = false;
   std::vector<std::pair<ExprPtr, Block>> branches;
   std::vector<std::pair<std::string, ExprPtr>> bindings;
   Block body;

@@ -1,36 +1,19 @@
-// Filters: {{ x | NAME }}, those that see numbers, lists and dicts.
+// Filters: {{ x | NAME }}, those that see numbers, lists and dicts. Sorting and grouping: filters_group.cc;
+// text: filters_text.cc.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cfloat>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 
+#include "base/ascii.h"
 #include "formats/shown.h"
 #include "text/jinja/operations.h"
 
 namespace r1::jinja {
-namespace {
 
-bool flag(const Arguments& arguments, size_t index, std::string_view name) {
-  const Value* value = arguments.find(index, name);
-  return value != nullptr && value->truth();
-}
-
-Value length(Work& work, const Value& input) {
-  if (input.is_undefined()) return Value::of(int64_t{0});
-  if (input.is_string()) {
-    work.spend_bytes(input.string().size());
-    return Value::of(static_cast<int64_t>(length_of(input.string())));
-  }
-  if (input.is_mapping()) return Value::of(static_cast<int64_t>(input.dict().items.size()));
-  if (input.is_list() && input.list().kind != List::Kind::generator) {
-    return Value::of(static_cast<int64_t>(input.list().items.size()));
-  }
-  throw TemplateError(fmt::format("object of type '{}' has no len()", input.type_name()));
-}
-
-// "function.name" of an item; a number is an index.
 Value get_path(Work& work, const Value& item, const Value& path) {
   if (!path.is_string()) return get_item(work, item, path);
   const std::string& text = path.string();
@@ -46,6 +29,21 @@ Value get_path(Work& work, const Value& item, const Value& path) {
     at = end + 1;
   }
   return value;
+}
+
+namespace {
+
+Value length(Work& work, const Value& input) {
+  if (input.is_undefined()) return Value::of(int64_t{0});
+  if (input.is_string()) {
+    work.spend_bytes(input.string().size());
+    return Value::of(static_cast<int64_t>(length_of(input.string())));
+  }
+  if (input.is_mapping()) return Value::of(static_cast<int64_t>(input.dict().items.size()));
+  if (input.is_list() && input.list().kind != List::Kind::generator) {
+    return Value::of(static_cast<int64_t>(input.list().items.size()));
+  }
+  throw TemplateError(fmt::format("object of type '{}' has no len()", input.type_name()));
 }
 
 Arguments rest_of(const Arguments& arguments, size_t from) {
@@ -92,92 +90,6 @@ Value select(Work& work, const Value& input, const Arguments& arguments, bool by
   return Value::list(std::move(out), List::Kind::generator);
 }
 
-Value folded(const Value& value, bool case_sensitive) {
-  return value.is_string() && !case_sensitive ? Value::of(change_case(value.string(), "lower")) : value;
-}
-
-// Stable, by key; reverse keeps equal ones in order, as Python does.
-void sort_by_keys(Work& work, std::vector<std::pair<Value, Value>>& keyed, bool reverse) {
-  size_t weight = 0;
-  for (const auto& item : keyed) weight += item.first.extent().weight;
-  work.spend(16 * weight);
-  // A comparison may throw, which std::stable_sort survives; an inconsistent order (NaN) may not, so merge by
-  // hand.
-  if (reverse) std::reverse(keyed.begin(), keyed.end());
-  std::vector<std::pair<Value, Value>> merged(keyed.size());
-  for (size_t width = 1; width < keyed.size(); width *= 2) {
-    for (size_t at = 0; at < keyed.size(); at += 2 * width) {
-      const size_t middle = std::min(at + width, keyed.size());
-      const size_t end = std::min(at + 2 * width, keyed.size());
-      size_t left = at;
-      size_t right = middle;
-      for (size_t out = at; out < end; ++out) {
-        const bool take_right =
-            left == middle || (right < end && less(keyed[right].first, keyed[left].first));
-        merged[out] = std::move(keyed[take_right ? right++ : left++]);
-      }
-    }
-    keyed.swap(merged);
-  }
-  if (reverse) std::reverse(keyed.begin(), keyed.end());
-}
-
-Value sort(Work& work, const Value& input, const Arguments& arguments) {
-  const bool reverse = flag(arguments, 0, "reverse");
-  const bool case_sensitive = flag(arguments, 1, "case_sensitive");
-  const Value* attribute = arguments.find(2, "attribute");
-  std::vector<std::pair<Value, Value>> keyed;
-  for (const Value& item : iterate(work, input)) {
-    const Value key = attribute == nullptr || attribute->is_none() ? item : get_path(work, item, *attribute);
-    keyed.emplace_back(folded(key, case_sensitive), item);
-  }
-  sort_by_keys(work, keyed, reverse);
-  std::vector<Value> out;
-  for (auto& item : keyed) out.push_back(std::move(item.second));
-  return Value::list(std::move(out));
-}
-
-Value dictsort(Work& work, const Value& input, const Arguments& arguments) {
-  if (!input.is_mapping())
-    throw TemplateError(fmt::format("dictsort wants a dict, not {}", input.type_name()));
-  const Value* by = arguments.find(1, "by");
-  const bool by_value = by != nullptr && to_text(*by) == "value";
-  std::vector<std::pair<Value, Value>> keyed;
-  for (const auto& [key, value] : input.dict().items) {
-    keyed.emplace_back(folded(by_value ? value : key, flag(arguments, 0, "case_sensitive")),
-                       Value::list({key, value}, List::Kind::tuple));
-  }
-  sort_by_keys(work, keyed, flag(arguments, 2, "reverse"));
-  std::vector<Value> out;
-  for (auto& item : keyed) out.push_back(std::move(item.second));
-  return Value::list(std::move(out));
-}
-
-Value unique(Work& work, const Value& input, const Arguments& arguments) {
-  std::vector<Value> out;
-  std::vector<Value> keys;
-  for (const Value& item : iterate(work, input)) {
-    const Value key = folded(item, flag(arguments, 0, "case_sensitive"));
-    work.spend(keys.size() + key.extent().weight);
-    if (std::any_of(keys.begin(), keys.end(), [&](const Value& seen) { return equal(seen, key); })) continue;
-    keys.push_back(key);
-    out.push_back(item);
-  }
-  return Value::list(std::move(out), List::Kind::generator);
-}
-
-Value extreme(Work& work, const Value& input, const Arguments& arguments, bool smallest) {
-  const bool case_sensitive = flag(arguments, 0, "case_sensitive");
-  Value best = Value::undefined("the sequence is empty");
-  for (const Value& item : iterate(work, input)) {
-    const Value a = folded(item, case_sensitive);
-    const Value b = folded(best, case_sensitive);
-    work.spend(a.extent().weight);
-    if (best.is_undefined() || (smallest ? less(a, b) : less(b, a))) best = item;
-  }
-  return best;
-}
-
 Value sum(Work& work, const Value& input, const Arguments& arguments) {
   const Value* attribute = arguments.find(0, "attribute");
   const Value* start = arguments.find(1, "start");
@@ -207,43 +119,73 @@ Value join(Work& work, const Value& input, const Arguments& arguments) {
   return work.text(std::move(out));
 }
 
+std::optional<Value> integer_of(std::string_view text, int base) {
+  std::string digits(text.substr(text.starts_with('+') || text.starts_with('-') ? 1 : 0));
+  const bool negative = text.starts_with('-');
+  if (base == 16 && (digits.starts_with("0x") || digits.starts_with("0X"))) digits.erase(0, 2);
+  if (base == 8 && (digits.starts_with("0o") || digits.starts_with("0O"))) digits.erase(0, 2);
+  if (base == 2 && (digits.starts_with("0b") || digits.starts_with("0B"))) digits.erase(0, 2);
+  if (digits.empty()) return std::nullopt;
+  if (base == 10) {
+    if (!std::all_of(digits.begin(), digits.end(), is_digit)) return std::nullopt;
+    return Value::integer((negative ? "-" : "") + digits);
+  }
+  int64_t value = 0;
+  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (ec != std::errc() || end != digits.data() + digits.size() || digits.front() == '-') return std::nullopt;
+  return Value::of(negative ? -value : value);
+}
+
+std::optional<double> float_of(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
 // int and float: what cannot be read is the default.
 Value number(const Value& input, const Arguments& arguments, bool integer) {
   const Value* given = arguments.find(0, "default");
+  const Value* base = integer ? arguments.find(1, "base") : nullptr;
   const Value fallback = given != nullptr ? *given : integer ? Value::of(int64_t{0}) : Value::of(0.0);
   if (input.is_undefined()) input.fail_undefined();
-  double value = 0;
-  if (input.is_string()) {
-    const std::string text = strip(input.string(), nullptr, true, true);
-    const char* end = text.data() + text.size();
-    const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
-    int64_t whole = 0;
-    const auto parsed = std::from_chars(begin, end, whole);
-    if (integer && parsed.ec == std::errc() && parsed.ptr == end && begin != end) return Value::of(whole);
-    const auto real = std::from_chars(begin, end, value);
-    if (real.ec != std::errc() || real.ptr != end || begin == end) return fallback;
-  } else if (input.is_number()) {
-    if (!input.is_float()) return integer ? Value::of(input.to_int()) : Value::of(input.to_double());
-    value = input.to_double();
-  } else {
-    return fallback;
+  if (!input.is_string() && !input.is_number()) return fallback;
+  if (!input.is_string()) {
+    if (!integer) return Value::of(input.to_double());
+    if (!input.is_float()) return input.is_bool() ? Value::of(input.to_int()) : input;
+    return std::isfinite(input.to_double()) ? truncated(input.to_double()) : fallback;
   }
-  if (!integer) return Value::of(value);
-  return std::abs(value) < 0x1p62 ? Value::of(static_cast<int64_t>(value)) : fallback;  // false for NaN too
+  const std::string text = strip(input.string(), nullptr, true, true);
+  if (integer) {
+    const int64_t digits = base == nullptr ? 10 : base->to_int();
+    if (digits < 2 || digits > 36) return fallback;
+    if (auto whole = integer_of(text, static_cast<int>(digits))) return *std::move(whole);
+  }
+  const std::optional<double> real = float_of(text);
+  if (!real) return fallback;
+  if (!integer) return Value::of(*real);
+  return std::isfinite(*real) ? truncated(*real) : fallback;
 }
 
+// common: to the nearest, as Python's round does it; ceil, floor.
 Value round(const Value& input, const Arguments& arguments) {
-  const Value* digits = arguments.find(0, "precision");
+  const Value* given = arguments.find(0, "precision");
   const Value* method = arguments.find(1, "method");
-  const double scale = std::pow(
-      10.0, digits == nullptr ? 0.0 : static_cast<double>(std::clamp<int64_t>(digits->to_int(), -300, 300)));
-  const double scaled = input.to_double() * scale;
+  const int digits = given == nullptr ? 0 : static_cast<int>(std::clamp<int64_t>(given->to_int(), -300, 300));
   const std::string how = method == nullptr ? "common" : to_text(*method);
-  if (how == "common" && !input.is_float()) return Value::of(input.to_int());
+  if (how != "common" && how != "ceil" && how != "floor")
+    throw TemplateError("round: the method is common, ceil or floor");
+  if (how == "common" && !input.is_float()) return input.is_bool() ? Value::of(input.to_int()) : input;
+  const double number = input.to_double();
+  if (how == "common" && digits >= 0)
+    return Value::of(std::strtod(fmt::format("{:.{}f}", number, digits).c_str(), nullptr));
+  const double scale = std::pow(10.0, digits);
+  const double scaled = number * scale;
   const double rounded = how == "ceil"    ? std::ceil(scaled)
                          : how == "floor" ? std::floor(scaled)
                                           : std::nearbyint(scaled);
-  return Value::of(std::abs(scaled) < DBL_MAX ? rounded / scale : input.to_double());
+  return Value::of(std::abs(scaled) < DBL_MAX ? rounded / scale : number);
 }
 
 Value items(const Value& input) {
@@ -274,10 +216,11 @@ Value reverse(Work& work, const Value& input) {
 Value apply_filter(Work& work, std::string_view name, const Value& input, const Arguments& arguments) {
   work.spend(1);
   const Work::Deeper deeper(work);  // map takes filters by name
-  Value text;
-  if (apply_text_filter(work, name, input, arguments, text)) return text;
+  Value out;
+  if (apply_text_filter(work, name, input, arguments, out)) return out;
+  if (apply_group_filter(work, name, input, arguments, out)) return out;
   if (name == "default" || name == "d") {
-    const bool missing = input.is_undefined() || (flag(arguments, 1, "boolean") && !input.truth());
+    const bool missing = input.is_undefined() || (arguments.flag(1, "boolean") && !input.truth());
     const Value* fallback = arguments.find(0, "default_value");
     return !missing ? input : fallback != nullptr ? *fallback : Value::of(std::string());
   }
@@ -289,16 +232,15 @@ Value apply_filter(Work& work, std::string_view name, const Value& input, const 
   if (name == "select" || name == "reject") return select(work, input, arguments, false, name == "select");
   if (name == "selectattr" || name == "rejectattr")
     return select(work, input, arguments, true, name == "selectattr");
-  if (name == "sort") return sort(work, input, arguments);
-  if (name == "dictsort") return dictsort(work, input, arguments);
-  if (name == "unique") return unique(work, input, arguments);
-  if (name == "min" || name == "max") return extreme(work, input, arguments, name == "min");
   if (name == "sum") return sum(work, input, arguments);
   if (name == "reverse") return reverse(work, input);
   if (name == "int" || name == "float") return number(input, arguments, name == "int");
   if (name == "round") return round(input, arguments);
   if (name == "attr") return get_attribute(work, input, to_text(arguments.want(0, "name")));
-  if (name == "abs") return input.to_double() < 0 ? unary("-", input) : input;
+  if (name == "abs") {
+    if (input.is_bool()) return Value::of(input.to_int());
+    return input.to_double() < 0 ? unary("-", input) : input;
+  }
   if (name == "first" || name == "last") {
     const std::vector<Value> all = iterate(work, input);
     if (all.empty()) return Value::undefined(fmt::format("No {} item, sequence was empty.", name));

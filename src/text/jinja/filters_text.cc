@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/text_util.h"
 #include "text/jinja/operations.h"
 #include "text/utf8.h"
@@ -101,6 +102,14 @@ std::string change_case(std::string_view text, std::string_view how) {
   return out;
 }
 
+std::string case_folded(std::string_view text) {
+  std::string out;
+  icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())))
+      .foldCase()
+      .toUTF8String(out);
+  return out;
+}
+
 namespace {
 
 // Jinja's title filter, which is not str.title: words begin after white space, hyphens and opening brackets
@@ -154,12 +163,96 @@ std::string indent(Work& work, const std::string& text, const Arguments& argumen
   return out;
 }
 
+// The first `length` characters, at a word's end unless killwords, with `end` in place of the rest.
+std::string truncate(const std::string& text, const Arguments& arguments) {
+  const auto number = [&](size_t index, std::string_view name, int64_t fallback) {
+    const Value* value = arguments.find(index, name);
+    return value == nullptr || value->is_none() ? fallback : value->to_int();
+  };
+  const int64_t length = number(0, "length", 255);
+  const int64_t leeway = number(3, "leeway", 5);
+  const Value* mark = arguments.find(2, "end");
+  const std::string end = mark == nullptr ? "..." : to_text(*mark);
+  const auto room = length - static_cast<int64_t>(length_of(end));
+  if (room < 0 || leeway < 0) throw TemplateError("truncate: the length is less than that of the end");
+  if (static_cast<int64_t>(length_of(text)) <= length + leeway) return text;
+  std::string kept = text.substr(0, offset_of(text, static_cast<size_t>(room)));
+  if (!arguments.flag(1, "killwords")) kept = kept.substr(0, kept.rfind(' '));
+  return kept + end;
+}
+
+// Runs of letters, digits and underscores.
+int64_t word_count(std::string_view text) {
+  int64_t words = 0;
+  bool inside = false;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = decode_utf8(text, at);
+    const auto code = static_cast<UChar32>(step.code);
+    const bool is_word = code == '_' || (U_GET_GC_MASK(code) & (U_GC_L_MASK | U_GC_N_MASK)) != 0;
+    words += is_word && !inside ? 1 : 0;
+    inside = is_word;
+    at += step.size;
+  }
+  return words;
+}
+
+std::string url_quoted(std::string_view text, bool is_part_of_query) {
+  std::string out;
+  for (const char c : text) {
+    const bool is_plain = is_letter(c) || is_digit(c) ||
+                          std::string_view("_.-~").find(c) != std::string_view::npos ||
+                          (c == '/' && !is_part_of_query);
+    if (is_plain) {
+      out += c;
+    } else if (c == ' ' && is_part_of_query) {
+      out += '+';
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return out;
+}
+
+// A text, or the pairs of a dict or a list: a=1&b=2.
+std::string urlencode(Work& work, const Value& input) {
+  work.reserve(3 * 16 * input.extent().weight);
+  if (!input.is_list() && !input.is_mapping()) return url_quoted(to_text(input), false);
+  std::string out;
+  const auto put = [&](const Value& key, const Value& value) {
+    out += (out.empty() ? "" : "&") + url_quoted(to_text(key), true) + "=" + url_quoted(to_text(value), true);
+  };
+  if (input.is_mapping()) {
+    for (const auto& [key, value] : input.dict().items) put(key, value);
+  } else {
+    for (const Value& pair : input.list().items) {
+      const std::vector<Value> both = iterate(work, pair);
+      if (both.size() != 2) throw TemplateError("urlencode wants pairs");
+      put(both[0], both[1]);
+    }
+  }
+  return out;
+}
+
+Value format_filter(Work& work, const std::string& text, const Arguments& arguments) {
+  if (arguments.named.empty()) {
+    return work.text(format_percent(work, text, Value::list(arguments.positional, List::Kind::tuple)));
+  }
+  if (!arguments.positional.empty())
+    throw TemplateError("format takes positional arguments or named ones, not both");
+  auto named = std::make_shared<Dict>();
+  for (const auto& [name, value] : arguments.named) named->set(Value::of(name), value);
+  return work.text(format_percent(work, text, Value::of(std::move(named))));
+}
+
 Value tojson(Work& work, const Value& input, const Arguments& arguments) {
   if (input.is_undefined()) throw TemplateError("Object of type Undefined is not JSON serializable");
   JsonStyle style;
   if (const Value* ascii = arguments.find(0, "ensure_ascii")) style.ensure_ascii = ascii->truth();
   if (const Value* indent = arguments.find(1, "indent"); indent != nullptr && !indent->is_none()) {
-    style.indent = static_cast<int>(std::clamp<int64_t>(indent->to_int(), 0, 100));
+    style.indent = indent->is_string()
+                       ? indent->string()
+                       : std::string(static_cast<size_t>(std::clamp<int64_t>(indent->to_int(), 0, 100)), ' ');
+    if (style.indent->size() > 100) throw TemplateError("tojson: an indent of more than 100 characters");
     style.item_separator = ",";
   }
   if (const Value* both = arguments.find(2, "separators"); both != nullptr && !both->is_none()) {
@@ -169,7 +262,7 @@ Value tojson(Work& work, const Value& input, const Arguments& arguments) {
     style.key_separator = to_text(separators[1]);
   }
   if (const Value* sort = arguments.find(3, "sort_keys")) style.sort_keys = sort->truth();
-  work.spend(input.extent().weight * (1 + static_cast<size_t>(std::max(style.indent, 0)) / 4));
+  work.spend(input.extent().weight * (1 + (style.indent ? style.indent->size() : 0) / 4));
   return work.text(to_json(input, style));
 }
 
@@ -181,8 +274,9 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
     out = tojson(work, input, arguments);
     return true;
   }
-  constexpr std::string_view kNames[] = {"string", "safe",    "trim",   "upper",  "lower", "capitalize",
-                                         "title",  "replace", "indent", "escape", "e"};
+  constexpr std::string_view kNames[] = {
+      "string", "safe", "trim",        "upper",  "lower",  "capitalize", "title",     "replace",  "indent",
+      "escape", "e",    "forceescape", "center", "format", "truncate",   "wordcount", "urlencode"};
   if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) return false;
   work.spend(input.extent().weight);
   const std::string text = to_text(input);
@@ -199,6 +293,21 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
                             count == nullptr || count->is_none() ? -1 : count->to_int()));
   } else if (name == "indent") {
     out = work.text(indent(work, text, arguments));
+  } else if (name == "center") {
+    Arguments width = arguments;
+    if (width.find(0, "width") == nullptr) width.positional.push_back(Value::of(int64_t{80}));
+    out = call_method(work, Value::of(text), "center", width);
+  } else if (name == "format") {
+    out = format_filter(work, text, arguments);
+  } else if (name == "truncate") {
+    out = work.text(truncate(text, arguments));
+  } else if (name == "wordcount") {
+    out = Value::of(word_count(text));
+  } else if (name == "urlencode") {
+    out = work.text(urlencode(work, input));
+  } else if (name == "forceescape") {
+    work.reserve(6 * text.size());
+    out = Value::markup(html_escaped(text));
   } else if (name == "escape" || name == "e") {
     work.reserve(6 * text.size());
     out = Value::markup(input.is_markup() ? text : html_escaped(text));

@@ -4,6 +4,7 @@
 #include <unicode/uchar.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/ascii.h"
 #include "text/utf8.h"
@@ -202,6 +203,7 @@ class Lexer {
   void number() {
     size_t end = at_;
     bool is_float = false;
+    if (based_number()) return;
     const auto digits = [&] {
       while (end < in_.size() &&
              (is_digit(in_[end]) || (in_[end] == '_' && end + 1 < in_.size() && is_digit(in_[end + 1]))))
@@ -226,6 +228,24 @@ class Lexer {
     if (text.size() > 40) fail("a number is too long");
     put(is_float ? Token::Kind::number : Token::Kind::integer, std::move(text));
     pass(end - at_);
+  }
+
+  // 0x1F, 0o17, 0b101
+  bool based_number() {
+    const char kind = at_ + 1 < in_.size() && in_[at_] == '0' ? static_cast<char>(in_[at_ + 1] | 0x20) : '\0';
+    const int base = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 0;
+    if (base == 0) return false;
+    size_t end = at_ + 2;
+    while (end < in_.size() && (is_digit(in_[end]) || is_letter(in_[end]) || in_[end] == '_')) ++end;
+    std::string digits = in_.substr(at_ + 2, end - at_ - 2);
+    std::erase(digits, '_');
+    uint64_t value = 0;
+    const auto [stop, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+    if (ec != std::errc() || stop != digits.data() + digits.size())
+      fail("a number is malformed or too large");
+    put(Token::Kind::integer, std::to_string(value));
+    pass(end - at_);
+    return true;
   }
 
   void string(char quote) {

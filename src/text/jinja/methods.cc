@@ -12,11 +12,12 @@ namespace r1::jinja {
 namespace {
 
 constexpr std::string_view kStringMethods[] = {
-    "split",     "rsplit",    "strip",    "lstrip",     "rstrip",       "startswith",   "endswith",
-    "replace",   "upper",     "lower",    "title",      "capitalize",   "join",         "find",
-    "rfind",     "index",     "count",    "format",     "isdigit",      "isalpha",      "isalnum",
-    "isspace",   "isupper",   "islower",  "splitlines", "removeprefix", "removesuffix", "zfill",
-    "partition", "isnumeric", "isdecimal"};
+    "split",     "rsplit",     "strip",     "lstrip",     "rstrip",       "startswith",   "endswith",
+    "replace",   "upper",      "lower",     "title",      "capitalize",   "join",         "find",
+    "rfind",     "index",      "count",     "format",     "isdigit",      "isalpha",      "isalnum",
+    "isspace",   "isupper",    "islower",   "splitlines", "removeprefix", "removesuffix", "zfill",
+    "partition", "rpartition", "isnumeric", "isdecimal",  "isascii",      "istitle",      "rindex",
+    "center",    "ljust",      "rjust",     "casefold",   "swapcase",     "expandtabs",   "format_map"};
 constexpr std::string_view kDictMethods[] = {"items", "keys", "values", "get", "copy"};
 constexpr std::string_view kDictUnsafe[] = {"pop", "popitem", "update", "clear", "setdefault"};
 constexpr std::string_view kListMethods[] = {"index", "count", "copy"};
@@ -122,38 +123,6 @@ bool begins_or_ends(const std::string& text, const Value& with, bool begins) {
   return begins ? text.starts_with(want_string(with)) : text.ends_with(want_string(with));
 }
 
-// {} {0} {name}, {{ and }}; conversions and format specifications are refused.
-std::string format(Work& work, const std::string& text, const Arguments& arguments) {
-  std::string out;
-  size_t next = 0;
-  for (size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    if ((c == '{' || c == '}') && at + 1 < text.size() && text[at + 1] == c) {
-      out += c;
-      ++at;
-    } else if (c == '{') {
-      const size_t end = text.find('}', at);
-      if (end == std::string::npos) throw TemplateError("format: a { is not closed");
-      const std::string field = text.substr(at + 1, end - at - 1);
-      const bool is_number =
-          !field.empty() && field.size() < 6 && field.find_first_not_of("0123456789") == std::string::npos;
-      const size_t index = field.empty() ? next++ : is_number ? std::stoul(field) : SIZE_MAX;
-      const Value* value = arguments.find(index, field);
-      if (value == nullptr)
-        throw TemplateError(fmt::format("format: no argument for {{{}}} (formats are not supported)", field));
-      work.spend(value->extent().weight);
-      out += to_text(*value);
-      work.reserve(out.size());
-      at = end;
-    } else if (c == '}') {
-      throw TemplateError("format: a } is not opened");
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 bool all_of(const std::string& text, bool (*test)(char32_t)) {
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
@@ -173,28 +142,100 @@ Value is_kind(const std::string& text, std::string_view name) {
   if (name == "isalpha") return Value::of(all_of(text, alpha));
   if (name == "isalnum") return Value::of(all_of(text, alnum));
   if (name == "isspace") return Value::of(all_of(text, is_space));
+  if (name == "isascii") return Value::of(text.empty() || all_of(text, [](char32_t c) { return c < 0x80; }));
+  if (name == "istitle")
+    return Value::of(change_case(text, "title") == text && change_case(text, "lower") != text);
   const bool upper = name == "isupper";
   return Value::of(change_case(text, upper ? "upper" : "lower") == text &&
                    change_case(text, upper ? "lower" : "upper") != text);
 }
 
+// text[start:end], as find and its like take them, and the code points before it.
+std::pair<std::string_view, int64_t> range_of(const std::string& text, const Arguments& arguments) {
+  const Value* start = arguments.find(1, "start");
+  const Value* stop = arguments.find(2, "end");
+  if (start == nullptr && stop == nullptr) return {text, 0};
+  const auto size = static_cast<int64_t>(length_of(text));
+  const auto bound = [&](const Value* value, int64_t fallback) {
+    if (value == nullptr || value->is_none()) return fallback;
+    const int64_t at = value->to_int();
+    return at < 0 ? std::max<int64_t>(at + size, 0) : at;
+  };
+  const int64_t begin = bound(start, 0);
+  const int64_t end = std::min(bound(stop, size), size);
+  if (begin > end) return {{}, -1};
+  const size_t from = offset_of(text, static_cast<size_t>(begin));
+  const size_t to = offset_of(text, static_cast<size_t>(end));
+  return {std::string_view(text).substr(from, to - from), begin};
+}
+
 Value find_text(const std::string& text, std::string_view name, const Arguments& arguments) {
   const std::string& wanted = want_string(arguments.want(0, "sub"));
-  if (arguments.positional.size() > 1)
-    throw TemplateError(fmt::format("{} with a start is not supported", name));
+  const auto [part, begin] = range_of(text, arguments);
   if (name == "count") {
     int64_t count = 0;
-    if (wanted.empty()) return Value::of(static_cast<int64_t>(length_of(text)) + 1);
-    for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + wanted.size()))
+    if (begin < 0) return Value::of(count);
+    if (wanted.empty()) return Value::of(static_cast<int64_t>(length_of(part)) + 1);
+    for (size_t at = part.find(wanted); at != std::string::npos; at = part.find(wanted, at + wanted.size()))
       ++count;
     return Value::of(count);
   }
-  const size_t at = name == "rfind" ? text.rfind(wanted) : text.find(wanted);
+  const size_t at = begin < 0 ? std::string::npos : name[0] == 'r' ? part.rfind(wanted) : part.find(wanted);
   if (at == std::string::npos) {
-    if (name == "index") throw TemplateError("substring not found");
+    if (name.ends_with("index")) throw TemplateError("substring not found");
     return Value::of(int64_t{-1});
   }
-  return Value::of(static_cast<int64_t>(length_of(std::string_view(text).substr(0, at))));
+  return Value::of(begin + static_cast<int64_t>(length_of(part.substr(0, at))));
+}
+
+// center, ljust, rjust
+Value justified(Work& work, const std::string& text, std::string_view name, const Arguments& arguments) {
+  const int64_t width = arguments.want(0, "width").to_int();
+  const Value* given = arguments.find(1, "fillchar");
+  const std::string fill = given == nullptr ? " " : want_string(*given);
+  if (length_of(fill) != 1) throw TemplateError("the fill character must be exactly one character long");
+  const auto size = static_cast<int64_t>(length_of(text));
+  if (width <= size) return Value::of(text);
+  if (width > static_cast<int64_t>(Work::kMaxText)) throw TemplateError("a text is larger than 8 MiB");
+  const int64_t missing = width - size;
+  work.reserve(static_cast<size_t>(missing) * fill.size() + text.size());
+  const int64_t before = name == "ljust"   ? 0
+                         : name == "rjust" ? missing
+                                           : missing / 2 + (missing & width & 1);  // as CPython centres
+  std::string out;
+  for (int64_t i = 0; i < before; ++i) out += fill;
+  out += text;
+  for (int64_t i = before; i < missing; ++i) out += fill;
+  return work.text(std::move(out));
+}
+
+std::string swapped_case(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = decode_utf8(text, at);
+    const std::string one = text.substr(at, step.size);
+    out += change_case(one, u_isupper(static_cast<UChar32>(step.code)) ? "lower" : "upper");
+    at += step.size;
+  }
+  return out;
+}
+
+std::string expanded_tabs(Work& work, const std::string& text, int64_t width) {
+  if (width > 1000) throw TemplateError("expandtabs: more than 1000 columns");
+  std::string out;
+  int64_t column = 0;
+  for (const char c : text) {
+    if (c == '\t') {
+      const int64_t spaces = width > 0 ? width - column % width : 0;
+      out.append(static_cast<size_t>(spaces), ' ');
+      column += spaces;
+    } else {
+      out += c;
+      if ((c & 0xC0) != 0x80) column = c == '\n' || c == '\r' ? 0 : column + 1;
+    }
+    if (out.size() > Work::kMaxText) work.reserve(out.size());
+  }
+  return out;
 }
 
 Value split_method(Work& work, const std::string& text, std::string_view name, const Arguments& arguments) {
@@ -207,6 +248,22 @@ Value split_method(Work& work, const std::string& text, std::string_view name, c
   return to_list(work, split_by(text, want_string(*separator), cuts, from_right));
 }
 
+Value partition(const std::string& text, std::string_view name, const Arguments& arguments) {
+  const std::string& separator = want_string(arguments.want(0, "sep"));
+  if (separator.empty()) throw TemplateError("empty separator");
+  const bool from_right = name == "rpartition";
+  const size_t at = from_right ? text.rfind(separator) : text.find(separator);
+  std::vector<Value> parts;
+  if (at != std::string::npos) {
+    parts = {Value::of(text.substr(0, at)), Value::of(separator),
+             Value::of(text.substr(at + separator.size()))};
+  } else {
+    parts = {Value::of(text), Value::of(std::string()), Value::of(std::string())};
+    if (from_right) std::swap(parts[0], parts[2]);
+  }
+  return Value::list(std::move(parts), List::Kind::tuple);
+}
+
 Value string_method(Work& work, const std::string& text, std::string_view name, const Arguments& arguments) {
   work.spend_bytes(text.size());
   if (name == "split" || name == "rsplit") return split_method(work, text, name, arguments);
@@ -214,7 +271,9 @@ Value string_method(Work& work, const std::string& text, std::string_view name, 
     return work.text(strip(text, arguments.find(0, "chars"), name != "rstrip", name != "lstrip"));
   }
   if (name == "startswith" || name == "endswith") {
-    return Value::of(begins_or_ends(text, arguments.want(0, "prefix"), name == "startswith"));
+    const auto [part, begin] = range_of(text, arguments);
+    return Value::of(begin >= 0 &&
+                     begins_or_ends(std::string(part), arguments.want(0, "prefix"), name == "startswith"));
   }
   if (name == "replace") {
     const Value* count = arguments.find(2, "count");
@@ -234,9 +293,17 @@ Value string_method(Work& work, const std::string& text, std::string_view name, 
     }
     return Value::of(std::move(out));
   }
-  if (name == "find" || name == "rfind" || name == "index" || name == "count")
+  if (name == "find" || name == "rfind" || name == "index" || name == "rindex" || name == "count")
     return find_text(text, name, arguments);
-  if (name == "format") return work.text(format(work, text, arguments));
+  if (name == "format") return work.text(format_fields(work, text, arguments));
+  if (name == "format_map") {
+    const Value& fields = arguments.want(0, "mapping");
+    if (!fields.is_mapping()) throw TemplateError("format_map wants a dict");
+    Arguments named;
+    for (const auto& [key, value] : fields.dict().items) named.named.emplace_back(to_text(key), value);
+    work.reserve(named.named.size() * 2 * sizeof(Value));
+    return work.text(format_fields(work, text, named));
+  }
   if (name == "splitlines") {
     const Value* keep = arguments.find(0, "keepends");
     return to_list(work, split_lines(text, keep != nullptr && keep->truth()));
@@ -247,6 +314,13 @@ Value string_method(Work& work, const std::string& text, std::string_view name, 
     if (part.empty() || !(front ? text.starts_with(part) : text.ends_with(part))) return Value::of(text);
     return work.text(front ? text.substr(part.size()) : text.substr(0, text.size() - part.size()));
   }
+  if (name == "center" || name == "ljust" || name == "rjust") return justified(work, text, name, arguments);
+  if (name == "casefold") return work.text(case_folded(text));
+  if (name == "swapcase") return work.text(swapped_case(text));
+  if (name == "expandtabs") {
+    const Value* width = arguments.find(0, "tabsize");
+    return work.text(expanded_tabs(work, text, width == nullptr ? 8 : width->to_int()));
+  }
   if (name == "zfill") {
     const int64_t width = std::min<int64_t>(arguments.want(0, "width").to_int(), 1'000'000);
     const auto size = static_cast<int64_t>(length_of(text));
@@ -254,15 +328,7 @@ Value string_method(Work& work, const std::string& text, std::string_view name, 
     const std::string zeros(width > size ? static_cast<size_t>(width - size) : 0, '0');
     return work.text(has_sign ? text[0] + zeros + text.substr(1) : zeros + text);
   }
-  if (name == "partition") {
-    const std::string& separator = want_string(arguments.want(0, "sep"));
-    if (separator.empty()) throw TemplateError("empty separator");
-    const size_t at = text.find(separator);
-    const bool found = at != std::string::npos;
-    return Value::list({Value::of(text.substr(0, at)), Value::of(found ? separator : std::string()),
-                        Value::of(found ? text.substr(at + separator.size()) : std::string())},
-                       List::Kind::tuple);
-  }
+  if (name == "partition" || name == "rpartition") return partition(text, name, arguments);
   return is_kind(text, name);
 }
 

@@ -23,6 +23,11 @@ const Value& Arguments::want(size_t index, std::string_view name) const {
   return *value;
 }
 
+bool Arguments::flag(size_t index, std::string_view name) const {
+  const Value* value = find(index, name);
+  return value != nullptr && value->truth();
+}
+
 namespace {
 
 [[noreturn]] void fail_operands(std::string_view op, const Value& a, const Value& b) {
@@ -132,6 +137,7 @@ Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
     items.insert(items.end(), b.list().items.begin(), b.list().items.end());
     return Value::list(std::move(items), a.list().kind);
   }
+  if (op == "%" && a.is_string()) return work.text(format_percent(work, a.string(), b));
   if (op == "*" && (a.is_string() || is_sequence(a)) && (b.is_int() || b.is_bool()))
     return repeat(work, a, b.to_int());
   if (op == "*" && (b.is_string() || is_sequence(b)) && (a.is_int() || a.is_bool()))
@@ -141,7 +147,11 @@ Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
 
 Value unary(std::string_view op, const Value& a) {
   if (a.is_float()) return Value::of(op == "-" ? -a.to_double() : a.to_double());
+  if (a.is_big() && op == "+") return a;
+  if (a.is_big())
+    return Value::integer(a.digits().starts_with('-') ? a.digits().substr(1) : "-" + a.digits());
   if (!a.is_number()) fail_operands(op, a, a);
+  if (op == "-" && a.is_int() && a.to_int() == INT64_MIN) return Value::big("9223372036854775808");
   return integer_binary(op, 0, a.to_int());
 }
 
@@ -198,8 +208,8 @@ Value loop_attribute(const std::shared_ptr<Loop>& loop, const std::string& name)
   if (name == "first") return Value::of(index == 0);
   if (name == "last") return Value::of(index + 1 == length);
   if (name == "length") return Value::of(length);
-  if (name == "depth") return Value::of(int64_t{1});  // of a loop that is not recursive
-  if (name == "depth0") return Value::of(int64_t{0});
+  if (name == "depth") return Value::of(int64_t{loop->depth});
+  if (name == "depth0") return Value::of(int64_t{loop->depth - 1});
   if (name == "previtem" && index > 0) return loop->list->items[index - 1];
   if (name == "nextitem" && index + 1 < length) return loop->list->items[index + 1];
   if (name == "cycle" || name == "changed") {
@@ -241,6 +251,8 @@ std::optional<Value> find_item(Work& work, const Value& object, const Value& key
 }
 
 std::optional<Value> find_attribute(const Value& object, const std::string& name) {
+  if (object.is_list() && object.list().is_group && (name == "grouper" || name == "list"))
+    return object.list().items[name == "list" ? 1 : 0];
   if (object.is_loop()) return loop_attribute(object.loop(), name);
   if (!has_method(object, name)) return std::nullopt;
   auto function = std::make_shared<Function>();

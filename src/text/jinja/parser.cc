@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "formats/shown.h"
 
@@ -111,6 +112,7 @@ std::unique_ptr<Stmt> Parser::statement() {
   if (is_name("call")) return call_statement();
   if (is_name("filter")) return filter_statement();
   if (is_name("with")) return with_statement();
+  if (is_name("generation")) return generation_statement();
   if (is_name("break") || is_name("continue")) {
     auto stmt = make(is_name("break") ? Stmt::Kind::loop_break : Stmt::Kind::loop_continue);
     ++at_;
@@ -138,26 +140,37 @@ std::unique_ptr<Stmt> Parser::if_statement() {
   return stmt;
 }
 
-// Names between commas, in brackets or not.
-std::vector<std::string> Parser::targets() {
-  std::vector<std::string> names;
-  const bool brackets = take_sign("(");
+// A name, or several with commas between, in brackets or not.
+Target Parser::target() {
+  const Nested nested(*this);
+  Target all;
+  bool is_tuple = false;
   do {
-    if (!names.empty() && now().kind != Token::Kind::name) break;  // a trailing comma
-    names.push_back(want_any_name());
+    const bool more = now().kind == Token::Kind::name || is_sign("(");
+    if (!all.parts.empty() && !more) break;  // a trailing comma
+    Target one;
+    if (take_sign("(")) {
+      one = target();
+      want_sign(")");
+    } else {
+      one.name = want_any_name();
+    }
+    all.parts.push_back(std::move(one));
+    is_tuple = is_tuple || is_sign(",");
   } while (take_sign(","));
-  if (brackets) want_sign(")");
-  return names;
+  if (is_tuple) return all;
+  Target only = std::move(all.parts.front());
+  return only;
 }
 
 std::unique_ptr<Stmt> Parser::for_statement() {
   auto stmt = make(Stmt::Kind::loop);
   want_name("for");
-  stmt->targets = targets();
+  stmt->target = target();
   want_name("in");
   stmt->expr = tuple(false);
   if (take_name("if")) stmt->filter = expression();
-  if (is_name("recursive")) fail("recursive loops are not supported");
+  stmt->recursive = take_name("recursive");
   end_tag();
   stmt->body = block({"else", "endfor"});
   if (take_name("else")) {
@@ -172,15 +185,15 @@ std::unique_ptr<Stmt> Parser::for_statement() {
 std::unique_ptr<Stmt> Parser::set_statement() {
   auto stmt = make(Stmt::Kind::set);
   want_name("set");
-  stmt->targets = targets();
-  if (stmt->targets.size() == 1 && take_sign(".")) stmt->attribute = want_any_name();
+  stmt->target = target();
+  if (stmt->target.parts.empty() && take_sign(".")) stmt->attribute = want_any_name();
   if (take_sign("=")) {
     stmt->expr = tuple();
     end_tag();
     return stmt;
   }
   stmt->kind = Stmt::Kind::set_block;
-  if (stmt->targets.size() != 1) fail("a set block has one name");
+  if (!stmt->target.parts.empty()) fail("a set block has one name");
   while (is_sign("|")) stmt->expr = one_filter(std::move(stmt->expr));
   end_tag();
   stmt->body = block({"endset"});
@@ -209,7 +222,13 @@ std::unique_ptr<Stmt> Parser::macro_statement() {
   stmt->macro.name = want_any_name();
   stmt->macro.parameters = parameters();
   end_tag();
+  const bool outer_varargs = std::exchange(saw_varargs_, false);
+  const bool outer_kwargs = std::exchange(saw_kwargs_, false);
   stmt->macro.body = block({"endmacro"});
+  stmt->macro.takes_varargs = saw_varargs_;
+  stmt->macro.takes_kwargs = saw_kwargs_;
+  saw_varargs_ = saw_varargs_ || outer_varargs;
+  saw_kwargs_ = saw_kwargs_ || outer_kwargs;
   want_name("endmacro");
   if (now().kind == Token::Kind::name) ++at_;  // the name may be repeated
   end_tag();
@@ -255,6 +274,16 @@ std::unique_ptr<Stmt> Parser::with_statement() {
   end_tag();
   stmt->body = block({"endwith"});
   want_name("endwith");
+  end_tag();
+  return stmt;
+}
+
+std::unique_ptr<Stmt> Parser::generation_statement() {
+  auto stmt = make(Stmt::Kind::generation);
+  want_name("generation");
+  end_tag();
+  stmt->body = block({"endgeneration"});
+  want_name("endgeneration");
   end_tag();
   return stmt;
 }

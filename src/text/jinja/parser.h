@@ -29,8 +29,9 @@ class Parser {
   std::unique_ptr<Stmt> call_statement();
   std::unique_ptr<Stmt> filter_statement();
   std::unique_ptr<Stmt> with_statement();
+  std::unique_ptr<Stmt> generation_statement();
   std::vector<Parameter> parameters();
-  std::vector<std::string> targets();
+  Target target();
 
   // Expressions: parser_expression.cc
   ExprPtr expression(bool with_conditional = true);
@@ -56,6 +57,7 @@ class Parser {
   void call_arguments(Expr& call);
   ExprPtr make(Expr::Kind kind, ExprPtr first = nullptr, ExprPtr second = nullptr) const;
   void add(Expr& parent, ExprPtr child) const;
+  void add_named(Expr& call, std::string name, ExprPtr value) const;
 
   // Tokens
   const Token& now() const { return tokens_[at_]; }
@@ -85,6 +87,8 @@ class Parser {
   std::vector<Token> tokens_;
   size_t at_ = 0;
   int nesting_ = 0;
+  bool saw_varargs_ = false;  // in the macro that is being read
+  bool saw_kwargs_ = false;
 };
 
 }  // namespace r1::jinja

@@ -13,6 +13,12 @@ void Parser::add(Expr& parent, ExprPtr child) const {
   parent.args.push_back(std::move(child));
 }
 
+void Parser::add_named(Expr& call, std::string name, ExprPtr value) const {
+  call.depth = std::max(call.depth, value->depth + 1);
+  if (call.depth > kMaxTreeDepth) fail("an expression is too long");
+  call.kwargs.emplace_back(std::move(name), std::move(value));
+}
+
 ExprPtr Parser::make(Expr::Kind kind, ExprPtr first, ExprPtr second) const {
   auto expr = std::make_unique<Expr>();
   expr->kind = kind;
@@ -171,6 +177,8 @@ ExprPtr Parser::primary() {
       } else {
         out->kind = Expr::Kind::name;
         out->name = token.text;
+        saw_varargs_ = saw_varargs_ || token.text == "varargs";
+        saw_kwargs_ = saw_kwargs_ || token.text == "kwargs";
       }
       ++at_;
       return out;
@@ -181,11 +189,7 @@ ExprPtr Parser::primary() {
       return out;
     }
     case Token::Kind::integer: {
-      int64_t number = 0;
-      const char* end = token.text.data() + token.text.size();
-      if (std::from_chars(token.text.data(), end, number).ptr != end || token.text.size() > 19)
-        fail("the integer is too large");
-      out->value = Value::of(number);
+      out->value = Value::integer(token.text);
       ++at_;
       return out;
     }
@@ -287,14 +291,14 @@ void Parser::call_arguments(Expr& call) {
     if (!first) want_sign(",");
     first = false;
     if (is_sign(")")) break;
-    if (is_sign("*") || is_sign("**")) fail("* and ** arguments are not supported");
-    if (now().kind == Token::Kind::name && ahead().kind == Token::Kind::sign && ahead().text == "=") {
+    if (take_sign("*")) {
+      add(call, make(Expr::Kind::spread, expression()));
+    } else if (take_sign("**")) {
+      add_named(call, "", expression());
+    } else if (now().kind == Token::Kind::name && ahead().kind == Token::Kind::sign && ahead().text == "=") {
       std::string name = want_any_name();
       want_sign("=");
-      ExprPtr value = expression();
-      call.depth = std::max(call.depth, value->depth + 1);
-      if (call.depth > kMaxTreeDepth) fail("an expression is too long");
-      call.kwargs.emplace_back(std::move(name), std::move(value));
+      add_named(call, std::move(name), expression());
     } else {
       if (!call.kwargs.empty()) fail("a positional argument follows a named one");
       add(call, expression());

@@ -91,14 +91,15 @@ void Renderer::set_variable(const std::string& name, Value value) {
   scopes_[scope_].variables.emplace_back(name, std::move(value));
 }
 
-void Renderer::assign(const std::vector<std::string>& targets, const Value& value) {
-  if (targets.size() == 1) return set_variable(targets[0], value);
+void Renderer::assign(const Target& target, const Value& value) {
+  if (target.parts.empty()) return set_variable(target.name, value);
+  if (value.is_undefined()) value.fail_undefined();
   const std::vector<Value> parts = iterate(work_, value);
-  if (parts.size() != targets.size()) {
+  if (parts.size() != target.parts.size()) {
     throw TemplateError(
-        fmt::format("{} values cannot be unpacked into {} names", parts.size(), targets.size()));
+        fmt::format("{} values cannot be unpacked into {} names", parts.size(), target.parts.size()));
   }
-  for (size_t i = 0; i < parts.size(); ++i) set_variable(targets[i], parts[i]);
+  for (size_t i = 0; i < parts.size(); ++i) assign(target.parts[i], parts[i]);
 }
 
 Renderer::Flow Renderer::execute(const Block& block) {
@@ -130,7 +131,7 @@ Renderer::Flow Renderer::execute(const Stmt& stmt) {
     case Stmt::Kind::branch:
       return run_branch(stmt);
     case Stmt::Kind::loop:
-      return run_loop(stmt);
+      return run_loop(stmt, evaluate(*stmt.expr), 1);
     case Stmt::Kind::set:
       run_set(stmt);
       break;
@@ -141,11 +142,7 @@ Renderer::Flow Renderer::execute(const Stmt& stmt) {
         value = work_.text(captured(stmt.body));
       }
       if (stmt.expr) value = filter_chain(*stmt.expr, value);
-      if (stmt.attribute.empty()) {
-        set_variable(stmt.targets[0], std::move(value));
-      } else {
-        throw TemplateError("a set block into a namespace is not supported");
-      }
+      store(stmt, std::move(value));
       break;
     }
     case Stmt::Kind::macro: {
@@ -171,6 +168,11 @@ Renderer::Flow Renderer::execute(const Stmt& stmt) {
       for (size_t i = 0; i < values.size(); ++i) set_variable(stmt.bindings[i].first, values[i]);
       return execute(stmt.body);
     }
+    case Stmt::Kind::generation: {
+      const Inner inner(*this, scope_);
+      print(captured(stmt.body));
+      break;
+    }
     case Stmt::Kind::loop_break:
     case Stmt::Kind::loop_continue:
       if (loop_depth_ == 0) throw TemplateError("break and continue belong in a loop");
@@ -186,12 +188,12 @@ Renderer::Flow Renderer::run_branch(const Stmt& stmt) {
   return Flow::normal;
 }
 
-Renderer::Flow Renderer::run_loop(const Stmt& stmt) {
-  std::vector<Value> items = iterate(work_, evaluate(*stmt.expr));
+Renderer::Flow Renderer::run_loop(const Stmt& stmt, const Value& sequence, int depth) {
+  std::vector<Value> items = iterate(work_, sequence);
   if (stmt.filter) {
     const Inner inner(*this, scope_);
     std::erase_if(items, [&](const Value& item) {
-      assign(stmt.targets, item);
+      assign(stmt.target, item);
       return !evaluate(*stmt.filter).truth();
     });
   }
@@ -209,26 +211,42 @@ Renderer::Flow Renderer::run_loop(const Stmt& stmt) {
     }
   } state(loop_depth_);
   state.loop->list = Value::list(std::move(items)).shared_list();
+  state.loop->depth = depth;
+  state.loop->recursive = stmt.recursive ? &stmt : nullptr;
+  state.loop->scope = scope_;
   for (size_t i = 0; i < state.loop->list->items.size(); ++i) {
     work_.spend(1);
     state.loop->index = i;
     const Inner inner(*this, scope_);
     set_variable("loop", Value::of(state.loop));
-    assign(stmt.targets, state.loop->list->items[i]);
+    assign(stmt.target, state.loop->list->items[i]);
     if (execute(stmt.body) == Flow::loop_break) break;
   }
   return Flow::normal;
 }
 
-void Renderer::run_set(const Stmt& stmt) {
-  Value value = evaluate(*stmt.expr);
-  if (stmt.attribute.empty()) return assign(stmt.targets, value);
-  const Value* target = find_variable(stmt.targets[0]);
+// loop(sequence) in a recursive loop.
+Value Renderer::run_loop_again(const Loop& loop, const Arguments& given) {
+  if (loop.recursive == nullptr) throw TemplateError("loop(...) is called in a loop that is not recursive");
+  if (loop.scope >= scopes_.size()) throw TemplateError("loop(...) is called after its loop");
+  const Inner inner(*this, loop.scope);
+  const Capture capture(*this);
+  run_loop(*loop.recursive, given.want(0, "iterable"), loop.depth + 1);
+  return work_.text(capture.text);
+}
+
+void Renderer::store(const Stmt& stmt, Value value) {
+  if (stmt.attribute.empty()) return assign(stmt.target, value);
+  const Value* target = find_variable(stmt.target.name);
   if (target == nullptr || !target->is_dict() || !target->dict().is_namespace) {
     throw TemplateError("cannot assign attribute on non-namespace object");
   }
   work_.spend(target->dict().items.size() / 8);
   target->dict().set(Value::of(stmt.attribute), std::move(value));
+}
+
+void Renderer::run_set(const Stmt& stmt) {
+  store(stmt, evaluate(*stmt.expr));
 }
 
 void Renderer::run_call_block(const Stmt& stmt) {
@@ -243,19 +261,12 @@ void Renderer::run_call_block(const Stmt& stmt) {
   print(to_text(call(callee, given)));
 }
 
-Value Renderer::call_macro(const Function& function, const Arguments& given) {
-  const Macro& macro = *function.macro;
-  const bool is_caller = function.kind == Function::Kind::caller;
-  // A caller's body sees where it was written, which is still there; a macro sees the template's own
-  // variables.
-  if (is_caller && function.scope >= scopes_.size())
-    throw TemplateError("caller is used after its call block");
-  if (given.positional.size() > macro.parameters.size()) {
-    throw TemplateError(fmt::format("macro '{}' takes not more than {} arguments", shown(macro.name),
-                                    macro.parameters.size()));
+void Renderer::bind_parameters(const Macro& macro, const Arguments& given) {
+  const size_t count = macro.parameters.size();
+  if (given.positional.size() > count && !macro.takes_varargs) {
+    throw TemplateError(fmt::format("macro '{}' takes not more than {} arguments", shown(macro.name), count));
   }
-  const Inner inner(*this, is_caller ? function.scope : 0);
-  for (size_t i = 0; i < macro.parameters.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const Parameter& parameter = macro.parameters[i];
     const Value* value = given.find(i, parameter.name);
     Value bound = value != nullptr ? *value
@@ -264,15 +275,36 @@ Value Renderer::call_macro(const Function& function, const Arguments& given) {
                       : Value::undefined(fmt::format("parameter '{}' was not provided", parameter.name));
     set_variable(parameter.name, std::move(bound));
   }
+  auto further = std::make_shared<Dict>();
   for (const auto& [name, value] : given.named) {
     const bool known =
         std::any_of(macro.parameters.begin(), macro.parameters.end(),
                     [&, &key = name](const Parameter& parameter) { return parameter.name == key; });
-    if (!known && name != "caller") {
+    if (name == "caller") {
+      set_variable(name, value);
+    } else if (!known && !macro.takes_kwargs) {
       throw TemplateError(fmt::format("macro '{}' takes no argument '{}'", shown(macro.name), shown(name)));
+    } else if (!known) {
+      further->set(Value::of(name), value);
     }
-    if (name == "caller") set_variable(name, value);
   }
+  if (macro.takes_kwargs) set_variable("kwargs", Value::of(std::move(further)));
+  if (macro.takes_varargs) {
+    const auto& all = given.positional;
+    const auto rest = all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), count));
+    set_variable("varargs", Value::list({rest, all.end()}, List::Kind::tuple));
+  }
+}
+
+Value Renderer::call_macro(const Function& function, const Arguments& given) {
+  const Macro& macro = *function.macro;
+  const bool is_caller = function.kind == Function::Kind::caller;
+  // A caller's body sees where it was written, which is still there; a macro sees the template's own
+  // variables.
+  if (is_caller && function.scope >= scopes_.size())
+    throw TemplateError("caller is used after its call block");
+  const Inner inner(*this, is_caller ? function.scope : 0);
+  bind_parameters(macro, given);
   const int loops = std::exchange(loop_depth_, 0);
   struct Restore {
     int& depth;
@@ -287,8 +319,15 @@ std::string format_time(const std::string& format, int64_t seconds) {
   std::tm parts{};
   if (format.size() > 256 || gmtime_r(&time, &parts) == nullptr)
     throw TemplateError("strftime_now: the format is too long");
+  std::string known;  // the C library knows no %f (microseconds), and there is no time zone for %z and %Z
+  for (size_t at = 0; at < format.size(); ++at) {
+    const char next = format[at] == '%' && at + 1 < format.size() ? format[at + 1] : '\0';
+    if (next == 'f') known += "000000";
+    if (next != 'f' && next != 'z' && next != 'Z') known.append(format, at, next == '\0' ? 1 : 2);
+    if (next != '\0') ++at;
+  }
   char text[4096];
-  const size_t size = std::strftime(text, sizeof text, format.c_str(), &parts);
+  const size_t size = std::strftime(text, sizeof text, known.c_str(), &parts);
   return std::string(text, size);
 }
 

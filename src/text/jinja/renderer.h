@@ -13,7 +13,7 @@ namespace r1::jinja {
 
 class Renderer {
  public:
-  // now: seconds since 1970 for strftime_now.
+  // now: local time for strftime_now, in seconds since 1970-01-01.
   Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now);
   ~Renderer();
   Renderer(const Renderer&) = delete;
@@ -35,11 +35,14 @@ class Renderer {
   Flow execute(const Block& block);
   Flow execute(const Stmt& stmt);
   Flow run_branch(const Stmt& stmt);
-  Flow run_loop(const Stmt& stmt);
+  Flow run_loop(const Stmt& stmt, const Value& sequence, int depth);
+  Value run_loop_again(const Loop& loop, const Arguments& arguments);
   void run_set(const Stmt& stmt);
+  void store(const Stmt& stmt, Value value);
   void run_call_block(const Stmt& stmt);
   Value call_macro(const Function& function, const Arguments& arguments);
-  void assign(const std::vector<std::string>& targets, const Value& value);
+  void assign(const Target& target, const Value& value);
+  void bind_parameters(const Macro& macro, const Arguments& given);
   void set_variable(const std::string& name, Value value);
   Value* find_variable(const std::string& name);
   void print(std::string_view text);
@@ -69,7 +72,8 @@ class Renderer {
   std::vector<std::shared_ptr<Dict>> namespaces_;
 };
 
-// strftime of a UTC time in the C locale; throws TemplateError for a format that is too long.
+// Python's strftime of a date without a time zone, in the C locale; throws TemplateError for a format that is
+// too long.
 std::string format_time(const std::string& format, int64_t seconds);
 
 }  // namespace r1::jinja

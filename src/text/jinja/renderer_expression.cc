@@ -49,6 +49,8 @@ Value Renderer::evaluate_inner(const Expr& expr) {
       const Value callee = evaluate(*expr.args[0]);
       return call(callee, arguments(expr));
     }
+    case Expr::Kind::spread:
+      throw TemplateError("* belongs before an argument of a call");
     case Expr::Kind::filter:
       return apply_filter(work_, expr.name, evaluate(*expr.args[0]), arguments(expr));
     case Expr::Kind::test:
@@ -128,8 +130,28 @@ Value Renderer::slice(const Expr& expr) {
 
 Arguments Renderer::arguments(const Expr& expr) {
   Arguments out;
-  for (size_t i = 1; i < expr.args.size(); ++i) out.positional.push_back(evaluate(*expr.args[i]));
-  for (const auto& [name, value] : expr.kwargs) out.named.emplace_back(name, evaluate(*value));
+  for (size_t i = 1; i < expr.args.size(); ++i) {
+    if (expr.args[i]->kind != Expr::Kind::spread) {
+      out.positional.push_back(evaluate(*expr.args[i]));
+      continue;
+    }
+    const std::vector<Value> all = iterate(work_, evaluate(*expr.args[i]->args[0]));
+    work_.reserve((out.positional.size() + all.size()) * sizeof(Value));
+    out.positional.insert(out.positional.end(), all.begin(), all.end());
+  }
+  for (const auto& [name, value] : expr.kwargs) {
+    if (!name.empty()) {
+      out.named.emplace_back(name, evaluate(*value));
+      continue;
+    }
+    const Value all = evaluate(*value);
+    if (!all.is_mapping()) throw TemplateError(fmt::format("** wants a dict, not {}", all.type_name()));
+    for (const auto& [key, item] : all.dict().items) {
+      if (!key.is_string()) throw TemplateError("keywords must be strings");
+      out.named.emplace_back(key.string(), item);
+    }
+    work_.reserve(out.named.size() * 2 * sizeof(Value));
+  }
   return out;
 }
 
@@ -145,6 +167,7 @@ bool Renderer::test(const Expr& expr) {
 
 Value Renderer::call(const Value& callee, const Arguments& given) {
   if (callee.is_undefined()) callee.fail_undefined();
+  if (callee.is_loop()) return run_loop_again(*callee.loop(), given);
   if (!callee.is_function())
     throw TemplateError(fmt::format("'{}' object is not callable", callee.type_name()));
   const Function& function = callee.function();

@@ -17,6 +17,7 @@ bool is_sequence(const Value& value) {
 }
 
 int64_t modulo(const Value& value, int64_t by) {
+  if (value.is_big() && (by == 2 || by == -2)) return (value.digits().back() - '0') % 2;
   if (by == 0) throw TemplateError("division by zero");
   return by == -1 ? 0 : value.to_int() % by;
 }
@@ -38,10 +39,11 @@ bool apply_test(Work& work, std::string_view name, const Value& input, const Arg
   work.spend(1);
   if (name == "defined") return !input.is_undefined();
   if (name == "undefined") return input.is_undefined();
+  if (name == "escaped") return input.is_markup();
   if (name == "none") return input.is_none();
   if (name == "string") return input.is_string();
   if (name == "number") return input.is_number();
-  if (name == "integer") return input.is_int();
+  if (name == "integer") return input.is_int() || input.is_big();
   if (name == "float") return input.is_float();
   if (name == "boolean") return input.is_bool();
   if (name == "true") return input.is_bool() && input.truth();

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include "text/utf8.h"
 
@@ -62,6 +64,7 @@ Value Value::of(std::shared_ptr<Dict> dict) {
 
 Extent Value::extent() const {
   if (is_string()) return {string().size() / 16 + 1, 1};
+  if (is_big()) return {digits().size() / 16 + 1, 1};
   if (is_list()) return list().extent;
   if (is_dict()) return dict().extent;
   // Printed as a name, but what they hold is destroyed with them.
@@ -69,6 +72,17 @@ Extent Value::extent() const {
   if (is_function() && function().self) return {1, function().self->extent().depth + 1};
   if (is_function() && function().loop) return {1, function().loop->list->extent.depth + 2};
   return {};
+}
+
+Value Value::integer(std::string_view text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  if (const auto [at, ec] = std::from_chars(text.data(), end, number); ec == std::errc() && at == end)
+    return of(number);
+  const bool negative = text.starts_with('-');
+  const std::string_view digits = text.substr(negative ? 1 : 0);
+  const size_t first = std::min(digits.find_first_not_of('0'), digits.size());
+  return big((negative ? "-" : "") + std::string(digits.substr(first)));
 }
 
 Value Value::from_json(const Json& json) {
@@ -79,8 +93,11 @@ Value Value::from_json(const Json& json) {
       return of(json.boolean());
     case Json::Kind::integer:
       return of(json.integer());
-    case Json::Kind::number:
-      return of(json.number());
+    case Json::Kind::number: {
+      const std::string_view text = json.number_text();
+      const bool is_integer = !text.empty() && text.find_first_of(".eE") == std::string_view::npos;
+      return is_integer ? integer(text) : of(json.number());
+    }
     case Json::Kind::string:
       return of(json.string());
     case Json::Kind::array: {
@@ -105,6 +122,7 @@ bool Value::truth() const {
   if (is_bool()) return std::get<bool>(data_);
   if (is_int()) return std::get<int64_t>(data_) != 0;
   if (is_float()) return std::get<double>(data_) != 0;
+  if (is_big()) return true;
   if (is_string()) return !string().empty();
   if (is_list()) return list().kind == List::Kind::generator || !list().items.empty();
   if (is_dict()) return dict().is_namespace || !dict().items.empty();
@@ -115,7 +133,7 @@ const char* Value::type_name() const {
   if (is_undefined()) return "Undefined";
   if (is_none()) return "NoneType";
   if (is_bool()) return "bool";
-  if (is_int()) return "int";
+  if (is_int() || is_big()) return "int";
   if (is_float()) return "float";
   if (is_string()) return "str";
   if (is_dict()) return dict().is_namespace ? "Namespace" : "dict";
@@ -142,18 +160,39 @@ int64_t Value::to_int() const {
   if (is_undefined()) fail_undefined();
   if (is_bool()) return std::get<bool>(data_) ? 1 : 0;
   if (is_int()) return std::get<int64_t>(data_);
+  if (is_big()) throw TemplateError("an integer is too large to calculate with");
   throw TemplateError(fmt::format("an integer is wanted, not {}", type_name()));
 }
 
 double Value::to_double() const {
   if (is_float()) return std::get<double>(data_);
   if (is_bool() || is_int()) return static_cast<double>(to_int());
+  if (is_big()) return std::strtod(digits().c_str(), nullptr);
   if (is_undefined()) fail_undefined();
   throw TemplateError(fmt::format("a number is wanted, not {}", type_name()));
 }
 
+Value truncated(double value) {
+  if (!std::isfinite(value)) throw TemplateError("there is no integer of NaN or infinity");
+  if (std::abs(value) < 0x1p62) return Value::of(static_cast<int64_t>(value));
+  return Value::integer(fmt::format("{:.0f}", std::trunc(value)));
+}
+
+namespace {
+
+bool big_less(const std::string& a, const std::string& b) {
+  const bool negative = a.starts_with('-');
+  if (negative != b.starts_with('-')) return negative;
+  if (a.size() != b.size()) return (a.size() < b.size()) != negative;
+  return negative ? b < a : a < b;
+}
+
+}  // namespace
+
 bool equal(const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
+    if ((a.is_big() || b.is_big()) && !a.is_float() && !b.is_float())
+      return a.is_big() && b.is_big() && a.digits() == b.digits();
     if (!a.is_float() && !b.is_float()) return a.to_int() == b.to_int();
     return a.to_double() == b.to_double();
   }
@@ -189,6 +228,10 @@ bool less(const Value& a, const Value& b) {
   if (a.is_undefined()) a.fail_undefined();
   if (b.is_undefined()) b.fail_undefined();
   if (a.is_number() && b.is_number()) {
+    if ((a.is_big() || b.is_big()) && !a.is_float() && !b.is_float()) {
+      const auto text = [](const Value& v) { return v.is_big() ? v.digits() : std::to_string(v.to_int()); };
+      return big_less(text(a), text(b));
+    }
     if (!a.is_float() && !b.is_float()) return a.to_int() < b.to_int();
     return a.to_double() < b.to_double();
   }

@@ -44,6 +44,7 @@ struct List {
   std::vector<Value> items;
   Kind kind = Kind::list;
   Extent extent = {};
+  bool is_group = false;  // a tuple of groupby: its parts are also called grouper and list
 };
 
 struct Dict {
@@ -56,9 +57,14 @@ struct Dict {
   void set(Value key, Value value);
 };
 
+struct Stmt;
+
 struct Loop {
   std::shared_ptr<const List> list;
   size_t index = 0;                 // from 0
+  int depth = 1;                    // of a recursive loop: how often it is inside itself
+  const Stmt* recursive = nullptr;  // of a recursive loop: what loop(...) runs again
+  size_t scope = 0;                 // and where
   std::vector<Value> last_changed;  // loop.changed's memory
   bool has_changed = false;
 };
@@ -70,6 +76,11 @@ struct Function {
   std::shared_ptr<const Value> self;  // method: whose
   std::shared_ptr<Loop> loop;
   size_t scope = 0;  // caller: the scope its body sees
+};
+
+// An integer beyond 64 bits: it is printed and compared, but not calculated with.
+struct BigInteger {
+  std::string digits;  // with a minus sign if negative; no leading zeros
 };
 
 struct Undefined {
@@ -84,6 +95,11 @@ class Value {
   static Value of(bool value) { return Value(value); }
   static Value of(int64_t value) { return Value(value); }
   static Value of(double value) { return Value(value); }
+  static Value big(std::string digits) {
+    return Value(std::make_shared<const BigInteger>(BigInteger{std::move(digits)}));
+  }
+  // An integer as it is written in decimal: "-12", or as many digits as it has.
+  static Value integer(std::string_view digits);
   static Value of(std::string value) { return Value(std::make_shared<const std::string>(std::move(value))); }
   // A text that `safe` passed: adding another escapes that one for HTML, as MarkupSafe does.
   static Value markup(std::string value) {
@@ -102,7 +118,8 @@ class Value {
   bool is_bool() const { return holds<bool>(); }
   bool is_int() const { return holds<int64_t>(); }  // bool excluded
   bool is_float() const { return holds<double>(); }
-  bool is_number() const { return is_bool() || is_int() || is_float(); }
+  bool is_big() const { return holds<std::shared_ptr<const BigInteger>>(); }
+  bool is_number() const { return is_bool() || is_int() || is_float() || is_big(); }
   bool is_string() const { return holds<std::shared_ptr<const std::string>>(); }
   bool is_markup() const { return is_markup_; }
   bool is_list() const { return holds<std::shared_ptr<List>>(); }  // of any List::Kind
@@ -112,6 +129,7 @@ class Value {
   bool is_function() const { return holds<std::shared_ptr<const Function>>(); }
 
   const std::string& string() const { return *std::get<std::shared_ptr<const std::string>>(data_); }
+  const std::string& digits() const { return std::get<std::shared_ptr<const BigInteger>>(data_)->digits; }
   List& list() const { return *std::get<std::shared_ptr<List>>(data_); }
   Dict& dict() const { return *std::get<std::shared_ptr<Dict>>(data_); }
   const std::shared_ptr<List>& shared_list() const { return std::get<std::shared_ptr<List>>(data_); }
@@ -123,14 +141,15 @@ class Value {
   const char* type_name() const;  // Python's
   Extent extent() const;
   // Throw TemplateError where Python would.
-  int64_t to_int() const;  // bool or int only
+  int64_t to_int() const;  // bool or int of 64 bits only
   double to_double() const;
   [[noreturn]] void fail_undefined() const;
 
  private:
-  using Data = std::variant<Undefined, std::monostate, bool, int64_t, double,
-                            std::shared_ptr<const std::string>, std::shared_ptr<List>, std::shared_ptr<Dict>,
-                            std::shared_ptr<Loop>, std::shared_ptr<const Function>>;
+  using Data =
+      std::variant<Undefined, std::monostate, bool, int64_t, double, std::shared_ptr<const BigInteger>,
+                   std::shared_ptr<const std::string>, std::shared_ptr<List>, std::shared_ptr<Dict>,
+                   std::shared_ptr<Loop>, std::shared_ptr<const Function>>;
   explicit Value(Data data) : data_(std::move(data)) {}
   template <class T>
   bool holds() const {
@@ -139,6 +158,10 @@ class Value {
   Data data_;
   bool is_markup_ = false;
 };
+
+// The integer below |value|, with value's sign: int(value) in Python. Throws TemplateError for NaN and
+// infinity.
+Value truncated(double value);
 
 bool equal(const Value& a, const Value& b);
 // a < b; throws TemplateError for kinds that have no order.
@@ -149,7 +172,7 @@ std::string to_repr(const Value& value);  // Python's repr()
 struct JsonStyle {
   bool ensure_ascii = false;
   bool sort_keys = false;
-  int indent = -1;  // none
+  std::optional<std::string> indent = {};  // of a level
   std::string item_separator = ", ";
   std::string key_separator = ": ";
 };

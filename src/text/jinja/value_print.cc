@@ -121,7 +121,9 @@ std::string json_members(const Value& value, const JsonStyle& style, int depth) 
   }
   std::string out(1, is_dict ? '{' : '[');
   const auto line = [&](int level) {
-    if (style.indent >= 0) out += '\n' + std::string(static_cast<size_t>(level) * style.indent, ' ');
+    if (!style.indent) return;
+    out += '\n';
+    for (int i = 0; i < level; ++i) out += *style.indent;
   };
   for (size_t i = 0; i < members.size(); ++i) {
     if (i > 0) out += style.item_separator;
@@ -145,6 +147,7 @@ std::string to_repr(const Value& value) {
   if (value.is_none()) return "None";
   if (value.is_bool()) return value.truth() ? "True" : "False";
   if (value.is_int()) return std::to_string(value.to_int());
+  if (value.is_big()) return value.digits();
   if (value.is_float()) return float_text(value.to_double());
   if (value.is_string()) return string_repr(value.string());
   if (value.is_list()) {
@@ -174,6 +177,7 @@ std::string to_json(const Value& value, const JsonStyle& style, int depth) {
   if (value.is_none()) return "null";
   if (value.is_bool()) return value.truth() ? "true" : "false";
   if (value.is_int()) return std::to_string(value.to_int());
+  if (value.is_big()) return value.digits();
   if (value.is_float()) {
     const double number = value.to_double();
     if (std::isnan(number)) return "NaN";
