@@ -63,7 +63,9 @@ int run_template(const TemplateOptions& options) {
     input.eos_token = token_of(row, "eos_token", is_file);
     input.now = now;
     for (const auto& [name, value] : row.members()) {
-      if (!is_own_field(name)) input.kwargs.set(name, value);
+      if (is_own_field(name)) continue;
+      if (input.kwargs.contains(name)) value.fail("is given in chat_template_kwargs too: give it once");
+      input.kwargs.set(name, value);
     }
     return Json::object().set("rendered", templates.render(input));
   });

@@ -2,56 +2,65 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <mutex>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "formats/jsonl.h"
-#include "text/think.h"
+#include "formats/shown.h"
+#include "recipe/sft_document.h"
 
 namespace r1 {
 namespace {
 
 constexpr uint64_t kShuffleStream = 0x53465453;  // "SFTS"
 
-Json one_question(const std::string& question) {
-  Json message = Json::object();
-  message.set("role", "user").set("content", question);
-  Json messages = Json::array();
-  messages.push_back(std::move(message));
-  return messages;
-}
+// What a reader of a file should know, each thing once.
+class Notes {
+ public:
+  explicit Notes(const std::string& file) : file_(file) {}
 
-Document document_of(const Json& row, const ModelBundle& bundle, bool loss_on_answer) {
-  Json before = Json::array();
-  std::string answer;
-  if (const Json* messages = row.find("messages")) {
-    const auto& list = messages->items();
-    if (list.empty() || list.back().get_string("role") != "assistant")
-      messages->fail("does not end with an assistant's message");
-    for (size_t i = 0; i + 1 < list.size(); ++i) before.push_back(list[i]);
-    answer = list.back().get_string("content");
-  } else {
-    before = one_question(row.get_string("question"));
-    answer = row.get_string("response");
+  void add(const JsonlRow& row, const std::vector<std::string>& left_out) {
+    for (const auto& [name, value] : row.value.members()) {
+      const bool is_used =
+          std::find(std::begin(kSftFields), std::end(kSftFields), name) != std::end(kSftFields);
+      const bool is_known = std::find(columns_.begin(), columns_.end(), name) != columns_.end();
+      if (!is_used && !is_known && columns_.size() < kMaxColumns) columns_.push_back(name);
+    }
+    for (const std::string& kind : left_out) left_out_.try_emplace(kind, row.line);
   }
-  Document document;
-  std::string text;
-  if (bundle.chat_template.empty()) {
-    for (const Json& message : before.items()) text += message.get_string("content");
-    document.tokens = bundle.raw_prompt(text);
-  } else {
-    const ChatPrompt prompt = bundle.chat({.messages = before});
-    text = prompt.text;
-    document.tokens = prompt.tokens;
+
+  void write(const std::function<void(const std::string&)>& note) const {
+    std::string names;
+    for (const std::string& name : columns_) names += (names.empty() ? "" : ", ") + shown(name);
+    if (columns_.size() == 1) note(fmt::format("{}: column {} is not used", file_, names));
+    if (columns_.size() > 1) note(fmt::format("{}: columns {} are not used", file_, names));
+    for (const auto& [kind, line] : left_out_) {
+      note(fmt::format(
+          "{}:{}: the chat template does not write {}: nothing is learnt of them, here and in later rows",
+          file_, line, shown(kind)));
+    }
   }
-  document.loss_from = loss_on_answer ? static_cast<int64_t>(document.tokens.size()) : 1;
-  const std::vector<int32_t> tokens =
-      bundle.tokenizer.encode(rest_of_response(answer, thought_opening(text)), false);
-  document.tokens.insert(document.tokens.end(), tokens.begin(), tokens.end());
-  document.tokens.push_back(bundle.stop_tokens.front());
-  return document;
+
+ private:
+  static constexpr size_t kMaxColumns = 30;
+  std::string file_;
+  std::vector<std::string> columns_;
+  std::map<std::string, int64_t> left_out_;  // first line
+};
+
+// An error of the row's document names the row; those of its fields do already.
+template <class Action>
+auto in_row(const std::string& where, const Action& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).starts_with(where + ":")) throw;
+    throw Error(where + ": " + error.what());
+  }
 }
 
 std::vector<size_t> order_of(size_t count, uint64_t seed, int64_t epoch) {
@@ -65,7 +74,8 @@ std::vector<size_t> order_of(size_t count, uint64_t seed, int64_t epoch) {
 }  // namespace
 
 std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
-                                         bool loss_on_answer, int64_t max_tokens) {
+                                         bool loss_on_answer, int64_t max_tokens,
+                                         const std::function<void(const std::string&)>& note) {
   if (bundle.stop_tokens.empty())
     throw Error("the model names no end-of-sequence token: an answer could not end");
   const int64_t context = bundle.model.config().max_positions;
@@ -73,21 +83,25 @@ std::vector<Document> read_sft_documents(const std::vector<std::string>& files, 
   for (const std::string& file : files) {
     const size_t before = documents.size();
     JsonlReader reader(file);
+    Notes notes(file);
     for (JsonlRow row; reader.next(row);) {
       if (!row.error.empty()) throw Error(row.error);
-      Document document = document_of(row.value, bundle, loss_on_answer);
-      const auto size = static_cast<int64_t>(document.tokens.size());
+      const std::string where = fmt::format("{}:{}", file, row.line);
+      SftDocument read = in_row(where, [&] { return sft_document(row.value, bundle, loss_on_answer); });
+      const auto size = static_cast<int64_t>(read.document.tokens.size());
       if (size > max_tokens) {
-        throw Error(fmt::format("{}:{}: has {} tokens, data.max_tokens is {}: raise it, or leave the row out",
-                                file, row.line, size, max_tokens));
+        throw Error(fmt::format("{}: has {} tokens, data.max_tokens is {}: raise it, or leave the row out",
+                                where, size, max_tokens));
       }
       if (size > context) {
-        throw Error(fmt::format("{}:{}: has {} tokens, the model's context is {}: leave the row out", file,
-                                row.line, size, context));
+        throw Error(fmt::format("{}: has {} tokens, the model's context is {}: leave the row out", where,
+                                size, context));
       }
-      documents.push_back(std::move(document));
+      notes.add(row, read.left_out);
+      documents.push_back(std::move(read.document));
     }
     if (documents.size() == before) throw Error(file + ": holds no row to train on");
+    if (note) notes.write(note);
   }
   return documents;
 }

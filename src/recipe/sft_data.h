@@ -1,18 +1,15 @@
 // recipe/sft_data.h: the documents of supervised fine-tuning.
 //
-//   [data] files = ["F.jsonl", ...]   rows {"question", "response"} or {"messages": [..., {"role":
-//   "assistant", "content"}]};
-//                                     other fields are ignored
+//   [data] files = ["F.jsonl", ...]   rows as in recipe/sft_document.h
 //          epochs = 3                 or optimizer.steps
 //          loss_on = "answer" | "all"
 //
-// A document is the conversation up to the last answer, by the model's chat template, then that answer as it
-// stands and the stop token. If the template ends the prompt with <think>, the answer's own <think> is left
-// out. Each epoch takes all documents in an order of its own, a function of (seed,
-// epoch).
+// A row may have further columns; they are not used, and are named once. Each epoch takes all documents in an
+// order of its own, a function of (seed, epoch).
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,10 +19,12 @@
 
 namespace r1 {
 
-// Throws Error "FILE:LINE: ..."; for a file without a row; for a row longer than max_tokens (nothing is cut
-// silently).
+// `note` gets one line for each file with columns that are not used, and one for each kind of content that
+// the chat template leaves out. Throws Error "FILE:LINE: ..."; for a file without a row; for a row longer
+// than max_tokens (nothing is cut silently).
 std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
-                                         bool loss_on_answer, int64_t max_tokens);
+                                         bool loss_on_answer, int64_t max_tokens,
+                                         const std::function<void(const std::string&)>& note = {});
 
 // `documents` must not be empty. Thread-safe.
 DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed);

@@ -102,7 +102,11 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, const Train
                                 ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
   note_warnings(bundle.model, reporter);
-  std::vector<Document> documents = read_sft_documents(f.files, bundle, f.loss_on_answer, f.max_tokens);
+  std::vector<Document> documents = read_sft_documents(
+      f.files, bundle, f.loss_on_answer, f.max_tokens, [&](const std::string& line) {
+        // A teacher's rows say where they are from: its own columns are no news.
+        if (!f.teacher) reporter.note(line);
+      });
   if (f.epochs > 0) {
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs);
     file.override_with("optimizer.steps", Json(steps));

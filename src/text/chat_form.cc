@@ -2,10 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/error.h"
-#include "formats/shown.h"
 #include "text/jinja/value.h"
 
 namespace r1 {
@@ -64,29 +61,6 @@ ChatInput asking(Json messages, Json tools = {}) {
           .now = 0};
 }
 
-const Json* text_of_part(const Json& part) {
-  if (part.is_string()) return &part;
-  const Json* text = part.is_object() ? part.find("text") : nullptr;
-  return text != nullptr && text->is_string() ? text : nullptr;
-}
-
-Json joined(const Json& content) {
-  std::string out;
-  bool first = true;
-  for (const Json& part : content.items()) {
-    const Json* text = text_of_part(part);
-    if (text == nullptr) {
-      const std::string type = part.is_object() ? part.get_string_or("type", "") : "";
-      part.fail(fmt::format("is a part{} without text, and this chat template reads only text here",
-                            type.empty() ? "" : " of type " + shown(type)));
-    }
-    if (!first) out += '\n';
-    first = false;
-    out += text->string();
-  }
-  return out;
-}
-
 const Json* calls_of(const Json& message) {
   const Json* calls = message.find("tool_calls");
   return calls != nullptr && calls->is_array() && calls->size() > 0 ? calls : nullptr;
@@ -141,6 +115,22 @@ Json without_content(const Json& message, std::string_view form) {
     if (name != "content") out.set(name, value);
   }
   return out;
+}
+
+// A thought under every name that a template may read it by; reasoning_content is the usual one.
+Json with_reasoning(const Json& message) {
+  if (!message.is_object()) return message;
+  const Json* reasoning = nullptr;
+  for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+    const Json* value = message.find(name);
+    if (reasoning == nullptr && value != nullptr && !value->is_null()) reasoning = value;
+  }
+  if (reasoning == nullptr) return message;
+  Json out = message;
+  const Json text = *reasoning;
+  if (const Json* thinking = message.find("thinking"); thinking == nullptr || thinking->is_null())
+    out.set("thinking", text);
+  return out.set("reasoning_content", text);
 }
 
 }  // namespace
@@ -234,7 +224,7 @@ Json ChatForm::with_readable_content(const Json& messages) const {
     const Json* content = message.is_object() ? message.find("content") : nullptr;
     const bool join =
         content != nullptr && content->is_array() && !reads_parts(message.get_string_or("role", "user"));
-    out.push_back(join ? Json(message).set("content", joined(*content)) : message);
+    out.push_back(join ? Json(message).set("content", text_content(*content)) : message);
   }
   return out;
 }
@@ -243,7 +233,7 @@ Json ChatForm::adapted(const Json& messages) const {
   Json out = Json::array();
   const Json readable = with_readable_content(messages);
   for (const Json& message : readable.items()) {
-    Json changed = message;
+    Json changed = with_reasoning(message);
     if (changed.is_object() && calls_of(changed) != nullptr) adapt_calls(changed);
     const Json* content = changed.is_object() ? changed.find("content") : nullptr;
     if (content != nullptr && content->is_string() && !content->string().empty()) {

@@ -24,8 +24,9 @@ class ChatForm {
   // Content that is a list of text parts becomes one text, the parts joined by newlines, unless the template
   // reads lists in messages of that role. Throws Error for a part without text that would have to be joined.
   Json with_readable_content(const Json& messages) const;
-  // The same, and tool calls in the form that the template reads; text as a list of one part for a template
-  // that reads nothing but lists. What the template reads in no form stays as it is.
+  // The same, tool calls in the form that the template reads, thoughts under the names that templates know;
+  // text as a list of one part for a template that reads nothing but lists. What the template reads in no
+  // form stays as it is.
   Json adapted(const Json& messages) const;
 
  private:

@@ -116,6 +116,24 @@ ChatInput chat_input(const Json& row) {
   return input;
 }
 
+std::string text_content(const Json& content) {
+  if (!content.is_array()) return content.string();
+  std::string out;
+  bool first = true;
+  for (const Json& part : content.items()) {
+    const Json* text = part.is_object() ? part.find("text") : &part;
+    if (text == nullptr || !text->is_string()) {
+      const std::string type = part.is_object() ? part.get_string_or("type", "") : "";
+      part.fail(fmt::format("is a part{} without text, and only text can be read here",
+                            type.empty() ? "" : " of type " + shown(type)));
+    }
+    if (!first) out += '\n';
+    first = false;
+    out += text->string();
+  }
+  return out;
+}
+
 ChatTemplate::ChatTemplate(const std::string& text, std::string source) {
   if (text.size() > kMaxTemplateBytes) {
     throw Error(fmt::format("{}: the template has {} bytes; at most {} are accepted", source, text.size(),

@@ -38,6 +38,10 @@ inline constexpr const char* kChatFields[] = {"messages", "tools", "documents", 
 // have it. Throws Error that names the field.
 ChatInput chat_input(const Json& row);
 
+// Content that is text, or a list of text parts, which are joined by newlines. Throws Error for anything
+// else.
+std::string text_content(const Json& content);
+
 class ChatTemplate {
  public:
   // `source` names the template in errors: "SOURCE, line N: reason". Throws Error.

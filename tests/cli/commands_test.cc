@@ -150,6 +150,47 @@ TEST(CliTemplate, RendersByTheModelOrByAFile) {
                         "broken.jinja");
 }
 
+TEST(CliTemplate, FurtherFieldsAreVariables) {
+  const std::string file =
+      write("kwargs.jinja", "{{ enable_thinking }} {{ a }} {{ n }} {{ documents[0].t }} {{ tools is none }}");
+  const auto result =
+      r1_run({"template", file, "--input", "-"},
+             R"({"messages":[{"role":"user"}],"enable_thinking":false,"chat_template_kwargs":{"a":1.0},)"
+             R"("n":[1e3,12345678901234567890],"documents":[{"t":2}]}
+{"messages":[{"role":"user"}],"a":1,"chat_template_kwargs":{"a":2}}
+)");
+  const auto out = test::rows_of(result.out);
+  ASSERT_EQ(out.size(), 2u) << result.out;
+  EXPECT_EQ(out[0].get_string("rendered"), "False 1.0 [1000.0, 12345678901234567890] 2 True");
+  EXPECT_NE(out[1].get_string("error").find("a is given"), std::string::npos) << result.out;
+}
+
+TEST(CliTemplate, TheDateCanBeFixed) {
+  const std::string row = "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}\n";
+  const std::string file = write("date.jinja", "{{ strftime_now('%d %b %Y') }}");
+  const auto result = r1_run({"template", file, "--input", "-", "--date", "2025-01-20"}, row);
+  EXPECT_EQ(test::rows_of(result.out)[0].get_string("rendered"), "20 Jan 2025");
+  for (const char* date : {"2025-02-30", "20 Jan 2025", "2025-1-2", "2025-01-20T00:00"}) {
+    EXPECT_ONE_LINE_ERROR(r1_run({"template", file, "--input", "-", "--date", date}, row), "YYYY-MM-DD");
+  }
+}
+
+TEST(CliTemplate, ToolsChooseToolUse) {
+  const fs::path directory = scratch() / "named-templates";
+  fs::create_directories(directory);
+  write(
+      "named-templates/tokenizer_config.json",
+      R"({"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]})");
+  const auto result = r1_run({"template", directory.string(), "--input", "-"},
+                             R"({"messages":[{"role":"user"}]}
+{"messages":[{"role":"user"}],"tools":[{"type":"function","function":{"name":"add"}}]}
+)");
+  const auto out = test::rows_of(result.out);
+  ASSERT_EQ(out.size(), 2u) << result.out << result.err;
+  EXPECT_EQ(out[0].get_string("rendered"), "D");
+  EXPECT_EQ(out[1].get_string("rendered"), "T");
+}
+
 TEST(CliVerify, ExpressionsAndResponses) {
   const auto result = r1_run({"verify", "--input", "-"}, R"J({"gold":"24","pred":"3*(1+7)"}
 {"gold":24,"pred":"3*8","options":{"numbers":[3,1,7]}}

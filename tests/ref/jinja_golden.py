@@ -18,8 +18,21 @@ def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
+class Generation(jinja2.ext.Extension):
+    """{% generation %}: the body in a scope of its own, printed."""
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller):
+        return caller()
+
+
 env = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                                   extensions=[jinja2.ext.loopcontrols])
+                                                   extensions=[Generation, jinja2.ext.loopcontrols])
 env.filters["tojson"] = tojson
 env.globals["raise_exception"] = raise_exception
 
@@ -27,6 +40,8 @@ V = dict(
     s="Hello, World", e="", n=None, t=True, f=False, i=42, neg=-7, x=2.5, big=1e22, small=1e-7, u="naïve 中文 🙂\n\"q\" 'a' \\",
     l=[3, 1, 2], ls=["b", "A", "c", "a"], d={"b": 1, "a": [1, {"k": None}], "items": "mine"}, sp="  two  words \n",
     m=[{"role": "user", "content": "hi", "n": 2}, {"role": "tool", "content": "ok", "n": 1}, {"role": "user", "n": 3}],
+    huge=123456789012345678901234567890, tree=[{"n": "a", "c": [{"n": "b", "c": [{"n": "c", "c": []}]}, {"n": "d", "c": []}]}],
+    pairs=[["a", [1, 2]], ["b", [3, 4]]], x2=[{"role": "User", "n": 1}, {"role": "user", "n": 2}, {"role": "tool", "n": 3}],
     lines="one\n  two\n\nthree", html="<a href=\"x\">&'", nested=[[1, 2], [3, 4]], digits="0123456789",
 )
 
@@ -82,6 +97,24 @@ tail {{ '\n' }}
   {{ s -}}
   next
 {% if f %}a{% elif n %}b{% elif i > 40 %}c{% else %}d{% endif %}{% if l %}{% if e %}x{% else %}y{% endif %}{% endif %}
+{% generation %}a {{ s }}{% endgeneration %}b{% for a in l %}{% generation %}{{ loop.index }}{% set z = a %}{{ z }}{% endgeneration %}{{ z }}{% endfor %}
+{%- generation -%} x {%- endgeneration -%} y
+{% for node in tree recursive %}{{ loop.depth }}{{ loop.depth0 }}{{ node.n }}[{{ loop(node.c) }}]{% endfor %} {% for node in tree recursive %}<{{ node.n }}{% if node.c %}{{ loop(node.c) }}{% endif %}>{% else %}leaf{% endfor %}
+{% for a, (b, c) in pairs %}{{ a }}{{ b }}{{ c }};{% endfor %}{% for (a, b) in nested %}{{ a }}{{ b }}{% endfor %}{% set a, (b, c) = 1, (2, 3) %}{{ a }}{{ b }}{{ c }}{% set (p, q) = (5, 6) %}{{ p }}{{ q }}
+{% macro va(a) %}{{ a }}|{{ varargs }}|{{ kwargs }}{% endmacro %}{{ va(1, 2, 3, k=4) }} {{ va(*l) }} {{ va(**{'a': 1, 'z': 2}) }} {{ va(*[1], **{'y': 2}) }} {% macro one(a, b=2) %}{{ a }}{{ b }}{% endmacro %}{{ one(*[8, 9]) }} {{ one(b=1, *[3]) }} {{ dict(**{'a': 1}) }} {{ 'a{}b{}'.format(*[1, 2]) }}
+{% set ns = namespace(q='') %}{% set ns.q %}in {{ i }}{% endset %}{{ ns.q }} {% set ns.q | upper %}abc{% endset %}{{ ns.q }}
+{{ huge }} {{ [huge] }} {{ huge | tojson }} {{ huge == huge }} {{ huge > 5 }} {{ huge < 1 }} {{ -huge }} {{ huge is integer }} {{ huge is number }} {{ huge is odd }} {{ 99999999999999999999 }} {{ '99999999999999999999' | int }} {{ 1e22 | int }} {{ huge | string | length }} {{ huge | abs }} {{ -9223372036854775808 }} {{ huge == 1.5 }} {{ huge | float }}
+{{ 0x1F }} {{ 0b101 }} {{ 0o17 }} {{ 1_0.5 }} {{ '0x1f' | int(base=16) }} {{ 'ff' | int(0, 16) }} {{ '101' | int(base=2) }} {{ 'zz' | int(7, 10) }} {{ '-12' | int }} {{ '+12' | int }} {{ '1_0' | int('no') if f else 1 }}
+{{ '%s and %r' % ('a', 'b') }} {{ '%d%%' % 5 }} {{ '%05d|%5d|%-5d|%+d' % (42, 42, 42, 42) }} {{ '%.2f %8.3f %e %g %G' % (3.14159, 2.5, 12345.678, 0.0001, 1e20) }} {{ '%x %X %o' % (255, 255, 8) }} {{ '%(a)s-%(b)03d' % {'a': 'x', 'b': 7} }} {{ '%s' % 'one' }} {{ '%5s|%-5s|%.2s' % ('ab', 'ab', 'abc') }} {{ '%c%c' % (65, 66) }} {{ '%s' % none }} {{ '%d' % 3.99 }}
+{{ '{:>5}|{:<5}|{:^5}|{:*^7}'.format('ab', 'ab', 'ab', 'ab') }} {{ '{:05d} {:+d} {:,} {:_} {:x} {:#x} {:b} {:o}'.format(42, 42, 1234567, 1234567, 255, 255, 5, 8) }} {{ '{:.2f} {:10.3f} {:e} {:%} {:.1%} {:g}'.format(3.14159, 2.5, 12345.678, 0.25, 0.256, 1e10) }} {{ '{0[a]} {1.role} {m[role]}'.format({'a': 5}, m[0], m=m[1]) }} {{ '{!r} {!s}'.format('a', 'b') }} {{ '{:{}}|{:>{w}}'.format('a', 3, 'b', w=4) }} {{ '{:.3}'.format('abcdef') }} {{ '{:,.2f}'.format(1234567.891) }} {{ '{:<4}|'.format(7) }} {{ '{:=+6d}'.format(7) }} {{ '{}'.format([1, 'a']) }} {{ '{:d}'.format(t) }} {{ '{a}'.format_map({'a': 1}) }}
+{{ 'a-b-c'.rpartition('-') }} {{ 'abc'.rpartition('-') }} {{ 'abc'.partition('-') }} {{ 'ab'.center(7, '*') }} {{ 'abc'.center(6) }}| {{ 'ab'.center(5) }}| {{ 'ab'.ljust(4) }}| {{ 'ab'.rjust(4, '.') }} {{ 'Straße'.casefold() }} {{ 'aBc'.swapcase() }} {{ 'a\tbc\td'.expandtabs(4) }} {{ 'abc'.isascii() }} {{ 'é'.isascii() }} {{ 'Ab Cd'.istitle() }} {{ 'ab'.istitle() }}
+{{ 'banana'.find('a', 2) }} {{ 'banana'.find('a', 2, 3) }} {{ 'banana'.rfind('a', 0, 4) }} {{ 'banana'.count('a', 2) }} {{ 'banana'.index('n', 3) }} {{ 'banana'.rindex('a') }} {{ 'banana'.startswith('n', 2) }} {{ 'banana'.endswith('an', 0, -1) }} {{ 'banana'.find('b', -3) }} {{ 'banana'.find('', 9) }} {{ 'banana'.count('', 2) }}
+{{ [1, 2, 3, 4, 5] | batch(2) | list }} {{ [1, 2, 3, 4, 5] | batch(2, 'x') | list }} {{ [1, 2, 3, 4, 5] | slice(3) | list }} {{ [1, 2, 3, 4, 5] | slice(3, 'x') | list }} {{ [] | batch(3) | list }} {{ [1] | slice(2) | list }}
+{% for g in x2 | groupby('role') %}{{ g.grouper }}:{{ g.list | map(attribute='n') | list }} {% endfor %}{% for k, items in x2 | groupby('role', case_sensitive=true) %}{{ k }}{{ items | length }} {% endfor %}{% for k, items in m | groupby('content', default='?') %}{{ k }}{{ items | length }} {% endfor %}
+{{ x2 | sort(attribute='role,n', reverse=true) | map(attribute='n') | list }} {{ x2 | unique(attribute='role') | map(attribute='n') | list }} {{ x2 | min(attribute='n') }} {{ x2 | max(attribute='n') }} {{ ['b', 'A'] | min }} {{ ['b', 'A'] | max(case_sensitive=true) }}
+{{ 'hello big wide world' | truncate(12) }} {{ 'hello big wide world' | truncate(12, true) }} {{ 'hello big wide world' | truncate(12, false, '!', 0) }} {{ 'short' | truncate(3) }} {{ 'a b  c_d 1,2' | wordcount }} {{ 'a b&c/d é' | urlencode }} {{ {'a': 1, 'b c': 'd&e'} | urlencode }} {{ [['x', 'y/z']] | urlencode }} [{{ 'mid' | center(9) }}] {{ '%s-%d' | format('a', 3) }} {{ '%(x)s' | format(x=1) }} {{ '<a>' | forceescape }} {{ '<a>' | safe | forceescape }}
+{{ 2.675 | round(2) }} {{ 1.115 | round(2) }} {{ 1234.5 | round(-2) }} {{ 0.5 | round }} {{ 1.5 | round }} {{ 2 | round(1) }} {{ -2.5 | round }} {{ 2.345 | round(2, 'floor') }} {{ true | abs }} {{ 1.0 | int }} {{ d | tojson(indent='--') }}
+{{ (html | safe) is escaped }} {{ html is escaped }} {{ {'a': 1, 'b': 2} | map('upper') | list }} {{ l | map('float') | list }} {{ ls | select('in', ['a', 'b']) | list }}
 """.strip("\n")
 
 MULTI = [
@@ -99,6 +132,9 @@ ERRORS = [
     "{{ d | nosuch }}", "{{ d is nosuch }}", "{% nosuch %}", "{% if t %}", "{{ s", "{% for a in l %}", "{{ 1 + }}", "{{ (1 }}", "{% endif %}", "{{ 1 / 0 }}", "{{ 1 % 0 }}", "{{ 1 < 'a' }}", "{{ missing < 1 }}",
     "{{ missing | tojson }}", "{{ l | map('upper') | tojson }}", "{% set a.b = 1 %}", "{% set x = 1 %}{% set x.y = 2 %}", "{% for a, b in l %}{% endfor %}", "{{ 'abc' | dictsort }}", "{{ s.split('') }}", "{{ 'a'.nosuch() }}", "{{ [1, 'a'] | sort }}",
     "{{ range(200000) }}", "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{{ 'unclosed }}", "{# unclosed", "{% raw %}x", "{{ d.items }}{{ d.items.x.y }}", "{{ {[]: 1} }}", "{% include 'x' %}", "{{ (l | map('string')) | length }}", "{{ missing | int }}", "{{ [1, none] | sum }}",
+    "{% generation %}", "{% for a in l %}{% generation %}{% break %}{% endgeneration %}{% endfor %}", "{% endgeneration %}", "{% for a in l %}{{ loop(a) }}{% endfor %}", "{{ '%d' % 'a' }}", "{{ '%s %s' % 'a' }}", "{{ '%s' % (1, 2) }}",
+    "{{ '{:d}'.format('a') }}", "{{ '{:q}'.format(1) }}", "{{ '{}'.format() }}", "{{ '{'.format(1) }}", "{{ range(**5) }}", "{{ range(*5) }}", "{% set a, b = missing %}", "{% for a, (b, c) in nested %}{% endfor %}", "{{ 'ab'.center(3, 'xy') }}",
+    "{{ 'abc'.rindex('z') }}", "{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "{% macro m(a) %}{% endmacro %}{{ m(b=2) }}", "{{ 'x' | truncate(2) if f else ('x' * 300) | truncate(2) }}", "{{ huge < 'a' }}",
 ]
 
 rows = []

@@ -176,6 +176,7 @@ Value round(const Value& input, const Arguments& arguments) {
   const std::string how = method == nullptr ? "common" : to_text(*method);
   if (how != "common" && how != "ceil" && how != "floor")
     throw TemplateError("round: the method is common, ceil or floor");
+  if (!input.is_number()) throw TemplateError(fmt::format("round wants a number, not {}", input.type_name()));
   if (how == "common" && !input.is_float()) return input.is_bool() ? Value::of(input.to_int()) : input;
   const double number = input.to_double();
   if (how == "common" && digits >= 0)

@@ -287,7 +287,7 @@ Value get_attribute(Work& work, const Value& object, const std::string& name) {
 Value get_slice(Work& work, const Value& object, const Value& start, const Value& stop, const Value& step) {
   if (object.is_undefined()) object.fail_undefined();
   if (!object.is_string() && !is_sequence(object)) {
-    return Value::undefined(fmt::format("{} object has no slices", object.type_name()));
+    throw TemplateError(fmt::format("'{}' object cannot be sliced", object.type_name()));
   }
   std::vector<Value> letters;
   std::string_view text;

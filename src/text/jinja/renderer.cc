@@ -43,6 +43,20 @@ class Renderer::Capture {
   std::string* before_;
 };
 
+// A body of its own: break and continue do not reach the loop around it.
+class Renderer::NoLoop {
+ public:
+  explicit NoLoop(Renderer& renderer)
+      : renderer_(renderer), before_(std::exchange(renderer.loop_depth_, 0)) {}
+  ~NoLoop() { renderer_.loop_depth_ = before_; }
+  NoLoop(const NoLoop&) = delete;
+  NoLoop& operator=(const NoLoop&) = delete;
+
+ private:
+  Renderer& renderer_;
+  int before_;
+};
+
 Renderer::Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now) : now_(now) {
   scopes_.push_back({std::move(variables), 0});
 }
@@ -170,6 +184,7 @@ Renderer::Flow Renderer::execute(const Stmt& stmt) {
     }
     case Stmt::Kind::generation: {
       const Inner inner(*this, scope_);
+      const NoLoop no_loop(*this);
       print(captured(stmt.body));
       break;
     }
@@ -305,12 +320,7 @@ Value Renderer::call_macro(const Function& function, const Arguments& given) {
     throw TemplateError("caller is used after its call block");
   const Inner inner(*this, is_caller ? function.scope : 0);
   bind_parameters(macro, given);
-  const int loops = std::exchange(loop_depth_, 0);
-  struct Restore {
-    int& depth;
-    int value;
-    ~Restore() { depth = value; }
-  } const restore{loop_depth_, loops};
+  const NoLoop no_loop(*this);
   return work_.text(captured(macro.body));
 }
 

@@ -28,7 +28,8 @@ class Renderer {
     std::vector<std::pair<std::string, Value>> variables;
     size_t parent = 0;
   };
-  class Inner;    // a scope, while it lasts
+  class Inner;  // a scope, while it lasts
+  class NoLoop;
   class Capture;  // output goes to a string of its own, while it lasts
 
   // Statements: renderer.cc

@@ -1,0 +1,251 @@
+#include "recipe/sft_document.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "text/think.h"
+
+namespace r1 {
+namespace {
+
+constexpr std::string_view kSpaces = " \t\r\n";
+constexpr const char* kAnyAnswer = "qvxz answer";  // stands for an answer; no template writes it by itself
+
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = std::min(text.find_first_not_of(kSpaces), text.size());
+  return text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
+}
+
+// The message that is learnt.
+struct Answer {
+  std::string text;     // thought and content, as a model would write them
+  std::string thought;  // trimmed; "": none
+  std::string content;  // what follows the thought, trimmed
+  bool has_calls = false;
+};
+
+std::string reasoning_of(const Json& message) {
+  for (const char* field : {"reasoning_content", "reasoning", "thinking"}) {
+    const Json* value = message.find(field);
+    if (value != nullptr && !value->is_null()) return value->string();
+  }
+  return {};
+}
+
+Answer answer_of(const Json& message) {
+  Answer answer;
+  const Json* calls = message.find("tool_calls");
+  answer.has_calls = calls != nullptr && calls->is_array() && calls->size() > 0;
+  const Json* content = message.find("content");
+  if (content != nullptr && !content->is_null()) answer.text = text_content(*content);
+  const std::string reasoning = reasoning_of(message);
+  if (!reasoning.empty()) {
+    if (find_thought(answer.text))
+      message.fail("has reasoning_content, and <think> in content: give the thought once");
+    answer.text = fmt::format("{}\n{}\n{}\n\n{}", kThinkOpen, trimmed(reasoning), kThinkClose, answer.text);
+  } else if (!find_thought(answer.text) && answer.text.find(kThinkClose) != std::string::npos) {
+    answer.text = fmt::format("{}\n{}", kThinkOpen, answer.text);  // of a prompt that had opened the thought
+  }
+  const ThinkSplit parts = split_think(answer.text);
+  answer.thought = parts.thought;
+  answer.content = trimmed(parts.answer);
+  if (answer.thought.empty() && answer.content.empty() && !answer.has_calls)
+    message.fail("is the answer to learn, and it has neither content nor tool_calls");
+  return answer;
+}
+
+ChatInput conversation_of(const Json& row) {
+  if (!row.is_object()) row.fail("is no object");
+  if (row.contains("messages")) {
+    for (const char* other : {"question", "response"}) {
+      if (const Json* field = row.find(other)) field->fail("is given beside messages: give one of the two");
+    }
+    ChatInput input = chat_input(row);
+    const Json& last = input.messages.items().back();
+    if (last.get_string_or("role", "") != "assistant")
+      row.at("messages").fail("does not end with an assistant's message");
+    return input;
+  }
+  if (!row.contains("question") && !row.contains("response"))
+    row.fail("has neither messages nor question and response");
+  Json asked = Json::object().set("role", "user").set("content", row.get_string("question"));
+  Json answered = Json::object().set("role", "assistant").set("content", row.get_string("response"));
+  Json whole = Json::object();
+  whole.set("messages", Json::array().push_back(std::move(asked)).push_back(std::move(answered)));
+  for (const char* field : {"tools", "documents", "chat_template_kwargs"}) {
+    if (const Json* value = row.find(field)) whole.set(field, *value);
+  }
+  return chat_input(whole);
+}
+
+ChatInput without_last(const ChatInput& input) {
+  ChatInput out = input;
+  out.messages = Json::array();
+  for (size_t i = 0; i + 1 < input.messages.size(); ++i) out.messages.push_back(input.messages.at(i));
+  return out;
+}
+
+bool holds(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+bool holds_in_order(std::string_view text, std::string_view first, std::string_view second) {
+  const size_t at = text.find(first);
+  return at != std::string_view::npos && holds(text.substr(at + first.size()), second);
+}
+
+// `text` without the tag that `opening` has written already; if it has no thought, the opened one is closed.
+std::string after_opening(std::string_view text, std::string_view opening) {
+  const bool has_thought = find_thought(text).has_value() || holds(text, kThinkClose);
+  if (opening.empty() || has_thought) return std::string(rest_of_response(text, opening));
+  return fmt::format("\n{}\n\n{}", kThinkClose,
+                     text.substr(std::min(text.find_first_not_of(kSpaces), text.size())));
+}
+
+// What the template writes behind an answer.
+std::string end_of_turn(const ChatInput& before, const ModelBundle& bundle) {
+  ChatInput input = before;
+  input.messages.push_back(Json::object().set("role", "assistant").set("content", kAnyAnswer));
+  input.add_generation_prompt = false;
+  const std::string text = bundle.chat_template.render_adapted(input);
+  const size_t at = text.rfind(kAnyAnswer);
+  return at == std::string::npos ? "" : text.substr(at + std::string_view(kAnyAnswer).size());
+}
+
+// What follows the prompt.
+std::string completion_of(const ChatInput& input, const ChatPrompt& prompt, const Answer& answer,
+                          const ModelBundle& bundle) {
+  ChatInput whole = input;
+  whole.add_generation_prompt = false;
+  const std::string text = bundle.chat_template.render_adapted(whole);
+  const std::string_view before(prompt.text.data(), prompt.text.size() - prompt.opening.size());
+  if (text.starts_with(before)) {
+    const std::string_view rest = std::string_view(text).substr(before.size());
+    if (holds_in_order(rest, answer.thought, answer.content)) return after_opening(rest, prompt.opening);
+  }
+  if (answer.has_calls) {
+    input.messages.items().back().fail(
+        "calls tools, but the chat template does not write this message behind the prompt of the "
+        "conversation before it");
+  }
+  return after_opening(answer.text, prompt.opening) + end_of_turn(without_last(input), bundle);
+}
+
+bool ends_a_turn(const Tokenizer& tokenizer, int32_t token) {
+  const std::string text = tokenizer.piece_bytes(token);
+  return tokenizer.is_special(token) && text != kThinkOpen && text != kThinkClose;
+}
+
+// Behind the answer are special tokens and white space. The turn ends at the first stop token among them, or
+// at the last special token if none is a stop token.
+void end_turn(std::vector<int32_t>& tokens, const ModelBundle& bundle) {
+  const auto is_stop = [&](int32_t token) {
+    return std::find(bundle.stop_tokens.begin(), bundle.stop_tokens.end(), token) != bundle.stop_tokens.end();
+  };
+  size_t tail = tokens.size();
+  size_t last_special = tokens.size();
+  for (; tail > 0; --tail) {
+    const int32_t token = tokens[tail - 1];
+    const bool special = is_stop(token) || ends_a_turn(bundle.tokenizer, token);
+    if (!special && !trimmed(bundle.tokenizer.piece_bytes(token)).empty()) break;
+    if (special && last_special == tokens.size()) last_special = tail - 1;
+  }
+  const auto stop = std::find_if(tokens.begin() + static_cast<std::ptrdiff_t>(tail), tokens.end(), is_stop);
+  if (stop != tokens.end()) {
+    tokens.erase(stop + 1, tokens.end());
+  } else if (last_special < tokens.size()) {
+    tokens.resize(last_special + 1);
+  } else {
+    const auto eos = bundle.tokenizer.id_of(bundle.eos);
+    tokens.push_back(eos && is_stop(*eos) ? *eos : bundle.stop_tokens.front());
+  }
+}
+
+// The beginning of a text, as far as no template would rewrite it.
+std::string_view beginning(std::string_view text) {
+  const std::string_view all = trimmed(text);
+  std::string_view part =
+      all.substr(0, std::min(all.find_first_of("\n\r\t\"'\\<>&{}"), all.size())).substr(0, 40);
+  while (!part.empty() && part.size() < all.size() && (all[part.size()] & 0xC0) == 0x80)
+    part.remove_suffix(1);
+  return trimmed(part);
+}
+
+void add_once(std::vector<std::string>& names, std::string name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+}
+
+const Json* name_of_function(const Json& item) {
+  const Json* function = item.find("function");
+  const Json& holder = function != nullptr && function->is_object() ? *function : item;
+  const Json* name = holder.find("name");
+  return name != nullptr && name->is_string() ? name : nullptr;
+}
+
+// Messages, calls and tools of which nothing is found in the text.
+std::vector<std::string> left_out_of(const ChatInput& input, const std::string& text) {
+  std::vector<std::string> out;
+  for (const Json& message : input.messages.items()) {
+    const Json* content = message.find("content");
+    if (content != nullptr && !content->is_null()) {
+      const ThinkSplit parts = split_think(text_content(*content));
+      if (!holds(text, beginning(parts.answer)))
+        add_once(out, "messages of role " + message.get_string_or("role", "(none)"));
+    }
+    const Json* calls = message.find("tool_calls");
+    if (calls == nullptr || !calls->is_array()) continue;
+    for (const Json& call : calls->items()) {
+      const Json* name = call.is_object() ? name_of_function(call) : nullptr;
+      if (name != nullptr && !holds(text, name->string())) add_once(out, "tool_calls");
+    }
+  }
+  if (input.tools.is_array()) {
+    for (const Json& tool : input.tools.items()) {
+      const Json* name = name_of_function(tool);
+      if (name != nullptr && !holds(text, name->string())) add_once(out, "tools");
+    }
+  }
+  return out;
+}
+
+// Without a chat template: the messages' text as it stands, and the answer.
+ChatPrompt plain_prompt(const ChatInput& before, const Answer& answer, const ModelBundle& bundle) {
+  if (answer.has_calls || !before.tools.is_null())
+    throw Error("the model has no chat template, and so no way to write tools and tool calls");
+  ChatPrompt prompt;
+  for (const Json& message : before.messages.items()) prompt.text += text_content(message.at("content"));
+  prompt.tokens = bundle.raw_prompt(prompt.text);
+  prompt.opening = thought_opening(prompt.text);
+  return prompt;
+}
+
+}  // namespace
+
+SftDocument sft_document(const Json& row, const ModelBundle& bundle, bool loss_on_answer) {
+  const ChatInput input = conversation_of(row);
+  const Answer answer = answer_of(input.messages.items().back());
+  ChatInput before = without_last(input);
+  before.add_generation_prompt = true;
+  SftDocument out;
+  ChatPrompt prompt;
+  std::string completion;
+  if (bundle.chat_template.empty()) {
+    prompt = plain_prompt(before, answer, bundle);
+    completion = after_opening(answer.text, prompt.opening);
+  } else {
+    if (before.messages.size() == 0) row.fail("has an answer to nothing: a message must come before it");
+    prompt = bundle.chat(before);
+    completion = completion_of(input, prompt, answer, bundle);
+    out.left_out = left_out_of(input, prompt.text + completion);
+  }
+  std::vector<int32_t> tokens = bundle.tokenizer.encode(completion, false);
+  end_turn(tokens, bundle);
+  out.document.tokens = std::move(prompt.tokens);
+  out.document.loss_from = loss_on_answer ? static_cast<int64_t>(out.document.tokens.size()) : 1;
+  out.document.tokens.insert(out.document.tokens.end(), tokens.begin(), tokens.end());
+  return out;
+}
+
+}  // namespace r1

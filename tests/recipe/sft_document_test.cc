@@ -1,0 +1,248 @@
+// What a row of a data set becomes: what the chat template writes, one <think>, one end of turn, and nothing
+// dropped in silence.
+#include "recipe/sft_document.h"
+
+#include "base/file.h"
+#include "formats/jsonl.h"
+#include "recipe/sft_data.h"
+#include "tests/train/train_test_util.h"
+
+namespace r1 {
+namespace {
+
+constexpr const char* kEos = "<｜end▁of▁sentence｜>";
+
+// ChatML in the tokens that the shipped tokenizer has: <｜User｜>ROLE text <eos> newline.
+constexpr const char* kRoles =
+    "{{ bos_token }}{% if tools %}[{% for t in tools %}{{ t.function.name }}{% endfor %}]{% endif %}"
+    "{% for m in messages %}<｜User｜>{{ m.role }} {% if m.reasoning_content %}<think>{{ m.reasoning_content "
+    "}}</think>"
+    "{% endif %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}({{ c.function.name }} "
+    "{{ c.function.arguments | tojson }}){% endfor %}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<｜User｜>assistant {% endif %}";
+
+class SftDocuments : public RunFolder {
+ protected:
+  // The shipped base with another template and other stop tokens.
+  ModelBundle bundle(const std::string& chat_template, const std::string& eos_ids = "[1]") const {
+    const std::filesystem::path directory = root / "model";
+    std::filesystem::create_directories(directory);
+    for (const char* file : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
+      std::filesystem::copy_file(std::filesystem::path(base()) / file, directory / file,
+                                 std::filesystem::copy_options::overwrite_existing);
+    write_file_atomically(directory / "chat_template.jinja", chat_template);
+    write_file_atomically(directory / "generation_config.json", "{\"eos_token_id\": " + eos_ids + "}");
+    return ModelBundle::load(directory);
+  }
+  static SftDocument document(const ModelBundle& bundle, const std::string& row, bool on_answer = true) {
+    return sft_document(parse_json(row, "rows.jsonl:1"), bundle, on_answer);
+  }
+  static std::string text(const ModelBundle& bundle, std::span<const int32_t> tokens) {
+    return bundle.tokenizer.decode(tokens);
+  }
+  // What is trained on.
+  static std::string learnt(const ModelBundle& bundle, const std::string& row) {
+    const Document d = document(bundle, row).document;
+    return text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(d.loss_from)));
+  }
+  static std::string whole(const ModelBundle& bundle, const std::string& row) {
+    return text(bundle, document(bundle, row).document.tokens);
+  }
+  static std::string failure(const ModelBundle& bundle, const std::string& row) {
+    try {
+      document(bundle, row);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+std::string messages(const std::string& last) {
+  return R"({"messages": [{"role": "user", "content": "What is 3*7?"}, )" + last + "]}";
+}
+
+TEST_F(SftDocuments, TheShippedTemplateGivesTheTokensThatItAlwaysGave) {
+  const ModelBundle nano = ModelBundle::load(std::string(R1_SOURCE_DIR) + "/models/r1-nano");
+  const char* responses[] = {"<think>1+2=3, no</think><answer>1+2</answer>",
+                             "<think>\n3*7\n</think>\n\n21\n",
+                             "21",
+                             " leading and trailing ",
+                             "<think>never closed",
+                             "1 <think>2</think> 3",
+                             "<answer>1+2</answer>",
+                             "</answer></answer>  "};
+  for (const char* response : responses) {
+    const Json row = Json::object().set("question", "Make 6 from 1, 2, 3.").set("response", response);
+    const Document d = sft_document(parse_json(row.dump(), "rows"), nano, true).document;
+    std::vector<int32_t> want = nano.chat_prompt("Make 6 from 1, 2, 3.").tokens;
+    EXPECT_EQ(d.loss_from, static_cast<int64_t>(want.size()));
+    const std::vector<int32_t> answer = nano.tokenizer.encode(response, false);
+    want.insert(want.end(), answer.begin(), answer.end());
+    want.push_back(nano.stop_tokens.front());
+    EXPECT_EQ(d.tokens, want) << response;
+  }
+}
+
+TEST_F(SftDocuments, TheTurnEndsWithTheTokenThatTheTemplateWrites) {
+  // Two stop tokens, of which the template writes the second: <bos> is not it.
+  const ModelBundle two = bundle(kRoles, "[0, 1]");
+  const std::string row = messages(R"({"role": "assistant", "content": "<think>t</think>21"})");
+  EXPECT_EQ(learnt(two, row), std::string("<think>t</think>21") + kEos);  // without the newline behind it
+  EXPECT_EQ(document(two, row).document.tokens.back(), 1);
+  // A token that is no stop token ends the turn too, and nothing follows it.
+  const ModelBundle other =
+      bundle("{% for m in messages %}{{ m.role }}:{{ m.content }}<｜Assistant｜>{% endfor %}");
+  EXPECT_EQ(learnt(other, messages(R"({"role": "assistant", "content": "21"})")),
+            "assistant:21<｜Assistant｜>");
+  // Of several stop tokens behind the answer the first counts.
+  const ModelBundle both = bundle(
+      "{% for m in messages %}{{ m.content }}<｜Assistant｜>{% endfor %}{% if not "
+      "add_generation_prompt %}\n<｜end▁of▁sentence｜>{% endif %}",
+      "[1, 3]");
+  EXPECT_EQ(learnt(both, messages(R"({"role": "assistant", "content": "21"})")), "21<｜Assistant｜>");
+}
+
+TEST_F(SftDocuments, ATemplateWithoutAnEndGetsTheModelsStopToken) {
+  const ModelBundle none = bundle(
+      "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+      "{% if add_generation_prompt %}assistant: {% endif %}",
+      "[0, 1]");
+  // Of two stop tokens it is the one that tokenizer_config.json calls eos_token.
+  EXPECT_EQ(learnt(none, messages(R"({"role": "assistant", "content": "21"})")), std::string("21\n") + kEos);
+}
+
+TEST_F(SftDocuments, AThoughtThatTheTemplateCutsIsNotLost) {
+  const ModelBundle cuts = bundle(
+      "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}{% else %}"
+      "<｜Assistant｜>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% endif %}{% endfor %}"
+      "{% if add_generation_prompt %}<｜Assistant｜>{% endif %}");
+  EXPECT_EQ(learnt(cuts, messages(R"({"role": "assistant", "content": "<think>\n3*7\n</think>\n\n21"})")),
+            std::string("<think>\n3*7\n</think>\n\n21") + kEos);
+  // The thought's words are in the answer too: that does not make it rendered.
+  EXPECT_EQ(
+      learnt(cuts, messages(R"({"role": "assistant", "content": "<think>21</think><answer>21</answer>"})")),
+      std::string("<think>21</think><answer>21</answer>") + kEos);
+  EXPECT_EQ(learnt(cuts, messages(R"({"role": "assistant", "content": "21", "reasoning_content": "3*7"})")),
+            std::string("<think>\n3*7\n</think>\n\n21") + kEos);
+  EXPECT_EQ(learnt(cuts, messages(R"({"role": "assistant", "content": "3*7\n</think>\n21"})")),
+            std::string("<think>\n3*7\n</think>\n21") + kEos);
+}
+
+TEST_F(SftDocuments, APromptThatOpensTheThoughtHasTheOnlyTag) {
+  const std::string opens =
+      std::string(kRoles).substr(0, std::string(kRoles).rfind("{% endif %}")) + "<think>\n{% endif %}";
+  const ModelBundle model = bundle(opens);
+  const auto ends_with_one_tag = [&](const std::string& row, const std::string& want) {
+    const std::string all = whole(model, row);
+    EXPECT_TRUE(all.ends_with("<｜User｜>assistant <think>\n" + want + kEos)) << all;
+    EXPECT_EQ(all.find("<think>"), all.rfind("<think>")) << all;
+    EXPECT_EQ(learnt(model, row), want + kEos);
+  };
+  ends_with_one_tag(R"({"question": "q", "response": "<think>\n3*7=21\n</think>\n\n21"})",
+                    "3*7=21\n</think>\n\n21");
+  ends_with_one_tag(R"({"question": "q", "response": "<think>3*7=21</think>21"})", "3*7=21</think>21");
+  ends_with_one_tag(R"({"question": "q", "response": "3*7=21\n</think>\n\n21"})", "3*7=21\n</think>\n\n21");
+  ends_with_one_tag(messages(R"({"role": "assistant", "content": "21", "reasoning_content": "3*7"})"),
+                    "3*7</think>21");  // as the template writes it
+  ends_with_one_tag(R"({"question": "q", "response": "21"})", "\n</think>\n\n21");
+}
+
+TEST_F(SftDocuments, ToolsCallsResultsAndPartsReachTheTemplate) {
+  const ModelBundle model = bundle(kRoles);
+  const std::string row = R"({"tools": [{"type": "function", "function": {"name": "add"}}], "messages": [
+      {"role": "user", "content": [{"type": "text", "text": "3+4?"}, {"type": "text", "text": "please"}]},
+      {"role": "assistant", "content": null, "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 3}"}}]},
+      {"role": "tool", "tool_call_id": "c1", "content": "7"},
+      {"role": "assistant", "content": "It is 7."}]})";
+  EXPECT_EQ(whole(model, row), std::string("<｜begin▁of▁sentence｜>[add]<｜User｜>user 3+4?\nplease") + kEos +
+                                   "\n<｜User｜>assistant (add {\"a\": 3})" + kEos + "\n<｜User｜>tool 7" +
+                                   kEos + "\n<｜User｜>assistant It is 7." + kEos);
+  EXPECT_EQ(learnt(model, row), std::string("It is 7.") + kEos);
+  EXPECT_TRUE(document(model, row).left_out.empty());
+  // A call can be what is learnt; its arguments may be an object.
+  EXPECT_EQ(learnt(model, messages(R"({"role": "assistant", "tool_calls": [
+      {"type": "function", "function": {"name": "add", "arguments": {"a": 3}}}]})")),
+            std::string("(add {\"a\": 3})") + kEos);
+}
+
+TEST_F(SftDocuments, TemplateVariablesOfARowAreHonoured) {
+  const ModelBundle model = bundle(
+      "{% if style %}[{{ style }}]{% endif %}{% for m in messages %}{{ m.content }}"
+      "{{ eos_token }}{% endfor %}");
+  EXPECT_TRUE(
+      whole(model, R"({"question": "q", "response": "r", "chat_template_kwargs": {"style": "terse"}})")
+          .starts_with("[terse]q"));
+}
+
+TEST_F(SftDocuments, NamesWhatTheTemplateLeavesOut) {
+  const ModelBundle nano = ModelBundle::load(base());
+  const SftDocument d =
+      document(nano, R"({"tools": [{"type": "function", "function": {"name": "add"}}], "messages": [
+      {"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"},
+      {"role": "assistant", "content": "a"}]})");
+  EXPECT_EQ(d.left_out, (std::vector<std::string>{"messages of role system", "tools"}));
+}
+
+TEST_F(SftDocuments, ARowThatCannotBeUsedSaysWhy) {
+  const ModelBundle model = bundle(kRoles);
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"messages": [{"role": "user", "content": "x"}]})", "does not end with an assistant's message"},
+      {R"({"messages": []})", "is empty"},
+      {R"({"messages": [{"role": "assistant", "content": "x"}]})", "answer to nothing"},
+      {R"({"text": "x"})", "neither messages nor question and response"},
+      {R"({"question": "x"})", "response is missing"},
+      {R"({"question": "x", "response": 3})", "response is an integer"},
+      {R"({"question": "x", "response": "y", "messages": []})", "give one of the two"},
+      {R"([1])", "is no object"},
+      {R"({"messages": ["x"]})", "must be an object"},
+  };
+  for (const auto& [row, reason] : rows) {
+    const std::string error = failure(model, row);
+    EXPECT_NE(error.find(reason), std::string::npos) << row << ": " << error;
+    EXPECT_TRUE(error.starts_with("rows.jsonl:1: ")) << error;
+  }
+  EXPECT_NE(failure(model, messages(R"({"role": "assistant", "content": ""})"))
+                .find("neither content nor tool_calls"),
+            std::string::npos);
+  EXPECT_NE(
+      failure(model,
+              messages(R"({"role": "assistant", "content": "<think>a</think>b", "reasoning_content": "c"})"))
+          .find("give the thought once"),
+      std::string::npos);
+  EXPECT_NE(
+      failure(model, messages(R"({"role": "assistant", "content": [{"type": "image"}]})")).find("type image"),
+      std::string::npos);
+  const ModelBundle refuses = bundle("{{ raise_exception('no') }}");
+  const auto file = write("bad.jsonl", "{\"question\": \"q\", \"response\": \"r\"}\n");
+  try {
+    read_sft_documents({file.string()}, refuses, true, 100);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_TRUE(std::string(error.what()).starts_with(file.string() + ":1: ")) << error.what();
+    EXPECT_NE(std::string(error.what()).find("the template refuses: no"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
+  const ModelBundle nano = ModelBundle::load(base());
+  std::string rows;
+  for (int i = 0; i < 3; ++i)
+    rows += "{\"question\": \"q\", \"response\": \"r\", \"id\": 1, \"source\": {\"a\": 2}}\n";
+  rows +=
+      "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"q\"}, "
+      "{\"role\": \"assistant\", \"content\": \"r\"}]}\n";
+  const auto file = write("data.jsonl", rows);
+  std::vector<std::string> notes;
+  read_sft_documents({file.string()}, nano, true, 100,
+                     [&](const std::string& line) { notes.push_back(line); });
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_EQ(notes[0], file.string() + ": columns id, source are not used");
+  EXPECT_TRUE(
+      notes[1].starts_with(file.string() + ":4: the chat template does not write messages of role system"))
+      << notes[1];
+}
+
+}  // namespace
+}  // namespace r1
