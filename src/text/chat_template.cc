@@ -12,13 +12,16 @@
 
 namespace r1 {
 
+// For a rendering that only finds out what the template reads: it has a message or three.
+constexpr size_t kAskingSteps = 1'000'000;
+
 struct ChatTemplate::Impl {
   explicit Impl(std::string name) : source(std::move(name)) {}
-  std::string render(const ChatInput& input) const;
+  std::string render(const ChatInput& input, size_t max_steps = jinja::Work::kMaxSteps) const;
 
   std::string source;
   jinja::Block block;
-  ChatForm form{[this](const ChatInput& input) { return render(input); }};
+  ChatForm form{[this](const ChatInput& input) { return render(input, kAskingSteps); }};
 };
 
 namespace {
@@ -66,7 +69,7 @@ void want_objects(const Json& list, const char* what) {
 
 }  // namespace
 
-std::string ChatTemplate::Impl::render(const ChatInput& input) const {
+std::string ChatTemplate::Impl::render(const ChatInput& input, size_t max_steps) const {
   return with_source(source, [&] {
     using jinja::Value;
     std::vector<std::pair<std::string, Value>> variables;
@@ -86,7 +89,8 @@ std::string ChatTemplate::Impl::render(const ChatInput& input) const {
     if (input.bos_token) set("bos_token", Value::of(*input.bos_token));
     if (input.eos_token) set("eos_token", Value::of(*input.eos_token));
     for (const auto& [name, value] : input.kwargs.members()) set(name, Value::from_json(value));
-    return jinja::Renderer(std::move(variables), input.now ? *input.now : local_seconds()).run(block);
+    return jinja::Renderer(std::move(variables), input.now ? *input.now : local_seconds(), max_steps)
+        .run(block);
   });
 }
 

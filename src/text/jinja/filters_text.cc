@@ -292,6 +292,8 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
     out = work.text(replace(work, text, to_text(arguments.want(0, "old")), to_text(arguments.want(1, "new")),
                             count == nullptr || count->is_none() ? -1 : count->to_int()));
   } else if (name == "indent") {
+    if (!input.is_string())
+      throw TemplateError(fmt::format("indent wants a string, not {}", input.type_name()));
     out = work.text(indent(work, text, arguments));
   } else if (name == "center") {
     Arguments width = arguments;

@@ -57,7 +57,8 @@ class Renderer::NoLoop {
   int before_;
 };
 
-Renderer::Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now) : now_(now) {
+Renderer::Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now, size_t max_steps)
+    : work_(max_steps), now_(now) {
   scopes_.push_back({std::move(variables), 0});
 }
 

@@ -14,7 +14,8 @@ namespace r1::jinja {
 class Renderer {
  public:
   // now: local time for strftime_now, in seconds since 1970-01-01.
-  Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now);
+  Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now,
+           size_t max_steps = Work::kMaxSteps);
   ~Renderer();
   Renderer(const Renderer&) = delete;
   Renderer& operator=(const Renderer&) = delete;

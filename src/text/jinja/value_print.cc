@@ -149,6 +149,7 @@ std::string to_repr(const Value& value) {
   if (value.is_int()) return std::to_string(value.to_int());
   if (value.is_big()) return value.digits();
   if (value.is_float()) return float_text(value.to_double());
+  if (value.is_markup()) return "Markup(" + string_repr(value.string()) + ")";
   if (value.is_string()) return string_repr(value.string());
   if (value.is_list()) {
     const List& list = value.list();

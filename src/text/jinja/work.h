@@ -17,9 +17,11 @@ class Work {
   static constexpr int kMaxDepth = 1000;               // nested evaluations, macros' bodies included
   static constexpr size_t kBytesPerStep = 32;
 
+  explicit Work(size_t max_steps = kMaxSteps) : max_steps_(max_steps) {}
+
   void spend(size_t steps) {
     steps_ += steps;
-    if (steps_ > kMaxSteps) throw TemplateError("the template does not end: its budget of steps is used up");
+    if (steps_ > max_steps_) throw TemplateError("the template does not end: its budget of steps is used up");
   }
   void spend_bytes(size_t bytes) { spend(bytes / kBytesPerStep + 1); }
   // Before a text or list of this size is made.
@@ -49,6 +51,7 @@ class Work {
   };
 
  private:
+  size_t max_steps_;
   size_t steps_ = 0;
   int depth_ = 0;
 };
