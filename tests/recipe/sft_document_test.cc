@@ -2,9 +2,12 @@
 // dropped in silence.
 #include "recipe/sft_document.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "formats/jsonl.h"
 #include "recipe/sft_data.h"
+#include "tests/text/text_test.h"
 #include "tests/train/train_test_util.h"
 
 namespace r1 {
@@ -242,6 +245,40 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
   EXPECT_TRUE(
       notes[1].starts_with(file.string() + ":4: the chat template does not write messages of role system"))
       << notes[1];
+}
+
+// Every published template: the thought and the answer are trained on, each once, whatever the template makes of them.
+TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
+  const auto folder = shared_data("templates");
+  R1_NEEDS(folder);
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".jinja") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  const std::string rows[] = {
+      messages(R"({"role": "assistant", "content": "<think>\nthree sevens\n</think>\n\nIt is 21."})"),
+      messages(R"({"role": "assistant", "content": "It is 21.", "reasoning_content": "three sevens"})"),
+      messages(R"({"role": "assistant", "content": "It is 21."})"),
+  };
+  for (const auto& file : files) {
+    const ModelBundle model = bundle(read_file(file));
+    for (const std::string& row : rows) {
+      std::string got;
+      try {
+        got = learnt(model, row);
+      } catch (const Error& error) {
+        got = std::string("error: ") + error.what();
+      }
+      if (getenv("SHOW")) printf("%s\n   %s\n", file.filename().c_str(), Json(got).dump().c_str());
+      const auto once = [&](const std::string& words) {
+        return got.find(words) != std::string::npos && got.find(words) == got.rfind(words);
+      };
+      const bool has_thought = row.find("three sevens") != std::string::npos;
+      EXPECT_TRUE(once("It is 21.") && (!has_thought || once("three sevens"))) << file << ": " << got;
+      EXPECT_EQ(got.find("<think>"), got.rfind("<think>")) << file << ": " << got;
+    }
+  }
 }
 
 }  // namespace
