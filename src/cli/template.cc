@@ -29,10 +29,24 @@ int64_t seconds_of_date(const std::string& date) {
   return seconds;
 }
 
-ChatTemplates templates_of(const std::string& model) {
+bool is_template_file(const std::filesystem::path& model) {
   std::error_code none;
-  if (std::filesystem::is_regular_file(model, none)) return ChatTemplates::of(read_file(model), model);
-  const std::filesystem::path directory = resolve_model(model);
+  return std::filesystem::is_regular_file(model, none) && model.extension() != ".json";
+}
+
+// A file of Jinja, a model, or a JSON file of a model, which stands for its directory.
+ChatTemplates templates_of(const std::filesystem::path& model) {
+  std::error_code none;
+  if (is_template_file(model)) {
+    if (const auto size = std::filesystem::file_size(model, none); size > kMaxTemplateBytes) {
+      throw Error(fmt::format("{}: has {} bytes; a chat template has at most {}", model.string(), size,
+                              kMaxTemplateBytes));
+    }
+    return ChatTemplates::of(read_file(model), model.string());
+  }
+  const bool is_json = std::filesystem::is_regular_file(model, none);
+  const std::filesystem::path directory = is_json ? std::filesystem::absolute(model).parent_path()
+                                                  : std::filesystem::path(resolve_model(model.string()));
   ChatTemplates templates = ChatTemplates::load(directory);
   if (templates.empty()) throw Error(directory.string() + ": has no chat template");
   return templates;
@@ -53,7 +67,7 @@ bool is_own_field(std::string_view name) {
 
 int run_template(const TemplateOptions& options) {
   check_common(options.common);
-  const bool is_file = std::filesystem::is_regular_file(options.model);
+  const bool is_file = is_template_file(options.model);
   const ChatTemplates templates = templates_of(options.model);
   std::optional<int64_t> now;
   if (!options.date.empty()) now = seconds_of_date(options.date);

@@ -26,6 +26,12 @@ struct Answer {
   bool has_calls = false;
 };
 
+// </think> without <think> before it.
+bool closes_a_thought(std::string_view text) {
+  const size_t close = text.find(kThinkClose);
+  return close != std::string_view::npos && text.substr(0, close).find(kThinkOpen) == std::string_view::npos;
+}
+
 std::string reasoning_of(const Json& message) {
   for (const char* field : {"reasoning_content", "reasoning", "thinking"}) {
     const Json* value = message.find(field);
@@ -45,7 +51,7 @@ Answer answer_of(const Json& message) {
     if (find_thought(answer.text))
       message.fail("has reasoning_content, and <think> in content: give the thought once");
     answer.text = fmt::format("{}\n{}\n{}\n\n{}", kThinkOpen, trimmed(reasoning), kThinkClose, answer.text);
-  } else if (!find_thought(answer.text) && answer.text.find(kThinkClose) != std::string::npos) {
+  } else if (closes_a_thought(answer.text)) {
     answer.text = fmt::format("{}\n{}", kThinkOpen, answer.text);  // of a prompt that had opened the thought
   }
   const ThinkSplit parts = split_think(answer.text);
@@ -98,7 +104,7 @@ bool holds_in_order(std::string_view text, std::string_view first, std::string_v
 
 // `text` without the tag that `opening` has written already; if it has no thought, the opened one is closed.
 std::string after_opening(std::string_view text, std::string_view opening) {
-  const bool has_thought = find_thought(text).has_value() || holds(text, kThinkClose);
+  const bool has_thought = find_thought(text).has_value() || closes_a_thought(text);
   if (opening.empty() || has_thought) return std::string(rest_of_response(text, opening));
   return fmt::format("\n{}\n\n{}", kThinkClose,
                      text.substr(std::min(text.find_first_not_of(kSpaces), text.size())));
@@ -114,23 +120,40 @@ std::string end_of_turn(const ChatInput& before, const ModelBundle& bundle) {
   return at == std::string::npos ? "" : text.substr(at + std::string_view(kAnyAnswer).size());
 }
 
+// How the template may be given the last message: as the row has it, or with the thought in a field of its
+// own.
+std::vector<Json> versions_of(const Json& message, const Answer& answer) {
+  std::vector<Json> versions{message};
+  if (!answer.thought.empty() && reasoning_of(message).empty())
+    versions.push_back(Json(message).set("content", answer.content).set("reasoning_content", answer.thought));
+  return versions;
+}
+
+bool has_one_tag_at_most(std::string_view text) {
+  return text.find(kThinkOpen) == text.rfind(kThinkOpen);
+}
+
 // What follows the prompt.
-std::string completion_of(const ChatInput& input, const ChatPrompt& prompt, const Answer& answer,
-                          const ModelBundle& bundle) {
-  ChatInput whole = input;
-  whole.add_generation_prompt = false;
-  const std::string text = bundle.chat_template.render_adapted(whole);
-  const std::string_view before(prompt.text.data(), prompt.text.size() - prompt.opening.size());
-  if (text.starts_with(before)) {
-    const std::string_view rest = std::string_view(text).substr(before.size());
-    if (holds_in_order(rest, answer.thought, answer.content)) return after_opening(rest, prompt.opening);
+std::string completion_of(const ChatInput& before, const Json& message, const ChatPrompt& prompt,
+                          const Answer& answer, const ModelBundle& bundle) {
+  const std::string_view start(prompt.text.data(), prompt.text.size() - prompt.opening.size());
+  for (const Json& version : versions_of(message, answer)) {
+    ChatInput whole = before;
+    whole.messages.push_back(version);
+    whole.add_generation_prompt = false;
+    const std::string text = bundle.chat_template.render_adapted(whole);
+    if (!text.starts_with(start)) continue;
+    const std::string_view rest = std::string_view(text).substr(start.size());
+    if (!holds_in_order(rest, answer.thought, answer.content)) continue;
+    std::string completion = after_opening(rest, prompt.opening);
+    if (has_one_tag_at_most(completion) || !has_one_tag_at_most(answer.text)) return completion;
   }
   if (answer.has_calls) {
-    input.messages.items().back().fail(
+    message.fail(
         "calls tools, but the chat template does not write this message behind the prompt of the "
         "conversation before it");
   }
-  return after_opening(answer.text, prompt.opening) + end_of_turn(without_last(input), bundle);
+  return after_opening(answer.text, prompt.opening) + end_of_turn(before, bundle);
 }
 
 bool ends_a_turn(const Tokenizer& tokenizer, int32_t token) {
@@ -237,7 +260,7 @@ SftDocument sft_document(const Json& row, const ModelBundle& bundle, bool loss_o
   } else {
     if (before.messages.size() == 0) row.fail("has an answer to nothing: a message must come before it");
     prompt = bundle.chat(before);
-    completion = completion_of(input, prompt, answer, bundle);
+    completion = completion_of(before, input.messages.items().back(), prompt, answer, bundle);
     out.left_out = left_out_of(input, prompt.text + completion);
   }
   std::vector<int32_t> tokens = bundle.tokenizer.encode(completion, false);

@@ -26,8 +26,6 @@ struct ChatTemplate::Impl {
 
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 1 << 20;
-
 template <class Action>
 auto with_source(const std::string& source, const Action& action) {
   try {

@@ -234,7 +234,8 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
   for (int i = 0; i < 3; ++i)
     rows += "{\"question\": \"q\", \"response\": \"r\", \"id\": 1, \"source\": {\"a\": 2}}\n";
   rows +=
-      "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"q\"}, "
+      "{\"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, {\"role\": \"user\", \"content\": "
+      "\"q\"}, "
       "{\"role\": \"assistant\", \"content\": \"r\"}]}\n";
   const auto file = write("data.jsonl", rows);
   std::vector<std::string> notes;
@@ -247,7 +248,8 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
       << notes[1];
 }
 
-// Every published template: the thought and the answer are trained on, each once, whatever the template makes of them.
+// Every published template: the thought and the answer are trained on, each once, whatever the template makes
+// of them.
 TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
   const auto folder = shared_data("templates");
   R1_NEEDS(folder);
@@ -261,16 +263,17 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
       messages(R"({"role": "assistant", "content": "It is 21.", "reasoning_content": "three sevens"})"),
       messages(R"({"role": "assistant", "content": "It is 21."})"),
   };
+  int refused = 0;
   for (const auto& file : files) {
     const ModelBundle model = bundle(read_file(file));
+    try {
+      model.chat_prompt("What is 3*7?");
+    } catch (const Error&) {  // a template that renders no conversation without tools or further variables
+      ++refused;
+      continue;
+    }
     for (const std::string& row : rows) {
-      std::string got;
-      try {
-        got = learnt(model, row);
-      } catch (const Error& error) {
-        got = std::string("error: ") + error.what();
-      }
-      if (getenv("SHOW")) printf("%s\n   %s\n", file.filename().c_str(), Json(got).dump().c_str());
+      const std::string got = learnt(model, row);
       const auto once = [&](const std::string& words) {
         return got.find(words) != std::string::npos && got.find(words) == got.rfind(words);
       };
@@ -279,6 +282,7 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
       EXPECT_EQ(got.find("<think>"), got.rfind("<think>")) << file << ": " << got;
     }
   }
+  EXPECT_LE(refused, 4);
 }
 
 }  // namespace

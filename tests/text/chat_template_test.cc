@@ -36,7 +36,8 @@ std::string template_text(const std::string& name) {
 class Wanted {
  public:
   Wanted() {
-    for (const Json& row : read_json(golden("generation.json")).items())
+    const Json rows = read_json(golden("generation.json"));
+    for (const Json& row : rows.items())
       generation_.emplace(row.get_string("template") + " " + row.get_string("conversation"), row);
   }
   bool agrees(const Json& row, const std::string& got, const std::string& error) const {

@@ -162,12 +162,14 @@ Value extreme(Work& work, const Value& input, const Arguments& arguments, bool s
   const Value* attribute = arguments.find(1, "attribute");
   Value best = Value::undefined("the sequence is empty");
   Value best_key;
+  bool has_best = false;
   for (const Value& item : iterate(work, input)) {
     const Value key =
         folded(attribute == nullptr || attribute->is_none() ? item : get_path(work, item, *attribute),
                case_sensitive);
     work.spend(key.extent().weight);
-    if (!best_key.is_undefined() && !(smallest ? less(key, best_key) : less(best_key, key))) continue;
+    if (has_best && !(smallest ? less(key, best_key) : less(best_key, key))) continue;
+    has_best = true;
     best = item;
     best_key = key;
   }

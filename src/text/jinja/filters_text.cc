@@ -302,6 +302,8 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
   } else if (name == "format") {
     out = format_filter(work, text, arguments);
   } else if (name == "truncate") {
+    if (!input.is_string())
+      throw TemplateError(fmt::format("truncate wants a string, not {}", input.type_name()));
     out = work.text(truncate(text, arguments));
   } else if (name == "wordcount") {
     out = Value::of(word_count(text));

@@ -46,6 +46,7 @@ int64_t floor_divide(int64_t a, int64_t b) {
 }
 
 Value integer_power(int64_t base, int64_t exponent) {
+  if (exponent < 0 && base == 0) throw TemplateError("0 cannot be raised to a negative power");
   if (exponent < 0) return Value::of(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
   int64_t result = 1;
   for (; exponent > 0; --exponent) {
