@@ -20,7 +20,7 @@ std::string opened_nano() {
 void expect_fits(const std::string& name, const std::vector<Json>& rows) {
   const Json schema = parse_json(r1_run({"schema", name}).out, name);
   ASSERT_FALSE(rows.empty());
-  for (const Json& row : rows) EXPECT_EQ(SchemaValidator(schema).check(row), "") << row.dump();
+  for (const Json& row : rows) EXPECT_EQ(test::SchemaValidator(schema).check(row), "") << row.dump();
 }
 
 TEST(CliThought, VerifyReadsAResponseThatBeginsInsideTheThought) {
@@ -75,7 +75,7 @@ TEST(CliThought, EvalAgreesWithVerifyOnItsOwnRows) {
 
 TEST(CliThought, RunHidesAThoughtThatTheTemplateOpened) {
   const std::vector<std::string> ask{
-      "run", opened_nano(), "-p", "Use 3, 5 and 9 to make 24.", "--temperature", "0"};
+      "run", opened_nano(), "-p", "Use 2, 3 and 4 to make 24.", "--temperature", "0"};
   std::vector<std::string> hide = ask;
   hide.push_back("--hide-thinking");
   const auto whole = r1_run(ask), hidden = r1_run(hide);

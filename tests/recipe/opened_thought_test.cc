@@ -14,7 +14,8 @@ class OpenedThought : public RunFolder {
  protected:
   std::vector<Json> grpo_rows(const std::string& name, const std::string& model) const {
     std::string text = read_file(grpo_config(name + ".toml", name));
-    text.replace(text.find(base()), base().size(), model);
+    const std::string usual = base();
+    text.replace(text.find(usual), usual.size(), model);
     text.replace(text.find("max_tokens = 40"), 15, "max_tokens = 90");
     ThreadPool threads(2);
     SilentReporter reporter;
@@ -69,11 +70,15 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
   const std::string opened_teacher = test::opened_model("r1-nano", root / "teacher").string();
   const std::string opened_student =
       test::opened_model("r1-nano-base", root / "student", "<think>\\n").string();
-  for (const auto& [teacher, student] : std::vector<std::pair<std::string, std::string>>{
-           {plain_teacher, opened_student}, {opened_teacher, base()}, {opened_teacher, opened_student}}) {
-    const Distilled d = distill("d", teacher, student);
+  const std::string plain_student = base();
+  const std::string* pairs[][2] = {{&plain_teacher, &opened_student},
+                                   {&opened_teacher, &plain_student},
+                                   {&opened_teacher, &opened_student}};
+  for (const auto& [teacher, student] : pairs) {
+    const Distilled d = distill("d", *teacher, *student);
     ASSERT_FALSE(d.responses.empty()) << "the teacher solved none";
-    const std::string between = student == base() ? "<｜Assistant｜><think>" : "<｜Assistant｜><think>\n";
+    const std::string between =
+        student == &plain_student ? "<｜Assistant｜><think>" : "<｜Assistant｜><think>\n";
     for (size_t i = 0; i < d.responses.size(); ++i) {
       EXPECT_TRUE(d.responses[i].starts_with("<think>")) << d.responses[i];
       const std::string& text = d.trained[i];

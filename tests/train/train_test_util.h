@@ -38,7 +38,7 @@ class RunFolder : public testing::Test {
     write_file_atomically(root / name, text);
     return root / name;
   }
-  static std::string base() { return std::string(R1_SOURCE_DIR) + "/models/r1-nano-base"; }
+  static std::string base() { return R1_SOURCE_DIR "/models/r1-nano-base"; }
   static std::string weights_of(const std::filesystem::path& model) {
     return read_file(model / "model.safetensors");
   }
