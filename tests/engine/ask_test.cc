@@ -46,7 +46,7 @@ TEST(Ask, ARequestSaysThatItsPromptOpensTheThought) {
   EXPECT_EQ(r.opening, "<think>\n");
   EXPECT_TRUE(bundle.tokenizer.decode(r.prompt).ends_with("<｜Assistant｜><think>\n"));
   // Without a template the question is the whole prompt, and its end decides.
-  bundle.chat_template.clear();
+  bundle.chat_template = {};
   EXPECT_EQ(ask(bundle, {&problem, 1}, {})[0].opening, "");
   problem.question = "Q: 1+1? A: <think>";
   EXPECT_EQ(ask(bundle, {&problem, 1}, {})[0].opening, "<think>");

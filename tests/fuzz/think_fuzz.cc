@@ -56,8 +56,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string response = r1::whole_response(text, opening);
   const r1::ThinkSplit again = r1::split_think(response);
   require(again.thought == whole.thought && again.answer == whole.answer);
-  const r1::ThinkSplit rest = r1::split_think(r1::rest_of_response(response, opening), opened);
-  require(rest.thought == whole.thought && rest.answer == whole.answer);
+  // (A thought that begins with a second tag cannot be told from the first one any more.)
+  if (!whole.thought.starts_with(r1::kThinkOpen)) {
+    const r1::ThinkSplit rest = r1::split_think(r1::rest_of_response(response, opening), opened);
+    require(rest.thought == whole.thought && rest.answer == whole.answer);
+  }
   const std::string_view begun = r1::thought_opening(text);
   require(text.ends_with(begun) && (begun.empty() || r1::trim(begun) == r1::kThinkOpen));
 
