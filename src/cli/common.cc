@@ -206,14 +206,15 @@ void check_at_least(std::string_view option, int64_t value, int64_t low) {
 
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
-  constexpr double kLeastTopP = 1e-9;  // 0 would keep no token
   // The ranges of engine/sampling_config.cc, which reads the same settings from JSON.
   constexpr double kHottest = 1000, kMostPenalty = 1000, kLeastRepetition = 1e-3;
   Request request;
   SamplingParams& sampling = request.sampling;
   sampling = defaults;
   set_if_given(flags.temperature, "--temperature", 0, kHottest, sampling.temperature);
-  set_if_given(flags.top_p, "--top-p", kLeastTopP, 1, sampling.top_p);
+  if (flags.top_p && !(*flags.top_p > 0 && *flags.top_p <= 1))
+    throw Error(fmt::format("--top-p is {}; it must be more than 0 and at most 1", *flags.top_p));
+  set_if_given(flags.top_p, "--top-p", 0, 1, sampling.top_p);
   set_if_given(flags.min_p, "--min-p", 0, 1, sampling.min_p);
   set_if_given(flags.repetition_penalty, "--repetition-penalty", kLeastRepetition, kMostPenalty,
                sampling.repetition_penalty);

@@ -144,9 +144,6 @@ TEST(HfWeights, RefusesEveryBrokenIndex) {
   write_index(index, {{"a", "s3.safetensors"}});
   EXPECT_EQ(opening(dir),
             index.string() + ": shard s3.safetensors is missing (tensor a is in it): download it again");
-  write_index(index, {{"x", "s1.safetensors"}});
-  EXPECT_EQ(opening(dir), (dir / "s1.safetensors").string() + ": tensor x is missing, " + index.string() +
-                              " says it is here");
   for (const char* name : {"../s1.safetensors", "/etc/passwd", "sub/s1.safetensors", "..", ".", "", "a\\b"}) {
     write_index(index, {{"a", name}});
     EXPECT_EQ(
@@ -155,6 +152,8 @@ TEST(HfWeights, RefusesEveryBrokenIndex) {
         << name;
   }
   write_index(index, {{"a", "s1.safetensors"}, {"b", "s2.safetensors"}});
+  EXPECT_EQ(opening(dir), "");  // twice, with the same values
+  write_file(dir / "s2.safetensors", {{"a", {1, 3}}, {"b", {1, 2}}});
   EXPECT_NE(opening(dir).find("s2.safetensors: tensor a is also in "), std::string::npos);
   put(index, "{\"weight_map\": {\"a\": 1}}");
   EXPECT_EQ(opening(dir), index.string() + ": weight_map.a is an integer, a string is wanted");
@@ -162,6 +161,32 @@ TEST(HfWeights, RefusesEveryBrokenIndex) {
   EXPECT_EQ(opening(dir), index.string() + ": field weight_map is missing");
   put(index, "{\"weight_map\": {\"a\": \"s1.safetensors\", \"a\": \"s2.safetensors\"}}");
   EXPECT_NE(opening(dir).find("appears twice"), std::string::npos);
+}
+
+TEST(HfWeights, ATensorThatTheIndexAlonePromisesIsMissingWhenItIsAskedFor) {
+  TemporaryDirectory dir;
+  const std::filesystem::path index = dir / "model.safetensors.index.json";
+  write_file(dir / "s1.safetensors", {{"a", {1, 2}}});
+  write_index(index, {{"a", "s1.safetensors"}, {"x", "s1.safetensors"}});
+  const HfWeights weights(dir.path());
+  std::vector<float> out(2);
+  weights.read("a", {1, 2}, out);
+  EXPECT_EQ(error_of([&] { weights.read("x", {1, 2}, out); }),
+            (dir / "s1.safetensors").string() + ": tensor x is missing, " + index.string() + " says it is here");
+}
+
+TEST(HfWeights, ShapesAreComparedBeforeAnythingIsRead) {
+  TemporaryDirectory dir;
+  write_file(dir / "model.safetensors", {{"w", {1, 2, 3, 4}}});
+  const HfWeights weights(dir.path());
+  const auto field = [](int64_t size) { return size == 2 ? "" : "hidden_size = " + std::to_string(size); };
+  EXPECT_EQ(error_of([&] { weights.check("w", {2, 2}, field); }), "");
+  EXPECT_EQ(weights.unread(), std::vector<std::string>{"w"});
+  EXPECT_EQ(error_of([&] { weights.check("w", {2, 1000000000}, field); }),
+            (dir / "model.safetensors").string() +
+                ": tensor w is [2, 2], config.json says [2, 1000000000] (hidden_size = 1000000000): the file and the "
+                "config are from different models");
+  EXPECT_NE(error_of([&] { weights.check("w", {4}, field); }).find("(hidden_size = 4)"), std::string::npos);
 }
 
 TEST(HfWeights, ReadsAPublishedModel) {

@@ -1,0 +1,348 @@
+// config.json, field by field, for every architecture: applied, ignored as transformers ignores it, or
+// refused.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "base/error.h"
+#include "model/config.h"
+
+namespace r1 {
+namespace {
+
+Json minimal(const std::string& type) {
+  Json json = Json::object();
+  json.set("model_type", type).set("vocab_size", 320).set("hidden_size", 32).set("intermediate_size", 48);
+  json.set("num_hidden_layers", 2).set("num_attention_heads", 4).set("max_position_embeddings", 512);
+  if (type != "deepseek_v3") return json.set("num_key_value_heads", 2).set("head_dim", 8);
+  json.set("q_lora_rank", nullptr)
+      .set("kv_lora_rank", 16)
+      .set("qk_nope_head_dim", 8)
+      .set("qk_rope_head_dim", 4);
+  json.set("v_head_dim", 8).set("n_routed_experts", 16).set("num_experts_per_tok", 2);
+  return json.set("moe_intermediate_size", 16).set("n_group", 4).set("topk_group", 2);
+}
+
+std::string error_of(const Json& json) {
+  try {
+    read_model_config(parse_json(json.dump(), "config.json"));
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+std::string read_as(const Json& json) {
+  const std::string error = error_of(json);
+  return error.empty() ? to_json(read_model_config(parse_json(json.dump(), "config.json"))).dump() : error;
+}
+
+Json without(const Json& json, std::string_view dropped) {
+  Json out = Json::object();
+  for (const auto& [key, value] : json.members()) {
+    if (key != dropped) out.set(key, value);
+  }
+  return out;
+}
+
+enum class Fate { applied, ignored, refused };
+struct Row {
+  const char* families;  // letters: d deepseek_v3, 2 qwen2, 3 qwen3, l llama
+  const char* field;
+  const char* value;
+  Fate fate;
+};
+constexpr Fate kApplied = Fate::applied, kIgnored = Fate::ignored, kRefused = Fate::refused;
+
+// Every field of transformers' LlamaConfig, Qwen2Config, Qwen3Config and DeepseekV3Config (4.57 and 5.24), of
+// PreTrainedConfig as far as published models have it, and of DeepSeek's own config.json, with a value that
+// is not the default.
+const Row kFields[] = {
+    {"d23l", "vocab_size", "64", kApplied},
+    {"d23l", "hidden_size", "64", kApplied},
+    {"d23l", "intermediate_size", "64", kApplied},
+    {"d23l", "num_hidden_layers", "5", kApplied},
+    {"d23l", "num_attention_heads", "8", kApplied},
+    {"23l", "num_key_value_heads", "1", kApplied},
+    {"23l", "num_key_value_heads", "null", kApplied},
+    {"23l", "head_dim", "16", kApplied},
+    {"3", "head_dim", "null", kIgnored},  // hidden_size / num_attention_heads is 8, too
+    {"d", "head_dim", "64", kIgnored},    // transformers 5 writes qk_rope_head_dim there
+    {"d", "qk_head_dim", "192", kIgnored},
+    {"d", "num_key_value_heads", "2", kIgnored},
+    {"d23l", "max_position_embeddings", "99", kApplied},
+    {"d23l", "rms_norm_eps", "1e-5", kApplied},
+    {"d23l", "initializer_range", "0.1", kApplied},
+    {"d23l", "tie_word_embeddings", "true", kApplied},
+    {"d23l", "tie_word_embeddings", "null", kIgnored},
+    {"d23l", "torch_dtype", "\"bfloat16\"", kApplied},
+    {"d23l", "dtype", "\"bfloat16\"", kApplied},
+    {"d23l", "dtype", "\"torch.float16\"", kApplied},
+    {"d23l", "dtype", "\"float64\"", kIgnored},
+    {"d23l", "dtype", "\"float8_e4m3fn\"", kRefused},
+    {"d23l", "hidden_act", "\"swish\"", kIgnored},  // another name of silu
+    {"d23l", "hidden_act", "\"gelu\"", kRefused},
+    {"d23l", "bos_token_id", "7", kApplied},
+    {"d23l", "bos_token_id", "151643", kIgnored},
+    {"d23l", "eos_token_id", "7", kApplied},
+    {"d23l", "eos_token_id", "[7, 9]", kApplied},
+    {"d23l", "eos_token_id", "\"7\"", kRefused},
+    {"d23l", "pad_token_id", "-1", kIgnored},
+    {"d23l", "rope_theta", "500000.0", kApplied},
+    {"d23l", "rope_theta", "null", kIgnored},
+    {"d23l", "rope_scaling", "null", kIgnored},
+    {"d23l", "rope_scaling", "{}", kIgnored},
+    {"d23l", "rope_scaling", R"({"rope_type": "default"})", kIgnored},
+    {"d23l", "rope_scaling", R"({"type": "default", "mrope_section": [1, 2]})", kIgnored},
+    {"d23l", "rope_scaling", R"({"type": "linear", "factor": 2})", kApplied},
+    {"d23l", "rope_scaling", R"({"type": "dynamic", "factor": 2})", kRefused},
+    {"d23l", "rope_parameters", R"({"rope_theta": 500000.0})", kApplied},
+    {"d23l", "rope_parameters", R"({"full_attention": {"rope_type": "linear", "factor": 2}})", kApplied},
+    {"d23l", "partial_rotary_factor", "1.0", kIgnored},
+    {"d23l", "partial_rotary_factor", "null", kIgnored},
+    {"d23l", "partial_rotary_factor", "0.5", kRefused},
+    {"d3l", "attention_bias", "true", kApplied},
+    {"2", "attention_bias", "true", kIgnored},  // Qwen2 has biases on q, k and v, whatever is said
+    {"l", "mlp_bias", "true", kApplied},
+    {"d23", "mlp_bias", "true", kIgnored},
+    {"d23l", "attention_dropout", "0.1", kIgnored},
+    {"d23l", "use_cache", "false", kIgnored},
+    {"d23l", "pretraining_tp", "2", kIgnored},
+    {"23", "use_sliding_window", "true", kIgnored},  // max_window_layers is 28 by default: no layer slides
+    {"23", "sliding_window", "8", kIgnored},         // nothing uses it
+    {"23", "sliding_window", "null", kIgnored},
+    {"23", "max_window_layers", "0", kIgnored},
+    {"23", "layer_types", R"(["full_attention", "full_attention"])", kIgnored},
+    {"23", "layer_types", R"(["full_attention"])", kRefused},
+    {"23", "layer_types", R"(["full_attention", "chunked_attention"])", kRefused},
+    {"dl", "use_sliding_window", "true", kIgnored},
+    {"dl", "sliding_window", "8", kIgnored},
+    {"dl", "layer_types", R"(["full_attention"])", kIgnored},
+    {"d", "q_lora_rank", "16", kApplied},
+    {"d", "kv_lora_rank", "32", kApplied},
+    {"d", "qk_nope_head_dim", "16", kApplied},
+    {"d", "qk_rope_head_dim", "8", kApplied},
+    {"d", "v_head_dim", "16", kApplied},
+    {"d", "rope_interleave", "false", kApplied},
+    {"d", "n_routed_experts", "32", kApplied},
+    {"d", "n_shared_experts", "2", kApplied},
+    {"d", "n_shared_experts", "null", kApplied},
+    {"d", "num_experts_per_tok", "3", kApplied},
+    {"d", "moe_intermediate_size", "32", kApplied},
+    {"d", "first_k_dense_replace", "1", kApplied},
+    {"d", "n_group", "2", kApplied},
+    {"d", "topk_group", "1", kApplied},
+    {"d", "norm_topk_prob", "false", kApplied},
+    {"d", "routed_scaling_factor", "1.0", kApplied},
+    {"d", "scoring_func", "\"sigmoid\"", kIgnored},
+    {"d", "scoring_func", "\"softmax\"", kRefused},
+    {"d", "topk_method", "\"noaux_tc\"", kIgnored},
+    {"d", "topk_method", "\"greedy\"", kRefused},
+    {"d", "moe_layer_freq", "1", kIgnored},
+    {"d", "moe_layer_freq", "2", kRefused},
+    {"d", "num_nextn_predict_layers", "1", kIgnored},
+    {"d", "num_mtp_layers", "1", kIgnored},
+    {"d", "output_router_logits", "true", kIgnored},
+    {"d", "ep_size", "1", kIgnored},
+    {"d", "aux_loss_alpha", "0.001", kIgnored},
+    {"d", "seq_aux", "true", kIgnored},
+    {"d23l", "auto_map", R"({"AutoConfig": "configuration.Config"})", kIgnored},
+    {"d23l", "architectures", R"(["SomethingElse"])", kIgnored},
+    {"d23l", "transformers_version", "\"4.48.0\"", kIgnored},
+    {"d23l", "_name_or_path", "\"x\"", kIgnored},
+    {"d23l", "id2label", R"({"0": "LABEL_0"})", kIgnored},
+    {"d23l", "problem_type", "null", kIgnored},
+    {"d23l", "a_field_of_next_year", R"({"x": [1, null]})", kIgnored},
+    {"d23l", "quantization_config", "null", kIgnored},
+    {"d23l", "quantization_config", R"({"quant_method": "fp8"})", kRefused},
+};
+
+std::vector<std::string> families_of(const char* letters) {
+  std::vector<std::string> names;
+  for (const char* c = letters; *c != '\0'; ++c)
+    names.push_back(*c == 'd' ? "deepseek_v3" : *c == '2' ? "qwen2" : *c == '3' ? "qwen3" : "llama");
+  return names;
+}
+
+TEST(ConfigFields, AreAppliedOrIgnoredAsTransformersDoesOrRefusedByName) {
+  for (const Row& row : kFields) {
+    for (const std::string& family : families_of(row.families)) {
+      const std::string plain = read_as(minimal(family));
+      ASSERT_EQ(error_of(minimal(family)), "");
+      Json json = minimal(family);
+      json.set(row.field, parse_json(row.value, "value"));
+      const std::string what = family + " " + row.field + " = " + row.value;
+      if (row.fate == kRefused) {
+        EXPECT_NE(error_of(json).find(row.field), std::string::npos)
+            << what << ": \"" << error_of(json) << "\"";
+        continue;
+      }
+      EXPECT_EQ(error_of(json), "") << what;
+      EXPECT_EQ(read_as(json) == plain, row.fate == kIgnored) << what;
+    }
+  }
+}
+
+// What transformers gives a field that the file does not have. Each is the same as the file that has it.
+TEST(ConfigFields, AbsentOnesHaveTransformersDefaults) {
+  struct Default {
+    const char* families;
+    const char* field;
+    const char* value;
+  };
+  const Default defaults[] = {
+      {"l", "vocab_size", "32000"},
+      {"23", "vocab_size", "151936"},
+      {"d", "vocab_size", "129280"},
+      {"23l", "hidden_size", "4096"},
+      {"d", "hidden_size", "7168"},
+      {"l", "intermediate_size", "11008"},
+      {"23", "intermediate_size", "22016"},
+      {"d", "intermediate_size", "18432"},
+      {"23l", "num_hidden_layers", "32"},
+      {"d", "num_hidden_layers", "61"},
+      {"23l", "num_attention_heads", "32"},
+      {"d", "num_attention_heads", "128"},
+      {"l", "max_position_embeddings", "2048"},
+      {"23", "max_position_embeddings", "32768"},
+      {"d", "max_position_embeddings", "4096"},
+      {"d23l", "rms_norm_eps", "1e-6"},
+      {"d23l", "rope_theta", "10000.0"},
+      {"d23l", "hidden_act", "\"silu\""},
+      {"d23l", "tie_word_embeddings", "false"},
+      {"d23l", "attention_bias", "false"},
+      {"l", "mlp_bias", "false"},
+      {"2l", "head_dim", "8"},
+      {"3", "head_dim", "128"},
+      {"l", "num_key_value_heads", "4"},
+      {"d", "q_lora_rank", "1536"},
+      {"d", "kv_lora_rank", "512"},
+      {"d", "qk_nope_head_dim", "128"},
+      {"d", "qk_rope_head_dim", "64"},
+      {"d", "v_head_dim", "128"},
+      {"d", "rope_interleave", "true"},
+      {"d", "n_shared_experts", "1"},
+      {"d", "num_experts_per_tok", "8"},
+      {"d", "moe_intermediate_size", "2048"},
+      {"d", "first_k_dense_replace", "3"},
+      {"d", "norm_topk_prob", "true"},
+      {"d", "routed_scaling_factor", "2.5"},
+  };
+  for (const Default& row : defaults) {
+    for (const std::string& family : families_of(row.families)) {
+      const Json absent = without(minimal(family), row.field);
+      const Json said = Json(absent).set(row.field, parse_json(row.value, "value"));
+      EXPECT_EQ(read_as(absent), read_as(said)) << family << " " << row.field;
+    }
+  }
+  // Two that only whole configurations can take.
+  Json experts =
+      without(without(without(minimal("deepseek_v3"), "n_group"), "topk_group"), "n_routed_experts");
+  EXPECT_EQ(read_as(experts),
+            read_as(Json(experts).set("n_routed_experts", 256).set("n_group", 8).set("topk_group", 4)));
+  const Json heads = without(minimal("qwen3").set("num_attention_heads", 64), "num_key_value_heads");
+  EXPECT_EQ(read_model_config(heads).kv_heads, 32);  // a number, not a quotient
+  EXPECT_EQ(read_model_config(without(minimal("qwen2"), "num_key_value_heads")).kv_heads, 4);
+  EXPECT_EQ(
+      error_of(Json(experts).set("n_routed_experts", 10)),
+      "config.json: the document has no n_group; transformers' default, 8, does not divide n_routed_experts");
+}
+
+TEST(ConfigFields, AModelWithoutATypeHasThatOfItsArchitecture) {
+  Json json = without(minimal("qwen2"), "model_type");
+  EXPECT_NE(error_of(json).find("model_type is missing"), std::string::npos) << error_of(json);
+  json.set("architectures", Json::array().push_back("Qwen2ForCausalLM"));
+  EXPECT_EQ(read_as(json), read_as(minimal("qwen2")));
+}
+
+TEST(ConfigFields, WindowsThatNoLayerHasOrThatHoldTheContextAreInert) {
+  const auto with = [](const char* window, const char* first, const char* types) {
+    Json json = minimal("qwen2").set("use_sliding_window", true);
+    if (*window != 0) json.set("sliding_window", parse_json(window, "w"));
+    if (*first != 0) json.set("max_window_layers", parse_json(first, "f"));
+    if (*types != 0) json.set("layer_types", parse_json(types, "t"));
+    return error_of(json);
+  };
+  EXPECT_EQ(with("64", "2", ""), "");
+  EXPECT_EQ(with("64", "", ""), "");    // from layer 28 on
+  EXPECT_EQ(with("512", "0", ""), "");  // the last position sees the first
+  EXPECT_EQ(with("", "0", ""), "");     // 4096
+  EXPECT_EQ(with("null", "0", ""), "");
+  EXPECT_EQ(with("64", "0", R"(["full_attention", "full_attention"])"), "");
+  EXPECT_EQ(with("511", "1", ""),
+            "config.json: use_sliding_window is true and gives layer 1 a window of 511 tokens: sliding "
+            "windows are not "
+            "known here");
+  EXPECT_NE(
+      with("64", "2", R"(["full_attention", "sliding_attention"])").find("gives layer 1 a window of 64"),
+      std::string::npos);
+}
+
+TEST(ConfigFields, OutOfRangeSizesAreRefusedInPlainWords) {
+  for (const char* field :
+       {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "max_position_embeddings", "kv_lora_rank", "n_routed_experts"}) {
+    for (const char* value : {"0", "-4", "99999999999999", "1e30", "99999999999999999999"}) {
+      Json json = minimal("deepseek_v3");
+      json.set(field, parse_json(value, "value"));
+      const std::string error = error_of(json);
+      EXPECT_NE(error.find(std::string("config.json: ") + field + " is "), std::string::npos)
+          << field << error;
+      EXPECT_NE(error.find("; it must be between 1 and "), std::string::npos) << error;
+    }
+  }
+  EXPECT_NE(
+      error_of(minimal("llama").set("num_hidden_layers", 100000000)).find("num_hidden_layers is 100000000"),
+      std::string::npos);
+}
+
+TEST(ConfigFields, StopTokensOutsideTheVocabularyAreNamedAndLeftOut) {
+  Json json = minimal("qwen2").set("eos_token_id", Json::array().push_back(3).push_back(151645));
+  const ModelConfig config = read_model_config(parse_json(json.dump(), "config.json"));
+  EXPECT_EQ(config.eos_token_ids, std::vector<int32_t>{3});
+  EXPECT_EQ(config.warnings,
+            std::vector<std::string>{
+                "config.json: eos_token_id has 151645, and the vocabulary has ids 0 to 319: no answer "
+                "ends with it"});
+}
+
+TEST(NewModelConfig, NamesTheNearestFieldAndAsksForTheSizes) {
+  const auto refusal = [](const Json& json) -> std::string {
+    try {
+      read_new_model_config(parse_json(json.dump(), "[model.config]"));
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  for (const char* family : {"llama", "qwen2", "qwen3", "deepseek_v3"}) {
+    EXPECT_EQ(refusal(minimal(family)), "") << family;
+    EXPECT_NE(refusal(minimal(family).set("hiden_act", "silu")).find("did you mean hidden_act?"),
+              std::string::npos);
+    for (const char* size :
+         {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
+      const std::string error = refusal(without(minimal(family), size));
+      EXPECT_NE(error.find(std::string(size) + " is missing"), std::string::npos) << family << error;
+    }
+  }
+  EXPECT_NE(refusal(minimal("llama").set("kv_lora_rank", 8)).find("is no field of a llama model"),
+            std::string::npos);
+  const Json block = Json::object().set("rope_type", "linear").set("facto", 2);
+  EXPECT_NE(refusal(minimal("llama").set("rope_scaling", block)).find("did you mean factor?"),
+            std::string::npos);
+  // Small models leave these out and mean none of them.
+  Json bare = minimal("deepseek_v3");
+  for (const char* field : {"n_group", "topk_group", "q_lora_rank", "max_position_embeddings"})
+    bare = without(bare, field);
+  const ModelConfig config = read_new_model_config(bare);
+  EXPECT_EQ(config.moe.groups, 1);
+  EXPECT_EQ(config.moe.routed_scaling, 1.0f);
+  EXPECT_EQ(config.q_lora_rank, 0);
+  EXPECT_EQ(config.shared_experts, 0);
+  EXPECT_EQ(config.first_dense_layers, 0);
+  EXPECT_EQ(config.max_positions, 2048);
+}
+
+}  // namespace
+}  // namespace r1
