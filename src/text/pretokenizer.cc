@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "text/unicode_delta.h"
 
@@ -142,6 +144,9 @@ void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& piec
       words.push_back(piece.range);
     }
   }
+  // A match may be empty: it cuts, but is no word.
+  const auto is_empty = [](const TextRange& word) { return word.begin == word.end; };
+  words.erase(std::remove_if(words.begin() + static_cast<ptrdiff_t>(first), words.end(), is_empty), words.end());
 }
 
 void PreTokenizer::add_spaces(std::string& text, std::vector<TextRange>& words) const {

@@ -88,7 +88,8 @@ void Regex::find_all(std::string_view text, std::vector<TextRange>& matches) con
   pcre2_set_match_limit(scratch.context, static_cast<uint32_t>(steps));
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   const PCRE2_SIZE* found = pcre2_get_ovector_pointer(scratch.data);
-  for (size_t at = 0; at < text.size();) {
+  size_t last_end = SIZE_MAX;
+  for (size_t at = 0; at <= text.size();) {
     const int code =
         code_->jit ? pcre2_jit_match(code_->pcre, subject, text.size(), at, 0, scratch.data, scratch.context)
                    : pcre2_match(code_->pcre, subject, text.size(), at, PCRE2_NO_UTF_CHECK, scratch.data,
@@ -101,9 +102,12 @@ void Regex::find_all(std::string_view text, std::vector<TextRange>& matches) con
     const size_t begin = found[0];
     const size_t end = found[1];
     R1_CHECK(at <= begin && begin <= end && end <= text.size(), at, " ", begin, " ", end, " ", text.size());
-    if (begin < end) matches.push_back({begin, end});
-    at = begin < end ? end : end < text.size() ? end + decode_utf8(text, end).size : end;
-    if (begin == end && end == text.size()) return;
+    if (begin == end && end == last_end) {
+      at += at < text.size() ? decode_utf8(text, at).size : 1;
+      continue;
+    }
+    matches.push_back({begin, end});
+    at = last_end = end;
   }
 }
 

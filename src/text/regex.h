@@ -23,8 +23,9 @@ class Regex {
   // Throws Error whose message is the reason only: the caller says in which file and field.
   explicit Regex(std::string_view pattern);
 
-  // Appends the successive, non-empty, non-overlapping matches in `text` (valid UTF-8), which is matched as
-  // if nothing stood around it. Throws Error where the step limit is reached.
+  // Appends the successive, non-overlapping matches in `text` (valid UTF-8), which is matched as if nothing
+  // stood around it. A match may be empty, but not where the one before it ended. Throws Error if the step limit
+  // is reached.
   void find_all(std::string_view text, std::vector<TextRange>& matches) const;
 
   // The PCRE2 form, for tests.

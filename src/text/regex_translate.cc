@@ -5,7 +5,9 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/regex.h"
+#include "text/unicode_delta.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -20,6 +22,8 @@ constexpr std::string_view kWordAlone =
     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 // Ignoring case, Oniguruma also finds these pairs in one character (ß, ligatures). PCRE2 does not.
 constexpr std::string_view kFoldedPairs[] = {"ss", "st", "ff", "fi", "fl"};
+
+constexpr char32_t kNone = 0xFFFFFFFF;
 
 class Translator {
  public:
@@ -44,6 +48,7 @@ class Translator {
         default:
           check_folded_pair();
           copy_character();
+          check_range(code_, code_);
       }
     }
     return std::move(out_);
@@ -58,6 +63,7 @@ class Translator {
     const Utf8Step step = decode_utf8(in_, at_);
     if (!step.valid || step.code == 0) refuse("an invalid character");
     check_case(step.code);
+    code_ = step.code;
     out_.append(in_, at_, step.size);
     at_ += step.size;
   }
@@ -67,6 +73,12 @@ class Translator {
     if (ignores_case_ && code >= 0x80 &&
         (u_hasBinaryProperty(c, UCHAR_CASED) || u_hasBinaryProperty(c, UCHAR_CASE_IGNORABLE))) {
       refuse("a letter or mark outside ASCII in a pattern with (?i)");
+    }
+  }
+  // The text that is matched has old characters in place of those that PCRE2 does not know.
+  void check_range(char32_t first, char32_t last) const {
+    if (last >= 0x80 && !is_kept_by_swapping(first, last)) {
+      refuse("a character or range that splits a group of characters newer than Unicode 14");
     }
   }
   void check_folded_pair() const {
@@ -124,6 +136,7 @@ class Translator {
       case 'v':  // Ruby: vertical tab; PCRE2: any vertical space
         out_ += "\\x{0B}";
         at_ += 2;
+        code_ = 0x0B;
         return;
       case 'd':
       case 'D':
@@ -135,13 +148,14 @@ class Translator {
         return property();
       case 'x':
       case 'u':
-        return code_point();
+        return code_point(in_class);
       case 't':
       case 'n':
       case 'r':
       case 'f':
       case 'a':
       case 'e':
+        code_ = 0x1B;  // or another control character: which one does not matter
         return copy(2);
       case 'b':
       case 'B':
@@ -158,6 +172,7 @@ class Translator {
     }
     const auto byte = static_cast<unsigned char>(kind);
     if (byte >= 0x80 || std::isalnum(byte) || byte < 0x20) refuse("this escape");
+    code_ = byte;
     copy(2);
   }
 
@@ -168,14 +183,24 @@ class Translator {
     at_ += 2;
   }
 
+  // General categories and Han: the stand-ins for new characters agree in these.
   void property() {
     if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{') refuse("a property without braces");
     const size_t close = in_.find('}', at_);
     if (close == std::string_view::npos) refuse("an unclosed property");
+    std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
+    if (name.starts_with('^')) name.remove_prefix(1);
+    constexpr std::string_view kCategories =
+        " C Cc Cf Cn Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl "
+        "Zp Zs Han ";
+    if (name.empty() || name.find(' ') != std::string_view::npos ||
+        kCategories.find(fmt::format(" {} ", name)) == std::string_view::npos) {
+      refuse(fmt::format("the property {}", shown(name)));
+    }
     copy(close + 1 - at_);
   }
 
-  void code_point() {
+  void code_point(bool in_class) {
     const bool braces = at_ + 2 < in_.size() && in_[at_ + 2] == '{';
     const size_t begin = at_ + (braces ? 3 : 2);
     const size_t most = braces ? 8 : in_[at_ + 1] == 'u' ? 4 : 2;
@@ -186,7 +211,9 @@ class Translator {
     if (end == begin || !closed || (in_[at_ + 1] == 'u' && (braces || end - begin != 4)))
       refuse("this code point");
     const std::string digits(in_.substr(begin, end - begin));
-    check_case(static_cast<char32_t>(std::stoul(digits, nullptr, 16)));
+    code_ = static_cast<char32_t>(std::stoul(digits, nullptr, 16));
+    check_case(code_);
+    if (!in_class) check_range(code_, code_);
     out_ += fmt::format("\\x{{{}}}", digits);
     at_ = end + (braces ? 1 : 0);
   }
@@ -195,15 +222,25 @@ class Translator {
     copy(1);
     if (ahead("^")) copy(1);
     if (ahead("]")) refuse("a class that begins with ]");
+    char32_t first = kNone;  // of a range whose end comes next
     while (true) {
       if (at_ >= in_.size()) refuse("an unclosed class");
       if (in_[at_] == ']') break;
       if (in_[at_] == '[') refuse("a class inside a class");
       if (ahead("&&")) refuse("an intersection of classes");
+      code_ = kNone;
       if (in_[at_] == '\\') {
         escape(true);
       } else {
         copy_character();
+      }
+      if (code_ == kNone) continue;  // a set
+      if (first == kNone && ahead("-") && !ahead("-]")) {
+        first = code_;
+        copy(1);
+      } else {
+        check_range(first == kNone ? code_ : first, code_);
+        first = kNone;
       }
     }
     copy(1);
@@ -249,6 +286,7 @@ class Translator {
   std::string_view in_;
   bool ignores_case_;
   size_t at_ = 0;
+  char32_t code_ = kNone;  // the last literal character
   std::string out_;
 };
 

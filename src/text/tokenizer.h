@@ -28,7 +28,8 @@ class Tokenizer {
   // A tokenizer.json, or a directory with one; of a directory the tokens that its other files add count too
   // (text/configured_tokens.h). Throws Error naming the file and the field.
   static Tokenizer load(const std::filesystem::path& file_or_directory);
-  static Tokenizer from_json(const Json& tokenizer_json, std::vector<AddedToken> configured = {});
+  static Tokenizer from_json(const Json& tokenizer_json);
+  static Tokenizer from_json(const Json& tokenizer_json, std::vector<AddedToken> configured);
   static Tokenizer from_spec(TokenizerSpec spec, const std::string& source);  // text/tokenizer_spec.h
 
   // post_process adds what the post-processor says (R1: the begin-of-sentence token). Bytes that are not

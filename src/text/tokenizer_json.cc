@@ -94,20 +94,24 @@ void parse_template(const Json& processor, TokenizerSpec& spec) {
     }
   }
   if (!seen) processor.at("single").fail("does not contain the text (a Sequence with id A)");
-  spec.prefix.insert(spec.prefix.begin(), before.begin(), before.end());
-  spec.suffix.insert(spec.suffix.end(), after.begin(), after.end());
+  spec.prefix = std::move(before);
+  spec.suffix = std::move(after);
   if (spec.prefix.size() + spec.suffix.size() > 1024)
     processor.at("single").fail("has more than 1024 special tokens");
 }
 
-void parse_post_processor(const Json& processor, TokenizerSpec& spec, int depth) {
+// tokenizers applies a second template to the tokens of the first one, as if they were further texts.
+void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_template, int depth) {
   if (processor.is_null()) return;
   const std::string& type = processor.get_string("type");
   if (type == "TemplateProcessing") {
+    if (has_template) processor.fail("is the second TemplateProcessing, one is supported");
+    has_template = true;
     parse_template(processor, spec);
   } else if (type == "Sequence") {
     if (depth > kMaxNesting) processor.fail("is nested too deeply");
-    for (const Json& part : processor.at("processors").items()) parse_post_processor(part, spec, depth + 1);
+    for (const Json& part : processor.at("processors").items())
+      parse_post_processor(part, spec, has_template, depth + 1);
   } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
     processor.at("type").fail(
         fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", type));
@@ -149,10 +153,15 @@ Tokenizer Tokenizer::from_json(const Json& json, std::vector<AddedToken> configu
   if (!field("added_tokens").is_null()) {
     for (const Json& token : json.at("added_tokens").items()) spec.added.push_back(parse_added(token));
   }
-  parse_post_processor(field("post_processor"), spec, 0);
+  bool has_template = false;
+  parse_post_processor(field("post_processor"), spec, has_template, 0);
   spec.configured = std::move(configured);
   check_decoder(field("decoder"));
   return from_spec(std::move(spec), json.source());
+}
+
+Tokenizer Tokenizer::from_json(const Json& json) {
+  return from_json(json, {});
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
