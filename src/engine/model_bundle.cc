@@ -71,10 +71,17 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   return bundle;
 }
 
+std::string ModelBundle::chat_text(const ChatInput& input) const {
+  ChatInput known = input;
+  if (!known.bos_token && !bos.empty()) known.bos_token = bos;
+  if (!known.eos_token && !eos.empty()) known.eos_token = eos;
+  return chat_template.render_adapted(known);
+}
+
 ChatPrompt ModelBundle::chat(const ChatInput& input) const {
   ChatPrompt prompt;
   if (!chat_template.empty()) {
-    prompt.text = chat_template.render_adapted(input);
+    prompt.text = chat_text(input);
     prompt.tokens = tokenizer.encode(prompt.text, false);  // the template wrote the special tokens itself
   } else {
     const Json* content = nullptr;

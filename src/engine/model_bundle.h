@@ -46,6 +46,8 @@ struct ModelBundle {
   // A conversation, by the chat template: tools, tool calls, content parts, kwargs and all. Without a template one
   // user's message is the text as it is, and everything else throws Error.
   ChatPrompt chat(const ChatInput& input) const;
+  // What the chat template writes of a conversation. Throws Error where there is no template.
+  std::string chat_text(const ChatInput& input) const;
   // One user's turn as a prompt: by the chat template where there is one, else the text as it is.
   ChatPrompt chat_prompt(std::string_view question) const;
   // A raw prompt, encoded as the tokenizer's post-processor says.

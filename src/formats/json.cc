@@ -95,7 +95,11 @@ void Json::fail(std::string_view reason) const {
 void Json::wrong_kind(std::string_view wanted) const {
   constexpr std::string_view kNames[] = {"null",     "a boolean", "an integer", "a number with a fraction",
                                          "a string", "an array",  "an object"};
-  fail(fmt::format("is {}, {} is wanted", kNames[value_.index()], wanted));
+  const std::string_view written = number_text();
+  const bool is_big =
+      kind() == Kind::number && !written.empty() && written.find_first_of(".eE") == written.npos;
+  fail(fmt::format("is {}, {} is wanted", is_big ? "an integer beyond 64 bits" : kNames[value_.index()],
+                   wanted));
 }
 
 bool Json::boolean() const {

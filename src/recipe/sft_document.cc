@@ -115,7 +115,7 @@ std::string end_of_turn(const ChatInput& before, const ModelBundle& bundle) {
   ChatInput input = before;
   input.messages.push_back(Json::object().set("role", "assistant").set("content", kAnyAnswer));
   input.add_generation_prompt = false;
-  const std::string text = bundle.chat_template.render_adapted(input);
+  const std::string text = bundle.chat_text(input);
   const size_t at = text.rfind(kAnyAnswer);
   return at == std::string::npos ? "" : text.substr(at + std::string_view(kAnyAnswer).size());
 }
@@ -141,7 +141,7 @@ std::string completion_of(const ChatInput& before, const Json& message, const Ch
     ChatInput whole = before;
     whole.messages.push_back(version);
     whole.add_generation_prompt = false;
-    const std::string text = bundle.chat_template.render_adapted(whole);
+    const std::string text = bundle.chat_text(whole);
     if (!text.starts_with(start)) continue;
     const std::string_view rest = std::string_view(text).substr(start.size());
     if (!holds_in_order(rest, answer.thought, answer.content)) continue;

@@ -176,8 +176,8 @@ TEST(CliTemplate, TheDateCanBeFixed) {
 }
 
 TEST(CliTemplate, ToolsChooseToolUse) {
-  const fs::path directory = scratch() / "named-templates";
-  fs::create_directories(directory);
+  const std::filesystem::path directory = scratch() / "named-templates";
+  std::filesystem::create_directories(directory);
   write(
       "named-templates/tokenizer_config.json",
       R"({"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]})");

@@ -56,6 +56,8 @@ TEST(Json, KeepsIntegersApartFromDoubles) {
   EXPECT_EQ(refusal("[4096.0]"), "");
   EXPECT_EQ(error_of([] { parse("[4096.0]").at(0).integer(); }),
             "c.json: [0] is a number with a fraction, an integer of 64 bits is wanted");
+  EXPECT_EQ(error_of([] { parse("[12345678901234567890]").at(0).integer(); }),
+            "c.json: [0] is an integer beyond 64 bits, an integer of 64 bits is wanted");
 }
 
 TEST(Json, NumbersPassThroughAsTheyWereWritten) {

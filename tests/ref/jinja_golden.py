@@ -114,6 +114,7 @@ tail {{ '\n' }}
 {{ x2 | sort(attribute='role,n', reverse=true) | map(attribute='n') | list }} {{ x2 | unique(attribute='role') | map(attribute='n') | list }} {{ x2 | min(attribute='n') }} {{ x2 | max(attribute='n') }} {{ ['b', 'A'] | min }} {{ ['b', 'A'] | max(case_sensitive=true) }}
 {{ 'hello big wide world' | truncate(12) }} {{ 'hello big wide world' | truncate(12, true) }} {{ 'hello big wide world' | truncate(12, false, '!', 0) }} {{ 'short' | truncate(3) }} {{ 'a b  c_d 1,2' | wordcount }} {{ 'a b&c/d é' | urlencode }} {{ {'a': 1, 'b c': 'd&e'} | urlencode }} {{ [['x', 'y/z']] | urlencode }} [{{ 'mid' | center(9) }}] {{ '%s-%d' | format('a', 3) }} {{ '%(x)s' | format(x=1) }} {{ '<a>' | forceescape }} {{ '<a>' | safe | forceescape }}
 {{ 2.675 | round(2) }} {{ 1.115 | round(2) }} {{ 1234.5 | round(-2) }} {{ 0.5 | round }} {{ 1.5 | round }} {{ 2 | round(1) }} {{ -2.5 | round }} {{ 2.345 | round(2, 'floor') }} {{ true | abs }} {{ 1.0 | int }} {{ d | tojson(indent='--') }}
+{{ 2.5 is divisibleby 2 }} {{ 4.0 is even }} {{ 3.0 is odd }} {{ -3 is odd }} {{ -9 is divisibleby(-3) }} {{ huge / 2 }} {{ 'ba' | sort(attribute='n') }} {{ missing | truncate(3) }}|
 {{ (html | safe) is escaped }} {{ html is escaped }} {{ {'a': 1, 'b': 2} | map('upper') | list }} {{ l | map('float') | list }} {{ ls | select('in', ['a', 'b']) | list }}
 """.strip("\n")
 

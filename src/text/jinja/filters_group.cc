@@ -48,17 +48,20 @@ Value items_of(Keyed keyed) {
   return Value::list(std::move(out));
 }
 
-// The item itself, an attribute of it, or several ("role,name") as a tuple.
+// A tuple of the item itself, an attribute of it, or several ("role,name").
 Value sort_key(Work& work, const Value& item, const Value* attribute, bool case_sensitive) {
-  if (attribute == nullptr || attribute->is_none()) return folded(item, case_sensitive);
-  if (!attribute->is_string() || attribute->string().find(',') == std::string::npos)
-    return folded(get_path(work, item, *attribute), case_sensitive);
   std::vector<Value> keys;
-  const std::string& names = attribute->string();
-  for (size_t at = 0; at <= names.size();) {
-    const size_t end = std::min(names.find(',', at), names.size());
-    keys.push_back(folded(get_path(work, item, Value::of(names.substr(at, end - at))), case_sensitive));
-    at = end + 1;
+  if (attribute == nullptr || attribute->is_none()) {
+    keys.push_back(folded(item, case_sensitive));
+  } else if (!attribute->is_string()) {
+    keys.push_back(folded(get_path(work, item, *attribute), case_sensitive));
+  } else {
+    const std::string& names = attribute->string();
+    for (size_t at = 0; at <= names.size();) {
+      const size_t end = std::min(names.find(',', at), names.size());
+      keys.push_back(folded(get_path(work, item, Value::of(names.substr(at, end - at))), case_sensitive));
+      at = end + 1;
+    }
   }
   return Value::list(std::move(keys), List::Kind::tuple);
 }

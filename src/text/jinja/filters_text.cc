@@ -302,7 +302,7 @@ bool apply_text_filter(Work& work, std::string_view name, const Value& input, co
   } else if (name == "format") {
     out = format_filter(work, text, arguments);
   } else if (name == "truncate") {
-    if (!input.is_string())
+    if (!input.is_string() && !input.is_undefined())
       throw TemplateError(fmt::format("truncate wants a string, not {}", input.type_name()));
     out = work.text(truncate(text, arguments));
   } else if (name == "wordcount") {

@@ -118,7 +118,8 @@ bool is_sequence(const Value& value) {
 
 Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
-    if (a.is_float() || b.is_float()) return float_binary(op, a.to_double(), b.to_double());
+    if (a.is_float() || b.is_float() || (op == "/" && (a.is_big() || b.is_big())))
+      return float_binary(op, a.to_double(), b.to_double());
     return integer_binary(op, a.to_int(), b.to_int());
   }
   if (op == "+" && a.is_string() && b.is_string()) {

@@ -1,6 +1,8 @@
 // Tests: {{ x is NAME }}.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "formats/shown.h"
 #include "text/jinja/operations.h"
 
@@ -16,10 +18,17 @@ bool is_sequence(const Value& value) {
   return value.is_undefined() || value.is_string() || value.is_mapping();
 }
 
-int64_t modulo(const Value& value, int64_t by) {
-  if (value.is_big() && (by == 2 || by == -2)) return (value.digits().back() - '0') % 2;
+// value % by == rest, as Python counts it.
+bool has_remainder(const Value& value, int64_t by, int64_t rest) {
   if (by == 0) throw TemplateError("division by zero");
-  return by == -1 ? 0 : value.to_int() % by;
+  if (value.is_float()) {
+    const double number = value.to_double();
+    const auto divisor = static_cast<double>(by);
+    return number - divisor * std::floor(number / divisor) == static_cast<double>(rest);
+  }
+  if (value.is_big() && (by == 2 || by == -2)) return (value.digits().back() - '0') % 2 == rest;
+  const int64_t left = by == -1 ? 0 : value.to_int() % by;
+  return (left != 0 && (left < 0) != (by < 0) ? left + by : left) == rest;
 }
 
 std::optional<std::string_view> comparison(std::string_view name) {
@@ -52,9 +61,9 @@ bool apply_test(Work& work, std::string_view name, const Value& input, const Arg
   if (name == "iterable") return is_iterable(input);
   if (name == "sequence") return is_sequence(input);
   if (name == "callable") return input.is_function();
-  if (name == "odd") return modulo(input, 2) != 0;
-  if (name == "even") return modulo(input, 2) == 0;
-  if (name == "divisibleby") return modulo(input, arguments.want(0, "num").to_int()) == 0;
+  if (name == "odd") return has_remainder(input, 2, 1);
+  if (name == "even") return has_remainder(input, 2, 0);
+  if (name == "divisibleby") return has_remainder(input, arguments.want(0, "num").to_int(), 0);
   if (name == "upper" || name == "lower") {
     const std::string text = to_text(input);
     return change_case(text, name) == text && change_case(text, name == "upper" ? "lower" : "upper") != text;
