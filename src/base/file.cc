@@ -12,18 +12,23 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_error.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
 
-namespace {
-
-[[noreturn]] void fail(const fs::path& path, std::string_view doing) {
+void fail_with_errno(const fs::path& path, std::string_view doing) {
   const int code = errno;
   if (code == ENOSPC || code == EDQUOT) {
     throw Error(fmt::format("{}: no space left on the device while {}", path.string(), doing));
   }
   throw Error(fmt::format("{}: {} failed: {}", path.string(), doing, std::strerror(code)));
+}
+
+namespace {
+
+[[noreturn]] void fail(const fs::path& path, std::string_view doing) {
+  fail_with_errno(path, doing);
 }
 
 void sync_path(const fs::path& path) {
