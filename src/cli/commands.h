@@ -16,6 +16,7 @@ struct CommonOptions {
   int64_t threads = 0;       // 0: all that the process may use
   std::string memory_limit;  // "2G"; empty: none
   bool json = false;
+  std::string command_line;  // as it was typed, for messages that say how to go on
 };
 
 // What is not given comes from the model's generation_config.json.
@@ -46,6 +47,8 @@ struct GenerateOptions {
   int64_t batch = 64;
   int64_t prefill_chunk = 2048;
   bool logprobs = false;
+  std::string logprob_format;  // "hex" or "decimal"; "": hex
+  bool resume = false;
 };
 int run_generate(const GenerateOptions& options);
 
@@ -55,6 +58,8 @@ struct ScoreOptions {
   std::string output, logprobs, gradients;  // files; none given: log-probs to standard output
   double temperature = 1.0;
   std::optional<int64_t> logits_last;
+  std::string logprob_format;  // "hex" or "decimal"; "": hex
+  bool resume = false;
 };
 int run_score(const ScoreOptions& options);
 
@@ -124,6 +129,7 @@ struct EvalCommandOptions {
   int64_t samples = 4;
   std::optional<int64_t> problems;
   int64_t batch = 256;
+  bool resume = false;
 };
 int run_eval(const EvalCommandOptions& options);
 

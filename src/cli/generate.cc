@@ -1,155 +1,170 @@
 // cli/generate.cc: `r1 generate`: offline batches.
-//
-// Rows are written in order, each as soon as all before it are done: what a crash or a full disk leaves is a
-// prefix.
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
+#include <ctime>
 
 #include "base/error.h"
-#include "base/text_util.h"
+#include "base/hash.h"
+#include "cli/bounds.h"
 #include "cli/common.h"
-#include "cli/output.h"
+#include "cli/generate_rows.h"
+#include "cli/job_identity.h"
+#include "cli/logprobs.h"
+#include "cli/ordered_output.h"
 #include "cli/progress.h"
 
 namespace r1 {
 namespace {
 
-struct Job {
-  int64_t row = 0;
-  std::string error;
-  int64_t request = -1;  // where error is empty
-};
-
-std::vector<int32_t> prompt_of(const Json& row, const SamplingModel& model) {
-  const Json* prompt = row.find("prompt");
-  const Json* messages = row.find("messages");
-  const Json* tokens = row.find("tokens");
-  if ((prompt != nullptr) + (messages != nullptr) + (tokens != nullptr) != 1) {
-    row.fail("wants exactly one of \"prompt\", \"messages\" and \"tokens\"");
-  }
-  if (tokens != nullptr) return read_token_ids(*tokens);
-  const ModelBundle& bundle = model.tokenized();
-  if (prompt != nullptr) return bundle.raw_prompt(prompt->string());
-  if (bundle.chat_template.empty())
-    messages->fail("is given, but the model has no chat template: give \"prompt\"");
-  return bundle.chat(chat_input(row)).tokens;
-}
-
-// "key": [seed, step, prompt]: the random numbers of a training rollout.
-RandomKey key_of(const Json& row, RandomKey key) {
-  const Json* given = row.find("key");
-  if (given == nullptr) return key;
-  const auto part = [&](size_t i, int64_t most) {
-    const int64_t value = given->at(i).integer();
-    if (value < 0 || value > most) given->at(i).fail(fmt::format("is {}, 0 to {} is wanted", value, most));
-    return value;
-  };
-  if (given->size() != 3) given->fail("wants [seed, step, prompt]");
-  return {.seed = static_cast<uint64_t>(part(0, INT64_MAX)),
-          .step = static_cast<uint32_t>(part(1, UINT32_MAX)),
-          .prompt = static_cast<uint32_t>(part(2, UINT32_MAX))};
+// Seconds since 1970 on the local clock, which is what a template's strftime_now shows.
+int64_t local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local {};
+  ::localtime_r(&now, &local);
+  return static_cast<int64_t>(now) + local.tm_gmtoff;
 }
 
 class OfflineBatch {
  public:
   OfflineBatch(const GenerateOptions& options, const SamplingModel& model)
-      : options_(options), model_(model) {}
+      : options_(options), model_(model), format_(logprob_format(options.logprob_format, options.logprobs)) {}
 
   void read() {
-    const Request base =
-        base_request(options_.sampling, model_.sampling, model_.stop_tokens, model_.max_tokens);
+    Request base = base_request(options_.sampling, model_.sampling, model_.stop_tokens, model_.max_tokens);
+    base.samples = options_.samples;
     JsonlReader reader(input_path(options_.input));
-    for (JsonlRow row; reader.next(row);) {
-      Job& job = jobs_.emplace_back(Job{.row = row.row, .error = row.error});
-      if (!job.error.empty()) continue;
-      try {
-        Request request = base;
-        request.samples = options_.samples;
-        request.prompt = prompt_of(row.value, model_);
-        request.key.prompt = static_cast<uint32_t>(row.row);
-        request.key = key_of(row.value, request.key);
-        check_prompt(model_.model(), request.prompt, row.value.source());
-        job.request = static_cast<int64_t>(requests_.size());
-        requests_.push_back(std::move(request));
-      } catch (const Error& e) {
-        job.error = e.what();
-      }
+    // A job that goes on writes the date on which it began.
+    if (options_.resume) begun_ = Journal::header_integer(options_.output, kBegun);
+    if (!begun_) begun_ = local_time();
+    rows_ = read_generate_rows(reader, model_, base, *begun_);
+    if (has_journal(options_.output)) input_sha256_ = sha256_hex(reader.text());
+    for (const GenerateRow& row : rows_) {
+      first_slot_.push_back(slots_);
+      slots_ += row.rows();
     }
   }
 
   int run() {
-    RowOutput out(options_.output);
-    Counter counter("samples", static_cast<int64_t>(requests_.size()) * options_.samples);
-    write_ready(out);
-    if (!requests_.empty()) {
-      Runtime runtime(options_.common, model_.model(), model_.numerics);
-      Engine engine(model_.model(), runtime.ctx,
-                    {.max_batch = options_.batch,
-                     .prefill_chunk = options_.prefill_chunk,
-                     .kv_bytes = runtime.kv_bytes()});
-      engine.run(requests_, {}, [&](const Completion& c) {
-        done_.emplace(std::pair(c.request, c.sample), c);
-        counter.add(1);
-        write_ready(out);
-      });
-    }
-    out.close();
-    R1_CHECK(next_ == jobs_.size(), "rows left: ", jobs_.size() - next_);
+    OrderedOutput out(job(), "samples");
     int64_t bad = 0;
-    for (const Job& job : jobs_) bad += job.error.empty() ? 0 : 1;
-    return status_of_rows(bad, static_cast<int64_t>(jobs_.size()));
+    for (const GenerateRow& row : rows_) {
+      if (row.error.empty()) continue;
+      ++bad;
+      out.settle(slot(row, 0), error_line(row));
+    }
+    sample(out);
+    out.close();
+    return status_of_rows(bad, std::ssize(rows_));
   }
 
  private:
-  void write_ready(RowOutput& out) {
-    for (; next_ < jobs_.size(); ++next_, sample_ = 0) {
-      const Job& job = jobs_[next_];
-      if (!job.error.empty()) {
-        out.write(error_row(job.row, job.error));
-        continue;
-      }
-      for (; sample_ < options_.samples; ++sample_) {
-        const auto at = done_.find({job.request, sample_});
-        if (at == done_.end()) return;
-        out.write(row_of(job, at->second));
-        done_.erase(at);
-      }
-    }
+  static constexpr const char* kBegun = "begun";
+
+  Journal::Job job() const {
+    Journal::Job job;
+    job.output = options_.output;
+    job.slots = slots_;
+    job.resume = options_.resume;
+    job.resume_command = resume_command(options_.common, options_.resume);
+    if (!has_journal(options_.output)) return job;
+    job.identity = job_identity("generate", model_.directory, model_.model(), model_.numerics);
+    job.identity.set("input", input_sha256_).set("--samples", options_.samples);
+    add_flags(job.identity, options_.sampling);
+    if (options_.logprobs)
+      job.identity.set("--logprobs", true)
+          .set("--logprob-format", format_ == LogprobFormat::hex ? "hex" : "decimal");
+    job.identity.set(kBegun, *begun_);
+    job.slot_of = [this](const Json& line) {
+      const int64_t row = line.get_int("row"), sample = line.get_int("sample");
+      if (row < 0 || row >= std::ssize(rows_)) return int64_t{-1};
+      const GenerateRow& of = rows_[static_cast<size_t>(row)];
+      return of.error.empty() && sample >= 0 && sample < of.rows() ? slot(of, sample) : -1;
+    };
+    return job;
   }
 
-  Json row_of(const Job& job, const Completion& c) const {
-    Json row = Json::object();
-    row.set("row", job.row).set("sample", c.sample);
-    row.set("prompt_tokens", Json::array_of(requests_[static_cast<size_t>(c.request)].prompt));
-    row.set("tokens", Json::array_of(c.tokens)).set("text", model_.text_of(c.tokens));
-    row.set("finish_reason", name_of(c.finish));
-    if (options_.logprobs) {
-      Json logprobs = Json::array();
-      for (const float lp : c.logprobs) logprobs.push_back(hex_float(lp));
-      row.set("logprobs", std::move(logprobs));
+  int64_t slot(const GenerateRow& row, int64_t sample) const {
+    return first_slot_[static_cast<size_t>(row.row)] + sample;
+  }
+
+  // Requests for the samples that are not finished: one for each run of neighbours.
+  void ask(GenerateRow& row, const OrderedOutput& out) {
+    for (int64_t begin = 0, end = 0; begin < row.request.samples; begin = end) {
+      for (end = begin; end < row.request.samples && !out.is_finished(slot(row, end));) ++end;
+      if (end == begin) {
+        ++end;
+        continue;
+      }
+      Request& request = requests_.emplace_back(row.request);
+      request.first_sample = begin;
+      request.samples = end - begin;
+      row_of_request_.push_back(row.row);
     }
-    return row;
+    row.request.prompt = {};  // the requests have it
+  }
+
+  void sample(OrderedOutput& out) {
+    for (GenerateRow& row : rows_) {
+      if (row.error.empty()) ask(row, out);
+    }
+    if (requests_.empty()) return;
+    int64_t samples = 0;
+    for (const Request& request : requests_) samples += request.samples;
+    Counter counter("samples", samples);
+    Runtime runtime(options_.common, model_.model(), model_.numerics);
+    Engine engine(model_.model(), runtime.ctx,
+                  {.max_batch = options_.batch,
+                   .prefill_chunk = options_.prefill_chunk,
+                   .kv_bytes = runtime.kv_bytes()});
+    engine.stream(requests_, [&](const Completion& c) {
+      const GenerateRow& row = rows_[static_cast<size_t>(row_of_request_[static_cast<size_t>(c.request)])];
+      out.finish(slot(row, c.sample), line_of(row, c));
+      counter.add(1);
+    });
+  }
+
+  static std::string error_line(const GenerateRow& row) {
+    Json json = error_row(row.row, row.error);
+    if (row.id) json.set("id", *row.id);
+    return json.dump();
+  }
+
+  std::string line_of(const GenerateRow& row, const Completion& c) const {
+    Json json = Json::object();
+    json.set("row", row.row);
+    if (row.id) json.set("id", *row.id);
+    json.set("sample", c.sample);
+    json.set("prompt_tokens", Json::array_of(requests_[static_cast<size_t>(c.request)].prompt));
+    json.set("tokens", Json::array_of(c.tokens)).set("text", model_.text_of(c.tokens));
+    json.set("finish_reason", name_of(c.finish));
+    if (options_.logprobs) json.set("logprobs", logprobs_json(c.logprobs, format_));
+    return json.dump();
   }
 
   const GenerateOptions& options_;
   const SamplingModel& model_;
-  std::vector<Job> jobs_;
+  LogprobFormat format_;
+  std::vector<GenerateRow> rows_;    // at their places in the input
+  std::vector<int64_t> first_slot_;  // of each row
+  int64_t slots_ = 0;                // rows of the output
+  std::string input_sha256_;         // of an input whose output has a journal
+  std::optional<int64_t> begun_;     // local_time()
   std::vector<Request> requests_;
-  std::map<std::pair<int64_t, int64_t>, Completion> done_;  // (request, sample): done before its turn
-  size_t next_ = 0;                                         // the first job that is not written whole
-  int64_t sample_ = 0;                                      // its first sample that is not written
+  std::vector<int64_t> row_of_request_;
 };
 
 }  // namespace
 
 int run_generate(const GenerateOptions& options) {
   check_common(options.common);
-  check_at_least("--samples", options.samples, 1);
-  check_at_least("--batch", options.batch, 1);
-  check_at_least("--prefill-chunk", options.prefill_chunk, 1);
-  refuse_overwriting(options.input, options.output);
+  check_between("--samples", options.samples, 1, kMostSamples);
+  check_between("--batch", options.batch, 1, kMostBatch);
+  check_between("--prefill-chunk", options.prefill_chunk, 1, kMostPrefillChunk);
+  logprob_format(options.logprob_format, options.logprobs);
+  check_output(options.output, {options.input}, options.resume);
   const SamplingModel model = SamplingModel::load(options.common, resolve_model(options.model));
+  check_max_tokens(options.sampling, model.model().config());
   OfflineBatch batch(options, model);
   batch.read();
   return batch.run();

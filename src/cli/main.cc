@@ -58,8 +58,12 @@ void add_model(CLI::App* app, std::string& model, const char* help, bool require
   });
 }
 
+constexpr const char* kLogprobFormatHelp =
+    "hex: C's %a form (default); decimal: the shortest decimal number that reads back to the same bits";
+
 // Subcommands: each adds its options and says what is to be called.
 struct Program {
+  std::string command_line;
   CLI::App app{"r1: trains and runs DeepSeek-R1-style reasoning models.", "r1"};
   std::function<int()> chosen;
 
@@ -81,7 +85,10 @@ struct Program {
     CLI::App* sub = app.add_subcommand(name, help);
     add_common(sub, options.common);
     sub->add_flag("--json", options.common.json, "One JSON object on standard output")->group("Machine");
-    sub->callback([this, call, &options] { chosen = [call, &options] { return call(options); }; });
+    sub->callback([this, call, &options] {
+      options.common.command_line = command_line;
+      chosen = [call, &options] { return call(options); };
+    });
     return sub;
   }
 
@@ -99,18 +106,22 @@ struct Program {
     sub->add_option("--input", generate.input,
                     "Rows {\"prompt\" | \"messages\" | \"tokens\"}; -: standard input")
         ->required();
-    sub->add_option("--output", generate.output, "A row a sample; -: standard output")->required();
+    sub->add_option("--output", generate.output, "A row per sample; -: standard output")->required();
+    sub->add_flag("--resume", generate.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--samples", generate.samples, "Samples of each prompt (default: 1)");
     sub->add_option("--batch", generate.batch, "Sequences at a time (default: 64); changes no bit");
     sub->add_option("--prefill-chunk", generate.prefill_chunk, "Prompt tokens at a time; changes no bit");
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
+    sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
     add_sampling(sub, generate.sampling);
 
     sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score);
     add_model(sub, score.model, kModelHelp, true);
     sub->add_option("--input", score.input, "Rows {\"tokens\", \"from\"?}; -: standard input")->required();
     sub->add_option("--output", score.output, "OUT.safetensors: logits.<row> [T, V]");
-    sub->add_option("--logprobs", score.logprobs, "F.jsonl: a row of log-probs a row");
+    sub->add_option("--logprobs", score.logprobs, "F.jsonl: a row of log-probs per row");
+    sub->add_option("--logprob-format", score.logprob_format, kLogprobFormatHelp);
+    sub->add_flag("--resume", score.resume, "Go on with the rows that the journal beside --logprobs has");
     sub->add_option("--gradients", score.gradients, "GRADS.safetensors: loss and grad.<name>");
     sub->add_option("--temperature", score.temperature, "Of the log-probs (default: 1)");
     sub->add_option("--logits-last", score.logits_last, "Only the logits of each row's last N tokens");
@@ -150,6 +161,7 @@ struct Program {
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
     sub->add_option("--problems", eval.problems, "How many (default: 200; all of a file)");
     sub->add_option("--output", eval.output, "Every sample as a JSONL row");
+    sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences at a time (default: 256); changes no bit");
     add_sampling(sub, eval.sampling);
   }
@@ -230,6 +242,7 @@ int run_program(int argc, char** argv) {
   check_cpu();
   Program program;
   program.check_command(argc, argv);
+  for (int i = 0; i < argc; ++i) program.command_line += (i > 0 ? " " : "") + r1::shell_word(argv[i]);
   try {
     program.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

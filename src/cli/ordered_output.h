@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "formats/journal.h"

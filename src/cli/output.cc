@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/pending_file.h"
 
 namespace r1 {
 
@@ -54,15 +55,15 @@ RowOutput::RowOutput(const std::string& path) {
   if (path != "-") file_.emplace(path);
 }
 
-void RowOutput::write(const Json& row) {
-  std::string line = row.dump();
-  line += '\n';
+void RowOutput::write_line(std::string_view line) {
   if (file_) {
     file_->write(line);
+    file_->write("\n");
     return;
   }
   constexpr size_t kBuffer = size_t{1} << 16;
   buffer_ += line;
+  buffer_ += '\n';
   if (buffer_.size() >= kBuffer) flush();
 }
 
@@ -86,11 +87,13 @@ std::filesystem::path input_path(const std::string& name) {
 
 void refuse_overwriting(const std::string& input, const std::string& output) {
   std::error_code none;
-  if (output.empty() || output == "-") return;
-  if (std::filesystem::is_regular_file(output, none) &&
-      std::filesystem::equivalent(input_path(input), output, none)) {
-    throw Error(fmt::format("{}: is the input and the output: give the output another name", output));
-  }
+  if (input.empty() || output.empty() || output == "-" || is_special_file(output)) return;
+  const bool same_file = std::filesystem::is_regular_file(output, none) &&
+                         std::filesystem::equivalent(input_path(input), output, none);
+  const bool same_name = std::filesystem::absolute(input, none).lexically_normal() ==
+                         std::filesystem::absolute(output, none).lexically_normal();
+  if (same_file || (same_name && input != "-"))
+    throw Error(fmt::format("{}: is named twice, once as an output: give the output another name", output));
 }
 
 Json error_row(int64_t row, std::string_view error) {

@@ -29,7 +29,8 @@ bool stderr_is_terminal();
 class RowOutput {
  public:
   explicit RowOutput(const std::string& path);
-  void write(const Json& row);
+  void write(const Json& row) { write_line(row.dump()); }
+  void write_line(std::string_view line);  // without its newline
   void flush();
   void close();
 
@@ -41,8 +42,8 @@ class RowOutput {
 // The path of an --input: "-" is standard input.
 std::filesystem::path input_path(const std::string& name);
 
-// Throws Error where both name one file: opening the output would destroy the input.
-void refuse_overwriting(const std::string& input, const std::string& output);
+// Throws Error if both name one file: the output would replace the other, an input or another output.
+void refuse_overwriting(const std::string& other, const std::string& output);
 
 // {"row": N, "error": "..."}
 Json error_row(int64_t row, std::string_view error);

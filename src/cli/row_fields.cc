@@ -11,7 +11,7 @@ namespace r1 {
 namespace {
 
 // "a", "a and b", "a, b and c"
-std::string listed(const std::vector<std::string>& names) {
+std::string listed(std::span<const std::string> names) {
   std::string out;
   for (size_t i = 0; i < names.size(); ++i) {
     out += i == 0 ? "" : i + 1 == names.size() ? " and " : ", ";
@@ -23,14 +23,24 @@ std::string listed(const std::vector<std::string>& names) {
 }  // namespace
 
 void check_row_fields(const Json& row, std::initializer_list<std::string_view> known) {
+  check_row_fields(row, std::vector<std::string>(known.begin(), known.end()));
+}
+
+void check_row_fields(const Json& row, std::span<const std::string> known) {
   for (const auto& [name, value] : row.members()) {
-    if (std::ranges::find(known, std::string_view(name)) != known.end()) continue;
-    const std::vector<std::string> names(known.begin(), known.end());
-    const std::string near = nearest_name(name, names);
+    if (std::ranges::find(known, name) != known.end()) continue;
+    const std::string near = nearest_name(name, known);
     if (!near.empty()) value.fail(fmt::format("is not a known field (did you mean {}?)", near));
-    value.fail(fmt::format("is not a known field; the known field{} {} {}", names.size() == 1 ? "" : "s",
-                           names.size() == 1 ? "is" : "are", listed(names)));
+    value.fail(fmt::format("is not a known field; the known field{} {} {}", known.size() == 1 ? "" : "s",
+                           known.size() == 1 ? "is" : "are", listed(known)));
   }
+}
+
+std::optional<Json> row_id(const Json& row) {
+  const Json* id = row.find("id");
+  if (id == nullptr) return {};
+  if (id->is_object() || id->is_array()) id->fail("must be a string, a number, true, false or null");
+  return parse_json(id->dump(), "id");
 }
 
 }  // namespace r1

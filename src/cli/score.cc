@@ -6,9 +6,13 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "base/text_util.h"
+#include "base/hash.h"
+#include "base/pending_file.h"
 #include "cli/common.h"
-#include "cli/output.h"
+#include "cli/job_identity.h"
+#include "cli/logprobs.h"
+#include "cli/ordered_output.h"
+#include "cli/score_rows.h"
 #include "formats/safetensors.h"
 #include "model/scoring.h"
 #include "ops/convert/convert.h"
@@ -17,78 +21,85 @@
 namespace r1 {
 namespace {
 
-struct InputRow {
-  int64_t row = 0;
-  std::string error;
-  std::vector<int32_t> tokens;
-  int64_t from = 1;
-  int64_t size() const { return static_cast<int64_t>(tokens.size()); }
+struct LogprobJob {
+  const ScoreOptions& options;
+  double temperature;
+  LogprobFormat format;
+  std::filesystem::path directory;
+  std::string input_sha256;
 };
 
-std::vector<InputRow> read_rows(const std::string& input, const ModelConfig& config) {
-  std::vector<InputRow> rows;
-  JsonlReader reader(input_path(input));
-  for (JsonlRow json; reader.next(json);) {
-    InputRow& row = rows.emplace_back(InputRow{.row = json.row, .error = json.error, .tokens = {}});
-    if (!row.error.empty()) continue;
-    try {
-      row.tokens = read_token_ids(json.value.at("tokens"));
-      check_tokens(config, row.tokens, json.value.source());
-      row.from = json.value.get_int_or("from", 1);
-      if (row.from < 1 || row.from > row.size()) {
-        json.value.at("from").fail(
-            fmt::format("is {}, 1 to {} is wanted (nothing precedes token 0)", row.from, row.size()));
-      }
-    } catch (const Error& e) {
-      row.error = e.what();
-    }
-  }
-  return rows;
+Journal::Job journal_job(const LogprobJob& job, const std::string& path, std::span<const ScoreRow> rows,
+                         const Model& model, Numerics numerics) {
+  Journal::Job out;
+    out.output = path;
+    out.slots = std::ssize(rows);
+  out.resume = job.options.resume;
+  out.resume_command = resume_command(job.options.common, job.options.resume);
+  if (!has_journal(path)) return out;
+  out.identity = job_identity("score", job.directory, model, numerics);
+  out.identity.set("input", job.input_sha256).set("--temperature", job.temperature);
+  out.identity.set("--logprob-format", job.format == LogprobFormat::hex ? "hex" : "decimal");
+  out.slot_of = [](const Json& line) { return line.get_int("row"); };
+  return out;
 }
 
-// The rows that have something to score: a lone token is conditioned on nothing.
-std::vector<ScoredRow> scorable(const std::vector<InputRow>& rows) {
-  std::vector<ScoredRow> list;
-  for (const InputRow& row : rows) {
-    if (row.error.empty() && row.size() >= 2) list.push_back({row.tokens, row.from});
-  }
-  return list;
+std::string logprob_line(const ScoreRow& row, std::span<const float> logprobs, LogprobFormat format) {
+  Json json = Json::object();
+  json.set("row", row.row);
+  if (row.id) json.set("id", *row.id);
+  json.set("from", row.from).set("logprobs", logprobs_json(logprobs, format));
+  return json.dump();
 }
 
-void write_logprobs(const std::vector<InputRow>& rows, const Model& model, Lanes& lanes, double temperature,
-                    const std::string& path) {
-  RowOutput out(path);
-  const auto scored = score(model, lanes, scorable(rows), {.temperature = static_cast<float>(temperature)});
-  size_t next = 0;
-  for (const InputRow& row : rows) {
+// Rows are scored some at a time, so that those that are finished can be kept. It changes no bit.
+void write_logprobs(const LogprobJob& job, std::span<const ScoreRow> rows, const Model& model, Lanes& lanes,
+                    OrderedOutput& out) {
+  const ScoringOptions options{.temperature = static_cast<float>(job.temperature)};
+  // Enough for every thread to have several pieces.
+  const int64_t most = options.micro_tokens * 4 * lanes.threads().size();
+  std::vector<ScoredRow> some;
+  std::vector<const ScoreRow*> of;  // each of `some`
+  int64_t tokens = 0;
+  const auto score_some = [&] {
+    const auto scored = score(model, lanes, some, options);
+    for (size_t i = 0; i < of.size(); ++i) out.finish(of[i]->row, logprob_line(*of[i], scored[i], job.format));
+    some.clear();
+    of.clear();
+    tokens = 0;
+  };
+  for (const ScoreRow& row : rows) {
     if (!row.error.empty()) {
-      out.write(error_row(row.row, row.error));
-      continue;
+      Json json = error_row(row.row, row.error);
+      if (row.id) json.set("id", *row.id);
+      out.settle(row.row, json.dump());
+    } else if (!row.has_scores()) {
+      out.settle(row.row, logprob_line(row, {}, job.format));
+    } else if (!out.is_finished(row.row)) {
+      some.push_back({row.tokens, row.from});
+      of.push_back(&row);
+      tokens += row.size();
+      if (tokens >= most) score_some();
     }
-    Json logprobs = Json::array();
-    if (row.size() >= 2) {
-      for (const float lp : scored[next++]) logprobs.push_back(hex_float(lp));
-    }
-    Json json = Json::object();
-    json.set("row", row.row).set("from", row.from).set("logprobs", std::move(logprobs));
-    out.write(json);
   }
+  if (!some.empty()) score_some();
   out.close();
 }
 
 // "logits.<row>" [T, V], or the last `last` of the T; a row at a time, some tokens at a time, so that memory
 // stays bounded.
-void write_logits(const std::vector<InputRow>& rows, const Model& model, Context& ctx,
+void write_logits(std::span<const ScoreRow> rows, const Model& model, Context& ctx,
                   std::optional<int64_t> last, const std::string& path) {
   const int64_t V = model.config().vocab_size;
-  const auto kept = [&](const InputRow& row) { return std::min(last.value_or(row.size()), row.size()); };
+  const auto kept = [&](const ScoreRow& row) { return std::min(last.value_or(row.size()), row.size()); };
   std::vector<SafetensorsWriter::Declared> declared;
-  for (const InputRow& row : rows) {
+  for (const ScoreRow& row : rows) {
     if (row.error.empty())
       declared.push_back({fmt::format("logits.{}", row.row), StoredType::f32, {kept(row), V}});
   }
-  SafetensorsWriter out(path, std::move(declared));
-  for (const InputRow& row : rows) {
+  PendingFile pending(path);
+  SafetensorsWriter out(pending.path(), std::move(declared));
+  for (const ScoreRow& row : rows) {
     if (!row.error.empty()) continue;
     ArenaScope scope(ctx.arena);
     const std::span<const int32_t> tokens = row.tokens;
@@ -106,13 +117,17 @@ void write_logits(const std::vector<InputRow>& rows, const Model& model, Context
     }
   }
   out.close();
+  pending.commit();
 }
 
 // "loss": the mean over all scored tokens of minus their log-prob, and its gradient for every trainable
 // parameter.
-void write_gradients(const std::vector<InputRow>& rows, Model& model, Lanes& lanes, double temperature,
+void write_gradients(std::span<const ScoreRow> rows, Model& model, Lanes& lanes, double temperature,
                      const std::string& path) {
-  const std::vector<ScoredRow> list = scorable(rows);
+  std::vector<ScoredRow> list;
+  for (const ScoreRow& row : rows) {
+    if (row.has_scores()) list.push_back({row.tokens, row.from});
+  }
   int64_t scored = 0;
   for (const ScoredRow& row : list) scored += static_cast<int64_t>(row.tokens.size()) - row.from;
   if (scored == 0) throw Error(path + ": no row has a token to score, so there is no loss to differentiate");
@@ -131,44 +146,75 @@ void write_gradients(const std::vector<InputRow>& rows, Model& model, Lanes& lan
     auto& tensor = declared.emplace_back(SafetensorsWriter::Declared{"grad." + p->name, StoredType::f32, {}});
     for (int i = 0; i < p->value.shape.rank(); ++i) tensor.shape.push_back(p->value.dim(i));
   }
-  SafetensorsWriter out(path, std::move(declared));
+  PendingFile pending(path);
+  SafetensorsWriter out(pending.path(), std::move(declared));
   const float mean = static_cast<float>(loss / static_cast<double>(scored));
   out.write("loss", {&mean, 1});
   for (const Parameter* p : parameters) out.write("grad." + p->name, p->grad.values());
   out.close();
+  pending.commit();
+}
+
+// Where log-probs go; "": nowhere.
+std::string logprobs_path(const ScoreOptions& options) {
+  const bool nothing = options.output.empty() && options.logprobs.empty() && options.gradients.empty();
+  return nothing ? "-" : options.logprobs;
+}
+
+// Before anything is loaded.
+void check_options(const ScoreOptions& options) {
+  check_common(options.common);
+  if (options.logits_last) {
+    check_at_least("--logits-last", *options.logits_last, 1);
+    if (options.output.empty()) throw Error("--logits-last is given, but no logits are written: add --output");
+  }
+  if (!(options.temperature >= 0 && options.temperature <= 1000))
+    throw Error(fmt::format("--temperature is {}; it must be between 0 and 1000", options.temperature));
+  if (options.output == "-" || options.gradients == "-")
+    throw Error("--output and --gradients write safetensors files: give a file's name instead of -");
+  const std::string logprobs = logprobs_path(options);
+  if (options.resume && logprobs.empty()) throw Error("--resume goes on with log-probs: it needs --logprobs");
+  logprob_format(options.logprob_format, !logprobs.empty());
+  if (!logprobs.empty())
+    check_output(logprobs, {options.input, options.output, options.gradients}, options.resume);
+  if (!options.output.empty()) check_output(options.output, {options.input, options.gradients}, false);
+  if (!options.gradients.empty()) check_output(options.gradients, {options.input}, false);
 }
 
 }  // namespace
 
 int run_score(const ScoreOptions& options) {
-  check_common(options.common);
-  if (options.logits_last) check_at_least("--logits-last", *options.logits_last, 1);
-  if (!(options.temperature >= 0 && options.temperature <= 1000)) {
-    throw Error(fmt::format("--temperature is {}, 0 to 1000 is wanted", options.temperature));
-  }
-  for (const std::string& output : {options.output, options.logprobs, options.gradients})
-    refuse_overwriting(options.input, output);
-  const double temperature =
-      options.temperature == 0 ? 1.0 : options.temperature;  // greedy reports temperature 1, too
-  const std::filesystem::path directory = resolve_model(options.model);
-  const Numerics numerics = choose_numerics(options.common, directory);
-  Model model = Model::load(directory, activation_dtype(numerics));
+  check_options(options);
+  LogprobJob job{.options = options,
+                 .temperature = options.temperature == 0 ? 1.0 : options.temperature,  // greedy reports 1, too
+                 .format = logprob_format(options.logprob_format, true),
+                 .directory = resolve_model(options.model),
+                 .input_sha256 = {}};
+  const Numerics numerics = choose_numerics(options.common, job.directory);
+  Model model = Model::load(job.directory, activation_dtype(numerics));
   show_warnings(model.warnings());
-  const std::vector<InputRow> rows = read_rows(options.input, model.config());
+  const std::string logprobs = logprobs_path(options);
+  std::vector<ScoreRow> rows;
+  {
+    JsonlReader reader(input_path(options.input));
+    rows = read_score_rows(reader, model.config());
+    if (!logprobs.empty() && has_journal(logprobs)) job.input_sha256 = sha256_hex(reader.text());
+  }
   Runtime runtime(options.common, model, numerics);
   Lanes lanes(runtime.threads, numerics, runtime.arena_limit());
-  const bool to_stdout = options.output.empty() && options.logprobs.empty() && options.gradients.empty();
-  const std::string logprobs = to_stdout ? "-" : options.logprobs;
   int64_t bad = 0;
-  for (const InputRow& row : rows) {
+  for (const ScoreRow& row : rows) {
     if (row.error.empty()) continue;
     ++bad;
     if (logprobs.empty()) write_stderr("r1: " + row.error + "\n");
   }
-  if (!logprobs.empty()) write_logprobs(rows, model, lanes, temperature, logprobs);
+  if (!logprobs.empty()) {
+    OrderedOutput out(journal_job(job, logprobs, rows, model, numerics), "rows");
+    write_logprobs(job, rows, model, lanes, out);
+  }
   if (!options.output.empty()) write_logits(rows, model, runtime.ctx, options.logits_last, options.output);
-  if (!options.gradients.empty()) write_gradients(rows, model, lanes, temperature, options.gradients);
-  return status_of_rows(bad, static_cast<int64_t>(rows.size()));
+  if (!options.gradients.empty()) write_gradients(rows, model, lanes, job.temperature, options.gradients);
+  return status_of_rows(bad, std::ssize(rows));
 }
 
 }  // namespace r1

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <exception>
 #include <map>
+#include <unordered_map>
+#include <utility>
 
 #include "base/integers.h"
 #include "base/random.h"
@@ -64,14 +66,16 @@ struct Engine::Impl {
   // Of the run in hand.
   std::span<const Request> requests;
   const OnToken* on_token = nullptr;
-  const OnDone* on_done = nullptr;
+  std::function<void(Completion&)> on_done;  // may take the completion's vectors
   std::unique_ptr<Scheduler> scheduler;
   std::map<int64_t, std::vector<float>>
       prompt_logits;  // by request, from the end of prefill to its last sample's start
-  std::vector<Completion> completions;
-  std::vector<int64_t> first_completion;  // of each request
-  // By completion, of running samples whose settings look back; null: of all others.
-  std::vector<std::unique_ptr<TokenHistory>> histories;
+  // A sample that is being made.
+  struct Live {
+    Completion completion;
+    std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
+  };
+  std::unordered_map<const Sequence*, Live> live;
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
@@ -87,11 +91,12 @@ struct Engine::Impl {
   };
   std::vector<std::unique_ptr<Part>> parts;
 
-  size_t place(const Sequence& s) const {
-    return static_cast<size_t>(first_completion[static_cast<size_t>(s.request)] + s.sample);
+  // The number of a sequence's sample, which keys its random numbers.
+  int64_t sample_of(const Sequence& s) const {
+    return requests[static_cast<size_t>(s.request)].first_sample + s.sample;
   }
-  Completion& completion(const Sequence& s) { return completions[place(s)]; }
 
+  void run(std::span<const Request> list);
   void prepare(std::span<const Request> list);
   void start();
   bool forward();
@@ -158,8 +163,7 @@ int64_t room_of(const Request& r, const ModelConfig& model, const std::string& w
 
 void Engine::Impl::prepare(std::span<const Request> list) {
   requests = list;
-  completions.clear();
-  first_completion.clear();
+  live.clear();
   prompt_logits.clear();
   int64_t longest = 0, samples = 0, most_pages = 1;
   for (size_t i = 0; i < list.size(); ++i) {
@@ -173,7 +177,6 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     longest = std::max(longest, total);
     most_pages =
         std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
-    first_completion.push_back(samples);
     samples += r.samples;
   }
   const int64_t per_page = KvCache::bytes_per_page(model.config(), ctx.activations());
@@ -189,29 +192,20 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   scheduler = std::make_unique<Scheduler>(SchedulerLimits{
       .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
   if (parted) model.pack(ctx);
-  completions.resize(static_cast<size_t>(samples));
-  histories.clear();
-  if (std::ranges::any_of(list, [](const Request& r) { return looks_back(r.sampling); }))
-    histories.resize(completions.size());
   for (size_t i = 0; i < list.size(); ++i) {
     scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples,
                       room_of(list[i], model.config(), ""));
-    for (int64_t s = 0; s < list[i].samples; ++s) {
-      Completion& c = completions[static_cast<size_t>(first_completion[i] + s)];
-      c.request = static_cast<int64_t>(i);
-      c.sample = s;
-    }
   }
 }
 
 Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
   const Request& r = requests[static_cast<size_t>(s.request)];
   const auto bits =
-      philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(s.sample), r.key.prompt, r.key.step},
+      philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
              {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
   const int64_t V = model.config().vocab_size;
   const float uniform = uniform_from_bits(bits[0]);
-  const TokenHistory* history = histories.empty() ? nullptr : histories[place(s)].get();
+  const TokenHistory* history = live.find(&s)->second.history.get();
   return history == nullptr ? sample_token(logits, V, r.sampling, uniform)
                             : sample_token(logits, V, r.sampling, *history, r.stop_tokens, uniform);
 }
@@ -227,13 +221,14 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
     throw Error("prompt " + std::to_string(s.request) +
                 ": the model's logits are not numbers: its weights are broken");
   }
-  Completion& c = completion(s);
-  if (!histories.empty() && histories[place(s)]) histories[place(s)]->add(sampled.token);
+  Live& sample = live.find(&s)->second;
+  Completion& c = sample.completion;
+  if (sample.history) sample.history->add(sampled.token);
   c.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
   s.next_token = sampled.token;
   ++s.generated;
-  const bool wanted = !*on_token || (*on_token)(s.request, s.sample, sampled.token);
+  const bool wanted = !*on_token || (*on_token)(s.request, c.sample, sampled.token);
   if (!wanted || std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
     c.finish = FinishReason::stop;
   } else if (s.generated >= s.max_generated) {
@@ -247,8 +242,8 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
 }
 
 void Engine::Impl::end(Sequence* s) {
-  if (*on_done) (*on_done)(completion(*s));
-  if (!histories.empty()) histories[place(*s)].reset();
+  auto done = live.extract(s);
+  on_done(done.mapped().completion);
   scheduler->finish(s);
 }
 
@@ -259,8 +254,11 @@ void Engine::Impl::start() {
     const auto started = scheduler->start_samples();
     if (started.empty()) break;
     for (const auto& [sequence, prompt] : started) {
+      Live& sample = live[sequence];
+      sample.completion.request = sequence->request;
+      sample.completion.sample = sample_of(*sequence);
       if (looks_back(requests[static_cast<size_t>(sequence->request)].sampling))
-        histories[place(*sequence)] = std::make_unique<TokenHistory>(prompt->tokens);
+        sample.history = std::make_unique<TokenHistory>(prompt->tokens);
     }
     {
       const ArenaScope scope(ctx.arena);
@@ -442,16 +440,31 @@ bool Engine::Impl::forward() {
   return true;
 }
 
+void Engine::Impl::run(std::span<const Request> list) {
+  prepare(list);
+  do {
+    start();
+  } while (forward());
+  R1_CHECK(scheduler->idle(), "the engine stopped with work left");
+}
+
+void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token) {
+  impl_->on_token = &on_token;
+  impl_->on_done = on_done;
+  impl_->run(requests);
+}
+
 std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token,
                                     const OnDone& on_done) {
+  std::vector<Completion> completions;
   impl_->on_token = &on_token;
-  impl_->on_done = &on_done;
-  impl_->prepare(requests);
-  do {
-    impl_->start();
-  } while (impl_->forward());
-  R1_CHECK(impl_->scheduler->idle(), "the engine stopped with work left");
-  return std::move(impl_->completions);
+  impl_->on_done = [&](Completion& done) {
+    if (on_done) on_done(done);
+    completions.push_back(std::move(done));
+  };
+  impl_->run(requests);
+  std::ranges::sort(completions, {}, [](const Completion& c) { return std::pair(c.request, c.sample); });
+  return completions;
 }
 
 }  // namespace r1

@@ -27,6 +27,7 @@ struct Request {
   std::vector<int32_t> prompt;  // at least one token
   std::string opening;          // see ChatPrompt; changes no sample
   int64_t samples = 1;
+  int64_t first_sample = 0;  // the samples are first_sample .. first_sample + samples - 1
   int64_t max_tokens = 256;  // generated, the stop token included; sampling.max_length may be less
   SamplingParams sampling;
   RandomKey key;
@@ -67,8 +68,12 @@ class Engine {
   // Called as each sample ends.
   using OnDone = std::function<void(const Completion&)>;
 
-  // Runs all requests to their end. Completions in order of (request, sample). Throws Error for a prompt that
-  // does not fit the model's context or the cache (nothing has run then), or for weights that make NaN.
+  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only those that
+  // are being made. Throws Error for a prompt that does not fit the model's context or the cache (nothing has run
+  // then), or for weights that make NaN.
+  void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {});
+
+  // The same; returns the completions in order of (request, sample).
   std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},
                               const OnDone& on_done = {});
 

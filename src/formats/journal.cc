@@ -27,6 +27,19 @@ std::filesystem::path Journal::path_for(const std::filesystem::path& output) {
   return output.string() + ".journal";
 }
 
+std::optional<int64_t> Journal::header_integer(const std::filesystem::path& output, std::string_view field) {
+  const std::filesystem::path path = path_for(output);
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(path, none)) return {};
+  const MappedFile mapped(path);
+  const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  const size_t end = text.find('\n');
+  if (!text.starts_with(kStart) || end == std::string_view::npos) return {};
+  const Json header = parse_json(text.substr(0, end), path.string() + ":1");
+  const Json* value = header.find(field);
+  return value != nullptr && value->is_integer() ? std::optional(value->integer()) : std::nullopt;
+}
+
 Journal::Journal(Job job)
     : job_(std::move(job)),
       file_(path_for(job_.output)),

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +27,7 @@ class Journal {
     std::filesystem::path output;
     // What the rows are a function of, as an object of scalars. Errors name its fields, so they are words of the
     // command line ("--seed") or plain nouns ("input").
-    Json identity;
+    Json identity = Json::object();
     int64_t slots = 0;  // rows of the whole job, numbered in their order in the output
     // The slot of a finished row; throws Error or returns -1 if it is none of this job's rows.
     std::function<int64_t(const Json& row)> slot_of;
@@ -41,6 +42,8 @@ class Journal {
   // Deletes the file if no row is in it.
   ~Journal();
 
+  // An integer of the identity of the job that is interrupted; nothing if there is no journal of one.
+  static std::optional<int64_t> header_integer(const std::filesystem::path& output, std::string_view field);
   static std::filesystem::path path_for(const std::filesystem::path& output);
   const std::filesystem::path& path() const { return file_.path(); }
   int64_t finished() const { return finished_; }

@@ -10,11 +10,12 @@ JsonlReader::JsonlReader(const std::filesystem::path& path) : path_(path.string(
   std::error_code ignored;
   if (std::filesystem::is_fifo(path, ignored) || std::filesystem::is_character_file(path, ignored)) {
     text_ = read_file(path);
-    rest_ = text_;
+    all_ = text_;
   } else {
     file_ = MappedFile(path);
-    rest_ = {reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size()};
+    all_ = {reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size()};
   }
+  rest_ = all_;
 }
 
 bool JsonlReader::next(JsonlRow& row) {

@@ -29,11 +29,14 @@ class JsonlReader {
   JsonlReader& operator=(const JsonlReader&) = delete;
   // False at the end.
   bool next(JsonlRow& row);
+  // The whole file, whatever has been read of it.
+  std::string_view text() const { return all_; }
 
  private:
   std::string path_;
   MappedFile file_;
   std::string text_;  // of what cannot be mapped
+  std::string_view all_;
   std::string_view rest_;
   int64_t rows_ = 0;
   int64_t lines_ = 0;

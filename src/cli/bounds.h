@@ -1,0 +1,28 @@
+// cli/bounds.h: how large a job of many samples may be: what is beyond is refused before memory is taken.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cli/commands.h"
+#include "model/config.h"
+
+namespace r1 {
+
+inline constexpr int64_t kMostSamples = 65'536;        // per prompt
+inline constexpr int64_t kMostRows = int64_t{1} << 24;  // of an output: a journal's index takes 12 bytes per row
+inline constexpr int64_t kMostBatch = 65'536;          // sequences at a time
+inline constexpr int64_t kMostPrefillChunk = int64_t{1} << 20;
+inline constexpr int64_t kMostProblems = 100'000;  // of a generated task
+
+// Throws Error "--batch is 0; it must be between 1 and 65536".
+void check_between(std::string_view option, int64_t value, int64_t low, int64_t high);
+
+// Throws Error if `rows` rows are more than one output may have.
+void check_row_count(int64_t rows);
+
+// Throws Error if --max-tokens is given and is more than the model's context holds.
+void check_max_tokens(const SamplingFlags& flags, const ModelConfig& config);
+
+}  // namespace r1

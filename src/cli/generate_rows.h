@@ -1,0 +1,29 @@
+// cli/generate_rows.h: the rows of `r1 generate --input`, each a request of its own.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+#include "engine/engine.h"
+#include "formats/json.h"
+#include "formats/jsonl.h"
+
+namespace r1 {
+
+struct GenerateRow {
+  int64_t row = 0;         // its place in the input
+  std::string error;       // not empty: the row could not be used, and it has no request
+  std::optional<Json> id;  // any scalar; it is repeated in every output row as it was written
+  Request request;         // with all samples
+  int64_t rows() const { return error.empty() ? request.samples : 1; }  // of the output
+};
+
+// Every row of the input over the settings of `base`, in order. `now`: local time for templates that write the
+// date, in seconds since 1970. Throws Error if the output would have too many rows.
+std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model, const Request& base,
+                                            int64_t now);
+
+}  // namespace r1
