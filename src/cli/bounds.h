@@ -14,7 +14,7 @@ inline constexpr int64_t kMostSamples = 65'536;        // per prompt
 inline constexpr int64_t kMostRows = int64_t{1} << 24;  // of an output: a journal's index takes 12 bytes per row
 inline constexpr int64_t kMostBatch = 65'536;          // sequences at a time
 inline constexpr int64_t kMostPrefillChunk = int64_t{1} << 20;
-inline constexpr int64_t kMostProblems = 100'000;  // of a generated task
+inline constexpr int64_t kMostProblems = 1'000'000;
 
 // Throws Error "--batch is 0; it must be between 1 and 65536".
 void check_between(std::string_view option, int64_t value, int64_t low, int64_t high);

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/hash.h"
+#include "cli/bounds.h"
 #include "cli/common.h"
-#include "cli/output.h"
+#include "cli/job_identity.h"
+#include "cli/ordered_output.h"
 #include "cli/progress.h"
 #include "eval/evaluate.h"
 #include "reward/problem_file.h"
@@ -11,19 +14,7 @@
 namespace r1 {
 namespace {
 
-// Bounds the memory: a problem and a sample take some hundred bytes each.
 constexpr size_t kMostErrorsNamed = 100;
-
-constexpr int64_t kMostProblems = 1'000'000, kMostSamples = 10'000'000;
-
-void check_counts(const EvalCommandOptions& options) {
-  const auto check = [](std::string_view option, int64_t value, int64_t most) {
-    if (value < 1 || value > most)
-      throw Error(fmt::format("{} is {}; it must be between 1 and {}", option, value, most));
-  };
-  if (options.problems) check("--problems", *options.problems, kMostProblems);
-  check("--samples", options.samples, kMostSamples);
-}
 
 // A task's name, or a file of problems.
 ProblemFile problems_of(const EvalCommandOptions& options) {
@@ -55,30 +46,97 @@ std::string table(const EvalResult& r, const std::string& model, const std::stri
   out += fmt::format("  length        {:.1f} tokens; of correct answers {:.1f} are thinking\n", r.mean_length,
                      r.mean_thinking);
   out += fmt::format("  well formed   {:.3f}   truncated {:.3f}\n", r.well_formed, r.truncated);
-  out += fmt::format("  speed         {:.0f} tok/s\n",
-                     r.seconds > 0 ? static_cast<double>(r.tokens) / r.seconds : 0.0);
+  out += fmt::format("  speed         {:.0f} tok/s\n", r.tokens_per_s());
   return out;
+}
+
+// What the problems are, whatever they came from.
+std::string problems_sha256(std::span<const Problem> problems) {
+  std::string text;
+  for (const Problem& p : problems)
+    text += Json::array().push_back(p.task).push_back(p.question).push_back(p.gold).dump() + "\n";
+  return sha256_hex(text);
+}
+
+// The samples as rows of an output, if there is one.
+class SampleRows {
+ public:
+  SampleRows(const EvalCommandOptions& options, const ModelBundle& bundle, Numerics numerics,
+             const std::filesystem::path& directory, std::span<const Problem> problems)
+      : samples_(options.samples), problems_(problems) {
+    if (options.output.empty()) return;
+    Journal::Job job;
+    job.output = options.output;
+    job.slots = std::ssize(problems) * samples_;
+    job.resume = options.resume;
+    job.resume_command = resume_command(options.common, options.resume);
+    job.slot_of = [this](const Json& row) {
+      const EvalSample sample = sample_of_row(row);
+      const bool known = sample.problem >= 0 && sample.problem < std::ssize(problems_) &&
+                         sample.sample >= 0 && sample.sample < samples_;
+      return known ? slot(sample) : -1;
+    };
+    if (has_journal(options.output)) {
+      job.identity = job_identity("eval", directory, bundle.model, numerics);
+      job.identity.set("problems", problems_sha256(problems)).set("--samples", samples_);
+      add_flags(job.identity, options.sampling);
+    }
+    out_.emplace(std::move(job), "samples");
+  }
+
+  std::vector<EvalSample> finished() const {
+    std::vector<EvalSample> rows;
+    if (!out_) return rows;
+    for (int64_t s = 0; s < std::ssize(problems_) * samples_; ++s) {
+      if (out_->is_finished(s)) rows.push_back(sample_of_row(parse_json(out_->line(s), "journal")));
+    }
+    return rows;
+  }
+
+  void add(const EvalSample& sample) {
+    if (out_)
+      out_->finish(slot(sample), sample_row(problems_[static_cast<size_t>(sample.problem)], sample).dump());
+  }
+
+  void close() {
+    if (out_) out_->close();
+  }
+
+ private:
+  int64_t slot(const EvalSample& sample) const { return sample.problem * samples_ + sample.sample; }
+
+  int64_t samples_;
+  std::span<const Problem> problems_;
+  std::optional<OrderedOutput> out_;
+};
+
+void check_options(const EvalCommandOptions& options) {
+  check_common(options.common);
+  if (options.problems) check_between("--problems", *options.problems, 1, kMostProblems);
+  check_between("--samples", options.samples, 1, kMostSamples);
+  check_between("--batch", options.batch, 1, kMostBatch);
+  if (options.output == "-" && options.common.json)
+    throw Error("--output - and --json would both write to standard output: give the rows a file");
+  if (!options.output.empty()) {
+    check_output(options.output, {options.task}, options.resume);
+  } else if (options.resume) {
+    throw Error("--resume goes on with the rows of --output, which is missing");
+  }
 }
 
 }  // namespace
 
 int run_eval(const EvalCommandOptions& options) {
-  check_common(options.common);
-  check_counts(options);
-  check_at_least("--batch", options.batch, 1);
-  refuse_overwriting(options.task, options.output);
+  check_options(options);
   const ProblemFile file = problems_of(options);
   const std::vector<Problem>& problems = file.problems;
-  if (static_cast<int64_t>(problems.size()) > kMostSamples / options.samples) {
-    throw Error(
-        fmt::format("{} problems x {} samples are more than {}: give a smaller --problems or --samples",
-                    problems.size(), options.samples, kMostSamples));
-  }
+  check_row_count(std::ssize(problems) * options.samples);
   if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
   show_warnings(bundle.warnings);
+  check_max_tokens(options.sampling, bundle.model.config());
   const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model, numerics);
   EvalOptions eval;
@@ -88,22 +146,22 @@ int run_eval(const EvalCommandOptions& options) {
   eval.seed = options.sampling.seed;
   eval.batch = options.batch;
   eval.kv_bytes = runtime.kv_bytes();
-  std::optional<RowOutput> rows;
-  if (!options.output.empty())
-    rows.emplace(options.output);  // before the work: an unwritable file is known at once
-  Counter counter("samples", static_cast<int64_t>(problems.size()) * eval.samples);
-  const EvalResult result =
-      evaluate(bundle, runtime.ctx, problems, eval, [&](int64_t, int64_t) { counter.add(1); });
+  SampleRows rows(options, bundle, numerics, directory, problems);
+  std::vector<EvalSample> finished = rows.finished();
+  Counter counter("samples", std::ssize(problems) * eval.samples - std::ssize(finished));
+  const EvalResult result = evaluate(
+      bundle, runtime.ctx, problems, eval,
+      [&](const EvalSample& sample, int64_t, int64_t) {
+        rows.add(sample);
+        counter.add(1);
+      },
+      std::move(finished));
   counter.clear();
-  if (rows) {
-    for (const EvalSample& row : result.rows)
-      rows->write(sample_row(problems[static_cast<size_t>(row.problem)], row));
-    rows->close();
-  }
+  rows.close();
   if (!options.common.json) {
     std::string text = table(result, directory.string(), options.task);
     if (!file.refused.empty()) text += fmt::format("  rows refused  {}\n", file.refused.size());
-    write_stdout(text);
+    options.output == "-" ? write_stderr(text) : write_stdout(text);
     return 0;
   }
   Json json = Json::object();

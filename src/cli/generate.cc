@@ -20,7 +20,7 @@ namespace {
 // Seconds since 1970 on the local clock, which is what a template's strftime_now shows.
 int64_t local_time() {
   const std::time_t now = std::time(nullptr);
-  std::tm local {};
+  std::tm local{};
   ::localtime_r(&now, &local);
   return static_cast<int64_t>(now) + local.tm_gmtoff;
 }
@@ -88,25 +88,15 @@ class OfflineBatch {
     return first_slot_[static_cast<size_t>(row.row)] + sample;
   }
 
-  // Requests for the samples that are not finished: one for each run of neighbours.
-  void ask(GenerateRow& row, const OrderedOutput& out) {
-    for (int64_t begin = 0, end = 0; begin < row.request.samples; begin = end) {
-      for (end = begin; end < row.request.samples && !out.is_finished(slot(row, end));) ++end;
-      if (end == begin) {
-        ++end;
-        continue;
-      }
-      Request& request = requests_.emplace_back(row.request);
-      request.first_sample = begin;
-      request.samples = end - begin;
-      row_of_request_.push_back(row.row);
-    }
-    row.request.prompt = {};  // the requests have it
-  }
-
   void sample(OrderedOutput& out) {
     for (GenerateRow& row : rows_) {
-      if (row.error.empty()) ask(row, out);
+      if (!row.error.empty()) continue;
+      for (Request& request :
+           unfinished_part(row.request, [&](int64_t sample) { return out.is_finished(slot(row, sample)); })) {
+        requests_.push_back(std::move(request));
+        row_of_request_.push_back(row.row);
+      }
+      row.request.prompt = {};  // the requests have it
     }
     if (requests_.empty()) return;
     int64_t samples = 0;

@@ -32,8 +32,8 @@ struct LogprobJob {
 Journal::Job journal_job(const LogprobJob& job, const std::string& path, std::span<const ScoreRow> rows,
                          const Model& model, Numerics numerics) {
   Journal::Job out;
-    out.output = path;
-    out.slots = std::ssize(rows);
+  out.output = path;
+  out.slots = std::ssize(rows);
   out.resume = job.options.resume;
   out.resume_command = resume_command(job.options.common, job.options.resume);
   if (!has_journal(path)) return out;
@@ -63,7 +63,8 @@ void write_logprobs(const LogprobJob& job, std::span<const ScoreRow> rows, const
   int64_t tokens = 0;
   const auto score_some = [&] {
     const auto scored = score(model, lanes, some, options);
-    for (size_t i = 0; i < of.size(); ++i) out.finish(of[i]->row, logprob_line(*of[i], scored[i], job.format));
+    for (size_t i = 0; i < of.size(); ++i)
+      out.finish(of[i]->row, logprob_line(*of[i], scored[i], job.format));
     some.clear();
     of.clear();
     tokens = 0;
@@ -166,7 +167,8 @@ void check_options(const ScoreOptions& options) {
   check_common(options.common);
   if (options.logits_last) {
     check_at_least("--logits-last", *options.logits_last, 1);
-    if (options.output.empty()) throw Error("--logits-last is given, but no logits are written: add --output");
+    if (options.output.empty())
+      throw Error("--logits-last is given, but no logits are written: add --output");
   }
   if (!(options.temperature >= 0 && options.temperature <= 1000))
     throw Error(fmt::format("--temperature is {}; it must be between 0 and 1000", options.temperature));
@@ -185,11 +187,12 @@ void check_options(const ScoreOptions& options) {
 
 int run_score(const ScoreOptions& options) {
   check_options(options);
-  LogprobJob job{.options = options,
-                 .temperature = options.temperature == 0 ? 1.0 : options.temperature,  // greedy reports 1, too
-                 .format = logprob_format(options.logprob_format, true),
-                 .directory = resolve_model(options.model),
-                 .input_sha256 = {}};
+  LogprobJob job{
+      .options = options,
+      .temperature = options.temperature == 0 ? 1.0 : options.temperature,  // greedy reports 1, too
+      .format = logprob_format(options.logprob_format, true),
+      .directory = resolve_model(options.model),
+      .input_sha256 = {}};
   const Numerics numerics = choose_numerics(options.common, job.directory);
   Model model = Model::load(job.directory, activation_dtype(numerics));
   show_warnings(model.warnings());

@@ -21,6 +21,25 @@
 
 namespace r1 {
 
+std::vector<Request> unfinished_part(const Request& request, const std::function<bool(int64_t sample)>& is_finished) {
+  std::vector<Request> parts;
+  bool joins = false;  // the sample before is unfinished, too
+  for (int64_t sample = request.first_sample; sample < request.first_sample + request.samples; ++sample) {
+    if (is_finished(sample)) {
+      joins = false;
+      continue;
+    }
+    if (!joins) {
+      parts.push_back(request);
+      parts.back().first_sample = sample;
+      parts.back().samples = 0;
+    }
+    ++parts.back().samples;
+    joins = true;
+  }
+  return parts;
+}
+
 std::string_view name_of(FinishReason reason) {
   switch (reason) {
     case FinishReason::stop:
@@ -31,6 +50,13 @@ std::string_view name_of(FinishReason reason) {
       return "loop";
   }
   return "?";
+}
+
+FinishReason finish_from_name(std::string_view name) {
+  for (const FinishReason reason : {FinishReason::stop, FinishReason::length, FinishReason::loop}) {
+    if (name_of(reason) == name) return reason;
+  }
+  throw Error("finish_reason is \"" + std::string(name) + "\"; it must be stop, length or loop");
 }
 
 bool is_looping(std::span<const int32_t> tokens) {

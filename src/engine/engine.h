@@ -36,8 +36,13 @@ struct Request {
   bool detect_loops = false;  // end a sample that only repeats itself
 };
 
+// The samples of `request` that are not finished, as requests: one for each run of neighbours.
+std::vector<Request> unfinished_part(const Request& request,
+                                     const std::function<bool(int64_t sample)>& is_finished);
+
 enum class FinishReason : uint8_t { stop, length, loop };
 std::string_view name_of(FinishReason reason);
+FinishReason finish_from_name(std::string_view name);  // throws Error
 
 struct Completion {
   int64_t request = 0;
@@ -68,9 +73,9 @@ class Engine {
   // Called as each sample ends.
   using OnDone = std::function<void(const Completion&)>;
 
-  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only those that
-  // are being made. Throws Error for a prompt that does not fit the model's context or the cache (nothing has run
-  // then), or for weights that make NaN.
+  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only those
+  // that are being made. Throws Error for a prompt that does not fit the model's context or the cache
+  // (nothing has run then), or for weights that make NaN.
   void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {});
 
   // The same; returns the completions in order of (request, sample).

@@ -1,5 +1,6 @@
 #include "eval/evaluate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/ask.h"
@@ -8,44 +9,74 @@
 
 namespace r1 {
 
-EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
-                    const EvalOptions& options,
-                    const std::function<void(int64_t done, int64_t total)>& progress) {
-  if (problems.empty()) throw Error("there are no problems to evaluate on");
-  if (options.samples < 1) throw Error("at least one sample a problem is wanted");
+namespace {
+
+Request settings_of(const EvalOptions& options) {
   Request settings;
   settings.samples = options.samples;
   settings.max_tokens = options.max_tokens;
   settings.sampling = options.sampling;
   settings.key = {.seed = options.seed, .step = kEvalStep, .prompt = 0};
-  const std::vector<Request> requests = ask(bundle, problems, settings);
+  return settings;
+}
+
+EvalSample judge(const ModelBundle& bundle, const Problem& problem, int64_t index, const Completion& c,
+                 const std::string& opening) {
+  EvalSample row;
+  row.problem = index;
+  row.sample = c.sample;
+  row.text = response_text(bundle.tokenizer, c.tokens);
+  row.prompt_opened = !opening.empty();
+  row.tokens = static_cast<int64_t>(c.tokens.size());
+  row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
+  row.finish = c.finish;
+  row.verdict = verify_answer(bundle.tokenizer, problem, c.tokens, c.finish == FinishReason::stop, opening);
+  return row;
+}
+
+}  // namespace
+
+EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
+                    const EvalOptions& options, const OnEvalSample& on_sample,
+                    std::vector<EvalSample> finished) {
+  if (problems.empty()) throw Error("there are no problems to evaluate on");
+  if (options.samples < 1) throw Error("at least one sample a problem is wanted");
   EvalResult result;
   result.problems = static_cast<int64_t>(problems.size());
   result.samples = options.samples;
+  result.rows = std::move(finished);
   const int64_t total = result.problems * result.samples;
-  int64_t done = 0;
+  std::vector<bool> is_finished(static_cast<size_t>(total));
+  for (const EvalSample& row : result.rows) {
+    is_finished[static_cast<size_t>(row.problem * result.samples + row.sample)] = true;
+    result.kept_tokens += row.tokens;
+  }
+  const std::vector<Request> all = ask(bundle, problems, settings_of(options));
+  std::vector<Request> requests;
+  std::vector<int64_t> problem_of;  // each request
+  for (int64_t i = 0; i < result.problems; ++i) {
+    for (Request& request : unfinished_part(all[static_cast<size_t>(i)], [&](int64_t sample) {
+           return is_finished[static_cast<size_t>(i * result.samples + sample)];
+         })) {
+      requests.push_back(std::move(request));
+      problem_of.push_back(i);
+    }
+  }
   Engine engine(
       bundle.model, ctx,
       {.max_batch = options.batch, .prefill_chunk = kEvalPrefillChunk, .kv_bytes = options.kv_bytes});
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<Completion> completions = engine.run(requests, {}, [&](const Completion&) {
-    ++done;
-    if (progress) progress(done, total);
-  });
+  const auto judge_sample = [&](const Completion& c) {
+    const auto request = static_cast<size_t>(c.request);
+    const int64_t problem = problem_of[request];
+    result.rows.push_back(
+        judge(bundle, problems[static_cast<size_t>(problem)], problem, c, requests[request].opening));
+    if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
+  };
+  if (!requests.empty()) engine.stream(requests, judge_sample);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  for (const Completion& c : completions) {
-    EvalSample& row = result.rows.emplace_back();
-    row.problem = c.request;
-    row.sample = c.sample;
-    const std::string& opening = requests[static_cast<size_t>(c.request)].opening;
-    row.text = response_text(bundle.tokenizer, c.tokens);
-    row.prompt_opened = !opening.empty();
-    row.tokens = static_cast<int64_t>(c.tokens.size());
-    row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
-    row.finish = c.finish;
-    row.verdict = verify_answer(bundle.tokenizer, problems[static_cast<size_t>(c.request)], c.tokens,
-                                c.finish == FinishReason::stop, opening);
-  }
+  std::ranges::sort(result.rows, {},
+                    [](const EvalSample& row) { return std::pair(row.problem, row.sample); });
   summarise(result);
   return result;
 }

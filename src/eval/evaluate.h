@@ -65,15 +65,22 @@ struct EvalResult {
   double truncated = 0;  // shares of all samples
   double well_formed = 0;
   int64_t tokens = 0;  // generated in all
-  double seconds = 0;
+  double seconds = 0;         // of this run
+  int64_t kept_tokens = 0;    // of samples that an earlier, interrupted run had finished: they took no time now
+  // Of the samples that were made in `seconds`; 0 if there were none.
+  double tokens_per_s() const {
+    return seconds > 0 ? static_cast<double>(tokens - kept_tokens) / seconds : 0.0;
+  }
   std::vector<EvalSample> rows;  // in order of (problem, sample)
 };
 
-// `progress` is called as samples end: how many have, of how many. Throws Error where a prompt does not fit
-// the context.
+// `on_sample` is told of each sample as it ends, in any order, and how many of all have ended. `finished` are samples
+// that an earlier, interrupted run has made: they are not made again. Throws Error if a prompt does not fit the
+// context.
+using OnEvalSample = std::function<void(const EvalSample& sample, int64_t done, int64_t total)>;
 EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
-                    const EvalOptions& options,
-                    const std::function<void(int64_t done, int64_t total)>& progress = {});
+                    const EvalOptions& options, const OnEvalSample& on_sample = {},
+                    std::vector<EvalSample> finished = {});
 
 // Fills in all figures but seconds from result.rows, problems and samples.
 void summarise(EvalResult& result);
@@ -85,5 +92,7 @@ double pass_at_k(int64_t samples, int64_t correct, int64_t k);
 // rows.
 Json to_json(const EvalResult& result);
 Json sample_row(const Problem& problem, const EvalSample& sample);
+// The sample that sample_row() wrote, without where its thought begins and ends. Throws Error.
+EvalSample sample_of_row(const Json& row);
 
 }  // namespace r1

@@ -89,7 +89,7 @@ Json to_json(const EvalResult& result) {
   json.set("mean_length", result.mean_length).set("mean_thinking", result.mean_thinking);
   json.set("truncated", result.truncated).set("well_formed", result.well_formed);
   json.set("tokens", result.tokens).set("seconds", result.seconds);
-  json.set("tokens_per_s", result.seconds > 0 ? static_cast<double>(result.tokens) / result.seconds : 0.0);
+  json.set("tokens_per_s", result.tokens_per_s());
   return json;
 }
 
@@ -105,6 +105,21 @@ Json sample_row(const Problem& problem, const EvalSample& sample) {
       .set("tokens", sample.tokens)
       .set("thinking_tokens", sample.thinking);
   return row;
+}
+
+EvalSample sample_of_row(const Json& row) {
+  EvalSample sample;
+  sample.problem = row.get_int("problem");
+  sample.sample = row.get_int("sample");
+  sample.text = row.get_string("text");
+  sample.prompt_opened = row.get_bool_or("prompt_opened", false);
+  sample.verdict.correct = row.get_bool("correct");
+  sample.verdict.well_formed = row.get_bool("well_formed");
+  sample.verdict.why = row.get_string("why");
+  sample.finish = finish_from_name(row.get_string("finish_reason"));
+  sample.tokens = row.get_int("tokens");
+  sample.thinking = row.get_int("thinking_tokens");
+  return sample;
 }
 
 }  // namespace r1

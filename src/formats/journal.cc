@@ -107,7 +107,7 @@ void Journal::check_identity(const Json& header) const {
     const Json* was = header.find(key);
     if (was != nullptr && *was == value) continue;
     if (was == nullptr) refuse(fmt::format("no {}, and this command has {}", key, shown_value(value)));
-    if (is_hash(value) && is_hash(*was)) refuse("another " + key);
+    if (is_hash(value) && is_hash(*was)) refuse("other " + key);
     refuse(fmt::format("{} {}, and this command has {}", key, shown_value(*was), shown_value(value)));
   }
   for (const auto& [key, value] : header.members()) {

@@ -198,8 +198,10 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   Context ctx{.arena = arena, .threads = threads, .numerics = stage.numerics};
   EvalOptions options = stage.eval;
   options.seed = seed;
-  const EvalResult result = evaluate(bundle, ctx, problems, options,
-                                     [&](int64_t done, int64_t total) { reporter.progress(done, total); });
+  const EvalResult result =
+      evaluate(bundle, ctx, problems, options, [&](const EvalSample&, int64_t done, int64_t total) {
+        reporter.progress(done, total);
+      });
   JsonlWriter samples(out / "samples.jsonl");
   for (const EvalSample& s : result.rows)
     samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));

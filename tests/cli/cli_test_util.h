@@ -53,40 +53,59 @@ struct Result {
 
 // Standard output goes to `stdout_to` where that is given (a device, say, or kClosed), else into the result.
 inline constexpr const char* kClosed = "closed";
-inline Result r1_run(const std::vector<std::string>& arguments, const std::string& input = "",
+
+// A program that is at work; its standard streams are files of scratch() whose names begin with `streams`.
+struct Started {
+  pid_t pid = 0;
+  std::string out, err;  // paths
+};
+
+inline Started start(std::vector<std::string> words, const std::string& streams, const std::string& input = "",
                      const std::string& stdout_to = "") {
-  const std::string in = write("stdin", input);
-  const std::string out =
-      stdout_to.empty() || stdout_to == kClosed ? (scratch() / "stdout").string() : stdout_to;
-  const std::string err = (scratch() / "stderr").string();
+  const std::string in = write(streams + "stdin", input);
+  Started started;
+  started.out = stdout_to.empty() || stdout_to == kClosed ? (scratch() / (streams + "stdout")).string() : stdout_to;
+  started.err = (scratch() / (streams + "stderr")).string();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, 1, started.out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, 2, started.err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   if (stdout_to == kClosed) posix_spawn_file_actions_addclose(&actions, 1);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const int rc = ::posix_spawn(&started.pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  R1_CHECK(rc == 0, "cannot start ", words[0], ": ", rc);
+  return started;
+}
+
+inline Result finish(const Started& started) {
+  int status = 0;
+  R1_CHECK(::waitpid(started.pid, &status, 0) == started.pid, "waitpid");
+  Result result;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (fs::is_regular_file(started.out)) result.out = read_file(started.out);
+  result.err = read_file(started.err);
+  return result;
+}
+
+// r1 with these arguments. One thread unless the test is about threads: tests run beside others.
+inline std::vector<std::string> r1_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  // One thread unless the test is about threads: tests run beside others.
   const auto has = [&](const char* word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
   if (arguments.size() > 1 && !has("--threads") && !has("--help"))
     words.insert(words.end(), {"--threads", "1"});
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int rc = ::posix_spawn(&pid, R1_BINARY, &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  R1_CHECK(rc == 0, "cannot start ", R1_BINARY, ": ", rc);
-  int status = 0;
-  R1_CHECK(::waitpid(pid, &status, 0) == pid, "waitpid");
-  Result result;
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  if (stdout_to.empty()) result.out = read_file(out);
-  result.err = read_file(err);
-  return result;
+  return words;
+}
+
+inline Result r1_run(const std::vector<std::string>& arguments, const std::string& input = "",
+                     const std::string& stdout_to = "") {
+  return finish(start(r1_words(arguments), "", input, stdout_to));
 }
 
 inline Json llama_config(int64_t vocab) {
