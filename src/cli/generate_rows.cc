@@ -28,27 +28,11 @@ const Json* given_once(const Json& row, std::string_view name, std::string_view 
 }
 
 int64_t whole_number(const Json& field, int64_t low, int64_t high) {
-  const double value = field.number();
+  field.number();  // or its error
   if (!field.is_integer() || field.integer() < low || field.integer() > high)
-    field.fail(fmt::format("is {}; it must be a whole number between {} and {}", value, low, high));
+    field.fail(
+        fmt::format("is {}; it must be a whole number between {} and {}", field.number_text(), low, high));
   return field.integer();
-}
-
-constexpr const char* kChatFields[] = {"messages", "tools", "documents", "add_generation_prompt", "chat_template_kwargs"};
-
-ChatInput chat_input(const Json& row) {
-  ChatInput input{.messages = row.at("messages")};
-  if (const Json* tools = given(row, "tools")) input.tools = *tools;
-  if (const Json* kwargs = given(row, "chat_template_kwargs")) input.extra = *kwargs;
-  if (const Json* documents = given(row, "documents")) input.extra.set("documents", *documents);
-  input.add_generation_prompt = row.get_bool_or("add_generation_prompt", true);
-  return input;
-}
-
-std::string chat(const ModelBundle& bundle, ChatInput input) {
-  input.bos_token = bundle.bos;
-  input.eos_token = bundle.eos;
-  return ChatTemplate(bundle.chat_template).render(input);
 }
 
 // The text up to the end of the last message's content, for an answer that the model goes on with.
@@ -60,7 +44,8 @@ std::string cut_after(const std::string& text, const Json& messages) {
   const std::string_view begun = trim(content);
   const size_t at = begun.empty() ? std::string::npos : text.rfind(begun);
   if (at == std::string::npos)
-    last.at("content").fail("is not in the rendered conversation, so continue_final_message cannot go on with it");
+    last.at("content").fail(
+        "is not in the rendered conversation, so continue_final_message cannot go on with it");
   // White space at its end stays if the template wrote it.
   const std::string_view whole = std::string_view(content).substr(content.find_first_not_of(" \t\r\n"));
   const bool kept = std::string_view(text).substr(at).starts_with(whole);
@@ -87,12 +72,13 @@ std::vector<int32_t> prompt_of(const Json& row, const SamplingModel& model, int6
     messages->fail("is given, but the model has no chat template: give \"prompt\"");
   ChatInput input = chat_input(row);
   input.now = now;
-  const bool goes_on = given(row, "continue_final_message") != nullptr && row.get_bool("continue_final_message");
-  if (!goes_on) return bundle.tokenizer.encode(chat(bundle, input), false);
+  const bool goes_on =
+      given(row, "continue_final_message") != nullptr && row.get_bool("continue_final_message");
+  if (!goes_on) return bundle.chat(input).tokens;
   if (given(row, "add_generation_prompt") != nullptr && input.add_generation_prompt)
     row.at("add_generation_prompt").fail("is true, which continue_final_message excludes");
   input.add_generation_prompt = false;
-  return bundle.tokenizer.encode(cut_after(chat(bundle, input), input.messages), false);
+  return bundle.tokenizer.encode(cut_after(bundle.chat(input).text, input.messages), false);
 }
 
 // "key": [seed, step, prompt]: the random numbers of a training rollout.
@@ -112,8 +98,9 @@ RandomKey key_of(const Json& row, RandomKey key) {
 
 const std::vector<std::string>& known_fields() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> list = {"prompt", "tokens",  "id",        "key", "seed", "max_tokens", "max_new_tokens",
-                                     "samples", "n", "ignore_eos", "stop_token_ids", "continue_final_message"};
+    std::vector<std::string> list = {
+        "prompt",         "tokens",  "id", "key",        "seed",           "max_tokens",
+        "max_new_tokens", "samples", "n",  "ignore_eos", "stop_token_ids", "continue_final_message"};
     list.insert(list.end(), std::begin(kChatFields), std::end(kChatFields));
     list.insert(list.end(), sampling_fields().begin(), sampling_fields().end());
     return list;
@@ -130,13 +117,15 @@ void read_settings(const Json& row, const SamplingModel& model, Request& request
     request.max_tokens = whole_number(*field, 1, config.max_positions);
     if (given(row, "max_length") == nullptr) sampling.max_length = 0;
   }
-  if (const Json* field = given_once(row, "samples", "n")) request.samples = whole_number(*field, 1, kMostSamples);
+  if (const Json* field = given_once(row, "samples", "n"))
+    request.samples = whole_number(*field, 1, kMostSamples);
   if (const Json* field = given(row, "ignore_eos"))
     request.stop_tokens = field->boolean() ? std::vector<int32_t>() : model.stop_tokens;
   if (const Json* field = given(row, "stop_token_ids")) {
     for (const int32_t id : read_token_ids(*field)) {
       if (id >= config.vocab_size)
-        field->fail(fmt::format("has token {}; the model's token ids are 0 to {}", id, config.vocab_size - 1));
+        field->fail(
+            fmt::format("has token {}; the model's token ids are 0 to {}", id, config.vocab_size - 1));
       request.stop_tokens.push_back(id);
     }
   }
@@ -153,12 +142,13 @@ void read_row(const Json& json, const SamplingModel& model, int64_t now, Generat
 
 }  // namespace
 
-std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model, const Request& base,
-                                            int64_t now) {
+std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model,
+                                            const Request& base, int64_t now) {
   std::vector<GenerateRow> rows;
   int64_t total = 0;
   for (JsonlRow json; input.next(json);) {
-    GenerateRow& row = rows.emplace_back(GenerateRow{.row = json.row, .error = json.error, .id = {}, .request = {}});
+    GenerateRow& row =
+        rows.emplace_back(GenerateRow{.row = json.row, .error = json.error, .id = {}, .request = {}});
     if (row.error.empty()) {
       row.request = base;
       row.request.key.prompt = static_cast<uint32_t>(json.row);
