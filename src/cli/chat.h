@@ -2,15 +2,28 @@
 #pragma once
 
 #include "cli/answer_printer.h"
-#include "cli/common.h"
+#include "cli/answerer.h"
+#include "cli/model_notes.h"
 
 namespace r1 {
 
-// Asks and answers until an empty line or the end of input. Every line is a question of its own: the model
-// sees no earlier one. Ctrl-C ends an answer, not the program. Returns the exit status.
-int chat(const SamplingModel& model, Runtime& runtime, const SamplingFlags& flags, AnswerStyle style);
+struct ChatOptions {
+  std::string system;            // "": none
+  std::optional<int64_t> turns;  // earlier turns that the model is shown; nothing: as the model's notes say
+  uint64_t seed = 0;             // of the first answer; the next has seed + 1, and so on
+  bool verbose = false;
+  bool keep_history = true;
+};
 
-// The first paragraph of a README.md (no heading, no front matter), on one line; "" where there is none.
-std::string first_paragraph(const std::string& markdown);
+// Asks and answers until /exit, the end of input, or SIGTERM or SIGHUP (see seen_termination). Ctrl-C ends an
+// answer, not the program. Greeting and remarks go to standard output if it is a terminal, else to standard error.
+void chat(const SamplingModel& model, const ModelNotes& notes, Answerer& answerer, AnswerStyle style,
+          const ChatOptions& options);
+
+// A question that the shipped countdown models answer well; no problem of their training.
+inline constexpr const char* kExampleQuestion = "Make 24 from 12, 11 and 47.";
+
+// One line if the model knows something else than is asked; else "".
+std::string wrong_question_note(const ModelNotes& notes, const std::string& question);
 
 }  // namespace r1

@@ -34,8 +34,13 @@ struct RunOptions {
   SamplingFlags sampling;
   std::string model;
   std::optional<std::string> prompt;
-  std::string prompt_tokens;  // a file
+  std::string file;              // its text follows the prompt; "-": standard input
+  std::string prompt_tokens;     // a file
+  std::string system;            // "": none
+  std::optional<uint64_t> seed;  // nothing: a random one
+  std::optional<int64_t> turns;  // earlier turns that the model is shown
   bool show_thinking = false, hide_thinking = false;
+  bool verbose = false, no_history = false;
 };
 int run_run(const RunOptions& options);
 

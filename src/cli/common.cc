@@ -71,9 +71,10 @@ void set_if_given(const std::optional<double>& flag, std::string_view option, do
 fs::path resolve_model(const std::string& name) {
   std::error_code none;
   if (!name.empty() && fs::is_directory(name, none)) return name;
+  if (name.ends_with(".gguf"))
+    throw Error(name + ": GGUF files are not supported yet; give a Hugging Face directory with safetensors");
   if (!name.empty() && fs::exists(name, none)) {
-    throw Error(fmt::format(
-        "{}: is a file: this build loads Hugging Face directories (config.json, model.safetensors)", name));
+    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors");
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (wanted.find('/') == std::string::npos) {
@@ -82,8 +83,12 @@ fs::path resolve_model(const std::string& name) {
     }
   }
   const std::vector<std::string> shipped = shipped_models();
-  throw Error(fmt::format("{}: neither a directory nor a shipped model (shipped: {})", wanted,
-                          shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
+  const std::string near = nearest_name(wanted, shipped);
+  throw Error(fmt::format(
+      "{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, download its Hugging Face "
+      "repository and give the directory",
+      wanted, near.empty() ? "" : " (did you mean " + near + "?)",
+      shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
 }
 
 int64_t parse_size(const std::string& text) {
@@ -120,7 +125,7 @@ void check_common(const CommonOptions& common) {
   }
   constexpr int64_t kMostThreads = 1024;
   if (common.threads < 0 || common.threads > kMostThreads) {
-    throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all there are)", common.threads,
+    throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all that there are)", common.threads,
                             kMostThreads));
   }
   memory_limit(common);

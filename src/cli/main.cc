@@ -1,62 +1,112 @@
 // cli/main.cc: the options of every subcommand, and how errors end the program. The only file that includes
 // CLI11.
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <functional>
 #include <new>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/text_util.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "tensor/arena.h"
+#include "tensor/dtype.h"
 
 namespace {
+
+#if defined(__clang__)
+constexpr const char* kCompiler = "clang " __clang_version__;
+#else
+constexpr const char* kCompiler = "gcc " __VERSION__;
+#endif
+#if defined(__aarch64__)
+constexpr const char* kMachine = "on arm64";
+#else
+constexpr const char* kMachine = "on x86-64";
+#endif
 
 using r1::CommonOptions;
 using r1::SamplingFlags;
 
-void add_common(CLI::App* app, CommonOptions& common) {
-  app->add_option("--device", common.device, "cpu")->group("Machine");
-  app->add_option("--dtype", common.dtype, "f32 or bf16 (default: the checkpoint's)")->group("Machine");
-  app->add_option("--numerics", common.numerics, "cpu-f32, cpu-bf16, cpu-avx512bf16 (default: as --dtype)")
-      ->group("Machine");
-  app->add_option("--threads", common.threads, "Threads (default: all)")->group("Machine");
-  app->add_option("--memory-limit", common.memory_limit, "Memory that may be used, e.g. 2G")
-      ->group("Machine");
+// Which options of the machine a command has: those that it uses, and no others.
+enum class Machine : uint8_t { none, threads, training, model };
+
+void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
+  constexpr const char* kGroup = "Machine";
+  if (machine == Machine::none) return;
+  app->add_option("--device", common.device, "Where it runs; this build has: cpu")->group(kGroup);
+  app->add_option("--threads", common.threads, "Threads (default: one per core)")->group(kGroup);
+  if (machine == Machine::threads) return;
+  app->add_option("--memory-limit", common.memory_limit, "Memory that may be used, for example 2G (default: no limit)")
+      ->group(kGroup);
+  // A training has its numerics in its configuration; the options are known so that the error can say so.
+  const char* group = machine == Machine::model ? kGroup : "";
+  app->add_option("--dtype", common.dtype, "What it computes in: f32 or bf16 (default: the checkpoint's)")
+      ->group(group);
+  app->add_option("--numerics", common.numerics, "cpu-f32, cpu-bf16 or cpu-avx512bf16 (default: as --dtype says)")
+      ->group(group);
 }
 
-void add_sampling(CLI::App* app, SamplingFlags& s) {
-  app->add_option("--temperature", s.temperature, "0: greedy (default: the model's)")->group("Sampling");
-  app->add_option("--top-p", s.top_p, "Keep the likeliest tokens up to this mass")->group("Sampling");
-  app->add_option("--top-k", s.top_k, "Keep the K likeliest tokens; 0: all")->group("Sampling");
-  app->add_option("--min-p", s.min_p, "Keep tokens of at least this share of the likeliest")
-      ->group("Sampling");
+void add_sampling(CLI::App* app, SamplingFlags& s, const char* longest) {
+  constexpr const char* kGroup = "Sampling";
+  app->add_option("--temperature", s.temperature, "0 is greedy (default: the model's)")->group(kGroup);
+  app->add_option("--top-p", s.top_p, "Keep the likeliest tokens up to this probability (default: the model's)")
+      ->group(kGroup);
+  app->add_option("--top-k", s.top_k, "Keep the K likeliest tokens; 0 keeps all (default: the model's)")
+      ->group(kGroup);
+  app->add_option("--min-p", s.min_p,
+                  "Keep tokens with at least this share of the likeliest one's probability (default: the model's)")
+      ->group(kGroup);
   app->add_option("--repetition-penalty", s.repetition_penalty,
-                  "Divides the logits of tokens that the text has; 1: off")
-      ->group("Sampling");
+                  "Divides the logits of tokens that the text has; 1 is off (default: the model's)")
+      ->group(kGroup);
   app->add_option("--presence-penalty", s.presence_penalty,
-                  "Subtracted from the logits of tokens that the answer has; 0: off")
-      ->group("Sampling");
+                  "Subtracted from the logits of tokens that the answer has; 0 is off (default: the model's)")
+      ->group(kGroup);
   app->add_option("--frequency-penalty", s.frequency_penalty,
-                  "The same, as often as the answer has them; 0: off")
-      ->group("Sampling");
-  app->add_option("--max-tokens", s.max_tokens, "Longest answer (default: the model's, else 1024)")
-      ->group("Sampling");
-  app->add_option("--seed", s.seed, "Of the random numbers (default: 0)")->group("Sampling");
-  app->add_flag("--ignore-eos", s.ignore_eos, "Go on behind the end-of-sequence token")->group("Sampling");
+                  "The same, as often as the answer has them; 0 is off (default: the model's)")
+      ->group(kGroup);
+  app->add_option("--max-tokens", s.max_tokens, longest)->group(kGroup);
+  app->add_flag("--ignore-eos", s.ignore_eos, "Go on after the end-of-sequence token")->group(kGroup);
 }
+
+// CLI11 reads -1 as 2^64 - 1 and takes what is too large for the largest integer.
+template <class Integer>
+bool is_integer(const std::string& text) {
+  Integer value{};
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return problem == std::errc() && end == text.data() + text.size();
+}
+
+void check_integers(CLI::App* app) {
+  for (CLI::Option* option : app->get_options()) {
+    const std::string type = option->get_type_name(), name = option->get_name();
+    if (type != "INT" && type != "UINT") continue;
+    option->check(CLI::Validator(
+        [type, name](std::string& value) {
+          if (type == "INT" ? is_integer<int64_t>(value) : is_integer<uint64_t>(value)) return std::string();
+          return fmt::format("{} is {}; it must be an integer from {}", name, r1::shell_word(value),
+                             type == "INT" ? "-2^63 to 2^63 - 1" : "0 to 2^64 - 1");
+        },
+        ""));
+  }
+}
+
+constexpr const char* kLongestAnswerHelp =
+    "Longest answer, in tokens (default: the model's max_new_tokens, else 1024)";
+constexpr const char* kLongestTalkHelp =
+    "Longest answer, in tokens (default: the model's max_new_tokens, else what its context leaves, at most 8192)";
 
 constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model's name (default: r1-nano)";
 
-// "" is no model; the default is taken only if nothing is given.
-void add_model(CLI::App* app, std::string& model, const char* help, bool required = false) {
-  app->add_option("model", model, help)->required(required)->check([](const std::string& given) {
-    return given.empty() ? std::string("the name is empty; give a directory or a shipped model's name")
-                         : std::string();
-  });
-}
+constexpr std::array<std::array<const char*, 2>, 3> kLabels = {
+    {{"SUBCOMMAND", "COMMAND"}, {"Positionals", "Arguments"}, {"OPTIONS", "options"}}};
 
 constexpr const char* kLogprobFormatHelp =
     "hex: C's %a form (default); decimal: the shortest decimal number that reads back to the same bits";
@@ -80,11 +130,14 @@ struct Program {
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
 
+  // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
-  CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&)) {
+  CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&), Machine machine,
+                const char* json) {
     CLI::App* sub = app.add_subcommand(name, help);
-    add_common(sub, options.common);
-    sub->add_flag("--json", options.common.json, "One JSON object on standard output")->group("Machine");
+    sub->group("Commands");
+    add_machine(sub, options.common, machine);
+    sub->add_flag("--json", options.common.json, json)->group(*json == '\0' ? "" : "Output");
     sub->callback([this, call, &options] {
       options.common.command_line = command_line;
       chosen = [call, &options] { return call(options); };
@@ -92,17 +145,38 @@ struct Program {
     return sub;
   }
 
-  void add_using() {
-    CLI::App* sub = add("run", "Talk to a model, or answer one prompt", run, r1::run_run);
-    add_model(sub, run.model, kModelHelp);
-    sub->add_option("-p,--prompt", run.prompt, "One question");
-    sub->add_option("--prompt-tokens", run.prompt_tokens, "A JSON array of token ids, used as they are");
-    add_sampling(sub, run.sampling);
-    CLI::Option* show = sub->add_flag("--show-thinking", run.show_thinking, "Show thoughts (default)");
-    sub->add_flag("--hide-thinking", run.hide_thinking, "Leave thoughts out")->excludes(show);
+  void add_model(CLI::App* sub, std::string& model, const char* help = kModelHelp) {
+    sub->add_option("MODEL", model, help)->type_name("")->check([](const std::string& name) {
+      return name.empty() ? "the MODEL argument is empty: name a model, or leave it out" : "";
+    });
+  }
 
-    sub = add("generate", "Answer many prompts from a JSONL file", generate, r1::run_generate);
-    add_model(sub, generate.model, kModelHelp, true);
+  void add_run() {
+    CLI::App* sub = add("run", "Talk with a model, or answer one prompt", run, r1::run_run, Machine::model,
+                        "One JSON object: tokens, text, content, reasoning, finish_reason, seed, usage, timings");
+    sub->footer("Without -p, --file and --prompt-tokens, r1 run talks on a terminal; elsewhere all of standard input is "
+                "one prompt.");
+    add_model(sub, run.model);
+    sub->add_option("-p,--prompt", run.prompt, "Answer this prompt and end");
+    sub->add_option("-f,--file", run.file, "Answer a file's text and end; after -p's text if both are given; -: standard input");
+    sub->add_option("--prompt-tokens", run.prompt_tokens, "A file with a JSON array of token ids, used as they are");
+    sub->add_option("--system", run.system, "The system prompt");
+    sub->add_option("--turns", run.turns,
+                    "Earlier turns of a conversation that the model is shown (default: all that fit its "
+                    "context; 0 for a model trained on single questions)");
+    sub->add_flag("--no-history", run.no_history, "Keep no typed lines for the next conversation");
+    CLI::Option* show = sub->add_flag("--show-thinking", run.show_thinking, "Show thoughts (default)")->group("Output");
+    sub->add_flag("--hide-thinking", run.hide_thinking, "Leave thoughts out")->excludes(show)->group("Output");
+    sub->add_flag("--verbose", run.verbose, "Print tokens, tokens per second and the seed after each answer")
+        ->group("Output");
+    add_sampling(sub, run.sampling, kLongestTalkHelp);
+    sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")->group("Sampling");
+  }
+
+  void add_using() {
+    CLI::App* sub =
+        add("generate", "Answer many prompts from a JSONL file", generate, r1::run_generate, Machine::model, "");
+    add_model(sub, generate.model);
     sub->add_option("--input", generate.input,
                     "Rows {\"prompt\" | \"messages\" | \"tokens\"}; -: standard input")
         ->required();
@@ -113,10 +187,11 @@ struct Program {
     sub->add_option("--prefill-chunk", generate.prefill_chunk, "Prompt tokens at a time; changes no bit");
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
     sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
-    add_sampling(sub, generate.sampling);
+    add_sampling(sub, generate.sampling, kLongestAnswerHelp);
+    sub->add_option("--seed", generate.sampling.seed, "Seed of the random numbers (default: 0)")->group("Sampling");
 
-    sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score);
-    add_model(sub, score.model, kModelHelp, true);
+    sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score, Machine::model, "");
+    add_model(sub, score.model);
     sub->add_option("--input", score.input, "Rows {\"tokens\", \"from\"?}; -: standard input")->required();
     sub->add_option("--output", score.output, "OUT.safetensors: logits.<row> [T, V]");
     sub->add_option("--logprobs", score.logprobs, "F.jsonl: a row of log-probs per row");
@@ -128,8 +203,8 @@ struct Program {
   }
 
   void add_tools() {
-    CLI::App* sub = add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize);
-    add_model(sub, tokenize.model, "A model, or a tokenizer.json", true);
+    CLI::App* sub = add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize, Machine::none, "");
+    add_model(sub, tokenize.model, "A model, or a tokenizer.json (default: r1-nano)");
     sub->add_option("--input", tokenize.input, "Rows {\"text\"} (--decode: {\"tokens\"}); -: standard input")
         ->required();
     CLI::Option* decode = sub->add_flag("--decode", tokenize.decode, "Token ids to text");
@@ -142,20 +217,21 @@ struct Program {
     sub->add_flag("--skip-special-tokens", tokenize.skip_special_tokens, "Leave special tokens out of the text")
         ->needs(decode);
 
-    sub = add("template", "Render chat templates", chat_template, r1::run_template);
-    add_model(sub, chat_template.model, "A model, or a template's file", true);
+    sub = add("template", "Render chat templates", chat_template, r1::run_template, Machine::none, "");
+    add_model(sub, chat_template.model, "A model, or a template's file (default: r1-nano)");
     sub->add_option("--input", chat_template.input,
                     "Rows {\"messages\", ...}; further fields are template variables; -: standard input")
         ->required();
     sub->add_option("--date", chat_template.date, "YYYY-MM-DD for strftime_now (default: the clock's time)");
 
-    sub = add("verify", "Check answers", verify, r1::run_verify);
+    sub = add("verify", "Check answers", verify, r1::run_verify, Machine::none, "");
     sub->add_option("--input", verify.input,
                     "Rows {\"task\"?, \"gold\", \"pred\", \"options\"?}; -: standard input")
         ->required();
 
-    sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval);
-    add_model(sub, eval.model, kModelHelp);
+    sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval, Machine::model,
+              "One JSON object instead of a table");
+    add_model(sub, eval.model);
     sub->add_option("--task", eval.task, "A task (countdown, arithmetic:2, ...: docs/guide.md), or a file")
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
@@ -163,23 +239,27 @@ struct Program {
     sub->add_option("--output", eval.output, "Every sample as a JSONL row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences at a time (default: 256); changes no bit");
-    add_sampling(sub, eval.sampling);
+    add_sampling(sub, eval.sampling, kLongestAnswerHelp);
+    sub->add_option("--seed", eval.sampling.seed, "Seed of the problems and of the random numbers (default: 0)")
+        ->group("Sampling");
   }
 
   void add_help() {
     CLI::App* check =
-        add("doctor", "What this machine is, and whether everything works", doctor, r1::run_doctor);
-    add_model(check, doctor.model, kModelHelp);
-    check->add_flag("--against-transformers", doctor.against_transformers,
-                    "Compare logits with transformers");
-    check->add_option("--python", doctor.python, "With torch and transformers (default: python3)");
-    CLI::App* sub =
-        add("schema", "The JSON schema of a file that r1 reads or writes", schema, r1::run_schema);
-    sub->add_option("name", schema.name, "grpo, metrics.jsonl, ... (default: a list)");
+        add("doctor", "What this machine is, and whether everything works", doctor, r1::run_doctor, Machine::threads,
+            "One JSON object instead of lines");
+    add_model(check, doctor.model);
+    CLI::Option* peer = check->add_flag("--against-transformers", doctor.against_transformers,
+                                        "Compare logits with those of transformers");
+    check->add_option("--python", doctor.python, "A Python with torch and transformers (default: python3)")->needs(peer);
+    CLI::App* sub = add("schema", "The JSON schema of a file that r1 reads or writes", schema, r1::run_schema,
+                        Machine::none, "On one line; without NAME: one object of names and summaries");
+    sub->add_option("NAME", schema.name, "grpo, metrics.jsonl, ... (default: a list of all)")->type_name("");
   }
 
   void add_training() {
-    constexpr const char* kConfig = "CONFIG.toml";
+    constexpr const char* kConfig = "The configuration, a TOML file (r1 schema lists its keys)";
+    constexpr const char* kModelAsJson = "The path of the model as {\"model\": PATH}";
     constexpr std::array<std::array<const char*, 2>, 4> kStages = {
         {{"pretrain", "Train on generated documents"},
          {"sft", "Fine-tune on JSONL files of conversations"},
@@ -187,28 +267,35 @@ struct Program {
          {"distill", "Fine-tune on a teacher's verified answers (distillation, rejection sampling)"}}};
     for (size_t i = 0; i < kStages.size(); ++i) {
       train[i].kind = kStages[i][0];
-      CLI::App* stage = add(kStages[i][0], kStages[i][1], train[i], r1::run_train_command);
-      stage->add_option("config", train[i].config, kConfig)->required();
+      CLI::App* stage =
+          add(kStages[i][0], kStages[i][1], train[i], r1::run_train_command, Machine::training, kModelAsJson);
+      stage->add_option("CONFIG", train[i].config, kConfig)->type_name("")->required();
       stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
     }
-    CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command);
-    sub->add_option("config", recipe.config, kConfig)->required();
+    CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command,
+                        Machine::training, "What its stages gave, as one JSON object");
+    sub->add_option("CONFIG", recipe.config, kConfig)->type_name("")->required();
     sub->add_flag("--resume", recipe.resume, "Go on with an interrupted run");
     sub->add_flag("--all", recipe.all, "Its optional stages too");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
-    sub = add("report", "A run as one HTML page", report, r1::run_report);
-    sub->add_option("run", report.run, "The directory of a recipe, or of one stage")->required();
+    sub = add("report", "A run as one HTML page", report, r1::run_report, Machine::none,
+              "The path of the page as {\"report\": PATH}");
+    sub->add_option("RUN", report.run, "The directory of a recipe, or of one stage")->type_name("")->required();
     sub->add_option("--output", report.output, "FILE.html (default: RUN/report.html)");
   }
 
   Program() {
     app.require_subcommand(1);
     app.footer("r1 COMMAND --help lists a command's options.");
+    app.set_version_flag("--version", version_text(), "Print the version, the numerics and the compiler");
+    for (const auto& [theirs, ours] : kLabels) app.get_formatter()->label(theirs, ours);
+    add_run();
     add_using();
     add_training();
     add_tools();
     add_help();
+    for (CLI::App* sub : app.get_subcommands(nullptr)) check_integers(sub);
   }
 
   // CLI11 would only say that a subcommand is missing.
@@ -217,9 +304,71 @@ struct Program {
     std::vector<std::string> names;
     for (const CLI::App* sub : app.get_subcommands(nullptr)) names.push_back(sub->get_name());
     if (std::ranges::find(names, argv[1]) != names.end()) return;
-    const std::string near = r1::nearest_name(argv[1], names);
     throw r1::Error("unknown command " + std::string(argv[1]) +
-                    (near.empty() ? " (r1 --help lists them)" : " (did you mean " + near + "?)"));
+                    hint(r1::nearest_name(argv[1], names), "r1 --help lists the commands"));
+  }
+
+  // The command that was named, or the program.
+  const CLI::App& named() const {
+    const auto given = app.get_subcommands();
+    return given.empty() ? app : *given.front();
+  }
+
+  static std::string version_text() {
+    std::vector<std::string_view> numerics;
+    for (const r1::Numerics n : r1::kAllNumerics) numerics.push_back(r1::name_of(n));
+    return fmt::format("r1 {} (numerics {}; {} {})", R1_VERSION, fmt::join(numerics, ", "), kCompiler, kMachine);
+  }
+
+  static std::string hint(const std::string& near, const std::string& otherwise) {
+    return near.empty() ? " (" + otherwise + ")" : " (did you mean " + near + "?)";
+  }
+
+  std::string how_to_list() const {
+    return "r1 " + (&named() == &app ? "" : named().get_name() + " ") + "--help lists the options";
+  }
+
+  // CLI11's words are for those who know CLI11. Its messages begin with the option's name, mostly.
+  std::string words_for(const CLI::ParseError& e) const {
+    const std::string text = e.what();
+    const std::string name = text.substr(0, text.find_first_of(": "));
+    const std::string last = text.substr(text.rfind(' ') + 1);
+    const auto is = [&]<class Kind>(std::type_identity<Kind>) { return dynamic_cast<const Kind*>(&e) != nullptr; };
+    if (is(std::type_identity<CLI::ExtrasError>())) return unknown_argument();
+    if (is(std::type_identity<CLI::ConversionError>())) return wrong_value(text);
+    if (is(std::type_identity<CLI::ValidationError>())) return text.substr(std::min(text.find(": ") + 2, text.size()));
+    if (is(std::type_identity<CLI::ArgumentMismatch>()))
+      return name + (text.ends_with("missing") ? " needs a value" : " is given more than once");
+    if (is(std::type_identity<CLI::ExcludesError>())) return "give either " + name + " or " + last + ", not both";
+    if (is(std::type_identity<CLI::RequiresError>())) return name + " is only for " + last;
+    if (is(std::type_identity<CLI::RequiredError>())) {
+      const std::vector<std::string> unknown = app.remaining(true);
+      const auto is_option = [](const std::string& word) { return word.starts_with('-'); };
+      if (&named() == &app || std::ranges::any_of(unknown, is_option)) return unknown_argument();
+      return "r1 " + named().get_name() + " needs " + name + " (" + how_to_list() + ")";
+    }
+    return text + " (" + how_to_list() + ")";
+  }
+
+  std::string unknown_argument() const {
+    std::vector<std::string> unknown = app.remaining(true);
+    std::ranges::stable_partition(unknown, [](const std::string& word) { return word.starts_with('-'); });
+    const std::string word = unknown.empty() ? "" : unknown.front();
+    if (!word.starts_with('-')) return "unexpected argument " + r1::shell_word(word) + " (" + how_to_list() + ")";
+    std::vector<std::string> names;
+    for (const CLI::Option* option : named().get_options()) {
+      for (const std::string& n : option->get_lnames()) names.push_back("--" + n);
+    }
+    const std::string given = word.substr(0, word.find('='));
+    return "unknown option " + given + hint(r1::nearest_name(given, names), how_to_list());
+  }
+
+  // "Could not convert: --top-p = much"
+  std::string wrong_value(const std::string& text) const {
+    const size_t begin = text.find("--"), equals = text.find(" = ");
+    if (begin == std::string::npos || equals == std::string::npos) return text;
+    const std::string name = text.substr(begin, equals - begin);
+    return name + " is " + r1::shell_word(text.substr(equals + 3)) + "; it must be a number";
   }
 };
 
@@ -241,16 +390,23 @@ int run_program(int argc, char** argv) {
   r1::prepare_standard_streams();
   check_cpu();
   Program program;
+  if (argc < 2) {
+    r1::write_stdout(program.app.help());
+    return 0;
+  }
   program.check_command(argc, argv);
   for (int i = 0; i < argc; ++i) program.command_line += (i > 0 ? " " : "") + r1::shell_word(argv[i]);
   try {
     program.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const auto given = program.app.get_subcommands();
-    r1::write_stdout(given.empty() ? program.app.help() : given.front()->help());
+    const CLI::App& named = program.named();
+    r1::write_stdout(&named == &program.app ? named.help() : named.help("r1"));
+    return 0;
+  } catch (const CLI::CallForVersion&) {
+    r1::write_stdout(Program::version_text() + "\n");
     return 0;
   } catch (const CLI::ParseError& e) {
-    throw r1::Error(std::string(e.what()) + " (r1 --help says how)");
+    throw r1::Error(program.words_for(e));
   }
   return program.chosen();
 }

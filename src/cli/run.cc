@@ -1,23 +1,32 @@
-// cli/run.cc: `r1 run`: one prompt, prompts from a pipe, or a conversation.
+// cli/run.cc: `r1 run`: one prompt (-p, a file, standard input, token ids), or a conversation on a terminal.
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include <iostream>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <random>
 
+#include "base/ascii.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/answer_printer.h"
+#include "cli/answerer.h"
+#include "cli/caught_signals.h"
 #include "cli/chat.h"
 #include "cli/common.h"
+#include "cli/conversation.h"
+#include "cli/model_notes.h"
 #include "cli/output.h"
+#include "reward/answer.h"
+#include "text/think.h"
+#include "text/utf8.h"
 
 namespace r1 {
 namespace {
-
-Json to_json(const SamplingModel& model, const Completion& completion) {
-  Json out = Json::object();
-  out.set("tokens", Json::array_of(completion.tokens)).set("text", model.text_of(completion.tokens));
-  out.set("finish_reason", name_of(completion.finish));
-  return out;
-}
 
 // FILE.json: [ids], or {"tokens": [ids]}.
 std::vector<int32_t> read_prompt_tokens(const std::string& path) {
@@ -25,102 +34,204 @@ std::vector<int32_t> read_prompt_tokens(const std::string& path) {
   return read_token_ids(json.is_object() ? json.at("tokens") : json);
 }
 
-class Runner {
+std::string read_standard_input() {
+  constexpr size_t kMost = size_t{64} << 20;  // longer than any model's context
+  std::string text;
+  std::vector<char> buffer(size_t{1} << 16);
+  for (;;) {
+    const ssize_t n = ::read(0, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error(fmt::format("standard input: reading failed: {}", std::strerror(errno)));
+    if (n == 0) return text;
+    text.append(buffer.data(), static_cast<size_t>(n));
+    if (text.size() > kMost) throw Error(fmt::format("standard input: is longer than {} MiB", kMost >> 20));
+  }
+}
+
+void check_utf8(std::string_view text, const std::string& what) {
+  if (is_valid_utf8(text)) return;
+  size_t at = 0;
+  while (decode_utf8(text, at).valid) at += static_cast<size_t>(decode_utf8(text, at).size);
+  throw Error(fmt::format("{}: byte {} is not UTF-8", what, at));
+}
+
+// All of a file or of standard input is one prompt; line ends at its end are no part of it.
+std::string read_text(const std::string& path) {
+  std::string text = path == "-" ? read_standard_input() : read_file(path);
+  const std::string what = path == "-" ? "standard input" : path;
+  check_utf8(text, what);
+  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  if (trim(text).empty()) throw Error(what + ": is empty, so there is no prompt");
+  return text;
+}
+
+// With -p alone standard input is left to others (a shell's loop may read it). A pipe with text in it was meant for
+// somebody, though.
+void note_unread_input() {
+  struct stat input {};
+  int waiting = 0;
+  if (::fstat(0, &input) != 0 || !S_ISFIFO(input.st_mode)) return;
+  if (::ioctl(0, FIONREAD, &waiting) == 0 && waiting > 0)
+    write_stderr("r1: standard input was not read, because -p is given; --file - puts it behind the prompt\n");
+}
+
+struct Prompt {
+  std::vector<int32_t> tokens;
+  std::string opening;  // text/think.h
+  bool detect_loops = false;
+  std::string what;
+};
+
+class OnePrompt {
  public:
-  Runner(const RunOptions& options, const SamplingModel& model)
+  OnePrompt(const RunOptions& options, const SamplingModel& model, uint64_t seed, double load_s)
       : options_(options),
         model_(model),
-        runtime_(options.common, model.model(), model.numerics),
-        base_(base_request(options.sampling, model.sampling, model.stop_tokens, model.max_tokens)),
-        style_{.terminal = stdout_is_terminal(), .hide_thinking = options.hide_thinking},
-        engine_(model.model(), runtime_.ctx,
-                {.max_batch = 1, .prefill_chunk = 2048, .kv_bytes = runtime_.kv_bytes()}) {}
+        seed_(seed),
+        load_s_(load_s),
+        answerer_(options.common, options.sampling, model) {}
 
-  void answer_tokens(std::vector<int32_t> prompt) {
-    Request request = base_;
-    request.prompt = std::move(prompt);
-    if (model_.bundle) request.opening = thought_opening(model_.bundle->tokenizer.decode(request.prompt));
-    answer(request, options_.prompt_tokens);
-  }
-
-  void answer_text(const std::string& prompt, uint32_t index, const std::string& what) {
-    Request request = base_;
-    ChatPrompt chat = model_.tokenized().chat_prompt(prompt);
-    request.prompt = std::move(chat.tokens);
-    request.opening = std::move(chat.opening);
-    request.key.prompt = index;
-    request.detect_loops = !options_.sampling.ignore_eos;
-    answer(request, what);
-  }
-
-  // Every line is a prompt; one that cannot be asked is reported, the rest go on.
-  int answer_lines() {
-    int status = 0;
-    std::string line;
-    uint32_t index = 0;
-    for (int64_t number = 1; std::getline(std::cin, line); ++number) {
-      if (line.ends_with('\r')) line.pop_back();
-      if (line.find_first_not_of(" \t") == std::string::npos) continue;
-      const std::string what = fmt::format("standard input:{}", number);
-      try {
-        check_prompt(model_.model(), model_.tokenized().chat_prompt(line).tokens, what);
-      } catch (const Error& e) {
-        write_stderr(fmt::format("r1: {}\n", e.what()));
-        status = 2;
-        ++index;
-        continue;
-      }
-      answer_text(line, index++, what);
+  void run(const Prompt& prompt) {
+    const Question question{.prompt = prompt.tokens,
+                            .seed = seed_,
+                            .detect_loops = prompt.detect_loops,
+                            .what = prompt.what};
+    if (options_.common.json || !model_.bundle) {
+      const Answer answer = answerer_.answer(question, {});
+      write_stdout(to_json(answer, !prompt.opening.empty()).dump() + "\n");
+      if (options_.verbose) write_stderr(speed_note(answer, seed_) + "\n");
+      return;
     }
-    return status;
+    const AnswerStyle style = AnswerStyle::of_stdout(options_.hide_thinking);
+    std::optional<CaughtSignals> caught;  // a dim terminal must not stay dim
+    if (style.terminal) caught.emplace(std::initializer_list<int>{SIGINT, SIGTERM, SIGHUP});
+    AnswerPrinter printer(model_.bundle->tokenizer, style, !prompt.opening.empty());
+    const Answer answer = answerer_.answer(question, [&](int32_t token) { printer.feed(token); });
+    printer.finish();
+    if (caught && answer.stopped) end_by_signal(seen_termination() != 0 ? seen_termination() : SIGINT);
+    const std::string cut = cut_note(answer, model_.model(), false);
+    if (!cut.empty()) write_stderr("r1: " + cut + "\n");
+    if (options_.verbose) write_stderr(speed_note(answer, seed_) + "\n");
   }
-
-  int talk() { return chat(model_, runtime_, options_.sampling, style_); }
 
  private:
-  void answer(const Request& request, const std::string& what) {
-    check_prompt(model_.model(), request.prompt, what);
-    const bool live = !options_.common.json && model_.bundle.has_value();
-    std::optional<AnswerPrinter> printer;
-    if (live) printer.emplace(model_.bundle->tokenizer, style_, !request.opening.empty());
-    const auto completions = engine_.run(std::span(&request, 1), [&](int64_t, int64_t, int32_t token) {
-      if (printer) printer->feed(token);
-      return true;
-    });
-    if (printer) {
-      printer->finish();
-    } else {
-      write_stdout(to_json(model_, completions.front()).dump() + "\n");
-    }
+  Json to_json(const Answer& answer, bool opens_thought) const {
+    const std::string text = model_.text_of(answer.tokens);
+    const ThinkSplit split = split_think(text, opens_thought);
+    const auto made = static_cast<int64_t>(answer.tokens.size());
+    Json usage = Json::object();
+    usage.set("prompt_tokens", answer.prompt_tokens).set("completion_tokens", made);
+    usage.set("total_tokens", answer.prompt_tokens + made);
+    if (model_.bundle)
+      usage.set("reasoning_tokens", thinking_tokens(model_.bundle->tokenizer, answer.tokens, opens_thought));
+    Json timings = Json::object();
+    timings.set("load_s", load_s_).set("prompt_s", answer.prompt_s).set("generation_s", answer.generation_s);
+    Json out = Json::object();
+    out.set("tokens", Json::array_of(answer.tokens)).set("text", options_.hide_thinking ? split.answer : text);
+    out.set("finish_reason", name_of(answer.finish)).set("content", split.answer);
+    if (!options_.hide_thinking) out.set("reasoning", split.has_thought ? Json(split.thought) : Json());
+    out.set("seed", seed_).set("usage", std::move(usage)).set("timings", std::move(timings));
+    return out;
   }
 
   const RunOptions& options_;
   const SamplingModel& model_;
-  Runtime runtime_;
-  Request base_;
-  AnswerStyle style_;
-  Engine engine_;
+  uint64_t seed_;
+  double load_s_;
+  Answerer answerer_;
 };
+
+void check_options(const RunOptions& options) {
+  check_common(options.common);
+  const bool has_text = options.prompt || !options.file.empty();
+  if (!options.prompt_tokens.empty() && has_text)
+    throw Error("give either --prompt-tokens or a prompt (-p, --file), not both");
+  if (!options.prompt_tokens.empty() && !options.system.empty())
+    throw Error("--system: token ids are used as they are: put the system prompt into --prompt-tokens");
+  if (options.turns && *options.turns < 0)
+    throw Error(fmt::format("--turns is {}; it must be at least 0", *options.turns));
+  if (options.prompt) check_utf8(*options.prompt, "the prompt");
+  if (options.prompt && trim(*options.prompt).empty()) throw Error("-p: the prompt is empty");
+  check_utf8(options.system, "--system");
+}
+
+// The prompt's text, if there is to be one answer; nothing: a conversation.
+std::optional<std::string> prompt_text(const RunOptions& options) {
+  if (!options.file.empty()) {
+    const std::string text = read_text(options.file);
+    return options.prompt ? *options.prompt + "\n\n" + text : text;
+  }
+  if (options.prompt) return options.prompt;
+  if (stdin_is_terminal() && !options.common.json) return std::nullopt;
+  return read_text("-");
+}
+
+std::string name_of_prompt(const RunOptions& options) {
+  if (options.file.empty()) return options.prompt ? "the prompt" : "standard input";
+  return options.file == "-" ? "standard input" : options.file;
+}
+
+void check_conversation(const RunOptions& options, bool is_conversation) {
+  if (!is_conversation && options.turns)
+    throw Error("--turns is for a conversation: there are no earlier turns of one prompt");
+  if (!is_conversation && options.no_history)
+    throw Error("--no-history is for a conversation: one prompt is not kept");
+}
+
+void answer_text(const RunOptions& options, const SamplingModel& model, uint64_t seed, double load_s,
+                 const std::string& text) {
+  OnePrompt one(options, model, seed, load_s);
+  Conversation conversation(model.tokenized(), 0);
+  conversation.set_system(options.system);
+  const ConversationPrompt prompt = conversation.prompt(text, 0);
+  const std::string note = wrong_question_note(read_model_notes(model.directory), text);
+  if (!note.empty() && !options.common.json) write_stderr("r1: " + note + "\n");
+  one.run({.tokens = prompt.tokens,
+           .opening = prompt.opening,
+           .detect_loops = true,
+           .what = name_of_prompt(options)});
+  if (options.prompt && options.file.empty()) note_unread_input();
+}
+
+void talk(const RunOptions& options, const SamplingModel& model, uint64_t seed) {
+  model.tokenized();
+  Answerer answerer(options.common, options.sampling, model);
+  {
+    const CaughtSignals caught({SIGINT, SIGTERM, SIGHUP});
+    chat(model, read_model_notes(model.directory), answerer, AnswerStyle::of_stdout(options.hide_thinking),
+         {.system = options.system,
+          .turns = options.turns,
+          .seed = seed,
+          .verbose = options.verbose,
+          .keep_history = !options.no_history});
+  }
+  if (seen_termination() != 0) end_by_signal(seen_termination());
+}
 
 }  // namespace
 
 int run_run(const RunOptions& options) {
-  check_common(options.common);
-  if (options.prompt && !options.prompt_tokens.empty())
-    throw Error("give either -p or --prompt-tokens, not both");
-  const SamplingModel model = SamplingModel::load(options.common, resolve_model(options.model));
-  Runner runner(options, model);
-  if (!options.prompt_tokens.empty()) {
-    runner.answer_tokens(read_prompt_tokens(options.prompt_tokens));
+  check_options(options);
+  const std::filesystem::path directory = resolve_model(options.model);
+  const bool has_tokens = !options.prompt_tokens.empty();
+  const std::optional<std::string> text = has_tokens ? std::nullopt : prompt_text(options);
+  check_conversation(options, !has_tokens && !text);
+  const auto begin = std::chrono::steady_clock::now();
+  const SamplingModel model = SamplingModel::load(options.common, directory);
+  const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const uint64_t seed = options.seed ? *options.seed : std::random_device{}();
+  if (has_tokens) {
+    Prompt prompt{.tokens = read_prompt_tokens(options.prompt_tokens), .opening = "", .what = options.prompt_tokens};
+    if (model.bundle) prompt.opening = thought_opening(model.bundle->tokenizer.decode(prompt.tokens));
+    OnePrompt(options, model, seed, load_s).run(prompt);
     return 0;
   }
-  model.tokenized();
-  if (options.prompt) {
-    runner.answer_text(*options.prompt, 0, "the prompt");
-    return 0;
+  if (text) {
+    answer_text(options, model, seed, load_s, *text);
+  } else {
+    talk(options, model, seed);
   }
-  if (stdin_is_terminal() && !options.common.json) return runner.talk();
-  return runner.answer_lines();
+  return 0;
 }
 
 }  // namespace r1

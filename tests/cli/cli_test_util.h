@@ -52,6 +52,7 @@ struct Result {
 };
 
 // Standard output goes to `stdout_to` where that is given (a device, say, or kClosed), else into the result.
+// Standard input comes from `stdin_from` if that is given, else from a file with `input`.
 inline constexpr const char* kClosed = "closed";
 
 // A program that is at work; its standard streams are files of scratch() whose names begin with `streams`.
@@ -61,8 +62,8 @@ struct Started {
 };
 
 inline Started start(std::vector<std::string> words, const std::string& streams, const std::string& input = "",
-                     const std::string& stdout_to = "") {
-  const std::string in = write(streams + "stdin", input);
+                     const std::string& stdout_to = "", const std::string& stdin_from = "") {
+  const std::string in = stdin_from.empty() ? write(streams + "stdin", input) : stdin_from;
   Started started;
   started.out = stdout_to.empty() || stdout_to == kClosed ? (scratch() / (streams + "stdout")).string() : stdout_to;
   started.err = (scratch() / (streams + "stderr")).string();
@@ -95,17 +96,20 @@ inline Result finish(const Started& started) {
 inline std::vector<std::string> r1_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
+  // These commands run no model.
+  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report", "schema"};
   const auto has = [&](const char* word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
-  if (arguments.size() > 1 && !has("--threads") && !has("--help"))
+  if (arguments.size() > 1 && !has("--threads") && !has("--help") &&
+      std::ranges::find(kWithoutThreads, arguments[0]) == std::end(kWithoutThreads))
     words.insert(words.end(), {"--threads", "1"});
   return words;
 }
 
 inline Result r1_run(const std::vector<std::string>& arguments, const std::string& input = "",
-                     const std::string& stdout_to = "") {
-  return finish(start(r1_words(arguments), "", input, stdout_to));
+                     const std::string& stdout_to = "", const std::string& stdin_from = "") {
+  return finish(start(r1_words(arguments), "", input, stdout_to, stdin_from));
 }
 
 inline Json llama_config(int64_t vocab) {
@@ -185,6 +189,42 @@ inline fs::path make_model(const std::string& name, Json (*config)(int64_t vocab
   write_tokenizer(directory, files);
   const int64_t vocab = Tokenizer::load(directory).vocab_size();
   Model::create(read_model_config(parse_json(config(vocab).dump(), "tiny")), 7).save(directory, DType::f32);
+  return directory;
+}
+
+// A model that answers every prompt of its template with `text`, then ends: each token of the text names the next
+// one. The text may hold no token twice, and the template's prompt ends with a token that is not in it.
+inline fs::path make_scripted_model(const std::string& name, const std::string& text,
+                                    const std::string& chat_template = kTemplate) {
+  const fs::path directory = make_model(name, [](int64_t vocab) {
+    Json json = llama_config(vocab);
+    json.set("hidden_size", 64).set("max_position_embeddings", 512);
+    return json;
+  });
+  Json config = read_json(directory / "tokenizer_config.json");
+  config.set("chat_template", chat_template);
+  write_file_atomically(directory / "tokenizer_config.json", config.dump(2));
+  const Tokenizer tokenizer = Tokenizer::load(directory);
+  std::vector<int32_t> script = tokenizer.encode(text, false);
+  script.push_back(*tokenizer.id_of("<eos>"));
+  R1_CHECK(script.size() < 60, "the script is too long");
+  Model model = Model::load(directory);
+  for (Parameter& p : model.parameters()) {
+    const std::span<float> values = p.value.values();
+    if (p.name.ends_with("o_proj.weight") || p.name.ends_with("down_proj.weight")) std::ranges::fill(values, 0.0f);
+    if (p.name != "model.embed_tokens.weight" && p.name != "lm_head.weight") continue;
+    // Direction 0 belongs to every token that is not in the script, direction i + 1 to its token i.
+    const bool embeds = p.name == "model.embed_tokens.weight";
+    std::ranges::fill(values, 0.0f);
+    for (int64_t id = 0; embeds && id < p.value.dim(0); ++id) values[static_cast<size_t>(id * 64)] = 1.0f;
+    for (size_t i = 0; i < script.size(); ++i) {
+      float* row = values.data() + static_cast<size_t>(script[i]) * 64;
+      R1_CHECK(row[embeds ? i + 1 : i] == 0.0f, "a token twice");
+      if (embeds) row[0] = 0.0f;
+      row[embeds ? i + 1 : i] = embeds ? 1.0f : 30.0f;
+    }
+  }
+  model.save(directory, DType::f32);
   return directory;
 }
 

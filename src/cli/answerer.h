@@ -1,0 +1,70 @@
+// cli/answerer.h: one answer at a time, for `r1 run`: what was asked, how long the answer may be, how long it took.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+
+namespace r1 {
+
+// Why an answer may be no longer.
+enum class AnswerLimit : uint8_t {
+  option,   // --max-tokens
+  model,    // generation_config.json's max_new_tokens
+  pages,    // kLongestAnswer
+  memory,   // --memory-limit
+  context,  // the model's context is full
+};
+// The cache takes its pages before the first token, so an answer is not given all of a large context by itself.
+inline constexpr int64_t kLongestAnswer = 8192;
+
+struct Question {
+  std::vector<int32_t> prompt;
+  uint64_t seed = 0;
+  uint32_t part = 0;         // 1, 2, ... for what continues an answer: each has random numbers of its own
+  bool detect_loops = true;  // end an answer that only repeats itself, unless --ignore-eos is given
+  std::string what = {};     // names the prompt in errors
+};
+
+struct Answer {
+  std::vector<int32_t> tokens;  // generated, the stop token included
+  FinishReason finish = FinishReason::stop;
+  bool stopped = false;  // by Ctrl-C or SIGTERM, if they are caught
+  int64_t limit = 0;     // tokens that it may have had
+  AnswerLimit limited_by = AnswerLimit::option;
+  int64_t prompt_tokens = 0;
+  double prompt_s = 0;      // until the first token
+  double generation_s = 0;  // from the first token to the last
+};
+
+class Answerer {
+ public:
+  // The model outlives this. Throws Error for options that cannot be.
+  Answerer(const CommonOptions& common, const SamplingFlags& flags, const SamplingModel& model);
+
+  // `show` gets each token as it is made. Throws Error.
+  Answer answer(const Question& question, const std::function<void(int32_t)>& show);
+
+  // Tokens to keep free for an answer when earlier turns compete for the context.
+  int64_t room() const;
+
+ private:
+  void limit(Request& request, Answer& answer) const;
+
+  const SamplingModel& model_;
+  bool limit_is_given_, ignore_eos_;
+  Runtime runtime_;
+  Request base_;
+  Engine engine_;
+};
+
+// A sentence on a cut answer and what helps; "" if it was not cut. `in_conversation` names its commands.
+std::string cut_note(const Answer& answer, const Model& model, bool in_conversation);
+
+// "prompt 23 tokens, 900.1 tokens/s; answer 64 tokens, 210.4 tokens/s; seed 7"
+std::string speed_note(const Answer& answer, uint64_t seed);
+
+}  // namespace r1

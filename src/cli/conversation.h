@@ -1,0 +1,64 @@
+// cli/conversation.h: what was said so far, and what of it the model is shown.
+//
+// The model is shown the system prompt, as many of the latest turns as fit, and the question, rendered by its chat
+// template. Thoughts of earlier answers are left out as the template says: a template that cuts them out of an
+// answer's text gets the whole text, one that reads reasoning_content gets that, and any other gets the answer alone,
+// as R1's authors recommend.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/model_bundle.h"
+#include "formats/json.h"
+
+namespace r1 {
+
+struct ConversationPrompt {
+  std::vector<int32_t> tokens;
+  std::string opening;   // the prompt's thought_opening (text/think.h)
+  int64_t left_out = 0;  // oldest turns that did not fit
+};
+
+class Conversation {
+ public:
+  // The model is shown `turns` earlier turns at most; nothing: all that fit. The bundle outlives this.
+  Conversation(const ModelBundle& bundle, std::optional<int64_t> turns) : bundle_(bundle), turns_(turns) {}
+
+  // "": none. Throws Error if the chat template has no place for a system prompt, or refuses it.
+  void set_system(const std::string& text);
+  const std::string& system() const { return system_; }
+
+  // A prompt that leaves `room` tokens of the model's context, unless the question alone is longer. Throws Error
+  // if the template refuses it.
+  ConversationPrompt prompt(const std::string& question, int64_t room) const;
+
+  // `response` is all that the model wrote after a prompt with this `opening`.
+  void add(const std::string& question, const std::string& response, const std::string& opening);
+  void replace_last_response(const std::string& response);
+  void clear() { said_.clear(); }  // the system prompt stays
+  bool empty() const { return said_.empty(); }
+
+  // All of it, whole thoughts included: [{"role", "content"}, ...]
+  Json messages() const;
+
+ private:
+  struct Turn {
+    std::string question, response, opening;
+  };
+  enum class ThoughtForm { inside, apart, dropped };
+
+  ThoughtForm thought_form() const;
+  Json shown_messages(int64_t turns, const std::string& question) const;
+  Json shown_response(const Turn& turn) const;
+
+  const ModelBundle& bundle_;
+  std::optional<int64_t> turns_;
+  std::string system_;
+  std::vector<Turn> said_;
+  mutable std::optional<ThoughtForm> thought_form_;  // asked once
+};
+
+}  // namespace r1
