@@ -178,6 +178,7 @@ struct Program {
       CLI::App* stage = add(kStages[i][0], kStages[i][1], train[i], r1::run_train_command);
       stage->add_option("config", train[i].config, kConfig)->required();
       stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
+      stage->add_option("--out", train[i].out, "Run directory, instead of the configuration's");
     }
     CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command);
     sub->add_option("config", recipe.config, kConfig)->required();
@@ -185,9 +186,11 @@ struct Program {
     sub->add_flag("--all", recipe.all, "Its optional stages too");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
-    sub = add("report", "A run as one HTML page", report, r1::run_report);
-    sub->add_option("run", report.run, "The directory of a recipe, or of one stage")->required();
-    sub->add_option("--output", report.output, "FILE.html (default: RUN/report.html)");
+    sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report);
+    sub->add_option("run", report.runs, "The directory of a recipe, or of one stage; several are compared")
+        ->required();
+    sub->add_option("--output", report.output,
+                    "FILE.html (default: RUN/report.html; for several runs report.html here)");
   }
 
   Program() {
