@@ -93,7 +93,7 @@ int run_verify(const VerifyOptions& options);
 struct TrainCommandOptions {
   CommonOptions common;
   std::string kind;  // pretrain, sft, grpo, distill
-  std::string config;
+  std::string config, out;
   bool resume = false;
 };
 int run_train_command(const TrainCommandOptions& options);
@@ -109,7 +109,8 @@ int run_recipe_command(const RecipeCommandOptions& options);
 
 struct ReportOptions {
   CommonOptions common;
-  std::string run, output;
+  std::vector<std::string> runs;
+  std::string output;
 };
 int run_report(const ReportOptions& options);
 

@@ -271,6 +271,7 @@ struct Program {
           add(kStages[i][0], kStages[i][1], train[i], r1::run_train_command, Machine::training, kModelAsJson);
       stage->add_option("CONFIG", train[i].config, kConfig)->type_name("")->required();
       stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
+      stage->add_option("--out", train[i].out, "Run directory, instead of the configuration's");
     }
     CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command,
                         Machine::training, "What its stages gave, as one JSON object");
@@ -279,10 +280,13 @@ struct Program {
     sub->add_flag("--all", recipe.all, "Its optional stages too");
     sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
-    sub = add("report", "A run as one HTML page", report, r1::run_report, Machine::none,
+    sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report, Machine::none,
               "The path of the page as {\"report\": PATH}");
-    sub->add_option("RUN", report.run, "The directory of a recipe, or of one stage")->type_name("")->required();
-    sub->add_option("--output", report.output, "FILE.html (default: RUN/report.html)");
+    sub->add_option("RUN", report.runs, "The directory of a recipe, or of one stage; several are compared")
+        ->type_name("")
+        ->required();
+    sub->add_option("--output", report.output,
+                    "FILE.html (default: RUN/report.html; for several runs report.html here)");
   }
 
   Program() {

@@ -1,4 +1,4 @@
-// cli/report.cc: `r1 report`: a run as one HTML page.
+// cli/report.cc: `r1 report`: runs as one HTML page.
 #include "recipe/report.h"
 
 #include "cli/common.h"
@@ -8,7 +8,8 @@ namespace r1 {
 
 int run_report(const ReportOptions& options) {
   check_common(options.common);
-  const std::string path = write_report(options.run, options.output).string();
+  const std::vector<std::filesystem::path> runs(options.runs.begin(), options.runs.end());
+  const std::string path = write_report(runs, options.output).string();
   write_stdout((options.common.json ? Json::object().set("report", path).dump() : path) + "\n");
   return 0;
 }

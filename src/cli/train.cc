@@ -12,11 +12,12 @@ int run_train_command(const TrainCommandOptions& options) {
   TrainOptions train;
   train.resume = options.resume;
   train.memory_limit = memory_limit(options.common);
+  const StageOverrides overrides{.seed = {}, .out = options.out, .model = "", .teacher = ""};
   const auto run = options.kind == "pretrain" ? run_pretrain_config
                    : options.kind == "sft"    ? run_sft_config
                    : options.kind == "grpo"   ? run_grpo_config
                                               : run_distill_config;
-  show_model(options.common, run(options.config, train, threads, reporter, {}));
+  show_model(options.common, run(options.config, train, threads, reporter, overrides));
   return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "recipe/report.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text_util.h"
@@ -33,7 +35,7 @@ std::string report_page(const Json& data) {
       {"@STYLE@", std::string(page_css())},
       {"@DATA@", script_safe(data)},
       {"@CHARTJS@", std::string(chart_js())},
-      {"@SCRIPT@", std::string(charts_js()) + std::string(page_js())},
+      {"@SCRIPT@", std::string(charts_js()) + std::string(explain_js()) + std::string(page_js())},
   };
   // One pass over the page, each part in its place once: what is put in is never looked at again.
   std::string out;
@@ -48,14 +50,64 @@ std::string report_page(const Json& data) {
   return out += rest;
 }
 
-std::filesystem::path write_report(const std::filesystem::path& run, const std::filesystem::path& output) {
-  const std::filesystem::path path = output.empty() ? run / "report.html" : output;
-  write_file_atomically(path, report_page(collect_report(run)));
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMark = ": r1 report</title>";  // of page.html
+
+// A name that somebody else's page may have, too.
+void check_ours(const fs::path& path) {
+  std::error_code ec;
+  if (!fs::exists(path, ec)) return;
+  if (!fs::is_regular_file(path, ec) || read_file(path).find(kMark) == std::string::npos)
+    throw Error(path.string() +
+                ": is there, and is not a page of r1 report: name another file with --output");
+}
+
+// Two runs of one name are told apart by their paths.
+void set_names(std::span<const fs::path> paths, std::vector<Json>& runs) {
+  std::vector<std::string> names;
+  for (const Json& run : runs) names.push_back(run.get_string("name"));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (std::ranges::count(names, names[i]) > 1) runs[i].set("name", paths[i].string());
+  }
+}
+
+}  // namespace
+
+fs::path write_report(std::span<const fs::path> paths, const fs::path& output) {
+  if (paths.empty()) throw Error("no run is named");
+  for (size_t i = 0; i < paths.size(); ++i) {
+    std::error_code ec;
+    for (size_t j = 0; j < i; ++j) {
+      if (fs::equivalent(paths[i], paths[j], ec))
+        throw Error(paths[i].string() + ": is named twice: a run is compared with others");
+    }
+  }
+  std::vector<Json> runs;
+  for (const fs::path& path : paths) runs.push_back(collect_report(path));
+  set_names(paths, runs);
+  std::string name;
+  Json list = Json::array();
+  for (Json& run : runs) {
+    name += (name.empty() ? "" : ", ") + run.get_string("name");
+    list.push_back(std::move(run));
+  }
+  fs::path path = output;
+  if (path.empty()) {
+    path = paths.size() == 1 ? paths[0] / "report.html" : fs::path("report.html");
+    if (paths.size() > 1) check_ours(path);
+  }
+  write_file_atomically(path, report_page(Json::object().set("name", name).set("runs", std::move(list))));
   return path;
 }
 
-std::filesystem::path write_recipe_report(const std::filesystem::path& run,
-                                          const std::filesystem::path& config) {
+fs::path write_report(const fs::path& run, const fs::path& output) {
+  return write_report(std::span(&run, 1), output);
+}
+
+fs::path write_recipe_report(const fs::path& run, const fs::path& config) {
   write_file_atomically(run / "recipe.toml", ConfigFile::read(config).annotated_copy());
   return write_report(run);
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <functional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -36,11 +37,49 @@ void set_number(Json& to, std::string_view key, const Json& from, std::string_vi
   if (value != nullptr && value->is_number()) to.set(key, *value);
 }
 
-// The path in a copy's first line; "" where there is none.
-std::string copied_from(const std::string& text) {
-  if (!text.starts_with(ConfigFile::kCopyOf)) return "";
-  const size_t begin = ConfigFile::kCopyOf.size();
-  return text.substr(begin, text.find('\n') - begin);
+// The settings of a stage that its explanations quote.
+constexpr std::array<const char*, 17> kQuoted{"data.task",       "data.problems",
+                                              "rollout.prompts", "rollout.group",
+                                              "rollout.samples", "rollout.max_tokens",
+                                              "reward.accuracy", "reward.format",
+                                              "reward.overlong", "reward.brevity",
+                                              "loss.normalise",  "loss.kl",
+                                              "loss.aggregate",  "keep",
+                                              "rollout.epochs",  "rollout.minibatches",
+                                              "optimizer.lr"};
+
+Json quoted(const Json& settings) {
+  Json out = Json::object();
+  for (const char* key : kQuoted) {
+    const Json* value = settings.is_object() ? settings.find(key) : nullptr;
+    if (value != nullptr && (value->is_number() || value->is_string())) out.set(key, *value);
+  }
+  return out;
+}
+
+// run.json, or an empty object: a damaged one costs what it says, not the report.
+Json index_of(const fs::path& directory) {
+  try {
+    const fs::path index = directory / "run.json";
+    if (is_there(index)) {
+      Json json = read_json(index);
+      if (json.is_object()) return json;
+    }
+  } catch (const Error&) {
+  }
+  return Json::object();
+}
+
+// Where the stage's tokenizer may be: in its model, its newest checkpoint, or the model it began from.
+std::vector<fs::path> models_of(const fs::path& directory, const std::string& base) {
+  std::vector<fs::path> checkpoints, out{directory / "model"};
+  std::error_code ec;
+  for (fs::directory_iterator at(directory / "checkpoints", ec), end; !ec && at != end; at.increment(ec))
+    checkpoints.push_back(at->path());
+  std::ranges::sort(checkpoints, std::greater());
+  out.insert(out.end(), checkpoints.begin(), checkpoints.end());
+  if (!base.empty()) out.emplace_back(base);
+  return out;
 }
 
 // What the first of these files that has it says; "" where none does.
@@ -59,8 +98,10 @@ struct Collector {
   fs::path run;
   Missing missing;
   Json facts = Json::array(), training = Json::array(), models = Json::array();
-  Json commands = Json::array(), files = Json::array();
+  Json repeat, files = Json::array();
   std::vector<Evaluation> evaluations;
+  std::vector<Samples> samples;  // of each evaluation
+  std::vector<Origin> origins;   // of the training stages
   std::vector<fs::path> model_paths;
   const Json* spent = nullptr;  // the tokens of the stage at hand, where recipe.json counts them
   fs::file_time_type newest = fs::file_time_type::min();
@@ -78,9 +119,11 @@ struct Collector {
   Json single();
   void stage(const std::string& name, const fs::path& directory, const std::string& kind, const Json* result);
   void curves(const std::string& name, const fs::path& directory, const std::string& kind);
+  void rollouts(const fs::path& directory, const std::string& base, Json& json);
   void config_of(const std::string& name, const fs::path& directory);
   void model(const std::string& name, const fs::path& directory);
   Json arms() const;
+  Json example() const;
   Json finish(Json data);
 };
 
@@ -98,7 +141,25 @@ void Collector::curves(const std::string& name, const fs::path& directory, const
   }
   json.set("spent", std::move(tokens));
   json.set("name", name).set("kind", kind).set("finished", is_there(directory / "model" / "config.json"));
+  const Json index = index_of(directory);
+  const Json* settings = index.find("settings");
+  Origin origin{.stage = name, .kind = kind, .base = "", .teacher = ""};
+  if (settings != nullptr) {
+    origin.base = text_in(*settings, kind == "distill" ? "student" : "model");
+    origin.teacher = text_in(*settings, "teacher");
+    json.set("settings", quoted(*settings));
+  }
+  if (!origin.base.empty()) json.set("base", model_label(origin.base));
+  if (!origin.teacher.empty()) json.set("teacher", model_label(origin.teacher));
+  if (is_there(directory / "samples.jsonl")) rollouts(directory, origin.base, json);
+  origins.push_back(std::move(origin));
   training.push_back(std::move(json));
+}
+
+// Only reinforcement learning leaves rollouts; an evaluation's samples.jsonl has no steps.
+void Collector::rollouts(const fs::path& directory, const std::string& base, Json& json) {
+  if (json.find("columns") == nullptr || !json.at("columns").contains("reward")) return;
+  json.set("rollouts", training_rollouts(directory / "samples.jsonl", models_of(directory, base), missing));
 }
 
 // The stage's own copy, else the file that run.json names.
@@ -175,20 +236,22 @@ void Collector::stage(const std::string& name, const fs::path& directory, const 
   }
   for (Evaluation& e : found) {
     const std::string model_name = text_in(e.figures, "model");
-    if (!model_name.empty()) model(model_name, model_name);
+    if (!model_name.empty()) model(model_label(model_name), model_name);
+    samples.push_back(read_samples(e.samples, missing));
     evaluations.push_back(std::move(e));
   }
-  model(name + "/model", directory / "model");
+  model(name, directory / "model");
   config_of(name, directory);
 }
 
 // The table of evaluations, its fields checked one by one.
 Json Collector::arms() const {
   Json out = Json::array();
-  for (const Evaluation& e : evaluations) {
+  for (size_t i = 0; i < evaluations.size(); ++i) {
+    const Evaluation& e = evaluations[i];
     Json arm = Json::object().set("name", e.name).set("task", text_in(e.figures, "task"));
     const std::string model_name = text_in(e.figures, "model");
-    arm.set("model", model_name);
+    arm.set("model", model_label(model_name)).set("outcomes", samples[i].outcomes);
     Json pass = Json::array();
     for (const auto& [key, value] : e.figures.members()) {
       constexpr std::string_view kPass = "pass_at_";
@@ -207,6 +270,18 @@ Json Collector::arms() const {
     out.push_back(std::move(arm));
   }
   return out;
+}
+
+// Of the last evaluation that has one: a problem and a right answer.
+Json Collector::example() const {
+  for (size_t i = evaluations.size(); i-- > 0;) {
+    for (const auto& [problem, answer] : samples[i].first) {
+      if (!answer.correct) continue;
+      Json json = Json::object().set("task", text_in(evaluations[i].figures, "task"));
+      return json.set("question", answer.question).set("answer", answer.answer);
+    }
+  }
+  return {};
 }
 
 Json Collector::recipe() {
@@ -245,17 +320,10 @@ Json Collector::recipe() {
     missing.push_back("stage " + folder + " is begun and not finished");
     stage(folder, run / folder, first_text({run / folder / "run.json"}, "kind"), nullptr);
   }
-  const fs::path copy = run / "recipe.toml";
-  if (!is_there(copy)) {
-    missing.push_back(copy.string() +
-                      " is missing (a recipe leaves it when it ends): the recipe's text is not shown");
-  } else {
-    const std::string text = read_file(copy);
-    if (const std::string path = copied_from(text); !path.empty())
-      commands.push_back(fmt::format("r1 recipe {}{} --out {}", shell_word(path),
-                                     seed.empty() ? "" : " --seed " + seed, shell_word(run.string())));
+  repeat = repeat_recipe(run, seed, missing);
+  if (const Json* text = repeat.find("file")) {
     Json all = Json::array();  // before its stages' files
-    all.push_back(Json::object().set("name", "recipe.toml").set("text", text));
+    all.push_back(Json::object().set("name", "recipe.toml").set("text", *text));
     for (const Json& file : files.items()) all.push_back(file);
     files = std::move(all);
   }
@@ -266,14 +334,7 @@ Json Collector::single() {
   const std::string name = fs::absolute(run).lexically_normal().filename().string();
   const std::string kind = first_text({run / "run.json"}, "kind");
   stage(name, run, kind, nullptr);
-  if (is_there(run / "config.toml")) {
-    const std::string path = copied_from(read_file(run / "config.toml"));
-    const bool known = std::ranges::find(kTrainingKinds, kind) != kTrainingKinds.end();
-    if (known && !path.empty()) commands.push_back(fmt::format("r1 {} {}", kind, shell_word(path)));
-    if (!known)
-      missing.push_back((run / "run.json").string() +
-                        " does not say which command made this run: how to repeat it is not shown");
-  }
+  repeat = repeat_stage(run, kind, missing);
   return Json::object().set("name", name);
 }
 
@@ -282,14 +343,20 @@ Json Collector::finish(Json data) {
   for (const Json& t : training.items()) indexes.push_back(run / t.get_string("name") / "run.json");
   fact("Numerics", first_text(indexes, "numerics"));
   fact("Settings, SHA-256", first_text(indexes, "config_sha256"));
-  commands.push_back("r1 report " + shell_word(run.string()));
   const auto written =
       std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::file_clock::to_sys(newest));
   data.set("written",
            fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(written))));
   data.set("facts", facts).set("training", training).set("evaluations", arms());
-  data.set("changes", find_changes(evaluations, missing)).set("models", models);
-  data.set("repeat", Json::object().set("commands", commands).set("files", files));
+  data.set("comparisons", compare(origins, evaluations, samples)).set("example", example());
+  for (const Origin& o : origins) {
+    if (o.base.empty() && o.kind != "pretrain" && evaluations.size() > 1)
+      missing.push_back("stage " + o.stage +
+                        ": run.json does not name the model that it began from, so that its "
+                        "evaluations are not compared");
+  }
+  Json how = Json::object().set("commands", repeat.at("commands")).set("changed", repeat.at("changed"));
+  data.set("models", models).set("repeat", how.set("files", files));
   return data.set("missing", Json::array_of(missing));
 }
 
