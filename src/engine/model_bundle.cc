@@ -13,7 +13,8 @@ namespace r1 {
 namespace {
 
 constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json",
-                                           "special_tokens_map.json", "generation_config.json"};
+                                           "special_tokens_map.json", "added_tokens.json",
+                                           "generation_config.json"};
 
 void add(std::vector<int32_t>& ids, int32_t id) {
   if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
@@ -24,7 +25,8 @@ std::vector<int32_t> stop_tokens_of(const GenerationConfig& generation, const Mo
   std::vector<int32_t> ids = generation.eos_token_ids;
   for (const int32_t id : model.eos_token_ids) add(ids, id);
   for (const std::string& token : config.all_eos) {
-    if (const auto id = tokenizer.id_of(token)) add(ids, *id);
+    const auto id = tokenizer.id_of(token);
+    if (id && *id < model.vocab_size) add(ids, *id);  // beyond, the model cannot say it
   }
   return ids;
 }
@@ -38,16 +40,19 @@ ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matr
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
   const ModelConfig& shape = model.config();
   Tokenizer tokenizer = Tokenizer::load(directory);
-  if (tokenizer.vocab_size() > shape.vocab_size) {
-    throw Error((directory / "tokenizer.json").string() + ": has " + std::to_string(tokenizer.vocab_size()) +
-                " tokens, the model's vocab_size is " + std::to_string(shape.vocab_size) +
-                ": the tokenizer is of another model");
+  // A token that only tokenizer_config.json adds (a padding token, often) may lie beyond: a prompt that has
+  // it is refused.
+  if (tokenizer.file_vocab_size() > shape.vocab_size) {
+    throw Error((directory / "tokenizer.json").string() + ": has " +
+                std::to_string(tokenizer.file_vocab_size()) + " tokens, the model's vocab_size is " +
+                std::to_string(shape.vocab_size) + ": the tokenizer is of another model");
   }
   const TokenizerConfig config = load_tokenizer_config(directory);
   const GenerationConfig generation = load_generation_config(directory, shape.vocab_size);
   std::vector<int32_t> stops = stop_tokens_of(generation, shape, config, tokenizer);
   std::vector<std::string> warnings = model.warnings();
   warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
+  warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
   // Without a word in the tokenizer's files, the ids of the model's.
   const std::string bos = config.says_bos || shape.bos_token_id < 0
                               ? config.bos

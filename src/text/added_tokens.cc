@@ -105,7 +105,8 @@ std::vector<int32_t> AddedTokens::add(const std::vector<AddedToken>& batch, cons
       continue;
     }
     int32_t id = id_of(token.content);
-    if (id >= 0 && token.only_if_new) {
+    if (id >= 0 && token.if_known != AddedToken::IfKnown::replace) {
+      if (token.if_known == AddedToken::IfKnown::make_special) special_.insert(token.content);
       ids.push_back(id);
       continue;
     }

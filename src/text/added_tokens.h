@@ -28,7 +28,10 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
   bool single_word = false;  // only if no word character touches it
-  bool only_if_new = false;  // an added token of the same content stays as it is
+  // What happens to an added token of the same content: its flags are replaced, or it stays as it is, or
+  // stays as it is but becomes special.
+  enum class IfKnown { replace, keep, make_special };
+  IfKnown if_known = IfKnown::replace;
 };
 
 inline constexpr size_t kMaxAddedToken = 1024;  // bytes: bounds the work a text can cause

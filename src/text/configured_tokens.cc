@@ -38,11 +38,9 @@ AddedToken flagged(const Json& value, bool special) {
   return token;
 }
 
-// A special token: its content, or an object with its flags.
+// A named special token: its content, or an object with its flags.
 AddedToken special_token(const Json& value) {
-  AddedToken token = value.is_object() ? flagged(value, true) : AddedToken{.content = value.string()};
-  token.only_if_new = true;
-  return token;
+  return value.is_object() ? flagged(value, true) : AddedToken{.content = value.string()};
 }
 
 int32_t checked_id(const Json& value, int64_t id) {
@@ -104,7 +102,11 @@ std::vector<AddedToken> read_named(const Json& first, const Json& second) {
       if (list->is_object()) {
         for (const auto& [name, value] : list->members()) put(value);
       } else {
-        for (const Json& value : list->items()) put(value);
+        for (const Json& value : list->items()) {
+          put(value);
+          // Here, unlike in a named token, a flag that says otherwise is believed.
+          if (value.is_object()) tokens.back().special = value.get_bool_or("special", true);
+        }
       }
     }
   }
@@ -127,7 +129,10 @@ std::vector<AddedToken> configured_tokens(const std::filesystem::path& directory
         token.special || std::ranges::find(named, token.content, &AddedToken::content) != named.end();
     tokens.push_back(std::move(token));
   }
-  tokens.insert(tokens.end(), named.begin(), named.end());
+  for (AddedToken token : named) {
+    token.if_known = decoder != nullptr ? AddedToken::IfKnown::keep : AddedToken::IfKnown::make_special;
+    tokens.push_back(std::move(token));
+  }
   return tokens;
 }
 

@@ -189,7 +189,11 @@ class Translator {
     const size_t close = in_.find('}', at_);
     if (close == std::string_view::npos) refuse("an unclosed property");
     std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
-    if (name.starts_with('^')) name.remove_prefix(1);
+    bool negated = in_[at_ + 1] == 'P';
+    if (name.starts_with('^')) {
+      negated = !negated;
+      name.remove_prefix(1);
+    }
     constexpr std::string_view kCategories =
         " C Cc Cf Cn Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl "
         "Zp Zs Han ";
@@ -197,7 +201,9 @@ class Translator {
         kCategories.find(fmt::format(" {} ", name)) == std::string_view::npos) {
       refuse(fmt::format("the property {}", shown(name)));
     }
-    copy(close + 1 - at_);
+    // PCRE2 takes a bare script's name for its extensions too.
+    out_ += fmt::format("\\{}{{{}{}}}", negated ? 'P' : 'p', name == "Han" ? "sc:" : "", name);
+    at_ = close + 1;
   }
 
   void code_point(bool in_class) {

@@ -1,9 +1,9 @@
-// text/unicode_delta.h: the code points assigned since Unicode 14, up to Unicode 16, by general category.
+// text/unicode_delta.h: the code points assigned since Unicode 14, up to Unicode 16, or put into another
+// general category.
 //
 // Debian's PCRE2 classifies by Unicode 14; the tokenizers library that published models were checked with
-// uses 16. Between the two no code point changed its category, so before matching, each new character is
-// swapped for an old one that stands in for it: every pattern then classifies as Unicode 16 does, and offsets
-// stay.
+// uses 16. Before matching, each of these characters is swapped for an old one that stands in for it: every
+// pattern then classifies as Unicode 16 does, and offsets stay.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct UnicodeRange {
 // Sorted by code point.
 std::span<const UnicodeRange> unicode_delta();
 
-// The range that `code` is in; nullptr for a character that Unicode 14 has, or that Unicode 16 lacks.
+// The range that `code` is in; nullptr for a character that is the same in Unicode 14 and 16.
 const UnicodeRange* find_new_character(char32_t code);
 
 // `text` (valid UTF-8) with its new characters swapped; the same length. Nothing where there is none, the

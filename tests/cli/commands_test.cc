@@ -215,6 +215,50 @@ TEST(CliTokenize, BackAndForth) {
   }
 }
 
+TEST(CliTokenize, EveryBadRowSaysWhatIsWrongWithIt) {
+  const std::string file = test::tiny_llama() + "/tokenizer.json";
+  const auto check = [&](std::vector<std::string> flags, const std::string& row, const std::string& wanted) {
+    flags.insert(flags.begin(), {"tokenize", file, "--input", write("rows.jsonl", row + "\n")});
+    const auto result = r1_run(flags);
+    EXPECT_EQ(result.status, 2) << row;
+    const auto rows = test::rows_of(result.out);
+    ASSERT_EQ(rows.size(), 1u) << row << result.err;
+    EXPECT_EQ(rows[0].get_int("row"), 0);
+    EXPECT_NE(rows[0].get_string("error").find(wanted), std::string::npos) << rows[0].dump();
+  };
+  check({}, R"({"txt": "a"})", "rows.jsonl:1: txt is not a known field (did you mean text?)");
+  check({}, R"({"text": "a", "colour": 1})", "colour is not a known field; the known field is text");
+  check({}, "{\"text\": \"a\xFF\"}", "UTF-8");
+  check({}, R"({"text": "\ud800"})", "rows.jsonl:1");
+  check({}, R"(["text"])", "an object is wanted");
+  check({"--decode"}, R"({"tokens": [1, 999999]})", "tokens[1] is 999999; the vocabulary has the ids 0 to ");
+  check({"--decode"}, R"({"tokens": [-1]})", "tokens[0] is -1");
+  check({"--decode"}, R"({"tokens": [5000000000]})", "tokens[0] is 5000000000");
+  check({"--decode"}, R"({"tokens": [99999999999999999999]})", "tokens[0]");
+  check({"--decode"}, R"({"tokens": [1.5]})", "tokens[0]");
+  check({"--decode"}, R"({"tokens": [1], "text": "a"})", "text is not a known field");
+}
+
+TEST(CliTokenize, SpecialTokensAreAddedSplitAndSkipped) {
+  const std::string file = test::tiny_llama() + "/tokenizer.json";
+  const auto answer = [&](std::vector<std::string> flags, const std::string& row) {
+    flags.insert(flags.begin(), {"tokenize", file, "--input", "-"});
+    const auto result = r1_run(flags, row + "\n");
+    EXPECT_EQ(result.status, 0) << result.err;
+    return parse_json(result.out, "answer");
+  };
+  const Tokenizer tokenizer = Tokenizer::load(file);
+  const auto ids = [](const std::vector<int32_t>& tokens) { return Json::array_of(tokens); };
+  const std::string text = R"({"text": "<|User|>hi"})";
+  EXPECT_EQ(answer({}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", false)));
+  EXPECT_EQ(answer({"--add-special-tokens"}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", true)));
+  EXPECT_EQ(answer({"--split-special-tokens"}, text).at("tokens"), ids(tokenizer.encode_ordinary("<|User|>hi")));
+  const std::string row = answer({}, text).dump();
+  EXPECT_EQ(answer({"--decode"}, row).get_string("text"), "<|User|>hi");
+  EXPECT_EQ(answer({"--decode", "--skip-special-tokens"}, row).get_string("text"), "hi");
+  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", file, "--input", "-", "--skip-special-tokens"}, row), "--decode");
+}
+
 TEST(CliTemplate, RendersByTheModelOrByAFile) {
   const std::string rows = R"({"messages":[{"role":"user","content":"hi"}]}
 {"messages":[{"role":"user","content":"hi"}],"bos_token":"B","add_generation_prompt":false}

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "tests/text/text_test.h"
+#include "text/regex.h"
+#include "text/unicode_delta.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -235,14 +237,11 @@ TEST(Tokenizer, RefusesWhatItDoesNotSupportByName) {
   };
   const std::tuple<const char*, const char*, const char*> rows[] = {
       {"model.type", R"("Unigram")", "only BPE"},
-      {"model.byte_fallback", "true", "byte-level BPE"},
-      {"model.unk_token", R"("<unk>")", "byte-level BPE"},
       {"model.dropout", "0.1", "byte-level BPE"},
       {"model.end_of_word_suffix", R"("</w>")", "byte-level BPE"},
       {"model.merges", R"([["a", "b", "c"]])", "two"},
       {"model.merges", R"(["ab"])", "one space"},
       {"model.merges", R"(["a zz"])", "not in the vocabulary"},
-      {"model.vocab", R"({"a": 0})", "every byte"},
       {"model.vocab", R"({"a": 99999999})", "99999999"},
       {"normalizer", R"({"type": "Lowercase"})", "Lowercase"},
       {"pre_tokenizer", "null", "ByteLevel"},
@@ -256,15 +255,49 @@ TEST(Tokenizer, RefusesWhatItDoesNotSupportByName) {
                          "behavior": "Isolated"}, {"type": "ByteLevel"}]})",
        "class"},
       {"post_processor", R"({"type": "BertProcessing"})", "BertProcessing"},
+      {"post_processor",
+       R"({"type": "Sequence", "processors": [{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}]},
+                                              {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}]}]})",
+       "second TemplateProcessing"},
       {"decoder", R"({"type": "Metaspace"})", "Metaspace"},
-      {"added_tokens", R"([{"id": 3, "content": "<x>"}])", "id 3 is both"},
-      {"added_tokens", R"([{"id": 999, "content": ""}])", "empty"},
+      {"decoder", R"({"type": "Sequence", "decoders": []})", "0 ByteLevel"},
+      {"decoder", R"({"type": "Sequence", "decoders": [{"type": "ByteLevel"}, {"type": "ByteLevel"}]})",
+       "2 ByteLevel"},
+      {"model.merges", R"(["#version: 0.2", "a zz"])", "merge 0"},
   };
   for (const auto& [path, value, wanted] : rows) {
     const std::string error = with(path, value);
     EXPECT_NE(error.find(wanted), std::string::npos) << path << " = " << value << ": " << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
   }
+}
+
+TEST(Tokenizer, RefusesPatternsThatMeanSomethingElseHere) {
+  for (const char* pattern : {"(?i:st)", "(?i:s)s", "(?i:\u00e9)", "\\p{Greek}", "\\p{Alphabetic}",
+                              "[[:alpha:]]", "[\U0001ccf3-\U0001fae9]", "\u2426", "[a\u2426]"}) {
+    EXPECT_THROW(Regex{pattern}, Error) << pattern;
+  }
+  for (const char* pattern : {"(?i:'s|'t|'re|'ve|'m|'ll|'d)", "[\u4e00-\u9fa5\u0800-\u4e00]", "\\p{Han}+",
+                              "[\U0001f300-\U0001faff]", "[^\\x{80}-\\x{10FFFF}]"}) {
+    EXPECT_NO_THROW(Regex{pattern}) << pattern;
+  }
+}
+
+TEST(Tokenizer, PatternsSeeNewCharactersAsTheyAre) {
+  const auto found = [](std::string_view pattern, std::string_view text) {
+    std::vector<TextRange> matches;
+    Regex(pattern).find_all(swap_new_characters(text).empty() ? std::string(text) : swap_new_characters(text),
+                            matches);
+    return matches.size();
+  };
+  EXPECT_EQ(found("\\p{Han}", "\U00031350"), 1u);                  // Unicode 15
+  EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\ua7da"), 0u);  // Unicode 16, outside the range
+  EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\u0897"), 1u);  // inside
+  EXPECT_EQ(found("[\U0001f300-\U0001faff]", "\U0001fae9"), 1u);
+  EXPECT_EQ(found("\\w", "\u00b2"), 1u);  // Oniguruma's \w outside a class, and inside
+  EXPECT_EQ(found("[\\w]", "\u00b2"), 0u);
+  EXPECT_EQ(found("\\b", "a \u0301"), 4u);  // a mark is a word character
+  EXPECT_EQ(found("a*", "baab"), 3u);       // an empty match, but not where the last one ended
 }
 
 TEST(Tokenizer, GivesUpOnHostilePatternsInsteadOfHanging) {
