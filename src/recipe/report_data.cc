@@ -70,6 +70,25 @@ Json index_of(const fs::path& directory) {
   return Json::object();
 }
 
+// A setting of a run whose run.json keeps none: what its copy of the configuration says was put in place of the
+// file's own, else the file's own. "" where neither names it.
+std::string setting_of_copy(const fs::path& directory, const std::string& key) {
+  constexpr std::string_view kInPlace = "# In place of its own: ";
+  try {
+    if (!is_there(directory / "config.toml")) return "";
+    const std::string text = read_file(directory / "config.toml");
+    if (const size_t at = text.find(kInPlace); at != std::string::npos) {
+      const size_t begin = at + kInPlace.size();
+      const std::string table = "own = { " + text.substr(begin, text.find('\n', begin) - begin) + " }\n";
+      const std::string own = ConfigFile::parse(table, "overrides").text_or("own." + key, "");
+      if (!own.empty()) return own;
+    }
+    return ConfigFile::parse(text, "config.toml").text_or(key, "");
+  } catch (const Error&) {  // a damaged copy costs a comparison, not the report
+    return "";
+  }
+}
+
 // Where the stage's tokenizer may be: in its model, its newest checkpoint, or the model it began from.
 std::vector<fs::path> models_of(const fs::path& directory, const std::string& base) {
   std::vector<fs::path> checkpoints, out{directory / "model"};
@@ -143,16 +162,18 @@ void Collector::curves(const std::string& name, const fs::path& directory, const
   json.set("name", name).set("kind", kind).set("finished", is_there(directory / "model" / "config.json"));
   const Json index = index_of(directory);
   const Json* settings = index.find("settings");
-  Origin origin{.stage = name, .kind = kind, .base = "", .teacher = ""};
-  if (settings != nullptr) {
-    origin.base = text_in(*settings, kind == "distill" ? "student" : "model");
-    origin.teacher = text_in(*settings, "teacher");
-    json.set("settings", quoted(*settings));
-  }
+  const auto setting = [&](const char* key) {
+    return settings != nullptr ? text_in(*settings, key) : setting_of_copy(directory, key);
+  };
+  const Origin origin{.stage = name,
+                      .kind = kind,
+                      .base = setting(kind == "distill" ? "student" : "model"),
+                      .teacher = kind == "distill" ? setting("teacher") : ""};
+  if (settings != nullptr) json.set("settings", quoted(*settings));
   if (!origin.base.empty()) json.set("base", model_label(origin.base));
   if (!origin.teacher.empty()) json.set("teacher", model_label(origin.teacher));
   if (is_there(directory / "samples.jsonl")) rollouts(directory, origin.base, json);
-  origins.push_back(std::move(origin));
+  origins.push_back(origin);
   training.push_back(std::move(json));
 }
 

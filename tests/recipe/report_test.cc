@@ -4,6 +4,7 @@
 #include "recipe/report_assets.h"
 #include "recipe/report_data.h"
 #include "tests/train/train_test_util.h"
+#include "text/tokenizer.h"
 
 namespace r1 {
 namespace {
@@ -51,7 +52,9 @@ class Report : public RunFolder {
     put("x/recipe.toml", "# A copy of recipes/x y.toml\nname = \"x\"\n");
     put("x/zero/metrics.jsonl", metrics_row(1, 0.25) + metrics_row(2, 0.5) + metrics_row(3, 0.75));
     put("x/zero/config.toml", "# A copy of recipes/zero.toml\nseed = 7\n");
-    put("x/zero/run.json", R"({"config":"recipes/zero.toml","numerics":"cpu-f32"})");
+    put("x/zero/run.json",
+        R"({"config":"recipes/zero.toml","numerics":"cpu-f32","settings":{"model":"../models/none",)"
+        R"("rollout.group":4,"loss.normalise":"group","data.files":["secret"]}})");
     put("x/before/samples.jsonl", answer_row(0, 0, false, "<think>no</think><answer>1</answer>") +
                                       answer_row(0, 1, true, "never shown") + answer_row(1, 0, true, "a"));
     put("x/after/samples.jsonl", answer_row(0, 0, true, "<think>1+2+3=6 yes</think><answer>1+2+3</answer>") +
@@ -75,6 +78,19 @@ Json data_of(const std::string& page) {
   return parse_json(page.substr(begin, page.find("</script", begin) - begin), "page");
 }
 
+// Of the only run of a page.
+Json run_of(const std::string& page) {
+  const Json data = data_of(page);
+  EXPECT_EQ(data.at("runs").size(), 1u);
+  return data.at("runs").at(size_t{0});
+}
+
+std::string all_missing(const Json& data) {
+  std::string all;
+  for (const Json& sentence : data.at("missing").items()) all += sentence.string() + "\n";
+  return all;
+}
+
 int64_t count(const std::string& text, std::string_view what) {
   int64_t n = 0;
   for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
@@ -84,7 +100,7 @@ int64_t count(const std::string& text, std::string_view what) {
 TEST_F(Report, HoldsCurvesEvaluationsAndAnswersOfARecipe) {
   const fs::path path = write_report(recipe());
   EXPECT_EQ(path, root / "x" / "report.html");
-  const Json data = data_of(read_file(path));
+  const Json data = run_of(read_file(path));
   EXPECT_EQ(data.get_string("name"), "x");
   const Json& zero = data.at("training").at(size_t{0});
   EXPECT_EQ(zero.get_string("name"), "zero");
@@ -105,16 +121,23 @@ TEST_F(Report, HoldsCurvesEvaluationsAndAnswersOfARecipe) {
   EXPECT_EQ(after.at("pass_at").at(size_t{0}), parse_json(R"({"k":"1","value":0.75})", ""));
   EXPECT_EQ(after.at("spent").dump(), R"({"trained":3000.0})") << "the model of zero saw 3000 tokens";
   EXPECT_FALSE(data.at("evaluations").at(size_t{0}).contains("spent"));
-  ASSERT_EQ(data.at("changes").size(), 1u);
-  const Json& change = data.at("changes").at(size_t{0});
+  ASSERT_EQ(data.at("comparisons").size(), 1u);
+  const Json& change = data.at("comparisons").at(size_t{0});
+  EXPECT_EQ(change.get_string("what"), "training");
   EXPECT_EQ(change.get_int("turned_right"), 1);
   EXPECT_EQ(change.get_int("stayed_right"), 1);
   const Json& example = change.at("examples").at(size_t{0});
   EXPECT_EQ(example.at("before").get_string("thought"), "no");
   EXPECT_EQ(example.at("after").get_string("thought"), "1+2+3=6 yes");
   EXPECT_EQ(example.at("after").get_string("answer"), "<answer>1+2+3</answer>");
-  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{0}).string(),
-            "r1 recipe 'recipes/x y.toml' --seed 7 --out " + (root / "x").string());
+  EXPECT_EQ(zero.get_string("base"), "none");
+  EXPECT_EQ(zero.at("settings").dump(), R"({"rollout.group":4,"loss.normalise":"group"})");
+  EXPECT_EQ(data.at("example").dump(),
+            R"J({"task":"countdown3","question":"make 6 from 1 2 3","answer":"<answer>1+2+3</answer>"})J");
+  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{1}).string(),
+            "r1 recipe 'recipes/x y.toml' --seed 7 --out " + (root / "x-again").string());
+  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{2}).string(),
+            "r1 report " + (root / "x-again").string());
   EXPECT_EQ(data.at("repeat").at("files").at(size_t{1}).get_string("text"),
             "# A copy of recipes/zero.toml\nseed = 7\n");
   EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
@@ -131,14 +154,14 @@ TEST_F(Report, NoStringOfARunEndsItsElement) {
   put("x/recipe.json", index.dump());
   const std::string page = read_file(write_report(root / "x"));
   // The same elements as of a harmless run, and the strings arrive whole.
-  const std::string empty = report_page(parse_json(R"({"name":""})", ""));
+  const std::string empty = report_page(parse_json(R"({"name":"","runs":[]})", ""));
   EXPECT_EQ(count(page, "<script"), count(empty, "<script"));
   EXPECT_EQ(count(page, "</script"), count(empty, "</script"));
   EXPECT_EQ(count(page, "<!--"), 0);
   EXPECT_EQ(count(page, "<img"), 0);
-  const Json data = data_of(page);
+  const Json data = run_of(page);
   EXPECT_EQ(data.get_string("name"), kHostile);
-  const Json& example = data.at("changes").at(size_t{0}).at("examples").at(size_t{0});
+  const Json& example = data.at("comparisons").at(size_t{0}).at("examples").at(size_t{0});
   EXPECT_EQ(example.get_string("question"), kHostile);
   EXPECT_EQ(example.at("after").get_string("thought"), kHostile);
 }
@@ -172,7 +195,7 @@ TEST_F(Report, MissingPiecesAreSentences) {
     fs::remove(root / name);
   const Json data = collect_report(root / "x");
   EXPECT_EQ(data.at("training").size(), 0u);
-  EXPECT_EQ(data.at("changes").size(), 0u);
+  EXPECT_EQ(data.at("comparisons").size(), 0u);
   EXPECT_EQ(data.at("evaluations").size(), 2u);
   std::string all;
   for (const Json& sentence : data.at("missing").items()) all += sentence.string() + "\n";
@@ -207,9 +230,8 @@ TEST_F(Report, StagesAreKnownByWhatTheyHold) {
   EXPECT_EQ(data.at("training").at(size_t{2}).get_int("rows"), 1);
   ASSERT_EQ(data.at("evaluations").size(), 4u);
   EXPECT_EQ(data.at("evaluations").at(size_t{2}).get_string("name"), "exam/hard");
-  ASSERT_EQ(data.at("changes").size(), 2u) << "before against after, and against later";
-  EXPECT_EQ(data.at("changes").at(size_t{1}).get_string("after"), "later");
-  EXPECT_EQ(data.at("changes").at(size_t{1}).get_int("turned_wrong"), 1);
+  ASSERT_EQ(data.at("comparisons").size(), 1u) << "of the model of later nothing is known";
+  EXPECT_EQ(data.at("comparisons").at(size_t{0}).get_string("after"), "after");
   std::string all;
   for (const Json& sentence : data.at("missing").items()) all += sentence.string() + "\n";
   EXPECT_NE(all.find("\"../secret\""), std::string::npos) << all;
@@ -252,7 +274,8 @@ TEST_F(Report, AStageAloneHasAReport) {
   EXPECT_TRUE(data.at("training").at(size_t{0}).get_bool("finished"));
   EXPECT_EQ(data.at("models").at(size_t{0}).get_string("architecture"), "deepseek_v3");
   EXPECT_GT(data.at("models").at(size_t{0}).get_int("parameters"), 1000000);
-  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{0}).string(), "r1 grpo " + (root / "a.toml").string());
+  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{1}).string(),
+            "r1 grpo " + (root / "a.toml").string() + " --out " + (root / "a-again").string());
   EXPECT_EQ(data.at("repeat").at("files").at(size_t{0}).get_string("text"),
             "# A copy of " + (root / "a.toml").string() + "\n" + read_file(root / "a.toml"));
   EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
@@ -264,8 +287,8 @@ TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
     put(kind + "/config.toml", "# A copy of recipes/" + kind + ".toml\nseed = 7\n");
     put(kind + "/run.json", Json::object().set("kind", kind).set("numerics", "cpu-f32").dump());
     const Json data = collect_report(root / kind);
-    EXPECT_EQ(data.at("repeat").at("commands").at(size_t{0}).string(),
-              "r1 " + kind + " recipes/" + kind + ".toml");
+    EXPECT_EQ(data.at("repeat").at("commands").at(size_t{1}).string(),
+              "r1 " + kind + " recipes/" + kind + ".toml --out " + (root / kind).string() + "-again");
     EXPECT_EQ(data.at("training").at(size_t{0}).get_string("kind"), kind);
     EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
   }
@@ -273,9 +296,214 @@ TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
   for (const char* run : {R"({"numerics":"cpu-f32"})", R"({"kind":"rm -rf","numerics":"cpu-f32"})"}) {
     put("sft/run.json", run);
     const Json data = collect_report(root / "sft");
-    EXPECT_EQ(data.at("repeat").at("commands").dump(), "[\"r1 report " + (root / "sft").string() + "\"]");
+    EXPECT_EQ(data.at("repeat").at("commands").dump(), "[]");
     EXPECT_NE(data.at("missing").dump().find("does not say which command made this run"), std::string::npos);
   }
+}
+
+// A recipe with a teacher and a student: before, zero, after, student, distill, distilled.
+class ReportOfADistillation : public Report {
+ protected:
+  void SetUp() override {
+    recipe();
+    Json index = read_json(root / "x" / "recipe.json");
+    Json stages = index.at("stages");
+    const auto exam = [](double pass, const char* model) {
+      return Json::object().set("kind", "eval").set("result", figures(pass, model));
+    };
+    stages.set("student", exam(0.1, "/home/me/models/small"));
+    stages.set("distill", Json::object().set("kind", "distill").set("model", "runs/x/distill/model"));
+    stages.set("distilled", exam(0.6, "/tmp/moved/x/distill/model"));
+    stages.set("control", Json::object().set("kind", "grpo").set("model", "runs/x/control/model"));
+    stages.set("controlled", exam(0.3, "runs/x/control/model"));
+    stages.set("other", exam(0.4, "runs/x/control/model"));
+    Json harder = stages.at("other").at("result");
+    stages.set("other", Json::object().set("kind", "eval").set("result", harder.set("problems", 3)));
+    put("x/recipe.json", index.set("stages", stages).dump());
+    for (const char* name : {"distill", "control"})
+      put(std::string("x/") + name + "/metrics.jsonl", R"({"step":1,"loss":2.0})");
+    put("x/distill/run.json", R"({"settings":{"student":"small","teacher":"runs/x/zero/model"}})");
+    put("x/control/run.json", R"({"settings":{"model":"../models/small"}})");
+    for (const char* name : {"student", "distilled", "controlled", "other"})
+      put(std::string("x/") + name + "/samples.jsonl", answer_row(0, 0, name[0] == 'd', "a"));
+  }
+};
+
+TEST_F(ReportOfADistillation, ComparesWhatIsComparable) {
+  std::vector<std::string> pairs;
+  const Json data = collect_report(root / "x");
+  for (const Json& c : data.at("comparisons").items())
+    pairs.push_back(c.get_string("what") + " " + c.get_string("before") + " " + c.get_string("after"));
+  EXPECT_EQ(pairs, (std::vector<std::string>{"training before after", "training student distilled",
+                                             "teacher after distilled", "training student controlled",
+                                             "method distilled controlled"}));
+  const Json& teacher = data.at("comparisons").at(size_t{2});
+  EXPECT_EQ(teacher.get_int("stayed_right"), 1);
+  EXPECT_EQ(teacher.at("examples").size(), 0u) << "the teacher did not become the student";
+  EXPECT_EQ(data.at("comparisons").at(size_t{1}).at("examples").size(), 1u);
+  EXPECT_EQ(data.at("training").at(size_t{1}).get_string("teacher"), "zero");
+}
+
+TEST_F(ReportOfADistillation, WithoutARunsOriginThePageSaysSo) {
+  fs::remove(root / "x" / "distill" / "run.json");
+  const Json data = collect_report(root / "x");
+  EXPECT_EQ(data.at("comparisons").size(), 2u);
+  EXPECT_NE(all_missing(data).find("stage distill: run.json does not name the model that it began from"),
+            std::string::npos)
+      << all_missing(data);
+}
+
+TEST_F(ReportOfADistillation, ARunOfAnEarlierVersionNamesItsModelsInItsConfiguration) {
+  put("x/distill/run.json", R"({"kind":"distill"})");
+  put("x/distill/config.toml",
+      "# A copy of d.toml\n# In place of its own: seed = 3, out = \"o\", optimizer.lr = 0.1, teacher = "
+      "\"runs/x/zero/model\"\nteacher = \"none\"\nstudent = \"models/small\"\n");
+  const Json data = collect_report(root / "x");
+  EXPECT_EQ(data.at("comparisons").size(), 5u) << data.at("comparisons").dump();
+  EXPECT_EQ(data.at("comparisons").at(size_t{2}).get_string("what"), "teacher");
+}
+
+TEST_F(Report, CountsWhatBecameOfTheAnswers) {
+  std::string rows;
+  const auto row = [&](bool correct, const char* why, const char* finish, int tokens) {
+    Json json = Json::object().set("problem", 0).set("sample", 0).set("question", "q").set("text", "t");
+    json.set("correct", correct).set("why", why).set("finish_reason", finish).set("tokens", tokens);
+    rows += json.dump() + "\n";
+  };
+  row(true, "ok", "stop", 20);
+  row(false, "truncated", "length", 111);
+  row(false, "truncated", "length", 112);
+  row(false, "number_reused", "stop", 9);
+  row(false, "wrong_value", "stop", 9);
+  row(false, "wrong_value", "stop", 9);
+  row(false, "truncated", "loop", 300);
+  put("s.jsonl", rows + "{\"problem\":1}\n");
+  Missing missing;
+  EXPECT_EQ(
+      read_samples(root / "s.jsonl", missing).outcomes,
+      parse_json(R"({"samples":7,"right":1,"cut_off":2,"limit":112,"wrong":[{"why":"wrong_value","count":2},)"
+                 R"({"why":"loop","count":1},{"why":"number_reused","count":1}]})",
+                 ""));
+  ASSERT_EQ(missing.size(), 1u);
+  EXPECT_NE(missing[0].find("s.jsonl: 1 rows cannot be read"), std::string::npos);
+}
+
+TEST_F(Report, AThoughtThatThePromptOpenedIsShownAsAThought) {
+  recipe();
+  Json row = parse_json(answer_row(0, 0, true, "1+2+3=6 yes</think><answer>1+2+3</answer>"), "row");
+  put("x/after/samples.jsonl", row.set("prompt_opened", true).dump() + "\n");
+  const Json data = collect_report(root / "x");
+  const Json& after = data.at("comparisons").at(size_t{0}).at("examples").at(size_t{0}).at("after");
+  EXPECT_EQ(after.get_string("thought"), "1+2+3=6 yes");
+  EXPECT_EQ(after.get_string("answer"), "<answer>1+2+3</answer>");
+}
+
+class ReportRollouts : public Report {
+ protected:
+  Tokenizer tokenizer = Tokenizer::load(base());
+  std::string row(int step, int prompt, double reward, double advantage, const std::string& text,
+                  const std::string& end = "<｜Assistant｜>") const {
+    const std::string question = "problem " + std::to_string(step) + "." + std::to_string(prompt);
+    Json json = Json::object().set("step", step).set("prompt", prompt).set("sample", 0);
+    json.set("question", question);
+    json.set("prompt_tokens", Json::array_of(tokenizer.encode("<｜User｜>" + question + end, false)));
+    json.set("tokens", Json::array_of(tokenizer.encode(text + "<｜end▁of▁sentence｜>", false)));
+    json.set("reward", reward).set("advantage", advantage).set("correct", reward > 0);
+    json.set("why", reward > 0 ? "ok" : "wrong_value");
+    return json.set("finish_reason", reward < 0 ? "length" : "stop").dump() + "\n";
+  }
+};
+
+TEST_F(ReportRollouts, ShowTheBestAndTheWorstOfAGroupAtEachStep) {
+  std::string rows;
+  rows += row(1, 0, 0, 0, "<think>flat</think>1") + row(1, 0, 0, 0, "<think>flat</think>2");
+  rows += row(1, 1, 0, -0.5, "<think>no</think><answer>3</answer>");
+  rows += row(1, 1, 1, 1.5, "<think>yes</think><answer>4</answer>") + row(1, 1, -1, -1, "<think>cut");
+  rows += row(1, 2, 1, 1, "<think>later</think>5") + row(1, 2, 0, -1, "<think>later</think>6");
+  rows +=
+      row(10, 0, 1, 0, "yes</think>7", "<｜Assistant｜><think>") + row(10, 0, 1, 0, "8") + "{\"step\":10}\n";
+  put("samples.jsonl", rows);
+  Missing missing;
+  const Json steps = training_rollouts(root / "samples.jsonl", {root / "nowhere", base()}, missing);
+  ASSERT_EQ(missing.size(), 1u) << "the broken row";
+  ASSERT_EQ(steps.size(), 2u);
+  const Json& first = steps.at(size_t{0});
+  EXPECT_EQ(first.get_int("samples"), 7);
+  EXPECT_EQ(first.get_int("right"), 2);
+  EXPECT_EQ(first.get_int("cut_off"), 1);
+  EXPECT_EQ(first.get_string("question"), "problem 1.1") << "the first group whose rewards differ";
+  EXPECT_EQ(first.at("group").size(), 3u);
+  EXPECT_TRUE(first.at("group").at(size_t{2}).get_bool("cut_off"));
+  EXPECT_EQ(first.at("best").get_string("thought"), "yes");
+  EXPECT_EQ(first.at("best").get_string("answer"), "<answer>4</answer>");
+  EXPECT_EQ(first.at("worst").get_string("thought"), "cut");
+  const Json& last = steps.at(size_t{1});
+  EXPECT_EQ(last.get_int("step"), 10);
+  EXPECT_FALSE(last.contains("worst")) << "all earned the same";
+  EXPECT_EQ(last.at("best").get_string("thought"), "yes") << "the prompt opened the thought";
+}
+
+TEST_F(ReportRollouts, AreTakenEvenlyOverManySteps) {
+  std::string rows;
+  for (int step = 1; step <= 100; ++step) rows += row(step, 0, 0, 0, "x");
+  put("samples.jsonl", rows);
+  Missing missing;
+  const Json steps = training_rollouts(root / "samples.jsonl", {}, missing);
+  ASSERT_EQ(steps.size(), kMostSteps);
+  EXPECT_EQ(steps.at(size_t{0}).get_int("step"), 1);
+  EXPECT_EQ(steps.at(size_t{3}).get_int("step"), 50);
+  EXPECT_EQ(steps.at(kMostSteps - 1).get_int("step"), 100);
+  ASSERT_EQ(missing.size(), 1u);
+  EXPECT_NE(missing[0].find("no tokenizer was found"), std::string::npos);
+}
+
+TEST_F(Report, SeveralRunsShareAPage) {
+  recipe();
+  put("alone/metrics.jsonl", "{\"step\":1,\"loss\":2.0}\n");
+  put("exam/eval.json", figures(0.5, "m").dump());
+  const std::vector<fs::path> runs{root / "x", root / "alone", root / "exam"};
+  const fs::path page = write_report(runs, root / "all.html");
+  EXPECT_EQ(page, root / "all.html");
+  const Json data = data_of(read_file(page));
+  EXPECT_EQ(data.get_string("name"), "x, alone, exam");
+  ASSERT_EQ(data.at("runs").size(), 3u);
+  EXPECT_EQ(data.at("runs").at(size_t{0}), run_of(read_file(write_report(root / "x"))));
+  EXPECT_EQ(data.at("runs").at(size_t{2}).at("evaluations").size(), 1u);
+  // Runs of one name are told apart.
+  fs::create_directories(root / "copy");
+  fs::copy(root / "x", root / "copy" / "x", fs::copy_options::recursive);
+  const std::vector<fs::path> twins{root / "x", root / "copy" / "x"};
+  EXPECT_EQ(data_of(read_file(write_report(twins, root / "twins.html"))).get_string("name"),
+            (root / "x").string() + ", " + (root / "copy" / "x").string());
+  const std::vector<fs::path> twice{root / "x", root / "x/"};
+  try {
+    write_report(twice, root / "twice.html");
+    ADD_FAILURE() << "a run is no run to compare it with";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("is named twice"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(Report, SaysWhenTheConfigurationHasChangedSince) {
+  const fs::path config = write("a.toml", "seed = 7\n");
+  put("a/metrics.jsonl", metrics_row(1, 0.5));
+  put("a/run.json", R"({"kind":"grpo","numerics":"cpu-f32"})");
+  put("a/config.toml", "# A copy of " + config.string() + "\n# In place of its own: out = \"a\"\nseed = 7\n");
+  EXPECT_EQ(collect_report(root / "a").at("repeat").at("changed").size(), 0u);
+  write("a.toml", "seed = 8\n");
+  EXPECT_EQ(collect_report(root / "a").at("repeat").at("changed").dump(), "[\"" + config.string() + "\"]");
+}
+
+TEST_F(Report, AStageOfARecipeIsRepeatedByTheRecipe) {
+  recipe();
+  put("x/zero/run.json", R"({"kind":"grpo"})");
+  const Json data = collect_report(root / "x" / "zero");
+  EXPECT_EQ(data.at("repeat").at("commands").at(size_t{1}).string(),
+            "r1 recipe 'recipes/x y.toml' --seed 7 --out " + (root / "x-again").string());
+  // Optional stages were run: only --all makes them again.
+  put("x/recipe.toml", "# A copy of r.toml\n[[stage]]\nname = \"zero\"\noptional = true\n");
+  EXPECT_EQ(collect_report(root / "x").at("repeat").at("commands").at(size_t{1}).string(),
+            "r1 recipe r.toml --seed 7 --all --out " + (root / "x-again").string());
 }
 
 TEST_F(Report, NoRunIsOneClearLine) {
