@@ -22,7 +22,7 @@ function explainCountdown(parent, runs) {
     "The model writes its search between <think> and </think> and the expression between <answer> and </answer>. The problems of an evaluation are held out: " +
     "their numbers occur in no training problem.");
   if (!run) return;
-  const line = add(box, "p", "From this run: “" + run.example.question + "” A right answer is ");
+  const line = add(box, "p", "From this run: “" + run.example.question + "” A right answer to it is ");
   add(line, "code", untagged(run.example.answer));
   line.append(".");
 }
@@ -49,7 +49,7 @@ function explainDistillation(parent, runs) {
   explanation(parent, "The shortcut: distillation",
     `A teacher${stage.teacher ? " (" + stage.teacher + ")" : ""} answers many problems. Its right answers, thoughts included, are the text that a student` +
     `${stage.base ? " (" + stage.base + ")" : ""} is trained to continue in the same way. The student does no search of its own in training, so this is cheap; ` +
-    "what it can reach is bounded by what the teacher can do.");
+    "it hardly gets better than its teacher in this way.");
 }
 
 function explainFigures(parent, runs) {
@@ -82,10 +82,10 @@ function explainCeiling(parent, arm, before) {
   add(parent, "h4", "Why accuracy stops where it stops");
   const cut = o.cut_off / o.samples;
   if (2 * o.cut_off >= failed) {
-    add(parent, "p", `In evaluation “${arm.name}” ${share(o.right / o.samples)} of the answers are right and ${share(cut)} were cut off at ${short(o.limit)} tokens, still searching: ` +
+    add(parent, "p", `In evaluation “${arm.name}”, ${share(o.right / o.samples)} of the answers are right and ${share(cut)} were cut off at ${short(o.limit)} tokens, still searching: ` +
       `${share(o.cut_off / failed)} of all failures. The model has learned to go on until something fits, so what it misses, it mostly misses for lack of room. ` +
       `As long as ${share(cut)} of the answers are cut off, pass@1 cannot exceed ${fixed(1 - cut, 3)}. A larger max_tokens, in training and in the evaluation, moves this ceiling; so do thoughts that search better.` +
-      (before?.outcomes ? ` In evaluation “${before.name}” only ${share(before.outcomes.cut_off / before.outcomes.samples)} were cut off: that model soon settles for an answer, right or wrong.` : ""));
+      (before?.outcomes ? ` In evaluation “${before.name}”, only ${share(before.outcomes.cut_off / before.outcomes.samples)} were cut off: that model soon settles for an answer, right or wrong.` : ""));
   } else {
     add(parent, "p", `In evaluation “${arm.name}”, of the ${share(failed / o.samples)} of answers that are not right, only ${share(o.cut_off / failed)} were cut off at the limit of tokens; the rest ended by themselves and are wrong` +
       `${o.wrong[0] ? " (most often: " + reason(o.wrong[0].why) + ")" : ""}. A larger limit alone would change little: the model is wrong, not out of room.`);
