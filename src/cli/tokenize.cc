@@ -9,7 +9,7 @@ namespace r1 {
 namespace {
 
 Json encode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, const Json& row) {
-  check_row_fields(row, {"text"});
+  check_row_fields(row, {"text", "id"});
   const std::string& text = row.get_string("text");
   const auto mode =
       options.split_special_tokens ? Tokenizer::Special::as_text : Tokenizer::Special::as_tokens;
@@ -18,7 +18,7 @@ Json encode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, cons
 }
 
 Json decode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, const Json& row) {
-  check_row_fields(row, {"tokens"});
+  check_row_fields(row, {"tokens", "id"});
   const Json& list = row.at("tokens");
   const std::vector<int32_t> tokens = read_token_ids(list);
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -38,9 +38,11 @@ int run_tokenize(const TokenizeOptions& options) {
   const bool is_file = std::filesystem::is_regular_file(options.model, none);
   const Tokenizer tokenizer =
       Tokenizer::load(is_file ? std::filesystem::path(options.model) : resolve_model(options.model));
-  for (const std::string& warning : tokenizer.warnings()) write_stderr("r1: warning: " + warning + "\n");
+  show_warnings(tokenizer.warnings());
   return answer_rows(options.input, [&](const Json& row) {
-    return options.decode ? decode_row(tokenizer, options, row) : encode_row(tokenizer, options, row);
+    Json answer = options.decode ? decode_row(tokenizer, options, row) : encode_row(tokenizer, options, row);
+    if (const auto id = row_id(row)) answer.set("id", *id);
+    return answer;
   });
 }
 

@@ -27,7 +27,8 @@ TEST(CliRun, PromptTokensAsJson) {
               "--json", "--temperature", "0", "--max-tokens", "9", "--ignore-eos"});
   EXPECT_EQ(parse_json(other.out, "other").at("tokens").dump(), json.at("tokens").dump());
   EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "-p", "x"}), "not both");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--system", "x"}), "--system");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--system", "x"}),
+                        "--system");
 }
 
 // A real trained model, told what it must say by an independent implementation in double precision.
@@ -85,7 +86,8 @@ TEST(CliRun, OnePromptAppliesTheChatTemplate) {
 
 // The tokens that `run` makes of a prompt given this way, greedily.
 std::string tokens_of(const std::vector<std::string>& more, const std::string& input = "") {
-  std::vector<std::string> words{"run", test::tiny_llama(), "--json", "--temperature", "0", "--max-tokens", "6"};
+  std::vector<std::string> words{"run", test::tiny_llama(), "--json", "--temperature",
+                                 "0",   "--max-tokens",     "6"};
   words.insert(words.end(), more.begin(), more.end());
   const auto result = r1_run(words, input);
   EXPECT_EQ(result.status, 0) << result.err;
@@ -98,14 +100,17 @@ TEST(CliRun, AllOfAPipeIsOnePrompt) {
   EXPECT_EQ(tokens_of({}, "make 24\n\nmake 6\n"), lines);
   EXPECT_EQ(tokens_of({"--file", "-"}, "make 24\n\nmake 6\n"), lines);
   EXPECT_EQ(tokens_of({"--file", write("prompt.txt", "make 24\n\nmake 6")}), lines);
-  EXPECT_EQ(tokens_of({"-p", "make 24", "-f", "-"}, "make 6\n"), lines) << "the file's text follows the prompt's";
-  EXPECT_EQ(tokens_of({"-p", "make 24"}, "make 6\n"), tokens_of({"-p", "make 24"})) << "-p leaves the input alone";
+  EXPECT_EQ(tokens_of({"-p", "make 24", "-f", "-"}, "make 6\n"), lines)
+      << "the file's text follows the prompt's";
+  EXPECT_EQ(tokens_of({"-p", "make 24"}, "make 6\n"), tokens_of({"-p", "make 24"}))
+      << "-p leaves the input alone";
   const auto plain = r1_run({"run", test::tiny_llama(), "--max-tokens", "4"}, "make 24\n");
   EXPECT_EQ(plain.status, 0) << plain.err;
   EXPECT_TRUE(plain.out.ends_with("\n"));
   EXPECT_EQ(plain.out.find('\x1b'), std::string::npos) << "escape codes in a pipe";
   EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama()}, "\n"), "standard input: is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama()}, "caf\xe9"), "standard input: byte 3 is not UTF-8");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama()}, "caf\xe9"),
+                        "standard input: byte 3 is not UTF-8");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "-p", "\xff"}), "the prompt: byte 0 is not UTF-8");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", test::tiny_llama(), "-p", " "}), "the prompt is empty");
 }
@@ -114,8 +119,8 @@ TEST(CliRun, SaysThatAPipeWasNotRead) {
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   ASSERT_EQ(::write(ends[1], "text", 4), 4);
-  const auto result = r1_run({"run", test::tiny_llama(), "-p", "make 24", "--max-tokens", "2"}, "",
-                             "", fmt::format("/dev/fd/{}", ends[0]));
+  const auto result = r1_run({"run", test::tiny_llama(), "-p", "make 24", "--max-tokens", "2"}, "", "",
+                             fmt::format("/dev/fd/{}", ends[0]));
   ::close(ends[0]);
   ::close(ends[1]);
   EXPECT_EQ(result.status, 0);
@@ -134,7 +139,8 @@ TEST(CliRun, JsonTellsThoughtFromAnswerAndWhatTheyCost) {
   EXPECT_EQ(json.get_string("finish_reason"), "stop");
   const Json& usage = json.at("usage");
   EXPECT_EQ(usage.get_int("completion_tokens"), static_cast<int64_t>(json.at("tokens").size()));
-  EXPECT_EQ(usage.get_int("total_tokens"), usage.get_int("prompt_tokens") + usage.get_int("completion_tokens"));
+  EXPECT_EQ(usage.get_int("total_tokens"),
+            usage.get_int("prompt_tokens") + usage.get_int("completion_tokens"));
   EXPECT_GT(usage.get_int("prompt_tokens"), 0);
   EXPECT_GE(json.at("timings").get_number("generation_s"), 0.0);
   const auto hidden = r1_run({"run", model.string(), "-p", "hello", "--json", "--hide-thinking"});
@@ -142,11 +148,14 @@ TEST(CliRun, JsonTellsThoughtFromAnswerAndWhatTheyCost) {
   EXPECT_EQ(without.get_string("text"), "yes");
   EXPECT_FALSE(without.contains("reasoning"));
   const auto plain = test::make_scripted_model("json-plain", "yes");
-  EXPECT_TRUE(parse_json(r1_run({"run", plain.string(), "-p", "hello", "--json"}).out, "plain").at("reasoning").is_null());
+  EXPECT_TRUE(parse_json(r1_run({"run", plain.string(), "-p", "hello", "--json"}).out, "plain")
+                  .at("reasoning")
+                  .is_null());
 }
 
 TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
-  const std::vector<std::string> command{"run", test::tiny_llama(), "-p", "make 24", "--json", "--max-tokens", "9"};
+  const std::vector<std::string> command{"run",    test::tiny_llama(), "-p", "make 24",
+                                         "--json", "--max-tokens",     "9"};
   const Json one = parse_json(r1_run(command).out, "one"), two = parse_json(r1_run(command).out, "two");
   EXPECT_NE(one.get_int("seed"), two.get_int("seed")) << "equal once in 2^32 runs";
   std::vector<std::string> again = command;
@@ -154,7 +163,8 @@ TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
   const Json repeated = parse_json(r1_run(again).out, "again");
   EXPECT_EQ(repeated.at("tokens").dump(), one.at("tokens").dump());
   EXPECT_EQ(repeated.get_int("seed"), one.get_int("seed"));
-  const auto verbose = r1_run({"run", test::tiny_llama(), "-p", "make 24", "--seed", "5", "--max-tokens", "3", "--verbose"});
+  const auto verbose =
+      r1_run({"run", test::tiny_llama(), "-p", "make 24", "--seed", "5", "--max-tokens", "3", "--verbose"});
   EXPECT_NE(verbose.err.find("tokens/s; seed 5"), std::string::npos) << verbose.err;
 }
 
@@ -172,7 +182,8 @@ TEST(CliRun, ACutAnswerSaysSoAndWhatHelps) {
 
 // Without --max-tokens and max_new_tokens: all that the context leaves, and no more than the memory has room for.
 TEST(CliRun, TheContextBoundsAnAnswer) {
-  const std::vector<std::string> command{"run", test::tiny_llama(), "-p", "make 24", "--ignore-eos", "--temperature", "0"};
+  const std::vector<std::string> command{"run",          test::tiny_llama(), "-p", "make 24",
+                                         "--ignore-eos", "--temperature",    "0"};
   const auto full = r1_run(command);
   EXPECT_NE(full.err.find("the model's context of 256 tokens is full"), std::string::npos) << full.err;
   std::vector<std::string> json = command;
@@ -182,9 +193,11 @@ TEST(CliRun, TheContextBoundsAnAnswer) {
   Json config = read_json(model / "config.json");
   config.set("max_position_embeddings", 20000);
   write_file_atomically(model / "config.json", config.dump(2));
-  const auto longest = r1_run({"run", model.string(), "-p", "make 24", "--ignore-eos", "--temperature", "0", "--json"});
+  const auto longest =
+      r1_run({"run", model.string(), "-p", "make 24", "--ignore-eos", "--temperature", "0", "--json"});
   EXPECT_EQ(parse_json(longest.out, "longest").at("tokens").size(), 8192u);
-  const auto bounded = r1_run({"run", model.string(), "-p", "make 24", "--ignore-eos", "--memory-limit", "3M"});
+  const auto bounded =
+      r1_run({"run", model.string(), "-p", "make 24", "--ignore-eos", "--memory-limit", "3M"});
   EXPECT_EQ(bounded.status, 0) << bounded.err;
   EXPECT_NE(bounded.err.find("a larger --memory-limit allows longer ones"), std::string::npos) << bounded.err;
 }
@@ -195,7 +208,8 @@ TEST(CliRun, MemoryLimitBoundsTheCache) {
       {"run", test::tiny_llama(), "--prompt-tokens", file, "--json", "--memory-limit", "64M", "--seed", "3"});
   EXPECT_EQ(enough.status, 0) << enough.err;
   const auto without = r1_run({"run", test::tiny_llama(), "--prompt-tokens", file, "--json", "--seed", "3"});
-  EXPECT_EQ(parse_json(enough.out, "enough").at("tokens").dump(), parse_json(without.out, "without").at("tokens").dump());
+  EXPECT_EQ(parse_json(enough.out, "enough").at("tokens").dump(),
+            parse_json(without.out, "without").at("tokens").dump());
 }
 
 TEST(CliTokenize, BackAndForth) {
@@ -227,7 +241,7 @@ TEST(CliTokenize, EveryBadRowSaysWhatIsWrongWithIt) {
     EXPECT_NE(rows[0].get_string("error").find(wanted), std::string::npos) << rows[0].dump();
   };
   check({}, R"({"txt": "a"})", "rows.jsonl:1: txt is not a known field (did you mean text?)");
-  check({}, R"({"text": "a", "colour": 1})", "colour is not a known field; the known field is text");
+  check({}, R"({"text": "a", "colour": 1})", "colour is not a known field; the known fields are text and id");
   check({}, "{\"text\": \"a\xFF\"}", "UTF-8");
   check({}, R"({"text": "\ud800"})", "rows.jsonl:1");
   check({}, R"(["text"])", "an object is wanted");
@@ -252,7 +266,9 @@ TEST(CliTokenize, SpecialTokensAreAddedSplitAndSkipped) {
   const std::string text = R"({"text": "<|User|>hi"})";
   EXPECT_EQ(answer({}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", false)));
   EXPECT_EQ(answer({"--add-special-tokens"}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", true)));
-  EXPECT_EQ(answer({"--split-special-tokens"}, text).at("tokens"), ids(tokenizer.encode_ordinary("<|User|>hi")));
+  EXPECT_EQ(answer({"--split-special-tokens"}, text).at("tokens"),
+            ids(tokenizer.encode_ordinary("<|User|>hi")));
+  EXPECT_EQ(answer({}, R"({"id": "a7", "text": ""})").get_string("id"), "a7");
   const std::string row = answer({}, text).dump();
   EXPECT_EQ(answer({"--decode"}, row).get_string("text"), "<|User|>hi");
   EXPECT_EQ(answer({"--decode", "--skip-special-tokens"}, row).get_string("text"), "hi");
@@ -387,7 +403,8 @@ TEST(CliVerify, AnUnknownFieldIsAnErrorThatNamesTheNearestKnownOne) {
   EXPECT_EQ(rows[1].get_int("row"), 1);
   EXPECT_EQ(rows[1].get_string("error"), "unknown field prde (did you mean pred?)");
   EXPECT_TRUE(rows[2].get_string("error").starts_with("unknown field opts (")) << result.out;
-  EXPECT_EQ(rows[3].get_string("error"), "unknown field comment (known: task, gold, pred, options, prompt_opened)");
+  EXPECT_EQ(rows[3].get_string("error"),
+            "unknown field comment (known: task, gold, pred, options, prompt_opened)");
   EXPECT_EQ(rows[4].get_string("error"), "unknown field txt (did you mean text?)");
   EXPECT_TRUE(rows[5].get_string("error").starts_with("unknown field gold (")) << result.out;
 }

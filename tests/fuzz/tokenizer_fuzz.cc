@@ -2,6 +2,7 @@
 //
 // A whole tokenizer.json is rarely hit on, so a plain JSON value may also be given as {"pre_tokenizer",
 // "added_tokens", ...} on top of a small valid file.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -54,8 +55,22 @@ void fuzz_tokenizer(std::string_view text) {
   const r1::Json json = r1::parse_json(text, "fuzz");
   if (!json.is_object() || json.contains("model")) return use(json);
   r1::Json whole = small_tokenizer();
-  for (const auto& [name, value] : json.members()) whole.set(name, value);
-  use(whole);
+  r1::Json model = whole.at("model");
+  for (const auto& [name, value] : json.members()) {
+    if (name == "of_model") {
+      for (const auto& [field, field_value] : value.members()) model.set(field, field_value);
+    } else if (name == "missing") {
+      r1::Json vocab = r1::Json::object();
+      for (const auto& [token, id] : model.at("vocab").members()) {
+        const auto is_token = [&](const r1::Json& one) { return one.is_string() && one.string() == token; };
+        if (std::ranges::none_of(value.items(), is_token)) vocab.set(token, id);
+      }
+      model.set("vocab", std::move(vocab));
+    } else {
+      whole.set(name, value);
+    }
+  }
+  use(whole.set("model", std::move(model)));
 }
 
 }  // namespace
