@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_changes.h"
 #include "base/file_error.h"
 
 namespace r1 {
@@ -27,11 +28,19 @@ void fail_with_errno(const fs::path& path, std::string_view doing) {
 
 namespace {
 
+void (*change_hook)() = nullptr;
+
+// Called before each change of the disk.
+void changing() {
+  if (change_hook != nullptr) change_hook();
+}
+
 [[noreturn]] void fail(const fs::path& path, std::string_view doing) {
   fail_with_errno(path, doing);
 }
 
 void sync_path(const fs::path& path) {
+  changing();
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail(path, "opening it to sync");
   const int rc = ::fsync(fd);
@@ -51,10 +60,20 @@ fs::path beside(const fs::path& path, std::string_view suffix) {
 }
 
 void rename_path(const fs::path& from, const fs::path& to) {
+  changing();
   if (::rename(from.c_str(), to.c_str()) != 0) fail(to, "renaming the finished copy into place");
 }
 
+void remove_tree(const fs::path& path, std::error_code& ec) {
+  changing();
+  fs::remove_all(path, ec);
+}
+
 }  // namespace
+
+void set_file_change_hook(void (*hook)()) {
+  change_hook = hook;
+}
 
 std::string read_file(const fs::path& path) {
   std::error_code ec;
@@ -101,6 +120,7 @@ MappedFile::~MappedFile() {
 
 FileWriter::FileWriter(const fs::path& path, Mode mode) : path_(path) {
   const int how = mode == Mode::append ? O_APPEND : O_TRUNC;
+  changing();
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
   if (fd_ < 0) fail(path, "opening it for writing");
 }
@@ -121,6 +141,7 @@ void FileWriter::write(std::string_view text) {
 
 void FileWriter::flush() {
   size_t done = 0;
+  if (!buffer_.empty()) changing();
   while (done < buffer_.size()) {
     const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
     if (n < 0 && errno == EINTR) continue;
@@ -135,6 +156,7 @@ void FileWriter::flush() {
 
 void FileWriter::close() {
   flush();
+  changing();
   // Pipes and terminals cannot be synced; that is no error.
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
     fail(path_, "syncing it to disk");
@@ -151,7 +173,7 @@ void write_file_atomically(const fs::path& path, std::string_view text) {
     out.close();
   } catch (...) {
     std::error_code ignored;
-    fs::remove(temporary, ignored);
+    remove_tree(temporary, ignored);
     throw;
   }
   rename_path(temporary, path);
@@ -163,6 +185,7 @@ void write_directory_atomically(const fs::path& path, const std::function<void(c
   const fs::path old = beside(path, ".old");
   recover_directory(path);
   std::error_code ec;
+  changing();
   if (!fs::create_directories(temporary, ec) && ec) {
     throw Error(fmt::format("{}: cannot be created: {}", temporary.string(), ec.message()));
   }
@@ -172,14 +195,14 @@ void write_directory_atomically(const fs::path& path, const std::function<void(c
     sync_path(temporary);
   } catch (...) {
     std::error_code ignored;
-    fs::remove_all(temporary, ignored);
+    remove_tree(temporary, ignored);
     throw;
   }
   const bool replaces = fs::exists(path);
   if (replaces) rename_path(path, old);
   rename_path(temporary, path);
   sync_path(parent_of(beside(path, "")));
-  if (replaces) fs::remove_all(old, ec);
+  if (replaces) remove_tree(old, ec);
 }
 
 void recover_directory(const fs::path& path) {
@@ -188,8 +211,8 @@ void recover_directory(const fs::path& path) {
   std::error_code ec;
   // Between the two renames only the old copy exists under its spare name: it is still the newest whole one.
   if (!fs::exists(path) && fs::exists(old)) rename_path(old, path);
-  fs::remove_all(old, ec);
-  fs::remove_all(temporary, ec);
+  remove_tree(old, ec);
+  remove_tree(temporary, ec);
 }
 
 void truncate_lines(const fs::path& path, int64_t keep) {
@@ -203,6 +226,7 @@ void truncate_lines(const fs::path& path, int64_t keep) {
     end = newline + 1;
   }
   if (end == text.size()) return;
+  changing();
   fs::resize_file(path, end, ec);
   if (ec) throw Error(fmt::format("{}: cannot be shortened: {}", path.string(), ec.message()));
 }

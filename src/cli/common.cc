@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text_util.h"
 #include "cli/output.h"
+#include "engine/find_model.h"
 #include "engine/generation_config.h"
 #include "text/think.h"
 
@@ -17,29 +18,6 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
-
-// build/r1 -> models/
-std::vector<fs::path> model_folders() {
-  std::error_code none;
-  const fs::path program = fs::read_symlink("/proc/self/exe", none);
-  std::vector<fs::path> folders;
-  if (!none) folders.push_back(program.parent_path().parent_path() / "models");
-  folders.push_back("models");
-  return folders;
-}
-
-std::vector<std::string> shipped_models() {
-  std::vector<std::string> names;
-  for (const fs::path& folder : model_folders()) {
-    std::error_code none;
-    for (const auto& entry : fs::directory_iterator(folder, none)) {
-      if (fs::exists(entry.path() / "config.json", none)) names.push_back(entry.path().filename().string());
-    }
-  }
-  std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
-  return names;
-}
 
 int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
   const int64_t limit = memory_limit(common);
@@ -77,11 +55,7 @@ fs::path resolve_model(const std::string& name) {
     throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors");
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
-  if (wanted.find('/') == std::string::npos) {
-    for (const fs::path& folder : model_folders()) {
-      if (fs::is_directory(folder / wanted, none)) return folder / wanted;
-    }
-  }
+  if (const auto found = find_model(wanted)) return *found;
   const std::vector<std::string> shipped = shipped_models();
   const std::string near = nearest_name(wanted, shipped);
   throw Error(fmt::format(

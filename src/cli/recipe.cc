@@ -12,7 +12,9 @@
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/stop_signals.h"
 #include "formats/jsonl.h"
+#include "train/train_options.h"
 
 namespace r1 {
 namespace {
@@ -109,20 +111,34 @@ void show_change(const RecipeResult& result) {
   show_examples(result.out / first, result.out / last);
 }
 
-// What runs the optional stages too, as it is typed into the shell that this program was started from.
-std::string command_for_all(const RecipeCommandOptions& options) {
+// What goes on with this recipe, as it is typed into the shell that this program was started from.
+std::string command_to_go_on(const RecipeCommandOptions& options, bool all) {
   std::string command = shell_word(::program_invocation_name) + " recipe " + shell_word(options.config);
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   if (!options.out.empty()) command += " --out " + shell_word(options.out);
-  return command + " --all --resume";
+  return command + (all ? " --all" : "") + " --resume";
+}
+
+// The best model of the run, with its figure and the command to talk with it; else the last one made.
+void show_best(const RecipeResult& result) {
+  if (result.best.empty()) {
+    if (!result.model.empty()) write_stderr(fmt::format("\nthe model is {}\n", result.model.string()));
+    return;
+  }
+  const Json& figures = result.summary.at("stages").at(result.best_stage).at("result");
+  write_stderr(fmt::format("\nthe best model is {}: pass@1 {:.3f} on {}\ntalk with it: {} run {}\n",
+                           result.best, figures.get_number("pass_at_1"), figures.get_string("task"),
+                           shell_word(::program_invocation_name), shell_word(result.best)));
 }
 
 }  // namespace
 
 int run_recipe_command(const RecipeCommandOptions& options) {
   check_training(options.common);
+  const StopSignals signals;
   RecipeResult result;
-  {
+  std::string stopped;
+  try {
     ThreadPool threads(thread_count(options.common));
     TerminalRecipe reporter;
     result = run_recipe(options.config,
@@ -130,19 +146,23 @@ int run_recipe_command(const RecipeCommandOptions& options) {
                          .all = options.all,
                          .seed = options.seed,
                          .out = options.out,
-                         .memory_limit = memory_limit(options.common)},
+                         .memory_limit = memory_limit(options.common),
+                         .stop = StopSignals::asked},
                         threads, reporter);
+  } catch (const Stopped& e) {
+    stopped = e.what();
   }
+  if (!stopped.empty()) return report_stop(stopped, command_to_go_on(options, options.all));
   show_arms(result.summary);
   show_change(result);
   if (result.left_out > 0) {
     write_stderr(fmt::format("\noptional stages left out: {}; to run them too: {}\n", result.left_out,
-                             command_for_all(options)));
+                             command_to_go_on(options, true)));
   }
   if (options.common.json) {
     write_stdout(result.summary.dump() + "\n");
-  } else if (!result.model.empty()) {
-    write_stderr(fmt::format("\nthe model is {}\n", result.model.string()));
+  } else {
+    show_best(result);
   }
   return 0;
 }

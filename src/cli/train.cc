@@ -1,24 +1,38 @@
 // cli/train.cc: `r1 pretrain`, `r1 sft`, `r1 grpo`, `r1 distill`: one training stage.
+#include <errno.h>  // program_invocation_name
+
+#include "base/text_util.h"
 #include "cli/common.h"
 #include "cli/progress.h"
+#include "cli/stop_signals.h"
 #include "recipe/stages.h"
 
 namespace r1 {
 
 int run_train_command(const TrainCommandOptions& options) {
   check_training(options.common);
+  const StopSignals signals;
   ThreadPool threads(thread_count(options.common));
-  TerminalReporter reporter = TerminalReporter::on_stderr();
   TrainOptions train;
   train.resume = options.resume;
   train.memory_limit = memory_limit(options.common);
+  train.stop = StopSignals::asked;
   const StageOverrides overrides{.seed = {}, .out = options.out, .model = "", .teacher = ""};
   const auto run = options.kind == "pretrain" ? run_pretrain_config
                    : options.kind == "sft"    ? run_sft_config
                    : options.kind == "grpo"   ? run_grpo_config
                                               : run_distill_config;
-  show_model(options.common, run(options.config, train, threads, reporter, overrides));
-  return 0;
+  std::string stopped;
+  try {
+    TerminalReporter reporter = TerminalReporter::on_stderr();
+    show_model(options.common, run(options.config, train, threads, reporter, overrides));
+    return 0;
+  } catch (const Stopped& e) {
+    stopped = e.what();
+  }
+  std::string command = shell_word(::program_invocation_name) + " " + options.kind + " " + shell_word(options.config);
+  if (!options.out.empty()) command += " --out " + shell_word(options.out);
+  return report_stop(stopped, command + " --resume");
 }
 
 }  // namespace r1

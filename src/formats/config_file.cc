@@ -2,6 +2,7 @@
 #include "formats/config_file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -46,6 +47,7 @@ struct Entry {
 };
 
 using Entries = std::map<std::string, Entry, std::less<>>;
+using Sections = std::map<std::string, int64_t, std::less<>>;  // "rollout", "stage[0]": its line
 
 Json scalar(const toml::node& node, const std::string& where) {
   if (const auto* v = node.as_string()) return Json(v->get());
@@ -71,21 +73,22 @@ Json to_json(const toml::node& node, const std::string& where, int depth) {
 }
 
 void flatten(const toml::node& node, const std::string& path, const std::string& source, int depth,
-             Entries& out) {
+             Entries& out, Sections& sections) {
   const int64_t line = node.source().begin.line;
   const std::string where = fmt::format("{}:{}: {}", source, line, path);
   if (depth > kMaxDepth) throw Error(where + " is nested too deeply");
   if (const auto* table = node.as_table()) {
+    if (!path.empty()) sections.emplace(path, line);
     for (const auto& [key, value] : *table) {
       flatten(value, path.empty() ? std::string(key.str()) : path + "." + std::string(key.str()), source,
-              depth + 1, out);
+              depth + 1, out, sections);
     }
     return;
   }
   const auto* array = node.as_array();
   if (array != nullptr && !array->empty() && array->is_array_of_tables()) {
     for (size_t i = 0; i < array->size(); ++i) {
-      flatten((*array)[i], fmt::format("{}[{}]", path, i), source, depth + 1, out);
+      flatten((*array)[i], fmt::format("{}[{}]", path, i), source, depth + 1, out, sections);
     }
     return;
   }
@@ -119,6 +122,7 @@ struct ConfigFile::Impl {
   std::string source, text;
   std::string overrides;  // seed = 3, out = "runs/x"
   Entries entries;
+  Sections sections;
   Json tree;
   std::map<std::string, Asked, std::less<>> asked;  // keys that somebody read
 
@@ -129,7 +133,86 @@ struct ConfigFile::Impl {
     const auto at = entries.find(key);
     return at == entries.end() ? nullptr : &at->second;
   }
+  static int64_t integer_of(const ConfigFile& file, std::string_view key, const Entry& entry, int64_t low,
+                            int64_t high) {
+    if (!entry.value.is_integer()) file.fail(key, "is not a whole number");
+    const int64_t value = entry.value.integer();
+    if (value < low || value > high)
+      file.fail(key, fmt::format("is {}; it must be between {} and {}", value, low, high));
+    return value;
+  }
+  static double number_of(const ConfigFile& file, std::string_view key, const Entry& entry, double low,
+                          double high) {
+    if (!entry.value.is_number()) file.fail(key, "is not a number");
+    const double value = entry.value.number();
+    if (!(value >= low && value <= high))
+      file.fail(key, fmt::format("is {}; it must be between {} and {}", value, low, high));
+    return value;
+  }
+  void check_sections() const;
+  Json subtree(std::string_view key) const {
+    const Json* at = &tree;
+    std::string_view rest = key;
+    while (!rest.empty()) {
+      const size_t dot = rest.find('.');
+      if (!at->is_object()) return {};
+      at = at->find(rest.substr(0, dot));
+      if (at == nullptr) return {};
+      rest = dot == std::string_view::npos ? "" : rest.substr(dot + 1);
+    }
+    return *at;
+  }
 };
+
+namespace {
+
+// "stage[3].name" -> "stage[].name": the items of a list have the same keys.
+std::string without_indexes(std::string_view key) {
+  std::string out;
+  bool inside = false;
+  for (const char c : key) {
+    inside = inside && c != ']';
+    if (!inside) out += c;
+    inside = inside || c == '[';
+  }
+  return out;
+}
+
+// The tables that a key lies in: of "a.b[].c" they are "a" and "a.b[]".
+void add_tables_of(std::string_view key, std::vector<std::string>& tables) {
+  for (size_t dot = key.find('.'); dot != std::string_view::npos; dot = key.find('.', dot + 1))
+    tables.emplace_back(key.substr(0, dot));
+}
+
+// As a file writes it: [rollout] or [[stage]].
+std::string as_header(std::string_view section) {
+  return section.ends_with("[]") ? fmt::format("[[{}]]", section.substr(0, section.size() - 2))
+                                 : fmt::format("[{}]", section);
+}
+
+}  // namespace
+
+// A section that no known key lies in is named as a section: its keys are not the mistake.
+void ConfigFile::Impl::check_sections() const {
+  std::vector<std::string> known;
+  for (const auto& [key, question] : asked) {
+    add_tables_of(without_indexes(key), known);
+    if (question.kind == Asked::Kind::subtree) known.push_back(key);
+    if (question.kind == Asked::Kind::tables) known.push_back(key + "[]");
+  }
+  for (const auto& [name, line] : sections) {
+    const std::string section = without_indexes(name);
+    const bool taken = std::ranges::any_of(asked, [&](const auto& question) {
+      return question.second.kind == Asked::Kind::subtree && section.starts_with(question.first + ".");
+    });
+    if (taken || std::ranges::find(known, section) != known.end()) continue;
+    if (asked.contains(section))
+      throw Error(fmt::format("{}:{}: {} is a section here; it must be a value", source, line, section));
+    const std::string near = nearest_name(section, known);
+    throw Error(fmt::format("{}:{}: unknown section {}{}", source, line, as_header(section),
+                            near.empty() ? "" : fmt::format(" (did you mean {}?)", as_header(near))));
+  }
+}
 
 ConfigFile::ConfigFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ConfigFile::ConfigFile(ConfigFile&&) noexcept = default;
@@ -146,7 +229,7 @@ ConfigFile ConfigFile::parse(std::string_view text, const std::string& source) {
   impl->text = text;
   try {
     const toml::table table = toml::parse(text, source);
-    flatten(table, "", source, 0, impl->entries);
+    flatten(table, "", source, 0, impl->entries, impl->sections);
     impl->tree = r1::to_json(table, source, 0);
   } catch (const toml::parse_error& e) {
     std::string reason(e.description());
@@ -189,12 +272,12 @@ std::string ConfigFile::choice_or(std::string_view key, std::string_view fallbac
   for (const std::string_view choice : choices) question.choices.emplace_back(choice);
   impl_->claim(key, std::move(question));
   std::string value = text_or(key, fallback);
-  std::string known;
-  for (const std::string_view choice : choices) {
-    if (value == choice) return value;
-    known += (known.empty() ? "" : ", ") + std::string(choice);
-  }
-  fail(key, fmt::format("is \"{}\": one of {} is wanted", value, known));
+  if (std::ranges::find(choices, value) != choices.end()) return value;
+  if (choices.size() == 1) fail(key, fmt::format("is \"{}\"; it must be \"{}\"", value, *choices.begin()));
+  const std::vector<std::string> names(choices.begin(), choices.end());
+  const std::string near = nearest_name(value, names);
+  fail(key, fmt::format("is \"{}\"; it must be one of {}{}", value, fmt::join(names, ", "),
+                        near.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", near)));
 }
 
 int64_t ConfigFile::integer(std::string_view key, int64_t low, int64_t high) {
@@ -208,20 +291,26 @@ int64_t ConfigFile::integer_or(std::string_view key, int64_t fallback, int64_t l
   const Entry* entry =
       impl_->claim(key, {.kind = Asked::Kind::integer, .fallback = fallback, .low = low, .high = high});
   if (entry == nullptr) return fallback;
-  if (!entry->value.is_integer()) fail(key, "is not a whole number");
-  const int64_t value = entry->value.integer();
-  if (value < low || value > high) fail(key, fmt::format("is {}: {} to {} is wanted", value, low, high));
-  return value;
+  return impl_->integer_of(*this, key, *entry, low, high);
+}
+
+std::optional<int64_t> ConfigFile::integer_if(std::string_view key, int64_t low, int64_t high) {
+  const Entry* entry = impl_->claim(key, {.kind = Asked::Kind::integer, .low = low, .high = high});
+  if (entry == nullptr) return std::nullopt;
+  return impl_->integer_of(*this, key, *entry, low, high);
 }
 
 double ConfigFile::number_or(std::string_view key, double fallback, double low, double high) {
   const Entry* entry =
       impl_->claim(key, {.kind = Asked::Kind::number, .fallback = fallback, .low = low, .high = high});
   if (entry == nullptr) return fallback;
-  if (!entry->value.is_number()) fail(key, "is not a number");
-  const double value = entry->value.number();
-  if (!(value >= low && value <= high)) fail(key, fmt::format("is {}: {} to {} is wanted", value, low, high));
-  return value;
+  return impl_->number_of(*this, key, *entry, low, high);
+}
+
+std::optional<double> ConfigFile::number_if(std::string_view key, double low, double high) {
+  const Entry* entry = impl_->claim(key, {.kind = Asked::Kind::number, .low = low, .high = high});
+  if (entry == nullptr) return std::nullopt;
+  return impl_->number_of(*this, key, *entry, low, high);
 }
 
 bool ConfigFile::boolean_or(std::string_view key, bool fallback) {
@@ -265,25 +354,18 @@ int64_t ConfigFile::array_size(std::string_view key) {
 
 Json ConfigFile::subtree(std::string_view key) {
   impl_->claim(key, {.kind = Asked::Kind::subtree});
-  const Json* at = &impl_->tree;
-  std::string_view rest = key;
-  while (!rest.empty()) {
-    const size_t dot = rest.find('.');
-    if (!at->is_object()) return {};
-    at = at->find(rest.substr(0, dot));
-    if (at == nullptr) return {};
-    rest = dot == std::string_view::npos ? "" : rest.substr(dot + 1);
-  }
-  return *at;
+  return impl_->subtree(key);
 }
 
-void ConfigFile::override_with(std::string_view key, Json value) {
+void ConfigFile::override_with(std::string_view key, Json value, bool noted) {
   Entry& entry = impl_->entries[std::string(key)];
   entry.value = std::move(value);
+  if (!noted) return;
   impl_->overrides += fmt::format("{}{} = {}", impl_->overrides.empty() ? "" : ", ", key, entry.value.dump());
 }
 
 void ConfigFile::finish() const {
+  impl_->check_sections();
   std::vector<std::string> known;
   for (const auto& [key, question] : impl_->asked) known.push_back(key);
   for (const auto& [key, entry] : impl_->entries) {
@@ -305,6 +387,25 @@ const std::map<std::string, ConfigFile::Asked, std::less<>>& ConfigFile::asked()
 
 const std::string& ConfigFile::source() const {
   return impl_->source;
+}
+
+std::filesystem::path ConfigFile::beside(const std::filesystem::path& path) const {
+  return (std::filesystem::path(impl_->source).parent_path() / path).lexically_normal();
+}
+
+Json ConfigFile::settings() const {
+  Json json = Json::object();
+  for (const auto& [key, question] : impl_->asked) {
+    const auto at = impl_->entries.find(key);
+    if (at != impl_->entries.end()) {
+      json.set(key, at->second.value);
+    } else if (question.kind == Asked::Kind::subtree) {
+      if (Json tree = impl_->subtree(key); !tree.is_null()) json.set(key, std::move(tree));
+    } else if (question.kind != Asked::Kind::tables && !question.fallback.is_null()) {
+      json.set(key, question.fallback);
+    }
+  }
+  return json;
 }
 
 std::string ConfigFile::annotated_copy() const {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,9 @@ class ConfigFile {
                         std::initializer_list<std::string_view> choices);
   int64_t integer(std::string_view key, int64_t low, int64_t high);
   int64_t integer_or(std::string_view key, int64_t fallback, int64_t low, int64_t high);
+  // No value where the file has none: there is no default, or it depends on more than the file.
+  std::optional<int64_t> integer_if(std::string_view key, int64_t low, int64_t high);
+  std::optional<double> number_if(std::string_view key, double low, double high);
   double number_or(std::string_view key, double fallback, double low, double high);
   bool boolean_or(std::string_view key, bool fallback);
   std::vector<double> numbers_or(std::string_view key, std::vector<double> fallback);
@@ -43,7 +47,8 @@ class ConfigFile {
   Json subtree(std::string_view key);
 
   // Puts a value from elsewhere (the command line, a recipe) in a key's place; part of the fingerprint.
-  void override_with(std::string_view key, Json value);
+  // noted: the annotated copy says so.
+  void override_with(std::string_view key, Json value, bool noted = true);
 
   // Every key must have been claimed.
   void finish() const;
@@ -61,6 +66,11 @@ class ConfigFile {
   // Throws Error at the key's line (or the file, where the key is missing).
   [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
   const std::string& source() const;
+  // A path as the file means it: a relative one counts from the file's folder.
+  std::filesystem::path beside(const std::filesystem::path& path) const;
+  // Every key that somebody asked for, with its value or its default: what the file means, however it says
+  // it. A key that has neither is left out.
+  Json settings() const;
   // What the file says, to be kept with a run: its text, below comments that name the file and what was put
   // in place of its own (so TOML again).
   std::string annotated_copy() const;

@@ -1,8 +1,11 @@
 #include "recipe/pretrain_data.h"
 
-#include "base/file.h"
+#include <stdlib.h>  // mkdtemp
+
+#include "base/error.h"
 #include "text/bpe_trainer.h"
 #include "text/think.h"
+#include "train/memory.h"
 
 namespace r1 {
 namespace {
@@ -71,22 +74,45 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
   return data;
 }
 
-ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config) {
+namespace {
+
+// A folder of this process's own, for files that are read back at once.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "r1-tokenizer-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw Error(name + ": a temporary folder cannot be made");
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config,
+                                 int64_t memory_limit) {
   if (!data.model.empty()) return ModelBundle::load(data.model);
-  const std::filesystem::path directory = config.run.out / "tokenizer";
-  std::error_code ec;
-  std::filesystem::create_directories(config.run.out, ec);
-  if (ec) throw Error(config.run.out.string() + ": the run directory cannot be made: " + ec.message());
+  const TemporaryFolder folder;
   Json json = data.model_config;
-  write_directory_atomically(directory, [&](const std::filesystem::path& d) {
-    write_new_tokenizer(data, d, json.get_int_or("max_position_embeddings", 2048));
-  });
-  const Tokenizer tokenizer = Tokenizer::load(directory);
+  write_new_tokenizer(data, folder.path(), json.get_int_or("max_position_embeddings", 2048));
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
   json.set("vocab_size", static_cast<int64_t>(tokenizer.vocab_size()));
   json.set("bos_token_id", static_cast<int64_t>(*tokenizer.id_of(kBos)));
   json.set("eos_token_id", static_cast<int64_t>(*tokenizer.id_of(kEos)));
-  const ModelConfig shape = read_new_model_config(parse_json(json.dump(), "[model.config]"));
-  return ModelBundle::create(Model::create(shape, config.run.seed), directory);
+  const ModelConfig model = read_new_model_config(parse_json(json.dump(), "[model.config]"));
+  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
+    check_memory(trained_model(model, config.run.numerics), memory_limit, "the model",
+                 "[model.config]'s sizes");
+  return ModelBundle::create(Model::create(model, config.run.seed), folder.path());
 }
 
 DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle) {

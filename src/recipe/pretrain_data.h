@@ -30,7 +30,10 @@ struct PretrainData {
 };
 
 PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed);
-ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config);
+// The model, and a new one's tokenizer; nothing is written. Throws Error; for a new model that needs more
+// than memory_limit bytes (see check_memory) before it is made.
+ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config,
+                                 int64_t memory_limit);
 // The bundle must outlive the source. Thread-safe.
 DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle);
 

@@ -11,10 +11,12 @@
 #include "eval/evaluate.h"
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
+#include "recipe/inputs.h"
 #include "recipe/report.h"
 #include "recipe/stages.h"
 #include "reward/problem_file.h"
 #include "train/memory.h"
+#include "train/out_folder.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -38,7 +40,6 @@ struct Recipe {
   uint64_t seed = 0;
   fs::path out;
   std::vector<Stage> stages;
-  std::string fingerprint;
 };
 
 std::string key_of(size_t stage, const char* name) {
@@ -58,54 +59,77 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
   file.fail(key, fmt::format("is \"{}\": no earlier stage of that name makes a model", source));
 }
 
-// A file of problems or a task's name: a mistake is said before the first stage runs.
-void check_eval_task(const ConfigFile& file, const std::string& key, const std::string& task) {
+// A file of problems or a task's name: a mistake is said before the first stage runs. Returns the file's
+// path, or the name.
+std::string find_eval_task(const ConfigFile& file, const std::string& key, const std::string& task) {
+  const fs::path problems = file.beside(task);
   std::error_code ec;
-  if (fs::exists(task, ec)) {
-    (void)read_problems(task);
-    return;
+  if (fs::is_regular_file(problems, ec)) {
+    (void)read_problems(problems.string());
+    return problems.string();
   }
   try {
     check_task(task, Split::held_out);
   } catch (const Error& e) {
     file.fail(key, fmt::format("is no file, and {}", e.what()));
   }
+  return task;
 }
 
-// What the stages name is there: said before the first one runs.
-void check_files(const ConfigFile& file, const Recipe& recipe) {
+// "@STAGE" -> the model that this stage makes.
+fs::path made_by(const Recipe& recipe, const std::string& source) {
+  return recipe.out / source.substr(1) / "model";
+}
+
+// What stands in place of a stage's own settings.
+StageOverrides overrides_of(const Recipe& recipe, const Stage& stage) {
+  return {.seed = recipe.seed,
+          .out = (recipe.out / stage.name).string(),
+          .model = stage.model,
+          .teacher = stage.teacher};
+}
+
+// Finds what the stages name, and reads the files of those that will run: mistakes are said before the first
+// one runs.
+void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
-    const Stage& stage = recipe.stages[i];
-    const auto check_model = [&](const char* name, const std::string& source) {
-      if (!source.empty() && !source.starts_with("@")) check_model_is_there(file, key_of(i, name), source);
+    Stage& stage = recipe.stages[i];
+    const auto find = [&](const char* key, std::string& source) {
+      if (source.empty()) return;
+      source = (source.starts_with("@") ? made_by(recipe, source) : model_of(file, key_of(i, key), source))
+                   .string();
     };
-    check_model("model", stage.model);
-    check_model("teacher", stage.teacher);
+    find("model", stage.model);
+    find("teacher", stage.teacher);
     if (stage.kind == "eval") {
-      check_eval_task(file, key_of(i, "task"), stage.task);
+      stage.task = find_eval_task(file, key_of(i, "task"), stage.task);
       continue;
     }
+    stage.config = file.beside(stage.config).string();
     std::error_code ec;
     if (!fs::is_regular_file(stage.config, ec))
       file.fail(key_of(i, "config"), fmt::format("is no file: {} is not there", stage.config));
   }
+  for (const Stage& stage : recipe.stages) {
+    if (stage.kind != "eval" && (all || !stage.optional))
+      check_stage_config(stage.kind, stage.config, overrides_of(recipe, stage));
+  }
 }
 
-// folder: what the stages' files lie in; no other file is opened.
-Recipe read_recipe(ConfigFile& file, const fs::path& folder) {
+// Opens no other file.
+Recipe read_recipe(ConfigFile& file) {
   Recipe recipe;
-  recipe.name = file.text("name");
+  recipe.name = read_name(file, "name");
   recipe.seed = static_cast<uint64_t>(file.integer_or("seed", 0, 0, INT64_MAX));
-  recipe.out = file.text_or("out", "runs/" + recipe.name);
+  recipe.out = read_out(file, recipe.name);
   const int64_t count = file.array_size("stage");
   if (count == 0) file.fail("stage", "is missing: a recipe is a list of [[stage]]");
   for (int64_t i = 0; i < count; ++i) {
     const auto key = [&](const char* name) { return key_of(static_cast<size_t>(i), name); };
     Stage stage;
-    stage.name = file.text(key("name"));
-    if (stage.name.empty() || stage.name.find_first_of("/\\.") != std::string::npos) {
-      file.fail(key("name"), "is no plain folder name");
-    }
+    stage.name = read_name(file, key("name"));
+    if (stage.name.find('.') != std::string::npos)
+      file.fail(key("name"), fmt::format("is \"{}\"; a stage's name must not have a dot", stage.name));
     for (const Stage& other : recipe.stages) {
       if (other.name == stage.name)
         file.fail(key("name"), fmt::format("is \"{}\", as an earlier stage's", stage.name));
@@ -121,26 +145,24 @@ Recipe read_recipe(ConfigFile& file, const fs::path& folder) {
     if (stage.kind == "eval") {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
       stage.task = file.text(key("task"));
-      stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 24);
-      stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1 << 16);
+      stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 20);
+      stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1024);
       stage.eval.sampling.temperature = static_cast<float>(file.number_or(key("temperature"), 1.0, 0, 100));
       stage.eval.max_tokens = file.integer_or(key("max_tokens"), 256, 1, 1 << 24);
       stage.numerics = read_numerics(file, key("numerics"));
       stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
     } else {
-      stage.config = (folder / file.text(key("config"))).string();
+      stage.config = file.text(key("config"));
     }
     recipe.stages.push_back(std::move(stage));
   }
   file.finish();
-  recipe.fingerprint = file.fingerprint();
   return recipe;
 }
 
 // EvalOptions bound the batch, not the memory: what is too much is refused.
 void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<const Problem> problems,
                        int64_t limit, ThreadPool& threads) {
-  if (limit == 0) return;
   const ModelConfig& model = bundle.model.config();
   MemoryEstimate memory = used_model(model, stage.numerics, activation_dtype(stage.numerics));
   memory.program = program_bytes(memory);
@@ -161,27 +183,28 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
 
 // An evaluation's samples and figures; one that is already there for the same weights and settings is used
 // again.
-Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::path& model_path,
-              int64_t memory_limit, ThreadPool& threads, RecipeReporter& reporter) {
+Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const RecipeOptions& settings,
+              ThreadPool& threads, RecipeReporter& reporter) {
+  const fs::path& model_path = stage.model;
   const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
+  std::error_code ec;
+  const bool from_file = fs::is_regular_file(stage.task, ec);
+  const std::string task = from_file ? content_of_files({stage.task}) : stage.task;
   const std::string key =
-      sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", stage.task, stage.problems, stage.eval.samples,
+      sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", task, stage.problems, stage.eval.samples,
                              stage.eval.sampling.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
                              bundle.model.weights_sha256(), bundle.chat_template.text()));
   const fs::path summary = out / "eval.json";
-  std::error_code ec;
   if (fs::exists(summary, ec)) {
-    const Json before = read_json(summary);
+    Json before = read_json(summary);
     if (before.get_string_or("key", "") == key) {
       reporter.note(summary.string() + " is there already");
-      return before;
+      return before.set("model", model_path.string());  // as it is called from here
     }
   }
-  fs::create_directories(out, ec);
-  if (ec) throw Error(fmt::format("{}: cannot be made: {}", out.string(), ec.message()));
   std::vector<Problem> problems;
   size_t refused = 0;
-  if (fs::exists(stage.task, ec)) {
+  if (from_file) {
     ProblemFile file = read_problems(stage.task);
     if (!file.refused.empty()) reporter.note(refusal_notice(file));
     refused = file.refused.size();
@@ -193,7 +216,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
       problems.push_back(make_problem(stage.task, 0, static_cast<uint64_t>(i), Split::held_out));
     }
   }
-  check_eval_memory(bundle, stage, problems, memory_limit, threads);
+  check_eval_memory(bundle, stage, problems, settings.memory_limit, threads);
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = stage.numerics};
   EvalOptions options = stage.eval;
@@ -201,7 +224,11 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const fs::
   const EvalResult result =
       evaluate(bundle, ctx, problems, options, [&](const EvalSample&, int64_t done, int64_t total) {
         reporter.progress(done, total);
+        if (settings.stop && settings.stop())
+          throw Stopped("stopped during an evaluation: it will be made again");
       });
+  fs::create_directories(out, ec);
+  if (ec) throw Error(fmt::format("{}: cannot be made: {}", out.string(), ec.message()));
   JsonlWriter samples(out / "samples.jsonl");
   for (const EvalSample& s : result.rows)
     samples.write(sample_row(problems[static_cast<size_t>(s.problem)], s));
@@ -236,37 +263,90 @@ Json tokens_of(const fs::path& out) {
 Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& options, ThreadPool& threads,
                RecipeReporter& reporter, RecipeResult& result) {
   const fs::path out = recipe.out / stage.name;
-  const auto resolve = [&](const std::string& source) {
-    return source.starts_with("@") ? (recipe.out / source.substr(1) / "model").string() : source;
-  };
-  const std::string model = resolve(stage.model);
   Json entry = Json::object();
   entry.set("kind", stage.kind);
   if (stage.kind == "eval") {
-    const Json figures = run_eval(stage, recipe.seed, out, model, options.memory_limit, threads, reporter);
+    const Json figures = run_eval(stage, recipe.seed, out, options, threads, reporter);
     reporter.evaluated(stage.name, figures);
     entry.set("result", figures);
     return entry;
   }
-  const StageOverrides overrides{
-      .seed = recipe.seed, .out = out.string(), .model = model, .teacher = resolve(stage.teacher)};
   // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings
   // stands.
   const TrainOptions train{
-      .resume = options.resume, .stop_after_steps = 0, .memory_limit = options.memory_limit};
+      .resume = options.resume, .memory_limit = options.memory_limit, .stop = options.stop};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config
                                              : run_pretrain_config;
-  result.model = run(stage.config, train, threads, reporter, overrides);
+  result.model = run(stage.config, train, threads, reporter, overrides_of(recipe, stage));
   entry.set("model", result.model.string()).set("tokens", tokens_of(out));
   return entry;
+}
+
+// What a resumed recipe must have as it was: "seed", "stage zero".
+Json identity_of(const Recipe& recipe) {
+  Json json = Json::object();
+  json.set("name", recipe.name).set("seed", static_cast<int64_t>(recipe.seed));
+  for (const Stage& stage : recipe.stages) json.set("stage " + stage.name, stage.kind);
+  return json;
+}
+
+void check_resumed_recipe(const fs::path& index, const Json& now) {
+  const Json before = read_json(index);
+  const std::string out = index.parent_path().string();
+  if (!before.contains("settings")) {
+    throw Error(fmt::format(
+        "{}: was made by an earlier version of r1, which kept no settings to compare: name another "
+        "out, or remove the folder",
+        index.string()));
+  }
+  for (const auto& [key, value] : before.at("settings").members()) {
+    const Json* is = now.find(key);
+    if (is != nullptr && *is == value) continue;
+    throw Error(fmt::format("{}: {} is {}, the run was begun with {}: set it back, or name another out", out,
+                            key, is == nullptr ? "not there" : is->dump(), value.dump()));
+  }
+}
+
+// The best of the evaluations of the first one's task; a later one of equals, which has been trained longer.
+void find_best(RecipeResult& result) {
+  std::string task;
+  double best = -1;
+  for (const auto& [name, stage] : result.summary.at("stages").members()) {
+    if (stage.get_string("kind") != "eval") continue;
+    const Json& figures = stage.at("result");
+    if (task.empty()) task = figures.get_string("task");
+    if (figures.get_string("task") != task || figures.get_number("pass_at_1") < best) continue;
+    best = figures.get_number("pass_at_1");
+    result.best = figures.get_string("model");
+    result.best_stage = name;
+  }
+  if (!result.best.empty()) result.summary.set("best", result.best).set("best_stage", result.best_stage);
+}
+
+// The folder, if it may be used. Nothing is made or changed.
+fs::path check_out(const Recipe& recipe, const RecipeOptions& options) {
+  std::vector<std::string> names;
+  for (const Stage& stage : recipe.stages) names.push_back(stage.name);
+  fs::path out = check_recipe_folder(recipe.out, names);
+  std::error_code ec;
+  const fs::path index = out / "recipe.json";
+  if (!fs::exists(index, ec)) return out;
+  if (!options.resume) {
+    throw Error(
+        fmt::format("{}: holds a run of this recipe already: add --resume to go on with it or to see it "
+                    "again, or remove it",
+                    out.string()));
+  }
+  check_resumed_recipe(index, identity_of(recipe));
+  return out;
 }
 
 }  // namespace
 
 void read_recipe_keys(ConfigFile& file) {
-  read_recipe(file, {});
+  read_recipe(file);
 }
 
 RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
@@ -274,31 +354,23 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
   ConfigFile file = ConfigFile::read(config);
   if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
   if (!options.out.empty()) file.override_with("out", Json(options.out));
-  const Recipe recipe = read_recipe(file, config.parent_path());
-  check_files(file, recipe);
+  Recipe recipe = read_recipe(file);
+  find_inputs(file, recipe, options.all);
+  recipe.out = check_out(recipe, options);
   std::error_code ec;
-  const fs::path index = recipe.out / "recipe.json";
-  if (fs::exists(index, ec)) {
-    if (!options.resume) {
-      throw Error(
-          fmt::format("{}: holds a run of this recipe already: add --resume to go on with it or to see it "
-                      "again, or remove it",
-                      recipe.out.string()));
-    }
-    if (read_json(index).get_string("config_sha256") != recipe.fingerprint) {
-      throw Error(fmt::format("{}: was made by another version of {}: remove it, or name another out",
-                              recipe.out.string(), config.string()));
-    }
-  }
   fs::create_directories(recipe.out, ec);
   if (ec)
     throw Error(fmt::format("{}: the run directory cannot be made: {}", recipe.out.string(), ec.message()));
   RecipeResult result;
   result.out = recipe.out;
   result.summary = Json::object();
-  result.summary.set("recipe", recipe.name).set("config_sha256", recipe.fingerprint);
-  result.summary.set("seed", static_cast<int64_t>(recipe.seed)).set("stages", Json::object());
-  const auto write_index = [&] { write_file_atomically(index, result.summary.dump(2) + "\n"); };
+  const Json identity = identity_of(recipe);
+  result.summary.set("recipe", recipe.name).set("config_sha256", sha256_hex(identity.dump()));
+  result.summary.set("seed", static_cast<int64_t>(recipe.seed)).set("settings", identity);
+  result.summary.set("stages", Json::object());
+  const auto write_index = [&] {
+    write_file_atomically(recipe.out / "recipe.json", result.summary.dump(2) + "\n");
+  };
   write_index();
   std::vector<const Stage*> chosen;
   for (const Stage& stage : recipe.stages) {
@@ -308,11 +380,14 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
   Json stages = Json::object();
   for (size_t i = 0; i < chosen.size(); ++i) {
     const Stage& stage = *chosen[i];
+    if (options.stop && options.stop()) throw Stopped("stopped before stage " + stage.name);
     reporter.stage(stage.name, stage.kind, static_cast<int64_t>(i) + 1, static_cast<int64_t>(chosen.size()));
     stages.set(stage.name, run_stage(recipe, stage, options, threads, reporter, result));
     result.summary.set("stages", stages);
     write_index();
   }
+  find_best(result);
+  write_index();
   reporter.note("the report is " + write_recipe_report(recipe.out, config).string());
   return result;
 }

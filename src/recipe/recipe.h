@@ -1,19 +1,23 @@
 // recipe/recipe.h: a pipeline of stages from one TOML file.
 //
-//   name, seed, out (default runs/NAME)
+//   name, seed, out (default runs/NAME; counts from the working directory)
 //   [[stage]] name, kind = "pretrain" | "sft" | "grpo" | "distill" | "eval"
-//             config = "FILE" (all but eval), beside the recipe's own file
-//             model = "DIR" or "@STAGE": the model that an earlier stage made; a distillation's student
+//             config = "FILE" (all but eval)
+//             model = a model's folder, a shipped model's name, or "@STAGE": the model that an earlier stage
+//                     made; a distillation's student
 //             teacher = likewise (distill)
 //             optional = true: left out unless all stages are asked for; nothing else may build on it then
-//             eval: task, problems, samples, temperature, max_tokens
+//             eval: task (or a file of problems), problems, samples, temperature, max_tokens
 //
-// A stage lives in OUT/STAGE; a finished one is used as it is when the recipe is resumed. OUT/recipe.json
-// sums up.
+// Relative paths count from the recipe's own folder. A stage lives in OUT/STAGE; a finished one is used as it
+// is when the recipe is resumed. OUT/recipe.json sums up. A resumed recipe must have the same name, seed and
+// kinds of stages; stages may be added, evaluations may change (and are then made again), and each training
+// stage compares its own settings (train/run_settings.h).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -26,10 +30,11 @@ namespace r1 {
 
 struct RecipeOptions {
   bool resume = false;
-  bool all = false;              // optional stages too
-  std::optional<uint64_t> seed;  // in place of the recipe's
-  std::string out;               // in place of the recipe's
-  int64_t memory_limit = 0;      // bytes; see TrainOptions; 0: none
+  bool all = false;                   // optional stages too
+  std::optional<uint64_t> seed = {};  // in place of the recipe's
+  std::string out = {};               // in place of the recipe's
+  int64_t memory_limit = 0;           // bytes; see TrainOptions
+  std::function<bool()> stop = {};    // see TrainOptions
 };
 
 class RecipeReporter : public Reporter {
@@ -43,10 +48,14 @@ struct RecipeResult {
   std::filesystem::path out;
   std::filesystem::path model;  // the last one made; empty where no stage makes one
   Json summary;                 // recipe.json
-  int64_t left_out = 0;         // optional stages
+  // The model with the highest pass@1 of those that were evaluated on the task of the recipe's first
+  // evaluation, and the stage that evaluated it; empty if there is none. recipe.json has it as "best" and
+  // "best_stage".
+  std::string best, best_stage;
+  int64_t left_out = 0;  // optional stages
 };
 
-// Throws Error.
+// Throws Error; Stopped.
 RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options,
                         ThreadPool& threads, RecipeReporter& reporter);
 

@@ -5,11 +5,14 @@
 #include <optional>
 
 #include "base/error.h"
+#include "recipe/inputs.h"
 #include "recipe/pretrain_data.h"
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
+#include "train/default_lr.h"
 #include "train/grpo.h"
 #include "train/memory.h"
+#include "train/out_folder.h"
 
 namespace r1 {
 namespace {
@@ -23,8 +26,11 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
   ConfigFile file = ConfigFile::read(path);
   if (overrides.seed) file.override_with("seed", Json(static_cast<int64_t>(*overrides.seed)));
   if (!overrides.out.empty()) file.override_with("out", Json(overrides.out));
-  if (!overrides.model.empty()) file.override_with(model_key, Json(overrides.model));
-  if (!overrides.teacher.empty()) file.override_with("teacher", Json(overrides.teacher));
+  const auto absolute = [](const std::string& given) {
+    return Json(std::filesystem::absolute(given).string());
+  };
+  if (!overrides.model.empty()) file.override_with(model_key, absolute(overrides.model));
+  if (!overrides.teacher.empty()) file.override_with("teacher", absolute(overrides.teacher));
   read_machine(file);
   return file;
 }
@@ -45,8 +51,8 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   FineTune f;
   f.run = read_run_config(file, kind);
   f.loss_on_answer = file.choice_or("data.loss_on", "answer", {"answer", "all"}) == "answer";
-  f.max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, int64_t{1} << 31);
-  f.batch_tokens = file.integer_or("batch.tokens", PretrainConfig().batch_tokens, 2, int64_t{1} << 31);
+  f.max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, 1 << 28);
+  f.batch_tokens = file.integer_or("batch.tokens", PretrainConfig().batch_tokens, 2, 1 << 28);
   if (file.has("optimizer.steps") == file.has("data.epochs"))
     file.fail("data.epochs", "or optimizer.steps is wanted: one of the two");
   if (file.has("data.epochs")) f.epochs = file.integer("data.epochs", 1, 1 << 20);
@@ -56,7 +62,8 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
     f.files = {(f.run.out / "data.jsonl").string()};
   } else {
     f.model = file.text("model");
-    f.files = file.texts_or("data.files", {});
+    for (const std::string& name : file.texts_or("data.files", {}))
+      f.files.push_back(file.beside(name).string());
     if (f.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
   }
   return f;
@@ -66,7 +73,7 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
 // says otherwise.
 PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
   const double gamma = file.number_or("balance.gamma", 0, 0, 1);
-  PretrainConfig config = read_pretrain_config(file);
+  PretrainConfig config = read_pretrain_config(file, kTeachingDefaults);
   config.run.kind = f.run.kind;
   config.bias_gamma = gamma;
   return config;
@@ -79,17 +86,21 @@ struct FineTuneFile {
 };
 FineTuneFile read_fine_tune_file(ConfigFile& file, std::string_view kind) {
   FineTuneFile out{.stage = read_fine_tune(file, kind), .training = {}};
-  if (out.stage.epochs > 0) file.override_with("optimizer.steps", Json(int64_t{1} << 40));
+  if (out.stage.epochs > 0) file.override_with("optimizer.steps", Json(int64_t{1} << 40), false);
   out.training = read_fine_tune_training(file, out.stage);
   file.finish();
   return out;
 }
 
-// Once before all else, so that a mistake is said before a teacher is asked or a data set is read.
+// Once before all else, so that a mistake is said before a teacher is asked or a data set is read. The models
+// are found.
 FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
   FineTuneFile out = read_fine_tune_file(file, kind);
-  if (out.stage.teacher) check_model_is_there(file, "teacher", out.stage.teacher->teacher);
-  check_model_is_there(file, kind == "distill" ? "student" : "model", out.stage.model);
+  FineTune& stage = out.stage;
+  const char* key = kind == "distill" ? "student" : "model";
+  if (stage.teacher) stage.teacher->teacher = model_of(file, "teacher", stage.teacher->teacher).string();
+  stage.model = model_of(file, key, stage.model).string();
+  stage.run.out = check_run_folder(stage.run.out);
   return out;
 }
 
@@ -97,9 +108,38 @@ void note_warnings(const Model& model, Reporter& reporter) {
   for (const std::string& line : model.warnings()) reporter.note(line);
 }
 
-// A run of pre-training's machinery.
-std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, const TrainOptions& options,
-                                ThreadPool& threads, Reporter& reporter) {
+ModelConfig config_of(const std::filesystem::path& model) {
+  return read_model_config(read_json(model / "config.json"));
+}
+
+void tell(Reporter& reporter, const std::string& line) {
+  if (!line.empty()) reporter.note(line);
+}
+
+void find_inputs(FineTune& f) {
+  f.run.inputs.set(f.teacher ? "student" : "model", content_of_model(f.model));
+  if (f.teacher) {
+    f.run.inputs.set("teacher", content_of_model(f.teacher->teacher));
+  } else {
+    f.run.inputs.set("data.files", content_of_files(f.files));
+  }
+}
+
+// Before the teacher samples for hours: would the student's training fit? Its rows are not known yet; they
+// are taken to be as long as they may be.
+void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
+  if (RunDirectory::finished(file.stage.run.out)) return;
+  const ModelConfig model = config_of(file.stage.model);
+  const std::vector<int64_t> longest{file.stage.max_tokens - 1};
+  check_memory(memory_of(model, file.training, longest, threads), limit, "a step of the student",
+               "batch.micro or data.max_tokens");
+}
+
+// The training of a fine-tuning: pre-training's machinery, with documents of its own. `f` has its models and
+// inputs. run: a distillation has opened it before its teacher was asked; else it is opened once all is
+// checked.
+std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::optional<RunDirectory>& run,
+                                const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
   note_warnings(bundle.model, reporter);
   std::vector<Document> documents = read_sft_documents(
@@ -111,11 +151,19 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, const Train
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs);
     file.override_with("optimizer.steps", Json(steps));
   }
-  const PretrainConfig config = read_fine_tune_training(file, f);
+  PretrainConfig config = read_fine_tune_training(file, f);
   file.finish();
-  pretrain(bundle, config, file, shuffled_epochs(std::move(documents), f.run.seed), threads, reporter,
+  config.run = f.run;
+  tell(reporter, choose_lr(config.optimizer, file, Teaching::fine_tuning, bundle.model.config()));
+  std::vector<int64_t> lengths;
+  for (const Document& d : documents) lengths.push_back(step_tokens(d, config));
+  const MemoryEstimate memory = memory_of(bundle.model.config(), config, lengths, threads);
+  if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
+  if (!run) run.emplace(config.run, file, options.resume);
+  pretrain(bundle, config, shuffled_epochs(std::move(documents), f.run.seed), *run, memory, threads, reporter,
            options);
-  return config.run.out / "model";
+  return run->model_path();
 }
 
 struct PretrainStage {
@@ -141,92 +189,113 @@ GrpoStage read_grpo_stage(ConfigFile& file) {
 void check_context(const ConfigFile& file, std::string_view key, int64_t tokens, int64_t most,
                    const ModelConfig& model) {
   if (tokens > most)
-    file.fail(key,
-              fmt::format("is {}, the model's context is {}: {} at most", tokens, model.max_positions, most));
+    file.fail(key, fmt::format("is {}; the model's context is {}, so it must be at most {}", tokens,
+                               model.max_positions, most));
 }
 
-// Before the teacher samples for hours: would the student's training fit? Its rows are not known yet; they
-// are taken to be as long as they may be.
-void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
-  if (limit == 0 || RunDirectory::finished(file.stage.run.out)) return;
-  const ModelConfig model =
-      read_model_config(read_json(std::filesystem::path(file.stage.model) / "config.json"));
-  const PretrainConfig& training = file.training;
-  MemoryEstimate memory = trained_model(model, training.run.numerics);
-  memory.program = program_bytes({});
-  const std::vector<int64_t> longest{file.stage.max_tokens - 1};
-  const int64_t most = training.batch_tokens + longest.front();
-  memory.activations = step_activations(
-      model, training.run.numerics, most, longest.front(), training.micro_tokens,
-      [&](int64_t tokens) { return full_micro_batch(longest, tokens, most); },
-      {.backward = true, .entropy = false, .balance = training.balance_alpha > 0}, threads);
-  check_memory(memory, limit, "a step of the student", "batch.micro or data.max_tokens");
+// Of the first documents: those of later steps are like them.
+std::vector<int64_t> first_lengths(const DocumentSource& documents, const PretrainConfig& config) {
+  constexpr int64_t kLookedAt = 256;
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0, tokens = 0; i < kLookedAt && tokens < config.batch_tokens; ++i) {
+    lengths.push_back(step_tokens(documents(i), config));
+    tokens += lengths.back();
+  }
+  return lengths;
 }
 
 }  // namespace
 
-void check_model_is_there(const ConfigFile& file, std::string_view key, const std::string& model) {
-  std::error_code ec;
-  if (std::filesystem::exists(std::filesystem::path(model) / "config.json", ec)) return;
-  file.fail(key,
-            fmt::format("is \"{}\": no model is there; a Hugging Face directory with config.json is wanted",
-                        model));
-}
-
 std::filesystem::path run_sft_config(const std::filesystem::path& path, const TrainOptions& options,
                                      ThreadPool& threads, Reporter& reporter,
                                      const StageOverrides& overrides) {
-  check_fine_tune_file(open(path, overrides), "sft");
-  ConfigFile file = open(path, overrides);
-  const FineTune f = read_fine_tune(file, "sft");
+  FineTune f = check_fine_tune_file(open(path, overrides), "sft").stage;
   RunDirectory::check_free(f.run.out, options.resume);
-  return fine_tune(file, f, options, threads, reporter);
+  find_inputs(f);
+  ConfigFile file = open(path, overrides);
+  read_fine_tune(file, "sft");  // the keys that are not training's
+  std::optional<RunDirectory> run;
+  return fine_tune(file, f, run, options, threads, reporter);
 }
 
 std::filesystem::path run_distill_config(const std::filesystem::path& path, const TrainOptions& options,
                                          ThreadPool& threads, Reporter& reporter,
                                          const StageOverrides& overrides) {
-  const FineTuneFile all = check_fine_tune_file(open(path, overrides, "student"), "distill");
-  ConfigFile file = open(path, overrides, "student");
-  FineTune f = read_fine_tune(file, "distill");
-  f.teacher->memory_limit = options.memory_limit;
+  ConfigFile whole = open(path, overrides, "student");
+  FineTuneFile all = check_fine_tune_file(open(path, overrides, "student"), "distill");
+  FineTune& f = all.stage;
   RunDirectory::check_free(f.run.out, options.resume);
+  find_inputs(f);
+  f.teacher->memory_limit = options.memory_limit;
+  f.teacher->stop = options.stop;
   check_student_memory(all, options.memory_limit, threads);
-  sample_teacher(*f.teacher, f.run.out, threads, reporter);
-  return fine_tune(file, f, options, threads, reporter);
+  std::optional<Teacher> teacher(std::in_place, *f.teacher, f.run.out, threads);
+  FineTuneFile read = read_fine_tune_file(whole, "distill");
+  choose_lr(read.training.optimizer, whole, Teaching::fine_tuning, config_of(f.model));
+  std::optional<RunDirectory> run(std::in_place, f.run, whole, options.resume);
+  teacher->sample(reporter);
+  teacher.reset();  // its memory is the student's now
+  ConfigFile file = open(path, overrides, "student");
+  read_fine_tune(file, "distill");
+  return fine_tune(file, f, run, options, threads, reporter);
 }
 
 std::filesystem::path run_pretrain_config(const std::filesystem::path& path, const TrainOptions& options,
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  const auto [config, data] = read_pretrain_stage(file);
+  auto [config, data] = read_pretrain_stage(file);
   file.finish();
-  if (!data.model.empty()) check_model_is_there(file, "model", data.model);
+  config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
-  ModelBundle bundle = make_pretrain_bundle(data, config);
+  if (!data.model.empty()) {
+    data.model = model_of(file, "model", data.model).string();
+    config.run.inputs.set("model", content_of_model(data.model));
+  }
+  ModelBundle bundle = make_pretrain_bundle(data, config, options.memory_limit);
   note_warnings(bundle.model, reporter);
   const ModelConfig& model = bundle.model.config();
   check_context(file, "data.max_tokens", config.max_tokens, model.max_positions, model);
-  pretrain(bundle, config, file, pretrain_documents(data, bundle), threads, reporter, options);
-  return config.run.out / "model";
+  const DocumentSource documents = pretrain_documents(data, bundle);
+  const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
+  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
+    check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
+  RunDirectory run(config.run, file, options.resume);
+  pretrain(bundle, config, documents, run, memory, threads, reporter, options);
+  return run.model_path();
 }
 
 std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  const auto [config, model] = read_grpo_stage(file);
+  auto [config, name] = read_grpo_stage(file);
   file.finish();
-  check_model_is_there(file, "model", model);
+  const std::filesystem::path model = model_of(file, "model", name);
+  config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
+  config.run.inputs.set("model", content_of_model(model));
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
   const ModelConfig& shape = bundle.model.config();
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
+  tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));
   grpo(bundle, config, file, threads, reporter, options);
   return config.run.out / "model";
+}
+
+void check_stage_config(std::string_view kind, const std::filesystem::path& path,
+                        const StageOverrides& overrides) {
+  const std::string_view model_key = kind == "distill" ? "student" : "model";
+  ConfigFile file = open(path, overrides, model_key);
+  read_stage_keys(kind, file);
+  const auto check = [&](std::string_view key, const std::string& given) {
+    const std::string name = file.settings().get_string_or(key, "");
+    if (given.empty() && !name.empty()) model_of(file, key, name);
+  };
+  check(model_key, overrides.model);
+  check("teacher", overrides.teacher);
 }
 
 void read_stage_keys(std::string_view kind, ConfigFile& file) {

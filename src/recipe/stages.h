@@ -1,10 +1,14 @@
 // recipe/stages.h: one stage from its configuration file: what `r1 pretrain`, `r1 sft`, `r1 grpo` and `r1
 // distill` run, and a recipe in turn.
 //
-//   sft      model = "DIR", [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch],
-//   [checkpoint] distill  teacher = "DIR", student = "DIR", keep (recipe/teacher.h), then sft's without
-//   files. Rejection sampling is a
+//   sft      model, [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch], [checkpoint]
+//   distill  teacher, student, keep (recipe/teacher.h), then sft's without files. Rejection sampling is a
 //            distillation into the base
+//
+// Relative paths in a file count from that file's folder, but for `out`, which counts from the working
+// directory. A stage checks its whole configuration, its models, its data and its memory before it makes or
+// changes anything in `out`; a distillation's data is made by its teacher, so there the student's memory is
+// checked for the longest rows that the file allows.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +23,8 @@
 
 namespace r1 {
 
-// What a recipe or the command line puts in place of the file's own.
+// What a recipe or the command line puts in place of the file's own. Paths are absolute, or count from the
+// working directory.
 struct StageOverrides {
   std::optional<uint64_t> seed;
   std::string out;      // "": the file's
@@ -27,10 +32,7 @@ struct StageOverrides {
   std::string teacher;  // "": the file's
 };
 
-// Fails at `key` where `model` is no directory of a model.
-void check_model_is_there(const ConfigFile& file, std::string_view key, const std::string& model);
-
-// Each returns the directory of the finished model. Throws Error.
+// Each returns the directory of the finished model. Throws Error; Stopped.
 std::filesystem::path run_pretrain_config(const std::filesystem::path& config, const TrainOptions& options,
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides = {});
@@ -43,6 +45,11 @@ std::filesystem::path run_distill_config(const std::filesystem::path& config, co
 std::filesystem::path run_grpo_config(const std::filesystem::path& config, const TrainOptions& options,
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
+
+// Reads a stage's file as the functions above do, and looks for the models and files that it names, but for
+// those that `overrides` gives: these may not be there yet. Throws Error.
+void check_stage_config(std::string_view kind, const std::filesystem::path& config,
+                        const StageOverrides& overrides);
 
 // Asks `file` for all that a stage of this kind reads, as the functions above do, and checks it; opens no
 // other file.

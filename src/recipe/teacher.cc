@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "reward/answer.h"
 #include "text/think.h"
 #include "train/memory.h"
+#include "train/train_options.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -116,8 +118,8 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   } catch (const Error& e) {
     file.fail("data.task", e.what());
   }
-  c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 28);
-  c.samples = file.integer_or("rollout.samples", c.samples, 1, 1 << 16);
+  c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 22);
+  c.samples = file.integer_or("rollout.samples", c.samples, 1, 1024);
   c.max_tokens = file.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
   c.batch = file.integer_or("rollout.batch", c.batch, 1, 1 << 20);
   c.temperature = file.number_or("rollout.temperature", c.temperature, 0, 100);
@@ -129,28 +131,38 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   return c;
 }
 
-TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, ThreadPool& threads,
-                             Reporter& reporter) {
-  const ModelBundle bundle = ModelBundle::load(config.teacher, activation_dtype(config.numerics));
-  for (const std::string& line : bundle.model.warnings()) reporter.note(line);
-  const int64_t context = bundle.model.config().max_positions;
-  if (config.max_tokens >= context) {
-    throw Error(
-        fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
-                    config.teacher, context, config.max_tokens, context - 1));
-  }
-  const std::string key = key_of(config, bundle.model.weights_sha256(), bundle.chat_template.text());
-  const fs::path summary = out / "teacher.json", data = out / "data.jsonl";
-  std::error_code ec;
-  if (fs::exists(summary, ec)) {
-    const Json before = read_json(summary);
-    if (before.get_string_or("key", "") == key) {
-      reporter.note(data.string() + " is there already");
-      return from_json(before);
-    }
-  }
-  const auto begin = std::chrono::steady_clock::now();
+struct Teacher::Impl {
+  TeacherConfig config;
+  fs::path summary, data;
+  ThreadPool& threads;
+  ModelBundle bundle;
+  std::string key;
+  std::optional<TeacherResult> before;  // it has answered already
   std::vector<Problem> problems;
+  std::vector<Request> requests;
+  MemoryEstimate memory;
+
+  Impl(TeacherConfig c, const fs::path& out, ThreadPool& t)
+      : config(std::move(c)),
+        summary(out / "teacher.json"),
+        data(out / "data.jsonl"),
+        threads(t),
+        bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics))) {}
+  void check_context() const;
+  void make_requests();
+  std::vector<Completion> answer();
+  TeacherResult keep_best(const std::vector<Completion>& completions);
+};
+
+void Teacher::Impl::check_context() const {
+  const int64_t context = bundle.model.config().max_positions;
+  if (config.max_tokens < context) return;
+  throw Error(
+      fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
+                  config.teacher, context, config.max_tokens, context - 1));
+}
+
+void Teacher::Impl::make_requests() {
   for (int64_t i = 0; i < config.problems; ++i)
     problems.push_back(make_problem(config.task, config.seed, static_cast<uint64_t>(i), Split::train));
   Request settings;
@@ -159,19 +171,24 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
   settings.sampling.temperature = static_cast<float>(config.temperature);
   settings.sampling.top_p = static_cast<float>(config.top_p);
   settings.key = {.seed = config.seed, .step = kTeacherStep, .prompt = 0};
-  const std::vector<Request> requests = ask(bundle, problems, settings);
-  TeacherResult result;
-  result.sampled_tokens = prompt_tokens(requests);
-  const MemoryEstimate memory = memory_of(config, bundle.model.config(), requests, threads);
-  check_memory(memory, config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens");
-  reporter.note(memory_line(memory, "the teacher"));
+  requests = ask(bundle, problems, settings);
+}
+
+std::vector<Completion> Teacher::Impl::answer() {
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
   Engine engine(bundle.model, ctx,
                 {.max_batch = config.batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0});
-  fs::create_directories(out, ec);
-  if (ec) throw Error(fmt::format("{}: the run directory cannot be made: {}", out.string(), ec.message()));
-  const std::vector<Completion> completions = engine.run(requests);
+  return engine.run(requests, {}, [&](const Completion&) {
+    if (config.stop && config.stop())
+      throw Stopped("stopped while the teacher answered: it will answer again");
+  });
+}
+
+// Writes the data set.
+TeacherResult Teacher::Impl::keep_best(const std::vector<Completion>& completions) {
+  TeacherResult result;
+  result.sampled_tokens = prompt_tokens(requests);
   JsonlWriter writer(data);
   for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.samples)) {
     const Problem& problem = problems[static_cast<size_t>(completions[at].request)];
@@ -197,20 +214,58 @@ TeacherResult sample_teacher(const TeacherConfig& config, const fs::path& out, T
     }
   }
   writer.close();
+  return result;
+}
+
+Teacher::Teacher(TeacherConfig config, fs::path out, ThreadPool& threads)
+    : impl_(std::make_unique<Impl>(std::move(config), out, threads)) {
+  Impl& t = *impl_;
+  t.check_context();
+  t.key = key_of(t.config, t.bundle.model.weights_sha256(), t.bundle.chat_template.text());
+  std::error_code ec;
+  if (fs::exists(t.summary, ec)) {
+    const Json known = read_json(t.summary);
+    if (known.get_string_or("key", "") != t.key) {
+      throw Error(fmt::format(
+          "{}: is of another teacher, seed, task, [rollout] or [filter] than this configuration's: name "
+          "another out, or remove the folder",
+          t.summary.string()));
+    }
+    t.before = from_json(known);
+  }
+  if (t.before) return;
+  t.make_requests();
+  t.memory = memory_of(t.config, t.bundle.model.config(), t.requests, threads);
+  check_memory(t.memory, t.config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens");
+}
+
+Teacher::~Teacher() = default;
+Teacher::Teacher(Teacher&&) noexcept = default;
+
+TeacherResult Teacher::sample(Reporter& reporter) {
+  Impl& t = *impl_;
+  if (t.before) {
+    reporter.note(t.data.string() + " is there already");
+    return *t.before;
+  }
+  for (const std::string& line : t.bundle.model.warnings()) reporter.note(line);
+  const auto begin = std::chrono::steady_clock::now();
+  reporter.note(memory_line(t.memory, "the teacher"));
+  TeacherResult result = t.keep_best(t.answer());
   if (result.correct == 0) {
     throw Error(fmt::format(
         "{}: as a teacher it solved none of {} problems of {} ({} samples): there is nothing to learn from",
-        config.teacher, config.problems, config.task, result.samples));
+        t.config.teacher, t.config.problems, t.config.task, result.samples));
   }
   if (result.kept == 0) {
     throw Error(
         fmt::format("{}: none of {} correct samples is left after [filter]: loosen max_tokens or repeats",
-                    data.string(), result.correct));
+                    t.data.string(), result.correct));
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  write_file_atomically(summary, to_json(config, result, key).dump(2) + "\n");
+  write_file_atomically(t.summary, to_json(t.config, result, t.key).dump(2) + "\n");
   reporter.note(fmt::format("teacher: {} of {} problems solved, {} of {} samples correct, {} kept",
-                            result.solved, config.problems, result.correct, result.samples, result.kept));
+                            result.solved, t.config.problems, result.correct, result.samples, result.kept));
   return result;
 }
 

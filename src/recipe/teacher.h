@@ -9,12 +9,14 @@
 //            max_tokens = N                drops longer answers
 //
 // Kept are samples that ended, are well formed and correct; a problem's equal answers count once. They are
-// written whole, <think> included, even if the teacher's prompt opened the thought: sft_data.h writes what the
-// student's own template asks for.
+// written whole, <think> included, even if the teacher's prompt opened the thought: sft_data.h writes what
+// the student's own template asks for.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "base/threads.h"
@@ -25,7 +27,7 @@
 namespace r1 {
 
 struct TeacherConfig {
-  std::string teacher;  // a model's directory
+  std::string teacher;  // a model's directory, or as the file names it
   std::string task;
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
@@ -33,8 +35,9 @@ struct TeacherConfig {
   double temperature = 1.0, top_p = 1.0;
   int64_t keep = 1;
   bool shortest = false, repeats = true;
-  int64_t filter_tokens = 0;  // 0: no bound
-  int64_t memory_limit = 0;   // bytes; 0: none
+  int64_t filter_tokens = 0;        // 0: no bound
+  int64_t memory_limit = 0;         // bytes; 0: the machine's
+  std::function<bool()> stop = {};  // see TrainOptions
 };
 TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run);
 
@@ -45,10 +48,24 @@ struct TeacherResult {
   double seconds = 0;
 };
 
-// Writes OUT/data.jsonl (rows {"question", "response", "problem", "sample", "tokens"}), then
-// OUT/teacher.json; both are used as they are where they were made with the same settings, template and weights. Throws
-// Error: a teacher that solves nothing, nothing left after filtering.
-TeacherResult sample_teacher(const TeacherConfig& config, const std::filesystem::path& out,
-                             ThreadPool& threads, Reporter& reporter);
+// A teacher, loaded and checked: its context, and its memory against the limit. Nothing is written before
+// sample().
+class Teacher {
+ public:
+  // Throws Error; if OUT holds the answers of another teacher or other settings, too.
+  Teacher(TeacherConfig config, std::filesystem::path out, ThreadPool& threads);
+  ~Teacher();
+  Teacher(Teacher&&) noexcept;
+
+  // Writes OUT/data.jsonl (rows {"question", "response", "problem", "sample", "tokens"}), then
+  // OUT/teacher.json; both are used as they are if they were made with the same settings, template and
+  // weights. OUT must exist. Throws Error: a teacher that solves nothing, nothing left after filtering;
+  // Stopped.
+  TeacherResult sample(Reporter& reporter);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace r1

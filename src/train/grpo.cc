@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "base/text_util.h"
 #include "train/grpo_step.h"
+#include "train/step_loop.h"
 
 namespace r1 {
 namespace {
@@ -57,16 +58,27 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   return row;
 }
 
+std::string no_signal_line(int64_t step, double reward) {
+  return fmt::format(
+      "the reward has not varied within any group in {} steps (it is {} on average): nothing is learned from "
+      "that; "
+      "look at data.task, [reward], rollout.max_tokens and samples.jsonl",
+      step, reward);
+}
+
 }  // namespace
 
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
+  const int64_t steps = config.optimizer.steps;
   const MemoryEstimate memory = memory_of(bundle, config, threads);
-  if (!RunDirectory::finished(config.run.out))
+  if (!RunDirectory::finished(config.run.out, steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens");
   RunDirectory run(config.run, file, options.resume);
-  if (run.finished()) {
-    reporter.note(config.run.out.string() + " is finished: its model is used as it is");
+  const bool begins = run.begin(steps);
+  for (const std::string& line : run.notes()) reporter.note(line);
+  if (!begins) {
+    reporter.note(run.path().string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }
@@ -76,7 +88,7 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
   TrainerState state;
   if (const auto checkpoint = run.latest()) {
     state = run.resume_from(*checkpoint);
-    trainer.load(*checkpoint, state.step);
+    trainer.load(*checkpoint, state.updates);
     reporter.note("resumed from " + checkpoint->string());
   } else {
     run.start_afresh();
@@ -84,39 +96,34 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
   bool varied = state.step >= kStepsToVary;  // or too late to say so
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
-  const int64_t last = options.stop_after_steps > 0
-                           ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
-                           : config.optimizer.steps;
-  while (state.step < last) {
+  const auto take_step = [&](TrainerState& at) {
     const auto step_begin = Clock::now();
-    const int64_t step = state.step + 1;
+    const int64_t step = at.step + 1;
     const bool record = config.samples_every > 0 && (step == 1 || step % config.samples_every == 0);
     const std::string weights = record ? bundle.model.weights_sha256() : "";
-    GrpoStepResult result = trainer.step(step, state.next_problem, hooks);
+    GrpoStepResult result = trainer.step(step, at.next_problem, hooks, [&] { return options.stop_asked(); });
     if (record) write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config, weights);
-    state.step = step;
-    state.tokens += result.tokens;
-    state.next_problem += result.problems;
-    state.sampled_tokens += result.sampled_tokens;
-    state.wall_s = wall_before + seconds_since(begin);
+    at.step = step;
+    at.tokens += result.tokens;
+    at.next_problem += result.problems;
+    at.sampled_tokens += result.sampled_tokens;
+    at.updates = trainer.updates();
+    at.wall_s = wall_before + seconds_since(begin);
     result.step_s = seconds_since(step_begin);
     varied = varied || result.flat_groups < 1;
-    if (!varied && step == kStepsToVary)
-      reporter.note(fmt::format(
-          "the reward has not varied within any group in {} steps (it is {} on average): nothing is "
-          "learned from that; look at data.task, [reward], rollout.max_tokens and samples.jsonl",
-          step, result.reward));
-    const Json row = metrics_row(state, result);
+    if (!varied && step == kStepsToVary) reporter.note(no_signal_line(step, result.reward));
+    const Json row = metrics_row(at, result);
     run.write_metrics(row);
-    reporter.step(row, config.optimizer.steps);
-    if (config.checkpoint.every > 0 && step % config.checkpoint.every == 0 && step < config.optimizer.steps) {
-      run.checkpoint(state, config.checkpoint.keep, [&](const std::filesystem::path& d) { trainer.save(d); });
-    }
-  }
+    reporter.step(row, steps);
+  };
+  run_steps(run, state, config.checkpoint,
+            {.steps = steps,
+             .step = take_step,
+             .save_state = [&](const std::filesystem::path& d) { trainer.save(d); },
+             .save_model = [&](const std::filesystem::path& d) { bundle.save(d); }},
+            options);
   reporter.note(memory_line(memory, trainer.memory()));
   run.note("memory_mib", to_json(memory, trainer.memory()));
-  if (state.step == config.optimizer.steps)
-    run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }
 
 }  // namespace r1

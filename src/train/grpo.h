@@ -23,6 +23,7 @@
 #include "train/pretrain.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
+#include "train/train_options.h"
 
 namespace r1 {
 
@@ -68,7 +69,7 @@ struct GrpoHooks {
   std::function<void(Model&)> after_sampling;
 };
 
-// Trains bundle.model and leaves it in OUT/model. Throws Error.
+// Trains bundle.model and leaves it in OUT/model. Throws Error; Stopped.
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
 

@@ -1,6 +1,7 @@
 // train/grpo_config.cc: a GRPO stage's configuration file.
 #include <algorithm>
 
+#include "train/default_lr.h"
 #include "train/grpo.h"
 
 namespace r1 {
@@ -49,10 +50,10 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   } catch (const Error& e) {
     config.fail("data.task", e.what());
   }
-  c.optimizer = read_optimizer_config(config);
+  c.optimizer = read_optimizer_config(config, kTeachingDefaults);
   c.checkpoint = read_checkpoint_config(config);
-  c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 20);
-  c.group = config.integer_or("rollout.group", c.group, 2, 1 << 16);
+  c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 16);
+  c.group = config.integer_or("rollout.group", c.group, 2, 1024);
   c.max_tokens = config.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
   c.temperature = config.number_or("rollout.temperature", c.temperature, 0.01, 100);
   c.top_p = config.number_or("rollout.top_p", c.top_p, 0.01, 1);
@@ -63,7 +64,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   read_loss(config, c);
   c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);
   c.filter_rounds = config.integer_or("filter.rounds", c.filter_rounds, 1, 1000);
-  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
+  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, 1 << 28);
   c.samples_every = config.integer_or("log.samples_every", c.samples_every, 0, int64_t{1} << 40);
   return c;
 }

@@ -5,13 +5,14 @@
 
 #include "engine/ask.h"
 #include "reward/answer.h"
+#include "train/step_loop.h"
 
 namespace r1 {
 namespace {
 
 // Round `round` of a step: all its samples, unjudged.
 RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                        int64_t first_problem, int64_t round) {
+                        int64_t first_problem, int64_t round, const std::function<bool()>& stop) {
   RolloutSet set;
   const int64_t first_in_step = round * config.prompts;
   for (int64_t i = 0; i < config.prompts; ++i) {
@@ -28,7 +29,10 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
                   .prompt = static_cast<uint32_t>(first_in_step)};
   const std::vector<Request> requests = ask(bundle, set.problems, settings);
   set.totals.sampled_tokens = prompt_tokens(requests);
-  for (Completion& c : engine.run(requests)) {
+  const auto give_up = [&](const Completion&) {
+    if (stop && stop()) throw StepAbandoned();
+  };
+  for (Completion& c : engine.run(requests, {}, give_up)) {
     const Request& request = requests[static_cast<size_t>(c.request)];
     Rollout& r = set.rollouts.emplace_back();
     r.problem = c.request;
@@ -106,11 +110,11 @@ void take_group(RolloutSet& from, int64_t g, int64_t group, RolloutSet& to) {
 }  // namespace
 
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                            int64_t first_problem) {
+                            int64_t first_problem, const std::function<bool()>& stop) {
   RolloutSet kept;
   const int64_t rounds = config.dynamic_filter ? config.filter_rounds : 1;
   for (int64_t round = 0; round < rounds; ++round) {
-    RolloutSet set = sample_round(bundle, engine, config, step, first_problem, round);
+    RolloutSet set = sample_round(bundle, engine, config, step, first_problem, round, stop);
     judge(bundle, config, set);
     std::vector<int64_t> useful;
     for (int64_t g = 0; g < config.prompts; ++g) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "engine/engine.h"
@@ -31,8 +32,9 @@ struct RolloutSet {
   RolloutTotals totals;
 };
 
-// first_problem: the first that no step has seen; the set's totals.problems follow from it.
+// first_problem: the first that no step has seen; the set's totals.problems follow from it. Throws
+// StepAbandoned when `stop`, asked as each answer ends, says so.
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                            int64_t first_problem);
+                            int64_t first_problem, const std::function<bool()>& stop);
 
 }  // namespace r1

@@ -95,9 +95,9 @@ void GrpoTrainer::save(const std::filesystem::path& directory) const {
   }
 }
 
-void GrpoTrainer::load(const std::filesystem::path& directory, int64_t step) {
+void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) {
   bundle_.model.copy_weights_from(Model::load(directory));
-  optimizer_.load(directory, step * config_.epochs * config_.minibatches);
+  optimizer_.load(directory, updates);
   if (reference_) reference_->copy_weights_from(Model::load(directory / "reference"));
 }
 
@@ -202,7 +202,8 @@ void GrpoTrainer::train(const Rollouts& moving, std::span<const double> weights,
   for (const RowResult& row : results) add(row, result);
 }
 
-void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result) {
+bool GrpoTrainer::differentiate_minibatch(std::span<const Rollout> minibatch, bool compare_first,
+                                          GrpoStepResult& result) {
   Rollouts trained, idle;
   int64_t tokens = 0, samples = 0;
   for (const Rollout& r : minibatch) {
@@ -216,13 +217,15 @@ void GrpoTrainer::update(std::span<const Rollout> minibatch, bool compare_first,
     weights.push_back(token_weight(config_.loss.aggregate, static_cast<int64_t>(r->old_logprobs.size()),
                                    samples, tokens, config_.max_tokens));
   }
-  train(trained, weights, idle, compare_first, result);
+  if (!minibatch.empty()) train(trained, weights, idle, compare_first, result);
+  return !trained.empty();
 }
 
-GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const GrpoHooks& hooks) {
+GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const GrpoHooks& hooks,
+                                 const std::function<bool()>& stop) {
   GrpoStepResult result;
   Stopwatch watch;
-  set_ = collect_rollouts(bundle_, engine_, config_, step, first_problem);
+  set_ = collect_rollouts(bundle_, engine_, config_, step, first_problem, stop);
   scored_tokens_ = 0;
   for (const Rollout& r : set_.rollouts) scored_tokens_ += static_cast<int64_t>(r.old_logprobs.size());
   describe(result);
@@ -254,8 +257,11 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
       // Minibatches hold whole groups.
       const auto begin = static_cast<size_t>(groups * m / config_.minibatches * config_.group);
       const auto end = static_cast<size_t>(groups * (m + 1) / config_.minibatches * config_.group);
-      update(std::span<const Rollout>(set_.rollouts).subspan(begin, end - begin), one_update, result);
+      const bool moves = differentiate_minibatch(
+          std::span<const Rollout>(set_.rollouts).subspan(begin, end - begin), one_update, result);
       result.train_s += watch.lap();
+      // Nothing to learn from: neither the optimizer's moments nor the schedule may move.
+      if (!moves) continue;
       result.update = optimizer_.update(threads_);
       result.update_s += watch.lap();
     }

@@ -1,6 +1,7 @@
 // train/grpo_step.h: one GRPO step, apart from files and reporting.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -36,13 +37,16 @@ class GrpoTrainer {
  public:
   GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
 
-  // first_problem: the first that no step has seen.
-  GrpoStepResult step(int64_t step, int64_t first_problem, const GrpoHooks& hooks);
+  // first_problem: the first that no step has seen. Throws StepAbandoned if `stop` says so while answers are
+  // sampled: no weight has changed then.
+  GrpoStepResult step(int64_t step, int64_t first_problem, const GrpoHooks& hooks,
+                      const std::function<bool()>& stop);
+  int64_t updates() const { return optimizer_.steps_done(); }
   const std::vector<Problem>& problems() const { return set_.problems; }
   const std::vector<Rollout>& rollouts() const { return set_.rollouts; }
 
   void save(const std::filesystem::path& directory) const;
-  void load(const std::filesystem::path& directory, int64_t step);
+  void load(const std::filesystem::path& directory, int64_t updates);
   MemoryMeasured memory() const;  // the most so far
 
  private:
@@ -52,7 +56,9 @@ class GrpoTrainer {
   static void compare(std::span<const float> scored, const Rollout& rollout, RowResult& row);
   void add(const RowResult& row, GrpoStepResult& result) const;
   ScoringOptions scoring() const;
-  void update(std::span<const Rollout> minibatch, bool compare_first, GrpoStepResult& result);
+  // Gradients of a minibatch; false: none of its rollouts has one.
+  bool differentiate_minibatch(std::span<const Rollout> minibatch, bool compare_first,
+                               GrpoStepResult& result);
   void train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,
              bool compare_first, GrpoStepResult& result);
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/integers.h"
+#include "base/machine.h"
 #include "base/process.h"
 #include "engine/engine.h"
 #include "model/kv_cache.h"
@@ -116,6 +117,9 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
   estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
   estimate.activations += part_activations(config, numerics, running, longest, threads);
+  // Every answer stays until the last one is done: an id and a log-prob per token, and what goes with an answer.
+  constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
+  estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);
 }
 
 int64_t program_bytes(const MemoryEstimate& loaded) {
@@ -136,13 +140,20 @@ std::string memory_line(const MemoryEstimate& e, std::string_view what) {
   return fmt::format("memory of {}: {}: about {:.0f} MiB", what, parts, mib(e.total()));
 }
 
+int64_t machine_bytes() {
+  const int64_t total = memory_facts().total, group = cgroup_limits().memory;
+  return total > 0 && group > 0 ? std::min(total, group) : std::max(total, group);
+}
+
 void check_memory(const MemoryEstimate& e, int64_t limit, std::string_view what, std::string_view lower) {
-  if (limit <= 0 || e.total() <= limit) return;
-  throw Error(fmt::format(
-      "--memory-limit of {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
-      "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
-      mib(limit), what, mib(e.total()), mib(e.weights + e.gradients + e.optimizer + e.packed),
-      mib(e.activations), mib(e.kv), mib(e.program), lower));
+  const int64_t most = limit > 0 ? limit : machine_bytes();
+  if (most <= 0 || e.total() <= most) return;
+  throw Error(
+      fmt::format("{} {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
+                  "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
+                  limit > 0 ? "--memory-limit of" : "this machine has", mib(most), what, mib(e.total()),
+                  mib(e.weights + e.gradients + e.optimizer + e.packed), mib(e.activations), mib(e.kv),
+                  mib(e.program), lower));
 }
 
 std::string memory_line(const MemoryEstimate& e, const MemoryMeasured& m) {

@@ -1,7 +1,7 @@
 // train/memory.h: the memory of a training step: told before it starts, held against what was measured after.
 //
-// The largest micro-batch is taken to be full, and every answer as long as it may be. Only `program`, what
-// the process holds besides (code, tokenizer, documents), is measured, before the first step.
+// The largest micro-batch is taken to be full, and every answer as long as it may be. What the process
+// holds besides (code, tokenizer, documents) is measured, before the first step.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct MemoryEstimate {
   int64_t packed = 0;
   int64_t activations = 0;  // the arena's peak, a micro-batch's own KV pages in it, and the sampler's parts
   int64_t kv = 0;           // the sampler's pages
-  int64_t program = 0;
+  int64_t program = 0;      // all else: what the process held before, and the answers of a sampling
   int64_t total() const { return weights + gradients + optimizer + packed + activations + kv + program; }
 };
 
@@ -66,7 +66,8 @@ int64_t program_bytes(const MemoryEstimate& loaded);
 
 // "memory of a step: weights 4.5 MiB, gradients 4.5, ...: about 415 MiB"
 std::string memory_line(const MemoryEstimate& estimate, std::string_view what);
-// Throws Error where `limit` (0: none) is exceeded; `lower` names the settings.
+// Throws Error if that is more than `limit` (0: what the machine or the process's control group has); `lower`
+// names the settings.
 void check_memory(const MemoryEstimate& estimate, int64_t limit, std::string_view what,
                   std::string_view lower);
 

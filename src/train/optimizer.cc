@@ -7,9 +7,16 @@
 
 namespace r1 {
 
-OptimizerConfig read_optimizer_config(ConfigFile& config) {
+OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults) {
+  constexpr double kMostLr = 10;
   OptimizerConfig o;
-  o.lr = config.number_or("optimizer.lr", o.lr, 0, 10);
+  if (defaults.lr) {
+    o.lr = config.number_or("optimizer.lr", *defaults.lr, 0, kMostLr);
+  } else {
+    const std::optional<double> lr = config.number_if("optimizer.lr", 0, kMostLr);
+    o.lr = lr.value_or(0);
+    o.lr_by_size = !lr;
+  }
   const std::vector<double> betas = config.numbers_or("optimizer.betas", {o.beta1, o.beta2});
   if (betas.size() != 2 || betas[0] < 0 || betas[0] >= 1 || betas[1] < 0 || betas[1] >= 1) {
     config.fail("optimizer.betas", "is not two numbers in [0, 1)");
@@ -25,7 +32,7 @@ OptimizerConfig read_optimizer_config(ConfigFile& config) {
                : schedule == "linear" ? LrSchedule::linear
                                       : LrSchedule::constant;
   o.steps = config.integer("optimizer.steps", 1, int64_t{1} << 40);
-  o.warmup = config.integer_or("optimizer.warmup", 0, 0, o.steps);
+  o.warmup = config.integer_or("optimizer.warmup", defaults.warmup, 0, o.steps);
   o.final_lr = config.number_or("optimizer.final_lr", o.final_lr, 0, 1);
   return o;
 }

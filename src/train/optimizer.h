@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "formats/config_file.h"
@@ -16,6 +17,7 @@ enum class LrSchedule : uint8_t { constant, cosine, linear };
 // [optimizer] of a configuration file.
 struct OptimizerConfig {
   double lr = 1e-3;
+  bool lr_by_size = false;  // the file gives no lr: it follows from the model's size (train/default_lr.h)
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double weight_decay = 0.0;  // on matrices; norms and biases are not decayed
   double clip = 1.0;          // global gradient norm; 0: off
@@ -24,7 +26,12 @@ struct OptimizerConfig {
   int64_t steps = 0;      // of the whole run
   double final_lr = 0.1;  // share of lr at the last step (cosine, linear)
 };
-OptimizerConfig read_optimizer_config(ConfigFile& config);
+// What the file does not say. No lr: it is chosen once the model is known.
+struct OptimizerDefaults {
+  std::optional<double> lr = 1e-3;
+  int64_t warmup = 0;
+};
+OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
 
 // Learning rate of update `step`, from 1 to steps.
 double lr_at(const OptimizerConfig& config, int64_t step);

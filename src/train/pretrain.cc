@@ -4,11 +4,14 @@
 #include <chrono>
 #include <deque>
 #include <exception>
+#include <functional>
 
 #include "base/process.h"
+#include "model/lanes.h"
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
 #include "train/memory.h"
+#include "train/step_loop.h"
 
 namespace r1 {
 namespace {
@@ -125,53 +128,87 @@ StepResult Trainer::step(int64_t first_document) {
   return result;
 }
 
-// The largest micro-batch is one of documents like the run's first.
-MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
-                         const DocumentSource& documents, ThreadPool& threads) {
-  constexpr int64_t kLookedAt = 256;
-  MemoryEstimate memory = trained_model(model, config.run.numerics);
-  memory.program = program_bytes(memory);
-  std::vector<int64_t> lengths;
-  int64_t tokens = 0;
-  for (int64_t i = 0; i < kLookedAt && tokens < config.batch_tokens; ++i) {
-    const auto size = static_cast<int64_t>(documents(i).tokens.size());
-    lengths.push_back(std::max<int64_t>(1, std::min(size, config.max_tokens) - 1));
-    tokens += lengths.back();
-  }
+}  // namespace
+
+int64_t step_tokens(const Document& document, const PretrainConfig& config) {
+  return std::max<int64_t>(1, std::min(std::ssize(document.tokens), config.max_tokens) - 1);
+}
+
+namespace {
+
+// Of a step whose documents have these lengths, the longest first; the largest micro-batch is one of the
+// longest.
+int64_t activations_of(const ModelConfig& model, const PretrainConfig& config,
+                       std::span<const int64_t> lengths, ThreadPool& threads) {
   // A step ends with the document that fills it.
-  const int64_t most = config.batch_tokens + *std::ranges::max_element(lengths);
-  memory.activations = step_activations(
-      model, config.run.numerics, most, *std::ranges::max_element(lengths), config.micro_tokens,
+  const int64_t most = config.batch_tokens + lengths.front();
+  return step_activations(
+      model, config.run.numerics, most, lengths.front(), config.micro_tokens,
       [&](int64_t tokens_held) { return full_micro_batch(lengths, tokens_held, most); },
       {.backward = true, .entropy = false, .balance = config.balance_alpha > 0}, threads);
-  return memory;
 }
 
 }  // namespace
 
-PretrainConfig read_pretrain_config(ConfigFile& config) {
+MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
+                         std::span<const int64_t> lengths, ThreadPool& threads) {
+  MemoryEstimate memory = trained_model(model, config.run.numerics);
+  memory.program = program_bytes(memory);
+  std::vector<int64_t> sorted(lengths.begin(), lengths.end());
+  std::ranges::sort(sorted, std::greater());
+  memory.activations = activations_of(model, config, sorted, threads);
+  // All threads work on a row that is too long for one of them, in the first lane's memory. Steps of shorter
+  // rows give each thread a lane, and lanes keep their memory.
+  const auto shorter = std::ranges::find_if(sorted, [&](int64_t length) {
+    return plan_lanes(config.batch_tokens + length, length, config.micro_tokens, threads.size()).side_by_side;
+  });
+  if (shorter != sorted.begin() && shorter != sorted.end()) {
+    const int64_t all = activations_of(model, config, std::span(shorter, sorted.end()), threads);
+    const int64_t lane = all / threads.size();
+    memory.activations = std::max(memory.activations, lane) + all - lane;
+  }
+  return memory;
+}
+
+PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults& defaults) {
   PretrainConfig c;
   c.run = read_run_config(config, "pretrain");
-  c.optimizer = read_optimizer_config(config);
+  c.optimizer = read_optimizer_config(config, defaults);
   c.checkpoint = read_checkpoint_config(config);
-  c.batch_tokens = config.integer_or("batch.tokens", c.batch_tokens, 2, int64_t{1} << 31);
-  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, int64_t{1} << 31);
-  c.max_tokens = config.integer_or("data.max_tokens", c.max_tokens, 2, int64_t{1} << 31);
+  c.batch_tokens = config.integer_or("batch.tokens", c.batch_tokens, 2, 1 << 28);
+  c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, 1 << 28);
+  c.max_tokens = config.integer_or("data.max_tokens", c.max_tokens, 2, 1 << 28);
   c.bias_gamma = config.number_or("balance.gamma", c.bias_gamma, 0, 1);
   c.balance_alpha = config.number_or("balance.alpha", c.balance_alpha, 0, 10);
   c.log_every = config.integer_or("log.every", c.log_every, 1, 1000000);
   return c;
 }
 
-void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
-              const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
+namespace {
+
+Json metrics_row(const TrainerState& state, const StepResult& result, double seconds) {
+  Json row = Json::object();
+  row.set("step", state.step)
+      .set("wall_s", state.wall_s)
+      .set("tokens", state.tokens)
+      .set("loss", result.loss);
+  row.set("balance_loss", result.balance_loss)
+      .set("lr", result.update.lr)
+      .set("grad_norm", result.update.grad_norm);
+  row.set("tokens_per_s", static_cast<double>(result.tokens) / seconds);
+  return row;
+}
+
+}  // namespace
+
+void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,
+              RunDirectory& run, const MemoryEstimate& memory, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options) {
-  const MemoryEstimate memory = memory_of(bundle.model.config(), config, documents, threads);
-  if (!RunDirectory::finished(config.run.out))
-    check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
-  RunDirectory run(config.run, file, options.resume);
-  if (run.finished()) {
-    reporter.note(config.run.out.string() + " is finished: its model is used as it is");
+  const int64_t steps = config.optimizer.steps;
+  const bool begins = run.begin(steps);
+  for (const std::string& line : run.notes()) reporter.note(line);
+  if (!begins) {
+    reporter.note(run.path().string() + " is finished: its model is used as it is");
     bundle.model.copy_weights_from(Model::load(run.model_path()));
     return;
   }
@@ -182,52 +219,41 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& fil
   if (const auto checkpoint = run.latest()) {
     state = run.resume_from(*checkpoint);
     bundle.model.copy_weights_from(Model::load(*checkpoint));
-    trainer.optimizer.load(*checkpoint, state.step);
+    trainer.optimizer.load(*checkpoint, state.updates);
     reporter.note("resumed from " + checkpoint->string());
   } else {
     run.start_afresh();
   }
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
-  const auto save = [&](const std::filesystem::path& directory) {
+  const auto step = [&](TrainerState& at) {
+    const auto step_begin = Clock::now();
+    const StepResult result = trainer.step(at.next_document);
+    ++at.step;
+    at.next_document += result.documents;
+    at.tokens += result.tokens;
+    at.updates = trainer.optimizer.steps_done();
+    at.wall_s = wall_before + std::chrono::duration<double>(Clock::now() - begin).count();
+    if (at.step % config.log_every != 0 && at.step != steps) return;
+    const Json row =
+        metrics_row(at, result, std::chrono::duration<double>(Clock::now() - step_begin).count());
+    run.write_metrics(row);
+    reporter.step(row, steps);
+  };
+  const auto save_state = [&](const std::filesystem::path& directory) {
     bundle.save(directory);
     trainer.optimizer.save(directory);
   };
-  const int64_t last = options.stop_after_steps > 0
-                           ? std::min(config.optimizer.steps, state.step + options.stop_after_steps)
-                           : config.optimizer.steps;
-  while (state.step < last) {
-    const auto step_begin = Clock::now();
-    const StepResult result = trainer.step(state.next_document);
-    ++state.step;
-    state.next_document += result.documents;
-    state.tokens += result.tokens;
-    state.wall_s = wall_before + std::chrono::duration<double>(Clock::now() - begin).count();
-    const double seconds = std::chrono::duration<double>(Clock::now() - step_begin).count();
-    if (state.step % config.log_every == 0 || state.step == config.optimizer.steps) {
-      Json row = Json::object();
-      row.set("step", state.step)
-          .set("wall_s", state.wall_s)
-          .set("tokens", state.tokens)
-          .set("loss", result.loss);
-      row.set("balance_loss", result.balance_loss)
-          .set("lr", result.update.lr)
-          .set("grad_norm", result.update.grad_norm);
-      row.set("tokens_per_s", static_cast<double>(result.tokens) / seconds);
-      run.write_metrics(row);
-      reporter.step(row, config.optimizer.steps);
-    }
-    if (config.checkpoint.every > 0 && state.step % config.checkpoint.every == 0 &&
-        state.step < config.optimizer.steps) {
-      run.checkpoint(state, config.checkpoint.keep, save);
-    }
-  }
+  run_steps(run, state, config.checkpoint,
+            {.steps = steps,
+             .step = step,
+             .save_state = save_state,
+             .save_model = [&](const std::filesystem::path& d) { bundle.save(d); }},
+            options);
   const MemoryMeasured measured{
       .activations = trainer.lanes.peak(), .kv = 0, .resident = peak_resident_bytes()};
   reporter.note(memory_line(memory, measured));
   run.note("memory_mib", to_json(memory, measured));
-  if (state.step == config.optimizer.steps)
-    run.finish([&](const std::filesystem::path& d) { bundle.save(d); });
 }
 
 }  // namespace r1

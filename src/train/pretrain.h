@@ -10,14 +10,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/model_bundle.h"
 #include "formats/config_file.h"
+#include "train/memory.h"
 #include "train/optimizer.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
+#include "train/train_options.h"
 
 namespace r1 {
 
@@ -41,18 +44,20 @@ struct PretrainConfig {
 
 // Reads what is pre-training's own; the model and the data are read by the recipe layer
 // (recipe/pretrain_stage).
-PretrainConfig read_pretrain_config(ConfigFile& config);
+PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
 
-struct TrainOptions {
-  bool resume = false;
-  int64_t stop_after_steps =
-      0;                     // end early, as if killed after that many more steps (tests); 0: run to the end
-  int64_t memory_limit = 0;  // bytes; a step that may need more is refused before the first; 0: none
-};
+// A document's tokens as a step counts them: the last one is only predicted, and what is beyond max_tokens is
+// cut.
+int64_t step_tokens(const Document& document, const PretrainConfig& config);
 
-// Trains bundle.model and leaves it in OUT/model. Throws Error.
-void pretrain(ModelBundle& bundle, const PretrainConfig& config, ConfigFile& file,
-              const DocumentSource& documents, ThreadPool& threads, Reporter& reporter,
+// The memory of a step. lengths: step_tokens of the documents that a step may hold; of all there are, if they
+// are known, so that no step needs more.
+MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
+                         std::span<const int64_t> lengths, ThreadPool& threads);
+
+// Trains bundle.model in `run` and leaves it in OUT/model. Throws Error; Stopped.
+void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,
+              RunDirectory& run, const MemoryEstimate& memory, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options);
 
 }  // namespace r1

@@ -1,7 +1,6 @@
 // base/: files that survive crashes, random numbers that depend on nothing, scalar functions with the same
 // bits everywhere.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -16,6 +15,7 @@
 #include "base/random.h"
 #include "base/text_util.h"
 #include "base/threads.h"
+#include "tests/base/kill_at.h"
 
 namespace r1 {
 namespace {
@@ -132,22 +132,17 @@ TEST_F(Files, DirectorySurvivesAKillAtAnyMoment) {
     });
   };
   version(0);
-  Random random(11);
-  for (int round = 0; round < 20; ++round) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      for (int n = 1;; ++n) version(round * 1000000 + n);
-    }
-    ::usleep(static_cast<useconds_t>(1000 + random.below(12000)));
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+  int64_t killed = 0, n = 1;
+  for (; test::killed_at_change(n, [&] { version(static_cast<int>(n)); }); ++n, ++killed) {
     recover_directory(directory);
-    ASSERT_TRUE(fs::exists(directory)) << "round " << round;
+    ASSERT_TRUE(fs::exists(directory)) << "change " << n;
     EXPECT_EQ(read_file(directory / "a"), read_file(directory / "b"));
     EXPECT_EQ(read_file(directory / "a"), read_file(directory / "c"));
     EXPECT_FALSE(fs::exists(path / "d.tmp"));
     EXPECT_FALSE(fs::exists(path / "d.old"));
   }
+  EXPECT_GT(killed, 20) << "writing a directory is more changes than that";
+  EXPECT_EQ(read_file(directory / "c"), std::to_string(n)) << "the last one was not killed";
 }
 
 TEST_F(Files, FailedFillLeavesTheOldDirectory) {

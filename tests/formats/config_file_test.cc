@@ -54,14 +54,15 @@ TEST(ConfigFile, UnknownKeysAreRefusedWithTheNearestKnownOne) {
 
 TEST(ConfigFile, ErrorsNameFileLineAndKey) {
   EXPECT_EQ(message([] { parse("\na = 'x'\n").integer("a", 0, 1); }), "a.toml:2: a is not a whole number");
-  EXPECT_EQ(message([] { parse("a = 5\n").integer("a", 0, 4); }), "a.toml:1: a is 5: 0 to 4 is wanted");
+  EXPECT_EQ(message([] { parse("a = 5\n").integer("a", 0, 4); }),
+            "a.toml:1: a is 5; it must be between 0 and 4");
   EXPECT_EQ(message([] { parse("a = nan\n").number_or("a", 0, 0, 4); }),
-            "a.toml:1: a is nan: 0 to 4 is wanted");
+            "a.toml:1: a is nan; it must be between 0 and 4");
   EXPECT_EQ(message([] { parse("").text("name"); }), "a.toml: name is missing");
   EXPECT_EQ(message([] {
-              parse("d = 'q'").choice_or("d", "a", {"a", "b"});
+              parse("d = 'quite'").choice_or("d", "alpha", {"alpha", "beta"});
             }),
-            "a.toml:1: d is \"q\": one of a, b is wanted");
+            "a.toml:1: d is \"quite\"; it must be one of alpha, beta");
   EXPECT_NE(message([] { parse("a = 2020-01-01\n"); }).find("date"), std::string::npos);
   EXPECT_NE(message([] { parse("a = [\n"); }).find("a.toml:"), std::string::npos);
   EXPECT_NE(message([] { parse("a = 1\na = 2\n"); }).find("not valid TOML"), std::string::npos);
@@ -70,6 +71,80 @@ TEST(ConfigFile, ErrorsNameFileLineAndKey) {
   EXPECT_NE(message([] { parse("a = 1\n\xc3\xa9 = 2\n"); }).find("a.toml:2: not valid TOML"),
             std::string::npos);
   EXPECT_NE(message([] { ConfigFile::read("/no/such.toml"); }).find("/no/such.toml"), std::string::npos);
+}
+
+TEST(ConfigFile, AnUnknownSectionIsNamedAsASection) {
+  const auto finish = [](const std::string& text) {
+    ConfigFile c = parse(text);
+    c.integer_or("optimizer.steps", 1, 1, 9);
+    c.text_or("model", "");
+    c.subtree("model.config");
+    for (int64_t i = 0; i < c.array_size("stage"); ++i)
+      c.text_or("stage[" + std::to_string(i) + "].name", "");
+    return message([&] { c.finish(); });
+  };
+  EXPECT_EQ(finish("\n[optimiser]\nsteps = 3\n"),
+            "a.toml:2: unknown section [optimiser] (did you mean [optimizer]?)");
+  EXPECT_EQ(finish("[optimiser]\n"), "a.toml:1: unknown section [optimiser] (did you mean [optimizer]?)");
+  EXPECT_EQ(finish("optimiser = {}\n"), "a.toml:1: unknown section [optimiser] (did you mean [optimizer]?)");
+  EXPECT_EQ(finish("[xyzzyxyzzy]\na = 1\n"), "a.toml:1: unknown section [xyzzyxyzzy]");
+  EXPECT_EQ(finish("[model.confg]\na = 1\n"),
+            "a.toml:1: unknown section [model.confg] (did you mean [model.config]?)");
+  EXPECT_EQ(finish("[[stagee]]\nname = 'a'\n"),
+            "a.toml:1: unknown section [[stagee]] (did you mean [[stage]]?)");
+  EXPECT_EQ(finish("[[stage]]\nname = 'a'\n[[stages]]\nname = 'a'\n"),
+            "a.toml:3: unknown section [[stages]] (did you mean [[stage]]?)");
+  EXPECT_EQ(finish("[optimizer]\nstep = 3\n"),
+            "a.toml:2: unknown key optimizer.step (did you mean optimizer.steps?)");
+  EXPECT_EQ(finish("[optimizer.steps]\n"), "a.toml:1: optimizer.steps is a section here; it must be a value");
+  EXPECT_EQ(finish("[model.config.rope]\na = 1\n[optimizer]\nsteps = 3\n[[stage]]\nname = 'a'\n"), "");
+}
+
+TEST(ConfigFile, MistakesAreSaidInWholeSentences) {
+  EXPECT_EQ(message([] { parse("[rollout]\ngroup = 0\n").integer_or("rollout.group", 16, 1, 1024); }),
+            "a.toml:2: rollout.group is 0; it must be between 1 and 1024");
+  EXPECT_EQ(message([] { parse("d = 'cuda'").choice_or("d", "cpu", {"cpu"}); }),
+            "a.toml:1: d is \"cuda\"; it must be \"cpu\"");
+  EXPECT_EQ(message([] {
+              parse("d = 'cosin'").choice_or("d", "linear", {"linear", "cosine"});
+            }),
+            "a.toml:1: d is \"cosin\"; it must be one of linear, cosine (did you mean \"cosine\"?)");
+  EXPECT_NE(message([] { parse("a = 9223372036854775808\n"); }).find("a.toml:1: not valid TOML"),
+            std::string::npos);
+  EXPECT_NE(message([] { parse("a = 1e999\n").number_or("a", 0, 0, 1); }).find("a.toml:1: "),
+            std::string::npos);
+}
+
+TEST(ConfigFile, AValueWithoutADefaultMayBeMissing) {
+  ConfigFile c = parse("n = 3\nx = 0.5\n");
+  EXPECT_EQ(c.integer_if("n", 1, 9), 3);
+  EXPECT_EQ(c.integer_if("none", 1, 9), std::nullopt);
+  EXPECT_EQ(c.number_if("x", 0, 1), 0.5);
+  EXPECT_EQ(c.number_if("y", 0, 1), std::nullopt);
+  EXPECT_EQ(message([&] { c.integer_if("n", 4, 9); }), "a.toml:1: n is 3; it must be between 4 and 9");
+  c.finish();
+}
+
+TEST(ConfigFile, SettingsAreWhatAFileMeansHoweverItSaysIt) {
+  const auto settings = [](const std::string& text) {
+    ConfigFile c = parse(text);
+    c.number_or("optimizer.lr", 0.5, 0, 1);
+    c.integer_if("checkpoint.every", 0, 9);
+    c.subtree("model.config");
+    return c.settings().dump();
+  };
+  EXPECT_EQ(settings(""), R"({"optimizer.lr":0.5})");
+  EXPECT_EQ(settings("[optimizer]\nlr = 0.5\n"), settings(""));
+  EXPECT_EQ(settings("checkpoint.every = 3\nmodel.config.k = 1\n"),
+            R"({"checkpoint.every":3,"model.config":{"k":1},"optimizer.lr":0.5})");
+}
+
+TEST(ConfigFile, RelativePathsCountFromItsFolder) {
+  const ConfigFile c = ConfigFile::parse("", "recipes/a.toml");
+  EXPECT_EQ(c.beside("b.jsonl"), "recipes/b.jsonl");
+  EXPECT_EQ(c.beside("../runs/x"), "runs/x");
+  EXPECT_EQ(c.beside("/abs/x"), "/abs/x");
+  EXPECT_EQ(parse("").beside("b.jsonl"), "b.jsonl");
 }
 
 TEST(ConfigFile, FingerprintIsOfWhatIsSaid) {

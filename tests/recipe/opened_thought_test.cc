@@ -90,20 +90,27 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
   }
 }
 
-TEST_F(OpenedThought, AnotherTemplateAsksTheTeacherAgain) {
+// Its answers are kept, and not taken for those of a teacher whose template asks otherwise.
+TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
   const auto teacher = test::opened_model("r1-nano", root / "teacher");
   const TeacherConfig config{.teacher = teacher.string(), .task = "countdown3", .problems = 4, .samples = 2};
   ThreadPool threads(2);
-  SilentReporter first, second, third;
-  sample_teacher(config, root / "d", threads, first);
-  sample_teacher(config, root / "d", threads, second);
+  SilentReporter first, second;
+  std::filesystem::create_directories(root / "d");
+  Teacher(config, root / "d", threads).sample(first);
+  Teacher(config, root / "d", threads).sample(second);
   ASSERT_EQ(second.notes.size(), 1u);
   EXPECT_NE(second.notes[0].find("is there already"), std::string::npos);
   const std::string before = read_file(root / "d" / "data.jsonl");
   write_file_atomically(teacher / "tokenizer_config.json",
                         read_file(std::string(R1_SOURCE_DIR) + "/models/r1-nano/tokenizer_config.json"));
-  sample_teacher(config, root / "d", threads, third);
-  EXPECT_NE(read_file(root / "d" / "data.jsonl"), before);
+  try {
+    Teacher(config, root / "d", threads);
+    FAIL() << "the answers of another template were taken";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("teacher.json: is of another teacher"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(read_file(root / "d" / "data.jsonl"), before);
 }
 
 }  // namespace

@@ -67,6 +67,22 @@ TEST_F(Runs, ResumedRunEndsWithTheSameWeights) {
   EXPECT_EQ(weights_of(a), weights_of(done));
 }
 
+TEST_F(Runs, MicroBatchesChangeNoBit) {
+  ThreadPool threads(2);
+  const auto a = run_pretrain_config(config("a.toml", "a", 5), {}, threads, reporter);
+  std::string text = read_file(config("b.toml", "b", 5));
+  text.replace(text.find("micro = 300"), 11, "micro = 900");
+  const auto b = run_pretrain_config(write("b.toml", text), {}, threads, reporter);
+  EXPECT_TRUE(weights_of(a) == weights_of(b));
+}
+
+TEST_F(Runs, LeaveNothingWhereTheyAreRefused) {
+  ThreadPool threads(1);
+  EXPECT_THROW(run_pretrain_config(config("a.toml", "a", 3), {.memory_limit = 1 << 20}, threads, reporter),
+               Error);
+  EXPECT_FALSE(std::filesystem::exists(root / "a"));
+}
+
 TEST_F(Runs, UnwritableDirectoryIsOneClearLine) {
   ThreadPool threads(1);
   std::string text = read_file(config("a.toml", "a", 3));

@@ -2,7 +2,9 @@
 // stage is used again.
 #include "recipe/recipe.h"
 
+#include "formats/json.h"
 #include "tests/train/train_test_util.h"
+#include "train/train_options.h"
 
 namespace r1 {
 namespace {
@@ -73,6 +75,95 @@ TEST_F(Recipes, MemoryLimitIsEveryStages) {
   RecipeOptions options;
   options.memory_limit = 1 << 20;
   EXPECT_NE(failure(recipe(), options).find("stage before needs about "), std::string::npos);
+}
+
+TEST_F(Recipes, TheBestEvaluatedModelIsNamed) {
+  ThreadPool threads(2);
+  SilentRecipe reporter;
+  const std::string eval = "kind = \"eval\"\nproblems = 24\nsamples = 1\nmax_tokens = 60\n";
+  const auto stage = [&](const std::string& name, const std::string& model, const std::string& task) {
+    return "[[stage]]\nname = \"" + name + "\"\nmodel = \"" + model + "\"\ntask = \"" + task + "\"\n" + eval;
+  };
+  const auto config = write("best.toml", "name = \"t\"\nout = \"" + (root / "out").string() + "\"\n" +
+                                             stage("base", "r1-nano-base", "countdown3") +
+                                             stage("trained", "r1-nano", "countdown3") +
+                                             stage("other", "r1-nano-base", "arithmetic:1"));
+  const RecipeResult result = run_recipe(config, {}, threads, reporter);
+  const Json& stages = result.summary.at("stages");
+  ASSERT_GT(stages.at("trained").at("result").get_number("pass_at_1"),
+            stages.at("base").at("result").get_number("pass_at_1"));
+  const Json index = read_json(root / "out/recipe.json");
+  EXPECT_EQ(index.get_string("best_stage"), "trained");
+  EXPECT_TRUE(index.get_string("best").ends_with("models/r1-nano")) << index.get_string("best");
+  EXPECT_EQ(result.best, index.get_string("best"));
+}
+
+TEST_F(Recipes, AForeignFolderIsRefusedAndStaysAsItIs) {
+  std::filesystem::create_directories(root / "out/rest/model");
+  write("out/rest/model/thesis.tex", "mine");
+  EXPECT_NE(failure(recipe(), {.resume = true}).find("holds rest, which is no part of a run of r1"),
+            std::string::npos);
+  EXPECT_EQ(read_file(root / "out/rest/model/thesis.tex"), "mine");
+  EXPECT_FALSE(std::filesystem::exists(root / "out/recipe.json"));
+}
+
+// A stage's own file is read before the first stage runs, and nothing is made.
+TEST_F(Recipes, AMistakeInAStagesFileIsSaidBeforeAnythingRuns) {
+  const auto config = recipe();
+  std::string text = read_file(root / "rest.toml");
+  write("rest.toml", text.replace(text.find("tokens = 200"), 12, "token = 200"));
+  EXPECT_NE(failure(config, {.all = true}).find("rest.toml:11: unknown key batch.token"), std::string::npos)
+      << failure(config, {.all = true});
+  EXPECT_FALSE(std::filesystem::exists(root / "out"));
+}
+
+TEST_F(Recipes, AResumptionWithAnotherSeedIsRefusedByName) {
+  ThreadPool threads(2);
+  SilentRecipe reporter;
+  run_recipe(recipe(), {}, threads, reporter);
+  EXPECT_NE(failure(recipe(), {.resume = true, .seed = 5}).find("out: seed is 5, the run was begun with 0"),
+            std::string::npos);
+  // Evaluations may change: they are made again.
+  EXPECT_EQ(failure(recipe("problems = 4", "problems = 3"), {.resume = true}), "no error");
+  EXPECT_EQ(read_json(root / "out/recipe.json").at("stages").at("before").at("result").get_int("problems"),
+            3);
+}
+
+TEST_F(Recipes, AStoppedRecipeGoesOnToTheSameModel) {
+  ThreadPool threads(2);
+  SilentRecipe reporter;
+  run_recipe(recipe(), {.all = true}, threads, reporter);
+  const std::string want = weights_of(root / "out/rest/model");
+  std::filesystem::remove_all(root / "out");
+  int stops = 0;
+  for (bool done = false; !done && stops < 100;) {
+    int looks = 0;
+    RecipeOptions options{.resume = true, .all = true};
+    options.stop = [&] { return ++looks > 14 + stops; };
+    try {
+      run_recipe(recipe(), options, threads, reporter);
+      done = true;
+    } catch (const Stopped&) {
+      ++stops;
+    }
+  }
+  EXPECT_GT(stops, 2);
+  EXPECT_TRUE(weights_of(root / "out/rest/model") == want);
+}
+
+TEST_F(Recipes, PathsCountFromTheRecipesFolder) {
+  std::filesystem::create_directories(root / "here");
+  std::filesystem::copy(base(), root / "model");
+  write("here/problems.jsonl",
+        "{\"task\": \"countdown3\", \"prompt\": \"Use 3, 5 and 7 to make 24.\", \"gold\": "
+        "{\"numbers\": [3, 5, 7], \"target\": 24}}\n");
+  const auto config = write(
+      "here/r.toml",
+      "name = \"t\"\nout = \"" + (root / "out").string() +
+          "\"\n[[stage]]\nname = \"e\"\nkind = \"eval\"\nmodel = \"../model\"\ntask = \"problems.jsonl\"\n"
+          "samples = 1\nmax_tokens = 9\n");
+  EXPECT_EQ(failure(config), "no error");
+  EXPECT_EQ(read_json(root / "out/e/eval.json").get_int("problems"), 1);
 }
 
 TEST_F(Recipes, MistakesAreOneClearLine) {

@@ -114,10 +114,11 @@ TEST_F(RunDirectoryTest, ReadsWhatEveryStageHas) {
     return std::string("no error");
   };
   EXPECT_EQ(refusal("seed = 1\n"), "some.toml: name is missing");
-  EXPECT_TRUE(refusal("name = \"a\"\nseed = -1\n").starts_with("some.toml:2: seed is -1: 0 to"));
+  EXPECT_TRUE(
+      refusal("name = \"a\"\nseed = -1\n").starts_with("some.toml:2: seed is -1; it must be between 0 and"));
   const std::string numerics = refusal("name = \"a\"\nnumerics = \"cpu-f33\"\n");
   EXPECT_TRUE(numerics.starts_with("some.toml:2: numerics ")) << numerics;
-  EXPECT_NE(numerics.find("is \"cpu-f33\": one of cpu-f32, cpu-bf16, cpu-avx512bf16 is wanted"),
+  EXPECT_NE(numerics.find("is \"cpu-f33\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"),
             std::string::npos)
       << numerics;
 }
