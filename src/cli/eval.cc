@@ -29,8 +29,10 @@ ProblemFile problems_of(const EvalCommandOptions& options) {
     return file;
   }
   check_task(options.task, Split::held_out);
+  const int64_t count = options.problems.value_or(kGenerated);
+  check_row_count(count * options.samples);  // before time and memory go into the problems
   ProblemFile made;
-  for (int64_t i = 0; i < options.problems.value_or(kGenerated); ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     made.problems.push_back(
         make_problem(options.task, options.sampling.seed, static_cast<uint64_t>(i), Split::held_out));
   }

@@ -45,10 +45,17 @@ TEST(CliSchema, RowsOfEveryCommandFit) {
   expect_rows(
       {"generate", model, "--output", "-", "--max-tokens", "3", "--logprobs"}, "generate",
       "{\"prompt\":\"Use 3\"}\n{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n{\"tokens\":[3,4],"
-      "\"key\":[1,2,3]}\n",
-      "{\"tokens\":[-1]}\n", 2);
-  expect_rows({"score", model, "--logprobs", "-"}, "score",
-              "{\"tokens\":[3,4,5]}\n{\"tokens\":[3,4],\"from\":1}\n", "{\"tokens\":[3],\"from\":9}\n", 2);
+      "\"key\":[1,2,3]}\n"
+      "{\"prompt\":null,\"tokens\":[3],\"id\":\"007\",\"seed\":3,\"n\":2,\"max_tokens\":2,\"temperature\":0."
+      "5,\"top_k\":5,"
+      "\"repetition_penalty\":1.1,\"stop_token_ids\":[4],\"ignore_eos\":true,\"bad_words_ids\":[[5,6]]}\n"
+      "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":\"y\"}],"
+      "\"tools\":[],"
+      "\"chat_template_kwargs\":{},\"continue_final_message\":true,\"id\":1.5}\n",
+      "{\"tokens\":[-1],\"id\":null}\n", 2);
+  expect_rows({"score", model, "--logprobs", "-", "--logprob-format", "decimal"}, "score",
+              "{\"tokens\":[3,4,5]}\n{\"tokens\":[3,4],\"from\":1,\"id\":4}\n",
+              "{\"tokens\":[3],\"from\":9}\n", 2);
   expect_rows({"verify"}, "verify",
               "{\"gold\":24,\"pred\":\"4*6\"}\n{\"gold\":{\"numbers\":[1,2,3],\"target\":6},\"pred\":\"x\"}\n"
               "{\"reward\":\"format\",\"text\":\"x\"}\n{\"task\":\"calendar\",\"gold\":{\"days\":3},\"pred\":"
