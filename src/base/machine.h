@@ -21,6 +21,12 @@ struct MemoryFacts {
 };
 MemoryFacts memory_facts();
 
+// Bytes of address space that the process may have (ulimit -v); 0: no limit.
+int64_t address_space_limit();
+// ": the address space of this process is limited to N MiB (ulimit -v) ...", to be joined to a message about memory; ""
+// without such a limit.
+std::string ulimit_advice();
+
 // What control groups allow this process; 0: no bound.
 struct CgroupLimits {
   double cpus = 0;

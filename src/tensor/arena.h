@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "tensor/tensor.h"
 
@@ -42,12 +41,6 @@ class Arena {
   size_t used_ = 0;
   size_t peak_ = 0;
 };
-
-// Bytes of address space that the process may have (ulimit -v); 0: no limit.
-size_t address_space_limit();
-// ": the address space ... is limited to N MiB ...", to be joined to a message about memory; "" without such
-// a limit.
-std::string ulimit_advice();
 
 // Gives back, at the end of a scope, all that was taken in it.
 class ArenaScope {
