@@ -9,7 +9,7 @@
 namespace r1 {
 namespace {
 
-constexpr double kLn2High = 0x1.62e42fefa38p-1;  // ln 2 with the low 11 bits clear: k * high is exact
+constexpr double kLn2High = 0x1.62e42fefa38p-1;   // ln 2 with the low 11 bits clear: k * high is exact
 constexpr double kLn2Low = 0x1.ef35793c7673p-45;  // ln 2 - high
 constexpr double kLog2E = 0x1.71547652b82fep+0;
 constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;

@@ -1,7 +1,7 @@
 // base/sanitizer.h: tells whether the build uses AddressSanitizer (GCC and clang report it differently), and
 // declares its macros for regions of memory that the program hands out itself.
 //
-//   R1_ADDRESS_SANITIZER           defined only if it does, for code that exists under AddressSanitizer alone;
+//   R1_ADDRESS_SANITIZER           defined only if it does, for code that exists under AddressSanitizer only;
 //                                  <sanitizer/asan_interface.h> is then included
 //   kAddressSanitizer              the same as a constant, for tests that do only a part of their work where
 //                                  everything is ten times slower

@@ -7,9 +7,9 @@
 
 namespace r1 {
 
-// S rows of new tokens, one row per sequence. Row s holds tokens [offsets[s], offsets[s+1]) at
-// consecutive positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page pages[s
-// * max_pages + p / kKeyTile].
+// S rows of new tokens, one row per sequence. Row s holds tokens [offsets[s], offsets[s+1]) at consecutive
+// positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page
+// pages[s * max_pages + p / kKeyTile].
 //
 // Parents: training and scoring may run a prompt once for several answers (a family). A row with a
 // parent continues from the end of that row of the same batch, whose keys precede its own. A parent

@@ -27,8 +27,8 @@ uint16_t f16_from_f32(float value);
 //
 //   cpu-f32         weights, activations, keys and values in f32
 //   cpu-bf16        weights, activations between ops, keys and values in bf16; every op computes as in
-//                   cpu-f32 and rounds once, at its end. The residual stream, what is added to it, the logits and all
-//                   gradients stay f32; in training the weights' master copy does, too
+//                   cpu-f32 and rounds once, at its end. The residual stream, what is added to it, the logits
+//                   and all gradients stay f32; in training the weights' master copy does, too
 //   cpu-avx512bf16  the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
 enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
 inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};

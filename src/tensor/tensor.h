@@ -25,9 +25,7 @@ class Shape {
   explicit Shape(std::span<const int64_t> dims);
   int rank() const { return rank_; }
   // Dimension -1 is the last.
-  int64_t operator[](int i) const {
-    return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)];
-  }
+  int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
   int64_t count() const;  // 1 for rank 0
   bool operator==(const Shape& other) const = default;
   std::string str() const;  // "[8, 64]"
