@@ -1,7 +1,7 @@
 // ops/moe/moe.h: DeepSeek-V3's mixture of experts (arXiv 2412.19437, 2.1.2): routing, experts, balance.
 //
 //   s[t, e] = sigmoid(x[t] . Wg[e])
-//   w[t, a] = s of the selected, without bias, divided by their sum + 1e-20 if norm_topk, times routed_scaling
+//   w[t, a] = s of the selected (unbiased), divided by their sum + 1e-20 if norm_topk, times routed_scaling
 //   y[t]    = sum over the selected, in ascending expert index, of w[t, a] * expert(x[t])
 //   expert  = down(silu(gate) * up)
 //
