@@ -29,8 +29,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Buffered, checked output. close() flushes, syncs to disk and reports any failure; the
-// destructor only releases the file.
+// Buffered, checked output. close() flushes, syncs to disk and reports any failure; the destructor only
+// releases the file.
 class FileWriter {
  public:
   enum class Mode { create, append };
@@ -49,8 +49,7 @@ class FileWriter {
   std::vector<std::byte> buffer_;
 };
 
-// Writes to a temporary name beside `path`, syncs it and renames it. A crash leaves either the
-// old file or the new one.
+// Writes to a temporary name beside `path`, syncs, renames. A crash leaves the old file or the new one.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
 // The same for a directory: calls fill(temporary directory), syncs every file and renames the directory to
@@ -61,8 +60,7 @@ void write_directory_atomically(const std::filesystem::path& path,
                                 const std::function<void(const std::filesystem::path&)>& fill);
 void recover_directory(const std::filesystem::path& path);
 
-// Removes everything after the first `keep` lines of a JSONL file, and a torn last line. A
-// missing file is not an error.
+// Keeps only the first `keep` lines of a JSONL file and removes a torn last line. A missing file is no error.
 void truncate_lines(const std::filesystem::path& path, int64_t keep);
 
 // Returns every line of a text file, without its newline.

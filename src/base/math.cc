@@ -13,8 +13,7 @@ constexpr double kLn2High = 0x1.62e42fefa38p-1;   // ln 2 with the low 11 bits c
 constexpr double kLn2Low = 0x1.ef35793c7673p-45;  // ln 2 - high
 constexpr double kLog2E = 0x1.71547652b82fep+0;
 constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
-// pi / 2 in three parts of 33, 33 and 53 bits: n * part is exact for |n| < 2^20; above that
-// the fma absorbs the rest.
+// pi / 2 in parts of 33, 33 and 53 bits: n * part is exact for |n| < 2^20; beyond, the fma absorbs the rest.
 constexpr double kHalfPi1 = 0x1.921fb544p+0;
 constexpr double kHalfPi2 = 0x1.0b4611a6p-34;
 constexpr double kHalfPi3 = 0x1.3198a2e037073p-69;

@@ -45,8 +45,7 @@ class Arena {
 
 // Bytes of address space that the process may use (ulimit -v); 0 means no limit.
 size_t address_space_limit();
-// ": the address space ... is limited to N MiB ...", to be appended to a message about memory; ""
-// if there is no such limit.
+// ": the address space ... is limited to N MiB ...", to append to a message about memory; "" if it is not.
 std::string ulimit_advice();
 
 // Releases at the end of a scope everything taken in it.

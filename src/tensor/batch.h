@@ -11,11 +11,11 @@ namespace r1 {
 // positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page
 // pages[s * max_pages + p / kKeyTile].
 //
-// Parents: training and scoring may run a prompt once for several answers (a family). A row with a
-// parent continues from the end of that row of the same batch, whose keys precede its own. A parent
-// starts at position 0 and is followed by all its children. A child's table begins with the parent's
-// full pages. Each child has its own copy of the page where the parent ends; attention writes the
-// parent's part of it there as well.
+// Parents: training and scoring may run a prompt once for several answers (a family). A row with a parent
+// continues from the end of that row of the same batch, whose keys precede its own. A parent starts at
+// position 0 and is followed by all its children. A child's table begins with the parent's full pages. Each
+// child has its own copy of the page where the parent ends; attention writes the parent's part of it there as
+// well.
 //
 // Prefixes: samples of one prompt share its keys. A row with a prefix reads the keys of positions below
 // prefixes[s] from pages that other rows read too. The whole pages are in its table; the page where the

@@ -12,9 +12,8 @@ struct Parameter {
   std::string name;  // the checkpoint's name, "model.layers.0.mlp.gate_proj.weight"
   Tensor value;      // row-major as in the checkpoint; f32, or bf16 (matrices of a model that is not trained)
   Tensor grad;       // f32, the same shape; ops add into it. No data: the parameter is frozen
-  // The gradient of row look-ups, for a table that is also used as a matrix (a tied head). It stays separate
-  // until the whole batch is differentiated (Model::join_gradients), so that no bit depends on how the batch
-  // was cut.
+  // The gradient of row look-ups, for a table that is also a matrix (a tied head). It stays separate until
+  // the whole batch is differentiated (Model::join_gradients): no bit depends on how the batch was cut.
   Tensor row_grad{};
   // Whoever writes `value` adds one, so that packed copies (ops/matmul) know that they are stale.
   uint64_t version = 1;

@@ -28,8 +28,7 @@ int64_t count_changes(Act&& act) {
   return changes_seen;
 }
 
-// Runs act() in its own process, which ends at its n-th change. Returns false if act() made fewer changes and
-// finished.
+// Runs act() in its own process, which ends at its n-th change. Returns false if act() finished before that.
 template <class Act>
 bool killed_at_change(int64_t n, Act&& act) {
   const pid_t child = ::fork();

@@ -1,5 +1,4 @@
-// The layer rule: includes only go down DESIGN's list. A file of src/LAYER may include LAYER and the layers
-// below it.
+// The layer rule: a file of src/LAYER may include LAYER and the layers below it in DESIGN's list.
 #include <gtest/gtest.h>
 
 #include <algorithm>

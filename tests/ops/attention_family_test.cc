@@ -79,8 +79,7 @@ struct Families {
   std::unique_ptr<Data> packed, whole;
 };
 
-// Prefixes shorter and longer than a page, ending inside a page and at its end; children of no page, one page
-// and many.
+// Prefixes shorter and longer than a page, ending in one and with one; children of no, one and many pages.
 const std::vector<Family> kMixed = {{5, {3, 1, 40}},   {17, {}},   {32, {1, 33, 64, 2}},
                                     {70, {20, 0, 90}}, {33, {31}}, {1, {1, 1}}};
 

@@ -1,5 +1,4 @@
-// Pages that hold values in their keys (MLA) give the bits of pages that hold both, in every way that tokens
-// may arrive.
+// Pages that hold values in their keys (MLA) give the bits of pages that hold both, however tokens arrive.
 #include <gtest/gtest.h>
 
 #include <vector>

@@ -1,5 +1,4 @@
-// Rows that share a prefix (samples of one prompt) give the bits of each sequence alone, whatever is attended
-// together.
+// Rows that share a prefix (samples of one prompt) give each sequence's own bits, whatever runs together.
 #include <gtest/gtest.h>
 
 #include <algorithm>

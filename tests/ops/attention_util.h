@@ -221,8 +221,7 @@ inline RefGradients ref_backward(const Data& data) {
   return g;
 }
 
-// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, and of more than
-// one panel.
+// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, of several panels.
 inline std::vector<Shape4> shapes() {
   return {{1, 1, 1, 1},   {3, 1, 7, 5},   {4, 1, 80, 64},  {2, 2, 33, 31},
           {6, 2, 16, 48}, {3, 3, 19, 65}, {12, 3, 24, 17}, {13, 1, 9, 129}};

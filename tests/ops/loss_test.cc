@@ -118,8 +118,7 @@ TEST(TokenLogProbs, SameBitsForThreadsAndInstructionSets) {
   expect_one_answer([&](int threads) { return run_all(c, threads, true); }, "loss twice");
 }
 
-// One token per call, in order: log-probs, entropies, dh and the accumulated dW must be those of one large
-// call.
+// One token per call, in order: log-probs, entropies, dh and accumulated dW must be those of one large call.
 void expect_pieces_equal_whole(const Case& c, std::span<const int64_t> cuts) {
   OwnedParameter whole_w({c.V, c.D}, c.w, true, 0.125f), w({c.V, c.D}, c.w, true, 0.125f);
   Weight whole_head(&whole_w.p), head(&w.p);

@@ -1,5 +1,4 @@
-// tests/ops/matmul_test.cc: gemm is one chain of FMAs per output, whatever the tile; matmul and its
-// gradients.
+// tests/ops/matmul_test.cc: gemm, one chain of FMAs per output whatever the tile; matmul and its gradients.
 #include "ops/matmul/matmul.h"
 
 #include <gtest/gtest.h>
@@ -335,8 +334,7 @@ TEST(Matmul, BitsDoNotDependOnThreadsOrInstructionSet) {
   }
 }
 
-// Threads may use a weight together once it is packed. If one of several would have to pack it,
-// somebody forgot to do so.
+// Threads may use a weight together once it is packed. Packing it among several threads is refused.
 TEST(Matmul, OneThreadOfSeveralDoesNotPack) {
   Random random(8);
   OwnedParameter parameter({8, 8}, random_normal(random, 64));

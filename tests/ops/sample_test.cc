@@ -1,5 +1,4 @@
-// The sampler: filters against a sort, draws against exact probabilities, log-probs against the trainer's row
-// function.
+// The sampler: filters against a sort, draws against exact probabilities, log-probs against the trainer's.
 #include "ops/sample/sample.h"
 
 #include <algorithm>

@@ -137,8 +137,7 @@ inline void expect_near_double(std::span<const double> got, std::span<const doub
   }
 }
 
-// Expects equality to the bit (so NaN == NaN and 0 != -0). Prints the first difference and how many there
-// are.
+// Expects equality to the bit (NaN == NaN, 0 != -0). Prints the first difference and how many there are.
 inline void expect_same_bits(std::span<const float> got, std::span<const float> want,
                              const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;

@@ -1,7 +1,6 @@
 // ops/attention/attention_cpu.cc: the op: writes pages, cuts the work into tasks, records the backward.
 //
-// No bit depends on how rows are cut into tiles, tasks and threads (attention.h), so the cuts are chosen for
-// speed.
+// How rows are cut into tiles, tasks and threads changes no bit (attention.h), so speed alone decides.
 #include <algorithm>
 #include <cstring>
 #include <functional>

@@ -30,8 +30,7 @@ constexpr int64_t kPagesAtOnce = 8;
 constexpr int64_t kTileLanes = static_cast<int64_t>(kLaneWidth);
 constexpr int64_t kTileVectors = kKeyTile / kTileLanes;
 
-// One query row: its index in [T, H] and the number of keys it sees, then what the backward needs of its
-// softmax.
+// One query row: its index in [T, H], the number of keys it sees, and its softmax, for the backward.
 struct ForwardRow {
   int64_t index, keys;
   float maximum, sum;

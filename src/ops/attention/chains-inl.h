@@ -4,9 +4,9 @@
 //   for k = k_begin .. k_end-1 in order: C[m, n] = fma(A[m, k], B[k, n], C[m, n])
 //
 // m: up to 12 rows (queries, or 8 keys in the backward); lanes run over n. How the outputs are cut into
-// registers differs between machines and row counts; the chain of one output never does. A and C are
-// our own scratch, with strides known at compile time so that twelve rows need one pointer; B is a
-// page, a tensor or scratch.
+// registers differs between machines and row counts; the chain of one output never does. A and C are our own
+// scratch, with strides known at compile time so that twelve rows need one pointer; B is a page, a tensor or
+// scratch.
 //
 // Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
 #if defined(R1_OPS_ATTENTION_CHAINS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -41,8 +41,7 @@ struct Chain {
 };
 
 // Columns [begin, end) of up to 12 rows; begin is a multiple of 16. A lies in tiles [k / 32][m][k % 32]. B
-// may end with its last column: vectors past it are loaded under a mask. C is scratch, padded to whole
-// panels.
+// may end with its last column: vectors past it are loaded under a mask. C is scratch, with whole panels.
 void chain_rows(const Chain& c, int64_t rows, int64_t begin, int64_t end);
 // kKeyStrip rows. A lies in tiles [k / 12][k % 12][32], m inside; B is f32, padded to 16 columns.
 void chain_strip(const Chain& c, int64_t columns);

@@ -113,8 +113,7 @@ struct BackwardTask {
   int64_t block_tiles = 1;  // row tiles per block
   int64_t first = 0, tokens = 0, rows = 0;
   int64_t prefix_first = 0, prefix = 0;
-  // Per key tile: transposed keys and values, and sums of dk and dv. The prefix's tiles stay while children
-  // change.
+  // Per key tile: transposed keys and values, sums of dk, dv. Those of the prefix stay while children change.
   float* keys_t = nullptr;    // [key_tiles][K][32]
   float* values_t = nullptr;  // [key_tiles][V][32]
   float* dk = nullptr;        // [key_tiles * 32][k_blocks * 32]
@@ -138,13 +137,13 @@ struct BackwardTask {
 inline constexpr int64_t kKeyStrip = 8;  // keys whose dk and dv one kernel call sums
 inline constexpr int64_t kStripsPerTile = kKeyTile / kKeyStrip;
 
-// Copies the row's own keys and values of a tile into scratch and clears their sums; backward_end passes the
-// sums on.
+// Copies the row's own keys and values of a tile into scratch and clears their sums.
 void backward_begin(const BackwardTask& t, int64_t key_tile);
 // Computes p, ds and dq of row tile `tile` of the block that begins with row tile `first`.
 void backward_rows(const BackwardTask& t, int64_t first, int64_t tile);
 // Adds row tiles [first, last) to dk and dv of one strip of keys.
 void backward_keys(const BackwardTask& t, int64_t first, int64_t last, int64_t strip);
+// Adds the sums of dk and dv of the row's own keys of a tile to their gradients, or assigns them.
 void backward_end(const BackwardTask& t, int64_t key_tile);
 
 }  // namespace r1::attention_detail

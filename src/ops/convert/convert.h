@@ -20,8 +20,7 @@ void narrow(const float* from, int64_t n, uint16_t* to);
 // Rounds to bf16 values that stay f32. `to` may be `from`.
 void round_to_bf16(ThreadPool& threads, const float* from, int64_t n, float* to);
 
-// Returns an activation as f32: in place, or, if it is bf16, widened into the arena. Call it inside an
-// ArenaScope.
+// Returns an activation as f32: in place, or widened into the arena (bf16). Call it inside an ArenaScope.
 const float* as_f32(Context& ctx, const Tensor& t);
 
 // The same as a view in t's shape, with t's place on the tape.

@@ -35,8 +35,7 @@ inline constexpr int64_t kKeptLogits = int64_t{1} << 18;   // most logits kept f
 Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::span<const int32_t> targets,
                        float temperature, float* entropy = nullptr);
 
-// Overwrites one row z of logits with z * inv_temperature. The result gives
-// logprob(n) = (z[n] - max) - log_sum.
+// Overwrites a row z of logits with z * inv_temperature. Then logprob(n) = (z[n] - max) - log_sum.
 struct RowSoftmax {
   float max = 0;
   float log_sum = 0;

@@ -31,8 +31,7 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// log_sum - (sum of e (z - m)) / sum with e = exp(z - m). For z - m below -100, e is 0; the clamp avoids 0 *
-// -infinity.
+// log_sum - (sum of e (z - m)) / sum with e = exp(z - m). Below -100 e is 0; the clamp avoids 0 * -infinity.
 float row_entropy(const float* z, int64_t V, float max, float sum, float log_sum) {
   const Lanes16 lanes = fold(Lanes16::set(0.0f), z, V, [max](auto d, auto lane, auto v) R1_LAMBDA {
     const auto shifted = hn::Sub(v, hn::Set(d, max));

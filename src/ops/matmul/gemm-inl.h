@@ -72,8 +72,7 @@ struct Operands {
 #define R1_UNCHECKED __attribute__((no_sanitize("address", "undefined")))
 #define R1_INLINE HWY_INLINE R1_UNCHECKED
 
-// Hides from the compiler how these pointers are related; otherwise it keeps one register per row and spills
-// them.
+// Hides how these pointers are related: the compiler would keep one register per row and spill them.
 #define R1_HIDE(pointer) asm("" : "+r"(pointer))
 
 // C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: A is read
@@ -272,8 +271,7 @@ template <bool kPairs>
 inline constexpr auto kWide = wide_kernels<kPairs>(std::make_index_sequence<kWideRows>());
 
 // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4. Tile i is rows [begin(i), begin(i + 1)).
-// There is one division, of 32 bits; on many machines a 64-bit division takes a tenth of a micro-kernel's
-// time.
+// The one division is of 32 bits; a 64-bit one often takes a tenth of a micro-kernel's time.
 struct RowTiling {
   explicit RowTiling(int64_t rows)
       : M(rows),
@@ -359,8 +357,8 @@ struct Ahead {
   int64_t step;
 };
 
-// For A by columns and B by rows: micro-kernel `call` of this block of k fetches one line of every
-// other row of the next block.
+// For A by columns and B by rows: micro-kernel `call` of this block of k fetches one line of every other row
+// of the next block.
 inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1, int64_t k_next,
                            int64_t call) {
   const int64_t k = k_next + call % 2, a_lines = (M + 15) / 16, line = call / 2;

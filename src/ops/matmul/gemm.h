@@ -61,8 +61,7 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
 // Packs a row-major B [K, N] (row stride b_row) into the same panels, panels_floats(N, K) floats. This pays
 // if many rows of A follow and B's rows are long, because long rows share cache sets and pages.
 void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels);
-// Packs w [N, K] as pairs: [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits, rounded from f32 or copied from
-// bf16.
+// Packs w [N, K] as pairs, [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits: rounds f32, copies bf16.
 void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs);
 void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs);
 constexpr int64_t pair_rows(int64_t K) {

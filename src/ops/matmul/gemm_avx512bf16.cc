@@ -37,8 +37,7 @@ struct Operands {
   bool accumulate;
 };
 
-// sum += the products of each lane's pair. In these templates the intrinsic crashes clang 16's code
-// generator.
+// sum += the products of each lane's pair. The intrinsic would crash clang 16 in these templates.
 R1_AVX512BF16 inline __attribute__((always_inline)) void add_pairs(__m512& sum, __m512i a, __m512i b) {
   asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }

@@ -50,9 +50,8 @@ void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, floa
   });
 }
 
-// Returns g with B = b, row-major [g.K, g.N]. B is used in place, and each tile copies what it reads; or, if
-// so many row tiles follow that packing B once is cheaper, it is packed into the arena. Call it inside an
-// ArenaScope.
+// Returns g with B = b, row-major [g.K, g.N]: in place (each tile copies what it reads), or, if so many row
+// tiles follow that packing B once is cheaper, packed into the arena. Call it inside an ArenaScope.
 Gemm with_b(Context& ctx, Gemm g, const float* b) {
   constexpr int64_t kLongRow = 320, kManyRows = 768;
   g.b = b;

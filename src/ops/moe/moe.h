@@ -71,8 +71,7 @@ struct MoeWeights {
   std::vector<Expert> experts;  // E
 };
 
-// What a forward counted, for the bias update and the metrics. Counts are integers, so they may be summed in
-// any order.
+// What a forward counted, for the bias update and the metrics. Integers may be summed in any order.
 struct MoeStats {
   std::vector<int64_t> selected;  // [E]; forwards add to it
 };
@@ -84,8 +83,7 @@ struct MoeTraining {
 };
 
 // x [T, D], an activation -> [T, D] f32. `batch` is read only for the balance loss; its rows must then cover
-// x. `w` must outlive the tape. Mismatched shapes, and a bias on the router or an expert, are broken
-// invariants.
+// x. `w` must outlive the tape. Mismatched shapes and biases of router or experts are broken invariants.
 Tensor moe(Context& ctx, const Batch& batch, const Tensor& x, const MoeWeights& w,
            const MoeTraining& training = {});
 

@@ -235,8 +235,7 @@ void experts_backward(Context& ctx, const Tensor& x, const MoeWeights& w, const 
   for (int64_t c = 0; c < r.chunks(); ++c) chunk_backward(b, chunk_of(r, c));
 }
 
-// Adds to the router's gradient from dlogits [T, E], t in order, and to dx, e in order, continuing from what
-// they hold.
+// Continues the router's gradient (over dlogits [T, E], t in order) and dx (e in order).
 void router_backward(Context& ctx, const Tensor& x, const Weight& router, const Routing& r,
                      const float* dlogits, const GradSlot& dx, bool onto_dx) {
   const int64_t D = x.dim(1);

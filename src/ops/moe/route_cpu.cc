@@ -53,8 +53,7 @@ int32_t group_key(const int32_t* keys, int64_t size) {
   return size == 1 ? first : key_of(value_of(first) + value_of(second));
 }
 
-// One token: s [E] -> the A selected experts, ascending. There is no branch on a score, because it could not
-// be predicted.
+// One token: s [E] -> the A selected experts, ascending. No branch depends on a score (unpredictable).
 void select(const float* s, const float* bias, const MoeConfig& config, const Scratch& scratch,
             int32_t* selected) {
   const int64_t E = config.experts;

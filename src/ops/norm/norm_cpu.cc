@@ -68,8 +68,7 @@ void norm_dx_rows_add(const float* x, const float* w, const float* dy, const flo
   norm_dx_rows<true>(x, w, dy, rstd, begin, end, D, dx);
 }
 
-// Columns [begin, end) of dw, four rows at a time, so that dw is loaded and stored once per four steps of its
-// chain.
+// Columns [begin, end) of dw, four rows at a time: dw is loaded and stored once per four steps of its chain.
 void norm_dw_columns(const float* x, const float* dy, const float* rstd, int64_t T, int64_t D, int64_t begin,
                      int64_t end, float* dw) {
   const int64_t n = end - begin;

@@ -1,11 +1,9 @@
 // ops/sample/cut_cpu.cc: top-k and top-p without sorting the row and without memory beyond the stack.
 //
-// One pass sorts the tokens into 1024 bins by their distance from the maximum (1/32 of a unit of logit
-// each) and sums counts and weights. The bin in which the wanted count or weight is reached holds the
-// cut. It is usually small, and its tokens are sorted on the stack. If it is not (rows of equal logits),
-// the cut is found digit by digit over the bits of the floats. Bins are monotone in the logit, so the
-// order is that of a sort.
-// sort.
+// One pass puts the tokens into 1024 bins by their distance from the maximum (1/32 of a unit of logit each)
+// and sums counts and weights. The bin in which the wanted count or weight is reached holds the cut. It is
+// usually small, and its tokens are sorted on the stack. If not (rows of equal logits), the cut is found
+// digit by digit over the bits of the floats. Bins are monotone in the logit, so the order is that of a sort.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -108,8 +106,7 @@ struct Histogram {
   }
 };
 
-// Calls body(index, z, bin, weight or 1) in the order of indices. Returns the sum of all weights (0 for
-// By::count).
+// Calls body(index, z, bin, weight or 1) in index order. Returns the sum of all weights (0 for By::count).
 template <class Body>
 double for_each_token(const SampleRow& row, By by, const Body& body) {
   float e[kSampleBlock], bins[kSampleBlock];

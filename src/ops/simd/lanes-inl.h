@@ -241,8 +241,7 @@ HWY_INLINE float tree_max(const Lanes16& lanes) {
   return combine(lanes, [](auto a, auto b) R1_LAMBDA { return hwy::HWY_NAMESPACE::Max(a, b); });
 }
 
-// Sum of x (or of its squares) in sixteen double lanes: lane = i mod 16, i in order; then lanes 8, 4, 2, 1
-// apart.
+// Sum of x (or of its squares) in sixteen double lanes: lane = i mod 16, i in order; lanes 8, 4, 2, 1 apart.
 template <bool kSquares>
 HWY_INLINE double sum_in_double(const float* x, int64_t n) {
   namespace hn = hwy::HWY_NAMESPACE;

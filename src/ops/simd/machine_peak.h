@@ -118,8 +118,7 @@ inline double bf16_peak(ThreadPool& threads) {
   return peak_of(threads, bf16_loop);
 }
 
-// GB/s of all threads of the pool together, reading `bytes` (more than the caches hold): the best of several
-// runs.
+// GB/s of all threads together reading `bytes` (more than the caches hold): the best of several runs.
 inline double read_bandwidth(ThreadPool& threads, int64_t bytes) {
   using Vector [[gnu::vector_size(32)]] = uint64_t;
   constexpr int64_t kStep = 4;  // vectors
