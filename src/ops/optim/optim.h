@@ -1,7 +1,7 @@
 // ops/optim/optim.h: AdamW (Loshchilov and Hutter 2019) and the global gradient norm.
 //
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr * ((m / c1) / (sqrt(v / c2) + eps) + wd * w)
-//   c = 1 - b^step
+//   c1 = 1 - b1^step;  c2 = 1 - b2^step
 //
 // cpu-f32: each line in f32, with FMA where optim_cpu.cc has it; elementwise, so bit-exact for any cut. The
 // norm sums squares in double: fixed blocks of 4096 elements (16 lanes in order, then a tree), blocks in
