@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file_changes.h"
 #include "base/file_error.h"
+#include "base/machine.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -97,7 +98,12 @@ MappedFile::MappedFile(const fs::path& path) {
   if (size_ > 0) {
     void* at = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED) {
+      const int why = errno;
       ::close(fd);
+      if (const std::string scarce = ulimit_advice(); why == ENOMEM && !scarce.empty())
+        throw Error(
+            fmt::format("{}: its {} MiB cannot be mapped{}", path.string(), (size_ >> 20) + 1, scarce));
+      errno = why;
       fail(path, "mapping");
     }
     data_ = static_cast<const std::byte*>(at);

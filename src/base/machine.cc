@@ -1,5 +1,6 @@
 #include "base/machine.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,6 +85,19 @@ MemoryFacts memory_facts() {
     if (line.starts_with("MemAvailable:")) facts.available = kib_of(line);
   }
   return facts;
+}
+
+int64_t address_space_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return static_cast<int64_t>(limit.rlim_cur);
+}
+
+std::string ulimit_advice() {
+  const int64_t space = address_space_limit();
+  if (space == 0) return "";
+  return ": the address space of this process is limited to " + std::to_string(space >> 20) +
+         " MiB (ulimit -v); raise it, or remove it with: ulimit -v unlimited";
 }
 
 CgroupLimits cgroup_limits(const fs::path& self, const fs::path& root) {

@@ -21,6 +21,12 @@ struct MemoryFacts {
 };
 MemoryFacts memory_facts();
 
+// Bytes of address space that the process may use (ulimit -v); 0 means no limit.
+int64_t address_space_limit();
+// ": the address space of this process is limited to N MiB (ulimit -v) ...", to append to a message about
+// memory; "" if it is not.
+std::string ulimit_advice();
+
 // The limits that control groups set for this process; 0 means no limit.
 struct CgroupLimits {
   double cpus = 0;

@@ -5,11 +5,14 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/integers.h"
+#include "base/machine.h"
 
 namespace r1 {
 
@@ -46,6 +49,16 @@ struct ThreadPool::Impl {
 
   static constexpr uint64_t kUnclaimed = (uint64_t{1} << 32) - 1;
   static constexpr uint64_t kFromFront = uint64_t{1} << 32;
+
+  void end() {
+    {
+      std::lock_guard lock(mutex);
+      stop = true;
+    }
+    wake.notify_all();
+    for (std::thread& worker : workers) worker.join();
+    workers.clear();
+  }
 
   bool has_work() const { return (word.load(std::memory_order_acquire) & kUnclaimed) != 0; }
 
@@ -84,16 +97,18 @@ struct ThreadPool::Impl {
 
 ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   R1_CHECK(threads >= 1, "threads ", threads);
-  for (int t = 1; t < threads; ++t) impl_->workers.emplace_back([this, t] { impl_->worker(t); });
+  try {
+    for (int t = 1; t < threads; ++t) impl_->workers.emplace_back([this, t] { impl_->worker(t); });
+  } catch (const std::system_error&) {
+    const size_t started = impl_->workers.size() + 1;
+    impl_->end();
+    throw Error(std::to_string(threads) + " threads are wanted and the system starts only " +
+                std::to_string(started) + ulimit_advice());
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(impl_->mutex);
-    impl_->stop = true;
-  }
-  impl_->wake.notify_all();
-  for (std::thread& worker : impl_->workers) worker.join();
+  impl_->end();
 }
 
 int ThreadPool::size() const {

@@ -12,10 +12,10 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/text_util.h"
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "tensor/arena.h"
 #include "tensor/dtype.h"
 
 namespace {

@@ -1,11 +1,11 @@
 #include "tensor/arena.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <string>
 
+#include "base/machine.h"
 #include "base/sanitizer.h"
 
 namespace r1 {
@@ -23,21 +23,8 @@ void* reserve(size_t bytes) {
 }
 }  // namespace
 
-size_t address_space_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
-  return static_cast<size_t>(limit.rlim_cur);
-}
-
-std::string ulimit_advice() {
-  const size_t space = address_space_limit();
-  if (space == 0) return "";
-  return ": the address space of this process is limited to " + std::to_string(space >> 20) +
-         " MiB (ulimit -v); raise it, or remove it with: ulimit -v unlimited";
-}
-
 Arena::Arena(size_t limit) : limit_(limit) {
-  const size_t space = address_space_limit();
+  const auto space = static_cast<size_t>(address_space_limit());
   if (space > 0) limit_ = std::min(limit_, std::max(space / kShares, kLeast));
   void* at = reserve(limit_);
   while (at == MAP_FAILED && limit_ / 2 >= kLeast) at = reserve(limit_ /= 2);

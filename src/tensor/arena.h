@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "tensor/tensor.h"
 
@@ -42,11 +41,6 @@ class Arena {
   size_t used_ = 0;
   size_t peak_ = 0;
 };
-
-// Bytes of address space that the process may use (ulimit -v); 0 means no limit.
-size_t address_space_limit();
-// ": the address space ... is limited to N MiB ...", to append to a message about memory; "" if it is not.
-std::string ulimit_advice();
 
 // Releases at the end of a scope everything taken in it.
 class ArenaScope {

@@ -122,7 +122,7 @@ Model wide(const std::string& family) {
   json.set("n_routed_experts", 4).set("num_experts_per_tok", 2).set("n_shared_experts", 2);
   json.set("max_position_embeddings", 512).set("rms_norm_eps", 1e-6).set("rope_theta", 10000.0);
   if (family == "deepseek_v3") json.set("q_lora_rank", 330);
-  return Model::create(read_model_config(parse_json(json.dump(), "wide")), 1);
+  return Model::create(read_new_model_config(parse_json(json.dump(), "wide")), 1);
 }
 
 // Widths at which products pack their operands, and chunks of logits are cut.

@@ -102,6 +102,24 @@ TEST(Rope, TableIsRightToRoundingAtLongPositions) {
   EXPECT_EQ(table.sines(0)[3], 0.0f);
 }
 
+TEST(Rope, AnyContextCostsNothingUntilItsPositionsAreUsed) {
+  const std::vector<float> freq = frequencies(64);
+  const RopeTable wide(freq, 1.25f, int64_t{1} << 30), narrow(freq, 1.25f, 1000);
+  // Threads that want the same new positions at once all read the same numbers.
+  ThreadPool threads(4);
+  threads.parallel_for(1000, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      for (size_t i = 0; i < freq.size(); ++i) {
+        ASSERT_EQ(wide.cosines(p)[i], narrow.cosines(p)[i]);
+        ASSERT_EQ(wide.sines(p)[i], narrow.sines(p)[i]);
+      }
+    }
+  });
+  const int64_t far = (int64_t{1} << 30) - 1;
+  EXPECT_NEAR(wide.cosines(far)[31], 1.25 * std::cos(static_cast<double>(static_cast<float>(far) * freq[31])),
+              1e-6);
+}
+
 TEST(Rope, ScoresDependOnTheDistanceAlone) {
   // One pair at a frequency whose angles are exact: q at p + 3 against k at p.
   const std::vector<float> freq = {0x1p-4f};

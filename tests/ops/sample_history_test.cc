@@ -126,7 +126,7 @@ TEST(LookingBack, DrawsFromTheLogitsThatTransformersMakes) {
     changed += sample_token(again.data(), V, plain, uniform).token != got.token;
   }
   EXPECT_GT(drawn, 3900);
-  EXPECT_GT(changed, 1000);  // the settings make a difference
+  EXPECT_GT(changed, 500);  // the settings make a difference
 }
 
 TEST(LookingBack, WithoutSuchSettingsTheBitsAreThoseOfAPlainDraw) {
