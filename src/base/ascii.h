@@ -19,7 +19,7 @@ constexpr char to_upper(char c) {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
-// What trim takes away: blanks, tabs and line ends.
+// Blanks, tabs and line ends: the characters that trim removes.
 constexpr bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
@@ -29,7 +29,7 @@ constexpr std::string_view trim(std::string_view text) {
   return text;
 }
 
-// Whether all of it is letters.
+// True if every character is a letter.
 constexpr bool is_word(std::string_view text) {
   return std::ranges::all_of(text, is_letter);
 }

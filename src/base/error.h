@@ -1,8 +1,8 @@
-// base/error.h: the two ways in which things go wrong.
+// base/error.h: the two kinds of failure.
 //
-// Error: bad input. The message is one line: what was wrong, in which file, tensor, line or field, and what
-// to do. The command line prints it and exits 2. BrokenInvariant: a bug of ours, raised by R1_CHECK with the
-// values.
+// Error is bad input. Its message is one line that says what was wrong, in which file, tensor, line or field,
+// and what to do; the command line prints it and exits with 2. BrokenInvariant is a bug of this program;
+// R1_CHECK raises it with the values.
 #pragma once
 
 #include <sstream>
@@ -37,7 +37,7 @@ template <class... Values>
 
 }  // namespace r1
 
-// R1_CHECK(a == b, "got ", a, " want ", b): the values are streamed into the message.
+// R1_CHECK(a == b, "got ", a, " want ", b) throws BrokenInvariant, with the values in its message, if a != b.
 #define R1_CHECK(condition, ...)                                                             \
   do {                                                                                       \
     if (!(condition)) [[unlikely]]                                                           \

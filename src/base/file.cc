@@ -31,7 +31,7 @@ namespace {
 
 void (*change_hook)() = nullptr;
 
-// Called before each change of the disk.
+// Called before each change on disk.
 void changing() {
   if (change_hook != nullptr) change_hook();
 }
@@ -163,7 +163,7 @@ void FileWriter::flush() {
 void FileWriter::close() {
   flush();
   changing();
-  // Pipes and terminals cannot be synced; that is no error.
+  // Pipes and terminals cannot be synced, which is not an error.
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
     fail(path_, "syncing it to disk");
   const int rc = ::close(fd_);
@@ -215,7 +215,7 @@ void recover_directory(const fs::path& path) {
   const fs::path temporary = beside(path, ".tmp");
   const fs::path old = beside(path, ".old");
   std::error_code ec;
-  // Between the two renames only the old copy exists under its spare name: it is still the newest whole one.
+  // Between the two renames the newest whole copy is the old one under its spare name.
   if (!fs::exists(path) && fs::exists(old)) rename_path(old, path);
   remove_tree(old, ec);
   remove_tree(temporary, ec);

@@ -14,7 +14,7 @@ namespace r1 {
 
 std::string read_file(const std::filesystem::path& path);
 
-// A read-only mapping of a whole file; moves, never copies.
+// A read-only mapping of a whole file. It can be moved, not copied.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -29,8 +29,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Buffered, checked output. close() flushes, syncs to disk and reports what failed; the destructor only
-// releases.
+// Buffered, checked output. close() flushes, syncs to disk and reports any failure; the destructor only
+// releases the file.
 class FileWriter {
  public:
   enum class Mode { create, append };
@@ -49,20 +49,21 @@ class FileWriter {
   std::vector<std::byte> buffer_;
 };
 
-// Writes to a temporary name beside `path`, syncs, renames: a crash leaves the old file or the new one.
+// Writes to a temporary name beside `path`, syncs, renames. A crash leaves the old file or the new one.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
-// The same for a directory: fill(temporary directory), sync every file, rename over `path` (which, where it
-// exists, is first moved aside and removed last). A crash leaves the old directory or the new one; leftovers
-// of a crash are removed by recover_directory(path), which callers run before they read it.
+// The same for a directory: calls fill(temporary directory), syncs every file and renames the directory to
+// `path`. An existing directory is first moved aside and removed last. A crash leaves either the old
+// directory or the new one; recover_directory(path), which callers run before they read `path`, removes
+// what a crash left behind.
 void write_directory_atomically(const std::filesystem::path& path,
                                 const std::function<void(const std::filesystem::path&)>& fill);
 void recover_directory(const std::filesystem::path& path);
 
-// Drops what follows the first `keep` lines of a JSONL file (and a torn last line). No file is no error.
+// Keeps only the first `keep` lines of a JSONL file and removes a torn last line. A missing file is no error.
 void truncate_lines(const std::filesystem::path& path, int64_t keep);
 
-// Every line of a text file, without its newline.
+// Returns every line of a text file, without its newline.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 }  // namespace r1

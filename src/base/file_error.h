@@ -6,7 +6,7 @@
 
 namespace r1 {
 
-// Throws Error "PATH: DOING failed: the reason that errno gives"; a full device gets a line of its own.
+// Throws Error "PATH: DOING failed: REASON", with errno's reason. A full device has a message of its own.
 [[noreturn]] void fail_with_errno(const std::filesystem::path& path, std::string_view doing);
 
 }  // namespace r1

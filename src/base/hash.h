@@ -1,4 +1,4 @@
-// base/hash.h: SHA-256 (FIPS 180-4, by OpenSSL), for naming weights and for held-out splits.
+// base/hash.h: SHA-256 (FIPS 180-4, by OpenSSL). It names weights and selects held-out splits.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ class Sha256 {
   Sha256();
   ~Sha256();
   void update(std::span<const std::byte> bytes);
-  std::string hex();  // 64 digits; ends the hash
+  std::string hex();  // 64 digits; no update() may follow
 
  private:
   struct Impl;

@@ -28,8 +28,8 @@ LockedFile::LockedFile(const std::filesystem::path& path) : path_(path) {
       ::close(fd_);
       throw Error(fmt::format("{}: another r1 is writing it", path.string()));
     }
-    // A file system without locks is taken as it is. A file that its last holder has deleted in the meantime
-    // has no name any more: a new one is made.
+    // On a file system without locks, the file is used unlocked. If the last holder has deleted the file in
+    // the meantime, it has no name any more, and a new one is made.
     if (info.st_nlink > 0) break;
     ::close(fd_);
   }

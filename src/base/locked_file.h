@@ -1,4 +1,4 @@
-// base/locked_file.h: a file that one process at a time appends to and reads from.
+// base/locked_file.h: a file that only one process at a time may append to and read from.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,11 @@ class LockedFile {
   explicit LockedFile(const std::filesystem::path& path);
   LockedFile(const LockedFile&) = delete;
   LockedFile& operator=(const LockedFile&) = delete;
-  ~LockedFile();  // closes it; the file stays
+  ~LockedFile();  // closes the file and leaves it on disk
 
   const std::filesystem::path& path() const { return path_; }
   int64_t size() const { return size_; }
-  // In one call to the system, without a buffer: what was appended outlives the process.
+  // Writes `text` to the system at once, without a buffer, so that it outlives the process.
   void append(std::string_view text);
   std::string read(int64_t begin, int64_t bytes) const;  // [begin, begin + bytes) must be within size()
   void truncate(int64_t size);

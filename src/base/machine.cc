@@ -40,7 +40,7 @@ void tighten(T& bound, T value) {
   if (value > 0 && (bound == 0 || value < bound)) bound = value;
 }
 
-// Version 1 says "no bound" with a number near 2^63.
+// Version 1 reports "no limit" as a number near 2^63.
 constexpr int64_t kNoBound = int64_t{1} << 60;
 
 void read_group(const fs::path& folder, CgroupLimits& limits) {
@@ -103,13 +103,13 @@ std::string ulimit_advice() {
 CgroupLimits cgroup_limits(const fs::path& self, const fs::path& root) {
   CgroupLimits limits;
   std::ifstream in(self);
-  // "0::/user.slice" (version 2), "4:cpu,cpuacct:/docker/x" (version 1, a folder a controller).
+  // "0::/user.slice" (version 2) or "4:cpu,cpuacct:/docker/x" (version 1, one folder per controller).
   for (std::string line; std::getline(in, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string controller = line.substr(first + 1, second - first - 1);
     const fs::path mount = controller.empty() ? root : root / controller;
-    // A container may see its own group as the root: what is not there is skipped.
+    // A container may see its own group as the root; folders that do not exist are skipped.
     for (fs::path group = fs::path(line.substr(second + 1)).relative_path();; group = group.parent_path()) {
       read_group(mount / group, limits);
       if (group.empty()) break;

@@ -9,18 +9,17 @@
 namespace r1 {
 namespace {
 
-constexpr double kLn2High = 0x1.62e42fefa38p-1;  // ln 2, low 11 bits of the mantissa clear: k * high is exact
+constexpr double kLn2High = 0x1.62e42fefa38p-1;   // ln 2 with the low 11 bits clear: k * high is exact
 constexpr double kLn2Low = 0x1.ef35793c7673p-45;  // ln 2 - high
 constexpr double kLog2E = 0x1.71547652b82fep+0;
 constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
-// pi / 2 in three parts of 33, 33 and 53 bits: n * part is exact for |n| < 2^20, and the fma absorbs the rest
-// beyond.
+// pi / 2 in parts of 33, 33 and 53 bits: n * part is exact for |n| < 2^20; beyond, the fma absorbs the rest.
 constexpr double kHalfPi1 = 0x1.921fb544p+0;
 constexpr double kHalfPi2 = 0x1.0b4611a6p-34;
 constexpr double kHalfPi3 = 0x1.3198a2e037073p-69;
 
 double ldexp_exact(double x, int64_t k) {
-  // Two steps, so that results below the normal range round once, at the end.
+  // Two steps, so that a result below the normal range is rounded only once, at the end.
   const int64_t half = k / 2;
   const auto power = [](int64_t e) { return std::bit_cast<double>(static_cast<uint64_t>(e + 1023) << 52); };
   return x * power(half) * power(k - half);
@@ -35,7 +34,7 @@ double exact_exp(double x) {
   const double k = std::nearbyint(x * kLog2E);
   double r = std::fma(-k, kLn2High, x);
   r = std::fma(-k, kLn2Low, r);
-  // Taylor to r^13, |r| <= 0.3466: the next term is under 5e-18.
+  // Taylor series up to r^13 for |r| <= 0.3466; the next term is below 5e-18.
   double p = 1.0 / 6227020800.0;
   for (const double c : {1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
                          1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0}) {
@@ -60,7 +59,7 @@ double exact_log(double x) {
     m *= 0.5;
     ++k;
   }
-  // log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| <= 0.1716; s^23 / 23 is under 1e-19.
+  // log m = 2 atanh(s) with s = (m - 1) / (m + 1) and |s| <= 0.1716; s^23 / 23 is below 1e-19.
   const double s = (m - 1.0) / (m + 1.0);
   const double z = s * s;
   double p = 2.0 / 21.0;

@@ -1,7 +1,8 @@
-// base/math.h: scalar functions in double whose bits depend on nothing but their argument.
+// base/math.h: scalar functions in double whose bits depend on nothing but their arguments.
 //
-// The C library's differ between versions and instruction sets; log-probs and rotary tables may not. Only + -
-// * / and explicit fma are used. Accuracy: about 1e-15 relative; rounded to f32 they are right but for ties.
+// The C library's functions differ between versions and instruction sets; log-probs and rotary tables must
+// not. Only + - * / and explicit fma are used. The relative error is about 1e-15; results rounded to f32 are
+// correct except near ties.
 #pragma once
 
 namespace r1 {

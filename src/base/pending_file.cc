@@ -18,9 +18,9 @@ fs::path folder_of(const fs::path& path) {
   return parent.empty() ? fs::path(".") : parent;
 }
 
-// Where the last of a chain of symbolic links points to; that file need not exist.
+// Returns the end of a chain of symbolic links; that file need not exist.
 fs::path behind_links(const fs::path& path) {
-  constexpr int kMostLinks = 40;  // as the kernel follows
+  constexpr int kMostLinks = 40;  // the kernel's limit
   fs::path at = path;
   std::error_code none;
   for (int i = 0; i < kMostLinks && fs::is_symlink(at, none); ++i) {

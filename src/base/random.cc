@@ -8,7 +8,7 @@
 namespace r1 {
 
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
-  // Multipliers and key increments of the paper (Weyl constants: golden ratio and sqrt(3) - 1).
+  // The paper's multipliers and key increments (Weyl constants: golden ratio and sqrt(3) - 1).
   constexpr uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   for (int round = 0; round < 10; ++round) {

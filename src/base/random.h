@@ -1,7 +1,7 @@
 // base/random.h: counter-based random numbers (Philox4x32-10; Salmon, Moraes, Dror, Shaw 2011).
 //
-// A draw is a pure function of (key, counter): results do not depend on workers, order or timing. Rollouts
-// are keyed by (seed, step, prompt, sample, position); generators by (seed, index).
+// A draw is a pure function of (key, counter), so results do not depend on workers, order or timing. Rollouts
+// are keyed by (seed, step, prompt, sample, position), generators by (seed, index).
 #pragma once
 
 #include <array>
@@ -15,12 +15,12 @@ namespace r1 {
 // One block of Philox4x32-10.
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
-// Uniform in [0, 1), 24 bits: exact in f32.
+// Uniform in [0, 1) from 24 of the bits, so that it is exact in f32.
 inline float uniform_from_bits(uint32_t bits) {
   return static_cast<float>(bits >> 8) * 0x1p-24f;
 }
 
-// A stream of draws of one counter family: the stream (seed, a, b) is independent of every other.
+// A stream of draws. The streams of different (seed, stream, substream) are independent.
 class Random {
  public:
   explicit Random(uint64_t seed, uint64_t stream = 0, uint32_t substream = 0);
@@ -29,7 +29,7 @@ class Random {
   double uniform_double();   // [0, 1), 53 bits
   int64_t below(int64_t n);  // 0 .. n-1, unbiased; n >= 1
   int64_t between(int64_t low, int64_t high) { return low + below(high - low + 1); }  // both ends included
-  double normal();  // Box-Muller over our own log, sin and cos: the same bits everywhere
+  double normal();  // Box-Muller with our own log, sin and cos: the same bits everywhere
 
   template <class T>
   void shuffle(std::vector<T>& values) {

@@ -1,11 +1,11 @@
-// base/sanitizer.h: whether AddressSanitizer watches this build (GCC and clang say so in different words),
-// and its word on regions of memory that the program hands out itself.
+// base/sanitizer.h: tells whether the build uses AddressSanitizer (GCC and clang report it differently), and
+// declares its macros for regions of memory that the program hands out itself.
 //
-//   R1_ADDRESS_SANITIZER          defined where it does: for code that exists under it alone;
-//   <sanitizer/asan_interface.h> is
-//                                 included then
-//   kAddressSanitizer             the same as a constant: for tests that do a part of their work where all is
-//   ten times slower ASAN_(UN)POISON_MEMORY_REGION from that header; nothing elsewhere
+//   R1_ADDRESS_SANITIZER           defined only if it does, for code that exists under AddressSanitizer only;
+//                                  <sanitizer/asan_interface.h> is then included
+//   kAddressSanitizer              the same as a constant, for tests that do only a part of their work where
+//                                  everything is ten times slower
+//   ASAN_(UN)POISON_MEMORY_REGION  as in that header; elsewhere they do nothing
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -7,17 +7,16 @@
 
 namespace r1 {
 
-// C's %a form of an f32 widened to double ("0x1.8p+1", "-inf"): equal strings mean equal bits (but for NaN
-// payloads).
+// C's %a form of an f32 as double ("0x1.8p+1", "-inf"). Equal strings mean equal bits, but for NaN payloads.
 std::string hex_float(float value);
 
-// The candidate with the least edit distance to `word`, or "" where none is within max(2, length / 3).
+// Returns the candidate with the least edit distance to `word`, or "" if none is within max(2, length / 3).
 std::string nearest_name(std::string_view word, std::span<const std::string> candidates);
 
-// For HTML text and attributes: & < > " ' as entities, the quotes as numbers, as MarkupSafe does.
+// Escapes text for HTML content and attributes: & < > " ' as entities, quotes as numbers, like MarkupSafe.
 std::string html_escaped(std::string_view text);
 
-// A word of a command, to be typed into a shell: as it is where that is plain, else in single quotes.
+// Quotes a word for a shell command: plain words stay as they are, others get single quotes.
 std::string shell_word(std::string_view word);
 
 }  // namespace r1

@@ -17,8 +17,8 @@
 namespace r1 {
 
 namespace {
-// 50 to 250 us of spinning, as the processor counts pauses: longer than the gap between two ops of a decode
-// step, shorter than a scheduler's slice.
+// 50 to 250 us of spinning, depending on the processor's pause: longer than the gap between two ops of a
+// decode step, shorter than a scheduler's slice.
 constexpr int kSpins = 4000;
 thread_local bool inside_parallel = false;
 
@@ -31,10 +31,10 @@ inline void pause() {
 
 struct ThreadPool::Impl {
   // `word` is (chunks claimed from the front << 32 | chunks not yet claimed). A chunk is claimed by one
-  // compare-and-swap, so a worker that slept through a job touches none of its fields, and the caller waits
-  // for the claimed chunks, not for the workers: one that the system has taken off its core holds nobody up.
-  // Every other thread takes chunks from the back: of two threads each has the same end of what one op after
-  // another makes and reads, which then is in its own cache.
+  // compare-and-swap, so a worker that slept through a job touches none of its fields. The caller waits for
+  // the claimed chunks, not for the workers, so a worker that the system has descheduled holds nobody up.
+  // Every other thread takes chunks from the back: with two threads, each one keeps the same end of the data
+  // that consecutive ops write and read, and finds it in its own cache.
   std::atomic<uint64_t> word{0};
   std::atomic<int64_t> done{0};
   std::atomic<bool> stop{false};
@@ -132,7 +132,7 @@ void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
   job.body = body;
   job.done.store(0, std::memory_order_relaxed);
   {
-    std::lock_guard lock(job.mutex);  // a worker between its last look and its sleep must not miss the job
+    std::lock_guard lock(job.mutex);  // no worker may miss the job between its last look and its sleep
     job.word.store(static_cast<uint64_t>(job.chunks), std::memory_order_release);
   }
   job.wake.notify_all();

@@ -1,7 +1,7 @@
 // base/threads.h: a pool that runs index ranges.
 //
 // Workers spin briefly between jobs (a decode step is hundreds of short jobs), then sleep. Which thread takes
-// which chunk varies from run to run: no result may depend on it.
+// which chunk varies from run to run, so no result may depend on it.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +12,14 @@ namespace r1 {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // >= 1, the caller included
+  explicit ThreadPool(int threads);  // >= 1; counts the caller
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   int size() const;
 
-  // Calls body(begin, end) over [0, n) in chunks of `grain` (the last may be shorter) on all threads; returns
-  // when all are done. The body must not throw. Not reentrant: a nested call runs on the calling thread
-  // alone.
+  // Calls body(begin, end) over [0, n) in chunks of `grain` (the last may be shorter) on all threads and
+  // returns when all are done. The body must not throw. A nested call runs on the calling thread alone.
   template <class Body>
   void parallel_for(int64_t n, int64_t grain, const Body& body) {
     run(
@@ -28,7 +27,7 @@ class ThreadPool {
         [](const void* b, int64_t begin, int64_t end, int) { (*static_cast<const Body*>(b))(begin, end); },
         &body);
   }
-  // The same, body(begin, end, thread) with thread in [0, size()): for per-thread scratch.
+  // The same with body(begin, end, thread), where thread is in [0, size()), for per-thread scratch.
   template <class Body>
   void parallel_for_thread(int64_t n, int64_t grain, const Body& body) {
     run(
@@ -46,10 +45,10 @@ class ThreadPool {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether the calling thread is at work on a parallel_for.
+// True if the calling thread is running a parallel_for.
 bool inside_parallel_for();
 
-// Cores this process may use.
+// The number of cores that this process may use.
 int available_threads();
 
 }  // namespace r1

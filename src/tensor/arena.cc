@@ -12,8 +12,8 @@ namespace r1 {
 
 namespace {
 constexpr size_t kAlign = 64;
-constexpr size_t kGap = 64;  // poisoned under AddressSanitizer; costs one cache line a block elsewhere
-// Where address space is scarce: the part of it that one arena reserves, for weights, cache, stacks and the
+constexpr size_t kGap = 64;  // poisoned under AddressSanitizer; elsewhere it costs one cache line per block
+// If the address space is limited, one arena reserves 1 / kShares of it: weights, cache, stacks and the
 // arenas of other threads need some too.
 constexpr size_t kShares = 16;
 constexpr size_t kLeast = size_t{16} << 20;
@@ -29,7 +29,7 @@ Arena::Arena(size_t limit) : limit_(limit) {
   void* at = reserve(limit_);
   while (at == MAP_FAILED && limit_ / 2 >= kLeast) at = reserve(limit_ /= 2);
   if (at == MAP_FAILED) throw Error("no address space is left for a step's activations" + ulimit_advice());
-  // A step walks through all of it: in pages of 2 MiB where the system has them, or it waits for the TLB.
+  // A step walks through the whole arena. Pages of 2 MiB, where the system has them, avoid waits for the TLB.
   ::madvise(at, limit_, MADV_HUGEPAGE);
   base_ = static_cast<std::byte*>(at);
 }

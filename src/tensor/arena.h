@@ -1,9 +1,9 @@
-// tensor/arena.h: where a step's activations live.
+// tensor/arena.h: the memory of a step's activations.
 //
-// One reserved range of address space; taking memory moves a mark up, releasing moves it back: no allocation
-// inside a step, and the peak is a number that can be printed. Pages are given by the system on first touch.
-// Not thread-safe: ops take memory before they go parallel. Under AddressSanitizer the gaps between blocks
-// are poisoned.
+// An arena is one reserved range of address space. Taking memory moves a mark up and releasing moves it back,
+// so a step allocates nothing, and the peak is a number that can be printed. The system provides pages on
+// first touch. Arenas are not thread-safe: ops take memory before they go parallel. Under AddressSanitizer
+// the gaps between blocks are poisoned.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@ namespace r1 {
 
 class Arena {
  public:
-  // `limit`: taking more than this many bytes at once throws Error (what was asked, what --memory-limit
-  // allows). Under ulimit -v it is less: a part of the address space that there is.
+  // If more than `limit` bytes are held at once, take() throws an Error that names the limit. Under ulimit -v
+  // the limit is lower: a share of the available address space.
   explicit Arena(size_t limit = kDefaultLimit);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -30,7 +30,7 @@ class Arena {
   }
 
   size_t mark() const { return used_; }
-  void release(size_t mark);  // everything taken since mark() is gone
+  void release(size_t mark);  // frees everything taken since mark() returned `mark`
   size_t peak() const { return peak_; }
 
   static constexpr size_t kDefaultLimit = size_t{1} << 38;  // address space, not memory
@@ -42,7 +42,7 @@ class Arena {
   size_t peak_ = 0;
 };
 
-// Gives back, at the end of a scope, all that was taken in it.
+// Releases at the end of a scope everything taken in it.
 class ArenaScope {
  public:
   explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}

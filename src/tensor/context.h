@@ -1,4 +1,4 @@
-// tensor/context.h: the one explicit carrier: what every op needs to know about where and how it runs.
+// tensor/context.h: what every op needs to know about where and how it runs, passed explicitly.
 #pragma once
 
 #include "base/threads.h"
@@ -12,14 +12,14 @@ namespace r1 {
 struct Context {
   Arena& arena;
   ThreadPool& threads;
-  Tape* tape = nullptr;  // none: inference
+  Tape* tape = nullptr;  // null: inference
   Device device = Device::cpu;
   Numerics numerics = Numerics::cpu_f32;
 
-  // Of activations between ops.
+  // The type of activations between ops.
   DType activations() const { return activation_dtype(numerics); }
 
-  // An op's output: uninitialised, named on the tape where there is one.
+  // An op's output: uninitialised memory, named on the tape if there is one.
   Tensor output(Shape shape, DType dtype = DType::f32) {
     Tensor t = arena.tensor(shape, dtype);
     if (tape != nullptr) tape->name(t);

@@ -1,4 +1,4 @@
-// tensor/parameter.h: a named weight of a model: its value and, while training, its gradient.
+// tensor/parameter.h: a named weight of a model, with its value and, in training, its gradient.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,13 @@ namespace r1 {
 struct Parameter {
   std::string name;  // the checkpoint's name, "model.layers.0.mlp.gate_proj.weight"
   Tensor value;      // row-major as in the checkpoint; f32, or bf16 (matrices of a model that is not trained)
-  Tensor grad;       // f32, the same shape; no data: frozen. Ops add into it
-  // Of a table that is a matrix as well (a tied head), likewise: what the rows that were looked up get. It is
-  // apart until all of a batch is differentiated (Model::join_gradients): how the batch was cut then moves no
-  // bit.
+  Tensor grad;       // f32, the same shape; ops add into it. No data: the parameter is frozen
+  // The gradient of row look-ups, for a table that is also a matrix (a tied head). It stays separate until
+  // the whole batch is differentiated (Model::join_gradients): no bit depends on how the batch was cut.
   Tensor row_grad{};
-  uint64_t version =
-      1;  // whoever writes `value` adds one: packed copies (ops/matmul) know that they are stale
-  bool trainable = true;  // false: e.g. the router's selection bias, which no gradient reaches
+  // Whoever writes `value` adds one, so that packed copies (ops/matmul) know that they are stale.
+  uint64_t version = 1;
+  bool trainable = true;  // false if no gradient reaches it, e.g. the router's selection bias
 };
 
 }  // namespace r1

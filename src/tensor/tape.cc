@@ -38,7 +38,7 @@ bool Tape::share(const Tensor& y, const Tensor& x) {
   return true;
 }
 
-// Copies the gradient and leaves the ring, if another in it has not been read by its op.
+// Copies the gradient and leaves the ring, if another member's gradient has not been read by its op yet.
 void Tape::own_gradient(int32_t sharer) {
   bool read_later = false;
   int32_t last = sharer;
@@ -56,7 +56,7 @@ void Tape::own_gradient(int32_t sharer) {
   nodes_[static_cast<size_t>(last)].next_sharer = std::exchange(n.next_sharer, sharer);
 }
 
-// The memory that was given back last, of this size or not much larger; else from the arena.
+// Reuses the block freed last of this size or up to twice as large; otherwise takes memory from the arena.
 Tensor Tape::new_gradient(const Shape& shape) {
   const size_t bytes = static_cast<size_t>(shape.count()) * sizeof(float);
   size_t best = free_.size();
@@ -74,7 +74,7 @@ Tensor Tape::new_gradient(const Shape& shape) {
   return t;
 }
 
-// The gradients of what this step's op made have been read.
+// Frees the gradients of this step's outputs, which have been read.
 void Tape::retire(size_t step) {
   const size_t begin = step == 0 ? 0 : steps_[step - 1].nodes_end;
   for (size_t i = begin; i < steps_[step].nodes_end; ++i) {
@@ -108,7 +108,7 @@ void Tape::backward(Context& ctx, const BackwardProgress* before, BackwardProgre
 
 void Tape::await_turn() const {
   if (before_ == nullptr) return;
-  constexpr int kSpins = 1000;  // about as long as a small op; then the core may be somebody else's
+  constexpr int kSpins = 1000;  // about as long as a small op; after that the thread yields its core
   for (int spins = 0; before_->left.load(std::memory_order_acquire) > running_; ++spins) {
     if (spins >= kSpins) std::this_thread::yield();
 #if defined(__x86_64__)

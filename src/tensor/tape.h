@@ -1,10 +1,10 @@
 // tensor/tape.h: reverse-mode differentiation.
 //
-// An op that is given a tape records one closure; backward() runs them last to first. Closures and gradients
-// live in the arena: recording allocates nothing else. Gradients of activations are f32 and are made on first
-// use: the first writer assigns, later ones add, in the (fixed) order of the tape. Once the op that made an
-// activation has run its backward, nobody reads the gradient any more, and its memory is the next one's: the
-// few that are alive stay in the caches. Gradients of parameters live with the parameters and always
+// An op that is given a tape records one closure; backward() runs the closures last to first. Closures and
+// gradients live in the arena: recording allocates nothing else. Gradients of activations are f32 and are
+// made on first use: the first writer assigns, later ones add, in the (fixed) order of the tape. Once the op
+// that made an activation has run its backward, nobody reads the gradient any more and its memory is reused,
+// so the few live gradients stay in the caches. Gradients of parameters live with the parameters and always
 // accumulate; the trainer zeroes them.
 #pragma once
 
@@ -21,21 +21,21 @@ namespace r1 {
 
 struct Context;
 
-// Where an op writes the gradient of one of its inputs.
+// The place where an op writes the gradient of one of its inputs.
 struct GradSlot {
-  Tensor grad;              // in the input's shape; no data: nobody wants it, skip the work
+  Tensor grad;              // in the input's shape; no data: the gradient is not needed, skip the work
   bool accumulate = false;  // false: assign (the memory is uninitialised); true: add
   explicit operator bool() const { return static_cast<bool>(grad); }
 };
 
-// Threads may differentiate pieces of a batch side by side, each on a tape of its own that records the same
-// steps. Parameters' gradients are then added step by step in the order of the pieces: a piece's step begins
-// to add when the piece before has done that step, so a batch in pieces gives the bits of the batch as a
-// whole.
+// Threads may differentiate pieces of a batch side by side, each on its own tape that records the same
+// steps. The gradients of parameters are then added step by step in the order of the pieces: a step of
+// one piece begins to add when the piece before has done that step. A batch in pieces thus gives the same
+// bits as the whole batch.
 struct BackwardProgress {
   static constexpr size_t kNotBegun = SIZE_MAX;
   alignas(64) std::atomic<size_t> left{kNotBegun};  // steps still to run
-  // Done, or ended by an error: nobody waits for it.
+  // Marks the piece as done, or ended by an error, so that nobody waits for it.
   void end() { left.store(0, std::memory_order_release); }
 };
 
@@ -46,11 +46,10 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
 
   // Names `t` as an activation on this tape. Every op does this to its output (Context::output) before it
-  // records its backward; its gradient is there until the next step to be recorded has run.
+  // records its backward. The gradient of `t` is valid until the next recorded step has run its backward.
   void name(Tensor& t);
 
-  // backward(Context&) is stored by value: capture Tensors and plain numbers, nothing that needs a
-  // destructor.
+  // Stores backward(Context&) by value. Capture Tensors and plain numbers, nothing that needs a destructor.
   template <class F>
   void record(const F& backward) {
     static_assert(std::is_trivially_destructible_v<F>, "the tape never runs destructors");
@@ -60,21 +59,21 @@ class Tape {
         {at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }, nodes_.size()});
   }
 
-  // The gradient that flowed into an op's output, in `t`'s shape; no data where none did (then there is
-  // nothing to do).
+  // Returns the gradient that flowed into an op's output, in `t`'s shape. It has no data if none did;
+  // then there is nothing to do.
   Tensor grad(const Tensor& t) const;
-  // Where to put the gradient of an op's input. Call it once a contribution, at the time of writing.
+  // Returns where to write the gradient of an op's input. Call it once per contribution, just before writing.
   GradSlot slot(const Tensor& t);
-  // For y = x + ..., of one count: y's gradient as it is becomes x's, in the same memory, if x has none yet.
-  // False where x has one: add to its slot. Whoever adds to a gradient that an op has still to read adds to a
-  // copy.
+  // For y = x + ..., with x and y of equal count: makes y's gradient x's as well, in the same memory, if x
+  // has none yet. Returns false if x has one; the caller then adds to x's slot. A gradient that an op has
+  // still to read is copied before anything is added to it.
   bool share(const Tensor& y, const Tensor& x);
 
-  // Seeds with the gradients already put through slot(), runs the closures last to first, and forgets them.
-  // Of one piece of several: `before` is the progress of the piece before (null: the first), `own` this
-  // one's.
+  // Starts from the gradients already put through slot(), runs the closures last to first, and forgets
+  // them. For one piece of several, `before` is the progress of the piece before (null for the first)
+  // and `own` is this piece's.
   void backward(Context& ctx, const BackwardProgress* before = nullptr, BackwardProgress* own = nullptr);
-  // An op's backward calls it before it first adds to a parameter's gradient.
+  // Waits for this step's turn. An op's backward calls it before it first adds to a parameter's gradient.
   void await_turn() const;
   void clear();
 
@@ -82,13 +81,13 @@ class Tape {
   struct Step {
     const void* closure;
     void (*run)(const void*, Context&);
-    size_t nodes_end;  // nodes named before it and after the step before are its own
+    size_t nodes_end;  // this step's nodes are those named before it and after the step before
   };
   struct Node {
     Shape shape;
     Tensor grad;
-    size_t made_at;       // steps before it was named: its own op's is this one or a later one
-    int32_t next_sharer;  // of the same gradient's memory: a ring, of itself alone at first
+    size_t made_at;       // number of steps recorded before it was named; the op that made it comes later
+    int32_t next_sharer;  // next in the ring of nodes that share this gradient's memory; alone at first
   };
   Node& node(const Tensor& t) { return nodes_[static_cast<size_t>(t.node)]; }
   const Node& node(const Tensor& t) const { return nodes_[static_cast<size_t>(t.node)]; }
@@ -97,13 +96,13 @@ class Tape {
   void retire(size_t step);
 
   Arena& arena_;
-  std::vector<Step> steps_;  // keep their capacity from step to step
+  std::vector<Step> steps_;  // these vectors keep their capacity from step to step
   std::vector<Node> nodes_;
   struct Block {
     void* data;
     size_t bytes;
   };
-  std::vector<Block> free_;  // of gradients that nobody reads any more
+  std::vector<Block> free_;  // memory of gradients that nobody reads any more
   size_t running_ = 0;       // the step that backward() is at
   const BackwardProgress* before_ = nullptr;
 };

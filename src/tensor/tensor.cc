@@ -44,15 +44,15 @@ Tensor Tensor::reshaped(Shape to) const {
 Buffer::Buffer(Shape shape, DType dtype) {
   bytes_ = (static_cast<size_t>(shape.count()) * size_of(dtype) + 63) / 64 * 64;
   if (bytes_ == 0) bytes_ = 64;
-  // Large ones are the system's zero pages, given on first touch: zeroing gigabytes that are then read over
-  // takes seconds.
+  // Large buffers are the system's zero pages, provided on first touch: zeroing gigabytes that are then
+  // overwritten takes seconds.
   const bool mapped = bytes_ >= kMapped;
   void* at = mapped ? ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
                     : std::aligned_alloc(64, bytes_);
   if (at == nullptr || at == MAP_FAILED)
     throw Error("out of memory: " + std::to_string(bytes_) + " bytes for a tensor " + shape.str());
   if (mapped) {
-    ::madvise(at, bytes_, MADV_HUGEPAGE);  // fewer waits for the TLB; a hint
+    ::madvise(at, bytes_, MADV_HUGEPAGE);  // fewer waits for the TLB; only a hint
   } else {
     std::memset(at, 0, bytes_);
   }

@@ -1,8 +1,8 @@
-// tensor/tensor.h: a tensor is a view: pointer, dtype, shape; contiguous, row-major, at most four dimensions.
+// tensor/tensor.h: a tensor is a view with a pointer, a dtype and a shape; contiguous, row-major,
+// at most four dimensions.
 //
-// It owns nothing: storage belongs to an Arena (activations, gradients of activations) or to a Buffer
-// (weights, optimizer state, KV pages). Copying a Tensor copies the view. `node` names it on the tape
-// (tensor/tape.h).
+// It owns nothing: storage belongs to an Arena (activations and their gradients) or to a Buffer (weights,
+// optimizer state, KV pages). Copying a Tensor copies the view. `node` names it on the tape (tensor/tape.h).
 #pragma once
 
 #include <algorithm>
@@ -24,9 +24,8 @@ class Shape {
   Shape(std::initializer_list<int64_t> dims);
   explicit Shape(std::span<const int64_t> dims);
   int rank() const { return rank_; }
-  int64_t operator[](int i) const {
-    return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)];
-  }                       // -1: the last
+  // Dimension -1 is the last.
+  int64_t operator[](int i) const { return dims_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
   int64_t count() const;  // 1 for rank 0
   bool operator==(const Shape& other) const = default;
   std::string str() const;  // "[8, 64]"
@@ -51,7 +50,7 @@ struct Tensor {
   uint16_t* bf16() const { return static_cast<uint16_t*>(typed(DType::bf16)); }  // the bits
   int32_t* i32() const { return static_cast<int32_t*>(typed(DType::i32)); }
   std::span<float> values() const { return {f32(), static_cast<size_t>(count())}; }
-  // The same storage and tape node under another shape of equal count.
+  // Returns a view of the same storage and tape node with another shape of equal count.
   Tensor reshaped(Shape to) const;
 
  private:
@@ -61,7 +60,7 @@ struct Tensor {
   }
 };
 
-// Hands t's values to f, in f32, a piece at a time and in order (bf16: widened on the stack).
+// Passes t's values to f in f32, piece by piece and in order. Bf16 values are widened on the stack.
 template <class F>
 void in_f32(const Tensor& t, const F& f) {
   if (t.dtype != DType::bf16) return f(std::span<const float>(t.values()));
@@ -86,7 +85,7 @@ class Buffer {
 
  private:
   struct Free {
-    size_t mapped;  // bytes of a mapping of its own; 0: from the heap
+    size_t mapped;  // bytes of the buffer's own mapping; 0: allocated on the heap
     void operator()(void* p) const;
   };
   std::unique_ptr<void, Free> data_;

@@ -1,4 +1,4 @@
-// base/ascii.h against the C library's "C" locale, byte by byte: what is no ASCII is nothing at all.
+// base/ascii.h against the C library's "C" locale, byte by byte. Bytes beyond ASCII belong to no class.
 #include "base/ascii.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ TEST(Ascii, EveryByteIsWhatTheCLocaleSays) {
     EXPECT_EQ(is_letter(c), ascii && std::isalpha(byte) != 0) << byte;
     EXPECT_EQ(to_lower(c), ascii ? static_cast<char>(std::tolower(byte)) : c) << byte;
     EXPECT_EQ(to_upper(c), ascii ? static_cast<char>(std::toupper(byte)) : c) << byte;
-    const bool rare = byte == '\v' || byte == '\f';  // white space that no verifier takes for a blank
+    const bool rare = byte == '\v' || byte == '\f';  // white space that no verifier treats as blank
     EXPECT_EQ(is_blank(c), ascii && std::isspace(byte) != 0 && !rare) << byte;
   }
 }
@@ -37,7 +37,7 @@ TEST(Ascii, WordsAndCase) {
   EXPECT_FALSE(is_word("Bj\u00F6rn"));
   EXPECT_TRUE(equal_ignoring_case("fFaZ9", "FfAz9"));
   EXPECT_FALSE(equal_ignoring_case("a", "ab"));
-  EXPECT_FALSE(equal_ignoring_case("@", "`"));  // 32 apart, like a letter's cases
+  EXPECT_FALSE(equal_ignoring_case("@", "`"));  // 32 apart, like the two cases of a letter
 }
 
 }  // namespace

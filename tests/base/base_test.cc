@@ -1,5 +1,5 @@
-// base/: files that survive crashes, random numbers that depend on nothing, scalar functions with the same
-// bits everywhere.
+// base/: files survive crashes, random numbers depend on nothing but their key, and scalar functions give
+// the same bits everywhere.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

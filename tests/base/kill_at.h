@@ -1,4 +1,4 @@
-// tests/base/kill_at.h: ends a process at a counted change of the disk, as a kill at that instant would.
+// tests/base/kill_at.h: ends a process at a counted change on disk, as a kill at that instant would.
 #pragma once
 
 #include <sys/wait.h>
@@ -18,7 +18,7 @@ inline void on_change() {
   if (++changes_seen == change_to_die_at) ::_exit(9);
 }
 
-// How often act() changes the disk.
+// Returns how many changes act() makes on disk.
 template <class Act>
 int64_t count_changes(Act&& act) {
   changes_seen = change_to_die_at = 0;
@@ -28,8 +28,7 @@ int64_t count_changes(Act&& act) {
   return changes_seen;
 }
 
-// Runs act() in a process of its own, which ends at its n-th change. False: it made fewer and came to its
-// end.
+// Runs act() in its own process, which ends at its n-th change. Returns false if act() finished before that.
 template <class Act>
 bool killed_at_change(int64_t n, Act&& act) {
   const pid_t child = ::fork();

@@ -1,5 +1,4 @@
-// The layer rule: an include goes down DESIGN's list only. A file of src/LAYER may include LAYER and what
-// lies below it.
+// The layer rule: a file of src/LAYER may include LAYER and the layers below it in DESIGN's list.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -52,7 +51,7 @@ TEST(Layers, IncludesGoDownOnly) {
   for (const Include& i : includes) {
     const std::string target = i.target.substr(0, i.target.find('/'));
     ASSERT_GE(rank_of(i.layer), 0) << i.file << " lies in no known layer";
-    if (target == "hwy") continue;  // Highway wants its own header in quotes
+    if (target == "hwy") continue;  // Highway requires quotes around its own header
     ASSERT_GE(rank_of(target), 0) << i.file << ":" << i.line << ": " << i.target << " is in no known layer";
     EXPECT_LE(rank_of(target), rank_of(i.layer))
         << i.file << ":" << i.line << " includes " << i.target << ", which lies above it";

@@ -1,4 +1,4 @@
-// Limits of control groups are found in both versions' trees, wherever above the process they stand.
+// Limits of control groups are found in the trees of both versions, at any level above the process.
 #include "base/machine.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Files that appear whole or not at all, and files with one writer.
+// Files that appear whole or not at all, and files that one process at a time writes.
 #include "base/pending_file.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ class Files : public testing::Test {
     if (commit) pending.commit();
   }
   int64_t count() const { return std::distance(fs::directory_iterator(folder_), fs::directory_iterator()); }
-  // What check_replaceable says.
+  // The message of check_replaceable.
   static std::string refusal(const fs::path& target) {
     try {
       check_replaceable(target);

@@ -1,5 +1,5 @@
-// Attention of families (tensor/batch.h): rows that go on from an earlier row of the batch are, to the bit,
-// what whole sequences are; the gradients of the keys that they share are the sums over their uses.
+// Attention of families (tensor/batch.h). Rows that continue from an earlier row of the batch give the same
+// bits as whole sequences; the gradients of the keys that they share are the sums over their uses.
 #include "tests/ops/attention_util.h"
 
 namespace r1 {
@@ -7,21 +7,21 @@ namespace {
 
 using namespace test_attention;
 
-// A parent of `prefix` tokens and what its children add; a family without children is a plain row.
+// A parent of `prefix` tokens and the tokens that each child adds. A family without children is a plain row.
 struct Family {
   int64_t prefix = 0;
   std::vector<int64_t> children;
 };
 
-// The same tokens twice: as families (packed), and each child as a sequence with its prefix's tokens repeated
-// (whole).
+// The same tokens twice: as families (packed), and with each child as a sequence that repeats its
+// prefix's tokens (whole).
 struct Families {
   Families(const Shape4& z, const std::vector<Family>& list, uint64_t seed) {
     std::vector<int64_t> lengths, repeated;
     std::vector<int32_t> parents;
     for (const Family& family : list) {
       const auto parent = static_cast<int32_t>(lengths.size());
-      int64_t start = 0;  // of the parent in the packed batch
+      int64_t start = 0;  // of the parent, in the packed batch
       for (const int64_t n : lengths) start += n;
       lengths.push_back(family.prefix);
       parents.push_back(-1);
@@ -48,7 +48,7 @@ struct Families {
     whole->k = rows_of(packed->k, z.G * z.K, tokens);
     whole->v = rows_of(packed->v, z.G * z.V, tokens);
     whole->d_o = rows_of(packed->d_o, z.H * z.V, tokens);
-    // A prefix's own rows count once: where the parent stands.
+    // The rows of a prefix count once, where the parent is.
     for (size_t s = 0; s < parents.size(); ++s) {
       if (parents[s] < 0) continue;
       const int64_t prefix = lengths[static_cast<size_t>(parents[s])];
@@ -56,7 +56,7 @@ struct Families {
     }
   }
 
-  // Values of the whole sequences' tokens, summed where they are one token here.
+  // Values of the whole sequences' tokens, summed over those that are one token in the packed batch.
   template <class T>
   std::vector<double> summed(const std::vector<T>& of_whole, int64_t wide) const {
     std::vector<double> out(static_cast<size_t>(packed->T() * wide));
@@ -67,7 +67,7 @@ struct Families {
     }
     return out;
   }
-  // The last use of each token: for children, the only one.
+  // The value at the last use of each token; a child's token has only one use.
   std::vector<float> last(const std::vector<float>& of_whole, int64_t wide) const {
     std::vector<float> out(static_cast<size_t>(packed->T() * wide));
     for (size_t t = 0; t < tokens.size(); ++t)
@@ -75,12 +75,11 @@ struct Families {
     return out;
   }
 
-  std::vector<int64_t> tokens;  // of the whole sequences: which token of the packed batch each is
+  std::vector<int64_t> tokens;  // for each token of the whole sequences, its token in the packed batch
   std::unique_ptr<Data> packed, whole;
 };
 
-// Prefixes shorter and longer than a page, ending inside one and with one; children of none, one and many
-// pages.
+// Prefixes shorter and longer than a page, ending in one and with one; children of no, one and many pages.
 const std::vector<Family> kMixed = {{5, {3, 1, 40}},   {17, {}},   {32, {1, 33, 64, 2}},
                                     {70, {20, 0, 90}}, {33, {31}}, {1, {1, 1}}};
 
@@ -102,7 +101,7 @@ TEST(AttentionOfFamilies, OutputsAreThoseOfWholeSequencesToTheBit) {
   }
 }
 
-// Of what is a child's alone, and of a parent's queries: the gradients of whole sequences to the bit.
+// Gradients of a child's own tokens and of a parent's queries have the bits of those of whole sequences.
 TEST(AttentionOfFamilies, OwnGradientsAreThoseOfWholeSequencesToTheBit) {
   for (const Shape4& z : few_shapes()) {
     const Families families(z, kMixed, 32);
@@ -121,7 +120,7 @@ TEST(AttentionOfFamilies, OwnGradientsAreThoseOfWholeSequencesToTheBit) {
   }
 }
 
-// A prefix with one child is summed in the order of the whole sequence.
+// A prefix with only one child is summed in the order of the whole sequence.
 TEST(AttentionOfFamilies, AnOnlyChildChangesNoBit) {
   for (const Shape4& z : shapes()) {
     for (const Family& family : {Family{7, {40}}, Family{32, {5}}, Family{45, {60}}}) {
@@ -160,9 +159,9 @@ TEST(AttentionOfFamilies, GradientsDependNeitherOnThreadsNorOnCompany) {
 
 TEST(AttentionOfFamilies, ParentsThatAreNoneAreRefused) {
   const Families families({4, 1, 8, 8}, {{5, {3, 1}}, {4, {2}}}, 36);
-  families.packed->parents = {-1, 0, 0, -1, 0};  // not the row before it, nor a sibling's
+  families.packed->parents = {-1, 0, 0, -1, 0};  // row 4: not the row before, nor its parent
   EXPECT_THROW(run_training(*families.packed, 1), std::exception);
-  families.packed->parents = {-1, 0, 1, -1, 3};  // a child has no children
+  families.packed->parents = {-1, 0, 1, -1, 3};  // a child cannot have children
   EXPECT_THROW(run_training(*families.packed, 1), std::exception);
 }
 

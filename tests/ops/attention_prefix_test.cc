@@ -1,5 +1,4 @@
-// Rows that share a prefix (samples of one prompt): the bits of each sequence alone, whatever is attended
-// together.
+// Rows that share a prefix (samples of one prompt) give each sequence's own bits, whatever runs together.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,8 +12,8 @@ namespace {
 
 using namespace test_attention;
 
-// Sequences whose first `prefix` tokens are the same, the samples of one prompt. The last one is another
-// prompt's.
+// Sequences whose first `prefix` tokens are the same (samples of one prompt), and a last sequence with
+// another prompt.
 Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
   Data data(z, {prefix + 40, prefix + 1, prefix + 33, prefix + 9, prefix + 40, prefix + 12, prefix + 3, 50},
             seed);
@@ -32,7 +31,7 @@ Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
   return data;
 }
 
-// The prompt first, then a token of each sample a step, in pages of its own behind the prompt's.
+// Runs the prompt first, then one token of each sample per step, in pages of its own after the prompt's.
 class Decoding {
  public:
   Decoding(const Data& data, int64_t prefix, int threads)
@@ -42,7 +41,7 @@ class Decoding {
         run_(false, threads),
         out_(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN) {}
 
-  // Outputs of the samples' own tokens, and of all of the first and the last sequence's.
+  // Returns outputs of the samples' own tokens, and of all tokens of the first and the last sequence.
   std::vector<float> run() {
     step({{0, 0, prefix_, false}});
     step({{data_.S() - 1, 0, 20, false}});
@@ -70,7 +69,7 @@ class Decoding {
   int32_t page(const Row& row, int64_t p) const {
     return row.shares && p < prefix_ / kKeyTile ? prompt_page(p) : own_page(row.s, p);
   }
-  // Pages of the cache that belong to no sequence.
+  // A page of the cache that belongs to no sequence.
   int32_t prompt_page(int64_t p) const {
     return cache_.order[static_cast<size_t>(data_.S() * cache_.max_pages + p)];
   }
@@ -110,7 +109,7 @@ class Decoding {
   std::vector<float> out_;
 };
 
-// want, but for the prefixes that were never run.
+// Returns `want` without the prefixes that were never run.
 std::vector<float> own_tokens(const Data& data, int64_t prefix, std::vector<float> want) {
   const int64_t wide = data.z.H * data.z.V;
   for (int64_t s = 1; s + 1 < data.S(); ++s) {
@@ -164,8 +163,8 @@ TEST(AttentionPrefix, IsChecked) {
               run.input({1, 1, 4}, std::vector<float>(4)), 1.0f);
   };
   EXPECT_NO_THROW(attend(20, 3));
-  EXPECT_THROW(attend(21, 3), BrokenInvariant);   // a new token within the prefix
-  EXPECT_THROW(attend(20, -1), BrokenInvariant);  // ends within a page, but which?
+  EXPECT_THROW(attend(21, 3), BrokenInvariant);   // a new token lies within the prefix
+  EXPECT_THROW(attend(20, -1), BrokenInvariant);  // ends within a page, but there is no tail
   EXPECT_THROW(attend(0, 3), BrokenInvariant);
 }
 

@@ -1,6 +1,6 @@
-// Attention: against the double reference on ragged batches; and equal to the bit however the same tokens
-// come: whole, in chunks, one by one, alone or in company, on other pages, under any number of threads, AVX2
-// or AVX-512.
+// Attention: against the double reference on ragged batches, and equal to the bit however the same tokens
+// arrive: whole, in chunks, one by one, alone or with others, on other pages, under any number of
+// threads, with AVX2 or AVX-512.
 #include "ops/attention/attention.h"
 
 #include <gtest/gtest.h>
@@ -35,8 +35,8 @@ TEST(Attention, ReferenceGradientsMatchFiniteDifferences) {
 
 // ---- against the reference
 
-// A score errs by about sqrt(K) eps |q||k| scale (<= K eps here), which p takes relative to itself; o adds
-// sqrt(n) eps.
+// The error of a score is about sqrt(K) eps |q||k| scale (<= K eps here), which becomes a relative error
+// of p; o adds sqrt(n) eps.
 TEST(Attention, MatchesReferenceOnRaggedBatches) {
   const std::vector<int64_t> lengths = {1, 31, 32, 33, 2, 63, 64, 65, 97, 128, 200};
   for (const Shape4& z : shapes()) {
@@ -57,7 +57,7 @@ TEST(Attention, GradientsMatchReferenceOnRaggedBatches) {
     const Gradients g = run_training(data);
     const RefGradients want = ref_backward(data);
     const double heads = static_cast<double>(z.H) / static_cast<double>(z.G);
-    // dp errs by sqrt(V) eps |do||v|; dk and dv sum up to 129 queries of every head of the group.
+    // The error of dp is sqrt(V) eps |do||v|; dk and dv sum up to 129 queries of every head of the group.
     const double wide = std::sqrt(static_cast<double>(z.V)) + std::sqrt(static_cast<double>(z.K));
     const double tolerance = 64 * test::kEps * wide * wide;
     test::expect_near(g.dq, want.dq, tolerance, z.str() + " dq");
@@ -88,14 +88,14 @@ TEST(Attention, ChunksAndDecodingGiveTheBitsOfOnePrefill) {
       test::expect_same_bits(run_steps(data, 2, 3, [chunk](int64_t, int64_t) { return chunk; }), want,
                              z.str() + " chunks of " + std::to_string(chunk));
     }
-    // Sequences advance differently: a prefill beside decoding beside chunks.
+    // Sequences advance differently: one prefills while others decode or take chunks.
     test::expect_same_bits(
         run_steps(data, 2, 4, [](int64_t s, int64_t done) { return done == 0 ? 3 + 20 * s : 1 + s; }), want,
         z.str() + " mixed");
   }
 }
 
-// Tokens of one sequence as rows of one token each, the last one first: every row reads, from pages that the
+// Tokens of one sequence as rows of one token each, the last one first. Every row reads, from pages that the
 // others have too, keys that rows after it write.
 TEST(Attention, RowsOfOneTokenMayReadWhatOthersWrite) {
   for (const Shape4& z : few_shapes()) {
@@ -184,7 +184,7 @@ TEST(Attention, DoesNotDependOnThreadsOrInstructionSet) {
   }
 }
 
-// Long enough for several blocks of values, several row blocks, and for the cut inside one sequence.
+// Long enough for several blocks of values, several row blocks, and cuts inside one sequence.
 TEST(Attention, LongSequencesHaveOneAnswer) {
   const Data data({2, 1, 16, 24}, {600}, 36);
   test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
@@ -200,13 +200,13 @@ TEST(Attention, LongSequencesHaveOneAnswer) {
   test::expect_near(got.dv, g.dv, 1e-4, "dv");
 }
 
-// Pages are NaN where nothing was written (run_steps): one masked slot that is read shows. Here the
+// Pages are NaN where nothing was written (run_steps), so that reading a masked slot shows. Here the
 // neighbours in a page are infinite as well, which 0 x inf would show.
 TEST(Attention, MaskedSlotsAreNotRead) {
   const Data data({4, 2, 9, 33}, {45}, 37);
   const std::vector<float> want = run_whole(data);
   for (const float v : want) ASSERT_TRUE(std::isfinite(v));
-  Data later = data;  // tokens 20.. are poison: tokens 0 .. 19 may not notice
+  Data later = data;  // tokens 20 and later are poison, which tokens 0 .. 19 must not notice
   for (size_t i = static_cast<size_t>(20 * 2 * 9); i < later.k.size(); ++i) later.k[i] = test::kNaN;
   for (size_t i = static_cast<size_t>(20 * 2 * 33); i < later.v.size(); ++i) {
     later.v[i] = std::numeric_limits<float>::infinity();

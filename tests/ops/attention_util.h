@@ -1,4 +1,4 @@
-// tests/ops/attention_util.h: batches for attention's tests, and the ways to run them.
+// tests/ops/attention_util.h: batches for the tests of attention, and ways to run them.
 #pragma once
 
 #include <algorithm>
@@ -60,7 +60,7 @@ struct Data {
   Shape4 z;
   std::vector<int64_t> lengths;
   std::vector<int32_t> offsets;
-  std::vector<int32_t> parents;  // empty: every row is a sequence
+  std::vector<int32_t> parents;  // empty: every row is a whole sequence
   bool values_in_keys = false;   // v is k's first columns, and pages hold it there
   std::vector<float> q, k, v, d_o;
   float scale = 1;
@@ -73,7 +73,7 @@ inline std::vector<float> rows_of(const std::vector<float>& x, int64_t wide,
   return out;
 }
 
-// Pages in a shuffled order, all NaN until written.
+// Pages in a shuffled order, all NaN until they are written.
 struct Cache {
   Cache(const Data& data, uint64_t seed) {
     for (int64_t s = 0; s < data.S(); ++s)
@@ -93,8 +93,8 @@ struct Cache {
   std::vector<int32_t> order;
 };
 
-// Runs `data` step by step: step(s, done) says how many tokens of sequence s come next (its row is left out
-// where 0). Returns [T, H, V].
+// Runs `data` step by step. step(s, done) returns how many tokens of sequence s come next; if it is 0, its
+// row is left out. Returns [T, H, V].
 template <class Step>
 std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, const Step& step) {
   Cache cache(data, page_seed);
@@ -128,7 +128,7 @@ std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, 
     const Tensor q = run.input({T, data.z.H, data.z.K}, rows_of(data.q, data.z.H * data.z.K, tokens));
     const Tensor k = run.input({T, data.z.G, data.z.K}, rows_of(data.k, data.z.G * data.z.K, tokens));
     const Tensor v = run.input({T, data.z.G, data.z.V}, rows_of(data.v, data.z.G * data.z.V, tokens));
-    {  // whatever the op takes next holds NaN
+    {  // memory that the op takes next holds NaN
       const ArenaScope poison(run.arena);
       Tensor junk = run.arena.tensor({1 << 16});
       for (float& x : junk.values()) x = test::kNaN;
@@ -155,8 +155,8 @@ struct Gradients {
   }
 };
 
-// Every row whole. With a tape, attention over the same inputs is recorded `times` times (gradients add);
-// without, there are no gradients.
+// Runs every row whole. With a tape, attention over the same inputs is recorded `times` times (gradients add
+// up); without one there are no gradients.
 inline Gradients run_batch(const Data& data, int threads, bool tape, int times = 1) {
   Cache cache(data, 5);
   std::vector<int32_t> positions, table;
@@ -191,7 +191,7 @@ inline Gradients run_batch(const Data& data, int threads, bool tape, int times =
     }
   }
   g.out = test::to_vector(o);
-  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);  // pages may have moved on as well
+  std::fill(cache.storage.begin(), cache.storage.end(), test::kNaN);  // pages may have been reused by then
   if (tape) run.backward();
   return g;
 }
@@ -221,13 +221,12 @@ inline RefGradients ref_backward(const Data& data) {
   return g;
 }
 
-// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, more than one
-// panel.
+// G in 1, 2, 3; H / G in 1, 3, 4, 13 (more than a tile of 12 rows); K and V odd, unequal, of several panels.
 inline std::vector<Shape4> shapes() {
   return {{1, 1, 1, 1},   {3, 1, 7, 5},   {4, 1, 80, 64},  {2, 2, 33, 31},
           {6, 2, 16, 48}, {3, 3, 19, 65}, {12, 3, 24, 17}, {13, 1, 9, 129}};
 }
-// Those that take every path, for tests that run a batch many times.
+// Shapes that take every path, for tests that run a batch many times.
 inline std::vector<Shape4> few_shapes() {
   return {{4, 1, 80, 64}, {3, 3, 19, 65}, {6, 2, 16, 48}, {13, 1, 9, 33}};
 }

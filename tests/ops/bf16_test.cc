@@ -1,5 +1,5 @@
-// The bf16 numerics: every op is its cpu-f32 self on bf16 values, rounded once at the end; so equality is to
-// the bit. Gradients are those of cpu-f32 at the same values.
+// The bf16 numerics: every op gives the cpu-f32 result on bf16 values, rounded once at the end, so it is
+// equal to the bit. Gradients are those of cpu-f32 at the same values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,7 +41,7 @@ std::vector<float> values_of(const Tensor& t) {
   return out;
 }
 
-// One run under a numerics; activations() makes inputs of its type.
+// One run under a numerics. activations() makes inputs of its activation type.
 struct NumericsRun : test::OpRun {
   explicit NumericsRun(Numerics numerics, int threads = 2) : test::OpRun(true, threads) {
     ctx.numerics = numerics;
@@ -57,14 +57,14 @@ struct NumericsRun : test::OpRun {
   }
 };
 
-// What one run of an op gave: its output and the gradients asked for, one after the other.
+// The result of one run of an op: its output and the requested gradients, one after the other.
 struct Result {
   std::vector<float> y, gradients;
 };
 
 // `body` makes the op's output under a Run and lists, through want(), the gradients to compare; dy is drawn
-// once. Under cpu-bf16 the output must be cpu-f32's rounded (or the same, where the op hands on f32), the
-// gradients equal.
+// once. Under cpu-bf16 the output must be cpu-f32's, rounded (or not, if the op returns f32), and the
+// gradients must be equal.
 template <class Body>
 void expect_rounded_once(const Body& body, const std::string& what, DType y_type = DType::bf16) {
   const auto result = [&body](Numerics numerics, int threads) {
@@ -93,7 +93,7 @@ void expect_rounded_once(const Body& body, const std::string& what, DType y_type
 using Gradients = std::deque<std::vector<float>>;
 using Weights = std::function<std::vector<std::vector<float>>()>;
 
-// An input of bf16 values whose gradient is wanted.
+// An input of bf16 values whose gradient is requested.
 Tensor wanted(NumericsRun& run, Gradients& gradients, const Tensor& x) {
   run.want(x, &gradients.emplace_back());
   return x;
@@ -126,7 +126,7 @@ TEST(Bf16, RoundingIsToNearestEven) {
       ASSERT_TRUE(std::isnan(wide[i])) << i;
       continue;
     }
-    // No other bf16 value is nearer, and of two equally near ones the even is taken.
+    // No other bf16 value is nearer; of two equally near ones the even one is taken.
     for (const int step : {-1, 1}) {
       const uint16_t other = static_cast<uint16_t>(narrow_bits[i] + step);
       const float neighbour = f32_from_bf16(other);
@@ -173,7 +173,7 @@ TEST(Bf16, Matmul) {
   }
 }
 
-// A master copy in f32 counts as its bf16 rounding; one stored in bf16 is that rounding.
+// An f32 master copy counts as its bf16 rounding; a value stored in bf16 is that rounding.
 TEST(Bf16, MatmulRoundsTheMasterCopy) {
   Random random(2);
   const int64_t T = 9, N = 70, K = 45;
@@ -195,7 +195,7 @@ TEST(Bf16, MatmulRoundsTheMasterCopy) {
   expect_same_bits(product(stored.tensor()), want, "bf16 storage");
 }
 
-// Panels are remade where the weight is used under another numerics, and where it changes.
+// Panels are made again if the weight is used under another numerics, and if it changes.
 TEST(Bf16, PanelsFollowNumericsAndVersion) {
   Random random(3);
   const int64_t T = 4, N = 40, K = 32;
@@ -367,7 +367,7 @@ TEST(Bf16, LatentKey) {
       "latent key");
 }
 
-// One expert with weight 1 is a plain MLP: the same roundings, the same gradients of its weights.
+// One expert with weight 1 is a plain MLP: the same roundings and the same gradients of its weights.
 TEST(Bf16, OneExpertIsAnMlp) {
   Random random(12);
   const int64_t T = 70, D = 24, F = 37;
@@ -396,7 +396,7 @@ TEST(Bf16, OneExpertIsAnMlp) {
     run.seed(y, dy);
     run.backward();
     auto& all = gradients.emplace_back();
-    // Not up's: the two ops round silu(gate) differently in their backward, under cpu-f32 too.
+    // Up's gradient is left out: the two ops round silu(gate) differently in their backward, also in cpu-f32.
     for (const OwnedParameter* q : {&p.gate, &p.down}) test::append(all, test::to_vector(q->p.grad));
   }
   expect_same_bits(outputs[0], outputs[1], "y");
@@ -420,7 +420,7 @@ TEST(Bf16, LogProbs) {
       "log-probs", DType::f32);
 }
 
-// VDPBF16PS by hand: odd k first, denormals are zero.
+// VDPBF16PS by hand: odd k first, denormals count as zero.
 float flushed(float v) {
   return std::fpclassify(v) == FP_SUBNORMAL ? std::copysign(0.0f, v) : v;
 }

@@ -1,4 +1,4 @@
-// Sums and slices of rows: exact, so compared with ==.
+// Sums and slices of rows. They are exact, so results are compared with ==.
 #include "ops/elementwise/elementwise.h"
 
 #include "tests/ops/test_util.h"
@@ -35,8 +35,8 @@ TEST(Elementwise, AddsAndPassesGradientsOn) {
   }
 }
 
-// Both terms of a sum share the gradient of the sum; adding to one's must not show in the other's, whichever
-// op reads first.
+// Both terms of a sum share the gradient of the sum. Adding to one term's gradient must not change the
+// other's, whichever op reads first.
 TEST(Elementwise, GradientsThatShareMemoryStayApart) {
   constexpr int64_t N = 37;
   Random random(4);

@@ -1,4 +1,4 @@
-// Token embedding: a copy; its gradient adds rows in the order of t, whatever the threads and cuts.
+// Token embedding is a copy; its gradient adds rows in the order of t, whatever the threads and cuts.
 #include "ops/embed/embed.h"
 
 #include "tests/ops/test_util.h"
@@ -19,7 +19,7 @@ struct Case {
   std::vector<int32_t> tokens;
 };
 
-// y, then the table's gradient; the batch is cut at `cut` into two calls.
+// Returns y, then the table's gradient. The batch is cut at `cut` into two calls.
 std::vector<float> run(const Case& c, int threads, int64_t cut) {
   OwnedParameter table({c.V, c.D}, c.table, true, 0.5f);
   std::vector<float> out;
@@ -63,7 +63,7 @@ TEST(Embed, RefusesTokensOutOfRangeAndTakesNone) {
   EXPECT_THROW(embed(r.ctx, negative, table.p), BrokenInvariant);
   EXPECT_EQ(embed(r.ctx, {}, table.p).shape, Shape({0, 3}));
   r.seed(embed(r.ctx, good, table.p), std::vector<float>(3, 1.0f));
-  r.backward();  // frozen: nothing to write to
+  r.backward();  // the table is frozen, so there is nothing to write to
 }
 
 }  // namespace

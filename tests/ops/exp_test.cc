@@ -1,4 +1,4 @@
-// The f32 exp of ops/simd: accuracy, edges, and the scalar twin against the vectors of every instruction set.
+// The f32 exp of ops/simd: accuracy, edges, and scalar against vectors of every instruction set.
 #include "ops/simd/exp.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Token log-probs: against the double reference, its reference against differences, the sampler, and the
-// bits.
+// Token log-probs: against the double reference, the reference against finite differences, against the
+// sampler, and the bits.
 #include "ops/loss/loss.h"
 
 #include "ops/sample/sample.h"
@@ -27,7 +27,7 @@ struct Result {
   std::vector<float> logprobs, entropy, dh;
 };
 
-// Adds into w.grad. `after_forward` may spoil what the backward must not read.
+// Adds to w.grad. `after_forward` may overwrite memory that the backward must not read.
 template <class After>
 Result run(const Case& c, Weight& head, int threads, const After& after_forward, bool twice = false) {
   OpRun r(true, threads);
@@ -70,7 +70,7 @@ TEST(TokenLogProbs, MatchReferenceOnRaggedShapes) {
       Case c(T, D, V, temperature, static_cast<uint64_t>(T + V));
       if (T > 2) {
         c.targets[1] = -1;
-        for (int64_t d = 0; d < D; ++d) c.h[static_cast<size_t>(D + d)] = kNaN;  // skipped: not read
+        for (int64_t d = 0; d < D; ++d) c.h[static_cast<size_t>(D + d)] = kNaN;  // skipped, so never read
       }
       OwnedParameter w({V, D}, c.w);
       Weight head(&w.p);
@@ -82,8 +82,8 @@ TEST(TokenLogProbs, MatchReferenceOnRaggedShapes) {
       ref::token_log_probs_backward(c.h.data(), c.w.data(), c.targets.data(), c.g.data(), T, D, V,
                                     temperature, dh.data(), dw.data());
       const std::string what = Shape({T, D, V}).str();
-      // Logits are below about 20 and right to D roundings of it (random walk: sqrt(D)); exp turns that into
-      // a relative error of every probability.
+      // Logits are below about 20 and have the error of D roundings (random walk: sqrt(D)), which exp turns
+      // into a relative error of every probability.
       const double logit_error = kEps * 20 * (8 + std::sqrt(static_cast<double>(D))) / temperature;
       expect_near(got.logprobs, logprobs, 2 * logit_error, what + " logprobs");
       expect_near(got.entropy, entropy, 8 * logit_error, what + " entropy");
@@ -118,7 +118,7 @@ TEST(TokenLogProbs, SameBitsForThreadsAndInstructionSets) {
   expect_one_answer([&](int threads) { return run_all(c, threads, true); }, "loss twice");
 }
 
-// One token a call, in order: log-probs, entropies, dh and the accumulated dW must be those of one big call.
+// One token per call, in order: log-probs, entropies, dh and accumulated dW must be those of one large call.
 void expect_pieces_equal_whole(const Case& c, std::span<const int64_t> cuts) {
   OwnedParameter whole_w({c.V, c.D}, c.w, true, 0.125f), w({c.V, c.D}, c.w, true, 0.125f);
   Weight whole_head(&whole_w.p), head(&w.p);
@@ -155,7 +155,7 @@ TEST(TokenLogProbs, OneTokenACallEqualsTheWholeBatch) {
 }
 
 TEST(TokenLogProbs, ChunksOfTheLogitBudgetDoNotShow) {
-  // A quarter of the budget a token: chunks of 4, the last of 1 (and one skipped token between).
+  // Each token takes a quarter of the budget: chunks of 4, the last of 1 (and one skipped token between).
   Case c(10, 3, kLogitFloats / 4, 1.3f);
   c.targets[5] = -1;
   c.targets[9] = static_cast<int32_t>(c.V - 1);
@@ -163,7 +163,7 @@ TEST(TokenLogProbs, ChunksOfTheLogitBudgetDoNotShow) {
 }
 
 TEST(TokenLogProbs, LogitsKeptForTheBackwardAreThoseMadeAgain) {
-  constexpr int64_t V = 300, T = kKeptLogits / V + 40;  // the whole makes them again, its pieces keep them
+  constexpr int64_t V = 300, T = kKeptLogits / V + 40;  // the whole recomputes logits, its pieces keep them
   Case c(T, 5, V, 1.3f);
   for (size_t t = 0; t < static_cast<size_t>(T); t += 3) c.targets[t] = -1;
   for (size_t t = 1; t < static_cast<size_t>(T); t += 5) c.g[t] = 0;
@@ -202,7 +202,7 @@ TEST(TokenLogProbs, AgreeWithTheSamplerToTheBit) {
 TEST(TokenLogProbs, TokensWithoutGradientAreNotReadByTheBackward) {
   Case c(12, 16, 20, 1.0f);
   c.targets[2] = -1;
-  c.g[2] = kNaN;  // of a skipped token: means nothing
+  c.g[2] = kNaN;  // of a skipped token, so it is ignored
   c.g[4] = 0.0f;
   c.g[11] = -0.0f;
   const auto spoil = [&](const Tensor& h) {
@@ -231,7 +231,7 @@ TEST(TokenLogProbs, BiasGetsItsGradient) {
   OwnedParameter w({c.V, c.D}, c.w), bias({c.V}, random_normal(random, c.V));
   Weight head(&w.p, &bias.p);
   run(c, head);
-  // Every row of dz sums to 0, so the bias gradient does; and it is dW against a constant input of 1.
+  // Every row of dz sums to 0, so the bias gradient does too; it equals dW against a constant input of 1.
   Case wide(c.T, c.D + 1, c.V, 1.0f);
   wide.g = c.g;
   wide.targets = c.targets;

@@ -1,4 +1,4 @@
-// tests/ops/matmul_test.cc: gemm is one chain of FMAs an output, whatever the tile; matmul and its gradients.
+// tests/ops/matmul_test.cc: gemm, one chain of FMAs per output whatever the tile; matmul and its gradients.
 #include "ops/matmul/matmul.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ namespace {
 
 using namespace r1::test;
 
-// Floats that end where the readable memory ends: one float too far is a fault, vector loads included.
+// Floats whose end is the end of readable memory: reading one float too many faults, also by vector loads.
 class Guarded {
  public:
   explicit Guarded(int64_t count) : count_(count) {
@@ -59,7 +59,7 @@ void gemm_by_definition(const Gemm& g) {
 enum class LayoutA { rows, wide_rows, columns, wide_columns, both };
 enum class LayoutB { plain, view, packed };
 
-// One product with its memory. What must not be read or written is NaN (gaps) or unreadable (ends).
+// One product with its memory. Memory that must not be read or written is NaN (gaps) or unreadable (ends).
 struct Case {
   Case(Random& random, int64_t M, int64_t N, int64_t K, LayoutA layout_a, LayoutB layout_b, bool accumulate)
       : a(extent(M, K, layout_a)),
@@ -205,7 +205,7 @@ TEST(Gemm, GoesOnOverTheBlocksOfALongK) {
         Case few(random, 3, 140, K, a, b, K % 2 == 0);
         run_every_way(few);
       }
-  // Rows 2 KiB apart: A is copied.
+  // Rows are 2 KiB apart, so A is copied.
   for (const bool accumulate : {false, true}) {
     Case test(random, 50, 100, 512, LayoutA::rows, LayoutB::plain, accumulate);
     run_every_way(test);
@@ -334,7 +334,7 @@ TEST(Matmul, BitsDoNotDependOnThreadsOrInstructionSet) {
   }
 }
 
-// Threads may use a weight together once it is packed; one that would pack it then has forgotten something.
+// Threads may use a weight together once it is packed. Packing it among several threads is refused.
 TEST(Matmul, OneThreadOfSeveralDoesNotPack) {
   Random random(8);
   OwnedParameter parameter({8, 8}, random_normal(random, 64));

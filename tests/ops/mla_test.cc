@@ -49,7 +49,7 @@ RopeTable still_table(int64_t P) {
   return {std::vector<float>(static_cast<size_t>(P / 2), 1.0f), 1.0f, 64};
 }
 
-// Tokens [begin, end) of the problem; adds into kv_b's gradient.
+// Runs tokens [begin, end) of the problem and adds to kv_b's gradient.
 Result run_tokens(const Problem& p, const LatentWeight& weight, int threads, int64_t begin, int64_t end) {
   auto tokens = [&](const std::vector<float>& all, int64_t width) {
     return std::span(all).subspan(static_cast<size_t>(begin * width),
@@ -82,7 +82,7 @@ Result run(const Problem& p, int threads, float held = 0.0f) {
   return r;
 }
 
-// Both outputs weighed by the seeds: the loss whose gradients run() computes, in double.
+// The sum of both outputs weighted by the seeds: the loss whose gradients run() computes, in double.
 double loss(const Problem& p, const std::vector<float>& q, const std::vector<float>& o,
             const std::vector<float>& kv_b) {
   std::vector<double> absorbed(p.dq_out.size()), expanded(p.do_out.size());
@@ -114,7 +114,7 @@ TEST(Mla, GradientsAreTheDerivativesOfTheReference) {
   for (const Sizes& sizes : {Sizes{3, 2, 4, 3, 5, 2}, Sizes{2, 1, 1, 1, 1, 0}, Sizes{9, 2, 33, 2, 3, 2}}) {
     const Problem p(8, sizes);
     const Result got = run(p, 2);
-    // The loss is linear in each argument: the differences are exact but for rounding in double.
+    // The loss is linear in each argument, so the differences are exact except for rounding in double.
     expect_near(got.dq, central_differences(p.q, [&](const auto& q) { return loss(p, q, p.o, p.kv_b); }),
                 tolerance(p.R) + 1e-8, "dq, " + p.str());
     expect_near(got.d_o, central_differences(p.o, [&](const auto& o) { return loss(p, p.q, o, p.kv_b); }),
@@ -124,7 +124,7 @@ TEST(Mla, GradientsAreTheDerivativesOfTheReference) {
   }
 }
 
-// The first `width` columns of rows of `row`.
+// Returns the first `width` columns of rows that are `row` wide.
 std::vector<float> columns(const std::vector<float>& x, int64_t row, int64_t width) {
   std::vector<float> out;
   for (size_t at = 0; at < x.size(); at += static_cast<size_t>(row))
@@ -132,7 +132,7 @@ std::vector<float> columns(const std::vector<float>& x, int64_t row, int64_t wid
   return out;
 }
 
-// rope by itself, then what does not turn.
+// Compares with rope on its own, then checks the part that does not turn.
 TEST(Mla, TurnsAsRopeDoes) {
   for (const Sizes& sizes : kSizes) {
     for (const RopeStyle style : {RopeStyle::interleaved, RopeStyle::half}) {

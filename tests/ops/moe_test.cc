@@ -15,7 +15,7 @@ using test::kEps;
 using test::kNaN;
 using Owned = std::unique_ptr<test::OwnedParameter>;
 
-// One layer's weights, with gradients that start at `grad_fill`.
+// The weights of one layer, with gradients that start at `grad_fill`.
 struct Layer {
   Layer(const MoeConfig& config, int64_t width, int64_t hidden, uint64_t seed, float grad_fill = 0.0f,
         bool trainable = true)
@@ -40,7 +40,7 @@ struct Layer {
   int64_t E() const { return w.config.experts; }
   const float* router() const { return w.router.dense().value.f32(); }
   float* bias_values() const { return bias->p.value.f32(); }
-  Parameter& parameter(size_t i) const { return all[i]->p; }  // router, then gate, up, down by expert
+  Parameter& parameter(size_t i) const { return all[i]->p; }  // router, then gate, up, down of each expert
   std::vector<const float*> matrices(int which) const {       // 0 gate, 1 up, 2 down
     std::vector<const float*> out;
     for (int64_t e = 0; e < E(); ++e)
@@ -68,13 +68,13 @@ struct Outcome {
 };
 
 struct Step {
-  std::vector<float> x = {}, dy = {};  // no dy: no gradient reaches y
-  std::vector<int32_t> offsets = {};   // none: one row
+  std::vector<float> x = {}, dy = {};  // dy empty: no gradient reaches y
+  std::vector<int32_t> offsets = {};   // empty: one row
   float balance_scale = 0;
-  std::vector<float> held_dx = {};  // what another op already put into dx
+  std::vector<float> held_dx = {};  // the gradient that another op already put into dx
 };
 
-// Every byte that the op may take holds NaN beforehand.
+// Fills every byte that the op may take with NaN.
 void poison(Arena& arena, int64_t floats) {
   ArenaScope scope(arena);
   std::fill_n(arena.array<float>(floats), floats, kNaN);
@@ -102,7 +102,7 @@ Outcome run(Layer& layer, const Step& step, int threads = 2, bool tape = true) {
   return out;
 }
 
-// How far the closest call of one token's selection is from going the other way.
+// How far the closest decision of one token's selection is from changing.
 double margin(const Layer& layer, const float* x) {
   const MoeConfig& config = layer.w.config;
   const int64_t size = config.experts / config.groups;
@@ -132,7 +132,7 @@ double margin(const Layer& layer, const float* x) {
   return std::min(gap(groups, config.top_groups), gap(kept, config.active));
 }
 
-// T tokens whose selections are clear by `least`.
+// T tokens whose selections have a margin of at least `least`.
 std::vector<float> clear_tokens(const Layer& layer, Random& random, int64_t T, double least) {
   std::vector<float> out;
   for (int64_t t = 0; t < T; ++t) {
@@ -195,7 +195,7 @@ double largest(const std::vector<double>& values) {
                          [](double m, double v) { return std::max(m, std::fabs(v)); });
 }
 
-// Rounding of chains of K terms walks like sqrt(K); terms are at most a few times the largest result.
+// Rounding errors of chains of K terms grow like sqrt(K); terms are at most a few times the largest result.
 double tolerance(const std::vector<double>& want, int64_t K) {
   return 16 * kEps * (4 + std::sqrt(static_cast<double>(K))) * largest(want) + 1e-30;
 }
@@ -236,7 +236,7 @@ TEST(Moe, GradientsMatchTheDoubleReference) {
     const std::vector<float> gradients = layer.gradients();
     test::expect_near(gradients, want.parameters, tolerance(want.parameters, T + D + F),
                       what + ": parameters");
-    // The router on its own scale: it may be far smaller than the experts.
+    // The router is compared on its own scale, because it may be far smaller than the experts.
     const auto router = static_cast<size_t>(layer.E() * D);
     want.parameters.resize(router);
     test::expect_near(std::span(gradients).first(router), want.parameters,
@@ -289,7 +289,7 @@ TEST(Moe, ReferenceGradientsMatchFiniteDifferences) {
 
 TEST(Moe, BitsDoNotDependOnThreadsOrInstructionSet) {
   Random random(4);
-  // 1100 tokens are two chunks under one thread (of 576 tokens) and under two (of 1088), and one under three.
+  // 1100 tokens are two chunks under one thread (576 tokens each) and two (1088), and one chunk under three.
   for (const int64_t T : {1, 65, 1100}) {
     Layer layer({.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f}, 37, 43,
                 11);
@@ -362,7 +362,7 @@ TEST(Moe, AllTokensOnOneExpertAndEmptyExperts) {
     layer.bias_values()[3] = 20;
     if (active == 2) layer.bias_values()[1] = 10;
     for (Weight* empty : {&layer.w.experts[0].gate, &layer.w.experts[4].down}) {
-      for (float& v : empty->dense().value.values()) v = kNaN;  // an expert nobody chose is not read
+      for (float& v : empty->dense().value.values()) v = kNaN;  // an expert that nobody chose is not read
       ++empty->dense().version;
     }
     Random random(7);
@@ -518,7 +518,7 @@ TEST(MoeRouting, SaturatedAndBrokenScoresAreDefined) {
   EXPECT_EQ(route_of(layer, {1.0f}).experts, (std::vector<int32_t>{0, 3}));  // broken weights show themselves
 }
 
-// ((i * a + b) mod 67 - 33) / scale: numbers that a Python line makes too.
+// ((i * a + b) mod 67 - 33) / scale: numbers that one line of Python makes too.
 std::vector<float> pattern(int64_t n, int64_t a, int64_t b, double scale, double shift = 0) {
   std::vector<float> out;
   for (int64_t i = 0; i < n; ++i)
@@ -526,8 +526,8 @@ std::vector<float> pattern(int64_t n, int64_t a, int64_t b, double scale, double
   return out;
 }
 
-// Values of transformers 5.23.0 (DeepseekV3TopkRouter's selection, DeepseekV3Experts in float64); some
-// selected biased scores are negative, so a mask of 0 instead of -infinity would choose other experts.
+// Values computed by transformers 5.23.0 (DeepseekV3TopkRouter's selection, DeepseekV3Experts in float64).
+// Some selected biased scores are negative, so a mask of 0 instead of -infinity would choose other experts.
 TEST(Moe, AgreesWithTransformers) {
   Layer layer({.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f}, 6, 4, 25);
   const auto set = [](Parameter& p, const std::vector<float>& values) {
@@ -575,7 +575,7 @@ TEST(MoeBalance, BiasUpdatesEvenOutASkewedRouter) {
   ++layer.w.router.dense().version;
   Random random(11);
   const int64_t T = 512;
-  const auto load = [&](MoeStats& stats) {  // max over mean of one batch
+  const auto load = [&](MoeStats& stats) {  // max over mean, for one batch
     std::vector<float> x = test::random_normal(random, T * 12);
     for (int64_t t = 0; t < T; ++t) x[static_cast<size_t>(t * 12)] = 1;
     test::OpRun op(false);

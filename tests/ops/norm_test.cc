@@ -1,4 +1,4 @@
-// RMSNorm: against the double reference, its reference against differences, and the bits.
+// RMSNorm: against the double reference, the reference against finite differences, and the bits.
 #include "ops/norm/norm.h"
 
 #include "tests/ops/test_util.h"
@@ -22,7 +22,7 @@ struct Case {
   std::vector<float> x, w, dy;
 };
 
-// y, dx, dw, one after the other. `twice`: x feeds two norms, so that dx accumulates.
+// Returns y, dx, dw, one after the other. With `twice`, x feeds two norms, so that dx accumulates.
 std::vector<float> run(const Case& c, int threads, bool twice = false, float dw_start = 0.25f) {
   OpRun r(true, threads);
   OwnedParameter w({c.D}, c.w, true, dw_start);
@@ -50,11 +50,11 @@ TEST(RmsNorm, MatchesReferenceOnRaggedShapes) {
       const std::vector<float> got = run(c, 2, false, 0.0f);
       const std::span<const float> all(got);
       const std::string what = "T " + std::to_string(T) + " D " + std::to_string(D);
-      // y: the sum is right to D/16 + 5 roundings (halved by the root), and five more follow.
+      // y: the sum has the error of D/16 + 5 roundings (halved by the root), and five more follow.
       const double relative = kEps * (static_cast<double>(D) / 32.0 + 8.0);
       expect_near_by(
           all.subspan(0, n), y, [&](size_t i) { return relative * std::fabs(y[i]) + 1e-30; }, what);
-      // dx = rstd (g - x k): errors relative to the two terms, which can cancel.
+      // dx = rstd (g - x k): errors are relative to the two terms, which can cancel.
       const auto dx_tolerance = [&](size_t i) {
         const size_t row = i / static_cast<size_t>(D) * static_cast<size_t>(D);
         double squares = 0, norm = 0;

@@ -1,4 +1,4 @@
-// AdamW and the gradient norm: against doubles, and the bits.
+// AdamW and the gradient norm: against double precision, and the bits.
 #include "ops/optim/optim.h"
 
 #include "tests/ops/test_util.h"
@@ -22,7 +22,7 @@ AdamW settings(int64_t step) {
   return {.lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f, .step = step};
 }
 
-// w, m, v after six steps over [begin, end) of the case.
+// Returns w, m, v after six steps over [begin, end) of the case.
 std::vector<float> run(int64_t n, uint64_t seed, int threads, int64_t begin, int64_t end) {
   const State s(n, seed);
   const auto part = [&](const std::vector<float>& v) {
@@ -54,7 +54,7 @@ TEST(AdamW, MatchesReferenceOverSteps) {
     const std::vector<float> got = run(n, static_cast<uint64_t>(n), 2, 0, n);
     const std::span<const float> all(got);
     const size_t size = static_cast<size_t>(n);
-    // w moves by lr a step, each with a handful of roundings of the step (but m cancels) and one of w itself.
+    // w moves by lr per step, with a handful of roundings of the step (but m cancels) and one of w itself.
     expect_near_by(
         all.subspan(0, size), w,
         [&](size_t i) { return 6 * (2 * kEps * (std::fabs(w[i]) + 0.1) + 0.01 * 64 * kEps); }, "w");
@@ -99,7 +99,7 @@ TEST(AdamW, SameBitsForThreadsInstructionSetsAndCuts) {
   expect_same_bits(joined, whole, "cut");
 }
 
-// The order the header promises, spelled out.
+// The order that the header promises, spelled out.
 double norm_by_definition(std::span<const std::vector<float>> gradients) {
   double sum = 0;
   for (const auto& g : gradients) {

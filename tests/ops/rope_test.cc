@@ -1,4 +1,4 @@
-// Rotary embedding: against the double reference, its reference against differences, and the bits.
+// Rotary embedding: against the double reference, the reference against finite differences, and the bits.
 #include "ops/rope/rope.h"
 
 #include "tests/ops/test_util.h"
@@ -62,7 +62,7 @@ TEST(Rope, MatchesReferenceForBothStylesAndOffsets) {
                   dx.data());
         const std::vector<float> got = run(c, table, 2);
         const std::string what = "P " + std::to_string(P) + " still " + std::to_string(still);
-        // Two products of rounded sines (2 roundings each) and two roundings more; |x| < 6.
+        // Two products of rounded sines (2 roundings each) and two more roundings; |x| < 6.
         const double tolerance = 6 * kEps * 2 * 6 * kFactor;
         expect_near(std::span<const float>(got).subspan(0, n), y, tolerance, what + " y");
         expect_near(std::span<const float>(got).subspan(n), dx, tolerance, what + " dx");
@@ -121,7 +121,7 @@ TEST(Rope, AnyContextCostsNothingUntilItsPositionsAreUsed) {
 }
 
 TEST(Rope, ScoresDependOnTheDistanceAlone) {
-  // Of one pair at a frequency whose angles are exact: q at p + 3 against k at p.
+  // One pair at a frequency whose angles are exact: q at p + 3 against k at p.
   const std::vector<float> freq = {0x1p-4f};
   const RopeTable table(freq, 1.0f, 200);
   std::vector<float> scores;

@@ -1,5 +1,5 @@
-// The settings that look back: against the definition, written out token by token, and a plain draw from what
-// it makes of the logits.
+// The settings that depend on the sequence so far: against the definition, written out token by token,
+// followed by a plain draw from the processed logits.
 #include <cmath>
 #include <limits>
 #include <map>
@@ -29,8 +29,8 @@ struct Sequence {
   }
 };
 
-// What transformers' processors make of a row, one after the other, then vLLM's two penalties where vLLM has
-// them.
+// Applies transformers' processors to a row, one after the other, and vLLM's two penalties at the place where
+// vLLM applies them.
 std::vector<float> processed(std::vector<float> z, const SamplingParams& p, const Sequence& s,
                              const Ids& stops) {
   const Ids all = s.all();
@@ -117,7 +117,7 @@ TEST(LookingBack, DrawsFromTheLogitsThatTransformersMakes) {
     }
     const Sampled want = sample_token(made.data(), V, plain, uniform);
     ASSERT_EQ(got.token, want.token) << "trial " << trial;
-    // The log-prob is of the model's own logits.
+    // The log-prob is that of the model's own logits.
     const float scale = params.temperature == 0 ? 1.0f : 1.0f / params.temperature;
     const RowSoftmax row = row_softmax(raw.data(), V, scale);
     EXPECT_EQ(got.logprob, row_log_prob(row, raw.data(), got.token)) << "trial " << trial;
@@ -126,7 +126,7 @@ TEST(LookingBack, DrawsFromTheLogitsThatTransformersMakes) {
     changed += sample_token(again.data(), V, plain, uniform).token != got.token;
   }
   EXPECT_GT(drawn, 3900);
-  EXPECT_GT(changed, 500);  // the settings matter
+  EXPECT_GT(changed, 500);  // the settings make a difference
 }
 
 TEST(LookingBack, WithoutSuchSettingsTheBitsAreThoseOfAPlainDraw) {

@@ -1,4 +1,4 @@
-// SwiGLU: against the double reference, its reference against differences, and the bits.
+// SwiGLU: against the double reference, the reference against finite differences, and the bits.
 #include "ops/swiglu/swiglu.h"
 
 #include "tests/ops/test_util.h"

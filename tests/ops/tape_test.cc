@@ -8,7 +8,7 @@
 namespace r1 {
 namespace {
 
-// A gradient that its op has read is the next one's memory: a chain needs two, however long it is.
+// The memory of a gradient that its op has read is reused: a chain of any length needs only two.
 TEST(Tape, GradientsTakeTurnsInMemory) {
   constexpr int64_t T = 16, D = 64;
   const auto peak = [](int length) {

@@ -1,4 +1,4 @@
-// tests/ops/test_util.h: what the op tests share: random data, an op's surroundings, comparisons that print
+// tests/ops/test_util.h: shared by the op tests: random data, an op's surroundings, comparisons that print
 // the worst element, central differences of a double reference, and switching AVX-512 off.
 #pragma once
 
@@ -34,12 +34,12 @@ inline std::vector<float> random_normal(Random& random, int64_t n, double scale 
   return out;
 }
 
-// Arena, threads, tape and context of one run of an op. with_tape = false: inference.
+// Arena, threads, tape and context of one run of an op. Without a tape it is inference.
 struct OpRun {
   explicit OpRun(bool with_tape = true, int thread_count = 2)
       : threads(thread_count), tape(arena), ctx{arena, threads, with_tape ? &tape : nullptr} {}
 
-  // An input: a copy in the arena, named on the tape where there is one.
+  // An input: a copy in the arena, named on the tape if there is one.
   Tensor input(Shape shape, std::span<const float> values) {
     Tensor t = ctx.output(shape);
     R1_CHECK(t.count() == static_cast<int64_t>(values.size()), t.shape.str(), " from ", values.size());
@@ -53,8 +53,8 @@ struct OpRun {
     if (!dy.empty()) std::memcpy(s.grad.data, dy.data(), dy.size_bytes());
   }
   void backward() { tape.backward(ctx); }  // forgets all nodes: gradients are read through want()
-  // Copies the gradient of input x to *out at the end of backward(). Call it before the op that uses x
-  // records (the tape runs last to first); *out is left empty where no gradient reached x.
+  // Copies the gradient of input x to *out at the end of backward(). Call it before the op that uses x is
+  // recorded (the tape runs last to first). *out stays empty if no gradient reached x.
   void want(const Tensor& x, std::vector<float>* out) {
     tape.record([x, out](Context& c) {
       const Tensor g = c.tape->grad(x);
@@ -73,7 +73,7 @@ inline std::vector<float> to_vector(const Tensor& t) {
   return {t.f32(), t.f32() + t.count()};
 }
 
-// A parameter with its own storage; grad filled with `grad_fill` (none: frozen).
+// A parameter with its own storage. grad is filled with `grad_fill`, or absent if it is not trainable.
 struct OwnedParameter {
   OwnedParameter(Shape shape, std::span<const float> values, bool trainable = true, float grad_fill = 0.0f)
       : value(shape, DType::f32), grad(trainable ? Buffer(shape, DType::f32) : Buffer()) {
@@ -93,7 +93,7 @@ struct OwnedParameter {
   Parameter p;
 };
 
-// |got - want| <= tolerance(i), with the worst offender (in units of its tolerance) printed.
+// Expects |got - want| <= tolerance(i) and prints the worst element, in units of its tolerance.
 template <class Tolerance>
 void expect_near_by(std::span<const float> got, std::span<const double> want, const Tolerance& tolerance,
                     const std::string& what) {
@@ -118,7 +118,7 @@ inline void expect_near(std::span<const float> got, std::span<const double> want
   expect_near_by(
       got, want, [tolerance](size_t) { return tolerance; }, what);
 }
-// Between two doubles (reference gradients against finite differences).
+// Compares two vectors of doubles (reference gradients and finite differences).
 inline void expect_near_double(std::span<const double> got, std::span<const double> want, double absolute,
                                double relative, const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
@@ -137,7 +137,7 @@ inline void expect_near_double(std::span<const double> got, std::span<const doub
   }
 }
 
-// Equal to the bit (so NaN == NaN and 0 != -0); prints the first difference and how many there are.
+// Expects equality to the bit (NaN == NaN, 0 != -0). Prints the first difference and how many there are.
 inline void expect_same_bits(std::span<const float> got, std::span<const float> want,
                              const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
@@ -152,8 +152,8 @@ inline void expect_same_bits(std::span<const float> got, std::span<const float> 
   }
 }
 
-// d loss / d x[i] by central differences. `loss` takes the whole (f32) vector and returns a double; steps are
-// exact in f32, so that only truncation (step^2) is left.
+// d loss / d x[i] by central differences. `loss` takes the whole (f32) vector and returns a double. Steps are
+// exact in f32, so that only the truncation error (step^2) is left.
 template <class Loss>
 std::vector<double> central_differences(std::vector<float> x, const Loss& loss, double step = 0x1p-9) {
   std::vector<double> out(x.size());
@@ -176,7 +176,7 @@ inline double dot(std::span<const double> a, std::span<const float> b) {
   return sum;
 }
 
-// While alive, dynamic dispatch takes the best target below AVX-512.
+// While it is alive, dynamic dispatch takes the best target below AVX-512.
 class WithoutAvx512 {
  public:
   static bool machine_has_it() { return (hwy::SupportedTargets() & kAvx512) != 0; }
@@ -193,8 +193,8 @@ class WithoutAvx512 {
   }
 };
 
-// Runs `compute` (returns vector<float>, takes a thread count) under 1, 2, 3 threads and without AVX-512, and
-// wants the same bits every time.
+// Runs `compute` (takes a thread count, returns vector<float>) under 1, 2 and 3 threads and without AVX-512,
+// and expects the same bits every time.
 template <class Compute>
 void expect_one_answer(const Compute& compute, const std::string& what) {
   const std::vector<float> want = compute(1);

@@ -1,20 +1,25 @@
-// ops/attention/attention.h: causal attention over paged keys; GQA, and MLA in latent form (G = 1, V inside
-// K).
+// ops/attention/attention.h: causal attention over paged keys, for GQA and for MLA in latent form (G = 1,
+// V inside K).
 //
 //   o[t, h] = sum over j <= position(t) of softmax_j(scale * q[t, h] . k[j, g]) * v[j, g],   g = h / (H / G)
 //
-// One call serves prefill, decode, scoring and training: it first writes this batch's k and v into the pages,
-// then reads keys 0 .. position from the pages of each row. cpu-f32: s_j walks K in order by FMA, then is
-// multiplied by scale; m = max s_j; e_j = exp(s_j - m) with our exp; the sum of e_j runs in kKeyTile virtual
-// lanes (lane = j mod kKeyTile, j in order), then a fixed tree; o walks j in order by FMA over e_j * v_j, and
-// is divided by the sum at the end. Masked keys are not read. Bit-exact: o[t] is a function of q[t] and of
-// keys and values 0 .. position(t) alone. Scratch is bounded: [a block of query rows, keys] a thread. Rows of
-// one token whose neighbours have the same prefix (tensor/batch.h), up to twelve heads a group, pass over its
-// keys together.
-// Bf16 numerics: q, k, v and the pages are bf16, o is rounded at the end; scores and e_j stay f32.
-// Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from the
-// saved maximum and sum; sums run over key or query position in order, heads of a group in order. Where rows
-// share a parent, the sums of its keys' and values' gradients go on over the rows of the batch in order.
+// One call serves prefill, decode, scoring and training. It first writes this batch's k and v into the pages,
+// then reads keys 0 .. position from the pages of each row.
+//
+// cpu-f32: s_j walks K in order by FMA, then is multiplied by scale; m = max s_j; e_j = exp(s_j - m) with our
+// exp. The sum of e_j runs in kKeyTile virtual lanes (lane = j mod kKeyTile, j in order), then a fixed tree.
+// o walks j in order by FMA over e_j * v_j and is divided by the sum at the end. Masked keys are not read.
+// Bit-exact: o[t] is a function of q[t] and of keys and values 0 .. position(t) alone.
+//
+// Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32.
+//
+// Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from
+// the saved maximum and sum. Sums run over key or query positions in order and over the heads of a group
+// in order. If rows share a parent, the sums for the gradients of its keys and values continue over the
+// rows of the batch in order.
+//
+// Scratch is bounded: [a block of query rows, keys] per thread. Rows of one token whose neighbours have the
+// same prefix (tensor/batch.h) pass over its keys together if a group has at most twelve heads.
 #pragma once
 
 #include "tensor/batch.h"
@@ -22,10 +27,10 @@
 
 namespace r1 {
 
-// One layer's pages, f32 or bf16. Page i: keys transposed [G][K][kKeyTile] (lanes over keys), then values
-// [G][kKeyTile][V]. MLA's values are the first V columns of the keys: values_in_keys holds them once, as keys
-// [G][kKeyTile][K], which are transposed when they are read: where many sequences decode, the bytes of pages
-// are what takes time.
+// One layer's pages, f32 or bf16. A page holds keys transposed [G][K][kKeyTile] (lanes over keys), then
+// values [G][kKeyTile][V]. MLA's values are the first V columns of its keys: with values_in_keys a page holds
+// only keys [G][kKeyTile][K], which are transposed when they are read. This halves the bytes, which limit
+// decoding of many sequences.
 struct KvPages {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -35,14 +40,14 @@ struct KvPages {
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
 };
 
-// q [T, H, K], k [T, G, K], v [T, G, V] (for MLA the latent, whose values k's first V columns are) -> [T, H,
-// V]. With a tape every row must start at position 0 or have a parent (keys of earlier calls have no
-// gradient): R1_CHECK.
+// q [T, H, K], k [T, G, K], v [T, G, V] -> [T, H, V]. For MLA, v is the latent, i.e. the first V columns
+// of k. With a tape, every row must start at position 0 or have a parent, because keys of earlier calls
+// have no gradient (R1_CHECK).
 Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
                  const Tensor& v, float scale);
 
 namespace ref {
-// Whole sequences without pages: offsets [S+1], every row from position 0; o [T, H, V].
+// Whole sequences without pages: offsets [S+1], every row starts at position 0; o [T, H, V].
 void attention(const float* q, const float* k, const float* v, const int32_t* offsets, int64_t S, int64_t H,
                int64_t G, int64_t K, int64_t V, double scale, double* o);
 void attention_backward(const float* q, const float* k, const float* v, const float* d_o,

@@ -1,18 +1,22 @@
 // ops/attention/attention_backward.cc: the backward kernels.
 //
-// For one row of the batch and group, with rows r = (query i, head h of the group) in that order:
-//   p[r, j]  = exp(s[r, j] - m[r]) * (1 / sum[r])                      s as in the forward
-//   dp[r, j] = sum over d of do[r, d] * v[j, d]                        d in order
-//   ds[r, j] = p * (dp - delta[r]) * scale,  delta[r] = sum over d of o * do     16 lanes, tree
-//   dq[r]    = sum over j of ds[r, j] * k[j]                           j in order
-//   dk[j]    = sum over r of ds[r, j] * q[r],  dv[j] = sum over r of p[r, j] * do[r]      r in order
-// Each sum is one chain of FMAs from +0 (masked entries that share a tile with visible ones enter as zeros);
-// where a gradient is already there, the whole sum is added to it. So neither the block size nor the cut over
-// threads touches a bit. Children of a row (tensor/batch.h) follow it: the chains of its keys run over its
+// For one row of the batch and one group, with rows r = (query i, head h of the group) in that order:
+//
+//   p[r, j]  = exp(s[r, j] - m[r]) * (1 / sum[r])              s as in the forward
+//   dp[r, j] = sum over d of do[r, d] * v[j, d]                d in order
+//   delta[r] = sum over d of o[r, d] * do[r, d]                16 lanes, then a tree
+//   ds[r, j] = p[r, j] * (dp[r, j] - delta[r]) * scale
+//   dq[r]    = sum over j of ds[r, j] * k[j]                   j in order
+//   dk[j]    = sum over r of ds[r, j] * q[r]                   r in order
+//   dv[j]    = sum over r of p[r, j] * do[r]                   r in order
+//
+// Each sum is one chain of FMAs from +0 (masked entries that share a tile with visible ones enter as zeros).
+// If there is already a gradient, the whole sum is added to it. So neither the block size nor the cut over
+// threads changes a bit. Children of a row (tensor/batch.h) follow it: the chains of its keys run over its
 // own rows, then over theirs.
 //
-// Rows go by blocks of row tiles: backward_rows makes p and ds of a tile for all its keys, and dq; then
-// backward_keys adds the block to dk and dv of a strip of 8 keys. Calls of one step are independent.
+// Rows are processed in blocks of row tiles: backward_rows computes p and ds of a tile for all its keys, and
+// dq; then backward_keys adds the block to dk and dv of a strip of 8 keys. Calls of one step are independent.
 #include <cmath>
 #include <cstring>
 
@@ -33,14 +37,14 @@ namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
-// A row's place: its token, its index in [T, H], and what the forward saved of it.
+// A row: its token's position, its index in [T, H], and what the forward saved for it.
 struct BackwardRow {
   int64_t position = 0;
   int64_t index = 0;
   float maximum = 0, inverse = 0, delta = 0;
 };
 
-// p holds scores, ds holds dp, both [rows][32] -> p and ds; keys after a row's position become zeros.
+// Replaces scores in p and dp in ds, both [rows][32], by p and ds. Keys after a row's position become zeros.
 HWY_INLINE void softmax_backward(const BackwardRow* rows, int64_t count, int64_t first_key, float scale,
                                  float* HWY_RESTRICT p, float* HWY_RESTRICT ds) {
   const LaneTag d;
@@ -65,7 +69,7 @@ HWY_INLINE void softmax_backward(const BackwardRow* rows, int64_t count, int64_t
   }
 }
 
-// The row's own keys of a tile, by position.
+// The positions of the row's own keys in a tile.
 struct OwnKeys {
   int64_t begin, end;
   OwnKeys(const BackwardTask& t, int64_t key_tile)
@@ -90,12 +94,12 @@ void backward_begin_kernel(const BackwardTask& t, int64_t key_tile) {
   const int64_t key = (t.first + own.begin - t.prefix) * z.G + t.g;
   float* keys = t.keys_t + tile * z.K;
   float* values = t.values_t + tile * z.V;
-  if (own.begin == tile &&
-      own.count() < kKeyTile) {  // what is read must not be a trap: its results are dropped
+  // Kernels read the whole tile and drop the results of unset lanes; zeros there cannot trap.
+  if (own.begin == tile && own.count() < kKeyTile) {
     std::memset(keys, 0, static_cast<size_t>(kKeyTile * z.K) * sizeof(float));
     std::memset(values, 0, static_cast<size_t>(kKeyTile * z.V) * sizeof(float));
   }
-  const int64_t lane = own.begin - tile;  // after the prefix's
+  const int64_t lane = own.begin - tile;  // after the prefix's lanes
   transpose_rows(b.k + key * z.K, z.G * z.K, own.count(), z.K, keys + lane);
   transpose_rows(b.v + key * z.V, z.G * z.V, own.count(), z.V, values + lane);
   const int64_t k_wide = z.k_blocks() * kKeyTile, v_wide = z.v_blocks() * kKeyTile;
@@ -177,7 +181,7 @@ void backward_keys_kernel(const BackwardTask& t, int64_t first, int64_t last, in
   const int64_t key = strip * kKeyStrip;
   const int64_t block_row = first * kTileRows;
   const int64_t end = (last * kTileRows < t.rows ? last * kTileRows : t.rows) - block_row;
-  const int64_t visible = (key - t.prefix) * z.heads() - block_row;  // rows before it see none of these keys
+  const int64_t visible = (key - t.prefix) * z.heads() - block_row;  // earlier rows see none of these keys
   const int64_t begin = visible > 0 ? visible : 0;
   if (begin >= end) return;
   Chain c;

@@ -1,7 +1,6 @@
 // ops/attention/attention_cpu.cc: the op: writes pages, cuts the work into tasks, records the backward.
 //
-// How rows are cut into tiles, tasks and threads changes no bit (attention.h), so all of it is chosen for
-// speed.
+// How rows are cut into tiles, tasks and threads changes no bit (attention.h), so speed alone decides.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -18,9 +17,9 @@ namespace {
 
 using namespace attention_detail;
 
-// A task's scores stay within the second-level cache where they can.
+// A task's scores should stay within the second-level cache.
 constexpr int64_t kScoreBudget = 1 << 18;  // floats
-// Row tiles of one backward block: accumulators of dk and dv are loaded and stored once a block.
+// Row tiles of one backward block. The accumulators of dk and dv are loaded and stored once per block.
 constexpr int64_t kBackwardTiles = 8;
 constexpr int64_t kBackwardBudget = 1 << 20;  // floats of p and ds
 
@@ -58,7 +57,7 @@ void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tens
              " starts at ", first, ", its prefix is ", batch.prefix(s), ", its tail ", batch.tail(s));
     const int64_t parent = batch.parent(s);
     if (parent < 0) continue;
-    // Families are together: the row before is the parent or another child of it.
+    // The rows of a family are consecutive: the row before is the parent or another child of it.
     R1_CHECK(parent < s && batch.parent(parent) < 0 && (parent == s - 1 || batch.parent(s - 1) == parent),
              "row ", s, " has parent ", parent);
     const int64_t start = batch.offsets[static_cast<size_t>(parent)];
@@ -69,7 +68,8 @@ void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tens
   }
 }
 
-// Before any key is read (rows may share pages). Tokens are cut anywhere: each is one slot.
+// Writes all keys and values before any key is read, because rows may share pages. Tokens may be cut
+// anywhere, since each token is one slot.
 void write_rows(ThreadPool& threads, const Forward& f, const Batch& batch) {
   const int64_t T = batch.T(), grain = std::max<int64_t>(kKeyTile, ceil_div(T, 8 * threads.size()));
   threads.parallel_for(T, grain, [&f, &batch](int64_t begin, int64_t end) {
@@ -82,7 +82,7 @@ void write_rows(ThreadPool& threads, const Forward& f, const Batch& batch) {
   });
 }
 
-// A child's own copy of the page where its parent ends.
+// Writes each child's own copy of the page where its parent ends.
 void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
   if (batch.parents.empty()) return;
   threads.parallel_for(batch.S(), 8, [&f, &batch](int64_t begin, int64_t end) {
@@ -94,8 +94,8 @@ void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
   });
 }
 
-// The end of the neighbours of row s, at most `most`, that one task may take: all have one token and the
-// prefix of s.
+// Returns the end of the neighbours of row s, at most `most` rows, that one task may take: all have one token
+// and the prefix of row s.
 int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
   constexpr int64_t kLeastShared = 16;  // scores are shared by whole vectors
   const int64_t prefix = batch.prefix(s);
@@ -115,7 +115,7 @@ int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
   return std::max(end, s + 1);
 }
 
-// How many rows of the batch a task may take together: no more than `tiles` tiles, and enough tasks for all.
+// How many rows of the batch a task may take: at most `tiles` tiles, and few enough to keep all threads busy.
 int64_t most_together(const Forward& f, int64_t S, int64_t threads, int64_t tiles) {
   const int64_t heads = f.size.heads();
   if (heads > kTileRows || f.tile_rows < kTileRows || f.prefixes == nullptr) return 1;
@@ -123,8 +123,8 @@ int64_t most_together(const Forward& f, int64_t S, int64_t threads, int64_t tile
   return std::clamp<int64_t>(fair, 1, tiles * (kTileRows / heads));
 }
 
-// Cuts every (row of the batch, group) into tasks; sets how many rows a tile has. Longest first where it
-// matters.
+// Cuts every (row of the batch, group) into tasks and sets how many rows a tile has. The longest tasks come
+// first if the order matters.
 std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) {
   const int64_t S = batch.S(), heads = f.size.heads(), threads = ctx.threads.size();
   int64_t rows = 0, tiles = 0, most = 0;
@@ -198,28 +198,28 @@ void forward(Context& ctx, Forward& f, const Batch& batch) {
 
 // ---- backward
 
-// Rows [begin, end) of the batch, a parent (or a row without children) first, and a group.
+// One group of rows [begin, end) of the batch: a parent (or a row without children) and then its children.
 struct RowFamily {
   int32_t begin = 0, end = 0, g = 0;
   int64_t keys = 0, tokens = 0;  // of the longest row
   double cost = 0;
-  bool wide = false;  // cut over all threads: on one it would leave the others idle
+  bool wide = false;  // cut over all threads, because a single thread would leave the others idle
 };
 
-// Steps of children are short: cutting them is worth it later.
+// Steps of children are short, so their families must be larger before cutting them pays.
 bool is_wide(const RowFamily& x, int64_t threads, double total) {
   const int64_t shares = x.end - x.begin > 1 ? threads : 4 * threads;
   return threads > 1 && x.cost * static_cast<double>(shares) > total;
 }
 
-// Row tiles of a block that `threads` threads share.
+// Row tiles of a block that is shared by `threads` threads.
 int64_t block_tiles(const Sizes& size, const RowFamily& family, int64_t threads) {
   const int64_t tiles = ceil_div(family.tokens * size.heads(), kTileRows);
   const int64_t fit = threads * kBackwardBudget / (2 * ceil_div(family.keys, kKeyTile) * kBlockFloats);
   return std::clamp<int64_t>(fit, 1, std::min(tiles, std::max(kBackwardTiles, 4 * threads)));
 }
 
-// The row in hand: gradients of its queries, and its share of those of the keys that it sees.
+// The current row: gradients of its queries, and its contributions to the gradients of the keys that it sees.
 void backward_row(ThreadPool& threads, const BackwardTask& t) {
   const Backward& job = *t.job;
   threads.parallel_for(t.own_tiles(), 1, [&t](int64_t begin, int64_t end) {
@@ -246,8 +246,8 @@ void backward_own_keys(ThreadPool& threads, const BackwardTask& t) {
   });
 }
 
-// One family and group, its steps cut over `threads` (inside a parallel region, sharing = 1: on the calling
-// thread).
+// One family and group, its steps cut over `sharing` threads. Inside a parallel region sharing is 1 and the
+// calling thread does it all.
 void backward_family(ThreadPool& threads, const Backward& job, const RowFamily& family, int64_t sharing,
                      float* scratch) {
   BackwardTask t;
@@ -267,7 +267,7 @@ void backward_family(ThreadPool& threads, const Backward& job, const RowFamily& 
   backward_own_keys(threads, t);
 }
 
-// Families by group: the wide ones, then the others, each kind's longest first.
+// Families by group: the wide ones, then the others, each with the longest first.
 std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S) {
   RowFamily* list = ctx.arena.array<RowFamily>(S * job.size.G);
   int64_t count = 0;
@@ -355,7 +355,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   }
   std::optional<ArenaScope> nothing_kept;
   if (ctx.tape == nullptr) nothing_kept.emplace(ctx.arena);
-  const F32Output values(ctx, out);  // the backward wants o as it was before it was rounded
+  const F32Output values(ctx, out);  // the backward needs o before rounding
   {
     const ArenaScope scope(ctx.arena);
     f.q = as_f32(ctx, q);

@@ -1,10 +1,11 @@
 // ops/attention/attention_forward.cc: the forward kernels: scores, softmax, values, one task at a time.
 //
-// A task is a few tiles of 12 query rows of one group and one sequence, or several that share a prefix. Its
-// scores of all keys are held (48 bytes a key and tile), so that the maximum is known before the first
-// exponential and every sum walks keys in order. Scores of masked keys that share a page with visible ones
-// are computed in their own lanes and dropped; values stop at each row's last key: no masked slot reaches a
-// result. A prefix that several sequences share is passed once, with full tiles, before each one's own keys.
+// A task is a few tiles of 12 query rows of one group and of one sequence, or of several that share a
+// prefix. The scores of all its keys are held (48 bytes per key and tile), so that the maximum is known
+// before the first exponential and every sum walks keys in order. Scores of masked keys that share a page
+// with visible ones are computed in their own lanes and dropped, and values stop at each row's last key: no
+// masked slot reaches a result. A prefix that several sequences share is processed once, with full tiles,
+// before each sequence's own keys.
 #include <limits>
 
 #include "ops/attention/kernels.h"
@@ -24,18 +25,18 @@ namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Pages whose values stay in the cache while all tiles of a task pass over them.
+// The values of this many pages stay in the cache while all tiles of a task pass over them.
 constexpr int64_t kPagesAtOnce = 8;
 constexpr int64_t kTileLanes = static_cast<int64_t>(kLaneWidth);
 constexpr int64_t kTileVectors = kKeyTile / kTileLanes;
 
-// One query row: its index in [T, H], the keys it sees; then what the backward wants of its softmax.
+// One query row: its index in [T, H], the number of keys it sees, and its softmax, for the backward.
 struct ForwardRow {
   int64_t index, keys;
   float maximum, sum;
 };
 
-// scores[page][32] of one row, pages kBlockFloats apart -> exp(score - maximum), zero past the last key.
+// scores[page][32] of one row, pages kBlockFloats apart -> exp(score - maximum), zeros after the last key.
 HWY_INLINE void softmax_row(float* HWY_RESTRICT scores, ForwardRow& row) {
   const LaneTag d;
   const int64_t full = row.keys / kKeyTile, rest = row.keys % kKeyTile;
@@ -76,12 +77,12 @@ HWY_INLINE void softmax_row(float* HWY_RESTRICT scores, ForwardRow& row) {
   row.sum = tree_sum(lanes);
 }
 
-// Where keys and values of a sequence lie: tensor/batch.h.
+// The pages of a sequence's keys and values, as in tensor/batch.h.
 struct Source {
   const int32_t* pages;
   int64_t prefix;
   int32_t tail;
-  // The page where the prefix ends, and how many of its slots are the tail's.
+  // The page where the prefix ends, and how many of its slots come from the tail.
   int64_t split_page() const { return tail < 0 ? -1 : prefix / kKeyTile; }
   int64_t split_slot() const { return prefix % kKeyTile; }
 };
@@ -91,19 +92,19 @@ struct Span {
   int64_t tile, from, rows;
 };
 
-// One task: where its parts lie in scratch, and the steps.
+// One task: its parts of scratch, and its steps.
 struct ForwardRun {
   const Forward& f;
   const ForwardTask& task;
   float* queries;  // [tile][k_blocks][12][32]
   float* scores;   // [tile][pages][12][32]
   float* outputs;  // [tile][12][v_blocks * 32]
-  float* keys;     // [kPagesTogether][K][32]: pages that cannot be read as they lie
+  float* keys;     // [kPagesTogether][K][32]: pages that cannot be read in place
   int64_t pages_held;
-  int64_t height;    // of a tile
-  ForwardRow* rows;  // of the task
+  int64_t height;    // rows of a tile
+  ForwardRow* rows;  // the rows of the task
 
-  void find_rows() const {  // without a division a row
+  void find_rows() const {  // without a division per row
     const int64_t heads = f.size.heads();
     ForwardRow* row = rows;
     for (int64_t s = task.s; s < task.s + task.sequences; ++s) {
@@ -121,7 +122,7 @@ struct ForwardRun {
     if (f.prefixes == nullptr) return {pages, 0, -1};
     return {pages, f.prefixes[s], f.tails[s]};
   }
-  // Spans of all rows, a whole tile each, or of those of one of several sequences.
+  // Spans of all rows, one whole tile each. sequence_span: the rows of one of several sequences.
   int64_t whole_tiles(Span* to) const {
     int64_t n = 0;
     for (int64_t r = 0; r < task.rows(); r += height) {
@@ -152,7 +153,7 @@ struct ForwardRun {
   const E* keys_in(int64_t page) const {
     return static_cast<const E*>(f.element(page * f.page_elements + task.g * f.size.K * kKeyTile));
   }
-  // Slots [begin, end) of a page that holds keys by rows -> [K][32].
+  // Transposes slots [begin, end) of a page that holds keys by rows into [K][32].
   template <class E>
   void transpose_page(const Source& from, int64_t page, int64_t begin, int64_t end, float* to) const {
     const int64_t K = f.size.K, shared = page == from.split_page() ? from.split_slot() : 0;
@@ -165,7 +166,7 @@ struct ForwardRun {
       transpose_bf16_rows_of(row, begin, end, K, to);
     }
   }
-  // The page where the prefix ends, of pages that hold keys transposed.
+  // Builds the page where the prefix ends, for pages that hold keys transposed.
   template <class E>
   void join_page(const Source& from, float* to) const {
     const int64_t page = from.split_page(), shared = from.split_slot();
@@ -175,8 +176,8 @@ struct ForwardRun {
     }
   }
 
-  // Points c.b at keys [begin, end) of `count` pages from `page` on. By fours: what follows the last key is
-  // somebody's or nobody's, and its lanes are dropped.
+  // Points c.b at keys [begin, end) of `count` pages from `page` on. Keys are transposed in fours: slots
+  // after the last key may belong to another sequence or to none, and their lanes are dropped.
   void find_keys(Chain& c, const Source& from, int64_t page, int64_t count, int64_t begin,
                  int64_t end) const {
     const int64_t K = f.size.K, at = page * kKeyTile;
@@ -208,8 +209,8 @@ struct ForwardRun {
     }
   }
 
-  // Scores of keys [begin, end), begin a multiple of 16; rows that see fewer stop there. Tiles of few rows
-  // take two pages at a time.
+  // Computes scores of keys [begin, end), begin a multiple of 16; rows that see fewer stop there. Tiles of
+  // few rows take two pages at a time.
   void score(const Source& from, const Span* spans, int64_t count, int64_t begin, int64_t end) const {
     const int64_t pages = ceil_div(end, kKeyTile);
     const int64_t most = spans[0].rows <= kTileRows / 2 && kTileVectors == 2 ? kPagesTogether : 1;
@@ -237,7 +238,8 @@ struct ForwardRun {
     }
   }
 
-  // Adds keys [begin, end), whose pages are pages[key / kKeyTile], or all of them `tail`, to `rows` rows.
+  // Adds the values of keys [begin, end) to a span's rows. The page of a key is pages[key / kKeyTile], or
+  // `tail` for all keys if pages is null.
   void add_pages(const int32_t* pages, int64_t tail, const Span& s, int64_t begin, int64_t end) const {
     if (begin >= end) return;
     const int64_t values = f.values_at + task.g * kKeyTile * f.value_row;
@@ -265,17 +267,17 @@ struct ForwardRun {
     add_pages(from.pages, -1, s, within(from.prefix), end);
   }
 
-  // Values from key `begin` on, which all rows see, to each row's last.
+  // Adds values from key `begin` on, which all rows see, up to each row's last key.
   void values(const Source& from, const Span* spans, int64_t count, int64_t begin, int64_t end) const {
     constexpr int64_t kStep = kPagesAtOnce * kKeyTile;
     for (; begin < end; begin = begin / kStep * kStep + kStep) {
       const int64_t next = begin / kStep * kStep + kStep, stop = next < end ? next : end;
       for (const Span* s = spans; s < spans + count; ++s) {
-        const int64_t common = first_row(*s)->keys;  // what all rows of the span see
+        const int64_t common = first_row(*s)->keys;  // keys that all rows of the span see
         add_values(from, *s, begin, stop < common ? stop : common);
       }
     }
-    for (const Span* s = spans; s < spans + count; ++s) {  // the rest, one key a token
+    for (const Span* s = spans; s < spans + count; ++s) {  // the rest, one key per token
       const ForwardRow* row = first_row(*s);
       for (int64_t r = 1; r < s->rows; ++r) {
         if (row[r].keys > row[r - 1].keys && row[r - 1].keys < end)
@@ -311,7 +313,7 @@ void forward_task_kernel(const Forward& f, const ForwardTask& task, float* scrat
   const int64_t count = run.whole_tiles(tiles);
   for (int64_t i = 0; i < count; ++i) run.pack(tiles[i]);
   const Source first = run.source(task.s);
-  // Of keys that all sequences share: scores of whole vectors, the values of all of them.
+  // Of the keys that all sequences share, scores are computed by whole vectors, values for all of them.
   const int64_t prefix = task.sequences > 1 ? first.prefix : 0, scored = prefix / 16 * 16;
   if (scored > 0) run.score(first, tiles, count, 0, scored);
   if (task.sequences == 1) run.score(first, tiles, count, 0, task.keys);

@@ -1,4 +1,4 @@
-// ops/attention/attention_pages.cc: puts new keys and values into their page.
+// ops/attention/attention_pages.cc: writes new keys and values into their pages.
 #include <cstring>
 
 #include "ops/attention/kernels.h"
@@ -14,7 +14,7 @@ namespace r1::attention_detail {
 namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 
-// What is rounded to bf16 already: its upper half.
+// Converts a value that is already rounded to bf16: its upper half.
 HWY_INLINE uint16_t upper_half(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof(bits));

@@ -1,4 +1,4 @@
-// ops/attention/attention_ref.cc: the definition, in double, one query at a time.
+// ops/attention/attention_ref.cc: the definition of attention, in double, one query at a time.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,7 +13,7 @@ namespace {
 // One query against keys 0 .. n-1 of its sequence.
 struct Query {
   const float* q;
-  const float* k;  // key 0 of the group; k_stride floats apart
+  const float* k;  // key 0 of the group; keys are k_stride floats apart
   int64_t n, K, k_stride;
   double scale;
 

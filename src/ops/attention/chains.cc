@@ -19,7 +19,7 @@ namespace r1::attention_detail {
 namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 
-// How A lies: blocks of kBlock steps of k; inside a block, m and k are that many floats apart.
+// The layout of A: blocks of kBlock steps of k. In a block, steps of m are kM floats apart, steps of k kK.
 struct RowTiles {  // [k / 32][m][k % 32]
   static constexpr int64_t kBlock = 32, kM = 32, kK = 1;
 };
@@ -35,7 +35,7 @@ inline constexpr int64_t kAccumulators = 24;  // of 32
 
 inline constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
 
-// One vector of B: all of it, or its first `tail` elements.
+// Loads one vector of B: all of it, or its first `tail` elements.
 template <bool kMasked>
 HWY_INLINE LaneVector load_b(const float* b, size_t tail) {
   return kMasked ? load_some(LaneTag(), b, tail) : hwy::HWY_NAMESPACE::LoadU(LaneTag(), b);
@@ -117,7 +117,8 @@ constexpr std::array<ChainKernel<B>, sizeof...(kRows)> chain_table(std::index_se
   return {&chain_kernel<static_cast<int>(kRows) + 1, kVectors, kMasked, Form, B>...};
 }
 
-// `rows` rows, kVectors vectors of columns from column `col`; rows in as few, equal parts as registers allow.
+// Computes `rows` rows and kVectors vectors of columns from column `col`, with the rows in as few equal
+// parts as registers allow.
 template <int kVectors, bool kMasked, class Form, class B>
 void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   constexpr int64_t kMax = kMaxRows<kVectors>;
@@ -131,8 +132,8 @@ void chain_columns(const Chain& c, int64_t rows, int64_t col, size_t tail) {
   }
 }
 
-// The widest kernel whose accumulators fit the registers: few rows by few vectors would show the FMA's
-// latency.
+// Uses the widest kernel whose accumulators fit the registers: few rows by few vectors would not hide the
+// FMA's latency.
 template <class B>
 void chain_rows_of(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
   int64_t col = begin;

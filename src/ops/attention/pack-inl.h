@@ -1,7 +1,7 @@
-// ops/attention/pack-inl.h: moving rows into the layouts that chains-inl.h reads: tiles, and transposed keys.
+// ops/attention/pack-inl.h: moves rows into the layouts that chains-inl.h reads: tiles and transposed keys.
 //
-// By vectors: rows are short, and a call of memcpy for each costs more than the copy. Include after
-// hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
+// Rows are short, and a memcpy call for each costs more than the copy itself, so rows are copied by vectors.
+// Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
 #if defined(R1_OPS_ATTENTION_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef R1_OPS_ATTENTION_PACK_INL_H_
 #undef R1_OPS_ATTENTION_PACK_INL_H_
@@ -24,7 +24,7 @@ namespace r1::attention_detail {
 namespace HWY_NAMESPACE {
 using namespace r1::HWY_NAMESPACE;
 
-// One row into its place in tiles [blocks][12][32]; zeros follow its end up to 16 columns.
+// Copies one row to its place in tiles [blocks][12][32]; zeros fill up its end to a multiple of 16 columns.
 HWY_INLINE void pack_row(const float* HWY_RESTRICT from, int64_t columns, float* HWY_RESTRICT to) {
   namespace hn = hwy::HWY_NAMESPACE;
   const LaneTag d;
@@ -63,7 +63,7 @@ HWY_INLINE void widen_row(const uint16_t* HWY_RESTRICT from, int64_t columns, fl
   for (; i < columns; ++i) to[i] = widened(from[i]);
 }
 
-// Rows of bf16, which are widened.
+// The same for bf16 rows, which are widened.
 template <class RowOf>
 HWY_INLINE void transpose_bf16_rows_of(const RowOf& row_of, int64_t begin, int64_t end, int64_t columns,
                                        float* HWY_RESTRICT to) {

@@ -1,5 +1,5 @@
-// ops/convert/convert_cpu.cc: bf16 <-> f32 on the CPU, by integer lanes (the same bits on every instruction
-// set).
+// ops/convert/convert_cpu.cc: bf16 <-> f32 on the CPU, by integer lanes: the same bits on every
+// instruction set.
 #include <cstring>
 
 #include "ops/convert/convert.h"

@@ -1,5 +1,5 @@
-// ops/elementwise/elementwise.h: sums and slices of rows. Exact: at most one rounding an element.
-// Copies keep the type of what they copy; gradients are f32.
+// ops/elementwise/elementwise.h: sums and slices of rows, with at most one rounding per element. Copies keep
+// the type of what they copy; gradients are f32.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,15 @@
 
 namespace r1 {
 
-// a + b, the same shape, both f32 (the residual stream).
+// a + b, of the same shape, both f32 (the residual stream).
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
-// x [T, N] -> [T, end - begin]: a copy of columns [begin, end).
+// x [T, N] -> [T, end - begin], a copy of columns [begin, end).
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
-// x [T, N], indices [R] (ascending or not, repeats allowed) -> [R, N]. Backward adds in the order of the
+// x [T, N], indices [R] (in any order, repeats allowed) -> [R, N]. The backward adds in the order of the
 // indices, which must outlive the tape. An index out of range is a broken invariant.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);
 
-// For other ops. `count` columns of T rows, which are from_width and to_width wide: copied, or added to what
-// is there.
+// For other ops: copies or adds `count` columns of T rows. The rows are from_width and to_width floats wide.
 struct Columns {
   const float* from;
   int64_t from_width;
@@ -30,7 +29,7 @@ void copy_columns(ThreadPool& threads, int64_t T, const Columns& c);
 void add_columns(ThreadPool& threads, int64_t T, const Columns& c);
 // into[i] += from[i] for n elements.
 void add_into(ThreadPool& threads, const float* from, int64_t n, float* into);
-// into[indices[r]] += from[r], rows of N, r in order (threads share the columns).
+// into[indices[r]] += from[r] for rows of N floats, in the order of r (threads share the columns).
 void scatter_add_rows(ThreadPool& threads, const float* from, std::span<const int32_t> indices, int64_t N,
                       float* into);
 

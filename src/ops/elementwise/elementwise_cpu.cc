@@ -1,4 +1,4 @@
-// ops/elementwise/elementwise_cpu.cc: sums and slices of rows on the CPU: all at the speed of memory.
+// ops/elementwise/elementwise_cpu.cc: sums and slices of rows on the CPU, limited by memory bandwidth.
 #include <cstring>
 
 #include "ops/elementwise/elementwise.h"
@@ -18,7 +18,7 @@ void add_kernel(const float* a, const float* b, int64_t n, float* y) {
   map2(a, b, y, n, [](auto, auto u, auto v) R1_LAMBDA { return hwy::HWY_NAMESPACE::Add(u, v); });
 }
 
-// Columns [begin, end) of the rows of N.
+// Columns [begin, end) of rows of N floats.
 void scatter_add_columns(const float* from, const int32_t* indices, int64_t R, int64_t N, int64_t begin,
                          int64_t end, float* into) {
   for (int64_t r = 0; r < R; ++r) {

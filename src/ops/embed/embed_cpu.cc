@@ -1,5 +1,5 @@
-// ops/embed/embed_cpu.cc: token embedding on the CPU. A copy has no double-precision twin: the test's oracle
-// is the definition.
+// ops/embed/embed_cpu.cc: token embedding on the CPU. It has no double-precision reference: a copy is its own
+// definition, which the test uses.
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embed/embed.h"

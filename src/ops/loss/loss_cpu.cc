@@ -1,9 +1,15 @@
 // ops/loss/loss_cpu.cc: log-probs of given tokens on the CPU.
 //
-// Tokens that count are packed together, a chunk at a time, so that skipped ones cost nothing; the logits of
-// a token do not depend on its neighbours, so packing shows in no bit. Backward, for c = g * inv_temperature:
-//   dz[n] = exp(z[n] - m) * -(c / sum), then dz[target] += c;   dh = dz W (n in order, from +0);
-//   dW goes on over t in order, through the chunks. m and sum are kept from the forward.
+// Tokens that count are packed together, a chunk at a time, so that skipped ones cost nothing. The logits of
+// a token do not depend on its neighbours, so packing changes no bit.
+//
+// Backward, with c = g * inv_temperature:
+//
+//   dz[n] = exp(z[n] - m) * -(c / sum), then dz[target] += c
+//   dh    = dz W (n in order, from +0)
+//   dW continues over t in order, through the chunks
+//
+// m and sum are kept from the forward.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +31,7 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// log_sum - (sum of e (z - m)) / sum, e = exp(z - m). Below -100 e is 0: the clamp keeps 0 * -infinity out.
+// log_sum - (sum of e (z - m)) / sum with e = exp(z - m). Below -100 e is 0; the clamp avoids 0 * -infinity.
 float row_entropy(const float* z, int64_t V, float max, float sum, float log_sum) {
   const Lanes16 lanes = fold(Lanes16::set(0.0f), z, V, [max](auto d, auto lane, auto v) R1_LAMBDA {
     const auto shifted = hn::Sub(v, hn::Set(d, max));
@@ -34,7 +40,7 @@ float row_entropy(const float* z, int64_t V, float max, float sum, float log_sum
   return log_sum - tree_sum(lanes) / sum;
 }
 
-// logits -> dz but for the target's +c.
+// Turns logits into dz, without the +c of the target.
 void row_dz(const float* z, int64_t V, float inv_temperature, float max, float factor, float* dz) {
   map1(z, dz, V, [inv_temperature, max, factor](auto d, auto v) R1_LAMBDA {
     const auto tempered = hn::Mul(v, hn::Set(d, inv_temperature));
@@ -54,7 +60,7 @@ HWY_EXPORT(row_dz);
 
 namespace {
 
-// Tokens a chunk: within kLogitFloats of logits, and few enough that they stay in a cache.
+// Tokens per chunk: within kLogitFloats of logits, and few enough to stay in a cache.
 int64_t chunk_tokens(int64_t V) {
   return std::clamp<int64_t>(kLogitFloats / std::max<int64_t>(1, V), 1, 2048);
 }
@@ -68,9 +74,9 @@ struct Call {
   const Weight* head;
   const int32_t* targets;
   float inv_temperature;
-  float* max;     // [T] of the tempered logits, kept for the backward
-  float* sum;     // [T]
-  float* logits;  // [tokens that count, V] tempered, kept where that is little; null: made again
+  float* max;     // [T] maxima of the tempered logits, kept for the backward
+  float* sum;     // [T] likewise
+  float* logits;  // [tokens that count, V] tempered, kept if there are few; null: computed again
 };
 
 void forward(Context& ctx, const Call& call, float* entropy) {
@@ -116,17 +122,17 @@ void forward(Context& ctx, const Call& call, float* entropy) {
 // Scratch of one chunk of the backward.
 struct Chunk {
   const int32_t* kept;
-  const int32_t* counted;  // of each kept one, how many before it count
+  const int32_t* counted;  // for each kept token, how many tokens before it count
   int64_t n;
   const float* h;  // [n, D] packed
   float* dz;       // [n, V]
   float* dh;       // [n, D] packed
-  const float* w;  // [V, D] the head as the forward saw it; null: dh is not wanted
+  const float* w;  // [V, D] the head as the forward saw it; null: dh is not needed
 };
 
 void make_dz(Context& ctx, const Call& call, const float* g, const Chunk& chunk) {
   const int64_t V = call.head->N();
-  // Kept ones are tempered already.
+  // Kept logits are already tempered.
   const float tempered = call.logits == nullptr ? call.inv_temperature : 1.0f;
   if (call.logits == nullptr) matmul_into(ctx, chunk.h, chunk.n, *call.head, chunk.dz);
   ctx.threads.parallel_for(chunk.n, softmax_grain(V), [&](int64_t begin, int64_t end) {

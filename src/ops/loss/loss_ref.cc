@@ -7,7 +7,7 @@
 namespace r1::ref {
 namespace {
 
-// softmax of one token's tempered logits; returns log sum exp and leaves z in `z`, probabilities in `p`.
+// Softmax of one token: tempered logits in `z`, probabilities in `p`. Returns log sum exp.
 double softmax_row(const float* h, const float* w, int64_t D, int64_t V, double temperature,
                    std::vector<double>& z, std::vector<double>& p) {
   for (int64_t n = 0; n < V; ++n) {

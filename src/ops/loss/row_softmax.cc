@@ -1,5 +1,5 @@
-// ops/loss/row_softmax.cc: what softmax needs to know about one row of logits: the one function behind every
-// log-prob, the trainer's and the sampler's.
+// ops/loss/row_softmax.cc: the softmax of one row of logits: the one function behind every log-prob, the
+// trainer's and the sampler's.
 #include "base/math.h"
 #include "ops/loss/loss.h"
 
@@ -15,7 +15,7 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Scales z and fills max and sum. A NaN anywhere makes the sum NaN, whatever the maximum became.
+// Scales z and fills max and sum. Any NaN makes the sum NaN, whatever the maximum is.
 void scale_max_sum(float* z, int64_t V, float inv_temperature, RowSoftmax* row) {
   if (inv_temperature != 1.0f) {
     map1(z, z, V,
@@ -23,8 +23,7 @@ void scale_max_sum(float* z, int64_t V, float inv_temperature, RowSoftmax* row) 
   }
   const Lanes16 highest = fold(Lanes16::set(-std::numeric_limits<float>::infinity()), z, V,
                                [](auto, auto lane, auto v) R1_LAMBDA { return hn::Max(lane, v); });
-  const float max =
-      tree_max(highest) + 0.0f;  // +0 even where the maximum is -0: instruction sets differ there
+  const float max = tree_max(highest) + 0.0f;  // +0 even if the maximum is -0: instruction sets differ there
   const Lanes16 sums = fold(Lanes16::set(0.0f), z, V, [max](auto d, auto lane, auto v) R1_LAMBDA {
     return hn::Add(lane, exp_vector(d, hn::Sub(v, hn::Set(d, max))));
   });

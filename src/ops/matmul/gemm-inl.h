@@ -1,11 +1,15 @@
-// ops/matmul/gemm-inl.h: the micro-kernels and the loops around them, compiled once for every instruction
-// set.
+// ops/matmul/gemm-inl.h: the micro-kernels and the loops around them, compiled once per instruction set.
 //
-// A tile of kRows x (kVecs vectors) of C stays in registers while k runs; A is broadcast, B is loaded. The
+// A tile of C, kRows x (kVecs vectors), stays in registers while k runs; A is broadcast, B is loaded. The
 // limit is the FMA units: kRows * kVecs FMAs need kRows + kVecs loads, and at least latency (4) x units (2)
-// accumulators. AVX-512: 12 x 32 = 24 accumulators of its 32 registers. AVX2: 6 x 16 = 12 of 16. NEON: 6 x 16
-// = 24 of 32. k is cut into blocks so that the kBlockK x 32 floats of B that every row tile reads (32 KiB)
-// stay near; between blocks C rests in memory, which does not round it: the chain of FMAs is the same.
+// accumulators.
+//
+//   AVX-512  12 x 32 = 24 accumulators of 32 registers
+//   AVX2      6 x 16 = 12 of 16
+//   NEON      6 x 16 = 24 of 32
+//
+// k is cut into blocks so that the kBlockK x 32 floats of B that every row tile reads (32 KiB) stay near.
+// Between blocks C rests in memory, which does not round it: the chain of FMAs is the same.
 #if defined(R1_OPS_MATMUL_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef R1_OPS_MATMUL_GEMM_INL_H_
 #undef R1_OPS_MATMUL_GEMM_INL_H_
@@ -43,36 +47,36 @@ inline constexpr int kMaxRows = kMaxAcc / kMaxVecs;
 inline constexpr int64_t kBlockK = 256;
 inline constexpr int64_t kTileRows = 192;            // the most rows of one tile
 inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: rows start in different sets
-// Where B is copied: a panel's block and a row tile's of A then fit the first-level cache together.
+// Block of k if B is copied: a panel's block of B and a row tile's block of A then fit the first-level cache.
 inline constexpr int64_t kCopiedBlockK = 128;
 
-// What a micro-kernel reads and writes.
+// The operands of a micro-kernel.
 struct Operands {
   const float* a;  // A[m, k] is a[m * a_row + k], or (by columns) a[m + k * a_col]
   int64_t a_row;
   int64_t a_col;
   const float* b;
-  int64_t b_panel;  // of kernels over several panels
+  int64_t b_panel;  // for kernels over several panels
   int64_t b_row;
   float* c;
   int64_t c_row;
   int64_t K;
-  const float* ahead;  // in the panel that comes next: prefetched as k runs
+  const float* ahead;  // in the next panel; prefetched as k runs
   int64_t ahead_step;
-  int64_t tail;     // lanes of the last vector, where the kernel is masked
-  bool accumulate;  // C from memory; else from +0
+  int64_t tail;     // lanes of the last vector, if the kernel is masked
+  bool accumulate;  // start from C in memory, or from +0
 };
 
-// Sanitizers leave the micro-kernels alone: dozens of fully unrolled loops, each access instrumented, take a
-// compiler many minutes. What a tile reads and writes is checked before it runs (gemm_cpu.cc).
+// Sanitizers skip the micro-kernels: instrumenting every access of dozens of fully unrolled loops takes a
+// compiler many minutes. The memory that a tile reads and writes is checked before it runs (gemm_cpu.cc).
 #define R1_UNCHECKED __attribute__((no_sanitize("address", "undefined")))
 #define R1_INLINE HWY_INLINE R1_UNCHECKED
 
-// The compiler shall not know these pointers' relation: it would keep one register a row and spill them.
+// Hides how these pointers are related: the compiler would keep one register per row and spill them.
 #define R1_HIDE(pointer) asm("" : "+r"(pointer))
 
-// C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: how A is
-// read. kPairs: B holds pairs of bf16 (gemm.h).
+// C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: A is read
+// by columns. kPairs: B holds pairs of bf16 (gemm.h).
 template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns, bool kPairs>
 struct Kernel {
   static constexpr int kPerRow = kVecs * kPanels;
@@ -104,7 +108,7 @@ struct Kernel {
           b + static_cast<int64_t>(J / kVecs) * b_panel + static_cast<int64_t>(J % kVecs) * kLanes, tail)),
      ...);
   }
-  // Pairs: k even lies in the low halves, k odd in the high ones; a shift or a mask makes f32 of them.
+  // Even k lie in the low halves of the pairs, odd k in the high ones; a shift or a mask turns them into f32.
   template <bool kOdd>
   static R1_INLINE Vec half_of_pair(Vec pair) {
     const hn::Rebind<uint32_t, Tag> bits;
@@ -159,7 +163,7 @@ struct Kernel {
   }
   static R1_INLINE void hide_one(const float*& pointer) { R1_HIDE(pointer); }
 
-  // One k; kOffset: how far it is ahead of the bases (rows).
+  // One step of k, kOffset rows ahead of the bases.
   template <int64_t kOffset, size_t... I>
   static R1_INLINE void step(Vec* HWY_RESTRICT acc, const float** base, const Operands& o, const float*& b,
                              size_t tail, std::index_sequence<I...>) {
@@ -220,7 +224,7 @@ struct Kernel {
 
 using Run = void (*)(const Operands&);
 
-// One panel or part of one: [A by columns][rows - 1]. Pairs meet A by rows only.
+// Kernels for one panel or part of one: [A by columns][rows - 1]. With pairs, A is read by rows only.
 template <bool kPairs, bool kColumns, bool kMasked, int kVecs, size_t... I>
 constexpr std::array<Run, kMaxRows> row_kernels(std::index_sequence<I...>) {
   return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns, kPairs>::run...};
@@ -239,7 +243,7 @@ constexpr RowKernels<kPairs> both_kernels() {
 }
 template <bool kPairs>
 inline constexpr RowKernels<kPairs> kWhole = both_kernels<kPairs, false, kMaxVecs>();
-// [vectors - 1]: the right edge of C; the last vector may be whole.
+// [vectors - 1]: kernels for the right edge of C; the last vector may be whole.
 template <bool kPairs, size_t... J>
 constexpr std::array<RowKernels<kPairs>, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
   return {both_kernels<kPairs, true, static_cast<int>(J) + 1>()...};
@@ -247,8 +251,8 @@ constexpr std::array<RowKernels<kPairs>, kMaxVecs> edge_kernels(std::index_seque
 template <bool kPairs>
 inline constexpr auto kEdge = edge_kernels<kPairs>(std::make_index_sequence<kMaxVecs>());
 
-// Few rows: whole panels side by side hide the FMA latency that one panel's accumulators would show.
-// [rows - 1][panels - 1]; A by rows.
+// Kernels for few rows, [rows - 1][panels - 1], A by rows. Whole panels side by side hide the FMA latency,
+// which the accumulators of one panel would not.
 inline constexpr int kWideRows = kPanelVecs == 2 ? 4 : 3;
 inline constexpr int kWidePanels = 4;
 constexpr int wide_panels(int rows) {
@@ -267,7 +271,7 @@ template <bool kPairs>
 inline constexpr auto kWide = wide_kernels<kPairs>(std::make_index_sequence<kWideRows>());
 
 // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4. Tile i is rows [begin(i), begin(i + 1)).
-// One division, of 32 bits: those of 64 take as long as a tenth of a micro-kernel on many a machine.
+// The one division is of 32 bits; a 64-bit one often takes a tenth of a micro-kernel's time.
 struct RowTiling {
   explicit RowTiling(int64_t rows)
       : M(rows),
@@ -275,15 +279,15 @@ struct RowTiling {
         height(static_cast<int32_t>(rows) / static_cast<int32_t>(tiles)),
         low(tiles - (rows - height * tiles)) {}
   int64_t M, tiles;
-  int64_t height;  // of the first `low` tiles; the others have a row more
+  int64_t height;  // of the first `low` tiles; the others have one row more
   int64_t low;
   int64_t begin(int64_t i) const { return i * height + std::max<int64_t>(0, i - low); }
-  // Where tile i's copy [k][rows] starts: each may be overrun by a vector.
+  // Where tile i's copy [k][rows] starts. A vector may run over the end of each copy.
   int64_t copy(int64_t i) const { return begin(i) * kBlockK + i * kLanes; }
 };
 
-// A[M, K] of any strides -> a copy [k][rows] of each row tile. k is outside: A that lies by columns is read
-// from end to end, as prefetchers like it.
+// Copies A[M, K] of any strides into [k][rows] for each row tile. The loop over k is outside, so that an A
+// stored by columns is read from end to end, which suits prefetchers.
 inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, const RowTiling& tiling, int64_t K,
                          float* to) {
   const Tag d;
@@ -306,7 +310,7 @@ inline void copy_columns(const float* a, int64_t a_row, int64_t a_col, const Row
   }
 }
 
-// A[rows, K] by rows -> rows of kCopiedRow floats.
+// Copies A[rows, K] row by row into rows of kCopiedRow floats.
 inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, float* to) {
   const Tag d;
   for (int64_t m = 0; m < rows; ++m, a += a_row, to += kCopiedRow) {
@@ -316,7 +320,7 @@ inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, fl
   }
 }
 
-// Rows [0, K) of one panel of a plain B, from b, -> [k][32]. What follows B's last column stays unread.
+// Copies rows [0, K) of one panel of a plain B, from b, into [k][32]. Nothing after B's last column is read.
 inline void copy_panel(const float* b, int64_t b_row, int64_t width, int64_t K, float* to) {
   const Tag d;
   for (int64_t k = 0; k < K; ++k, b += b_row, to += 32) {
@@ -328,33 +332,33 @@ inline void copy_panel(const float* b, int64_t b_row, int64_t width, int64_t K, 
   }
 }
 
-// How a tile reads its part of A: as it lies, or from a copy of this thread's.
+// How a tile reads its part of A: in place, or from a copy made by this thread.
 enum class ReadA { rows, columns, copied_rows, copied_columns };
 
 inline ReadA plan_a(const Gemm& g, int64_t panels) {
   if (g.a_col == 1) {
-    // Rows 2 KiB (or a multiple) apart share the cache's sets: more of them than its ways.
+    // Rows 2 KiB (or a multiple) apart share the cache's sets, and there are more rows than ways.
     return g.a_row % 512 == 0 && panels > 1 ? ReadA::copied_rows : ReadA::rows;
   }
-  // Read by a few panels, or columns that lie near each other: a copy would cost more than it saves.
+  // If only a few panels read A, or its columns lie near each other, a copy costs more than it saves.
   constexpr int64_t kNearColumns = 192;
   return g.a_row == 1 && (panels <= 2 || g.a_col <= kNearColumns) ? ReadA::columns : ReadA::copied_columns;
 }
 
-// A plain B's rows, a power of two apart, share a few of the cache's sets: a copy of the block in hand pays
-// once three row tiles read it.
+// Rows of a plain B that are a power of two apart share a few of the cache's sets. A copy of the current
+// block pays once three row tiles read it.
 inline bool copies_b(const Gemm& g, int64_t row_tiles) {
   return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3;
 }
 
-// What is prefetched while one micro-kernel runs: from `at`, every `step` floats.
+// What is prefetched while one micro-kernel runs: every `step` floats, from `at` on.
 struct Ahead {
   const float* at;
   int64_t step;
 };
 
-// A by columns, B by rows: micro-kernel `call` of this block of k fetches one line of every other row of the
-// next block.
+// For A by columns and B by rows: micro-kernel `call` of this block of k fetches one line of every other row
+// of the next block.
 inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1, int64_t k_next,
                            int64_t call) {
   const int64_t k = k_next + call % 2, a_lines = (M + 15) / 16, line = call / 2;
@@ -363,7 +367,7 @@ inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int
   return {g.b + p0 * 32 + std::min(line - a_lines, b_lines - 1) * 16 + k * g.b_row, 2 * g.b_row};
 }
 
-// A few rows: no copies, no blocks of k. Returns the first panel that is not done.
+// A few rows, without copies and without blocks of k. Returns the first panel that is not done.
 template <bool kPairs>
 int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) {
   Operands o{.a = g.a + m0 * g.a_row,
@@ -430,8 +434,8 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         copy_panel(b, g.b_row, width, o.K, panel);
         b = panel;
       }
-      // A packed panel's next block follows this one's by b_panel, or, after the last, by kBlockK rows of the
-      // first.
+      // The next block after that of a packed panel is b_panel further on, or, after the last panel, kBlockK
+      // rows after the first panel's block.
       const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * 32;
       const bool has_next_block = k0 + block_k < g.K;
       const bool packed_ahead = g.b_row == 32 && o.K > 0 && (p + 1 < p1 || has_next_block);

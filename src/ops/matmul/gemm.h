@@ -1,22 +1,27 @@
 // ops/matmul/gemm.h: the kernel under every matrix product on the CPU.
 //
-//   C[m, n] = (accumulate ? C[m, n] : +0) then, for k = 0 .. K-1 in order, C[m, n] = fma(A[m, k], B[k, n],
-//   C[m, n])
+//   C[m, n] = accumulate ? C[m, n] : +0
+//   for k = 0 .. K-1 in order: C[m, n] = fma(A[m, k], B[k, n], C[m, n])
 //
 // Tiling, threads and instruction set never change a bit: each output is one chain of FMAs in k. Lanes run
-// over n. A is read by broadcast through two strides (so a transposed A costs nothing); B is read by rows of
-// consecutive n: panel p covers columns [32 p, 32 p + 32) and its row k starts at b + p * b_panel + k *
-// b_row. A packed B has b_panel = K * 32, b_row = 32; a plain row-major B [K, N] has b_panel = 32, b_row = N.
-// Where N is no multiple of 32 the last panel of a plain B is read only up to N; a packed one is padded with
-// zeros.
+// over n. A is read by broadcast through two strides, so a transposed A costs nothing. B is read by rows of
+// consecutive n: panel p covers columns [32 p, 32 p + 32), and its row k starts at
+// b + p * b_panel + k * b_row.
 //
-// Product::bf16 and Product::avx512bf16 read B, always packed, in bf16: row i of a panel holds, for each of
+//   packed B              b_panel = K * 32   b_row = 32
+//   row-major B [K, N]    b_panel = 32       b_row = N
+//
+// If N is not a multiple of 32, the last panel of a plain (row-major) B is read only up to N; a packed
+// one is padded with zeros.
+//
+// Product::bf16 and Product::avx512bf16 read B in bf16, always packed: row i of a panel holds, for each of
 // the 32 columns, the pair B[2i, n] (low half) and B[2i + 1, n] (high half); an odd K is padded with zeros.
-// A's values must be bf16 ones.
+// A's values must be bf16 values.
+//
 //   bf16        the same chain as above, on the widened values
-//   avx512bf16  VDPBF16PS: for each pair in order, C = fma(A[m, 2i + 1], B[2i + 1, n], C), then C = fma(A[m,
-//   2i], B[2i,
-//               n], C); denormals of A, B and C count as zero and become zero
+//   avx512bf16  VDPBF16PS, for each pair in order:  C = fma(A[m, 2i + 1], B[2i + 1, n], C), then
+//                                                   C = fma(A[m, 2i],     B[2i, n],     C);
+//               denormals of A, B and C count as zero and become zero
 #pragma once
 
 #include <cstdint>
@@ -33,7 +38,7 @@ struct Gemm {
   const float* a = nullptr;
   int64_t a_row = 0;         // stride of m
   int64_t a_col = 1;         // stride of k
-  const float* b = nullptr;  // or pairs of bf16: then, too, strides count 32-bit units
+  const float* b = nullptr;  // or pairs of bf16, whose strides also count 32-bit units
   int64_t b_panel = 0;
   int64_t b_row = 0;
   float* c = nullptr;
@@ -42,21 +47,21 @@ struct Gemm {
   Product product = Product::f32;
 };
 
-// One product, cut over all threads.
+// One product, shared by all threads.
 void gemm(ThreadPool& threads, const Gemm& g);
-// Many independent products (heads, experts), cut over all threads together. Outputs must not overlap.
+// Many independent products (heads, experts), shared by all threads. Outputs must not overlap.
 void gemm_batch(ThreadPool& threads, std::span<const Gemm> list);
-// One product on the calling thread: inside parallel regions (attention tiles).
+// One product on the calling thread, for use inside parallel regions (attention tiles).
 void gemm_serial(const Gemm& g);
 
-// B[k, n] (row stride b_row, from w [N, K] row-major: B[k, n] = w[n * K_stride + k]) into zero-padded panels
+// Packs w [N, K], with row stride w_row, as B[k, n] = w[n * w_row + k] into zero-padded panels
 // [ceil(N / 32)][K][32].
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row, float* panels);
 
-// B [K, N] row-major (row stride b_row) into the same panels: worth it where many rows of A follow and B's
-// rows are long (they share cache sets and pages). Scratch: panels_floats(N, K).
+// Packs a row-major B [K, N] (row stride b_row) into the same panels, panels_floats(N, K) floats. This pays
+// if many rows of A follow and B's rows are long, because long rows share cache sets and pages.
 void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels);
-// The same as pairs: [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits, rounded from f32 or copied from bf16.
+// Packs w [N, K] as pairs, [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits: rounds f32, copies bf16.
 void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs);
 void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs);
 constexpr int64_t pair_rows(int64_t K) {

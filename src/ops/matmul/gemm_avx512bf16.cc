@@ -1,8 +1,9 @@
-// ops/matmul/gemm_avx512bf16.cc: VDPBF16PS: two products and two sums a lane and instruction.
+// ops/matmul/gemm_avx512bf16.cc: products by VDPBF16PS, two products and two sums per lane and instruction.
 //
-// A tile of 12 rows x 32 columns of C stays in registers; of A, copied as pairs, 32 bits are broadcast from
-// memory; B's pairs are loaded. With few rows several panels lie side by side, to hide the instruction's
-// latency. k goes by blocks, so that A's copy fits; between blocks C rests in memory: the chain is the same.
+// A tile of 12 rows x 32 columns of C stays in registers. A is copied as pairs, whose 32 bits are
+// broadcast from memory; B's pairs are loaded. With few rows, several panels side by side hide the
+// instruction's latency. k is cut into blocks so that A's copy fits; between blocks C rests in memory,
+// and the chain is the same.
 #include "ops/matmul/gemm_avx512bf16.h"
 
 #include <algorithm>
@@ -15,8 +16,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-// On each function, not as flags of the compiler: those would reach inline functions of the headers above, of
-// which the linker keeps one copy for the whole program.
+// The attribute goes on each function. Compiler flags would also reach inline functions of the headers above,
+// of which the linker keeps one copy for the whole program.
 #define R1_AVX512BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 
 namespace r1 {
@@ -36,8 +37,7 @@ struct Operands {
   bool accumulate;
 };
 
-// sum += the products of each lane's pair. Not the intrinsic: clang 16's code generator dies of it in these
-// templates.
+// sum += the products of each lane's pair. The intrinsic would crash clang 16 in these templates.
 R1_AVX512BF16 inline __attribute__((always_inline)) void add_pairs(__m512& sum, __m512i a, __m512i b) {
   asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
@@ -88,7 +88,7 @@ constexpr std::array<Run, sizeof...(I)> kernels(std::index_sequence<I...>) {
 constexpr auto kNarrow = kernels<1>(std::make_index_sequence<kMaxRows>());
 constexpr auto kWide = kernels<kWidePanels>(std::make_index_sequence<kWideRows>());
 
-// Values that are bf16 already: their upper halves. The last pair of an odd K gets a zero.
+// Copies values that are already bf16: their upper halves. The last pair of an odd K gets a zero.
 R1_AVX512BF16 void copy_pairs(const float* from, int64_t k, uint32_t* to) {
   int64_t i = 0;
   for (; i + 16 <= k / 2; i += 16) {

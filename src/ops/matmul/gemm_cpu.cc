@@ -8,7 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/matmul/gemm_cpu.cc"
 #include "hwy/foreach_target.h"
-// After foreach_target.
+// These includes must come after foreach_target.h.
 #include "hwy/highway.h"
 #include "ops/matmul/gemm-inl.h"
 #include "ops/simd/transpose-inl.h"
@@ -25,9 +25,9 @@ void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   }
 }
 
-// `width` rows of w [., K] -> a panel [K][32], zeros in the columns that are none.
+// Packs `width` rows of w [., K] into a panel [K][32]; columns beyond `width` become zeros.
 void pack_panel(const float* w, int64_t width, int64_t K, int64_t w_row, float* to) {
-  constexpr int64_t kBlock = 64;  // of k: the panel's lines stay near while rows are spread over them
+  constexpr int64_t kBlock = 64;  // steps of k: the panel's lines stay near while rows are spread over them
   for (int64_t k = 0; k < K; k += kBlock) {
     const int64_t n = std::min(kBlock, K - k);
     float* at = to + k * 32;
@@ -50,7 +50,7 @@ namespace r1 {
 
 namespace {
 
-constexpr int64_t kWidth = 32;  // of a panel
+constexpr int64_t kWidth = 32;  // columns of a panel
 
 HWY_EXPORT(gemm_tile);
 HWY_EXPORT(pack_panel);
@@ -66,7 +66,7 @@ void check_rows(const char* what, const Gemm& g, const float* first, int64_t row
   }
 }
 
-// The micro-kernels are not instrumented: AddressSanitizer is asked about all they will touch.
+// The micro-kernels are not instrumented, so this asks AddressSanitizer about all memory they will touch.
 void check_memory(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const bool by_rows = g.a_col == 1;
   if (by_rows) check_rows("A", g, g.a + m0 * g.a_row, g.K == 0 ? 0 : m1 - m0, g.a_row, g.K);
@@ -81,7 +81,7 @@ void check_memory(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1)
 void check_memory(const Gemm&, int64_t, int64_t, int64_t, int64_t) {}
 #endif
 
-// One tile, by the best instruction set of the machine.
+// Computes one tile with the machine's best instruction set.
 void run_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   check_memory(g, m0, m1, p0, p1);
   if (g.product == Product::avx512bf16) return gemm_tile_avx512bf16(g, m0, m1, p0, p1);
@@ -94,9 +94,9 @@ constexpr int64_t kTileRows = HWY_NAMESPACE::gemm_detail::kTileRows;
 constexpr int64_t kWorthAThread = 1 << 17;
 constexpr int64_t kTilesAThread = 4;
 
-// How one product is cut: tiles of `rows` x `panels`, numbered row by row.
+// How one product is cut into tiles of `rows` x `panels`, numbered row by row.
 struct Cut {
-  int64_t rows = 0, panels = 0;  // of a tile
+  int64_t rows = 0, panels = 0;  // per tile
   int64_t across = 0, tiles = 0;
 };
 
@@ -108,9 +108,9 @@ int64_t fmas(const Gemm& g) {
   return std::max<int64_t>(g.M, 8) * g.N * std::max<int64_t>(g.K, 1);
 }
 
-// Tiles of at most 192 x 256 (A's block of 192 KiB is read once a panel, B's panels once a tile: both stay
-// near) and of about `target` FMAs, so that all threads have some: fewer rows first, since row tiles share
-// nothing but B, then fewer panels.
+// Cuts a product into tiles of at most 192 x 256 (A's block of 192 KiB is read once per panel, B's panels
+// once per tile, so both stay near) and of about `target` FMAs, so that all threads get some. It first lowers
+// the number of rows, since row tiles share only B, then the number of panels.
 Cut cut(const Gemm& g, int64_t target) {
   Cut c;
   if (g.M <= 0 || g.N <= 0) return c;
@@ -121,7 +121,7 @@ Cut cut(const Gemm& g, int64_t target) {
   while (c.rows > 24 && c.rows * c.panels * a_panel_row > target) c.rows = std::max<int64_t>(24, c.rows / 2);
   while (c.panels > 1 && c.rows * c.panels * a_panel_row > target) c.panels = (c.panels + 1) / 2;
   while (c.rows > 12 && c.rows * c.panels * a_panel_row > target) c.rows = 12;
-  // Equal heights, equal widths: no thread waits for a last small tile.
+  // With equal heights and equal widths, no thread waits for a small last tile.
   c.rows = ceil_div(g.M, ceil_div(g.M, c.rows));
   c.panels = ceil_div(panels, ceil_div(panels, c.panels));
   c.across = ceil_div(panels, c.panels);
@@ -133,8 +133,8 @@ int64_t target_of(const ThreadPool& threads, int64_t work, int64_t tiles_a_threa
   return std::max<int64_t>(work / (threads.size() * tiles_a_thread), kWorthAThread / 4);
 }
 
-// Gradients of weights: a small C, and a long way along A and B, which each tile reads from beyond the
-// caches. They are cut no finer than the threads need.
+// True for gradients of weights: C is small and K is long, and each tile reads A and B from beyond the
+// caches. Such products are cut no finer than the threads need.
 bool is_long(const Gemm& g) {
   return g.K >= 4 * g.M && g.K >= 4 * g.N;
 }
@@ -179,7 +179,7 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
     for (const Gemm& g : list) gemm_serial(g);
     return;
   }
-  constexpr size_t kGroup = 256;  // products cut together: their cuts lie on the stack
+  constexpr size_t kGroup = 256;  // products cut together; their cuts lie on the stack
   for (; list.size() > kGroup; list = list.subspan(kGroup)) gemm_batch(threads, list.first(kGroup));
   int64_t work = 0;
   for (const Gemm& g : list) work += fmas(g);
@@ -227,7 +227,7 @@ void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, 
 
 namespace {
 
-// bits(k, n): the bf16 of one element.
+// bits(k, n) returns one element as bf16.
 template <class T, class Bits>
 void pack_pairs_by(ThreadPool& threads, const T* w, int64_t N, int64_t K, uint32_t* pairs, const Bits& bits) {
   const int64_t rows = pair_rows(K);

@@ -2,10 +2,12 @@
 //
 //   y[t, n] = bias[n] + sum over k of x[t, k] * W[n, k]
 //
-// cpu-f32: one f32 accumulator an output, starting from +0, walks k strictly in order, one FMA each; the bias
-// is added last. Bit-exact: y[t] is a function of x[t], W and bias alone, the same for every T, tile, thread
-// count and instruction set. Backward: dx walks n in order, dW walks t in order and goes on from what dW held
-// (so cutting a batch into consecutive pieces changes nothing), dbias likewise.
+// cpu-f32: one f32 accumulator per output, starting from +0, walks k strictly in order with one FMA per step;
+// the bias is added last. Bit-exact: y[t] is a function of x[t], W and bias alone, the same for every T,
+// tile, thread count and instruction set.
+//
+// Backward: dx walks n in order. dW and dbias walk t in order and continue from what they held, so cutting a
+// batch into consecutive pieces changes nothing.
 #pragma once
 
 #include "ops/matmul/gemm.h"
@@ -14,9 +16,10 @@
 
 namespace r1 {
 
-// A weight is not a tensor: here dense [N, K], f32 or bf16; quantised blocks and low-rank terms will live
-// here too. It keeps a copy of the matrix in the kernel's layout (panels of kPanel outputs, f32 or pairs of
-// bf16 as the numerics wants: gemm.h), made on first use and again when dense.version has moved.
+// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will
+// live here too. It keeps a copy of the matrix in the kernel's layout (gemm.h): panels of kPanel outputs,
+// f32 or pairs of bf16 depending on the numerics. The copy is made on first use and again when
+// dense.version has changed.
 class Weight {
  public:
   Weight() = default;
@@ -26,10 +29,10 @@ class Weight {
   Parameter& dense() const { return *dense_; }
   Parameter* bias() const { return bias_; }
   explicit operator bool() const { return dense_ != nullptr; }
-  // Brings the copy that products read up to date: never inside a parallel region. After it, and until the
-  // parameter's version or the activation type moves, threads may use the weight together.
+  // Brings the copy that products read up to date. Never call it inside a parallel region. Afterwards, until
+  // the parameter's version or the activation type changes, threads may use the weight together.
   void pack(Context& ctx) const;
-  // Packs, then sets b, its strides and the product of `g` to this matrix.
+  // Packs, then sets b, its strides and the product of `g` for this matrix.
   void fill_b(Context& ctx, Gemm& g) const;
 
  private:
@@ -41,19 +44,19 @@ class Weight {
 
 inline constexpr int64_t kPanel = 32;
 
-// x [T, K] -> [T, N] in the numerics' activation type, or in `dtype` (f32: logits, what joins the residual
-// stream).
+// x [T, K] -> [T, N] in the numerics' activation type, or in `dtype` (f32 for logits and for what joins the
+// residual stream).
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w);
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
 
-// Without a tape: y [T, N], not rounded, into memory of the caller's (scratch of other ops: logits of a
-// chunk). x: f32 holding values of the activation type.
+// Without a tape: writes y [T, N], not rounded, to the caller's memory (scratch of other ops, e.g. a chunk's
+// logits). x is f32 and holds values of the activation type.
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y);
 
 namespace ref {
-// Double-precision oracles. x [T, K], w [N, K], bias [N] or none.
+// Double-precision oracles. x [T, K], w [N, K], bias [N] or null.
 void matmul(const float* x, const float* w, const float* bias, int64_t T, int64_t N, int64_t K, double* y);
-// dy [T, N] -> dx [T, K], dw [N, K], dbias [N] (any may be null); assigned.
+// dy [T, N] -> dx [T, K], dw [N, K], dbias [N]. Outputs are assigned; each may be null.
 void matmul_backward(const float* x, const float* w, const float* dy, int64_t T, int64_t N, int64_t K,
                      double* dx, double* dw, double* dbias);
 }  // namespace ref

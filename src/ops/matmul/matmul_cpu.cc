@@ -1,8 +1,8 @@
-// ops/matmul/matmul_cpu.cc: every product here is one gemm; what differs is which matrix is read by rows.
+// ops/matmul/matmul_cpu.cc: every product here is one gemm; they differ in which matrix is read by rows.
 //
-//   y  = x W^T:    A = x,    B = W packed by the Weight (once a version)
-//   dx = dy W:     A = dy,   B = W as it lies (bf16: widened, rounded as the forward's)
-//   dW += dy^T x:  A = dy^T, B = x as it lies, C goes on from the gradient held
+//   y   = x W^T    A = x      B = W, packed by the Weight once per version
+//   dx  = dy W     A = dy     B = W in place (bf16: widened, rounded like the forward's)
+//   dW += dy^T x   A = dy^T   B = x in place; C continues from the gradient held
 #include <algorithm>
 
 #include "base/integers.h"
@@ -14,7 +14,7 @@ namespace r1 {
 
 namespace {
 
-// A few thousand elements a chunk: enough to pay for handing it to a thread.
+// A few thousand elements per chunk: enough to pay for handing it to a thread.
 constexpr int64_t kElementsAChunk = 8192;
 
 void add_bias_to_rows(const float* bias, int64_t T, int64_t N, float* y) {
@@ -28,7 +28,7 @@ void add_bias(Context& ctx, const float* bias, int64_t T, int64_t N, float* y) {
   });
 }
 
-// dbias[n] += dy[0, n], += dy[1, n], ...: in order of t, threads over n.
+// dbias[n] += dy[0, n], then dy[1, n], ...: in order of t, with threads over n.
 void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, float* dbias) {
   constexpr int64_t kLanes = 32;
   ctx.threads.parallel_for(ceil_div(N, kLanes), 1, [=](int64_t begin, int64_t end) {
@@ -50,8 +50,8 @@ void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, floa
   });
 }
 
-// g with B = b, row-major [g.K, g.N]: as it lies, where each tile copies what it reads, or, where so many row
-// tiles follow that packing B once is cheaper, packed into the arena. Call inside an ArenaScope.
+// Returns g with B = b, row-major [g.K, g.N]: in place (each tile copies what it reads), or, if so many row
+// tiles follow that packing B once is cheaper, packed into the arena. Call it inside an ArenaScope.
 Gemm with_b(Context& ctx, Gemm g, const float* b) {
   constexpr int64_t kLongRow = 320, kManyRows = 768;
   g.b = b;
@@ -114,7 +114,7 @@ Product product_of(Numerics numerics) {
   return Product::f32;
 }
 
-// The matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
+// Packs the matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
 void pack_matrix(Context& ctx, const Parameter& dense, const Tensor& panels) {
   const int64_t N = dense.value.dim(0), K = dense.value.dim(1);
   if (panels.dtype == DType::f32) {
@@ -169,8 +169,8 @@ void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float
 
 namespace {
 
-// Many rows by a small matrix, in bf16: each thread widens, multiplies and rounds some rows while they are in
-// its cache.
+// For many rows by a small matrix, in bf16: each thread widens, multiplies and rounds some rows while they
+// are in its cache.
 constexpr int64_t kBlockRows = 96, kSmallMatrix = int64_t{1} << 19;
 
 bool by_row_blocks(const Context& ctx, const Tensor& x, const Weight& w) {

@@ -1,17 +1,18 @@
-// ops/mla/mla.h: what multi-head latent attention in latent ("absorbed") form (DeepSeek-V2, 2024) does before
-// and after attention: two per-head products, and the key.
+// ops/mla/mla.h: the steps before and after attention of multi-head latent attention in latent ("absorbed")
+// form (DeepSeek-V2, 2024): two per-head products, and the key.
 //
-// kv_b [H * (n + v), R] holds for each head n rows of W_uk, then v rows of W_uv. Queries are carried into the
-// latent space and values out of it, so that attention itself sees one key/value head of width R + P whose
-// value is the latent:
+// kv_b [H * (n + v), R] holds n rows of W_uk, then v rows of W_uv, for each head. Queries are carried into
+// the latent space and values out of it, so that attention itself sees one key/value head of width R + P
+// whose value is the latent:
 //
-//   absorb_query:  out[t, h, r] = sum over d < n of q[t, h, d] * W_uk[h, d, r],
+//   absorb_query:  out[t, h, r]     = sum over d < n of q[t, h, d] * W_uk[h, d, r]
 //                  out[t, h, R + p] = q[t, h, n + p], turned by rope
-//   latent_key:    out[t] = c[t], then compressed[t, R + p], turned by rope
-//   expand_value:  out[t, h, d] = sum over r of o[t, h, r] * W_uv[h, d, r]
+//   latent_key:    out[t]           = c[t], then compressed[t, R + p], turned by rope
+//   expand_value:  out[t, h, d]     = sum over r of o[t, h, r] * W_uv[h, d, r]
 //
-// cpu-f32: each sum walks d (or r) strictly in order, one FMA each: bit-exact a token. Gradients of kv_b walk
-// t in order and go on from what they held. The bf16 numerics, cpu-avx512bf16 too, walk the same chains over
+// cpu-f32: each sum walks d (or r) strictly in order, one FMA per step, so it is bit-exact per token.
+// Gradients of kv_b walk t in order and continue from what they held. The bf16 numerics, cpu-avx512bf16
+// included, walk the same chains over rounded q, o and kv_b and round the result.
 // rounded q, o and kv_b and round what comes out.
 #pragma once
 
@@ -31,39 +32,39 @@ class LatentWeight {
   int64_t nope() const { return nope_; }
   int64_t value() const { return value_; }
   int64_t latent() const { return kv_b_->value.dim(1); }
-  // Brings both copies below up to date: never inside a parallel region. After it, and until the version or
-  // the activation type moves, threads may use the weight together.
+  // Brings both copies below up to date. Never call it inside a parallel region. Afterwards, until the
+  // version or the activation type changes, threads may use the weight together.
   void pack(Context& ctx) const;
-  // kv_b as the forward sees it, in f32: where it lies, or a rounded or widened copy, remade when the version
-  // moved.
+  // kv_b as the forward sees it, in f32: in place, or a rounded or widened copy that is remade when the
+  // version changes.
   const float* rows(Context& ctx) const;
-  const float* value_panels(
-      Context& ctx) const;  // W_uv by head, panels of 32 over d; remade when the version moved
-  int64_t value_panel_floats() const { return (value_ + 31) / 32 * 32 * latent(); }  // one head's
+  // W_uv by head, in panels of 32 over d; remade when the version changes.
+  const float* value_panels(Context& ctx) const;
+  int64_t value_panel_floats() const { return (value_ + 31) / 32 * 32 * latent(); }  // per head
 
  private:
   Parameter* kv_b_ = nullptr;
   int64_t heads_ = 0, nope_ = 0, value_ = 0;
-  // A copy in some layout, and what it was made of.
+  // A copy in some layout, and the version and type that it was made from.
   struct Copy {
     Buffer buffer;
     uint64_t version = 0;
     DType activations = DType::f32;  // bf16 rounds the values
   };
-  // True where the copy must be made now; it counts as made from then on.
+  // Returns true if the copy must be made now; from then on it counts as made.
   bool renew(Copy& copy, DType activations, Shape shape) const;
   mutable Copy rows_, panels_;
 };
 
 // q [T, H, n + P] -> [T, H, R + P]; P is the rotary width.
 Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary);
-// The normed latent c [T, R], and compressed [T, R + P], whose rotary part is used -> [T, R + P].
+// The normed latent c [T, R] and compressed [T, R + P], of which only the rotary part is used -> [T, R + P].
 Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const Rotary& rotary);
 // o [T, H, R] -> [T, H, v].
 Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w);
 
 namespace ref {
-// kv_b as above; P from q's width.
+// kv_b is as above; P follows from q's width.
 void absorb_query(const float* q, const float* kv_b, int64_t T, int64_t H, int64_t n, int64_t v, int64_t R,
                   int64_t P, double* out);
 void expand_value(const float* o, const float* kv_b, int64_t T, int64_t H, int64_t n, int64_t v, int64_t R,

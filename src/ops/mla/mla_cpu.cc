@@ -1,4 +1,4 @@
-// ops/mla/mla_cpu.cc: each product is a batch of gemms, one a head, on views with the heads' strides.
+// ops/mla/mla_cpu.cc: each product is a batch of gemms, one per head, on views with the heads' strides.
 #include <algorithm>
 
 #include "ops/convert/convert.h"
@@ -28,7 +28,7 @@ void absorb_query_backward(Context& ctx, const Tensor& q, const Tensor& out, con
   if (!dout) return;
   const int64_t T = q.dim(0), H = w.heads(), n = w.nope(), R = w.latent(), P = q.dim(2) - n;
   const int64_t q_row = n + P, out_row = R + P, head = (n + w.value()) * R;
-  const GradSlot dq = ctx.tape->slot(q);  // before the scope: the gradient outlives it
+  const GradSlot dq = ctx.tape->slot(q);  // before the scope, because the gradient outlives it
   const ArenaScope all(ctx.arena);
   const float* kv_b = w.rows(ctx);
   if (dq) {
@@ -123,8 +123,8 @@ void expand_value_backward(Context& ctx, const Tensor& o, const Tensor& out, con
   });
 }
 
-// c and the rotary columns of compressed get what flowed into their part of the key; the other columns of
-// compressed, where nothing has come yet, zeros.
+// c and the rotary columns of compressed get the gradient of their part of the key. The other columns of
+// compressed become zeros if it has no gradient yet.
 void latent_key_backward(Context& ctx, const Tensor& c, const Tensor& compressed, const Tensor& key,
                          const Rotary& rotary) {
   const Tensor dkey = ctx.tape->grad(key);

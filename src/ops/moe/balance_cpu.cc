@@ -1,5 +1,4 @@
-// ops/moe/balance_cpu.cc: what keeps the experts evenly loaded: the sequence-wise loss and the selection
-// bias.
+// ops/moe/balance_cpu.cc: keeps the experts evenly loaded: the sequence-wise loss and the selection bias.
 #include <algorithm>
 #include <cmath>
 
@@ -23,8 +22,7 @@ double row_loss(const Routing& r, int64_t begin, int64_t end, const double* f, d
   return scale * loss;
 }
 
-// Rounded to a multiple of 2^-40: sums below 2^12 are then exact, so that they do not depend on how a batch
-// is cut.
+// Rounds to a multiple of 2^-40: sums below 2^12 are then exact and do not depend on how a batch is cut.
 double exactly_summable(double loss) {
   constexpr double kUnit = 0x1p-40;
   return std::nearbyint(loss / kUnit) * kUnit;

@@ -1,10 +1,11 @@
-// ops/moe/moe_cpu.cc: the experts: gather by expert, three grouped products, combine; and backward.
+// ops/moe/moe_cpu.cc: the experts: gather by expert, three grouped products, combine; and the backward.
 //
-// Chunk by chunk (route.h), rows sorted by expert, then token, so that each expert's products are plain
-// matrix products over consecutive rows and its weight gradients walk t in order. Memory: for the backward,
-// gate and up of all A T rows; h (one exp an element) is made again, and x is gathered again. Scratch is a
-// chunk's: D + F floats a row, without a tape D + 3 F; in the backward the gradients of gate and up take the
-// place of gate and up.
+// Work goes chunk by chunk (route.h). Rows are sorted by expert, then token, so that each expert's products
+// are plain matrix products over consecutive rows and its weight gradients walk t in order.
+//
+// Memory: gate and up of all A T rows are kept for the backward; h (one exp per element) is computed again,
+// and x is gathered again. Scratch is for one chunk: D + F floats per row, without a tape D + 3 F. In the
+// backward the gradients of gate and up take the place of gate and up.
 #include <algorithm>
 #include <new>
 #include <optional>
@@ -19,7 +20,7 @@ namespace r1 {
 
 namespace {
 
-// Rows in one go of a thread: about 64 KiB, whatever the width.
+// Rows that a thread takes at a time: about 64 KiB, whatever the width.
 int64_t rows_grain(int64_t width) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width));
 }
@@ -45,7 +46,7 @@ void gather_by_row(Context& ctx, const Routing& r, const Chunk& chunk, const flo
   });
 }
 
-// A list of products in the arena: at most two an expert.
+// A list of products in the arena, at most two per expert.
 class GemmList {
  public:
   GemmList(Arena& arena, int64_t limit) : list_(arena.array<Gemm>(limit)) {}
@@ -60,7 +61,7 @@ class GemmList {
   int64_t count_ = 0;
 };
 
-// Rows [first, first + count) of in [., K] times w^T -> the same rows of out [., N].
+// Multiplies rows [first, first + count) of in [., K] by w^T into the same rows of out [., N].
 Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w, float* out) {
   const int64_t first = chunk.starts[e];
   Gemm g{.M = chunk.count(e),
@@ -74,7 +75,7 @@ Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, 
   return g;
 }
 
-// Rows of d_out [., N] times w -> d_in [., K]. May take scratch.
+// Multiplies rows of d_out [., N] by w into d_in [., K]. May take scratch from the arena.
 Gemm times_transposed(Context& ctx, const Chunk& chunk, int64_t e, const float* d_out, const Weight& w,
                       float* d_in, bool accumulate) {
   const int64_t first = chunk.starts[e];
@@ -91,7 +92,7 @@ Gemm times_transposed(Context& ctx, const Chunk& chunk, int64_t e, const float* 
           .accumulate = accumulate};
 }
 
-// w.grad += rows of d_out^T times rows of in, rows (tokens) in order, going on from what it held.
+// w.grad += rows of d_out^T times rows of in, with rows (tokens) in order, continuing from what it held.
 void add_weight_gradient(GemmList& list, const Chunk& chunk, int64_t e, const float* d_out, const float* in,
                          const Weight& w) {
   if (!w.dense().grad) return;
@@ -114,7 +115,7 @@ void add_weight_gradient(GemmList& list, const Chunk& chunk, int64_t e, const fl
 struct Saved {
   Routing routing;
   Balance balance;
-  float* gate;  // [A T, F], by chunk and row; without a tape one chunk's, for all in turn
+  float* gate;  // [A T, F], by chunk and row; without a tape, room for one chunk at a time
   float* up;
 };
 
@@ -122,7 +123,7 @@ void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const S
   const Routing& r = saved.routing;
   const int64_t D = x.dim(1), F = w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
   ArenaScope scope(ctx.arena);
-  float* rows = ctx.arena.array<float>(most * D);  // x by row, then the experts' outputs
+  float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
   float* h = ctx.arena.array<float>(most * F);
   GemmList list(ctx.arena, 2 * r.E);
   const auto round = [&ctx](float* values, int64_t n) {
@@ -156,7 +157,7 @@ void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const S
   }
 }
 
-// The backward of the experts: what all chunks share.
+// What all chunks share in the backward of the experts.
 struct ExpertsBackward {
   Context& ctx;
   const Tensor& x;
@@ -164,7 +165,7 @@ struct ExpertsBackward {
   const Saved& saved;
   const float* dy;
   float* drow;         // [A T] by chunk and row: the gradients of the slots' weights
-  const GradSlot& dx;  // assigned or added to, where wanted
+  const GradSlot& dx;  // assigned or added to, if needed
   float* rows;         // [rows of a chunk, D] dy by row, then x, then dx
   float* dh;           // [rows of a chunk, F] the gradient of h, then weight * h
   GemmList& list;
@@ -234,7 +235,7 @@ void experts_backward(Context& ctx, const Tensor& x, const MoeWeights& w, const 
   for (int64_t c = 0; c < r.chunks(); ++c) chunk_backward(b, chunk_of(r, c));
 }
 
-// dlogits [T, E] -> the router's gradient, t in order, and dx, e in order, onto what it holds.
+// Continues the router's gradient (over dlogits [T, E], t in order) and dx (e in order).
 void router_backward(Context& ctx, const Tensor& x, const Weight& router, const Routing& r,
                      const float* dlogits, const GradSlot& dx, bool onto_dx) {
   const int64_t D = x.dim(1);
@@ -271,7 +272,7 @@ void moe_backward(Context& ctx, const Tensor& x, const Tensor& y, const MoeWeigh
   const Routing& r = saved.routing;
   const Tensor dy = ctx.tape->grad(y);
   if ((!dy && saved.balance.pull == nullptr) || r.T == 0) return;
-  const GradSlot dx = ctx.tape->slot(x);  // before the scope: the gradient outlives it
+  const GradSlot dx = ctx.tape->slot(x);  // before the scope, because the gradient outlives it
   ArenaScope scope(ctx.arena);
   ctx.tape->await_turn();
   float* drow = nullptr;
@@ -312,7 +313,7 @@ void count_selected(const Routing& r, MoeStats& stats) {
 Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights& w,
            const MoeTraining& training) {
   Tensor y = ctx.output(in.shape);
-  std::optional<ArenaScope> scope;  // without a tape nothing but y is kept
+  std::optional<ArenaScope> scope;  // without a tape only y is kept
   if (ctx.tape == nullptr) scope.emplace(ctx.arena);
   Saved saved{};
   check_experts(w, in.dim(-1));

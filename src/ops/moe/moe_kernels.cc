@@ -1,7 +1,7 @@
 // ops/moe/moe_kernels.cc: see moe_kernels.h.
 //
-// Rounding: silu(g) = g / (1 + e) with e = exp(-g), as ops/swiglu computes it; its slope is s * fma(g, 1 - s,
-// 1) with s = 1 / (1 + e).
+// Rounding: silu(g) = g / (1 + e) with e = exp(-g), as in ops/swiglu; its slope is s * fma(g, 1 - s, 1) with
+// s = 1 / (1 + e).
 #include "ops/moe/moe_kernels.h"
 
 #include <cstddef>
@@ -36,7 +36,7 @@ void moe_ranks(int32_t* keys, int64_t n, int32_t* rank) {
     const auto index = hn::Iota(d, static_cast<int32_t>(i));
     auto before = hn::Zero(d);
     for (int64_t j = 0; j < n; ++j) {
-      // A mask is -1 where it holds. Equal keys: the lower index comes first.
+      // A true mask lane is -1. Of equal keys, the one of the lower index comes first.
       const auto other = hn::Set(d, keys[j]);
       const auto lower = hn::Gt(index, hn::Set(d, static_cast<int32_t>(j)));
       const auto first = hn::Or(hn::Gt(other, mine), hn::And(hn::Eq(other, mine), lower));
@@ -46,7 +46,7 @@ void moe_ranks(int32_t* keys, int64_t n, int32_t* rank) {
   }
 }
 
-// y[i] = store(sum) where sum folds the rows in order: first(row, a), then next(sum, row, a).
+// y[i] = store(sum), where sum folds the rows in order: first(row, a), then next(sum, row, a).
 template <class First, class Next, class Store>
 HWY_INLINE void fold_rows(const float* in, const int32_t* rows, int64_t A, int64_t D, float* y,
                           const First& first, const Next& next, const Store& store) {

@@ -1,4 +1,4 @@
-// ops/moe/moe_ref.cc: the oracle: one token at a time, everything in double.
+// ops/moe/moe_ref.cc: the oracle: one token at a time, all in double.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -26,7 +26,7 @@ std::vector<double> scores(const float* x, const float* router, int64_t E, int64
   return s;
 }
 
-// The indices of the k largest, the lower index first among equals.
+// Returns the indices of the k largest; among equals the lower index comes first.
 std::vector<size_t> top(const std::vector<double>& values, int64_t k) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -144,7 +144,7 @@ double balance_loss(const float* x, const float* router, const float* bias, cons
 
 namespace {
 
-// ds of one token += the way of its experts; gradients of the experts and of x through them.
+// Adds to ds of one token the gradient through its experts, and adds the gradients of the experts and of x.
 void add_experts(MoeGradients& out, const Selection& chosen, const std::vector<double>& s,
                  const MoeConfig& config, const float* const* gate, const float* const* up,
                  const float* const* down, const float* x, const float* dy, double* dx, int64_t D, int64_t F,

@@ -1,6 +1,6 @@
-// ops/moe/route_cpu.cc: selection, weights, the sort by expert, and the way back to the router's logits.
+// ops/moe/route_cpu.cc: selection, weights, the sort by expert, and the backward to the router's logits.
 //
-// Tokens are walked in fixed blocks; a block counts its slots by expert, the counts are summed in block
+// Tokens are processed in fixed blocks. A block counts its slots by expert, the counts are summed in block
 // order, and each block then places its own slots: a counting sort whose result (expert ascending, token
 // ascending) does not depend on which thread took which block.
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kBlock = 64;  // tokens
 
-// One thread's room, in int32: the experts' keys and ranks, the groups' keys and ranks, and the selection.
+// One thread's scratch, in int32: keys and ranks of the experts and of the groups, and the selection.
 struct Scratch {
   int32_t *keys, *ranks, *group_keys, *group_ranks, *selected;
   static int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }  // moe_kernels::ranks reads blocks of 16
@@ -32,8 +32,8 @@ struct Scratch {
   }
 };
 
-// An integer that is larger where the number is. NaN counts as the largest, as in topk of PyTorch: a broken
-// weight shows itself.
+// Maps a number to an integer of the same order. NaN counts as the largest, as in PyTorch's topk, so that a
+// broken weight shows itself.
 inline int32_t key_of(float value) {
   const int32_t bits = std::bit_cast<int32_t>(value);
   return value != value ? INT32_MAX : bits ^ ((bits >> 31) & INT32_MAX);
@@ -43,7 +43,7 @@ inline float value_of(int32_t key) {
 }
 constexpr int32_t kNever = INT32_MIN;  // below the key of -infinity
 
-// A group's score: the sum of its two best biased scores (its only one where it has one).
+// A group's score: the sum of its two best biased scores, or its only score.
 int32_t group_key(const int32_t* keys, int64_t size) {
   int32_t first = kNever, second = kNever;
   for (int64_t e = 0; e < size; ++e) {
@@ -53,8 +53,7 @@ int32_t group_key(const int32_t* keys, int64_t size) {
   return size == 1 ? first : key_of(value_of(first) + value_of(second));
 }
 
-// One token: s [E] -> the A selected experts, ascending. Without a branch on a score: those cannot be
-// predicted.
+// One token: s [E] -> the A selected experts, ascending. No branch depends on a score (unpredictable).
 void select(const float* s, const float* bias, const MoeConfig& config, const Scratch& scratch,
             int32_t* selected) {
   const int64_t E = config.experts;
@@ -80,7 +79,7 @@ void select(const float* s, const float* bias, const MoeConfig& config, const Sc
   std::copy_n(scratch.selected, config.active, selected);
 }
 
-// What the selected scores are divided by.
+// The number that the selected scores are divided by.
 float divisor(const float* s, const int32_t* selected, const MoeConfig& config) {
   if (!config.norm_topk) return 1.0f;
   float sum = 0;
@@ -101,8 +100,9 @@ void check_config(const MoeConfig& config, const MoeWeights& w, const Tensor& x)
   R1_CHECK(x.dim(0) * config.active < INT32_MAX, "slots ", x.dim(0) * config.active);
 }
 
-// Tokens a chunk: a thread's share of the rows (x and its output, gate, up, h) fits its second-level cache,
-// but an expert sees 128 rows on average, so that its weights are worth their way through the caches.
+// Tokens per chunk: few enough that a thread's share of the rows (x and its output, gate, up, h) fits
+// its second-level cache, but so many that an expert sees at least 128 rows on average, which make
+// loading its weights worthwhile.
 int64_t chunk_tokens(const MoeWeights& w, int threads) {
   constexpr int64_t kCacheFloats = int64_t{1} << 18;
   const int64_t A = w.config.active;
@@ -111,8 +111,8 @@ int64_t chunk_tokens(const MoeWeights& w, int threads) {
   return ceil_div(tokens, kBlock) * kBlock;
 }
 
-// Sorts each chunk's slots by expert, then token. Counts of the blocks come in [blocks, E] and become each
-// block's next row.
+// Sorts each chunk's slots by expert, then token. `next` [blocks, E] holds the blocks' counts and
+// becomes each block's next row.
 void sort_by_expert(Context& ctx, const Routing& r, int32_t* next) {
   const int64_t blocks = ceil_div(r.T, kBlock), per_chunk = r.chunk / kBlock;
   for (int64_t c = 0; c < r.chunks(); ++c) {

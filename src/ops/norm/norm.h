@@ -4,9 +4,9 @@
 //
 // cpu-f32: squares are summed in f32 by FMA in sixteen virtual lanes (lane = d mod 16, d in order), then a
 // fixed tree (8, 4, 2, 1 apart); mean, sum with eps, sqrt and 1/x are one correctly rounded f32 operation
-// each. Bit-exact: y[t] is a function of x[t], w and eps alone. Backward: dw walks t in order and goes on
-// from what it held. x is f32 (the residual stream) or an activation; y is an activation (bf16 numerics: w
-// and y rounded).
+// each. Bit-exact: y[t] is a function of x[t], w and eps alone. Backward: dw walks t in order and
+// continues from what it held. x is f32 (the residual stream) or an activation; y is an activation (bf16
+// numerics: w and y are rounded).
 #pragma once
 
 #include "tensor/context.h"
@@ -14,7 +14,7 @@
 
 namespace r1 {
 
-// x [T, D], w [D] -> [T, D]. x may be any shape whose last dimension is D (rows are normalised).
+// x [T, D], w [D] -> [T, D]. x may have any shape whose last dimension is D; each row is normalised.
 Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps);
 
 namespace ref {

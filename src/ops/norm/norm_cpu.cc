@@ -1,7 +1,10 @@
 // ops/norm/norm_cpu.cc: RMSNorm on the CPU.
 //
-// Backward, with g = dy w and c = g . x (sixteen lanes, as the forward's sum):
-//   dx = rstd * fma(-x, k, g), k = (rstd * rstd) * (c / D);   dw = fma(dy, x * rstd, dw) for t in order.
+// Backward, with g = dy w and c = g . x (sixteen lanes, like the forward's sum):
+//
+//   dx = rstd * fma(-x, k, g),   k = (rstd * rstd) * (c / D)
+//   dw = fma(dy, x * rstd, dw)   for t in order
+//
 // dx is cut over rows, dw over columns: each column's sum is one chain.
 #include "ops/convert/convert.h"
 #include "ops/norm/norm.h"
@@ -18,7 +21,7 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows [begin, end); rstd [T] is written where it is given.
+// Rows [begin, end). If rstd [T] is given, it is written.
 void norm_rows(const float* x, const float* w, int64_t begin, int64_t end, int64_t D, float eps, float* y,
                float* rstd) {
   for (int64_t t = begin; t < end; ++t) {
@@ -65,8 +68,7 @@ void norm_dx_rows_add(const float* x, const float* w, const float* dy, const flo
   norm_dx_rows<true>(x, w, dy, rstd, begin, end, D, dx);
 }
 
-// Columns [begin, end) of dw. Four rows at a time, so that dw is loaded and stored once for four steps of its
-// chain.
+// Columns [begin, end) of dw, four rows at a time: dw is loaded and stored once per four steps of its chain.
 void norm_dw_columns(const float* x, const float* dy, const float* rstd, int64_t T, int64_t D, int64_t begin,
                      int64_t end, float* dw) {
   const int64_t n = end - begin;
@@ -120,7 +122,7 @@ void norm_backward(Context& ctx, const Tensor& x, const Tensor& y, const float* 
   const Tensor dy = ctx.tape->grad(y);
   if (!dy) return;
   const int64_t D = x.dim(-1), T = x.rows();
-  const GradSlot s = ctx.tape->slot(x);  // before the scope: the gradient outlives it
+  const GradSlot s = ctx.tape->slot(x);  // before the scope, because the gradient outlives it
   const ArenaScope scope(ctx.arena);
   const float* xp = as_f32(ctx, x);
   const float* dyp = dy.f32();

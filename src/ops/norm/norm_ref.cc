@@ -13,7 +13,7 @@ void rms_norm(const float* x, const float* w, int64_t T, int64_t D, double eps, 
   }
 }
 
-// With n[d] = x[d] rstd: dx = rstd (dy w - n mean(dy w n)), dw = sum over t of dy n.
+// With n[d] = x[d] * rstd: dx = rstd * (dy w - n * mean(dy w n)), dw = sum over t of dy n.
 void rms_norm_backward(const float* x, const float* w, const float* dy, int64_t T, int64_t D, double eps,
                        double* dx, double* dw) {
   for (int64_t d = 0; d < D; ++d) dw[d] = 0;

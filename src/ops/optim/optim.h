@@ -1,8 +1,9 @@
 // ops/optim/optim.h: AdamW (Loshchilov and Hutter 2019) and the global gradient norm.
 //
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr * ((m / c1) / (sqrt(v / c2) + eps) + wd * w)
-//   c = 1 - b^step
-// cpu-f32: each line in f32, FMA where written in optim_cpu.cc; elementwise, so bit-exact for any cut. The
+//   c1 = 1 - b1^step;  c2 = 1 - b2^step
+//
+// cpu-f32: each line in f32, with FMA where optim_cpu.cc has it; elementwise, so bit-exact for any cut. The
 // norm sums squares in double: fixed blocks of 4096 elements (16 lanes in order, then a tree), blocks in
 // order, parameters in order.
 #pragma once
@@ -17,14 +18,14 @@ namespace r1 {
 
 struct AdamW {
   float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0.0f;
-  int64_t step = 1;  // of this update, from 1
+  int64_t step = 1;  // the number of this update, from 1
 };
 
-// One parameter; m, v as its value. grad is multiplied by `grad_scale` (clipping) first. Adds one to
-// p.version.
+// Updates one parameter. m and v have its value's shape. grad is first multiplied by `grad_scale`
+// (clipping). Adds one to p.version.
 void adamw_update(ThreadPool& threads, Parameter& p, Tensor m, Tensor v, const AdamW& how, float grad_scale);
 
-// sqrt of the sum of squares over all gradients.
+// The square root of the sum of squares over all gradients.
 double gradient_norm(ThreadPool& threads, std::span<Parameter* const> parameters);
 
 namespace ref {

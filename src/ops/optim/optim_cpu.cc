@@ -1,8 +1,11 @@
 // ops/optim/optim_cpu.cc: AdamW and the gradient norm on the CPU.
 //
-//   g = grad * grad_scale;  m = fma(b1, m, (1 - b1) * g);  v = fma(b2, v, (1 - b2) * (g * g))
+//   g = grad * grad_scale
+//   m = fma(b1, m, (1 - b1) * g)
+//   v = fma(b2, v, (1 - b2) * (g * g))
 //   w = fma(-lr, fma(wd, w, (m / c1) / (sqrt(v / c2) + eps)), w)
-// 1 - b is taken in f32 (exact for b >= 1/2); c in double, then rounded to f32.
+//
+// 1 - b is taken in f32 (exact for b >= 1/2); c is computed in double, then rounded to f32.
 #include <algorithm>
 #include <cmath>
 
@@ -87,7 +90,7 @@ double bias_correction(double b, int64_t step) {
   return b > 0 ? 1.0 - exact_pow(b, static_cast<double>(step)) : 1.0;
 }
 
-// sum, gone on with the squares of x: one chain over all blocks of all parameters.
+// Returns sum plus the squares of x: one chain over all blocks of all parameters.
 double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
   constexpr int64_t kBlocks = 1024;  // on the stack at a time
   double partial[kBlocks];

@@ -1,7 +1,7 @@
 // ops/rope/rope_cpu.cc: rotary position embedding on the CPU.
 //
-// The backward is the same turn with the sines negated (exact), so one kernel serves both. Pairs are
-// elementwise: vector width cannot show.
+// The backward is the same turn with the sines negated (exactly), so one kernel serves both. Pairs are
+// independent, so no bit depends on the vector width.
 #include <atomic>
 #include <mutex>
 #include <utility>
@@ -25,11 +25,11 @@ struct RopeJob {
   const float* x;
   const int32_t* positions;
   const RopeTable* table;
-  int64_t H, K;  // a head's last rotary width of K components turn
+  int64_t H, K;  // the last `rotary width` of a head's K components turn
   int64_t x_head, y_head;
   RopeStyle style;
-  float sign;  // of the sines: -1 turns back
-  bool add;    // to y instead of assigning
+  float sign;  // multiplies the sines: -1 turns back
+  bool add;    // add to y instead of assigning
   float* y;
 };
 }  // namespace
@@ -174,8 +174,8 @@ struct RopeTable::Blocks {
   std::vector<float> inv_freq;
   float attention_factor = 1.0f;
   std::mutex making;
-  std::vector<std::unique_ptr<float[]>> memory;        // by block; empty until it is made
-  std::unique_ptr<std::atomic<const float*>[]> ready;  // the same, for readers
+  std::vector<std::unique_ptr<float[]>> memory;        // by block; null until the block is made
+  std::unique_ptr<std::atomic<const float*>[]> ready;  // the same pointers, for readers
 };
 
 RopeTable::RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions)

@@ -14,7 +14,7 @@ void rope(const float* x, const int32_t* positions, const float* inv_freq, doubl
       for (int64_t i = 0; i < P / 2; ++i) {
         const int64_t a = K - P + (style == RopeStyle::half ? i : 2 * i);
         const int64_t b = K - P + (style == RopeStyle::half ? i + P / 2 : 2 * i + 1);
-        const double angle = static_cast<float>(positions[t]) * inv_freq[i];  // rounded to f32 by contract
+        const double angle = static_cast<float>(positions[t]) * inv_freq[i];  // rounded to f32 (rope.h)
         const double c = std::cos(angle) * attention_factor;
         const double s = std::sin(angle) * attention_factor * (backward ? -1.0 : 1.0);
         to[a] = from[a] * c - from[b] * s;

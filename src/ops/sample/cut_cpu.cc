@@ -1,10 +1,9 @@
 // ops/sample/cut_cpu.cc: top-k and top-p without sorting the row and without memory beyond the stack.
 //
-// One pass puts the tokens into 256 bins by their distance from the maximum (an eighth of a unit of logit
-// each) and sums counts and weights; the bin in which the wanted count or weight is reached holds the cut. It
-// is mostly small: its tokens are sorted on the stack. Where it is not (rows of equal logits), the cut is
-// found digit by digit over the bits of the floats. Bins are monotone in the logit, so the order is that of a
-// sort.
+// One pass puts the tokens into 1024 bins by their distance from the maximum (1/32 of a unit of logit each)
+// and sums counts and weights. The bin in which the wanted count or weight is reached holds the cut. It is
+// usually small, and its tokens are sorted on the stack. If not (rows of equal logits), the cut is found
+// digit by digit over the bits of the floats. Bins are monotone in the logit, so the order is that of a sort.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -61,7 +60,7 @@ namespace {
 constexpr float kDropped = -std::numeric_limits<float>::infinity();
 constexpr int64_t kCandidates = 2048;  // 16 KiB of stack
 
-// Tokens above `z` stay, and the first `keep` of the `have` that are equal to it.
+// Keeps tokens above `z`, and the first `keep` of the `have` tokens that are equal to it.
 struct Cut {
   float z = 0;
   int64_t keep = 0, have = 0;
@@ -75,7 +74,7 @@ void apply(const SampleRow& row, Cut cut) {
   }
 }
 
-// What the search adds up: one a token, or the tokens' weights.
+// What the search adds up: 1 per token, or the tokens' weights.
 enum class By { count, weight };
 
 // Sums and counts of classes of tokens.
@@ -88,9 +87,9 @@ struct Histogram {
     sum[bin] += amount;
     ++count[bin];
   }
-  // The bin, in the order given by `bin_at`, in which `above` plus the running sum reaches the target;
-  // `above` grows by what lies before it. Rounding may leave the target just out of reach: then the last bin
-  // with any sum.
+  // Returns the bin, in the order given by `bin_at`, in which `above` plus the running sum reaches the
+  // target, and adds to `above` what lies before it. If rounding leaves the target just out of reach, returns
+  // the last bin with a positive sum.
   template <class BinAt>
   uint32_t reach(double target, double* above, const BinAt& bin_at) const {
     uint32_t found = bin_at(0);
@@ -107,8 +106,7 @@ struct Histogram {
   }
 };
 
-// Calls body(index, z, bin, weight or 1) in the order of indices. Returns the sum of all weights (0 by
-// count).
+// Calls body(index, z, bin, weight or 1) in index order. Returns the sum of all weights (0 for By::count).
 template <class Body>
 double for_each_token(const SampleRow& row, By by, const Body& body) {
   float e[kSampleBlock], bins[kSampleBlock];
@@ -153,7 +151,7 @@ Cut cut_by_sorting(const SampleRow& row, By by, uint32_t bin, double target, dou
   return cut;
 }
 
-// Orders as the floats do; -0 and +0 are one key.
+// A key with the order of the floats; -0 and +0 have one key.
 uint32_t key_of(float z) {
   const uint32_t bits = std::bit_cast<uint32_t>(z + 0.0f);
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
@@ -183,7 +181,7 @@ Cut cut_by_digits(const SampleRow& row, By by, uint32_t bin, double target, doub
   return {float_of(prefix), static_cast<int64_t>(std::clamp<double>(wanted, 1, have)), have};
 }
 
-// `share` of the whole where the search is by weight, else a count.
+// `share` is a fraction of the total weight for By::weight, otherwise a count.
 Cut find_cut(const SampleRow& row, By by, double share) {
   Histogram<1024> bins;
   const double total =

@@ -24,20 +24,21 @@ class Edits {
     logits_[token] = value;
   }
 
-  // Afterwards the logits are what they were, and apply() makes the changes.
+  // Restores the logits; apply() makes the changes again.
   void take_back() {
     std::vector<float> changed;
     for (const Entry& entry : log_) changed.push_back(logits_[entry.token]);
     for (size_t i = log_.size(); i-- > 0;) logits_[log_[i].token] = std::exchange(log_[i].value, changed[i]);
   }
 
-  // After take_back(), on logits that were multiplied by `scale` in between. Remembers what stood there.
+  // Makes the changes after take_back(), on logits that were multiplied by `scale` in between. Remembers the
+  // values that it replaces.
   void apply(float scale) {
     for (Entry& entry : log_) entry.before = logits_[entry.token];
     for (const Entry& entry : log_) logits_[entry.token] = entry.value * scale;
   }
 
-  // After apply(): brings back what it replaced.
+  // Restores the values that apply() replaced.
   void undo() {
     for (const Entry& entry : log_) logits_[entry.token] = entry.before;
   }
@@ -45,7 +46,7 @@ class Edits {
  private:
   struct Entry {
     int32_t token = 0;
-    float value = 0;  // before the change; after take_back(): after it
+    float value = 0;  // the logit before the change; after take_back(), the logit after it
     float before = 0;
   };
   float* logits_;
@@ -61,7 +62,7 @@ float largest(const float* z, int64_t n) {
     for (int64_t j = 0; j < kLanes; ++j) lanes[j] = z[i + j] > lanes[j] ? z[i + j] : lanes[j];
   }
   for (; i < n; ++i) lanes[0] = std::max(lanes[0], z[i]);
-  return *std::max_element(lanes, lanes + kLanes) + 0.0f;  // +0 for -0, as row_softmax() has it
+  return *std::max_element(lanes, lanes + kLanes) + 0.0f;  // +0 for -0, as in row_softmax()
 }
 
 bool ends_with(std::span<const int32_t> tokens, std::span<const int32_t> end) {
@@ -76,7 +77,7 @@ void add_biases(const SamplingParams& params, const TokenHistory& history,
                 std::span<const int32_t> stop_tokens, const float* logits, Edits& edits) {
   for (const SequenceBias& bias : params.sequence_bias) {
     const std::span<const int32_t> run = bias.tokens;
-    // A ban on a stop token alone would have no end: transformers lifts it.
+    // A ban on a stop token alone would make answers endless; transformers lifts it.
     if (run.size() == 1 && bias.bias == kForbidden && contains(stop_tokens, run[0])) continue;
     if (!ends_with(history.tokens(), run.first(run.size() - 1))) continue;
     edits.set(run.back(), logits[run.back()] + bias.bias);

@@ -1,14 +1,16 @@
-// ops/sample/history.h: the sampling settings that look back at the sequence: penalties, biases and bans.
+// ops/sample/history.h: the sampling settings that depend on the sequence so far: penalties, biases and bans.
 //
-// They change the logits, before temperature and filters, in this order (transformers' and vLLM's):
+// They change the logits before temperature and filters, in this order (as in transformers and vLLM):
+//
 //   sequence_bias, bad_words_ids   logit += bias
 //   repetition_penalty p           logit = logit < 0 ? logit * p : logit / p,    tokens of prompt or answer
-//   frequency_penalty f            logit -= f * (times that the answer has the token)
+//   frequency_penalty f            logit -= f * (times that the token occurs in the answer)
 //   presence_penalty q             logit -= q,                                   tokens of the answer
-//   no_repeat_ngram, min_new_tokens, min_length, suppress_tokens, begin_suppress_tokens: logit = -infinity
+//   no_repeat_ngram, min_new_tokens, min_length, suppress_tokens, begin_suppress_tokens
+//                                  logit = -infinity
 //
-// What they make is a pure function of (logits, settings, prompt, answer so far). The log-prob that is
-// reported is of the logits as the model made them: it ignores all of this, as it ignores top-k.
+// The result is a pure function of (logits, settings, prompt, answer so far). The reported log-prob is that
+// of the model's own logits: it ignores all of these settings, as it ignores top-k.
 #pragma once
 
 #include <span>
@@ -19,19 +21,19 @@
 
 namespace r1 {
 
-// Whether any of these settings is on. If none is, sample_token() needs no history.
+// True if any of these settings is on. If none is, sample_token() needs no history.
 bool looks_back(const SamplingParams& params);
 
-// What the settings need to know of one sequence. Its size follows the sequence's length.
+// What the settings need to know of one sequence. Its size grows with the sequence's length.
 class TokenHistory {
  public:
   struct Seen {
     int32_t token = 0;
-    int32_t generated = 0;  // times that the answer has it
+    int32_t generated = 0;  // occurrences in the answer
   };
 
   explicit TokenHistory(std::span<const int32_t> prompt);
-  void add(int32_t token);  // the answer's next
+  void add(int32_t token);  // the answer's next token
 
   std::span<const int32_t> tokens() const { return tokens_; }  // prompt, then answer
   std::span<const Seen> seen() const { return seen_; }         // each token once
@@ -41,13 +43,13 @@ class TokenHistory {
   Seen& entry(int32_t token);
 
   std::vector<int32_t> tokens_;
-  int64_t prompt_ = 0;  // tokens of it
+  int64_t prompt_ = 0;  // tokens of the prompt
   std::vector<Seen> seen_;
   std::unordered_map<int32_t, size_t> index_;  // into seen_
 };
 
-// As sample_token() without a history. `stop_tokens` are those that min_new_tokens and min_length hold back.
-// The answer is token kNothingLeft when the settings forbid every token.
+// Like sample_token() without a history. min_new_tokens and min_length hold back `stop_tokens`. Returns token
+// kNothingLeft if the settings forbid every token.
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
                      std::span<const int32_t> stop_tokens, float uniform);
 inline constexpr int32_t kNothingLeft = -2;

@@ -1,7 +1,7 @@
 // ops/sample/sample_cpu.cc: filters, then the draw, by passes over the tempered logits.
 //
-// Weights exp(z - max) are never stored: a block's exps are cheaper than a second buffer. Dropped tokens are
-// -infinity and weigh 0, so the draw needs to know nothing of filters.
+// Weights exp(z - max) are never stored: computing a block's exps again is cheaper than a second buffer.
+// Dropped tokens are -infinity and weigh 0, so the draw does not depend on the filters.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -41,7 +41,7 @@ int64_t draw(const SampleRow& row, float uniform) {
     }
     for (int64_t i = 0; i < n; ++i) {
       if (e[i] <= 0) continue;
-      chosen = first + i;  // the last one, should the block's own order round below its total
+      chosen = first + i;  // the last one, if the block's own order rounds below its total
       sum += e[i];
       if (sum > threshold) break;
     }

@@ -1,4 +1,4 @@
-// ops/simd/exp-inl.h: exp of ops/simd/exp.h over any Highway vector of f32: the same bits as the scalar.
+// ops/simd/exp-inl.h: the exp of ops/simd/exp.h over any Highway vector of f32; the same bits as the scalar.
 //
 // Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
 #if defined(R1_OPS_SIMD_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)

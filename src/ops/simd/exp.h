@@ -1,10 +1,11 @@
-// ops/simd/exp.h: the one f32 exp of cpu-f32, scalar. exp-inl.h is the same function over vectors, bit for
-// bit.
+// ops/simd/exp.h: the one f32 exp of cpu-f32, scalar. exp-inl.h is the same over vectors, bit for bit.
 //
-// x = n ln 2 + r with n the nearest integer and |r| <= 0.3466; e^r = 1 + r + r^2 q(r), q a fourth-degree
-// minimax fit of the relative error (at most 0.08 x 2^-24); 2^n goes in by adding n to the exponent. The
-// error is under 1 ulp over the whole range (tests/ops/exp_test.cc). exp(0) is exactly 1; below kExpLow the
-// result would be subnormal and is 0; above kExpHigh it is infinity; NaN stays NaN.
+//   x = n ln 2 + r,   n the nearest integer, |r| <= 0.3466
+//   e^r = 1 + r + r^2 q(r)
+//
+// q is a fourth-degree minimax fit of the relative error (at most 0.08 x 2^-24); adding n to the exponent
+// multiplies by 2^n. The error is under 1 ulp over the whole range (tests/ops/exp_test.cc). exp(0) is exactly
+// 1. Below kExpLow the result would be subnormal and is 0; above kExpHigh it is infinity; NaN stays NaN.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// ops/simd/exp_vector.h: exp of a whole array, by the widest vectors here (the same bits as exp_f32).
+// ops/simd/exp_vector.h: exp of a whole array with the machine's widest vectors; the same bits as exp_f32.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,10 @@
 // ops/simd/lanes-inl.h: sixteen virtual lanes, so that no sum depends on how wide the machine's vectors are.
 //
-// Lanes16 is sixteen floats: one vector of AVX-512, two of AVX2, four of NEON. Element i of a row belongs to
-// lane i mod 16; lanes are combined 8, 4, 2, 1 apart. Where a row ends inside a block, the lanes past its end
-// keep what they held. Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
+// Lanes16 is sixteen floats: one vector of AVX-512, two of AVX2, four of NEON. Element i of a row belongs
+// to lane i mod 16; lanes are combined 8, 4, 2, 1 apart. If a row ends inside a block, the lanes past its
+// end keep what they held.
+//
+// Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
 #if defined(R1_OPS_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef R1_OPS_SIMD_LANES_INL_H_
 #undef R1_OPS_SIMD_LANES_INL_H_
@@ -16,8 +18,9 @@
 
 #include "hwy/highway.h"
 
-// After the parameters of a lambda that takes or returns vectors: the kernel's instruction set, and always
-// inlined (a vector that crosses a call goes through memory; g++ 12 at times dies of it with AVX-512).
+// Goes after the parameters of a lambda that takes or returns vectors. It sets the kernel's instruction
+// set and always inlines: a vector that crosses a call goes through memory, and g++ 12 sometimes
+// crashes on it with AVX-512.
 #undef R1_LAMBDA
 #define R1_LAMBDA HWY_ATTR __attribute__((always_inline))
 
@@ -25,7 +28,7 @@ HWY_BEFORE_NAMESPACE();
 namespace r1 {
 namespace HWY_NAMESPACE {
 
-// The first n < Lanes(d) floats at p, zeros above; nothing past them is touched.
+// Loads the first n < Lanes(d) floats at p, with zeros above. Memory past them is not read.
 template <class D>
 HWY_INLINE hwy::HWY_NAMESPACE::VFromD<D> load_some(D d, const float* HWY_RESTRICT p, size_t n) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -38,7 +41,7 @@ HWY_INLINE hwy::HWY_NAMESPACE::VFromD<D> load_some(D d, const float* HWY_RESTRIC
 #endif
 }
 
-// The first n < Lanes(d) lanes of v to p; nothing past them is touched.
+// Stores the first n < Lanes(d) lanes of v at p. Memory past them is not written.
 template <class D>
 HWY_INLINE void store_some(hwy::HWY_NAMESPACE::VFromD<D> v, D d, float* HWY_RESTRICT p, size_t n) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -207,7 +210,7 @@ HWY_INLINE Lanes16 fold3(Lanes16 lanes, const float* HWY_RESTRICT p, const float
   return lanes;
 }
 
-// Combines lanes 8, 4, 2, 1 apart by join (commutative): the tree of every row reduction.
+// Combines lanes 8, 4, 2, 1 apart with join (commutative): the tree of every row reduction.
 template <class D, class Join>
 HWY_INLINE float combine_vector(D d, hwy::HWY_NAMESPACE::VFromD<D> v, const Join& join) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -222,7 +225,7 @@ HWY_INLINE float combine_vector(D d, hwy::HWY_NAMESPACE::VFromD<D> v, const Join
 }
 template <class Join>
 HWY_INLINE float combine(const Lanes16& lanes, const Join& join) {
-  LaneVector v[kLaneVectors];  // element by element: g++ 12 dies of some copies of the whole struct
+  LaneVector v[kLaneVectors];  // copied element by element: g++ 12 crashes on some copies of the whole struct
   for (size_t k = 0; k < kLaneVectors; ++k) v[k] = lanes.v[k];
   for (size_t apart = kLaneVectors / 2; apart > 0; apart /= 2) {
     for (size_t k = 0; k < apart; ++k) v[k] = join(v[k], v[k + apart]);

@@ -1,9 +1,8 @@
-// ops/simd/machine_peak.h: what this machine can do at most: its f32 FMA units, by independent register FMAs
-// and nothing else, and its memory, by reading.
+// ops/simd/machine_peak.h: measures this machine's limits: its FMA units, by independent FMAs on registers,
+// and its memory bandwidth, by reading.
 //
-// The widest instruction set is chosen at run time, as the kernels do. Sixteen chains cover latency (4 to 5)
-// times units (2) with room. The figure is measured, not computed: clocks fall under wide vectors and shared
-// cores.
+// The widest instruction set is chosen at run time, as in the kernels. Twelve chains cover latency (4 to 5)
+// times units (2). The figures are measured, not computed: clocks drop under wide vectors and shared cores.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +21,10 @@
 
 namespace r1 {
 
-// Each runs `loops` rounds of independent multiply-adds in twelve named variables (an array would be kept in
-// memory) and returns the floating-point operations done; *sink keeps them alive. A function defines
-// R1_STEP(i), one instruction on acc##i, and the variable `first` with which all begin; R1_PEAK_LOOP is the
-// rest.
+// Each function runs `loops` rounds of independent multiply-adds in twelve named variables (an array would be
+// kept in memory) and returns the number of floating-point operations; *sink keeps the results alive. A
+// function defines R1_STEP(i), one instruction on acc##i, and the variable `first`, the initial value of all;
+// R1_PEAK_LOOP is the rest.
 #define R1_TWELVE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define R1_MAKE(i) auto acc##i = first;
 #define R1_KEEP(i) total += acc##i;
@@ -59,7 +58,7 @@ __attribute__((target("avx2,fma"))) inline double fma_loop_256(int64_t loops, fl
 inline double fma_loop(int64_t loops, float* sink) {
   return __builtin_cpu_supports("avx512f") ? fma_loop_512(loops, sink) : fma_loop_256(loops, sink);
 }
-// VDPBF16PS: two products and two sums a lane. Call where machine_has(Numerics::cpu_avx512bf16).
+// VDPBF16PS: two products and two sums per lane. Call it only if machine_has(Numerics::cpu_avx512bf16).
 __attribute__((target("avx512f,avx512bf16"))) inline double bf16_loop(int64_t loops, float* sink) {
   const __m512 first = _mm512_set1_ps(1e-3f);
   const __m512i x = _mm512_set1_epi32(0x3F003F00);
@@ -92,7 +91,7 @@ inline double bf16_loop(int64_t, float*) {
 #undef R1_MAKE
 #undef R1_TWELVE
 
-// GFLOP/s of all threads of the pool together: the best of several runs of a few milliseconds.
+// GFLOP/s of all threads of the pool together: the best of several runs of a few milliseconds each.
 template <class Loop>
 double peak_of(ThreadPool& threads, const Loop& loop) {
   constexpr int64_t kLoops = 200'000;
@@ -119,8 +118,7 @@ inline double bf16_peak(ThreadPool& threads) {
   return peak_of(threads, bf16_loop);
 }
 
-// GB/s of all threads of the pool reading `bytes` (more than the caches hold) together: the best of several
-// runs.
+// GB/s of all threads together reading `bytes` (more than the caches hold): the best of several runs.
 inline double read_bandwidth(ThreadPool& threads, int64_t bytes) {
   using Vector [[gnu::vector_size(32)]] = uint64_t;
   constexpr int64_t kStep = 4;  // vectors

@@ -1,4 +1,4 @@
-// ops/simd/targets.h: the instruction sets that the kernels were compiled for, and which one is used.
+// ops/simd/targets.h: the instruction sets that the kernels are compiled for, and which one is used.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@ namespace r1 {
 
 struct SimdTarget {
   std::string name;     // "AVX-512", "AVX2", "NEON"
-  int64_t bit = 0;      // Highway's
-  bool usable = false;  // by this machine
+  int64_t bit = 0;      // Highway's bit for it
+  bool usable = false;  // this machine has it
 };
 std::vector<SimdTarget> simd_targets();  // best first
 std::string chosen_simd_target();
 std::string highway_version();
 
-// While alive, kernels run on this target. For checks: not while other threads compute.
+// While it is alive, kernels run on this target. For checks only: no other thread may compute meanwhile.
 class WithSimdTarget {
  public:
   explicit WithSimdTarget(const SimdTarget& target);

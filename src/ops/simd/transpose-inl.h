@@ -1,4 +1,4 @@
-// ops/simd/transpose-inl.h: up to 32 rows into panels [column][32], the lanes of matrix products and of keys.
+// ops/simd/transpose-inl.h: transposes up to 32 rows into panels [column][32], for matrix products and keys.
 //
 // Include after hwy/highway.h in a foreach_target file; use inside r1::HWY_NAMESPACE.
 #if defined(R1_OPS_SIMD_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -17,7 +17,7 @@ HWY_BEFORE_NAMESPACE();
 namespace r1 {
 namespace HWY_NAMESPACE {
 
-// The 128-bit blocks of v, 4 * 32 floats apart.
+// Stores the 128-bit blocks of v, 4 * 32 floats apart.
 template <class D>
 HWY_INLINE void store_blocks(hwy::HWY_NAMESPACE::VFromD<D> v, D d, float* to) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -37,7 +37,7 @@ HWY_INLINE void transpose_four(D d, const float* row0, const float* row1, const 
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::Repartition<double, D> dd;
   const auto a = hn::LoadU(d, row0), b = hn::LoadU(d, row1), c = hn::LoadU(d, row2), e = hn::LoadU(d, row3);
-  const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1 of every block
+  const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b));  // a0 b0 a1 b1 of each block
   const auto ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
   const auto AB = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));  // a2 b2 a3 b3
   const auto CE = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
@@ -47,7 +47,7 @@ HWY_INLINE void transpose_four(D d, const float* row0, const float* row1, const 
   store_blocks(hn::BitCast(d, hn::InterleaveUpper(dd, AB, CE)), d, to + 96);
 }
 
-// Rows [begin, end), at most 32, of `columns`; row j is at row_of(j) -> to[column * 32 + row].
+// Rows [begin, end), at most 32, of `columns` columns; row j is at row_of(j). -> to[column * 32 + row].
 template <class RowOf>
 HWY_INLINE void transpose_rows_of(const RowOf& row_of, int64_t begin, int64_t end, int64_t columns,
                                   float* HWY_RESTRICT to) {
@@ -72,7 +72,7 @@ HWY_INLINE void transpose_rows_of(const RowOf& row_of, int64_t begin, int64_t en
   }
 }
 
-// n <= 32 rows, `stride` apart.
+// The same for n <= 32 rows that are `stride` floats apart.
 HWY_INLINE void transpose_rows(const float* HWY_RESTRICT from, int64_t stride, int64_t n, int64_t columns,
                                float* HWY_RESTRICT to) {
   transpose_rows_of([=](int64_t j) { return from + j * stride; }, 0, n, columns, to);

@@ -1,7 +1,9 @@
 // ops/swiglu/swiglu_cpu.cc: SwiGLU on the CPU.
 //
 // Backward, with s = 1 / (1 + exp(-gate)):
-//   dgate = (dy * up) * (s * fma(gate, 1 - s, 1)),   dup = dy * (gate * s)
+//
+//   dgate = (dy * up) * (s * fma(gate, 1 - s, 1))
+//   dup   = dy * (gate * s)
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/simd/grain.h"
@@ -69,7 +71,7 @@ HWY_EXPORT(swiglu_forward);
 HWY_EXPORT(swiglu_backward);
 
 namespace {
-constexpr int64_t kGrain = kGrainFloats / 2;  // an exp and a division an element: twice the work of a copy
+constexpr int64_t kGrain = kGrainFloats / 2;  // an exp and a division per element: twice the work of a copy
 
 void backward_op(Context& ctx, const Tensor& gate, const Tensor& up, const Tensor& y) {
   const Tensor dy = ctx.tape->grad(y);

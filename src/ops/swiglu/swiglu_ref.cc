@@ -11,7 +11,7 @@ void swiglu(const float* gate, const float* up, int64_t n, double* y) {
   }
 }
 
-// With s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
+// With s = sigmoid(gate): dgate = dy * up * s * (1 + gate * (1 - s)), dup = dy * gate * s.
 void swiglu_backward(const float* gate, const float* up, const float* dy, int64_t n, double* dgate,
                      double* dup) {
   for (int64_t i = 0; i < n; ++i) {
