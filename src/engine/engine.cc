@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/integers.h"
+#include "base/machine.h"
 #include "base/random.h"
 #include "engine/row_batch.h"
 #include "engine/scheduler.h"
@@ -21,7 +22,8 @@
 
 namespace r1 {
 
-std::vector<Request> unfinished_part(const Request& request, const std::function<bool(int64_t sample)>& is_finished) {
+std::vector<Request> unfinished_part(const Request& request,
+                                     const std::function<bool(int64_t sample)>& is_finished) {
   std::vector<Request> parts;
   bool joins = false;  // the sample before is unfinished, too
   for (int64_t sample = request.first_sample; sample < request.first_sample + request.samples; ++sample) {
@@ -167,6 +169,13 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
 
 namespace {
 
+// What a cache may take of the memory that is free, in bytes; 0: not known.
+int64_t spare_memory() {
+  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
+  const int64_t most = group > 0 && (free == 0 || group < free) ? group : free;
+  return most / 4 * 3;
+}
+
 // Tokens that an answer may have. Throws Error if there is no room for any.
 int64_t room_of(const Request& r, const ModelConfig& model, const std::string& what) {
   const int64_t length = static_cast<int64_t>(r.prompt.size());
@@ -209,6 +218,9 @@ void Engine::Impl::prepare(std::span<const Request> list) {
   // Room for a whole batch and, beside it, for prompts prefilled ahead.
   int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
   if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
+  // A smaller cache changes no bit, only how many sequences run at a time.
+  const int64_t spare = options.kv_bytes > 0 ? 0 : spare_memory();
+  if (spare > 0) want = std::max(most_pages, std::min(want, spare / per_page));
   if (want < most_pages) {
     throw Error("the KV cache may use " + std::to_string(options.kv_bytes >> 20) +
                 " MiB, the longest prompt and answer need " + std::to_string(most_pages * per_page >> 20) +
@@ -226,9 +238,9 @@ void Engine::Impl::prepare(std::span<const Request> list) {
 
 Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
   const Request& r = requests[static_cast<size_t>(s.request)];
-  const auto bits =
-      philox({static_cast<uint32_t>(s.generated), static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
-             {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  const auto bits = philox(
+      {static_cast<uint32_t>(s.generated), static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
+      {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
   const int64_t V = model.config().vocab_size;
   const float uniform = uniform_from_bits(bits[0]);
   const TokenHistory* history = live.find(&s)->second.history.get();
