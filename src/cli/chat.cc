@@ -225,7 +225,13 @@ class Chat {
     ++next_seed_;
     conversation_.add(text, "", prompt.opening);
     last_ = std::move(next);
-    answer();
+    try {
+      answer();
+    } catch (const Error&) {  // a question without an answer is no turn
+      conversation_.drop_last();
+      last_.reset();
+      throw;
+    }
   }
 
   void more() {

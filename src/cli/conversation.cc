@@ -98,6 +98,11 @@ void Conversation::replace_last_response(const std::string& response) {
   said_.back().response = response;
 }
 
+void Conversation::drop_last() {
+  R1_CHECK(!said_.empty(), "nothing was said");
+  said_.pop_back();
+}
+
 Json Conversation::messages() const {
   Json list = Json::array();
   if (!system_.empty()) list.push_back(message("system", system_));

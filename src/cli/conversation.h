@@ -38,6 +38,7 @@ class Conversation {
   // `response` is all that the model wrote after a prompt with this `opening`.
   void add(const std::string& question, const std::string& response, const std::string& opening);
   void replace_last_response(const std::string& response);
+  void drop_last();
   void clear() { said_.clear(); }  // the system prompt stays
   bool empty() const { return said_.empty(); }
 

@@ -183,8 +183,8 @@ struct Program {
     sub->add_option("--output", generate.output, "A row per sample; -: standard output")->required();
     sub->add_flag("--resume", generate.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--samples", generate.samples, "Samples of each prompt (default: 1)");
-    sub->add_option("--batch", generate.batch, "Sequences at a time (default: 64); changes no bit");
-    sub->add_option("--prefill-chunk", generate.prefill_chunk, "Prompt tokens at a time; changes no bit");
+    sub->add_option("--batch", generate.batch, "Sequences sampled at a time (default: 64); it changes no bit");
+    sub->add_option("--prefill-chunk", generate.prefill_chunk, "Prompt tokens taken at a time (default: 2048); it changes no bit");
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
     sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
     add_sampling(sub, generate.sampling, kLongestAnswerHelp);
@@ -198,8 +198,8 @@ struct Program {
     sub->add_option("--logprob-format", score.logprob_format, kLogprobFormatHelp);
     sub->add_flag("--resume", score.resume, "Go on with the rows that the journal beside --logprobs has");
     sub->add_option("--gradients", score.gradients, "GRADS.safetensors: loss and grad.<name>");
-    sub->add_option("--temperature", score.temperature, "Of the log-probs (default: 1)");
-    sub->add_option("--logits-last", score.logits_last, "Only the logits of each row's last N tokens");
+    sub->add_option("--temperature", score.temperature, "Temperature of the log-probs (default: 1)");
+    sub->add_option("--logits-last", score.logits_last, "Write only the logits of each row's last N tokens");
   }
 
   void add_tools() {
@@ -235,10 +235,10 @@ struct Program {
     sub->add_option("--task", eval.task, "A task (countdown, arithmetic:2, ...: docs/guide.md), or a file")
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
-    sub->add_option("--problems", eval.problems, "How many (default: 200; all of a file)");
-    sub->add_option("--output", eval.output, "Every sample as a JSONL row");
+    sub->add_option("--problems", eval.problems, "Problems to draw (default: 200; of a file: all)");
+    sub->add_option("--output", eval.output, "A JSONL file: every sample as a row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
-    sub->add_option("--batch", eval.batch, "Sequences at a time (default: 256); changes no bit");
+    sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");
     add_sampling(sub, eval.sampling, kLongestAnswerHelp);
     sub->add_option("--seed", eval.sampling.seed, "Seed of the problems and of the random numbers (default: 0)")
         ->group("Sampling");
@@ -277,8 +277,8 @@ struct Program {
                         Machine::training, "What its stages gave, as one JSON object");
     sub->add_option("CONFIG", recipe.config, kConfig)->type_name("")->required();
     sub->add_flag("--resume", recipe.resume, "Go on with an interrupted run");
-    sub->add_flag("--all", recipe.all, "Its optional stages too");
-    sub->add_option("--seed", recipe.seed, "Instead of the recipe's");
+    sub->add_flag("--all", recipe.all, "Run the optional stages too");
+    sub->add_option("--seed", recipe.seed, "Seed, instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
     sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report, Machine::none,
               "The path of the page as {\"report\": PATH}");

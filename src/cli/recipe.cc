@@ -11,6 +11,7 @@
 #include "base/text_util.h"
 #include "cli/common.h"
 #include "cli/output.h"
+#include "cli/printable.h"
 #include "cli/progress.h"
 #include "cli/stop_signals.h"
 #include "formats/jsonl.h"
@@ -47,7 +48,7 @@ class TerminalRecipe : public RecipeReporter {
 
 std::string indented(const std::string& text) {
   std::string out = "    ";
-  for (const char c : text) out += c == '\n' ? std::string("\n    ") : std::string(1, c);
+  for (const char c : printable(text)) out += c == '\n' ? std::string("\n    ") : std::string(1, c);
   return out;
 }
 

@@ -37,7 +37,7 @@ std::vector<int> numbers_of(const Json& options) {
     for (const Json& item : value.items()) {
       const int64_t number = item.integer();
       if (number < 0 || number > INT32_MAX)
-        item.fail(fmt::format("is {}, 0 to {} is wanted", number, INT32_MAX));
+        item.fail(fmt::format("is {}; it must be between 0 and {}", number, INT32_MAX));
       numbers.push_back(static_cast<int>(number));
     }
   }

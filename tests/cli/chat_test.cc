@@ -331,6 +331,31 @@ TEST(CliChat, TerminationLeavesTheTerminalAsItWas) {
   }
 }
 
+TEST(CliChat, CtrlZLeavesTheTerminalAsItWasAndComesBack) {
+  Terminal terminal(greedy(remembering_model()));
+  terminal.answer();
+  terminal.wait_for_editor();
+  terminal.type("make ");
+  terminal.read_until("make ");
+  terminal.type("\x1a");
+  terminal.wait_for_stop();
+  EXPECT_TRUE(terminal.is_plain());
+  terminal.send(SIGCONT);
+  terminal.wait_for_editor();
+  terminal.ask("24");
+  EXPECT_EQ(saved(terminal, "stopped.jsonl").at(size_t{0}).get_string("content"), "make 24");
+}
+
+TEST(CliChat, ADumbTerminalGetsNoEscapeSequences) {
+  Terminal terminal(greedy(remembering_model()), {{"TERM", "dumb"}});
+  terminal.read_until("\n> ");
+  terminal.type("make 24\n");
+  const std::string shown = terminal.read_until("\n> ");
+  EXPECT_EQ(shown.find('\x1b'), std::string::npos) << shown;
+  terminal.type("/exit\n");
+  EXPECT_EQ(terminal.wait(), 0);
+}
+
 TEST(CliChat, WhatTheModelWritesCannotCommandTheTerminal) {
   const std::string attack = "\x1b]0;owned\x07 z";
   const auto model = make_scripted_model("chat-attack", attack);

@@ -4,7 +4,11 @@
 
 #include <cmath>
 
+#include "cli/chat.h"
+#include "cli/model_notes.h"
+#include "data/countdown_question.h"
 #include "formats/safetensors.h"
+#include "reward/countdown.h"
 #include "tests/cli/cli_test_util.h"
 
 namespace r1 {
@@ -166,6 +170,36 @@ TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
   const auto verbose =
       r1_run({"run", test::tiny_llama(), "-p", "make 24", "--seed", "5", "--max-tokens", "3", "--verbose"});
   EXPECT_NE(verbose.err.find("tokens/s; seed 5"), std::string::npos) << verbose.err;
+}
+
+// Of seeds that nobody chose: a newcomer's first question is answered.
+TEST(CliRun, TheGuidesFirstExampleWorksWith19Of20Seeds) {
+  const std::filesystem::path root = R1_SOURCE_DIR;
+  const std::string guide = read_file(root / "docs/guide.md");
+  const std::string before = "r1 run -p \"";
+  const size_t begin = guide.find(before, guide.find("## Talk")) + before.size();
+  const std::string question = guide.substr(begin, guide.find('"', begin) - begin);
+  const auto problem = parse_question(question);
+  ASSERT_TRUE(problem) << question;
+  EXPECT_EQ(question, kExampleQuestion) << "the greeting has another one";
+  EXPECT_TRUE(is_held_out(problem->numbers)) << "r1-nano was trained on it";
+  int right = 0;
+  for (int seed = 1; seed <= 20; ++seed) {
+    const auto result = r1_run({"run", (root / "models/r1-nano").string(), "-p", question, "--json", "--seed",
+                                std::to_string(seed)});
+    ASSERT_EQ(result.status, 0) << result.err;
+    right += verify_countdown(*problem, parse_json(result.out, "run").get_string("text")).correct ? 1 : 0;
+  }
+  EXPECT_GE(right, 19);
+}
+
+TEST(CliRun, ShippedModelsSayWhatTheyKnow) {
+  for (const char* name : {"r1-nano", "r1-nano-base", "r1-nano-student-base"}) {
+    const ModelNotes notes = read_model_notes(std::filesystem::path(R1_SOURCE_DIR) / "models" / name);
+    EXPECT_TRUE(notes.single_turn) << name;
+    EXPECT_TRUE(notes.knows_only_countdown()) << name;
+    EXPECT_TRUE(notes.about.starts_with(std::string("This is ") + name)) << notes.about;
+  }
 }
 
 TEST(CliRun, ACutAnswerSaysSoAndWhatHelps) {

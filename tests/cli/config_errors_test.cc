@@ -334,7 +334,7 @@ TEST(ConfigErrors, Report) {
   std::filesystem::create_directories(scratch() / "empty-run");
   EXPECT_ONE_LINE_ERROR(r1_run({"report", (scratch() / "empty-run").string()}),
                         "give the directory that r1 recipe, pretrain, sft, grpo, distill wrote");
-  EXPECT_ONE_LINE_ERROR(r1_run({"report"}), "run is required");
+  EXPECT_ONE_LINE_ERROR(r1_run({"report"}), "r1 report needs RUN");
 }
 
 TEST(ConfigErrors, EvaluatedProblems) {

@@ -64,7 +64,7 @@ TEST(Conversation, MessagesHoldWholeThoughts) {
   const ConversationPrompt prompt = conversation.prompt("one", 16);
   EXPECT_EQ(prompt.opening, "<think>");
   conversation.add("one", "hm\n</think>\n\nyes", prompt.opening);
-  EXPECT_EQ(conversation.messages().at(1).get_string("content"), "<think>\nhm\n</think>\n\nyes")
+  EXPECT_EQ(conversation.messages().at(1).get_string("content"), "<think>hm\n</think>\n\nyes")
       << "the tag that the prompt had is put back";
 }
 

@@ -239,7 +239,7 @@ TEST(CliErrors, UnwritableRunDirectory) {
   const std::string blocked = write("blocked", "a file where a folder is wanted");
   const std::string config =
       "name = \"x\"\nout = \"" + blocked + "/run\"\nmodel = \"" + test::tiny_llama() +
-      "\"\n[rollout]\nprompts = 1\ngroup = 2\nmax_tokens = 4\n[optimizer]\nsteps = 1\n";
+      "\"\n[rollout]\nprompts = 1\ngroup = 2\nmax_tokens = 4\n[optimizer]\nsteps = 1\nlr = 1e-4\n";
   EXPECT_ONE_LINE_ERROR(r1_run({"grpo", write("blocked.toml", config)}), "blocked");
 }
 

@@ -88,6 +88,12 @@ class Terminal {
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
+  // Until the program has stopped, as Ctrl-Z does it.
+  void wait_for_stop() {
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid_, &status, WUNTRACED), pid_);
+    ASSERT_TRUE(WIFSTOPPED(status)) << "it ended";
+  }
   // Whether typed characters wait for Enter and are echoed, as a shell expects it.
   bool is_plain() const {
     struct termios modes {};
