@@ -88,6 +88,7 @@ TEST(CliChat, AnEmptyLineEndsNothingAndExitDoes) {
   EXPECT_EQ(terminal.wait(), 0);
   Terminal other(greedy(remembering_model()));
   other.answer();
+  other.wait_for_editor();  // a Ctrl-D before that is the terminal's, not the editor's
   other.type("\x04");
   EXPECT_EQ(other.wait(), 0);
 }

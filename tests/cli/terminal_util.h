@@ -74,9 +74,14 @@ class Terminal {
     type(message + "\n");
     return answer();
   }
-  // The rest of what is shown, until the program closes the terminal.
+  // The rest of what is shown, until the program closes the terminal. A minute without its end is a failure.
   std::string rest() {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (read_some()) {
+      if (std::chrono::steady_clock::now() < give_up) continue;
+      ADD_FAILURE() << "the program does not end; it has shown: " << shown_;
+      ::kill(pid_, SIGKILL);
+      break;
     }
     return std::exchange(shown_, "");
   }
