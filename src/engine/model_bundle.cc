@@ -31,6 +31,26 @@ std::vector<int32_t> stop_tokens_of(const GenerationConfig& generation, const Mo
   return ids;
 }
 
+// A fine-tuned model's tokenizer may have a few special tokens (a padding token, often) that its model does not have:
+// a prompt with one of them is refused. The line that says so; none: there are no such tokens. Tokens that only
+// tokenizer_config.json adds are not looked at. Throws Error if the tokenizer cannot be this model's.
+std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab_size,
+                                       const std::filesystem::path& file) {
+  const int64_t tokens = tokenizer.file_vocab_size();
+  if (tokens <= vocab_size) return {};
+  constexpr int64_t kMost = 256;
+  bool special = tokens - vocab_size <= kMost;
+  for (int64_t id = vocab_size; special && id < tokens; ++id)
+    special = tokenizer.is_special(static_cast<int32_t>(id)) ||
+              tokenizer.token_of(static_cast<int32_t>(id)).empty();
+  if (!special) {
+    throw Error(file.string() + ": has " + std::to_string(tokens) + " tokens, the model's vocab_size is " +
+                std::to_string(vocab_size) + ": the tokenizer is of another model");
+  }
+  return {file.string() + ": its special tokens from " + std::to_string(vocab_size) + " to " +
+          std::to_string(tokens - 1) + " are not the model's: a prompt that has one is refused"};
+}
+
 }  // namespace
 
 ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices) {
@@ -40,19 +60,15 @@ ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matr
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
   const ModelConfig& shape = model.config();
   Tokenizer tokenizer = Tokenizer::load(directory);
-  // A token that only tokenizer_config.json adds (a padding token, often) may lie beyond: a prompt that has
-  // it is refused.
-  if (tokenizer.file_vocab_size() > shape.vocab_size) {
-    throw Error((directory / "tokenizer.json").string() + ": has " +
-                std::to_string(tokenizer.file_vocab_size()) + " tokens, the model's vocab_size is " +
-                std::to_string(shape.vocab_size) + ": the tokenizer is of another model");
-  }
+  const std::vector<std::string> beyond =
+      tokens_beyond(tokenizer, shape.vocab_size, directory / "tokenizer.json");
   const TokenizerConfig config = load_tokenizer_config(directory);
   const GenerationConfig generation = load_generation_config(directory, shape.vocab_size);
   std::vector<int32_t> stops = stop_tokens_of(generation, shape, config, tokenizer);
   std::vector<std::string> warnings = model.warnings();
   warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
   warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
+  warnings.insert(warnings.end(), beyond.begin(), beyond.end());
   // Without a word in the tokenizer's files, the ids of the model's.
   const std::string bos = config.says_bos || shape.bos_token_id < 0
                               ? config.bos

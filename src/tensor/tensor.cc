@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/machine.h"
+
 namespace r1 {
 namespace {
 
@@ -50,7 +52,8 @@ Buffer::Buffer(Shape shape, DType dtype) {
   void* at = mapped ? ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
                     : std::aligned_alloc(64, bytes_);
   if (at == nullptr || at == MAP_FAILED)
-    throw Error("out of memory: " + std::to_string(bytes_) + " bytes for a tensor " + shape.str());
+    throw Error("out of memory: " + std::to_string(bytes_) + " bytes for a tensor " + shape.str() +
+                ulimit_advice());
   if (mapped) {
     ::madvise(at, bytes_, MADV_HUGEPAGE);  // fewer waits for the TLB; only a hint
   } else {

@@ -121,12 +121,12 @@ TEST(ModelDirectory, AnAnswerEndsWithAnyTokenThatAFileCallsTheEnd) {
 
 TEST(ModelDirectory, AnEmptyNameIsNoModel) {
   const std::string in = write("any.jsonl", "{\"tokens\": [0]}\n");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", "", "-p", "hello"}), "the name is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"generate", "", "--input", in, "--output", "-"}), "the name is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"score", "", "--input", in}), "the name is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"eval", "", "--task", "countdown3"}), "the name is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", "", "--input", in}), "the name is empty");
-  EXPECT_ONE_LINE_ERROR(r1_run({"template", "", "--input", in}), "the name is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "", "-p", "hello"}), "MODEL argument is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"generate", "", "--input", in, "--output", "-"}), "MODEL argument is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"score", "", "--input", in}), "MODEL argument is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", "", "--task", "countdown3"}), "MODEL argument is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", "", "--input", in}), "MODEL argument is empty");
+  EXPECT_ONE_LINE_ERROR(r1_run({"template", "", "--input", in}), "MODEL argument is empty");
 }
 
 TEST(ModelDirectory, AMillionLayersAreRefusedInOneLine) {
