@@ -115,9 +115,10 @@ Json without_request_fields(const Json& json) {
 
 GenerationConfig load_generation_config(const std::filesystem::path& directory, int64_t vocab_size) {
   GenerationConfig out;
-  const auto path = directory / "generation_config.json";
-  if (!std::filesystem::exists(path)) return out;
-  const Json json = read_json(path);
+  const auto own = directory / "generation_config.json", model = directory / "config.json";
+  const bool has_own = std::filesystem::exists(own);
+  if (!has_own && !std::filesystem::exists(model)) return out;
+  const Json json = read_json(has_own ? own : model);
   json.members();  // an object
   read_sampling(without_request_fields(json), vocab_size, out.sampling);
   const Json* most = json.find("max_new_tokens");
@@ -126,11 +127,16 @@ GenerationConfig load_generation_config(const std::filesystem::path& directory, 
     if (out.max_new_tokens < 1) most->fail(fmt::format("is {}; it must be at least 1", out.max_new_tokens));
     out.sampling.max_length = 0;  // as in transformers
   }
-  std::vector<int32_t> bos;
-  std::vector<std::string> nothing;
-  read_special_ids(json, "bos_token_id", vocab_size, bos, nothing);
-  if (!bos.empty()) out.bos_token_id = bos.front();
-  read_special_ids(json, "eos_token_id", vocab_size, out.eos_token_ids, out.warnings);
+  // transformers writes its own default out; it says nothing.
+  constexpr int64_t kDefaultLength = 20;
+  if (out.sampling.max_length == kDefaultLength) out.sampling.max_length = 0;
+  if (has_own) {  // config.json's are read with the model
+    std::vector<int32_t> bos;
+    std::vector<std::string> nothing;
+    read_special_ids(json, "bos_token_id", vocab_size, bos, nothing);
+    if (!bos.empty()) out.bos_token_id = bos.front();
+    read_special_ids(json, "eos_token_id", vocab_size, out.eos_token_ids, out.warnings);
+  }
   warn_of_unsupported(json, out);
   return out;
 }

@@ -25,7 +25,7 @@ struct GenerationConfig {
   std::vector<std::string> warnings;   // lines, each with the file's name
 };
 
-// A missing file is an empty one. Throws Error that names the field when a value cannot be (temperature below
+// If the file is missing, config.json's fields of these names count, as in transformers and vLLM. Throws Error that names the field when a value cannot be (temperature below
 // 0) or a token id that matters is not below `vocab_size`.
 GenerationConfig load_generation_config(const std::filesystem::path& directory, int64_t vocab_size);
 

@@ -192,6 +192,18 @@ TEST_F(GenerationConfigFile, NewTokensComeBeforeWholeLengths) {
   EXPECT_EQ(both.sampling.min_length, 0);
 }
 
+TEST_F(GenerationConfigFile, WithoutTheFileFieldsOfConfigCount) {
+  // As old versions of transformers wrote them, defaults included.
+  write_file_atomically(directory_ / "config.json",
+                        R"({"model_type": "llama", "do_sample": true, "temperature": 0.6, "num_beams": 4,
+                            "max_length": 20, "eos_token_id": 99999})");
+  const GenerationConfig got = load_generation_config(directory_, kVocab);
+  EXPECT_EQ(got.sampling, (SamplingParams{.temperature = 0.6f}));
+  ASSERT_EQ(got.warnings.size(), 1u);  // read_model_config() has the word about eos_token_id
+  EXPECT_NE(got.warnings[0].find("config.json asks for num_beams = 4"), std::string::npos);
+  EXPECT_EQ(load("{}").sampling, SamplingParams{});  // the file's own say, be it nothing
+}
+
 TEST_F(GenerationConfigFile, StopTokensOutsideTheVocabularyAreNamedAndLeftOut) {
   const GenerationConfig got = load(R"({"eos_token_id": [7, 151645, -1]})");
   EXPECT_EQ(got.eos_token_ids, std::vector<int32_t>{7});
