@@ -120,9 +120,10 @@ Model wide(const std::string& family) {
   json.set("num_attention_heads", 8).set("num_key_value_heads", 4).set("first_k_dense_replace", 1);
   json.set("kv_lora_rank", 90).set("qk_nope_head_dim", 24).set("qk_rope_head_dim", 16).set("v_head_dim", 24);
   json.set("n_routed_experts", 4).set("num_experts_per_tok", 2).set("n_shared_experts", 2);
+  json.set("n_group", 1).set("topk_group", 1);
   json.set("max_position_embeddings", 512).set("rms_norm_eps", 1e-6).set("rope_theta", 10000.0);
   if (family == "deepseek_v3") json.set("q_lora_rank", 330);
-  return Model::create(read_new_model_config(parse_json(json.dump(), "wide")), 1);
+  return Model::create(read_model_config(parse_json(json.dump(), "wide")), 1);
 }
 
 // Widths at which products pack their operands, and chunks of logits are cut.
