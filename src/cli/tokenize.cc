@@ -13,8 +13,9 @@ Json encode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, cons
   const std::string& text = row.get_string("text");
   const auto mode =
       options.split_special_tokens ? Tokenizer::Special::as_text : Tokenizer::Special::as_tokens;
-  return Json::object().set("tokens",
-                            Json::array_of(tokenizer.encode(text, options.add_special_tokens, mode)));
+  Json answer = Json::object();
+  answer.set("tokens", Json::array_of(tokenizer.encode(text, options.add_special_tokens, mode)));
+  return answer;
 }
 
 Json decode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, const Json& row) {
@@ -27,7 +28,9 @@ Json decode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, cons
           fmt::format("is {}; the vocabulary has the ids 0 to {}", tokens[i], tokenizer.vocab_size() - 1));
     }
   }
-  return Json::object().set("text", tokenizer.decode(tokens, options.skip_special_tokens));
+  Json answer = Json::object();
+  answer.set("text", tokenizer.decode(tokens, options.skip_special_tokens));
+  return answer;
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ void TokenTrie::add(std::string_view content, int32_t id) {
 
 TokenTrie::Hit TokenTrie::longest_at(std::string_view text, size_t at) const {
   Hit hit;
-  if (!starts_[static_cast<unsigned char>(text[at])]) return hit;
+  if (!may_begin(text[at])) return hit;
   uint64_t node = 0;
   for (size_t i = at; i < text.size(); ++i) {
     const auto edge = next_.find(node << 8 | static_cast<unsigned char>(text[i]));
@@ -179,6 +179,10 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
   SpaceEnd space_end(text);
   size_t done = 0;  // where the last token's span ended
   for (size_t at = 0; !trie.empty() && at < text.size();) {
+    if (!trie.may_begin(text[at])) {
+      ++at;
+      continue;
+    }
     const TokenTrie::Hit hit = trie.longest_at(text, at);
     if (hit.size == 0) {
       ++at;

@@ -47,6 +47,7 @@ class TokenTrie {
     size_t size = 0;
   };
   Hit longest_at(std::string_view text, size_t at) const;
+  bool may_begin(char byte) const { return starts_[static_cast<unsigned char>(byte)]; }
 
  private:
   std::unordered_map<uint64_t, uint32_t> next_;  // node << 8 | byte -> node; the root is 0
