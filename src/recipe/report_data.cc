@@ -80,7 +80,8 @@ std::string setting_of_copy(const fs::path& directory, const std::string& key) {
     if (const size_t at = text.find(kInPlace); at != std::string::npos) {
       const size_t begin = at + kInPlace.size();
       const std::string table = "own = { " + text.substr(begin, text.find('\n', begin) - begin) + " }\n";
-      const std::string own = ConfigFile::parse(table, "overrides").text_or("own." + key, "");
+      const std::string in_table = "own." + key;
+      const std::string own = ConfigFile::parse(table, "overrides").text_or(in_table, "");
       if (!own.empty()) return own;
     }
     return ConfigFile::parse(text, "config.toml").text_or(key, "");

@@ -1,10 +1,13 @@
 #include "train/out_folder.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 
 #include "base/error.h"
@@ -115,6 +118,20 @@ bool is_index(const fs::path& file, std::initializer_list<const char*> members) 
   }
 }
 
+// Before anything is loaded: the nearest folder that is there must be one, and take a new entry.
+void check_can_be_made(const fs::path& out) {
+  std::error_code ec;
+  fs::path above = fs::absolute(out, ec);
+  while (above.has_relative_path() && !fs::exists(above, ec)) above = above.parent_path();
+  if (!fs::is_directory(above, ec)) {
+    throw Error(fmt::format("{}: the run directory cannot be made: {} is a file", out.string(), above.string()));
+  }
+  if (::access(above.c_str(), W_OK | X_OK) != 0) {
+    throw Error(fmt::format("{}: the run directory cannot be made: {}: {}", out.string(), above.string(),
+                            std::strerror(errno)));
+  }
+}
+
 // What can be said of the path alone. No value: nothing is there yet.
 bool check_place(const fs::path& out) {
   if (out.empty()) throw Error("out is \"\": it must name a folder");
@@ -127,7 +144,10 @@ bool check_place(const fs::path& out) {
   if (home != nullptr && *home != '\0' && place == fs::weakly_canonical(home, ec))
     throw Error(fmt::format("{}: is the home folder: {}", out.string(), kAdvice));
   const fs::file_status own = fs::symlink_status(out, ec), status = fs::status(out, ec);
-  if (own.type() == fs::file_type::not_found) return false;
+  if (own.type() == fs::file_type::not_found) {
+    check_can_be_made(out);
+    return false;
+  }
   if (status.type() == fs::file_type::not_found)
     throw Error(fmt::format("{}: is a link to {}, which is not there", out.string(),
                             fs::read_symlink(out, ec).string()));

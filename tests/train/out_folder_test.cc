@@ -88,6 +88,7 @@ TEST_F(OutFolder, RefusesWhatMayBeSomebodyElses) {
   EXPECT_NE(run("/").find("is the root folder"), std::string::npos);
   EXPECT_NE(run("/tmp/..").find("is the root folder"), std::string::npos);
   EXPECT_NE(run(root / "file").find("is a file"), std::string::npos);
+  EXPECT_NE(run(root / "file/deeper/run").find("cannot be made: "), std::string::npos);
   EXPECT_NE(run(root / "dangling").find("is a link to"), std::string::npos);
   for (const char* name : {"thesis", "thesis/", "link"}) {
     EXPECT_NE(run(root / name).find("holds model, which is no part of a run"), std::string::npos) << name;
