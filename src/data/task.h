@@ -48,8 +48,8 @@ void check_task(std::string_view name, Split split);
 // check_task.
 Problem make_problem(std::string_view name, uint64_t seed, uint64_t index, Split split);
 
-// A countdown problem as a Problem, asked in phrasing 0 .. kPhrasings-1, and back from its gold. The
-// latter two throw Error where the gold is not of that shape.
+// A countdown problem as a Problem, asked in phrasing 0 .. kPhrasings-1, and back from its gold. The latter
+// two throw Error where the gold is not of that shape.
 Problem countdown_task(const CountdownProblem& problem, int phrasing);
 CountdownProblem countdown_of(const Problem& problem);
 CountdownProblem countdown_of(const Json& gold);

@@ -43,8 +43,8 @@ struct ModelBundle {
   std::map<std::string, std::string>
       files;  // tokenizer and generation files as they are on disk, written back by save()
 
-  // A conversation, by the chat template: tools, tool calls, content parts, kwargs and all. Without a template one
-  // user's message is the text as it is, and everything else throws Error.
+  // A conversation, by the chat template: tools, tool calls, content parts, kwargs and all. Without a
+  // template one user's message is the text as it is, and everything else throws Error.
   ChatPrompt chat(const ChatInput& input) const;
   // What the chat template writes of a conversation. Throws Error where there is no template.
   std::string chat_text(const ChatInput& input) const;

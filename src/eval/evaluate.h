@@ -74,9 +74,9 @@ struct EvalResult {
   std::vector<EvalSample> rows;  // in order of (problem, sample)
 };
 
-// `on_sample` is told of each sample as it ends, in any order, and how many of all have ended. `finished` are samples
-// that an earlier, interrupted run has made: they are not made again. Throws Error if a prompt does not fit the
-// context.
+// `on_sample` is told of each sample as it ends, in any order, and how many of all have ended. `finished` are
+// samples that an earlier, interrupted run has made: they are not made again. Throws Error if a prompt does
+// not fit the context.
 using OnEvalSample = std::function<void(const EvalSample& sample, int64_t done, int64_t total)>;
 EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Problem> problems,
                     const EvalOptions& options, const OnEvalSample& on_sample = {},

@@ -25,8 +25,8 @@ class Journal {
  public:
   struct Job {
     std::filesystem::path output;
-    // What the rows are a function of, as an object of scalars. Errors name its fields, so they are words of the
-    // command line ("--seed") or plain nouns ("input").
+    // What the rows are a function of, as an object of scalars. Errors name its fields, so they are words of
+    // the command line ("--seed") or plain nouns ("input").
     Json identity = Json::object();
     int64_t slots = 0;  // rows of the whole job, numbered in their order in the output
     // The slot of a finished row; throws Error or returns -1 if it is none of this job's rows.
@@ -35,9 +35,9 @@ class Journal {
     std::string resume_command;  // what a user types to go on
   };
 
-  // Opens OUTPUT.journal, or creates it. Throws Error if another process writes it, if it is not a journal, if it
-  // has finished rows and `resume` is false, or if `resume` is true and its job is another one; the message says
-  // which field differs.
+  // Opens OUTPUT.journal, or creates it. Throws Error if another process writes it, if it is not a journal,
+  // if it has finished rows and `resume` is false, or if `resume` is true and its job is another one; the
+  // message says which field differs.
   explicit Journal(Job job);
   // Deletes the file if no row is in it.
   ~Journal();

@@ -3,8 +3,8 @@
 // Stricter than the RFC where leniency hides mistakes: duplicate keys, invalid UTF-8, lone surrogates,
 // nesting beyond kMaxDepth and anything after the value are refused. Numbers: an integer that fits int64 is
 // an integer, every other number is a double (so 1e30 written out in digits, as in many
-// tokenizer_config.json, is a number). A parsed number keeps its text for literal() and dump(): 0.10 and 1e400
-// pass through as they were written.
+// tokenizer_config.json, is a number). A parsed number keeps its text for literal() and dump(): 0.10 and
+// 1e400 pass through as they were written.
 //
 // A parsed value remembers where it came from, so that an accessor's error names the file and the field:
 //   "config.json: rope_scaling.factor is a string, a number is wanted"
@@ -132,8 +132,8 @@ inline constexpr size_t kMaxJsonBytes = size_t{1} << 30;
 // Bounds the memory: 40 bytes a value, and its strings.
 inline constexpr size_t kMaxJsonValues = size_t{1} << 24;
 
-// Throws Error "source_name: offset N: reason" (N counts bytes from 0; for a duplicate key it is
-// where one of the two values starts).
+// Throws Error "source_name: offset N: reason" (N counts bytes from 0; for a duplicate key it is where one of
+// the two values starts).
 Json parse_json(std::string_view text, std::string source_name);
 Json read_json(const std::filesystem::path& path);
 

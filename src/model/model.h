@@ -84,9 +84,9 @@ struct Block {
 class Model {
  public:
   // Weights of a checkpoint, matrices in f32 or (rounded where the file holds more) in bf16, vectors in f32,
-  // whatever the file holds. A model that is trained wants f32. Tensors that this architecture has no place for are
-  // left out, as transformers leaves them out, with a warning. Throws Error: missing, misshapen or non-finite
-  // tensors, an architecture that is not known.
+  // whatever the file holds. A model that is trained wants f32. Tensors that this architecture has no place
+  // for are left out, as transformers leaves them out, with a warning. Throws Error: missing, misshapen or
+  // non-finite tensors, an architecture that is not known.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
   // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of
   // config and seed.

@@ -1,11 +1,11 @@
 // text/chat_template.h: one chat template: the part of Jinja that published models use, rendered as Hugging
 // Face does. The templates of a model directory are in text/chat_templates.h.
 //
-// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox. tojson, strftime_now,
-// raise_exception and the tag generation are as transformers has them. Not there: include, import and
-// inheritance; the globals cycler, joiner and lipsum; the filters filesizeformat, pprint, random, striptags,
-// urlize, wordwrap and xmlattr; arithmetic beyond 64 bits. A render has a budget of steps, depth and output, so
-// that a hostile template ends with an Error.
+// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox. tojson,
+// strftime_now, raise_exception and the tag generation are as transformers has them. Not there: include,
+// import and inheritance; the globals cycler, joiner and lipsum; the filters filesizeformat, pprint, random,
+// striptags, urlize, wordwrap and xmlattr; arithmetic beyond 64 bits. A render has a budget of steps, depth
+// and output, so that a hostile template ends with an Error.
 #pragma once
 
 #include <cstdint>

@@ -36,12 +36,12 @@ class ChatTemplates {
   const ChatTemplate& pick(bool has_tools) const;
 
   // What transformers' apply_chat_template gives: messages as they are, the model's special tokens
-  // (bos_token, eos_token, pad_token, ...) as variables. Content given as a list of text parts is
-  // joined with newlines for a template that knows only strings.
+  // (bos_token, eos_token, pad_token, ...) as variables. Content given as a list of text parts is joined with
+  // newlines for a template that knows only strings.
   std::string render(const ChatInput& input) const;
 
-  // The same for messages that were not written for this template: tool calls get the form that it
-  // reads (arguments as an object or as a string of JSON; content null or ""). For generating and training.
+  // The same for messages that were not written for this template: tool calls get the form that it reads
+  // (arguments as an object or as a string of JSON; content null or ""). For generating and training.
   std::string render_adapted(const ChatInput& input) const;
 
  private:

@@ -24,8 +24,8 @@ class Regex {
   explicit Regex(std::string_view pattern);
 
   // Appends the successive, non-overlapping matches in `text` (valid UTF-8), which is matched as if nothing
-  // stood around it. A match may be empty, but not where the one before it ended. Throws Error if the step limit
-  // is reached.
+  // stood around it. A match may be empty, but not where the one before it ended. Throws Error if the step
+  // limit is reached.
   void find_all(std::string_view text, std::vector<TextRange>& matches) const;
 
   // The PCRE2 form, for tests.

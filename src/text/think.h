@@ -44,8 +44,8 @@ struct ThoughtSpan {
 };
 std::optional<ThoughtSpan> find_thought(std::string_view response, bool prompt_opened = false);
 
-// The text of generated tokens, special tokens dropped. The tags of a thought stay even if the tokenizer calls
-// them special: without them the thought could not be told from the answer.
+// The text of generated tokens, special tokens dropped. The tags of a thought stay even if the tokenizer
+// calls them special: without them the thought could not be told from the answer.
 std::string response_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
 // Whether response_text drops the token.
 bool is_hidden(const Tokenizer& tokenizer, int32_t token);

@@ -22,8 +22,8 @@ struct TokenizerConfig {
   std::optional<int64_t> model_max_length;  // tokens; the huge number that means "unknown" is nothing
 };
 
-// Reads tokenizer_config.json; special_tokens_map.json fills in tokens that it lacks. A missing file is no error;
-// a malformed one throws Error.
+// Reads tokenizer_config.json; special_tokens_map.json fills in tokens that it lacks. A missing file is no
+// error; a malformed one throws Error.
 TokenizerConfig load_tokenizer_config(const std::filesystem::path& directory);
 
 }  // namespace r1
