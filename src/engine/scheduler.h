@@ -79,7 +79,7 @@ class Scheduler {
   // Called after the forward: prompts advance, and each sequence's token is in the pages.
   void advance(std::span<const ScheduledRow> rows);
   void finish(Sequence* sequence);
-  // Prompts whose samples have all started give their pages back.
+  // Releases the pages of prompts whose samples have all started.
   void retire_prompts();
 
   // True if prompts, or samples of them, have not started.

@@ -29,7 +29,7 @@ struct Lane {
 // unit that cannot be split.
 struct LanePlan {
   int64_t piece = 0;          // most tokens of a piece (a larger unit is a piece of its own)
-  bool side_by_side = false;  // each piece on its own lane; else one after the other, with all threads on each op
+  bool side_by_side = false;  // each piece on its own lane; else one after the other, all threads on each op
 };
 LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads);
 

@@ -1,10 +1,10 @@
 // text/chat_form.h: messages in the forms that a chat template reads.
 //
-// The same message can be written in several ways, and templates differ in what they take: content as text or
-// as a list of parts; a tool call's arguments as an object or as a string of JSON; the content of a message
-// that only calls tools as null, "" or nothing. A template does not say what it takes, so it is asked: it
-// renders a conversation of a few marked words, and a form is taken if all the words come out as text.
-// Answers are kept.
+// The same message can be written in several ways, and templates differ in the forms that they read: content
+// as text or as a list of parts; a tool call's arguments as an object or as a string of JSON; the content of
+// a message that only calls tools as null, "" or nothing. A template does not declare its forms, so ChatForm
+// probes it: the template renders a conversation of a few marked words, and it reads a form if all the words
+// come out as text. The results are kept.
 #pragma once
 
 #include <functional>
