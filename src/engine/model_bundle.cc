@@ -40,8 +40,8 @@ ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matr
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
   const ModelConfig& shape = model.config();
   Tokenizer tokenizer = Tokenizer::load(directory);
-  // A token that only tokenizer_config.json adds (a padding token, often) may lie beyond: a prompt that has
-  // it is refused.
+  // A token that only tokenizer_config.json adds (often a padding token) may have a larger id; a prompt that
+  // contains it is refused.
   if (tokenizer.file_vocab_size() > shape.vocab_size) {
     throw Error((directory / "tokenizer.json").string() + ": has " +
                 std::to_string(tokenizer.file_vocab_size()) + " tokens, the model's vocab_size is " +
@@ -53,7 +53,7 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   std::vector<std::string> warnings = model.warnings();
   warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
   warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
-  // Without a word in the tokenizer's files, the ids of the model's.
+  // If the tokenizer's files do not say, the ids of the model's config are used.
   const std::string bos = config.says_bos || shape.bos_token_id < 0
                               ? config.bos
                               : tokenizer.token_of(static_cast<int32_t>(shape.bos_token_id));

@@ -21,12 +21,12 @@ class ChatForm {
   using Render = std::function<std::string(const ChatInput&)>;  // may throw Error: the form is not taken
   explicit ChatForm(Render render) : render_(std::move(render)) {}
 
-  // Content that is a list of text parts becomes one text, the parts joined by newlines, unless the template
-  // reads lists in messages of that role. Throws Error for a part without text that would have to be joined.
+  // Joins content that is a list of text parts into one text, with newlines, unless the template reads lists
+  // in messages of that role. Throws Error for a part without text that would have to be joined.
   Json with_readable_content(const Json& messages) const;
-  // The same, tool calls in the form that the template reads, thoughts under the names that templates know;
-  // text as a list of one part for a template that reads nothing but lists. What the template reads in no
-  // form stays as it is.
+  // The same, and also: tool calls get the form that the template reads, thoughts get the names that
+  // templates know, and text becomes a list of one part for a template that reads only lists. Content that
+  // the template reads in no form stays as it is.
   Json adapted(const Json& messages) const;
 
  private:

@@ -57,7 +57,7 @@ class Renderer {
   Value compare_chain(const Expr& expr);
   Value concatenate(const Expr& expr);
   Value slice(const Expr& expr);
-  Value filter_chain(const Expr& expr, const Value& input);  // of a filter block, whose first filter takes `input`
+  Value filter_chain(const Expr& expr, const Value& input);  // of a block; the first filter takes `input`
   bool test(const Expr& expr);
   Arguments arguments(const Expr& expr);
   Value call(const Value& callee, const Arguments& arguments);
