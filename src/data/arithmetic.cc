@@ -24,7 +24,7 @@ struct Level {
 constexpr std::array<Level, 3> kLevels{
     {{2, 3, 20, 99, false}, {3, 4, 50, 999, true}, {5, 6, 99, 9999, true}}};
 
-// Nothing where the step teaches nothing (times or over 1, a sum of 0) or leaves the level.
+// Nothing if the step is trivial (times or over 1, a sum of 0) or leaves the level.
 std::optional<int64_t> result_of(char op, int64_t a, int64_t b, const Level& level) {
   int64_t value = 0;
   if (op == '+') value = a + b;
@@ -54,7 +54,7 @@ std::vector<Step> allowed_steps(const ExpressionTree& tree, const std::vector<in
   return steps;
 }
 
-// Nothing where the draw ran into a corner.
+// Nothing if the draw reached a dead end.
 std::optional<ExpressionTree> draw_expression(Random& random, const std::vector<int>& numbers,
                                               const Level& level) {
   const StepRules operators{.weights = {3, 3, 3, 3}};  // * and / are often not allowed, which evens it out
@@ -78,7 +78,7 @@ struct Drawn {
   std::string key;
 };
 
-// Training keeps clear of countdown's held-out numbers as well: an expression over them says what they make.
+// Training also avoids countdown's held-out numbers: an expression over them reveals one of their values.
 Drawn draw(Random& random, const Level& level, Split split) {
   for (;;) {
     std::vector<int> numbers(static_cast<size_t>(random.between(level.fewest, level.most)));
@@ -90,7 +90,7 @@ Drawn draw(Random& random, const Level& level, Split split) {
   }
 }
 
-// As keyboards and books write it: 3*4-5, 3 * 4 - 5, 3 × 4 - 5.
+// In the notations of keyboards and books: 3*4-5, 3 * 4 - 5, 3 × 4 - 5.
 std::string write(Random& random, const ExpressionTree& tree) {
   const int64_t style = random.below(6);
   const bool spaced = style >= 2, signs = style == 5;

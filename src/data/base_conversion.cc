@@ -1,4 +1,4 @@
-// data/base_conversion.cc: whole numbers between the bases 2 to 16.
+// data/base_conversion.cc: whole numbers in the bases 2 to 16.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -55,7 +55,7 @@ std::string name_of(Random& random, int64_t base) {
   return fmt::format("base {}", base);
 }
 
-// 0xff for a hexadecimal number now and then, and capital digits.
+// Sometimes writes a hexadecimal number as 0xff, and digits as capitals.
 std::string write(Random& random, int64_t value, int64_t base) {
   std::string digits = digits_of(value, base);
   if (random.below(2) == 0) {

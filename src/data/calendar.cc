@@ -22,7 +22,8 @@ struct Level {
 constexpr std::array<Level, 3> kLevels{{{2000, 2039, 60}, {1900, 2100, 1000}, {1000, 2999, 200'000}}};
 constexpr int kFirstGregorian = 1583;  // its first whole year; before it the question names the calendar
 
-// A span asks any of between, after and before: each answers the others, so they share a content.
+// A question about a span asks for between, after or before. Each answers the others, so they share a
+// content.
 struct Drawn {
   Kind kind = Kind::weekday;
   int64_t first = 0, last = 0;  // day numbers, first < last; the weekday asked for is that of `last`
@@ -126,7 +127,7 @@ Problem make_calendar(Random& random, int level, Split split) {
   const Drawn drawn = draw_in_split(split, [&] { return draw(random, range); });
   const int64_t style = random.below(3);
   const bool proleptic = date_of(drawn.first).year < kFirstGregorian;
-  // The easy level gives a weekday near by to count from.
+  // The easy level gives a nearby weekday to count from.
   const auto forms = forms_of(drawn.kind, level == 1);
   return {.task = "calendar",
           .question = phrase(random, forms,

@@ -1,5 +1,5 @@
-// data/corpus.h: the documents of the pre-training corpus: a question and a reasoning trace, a pure function
-// of (seed, index).
+// data/corpus.h: the documents of the pre-training corpus: a question and a reasoning trace, as a pure
+// function of (seed, index).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct CorpusText {
   CountdownProblem problem;
 };
 
-// From the training split only: held-out multisets never occur.
+// Draws from the training split only: held-out multisets never occur.
 CorpusText make_corpus_text(const CorpusOptions& options, uint64_t seed, uint64_t index);
 
 }  // namespace r1

@@ -32,8 +32,8 @@ void check_options(const CountdownOptions& options) {
 
 CountdownProblem make_problem(Random& random, const CountdownOptions& options) {
   check_options(options);
-  // The count is fixed before the loop, so that rejections do not bend its shares; operators stay until they
-  // have failed so often that next to no numbers can allow them (three divisions, say).
+  // The count is drawn before the loop, so that rejections do not distort its shares. The operators stay
+  // until they have failed so often that almost no numbers can allow them (three divisions, for example).
   const size_t count = random.uniform_double() < options.four_numbers ? 4 : 3;
   const StepRules rules{.limit = options.step_limit};
   CountdownProblem problem;

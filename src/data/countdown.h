@@ -1,6 +1,6 @@
-// data/countdown.h: the countdown game: join the given numbers by + - * / and parentheses, each exactly once,
-// to reach the target. Problems, their exact solver, and the split by number multiset. (Questions:
-// countdown_question.h; reasoning traces: countdown_trace.h.)
+// data/countdown.h: the countdown game: join the given numbers by + - * / and parentheses, using each exactly
+// once, to reach the target. This file has problems, their exact solver, and the split by number multiset;
+// see countdown_question.h for questions and countdown_trace.h for reasoning traces.
 #pragma once
 
 #include <cstdint>
@@ -30,22 +30,22 @@ struct CountdownOptions {
   Split split = Split::train;
 };
 
-// The target is the value of a random whole-number tree over random numbers. The tree's operators are drawn
-// first and numbers drawn again until they allow them, the target falls in its range and the numbers in the
-// split: drawn the other way round, nineteen of twenty problems would be sums and differences alone. So a
-// problem can always be solved, and small numbers are commoner than large ones. Throws Error where the
-// options leave (next to) nothing to draw.
+// Draws a problem. The target is the value of a random whole-number tree over random numbers. The tree's
+// operators are drawn first; then numbers are drawn until they allow these operators, the target is in its
+// range and the numbers are in the split. In the other order, nineteen of twenty problems would be sums and
+// differences only. So every problem has a solution, and small numbers are commoner than large ones. Throws
+// Error if the options leave (almost) nothing to draw.
 CountdownProblem make_problem(Random& random, const CountdownOptions& options);
 
-// An expression that uses every number exactly once and equals the target, found by exhaustive search over
-// exact fractions; nothing if there is none. 1 to 6 non-negative numbers with 2^(n-1) * product < 2^63 (so no
-// intermediate overflows); others are an Error. Deterministic. Up to four numbers take well under a
-// millisecond, six some tenths of a second.
+// Returns an expression that uses every number exactly once and equals the target, found by exhaustive search
+// over exact fractions; nothing if there is none. Takes 1 to 6 non-negative numbers with 2^(n-1) * product <
+// 2^63 (so no intermediate overflows) and throws Error for others. Deterministic. Up to four numbers take
+// well under a millisecond, six some tenths of a second.
 std::optional<std::string> solve(std::span<const int> numbers, int64_t target);
 
-// How many different solutions there are; two that differ only by the order or grouping of a sum's terms or a
-// product's factors, or by which of two equal numbers stands where, are the same. 1 to 5 numbers, else as
-// solve.
+// Counts the different solutions. Two solutions are the same if they differ only by the order or grouping of
+// a sum's terms or a product's factors, or by the places of two equal numbers. Takes 1 to 5 numbers,
+// otherwise as solve.
 int64_t count_solutions(std::span<const int> numbers, int64_t target);
 
 // The split. A multiset of numbers is held out by either of two rules:

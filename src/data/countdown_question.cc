@@ -60,7 +60,7 @@ bool is_word_byte(char c) {
   return is_letter(c) || c == '\'' || c == '_';
 }
 
-// Cuts the text up; false where it holds a number that we do not read.
+// Cuts the text into tokens; false if it holds a number that is not read.
 bool tokenize(std::string_view text, std::vector<Token>& tokens) {
   constexpr int64_t kMost = 999'999'999;
   for (size_t i = 0; i < text.size();) {
@@ -116,8 +116,7 @@ constexpr auto kCuesBefore = std::to_array<std::string_view>(
      "=",      "->",     "arrive",  "end",     "express",  "compute"});
 constexpr auto kCuesAfter =
     std::to_array<std::string_view>({"from", "using", "with", "out", "by", "=", "via", "given"});
-// Words that may stand between the cue and the target: "the target number is 24", "a total of 24", "equal to
-// 24".
+// Words that may stand between cue and target: "the target number is 24", "a total of 24", "equal to 24".
 constexpr auto kFillers = std::to_array<std::string_view>(
     {"the", "number", "of", "is", ":", "to", "exactly", "a", "an", "at", "be", "up", "should", "must", "me"});
 constexpr std::array<std::string_view, 7> kSeparators{",", ";", "and", "&", "/", "|", "then"};
@@ -142,7 +141,7 @@ struct Run {
   bool comma_after_first = false;
 };
 
-// Lists of integers with nothing but separators between them. A count ("use 3 numbers") is no integer of the
+// Lists of integers with only separators between them. A count ("use 3 numbers") is not an integer of the
 // problem.
 std::vector<Run> find_runs(const std::vector<Token>& tokens) {
   std::vector<Run> runs;

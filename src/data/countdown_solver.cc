@@ -1,6 +1,12 @@
 // data/countdown_solver.cc: exhaustive search by subsets. The trees over a subset of the numbers are every
 // way to cut it in two, every tree over each part, and the six ways to join two values. Each unordered tree
-// is built exactly once: four numbers give 3,240. (1; 6; 3*6*6 = 108; 4*108*6 + 3*6*6*6 = 3,240; 5: 136,080.)
+// is built exactly once. Trees over n numbers:
+//   n   trees
+//   1         1
+//   2         6
+//   3       108 = 3*6*6
+//   4     3,240 = 4*108*6 + 3*6*6*6
+//   5   136,080
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,7 +52,7 @@ void check_numbers(std::span<const int> numbers, size_t most) {
 
 class Search {
  public:
-  // With `distinct` a subset keeps one tree a value: enough to find a solution, not to count them.
+  // With `distinct`, a subset keeps one tree per value: enough to find a solution, but not to count them.
   Search(std::span<const int> numbers, Rational target, bool distinct)
       : numbers_(numbers), target_(target), distinct_(distinct), entries_(size_t{1} << numbers.size()) {
     for (size_t i = 0; i < numbers.size(); ++i) {
@@ -54,7 +60,7 @@ class Search {
     }
   }
 
-  // Calls found(tree), which says whether to go on, for every tree over all numbers that equals the target.
+  // Calls found(tree) for every tree over all numbers that equals the target, until it returns false.
   template <class Found>
   void run(const Found& found) {
     const auto all = static_cast<uint32_t>(entries_.size() - 1);

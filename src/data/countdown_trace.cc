@@ -16,8 +16,8 @@ const ExpressionNode& node_at(const ExpressionTree& tree, int index) {
   return tree.nodes[static_cast<size_t>(index)];
 }
 
-// A step that goes on from the last result starts with it, so a + or * that has it on the right is turned
-// round: in the tree, so that the answer reads in the same order as the thought.
+// A step that continues from the last result starts with it, so a + or * with that result on the right is
+// turned round. This happens in the tree, so that the answer reads in the same order as the thought.
 void turn_towards_chain(ExpressionTree& tree) {
   for (int i = tree.leaves + 1; i < tree.size; ++i) {
     ExpressionNode& step = tree.nodes[static_cast<size_t>(i)];
@@ -56,7 +56,7 @@ void check_options(const CountdownProblem& problem, const TraceOptions& options)
   }
 }
 
-// An attempt that is not among those made; nothing where none comes (few numbers allow few).
+// An attempt that differs from those made so far; nothing if none is found (few numbers allow few).
 std::optional<ExpressionTree> draw_attempt(Random& random, const CountdownProblem& problem,
                                            const TraceOptions& options, const std::vector<std::string>& made,
                                            int tries) {

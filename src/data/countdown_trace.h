@@ -1,9 +1,8 @@
-// data/countdown_trace.h: reasoning traces for the pre-training corpus: a thinker who tries almost at random,
-// checks every attempt, gives up early and then answers whatever came last, right or wrong.
+// data/countdown_trace.h: reasoning traces for the pre-training corpus. The thinker tries almost at random,
+// checks every attempt, gives up early and then answers with the last attempt, right or wrong.
 //
-// Nothing here searches: what the base model can learn is the format, arithmetic, and that trying again is
-// possible. The search is for reinforcement learning to find. Most traces are short, which leaves them room
-// to grow.
+// Nothing here searches. The base model can learn the format, arithmetic, and that trying again is possible;
+// finding the search is left to reinforcement learning. Most traces are short, so they have room to grow.
 #pragma once
 
 #include <string>
@@ -15,23 +14,23 @@
 namespace r1 {
 
 struct TraceOptions {
-  double stop = 0.65;       // after a failed attempt: give up and answer it
-  double long_share = 0.1;  // of the traces, these give up with long_stop instead
+  double stop = 0.65;       // probability, after a failed attempt, of giving up and answering it
+  double long_share = 0.1;  // share of the traces that give up with long_stop instead
   double long_stop = 0.15;
-  double aimed = 0.3;  // an attempt takes its last step towards the target
+  double aimed = 0.3;  // share of attempts whose last step aims at the target
   int max_attempts = 8;
   StepRules rules{};
 };
 
 struct CountdownTrace {
   std::string thought;  // attempts, a line each: "40+49=89-23=66 yes", "16*2=32,32-5=27 no"
-  std::string answer;   // the last attempt's expression, needed parentheses only
+  std::string answer;   // the last attempt's expression, without needless parentheses
   int attempts = 0;
   bool correct = false;
 };
 
-// Every equation written is true; no attempt of a trace repeats another (up to order and grouping). 2 to
-// kMaxCountdownNumbers numbers; Error on others and on impossible options.
+// Every equation in a trace is true, and no attempt of a trace repeats another (up to order and grouping).
+// Takes 2 to kMaxCountdownNumbers numbers; throws Error for others and for impossible options.
 CountdownTrace make_trace(Random& random, const CountdownProblem& problem, const TraceOptions& options);
 
 // <think>thought</think><answer>answer</answer>

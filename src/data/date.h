@@ -21,8 +21,8 @@ inline constexpr std::array<std::string_view, 12> kMonths{"January",   "February
                                                           "May",       "June",     "July",     "August",
                                                           "September", "October",  "November", "December"};
 
-bool is_date(const Date& date);        // whether there is such a day, in years 1 to 9999
-int64_t day_number(const Date& date);  // days since 1970-01-01; a real date is wanted
+bool is_date(const Date& date);        // true if the day exists, in years 1 to 9999
+int64_t day_number(const Date& date);  // days since 1970-01-01; the date must be real
 Date date_of(int64_t day_number);      // of a day in years 1 to 9999
 std::string_view weekday_of(int64_t day_number);
 std::string iso_text(const Date& date);  // "2024-03-01"

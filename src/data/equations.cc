@@ -14,7 +14,7 @@
 namespace r1 {
 namespace {
 
-// The coefficients are far too small to leave 63 bits.
+// The coefficients are too small to leave 63 bits.
 Rational calc(char op, const Rational& a, const Rational& b) {
   const auto result = apply_operator(op, a, b);
   R1_CHECK(result.has_value(), to_text(a), op, to_text(b));
@@ -58,7 +58,7 @@ int64_t draw_sign(Random& random) {
   return random.below(2) == 0 ? 1 : -1;
 }
 
-// A function of its own, because the two draws must come in this order.
+// A separate function, because the two draws must come in this order.
 int64_t draw_signed(Random& random, int64_t low, int64_t high) {
   const int64_t sign = draw_sign(random);
   return sign * random.between(low, high);

@@ -80,7 +80,7 @@ int ExpressionTree::add_step(char op, int left, int right, int64_t value) {
 
 namespace {
 
-// The terms that are still to be joined: indices into the tree.
+// The terms that are not yet joined: indices into the tree.
 struct Open {
   std::array<int, kMaxCountdownNumbers> terms{};
   int count = 0;

@@ -1,5 +1,5 @@
 // data/game24.cc: the Game of 24 as a generated task: four cards of 1 to 13 that can make 24. Hands with few
-// solutions are hard to find one for.
+// solutions are harder.
 #include <array>
 #include <vector>
 
@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-// Fewest and most different solutions of the hands of a level.
+// Fewest and most different solutions of a level's hands.
 struct Solutions {
   int64_t fewest, most;
 };

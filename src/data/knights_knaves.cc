@@ -1,10 +1,10 @@
-// data/knights_knaves.cc: knights tell the truth, knaves lie; who is what? Two to four people, each with a
-// statement or two; a puzzle is kept where exactly one assignment makes every knight's statements true and
-// every knave's false.
+// data/knights_knaves.cc: knights tell the truth, knaves lie; who is what? Two to four people make one or two
+// statements each. A puzzle is kept if exactly one assignment makes every knight's statements true and every
+// knave's false.
 //
-// An assignment of n people is n bits, a knight's bit is 1. A statement is known by its table: bit m says
-// whether it is true under assignment m. The content of a puzzle is the tables, whoever bears which name and
-// however a statement is put.
+// An assignment of n people is n bits; a knight's bit is 1. A statement is represented by its table: bit m is
+// set if it is true under assignment m. The content of a puzzle is its tables, whatever the names and the
+// wording.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,8 +25,8 @@ namespace {
 
 enum class Kind { is, both, either, implies, same, different, exactly, at_least, at_most };
 
-// `a_knight`: says of a that they are a knight (else a knave). Counts: `count` of all are knights (knaves,
-// where a_knight is false).
+// `a_knight`: claims that a is a knight (else a knave).
+// Counts: `count` of all people are knights (knaves if a_knight is false).
 struct Statement {
   Kind kind = Kind::is;
   int a = 0, b = 0;
@@ -72,7 +72,7 @@ struct Puzzle {
   std::vector<std::vector<Statement>> said;  // by speaker
 };
 
-// Every assignment is tried; nothing where none or more than one fits.
+// Tries every assignment; nothing if none or more than one fits.
 std::optional<uint32_t> solve(const Puzzle& puzzle) {
   std::optional<uint32_t> found;
   for (uint32_t m = 0; m < 1u << puzzle.people; ++m) {
@@ -89,7 +89,7 @@ std::optional<uint32_t> solve(const Puzzle& puzzle) {
   return found;
 }
 
-// The same for all puzzles that differ by who is who: the least text over all orders of the people.
+// The same for all puzzles that differ only in who is who: the smallest text over all orders of the people.
 std::string content_of(const Puzzle& puzzle) {
   std::vector<int> place(static_cast<size_t>(puzzle.people));  // person i is the place[i]-th
   std::iota(place.begin(), place.end(), 0);
@@ -124,7 +124,7 @@ Statement draw_statement(Random& random, int speaker, int people, int level) {
   constexpr std::array kHard{Kind::both,      Kind::either,  Kind::implies,  Kind::implies,
                              Kind::different, Kind::exactly, Kind::at_least, Kind::at_most};
   Statement s;
-  // Two people have little to say in simple words.
+  // With two people, few simple statements are possible.
   s.kind = level == 1 && people > 2 ? pick(random, kEasy)
            : level < 3              ? pick(random, kAll)
                                     : pick(random, kHard);

@@ -1,4 +1,4 @@
-// data/phrasing.h: wording of generated questions.
+// data/phrasing.h: the wording of generated questions.
 //
 // A form is a sentence with choices and holes: "[What is|How much is] $e?". [a|b|c] becomes one of its parts,
 // drawn evenly; a part may be empty or hold holes, but no brackets. $e becomes the value of the hole e.
@@ -20,11 +20,11 @@ struct Hole {
 
 std::string phrase(Random& random, std::string_view form, std::span<const Hole> holes);
 
-// One of the forms, drawn evenly.
+// Fills one of the forms, drawn evenly.
 std::string phrase(Random& random, std::span<const std::string_view> forms,
                    std::initializer_list<Hole> holes);
 
-// An element, drawn evenly.
+// Returns an element, drawn evenly.
 template <class Range>
 const auto& pick(Random& random, const Range& range) {
   return range[static_cast<size_t>(random.below(static_cast<int64_t>(std::size(range))))];

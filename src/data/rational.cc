@@ -10,8 +10,8 @@
 namespace r1 {
 namespace {
 
-// Products of two 63-bit operands have 126 bits and the sum of two such products 127: nothing below can
-// overflow.
+// Products of two 63-bit operands have 126 bits, and the sum of two such products 127: nothing below
+// overflows.
 using Wide = __int128;
 
 Wide gcd(Wide a, Wide b) {

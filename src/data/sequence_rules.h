@@ -1,4 +1,4 @@
-// data/sequence_rules.h: the rules that a sequence task may follow, and what each makes of given terms.
+// data/sequence_rules.h: the rules of sequence tasks, and the next terms that each rule allows.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ enum class SequenceRule {
   interleaved,  // two sequences, each arithmetic or geometric, take turns
 };
 
-// The next terms that the rule allows: none where the terms break it, two or more where they leave it open.
-// Values beyond 63 bits break a rule. Equal values stand once.
+// The next terms that the rule allows: none if the given terms break it, two or more if they leave it open.
+// Values beyond 63 bits break a rule. Equal values are listed once.
 std::vector<Rational> next_terms(SequenceRule rule, std::span<const int64_t> terms);
 
-// The one next term of all rules together; nothing where no rule holds or two differ.
+// The only next term that any rule allows; nothing if no rule holds or two terms differ.
 std::optional<Rational> decided_next_term(std::span<const int64_t> terms);
 
 }  // namespace r1

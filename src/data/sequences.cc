@@ -1,5 +1,5 @@
-// data/sequences.cc: the next term of a sequence. At least six terms are shown, so that they say more than
-// each rule has unknowns, and a sequence whose terms two rules continue differently is drawn again.
+// data/sequences.cc: the next term of a sequence. At least six terms are shown, more than the number of
+// unknowns of each rule. A sequence that two rules continue differently is drawn again.
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kFewest = 6, kMost = 8;  // terms shown
 using Terms = std::vector<int64_t>;
 
-// A function of its own, because the two draws must come in this order.
+// A separate function, because the two draws must come in this order.
 int64_t draw_signed(Random& random, int64_t low, int64_t high) {
   const int64_t size = random.between(low, high);
   return random.below(2) == 0 ? size : -size;

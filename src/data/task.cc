@@ -19,7 +19,7 @@ constexpr int kLevels = 3;
 
 struct Task {
   std::string_view name;
-  // Random's substream: one a task, level and split, so that no two lists share draws. Never renumber:
+  // Random's substream: one per task, level and split, so that no two lists share draws. Never renumber:
   // recorded runs name problems by (seed, index).
   uint32_t stream;
   Problem (*make)(Random& random, int level, Split split);  // none: problems come from files only
@@ -28,7 +28,7 @@ struct Task {
   std::string_view no_training = "";  // why all of it is held out
 };
 
-// Its draws are older than the levels and stay as they are.
+// This task predates levels; its draws are frozen.
 Problem draw_countdown(Random& random, Split split, double four_numbers) {
   const CountdownProblem drawn = make_problem(random, {.four_numbers = four_numbers, .split = split});
   return countdown_task(drawn, static_cast<int>(random.below(kPhrasings)));

@@ -1,7 +1,7 @@
-// data/task_makers.h: the families of generated tasks beside countdown, a .cc each.
+// data/task_makers.h: the families of generated tasks besides countdown, one .cc file each.
 //
-// A maker draws a content of its level (1 easy, 2, 3 hard) on the wanted side of the split, then words for
-// it. It fills question, gold and key; the name of the task is its caller's.
+// A maker draws a content of its level (1 easy, 2, 3 hard) on the given side of the split, then words for it.
+// It fills question, gold and key; its caller sets the task's name.
 #pragma once
 
 #include "base/random.h"

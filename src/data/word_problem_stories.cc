@@ -1,5 +1,5 @@
-// data/word_problem_stories.cc: the stories, six a level. Numbers are such that every step has an exact
-// value; plurals are safe because no number that is counted is below 2.
+// data/word_problem_stories.cc: the stories, six per level. Their numbers give every step an exact value.
+// Plurals are safe because no counted number is below 2.
 #include "base/error.h"
 #include "data/word_problems.h"
 

@@ -1,5 +1,5 @@
-// data/word_problems.cc: a template of the level, its numbers, and words for them. The content is template
-// and numbers: names and things are wording.
+// data/word_problems.cc: picks a template of the level, its numbers, and words for them. The content is the
+// template and the numbers; names and things are wording.
 #include "data/word_problems.h"
 
 #include <array>
@@ -19,7 +19,7 @@ struct Drawn {
   std::string key;
 };
 
-// The story comes first and stays until its numbers make sense, so that all stories have the same share.
+// The story is drawn first and kept until its numbers make sense, so that all stories have the same share.
 Drawn draw(Random& random, int level) {
   const StoryTemplate* form = nullptr;
   do form = &pick(random, story_templates());

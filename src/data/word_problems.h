@@ -12,7 +12,7 @@
 
 namespace r1 {
 
-// The numbers of a story and the answer that follows from them, computed exactly.
+// The numbers of a story and its answer, computed exactly.
 struct Story {
   std::vector<int64_t> numbers;
   Rational answer;
@@ -21,9 +21,10 @@ struct Story {
 struct StoryTemplate {
   std::string_view name;
   int level;
-  // Nothing where the numbers drawn make no story (a negative rest, a fraction of a person).
+  // Returns nothing if the drawn numbers make no story (a negative rest, a fraction of a person).
   std::optional<Story> (*draw)(Random& random);
-  // phrasing.h's forms: $1 .. $6 are the numbers, $N and $M two names, $t a thing that is bought and counted.
+  // Forms as in phrasing.h: $1 .. $6 are the numbers, $N and $M two names, $t a thing that is bought and
+  // counted.
   std::vector<std::string_view> forms;
 };
 

@@ -1,5 +1,5 @@
-// engine/ask.h: problems to requests. A model is asked the same way whether it trains, teaches or is
-// examined.
+// engine/ask.h: turns problems into requests. A model is asked in the same way in training, in teaching and
+// in evaluation.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace r1 {
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
                          const Request& settings);
 
-// Of all prompts, each once, however many samples it gets: the engine runs it once.
+// Tokens of all prompts. A prompt counts once, however many samples it has, because the engine runs it once.
 int64_t prompt_tokens(std::span<const Request> requests);
 
 }  // namespace r1

@@ -1,5 +1,5 @@
-// engine/engine.cc: one step is: start samples of ready prompts, plan a ragged batch, forward, sample,
-// advance.
+// engine/engine.cc: each step starts samples of ready prompts, plans a ragged batch, runs the forward,
+// samples and advances.
 #include "engine/engine.h"
 
 #include <algorithm>
@@ -91,14 +91,14 @@ struct Engine::Impl {
   int64_t part_tokens;  // of a part, that go through the model at a time
   KvCache cache;
 
-  // Of the run in hand.
+  // State of the current run.
   std::span<const Request> requests;
   const OnToken* on_token = nullptr;
   std::function<void(Completion&)> on_done;  // may take the completion's vectors
   std::unique_ptr<Scheduler> scheduler;
   std::map<int64_t, std::vector<float>>
       prompt_logits;  // by request, from the end of prefill to its last sample's start
-  // A sample that is being made.
+  // A sample in progress.
   struct Live {
     Completion completion;
     std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
@@ -107,7 +107,7 @@ struct Engine::Impl {
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
-  // A thread's share of the decoding sequences, and what it needs to run them by itself.
+  // A thread's share of the decoding sequences, and what it needs to run them alone.
   struct Part {
     explicit Part(Numerics numerics) : lane(numerics) {}
     Lane lane;
@@ -119,7 +119,7 @@ struct Engine::Impl {
   };
   std::vector<std::unique_ptr<Part>> parts;
 
-  // The number of a sequence's sample, which keys its random numbers.
+  // The index of a sequence's sample, which keys its random numbers.
   int64_t sample_of(const Sequence& s) const {
     return requests[static_cast<size_t>(s.request)].first_sample + s.sample;
   }
@@ -169,14 +169,14 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
 
 namespace {
 
-// What a cache may take of the memory that is free, in bytes; 0: not known.
+// Free memory that a cache may take, in bytes; 0: not known.
 int64_t spare_memory() {
   const int64_t free = memory_facts().available, group = cgroup_limits().memory;
   const int64_t most = group > 0 && (free == 0 || group < free) ? group : free;
   return most / 4 * 3;
 }
 
-// Tokens that an answer may have. Throws Error if there is no room for any.
+// The most tokens of an answer. Throws Error if there is no room for any.
 int64_t room_of(const Request& r, const ModelConfig& model, const std::string& what) {
   const int64_t length = static_cast<int64_t>(r.prompt.size());
   if (length >= model.max_positions) {
@@ -215,10 +215,10 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     samples += r.samples;
   }
   const int64_t per_page = KvCache::bytes_per_page(model.config(), ctx.activations());
-  // Room for a whole batch and, beside it, for prompts prefilled ahead.
+  // Room for a whole batch and for prompts that are prefilled ahead.
   int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
   if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
-  // A smaller cache changes no bit, only how many sequences run at a time.
+  // A smaller cache changes no bit, only the number of sequences that run at a time.
   const int64_t spare = options.kv_bytes > 0 ? 0 : spare_memory();
   if (spare > 0) want = std::max(most_pages, std::min(want, spare / per_page));
   if (want < most_pages) {
@@ -248,7 +248,7 @@ Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
                             : sample_token(logits, V, r.sampling, *history, r.stop_tokens, uniform);
 }
 
-// The sample's next token; true: its last.
+// Takes the sample's next token; returns true if it is the last.
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   const Request& r = requests[static_cast<size_t>(s.request)];
   if (sampled.token == kNothingLeft) {
@@ -320,8 +320,8 @@ void Engine::Impl::start() {
   }
 }
 
-// One forward of some rows and a draw for each that decodes: out[i] is row i's. A finished prompt's logits
-// are kept, in the place that forward() made for them.
+// Runs one forward of some rows and draws a token for each row that decodes: out[i] is row i's. A finished
+// prompt's logits are kept, in the place that forward() made for them.
 void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
                                 std::span<Sampled> out) {
   batch.build(rows);
@@ -345,7 +345,7 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
   }
 }
 
-// Where a step of the whole batch is many small ops: decoding, and short prompts.
+// True if a step of the whole batch consists of many small ops: decoding, and short prompts.
 bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
   int64_t tokens = 0, longest = 0;
   for (const ScheduledRow& row : rows) {
@@ -357,7 +357,7 @@ bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
          decodes_in_parts(tokens, packed_bytes, threads);
 }
 
-// Neighbours to each part, of about as many tokens.
+// Gives each part neighbouring sequences with about the same number of tokens.
 void Engine::Impl::share_out(std::span<const ScheduledRow> rows) {
   const auto count = static_cast<size_t>(ctx.threads.size());
   while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
@@ -386,7 +386,7 @@ void Engine::Impl::in_parts(const std::function<void(Part&)>& body) {
   }
 }
 
-// Its rows, at most part_tokens tokens at a time.
+// Runs the part's rows, at most part_tokens tokens at a time.
 void Engine::Impl::forward_part(Part& part) {
   const std::span<const ScheduledRow> rows = part.rows;
   part.drawn.resize(rows.size());
@@ -406,8 +406,9 @@ void Engine::Impl::forward_in_parts(std::span<const ScheduledRow> rows) {
   for (const auto& part : parts) drawn.insert(drawn.end(), part->drawn.begin(), part->drawn.end());
 }
 
-// The part's sequences make tokens until one part has made kSlice of each of its own, or has none left: then
-// all meet, to share what is left anew. Whoever reads along is told by the thread that called run().
+// The part's sequences make tokens until some part has made kSlice of each of its own, or has none left; then
+// all parts meet and the rest is shared out anew. With a listener (on_token) they meet after every token,
+// because only the thread that called run() calls it.
 void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
   constexpr int kSlice = 16;
   for (int step = 1; !part.rows.empty(); ++step) {
@@ -434,8 +435,8 @@ void Engine::Impl::take_drawn(Part& part) {
   part.rows.resize(running);
 }
 
-// Each thread takes a part of the decoding sequences through the whole model, for several tokens: if all met
-// at every token, each would wait for the slowest.
+// Each thread takes a part of the decoding sequences through the whole model for several tokens. If all
+// threads met at every token, each would wait for the slowest.
 void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
   std::atomic<bool> meet = scheduler->has_waiting();  // for a place in the batch
   share_out(rows);

@@ -1,4 +1,4 @@
-// engine/engine.h: prompts in, samples out. What `r1 run`, `r1 generate`, `r1 eval` and the trainer all use.
+// engine/engine.h: prompts in, samples out. `r1 run`, `r1 generate`, `r1 eval` and the trainer all use it.
 //
 // A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics): batching,
 // chunking, threads and sharing of prompts change no bit of its tokens or log-probs.
@@ -36,7 +36,7 @@ struct Request {
   bool detect_loops = false;  // end a sample that only repeats itself
 };
 
-// The samples of `request` that are not finished, as requests: one for each run of neighbours.
+// The unfinished samples of `request`, as requests: one for each run of consecutive samples.
 std::vector<Request> unfinished_part(const Request& request,
                                      const std::function<bool(int64_t sample)>& is_finished);
 
@@ -67,24 +67,23 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Called as each token is made (streaming); return false to end that sample (its finish reason is then
-  // stop).
+  // Called for each token as it is made (streaming). If it returns false, the sample ends with finish reason
+  // stop.
   using OnToken = std::function<bool(int64_t request, int64_t sample, int32_t token)>;
-  // Called as each sample ends.
+  // Called for each sample as it ends.
   using OnDone = std::function<void(const Completion&)>;
 
-  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only those
-  // that are being made. Throws Error for a prompt that does not fit the model's context or the cache
-  // (nothing has run then), or for weights that make NaN.
+  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the
+  // samples in progress. Throws Error for a prompt that does not fit the model's context or the cache (before
+  // anything runs), or for weights that make NaN.
   void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {});
 
   // The same; returns the completions in order of (request, sample).
   std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},
                               const OnDone& on_done = {});
 
-  int64_t kv_bytes() const;  // that the cache has: the most that any run wanted
-  // That threads took for forwards of their own (part_activations), at most; the context's arena has the
-  // rest.
+  int64_t kv_bytes() const;  // bytes of the cache: the most that any run needed
+  // Peak bytes of the per-thread arenas (part_activations); the context's arena holds the rest.
   int64_t part_bytes() const;
 
  private:
@@ -92,13 +91,13 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-// Where a step is many small ops, each thread takes a part of a decoding batch through the whole model, in
-// memory of its own: so many bytes, with sequences of at most `keys` positions; 0: this model's ops are each
-// shared by all threads, in the context's arena.
+// Bytes of the per-thread arenas, with sequences of at most `keys` positions. If a step consists of many
+// small ops, each thread takes a part of a decoding batch through the whole model in its own arena. 0: all
+// threads share each op of this model, in the context's arena.
 int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
                          const ThreadPool& threads);
 
-// True when the end of `tokens` is one block repeated over and over: the same period for at least kLoopTokens
+// Returns true if `tokens` ends in a block repeated over and over: the same period for at least kLoopTokens
 // tokens.
 bool is_looping(std::span<const int32_t> tokens);
 inline constexpr int64_t kLoopTokens = 256;

@@ -1,4 +1,4 @@
-// engine/find_model.h: a model's directory, from what somebody wrote.
+// engine/find_model.h: finds a model's directory from the name that a user wrote.
 #pragma once
 
 #include <filesystem>
@@ -8,13 +8,14 @@
 
 namespace r1 {
 
-// The first of these that has a config.json: `name` as a path (a relative one counts from `folder`; "": the
-// working directory); where `name` has no separator, the shipped model of that name. None: no value.
+// Returns the first of these that has a config.json: `name` as a path (a relative one counts from `folder`;
+// "": the working directory); the shipped model of that name, if `name` has no separator. No value if there
+// is none.
 std::optional<std::filesystem::path> find_model(const std::string& name,
                                                 const std::filesystem::path& folder = {});
 
-// The names of the shipped models: those in the folder models/ beside the program's own folder, or else in
-// the working directory.
+// Names of the shipped models. They are in models/ beside the program's own folder and in models/ of the
+// working directory.
 std::vector<std::string> shipped_models();
 
 }  // namespace r1

@@ -13,7 +13,7 @@
 namespace r1 {
 namespace {
 
-// When a field's value asks for something that r1 does not do.
+// The condition under which a field's value asks for something that r1 does not do.
 enum class Asks : uint8_t {
   not_null,      // any value, but for false, [] and {}
   not_one,       // a number but 1
@@ -27,8 +27,8 @@ struct Unsupported {
   const char* name;
   Asks asks;
 };
-// transformers 4.57 and 5.24 apply these and r1 does not. All other fields change no token: they choose
-// caches, compilation, outputs, assistants.
+// transformers 4.57 and 5.24 apply these fields and r1 does not. All other fields change no token: they
+// choose caches, compilation, outputs, assistants.
 constexpr Unsupported kUnsupported[] = {{"num_beams", Asks::above_one},
                                         {"num_beam_groups", Asks::above_one},
                                         {"diversity_penalty", Asks::not_zero},
@@ -78,7 +78,7 @@ bool asks(const Json& value, Asks when, bool sampling) {
   return true;
 }
 
-// "num_beams = 4"; long values are cut.
+// "num_beams = 4"; long values are shortened.
 std::string as_asked(const char* name, const Json& value) {
   constexpr size_t kLongest = 60;
   std::string text = value.dump();
@@ -102,7 +102,7 @@ void warn_of_unsupported(const Json& json, GenerationConfig& out) {
                                      found.size() == 1 ? "it" : "them"));
 }
 
-// Both transformers and vLLM take penalties for presence and frequency from a request only.
+// transformers and vLLM take presence and frequency penalties only from a request.
 Json without_request_fields(const Json& json) {
   Json out = json;
   for (const char* name : {"presence_penalty", "frequency_penalty"}) {

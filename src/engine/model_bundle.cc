@@ -69,7 +69,7 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
   warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
   warnings.insert(warnings.end(), beyond.begin(), beyond.end());
-  // Without a word in the tokenizer's files, the ids of the model's.
+  // If the tokenizer's files do not say, the ids of the model's config are used.
   const std::string bos = config.says_bos || shape.bos_token_id < 0
                               ? config.bos
                               : tokenizer.token_of(static_cast<int32_t>(shape.bos_token_id));

@@ -1,4 +1,4 @@
-// engine/page_pool.h: who owns which KV page. Knows nothing of memory or devices.
+// engine/page_pool.h: tracks the owners of KV pages. It does not touch memory or devices.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace r1 {
 
-// Pages are counted references: a prompt's are shared by its samples.
+// Pages are reference-counted: the samples of a prompt share its pages.
 class PagePool {
  public:
   explicit PagePool(int64_t pages);

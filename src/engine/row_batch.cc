@@ -7,9 +7,9 @@
 namespace r1 {
 namespace {
 
-// Of a server's or a desktop's last cache, with room for keys.
+// The last-level cache of a server or a desktop, with room left for keys.
 constexpr int64_t kSharedCache = int64_t{16} << 20;
-// For fewer, reading all weights a part costs what the other threads save.
+// With fewer tokens per part, reading all weights costs as much as the other threads save.
 constexpr int64_t kLeastTokens = 4;
 
 const std::vector<int32_t>& pages_of(const ScheduledRow& row) {

@@ -10,15 +10,15 @@
 
 namespace r1 {
 
-// Memory is kept from one batch to the next.
+// Keeps its memory from one batch to the next.
 class RowBatch {
  public:
   void build(std::span<const ScheduledRow> rows);
   // Valid until the next build.
   Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, {}, prefixes_, tails_}; }
-  // The last token of every row whose logits are wanted: an index into the tokens.
+  // The last token of every row that needs logits: an index into the tokens.
   std::span<const int32_t> last_tokens() const { return last_tokens_; }
-  // Where row i's token is among them, or -1.
+  // Row i's index in last_tokens(), or -1.
   int32_t logits_row(size_t i) const { return logits_row_[i]; }
 
  private:
@@ -27,13 +27,13 @@ class RowBatch {
   int64_t max_pages_ = 0;
 };
 
-// Whether rows of so many tokens go in parts, one a thread, which takes its rows from the embedding to the
-// drawn token; else all threads work on each op together. Parts pay where a step is many small ops and the
-// weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the threads
-// share.
+// Returns true if rows of so many tokens go in parts, one per thread, each taken from the embedding to the
+// drawn token; otherwise all threads work on each op together. Parts pay if a step consists of many small ops
+// and the weights (their copies for the kernels, in bytes), which every part reads, stay in a cache that the
+// threads share.
 bool decodes_in_parts(int64_t tokens, int64_t packed_bytes, int64_t threads);
-// Of a part, that go through the model at a time: its share of a whole batch, but no more than what a core's
-// second-level cache holds with what they become on their way.
+// The most tokens of a part that go through the model at a time: the part's share of a whole batch, but no
+// more than a core's second-level cache holds together with their activations.
 int64_t most_part_tokens(int64_t max_batch, int64_t threads);
 
 }  // namespace r1

@@ -27,7 +27,7 @@ void read_number(const Json& json, std::string_view name, double low, double hig
 void read_count(const Json& json, std::string_view name, int64_t low, int64_t& out) {
   const Json* field = given(json, name);
   if (field == nullptr) return;
-  // "top_k": 50.0 is written by some tools.
+  // Some tools write "top_k": 50.0.
   const double value = field->number();
   constexpr double kMost = 1e9;
   if (!(value >= static_cast<double>(low) && value <= kMost) ||
@@ -36,7 +36,8 @@ void read_count(const Json& json, std::string_view name, int64_t low, int64_t& o
   out = static_cast<int64_t>(value);
 }
 
-// New tokens come before whole lengths, as in transformers; whichever `json` gives replaces both.
+// As in transformers, a minimum of new tokens takes precedence over a minimum length; either one in `json`
+// replaces both.
 void read_shortest(const Json& json, SamplingParams& params) {
   const bool fresh = given(json, "min_tokens") != nullptr || given(json, "min_new_tokens") != nullptr;
   if (fresh || given(json, "min_length") != nullptr) params.min_new_tokens = params.min_length = 0;

@@ -1,5 +1,5 @@
-// engine/sampling_config.h: sampling settings in JSON, by the names that transformers and vLLM give them. A
-// row of `r1 generate` and generation_config.json are both read by read_sampling().
+// engine/sampling_config.h: sampling settings in JSON, by the names that transformers and vLLM give them.
+// read_sampling() reads both the rows of `r1 generate` and generation_config.json.
 #pragma once
 
 #include <span>
@@ -15,10 +15,10 @@ namespace r1 {
 // min_length, max_length, suppress_tokens, begin_suppress_tokens, bad_words_ids, sequence_bias.
 std::span<const std::string> sampling_fields();
 
-// Sets in `params` what the object `json` says. A field that is absent or null leaves its setting alone, and
-// a field of another name is passed over. do_sample false is temperature 0, whatever temperature is;
-// do_sample true without a temperature turns temperature 0 into 1. Throws Error that names the field when a
-// value is out of range or a token id is not below `vocab_size`.
+// Sets in `params` the fields of the object `json`. A field that is absent or null leaves its setting alone;
+// a field of another name is ignored. do_sample false is temperature 0, whatever temperature is; do_sample
+// true without a temperature turns temperature 0 into 1. Throws Error that names the field if a value is out
+// of range or a token id is not below `vocab_size`.
 //
 // A row's max_tokens is not a sampling parameter: it goes into Request::max_tokens, and the caller sets
 // params.max_length to 0 unless the row has a max_length of its own.

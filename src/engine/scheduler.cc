@@ -37,7 +37,7 @@ int64_t Scheduler::own_pages(const Prompt& prompt) const {
 }
 
 void Scheduler::admit() {
-  // Prompts are prefilled a little ahead of the samples that have room: never more than the batch could
+  // Prompts are prefilled a little ahead of the samples that have room, but never more than the batch could
   // start.
   int64_t coming = running();
   for (const auto& prompt : prompts_) coming += prompt->samples - prompt->started;

@@ -1,9 +1,10 @@
-// engine/scheduler.h: which tokens the next forward takes: continuous batching. Pure bookkeeping: no tensors,
-// no model.
+// engine/scheduler.h: continuous batching: chooses the tokens of the next forward. Pure bookkeeping: no
+// tensors, no model.
 //
-// A request is a prompt and a number of samples of it. Its prompt is prefilled once, in chunks; each sample
-// then goes on from the prompt's pages, which all of them read, and decodes a token a step beside whatever
-// else is running. Requests start in the order they came; a sample starts only when every page it may ever
+// A request is a prompt and a number of samples of it. The prompt is prefilled once, in chunks. Each sample
+// then continues from the prompt's pages, which all samples read, and decodes one token per step beside
+// whatever else is running. Requests start in the order they came. A sample starts only when every page it
+// may ever need is free, so nothing is ever evicted. None of this changes a bit of any result.
 // need is free, so nothing is ever evicted. None of this changes a bit of any result.
 #pragma once
 
@@ -19,7 +20,7 @@ namespace r1 {
 
 struct SchedulerLimits {
   int64_t max_batch = 64;        // samples decoding at a time
-  int64_t prefill_chunk = 2048;  // prompt tokens a step, over all prompts
+  int64_t prefill_chunk = 2048;  // prompt tokens per step, over all prompts
   int64_t pages = 0;             // of the pool
 };
 
@@ -28,8 +29,8 @@ struct Sequence {
   int64_t request = 0;
   int64_t sample = 0;
   std::vector<int32_t> pages;  // the prompt's full ones, then its own
-  int64_t prefix = 0;          // positions whose keys are the prompt's
-  int32_t tail = -1;           // the prompt's last page, where it is part full
+  int64_t prefix = 0;          // positions whose keys are in the prompt's pages
+  int32_t tail = -1;           // the prompt's last page, if it is partly filled
   int64_t length = 0;          // positions whose keys are in the pages
   int32_t next_token = 0;      // the token at position `length`, not yet run
   int64_t generated = 0;
@@ -62,26 +63,26 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerLimits& limits);
 
-  // False where the request can never fit: its prompt and one sample need more pages than there are.
+  // Returns false if the request can never fit: its prompt and one sample need more pages than there are.
   bool fits(int64_t prompt_tokens, int64_t max_generated) const;
   void submit(int64_t request, std::span<const int32_t> prompt, int64_t samples, int64_t max_generated);
 
-  // Starts samples of ready prompts while there is room; the caller gives each its first token from the
+  // Starts samples of prefilled prompts while there is room. The caller gives each its first token, from the
   // prompt's logits.
   struct Started {
     Sequence* sequence;
     Prompt* prompt;
   };
   std::vector<Started> start_samples();
-  // Rows of the next forward; empty when there is nothing to do.
+  // Rows of the next forward; empty if there is nothing to do.
   std::vector<ScheduledRow> plan();
-  // After the forward: prompts move on; a sequence's token is in the pages.
+  // Called after the forward: prompts advance, and each sequence's token is in the pages.
   void advance(std::span<const ScheduledRow> rows);
   void finish(Sequence* sequence);
-  // Prompts whose samples have all started give their pages back.
+  // Releases the pages of prompts whose samples have all started.
   void retire_prompts();
 
-  // Prompts, or samples of them, that have not started.
+  // True if prompts, or samples of them, have not started.
   bool has_waiting() const { return !waiting_.empty() || !prompts_.empty(); }
   bool idle() const { return running_.empty() && prompts_.empty() && waiting_.empty(); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }

@@ -1,4 +1,4 @@
-// eval/summary.cc: from judged samples to figures.
+// eval/summary.cc: computes the figures from judged samples.
 #include <algorithm>
 #include <cmath>
 #include <tuple>
@@ -11,8 +11,8 @@ namespace {
 
 constexpr double kZ = 1.96;  // of 95 %
 
-// Wilson's score interval of a share p of n independent trials (Wilson 1927). At p = 0 it is [0, z^2 / (n +
-// z^2)].
+// Wilson's score interval of a share p of n independent trials (Wilson 1927).
+// At p = 0 it is [0, z^2 / (n + z^2)].
 std::pair<double, double> wilson_interval(double p, double n) {
   const double zz = kZ * kZ;
   const double centre = (p + zz / (2 * n)) / (1 + zz / n);
@@ -62,7 +62,7 @@ void summarise(EvalResult& result) {
     const double d = static_cast<double>(c) / static_cast<double>(result.samples) - result.pass_at_1;
     squares += d * d;
   }
-  // By the counts, because the squares of equal shares can be a rounding away from 0.
+  // Compares counts, because the squares of equal shares may differ from 0 by rounding.
   const bool alike = std::ranges::all_of(correct, [&](int64_t c) { return c == correct.front(); });
   const bool all_or_none = right == 0 || right == static_cast<int64_t>(result.rows.size());
   if (alike && (result.problems > 1 || all_or_none)) {

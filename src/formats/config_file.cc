@@ -1,4 +1,4 @@
-// formats/config_file.cc: the one translation unit that sees toml++.
+// formats/config_file.cc: the only translation unit that includes toml++.
 #include "formats/config_file.h"
 
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <map>
 #include <vector>
 
-// toml++ asserts that "[# x" and its like never reach its key parser; they do. A file may not abort the
-// program, so its assertions throw instead (with NDEBUG they would be assumptions).
+// toml++ asserts that texts such as "[# x" never reach its key parser, but they do. A file must not abort the
+// program, so the assertions throw instead (with NDEBUG they would be assumptions).
 namespace r1 {
 namespace {
 struct TomlAssertion {};
@@ -21,8 +21,8 @@ struct TomlAssertion {};
 #undef NDEBUG
 #define TOML_ASSERT(condition) ((condition) ? void() : ::r1::toml_asserted())
 #define TOML_EXCEPTIONS 1
-// Its tables of Unicode call it unreachable that a character from U+00A1 on, say, is no white space: it is
-// `false`.
+// toml++ marks a case in its Unicode tables as unreachable that is reached: a character from U+00A1 on that
+// is not white space. The answer there is `false`.
 #include <toml++/impl/preprocessor.h>
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE
@@ -95,8 +95,8 @@ void flatten(const toml::node& node, const std::string& path, const std::string&
   out[path] = {to_json(node, where, depth), line};
 }
 
-// The line at which toml++ trips over `text`. It reads strictly forwards, so a prefix trips if it reaches
-// that line.
+// Returns the line of `text` at which toml++ asserts. It reads strictly forwards, so a prefix asserts if it
+// reaches that line.
 int64_t asserting_line(std::string_view text) {
   std::vector<size_t> line_ends;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -126,7 +126,7 @@ struct ConfigFile::Impl {
   Json tree;
   std::map<std::string, Asked, std::less<>> asked;  // keys that somebody read
 
-  // The first question stands; one that wants an answer is remembered.
+  // Keeps the first question about a key, and whether any question required a value.
   const Entry* claim(std::string_view key, Asked question) {
     const bool required = question.required;
     asked.try_emplace(std::string(key), std::move(question)).first->second.required |= required;
@@ -178,13 +178,13 @@ std::string without_indexes(std::string_view key) {
   return out;
 }
 
-// The tables that a key lies in: of "a.b[].c" they are "a" and "a.b[]".
+// The tables that contain a key: for "a.b[].c" they are "a" and "a.b[]".
 void add_tables_of(std::string_view key, std::vector<std::string>& tables) {
   for (size_t dot = key.find('.'); dot != std::string_view::npos; dot = key.find('.', dot + 1))
     tables.emplace_back(key.substr(0, dot));
 }
 
-// As a file writes it: [rollout] or [[stage]].
+// The header as a file has it: [rollout] or [[stage]].
 std::string as_header(std::string_view section) {
   return section.ends_with("[]") ? fmt::format("[[{}]]", section.substr(0, section.size() - 2))
                                  : fmt::format("[{}]", section);
@@ -192,7 +192,7 @@ std::string as_header(std::string_view section) {
 
 }  // namespace
 
-// A section that no known key lies in is named as a section: its keys are not the mistake.
+// An unknown section without any known key is reported as a section: its keys are not the mistake.
 void ConfigFile::Impl::check_sections() const {
   std::vector<std::string> known;
   for (const auto& [key, question] : asked) {

@@ -1,8 +1,8 @@
 // formats/config_file.h: TOML configuration, read strictly.
 //
-// Reading a key claims it; finish() refuses every key that nobody claimed and names the nearest one that
-// somebody asked for, so the list of known keys is the code that reads them and cannot drift. Errors read
-// "FILE:LINE: KEY REASON".
+// Reading a key claims it. finish() refuses every key that nobody claimed and names the nearest key that was
+// asked for, so the list of known keys is the code that reads them and cannot drift. Errors read "FILE:LINE:
+// KEY REASON".
 #pragma once
 
 #include <cstdint>
@@ -30,52 +30,54 @@ class ConfigFile {
   bool has(std::string_view key) const;
   std::string text(std::string_view key);
   std::string text_or(std::string_view key, std::string_view fallback);
-  // One of `choices`, else Error that lists them.
+  // Returns one of `choices`; throws Error that lists them otherwise.
   std::string choice_or(std::string_view key, std::string_view fallback,
                         std::initializer_list<std::string_view> choices);
   int64_t integer(std::string_view key, int64_t low, int64_t high);
   int64_t integer_or(std::string_view key, int64_t fallback, int64_t low, int64_t high);
-  // No value where the file has none: there is no default, or it depends on more than the file.
+  // No value if the file has none: for keys without a default, or whose default depends on more than the
+  // file.
   std::optional<int64_t> integer_if(std::string_view key, int64_t low, int64_t high);
   std::optional<double> number_if(std::string_view key, double low, double high);
   double number_or(std::string_view key, double fallback, double low, double high);
   bool boolean_or(std::string_view key, bool fallback);
   std::vector<double> numbers_or(std::string_view key, std::vector<double> fallback);
   std::vector<std::string> texts_or(std::string_view key, std::vector<std::string> fallback);
-  int64_t array_size(std::string_view key);  // of [[key]]; 0 where there is none
-  // The whole subtree as JSON (its members are somebody else's to check); null where there is none.
+  int64_t array_size(std::string_view key);  // of [[key]]; 0 if there is none
+  // The whole subtree as JSON (the caller checks its members); null if there is none.
   Json subtree(std::string_view key);
 
-  // Puts a value from elsewhere (the command line, a recipe) in a key's place; part of the fingerprint.
-  // noted: the annotated copy says so.
+  // Replaces a key's value by one from elsewhere (the command line, a recipe). It becomes part of the
+  // fingerprint and, if `noted` is set, of the annotated copy.
   void override_with(std::string_view key, Json value, bool noted = true);
 
-  // Every key must have been claimed.
+  // Throws Error if a key has not been claimed.
   void finish() const;
 
-  // What the readers asked for, by key, whether the file has it or not: schemas are made of it.
+  // Every key that was asked for, whether the file has it or not. Schemas are made of it.
   struct Asked {
     enum class Kind : uint8_t { text, integer, number, boolean, numbers, texts, tables, subtree };
     Kind kind = Kind::text;
     bool required = false;
-    Json fallback{};     // where it is not required
+    Json fallback{};     // if it is not required
     Json low{}, high{};  // of integer and number
     std::vector<std::string> choices{};
   };
   const std::map<std::string, Asked, std::less<>>& asked() const;
-  // Throws Error at the key's line (or the file, where the key is missing).
+  // Throws Error at the key's line (or the file, if the key is missing).
   [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
   const std::string& source() const;
-  // A path as the file means it: a relative one counts from the file's folder.
+  // Resolves a path in the file: a relative one counts from the file's folder.
   std::filesystem::path beside(const std::filesystem::path& path) const;
-  // Every key that somebody asked for, with its value or its default: what the file means, however it says
-  // it. A key that has neither is left out.
+  // Every key that was asked for, with its value or its default: the meaning of the file, however it is
+  // written. A key that has neither is left out.
   Json settings() const;
-  // What the file says, to be kept with a run: its text, below comments that name the file and what was put
-  // in place of its own (so TOML again).
+  // A copy of the file, to be kept with a run: its text below comments that name the file and the values that
+  // were replaced. The copy is TOML again.
   std::string annotated_copy() const;
   static constexpr std::string_view kCopyOf = "# A copy of ";  // its first line, then source()
-  // SHA-256 of what the file says (not of its comments or layout): a resumed run must have the same.
+  // SHA-256 of the file's values (not of its comments or layout). A resumed run must have the same
+  // fingerprint.
   std::string fingerprint() const;
 
  private:

@@ -23,14 +23,14 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// A shard lies in the directory itself: an index from elsewhere cannot make us open other files.
+// A shard must lie in the directory itself, so that an index from elsewhere cannot make us open other files.
 bool is_plain_file_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.size() < 256 &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
-// The first NaN or infinity; n: there is none. Exponent bits all ones, whatever the compiler thinks of
-// floats. By bits of f32 or bf16.
+// The index of the first NaN or infinity; n if there is none. Tests the bits of f32 or bf16 for an exponent
+// of all ones, which does not depend on the compiler's floating-point options.
 template <class Bits, Bits kExponent, class T>
 size_t first_with(std::span<const T> values) {
   constexpr size_t kBlock = 4096;  // no early exit inside: vectorises
@@ -50,7 +50,7 @@ size_t first_not_finite(std::span<const uint16_t> values) {
   return first_with<uint16_t, 0x7F80>(values);
 }
 
-// Whether `other` has the tensor as `file` does, to the bit.
+// True if `other` has the same tensor as `file`, to the bit.
 bool is_same(const SafetensorsFile& file, const SafetensorsFile& other, const TensorInfo& tensor) {
   const TensorInfo* mine = file.find(tensor.name);
   return mine != nullptr && mine->type == tensor.type && mine->shape == tensor.shape &&
@@ -125,7 +125,7 @@ void HfWeights::open_sharded(const fs::path& index) {
     entries_.push_back({at->second, info});
     placed.emplace(info->name, at->second);
   }
-  // A tensor that the index forgot still belongs to the model.
+  // A tensor that the index does not list still belongs to the model.
   for (const auto& file : files_) {
     for (const TensorInfo& tensor : file->tensors()) {
       const auto [at, is_new] = placed.emplace(tensor.name, file.get());

@@ -1,8 +1,8 @@
 // formats/hf_directory.h: the weights of a Hugging Face checkpoint directory.
 //
-// Either model.safetensors, or model.safetensors.index.json ({"weight_map": {tensor: shard}}) and its shards;
-// the single file wins where both are there, as in transformers. Everything is mapped and checked at once,
-// nothing is read yet.
+// The directory has either model.safetensors, or model.safetensors.index.json ({"weight_map": {tensor:
+// shard}}) and its shards. If both are there, the single file wins, as in transformers. Everything is mapped
+// and checked at once; no tensor is read yet.
 #pragma once
 
 #include <atomic>
@@ -22,33 +22,35 @@ namespace r1 {
 
 class HfWeights {
  public:
-  // Throws Error for a missing file or shard, a shard that is not a plain file name in the directory, and a
-  // tensor that two shards have with different values. A tensor that the index promises and its shard lacks
-  // is missing only when it is asked for.
+  // Throws Error for a missing file or shard, for a shard that is not a plain file name in the directory, and
+  // for a tensor that two shards hold with different values. A tensor that the index lists and its shard
+  // lacks is an error only when it is asked for.
   explicit HfWeights(const std::filesystem::path& directory);
 
   const std::vector<std::string>& names() const { return names_; }  // sorted
-  const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: there is none
+  const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: no such tensor
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  // If there is no tensor `name`, it is `other`'s, if there is one. `name` outlives this.
+  // If there is no tensor `name`, that name stands for the tensor `other`, if there is one. `name` outlives
+  // this.
   void alias(std::string_view name, std::string_view other);
 
-  // Throws Error where the tensor is missing or has another shape: before anything of it is read. `field`
-  // says which settings ask for a dimension of that size, for the message: "hidden_size = 64"; "": none.
+  // Throws Error if the tensor is missing or has another shape, before any of its data is read. `field`
+  // returns the settings that ask for a dimension of that size, for the message: "hidden_size = 64"; "":
+  // none.
   using FieldOf = std::function<std::string(int64_t size)>;
   void check(const std::string& name, const Shape& expected, const FieldOf& field) const;
 
-  // Reads a tensor as f32. Throws Error where it is missing (with the nearest name), has another shape than
-  // `expected`, or holds NaN or infinity. `why` says which setting wants that shape: "n_routed_experts = 16";
-  // may be empty. Calls from several threads at once are fine.
+  // Reads a tensor as f32. Throws Error if it is missing (with the nearest name), has another shape than
+  // `expected`, or holds NaN or infinity. `why` is the setting that asks for that shape, for the message:
+  // "n_routed_experts = 16"; it may be empty. Safe from many threads.
   void read(const std::string& name, const Shape& expected, std::span<float> out,
             std::string_view why = "") const;
-  // The same as bf16: as the file has it, or rounded where it holds more.
+  // The same as bf16: as it is in the file, or rounded if the file holds more.
   void read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const;
-  // The first in the file's own shape; `out` has the tensor's count.
+  // The same as f32, in the file's own shape; `out` has the tensor's count.
   void read_f32(const std::string& name, std::span<float> out) const;
 
-  std::vector<std::string> unread() const;           // names that neither read function was asked for, sorted
+  std::vector<std::string> unread() const;           // sorted names that no read function was asked for
   std::string file_of(std::string_view name) const;  // path of the file that holds it, for messages
 
  private:
@@ -59,13 +61,13 @@ class HfWeights {
   void open_single(const std::filesystem::path& file);
   void open_sharded(const std::filesystem::path& index);
   const Entry& find_entry(const std::string& name) const;
-  const Entry& entry(const std::string& name) const;  // and it counts as read
+  const Entry& entry(const std::string& name) const;  // also marks it as read
   const Entry& entry(const std::string& name, const Shape& expected, std::string_view why) const;
   void read_checked(const Entry& entry, std::span<float> out) const;
   [[noreturn]] void refuse(const Entry& entry, size_t at, float value) const;
 
   std::string directory_;
-  std::string listing_;  // the file or index that says what there is, for messages
+  std::string listing_;  // the file or index that lists the tensors, for messages
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::vector<std::string> names_;
   std::unordered_map<std::string_view, size_t>
@@ -73,7 +75,7 @@ class HfWeights {
   std::vector<Entry> entries_;
   std::unique_ptr<std::atomic<bool>[]> read_;
   std::unordered_map<std::string, std::string>
-      promised_;  // tensors that the index has and no shard: where, by name
+      promised_;  // by tensor: the shard where the index has it and no shard does
 };
 
 }  // namespace r1

@@ -69,7 +69,7 @@ void Journal::begin() {
   }
 }
 
-// Leaves the file empty if it has no finished row and may be begun anew.
+// Leaves the file empty if it has no finished row and may be started anew.
 void Journal::read() {
   const std::string path = file_.path().string();
   const MappedFile mapped(file_.path());

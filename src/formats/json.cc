@@ -274,7 +274,7 @@ std::vector<uint32_t> sorted_by_key(std::span<const Json::Member> members) {
 }
 
 std::string json_path_at(std::string_view text, size_t offset) {
-  // `text` is well-formed: one pass with a stack of the open containers, each knowing where it is.
+  // `text` is well-formed: one pass with a stack of the open containers, each with its current position.
   struct Level {
     bool object;
     std::string_view key;

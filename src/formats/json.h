@@ -1,10 +1,10 @@
-// formats/json.h: how every JSON that we did not write ourselves is read, and how ours is written (RFC 8259).
+// formats/json.h: reads every JSON that we did not write ourselves, and writes ours (RFC 8259).
 //
 // Stricter than the RFC where leniency hides mistakes: duplicate keys, invalid UTF-8, lone surrogates,
-// nesting beyond kMaxDepth and anything after the value are refused. Numbers: an integer that fits int64 is
-// an integer, every other number is a double (so 1e30 written out in digits, as in many
-// tokenizer_config.json, is a number). A parsed number keeps its text for literal() and dump(): 0.10 and 1e400
-// pass through as they were written.
+// nesting beyond kMaxDepth and anything after the value are refused. An integer that fits int64 is an
+// integer; every other number is a double (so 1e30 written out in digits, as in many tokenizer_config.json,
+// is a number). A parsed number keeps its text for literal() and dump(): 0.10 and 1e400 pass through as they
+// were written.
 //
 // A parsed value remembers where it came from, so that an accessor's error names the file and the field:
 //   "config.json: rope_scaling.factor is a string, a number is wanted"
@@ -63,27 +63,29 @@ class Json {
   bool is_array() const { return kind() == Kind::array; }
   bool is_object() const { return kind() == Kind::object; }
 
-  // Each throws Error where the value is of another kind. number() takes integers too, and throws if the
-  // number is beyond a double's range; integer() takes no 4096.0.
+  // Each throws Error if the value is of another kind. number() takes integers too, and throws if the number
+  // is beyond a double's range. integer() does not take 4096.0.
   bool boolean() const;
   int64_t integer() const;
   double number() const;
   const std::string& string() const;
-  // A parsed number as its document has it ("1.0", "1e3", "12345678901234567890"); "" for every other value.
+  // A parsed number as written in its document ("1.0", "1e3", "12345678901234567890"); "" for any other
+  // value.
   std::string_view number_text() const;
   std::string literal() const;                 // of a number: as it was written, or as dump() writes it
   const std::vector<Json>& items() const;      // of an array
   const std::vector<Member>& members() const;  // of an object, in the file's order
   size_t size() const;                         // of an array or an object
 
-  // Field of an object; at() throws where it is missing (and names the nearest key), find() gives nullptr.
+  // A field of an object. If it is missing, at() throws (and names the nearest key) and find() returns
+  // nullptr.
   const Json& at(std::string_view key) const;
   const Json* find(std::string_view key) const;
   bool contains(std::string_view key) const { return find(key) != nullptr; }
   const Json& at(size_t index) const;  // of an array
 
-  // at(key), typed. The _or forms fall back where the field is missing or null; a field of the wrong kind
-  // still throws.
+  // at(key), typed. The _or forms return the fallback if the field is missing or null; a field of the wrong
+  // kind still throws.
   bool get_bool(std::string_view key) const { return at(key).boolean(); }
   int64_t get_int(std::string_view key) const { return at(key).integer(); }
   double get_number(std::string_view key) const { return at(key).number(); }
@@ -99,18 +101,18 @@ class Json {
   std::string source() const;  // the name given to parse_json; "" for a value built by hand
   std::string path() const;    // "rope_scaling.factor", "layers[3].name"; "" for the whole document
 
-  // Builders. set() replaces the field where it exists and keeps its place.
+  // Builders. set() replaces the field if it exists, and keeps its place.
   Json& set(std::string_view key, Json value);
   Json& push_back(Json value);
 
-  // Deterministic. indent 0: one line without spaces; otherwise one member a line, arrays of scalars on one
-  // line. Parsed numbers are as they were written; other doubles are the shortest text that reads back to the
-  // same bits, and always read back as doubles. What JSON cannot say: NaN and infinities become null, invalid
-  // UTF-8 becomes U+FFFD.
+  // Deterministic. With indent 0 the text is one line without spaces; otherwise it has one member per line,
+  // and arrays of scalars on one line. Parsed numbers are written as they were read. Other doubles are the
+  // shortest text that reads back to the same bits, and always read back as doubles. NaN and infinities
+  // become null, and invalid UTF-8 becomes U+FFFD.
   std::string dump(int indent = 0) const;
 
-  // Same value (members in any order; integer 1 and number 1.0 differ; numbers that are no integers are
-  // compared as doubles); where it came from does not matter.
+  // True if the values are the same: members in any order; integer 1 and number 1.0 differ; numbers that are
+  // no integers are compared as doubles. Their origin does not matter.
   bool operator==(const Json& other) const;
 
  private:
@@ -129,11 +131,11 @@ class Json {
 
 inline constexpr int kMaxJsonDepth = 128;
 inline constexpr size_t kMaxJsonBytes = size_t{1} << 30;
-// Bounds the memory: 40 bytes a value, and its strings.
+// Bounds the memory: 40 bytes per value, plus its strings.
 inline constexpr size_t kMaxJsonValues = size_t{1} << 24;
 
-// Throws Error "source_name: offset N: reason" (N counts bytes from 0; for a duplicate key it is
-// where one of the two values starts).
+// Throws Error "source_name: offset N: reason". N counts bytes from 0; for a duplicate key, one of the two
+// values starts there.
 Json parse_json(std::string_view text, std::string source_name);
 Json read_json(const std::filesystem::path& path);
 

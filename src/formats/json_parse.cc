@@ -1,8 +1,8 @@
 // formats/json_parse.cc: text to Json by simdjson's on-demand parser.
 //
-// On-demand checks only what is visited; every value is visited here, so everything is checked. Numbers and
-// literals are read from their raw token: that keeps integers beyond 64 bits, which simdjson refuses, and
-// leaves one grammar to test.
+// The on-demand parser checks only the values that are visited; every value is visited here, so everything is
+// checked. Numbers and literals are read from their raw tokens: that keeps integers beyond 64 bits, which
+// simdjson refuses, and leaves one grammar to test.
 #include <fmt/format.h>
 #include <simdjson.h>
 
@@ -24,7 +24,7 @@ namespace sj = simdjson;
 
 constexpr size_t kKeepParserBytes = size_t{1} << 20;  // a thread's parser that grew beyond this is not kept
 
-// Is `token` a number of RFC 8259? Sets `integral` if it has neither fraction nor exponent.
+// True if `token` is a number of RFC 8259. Sets `integral` if it has neither fraction nor exponent.
 bool is_json_number(std::string_view token, bool& integral) {
   size_t i = 0;
   const auto digits = [&] {
@@ -114,7 +114,7 @@ class JsonParser {
     throw Error(fmt::format("{}: offset {}: {}", origin_->name, std::min(offset, origin_->length), reason));
   }
 
-  // Where the parser stands; the end of the text where it cannot tell.
+  // The parser's position; the end of the text if it is unknown.
   size_t here() const {
     const char* at = nullptr;
     if (document_ == nullptr || document_->current_location().get(at) != sj::SUCCESS) return origin_->length;
@@ -208,7 +208,7 @@ class JsonParser {
     double value = 0;
     const auto [at, ec] = std::from_chars(token.data(), end, value);
     if (ec == std::errc::result_out_of_range) {
-      // Too large or too small, which from_chars does not tell apart: strtod gives an infinity, or 0 or a
+      // Out of range. from_chars does not tell overflow from underflow; strtod returns an infinity, or 0 or a
       // subnormal.
       value = std::strtod(std::string(token).c_str(), nullptr);
     }

@@ -1,7 +1,7 @@
-// formats/jsonl.h: JSON Lines: one JSON value a line.
+// formats/jsonl.h: JSON Lines: one JSON value per line.
 //
-// A bad row is an answer, not a failure: the reader goes on behind it, and the caller decides. Blank lines
-// are skipped.
+// A bad row does not stop the reader: it reports the row, goes on after it, and the caller decides. Blank
+// lines are skipped.
 #pragma once
 
 #include <cstdint>
@@ -29,26 +29,26 @@ class JsonlReader {
   JsonlReader& operator=(const JsonlReader&) = delete;
   // False at the end.
   bool next(JsonlRow& row);
-  // The whole file, whatever has been read of it.
+  // The whole file, however much of it has been read.
   std::string_view text() const { return all_; }
 
  private:
   std::string path_;
   MappedFile file_;
-  std::string text_;  // of what cannot be mapped
+  std::string text_;  // the text, if the file cannot be mapped
   std::string_view all_;
   std::string_view rest_;
   int64_t rows_ = 0;
   int64_t lines_ = 0;
 };
 
-// All rows; the first bad one throws Error. For files of ours, where a bad row means damage.
+// Returns all rows; throws Error for the first bad one. For files of ours, in which a bad row means damage.
 std::vector<Json> read_jsonl(const std::filesystem::path& path);
 
 class JsonlWriter {
  public:
   explicit JsonlWriter(const std::filesystem::path& path, FileWriter::Mode mode = FileWriter::Mode::create);
-  void write(const Json& value);  // and a newline
+  void write(const Json& value);  // appends a newline
   void flush() { out_.flush(); }
   void close() { out_.close(); }
 

@@ -68,7 +68,8 @@ std::optional<StoredType> type_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-// shape's product times the element size; none: it does not fit in 60 bits, or is no whole number of bytes.
+// shape's product times the element size; none if it does not fit in 60 bits or is not a whole number of
+// bytes.
 std::optional<uint64_t> bytes_of(std::span<const int64_t> shape, StoredType type) {
   // A zero anywhere makes the product 0 whatever the rest is.
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;

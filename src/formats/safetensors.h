@@ -1,15 +1,14 @@
 // formats/safetensors.h: the safetensors format (https://github.com/huggingface/safetensors, "Format").
 //
-//   8 bytes          N, the header's length, little-endian
-//   N bytes          JSON {"NAME": {"dtype", "shape", "data_offsets": [begin, end]}, ..., "__metadata__":
-//   {string: string}},
-//                    may begin and end in white space
-//   the rest         the tensors' bytes, row-major, little-endian; offsets count from its first byte
+//   8 bytes    N, the header's length, little-endian
+//   N bytes    JSON {"NAME": {"dtype", "shape", "data_offsets": [begin, end]}, ...,
+//                    "__metadata__": {string: string}}, which may begin and end in white space
+//   the rest   the tensors' bytes, row-major, little-endian; offsets count from its first byte
 //
-// What the reference implementation (0.8) reads is read: metadata null, further fields of a tensor, types
-// that no model here uses. But a name that appears twice is refused. A file is checked whole before anything
-// of it is used: every byte after the header belongs to exactly one tensor. Files larger than memory are
-// fine: reading maps, writing streams.
+// Everything that the reference implementation (0.8) reads is read, such as null metadata, further fields of
+// a tensor and types that no model here uses, with one exception: a name that appears twice is refused. A
+// file is checked whole before anything of it is used: every byte after the header belongs to exactly one
+// tensor. Files may be larger than memory: reading maps, writing streams.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +25,7 @@
 
 namespace r1 {
 
-// What a file may hold; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here.
+// The element types of a file; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here.
 enum class StoredType : uint8_t {
   boolean,
   u8,
@@ -72,7 +71,7 @@ struct SafetensorsHeader {
   uint64_t data_begin = 0;  // bytes from the start of the file
 };
 
-// `file` is the whole file. Throws Error "SOURCE: tensor NAME ..." where it breaks a rule.
+// `file` is the whole file. Throws Error "SOURCE: tensor NAME ..." if it breaks a rule.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source);
 
 inline constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;  // the limit of the reference implementation
@@ -109,12 +108,12 @@ class SafetensorsWriter {
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Declared> tensors,
                     const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-  // The next values of the tensor `name` (f32, bf16 or f16; f32 rounds to nearest even), which must be the
-  // next that is not complete. Throws Error where a finite value becomes infinite in the narrower type.
+  // Writes the next values of the tensor `name` (f32, bf16 or f16; f32 rounds to nearest even), which must be
+  // the next one that is not complete. Throws Error if a finite value becomes infinite in the narrower type.
   void write(std::string_view name, std::span<const float> values);
   // The same for a tensor of any type, already in its stored form.
   void write_bytes(std::string_view name, std::span<const std::byte> bytes);
-  // Syncs. Everything declared must have been written.
+  // Syncs the file. Everything declared must have been written.
   void close();
 
  private:

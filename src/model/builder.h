@@ -1,4 +1,4 @@
-// model/builder.h: how a family declares its parameters: name and shape, in checkpoint order.
+// model/builder.h: declares a family's parameters, by name and shape, in checkpoint order.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@ class ModelBuilder {
   ModelBuilder(Model& model, const HfWeights* weights)
       : model_(model), config_(model.config_), weights_(weights) {}
 
-  // Families: each fills every block. The embedding, the last norm and the head are common.
+  // Builds all parameters. Each family fills every block; the embedding, the last norm and the head are
+  // common.
   void build();
 
  private:
@@ -21,7 +22,7 @@ class ModelBuilder {
   Weight weight(const std::string& prefix, int64_t n, int64_t k,
                 bool bias = false);  // prefix.weight, prefix.bias
   Mlp mlp(const std::string& prefix, int64_t width, bool bias = false);
-  // What attention scores are multiplied by: factor / sqrt(width).
+  // The factor of attention scores: factor / sqrt(width).
   static float query_scale(int64_t width, double factor = 1.0);
   Parameter* add(const std::string& name, Shape shape, DType dtype);
 

@@ -16,7 +16,7 @@
 namespace r1 {
 namespace {
 
-// N of "model.layers.N.REST"; -1: it has another name.
+// N of "model.layers.N.REST"; -1 for any other name.
 int64_t layer_of(std::string_view name) {
   constexpr std::string_view kLayers = "model.layers.";
   if (!name.starts_with(kLayers)) return -1;
@@ -29,15 +29,15 @@ int64_t layer_of(std::string_view name) {
   return std::stoll(std::string(name.substr(0, dot)));
 }
 
-// What may lie in a checkpoint unread and says nothing: tables that are computed, a tied head's copy, and
-// multi-token-prediction layers behind the last (they play no part in the log-probs).
+// True for tensors that may stay unread without a warning: computed tables, a tied head's copy, and
+// multi-token-prediction layers after the last layer (they play no part in the log-probs).
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
   return config.family == Family::deepseek_v3 && layer_of(name) >= config.layers;
 }
 
-// So many layers cannot be missing one by one: that would name a tensor, not the field.
+// Checks the number of layers before single tensors, so that the error names the field and not a tensor.
 void check_layers(const ModelConfig& config, const HfWeights& weights, const std::string& source) {
   int64_t layers = 0;
   for (const std::string& name : weights.names()) layers = std::max(layers, layer_of(name) + 1);
@@ -72,7 +72,7 @@ StoredType stored(DType dtype) {
   return dtype == DType::bf16 ? StoredType::bf16 : dtype == DType::f16 ? StoredType::f16 : StoredType::f32;
 }
 
-// A tensor a thread at a time; of several Errors the first in the model's order is thrown.
+// Reads one tensor per thread at a time. Of several Errors, the first in the model's order is thrown.
 void read_parameters(const HfWeights& weights, std::deque<Parameter>& parameters) {
   std::vector<std::exception_ptr> errors(parameters.size());
   ThreadPool threads(std::min(available_threads(), 8));

@@ -44,7 +44,7 @@ const Json* given(const Json& json, std::string_view key) {
 }
 
 int64_t whole(const Json& field, int64_t low, int64_t high) {
-  // Larger than int64 is a double here.
+  // A number larger than int64 is a double here.
   const double value = field.number();
   if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)))
     field.fail(fmt::format("is {}; it must be between {} and {}", field.dump(), low, high));
@@ -56,7 +56,7 @@ int64_t whole_or(const Json& json, std::string_view key, int64_t fallback, int64
   return field == nullptr ? fallback : whole(*field, low, high);
 }
 
-// A size that the weights show, too.
+// A size that the weights show as well.
 int64_t size_of_field(const Json& json, std::string_view key, int64_t fallback, ModelConfig& config,
                       int64_t most = kMaxSize) {
   if (const Json* field = given(json, key)) return whole(*field, 1, most);
@@ -64,7 +64,7 @@ int64_t size_of_field(const Json& json, std::string_view key, int64_t fallback, 
   return fallback;
 }
 
-// A number kept as f32, which 1e300 would not survive.
+// A number that is kept as f32; 1e300 would not fit.
 float small_or(const Json& json, std::string_view key, double fallback, double limit) {
   const double value = json.get_number_or(key, fallback);
   if (!(value >= 0.0 && value <= limit))
@@ -91,7 +91,7 @@ Family read_family(const Json& json) {
     known[i] = kFamilies[i].type;
     if (name == known[i]) return static_cast<Family>(i);
   }
-  // A relative that is not meant: it has other layers.
+  // Related architectures that are refused, because they have other layers.
   const bool relative = name == "qwen2_moe" || name == "qwen3_moe" || name == "deepseek_v2";
   const std::string near = relative ? "" : nearest_name(name, known);
   json.at("model_type")
@@ -113,8 +113,8 @@ DType read_dtype(const Json& json) {
   return DType::f32;
 }
 
-// Qwen's windows, by transformers' rule. A window that no layer has, or that is as long as the context,
-// changes no bit. Llama and DeepSeek-V3 have none, whatever config.json says.
+// Qwen's windows, by transformers' rule. A window that no layer uses, or that is as long as the context,
+// changes no bit. Llama and DeepSeek-V3 have no windows, whatever config.json says.
 void refuse_windows(const Json& json, const ModelConfig& config) {
   constexpr int64_t kWindow = 4096, kFirst = 28;  // of transformers
   if (config.family != Family::qwen2 && config.family != Family::qwen3) return;
@@ -146,15 +146,15 @@ void refuse_windows(const Json& json, const ModelConfig& config) {
 
 void read_attention_heads(const Json& json, ModelConfig& config) {
   const bool qwen = config.family == Family::qwen2 || config.family == Family::qwen3;
-  // Absent, it is 32 for Qwen in transformers, whatever the heads are; fewer heads can only mean their own
-  // number.
+  // If it is absent, transformers assumes 32 for Qwen, whatever the number of heads. With fewer heads it can
+  // only be equal to their number.
   constexpr int64_t kQwenDefault = 32;
   const bool absent = !json.contains("num_key_value_heads");
   const int64_t fallback = qwen && absent && config.heads % kQwenDefault == 0 ? kQwenDefault : config.heads;
   config.kv_heads = whole_or(json, "num_key_value_heads", fallback, 1, kMaxSize);
   if (config.heads % config.kv_heads != 0)
     json.at("num_key_value_heads").fail("does not divide num_attention_heads");
-  // Qwen3's default is a number, not a quotient.
+  // Qwen3's default is a fixed number, not a quotient.
   const bool number = config.family == Family::qwen3 && !json.contains("head_dim");
   if (given(json, "head_dim") == nullptr && !number && config.hidden_size % config.heads != 0) {
     fail(json, "num_attention_heads", config.heads, "does not divide hidden_size, and there is no head_dim");
@@ -261,7 +261,7 @@ ModelConfig read_model_config(const Json& json) {
   const std::string act = json.get_string_or("hidden_act", "silu");
   if (act != "silu" && act != "swish") json.at("hidden_act").fail("is not silu");
   config.rope = read_rope_config(json, config.max_positions);
-  // transformers scales DeepSeek-V3's scores by it with other types too.
+  // transformers scales DeepSeek-V3's scores by mscale_all_dim with other types too.
   if (config.family == Family::deepseek_v3) refuse_stray_mscale(json);
   refuse_windows(json, config);
   std::vector<int32_t> bos;
@@ -300,7 +300,7 @@ ModelConfig read_new_model_config(const Json& json) {
       "num_experts_per_tok", "moe_intermediate_size", "first_k_dense_replace",   "n_group",
       "topk_group",          "norm_topk_prob",        "routed_scaling_factor",   "scoring_func",
       "topk_method",         "moe_layer_freq",        "num_nextn_predict_layers"};
-  // What a small model means by leaving them out.
+  // The values of the fields that a small model leaves out.
   static const std::vector<std::pair<const char*, Json>> kDefaults = {{"max_position_embeddings", 2048},
                                                                       {"q_lora_rank", nullptr},
                                                                       {"n_group", 1},

@@ -2,8 +2,8 @@
 //
 // Both spellings are read: transformers 4 (rope_theta and rope_scaling, torch_dtype) and 5 (rope_parameters,
 // dtype; see rope_config.h). An absent field has the value that transformers gives it for that model_type. A
-// field that transformers ignores is ignored. What transformers or vLLM compute and the forward here cannot
-// is refused by name. tests/model/config_fields_test.cc lists every field.
+// field that transformers ignores is ignored. A field that transformers or vLLM apply and the forward here
+// cannot is refused by name. tests/model/config_fields_test.cc lists every field.
 #pragma once
 
 #include <cstdint>
@@ -60,9 +60,9 @@ struct ModelConfig {
   bool is_moe_layer(int64_t layer) const {
     return family == Family::deepseek_v3 && moe.experts > 0 && layer >= first_dense_layers;
   }
-  // P: how much of a head the rotary embedding turns.
+  // P: the part of a head that the rotary embedding turns.
   int64_t rope_width() const { return family == Family::deepseek_v3 ? qk_rope_head_dim : head_dim; }
-  // One key/value head's widths in the cache.
+  // Widths of one key/value head in the cache.
   int64_t cache_heads() const { return family == Family::deepseek_v3 ? 1 : kv_heads; }
   int64_t cache_key() const {
     return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim;
@@ -71,21 +71,21 @@ struct ModelConfig {
   bool cache_values_in_keys() const { return family == Family::deepseek_v3; }
 };
 
-// A checkpoint's config.json. Throws Error naming the file and the field.
+// Reads a checkpoint's config.json. Throws Error naming the file and the field.
 ModelConfig read_model_config(const Json& json);
-// A new model's, from [model.config]: a field that config.json does not have is an error, and the sizes must
-// be there.
+// Reads a new model's config from [model.config]. A field that config.json does not have is an error, and the
+// sizes are required.
 ModelConfig read_new_model_config(const Json& json);
-// config.json as both transformers 4 and 5 read it.
+// Returns a config.json that both transformers 4 and 5 read.
 Json to_json(const ModelConfig& config);
 std::string_view name_of(Family family);  // model_type
 
-// Which fields of config.json make a dimension of `size`: "hidden_size = 64"; "" if none does.
+// The fields of config.json that make a dimension of `size`: "hidden_size = 64"; "" if there are none.
 std::string fields_of_size(const ModelConfig& config, int64_t size);
 
-// Adds what json[key] (null, an id or a list of ids) says to `ids`, each once. An id that the vocabulary does
-// not have can never be drawn: it is left out, and one line about it goes to `warnings`. Throws Error for
-// other kinds of values.
+// Adds the ids of json[key] (null, an id or a list of ids) to `ids`, each once. An id beyond the vocabulary
+// can never be drawn: it is left out, and one line about it goes to `warnings`. Throws Error for other kinds
+// of values.
 void read_special_ids(const Json& json, std::string_view key, int64_t vocab_size, std::vector<int32_t>& ids,
                       std::vector<std::string>& warnings);
 

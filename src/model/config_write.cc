@@ -1,4 +1,4 @@
-// model/config_write.cc: config.json as r1 writes it.
+// model/config_write.cc: writes config.json.
 #include <array>
 #include <charconv>
 
@@ -11,7 +11,7 @@ namespace {
 constexpr std::array<const char*, 4> kArchitectures = {"DeepseekV3ForCausalLM", "Qwen2ForCausalLM",
                                                        "Qwen3ForCausalLM", "LlamaForCausalLM"};
 
-// The decimal number that a person wrote for an f32: 1e-6, not 9.99999997e-7.
+// The shortest decimal number for an f32, as a person would write it: 1e-6, not 9.99999997e-7.
 double shortest(float value) {
   char text[32];
   const auto end = std::to_chars(text, text + sizeof(text), value).ptr;

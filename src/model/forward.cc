@@ -1,8 +1,8 @@
 // model/forward.cc: the forward of every family, top-down.
 //
-// Nothing here knows whether it samples, scores or trains: the tape in ctx and the batch's raggedness are the
-// only difference. The residual stream x, and what is added to it, are f32 in every numerics; what norms hand
-// on is of the numerics' activation type.
+// Nothing here depends on whether it samples, scores or trains; only the tape in ctx and the batch's
+// raggedness differ. The residual stream x, and the terms that are added to it, are f32 in every numerics;
+// the outputs of norms have the numerics' activation type.
 #include <utility>
 
 #include "model/model.h"
@@ -15,11 +15,12 @@
 namespace r1 {
 namespace {
 
-// The norms inside latent attention keep their published epsilon whatever rms_norm_eps says (as transformers
-// does).
+// As in transformers, the norms inside latent attention keep their published epsilon, whatever rms_norm_eps
+// is.
 constexpr float kLatentNormEps = 1e-6f;
 
-// x += part(x), whose memory is then free again: few rows' activations stay in the cache from layer to layer.
+// x += part(x), after which the memory of part(x) is free again: with few rows, activations stay in the
+// cache.
 template <class Part>
 void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
   const ArenaScope scope(ctx.arena);
@@ -79,7 +80,7 @@ Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages
 Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
                                 const Tensor& x) const {
   const int64_t T = x.dim(0);
-  // What is cached of a token: the normed latent [R] and one rotary key [P] for all heads.
+  // The cached values of a token: the normed latent [R] and one rotary key [P] for all heads.
   const Tensor compressed = matmul(ctx, x, kv_a);  // [T, R + P]
   const Tensor c = rms_norm(ctx, slice_columns(ctx, compressed, 0, latent), *kv_norm, kLatentNormEps);
   const Rotary rotary{batch.positions, &table, style};
@@ -94,8 +95,8 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
 }
 
 Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
-  // One after the other: as arguments of one call their order on the tape, and so the order in which x's
-  // gradient is summed, would be the compiler's choice.
+  // Two statements: as arguments of one call, the compiler would choose their order on the tape, and so the
+  // order in which x's gradient is summed.
   const Tensor raised = matmul(ctx, x, up);
   const Tensor gated = matmul(ctx, x, gate);
   return matmul(ctx, swiglu(ctx, gated, raised), down, DType::f32);

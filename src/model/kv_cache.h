@@ -1,4 +1,4 @@
-// model/kv_cache.h: the pages in which keys and values live, for every layer.
+// model/kv_cache.h: the pages that hold the keys and values of every layer.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,13 @@
 
 namespace r1 {
 
-// Of the numerics' activation type. A page holds kKeyTile positions of one sequence in one layer; page p of
-// every layer belongs to the same positions.
+// The elements have the numerics' activation type. A page holds kKeyTile positions of one sequence in one
+// layer; page p of every layer belongs to the same positions.
 class KvCache {
  public:
   KvCache() = default;
-  // Memory of its own (the engine's), or of an arena (one training batch's, gone with the scope).
+  // The first owns its memory (the engine's); the second takes it from ctx's arena (a training batch's, until
+  // the scope ends).
   KvCache(const ModelConfig& config, int64_t pages, DType dtype);
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
@@ -33,15 +34,15 @@ class KvCache {
   std::vector<KvPages> layers_;
 };
 
-// A batch of whole sequences, for scoring and training: owns the arrays that Batch points to.
+// A batch of whole sequences, for scoring and training. It owns the arrays that Batch points to.
 struct WholeBatch {
   std::vector<int32_t> tokens, positions, offsets, pages;
-  std::vector<int32_t> parents;  // empty where no row has one
+  std::vector<int32_t> parents;  // empty if no row has one
   int64_t max_pages = 0;
   int64_t page_count = 0;
   Batch view() const { return {tokens, positions, offsets, pages, max_pages, parents}; }
 };
-// New tokens of a row; they follow those of row `parent`, or start at position 0.
+// New tokens of a row. They follow those of row `parent`, or start at position 0.
 struct WholeRow {
   std::span<const int32_t> tokens;
   int32_t parent = -1;

@@ -10,9 +10,9 @@
 namespace r1 {
 namespace {
 
-// What more tokens make has left a core's caches before the next op reads it.
+// With more tokens, an op's results have left a core's caches before the next op reads them.
 constexpr int64_t kPieceTokens = 512;
-// With fewer the weights' way from memory is what takes the time.
+// With fewer tokens, loading the weights from memory takes most of the time.
 constexpr int64_t kLeastTokens = 128;
 
 }  // namespace
@@ -30,7 +30,7 @@ void Lanes::pack(const Model& model) {
   model.pack(ctx);
 }
 
-// The first one, which all threads may share, may fill the limit alone.
+// The first lane, which all threads may share, may fill the limit alone.
 Lanes::Own& Lanes::lane(size_t i) {
   while (lanes_.size() <= i) {
     const auto sharing = static_cast<size_t>(lanes_.empty() ? 1 : threads_.size());
@@ -53,7 +53,7 @@ void Lanes::run(size_t pieces, bool side_by_side, bool differentiate,
   std::vector<BackwardProgress> progress(pieces);
   std::vector<std::exception_ptr> failed(pieces);
   std::atomic<size_t> next{0};
-  // Pieces are begun in order, so the piece that one waits for is always at work or done.
+  // Pieces are begun in order, so a piece that another one waits for is always running or done.
   threads_.parallel_for(static_cast<int64_t>(wanted), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Own& own = *lanes_[static_cast<size_t>(i)];

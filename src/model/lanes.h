@@ -1,9 +1,9 @@
-// model/lanes.h: pieces of a batch, each taken by one thread from the embedding to the last gradient.
+// model/lanes.h: runs pieces of a batch, each on one thread from the embedding to the last gradient.
 //
-// Ops of small models and few tokens are short: threads that share each of them wait for each other, and read
-// what another core wrote. A lane is what a thread needs to run a piece alone: what it makes stays in its own
-// caches, and lanes meet only where parameters' gradients are added, in the order of the pieces
-// (tensor/tape.h). How a batch is cut and how many lanes there are changes no bit.
+// With a small model and few tokens, ops are short: threads that share each op wait for each other, and read
+// what another core wrote. A lane is what a thread needs to run a piece alone: its activations stay in its
+// own caches, and lanes meet only where parameters' gradients are added, in the order of the pieces
+// (tensor/tape.h). Neither the cut of a batch nor the number of lanes changes a bit.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace r1 {
 
-// Memory and a context of one thread's own, without a tape.
+// One thread's own memory and context, without a tape.
 struct Lane {
   explicit Lane(Numerics numerics, size_t limit = Arena::kDefaultLimit)
       : arena(limit), ctx{.arena = arena, .threads = alone, .numerics = numerics} {}
@@ -25,22 +25,22 @@ struct Lane {
   Context ctx;
 };
 
-// How a batch of `tokens` tokens, whose largest indivisible part has `largest`, goes through a model, with
-// room for the activations of `micro` tokens at a time.
+// A plan for `tokens` tokens with activations of at most `micro` tokens in memory. `largest` is the biggest
+// unit that cannot be split.
 struct LanePlan {
-  int64_t piece = 0;          // tokens of a piece, at most (a larger part: a piece of its own)
-  bool side_by_side = false;  // pieces on a lane each; else one after the other, all threads on each op
+  int64_t piece = 0;          // most tokens of a piece (a larger unit is a piece of its own)
+  bool side_by_side = false;  // each piece on its own lane; else one after the other, all threads on each op
 };
 LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads);
 
-// Lanes, and their memory, which is kept from batch to batch.
+// The lanes and their memory, which is kept from batch to batch.
 class Lanes {
  public:
-  // `limit`: bytes, as Arena's; lanes side by side have a share of it each.
+  // `limit` is in bytes, as Arena's; lanes side by side each have a share of it.
   Lanes(ThreadPool& threads, Numerics numerics, size_t limit = Arena::kDefaultLimit)
       : threads_(threads), numerics_(numerics), limit_(limit) {}
 
-  // Of the piece in hand. ctx has a tape where the batch is differentiated; `before` and `own` are for its
+  // The current piece. ctx has a tape if the batch is differentiated; `before` and `own` are for its
   // backward.
   struct Piece {
     size_t index;
@@ -49,15 +49,16 @@ class Lanes {
     const BackwardProgress* before;
     BackwardProgress* own;
   };
-  // Runs all pieces, each in an arena scope of its own, begun in order. The first error that a piece throws
-  // is thrown again once all have ended.
+  // Runs all pieces, begun in order, each in an arena scope of its own. Rethrows the first error of a piece
+  // once all pieces have ended.
   void run(size_t pieces, bool side_by_side, bool differentiate,
            const std::function<void(const Piece&)>& body);
 
-  // Forwards side by side only read the model: its packed copies are brought up to date before.
+  // Brings the model's packed copies up to date. Forwards side by side need that, because they only read the
+  // model.
   void pack(const Model& model);
   ThreadPool& threads() const { return threads_; }
-  int64_t peak() const;  // bytes that the lanes' arenas had at most, together
+  int64_t peak() const;  // peak bytes of all lanes' arenas together
 
  private:
   struct Own {

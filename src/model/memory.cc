@@ -49,7 +49,7 @@ void count_latent_attention(const ModelConfig& c, WeightCount& count) {
   count.weight(c.kv_lora_rank + c.qk_rope_head_dim, d, c.lora_bias);
   count.floats += c.kv_lora_rank;
   count.matrices += c.heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank;
-  // Of the half that values need; in f32 whatever the numerics (ops/mla).
+  // Half of kv_b, which the values need, is packed in f32 in every numerics (ops/mla).
   count.packed += c.heads * panels_floats(c.v_head_dim, c.kv_lora_rank) * kFloat;
   if (count.panels == DType::bf16)  // and of the whole matrix, rounded
     count.packed += c.heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank * kFloat;
@@ -67,9 +67,9 @@ void count_grouped_attention(const ModelConfig& c, WeightCount& count) {
 
 // ---- activations
 
-// The ops, each as what it takes from the arena: its output, what it keeps for the backward, and in scopes of
-// their own the scratch of its forward and of its backward. In a bf16 numerics what lies between ops is bf16,
-// and most ops widen it into scratch; biases, so rounded too, are left out.
+// The ops. Each is reduced to its memory in the arena: its output, the tensors it keeps for the backward,
+// and, in scopes of their own, the scratch of its forward and of its backward. In a bf16 numerics the tensors
+// between ops are bf16, and most ops widen them into scratch. Biases, which are rounded too, are left out.
 class Walk {
  public:
   Walk(const ModelConfig& config, Context& ctx, std::span<const RowTokens> rows, int64_t keys, bool balance)
@@ -195,13 +195,13 @@ class Walk {
   int64_t T_ = 0;
 };
 
-// ops/matmul: long rows of B are packed into scratch where enough rows of A follow.
+// ops/matmul: long rows of B are packed into scratch if enough rows of A follow.
 int64_t packed_b(int64_t M, int64_t N, int64_t K) {
   constexpr int64_t kLongRow = 320, kManyRows = 768;
   return N >= kLongRow && M >= kManyRows ? panels_floats(N, K) : 0;
 }
 
-// ops/matmul: in bf16, many rows by a small matrix go by blocks.
+// ops/matmul: in bf16, a product of many rows and a small matrix goes by blocks.
 bool by_row_blocks(const Tensor& x, int64_t n, int64_t threads, int64_t block) {
   constexpr int64_t kSmallMatrix = int64_t{1} << 19;
   return x.dtype == DType::bf16 && n * x.dim(1) <= kSmallMatrix && x.dim(0) >= 2 * block * threads;
@@ -269,7 +269,7 @@ constexpr int64_t kTileRows = 12;
 constexpr int64_t kBlockFloats = kTileRows * kKeyTile;
 
 // A thread's scratch is that of the largest task: some tiles of one row and group, and the keys that they
-// see.
+// read.
 int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) const {
   constexpr int64_t kScoreBudget = 1 << 18, kMaxTaskTiles = 4;
   const int64_t heads = H / G, threads = ctx_.threads.size();
@@ -293,7 +293,7 @@ int64_t Walk::attention_scratch(int64_t H, int64_t G, int64_t K, int64_t V) cons
     }
   }
   constexpr int64_t kPagesTogether = 2;
-  // Pages by rows are transposed; where sequences go on from a prompt, its last page and theirs are joined.
+  // Pages by rows are transposed. If sequences continue a prompt, its last page and theirs are joined.
   const bool copied = c_.cache_values_in_keys() || before > 0;
   const int64_t transposed = copied ? kPagesTogether * kKeyTile * K : 0;
   return (blocks * kBlockFloats + transposed) * threads;
@@ -323,8 +323,8 @@ Tensor Walk::attention(const Tensor& q, const Tensor& k, const Tensor& v) {
   return out;
 }
 
-// The families that take longest are cut over all threads, one after the other; the rest take a scratch a
-// thread.
+// The families that take longest are cut over all threads, one after the other; the others take one scratch
+// per thread.
 void Walk::attention_backward(Context& c, std::span<const RowTokens> rows, int64_t H, int64_t G, int64_t K,
                               int64_t V) {
   constexpr int64_t kBudget = 1 << 20, kBackwardTiles = 8, kFamilyFloats = 12;

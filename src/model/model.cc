@@ -25,7 +25,7 @@ Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* w
 
 namespace {
 
-// Before memory is taken: a size with a zero too many.
+// Called before memory is allocated: catches a size with a zero too many.
 void check_fits_machine(const ModelConfig& c) {
   const auto product = [](int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); };
   const bool deepseek = c.family == Family::deepseek_v3;

@@ -2,7 +2,7 @@
 //
 // A family (deepseek_v3.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
 // nothing else knows which family it is. The same forward serves every use: the engine gives it pages and no
-// tape, scoring gives it a batch of whole sequences, training the same batch and a tape.
+// tape, scoring gives it a batch of whole sequences, and training gives it the same batch and a tape.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,10 @@ namespace r1 {
 
 class HfWeights;
 
-// What a step of training wants to know of, and to add to, the routers.
+// A training step's interface to the routers: the balance loss to add, and the statistics to collect.
 struct RouterTraining {
   float balance_scale = 0;                 // see MoeTraining
-  std::vector<MoeStats>* stats = nullptr;  // one a layer (empty for dense layers)
+  std::vector<MoeStats>* stats = nullptr;  // one per layer (empty for dense layers)
   double* balance_loss = nullptr;
 };
 
@@ -45,7 +45,7 @@ struct GroupedAttention {
                  const Tensor& x) const;
 };
 
-// Multi-head latent attention in latent form; q_a and q_norm only where the config has a q_lora_rank.
+// Multi-head latent attention in latent form. q_a and q_norm are set only if the config has a q_lora_rank.
 struct LatentAttention {
   Weight q, q_a, kv_a, o;  // q: q_proj, or q_b_proj over the normed q_a
   Parameter* q_norm = nullptr;
@@ -63,7 +63,7 @@ struct Mlp {
   Tensor forward(Context& ctx, const Tensor& x) const;
 };
 
-// Routed experts plus shared ones (none: shared.gate is empty).
+// Routed experts plus shared ones; shared.gate is empty if there are none.
 struct MoeLayer {
   MoeWeights routed;
   Mlp shared;
@@ -76,37 +76,37 @@ struct Block {
   float eps = 1e-6f;
   std::variant<GroupedAttention, LatentAttention> attention;
   std::variant<Mlp, MoeLayer> mlp;
-  // x [T, D] -> [T, D]; without a tape in x's place.
+  // x [T, D] -> [T, D]; without a tape the result takes x's place.
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x,
                  const MoeTraining& training) const;
 };
 
 class Model {
  public:
-  // Weights of a checkpoint, matrices in f32 or (rounded where the file holds more) in bf16, vectors in f32,
-  // whatever the file holds. A model that is trained wants f32. Tensors that this architecture has no place for are
-  // left out, as transformers leaves them out, with a warning. Throws Error: missing, misshapen or non-finite
-  // tensors, an architecture that is not known.
+  // Loads a checkpoint: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
+  // A model that is trained needs f32. Tensors that have no place in this architecture are skipped with a
+  // warning, as in transformers. Throws Error for missing, misshapen or non-finite tensors and for an unknown
+  // architecture.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
-  // New weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure function of
-  // config and seed.
+  // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
+  // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed);
   // An independent copy of the weights (a reference policy).
   Model clone() const;
 
-  // config.json and model.safetensors into an existing directory.
+  // Writes config.json and model.safetensors into an existing directory.
   void save(const std::filesystem::path& directory, DType dtype) const;
 
-  // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws nothing but broken
-  // invariants: callers have checked token ids and lengths (check_tokens).
+  // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws only
+  // BrokenInvariant: callers have checked token ids and lengths (check_tokens).
   Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
                  const RouterTraining& training = {}) const;
-  // Brings the kernels' copies of all matrices up to date. Forwards of the same numerics then only read the
-  // model: several may run at a time, each with a context of its own.
+  // Brings the kernels' copies of all matrices up to date. After that, forwards of the same numerics only
+  // read the model, so several may run at a time, each with its own context.
   void pack(Context& ctx) const;
 
   const ModelConfig& config() const { return config_; }
-  // What load() has to say and nothing else would show: one line each, with the file's name.
+  // What only load() can report: one line per warning, with the file's name.
   const std::vector<std::string>& warnings() const { return warnings_; }
   const Weight& head() const { return head_; }
   std::deque<Parameter>& parameters() { return *parameters_; }
@@ -114,16 +114,17 @@ class Model {
   std::vector<Parameter*> trainable();
   int64_t parameter_count() const;
   int64_t weight_bytes() const;
-  // Parameters a token passes through: all but the experts that are not chosen.
+  // Parameters that a token passes through: all except the experts that are not chosen.
   int64_t active_parameter_count() const;
   std::string weights_sha256() const;  // of names and f32 values, whatever their type in memory
   // Router biases by layer (null for dense layers), for balancing.
   std::vector<Parameter*> selection_biases() const;
 
-  // Gradients for every trainable parameter, zeroed; they live as long as the model.
+  // Allocates zeroed gradients for every trainable parameter; they live as long as the model.
   void allocate_gradients();
   void zero_gradients(ThreadPool& threads);
-  // After the last backward: adds what is held apart (Parameter::row_grad) to the gradients.
+  // Called after the last backward: adds the gradients that are held apart (Parameter::row_grad) to the
+  // others.
   void join_gradients(ThreadPool& threads);
   // Copies values (shapes must agree) and marks packed copies stale.
   void copy_weights_from(const Model& other);
@@ -131,7 +132,7 @@ class Model {
  private:
   friend class ModelBuilder;
   Model() = default;
-  // `weights`: every tensor's shape is compared with theirs before memory for it is taken.
+  // Compares every tensor's shape with `weights` before it allocates memory for it.
   static Model build(const ModelConfig& config, DType matrices, const HfWeights* weights = nullptr);
 
   ModelConfig config_;
@@ -146,7 +147,7 @@ class Model {
   RopeTable rope_;
 };
 
-// Throws Error where a token is no token of the model or the sequence is longer than its context.
+// Throws Error if a token is not in the vocabulary or the sequence is longer than the model's context.
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what);
 
 }  // namespace r1

@@ -1,5 +1,5 @@
-// model/pack.cc: every matrix a forward may read, so that its copy for the kernels is made before several
-// read it.
+// model/pack.cc: packs every matrix that a forward may read, so that several forwards may then only read
+// them.
 #include "model/model.h"
 
 namespace r1 {

@@ -16,13 +16,13 @@
 namespace r1 {
 namespace {
 
-// Positions fit 31 bits, so no context is stretched further; with theta bounded too, theta * factor stays far
-// inside f32's range.
+// Positions fit 31 bits, so no context is stretched further. Since theta is bounded too, theta * factor stays
+// well inside f32's range.
 constexpr double kMaxFactor = 0x1p31;
 constexpr double kMaxTheta = 1e18;
 constexpr double kMaxScale = 0x1p16;  // of what multiplies cosines or scores: beyond any use, safe in f32
 
-// What transformers 4 and 5 know of, whichever type uses it.
+// The keys that transformers 4 and 5 know, for any type.
 const std::array<std::string, 17> kKeys = {
     "rope_type",       "type",         "rope_theta",     "partial_rotary_factor",
     "factor",          "beta_fast",    "beta_slow",      "original_max_position_embeddings",
@@ -67,7 +67,7 @@ void refuse_partial(const Json& json) {
 }
 
 int64_t read_original_positions(const Json& json, const Json& block, int64_t max_positions) {
-  // One beside the block takes precedence, as in transformers.
+  // A key beside the block takes precedence, as in transformers.
   for (const Json* where : {&json, &block}) {
     const Json* field = where->find("original_max_position_embeddings");
     if (field == nullptr || field->is_null()) continue;
@@ -99,7 +99,7 @@ void read_yarn(const Json& block, int64_t max_positions, RopeConfig& config) {
   if (block.contains("truncate")) config.truncate = block.get_bool("truncate");
 }
 
-// `block` is rope_scaling or rope_parameters, or neither (then the type is the default).
+// `block` is rope_scaling, rope_parameters, or nullptr (the type is then the default).
 RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions) {
   RopeConfig config;
   config.theta = json.get_number_or("rope_theta", config.theta);
@@ -127,7 +127,7 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
   config.factor = number_within(*block, "factor", 1.0, kMaxFactor);
   config.low_freq_factor = number_within(*block, "low_freq_factor", 1e-6, kMaxFactor);
   config.high_freq_factor = number_within(*block, "high_freq_factor", 1e-6, kMaxFactor);
-  // Closer than this, their difference would drown in the rounding of what it divides.
+  // If they are closer than this, their difference is lost in the rounding of the numbers it divides.
   if (config.high_freq_factor < 1.001 * config.low_freq_factor) {
     block->fail(fmt::format("has high_freq_factor {}, which is not well above low_freq_factor {}",
                             config.high_freq_factor, config.low_freq_factor));
@@ -135,12 +135,12 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
   return config;
 }
 
-// The block that counts; nullptr: none says anything.
+// The first block with members; nullptr if there is none.
 const Json* block_of(const Json& json) {
   for (const char* key : kBlocks) {
     const Json* block = json.find(key);
     if (block == nullptr || block->is_null() || block->members().empty()) continue;
-    // transformers 5 may write a block for each kind of layer; these models have one kind.
+    // transformers 5 may write one block per kind of layer; these models have one kind.
     const Json* full = block->find("full_attention");
     return full != nullptr && full->is_object() ? full : block;
   }
@@ -180,7 +180,7 @@ void fill_yarn(const RopeConfig& config, int64_t width, std::vector<float>& inve
   }
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<double>(width - 1));
-  // A ramp of no length would divide by 0.
+  // A ramp of length 0 would divide by 0.
   const float length = static_cast<float>(low == high ? 0.001 : high - low);
   const float factor = static_cast<float>(config.factor);
   for (size_t i = 0; i < inverse.size(); ++i) {

@@ -1,18 +1,17 @@
-// model/rope_config.h: by which angles a model's rotary embedding turns: read from config.json, computed
-// once.
+// model/rope_config.h: the angles of a model's rotary embedding, read from config.json and computed once.
 //
 // Both spellings are read: transformers 4 (rope_theta, and rope_scaling with "type" or "rope_type") and 5
 // (rope_parameters). A file with both is read by its rope_scaling, as in transformers. Other keys of a block,
-// such as attn_factor, are ignored, as transformers ignores them. With u[i] = theta^(2i / P) for pair i of P
-// / 2, the inverse frequency is
+// such as attn_factor, are ignored, as transformers ignores them. With u[i] = theta^(2i / P) for pair i of
+// the P / 2 pairs, the inverse frequency is
 //   default  1 / u[i]                                                    (Su et al. 2021)
 //   linear   1 / (u[i] factor)                                           (Chen et al. 2023)
 //   llama3   1 / u[i] where a turn is short, 1 / (u[i] factor) where it is long, between them a blend
 //            (Llama 3.1; short and long: original_positions / high_freq_factor and / low_freq_factor)
 //   yarn     1 / u[i] for fast pairs, 1 / (u[i] factor) for slow ones, a ramp between them; cosines and sines
 //            are multiplied by an attention factor                       (Peng et al. 2023, arXiv 2309.00071)
-// dynamic and longrope, whose frequencies change with the sequence's length, are refused: a token's log-prob
-// would depend on what comes after it.
+// dynamic and longrope are refused. Their frequencies change with the sequence's length, so a token's
+// log-prob would depend on the tokens after it.
 //
 // Rounding points: powers and logarithms in double. The default rounds once, to f32. The others round where
 // transformers does, so that even long positions turn by its angles: u to f32, then every step in f32.
@@ -40,14 +39,15 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
-// Of a whole config.json. Throws Error naming the field. max_positions stands in where a scaled type has no
+// Reads a whole config.json. Throws Error naming the field. max_positions is used if a scaled type has no
 // original_max_position_embeddings.
 RopeConfig read_rope_config(const Json& json, int64_t max_positions);
-// For files that people write for r1: throws Error for a key of a block that no transformers knows.
+// For files that people write for r1: throws Error for a key of a block that no version of transformers
+// knows.
 void refuse_unknown_rope_keys(const Json& json);
-// DeepSeek-V3: throws Error for mscale_all_dim in a block that scales otherwise than yarn.
+// DeepSeek-V3: throws Error for mscale_all_dim in a block whose type is not yarn.
 void refuse_stray_mscale(const Json& json);
-// Sets rope_theta and rope_scaling: both versions of transformers read them.
+// Sets rope_theta and rope_scaling, which both versions of transformers read.
 void write_rope_config(const RopeConfig& config, Json& json);
 
 struct RopeFrequencies {
@@ -56,8 +56,8 @@ struct RopeFrequencies {
 };
 RopeFrequencies rope_frequencies(const RopeConfig& config, int64_t width);
 
-// What DeepSeek-V3 multiplies its attention scores by, on top of 1 / sqrt(width): (0.1 mscale_all_dim
-// ln(factor) + 1)^2 with yarn, else 1. Other families take mscale_all_dim for the attention factor only.
+// The factor of DeepSeek-V3's attention scores, on top of 1 / sqrt(width): (0.1 mscale_all_dim ln(factor) +
+// 1)^2 with yarn, else 1. Other families use mscale_all_dim for the attention factor only.
 double latent_score_factor(const RopeConfig& config);
 
 }  // namespace r1

@@ -32,7 +32,7 @@ std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt) {
     const int64_t even = ceil_div(left, std::max<int64_t>(1, ceil_div(left, most)));
     int64_t tokens = scored[begin];
     size_t end = begin + 1;
-    // Half of an answer more is as good as half of one less.
+    // Rounds to the nearest: half an answer too many is as good as half an answer too few.
     for (; end < scored.size(); tokens += scored[end++]) {
       if (tokens + scored[end] / 2 > even || tokens + scored[end] > most) break;
     }
@@ -110,7 +110,7 @@ std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> 
 
 namespace {
 
-// The last `idle` rows have pieces of their own, at the end.
+// The last `idle` rows have their own pieces, at the end.
 struct Pieces {
   Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads, size_t idle = 0)
       : families(prompt_families(rows.first(rows.size() - idle), options.prompts)) {
@@ -142,7 +142,7 @@ struct Pieces {
   bool side_by_side = false;
 };
 
-// What the forward of a piece makes; input.scored[i] is of row begin + i.
+// The results of a piece's forward; input.scored[i] is of row begin + i.
 struct Scored {
   size_t begin, end;  // rows
   ScoreBatch input;
@@ -150,7 +150,7 @@ struct Scored {
   float* entropy = nullptr;
 };
 
-// The forward of one piece and what becomes of it; the batch must outlive the tape's backward.
+// Runs the forward of one piece and passes the result to `use`; the batch must outlive the tape's backward.
 template <class Use>
 void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
                    std::span<const PromptFamily> families, const ScoringOptions& options,
@@ -168,7 +168,8 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   use(out);
 }
 
-// A lane's own counts, added to the caller's when all pieces are done. All of it is exact, in any order.
+// A lane's own counts, added to the caller's when all pieces are done. The sums are exact, so their order
+// does not matter.
 class LaneRouters {
  public:
   LaneRouters(const RouterTraining& all, int lanes) : all_(all) {

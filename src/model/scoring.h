@@ -1,5 +1,5 @@
-// model/scoring.h: log-probs of given tokens under a model; what `r1 score` prints and what training
-// differentiates.
+// model/scoring.h: log-probs of given tokens under a model. `r1 score` prints them and training
+// differentiates them.
 #pragma once
 
 #include <algorithm>
@@ -14,74 +14,75 @@
 
 namespace r1 {
 
-// A sequence whose tokens [from, end) are scored given what precedes them; 1 <= from <= size.
+// A sequence whose tokens [from, end) are scored, each given the tokens before it; 1 <= from <= size.
 struct ScoredRow {
   std::span<const int32_t> tokens;
   int64_t from = 1;
 };
 
-// Shared: consecutive rows whose tokens before the first scored one are the same are a group, cut into
-// families, whose prompt runs once each (tensor/batch.h). How a group is cut depends on its rows alone, so
-// that the order in which gradients are summed does, too.
+// With `shared`, consecutive rows with equal tokens before the first scored one form a group. A group is cut
+// into families, and the prompt runs once per family (tensor/batch.h). The cut of a group depends on its rows
+// alone; so does the order in which gradients are summed.
 enum class Prompts : uint8_t { repeated, shared };
 
-// Rows [begin, end) of the list. What cannot be cut.
+// Rows [begin, end) of the list, which must stay together.
 struct PromptFamily {
   size_t begin = 0, end = 0;
-  int64_t prompt = 0;  // tokens that run once, at the head; 0: every row whole
-  int64_t tokens = 0;  // all that are run
+  int64_t prompt = 0;  // tokens that run once, before the rows; 0: every row runs whole
+  int64_t tokens = 0;  // all tokens that run
 };
 std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts);
 
-// Scored tokens of a family, at most (one longer row: a family of its own). Short ones are a thread's work
-// that stays in its caches; where the prompt is long, a family has enough tokens to make its repetition
-// cheap.
+// The most scored tokens of a family (a longer row is a family of its own). A short family is one thread's
+// work and stays in its caches; with a long prompt, a family has enough tokens to make the prompt's
+// repetition cheap.
 constexpr int64_t most_family_tokens(int64_t prompt) {
   constexpr int64_t kLeast = 384, kMost = 2048, kPrompts = 16;
   return std::clamp(kPrompts * prompt, kLeast, kMost);
 }
-// Rows of each family of a group of answers of so many scored tokens to a prompt of `prompt` tokens (that are
-// not scored themselves): about the same size each.
+// Cuts a group of answers to a prompt of `prompt` tokens (that are not themselves scored) into families of
+// about the same size. scored[i] is the number of scored tokens of answer i. Returns the number of rows of
+// each family.
 std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt);
 
-// Rows as one forward's input: the last token of a row predicts nothing and is not run.
+// Rows as the input of one forward. The last token of a row predicts nothing and does not run.
 struct ScoreBatch {
   WholeBatch batch;
-  std::vector<int32_t> targets;  // [T]: the next token where it is scored, else -1
-  std::vector<int64_t> scored;   // of each row: where in [T] its scored tokens begin; they are together
+  std::vector<int32_t> targets;  // [T]: the next token if it is scored, else -1
+  std::vector<int64_t> scored;   // per row: where in [T] its scored tokens begin; they are contiguous
 };
-// Of whole families, which are consecutive.
+// The families are whole and consecutive.
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const PromptFamily> families);
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, Prompts prompts = Prompts::repeated);
 
-// Consecutive families [first, second) of at most `tokens` tokens a piece (a longer one is a piece of its
-// own).
+// Cuts consecutive families into pieces [first, second) of at most `tokens` tokens each (a longer family is a
+// piece of its own).
 std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> families, int64_t tokens);
 
-// How rows go through a model.
+// Options of score() and differentiate().
 struct ScoringOptions {
   float temperature = 1.0f;
-  int64_t micro_tokens = 4096;  // the most tokens whose activations are held at a time
+  int64_t micro_tokens = 4096;  // most tokens whose activations are held at a time
   Prompts prompts = Prompts::shared;
-  bool entropy = false;  // is wanted of differentiate()
+  bool entropy = false;  // differentiate() computes entropies
 };
 
-// Without a tape. Result: one vector a row, of size - from log-probs.
+// Runs without a tape. Returns one vector per row, of size - from log-probs.
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
                                       const ScoringOptions& options);
 
-// A row in differentiate(): its scored tokens' log-probs, their entropies (where wanted), and the gradients
-// of their log-probs, which the caller sets (empty for a row that is only scored).
+// A row in differentiate(): the log-probs of its scored tokens, their entropies (if options.entropy), and the
+// gradients of the log-probs, which the caller sets (empty for a row that is only scored).
 struct RowGradient {
   size_t row;
   std::span<const float> logprobs, entropy;
   std::span<float> gradient;
 };
 
-// Adds to the gradients of the model's parameters: forward, set(row) for every row, backward; the last `idle`
-// rows are only scored (whose gradients are known to be 0: they fill the threads' waits at the end). Rows go
-// by pieces that threads may take side by side, so set may be called from several threads, for rows in any
-// order; what it is given, and all gradients, are functions of the rows alone.
+// Adds to the gradients of the model's parameters: forward, set(row) for every row, backward. The last `idle`
+// rows are only scored: their gradients are known to be 0, and they fill the threads' waits at the end. Rows
+// go in pieces that threads may take side by side, so set may be called from several threads, for rows in any
+// order. Its arguments and all gradients are functions of the rows alone.
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
                    const std::function<void(const RowGradient&)>& set, const RouterTraining& routers = {},
                    size_t idle = 0);

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-// Unicode's word characters (UTS 18, annex C), as Rust's regex crate has them.
+// Unicode's word characters (UTS 18, annex C), as in Rust's regex crate.
 bool is_word(char32_t code) {
   if (code < 0x80) {
     return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || (code >= '0' && code <= '9') ||
@@ -32,7 +32,7 @@ bool is_space(char32_t code) {
   return u_isUWhiteSpace(static_cast<UChar32>(code));
 }
 
-// Where the last character of text[0, end) begins; end > 0.
+// Start of the last character of text[0, end); end > 0.
 size_t step_back(std::string_view text, size_t end) {
   size_t at = end - 1;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
@@ -44,8 +44,8 @@ bool is_word_alone(std::string_view text, size_t begin, size_t end) {
   return end == text.size() || !is_word(decode_utf8(text, end).code);
 }
 
-// Where white space ends that lies at text[at]. It remembers the last answer, so that a run of white space
-// that many tokens ask about is walked through once.
+// The end of the white space at text[at]. It remembers the last answer, so that a run of white space before
+// several tokens is scanned only once.
 class SpaceEnd {
  public:
   explicit SpaceEnd(std::string_view text) : text_(text) {}
@@ -113,7 +113,7 @@ std::vector<int32_t> AddedTokens::add(const std::vector<AddedToken>& batch, cons
     if (id < 0) id = vocabulary.id_of(token.content);
     if (id < 0) id = next++;
     ids.push_back(id);
-    // A token of the same id that was added before leaves its normalised content behind, as in tokenizers.
+    // The normalised content of an earlier token with the same id stays, as in tokenizers.
     if (token.normalized) {
       std::string normal = normalizer.apply(token.content);
       if (normal != token.content) normal_[id] = std::move(normal);
@@ -188,7 +188,7 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
       ++at;
       continue;
     }
-    // A match that is discarded is passed over as a whole: what begins inside it is not looked at.
+    // A match that is discarded is skipped as a whole; matches that begin inside it are ignored.
     const AddedToken& token = tokens_.find(hit.id)->second.token;
     size_t begin = at;
     size_t end = at + hit.size;
@@ -201,12 +201,12 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
       begin = std::max(begin, done);
     }
     if (token.rstrip) end = space_end(end);
-    // An lstrip token that lies in white space that the token before took has nothing left to stand for.
+    // An lstrip token inside white space that the previous token took has no text left.
     if (begin >= end) continue;
     if (done < begin) spans.push_back({{done, begin}, -1});
     spans.push_back({{begin, end}, hit.id});
-    // The search went on where the token before ended, before the white space that it took. A token that is
-    // found there is a token too, and what follows it is text, taken already or not.
+    // The search continued at the end of the previous token, before the white space that it took. A token
+    // that is found there counts too, and the text after it is ordinary text, taken already or not.
     done = end;
   }
   if (done < text.size()) spans.push_back({{done, text.size()}, -1});

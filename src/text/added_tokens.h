@@ -1,9 +1,9 @@
-// text/added_tokens.h: tokens that are found in a text before anything else looks at it (<think>, <|im_end|>,
-// ...).
+// text/added_tokens.h: tokens that are found in a text before anything else looks at it (<think>,
+// <|im_end|>).
 //
-// The rules are those of Hugging Face's tokenizers 0.23: leftmost, then longest, first among the tokens that
-// are matched in the raw text, then, between those, among the tokens that are matched in the normalised text.
-// Word characters are those of Unicode 16, white space is Unicode's White_Space.
+// The rules are those of Hugging Face's tokenizers 0.23. The leftmost token wins, then the longest. Tokens
+// that are matched in the raw text are found first; then, in the text between them, those that are matched in
+// the normalised text. Word characters are those of Unicode 16; white space is Unicode's White_Space.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
   bool single_word = false;  // only if no word character touches it
-  // What happens to an added token of the same content: its flags are replaced, or it stays as it is, or
-  // stays as it is but becomes special.
+  // What happens if an added token has the same content already: its flags are replaced, or it keeps them, or
+  // it keeps them but becomes special.
   enum class IfKnown { replace, keep, make_special };
   IfKnown if_known = IfKnown::replace;
 };
@@ -57,7 +57,8 @@ class TokenTrie {
 
 class AddedTokens {
  public:
-  // What numbering asks about the model's own vocabulary: a token's id (-1: none) and the number of tokens.
+  // The model's own vocabulary, as far as numbering needs it: a token's id (-1: none) and the number of
+  // tokens.
   struct Vocabulary {
     std::function<int32_t(std::string_view)> id_of = [](std::string_view) { return -1; };
     int32_t count = 0;
@@ -65,9 +66,9 @@ class AddedTokens {
 
   AddedTokens() = default;
 
-  // Adds one batch (a file's list) and returns the id of each token, -1 for an empty content, which is
+  // Adds one batch (a file's list) and returns the id of each token, or -1 for an empty content, which is
   // ignored. A content that is known, as an added token or in the vocabulary, keeps its id, and its flags are
-  // replaced; a new one gets the next id, which is max(vocabulary.count, highest added id + 1) at the start
+  // replaced. A new one gets the next id, which is max(vocabulary.count, highest added id + 1) at the start
   // of the batch. Token::id is not used.
   std::vector<int32_t> add(const std::vector<AddedToken>& batch, const Vocabulary& vocabulary,
                            const Normalizer& normalizer);
@@ -76,9 +77,10 @@ class AddedTokens {
     TextRange range;
     int32_t id = -1;  // -1: ordinary text
   };
-  // Cuts `text` by the tokens that are matched in the raw text, or by those that are matched in the
-  // normalised one. skip_special: special tokens are ordinary text. Spans of ordinary text lie side by side,
-  // but a token's span may overlap the one before if that one took white space that the token begins with.
+  // Cuts `text` at the tokens that are matched in the raw text, or at those that are matched in the
+  // normalised text. If skip_special is set, special tokens are ordinary text. Spans of ordinary text lie
+  // side by side, but a token's span may overlap the one before if that one took white space that the token
+  // begins with.
   std::vector<Span> cut_raw(std::string_view text, bool skip_special) const;
   std::vector<Span> cut_normalized(std::string_view text, bool skip_special) const;
   bool any_normalized() const { return !normalized_.empty(); }
@@ -86,7 +88,7 @@ class AddedTokens {
   int32_t size() const { return tokens_.empty() ? 0 : tokens_.rbegin()->first + 1; }  // the highest id + 1
   const std::string* content_of(int32_t id) const;  // nullptr: no such token
   int32_t id_of(std::string_view content) const;    // -1: no such token
-  // What decoding puts for the token: the bytes of its normalised content, read as letters of the byte
+  // The bytes that decoding writes for the token: its normalised content, read as letters of the byte
   // alphabet if it has no other characters. nullptr: no such token.
   const std::string* bytes_of(int32_t id) const;
   bool is_skipped(int32_t id) const;  // by decode(skip_special)

@@ -113,7 +113,7 @@ void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const
   }
 }
 
-// An unk waits for its neighbours. As in tokenizers, a fallback overtakes it.
+// An unk waits for its neighbours. As in tokenizers, a fallback is written before it.
 void BpeModel::put_bytes(std::string_view word, std::vector<int32_t>& ids) const {
   bool waits = false;
   const auto release = [&] {
@@ -160,7 +160,7 @@ void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {
 
 void BpeModel::merge_long(std::vector<int32_t>& ids, size_t begin) const {
   // Symbols are a linked list; a heap holds candidate merges by (rank, position). A candidate is stale if the
-  // pair at its position has another merge by now.
+  // pair at its position now has another merge.
   struct Symbol {
     int32_t id;  // -1: merged into its left neighbour
     uint32_t before;

@@ -1,7 +1,7 @@
 // text/bpe.h: byte-pair encoding of one word (Sennrich, Haddow, Birch 2016; over bytes, as GPT-2 does).
 //
-// Among all adjacent pairs that have a merge, the one of lowest rank is merged, the leftmost first; until
-// none is left.
+// Of all adjacent pairs that have a merge, the pair of lowest rank is merged, the leftmost first, until no
+// such pair is left.
 #pragma once
 
 #include <algorithm>

@@ -166,7 +166,7 @@ std::string BpeTrainer::train() const {
   return impl_->write(symbols, merges);
 }
 
-// One entry a line, vocabulary by id, as the tokenizers library lays it out.
+// One entry per line, vocabulary by id, in the layout of the tokenizers library.
 std::string BpeTrainer::Impl::write(const std::vector<std::string>& symbols,
                                     const std::vector<std::pair<int32_t, int32_t>>& merges) const {
   const auto quoted = [](const std::string& text) { return Json(text).dump(); };
@@ -205,7 +205,7 @@ std::string BpeTrainer::Impl::write(const std::vector<std::string>& symbols,
 
 void write_tokenizer(const std::filesystem::path& directory, const TokenizerFiles& files) {
   Json config = Json::object();
-  // transformers' generic class: it changes nothing of tokenizer.json, as model-specific ones may.
+  // transformers' generic class does not change tokenizer.json, as model-specific classes may.
   config.set("tokenizer_class", "PreTrainedTokenizerFast");
   config.set("clean_up_tokenization_spaces", false);
   if (!files.bos.empty()) config.set("bos_token", files.bos);

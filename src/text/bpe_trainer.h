@@ -1,7 +1,7 @@
 // text/bpe_trainer.h: learns a byte-level BPE vocabulary from texts and writes it as tokenizer.json.
 //
-// The same texts, in any order, give the same file: counts are sums, and of the pairs that are most frequent
-// the one with the lowest ids, left one first, is merged.
+// The same texts, in any order, give the same file: counts are sums, and of the most frequent pairs the one
+// with the lowest ids, left one first, is merged.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// text/byte_alphabet.h: GPT-2's one printable character a byte, in which byte-level vocabularies are written.
+// text/byte_alphabet.h: GPT-2's alphabet of one printable character per byte, used by byte-level
+// vocabularies.
 //
 // Bytes 21..7E, A1..AC and AE..FF (hexadecimal) stand for themselves as code points; the other 68, in order,
 // are U+0100 and up: a space is U+0120.

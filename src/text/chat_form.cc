@@ -31,7 +31,7 @@ Json part_of(const char* text) {
   return Json::object().set("type", "text").set("text", text).set(kMark, true);
 }
 
-// {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates ask for.
+// {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates require.
 Json call_of(const char* name, Json arguments) {
   Json function = Json::object();
   function.set("name", name).set("arguments", std::move(arguments));
@@ -66,7 +66,7 @@ const Json* calls_of(const Json& message) {
   return calls != nullptr && calls->is_array() && calls->size() > 0 ? calls : nullptr;
 }
 
-// What holds the arguments: the call's function, or the call itself.
+// The object that holds the arguments: the call's function, or the call itself.
 const Json& function_of(const Json& call) {
   const Json* function = call.is_object() ? call.find("function") : nullptr;
   return function != nullptr && function->is_object() ? *function : call;
@@ -105,7 +105,7 @@ const char* content_form(const Json& message) {
   return content->is_string() && content->string().empty() ? "empty" : "given";
 }
 
-// `message` with content in one of the forms of nothing.
+// `message` with its content in the empty form `form`.
 Json without_content(const Json& message, std::string_view form) {
   if (form == "null") return Json(message).set("content", nullptr);
   if (form == "empty") return Json(message).set("content", "");
@@ -117,7 +117,7 @@ Json without_content(const Json& message, std::string_view form) {
   return out;
 }
 
-// A thought under every name that a template may read it by; reasoning_content is the usual one.
+// `message` with its thought under every name that templates read; reasoning_content is the usual one.
 Json with_reasoning(const Json& message) {
   if (!message.is_object()) return message;
   const Json* reasoning = nullptr;
@@ -168,7 +168,7 @@ bool ChatForm::reads_content(const std::string& role, const Json& content) const
   ChatInput input = asking(std::move(messages), role == "tool" ? one_tool() : Json());
   input.add_generation_prompt = role != "assistant";
   const std::string text = render_(input);
-  // A list that is printed as it is shows the mark.
+  // If the template prints the list itself, the mark shows up in the text.
   return has(text, kFirst) && (content.is_string() || (has(text, kSecond) && !has(text, kMark)));
 }
 

@@ -1,10 +1,10 @@
 // text/chat_form.h: messages in the forms that a chat template reads.
 //
-// The same message can be written in several ways, and templates differ in what they take: content as text or
-// as a list of parts; a tool call's arguments as an object or as a string of JSON; the content of a message
-// that only calls tools as null, "" or nothing. A template does not say what it takes, so it is asked: it
-// renders a conversation of a few marked words, and a form is taken if all the words come out as text.
-// Answers are kept.
+// The same message can be written in several ways, and templates differ in the forms that they read: content
+// as text or as a list of parts; a tool call's arguments as an object or as a string of JSON; the content of
+// a message that only calls tools as null, "" or nothing. A template does not declare its forms, so ChatForm
+// probes it: the template renders a conversation of a few marked words, and it reads a form if all the words
+// come out as text. The results are kept.
 #pragma once
 
 #include <functional>
@@ -21,12 +21,12 @@ class ChatForm {
   using Render = std::function<std::string(const ChatInput&)>;  // may throw Error: the form is not taken
   explicit ChatForm(Render render) : render_(std::move(render)) {}
 
-  // Content that is a list of text parts becomes one text, the parts joined by newlines, unless the template
-  // reads lists in messages of that role. Throws Error for a part without text that would have to be joined.
+  // Joins content that is a list of text parts into one text, with newlines, unless the template reads lists
+  // in messages of that role. Throws Error for a part without text that would have to be joined.
   Json with_readable_content(const Json& messages) const;
-  // The same, tool calls in the form that the template reads, thoughts under the names that templates know;
-  // text as a list of one part for a template that reads nothing but lists. What the template reads in no
-  // form stays as it is.
+  // The same, and also: tool calls get the form that the template reads, thoughts get the names that
+  // templates know, and text becomes a list of one part for a template that reads only lists. Content that
+  // the template reads in no form stays as it is.
   Json adapted(const Json& messages) const;
 
  private:

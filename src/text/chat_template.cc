@@ -12,7 +12,7 @@
 
 namespace r1 {
 
-// For a rendering that only finds out what the template reads: it has a message or three.
+// The budget of a rendering that only probes which forms the template reads: it has at most three messages.
 constexpr size_t kAskingSteps = 1'000'000;
 
 struct ChatTemplate::Impl {

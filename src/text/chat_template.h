@@ -1,11 +1,11 @@
 // text/chat_template.h: one chat template: the part of Jinja that published models use, rendered as Hugging
 // Face does. The templates of a model directory are in text/chat_templates.h.
 //
-// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox. tojson, strftime_now,
-// raise_exception and the tag generation are as transformers has them. Not there: include, import and
-// inheritance; the globals cycler, joiner and lipsum; the filters filesizeformat, pprint, random, striptags,
-// urlize, wordwrap and xmlattr; arithmetic beyond 64 bits. A render has a budget of steps, depth and output, so
-// that a hostile template ends with an Error.
+// Jinja 3.1 with trim_blocks, lstrip_blocks and loop controls, in the immutable sandbox. tojson,
+// strftime_now, raise_exception and the tag generation behave as in transformers. Not supported: include,
+// import and inheritance; the globals cycler, joiner and lipsum; the filters filesizeformat, pprint, random,
+// striptags, urlize, wordwrap and xmlattr; arithmetic beyond 64 bits. A render has a budget of steps, depth
+// and output, so that a hostile template ends with an Error.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct ChatInput {
   Json tools = {};      // null: none
   Json documents = {};  // null: none
   bool add_generation_prompt = true;
-  // The tokens' text. Nothing: ChatTemplates gives the model's own; in a lone template they are undefined.
+  // The tokens' text. If unset, ChatTemplates fills in the model's own; in a lone template they are
+  // undefined.
   std::optional<std::string> bos_token = {};
   std::optional<std::string> eos_token = {};
   Json kwargs = Json::object();  // further variables by name (enable_thinking, ...); they win over all others
@@ -36,24 +37,23 @@ struct ChatInput {
 inline constexpr const char* kChatFields[] = {"messages", "tools", "documents", "add_generation_prompt",
                                               "chat_template_kwargs"};
 
-// {"messages", "tools", "documents", "add_generation_prompt", "chat_template_kwargs"}: messages is wanted,
-// the others may be missing or null. tools may also be a string that holds the JSON array, as some data sets
-// have it. Throws Error that names the field.
+// Reads {"messages", "tools", "documents", "add_generation_prompt", "chat_template_kwargs"}. messages is
+// required; the others may be missing or null. tools may also be a string that holds the JSON array, as in
+// some data sets. Throws Error that names the field.
 ChatInput chat_input(const Json& row);
 
-// Content that is text, or a list of text parts, which are joined by newlines. Throws Error for anything
-// else.
+// Returns content that is text, or a list of text parts, joined by newlines. Throws Error for anything else.
 std::string text_content(const Json& content);
 
 class ChatTemplate {
  public:
   // `source` names the template in errors: "SOURCE, line N: reason". Throws Error.
   explicit ChatTemplate(const std::string& text, std::string source = "chat template");
-  // Every value reaches the template as it is. Throws Error; a template's own raise_exception gives "... the
-  // template refuses: MESSAGE". Safe from many threads.
+  // Passes every value to the template as it is. Throws Error; the template's own raise_exception gives "...
+  // the template refuses: MESSAGE". Safe from many threads.
   std::string render(const ChatInput& input) const;
 
-  // Messages in the forms that this template reads: see text/chat_form.h.
+  // Messages in the forms that this template reads; see text/chat_form.h.
   Json with_readable_content(const Json& messages) const;
   Json adapted(const Json& messages) const;
 

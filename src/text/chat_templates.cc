@@ -31,7 +31,7 @@ void put(std::vector<Source>& sources, Source source) {
   sources.push_back(std::move(source));
 }
 
-// chat_template of tokenizer_config.json or chat_template.json.
+// Reads chat_template of tokenizer_config.json or chat_template.json.
 void read_field(const Json& file, std::vector<Source>& sources) {
   const Json* value = file.find("chat_template");
   if (value == nullptr || value->is_null()) return;
@@ -74,7 +74,7 @@ std::vector<Source> sources_of(const std::filesystem::path& directory) {
   return sources;
 }
 
-// The named special tokens that transformers gives to a template.
+// The named special tokens that transformers passes to a template.
 Json special_tokens_of(const std::filesystem::path& directory) {
   const TokenizerConfig config = load_tokenizer_config(directory);
   Json tokens = Json::object();

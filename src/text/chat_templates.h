@@ -1,11 +1,9 @@
-// text/chat_templates.h: the chat templates of a model, and what they need of it.
+// text/chat_templates.h: the chat templates of a model, and the special tokens that they need.
 //
-// Where they are, as transformers looks for them: chat_template in tokenizer_config.json (a string, or a list
-// of
-// {"name", "template"}); and, before it, the files chat_template.jinja and
-// additional_chat_templates/NAME.jinja; chat_template.json if there is nothing else. A conversation with
-// tools takes the template named tool_use if there is one, every other conversation takes default; a template
-// without siblings is the template.
+// As transformers does, load() takes the files chat_template.jinja and additional_chat_templates/NAME.jinja
+// first, then chat_template in tokenizer_config.json (a string, or a list of {"name", "template"}), and
+// chat_template.json if there is nothing else. A conversation with tools takes the template named tool_use if
+// there is one; every other conversation takes the one named default. A single template serves both.
 #pragma once
 
 #include <filesystem>
@@ -28,20 +26,20 @@ class ChatTemplates {
   // The template files of a directory, relative to it; tokenizer_config.json is not among them.
   static std::vector<std::string> files(const std::filesystem::path& directory);
 
-  // All templates' text: two models with the same one ask in the same words.
+  // The text of all templates. Two models with equal text ask in the same words.
   const std::string& text() const { return text_; }
 
   bool empty() const { return templates_.empty(); }
-  // Throws Error where there is none, or several without a default.
+  // Throws Error if there is no template, or if there are several and none is the default.
   const ChatTemplate& pick(bool has_tools) const;
 
-  // What transformers' apply_chat_template gives: messages as they are, the model's special tokens
-  // (bos_token, eos_token, pad_token, ...) as variables. Content given as a list of text parts is
-  // joined with newlines for a template that knows only strings.
+  // Renders as transformers' apply_chat_template does: messages as they are, the model's special tokens
+  // (bos_token, eos_token, pad_token, ...) as variables. Content given as a list of text parts is joined with
+  // newlines if the template knows only strings.
   std::string render(const ChatInput& input) const;
 
-  // The same for messages that were not written for this template: tool calls get the form that it
-  // reads (arguments as an object or as a string of JSON; content null or ""). For generating and training.
+  // The same for messages that were not written for this template: tool calls get the form that it reads
+  // (arguments as an object or as a string of JSON; content null or ""). Generating and training use this.
   std::string render_adapted(const ChatInput& input) const;
 
  private:

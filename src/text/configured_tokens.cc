@@ -64,7 +64,7 @@ std::map<int32_t, AddedToken> read_decoder(const Json& decoder) {
   return tokens;
 }
 
-// added_tokens.json {"content": id}, by id. The special tokens among them are those that have a name.
+// added_tokens.json {"content": id}, by id. A token is special if it is a named one.
 std::map<int32_t, AddedToken> read_legacy(const Json& file, const std::vector<AddedToken>& named) {
   std::map<int32_t, AddedToken> tokens;
   for (const auto& [content, value] : file.members()) {
@@ -75,7 +75,7 @@ std::map<int32_t, AddedToken> read_legacy(const Json& file, const std::vector<Ad
   return tokens;
 }
 
-// The special tokens that `first` or, if it lacks the field, `second` names.
+// The special tokens that `first` names, or `second` for fields that `first` lacks.
 std::vector<AddedToken> read_named(const Json& first, const Json& second) {
   std::vector<AddedToken> tokens;
   const auto put = [&](const Json& value) {
@@ -104,7 +104,7 @@ std::vector<AddedToken> read_named(const Json& first, const Json& second) {
       } else {
         for (const Json& value : list->items()) {
           put(value);
-          // Here, unlike in a named token, a flag that says otherwise is believed.
+          // Unlike in a named token, the flag "special" is read here.
           if (value.is_object()) tokens.back().special = value.get_bool_or("special", true);
         }
       }

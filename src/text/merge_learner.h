@@ -1,4 +1,4 @@
-// text/merge_learner.h: which pair of symbols to merge next: the core of training a BPE vocabulary.
+// text/merge_learner.h: chooses the pair of symbols to merge next: the core of training a BPE vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +11,20 @@
 
 namespace r1 {
 
-// Words are symbol lists with counts; every pair of neighbours has its count and the words it was seen in; a
-// heap orders the pairs. A heap entry may be out of date (then it is put back with the true count): what grew
-// is pushed anew.
+// Words are symbol lists with counts. Every pair of neighbours has its count and the words in which it was
+// seen, and a heap orders the pairs. A heap entry may be out of date; it is then put back with the true
+// count. Pairs whose count grew are pushed anew.
 class MergeLearner {
  public:
-  // Symbols 0 .. 255 are the bytes. Pairs that would be longer than max_token_bytes are never given.
+  // Symbols 0 .. 255 are the bytes. Pairs that would be longer than max_token_bytes are never returned.
   MergeLearner(const std::unordered_map<std::string, int64_t>& words, int64_t max_token_bytes);
 
-  // The most frequent pair, of several the one with the lowest numbers; (-1, -1) where none occurs min_count
-  // times.
+  // Returns the most frequent pair, and of several the one with the lowest numbers; (-1, -1) if no pair
+  // occurs min_count times.
   std::pair<int32_t, int32_t> next(int64_t min_count);
-  // `pair` becomes the symbol `made`: the next new number, or an older symbol of the same bytes.
+  // Replaces `pair` by the symbol `made`: the next new number, or an older symbol of the same bytes.
   void merge(std::pair<int32_t, int32_t> pair, int32_t made);
-  // `pair` is not to be merged.
+  // Excludes `pair` from merging.
   void drop(std::pair<int32_t, int32_t> pair) { pairs_.erase(key(pair.first, pair.second)); }
 
  private:

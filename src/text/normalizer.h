@@ -1,5 +1,5 @@
-// text/normalizer.h: what a tokenizer does to a text before it looks at it: nothing, or Unicode's NFC
-// with the tables of Unicode 9, which are those of the tokenizers library.
+// text/normalizer.h: a tokenizer's first change to a text: none, or Unicode's NFC with the tables of Unicode
+// 9, which the tokenizers library uses.
 #pragma once
 
 #include <string>

@@ -10,12 +10,12 @@
 namespace r1 {
 namespace {
 
-// What ByteLevel splits by when it uses its own pattern: GPT-2's.
+// ByteLevel's own pattern, GPT-2's.
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// Digits asks Rust's char::is_numeric, which is at Unicode 17, while the patterns are at 16: the numbers that
-// 17 added.
+// Digits uses Rust's char::is_numeric, which is at Unicode 17, while the patterns are at 16. The ranges are
+// the numbers that Unicode 17 added.
 constexpr std::string_view kNumber = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
 
 constexpr size_t kMaxSplits = 64;

@@ -20,9 +20,9 @@ class PreTokenizer {
   // ByteLevel, last. Throws Error naming the field.
   explicit PreTokenizer(const Json& description);
 
-  // The words of `text` (valid UTF-8, without added tokens), in order. `text` itself changes where ByteLevel
-  // adds a space before it; the ranges are of the changed text and lie side by side except where a Split
-  // removes something.
+  // Returns the words of `text` (valid UTF-8, without added tokens), in order. If ByteLevel adds a space
+  // before it, `text` itself changes. The ranges are of the changed text and lie side by side, except where a
+  // Split removes something.
   void split(std::string& text, std::vector<TextRange>& words) const;
 
  private:

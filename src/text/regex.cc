@@ -11,13 +11,13 @@ namespace r1 {
 namespace {
 
 constexpr size_t kMaxPattern = 64 * 1024;  // bytes; the longest published one has about 700
-// Steps of one match: honest patterns walk a piece a few times, so 64 a byte is ample; a hostile one ends
-// after about a millisecond more.
+// Limits the steps of one match. Honest patterns walk a piece a few times, so 64 per byte are ample; a
+// hostile pattern ends after about a millisecond more.
 constexpr uint32_t kBaseSteps = 100'000;
 constexpr size_t kStepsPerByte = 64;
 constexpr size_t kJitStackBytes = 1 << 20;
 
-// What a thread needs to match; PCRE2's codes are shared, these are not.
+// A thread's own matching state; PCRE2's codes are shared.
 struct Scratch {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
   pcre2_match_context* context = pcre2_match_context_create(nullptr);

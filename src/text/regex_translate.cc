@@ -1,5 +1,5 @@
-// Oniguruma's Ruby syntax to PCRE2's, character by character. The list of what passes is closed: an escape or
-// a group that is not named here is refused.
+// Translates Oniguruma's Ruby syntax to PCRE2's, character by character. The list of accepted constructs is
+// closed: an escape or a group that is not named here is refused.
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
@@ -17,10 +17,10 @@ namespace {
 constexpr std::string_view kSpace =
     "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
-// Outside a class Oniguruma's \w takes the numbers of Latin-1 too (superscripts and fractions).
+// Outside a class, Oniguruma's \w also matches the numbers of Latin-1 (superscripts and fractions).
 constexpr std::string_view kWordAlone =
     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
-// Ignoring case, Oniguruma also finds these pairs in one character (ß, ligatures). PCRE2 does not.
+// If case is ignored, Oniguruma also matches these pairs with one character (ß, ligatures). PCRE2 does not.
 constexpr std::string_view kFoldedPairs[] = {"ss", "st", "ff", "fi", "fl"};
 
 constexpr char32_t kNone = 0xFFFFFFFF;
@@ -67,7 +67,7 @@ class Translator {
     out_.append(in_, at_, step.size);
     at_ += step.size;
   }
-  // Ignoring case, some characters match sequences of others in Oniguruma and not in PCRE2.
+  // If case is ignored, some characters match sequences of others in Oniguruma and not in PCRE2.
   void check_case(char32_t code) const {
     const auto c = static_cast<UChar32>(code);
     if (ignores_case_ && code >= 0x80 &&
@@ -75,7 +75,7 @@ class Translator {
       refuse("a letter or mark outside ASCII in a pattern with (?i)");
     }
   }
-  // The text that is matched has old characters in place of those that PCRE2 does not know.
+  // In the text that is matched, older characters replace those that PCRE2 does not know.
   void check_range(char32_t first, char32_t last) const {
     if (last >= 0x80 && !is_kept_by_swapping(first, last)) {
       refuse("a character or range that splits a group of characters newer than Unicode 14");
@@ -176,14 +176,14 @@ class Translator {
     copy(2);
   }
 
-  // PCRE2's own \b has other word characters.
+  // PCRE2's own \b uses other word characters.
   void word_boundary(bool negated) {
     out_ += negated ? fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWordAlone)
                     : fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWordAlone);
     at_ += 2;
   }
 
-  // General categories and Han: the stand-ins for new characters agree in these.
+  // General categories and Han: the replacements of new characters have the same values of these.
   void property() {
     if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{') refuse("a property without braces");
     const size_t close = in_.find('}', at_);
@@ -201,7 +201,7 @@ class Translator {
         kCategories.find(fmt::format(" {} ", name)) == std::string_view::npos) {
       refuse(fmt::format("the property {}", shown(name)));
     }
-    // PCRE2 takes a bare script's name for its extensions too.
+    // For a bare script name, PCRE2 also matches its script extensions.
     out_ += fmt::format("\\{}{{{}{}}}", negated ? 'P' : 'p', name == "Han" ? "sc:" : "", name);
     at_ = close + 1;
   }
@@ -261,7 +261,7 @@ class Translator {
     copy(1);
   }
 
-  // {n}, {n,}, {n,m} mean the same in both; {,m} does not, nor does what a following + or ? does.
+  // {n}, {n,}, {n,m} mean the same in both. {,m} does not, and neither does a following + or ?.
   void repeat() {
     size_t end = at_ + 1;
     size_t commas = 0;

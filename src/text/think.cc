@@ -20,7 +20,7 @@ void emit(bool is_thought, std::string_view text, std::vector<ThinkPart>& parts)
   if (!text.empty()) parts.push_back({is_thought, std::string(text)});
 }
 
-// How many of the last bytes of `text` could begin `tag`.
+// The number of last bytes of `text` that could begin `tag`.
 size_t tag_begun(std::string_view text, std::string_view tag) {
   for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size) {
     if (tag.starts_with(text.substr(text.size() - size))) return size;
@@ -86,7 +86,7 @@ std::vector<ThinkPart> ThinkSplitter::flush() {
   return parts;
 }
 
-// Whether the response begins with <think>; false: not known yet.
+// True if the response begins with <think>; false if it is not known yet.
 bool ThinkSplitter::read_start(bool at_end) {
   const std::string_view rest = without_leading_spaces(held_);
   if (rest.starts_with(kThinkOpen)) {
@@ -110,7 +110,7 @@ void ThinkSplitter::emit_thought(std::string_view text, bool is_last, std::vecto
 }
 
 void ThinkSplitter::emit_answer(std::string_view text, std::vector<ThinkPart>& parts) {
-  // Without a thought the answer is the whole response, as it stands.
+  // Without a thought, the answer is the whole response as it is.
   if (!answer_begun_ && opened_) text = without_leading_spaces(text);
   if (!text.empty()) answer_begun_ = true;
   emit(false, text, parts);

@@ -23,17 +23,17 @@ namespace r1 {
 inline constexpr std::string_view kThinkOpen = "<think>";
 inline constexpr std::string_view kThinkClose = "</think>";
 
-// The end of a rendered prompt that opens a thought: <think> and the white space after it. "" if the prompt
-// opens none.
+// Returns the end of a rendered prompt that opens a thought: <think> and the white space after it. "" if the
+// prompt opens none.
 std::string_view thought_opening(std::string_view prompt);
 
-// The response with the thought's opening back in front, as verifiers and training data read it. `opening` is
-// thought_opening of the prompt. A response that begins with <think> itself, or whose prompt opened nothing,
-// stays as it is.
+// Returns the response with the thought's opening put back in front, as verifiers and training data read it.
+// `opening` is thought_opening of the prompt. A response that begins with <think> itself, or whose prompt
+// opened nothing, stays as it is.
 std::string whole_response(std::string_view response, std::string_view opening);
 
-// What is left of a whole response to write after a prompt that ends with `opening`: the response without the
-// tag and the white space that the prompt has already. A response without a tag stays as it is.
+// Returns the part of a whole response to write after a prompt that ends with `opening`: the response without
+// the tag and the white space that the prompt already has. A response without a tag stays as it is.
 std::string_view rest_of_response(std::string_view response, std::string_view opening);
 
 // Bytes [begin, end) of a response are its thought, with the white space around it.
@@ -44,10 +44,10 @@ struct ThoughtSpan {
 };
 std::optional<ThoughtSpan> find_thought(std::string_view response, bool prompt_opened = false);
 
-// The text of generated tokens, special tokens dropped. The tags of a thought stay even if the tokenizer calls
-// them special: without them the thought could not be told from the answer.
+// Returns the text of generated tokens, without special tokens. The tags of a thought stay even if the
+// tokenizer calls them special: without them the thought could not be told from the answer.
 std::string response_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
-// Whether response_text drops the token.
+// True if response_text drops the token.
 bool is_hidden(const Tokenizer& tokenizer, int32_t token);
 
 struct ThinkPart {
@@ -55,9 +55,8 @@ struct ThinkPart {
   std::string text;
 };
 
-// Feeds on text in pieces of any size; gives each part of it as soon as it is certain. Joined by kind, the
-// parts are split_think of the whole text. White space around the thought and before the answer belongs to
-// neither.
+// Takes text in pieces of any size and returns each part as soon as it is certain. Joined by kind, the parts
+// are split_think of the whole text. White space around the thought and before the answer belongs to neither.
 class ThinkSplitter {
  public:
   explicit ThinkSplitter(bool prompt_opened = false) : opened_(prompt_opened) {}
@@ -86,7 +85,7 @@ struct ThinkSplit {
   std::string thought;
   std::string answer;
   bool has_thought = false;
-  bool closed = false;  // has_thought only: </think> was reached, so that there is an answer
+  bool closed = false;  // has_thought only: </think> was reached, so there is an answer
 };
 ThinkSplit split_think(std::string_view response, bool prompt_opened = false);
 

@@ -66,7 +66,7 @@ std::vector<TokenBytes> collect_tokens(const TokenizerSpec& spec) {
   return tokens;
 }
 
-// Adds one batch. A token that gets another id than its file says is worth a warning.
+// Adds one batch, and a warning for each token whose id differs from that in its file.
 void add_tokens(AddedTokens& added, const std::vector<AddedToken>& batch, const TokenIds& vocab,
                 const TokenizerSpec& spec, const std::string& source, std::vector<std::string>& warnings) {
   for (const AddedToken& token : batch) {
@@ -130,8 +130,8 @@ ByteTokens collect_bytes(const TokenizerSpec& spec, const TokenIds& vocab, const
     const char text[] = {static_cast<char>(byte)};
     const std::string letter = bytes_to_letters(std::string_view(text, 1));
     bytes.id[byte] = id_of(letter);
-    // The fallback is of the letter, not of the byte: tokenizers applies it to what it has made of the text
-    // by then.
+    // The fallback belongs to the letter, not to the byte: tokenizers applies it after the conversion to
+    // letters.
     std::array<int32_t, 2>& fallback = bytes.fallback[byte];
     fallback = {-1, -1};
     bool whole = spec.byte_fallback;

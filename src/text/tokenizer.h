@@ -1,8 +1,8 @@
 // text/tokenizer.h: byte-level BPE tokenizers from tokenizer.json: DeepSeek V3 and R1, Qwen2 and 3, Llama 3,
 // and our own.
 //
-// The ids are those of Hugging Face's tokenizers library (0.23), to the last one, and so is the decoded text.
-// What of the format is not supported is refused with the field's name. "truncation" and "padding" are not
+// The ids and the decoded text are exactly those of Hugging Face's tokenizers library (0.23). Parts of the
+// format that are not supported are refused with the field's name. "truncation" and "padding" are not
 // applied. A file without a decoder is decoded as if it had ByteLevel.
 #pragma once
 
@@ -22,36 +22,37 @@ namespace r1 {
 struct AddedToken;
 struct TokenizerSpec;
 
-// A value: copies share their tables. Const use is safe from many threads.
+// A value type: copies share their tables. Const use is safe from many threads.
 class Tokenizer {
  public:
-  // A tokenizer.json, or a directory with one; of a directory the tokens that its other files add count too
-  // (text/configured_tokens.h). Throws Error naming the file and the field.
+  // Loads a tokenizer.json, or a directory with one; in a directory, the tokens that its other files add
+  // count too (text/configured_tokens.h). Throws Error naming the file and the field.
   static Tokenizer load(const std::filesystem::path& file_or_directory);
   static Tokenizer from_json(const Json& tokenizer_json);
   static Tokenizer from_json(const Json& tokenizer_json, std::vector<AddedToken> configured);
   static Tokenizer from_spec(TokenizerSpec spec, const std::string& source);  // text/tokenizer_spec.h
 
-  // post_process adds what the post-processor says (R1: the begin-of-sentence token). Bytes that are not
-  // UTF-8 are read as U+FFFD, one for each maximal invalid sequence. Added tokens in the text become their
-  // ids. A byte without a token is dropped, unless the file has an unk_token or byte_fallback.
+  // If post_process is set, the tokens of the post-processor are added (R1: the begin-of-sentence token).
+  // Bytes that are not UTF-8 are read as U+FFFD, one for each maximal invalid sequence. Added tokens in the
+  // text become their ids. A byte without a token is dropped, unless the file has an unk_token or
+  // byte_fallback.
   enum class Special { as_tokens, as_text };  // special tokens in the text
   std::vector<int32_t> encode(std::string_view text, bool post_process,
                               Special special = Special::as_tokens) const;
-  // The same, with special tokens in the text taken as ordinary text: for text that nobody vouches for.
+  // The same, but special tokens in the text are ordinary text: for text from untrusted sources.
   std::vector<int32_t> encode_ordinary(std::string_view text) const;
 
-  // The text of ids; what is not UTF-8 (a character cut short) becomes U+FFFD. Ids without a token, such as a
-  // padded vocabulary has, stand for nothing.
+  // Returns the text of ids; invalid UTF-8 (a character cut short) becomes U+FFFD. Ids without a token, as in
+  // a padded vocabulary, have no text.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
-  // The bytes that an id stands for, perhaps a part of a character; "" for an id without a token.
+  // The bytes of an id, perhaps only a part of a character; "" for an id without a token.
   std::string piece_bytes(int32_t id) const;
 
   int32_t vocab_size() const;  // the highest id + 1, added tokens included; a model's may be padded beyond
   // The same without the tokens that only a directory's other files add: the rows that a model must have.
   int32_t file_vocab_size() const;
-  // What a user should know about the file, a line each: added tokens whose ids are not those that the file
-  // says.
+  // Notes for the user about the file, one per line: added tokens whose ids are not those that the file
+  // gives.
   const std::vector<std::string>& warnings() const;
   // `token` as tokenizer.json writes it: an added token's content, or the byte alphabet's letters.
   std::optional<int32_t> id_of(std::string_view token) const;
@@ -66,13 +67,13 @@ class Tokenizer {
 };
 
 // Turns a growing list of ids into text for live printing: whole characters as soon as they are known. The
-// pieces joined are decode() of all ids.
+// joined pieces are decode() of all ids.
 class StreamDecoder {
  public:
   explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = false)
       : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
   std::string feed(int32_t id);
-  std::string flush();  // what was held back of a character cut short: U+FFFD
+  std::string flush();  // the rest of a character that was cut short: U+FFFD
 
  private:
   Tokenizer tokenizer_;

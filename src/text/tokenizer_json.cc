@@ -1,4 +1,4 @@
-// tokenizer.json, as the tokenizers library writes it: its fields to a TokenizerSpec.
+// Reads tokenizer.json, as the tokenizers library writes it, into a TokenizerSpec.
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -100,7 +100,7 @@ void parse_template(const Json& processor, TokenizerSpec& spec) {
     processor.at("single").fail("has more than 1024 special tokens");
 }
 
-// tokenizers applies a second template to the tokens of the first one, as if they were further texts.
+// tokenizers applies a second template to the tokens of the first, as if they were further texts.
 void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_template, int depth) {
   if (processor.is_null()) return;
   const std::string& type = processor.get_string("type");
@@ -118,8 +118,8 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_
   }
 }
 
-// Counts the ByteLevel decoders; any other is refused. One is wanted: two would decode what the first one
-// decoded.
+// Counts the ByteLevel decoders; refuses any other. There must be one: a second would decode the first one's
+// output.
 int count_byte_level(const Json& decoder, int depth) {
   const std::string& type = decoder.get_string("type");
   if (type == "ByteLevel") return 1;
@@ -130,8 +130,8 @@ int count_byte_level(const Json& decoder, int depth) {
   return count;
 }
 
-// Without a decoder tokens are decoded as ByteLevel does: the tokenizers library joins them with spaces then,
-// which is nobody's text.
+// Without a decoder, tokens are decoded as ByteLevel does. The tokenizers library would join them with
+// spaces, which gives a text that nobody wrote.
 void check_decoder(const Json& decoder) {
   if (decoder.is_null()) return;
   const int count = count_byte_level(decoder, 0);

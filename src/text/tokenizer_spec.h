@@ -1,4 +1,4 @@
-// text/tokenizer_spec.h: what a tokenizer is made of, whatever file it came from.
+// text/tokenizer_spec.h: the contents of a tokenizer, whatever file they came from.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace r1 {
 
 struct TokenizerSpec {
-  std::vector<std::pair<std::string, int32_t>> vocab;       // in the byte alphabet's letters
+  std::vector<std::pair<std::string, int32_t>> vocab;       // in the letters of the byte alphabet
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   bool ignore_merges = false;
   std::string unk_token = {};  // what a byte without a token becomes; "": nothing, the byte is dropped
@@ -24,8 +24,8 @@ struct TokenizerSpec {
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added;  // tokenizer.json's, added in one batch
   std::vector<AddedToken>
-      configured;               // those that the other files of a model directory ask for, in a second batch
-  std::vector<int32_t> prefix;  // what post-processing puts before a text
+      configured;               // tokens of the other files of a model directory, added in a second batch
+  std::vector<int32_t> prefix;  // tokens that post-processing puts before a text
   std::vector<int32_t> suffix;  // and after it
 };
 

@@ -1,9 +1,9 @@
-// text/unicode_delta.h: the code points assigned since Unicode 14, up to Unicode 16, or put into another
-// general category.
+// text/unicode_delta.h: code points that were assigned, or changed their general category, between Unicode 14
+// and Unicode 16.
 //
-// Debian's PCRE2 classifies by Unicode 14; the tokenizers library that published models were checked with
-// uses 16. Before matching, each of these characters is swapped for an old one that stands in for it: every
-// pattern then classifies as Unicode 16 does, and offsets stay.
+// Debian's PCRE2 classifies by Unicode 14; the tokenizers library with which published models were checked
+// uses 16. Before matching, each of these characters is replaced by an older one: every pattern then
+// classifies as Unicode 16 does, and offsets stay.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,11 @@ std::span<const UnicodeRange> unicode_delta();
 // The range that `code` is in; nullptr for a character that is the same in Unicode 14 and 16.
 const UnicodeRange* find_new_character(char32_t code);
 
-// `text` (valid UTF-8) with its new characters swapped; the same length. Nothing where there is none, the
-// usual case.
+// Returns `text` (valid UTF-8) with its new characters replaced; its length stays. Empty if there are none,
+// the usual case.
 std::string swap_new_characters(std::string_view text);
-// True if a pattern may name the characters first..last: swapping keeps every character in that range or out
-// of it.
+// True if a pattern may name the characters first..last: replacement keeps every character inside or outside
+// that range.
 bool is_kept_by_swapping(char32_t first, char32_t last);
 
 }  // namespace r1

@@ -89,8 +89,7 @@ size_t complete_utf8_prefix(std::string_view text) {
     const size_t at = text.size() - back;
     if ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) continue;
     const Utf8Step step = decode_utf8(text, at);
-    // A truncated sequence reaches the end; one that broke off earlier is invalid already and will be
-    // replaced.
+    // A truncated sequence reaches the end; one that ended earlier is already invalid and will be replaced.
     return step.truncated && at + step.size == text.size() ? at : text.size();
   }
   return text.size();

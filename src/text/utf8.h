@@ -10,7 +10,7 @@
 namespace r1 {
 
 struct Utf8Step {
-  char32_t code = 0;  // U+FFFD where the bytes are invalid
+  char32_t code = 0;  // U+FFFD if the bytes are invalid
   int size = 0;       // bytes consumed, 1..4; an invalid sequence's longest valid prefix, at least 1
   bool valid = false;
   bool truncated = false;  // invalid only because the text ends inside a character
@@ -23,12 +23,12 @@ void append_utf8(std::string& out, char32_t code);  // code is a Unicode scalar 
 
 bool is_valid_utf8(std::string_view text);
 
-// Every maximal invalid sequence becomes one U+FFFD: what the WHATWG decoder, Rust's from_utf8_lossy and
-// Python's errors="replace" do, hence what a Hugging Face tokenizer sees or says.
+// Replaces every maximal invalid sequence by one U+FFFD, as the WHATWG decoder, Rust's from_utf8_lossy and
+// Python's errors="replace" do, and hence as Hugging Face tokenizers do.
 std::string replace_invalid_utf8(std::string_view text);
 
-// The length of the longest prefix that does not end inside a character: what may be shown of a growing text.
-// At most three bytes are held back.
+// The length of the longest prefix that does not end inside a character: the part of a growing text that can
+// be shown. At most three bytes are held back.
 size_t complete_utf8_prefix(std::string_view text);
 
 }  // namespace r1

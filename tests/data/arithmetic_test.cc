@@ -1,4 +1,4 @@
-// The expressions that are asked, read and evaluated from their text.
+// Reads the expressions from the questions' text and evaluates them.
 #include <set>
 
 #include "data/countdown.h"

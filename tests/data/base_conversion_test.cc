@@ -1,4 +1,4 @@
-// Numbers and their digits, by Horner's rule.
+// Checks numbers and their digits by Horner's rule.
 #include <algorithm>
 
 #include "tests/data/task_test_util.h"
@@ -35,7 +35,7 @@ TEST(BaseConversion, GoldIsTheNumberOfTheQuestion) {
     ASSERT_TRUE(to == content[1] || to == content[2]);
     ASSERT_NE(from, to);
     ASSERT_EQ(value_of(gold.get_string("digits"), to), value);
-    // Some word of the question is that number in the other base.
+    // Some word of the question must be that number in the other base.
     bool found = false;
     for (std::string word : test::words_of(lower(problem.question))) {
       while (!word.empty() && std::ispunct(static_cast<unsigned char>(word.back()))) word.pop_back();

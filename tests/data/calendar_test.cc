@@ -1,4 +1,4 @@
-// Dates by stepping from day to day, weekdays by Zeller's congruence.
+// Checks dates by stepping from day to day, and weekdays by Zeller's congruence.
 #include <algorithm>
 #include <optional>
 
@@ -109,7 +109,7 @@ TEST(Calendar, GoldFollowsFromTheDatesOfTheQuestion) {
     const std::vector<int64_t> numbers = test::integers_of(rest);
     if (gold.contains("weekday")) {
       ++kinds["weekday"];
-      // Where a weekday is given, it is that of the other date.
+      // If a weekday is given, it is that of the other date.
       const bool asked_first = rest.starts_with("Find the day") || rest.starts_with("Give the day");
       const Date& asked = dates.size() == 2 && !asked_first ? dates[1] : dates[0];
       ASSERT_EQ(gold.get_string("weekday"), zeller(asked));

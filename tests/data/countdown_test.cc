@@ -17,10 +17,10 @@
 namespace r1 {
 namespace {
 
-// Under sanitizers a tenth of the draws keeps the suite in seconds.
+// Under sanitizers, a tenth of the draws, so that the suite takes seconds.
 constexpr int kScale = kAddressSanitizer ? 10 : 1;
 
-// The oracle: join any two of the remaining values in every way, over unreduced fractions. The first
+// The oracle: joins any two of the remaining values in every way, over unreduced fractions. First, the
 // reachable targets.
 struct Fraction {
   int64_t num, den;
@@ -252,8 +252,8 @@ TEST(CountdownSplit, HoldsOutOneMultisetInTwentyWhateverTheOrder) {
   EXPECT_FALSE(in_split(std::vector<int>{13, 1, 7, 13}, Split::train));
 }
 
-// The first eight digits by `printf 'countdown 3 5 7' | sha256sum`: the split may never drift, or old
-// held-out sets leak into new training runs.
+// The first eight digits by `printf 'countdown 3 5 7' | sha256sum`. The split must never change, or old
+// held-out sets would leak into new training runs.
 TEST(CountdownSplit, IsPinned) {
   std::vector<std::string> held;
   for (int a = 1; a <= 3; ++a) {
@@ -271,7 +271,7 @@ TEST(CountdownSplit, HeldOutNeverEntersAMillionTrainingDraws) {
   Random random(15);
   std::map<std::vector<int>, bool> held_out;  // hashing a million times would cost more than drawing
   for (int i = 0; i < 1'000'000 / kScale; ++i) {
-    // Nine in ten of small numbers and any target, which are drawn faster.
+    // Nine of ten draws have small numbers and any target, which are drawn faster.
     const CountdownOptions options =
         i % 10 == 0 ? CountdownOptions{} : CountdownOptions{.high = 20, .target_low = 1};
     CountdownProblem problem = make_problem(random, options);

@@ -24,7 +24,7 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   }
 }
 
-// "12+3=15*4=60": walks the chain, left to right, and returns its last result, or -1 where an equation is
+// Walks a chain such as "12+3=15*4=60" from left to right. Returns its last result, or -1 if an equation is
 // false.
 int64_t walk_chain(const std::string& chain) {
   size_t at = 0;
@@ -92,7 +92,7 @@ TEST(CountdownTrace, EveryEquationIsTrueAndOnlyAHitSaysYes) {
     attempts += trace.attempts;
     longest = std::max(longest, trace.attempts);
   }
-  // Between giving up always early and always late; a base model that rarely hits, but often enough to be
+  // Between always giving up early and always late: a base model that is rarely right, but often enough to be
   // rewarded.
   const double mean = static_cast<double>(attempts) / count;
   EXPECT_GT(mean, 1.2);
@@ -110,7 +110,7 @@ TEST(CountdownTrace, ChainGoesOnWhereItCan) {
   for (int i = 0; i < 2000; ++i) {
     const CountdownTrace trace = make_trace(random, {.numbers = {20, 31, 42}, .target = 93}, {});
     for (const std::string& line : split(trace.thought, "\n")) {
-      // Three numbers: a cut is only right where the last result is subtracted or divided by.
+      // With three numbers, a cut is right only if the last result is subtracted or is a divisor.
       const size_t at = line.find(',');
       if (at == std::string::npos) continue;
       ++cut;

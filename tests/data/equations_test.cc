@@ -1,4 +1,4 @@
-// The equations that are asked, read from their text: the gold satisfies them and one more than it does not.
+// Reads the equations from the questions' text: the gold satisfies each, and one more than the gold does not.
 #include "data/rational.h"
 #include "tests/data/task_test_util.h"
 
@@ -28,7 +28,7 @@ Rational calc(char op, const Rational& a, const Rational& b) {
   return apply_operator(op, a, b).value();
 }
 
-// A side's value where the unknown is x. Products may leave their sign out: 3x, 2(x+1).
+// A side's value if the unknown is x. Products may omit their sign: 3x, 2(x+1).
 struct Evaluator {
   std::string text;
   char unknown;
@@ -103,7 +103,7 @@ TEST(Equations, GoldIsTheOneSolution) {
     const Rational solution = read(value);
     ASSERT_EQ(to_text(solution), value) << "in lowest terms";
     ASSERT_TRUE(satisfied(equation, unknown[0], solution)) << equation;
-    // Linear: a second solution would make every number one.
+    // The equation is linear: if a second value solved it, every number would.
     ASSERT_FALSE(satisfied(equation, unknown[0], calc('+', solution, {1, 1}))) << equation;
     ASSERT_LE(solution.den, 12);
     ASSERT_LE(std::abs(solution.num), 99);

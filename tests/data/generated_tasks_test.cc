@@ -1,4 +1,4 @@
-// What every generated task promises: determinism, levels, the split by content, many wordings, clear errors.
+// Properties of every generated task: determinism, levels, the split by content, many wordings, clear errors.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 // The sanitizers are ten times slower.
 constexpr int kScale = kAddressSanitizer ? 10 : 1;
 
-// Every task, and every level of those that have levels.
+// Every task, and every level of the tasks that have levels.
 std::vector<std::string> all_names() {
   std::vector<std::string> names = task_names();
   for (const std::string& name : task_names()) {
@@ -80,8 +80,8 @@ TEST(GeneratedTasks, ProblemsArePureFunctionsOfTheirArguments) {
   }
 }
 
-// Recorded runs name their problems by (task, seed, index), so no list may ever change. Those of countdown
-// are as they were before there were other tasks.
+// Recorded runs name their problems by (task, seed, index), so no list may ever change. The lists of
+// countdown are those from before there were other tasks.
 TEST(GeneratedTasks, ListsArePinned) {
   const auto digest = [](const std::string& name, Split split) {
     std::string all;
@@ -147,7 +147,7 @@ TEST(GeneratedTasks, HoldOutOneContentInTwenty) {
 }
 
 TEST(GeneratedTasks, LevelsAreApartAndTheMixHasAllOfThem) {
-  // Contents of a level that another level cannot draw: the mix must show each of them.
+  // Contents of a level that no other level can draw: the mix must show each of them.
   const std::map<std::string, std::vector<std::string>> signs{
       {"word_problems", {"word_problems change", "word_problems fence", "word_problems legs"}},
       {"knights_knaves", {"knights_knaves 2", "knights_knaves 3", "knights_knaves 4"}},

@@ -1,4 +1,4 @@
-// The statements, read from the question's text and tried under every assignment.
+// Reads the statements from the question's text and tries them under every assignment.
 #include <algorithm>
 
 #include "tests/data/task_test_util.h"
@@ -121,7 +121,8 @@ TEST(KnightsKnaves, GoldIsTheOnlyAssignmentThatFitsTheText) {
 }
 
 TEST(KnightsKnaves, ContentForgetsNamesAndOrder) {
-  // Many draws of the small level meet the same content under other names; then the roles agree as counts.
+  // Many draws of the easiest level give the same content under other names; then the roles must agree as
+  // counts.
   std::map<std::string, std::set<int64_t>> knights_of;
   std::map<std::string, std::set<std::string>> questions_of;
   for (uint64_t i = 0; i < 3000; ++i) {

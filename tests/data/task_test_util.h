@@ -1,4 +1,4 @@
-// tests/data/task_test_util.h: what the tests of generated tasks share.
+// tests/data/task_test_util.h: shared by the tests of generated tasks.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 
 namespace r1::test {
 
-// Calls check(problem) for `count` problems of each side and level of a task.
+// Calls check(problem) for `count` problems of each level of a task, on each side of the split.
 template <class Check>
 void for_problems(const std::string& task, int count, const Check& check) {
   for (const char* level : {":1", ":2", ":3"}) {
@@ -41,7 +41,7 @@ inline std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-// The integers written in the text, without signs.
+// Returns the integers written in the text, without signs.
 inline std::vector<int64_t> integers_of(const std::string& text) {
   std::vector<int64_t> out;
   bool open = false;

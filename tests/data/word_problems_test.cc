@@ -1,4 +1,4 @@
-// Every story solved again by acting it out: counting, stepping, trying all answers.
+// Solves every story again by acting it out: counting, stepping, trying all answers.
 #include "data/word_problems.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ int64_t times(int64_t count, int64_t each) {
   return sum;
 }
 
-// The answer as text, for the numbers in the order of the key.
+// Returns the answer as text, for the numbers in the order of the key.
 using Solver = std::string (*)(const std::vector<int64_t>& n);
 
 std::string text(int64_t value) {

@@ -1,5 +1,5 @@
-// A conversation as a prompt: by the model's chat templates, with tools and template variables; without a template only
-// as plain text.
+// A conversation as a prompt: by the model's chat templates, with tools and template variables, or, without a
+// template, as plain text only.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// One forward: a sample's tokens and log-probs are equal with ==, whatever it was batched, chunked or
-// threaded with.
+// One forward: a sample's tokens and log-probs are equal with == for any batching, chunking and number of
+// threads.
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +60,7 @@ class OneForward : public testing::TestWithParam<std::tuple<const char*, Numeric
   }
   std::filesystem::path directory() const { return kGolden / std::get<0>(GetParam()); }
   Numerics numerics() const { return std::get<1>(GetParam()); }
-  // As the engine holds it; a trainer holds a master copy in f32.
+  // Types as in the engine; a trainer holds an f32 master copy.
   Model load() const { return Model::load(directory(), activation_dtype(numerics())); }
 };
 
@@ -204,7 +204,7 @@ TEST(Engine, StopsEndsAndStreams) {
   EXPECT_EQ(out[0].finish, FinishReason::stop);
   EXPECT_LE(out[0].tokens.size(), 5u);
   EXPECT_EQ(out[0].tokens.back(), r.stop_tokens[0]);
-  // A listener that has had enough ends its sample alone.
+  // A listener that returns false ends only its own sample.
   r.stop_tokens.clear();
   out = engine.run({&r, 1}, [&](int64_t, int64_t s, int32_t) { return s != 1; });
   EXPECT_EQ(out[1].tokens.size(), 1u);
@@ -243,8 +243,8 @@ TEST(Engine, BrokenWeightsAreAnErrorNotAnAnswer) {
   EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
 }
 
-// Two threads share 300 sequences: each takes more than go through the model at a time; without a place for
-// all of them they meet at every token; and whoever reads along gets every token, in order.
+// Two threads share 300 sequences. Each has more than go through the model at a time; if the batch has no
+// place for all sequences, the threads meet at every token; and a listener gets every token, in order.
 TEST(Engine, PartsLargerThanAPassOrShortOfPlacesChangeNoBit) {
   const Model model = Model::load(kGolden / "llama-biases");
   std::vector<Request> requests = requests_for(model.config(), 2);

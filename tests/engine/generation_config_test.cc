@@ -1,4 +1,5 @@
-// generation_config.json, field by field: applied, of no effect in transformers and vLLM either, or named.
+// generation_config.json, field by field: applied, ignored (as in transformers and vLLM), or named in a
+// warning.
 #include "engine/generation_config.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +49,7 @@ struct Row {
   const char* value;
   Fate fate;
 };
-// Every field that transformers 4.57 or 5.24 gives a meaning, with a value that is not its default.
+// Every field with a meaning in transformers 4.57 or 5.24, with a value that is not its default.
 const Row kFields[] = {
     {"max_length", "40", Fate::applied},
     {"max_new_tokens", "7", Fate::applied},
@@ -128,7 +129,7 @@ const Row kFields[] = {
     {"token_healing", "true", Fate::named},
     {"watermarking_config", "{\"bias\": 2.5}", Fate::named},
 };
-// What these fields are when nobody asks for anything, as transformers 4 writes them out.
+// The default values of these fields, as transformers 4 writes them.
 constexpr const char* kDefaults =
     R"({"max_time": null, "stop_strings": null, "num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0,
         "num_return_sequences": 1, "constraints": null, "force_words_ids": null, "penalty_alpha": null,
@@ -170,7 +171,7 @@ TEST_F(GenerationConfigFile, WhatCannotBeDoneIsOneLine) {
             (directory_ / "generation_config.json").string() +
                 " asks for num_beams = 4, typical_p = 0.9, which r1 does not do; it samples without "
                 "them");
-  // Cuts of the distribution do nothing to a greedy answer.
+  // Cuts of the distribution do not change a greedy answer.
   EXPECT_TRUE(load(R"({"do_sample": false, "typical_p": 0.9, "eta_cutoff": 0.1})").warnings.empty());
 }
 

@@ -1,4 +1,4 @@
-// A copy of a shipped model whose chat template ends the prompt with <think>, as those of R1's distills do.
+// A copy of a shipped model whose chat template ends the prompt with <think>, as in R1's distilled models.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Scheduled rows as a batch, and when a batch goes in parts.
+// Scheduled rows as a batch, and the conditions under which a batch goes in parts.
 #include "engine/row_batch.h"
 
 #include <gtest/gtest.h>

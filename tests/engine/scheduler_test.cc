@@ -19,7 +19,7 @@ struct Load {
   int64_t samples, max_generated;
 };
 
-// Drives a scheduler as the engine does, ending samples at random; checks what must hold at every step.
+// Drives a scheduler as the engine does, ends samples at random, and checks the invariants at every step.
 std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const SchedulerLimits& limits,
                                                      uint64_t seed) {
   Random random(seed);

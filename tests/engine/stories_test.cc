@@ -1,4 +1,4 @@
-// A real trained model: ../shared/data/weights/stories260K against its float64 reference logits and its exact
+// A real trained model, ../shared/data/weights/stories260K, against its float64 reference logits and exact
 // greedy text.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Completions as they end, and parts of a request.
+// Completions as they end, and requests for a part of the samples.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -48,7 +48,7 @@ TEST(EngineStream, HandsOverEverySampleOnceAsRunReturnsIt) {
   }
 }
 
-// What makes --resume exact: a sample is the same whichever of its siblings are made beside it.
+// --resume is exact because a sample does not depend on the siblings that are made beside it.
 TEST(EngineStream, APartOfARequestHasTheSamplesOfTheWhole) {
   Machine machine;
   const std::vector<Request> requests = some_requests();

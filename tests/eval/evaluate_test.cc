@@ -12,7 +12,7 @@
 namespace r1 {
 namespace {
 
-// correct[i]: how many of the samples of problem i are right.
+// correct[i] is the number of correct samples of problem i.
 EvalResult result_of(const std::vector<int64_t>& correct, int64_t samples) {
   EvalResult result;
   result.problems = static_cast<int64_t>(correct.size());
@@ -67,7 +67,7 @@ TEST(Summary, IntervalIsClusteredByProblem) {
   const double se = std::sqrt((0.25 + 0.25) / (4 * 3));
   EXPECT_NEAR(r.low, 0.5 - 1.96 * se, 1e-12);
   EXPECT_NEAR(r.high, 0.5 + 1.96 * se, 1e-12);
-  // More samples of the same problems, in the same shares, make us no surer.
+  // More samples of the same problems, in the same shares, do not narrow the interval.
   const EvalResult more = result_of({40, 0, 20, 20}, 40);
   EXPECT_NEAR(more.low, r.low, 1e-12);
 }
@@ -82,7 +82,7 @@ TEST(Summary, IntervalIsWilsonsIfTheProblemsDoNotDiffer) {
     EXPECT_NEAR(all.low, static_cast<double>(n) / (static_cast<double>(n) + zz), 1e-12) << n;
     EXPECT_EQ(all.high, 1.0);
   }
-  // 1 of 3 samples of each problem: no spread between problems, and still no certainty.
+  // 1 of 3 samples of each problem: no spread between problems, but still no certainty.
   const EvalResult third = result_of({1, 1, 1, 1, 1}, 3);
   EXPECT_NEAR(third.low, 0.086691, 1e-6);  // Wilson's interval of a share of 1/3 of 5
   EXPECT_NEAR(third.high, 0.724806, 1e-6);
@@ -116,7 +116,7 @@ TEST(Summary, ListsPowersOfTwoAndTheNumberOfSamples) {
   EXPECT_EQ(ks, (std::vector<int64_t>{1, 2, 4, 6}));
 }
 
-// The model of c01: R1's distills end the prompt with <think>, so their answers begin inside the thought.
+// R1's distilled models end the prompt with <think>, so their answers begin inside the thought.
 TEST(Evaluate, APromptThatOpensTheThoughtScoresLikeTheTagPutBack) {
   const auto root = std::filesystem::temp_directory_path() / ("r1_eval_" + std::to_string(::getpid()));
   const ModelBundle bundle = ModelBundle::load(test::opened_model("r1-nano", root));

@@ -1,4 +1,4 @@
-// Strict configuration: every mistake is named with its file, line and key.
+// Strict configuration: every mistake is reported with its file, line and key.
 #include "formats/config_file.h"
 
 #include <gtest/gtest.h>

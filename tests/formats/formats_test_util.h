@@ -1,4 +1,4 @@
-// What the tests of this layer share.
+// Shared by the tests of formats/.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 namespace r1 {
 
-// The message of the Error that `body` throws; "" if it throws none.
+// Returns the message of the Error that `body` throws; "" if it throws none.
 template <class Body>
 std::string error_of(const Body& body) {
   try {
@@ -25,7 +25,7 @@ std::string error_of(const Body& body) {
   return "";
 }
 
-// An empty directory of its own for each test, removed at the end.
+// An empty directory for one test, removed at the end.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

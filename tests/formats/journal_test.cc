@@ -1,4 +1,4 @@
-// Finished rows outlive whatever ends the process, and are never mixed with those of another job.
+// Finished rows outlive the process, however it ends, and are never mixed with those of another job.
 #include "formats/journal.h"
 
 #include <gtest/gtest.h>

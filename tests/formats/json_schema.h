@@ -1,5 +1,5 @@
-// tests/formats/json_schema.h: a validator of JSON schemas (draft 2020-12), as much of it as ours use. A
-// keyword that it does not know is a failure of the test, never ignored.
+// tests/formats/json_schema.h: a validator of JSON schemas (draft 2020-12), as far as ours need it. An
+// unknown keyword fails the test.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ class SchemaValidator {
  public:
   explicit SchemaValidator(const Json& root) : root_(root) {}
 
-  // "" or the first thing that is wrong: where and what.
+  // Returns "" or the first violation: its place and the reason.
   std::string check(const Json& value) const { return check(root_, value, "$"); }
 
  private:

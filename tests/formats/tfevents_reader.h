@@ -1,5 +1,5 @@
-// Reads TensorBoard's event files; shares nothing with the writer but the two published formats. Every damage
-// is a test failure.
+// Reads TensorBoard's event files. It shares nothing with the writer but the two published formats. Any
+// damage is a test failure.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ inline uint64_t little_endian(std::string_view bytes) {
   return value;
 }
 
-// crc32c bit by bit, and TFRecord's mask undone rather than applied.
+// crc32c bit by bit; TFRecord's mask is undone rather than applied.
 inline uint32_t slow_crc(std::string_view bytes) {
   uint32_t c = ~0U;
   for (const char byte : bytes) {

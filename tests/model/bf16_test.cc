@@ -1,5 +1,5 @@
-// cpu-bf16 on whole models: how far from exact arithmetic, against how far transformers' bf16 is; and what a
-// model stored in bf16 shares with its f32 master.
+// cpu-bf16 on whole models: its distance from exact arithmetic, compared with that of transformers' bf16; and
+// a model stored in bf16 compared with its f32 master.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -78,8 +78,7 @@ double distance(std::span<const float> got, std::span<const float> want) {
   return std::sqrt(difference / size);
 }
 
-// The median over tokens: a router's near tie that falls to the other side moves a token far, in either
-// program.
+// The median over tokens: a router's near tie that is decided otherwise moves a token far, in either program.
 double median_distance(std::span<const float> got, std::span<const float> want, size_t V) {
   std::vector<double> of;
   for (size_t at = 0; at < want.size(); at += V)
@@ -93,8 +92,8 @@ class Bf16Model : public testing::TestWithParam<const char*> {
   std::filesystem::path directory() const { return test::kGoldenModels / GetParam(); }
 };
 
-// Fewer roundings than transformers' (its residual stream, norms and every product round): no farther from
-// exact arithmetic on the same rounded weights.
+// There are fewer roundings than in transformers (where the residual stream, norms and every product round),
+// so the result is no farther from exact arithmetic on the same rounded weights.
 TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
   const Rows rows(directory());
   Model model = Model::load(directory(), DType::bf16);
@@ -120,7 +119,7 @@ TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
             0.06);  // 0.058 at most: the same bits on every machine
 }
 
-// Stored in bf16 or rounded from the f32 master at each use: the same bits, gradients too.
+// Stored in bf16, or rounded from the f32 master at each use: the same bits, gradients included.
 TEST_P(Bf16Model, StorageShowsInNoBit) {
   const Rows rows(directory());
   Model stored = Model::load(directory(), DType::bf16), master = Model::load(directory());

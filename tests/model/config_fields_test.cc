@@ -1,5 +1,4 @@
-// config.json, field by field, for every architecture: applied, ignored as transformers ignores it, or
-// refused.
+// config.json, field by field, for every architecture: applied, refused, or ignored as in transformers.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -56,8 +55,8 @@ struct Row {
 constexpr Fate kApplied = Fate::applied, kIgnored = Fate::ignored, kRefused = Fate::refused;
 
 // Every field of transformers' LlamaConfig, Qwen2Config, Qwen3Config and DeepseekV3Config (4.57 and 5.24), of
-// PreTrainedConfig as far as published models have it, and of DeepSeek's own config.json, with a value that
-// is not the default.
+// PreTrainedConfig as far as published models have it, and of DeepSeek's own config.json. Each has a value
+// that is not its default.
 const Row kFields[] = {
     {"d23l", "vocab_size", "64", kApplied},
     {"d23l", "hidden_size", "64", kApplied},
@@ -184,7 +183,7 @@ TEST(ConfigFields, AreAppliedOrIgnoredAsTransformersDoesOrRefusedByName) {
   }
 }
 
-// What transformers gives a field that the file does not have. Each is the same as the file that has it.
+// The values that transformers gives to absent fields. Each must equal a file that has the field.
 TEST(ConfigFields, AbsentOnesHaveTransformersDefaults) {
   struct Default {
     const char* families;
@@ -236,7 +235,7 @@ TEST(ConfigFields, AbsentOnesHaveTransformersDefaults) {
       EXPECT_EQ(read_as(absent), read_as(said)) << family << " " << row.field;
     }
   }
-  // Two that only whole configurations can take.
+  // Two fields that only whole configurations can test.
   Json experts =
       without(without(without(minimal("deepseek_v3"), "n_group"), "topk_group"), "n_routed_experts");
   EXPECT_EQ(read_as(experts),
@@ -331,7 +330,7 @@ TEST(NewModelConfig, NamesTheNearestFieldAndAsksForTheSizes) {
   const Json block = Json::object().set("rope_type", "linear").set("facto", 2);
   EXPECT_NE(refusal(minimal("llama").set("rope_scaling", block)).find("did you mean factor?"),
             std::string::npos);
-  // Small models leave these out and mean none of them.
+  // Small models omit these and use none of them.
   Json bare = minimal("deepseek_v3");
   for (const char* field : {"n_group", "topk_group", "q_lora_rank", "max_position_embeddings"})
     bare = without(bare, field);

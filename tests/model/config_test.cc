@@ -1,4 +1,4 @@
-// config.json in both spellings, what is refused, and the published configurations.
+// config.json in both spellings, the values that are refused, and the published configurations.
 #include "model/config.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ Json without(const Json& json, std::string_view dropped) {
   return out;
 }
 
-// From either spelling: {theta, what else there is under rope_parameters or rope_scaling}.
+// Of either spelling: {theta, the rest of rope_parameters or rope_scaling}.
 std::pair<Json, Json> rope_of(const Json& json) {
   Json theta, rest = Json::object();
   if (const Json* field = json.find("rope_theta"); field != nullptr) theta = *field;
@@ -69,13 +69,13 @@ TEST(Config, BothSpellingsOfTransformersAreOne) {
     EXPECT_EQ(read_again(old.set("rope_theta", theta).set("rope_scaling", block)), want) << path;
     block = rest;
     EXPECT_EQ(read_again(five.set("rope_parameters", block.set("rope_theta", theta))), want) << path;
-    // Both in one file, saying the same; and what we write ourselves.
+    // Both blocks in one file with the same values, and the file that we write ourselves.
     EXPECT_EQ(read_again(four.set("rope_parameters", block)), want) << path;
     EXPECT_EQ(read_again(to_json(read_model_config(json))), want) << path;
   }
 }
 
-// A block of every type, on a configuration that is otherwise fine.
+// A block of any type in a configuration that is otherwise valid.
 Json with_rope(const Json& block) {
   return read_json(kGolden / "qwen3-tied/config.json")
       .set("rope_parameters", nullptr)
@@ -189,7 +189,7 @@ TEST(Config, RefusesNonsenseInOneLineThatNamesTheField) {
     refuses(yarn(), "rope_theta", value);
     EXPECT_NE(error_of(with_rope(nullptr).set("rope_theta", value)).find("rope_theta"), std::string::npos);
   }
-  // What f32 cannot hold.
+  // Values that f32 cannot hold.
   for (const double value : {1e308, -1.0}) {
     EXPECT_NE(error_of(with_rope(nullptr).set("rms_norm_eps", value)).find("rms_norm_eps"),
               std::string::npos);
@@ -197,7 +197,7 @@ TEST(Config, RefusesNonsenseInOneLineThatNamesTheField) {
     EXPECT_NE(error_of(deepseek.set("routed_scaling_factor", value)).find("routed_scaling_factor"),
               std::string::npos);
   }
-  // What is no JSON at all.
+  // Text that is not JSON at all.
   const std::string text = with_rope(yarn().set("factor", 31415)).dump();
   for (const char* value : {"NaN", "Infinity", "1e999"}) {
     std::string broken = text;
@@ -213,7 +213,7 @@ TEST(Config, Qwen3HasItsOwnDefaultsAndRefusals) {
   EXPECT_TRUE(config.qk_norm);
   EXPECT_FALSE(config.qkv_bias || config.o_bias || config.mlp_bias);
   EXPECT_EQ(config.head_dim, 6);
-  // 21 / 4 heads is no whole number: a missing head_dim is 128, as in transformers.
+  // 21 / 4 heads is not a whole number: a missing head_dim is 128, as in transformers.
   EXPECT_EQ(read_model_config(parse_json(without(json, "head_dim").dump(), "c")).head_dim, 128);
   EXPECT_EQ(error_of(Json(json).set("sliding_window", 4096).set("use_sliding_window", false)), "");
   EXPECT_EQ(error_of(Json(json).set("model_type", "qwen3_moe")),
@@ -250,7 +250,7 @@ class Published : public testing::Test {
 };
 
 TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
-  // DeepSeek-R1's weights are quantised, which is refused by name; the rest of it is read.
+  // DeepSeek-R1's weights are quantised, which is refused by name; the rest of the file is read.
   Json r1 = read_json(root / "DeepSeek-R1/config.json");
   EXPECT_NE(error_of(r1).find("quantization_config"), std::string::npos);
   const ModelConfig config = read_model_config(r1.set("quantization_config", nullptr));
@@ -278,7 +278,7 @@ TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
   EXPECT_NE(error_of(read_json(root / "qwen3-30b/config.json")).find("qwen3_moe"), std::string::npos);
 }
 
-// Of two distills only what a GGUF file says is at hand: the same sizes as a config.json.
+// Two distills are known only from their GGUF files: the same sizes as a config.json.
 TEST_F(Published, DistillsKnownFromTheirGguf) {
   for (const char* size : {"7B", "14B"}) {
     const std::string name = std::string("R1-Distill-Qwen-") + size;

@@ -1,5 +1,5 @@
-// Prompts that run once for all their answers: log-probs equal to the bit, gradients the sums that repeated
-// prompts give, whatever the threads and micro-batches; which rows share a prompt; and the memory of such a
+// Prompts that run once for all their answers: log-probs equal to the bit, and gradients equal to the sums of
+// repeated prompts, for any threads and micro-batches; which rows share a prompt; and the memory of such a
 // batch.
 #include <algorithm>
 #include <map>
@@ -44,7 +44,7 @@ struct Trained {
   std::map<std::string, std::vector<float>> gradients;
 };
 
-// The gradient of the sum of log-probs, each with a weight of its own.
+// The gradient of the sum of log-probs, each with its own weight.
 Trained train(Model& model, const Rows& rows, Prompts prompts, int thread_count, int64_t micro) {
   model.allocate_gradients();
   ThreadPool threads(thread_count);
@@ -90,7 +90,7 @@ TEST_P(SharedPrompts, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
   Model model = load();
   const Rows rows = rows_for(model.config());
   const Trained want = train(model, rows, Prompts::shared, 1, 1 << 20);
-  // All threads on each op, in one piece or several; side by side; alone.
+  // All threads on each op, in one piece or several; side by side; one thread.
   for (const auto& [threads, micro] : {std::pair(3, 400), std::pair(2, 100), std::pair(2, 256),
                                        std::pair(3, 1 << 20), std::pair(1, 1), std::pair(1, 100)}) {
     Model again = load();
@@ -133,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(GoldenModels, SharedPrompts, testing::ValuesIn(test::kG
 
 TEST(PromptFamilies, AreConsecutiveRowsOfOnePrompt) {
   const std::vector<int32_t> a{2, 3, 4, 5, 6}, b{2, 3, 4, 7}, c{2, 3, 9, 7}, d{2, 3, 4, 8, 8, 8};
-  // c's prompt differs in its last token, so d is on its own again; a row may have nothing to score.
+  // c's prompt differs in its last token, so d starts a new family; a row may have no scored tokens.
   const std::vector<ScoredRow> rows{{a, 3}, {b, 3}, {c, 3}, {d, 3}, {d, 2}, {b, 4}, {b, 4}};
   const ScoreBatch batch = make_score_batch(rows, Prompts::shared);
   using Ints = std::vector<int32_t>;
@@ -182,7 +182,7 @@ TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
   EXPECT_EQ(cut_pieces(families, 2 * (60 + 900)), (Pieces{{0, 2}, {2, 3}, {3, 4}}));
   EXPECT_EQ(cut_pieces(families, 1 << 20), (Pieces{{0, 4}}));
   EXPECT_EQ(prompt_families(rows, Prompts::repeated).size(), 7u);
-  // A batch of some families holds them as a batch of all does.
+  // A batch of some families holds them exactly as a batch of all families does.
   const ScoreBatch all = make_score_batch(rows, families);
   std::vector<int32_t> positions;
   for (const auto& [first, last] : cut_pieces(families, 1)) {

@@ -1,5 +1,4 @@
-// tests/model/golden_models.h: the tiny checkpoints of tests/golden/models, for tests that hold for every
-// architecture.
+// tests/model/golden_models.h: the tiny checkpoints of tests/golden/models, for tests of every architecture.
 #pragma once
 
 #include <gtest/gtest.h>

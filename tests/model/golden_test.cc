@@ -114,7 +114,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
   EXPECT_GE(compared, 20);
 }
 
-// Every parameter's gradient of the summed log-probs of all rows.
+// The gradients of every parameter for the summed log-probs of all rows.
 using Gradients = std::vector<std::pair<std::string, std::vector<float>>>;
 Gradients gradients(const fs::path& directory, int thread_count, int64_t micro) {
   Model model = Model::load(directory);
@@ -151,8 +151,8 @@ TEST_P(Golden, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
   expect_equal(gradients(directory(), 2, 4096), want);
 }
 
-// Compilers, instruction sets and machines alike (scripts/arm64.sh asks another machine). Whoever means to
-// change the order of a sum changes these, and says so in docs/log.md.
+// The bytes are equal across compilers, instruction sets and machines (scripts/arm64.sh asks another
+// machine). An intended change of the order of a sum changes these values, and docs/log.md must say so.
 TEST(GoldenGradients, AreTheseBytesWhateverCompiledThem) {
   const std::map<std::string, std::string> want = {
       {"deepseek_v3-groups", "65b3f29107c5309f881e5f9d2cdc0297ec5fad56c476c8472fd944eee962081a"},
@@ -175,7 +175,7 @@ TEST_P(Golden, SavesWhatItLoads) {
   EXPECT_EQ(again.weights_sha256(), model.weights_sha256());
   EXPECT_EQ(to_json(again.config()).dump(), to_json(model.config()).dump());
   EXPECT_EQ(again.config().rope, model.config().rope);
-  // Nothing of the checkpoint is lost or renamed.
+  // No tensor of the checkpoint is lost or renamed.
   const SafetensorsFile before(directory() / "model.safetensors"), after(to / "model.safetensors");
   ASSERT_EQ(after.tensors().size(), before.tensors().size());
   for (const TensorInfo& info : before.tensors()) {

@@ -10,7 +10,7 @@ namespace r1 {
 namespace {
 
 TEST(LanePlan, LanesShareTheMemoryOfAMicroBatch) {
-  // Two lanes of at most 2,048 tokens; a piece no longer than stays in a core's caches.
+  // Two lanes of at most 2,048 tokens; a piece is no longer than what stays in a core's caches.
   EXPECT_TRUE(plan_lanes(20000, 700, 4096, 2).side_by_side);
   EXPECT_EQ(plan_lanes(20000, 700, 4096, 2).piece, 512);
   EXPECT_EQ(plan_lanes(20000, 100, 800, 2).piece, 400);
@@ -24,7 +24,7 @@ TEST(LanePlan, AllThreadsTogetherWhereLanesWouldNotFit) {
   EXPECT_FALSE(plan_lanes(20000, 100, 4096, 1).side_by_side);
 }
 
-// Each piece may add only when the piece before has: the order in which they note themselves.
+// Each piece may add only after the piece before it; the pieces record their order.
 TEST(Lanes, PiecesAreDoneInOrder) {
   ThreadPool threads(3);
   Lanes lanes(threads, Numerics::cpu_f32);

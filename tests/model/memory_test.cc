@@ -1,5 +1,5 @@
-// The arithmetic of memory against the thing itself: what an arena really gave, over every family and several
-// shapes of batch.
+// The computed memory compared with the bytes that an arena really gave, for every family and several shapes
+// of batch.
 #include "model/memory.h"
 
 #include "formats/json.h"
@@ -87,7 +87,7 @@ void compare(Model& model, const std::string& name, Numerics numerics,
   }
 }
 
-// Those of the same activation type take the same.
+// Numerics of the same activation type take the same memory.
 constexpr Numerics kBothTypes[] = {Numerics::cpu_f32, Numerics::cpu_bf16};
 
 class MemoryOf : public testing::TestWithParam<const char*> {};

@@ -1,6 +1,6 @@
-// Rotary frequencies of the published models and of corner cases: transformers' own bits
-// (tests/golden/models/rope.json, made by tests/ref/make_rope_goldens.py), the papers' formulas in double,
-// and the tables at long positions.
+// Rotary frequencies of the published models and of corner cases, compared with transformers' own bits
+// (tests/golden/models/rope.json, made by tests/ref/make_rope_goldens.py) and with the papers' formulas in
+// double; and the tables at long positions.
 #include "model/rope_config.h"
 
 #include <gtest/gtest.h>
@@ -53,13 +53,13 @@ TEST(RopeFrequencies, AreTransformers) {
     for (size_t i = 0; i < want.size(); ++i) {
       const float got = c.frequencies.inverse[i];
       EXPECT_LE(std::abs(got - want[i]), want[i] * 0x1p-22f) << c.name << " pair " << i;
-      // The default rounds once here, thrice there: its bits may differ.
+      // The default rounds once here but three times there, so its bits may differ.
       if (c.config.type == RopeType::plain) continue;
       ++scaled;
       different += got != want[i];
     }
   }
-  // Equal to the bit, but for three that torch's f32 power gets wrong in the last place.
+  // Equal to the bit, except for three that torch's f32 power gets wrong in the last place.
   EXPECT_GT(scaled, 700);
   EXPECT_EQ(different, 3) << "of " << scaled;
 }

@@ -15,7 +15,8 @@ namespace {
 
 constexpr int64_t kReleaseDay = 1737331200;  // 2025-01-20, the day that renderings.jsonl was rendered as
 
-// "x.jinja", or "DIR/tokenizer_config.json#chat_template" by its place among the shared data; "": not there.
+// "x.jinja", or "DIR/tokenizer_config.json#chat_template" by its place among the shared data; "" if it is
+// missing.
 std::string template_text(const std::string& name) {
   const size_t hash = name.find('#');
   if (hash == std::string::npos) {
@@ -31,8 +32,8 @@ std::string template_text(const std::string& name) {
   return std::filesystem::exists(path) ? read_json(path).get_string("chat_template") : "";
 }
 
-// What a row of renderings.jsonl must give: a text, or nothing: an error. Rows of a template with {%
-// generation %}, which plain Jinja refuses, are known by transformers' text.
+// The expected result of a row of renderings.jsonl: a text, or nothing for an error. Plain Jinja refuses {%
+// generation %}, so rows of such a template have transformers' text.
 class Wanted {
  public:
   Wanted() {
@@ -199,7 +200,7 @@ TEST(ChatTemplate, EndsHostileTemplates) {
     EXPECT_NE(error.find(reason), std::string::npos) << text.substr(0, 100) << ": " << error;
     EXPECT_FALSE(error.starts_with("no error")) << text.substr(0, 100);
   }
-  // What refers to itself is neither printed for ever nor leaked.
+  // A value that refers to itself is neither printed forever nor leaked.
   EXPECT_EQ(error_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns }}"), "no error: <Namespace>");
   EXPECT_EQ(error_of("{% set ns = namespace(n=none) %}{% for a in range(100000) %}{% set ns.n = "
                      "namespace(n=ns.n) %}{% endfor %}x"),

@@ -167,7 +167,7 @@ TEST(ChatForm, PartsAreReadRoleByRole) {
   Json both = kParts;
   both.push_back(Json(kParts.at(size_t{0})).set("role", "system"));
   EXPECT_EQ(users_only.render({.messages = both}), "one;two;[one\ntwo]");
-  // Such a template would lose a text: it gets a list.
+  // Such a template would lose a text, so it gets a list.
   EXPECT_EQ(users_only.render_adapted({.messages = kUser}), "hi;");
 }
 
@@ -196,12 +196,12 @@ TEST(ChatForm, ToolCallsGetTheFormThatTheTemplateReads) {
     EXPECT_EQ(concatenates.render_adapted({.messages = calling("", arguments)}), R"(add {"a": 1})");
     EXPECT_EQ(iterates.render_adapted({.messages = calling("", arguments)}), "add a=1");
   }
-  // As written: what Jinja makes of it.
+  // Passed as it is; Jinja decides the result.
   EXPECT_EQ(dumps.render({.messages = calling("", text)}), R"(add "{\"a\": 1}")");
 }
 
 TEST(ChatForm, NoContentIsWhatTheTemplateTakesForIt) {
-  // R1's template writes calls only beside a content of null; others add to the content.
+  // R1's template writes calls only if the content is null; others add to the content.
   const ChatTemplates wants_null = ChatTemplates::of(
       "{% for m in messages %}{% if m.content is none %}{{ m.tool_calls[0].function.name }}"
       "{{ m.tool_calls[0].function.arguments }}{% else %}{{ m.content }}{% endif %}{% endfor %}",

@@ -1,4 +1,4 @@
-// What the text tests share: where fixtures and the shared data lie.
+// Shared by the text tests: the locations of fixtures and shared data.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -92,7 +92,7 @@ TEST(Think, AWholeResponseHasTheTagOnce) {
   EXPECT_EQ(whole_response("\n<think>a</think>b", "<think>"), "\n<think>a</think>b");
   EXPECT_EQ(whole_response("a</think>b", ""), "a</think>b");
   EXPECT_EQ(whole_response("a <think>", "<think>"), "<think>a <think>");
-  // After a prompt that opened the thought, what the prompt has already is not written again.
+  // After a prompt that opened the thought, the text that the prompt already has is not written again.
   EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>\n"), "a</think>b");
   EXPECT_EQ(rest_of_response("<think>a</think>b", "<think>\n"), "a</think>b");
   EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>"), "\na</think>b");
@@ -122,7 +122,7 @@ TEST(Think, SpanHoldsTheThoughtThatTheSplitterFinds) {
     EXPECT_EQ(span->closed, split.closed) << text;
     ++found;
     closed += span->closed ? 1 : 0;
-    // The verifiers' view of the same response: its own tag, no thought opened by a prompt.
+    // Verifiers see the same response with its own tag, and no prompt that opened a thought.
     EXPECT_EQ(split_think(whole_response(text, opened ? kThinkOpen : "")).thought, split.thought) << text;
   }
   EXPECT_GT(found, 1000);

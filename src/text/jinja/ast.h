@@ -10,7 +10,7 @@
 
 namespace r1::jinja {
 
-// Bounds recursion: of the parser, of the evaluator, and of destructors.
+// Bounds the recursion of the parser, the evaluator and destructors.
 inline constexpr int kMaxTreeDepth = 200;
 
 struct Expr;
@@ -51,7 +51,7 @@ struct Expr {
 struct Stmt;
 using Block = std::vector<std::unique_ptr<Stmt>>;
 
-// What is assigned to: a name, or the parts of a tuple.
+// The target of an assignment: a name, or the parts of a tuple.
 struct Target {
   std::string name;
   std::vector<Target> parts;

@@ -1,5 +1,5 @@
-// Filters: {{ x | NAME }}, those that see numbers, lists and dicts. Sorting and grouping: filters_group.cc;
-// text: filters_text.cc.
+// Filters, {{ x | NAME }}, on numbers, lists and dicts. Sorting and grouping are in filters_group.cc, text in
+// filters_text.cc.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -54,7 +54,7 @@ Arguments rest_of(const Arguments& arguments, size_t from) {
   return rest;
 }
 
-// None and its like count as empty, for map and select only.
+// For map and select only, a false value such as none counts as empty.
 std::vector<Value> iterate_if_any(Work& work, const Value& input) {
   return input.truth() ? iterate(work, input) : std::vector<Value>();
 }
@@ -144,7 +144,7 @@ std::optional<double> float_of(std::string_view text) {
   return value;
 }
 
-// int and float: what cannot be read is the default.
+// int and float; the default if the input cannot be read.
 Value number(const Value& input, const Arguments& arguments, bool integer) {
   const Value* given = arguments.find(0, "default");
   const Value* base = integer ? arguments.find(1, "base") : nullptr;
@@ -168,7 +168,7 @@ Value number(const Value& input, const Arguments& arguments, bool integer) {
   return std::isfinite(*real) ? truncated(*real) : fallback;
 }
 
-// common: to the nearest, as Python's round does it; ceil, floor.
+// common rounds to the nearest, as Python's round does; also ceil and floor.
 Value round(const Value& input, const Arguments& arguments) {
   const Value* given = arguments.find(0, "precision");
   const Value* method = arguments.find(1, "method");

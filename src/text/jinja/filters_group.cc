@@ -15,13 +15,13 @@ Value folded(const Value& value, bool case_sensitive) {
 
 using Keyed = std::vector<std::pair<Value, Value>>;
 
-// Stable, by key; reverse keeps equal ones in order, as Python does.
+// A stable sort by key. As in Python, reverse keeps equal items in order.
 void sort_by_keys(Work& work, Keyed& keyed, bool reverse) {
   size_t weight = 0;
   for (const auto& item : keyed) weight += item.first.extent().weight;
   work.spend(16 * weight);
-  // A comparison may throw, which std::stable_sort survives; an inconsistent order (NaN) may not, so merge by
-  // hand.
+  // std::stable_sort survives a comparison that throws, but perhaps not an inconsistent order (NaN), so merge
+  // by hand.
   if (reverse) std::reverse(keyed.begin(), keyed.end());
   Keyed merged(keyed.size());
   for (size_t width = 1; width < keyed.size(); width *= 2) {
@@ -48,7 +48,7 @@ Value items_of(Keyed keyed) {
   return Value::list(std::move(out));
 }
 
-// A tuple of the item itself, an attribute of it, or several ("role,name").
+// A tuple of the item itself, of one attribute, or of several ("role,name").
 Value sort_key(Work& work, const Value& item, const Value* attribute, bool case_sensitive) {
   std::vector<Value> keys;
   if (attribute == nullptr || attribute->is_none()) {
@@ -107,7 +107,7 @@ Value unique(Work& work, const Value& input, const Arguments& arguments) {
   return Value::list(std::move(out), List::Kind::generator);
 }
 
-// A tuple (grouper, list) for each key, in the order of the keys.
+// One tuple (grouper, list) per key, in the order of the keys.
 Value groupby(Work& work, const Value& input, const Arguments& arguments) {
   const Value& attribute = arguments.want(0, "attribute");
   const Value* fallback = arguments.find(1, "default");

@@ -1,4 +1,4 @@
-// Filters that see their input as text, and the str methods that they share with methods.cc.
+// Filters that read their input as text, and the str methods that they share with methods.cc.
 #include <fmt/format.h>
 #include <unicode/locid.h>
 #include <unicode/uchar.h>
@@ -112,8 +112,7 @@ std::string case_folded(std::string_view text) {
 
 namespace {
 
-// Jinja's title filter, which is not str.title: words begin after white space, hyphens and opening brackets
-// only.
+// Jinja's title filter, unlike str.title, begins words only after white space, hyphens and opening brackets.
 std::string title_words(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -163,7 +162,7 @@ std::string indent(Work& work, const std::string& text, const Arguments& argumen
   return out;
 }
 
-// The first `length` characters, at a word's end unless killwords, with `end` in place of the rest.
+// The first `length` characters, cut at a word's end unless killwords is set; `end` replaces the rest.
 std::string truncate(const std::string& text, const Arguments& arguments) {
   const auto number = [&](size_t index, std::string_view name, int64_t fallback) {
     const Value* value = arguments.find(index, name);
@@ -181,7 +180,7 @@ std::string truncate(const std::string& text, const Arguments& arguments) {
   return kept + end;
 }
 
-// Runs of letters, digits and underscores.
+// Counts runs of letters, digits and underscores.
 int64_t word_count(std::string_view text) {
   int64_t words = 0;
   bool inside = false;

@@ -49,7 +49,7 @@ class Lexer {
     return at - begin;
   }
 
-  // Text up to the next tag, trimmed as the tag says, and the tag.
+  // The text up to the next tag, trimmed as the tag requires, and the tag.
   void data() {
     size_t tag = in_.find('{', at_);
     while (tag != std::string::npos &&
@@ -95,7 +95,7 @@ class Lexer {
     return text;
   }
 
-  // Drops what is before the tag on its line if it is white space only.
+  // Removes the text before the tag on its line if it is only white space.
   std::string_view strip_line(std::string_view text) const {
     const size_t newline = text.rfind('\n');
     const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
@@ -108,7 +108,7 @@ class Lexer {
     return text.substr(0, begin);
   }
 
-  // What follows a tag's end: with a minus all white space goes, otherwise (trim) one newline.
+  // Skips white space after a tag's end: all of it after a minus, otherwise (trim) one newline.
   void after_tag(char sign, size_t size, bool trim) {
     const size_t begin = at_;
     pass(size);
@@ -128,7 +128,7 @@ class Lexer {
     after_tag(sign == '-' || sign == '+' ? sign : '\0', 2, true);
   }
 
-  // {% raw %} ... {% endraw %}; false: another statement.
+  // {% raw %} ... {% endraw %}; false for any other statement.
   bool raw(size_t open) {
     size_t at = at_ + open;
     at += spaces_at(at);

@@ -1,4 +1,4 @@
-// text/jinja/lexer.h: a template's source to tokens, with Jinja's white-space rules (trim_blocks and
+// text/jinja/lexer.h: turns a template's source into tokens, with Jinja's white-space rules (trim_blocks and
 // lstrip_blocks on, as Hugging Face sets them).
 #pragma once
 

@@ -1,5 +1,5 @@
-// Methods of strings, dicts and lists. What changes a dict or a list is refused, as Hugging Face's immutable
-// sandbox does.
+// Methods of strings, dicts and lists. As in Hugging Face's immutable sandbox, methods that change a dict or
+// a list are refused.
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
@@ -39,7 +39,7 @@ const std::string& want_string(const Value& value) {
   return value.string();
 }
 
-// Words between white space, at most `most` cuts (-1: any), from the left or from the right.
+// Words between white space, with at most `most` cuts (-1: any number), from the left or from the right.
 std::vector<std::string> split_spaces(std::string_view text, int64_t most, bool from_right) {
   std::vector<std::pair<size_t, size_t>> words;
   for (size_t at = 0; at < text.size();) {
@@ -150,7 +150,7 @@ Value is_kind(const std::string& text, std::string_view name) {
                    change_case(text, upper ? "lower" : "upper") != text);
 }
 
-// text[start:end], as find and its like take them, and the code points before it.
+// text[start:end], with the arguments of find and its like, and the number of code points before it.
 std::pair<std::string_view, int64_t> range_of(const std::string& text, const Arguments& arguments) {
   const Value* start = arguments.find(1, "start");
   const Value* stop = arguments.find(2, "end");

@@ -1,5 +1,5 @@
-// text/jinja/operations.h: what can be done to values: operators, attributes, methods, filters, tests. All
-// throw TemplateError where Jinja would raise.
+// text/jinja/operations.h: operations on values: operators, attributes, methods, filters, tests. All throw
+// TemplateError in cases in which Jinja would raise.
 #pragma once
 
 #include <string>
@@ -15,10 +15,10 @@ namespace r1::jinja {
 struct Arguments {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;
-  // The argument at a position or of a name; nullptr: not given.
+  // The argument at a position or of a name; nullptr if it is not given.
   const Value* find(size_t index, std::string_view name) const;
   const Value& want(size_t index, std::string_view name) const;
-  bool flag(size_t index, std::string_view name) const;  // its truth; false: not given
+  bool flag(size_t index, std::string_view name) const;  // its truth; false if it is not given
 };
 
 // Operators: operators.cc
@@ -30,7 +30,7 @@ Value get_item(Work& work, const Value& object, const Value& key);
 Value get_attribute(Work& work, const Value& object, const std::string& name);
 Value get_slice(Work& work, const Value& object, const Value& start, const Value& stop, const Value& step);
 std::vector<Value> iterate(Work& work, const Value& value);
-// "function.name" of an item; a number is an index. As filters take attributes.
+// "function.name" of an item, as filters take attributes; a number is an index.
 Value get_path(Work& work, const Value& item, const Value& path);
 
 // Methods of strings, dicts and lists: methods.cc

@@ -71,7 +71,7 @@ Block Parser::parse_all() {
   return all;
 }
 
-// Statements up to a tag that begins with one of `ends` (left unread, behind its {%) or the end of the
+// Reads statements up to a tag that begins with one of `ends` (left unread, after its {%) or the end of the
 // template.
 Block Parser::block(std::initializer_list<std::string_view> ends) {
   const Nested nested(*this);
@@ -140,7 +140,7 @@ std::unique_ptr<Stmt> Parser::if_statement() {
   return stmt;
 }
 
-// A name, or several with commas between, in brackets or not.
+// A name, or several separated by commas, with or without brackets.
 Target Parser::target() {
   const Nested nested(*this);
   Target all;

@@ -1,5 +1,5 @@
-// text/jinja/parser.h: tokens to a tree. Precedence is Jinja's, which is not quite Python's: a filter binds
-// to the unary expression before it, and ~ binds tighter than + and -.
+// text/jinja/parser.h: turns tokens into a tree. Precedence is Jinja's, which is not quite Python's: a filter
+// binds to the unary expression before it, and ~ binds tighter than + and -.
 #pragma once
 
 #include <initializer_list>
@@ -72,7 +72,7 @@ class Parser {
   [[noreturn]] void fail(const std::string& reason) const;
   std::string shown_token() const;
 
-  // Counts nesting on the way down.
+  // Counts nesting during descent.
   class Nested {
    public:
     explicit Nested(Parser& parser);

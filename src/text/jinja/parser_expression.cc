@@ -33,7 +33,7 @@ ExprPtr Parser::expression(bool with_conditional) {
   return with_conditional ? conditional() : logic_or();
 }
 
-// An expression, or several with commas between: a tuple.
+// An expression, or a tuple: several separated by commas.
 ExprPtr Parser::tuple(bool with_conditional) {
   ExprPtr first = expression(with_conditional);
   if (!is_sign(",")) return first;

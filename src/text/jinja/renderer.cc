@@ -43,7 +43,7 @@ class Renderer::Capture {
   std::string* before_;
 };
 
-// A body of its own: break and continue do not reach the loop around it.
+// While it lives, break and continue do not reach the loop around the current body.
 class Renderer::NoLoop {
  public:
   explicit NoLoop(Renderer& renderer)
@@ -315,7 +315,7 @@ void Renderer::bind_parameters(const Macro& macro, const Arguments& given) {
 Value Renderer::call_macro(const Function& function, const Arguments& given) {
   const Macro& macro = *function.macro;
   const bool is_caller = function.kind == Function::Kind::caller;
-  // A caller's body sees where it was written, which is still there; a macro sees the template's own
+  // A caller's body sees the scope in which it was written, which still exists; a macro sees the template's
   // variables.
   if (is_caller && function.scope >= scopes_.size())
     throw TemplateError("caller is used after its call block");

@@ -13,14 +13,14 @@ namespace r1::jinja {
 
 class Renderer {
  public:
-  // now: local time for strftime_now, in seconds since 1970-01-01.
+  // `now` is local time for strftime_now, in seconds since 1970-01-01.
   Renderer(std::vector<std::pair<std::string, Value>> variables, int64_t now,
            size_t max_steps = Work::kMaxSteps);
   ~Renderer();
   Renderer(const Renderer&) = delete;
   Renderer& operator=(const Renderer&) = delete;
 
-  // Throws TemplateError with the line.
+  // Throws TemplateError that has the line.
   std::string run(const Block& block);
 
  private:
@@ -29,9 +29,9 @@ class Renderer {
     std::vector<std::pair<std::string, Value>> variables;
     size_t parent = 0;
   };
-  class Inner;  // a scope, while it lasts
+  class Inner;  // a scope, while this object lives
   class NoLoop;
-  class Capture;  // output goes to a string of its own, while it lasts
+  class Capture;  // redirects output to its own string, while this object lives
 
   // Statements: renderer.cc
   Flow execute(const Block& block);
@@ -57,7 +57,7 @@ class Renderer {
   Value compare_chain(const Expr& expr);
   Value concatenate(const Expr& expr);
   Value slice(const Expr& expr);
-  Value filter_chain(const Expr& expr, const Value& input);  // of a block: the first filter's input is given
+  Value filter_chain(const Expr& expr, const Value& input);  // of a block; the first filter takes `input`
   bool test(const Expr& expr);
   Arguments arguments(const Expr& expr);
   Value call(const Value& callee, const Arguments& arguments);
@@ -70,7 +70,7 @@ class Renderer {
   size_t scope_ = 0;  // the current one
   std::string* out_ = nullptr;
   int loop_depth_ = 0;
-  // Namespaces may hold each other: they are emptied at the end, one after the other.
+  // Namespaces may hold each other, so they are emptied at the end, one after the other.
   std::vector<std::shared_ptr<Dict>> namespaces_;
 };
 

@@ -1,4 +1,4 @@
-// Python's three ways to format: "{:>4}".format(x), "%4d" % x, and the specification that both end in.
+// Python's ways to format: "{:>4}".format(x), "%4d" % x, and the format specification that both use.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -150,7 +150,7 @@ std::string float_text(Work& work, double number, const Spec& spec) {
         break;
       default:
         body = fmt::format("{:.{}g}", scaled, std::max(precision, 1));
-        // Without a type a float keeps a digit behind the point.
+        // Without a type, a float keeps a digit after the point.
         if (spec.type == '\0' && body.find_first_of(".e") == std::string::npos) body += ".0";
     }
   }
@@ -220,7 +220,7 @@ Value field_value(Work& work, std::string_view field, const Arguments& arguments
   return value;
 }
 
-// Where the field that opens before `at` closes; specifications may hold fields themselves.
+// The end of the field that opens before `at`; specifications may hold fields themselves.
 size_t field_end(std::string_view text, size_t at) {
   int open = 1;
   for (; at < text.size(); ++at) {

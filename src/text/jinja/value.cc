@@ -67,7 +67,7 @@ Extent Value::extent() const {
   if (is_big()) return {digits().size() / 16 + 1, 1};
   if (is_list()) return list().extent;
   if (is_dict()) return dict().extent;
-  // Printed as a name, but what they hold is destroyed with them.
+  // Their text is only a name, but the values that they hold are destroyed with them.
   if (is_loop()) return {1, loop()->list->extent.depth + 1};
   if (is_function() && function().self) return {1, function().self->extent().depth + 1};
   if (is_function() && function().loop) return {1, function().loop->list->extent.depth + 2};
@@ -109,7 +109,7 @@ Value Value::from_json(const Json& json) {
     case Json::Kind::object: {
       auto dict = std::make_shared<Dict>();
       dict->items.reserve(json.size());
-      // The parser has refused duplicate keys, so there is nothing to look for.
+      // The parser has refused duplicate keys, so no search is needed.
       for (const auto& [key, value] : json.members()) dict->items.emplace_back(of(key), from_json(value));
       return of(std::move(dict));
     }

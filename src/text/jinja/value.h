@@ -15,7 +15,7 @@
 
 namespace r1::jinja {
 
-// What is wrong with a template, or what it does wrong, and in which of its lines (from 1; 0: not known yet).
+// An error in a template or in its execution, with the template's line (from 1; 0: not known yet).
 class TemplateError : public Error {
  public:
   explicit TemplateError(const std::string& reason, int line = 0) : Error(reason), line_(line) {}
@@ -28,8 +28,8 @@ class TemplateError : public Error {
 class Value;
 struct Macro;
 
-// How large a list or dict is with all that it holds, counted as often as it is held (a list may hold one
-// list many times): what it costs to print or compare it. Set when the value is made; neither changes
+// The size of a list or dict with all that it holds: the cost of printing or comparing it. A value counts as
+// often as it is held (a list may hold one list many times). Set when the value is made, and constant
 // afterwards.
 struct Extent {
   size_t weight = 1;  // values, and 16 bytes of text each
@@ -39,7 +39,7 @@ inline constexpr size_t kMaxWeight = size_t{1} << 22;
 inline constexpr int kMaxNesting = 160;  // more than JSON's limit
 
 struct List {
-  // generator: a filter's lazy result; view: what dict.items() and its like give
+  // generator: a filter's lazy result; view: the result of dict.items() and its like
   enum class Kind { list, tuple, generator, view };
   std::vector<Value> items;
   Kind kind = Kind::list;
@@ -49,7 +49,7 @@ struct List {
 
 struct Dict {
   std::vector<std::pair<Value, Value>> items;  // in insertion order; templates' dicts are small
-  bool is_namespace = false;                   // the one thing that changes; printed and compared as a whole
+  bool is_namespace = false;                   // the only mutable dict; printed and compared as a whole
   Extent extent = {};
   Value* find(const Value& key);
   const Value* find(const Value& key) const { return const_cast<Dict*>(this)->find(key); }
@@ -62,9 +62,9 @@ struct Stmt;
 struct Loop {
   std::shared_ptr<const List> list;
   size_t index = 0;                 // from 0
-  int depth = 1;                    // of a recursive loop: how often it is inside itself
-  const Stmt* recursive = nullptr;  // of a recursive loop: what loop(...) runs again
-  size_t scope = 0;                 // and where
+  int depth = 1;                    // of a recursive loop: its nesting depth in itself
+  const Stmt* recursive = nullptr;  // of a recursive loop: the statement that loop(...) runs again
+  size_t scope = 0;                 // of a recursive loop: the scope in which it runs
   std::vector<Value> last_changed;  // loop.changed's memory
   bool has_changed = false;
 };
@@ -73,7 +73,7 @@ struct Function {
   enum class Kind { macro, global, method, loop_cycle, loop_changed, caller } kind = Kind::global;
   std::string name;
   const Macro* macro = nullptr;
-  std::shared_ptr<const Value> self;  // method: whose
+  std::shared_ptr<const Value> self;  // method: the object it belongs to
   std::shared_ptr<Loop> loop;
   size_t scope = 0;  // caller: the scope its body sees
 };
@@ -98,10 +98,10 @@ class Value {
   static Value big(std::string digits) {
     return Value(std::make_shared<const BigInteger>(BigInteger{std::move(digits)}));
   }
-  // An integer as it is written in decimal: "-12", or as many digits as it has.
+  // An integer written in decimal, with any number of digits: "-12".
   static Value integer(std::string_view digits);
   static Value of(std::string value) { return Value(std::make_shared<const std::string>(std::move(value))); }
-  // A text that `safe` passed: adding another escapes that one for HTML, as MarkupSafe does.
+  // A text that `safe` marked: a text that is added to it is escaped for HTML, as in MarkupSafe.
   static Value markup(std::string value) {
     Value out = of(std::move(value));
     out.is_markup_ = true;
@@ -159,8 +159,7 @@ class Value {
   bool is_markup_ = false;
 };
 
-// The integer below |value|, with value's sign: int(value) in Python. Throws TemplateError for NaN and
-// infinity.
+// value rounded towards zero: int(value) in Python. Throws TemplateError for NaN and infinity.
 Value truncated(double value);
 
 bool equal(const Value& a, const Value& b);

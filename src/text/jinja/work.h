@@ -24,7 +24,7 @@ class Work {
     if (steps_ > max_steps_) throw TemplateError("the template does not end: its budget of steps is used up");
   }
   void spend_bytes(size_t bytes) { spend(bytes / kBytesPerStep + 1); }
-  // Before a text or list of this size is made.
+  // Called before a text or list of this size is made.
   void reserve(size_t bytes) {
     if (bytes > kMaxText) throw TemplateError("a text is larger than 8 MiB");
     spend_bytes(bytes);
