@@ -22,13 +22,13 @@ constexpr double kMaxFactor = 0x1p31;
 constexpr double kMaxTheta = 1e18;
 constexpr double kMaxScale = 0x1p16;  // of what multiplies cosines or scores: beyond any use, safe in f32
 
-// The keys that transformers 4 and 5 know, for any type.
-const std::array<std::string, 17> kKeys = {
+// The keys that transformers 4 and 5 know, for any type, and vLLM's attn_factor.
+const std::array<std::string, 18> kKeys = {
     "rope_type",       "type",         "rope_theta",     "partial_rotary_factor",
     "factor",          "beta_fast",    "beta_slow",      "original_max_position_embeddings",
     "mscale",          "truncate",     "mscale_all_dim", "attention_factor",
     "low_freq_factor", "short_factor", "long_factor",    "high_freq_factor",
-    "finetuned"};
+    "finetuned",       "attn_factor"};
 constexpr const char* kBlocks[] = {"rope_scaling",
                                    "rope_parameters"};  // the first that says something counts
 
@@ -96,6 +96,7 @@ void read_yarn(const Json& block, int64_t max_positions, RopeConfig& config) {
   config.mscale_all_dim = optional_within(block, "mscale_all_dim", 0.0, 1e-6, kMaxScale);
   if (const Json* given = block.find("attention_factor"); given != nullptr && !given->is_null())
     config.attention_factor = number_within(block, "attention_factor", 1.0 / kMaxScale, kMaxScale);
+  config.attn_factor = optional_within(block, "attn_factor", 1.0, 1.0 / kMaxScale, kMaxScale);
   if (block.contains("truncate")) config.truncate = block.get_bool("truncate");
 }
 
@@ -167,8 +168,9 @@ double yarn_scale(double factor, double mscale) {
 float yarn_attention_factor(const RopeConfig& c) {
   if (c.attention_factor != 0.0) return static_cast<float>(c.attention_factor);
   if (c.mscale != 0.0 && c.mscale_all_dim != 0.0)
-    return static_cast<float>(yarn_scale(c.factor, c.mscale) / yarn_scale(c.factor, c.mscale_all_dim));
-  return static_cast<float>(yarn_scale(c.factor, 1.0));
+    return static_cast<float>(yarn_scale(c.factor, c.mscale) / yarn_scale(c.factor, c.mscale_all_dim) *
+                              c.attn_factor);
+  return static_cast<float>(yarn_scale(c.factor, 1.0) * c.attn_factor);
 }
 
 void fill_yarn(const RopeConfig& config, int64_t width, std::vector<float>& inverse) {
@@ -259,6 +261,7 @@ void write_rope_config(const RopeConfig& config, Json& json) {
     if (config.mscale != 0.0) block.set("mscale", config.mscale);
     if (config.mscale_all_dim != 0.0) block.set("mscale_all_dim", config.mscale_all_dim);
     if (config.attention_factor != 0.0) block.set("attention_factor", config.attention_factor);
+    if (config.attn_factor != 1.0) block.set("attn_factor", config.attn_factor);
     if (!config.truncate) block.set("truncate", false);
   }
   json.set("rope_scaling", std::move(block));

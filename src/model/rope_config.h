@@ -1,8 +1,8 @@
 // model/rope_config.h: the angles of a model's rotary embedding, read from config.json and computed once.
 //
 // Both spellings are read: transformers 4 (rope_theta, and rope_scaling with "type" or "rope_type") and 5
-// (rope_parameters). A file with both is read by its rope_scaling, as in transformers. Other keys of a block,
-// such as attn_factor, are ignored, as transformers ignores them. With u[i] = theta^(2i / P) for pair i of
+// (rope_parameters). A file with both is read by its rope_scaling, as in transformers. Other keys of a block
+// are ignored, as transformers ignores them, but for vLLM's attn_factor. With u[i] = theta^(2i / P) for pair i of
 // the P / 2 pairs, the inverse frequency is
 //   default  1 / u[i]                                                    (Su et al. 2021)
 //   linear   1 / (u[i] factor)                                           (Chen et al. 2023)
@@ -35,6 +35,7 @@ struct RopeConfig {
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn: turns within the original context
   double mscale = 0.0, mscale_all_dim = 0.0;             // yarn; 0: not given
   double attention_factor = 0.0;                         // yarn; 0: not given, follows from the three above
+  double attn_factor = 1.0;                              // yarn; multiplies a factor that is not given
   bool truncate = true;                                  // yarn: the ramp begins and ends at whole pairs
   bool operator==(const RopeConfig&) const = default;
 };

@@ -137,8 +137,8 @@ TEST(Config, RefusesRopesThatItDoesNotKnow) {
   Json json = without(with_rope(nullptr), "rope_scaling");
   json.set("rope_parameters", Json::object().set("type", "dynamic").set("factor", 2));
   EXPECT_NE(error_of(json).find("rope_parameters.type is dynamic"), std::string::npos);
-  // transformers ignores keys that it does not know (attn_factor of DeepSeek-R1-0528-Qwen3-8B).
-  EXPECT_EQ(read_again(with_rope(yarn().set("attn_factor", 0.8782488562869419))), read_again(with_rope(yarn())));
+  // transformers ignores keys that it does not know.
+  EXPECT_EQ(read_again(with_rope(yarn().set("attn_tempering", 0.5))), read_again(with_rope(yarn())));
   EXPECT_EQ(error_of(with_rope(Json::object().set("mrope_section", Json::array()))), "");
   EXPECT_NE(error_of(with_rope(Json::object().set("factor", 4))).find("no rope_type"), std::string::npos);
   EXPECT_NE(error_of(with_rope(yarn().set("partial_rotary_factor", 0.5))).find("partial_rotary_factor"),
@@ -295,6 +295,16 @@ TEST_F(Published, DistillsKnownFromTheirGguf) {
     EXPECT_EQ(config.max_positions, 131072);
     EXPECT_EQ(inverse(config), golden(name)) << name;
   }
+}
+
+// DeepSeek-R1-0528-Qwen3-8B: attn_factor undoes YaRN's own factor, 0.1 ln 4 + 1; vLLM multiplies by it.
+TEST(Config, AttnFactorMultipliesYarnsFactor) {
+  const auto factor_of = [](const Json& rope) {
+    const ModelConfig config = read_model_config(with_rope(rope));
+    return rope_frequencies(config.rope, 16).attention_factor;
+  };
+  EXPECT_NEAR(factor_of(yarn().set("factor", 4).set("attn_factor", 0.8782488562869419)), 1.0, 1e-6);
+  EXPECT_EQ(factor_of(yarn().set("attention_factor", 1.5).set("attn_factor", 0.5)), 1.5f);
 }
 
 }  // namespace
