@@ -3,9 +3,9 @@
 //   reward = accuracy [correct] + format [well formed] + overlong o + brevity b
 //   o in [-1, 0]   DAPO's soft punishment (2503.14476): 0 up to cap - overlong_tokens answer tokens, then
 //                  falling linearly to -1 at the cap
-//   b in [-1, 1]   correct answers only: (m - n) / m, n being the answer's tokens and m the mean of the group's
-//                  correct answers. So a wrong answer gains nothing by being short, and the b of a group sum to 0
-//                  unless one is clipped.
+//   b in [-1, 1]   correct answers only: (m - n) / m, with n the answer's tokens and m the mean of the
+//                  group's correct answers. So a wrong answer gains nothing by being short, and the b of a
+//                  group sum to 0 unless one is clipped.
 #pragma once
 
 #include <cstdint>
