@@ -19,7 +19,7 @@ namespace r1 {
 
 struct RunSettings {
   Json values;  // "optimizer.lr": 0.001, ...
-  Json inputs;  // "model": SHA-256 of what that setting's paths hold
+  Json inputs;  // "model": SHA-256 of the content at that setting's paths
 };
 
 // Returns lines for the user about permitted changes of settings. Throws Error "OUT: KEY is NEW, the run was
