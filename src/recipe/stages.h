@@ -2,7 +2,7 @@
 // `r1 distill`, and for each stage of a recipe.
 //
 //   sft      model, [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch], [checkpoint]
-//   distill  teacher, student, keep (recipe/teacher.h), then the settings of sft but files. Rejection sampling
+//   sft      model, [data] files (recipe/sft_data.h), then [optimizer], [batch], [checkpoint] of pre-training
 //            is a distillation into the base.
 //
 // Relative paths in a file are relative to that file's folder, except `out`, which is relative to the working
