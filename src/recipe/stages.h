@@ -2,8 +2,8 @@
 // `r1 distill`, and for each stage of a recipe.
 //
 //   sft      model, [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch], [checkpoint]
-//   sft      model, [data] files (recipe/sft_data.h), then [optimizer], [batch], [checkpoint] of pre-training
-//            is a distillation into the base.
+//   distill  teacher, student, keep (recipe/teacher.h), then the settings of sft without files. Rejection
+//            sampling is a distillation into the base.
 //
 // Relative paths in a file are relative to that file's folder, except `out`, which is relative to the working
 // directory. A stage checks its whole configuration, its models, its data and its memory before it makes or
