@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole recipe (./run --all) at seeds 1 to 5 (fixed beforehand): every arm's pass@1. Writes bench/results/DATE-arms-seeds.jsonl
-# (where and when; a row a seed) and prints the table. About twenty minutes a seed on two cores; resumes.
+# The whole recipe (./run --all) at seeds 1 to 5 (fixed beforehand): every arm's pass@1. Writes
+# bench/results/DATE-arms-seeds.jsonl (a header with place and time, then a row per seed) and prints the
+# table. About twenty minutes per seed on two cores. An interrupted run resumes.
 #   bench/arms_seeds.sh [threads]
 set -euo pipefail
 cd "$(dirname "$0")/.."

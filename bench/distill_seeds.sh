@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Distillation against the same student trained by RL alone, at seeds 1 to 5 (fixed beforehand), the shipped r1-nano as the
-# teacher. Writes bench/results/DATE-distill-seeds.jsonl (where and when; a row a seed) and prints a table with the tokens that
-# each arm cost. A few minutes a seed on two cores; resumes.
+# Compares distillation with the same student trained by RL alone, at seeds 1 to 5 (fixed beforehand), with
+# the shipped r1-nano as the teacher. Writes bench/results/DATE-distill-seeds.jsonl (a header with place and
+# time, then a row per seed) and prints a table with the tokens that each arm cost. A few minutes per seed on
+# two cores. An interrupted run resumes.
 #   bench/distill_seeds.sh [threads]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Memory and time of `r1 score` on a published model's shape (random weights, 3.6 GB on disk), in bf16 and f32.
-#   bench/score_shape.sh FOLDER [SHAPE]        FOLDER: where the checkpoint is made, and left
+# Memory and time of `r1 score` on a published model's shape (random weights, 3.6 GB on disk), in bf16 and
+# f32.
+#   bench/score_shape.sh FOLDER [SHAPE]        FOLDER: the checkpoint is written there and kept
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1 shape=${2:-r1-distill-qwen-1.5b}

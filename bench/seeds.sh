@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# One recipe at seeds 1 to 5 (fixed beforehand): writes bench/results/DATE-NAME.jsonl, a row that says where and when, then a row a seed,
-# and prints its path. Resumes. As many seeds at a time as there are cores for. What bench/*_seeds.sh share.
+# Runs one recipe at seeds 1 to 5 (fixed beforehand), as many at a time as the cores allow. Writes
+# bench/results/DATE-NAME.jsonl (a header row with place and time, then a row per seed) and prints its path.
+# An interrupted run resumes. Used by bench/*_seeds.sh.
 #   bench/seeds.sh NAME RUNS_FOLDER THREADS RECIPE [flags of r1 recipe]
 set -euo pipefail
 cd "$(dirname "$0")/.."

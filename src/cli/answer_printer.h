@@ -1,8 +1,8 @@
 // cli/answer_printer.h: shows an answer on standard output while it is made.
 //
-// On a terminal the thought is dim and its tags are not shown (without colour they are), and control characters of
-// the model are made visible (cli/printable.h). Elsewhere the text goes out as the model wrote it, so that nothing is
-// lost in a pipe. Hidden thoughts are left out in both.
+// On a terminal the thought is dim and its tags are hidden (without colour they are shown), and control
+// characters of the model are made visible (cli/printable.h). Elsewhere the text is written as the model
+// wrote it, so that a pipe loses nothing. Hidden thoughts are left out in both cases.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ class AnswerPrinter {
   AnswerPrinter& operator=(const AnswerPrinter&) = delete;
   ~AnswerPrinter();  // makes the terminal plain again
   void feed(int32_t token);
-  void finish();  // the rest, and a newline
+  void finish();  // writes the rest, and a newline
 
  private:
   void show(const std::string& text);

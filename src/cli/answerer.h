@@ -1,4 +1,4 @@
-// cli/answerer.h: one answer at a time, for `r1 run`: what was asked, how long the answer may be, how long it took.
+// cli/answerer.h: one answer at a time, for `r1 run`: the question, the limit of the answer, and its timing.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace r1 {
 
-// Why an answer may be no longer.
+// The source of an answer's token limit.
 enum class AnswerLimit : uint8_t {
   option,   // --max-tokens
   model,    // generation_config.json's max_new_tokens
@@ -18,13 +18,14 @@ enum class AnswerLimit : uint8_t {
   memory,   // --memory-limit
   context,  // the model's context is full
 };
-// The cache takes its pages before the first token, so an answer is not given all of a large context by itself.
+// The default limit of an answer. The cache allocates all its pages before the first token, so an answer does
+// not get all of a large context by default.
 inline constexpr int64_t kLongestAnswer = 8192;
 
 struct Question {
   std::vector<int32_t> prompt;
   uint64_t seed = 0;
-  uint32_t part = 0;         // 1, 2, ... for what continues an answer: each has random numbers of its own
+  uint32_t part = 0;         // 1, 2, ... for continuations of an answer: each has its own random numbers
   bool detect_loops = true;  // end an answer that only repeats itself, unless --ignore-eos is given
   std::string what = {};     // names the prompt in errors
 };
@@ -33,7 +34,7 @@ struct Answer {
   std::vector<int32_t> tokens;  // generated, the stop token included
   FinishReason finish = FinishReason::stop;
   bool stopped = false;  // by Ctrl-C or SIGTERM, if they are caught
-  int64_t limit = 0;     // tokens that it may have had
+  int64_t limit = 0;     // largest number of tokens that it could have
   AnswerLimit limited_by = AnswerLimit::option;
   int64_t prompt_tokens = 0;
   double prompt_s = 0;      // until the first token
@@ -42,13 +43,13 @@ struct Answer {
 
 class Answerer {
  public:
-  // The model outlives this. Throws Error for options that cannot be.
+  // The model must outlive this object. Throws Error for invalid options.
   Answerer(const CommonOptions& common, const SamplingFlags& flags, const SamplingModel& model);
 
-  // `show` gets each token as it is made. Throws Error.
+  // Calls `show` with each token as it is made. Throws Error.
   Answer answer(const Question& question, const std::function<void(int32_t)>& show);
 
-  // Tokens to keep free for an answer when earlier turns compete for the context.
+  // Returns the number of tokens to keep free for an answer when earlier turns compete for the context.
   int64_t room() const;
 
  private:
@@ -61,7 +62,8 @@ class Answerer {
   Engine engine_;
 };
 
-// A sentence on a cut answer and what helps; "" if it was not cut. `in_conversation` names its commands.
+// Returns a sentence on why an answer was cut and what helps; "" if it was not cut. If `in_conversation`, it
+// names the commands of a conversation.
 std::string cut_note(const Answer& answer, const Model& model, bool in_conversation);
 
 // "prompt 23 tokens, 900.1 tokens/s; answer 64 tokens, 210.4 tokens/s; seed 7"

@@ -1,4 +1,4 @@
-// cli/bounds.h: how large a job of many samples may be: what is beyond is refused before memory is taken.
+// cli/bounds.h: limits on the size of a job. A larger job is refused before memory is allocated.
 #pragma once
 
 #include <cstdint>

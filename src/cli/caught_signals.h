@@ -1,5 +1,5 @@
-// cli/caught_signals.h: signals that a command answers itself, because it has something to put in order first: an
-// answer to end, a terminal to restore.
+// cli/caught_signals.h: signals that a command handles itself because it must clean up first: end an answer,
+// restore a terminal.
 #pragma once
 
 #include <initializer_list>
@@ -9,9 +9,9 @@
 
 namespace r1 {
 
-// While an instance lives, its signals only set a flag and make wake_fd() readable; the destructor puts the former
-// actions back. Any thread of the process may receive the signal, so a flag alone does not end a read() that waits:
-// a reader polls wake_fd() as well. Instances nest. Used by the main thread alone.
+// While an instance lives, its signals only set a flag and make wake_fd() readable; the destructor restores
+// the former actions. Any thread of the process may receive the signal, so a flag alone does not end a
+// blocked read(): a reader must poll wake_fd() too. Instances nest. Only the main thread may use them.
 class CaughtSignals {
  public:
   explicit CaughtSignals(std::initializer_list<int> signals);  // throws Error
@@ -28,7 +28,7 @@ class CaughtSignals {
   std::map<int, struct sigaction> former_;
 };
 
-// SIGTERM or SIGHUP if one was seen, else 0.
+// Returns SIGTERM or SIGHUP if one was seen, else 0.
 int seen_termination();
 
 // Ends the process by the signal, as if it had never been caught: the parent sees the right status.

@@ -1,6 +1,6 @@
-// cli/commands.h: what every subcommand is told, and its entry. A subcommand returns the exit status: 0, or 2
-// where some rows of its input were bad (`r1 doctor`: 1 where a check failed); what stops it altogether is an
-// Error.
+// cli/commands.h: the options and the entry function of every subcommand. A subcommand returns the exit
+// status: 0, or 2 if some rows of its input were bad (`r1 doctor`: 1 if a check failed). It throws Error if
+// it cannot go on.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,14 @@ namespace r1 {
 struct CommonOptions {
   std::string device = "cpu";
   std::string dtype;         // "": the checkpoint's
-  std::string numerics;      // "": as dtype says
-  int64_t threads = 0;       // 0: all that the process may use
+  std::string numerics;      // "": follows from dtype
+  int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
   bool json = false;
-  std::string command_line;  // as it was typed, for messages that say how to go on
+  std::string command_line;  // as it was typed, for messages that say how to resume
 };
 
-// What is not given comes from the model's generation_config.json.
+// Values that are not given come from the model's generation_config.json.
 struct SamplingFlags {
   std::optional<double> temperature, top_p, min_p;
   std::optional<double> repetition_penalty, presence_penalty, frequency_penalty;
@@ -37,7 +37,7 @@ struct RunOptions {
   std::string file;              // its text follows the prompt; "-": standard input
   std::string prompt_tokens;     // a file
   std::string system;            // "": none
-  std::optional<uint64_t> seed;  // nothing: a random one
+  std::optional<uint64_t> seed;  // unset: a random one
   std::optional<int64_t> turns;  // earlier turns that the model is shown
   bool show_thinking = false, hide_thinking = false;
   bool verbose = false, no_history = false;

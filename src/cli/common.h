@@ -1,4 +1,4 @@
-// cli/common.h: what the subcommands share: finding a model, the context it runs in, and reading options.
+// cli/common.h: code shared by the subcommands: finding a model, its runtime, and reading options.
 #pragma once
 
 #include <cstdint>
@@ -16,31 +16,32 @@
 
 namespace r1 {
 
-// A directory; the name of a shipped model (models/NAME beside the directory of the program or in the current
-// one); "" is kDefaultModel. Throws Error that lists the shipped models.
+// Returns the directory of a model. `name` is a directory, the name of a shipped model (models/NAME beside
+// the directory of the program or in the current one), or "" for kDefaultModel. Throws Error that lists the
+// shipped models.
 std::filesystem::path resolve_model(const std::string& name);
 inline constexpr const char* kDefaultModel = "r1-nano";
 
-// "2G", "512M", "1.5GiB": bytes, in powers of 1024. Throws Error.
+// Returns the bytes of "2G", "512M" or "1.5GiB", in powers of 1024. Throws Error.
 int64_t parse_size(const std::string& text);
 
-// Throws Error for what this build cannot do (a device, a dtype), before anything is loaded.
+// Throws Error for a device or a dtype that this build does not support. Called before anything is loaded.
 void check_common(const CommonOptions& common);
 int thread_count(const CommonOptions& common);
-// The same for commands that train: their numerics are the configuration's.
+// The same check for commands that train, which take their numerics from the configuration.
 void check_training(const CommonOptions& common);
 int64_t memory_limit(const CommonOptions& common);  // bytes; 0: none. Throws Error
-// Prints lines for a person to standard error, each after "r1: ".
+// Prints lines to standard error, each after "r1: ".
 void show_warnings(std::span<const std::string> lines);
-// Says where the finished model is: its path, or {"model": path}.
+// Prints the path of the finished model; with --json, {"model": path}.
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
-// --numerics; else by --dtype; else by the checkpoint's own dtype: bf16 is run by cpu-bf16, all else by
-// cpu-f32. Throws Error for what is not known or what this machine lacks.
+// Returns the numerics given by --numerics, else by --dtype, else by the checkpoint's dtype: cpu-bf16 for
+// bf16, and cpu-f32 for all others. Throws Error if they are unknown or this machine does not support them.
 Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
 
-// Threads, activations and the bound of the KV cache. With --memory-limit, what is left beside the weights
-// (twice: the kernels keep their own layout) is shared evenly by activations and cache.
+// Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
+// (counted twice, since the kernels keep their own layout) is divided evenly between activations and cache.
 struct Runtime {
   Runtime(const CommonOptions& common, const Model& model, Numerics numerics);
   Runtime(const Runtime&) = delete;
@@ -51,19 +52,19 @@ struct Runtime {
   Arena arena;
   Context ctx;
   int64_t kv_bytes() const { return half_of_rest; }
-  // Of activations, bytes.
+  // Limit of the activations in bytes.
   size_t arena_limit() const {
     return half_of_rest > 0 ? static_cast<size_t>(half_of_rest) : Arena::kDefaultLimit;
   }
 };
 
-// A model for sampling, with its tokenizer where the directory has one: token ids alone need none.
+// A model for sampling, with its tokenizer if the directory has one. Prompts of token ids need none.
 struct SamplingModel {
   // Prints the model's warnings.
   static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory);
 
   const Model& model() const { return bundle ? bundle->model : *bare; }
-  const ModelBundle& tokenized() const;  // throws Error where there is no tokenizer
+  const ModelBundle& tokenized() const;  // throws Error if there is no tokenizer
   std::string text_of(
       std::span<const int32_t> tokens) const;  // special tokens dropped; "" without a tokenizer
 
@@ -73,22 +74,22 @@ struct SamplingModel {
   std::optional<Model> bare;
   SamplingParams sampling;
   std::vector<int32_t> stop_tokens;
-  int64_t max_tokens = 0;  // the model's own bound; 0: it has none
+  int64_t max_tokens = 0;  // the model's own limit; 0: it has none
 };
 
-// The flags over the model's defaults; all but prompt, samples and key. Throws Error for a value that cannot
-// be.
+// Returns a request with the flags, and the model's defaults for flags that are not given. Prompt, samples
+// and key are left to the caller. Throws Error for an invalid value.
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens);
-inline constexpr int64_t kDefaultMaxTokens = 1024;  // where max_tokens is 0
+inline constexpr int64_t kDefaultMaxTokens = 1024;  // used if max_tokens is 0
 
-// An option that counts something; throws Error "--batch is 0; it must be at least 1".
+// Throws Error "--batch is 0; it must be at least 1" if `value` is less than `low`.
 void check_at_least(std::string_view option, int64_t value, int64_t low);
 
-// A JSON array of token ids; throws Error at the bad item.
+// Reads a JSON array of token ids. Throws Error at a bad item.
 std::vector<int32_t> read_token_ids(const Json& array);
 
-// Throws Error where the prompt has tokens that are not the model's or leaves no room for an answer.
+// Throws Error if the prompt has tokens outside the model's vocabulary or leaves no room for an answer.
 void check_prompt(const Model& model, std::span<const int32_t> tokens, const std::string& what);
 
 }  // namespace r1

@@ -1,9 +1,9 @@
-// cli/conversation.h: what was said so far, and what of it the model is shown.
+// cli/conversation.h: the turns of a conversation, and the prompt made from them.
 //
-// The model is shown the system prompt, as many of the latest turns as fit, and the question, rendered by its chat
-// template. Thoughts of earlier answers are left out as the template says: a template that cuts them out of an
-// answer's text gets the whole text, one that reads reasoning_content gets that, and any other gets the answer alone,
-// as R1's authors recommend.
+// The model is shown the system prompt, as many of the latest turns as fit, and the question, rendered by its
+// chat template. Thoughts of earlier answers are left out as the template says: a template that cuts them out
+// of an answer's text gets the whole text, one that reads reasoning_content gets that, and any other gets the
+// answer alone, as R1's authors recommend.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,16 @@ struct ConversationPrompt {
 
 class Conversation {
  public:
-  // The model is shown `turns` earlier turns at most; nothing: all that fit. The bundle outlives this.
+  // The model is shown at most `turns` earlier turns; unset: all that fit. The bundle must outlive this
+  // object.
   Conversation(const ModelBundle& bundle, std::optional<int64_t> turns) : bundle_(bundle), turns_(turns) {}
 
   // "": none. Throws Error if the chat template has no place for a system prompt, or refuses it.
   void set_system(const std::string& text);
   const std::string& system() const { return system_; }
 
-  // A prompt that leaves `room` tokens of the model's context, unless the question alone is longer. Throws Error
-  // if the template refuses it.
+  // Returns a prompt that leaves `room` tokens of the model's context free, unless the question alone is too
+  // long. Throws Error if the template refuses it.
   ConversationPrompt prompt(const std::string& question, int64_t room) const;
 
   // `response` is all that the model wrote after a prompt with this `opening`.
@@ -42,7 +43,7 @@ class Conversation {
   void clear() { said_.clear(); }  // the system prompt stays
   bool empty() const { return said_.empty(); }
 
-  // All of it, whole thoughts included: [{"role", "content"}, ...]
+  // Returns the whole conversation, thoughts included: [{"role", "content"}, ...]
   Json messages() const;
 
  private:

@@ -1,4 +1,4 @@
-// cli/doctor.cc: `r1 doctor`: what the machine is, and whether everything here still does what it promises.
+// cli/doctor.cc: `r1 doctor`: reports the machine and runs the self checks.
 #include "cli/doctor.h"
 
 #include <fmt/format.h>

@@ -11,28 +11,28 @@
 
 namespace r1 {
 
-// One line of the answer. A check that throws has failed.
+// One line of the output. A check that throws has failed.
 struct Check {
   std::string name;
   bool ok = false;
-  std::string detail;  // what was seen; of a failed one also what to do
+  std::string detail;  // the finding; for a failed check also what to do
 };
 
-// What the machine is and can do, and what stands in its way.
+// The machine's properties, and warnings about what limits it.
 struct MachineReport {
-  Json facts;                         // as r1 schema doctor-output says
-  std::vector<std::string> warnings;  // a line each, what to do included
+  Json facts;                         // in the format of `r1 schema doctor-output`
+  std::vector<std::string> warnings;  // one line each, with what to do
 };
 MachineReport examine_machine(ThreadPool& threads);
 std::string machine_text(const Json& facts);
 
-// Kernels and random numbers, without a model.
+// Checks of kernels and random numbers, without a model.
 std::vector<Check> machine_checks(ThreadPool& threads);
-// A model's directory: files, tokenizer, memory, and the one forward.
+// Checks of a model's directory: files, tokenizer, memory, and the one forward.
 std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPool& threads);
 
-// Runs transformers on some rows of tokens, in f32, with that Python. Throws Error, that says how to get it,
-// where Python or a package is missing. Opens no outbound connection.
+// Compares the logits of some rows of tokens with those of transformers in f32, run by the given Python.
+// Throws Error, with how to install it, if Python or a package is missing. Opens no outbound connection.
 Check compare_with_transformers(const std::filesystem::path& directory, const std::string& python,
                                 ThreadPool& threads);
 

@@ -1,4 +1,4 @@
-// cli/doctor_checks.cc: self checks: each does what the program promises, and compares with ==.
+// cli/doctor_checks.cc: self checks. Each tests a promise of the program, and compares with ==.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

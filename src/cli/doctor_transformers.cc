@@ -1,5 +1,5 @@
-// cli/doctor_transformers.cc: the same logits as transformers? A small Python program, written to a temporary
-// folder, runs the model there in f32 and leaves its logits in a file.
+// cli/doctor_transformers.cc: compares logits with transformers. A small Python program in a temporary folder
+// runs the model in f32 and writes its logits to a file.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>

@@ -17,12 +17,12 @@ struct GenerateRow {
   int64_t row = 0;         // its place in the input
   std::string error;       // not empty: the row could not be used, and it has no request
   std::optional<Json> id;  // any scalar; it is repeated in every output row as it was written
-  Request request;         // with all samples
-  int64_t rows() const { return error.empty() ? request.samples : 1; }  // of the output
+  Request request;         // for all samples of the row
+  int64_t rows() const { return error.empty() ? request.samples : 1; }  // number of output rows
 };
 
-// Every row of the input over the settings of `base`, in order. `now`: local time for templates that write the
-// date, in seconds since 1970. Throws Error if the output would have too many rows.
+// Reads every row of the input, in order. A row's settings override those of `base`. `now`: local time for
+// templates that write the date, in seconds since 1970. Throws Error if the output would have too many rows.
 std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model, const Request& base,
                                             int64_t now);
 

@@ -1,7 +1,7 @@
 // cli/input_history.h: the lines that a user typed, kept from one conversation to the next.
 //
-// A text file with one JSON string per line, oldest first. It is appended to line by line, so conversations at the
-// same time lose nothing, and only its owner can read it (mode 0600).
+// A text file with one JSON string per line, oldest first. It is appended to line by line, so simultaneous
+// conversations lose nothing. Only its owner can read it (mode 0600).
 #pragma once
 
 #include <filesystem>
@@ -11,11 +11,11 @@
 
 namespace r1 {
 
-// $XDG_STATE_HOME/r1/history, else ~/.local/state/r1/history; "" if the environment names no home.
+// Returns $XDG_STATE_HOME/r1/history, else ~/.local/state/r1/history; "" if the environment names no home.
 std::filesystem::path history_path();
 
-// The last kHistoryLines entries; none if there is no file. Lines that are no JSON string are passed over. A file
-// that has grown to twice that is shortened. Throws Error.
+// Returns the last kHistoryLines entries; none if there is no file. Lines that are not a JSON string are
+// skipped. A file that has grown to twice that number is shortened. Throws Error.
 std::vector<std::string> load_history(const std::filesystem::path& path);
 inline constexpr size_t kHistoryLines = 1000;
 

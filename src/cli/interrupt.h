@@ -1,4 +1,4 @@
-// cli/interrupt.h: Ctrl-C while finished work is safe on the disk.
+// cli/interrupt.h: ends a command on Ctrl-C when its finished work is safe on disk.
 #pragma once
 
 #include <cstdint>
@@ -6,17 +6,18 @@
 
 namespace r1 {
 
-// While it lives, SIGINT and SIGTERM end the program at once, with status 130 or 143 and one line on stderr:
+// While an instance lives, SIGINT and SIGTERM end the program at once, with status 130 or 143 and one line on
+// stderr:
 //   r1: interrupted: 12 of 40 samples are finished. To go on: r1 generate ... --resume
-// At most one lives at a time. Whoever owns it must have handed every finished piece of work to the system before
-// it counts the piece.
+// At most one lives at a time. Its owner must write every finished piece of work to the system before
+// counting it.
 class InterruptNotice {
  public:
   // `what`: "samples"; `advice`: " To go on: ...".
   InterruptNotice(std::string what, int64_t total, std::string advice);
   InterruptNotice(const InterruptNotice&) = delete;
   InterruptNotice& operator=(const InterruptNotice&) = delete;
-  ~InterruptNotice();  // the signals do again what they did before
+  ~InterruptNotice();  // restores the former signal actions
 
   void set_finished(int64_t finished);
 };

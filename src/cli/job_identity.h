@@ -1,5 +1,5 @@
-// cli/job_identity.h: what the rows of a command are a function of. A journal keeps it (formats/journal.h), and
-// --resume goes on only with the same.
+// cli/job_identity.h: everything that determines the rows of a command. A journal stores it
+// (formats/journal.h), and --resume requires the same.
 #pragma once
 
 #include <filesystem>
@@ -11,15 +11,16 @@
 
 namespace r1 {
 
-// {"command", "model weights", "model files", "--numerics"}. The model's files are its configuration, tokenizer and
-// chat template. --batch, --threads and the like change no bit and are not part of it.
+// {"command", "model weights", "model files", "--numerics"}. The model's files are its configuration,
+// tokenizer and chat template. --batch, --threads and the like change no bit and are not part of it.
 Json job_identity(const std::string& command, const std::filesystem::path& directory, const Model& model,
                   Numerics numerics);
 
-// Adds the flags that were given: {"--temperature": 0.7, ..., "--seed": 0}. Defaults are in the model's files.
+// Adds the flags that were given: {"--temperature": 0.7, ..., "--seed": 0}. Defaults are in the model's
+// files.
 void add_flags(Json& identity, const SamplingFlags& flags);
 
-// What a user types to go on: the command line, with --resume if it has none.
+// Returns the command that resumes: the command line, with --resume added if it has none.
 std::string resume_command(const CommonOptions& common, bool resume);
 
 }  // namespace r1

@@ -1,8 +1,8 @@
 // cli/line_editor.h: a line typed at a terminal, with editing keys and history (libedit).
 //
-// The terminal is in raw mode only inside read(). Ctrl-C, SIGTERM and SIGHUP end read() in good order if the caller
-// catches them (cli/caught_signals.h); Ctrl-Z stops the program with the terminal as it was. Text pasted by a
-// terminal that brackets pastes is inserted as it is, newlines too, and waits for Enter.
+// The terminal is in raw mode only inside read(). Ctrl-C, SIGTERM and SIGHUP end read() cleanly if the caller
+// catches them (cli/caught_signals.h); Ctrl-Z restores the terminal and stops the program. Text pasted in a
+// terminal with bracketed paste is inserted as it is, newlines included, and waits for Enter.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class LineEditor {
   // A line without its newline; it may hold newlines that were pasted.
   Outcome read(const std::string& prompt, std::string& line);
 
-  void add_history(const std::string& entry);  // what the arrow keys bring back
+  void add_history(const std::string& entry);  // makes an entry available to the arrow keys
 
  private:
   struct Impl;

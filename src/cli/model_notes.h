@@ -1,4 +1,4 @@
-// cli/model_notes.h: what a model's directory says about the model itself, for a conversation.
+// cli/model_notes.h: a model's description of itself in its directory, for a conversation.
 #pragma once
 
 #include <filesystem>
@@ -8,9 +8,9 @@ namespace r1 {
 
 struct ModelNotes {
   std::string about;         // the first paragraph of README.md, on one line; "" if there is none
-  // Of the object "r1" in generation_config.json, which training copies from a base to what it makes:
+  // From the object "r1" in generation_config.json, which training copies from a base to the new model:
   bool single_turn = false;  // {"single_turn": true}: trained on single questions, earlier turns only confuse it
-  std::string task;          // {"task": "countdown"}: the only thing it knows; "" if it does not say
+  std::string task;          // {"task": "countdown"}: the only task that it knows; "" if not stated
   bool knows_only_countdown() const { return task == "countdown"; }
 };
 

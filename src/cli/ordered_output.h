@@ -1,8 +1,9 @@
-// cli/ordered_output.h: rows that end in any order, written in order.
+// cli/ordered_output.h: writes rows in order that finish in any order.
 //
-// An output file is never touched before all its rows are finished: they are kept in OUTPUT.journal
-// (formats/journal.h) as they end, then written in order to a temporary file, which is renamed to OUTPUT. Standard
-// output, a pipe and a device get each row as soon as all before it are finished; there is no journal then.
+// An output file is not touched until all its rows are finished. Finished rows are kept in OUTPUT.journal
+// (formats/journal.h), then written in order to a temporary file, which is renamed to OUTPUT. For standard
+// output, a pipe or a device there is no journal: each row is written as soon as all rows before it are
+// finished.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +20,24 @@
 
 namespace r1 {
 
-// True if `output` is a regular file or will be one: it gets a journal.
+// Reports whether `output` gets a journal: it is a regular file or will be one.
 bool has_journal(const std::string& output);
 
-// Throws Error if `output` cannot be written, if it or its journal is one of the `inputs`, or if --resume is given
-// for an output that has no journal. Called before anything is loaded.
+// Throws Error if `output` cannot be written, if it or its journal is one of the `inputs`, or if --resume is
+// given for an output that has no journal. Called before anything is loaded.
 void check_output(const std::string& output, std::initializer_list<std::string> inputs, bool resume);
 
 class OrderedOutput {
  public:
-  // job.output may be "-". `what`: what a row is, for messages: "samples".
+  // job.output may be "-". `what` names the rows in messages: "samples".
   OrderedOutput(Journal::Job job, std::string what);
   ~OrderedOutput();
 
-  // A slot that an earlier, interrupted command finished.
+  // Reports whether an earlier, interrupted command finished the slot.
   bool is_finished(int64_t slot) const;
   int64_t finished() const { return journal_ ? journal_->finished() : 0; }  // slots that the journal has
   std::string line(int64_t slot) const { return journal_->line(slot); }     // of a finished one
-  // A row that needs no work: it is not journaled.
+  // Sets a row that needs no work. It is not journaled.
   void settle(int64_t slot, std::string line);
   void finish(int64_t slot, std::string line);
   // Writes OUTPUT. Every slot must be settled or finished.

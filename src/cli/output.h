@@ -1,5 +1,5 @@
-// cli/output.h: everything that goes to standard output or to a JSONL file. A full disk or a closed pipe is
-// an Error, never silence.
+// cli/output.h: output to standard output and to JSONL files. A full disk or a closed pipe is always an
+// Error.
 #pragma once
 
 #include <filesystem>
@@ -14,18 +14,18 @@
 
 namespace r1 {
 
-// Makes sure that descriptors 0, 1 and 2 are taken, so that no file of ours becomes one of them, and ignores
-// SIGPIPE: a closed pipe is then an error of write().
+// Opens descriptors 0, 1 and 2 if they are closed, so that no other file gets one of these numbers. Ignores
+// SIGPIPE, so that a closed pipe is an error of write().
 void prepare_standard_streams();
 
-void write_stdout(std::string_view text);           // at once; throws Error
-void write_stderr(std::string_view text) noexcept;  // as far as it goes
+void write_stdout(std::string_view text);           // unbuffered; throws Error
+void write_stderr(std::string_view text) noexcept;  // ignores errors
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 
-// One JSON object a line, to a file or ("-") to standard output.
+// Writes one JSON object per line to a file or, for "-", to standard output.
 class RowOutput {
  public:
   explicit RowOutput(const std::string& path);
@@ -36,23 +36,24 @@ class RowOutput {
 
  private:
   std::optional<FileWriter> file_;
-  std::string buffer_;  // of standard output
+  std::string buffer_;  // for standard output
 };
 
-// The path of an --input: "-" is standard input.
+// Returns the path of an --input; "-" is standard input.
 std::filesystem::path input_path(const std::string& name);
 
-// Throws Error if both name one file: the output would replace the other, an input or another output.
+// Throws Error if both names are one file. `other` is an input or another output, which `output` would
+// replace.
 void refuse_overwriting(const std::string& other, const std::string& output);
 
 // {"row": N, "error": "..."}
 Json error_row(int64_t row, std::string_view error);
 
-// Exit status for `bad` bad rows of `total`, and a line on stderr where there are any.
+// Returns the exit status for `bad` bad rows of `total`, and prints a line to stderr if there are any.
 int status_of_rows(int64_t bad, int64_t total);
 
-// Answers every row of `input` on standard output: with what `answer` gives, or with an error_row where the
-// row is no JSON or `answer` throws Error. Returns the exit status.
+// Writes the result of `answer` for every row of `input` to standard output, or an error_row if the row is
+// not JSON or `answer` throws Error. Returns the exit status.
 int answer_rows(const std::string& input, const std::function<Json(const Json& row)>& answer);
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-// cli/progress.h: what a long command shows on stderr while it works.
+// cli/progress.h: the progress of a long command on stderr.
 #pragma once
 
 #include <chrono>
@@ -13,13 +13,14 @@ namespace r1 {
 
 struct TerminalStyle {
   bool terminal = false;  // lines may be rewritten in place
-  bool utf8 = false;      // bars of eighths; else of '#'
+  bool utf8 = false;      // bars have eighths of a cell; else they consist of '#'
 };
 TerminalStyle stderr_style();
 
-// One line a step. Reinforcement learning gets bars under each other, a curve that grows downwards:
+// Prints one line per step. Reinforcement learning has bars, one under the other, so that they form a curve:
 //   step  12/60  accuracy ███████▌          0.45  thinking ████              31 tok  2.9 s/step  ETA 2m20s
-// pre-training a line that is rewritten in place on a terminal, and elsewhere every kQuietSteps-th:
+// Pre-training has a line that is rewritten in place on a terminal; elsewhere every kQuietSteps-th is
+// printed:
 //   step 120/3700  loss 0.512  lr 9.80e-04  25.1k tok/s  ETA 3m10s
 class TerminalReporter : public Reporter {
  public:
@@ -42,14 +43,14 @@ class TerminalReporter : public Reporter {
   Sink sink_;
   Clock clock_;
   TerminalStyle style_;
-  int64_t last_step_ = -1;  // of the run in hand
+  int64_t last_step_ = -1;  // of the current run
   double last_time_ = 0;
   double step_seconds_ = 0;    // smoothed; 0: not known yet
   double thinking_scale_ = 0;  // tokens of a full bar; 0: not chosen yet
   size_t open_line_ = 0;       // cells of the line that is being rewritten
 };
 
-// A bar of `cells` cells, `share` of it full.
+// Returns a bar of `cells` cells, of which the share `share` is full.
 std::string bar(double share, int cells, bool utf8);
 std::string short_time(double seconds);  // "2m20s"
 std::string short_count(double count);   // "25.1k"

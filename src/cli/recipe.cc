@@ -1,5 +1,5 @@
-// cli/recipe.cc: `r1 recipe`: the stages of a pipeline, their live curve, and what changed between its
-// evaluations.
+// cli/recipe.cc: `r1 recipe`: runs the stages of a pipeline, with their live curve and the changes between
+// its evaluations.
 #include "recipe/recipe.h"
 
 #include <errno.h>  // program_invocation_name

@@ -19,11 +19,11 @@ struct ScoreRow {
   std::vector<int32_t> tokens;
   int64_t from = 1;  // the first scored position
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }
-  // A lone token is conditioned on nothing.
+  // A single token has no score: it is conditioned on nothing.
   bool has_scores() const { return error.empty() && size() >= 2; }
 };
 
-// Every row, in order. Throws Error if there are too many.
+// Reads every row, in order. Throws Error if there are too many.
 std::vector<ScoreRow> read_score_rows(JsonlReader& input, const ModelConfig& config);
 
 }  // namespace r1

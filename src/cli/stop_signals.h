@@ -1,4 +1,4 @@
-// cli/stop_signals.h: Ctrl-C and `kill` end a training command in good order.
+// cli/stop_signals.h: lets a training command save its state on Ctrl-C and `kill`.
 #pragma once
 
 #include <functional>
@@ -6,8 +6,8 @@
 
 namespace r1 {
 
-// While it lives, the first SIGINT or SIGTERM only sets a flag, and says on stderr that it did; a second one
-// ends the process at once. One at a time.
+// While an instance lives, the first SIGINT or SIGTERM only sets a flag and says so on stderr; a second one
+// ends the process at once. At most one instance may live at a time.
 class StopSignals {
  public:
   StopSignals();
@@ -20,7 +20,7 @@ class StopSignals {
   static int exit_status();
 };
 
-// The end of a stopped command: what was saved, and the command that goes on. Returns the exit status.
+// Reports what a stopped command saved and the command that resumes it. Returns the exit status.
 int report_stop(const std::string& what, const std::string& command);
 
 }  // namespace r1

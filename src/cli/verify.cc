@@ -1,13 +1,11 @@
-// cli/verify.cc: `r1 verify`: does a prediction match its gold answer?
+// cli/verify.cc: `r1 verify`: checks predictions against gold answers. Rows and results:
 //
-//   {"gold": "24" or 24 or an expression, "pred": "...", "options"?: {"numbers": [...]}}   -> {"correct",
-//   "why"}
-//   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                    -> {"correct",
-//   "why"}
-//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                  -> {"correct",
-//   "why"}
-//   {"reward": "format", "text": a whole response}                                         -> {"score"}
-// "prompt_opened": true says of a whole response that its prompt ended with <think> (text/think.h).
+//   {"gold": "24" or 24 or an expression, "pred": "...", "options"?: {"numbers": [...]}}  {"correct", "why"}
+//   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                   {"correct", "why"}
+//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                 {"correct", "why"}
+//   {"reward": "format", "text": a whole response}                                        {"score"}
+//
+// "prompt_opened": true means that the prompt of a whole response ended with <think> (text/think.h).
 //
 // A field that the row's kind does not have is an error of the row.
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// recipe/inputs.h: the models and files that a configuration names: where they are, and what is in them.
+// recipe/inputs.h: the paths and content hashes of the models and files that a configuration names.
 #pragma once
 
 #include <filesystem>
@@ -10,13 +10,15 @@
 
 namespace r1 {
 
-// The folder of the model `name`: a path (a relative one counts from the file's folder), or a shipped model's
-// name. Fails at `key` if there is none.
+// Returns the folder of the model `name`: a path (relative to the file's folder) or the name of a shipped
+// model. Throws Error at `key` if there is none.
 std::filesystem::path model_of(const ConfigFile& file, std::string_view key, const std::string& name);
 
-// SHA-256 of a model's configuration, tokenizer and weights as they are on disk, wherever the folder lies.
+// Returns the SHA-256 of a model's configuration, tokenizer and weights on disk. The folder's path does not
+// matter.
 std::string content_of_model(const std::filesystem::path& directory);
-// The same of files, in order, whatever their names. Throws Error for one that cannot be read.
+// Returns the SHA-256 of the files' content, in order. Their names do not matter. Throws Error for one that
+// cannot be read.
 std::string content_of_files(const std::vector<std::string>& files);
 
 }  // namespace r1

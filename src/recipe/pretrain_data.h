@@ -1,11 +1,15 @@
 // recipe/pretrain_data.h: the model, tokenizer and documents that a pre-training configuration names.
 //
-//   model = "DIR"                 go on from a checkpoint, or
-//   [model.config]                a new model, in config.json's own names; vocab_size is the tokenizer's
-//   [tokenizer] vocab_size, documents    a byte-level BPE trained on that many documents of the corpus
-//   [data] task = "countdown", loss_on = "all" | "answer", and the corpus's own settings (data/corpus.h)
+//   model = "DIR"             continue from a checkpoint, or
+//   [model.config]            a new model, with the names of config.json; vocab_size is the tokenizer's
+//   [tokenizer]
+//     vocab_size, documents   a byte-level BPE trained on that many documents of the corpus
+//   [data]
+//     task = "countdown"
+//     loss_on = "all" | "answer"
+//     ...                     the corpus's own settings (data/corpus.h)
 //
-// A document is the question as the chat template writes it, the reasoning trace, and the end-of-sequence
+// A document is the question as rendered by the chat template, the reasoning trace, and the end-of-sequence
 // token.
 #pragma once
 
@@ -30,8 +34,8 @@ struct PretrainData {
 };
 
 PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed);
-// The model, and a new one's tokenizer; nothing is written. Throws Error; for a new model that needs more
-// than memory_limit bytes (see check_memory) before it is made.
+// Loads the model, or makes a new one and its tokenizer; nothing is written. Throws Error, and for a new
+// model that needs more than memory_limit bytes (see check_memory) before it is made.
 ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config,
                                  int64_t memory_limit);
 // The bundle must outlive the source. Thread-safe.

@@ -1,18 +1,21 @@
 // recipe/recipe.h: a pipeline of stages from one TOML file.
 //
-//   name, seed, out (default runs/NAME; counts from the working directory)
-//   [[stage]] name, kind = "pretrain" | "sft" | "grpo" | "distill" | "eval"
-//             config = "FILE" (all but eval)
-//             model = a model's folder, a shipped model's name, or "@STAGE": the model that an earlier stage
-//                     made; a distillation's student
-//             teacher = likewise (distill)
-//             optional = true: left out unless all stages are asked for; nothing else may build on it then
-//             eval: task (or a file of problems), problems, samples, temperature, max_tokens
+//   name, seed
+//   out                 default runs/NAME, relative to the working directory
+//   [[stage]]
+//     name
+//     kind              "pretrain" | "sft" | "grpo" | "distill" | "eval"
+//     config            a file (all kinds but eval)
+//     model             a model's folder, a shipped model's name, or "@STAGE": the model that an earlier
+//                       stage made; for distill, the student
+//     teacher           likewise (distill only)
+//     optional          true: left out unless all stages are requested; no other stage may build on it then
+//     task, problems, samples, temperature, max_tokens     eval only; task may be a file of problems
 //
-// Relative paths count from the recipe's own folder. A stage lives in OUT/STAGE; a finished one is used as it
-// is when the recipe is resumed. OUT/recipe.json sums up. A resumed recipe must have the same name, seed and
-// kinds of stages; stages may be added, evaluations may change (and are then made again), and each training
-// stage compares its own settings (train/run_settings.h).
+// Other relative paths are relative to the recipe's folder. A stage's folder is OUT/STAGE; a finished stage
+// is reused when the recipe is resumed. OUT/recipe.json is the summary. A resumed recipe must have the same
+// name, seed and kinds of stages. Stages may be added; evaluations may change, and are then made again; each
+// training stage compares its own settings (train/run_settings.h).
 #pragma once
 
 #include <cstdint>
@@ -46,20 +49,19 @@ class RecipeReporter : public Reporter {
 
 struct RecipeResult {
   std::filesystem::path out;
-  std::filesystem::path model;  // the last one made; empty where no stage makes one
+  std::filesystem::path model;  // the last one made; empty if no stage makes one
   Json summary;                 // recipe.json
-  // The model with the highest pass@1 of those that were evaluated on the task of the recipe's first
-  // evaluation, and the stage that evaluated it; empty if there is none. recipe.json has it as "best" and
-  // "best_stage".
+  // The model with the highest pass@1 among those evaluated on the task of the recipe's first evaluation, and
+  // the stage that evaluated it; empty if there is none. recipe.json has them as "best" and "best_stage".
   std::string best, best_stage;
   int64_t left_out = 0;  // optional stages
 };
 
-// Throws Error; Stopped.
+// Runs the stages in order. Throws Error or Stopped.
 RecipeResult run_recipe(const std::filesystem::path& config, const RecipeOptions& options,
                         ThreadPool& threads, RecipeReporter& reporter);
 
-// Asks `file` for all that a recipe reads, and checks it.
+// Reads and checks every key of a recipe.
 void read_recipe_keys(ConfigFile& file);
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-// recipe/report_compare.cc: the evaluations of a run, and which of them say something together.
+// recipe/report_compare.cc: finds the evaluations of a run and pairs those that can be compared.
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -62,8 +62,8 @@ std::string model_key(const std::string& path, const std::set<std::string>& stag
   return normal.filename() == "model" && stages.contains(stage) ? "@" + stage : normal.string();
 }
 
-// A setting names a model as its file does (a shipped name, a path from the file's folder), a figure by the path
-// that was opened: they are one model if one path ends with the other.
+// A setting names a model as its file does (a shipped name, a path from the file's folder), a figure by the
+// path that was opened: they are one model if one path ends with the other.
 bool same_model(const std::string& a, const std::string& b) {
   if (a.empty() || b.empty()) return false;
   const auto tail = [](const std::string& path) {

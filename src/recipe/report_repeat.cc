@@ -1,6 +1,8 @@
-// recipe/report_repeat.cc: the commands that make a run again, beside it, and the files that they read.
+// recipe/report_repeat.cc: the commands that repeat a run in a folder beside it, and the files that they
+// read.
 //
-// They are meant for the folder in which the run was started: the paths of its configuration count from there.
+// The commands are to be run in the folder in which the run was started: its paths are relative to that
+// folder.
 #include <fmt/format.h>
 
 #include <algorithm>

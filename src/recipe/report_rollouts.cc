@@ -1,4 +1,4 @@
-// recipe/report_rollouts.cc: rollouts over the steps of a training, as texts.
+// recipe/report_rollouts.cc: the rollouts of some steps of a training stage, as texts.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// recipe/report_samples.cc: an evaluation's samples: what became of the answers.
+// recipe/report_samples.cc: the outcomes of an evaluation's samples.
 #include <fmt/format.h>
 
 #include <algorithm>

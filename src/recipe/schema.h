@@ -1,9 +1,10 @@
 // recipe/schema.h: JSON schemas (draft 2020-12) of every file that the program reads or writes.
 //
-// A configuration's schema is derived from its reader: the reader runs over small examples, the ConfigFile
-// remembers what it was asked for, with types, defaults and bounds, and what differs between the examples
-// (a bound that is another key's value) is left out. Only what the keys mean stands in schema/keys.json.
-// Files and rows are described in schema/files.json and schema/rows.json; tests hold real ones against them.
+// A configuration's schema is derived from its reader. The reader runs over small examples, and the
+// ConfigFile records the keys that it was asked for, with types, defaults and bounds. Whatever differs
+// between the examples, such as a bound that is another key's value, is left out. Only the meanings of the
+// keys are written by hand, in schema/keys.json. Files and rows are described in schema/files.json and
+// schema/rows.json; tests check real ones against these.
 #pragma once
 
 #include <string>
@@ -20,10 +21,11 @@ struct SchemaName {
 };
 std::vector<SchemaName> schema_names();
 
-// `name` as above; of a file, also without its extension. Throws Error that names the nearest.
+// Returns the schema of `name`, one of the above; a file's extension may be omitted. Throws Error that names
+// the nearest name if there is none.
 Json schema_of(std::string_view name);
 
-// Of a TOML file: kind is pretrain, sft, grpo, distill or recipe (schema_config.cc).
+// Returns the schema of a TOML file. `kind` is pretrain, sft, grpo, distill or recipe (schema_config.cc).
 Json config_schema(std::string_view kind);
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-// recipe/schema_config.cc: the schema of a TOML file, from what its reader asks for.
+// recipe/schema_config.cc: derives the schema of a TOML file from the keys that its reader asks for.
 #include <algorithm>
 #include <map>
 #include <optional>

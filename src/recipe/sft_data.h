@@ -4,8 +4,8 @@
 //          epochs = 3                 or optimizer.steps
 //          loss_on = "answer" | "all"
 //
-// A row may have further columns; they are not used, and are named once. Each epoch takes all documents in an
-// order of its own, a function of (seed, epoch).
+// A row may have further columns; they are ignored, and named once. Each epoch takes all documents in its own
+// order, a function of (seed, epoch).
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@
 
 namespace r1 {
 
-// `note` gets one line for each file with columns that are not used, and one for each kind of content that
-// the chat template leaves out. Throws Error "FILE:LINE: ..."; for a file without a row; for a row longer
-// than max_tokens (nothing is cut silently).
+// Calls `note` with one line for each file with ignored columns, and one for each kind of content that the
+// chat template leaves out. Throws Error "FILE:LINE: ..." for a bad row, also for one longer than max_tokens
+// (nothing is cut silently), and Error for a file without rows.
 std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
                                          bool loss_on_answer, int64_t max_tokens,
                                          const std::function<void(const std::string&)>& note = {});
@@ -29,7 +29,7 @@ std::vector<Document> read_sft_documents(const std::vector<std::string>& files, 
 // `documents` must not be empty. Thread-safe.
 DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed);
 
-// How many steps of at least batch_tokens it takes to see `epochs` times as many documents as there are.
+// Returns the number of steps, of at least batch_tokens each, that `epochs` passes over the documents take.
 int64_t steps_of_epochs(const std::vector<Document>& documents, uint64_t seed, int64_t batch_tokens,
                         int64_t epochs);
 

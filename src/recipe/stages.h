@@ -1,13 +1,13 @@
-// recipe/stages.h: one stage from its configuration file: what `r1 pretrain`, `r1 sft`, `r1 grpo` and `r1
-// distill` run, and a recipe in turn.
+// recipe/stages.h: runs one stage from its configuration file, for `r1 pretrain`, `r1 sft`, `r1 grpo` and
+// `r1 distill`, and for each stage of a recipe.
 //
 //   sft      model, [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch], [checkpoint]
-//   distill  teacher, student, keep (recipe/teacher.h), then sft's without files. Rejection sampling is a
-//            distillation into the base
+//   distill  teacher, student, keep (recipe/teacher.h), then the settings of sft without files. Rejection
+//            sampling is a distillation into the base.
 //
-// Relative paths in a file count from that file's folder, but for `out`, which counts from the working
+// Relative paths in a file are relative to that file's folder, except `out`, which is relative to the working
 // directory. A stage checks its whole configuration, its models, its data and its memory before it makes or
-// changes anything in `out`; a distillation's data is made by its teacher, so there the student's memory is
+// changes anything in `out`. The data of a distillation is made by its teacher, so the student's memory is
 // checked for the longest rows that the file allows.
 #pragma once
 
@@ -23,8 +23,8 @@
 
 namespace r1 {
 
-// What a recipe or the command line puts in place of the file's own. Paths are absolute, or count from the
-// working directory.
+// Settings by which a recipe or the command line replaces the file's own. Paths are absolute or relative to
+// the working directory.
 struct StageOverrides {
   std::optional<uint64_t> seed;
   std::string out;      // "": the file's
@@ -32,7 +32,7 @@ struct StageOverrides {
   std::string teacher;  // "": the file's
 };
 
-// Each returns the directory of the finished model. Throws Error; Stopped.
+// Each function returns the directory of the finished model. Throws Error or Stopped.
 std::filesystem::path run_pretrain_config(const std::filesystem::path& config, const TrainOptions& options,
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides = {});
@@ -46,13 +46,12 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& config, const
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
 
-// Reads a stage's file as the functions above do, and looks for the models and files that it names, but for
-// those that `overrides` gives: these may not be there yet. Throws Error.
+// Reads a stage's file as the functions above do, and checks that the models and files that it names exist,
+// except those that `overrides` gives, which may not have been made yet. Throws Error.
 void check_stage_config(std::string_view kind, const std::filesystem::path& config,
                         const StageOverrides& overrides);
 
-// Asks `file` for all that a stage of this kind reads, as the functions above do, and checks it; opens no
-// other file.
+// Reads and checks every key of a stage of this kind, as the functions above do. Opens no other file.
 void read_stage_keys(std::string_view kind, ConfigFile& file);
 
 }  // namespace r1

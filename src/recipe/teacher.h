@@ -1,16 +1,17 @@
-// recipe/teacher.h: rejection sampling: a teacher answers, the verifier and the filter keep, the rest becomes
-// a data set.
+// recipe/teacher.h: rejection sampling: a teacher answers, and the answers that pass the verifier and the
+// filter become a data set.
 //
-//   teacher = "DIR", keep = 1              samples kept of a problem, at most
-//   [data] task, problems                  the task's training problems 0 .. problems - 1 of the seed
+//   teacher = "DIR"
+//   keep = 1                                the largest number of samples kept per problem
+//   [data] task, problems                   the task's training problems 0 .. problems - 1 of the seed
 //   [rollout] samples, max_tokens, temperature, top_p, batch
-//   [filter] prefer = "first" | "shortest" which of a problem's good samples
-//            repeats = false               drops a sample whose thought says a line twice
-//            max_tokens = N                drops longer answers
+//   [filter] prefer = "first" | "shortest"  which of a problem's good samples are kept
+//            repeats = false                drops a sample whose thought says a line twice
+//            max_tokens = N                 drops longer answers
 //
-// Kept are samples that ended, are well formed and correct; a problem's equal answers count once. They are
-// written whole, <think> included, even if the teacher's prompt opened the thought: sft_data.h writes what
-// the student's own template asks for.
+// Samples are kept if they ended and are well formed and correct; equal answers to a problem count once. They
+// are written whole, <think> included, even if the teacher's prompt opened the thought: sft_document.h adapts
+// them to the student's own template.
 #pragma once
 
 #include <cstdint>
@@ -41,26 +42,25 @@ struct TeacherConfig {
 };
 TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run);
 
-// What sampling cost and gave; teacher.json.
+// Cost and yield of the sampling, as in teacher.json.
 struct TeacherResult {
   int64_t samples = 0, correct = 0, kept = 0, solved = 0;  // solved: problems with a correct sample
   int64_t sampled_tokens = 0;                              // by the teacher: answers, and each prompt once
   double seconds = 0;
 };
 
-// A teacher, loaded and checked: its context, and its memory against the limit. Nothing is written before
-// sample().
+// A loaded teacher. Its context size and its memory have been checked. Nothing is written before sample().
 class Teacher {
  public:
-  // Throws Error; if OUT holds the answers of another teacher or other settings, too.
+  // Throws Error, also if OUT holds the answers of another teacher or of other settings.
   Teacher(TeacherConfig config, std::filesystem::path out, ThreadPool& threads);
   ~Teacher();
   Teacher(Teacher&&) noexcept;
 
   // Writes OUT/data.jsonl (rows {"question", "response", "problem", "sample", "tokens"}), then
-  // OUT/teacher.json; both are used as they are if they were made with the same settings, template and
-  // weights. OUT must exist. Throws Error: a teacher that solves nothing, nothing left after filtering;
-  // Stopped.
+  // OUT/teacher.json; existing files are reused if they were made with the same settings, template and
+  // weights. OUT must exist. Throws Error if the teacher solves nothing or nothing is left after filtering;
+  // throws Stopped.
   TeacherResult sample(Reporter& reporter);
 
  private:

@@ -1,4 +1,4 @@
-// reward/countdown.h: checking countdown answers, exactly. Total: any bytes give a verdict.
+// reward/countdown.h: the exact verifier of countdown answers. Every byte string gets a verdict.
 #pragma once
 
 #include <span>
@@ -13,13 +13,16 @@ namespace r1 {
 // the problem's numbers exactly once and equals the target. A sign in front of an operand is allowed: -3+29
 // uses 3 and 29. `why` is "ok", one of response.h's reasons, or the first that holds of:
 //   bad_expression:<one of expression.h's reasons>
-//   digits_glued       a number was not given, but is given numbers written next to each other (35 of 3 and
-//   5) number_not_given   number_reused   number_unused   wrong_value
+//   digits_glued       a number that was not given, but is given numbers written side by side (35 of 3 and 5)
+//   number_not_given
+//   number_reused
+//   number_unused
+//   wrong_value
 Verdict verify_countdown(const CountdownProblem& problem, std::string_view response);
 
-// Does `pred` equal `gold`? `pred` is an expression or a number (number.h), or a whole response (then it
-// needs an answer as above, and that counts). `gold` is a number or an expression; Error if it is neither.
-// With `numbers`, pred must be an expression that uses exactly these, as above. An expression alone counts as
+// Checks that `pred` equals `gold`. `pred` is an expression, a number (number.h), or a whole response, whose
+// answer is then compared. `gold` is a number or an expression; throws Error if it is neither. If `numbers`
+// is not empty, `pred` must be an expression that uses exactly these, as above. An expression alone counts as
 // well formed.
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers = {});
 

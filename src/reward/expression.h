@@ -1,6 +1,5 @@
-// reward/expression.h: exact value of an arithmetic expression that a model or a person wrote. Total: every
-// byte string gives a value or a reason, in time linear in its length, without allocation beyond the list of
-// numbers.
+// reward/expression.h: the exact value of an arithmetic expression. Every byte string gives a value or a
+// reason, in time linear in its length. Only the list of numbers is allocated.
 //
 //   expression = term { (+ | -) term }
 //   term       = factor { (* | /) factor }
@@ -8,14 +7,13 @@
 //   frac       = \frac{expression}{expression}, also \dfrac, \tfrac and \cfrac; \frac12 is 1/2
 //
 // - White space (blank, tab, newline, carriage return) and LaTeX's (\, \; \: \! "\ " \quad) may stand
-//   between symbols; \left and \right in front of a parenthesis count for nothing.
-// - × · ⋅ \times \cdot \ast stand for *, ÷ \div for /, − (U+2212) for -: keyboards and models produce them,
-//   and they mean one thing.
-// - A sign may stand in front of an operand, but not behind another sign: -3+5, 3*-5 and 3-(-5) are read,
+//   between symbols; \left and \right in front of a parenthesis are ignored.
+// - × · ⋅ \times \cdot \ast are read as *, ÷ \div as /, − (U+2212) as -.
+// - A sign may stand in front of an operand, but not behind another sign: -3+5, 3*-5 and 3-(-5) are accepted,
 //   3--5 is not.
-// - Zeros in front of an integer count for nothing; 7,425 and 7{,}425 are read as 7425.
+// - Leading zeros of an integer are ignored; 7,425 and 7{,}425 are read as 7425.
 // - With Decimals::read an operand may also be a decimal: 1.5, .5, 5.
-// - Values are fractions within 63 bits; whatever passes that on the way is refused, even if it would cancel.
+// - Values are fractions within 63 bits. A larger intermediate value is refused, even if it would cancel.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +34,7 @@ struct Evaluated {
   // missing_operand, bad_fraction, unbalanced (parentheses), unknown_character, trailing_text (words after a
   // complete expression), division_by_zero, overflow.
   std::string_view why;  // a literal
-  size_t where = 0;      // the byte at which it was refused
+  size_t where = 0;      // byte offset at which the text was refused
   Rational value;
   std::vector<int64_t>
       numbers;  // the integers without their signs, from left to right; of a decimal, its whole part

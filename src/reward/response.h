@@ -1,5 +1,5 @@
 // reward/response.h: the reasoning format: <think>thought</think><answer>answer</answer>, each tag once, in
-// that order, nothing but white space before, between and after. If the prompt opened the thought, the caller
+// that order, with only white space before, between and after. If the prompt opened the thought, the caller
 // puts its <think> back in front: whole_response in text/think.h.
 #pragma once
 
@@ -22,13 +22,13 @@ struct Response {
 
 Response read_response(std::string_view response);
 
-// The verdict on the format alone; whether the answer is correct is still to be said.
+// Returns the verdict on the format alone. `correct` is not decided yet.
 Verdict format_verdict(const Response& response);
 
-// The verdict on a whole response. `judge` gives "ok" or the reason against an answer, which it gets without
-// the wrappers of answer_text.h. It is asked if the format is right, and also if the thought is complete and
-// no <answer> follows: then the last \boxed{...} behind the thought is the answer. Such a response can be
-// correct, but it is not well formed.
+// Returns the verdict on a whole response. `judge` returns "ok" or the reason why an answer is wrong; it gets
+// the answer without the wrappers of answer_text.h. It is called if the format is right, and also if the
+// thought is complete and no <answer> follows: the answer is then the last \boxed{...} behind the thought.
+// Such a response can be correct, but is not well formed.
 Verdict judge_response(std::string_view response,
                        const std::function<std::string(std::string_view answer)>& judge);
 

@@ -1,9 +1,9 @@
-// reward/roles.h: checking who is a knight and who a knave. Total: any bytes give a verdict.
+// reward/roles.h: the verifier of knights and knaves. Every byte string gets a verdict.
 //
 //   answer = item { separators item } [separators]      item = NAME [: | = | - | is | is a] ROLE
 //   separator = , | ; | . | line end | & | and
 //
-// Everybody once, in any order; names and words in any case; white space anywhere between.
+// Each person appears once, in any order. Names and words may be in any case, with white space between them.
 #pragma once
 
 #include <string_view>
@@ -14,9 +14,9 @@ namespace r1 {
 
 class Json;
 
-// Gold {"Ann":"knight","Bob":"knave"}; Error where it is not of that shape. `why` is "ok", one of
-// response.h's reasons, or the first that holds of: bad_roles (the text is no such answer), unknown_person,
-// person_twice, person_missing, wrong_roles.
+// `gold` is {"Ann":"knight","Bob":"knave"}; throws Error if it has another shape. `why` is "ok", one of
+// response.h's reasons, or the first that holds of: bad_roles (the text is not such an answer),
+// unknown_person, person_twice, person_missing, wrong_roles.
 Verdict verify_roles(const Json& gold, std::string_view response);
 
 }  // namespace r1

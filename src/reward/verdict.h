@@ -1,4 +1,4 @@
-// reward/verdict.h: what a verifier says of a response.
+// reward/verdict.h: a verifier's result for a response.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@ namespace r1 {
 
 struct Verdict {
   bool correct = false;      // the whole response deserves the accuracy reward, whatever its format
-  bool well_formed = false;  // the format is right: tags as response.h wants them, whatever the answer
+  bool well_formed = false;  // the format is right: tags as in response.h, whatever the answer
   std::string why;           // "ok", or one short machine-readable reason
 };
 

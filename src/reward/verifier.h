@@ -1,4 +1,4 @@
-// reward/verifier.h: the verifier of any task.
+// reward/verifier.h: calls the verifier of any task.
 //
 // Verifiers, by the names that data/task.h's table gives them: countdown (countdown.h), expression
 // (expression.h), number and equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h).
@@ -11,7 +11,8 @@
 
 namespace r1 {
 
-// Throws Error for an unknown task and for a gold that is not of the task's shape; the response never throws.
+// Throws Error for an unknown task and for a gold that does not have the task's shape. No response makes it
+// throw.
 Verdict verify(const Problem& problem, std::string_view response);
 
 // The same with the gold as JSON.

@@ -1,10 +1,13 @@
 // train/grpo.h: R1-Zero: reinforcement learning on problems whose answers can be checked, with GRPO.
 //
-// A step: (1) sample a group of answers to each prompt with the current weights; (2) score the same tokens
-// with the trainer's forward before any update: the difference to the sampler's log-probs must be exactly 0
-// and is logged; (3) rewards and advantages; (4) minibatches in index order, one update each. Prompts,
-// samples and their random numbers are functions of (seed, step, index), so a resumed run repeats the killed
-// one to the bit.
+// A step has four parts:
+//   1. Sample a group of answers to each prompt with the current weights.
+//   2. Score the same tokens with the trainer's forward before any update. The difference to the sampler's
+//      log-probs must be exactly 0 and is logged.
+//   3. Compute rewards and advantages.
+//   4. Make one update per minibatch, in index order.
+// Prompts, samples and their random numbers are functions of (seed, step, index), so a resumed run repeats
+// the killed one to the bit.
 #pragma once
 
 #include <cstdint>
@@ -40,36 +43,36 @@ struct GrpoConfig {
   bool mask_overlong = false;   // loss.overlong = "mask": answers cut off at max_tokens are not trained on
   RewardConfig reward;
   bool dynamic_filter = false;  // [filter] dynamic: train on groups whose rewards differ
-  int64_t filter_rounds = 4;    // the most rounds of sampling a step
+  int64_t filter_rounds = 4;    // the largest number of sampling rounds per step
   int64_t micro_tokens = 4096;
   int64_t engine_batch = 512;
   int64_t samples_every = 10;  // steps between those whose rollouts are written to samples.jsonl; 0: none
 };
 GrpoConfig read_grpo_config(ConfigFile& config);
 
-// One sampled answer and all that the step makes of it.
+// One sampled answer, with its scores, reward and advantage.
 struct Rollout {
-  int64_t problem = 0;  // of the step's list
-  uint32_t prompt = 0;  // its random key's: the problem's place among all that the step sampled
+  int64_t problem = 0;  // index in the step's list
+  uint32_t prompt = 0;  // in the random key: the problem's index among all that the step sampled
   int64_t sample = 0;
   std::vector<int32_t> tokens;  // prompt, then answer
   int64_t prompt_size = 0;
-  std::string opening;              // of the thought, by the prompt: see ChatPrompt
-  std::vector<float> old_logprobs;  // the sampler's, one an answer token
+  std::string opening;              // the thought's beginning that the prompt contains: see ChatPrompt
+  std::vector<float> old_logprobs;  // the sampler's, one per answer token
   std::vector<float> ref_logprobs;
   FinishReason finish = FinishReason::length;
   bool correct = false, well_formed = false;
   std::string why;
   double reward = 0, advantage = 0;
-  bool masked = false;  // no part of the loss
+  bool masked = false;  // not part of the loss
 };
 
 struct GrpoHooks {
-  // For the test that the comparison of sampler and trainer can fail: called between the two.
+  // Called between sampling and scoring. A test uses it to show that the comparison of the two can fail.
   std::function<void(Model&)> after_sampling;
 };
 
-// Trains bundle.model and leaves it in OUT/model. Throws Error; Stopped.
+// Trains bundle.model and writes it to OUT/model. Throws Error or Stopped.
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
 

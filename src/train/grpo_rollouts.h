@@ -1,9 +1,9 @@
-// train/grpo_rollouts.h: a step's problems, samples, rewards and advantages; which groups are trained on.
+// train/grpo_rollouts.h: a step's problems, samples, rewards and advantages, and the choice of groups.
 //
-// Problems are numbered through the whole run. A round samples `prompts` problems, a group each; without
-// [filter] dynamic a step is one round. With it (DAPO's dynamic sampling), groups whose rewards are all equal
-// are dropped and rounds follow until `prompts` groups are there or `rounds` have been made; where none has a
-// signal, the last round stands.
+// Problems are numbered through the whole run. A round samples one group for each of `prompts` problems.
+// Without [filter] dynamic a step is one round. With it (DAPO's dynamic sampling), groups whose rewards are
+// all equal are dropped, and more rounds are sampled until `prompts` groups are left or `rounds` rounds have
+// been made. If no group is left then, the last round is used whole.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@
 
 namespace r1 {
 
-// Sums over all samples of a step, dropped groups included, but for thinking (correct samples).
+// Sums over all samples of a step, dropped groups included. `thinking` counts correct samples only.
 struct RolloutTotals {
   int64_t samples = 0, problems = 0, flat_groups = 0;
   int64_t tokens = 0;          // of answers
-  int64_t sampled_tokens = 0;  // run through the sampler: answers, and each prompt once
+  int64_t sampled_tokens = 0;  // tokens run through the sampler: answers, and each prompt once
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
   double reward = 0;
   double verify_s = 0;
@@ -32,8 +32,8 @@ struct RolloutSet {
   RolloutTotals totals;
 };
 
-// first_problem: the first that no step has seen; the set's totals.problems follow from it. Throws
-// StepAbandoned when `stop`, asked as each answer ends, says so.
+// `first_problem` is the first problem that no earlier step has used; this step uses totals.problems problems
+// from there on. `stop` is called as each answer ends; throws StepAbandoned if it returns true.
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
                             int64_t first_problem, const std::function<bool()>& stop);
 

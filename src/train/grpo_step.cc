@@ -24,7 +24,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-// A step makes several updates; the file's steps and warmup count steps.
+// Converts steps and warmup from steps, as in the file, to updates: a step may make several.
 OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
   config.steps *= updates;
   config.warmup *= updates;
@@ -141,7 +141,7 @@ void GrpoTrainer::describe(GrpoStepResult& result) const {
   for (const Rollout& r : set_.rollouts) result.tokens += static_cast<int64_t>(r.tokens.size()) - 1;
 }
 
-// Of one rollout in an update.
+// The figures of one rollout in an update.
 struct GrpoTrainer::RowResult {
   double loss = 0, kl = 0, entropy = 0;  // sums over its tokens
   int64_t clipped = 0;
@@ -175,8 +175,8 @@ ScoringOptions GrpoTrainer::scoring() const {
   return {.temperature = static_cast<float>(config_.temperature), .micro_tokens = config_.micro_tokens};
 }
 
-// Forward, loss and backward; weights: of each rollout's tokens. The idle ones' every gradient is 0: what the
-// metrics want of them needs no backward pass.
+// Forward, loss and backward. `weights` has the token weight of each rollout. Idle rollouts have zero
+// gradient; they are only scored, for the metrics.
 void GrpoTrainer::train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,
                         bool compare_first, GrpoStepResult& result) {
   Rollouts all = moving;
@@ -239,8 +239,8 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
     auto scored = score(*reference_, lanes_, rows, scoring());
     for (size_t i = 0; i < all.size(); ++i) set_.rollouts[i].ref_logprobs = std::move(scored[i]);
   }
-  // With one update a step, the training forward itself is the scoring before the update; with more, a pass
-  // of its own.
+  // With one update per step, the training forward is also the scoring before the update. With several,
+  // scoring is a separate pass.
   const bool one_update = config_.epochs * config_.minibatches == 1;
   if (!one_update) {
     const auto scored = score(bundle_.model, lanes_, rows, scoring());

@@ -16,13 +16,13 @@ namespace r1 {
 // Means over all samples of the step, or over the trained tokens; times in seconds.
 struct GrpoStepResult {
   int64_t tokens =
-      0;  // of the rows trained on; a prompt counts with each of its answers, though it runs once
-  int64_t sampled_tokens = 0;  // and through the sampler
+      0;  // in the rows trained on; a prompt counts once per answer, though it runs once
+  int64_t sampled_tokens = 0;  // run through the sampler
   int64_t problems = 0;        // sampled
   double loss = 0;
   double reward = 0, accuracy = 0, format = 0;
-  double length = 0;            // answer tokens a sample
-  double thinking_correct = 0;  // tokens of thought of correct, untruncated samples
+  double length = 0;            // answer tokens per sample
+  double thinking_correct = 0;  // thought tokens of correct, untruncated samples
   double entropy = 0, kl = 0, clip_fraction = 0, truncated = 0;
   double flat_groups = 0;  // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
@@ -30,15 +30,15 @@ struct GrpoStepResult {
   double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0, step_s = 0;
 };
 
-// Prompts like the run's first, every answer as long as it may be.
+// Estimates the memory of a step with prompts like the run's first and every answer at its longest.
 MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
 
 class GrpoTrainer {
  public:
   GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads);
 
-  // first_problem: the first that no step has seen. Throws StepAbandoned if `stop` says so while answers are
-  // sampled: no weight has changed then.
+  // `first_problem` is the first problem that no earlier step has used. Throws StepAbandoned if `stop`
+  // returns true while answers are sampled; no weight has changed then.
   GrpoStepResult step(int64_t step, int64_t first_problem, const GrpoHooks& hooks,
                       const std::function<bool()>& stop);
   int64_t updates() const { return optimizer_.steps_done(); }
@@ -47,7 +47,7 @@ class GrpoTrainer {
 
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t updates);
-  MemoryMeasured memory() const;  // the most so far
+  MemoryMeasured memory() const;  // the peaks so far
 
  private:
   using Rollouts = std::vector<const Rollout*>;
@@ -56,7 +56,7 @@ class GrpoTrainer {
   static void compare(std::span<const float> scored, const Rollout& rollout, RowResult& row);
   void add(const RowResult& row, GrpoStepResult& result) const;
   ScoringOptions scoring() const;
-  // Gradients of a minibatch; false: none of its rollouts has one.
+  // Computes the gradients of a minibatch. Returns false if none of its rollouts has a gradient.
   bool differentiate_minibatch(std::span<const Rollout> minibatch, bool compare_first,
                                GrpoStepResult& result);
   void train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,

@@ -19,7 +19,7 @@ double mib(int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
-// One place after the point: tenths of a MiB are all that anybody compares.
+// Rounds to tenths of a MiB.
 double rounded_mib(int64_t bytes) {
   return static_cast<double>(static_cast<int64_t>(mib(bytes) * 10 + 0.5)) / 10;
 }
@@ -109,15 +109,15 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t running = std::min(load.max_batch, load.samples);
   const int64_t longest = load.longest_prompt +
                           std::clamp<int64_t>(config.max_positions - load.longest_prompt, 0, load.max_tokens);
-  // As Engine takes them: a batch of the longest, one more, and a page each for the part-full last one.
+  // As Engine allocates them: a full batch of the longest sequences, one more, and a part-full page for each.
   const int64_t pages = (running + 1) * (KvCache::pages_for(longest) + 1);
   estimate.kv += pages * KvCache::bytes_per_page(config, activation_dtype(numerics));
-  // Prompts are prefilled while others decode once there are more samples than go at a time.
+  // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
   estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
   estimate.activations += part_activations(config, numerics, running, longest, threads);
-  // Every answer stays until the last one is done: an id and a log-prob per token, and what goes with an answer.
+  // Every answer is kept until the last one is finished: an id and a log-prob per token, and a fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
   estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);
 }

@@ -1,4 +1,4 @@
-// train/optimizer.h: AdamW over a model's trainable parameters, its schedule, its state on disk.
+// train/optimizer.h: AdamW over a model's trainable parameters, with its schedule and its state on disk.
 #pragma once
 
 #include <cstdint>
@@ -26,14 +26,14 @@ struct OptimizerConfig {
   int64_t steps = 0;      // of the whole run
   double final_lr = 0.1;  // share of lr at the last step (cosine, linear)
 };
-// What the file does not say. No lr: it is chosen once the model is known.
+// Defaults for what the file does not set. Without lr, the rate is chosen when the model is known.
 struct OptimizerDefaults {
   std::optional<double> lr = 1e-3;
   int64_t warmup = 0;
 };
 OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
 
-// Learning rate of update `step`, from 1 to steps.
+// Returns the learning rate of update `step`, which is between 1 and steps.
 double lr_at(const OptimizerConfig& config, int64_t step);
 
 class Optimizer {
@@ -45,12 +45,12 @@ class Optimizer {
     double lr = 0;
     double grad_norm = 0;  // before clipping
   };
-  // One update from the gradients as they stand, which are zeroed after it. Throws Error where the norm is
-  // not finite (nothing is changed then).
+  // Makes one update from the current gradients, then zeroes them. Throws Error if the norm is not finite;
+  // nothing is changed then.
   Result update(ThreadPool& threads);
   int64_t steps_done() const { return steps_done_; }
 
-  // optimizer.safetensors: "m.NAME" and "v.NAME"; the step is the caller's to keep.
+  // optimizer.safetensors: "m.NAME" and "v.NAME". The caller keeps the step.
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t steps_done);
 

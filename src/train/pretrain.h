@@ -1,10 +1,10 @@
-// train/pretrain.h: next-token training on documents: packed, with cosine schedule, clipping, and balanced
+// train/pretrain.h: next-token training on packed documents, with cosine schedule, clipping and balanced
 // experts.
 //
-// Documents are taken in order from a source that is a pure function of the index, so a run's place in its
-// data is one number. They are packed whole into micro-batches (attention never crosses documents); a step's
-// gradient is the sum over its micro-batches in order, so micro sets memory, not results beyond the order of
-// that sum.
+// Documents are taken in order from a source that is a pure function of the index, so a run's position in its
+// data is one number. They are packed whole into micro-batches (attention never crosses documents). A step's
+// gradient is the sum over its micro-batches in order, so batch.micro changes the memory, and the result only
+// by the order of that sum.
 #pragma once
 
 #include <cstdint>
@@ -36,26 +36,26 @@ struct PretrainConfig {
   CheckpointConfig checkpoint;
   int64_t batch_tokens = 16384;  // a step takes documents until it has this many
   int64_t micro_tokens = 4096;
-  int64_t max_tokens = 512;   // a document is cut there
+  int64_t max_tokens = 512;   // longer documents are cut
   double bias_gamma = 0.001;  // balance.gamma: 0 leaves the selection bias alone
   double balance_alpha = 0;   // balance.alpha: sequence-wise loss
   int64_t log_every = 1;
 };
 
-// Reads what is pre-training's own; the model and the data are read by the recipe layer
-// (recipe/pretrain_stage).
+// Reads the settings of pre-training itself. The recipe layer reads the model and the data
+// (recipe/pretrain_data.h).
 PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
 
-// A document's tokens as a step counts them: the last one is only predicted, and what is beyond max_tokens is
-// cut.
+// Returns the number of tokens that a step counts for a document. The last token is only predicted, so it
+// does not count; tokens beyond max_tokens are cut.
 int64_t step_tokens(const Document& document, const PretrainConfig& config);
 
-// The memory of a step. lengths: step_tokens of the documents that a step may hold; of all there are, if they
-// are known, so that no step needs more.
+// Estimates the memory of a step. `lengths` holds the step_tokens of the documents that a step may hold: of
+// all documents if they are known, so that no step needs more.
 MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
                          std::span<const int64_t> lengths, ThreadPool& threads);
 
-// Trains bundle.model in `run` and leaves it in OUT/model. Throws Error; Stopped.
+// Trains bundle.model in `run` and writes it to OUT/model. Throws Error or Stopped.
 void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,
               RunDirectory& run, const MemoryEstimate& memory, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options);

@@ -1,5 +1,5 @@
-// train/reporter.h: how a run tells somebody what it does. The library prints nothing; the command line
-// implements this.
+// train/reporter.h: the interface by which a run reports its progress. The library prints nothing; the
+// command line implements it.
 #pragma once
 
 #include <string>
@@ -11,9 +11,9 @@ namespace r1 {
 class Reporter {
  public:
   virtual ~Reporter() = default;
-  // A step has ended: its metrics.jsonl row, and of how many steps.
+  // Called when a step has ended, with its metrics.jsonl row and the number of steps of the run.
   virtual void step(const Json& metrics, int64_t steps) = 0;
-  // Something a person should know: resumed, checkpoint written, a warning.
+  // Called with a line for the user: resumed, checkpoint written, a warning.
   virtual void note(const std::string& line) = 0;
 };
 

@@ -1,4 +1,4 @@
-// train/run_directory.h: what a run leaves on disk, and how it goes on after a crash.
+// train/run_directory.h: a run's files on disk, and how it resumes after a crash.
 //
 //   OUT/run.json                  kind (pretrain, sft, grpo, distill), numerics, settings and inputs
 //                                 (train/run_settings.h), finished: the step of OUT/model
@@ -10,9 +10,9 @@
 //                                 beside the weights
 //   OUT/model/                    the finished model
 //
-// A checkpoint is written to a temporary name and renamed: a run killed at any instant finds the last whole
-// one, drops the metrics rows behind it and repeats the steps since, to the same bits. The state after the
-// last step is kept as a checkpoint too, so that a finished run can go on to more steps.
+// A checkpoint is written under a temporary name and renamed. A run killed at any instant resumes from the
+// last whole checkpoint, drops the later metrics rows and repeats the steps since, to the same bits. The
+// state after the last step is kept as a checkpoint too, so that a finished run can continue to more steps.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@
 
 namespace r1 {
 
-// What every training stage's configuration says of its run.
+// The run settings that every training stage's configuration has.
 struct RunConfig {
   std::string kind;  // pretrain, sft, grpo or distill: the command that makes such a run
   std::string name;
@@ -41,15 +41,15 @@ struct RunConfig {
   Numerics numerics = Numerics::cpu_f32;
   Json inputs = Json::object();  // see RunSettings; the stage puts them there
 };
-// name, seed, out (default runs/NAME) and numerics; the kind is the caller's to say. Throws Error.
+// Reads name, seed, out (default runs/NAME) and numerics; the caller gives the kind. Throws Error.
 RunConfig read_run_config(ConfigFile& config, std::string_view kind);
 
-// A name that becomes a folder's. Throws Error for one that cannot.
+// Reads a name that is also used as a folder's name. Throws Error if it cannot be one.
 std::string read_name(ConfigFile& config, const std::string& key);
-// out (default runs/NAME): counts from the working directory. Throws Error.
+// Reads out (default runs/NAME), which is relative to the working directory. Throws Error.
 std::filesystem::path read_out(ConfigFile& config, const std::string& name);
 
-// The numerics that `key` names; none: cpu-f32. Throws Error.
+// Reads the numerics named by `key`; the default is cpu-f32. Throws Error.
 Numerics read_numerics(ConfigFile& config, const std::string& key);
 
 struct CheckpointConfig {
@@ -59,14 +59,14 @@ struct CheckpointConfig {
 };
 CheckpointConfig read_checkpoint_config(ConfigFile& config);
 
-// trainer.json: where a run stands.
+// trainer.json: the progress of a run.
 struct TrainerState {
   int64_t step = 0;  // finished steps
   int64_t tokens = 0;
   double wall_s = 0;
-  int64_t next_document = 0;   // pre-training: the first that no step has seen
+  int64_t next_document = 0;   // pre-training: the first document that no step has used
   int64_t next_problem = 0;    // reinforcement learning: likewise
-  int64_t sampled_tokens = 0;  // run through the sampler
+  int64_t sampled_tokens = 0;  // tokens run through the sampler
   int64_t updates = 0;         // of the optimizer: a step without anything to learn makes none
   int64_t metrics_rows = 0;
   int64_t samples_rows = 0;
@@ -74,22 +74,22 @@ struct TrainerState {
 
 class RunDirectory {
  public:
-  // Creates run.out or, with `resume`, goes on with the run in it. The file's keys have all been read. Throws
-  // Error: unwritable; not a folder for a run (train/out_folder.h); holds a run and `resume` is false; that
-  // run was begun with other settings (train/run_settings.h).
+  // Creates run.out or, with `resume`, continues the run in it. All keys of `config` must have been read.
+  // Throws Error if the folder cannot be written, is not one for a run (train/out_folder.h), holds a run
+  // although `resume` is false, or holds a run that was begun with other settings (train/run_settings.h).
   RunDirectory(const RunConfig& run, ConfigFile& config, bool resume);
 
-  // Only the check for a run without `resume`: before anything is loaded. A run that has done nothing yet,
-  // say because its teacher solved no problem, is begun anew without being asked.
+  // Throws Error if `out` holds a run and `resume` is false. Called before anything is loaded. A run that has
+  // done nothing yet, for example because its teacher solved no problem, is no obstacle: it is begun anew.
   static void check_free(const std::filesystem::path& out, bool resume);
-  // Whether `out` holds the finished run of so many steps, or of any number.
+  // Reports whether `out` holds a finished run of `steps` steps, or of any number.
   static bool finished(const std::filesystem::path& out, std::optional<int64_t> steps = std::nullopt);
 
-  // Whether there is anything to do up to step `steps`: false if the model of so many steps is there. A run
-  // that was finished at fewer goes on; its model stays until the new one is there. Throws Error if it cannot
-  // go on.
+  // Reports whether there is anything to do up to step `steps`: false if the model of that step exists. A run
+  // that was finished at an earlier step continues; its model stays until the new one is written. Throws
+  // Error if it cannot continue.
   bool begin(int64_t steps);
-  // What a person should know of how it goes on: changed settings.
+  // Lines for the user about settings that have changed since the run was begun.
   const std::vector<std::string>& notes() const { return notes_; }
   std::filesystem::path model_path() const { return out_ / "model"; }
   const std::filesystem::path& path() const { return out_; }
@@ -98,13 +98,14 @@ class RunDirectory {
   std::optional<std::filesystem::path> latest() const;
   // Reads its trainer.json and drops the rows of metrics.jsonl and samples.jsonl that came after it.
   TrainerState resume_from(const std::filesystem::path& checkpoint);
-  // No checkpoint: rows of an earlier attempt are dropped.
+  // Begins without a checkpoint: drops the rows of an earlier attempt.
   void start_afresh();
 
   void write_metrics(const Json& row);
   void write_sample(const Json& row);
-  // fill(directory) writes the model and optimizer. Older checkpoints beyond `keep` are removed after the new
-  // one stands. The Error of a full disk says which checkpoint is intact and how to go on.
+  // Writes a checkpoint; fill(directory) writes the model and optimizer. Checkpoints beyond the newest `keep`
+  // are removed once the new one is complete. The Error of a full disk says which checkpoint is intact and
+  // how to resume.
   void checkpoint(TrainerState state, int64_t keep,
                   const std::function<void(const std::filesystem::path&)>& fill);
   // Writes the model of step `steps`.
@@ -122,7 +123,7 @@ class RunDirectory {
 
   std::filesystem::path out_;
   RunSettings settings_;
-  int64_t finished_ = 0;  // the step of the model that is there; 0: none
+  int64_t finished_ = 0;  // the step of the model in the folder; 0: none
   std::vector<std::string> notes_;
   std::unique_ptr<JsonlWriter> metrics_, samples_;
   std::optional<TfEventsWriter> events_;

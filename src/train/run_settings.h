@@ -1,11 +1,12 @@
-// train/run_settings.h: what a run was begun with, and what of it may change when the run is gone on with.
+// train/run_settings.h: the settings and inputs that a run was begun with, and which may change when it is
+// resumed.
 //
-// A run's directory keeps two tables: the value of every setting (defaults included, so that it does not
-// matter how a file says a thing), and the content of every model and data file that the settings name (so
-// that it does not matter where these lie). A resumed run must have the same, but for:
+// A run's directory keeps two tables: the value of every setting, defaults included, so that equivalent files
+// compare equal; and a hash of every model and data file that the settings name, so that the files may move.
+// A resumed run must have the same, except for:
 //
 //   checkpoint, log, device, out, batch.micro, rollout.batch     they change no result
-//   optimizer.steps, data.epochs                                 not below the steps that are done
+//   optimizer.steps, data.epochs                                 must not be below the steps that are done
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,11 @@ namespace r1 {
 
 struct RunSettings {
   Json values;  // "optimizer.lr": 0.001, ...
-  Json inputs;  // "model": SHA-256 of what that setting's paths hold
+  Json inputs;  // "model": SHA-256 of the content at that setting's paths
 };
 
-// What to tell a person about the settings that have changed and may. Throws Error "OUT: KEY is NEW, the run
-// was begun with OLD: ..." for one that may not.
+// Returns lines for the user about permitted changes of settings. Throws Error "OUT: KEY is NEW, the run was
+// begun with OLD: ..." for a change that is not permitted.
 std::vector<std::string> check_resumed(const std::string& out, const RunSettings& before,
                                        const RunSettings& now, int64_t steps_done);
 

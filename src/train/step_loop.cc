@@ -10,8 +10,8 @@
 namespace r1 {
 namespace {
 
-constexpr double kSecondsBetween = 120;  // what a kill may cost, unless a checkpoint takes long:
-constexpr double kShareOfTime = 0.05;    // then it may take this share of the time
+constexpr double kSecondsBetween = 120;  // seconds of work that a kill may cost
+constexpr double kShareOfTime = 0.05;    // largest share of the time that saving may take
 
 double system_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -31,7 +31,7 @@ class Saver {
   void after_step(const TrainerState& state) {
     if (config_.every ? *config_.every > 0 && state.step % *config_.every == 0 : is_due()) save(state);
   }
-  // If it is not saved yet.
+  // Saves the state if it is not saved yet.
   void save(const TrainerState& state) {
     if (state.step == saved_step_) return;
     const double begin = seconds_();

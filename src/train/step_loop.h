@@ -1,8 +1,8 @@
-// train/step_loop.h: the loop around a stage's steps: when it saves, how it stops, and its end.
+// train/step_loop.h: the loop over a stage's steps: it saves checkpoints, stops when asked, and ends the run.
 //
-// A checkpoint changes no bit of what a run computes: a resumed run repeats the steps since the last one
-// exactly. So when to save is a question of cost alone. By default a checkpoint is written at the end of a
-// step if about two minutes of work would be lost otherwise, and never so often that saving takes more than a
+// A resumed run repeats the steps since the last checkpoint exactly, so the time of a checkpoint changes no
+// bit of the result and is a matter of cost alone. By default a checkpoint is written at the end of a step if
+// about two minutes of work would be lost otherwise, but never so often that saving takes more than a
 // twentieth of the time.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace r1 {
 
-// Thrown by a step that gives up before it has changed anything: the state is that of the step before.
+// Thrown by a step that stops before it has changed anything: the state is that after the previous step.
 class StepAbandoned : public std::exception {};
 
 struct StageSteps {
@@ -28,8 +28,9 @@ struct StageSteps {
   std::function<void(const std::filesystem::path&)> save_model;
 };
 
-// From `state` to the last step. Returns false if options.stop_after_steps ended it before. Throws Stopped
-// once a state is saved; Error for state.step beyond the last step, and what the functions throw.
+// Runs the steps from `state` to the last one. Returns false if options.stop_after_steps ended it earlier.
+// Throws Stopped after saving the state if asked to stop, Error if state.step is beyond the last step, and
+// whatever the functions throw.
 bool run_steps(RunDirectory& run, TrainerState& state, const CheckpointConfig& checkpoints,
                const StageSteps& stage, const TrainOptions& options);
 

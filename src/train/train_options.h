@@ -1,5 +1,4 @@
-// train/train_options.h: how a stage is run, as against what it computes: none of this changes a bit of the
-// result.
+// train/train_options.h: options of how a stage is run. None of them changes a bit of the result.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +12,16 @@ struct TrainOptions {
   bool resume = false;
   int64_t stop_after_steps = 0;  // for tests: end as if killed after that many more steps; 0: run to the end
   int64_t memory_limit = 0;  // bytes; a step that may need more is refused before the first; 0: the machine's
-  // Asked between steps and while answers are sampled: true makes the run save what it has and throw Stopped.
+  // Called between steps and while answers are sampled. If it returns true, the run saves its state and
+  // throws Stopped.
   std::function<bool()> stop = {};
   std::function<double()> seconds =
       {};  // for tests: the clock of the default checkpoints; empty: the system's
   bool stop_asked() const { return stop && stop(); }
 };
 
-// A run that was asked to stop has stopped, and everything that it has done is on disk. what() says how far
-// it came.
+// Thrown when a run has stopped because it was asked to. Its finished work is on disk; what() says how far it
+// came.
 class Stopped : public std::exception {
  public:
   explicit Stopped(std::string line) : line_(std::move(line)) {}
