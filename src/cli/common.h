@@ -65,8 +65,8 @@ struct SamplingModel {
 
   const Model& model() const { return bundle ? bundle->model : *bare; }
   const ModelBundle& tokenized() const;  // throws Error if there is no tokenizer
-  std::string text_of(
-      std::span<const int32_t> tokens) const;  // special tokens dropped; "" without a tokenizer
+  // Returns the text without special tokens; "" without a tokenizer.
+  std::string text_of(std::span<const int32_t> tokens) const;
 
   std::filesystem::path directory;
   Numerics numerics = Numerics::cpu_f32;

@@ -36,8 +36,8 @@ struct Evaluated {
   std::string_view why;  // a literal
   size_t where = 0;      // byte offset at which the text was refused
   Rational value;
-  std::vector<int64_t>
-      numbers;  // the integers without their signs, from left to right; of a decimal, its whole part
+  // The integers without their signs, from left to right; for a decimal, its whole part.
+  std::vector<int64_t> numbers;
   bool ok() const { return why.empty(); }
 };
 

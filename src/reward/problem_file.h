@@ -8,7 +8,7 @@
 //                    object, or a number or an expression as a JSON string or number (task "expression").
 //           The gold of a countdown may also stand in the row itself:
 //             {"numbers" (or "nums"): [...], "target": N}
-//           If such a row has no question, it is asked in phrasing (row modulo kPhrasings).
+//           If a countdown row has no question, it is asked in phrasing (row modulo kPhrasings).
 #pragma once
 
 #include <cstdint>

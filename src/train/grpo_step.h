@@ -15,8 +15,7 @@ namespace r1 {
 
 // Means over all samples of the step, or over the trained tokens; times in seconds.
 struct GrpoStepResult {
-  int64_t tokens =
-      0;  // in the rows trained on; a prompt counts once per answer, though it runs once
+  int64_t tokens = 0;          // in the rows trained on; a prompt counts once per answer, though it runs once
   int64_t sampled_tokens = 0;  // run through the sampler
   int64_t problems = 0;        // sampled
   double loss = 0;

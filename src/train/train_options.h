@@ -15,8 +15,8 @@ struct TrainOptions {
   // Called between steps and while answers are sampled. If it returns true, the run saves its state and
   // throws Stopped.
   std::function<bool()> stop = {};
-  std::function<double()> seconds =
-      {};  // for tests: the clock of the default checkpoints; empty: the system's
+  // For tests: the clock of the default checkpoints; empty: the system's.
+  std::function<double()> seconds = {};
   bool stop_asked() const { return stop && stop(); }
 };
 
