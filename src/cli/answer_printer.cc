@@ -45,7 +45,10 @@ std::string AnswerPrinter::enter_thought() {
 
 std::string AnswerPrinter::leave_thought(bool answer_follows) {
   in_thought_ = false;
-  return std::string(style_.colour ? kPlain : answer_follows ? "</think>" : "") + (answer_follows ? "\n\n" : "");
+  return std::string(style_.colour    ? kPlain
+                     : answer_follows ? "</think>"
+                                      : "") +
+         (answer_follows ? "\n\n" : "");
 }
 
 void AnswerPrinter::show_parts(const std::vector<ThinkPart>& parts) {

@@ -34,9 +34,9 @@ int64_t Answerer::room() const {
 
 // What the context leaves, and, if the user did not ask for more, what the memory leaves.
 void Answerer::limit(Request& request, Answer& answer) const {
-  answer.limited_by = limit_is_given_           ? AnswerLimit::option
+  answer.limited_by = limit_is_given_         ? AnswerLimit::option
                       : model_.max_tokens > 0 ? AnswerLimit::model
-                                                : AnswerLimit::pages;
+                                              : AnswerLimit::pages;
   const ModelConfig& config = model_.model().config();
   const auto at_most = [&](int64_t tokens, AnswerLimit why) {
     if (request.max_tokens <= tokens) return;

@@ -2,10 +2,9 @@
 // restore a terminal.
 #pragma once
 
+#include <csignal>
 #include <initializer_list>
 #include <map>
-
-#include <csignal>
 
 namespace r1 {
 
@@ -21,7 +20,7 @@ class CaughtSignals {
 
   static bool seen(int signal);
   static void forget(int signal);
-  static int wake_fd();     // -1 before the first instance
+  static int wake_fd();      // -1 before the first instance
   static void clear_wake();  // so that wake_fd() is readable only after a new signal
 
  private:

@@ -42,7 +42,8 @@ std::string wrapped(const std::string& text) {
   size_t column = 0;
   std::istringstream words(text);
   for (std::string word; words >> word;) {
-    const auto width = static_cast<size_t>(std::ranges::count_if(word, [](char c) { return (c & 0xC0) != 0x80; }));
+    const auto width =
+        static_cast<size_t>(std::ranges::count_if(word, [](char c) { return (c & 0xC0) != 0x80; }));
     if (column > 0 && column + 1 + width > kWidth) {
       out += "\n";
       column = 0;
@@ -54,8 +55,8 @@ std::string wrapped(const std::string& text) {
 }
 
 // One line on whether a countdown answer is right; "" for other questions.
-std::string judgement(const Tokenizer& tokenizer, const std::string& question, std::span<const int32_t> tokens,
-                      const std::string& opening) {
+std::string judgement(const Tokenizer& tokenizer, const std::string& question,
+                      std::span<const int32_t> tokens, const std::string& opening) {
   const auto problem = parse_question(question);
   if (!problem) return "";
   const Verdict verdict = verify_answer(tokenizer, countdown_task(*problem, 0), tokens, true, opening);
@@ -83,7 +84,9 @@ class Chat {
         verbose_(options.verbose),
         next_seed_(options.seed),
         editor_(stdout_is_terminal() ? 1 : 2),
-        turns_(options.turns ? options.turns : notes.single_turn ? std::optional<int64_t>(0) : std::nullopt),
+        turns_(options.turns       ? options.turns
+               : notes.single_turn ? std::optional<int64_t>(0)
+                                   : std::nullopt),
         conversation_(bundle_, turns_) {
     conversation_.set_system(options.system);
     if (options.keep_history) open_history();
@@ -118,7 +121,7 @@ class Chat {
     Question question;
     std::string text;             // as it was asked
     std::vector<int32_t> tokens;  // of the answer so far
-    std::string opening;  // of the prompt: text/think.h
+    std::string opening;          // of the prompt: text/think.h
     bool is_cut = false;
   };
 
@@ -154,11 +157,14 @@ class Chat {
   void greet() {
     std::string out = wrapped(printable(notes_.about));
     if (out.empty() && notes_.knows_only_countdown()) {
-      out = "A small model that knows one game, countdown: join the given numbers by + - * / to reach a target.";
+      out =
+          "A small model that knows one game, countdown: join the given numbers by + - * / to reach a "
+          "target.";
     }
     if (!out.empty()) out += "\n";
     if (bundle_.chat_template.empty()) {
-      out += "It has no chat template: it goes on with the text that you type, and every text stands alone.\n";
+      out +=
+          "It has no chat template: it goes on with the text that you type, and every text stands alone.\n";
     } else if (turns_ == 0) {
       out += "Every question stands alone: the model does not see earlier ones.\n";
     }
@@ -173,9 +179,9 @@ class Chat {
 
   // False: the conversation is over.
   bool obey(const Message& message) {
-    const ChatCommand command = message.is_block
-                                    ? ChatCommand{.kind = ChatCommand::Kind::question, .argument = message.text}
-                                    : read_chat_command(message.text);
+    const ChatCommand command =
+        message.is_block ? ChatCommand{.kind = ChatCommand::Kind::question, .argument = message.text}
+                         : read_chat_command(message.text);
     switch (command.kind) {
       case ChatCommand::Kind::question:
         ask(std::string(trim(command.argument)));
@@ -215,10 +221,10 @@ class Chat {
               .opening = prompt.opening};
     check_prompt(bundle_.model, prompt.tokens, "the question");
     if (prompt.left_out > left_out_) {
-      remark(fmt::format("the conversation has outgrown the model's context of {} tokens: its first {} turn{} "
-                         "no longer shown to the model; /clear starts afresh",
-                         bundle_.model.config().max_positions, prompt.left_out,
-                         prompt.left_out == 1 ? " is" : "s are"));
+      remark(fmt::format(
+          "the conversation has outgrown the model's context of {} tokens: its first {} turn{} "
+          "no longer shown to the model; /clear starts afresh",
+          bundle_.model.config().max_positions, prompt.left_out, prompt.left_out == 1 ? " is" : "s are"));
     }
     left_out_ = prompt.left_out;
     remark(wrong_question_note(notes_, text));
@@ -270,14 +276,16 @@ class Chat {
 
   void set_seed(const std::string& argument) {
     if (argument.empty()) {
-      say(last_ ? fmt::format("the last answer has seed {}; the next has seed {}\n", last_->question.seed, next_seed_)
+      say(last_ ? fmt::format("the last answer has seed {}; the next has seed {}\n", last_->question.seed,
+                              next_seed_)
                 : fmt::format("the next answer has seed {}\n", next_seed_));
       return;
     }
     uint64_t seed = 0;
     const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), seed);
     if (problem != std::errc() || end != argument.data() + argument.size())
-      throw Error(fmt::format("/seed {}: a seed is an integer from 0 to {}", printable(argument), UINT64_MAX));
+      throw Error(
+          fmt::format("/seed {}: a seed is an integer from 0 to {}", printable(argument), UINT64_MAX));
     next_seed_ = seed;
     remark(fmt::format("the next answer has seed {}", seed));
   }

@@ -27,7 +27,8 @@ constexpr Row kRows[] = {
     {Kind::clear, "clear", "", "forget the conversation (the system prompt stays)"},
     {Kind::system, "system", " [TEXT]", "set the system prompt; without TEXT: show it; \"\": none"},
     {Kind::seed, "seed", " [N]", "answer the next question with seed N; without N: show the last seed"},
-    {Kind::save, "save", " FILE", "write the conversation as a JSONL row of messages; -f FILE: replace a file"},
+    {Kind::save, "save", " FILE",
+     "write the conversation as a JSONL row of messages; -f FILE: replace a file"},
     {Kind::exit, "exit", "", "end; Ctrl-D does, too"},
 };
 
@@ -54,7 +55,8 @@ ChatCommand read_chat_command(std::string_view message) {
 
 std::string chat_help() {
   std::string out;
-  for (const Row& row : kRows) out += fmt::format("  {:<16} {}\n", fmt::format("/{}{}", row.name, row.argument), row.help);
+  for (const Row& row : kRows)
+    out += fmt::format("  {:<16} {}\n", fmt::format("/{}{}", row.name, row.argument), row.help);
   return out +
          "  A line that ends with \\ goes on in the next one; so does all between two lines of \"\"\".\n"
          "  Ctrl-C stops an answer; the arrow keys bring back earlier lines.\n";

@@ -21,7 +21,8 @@ void Conversation::set_system(const std::string& text) {
     const Json question = message("user", "?");
     Json with = Json::array();
     with.push_back(message("system", text)).push_back(question);
-    if (bundle_.chat({.messages = Json::array().push_back(question)}).text == bundle_.chat({.messages = with}).text)
+    if (bundle_.chat({.messages = Json::array().push_back(question)}).text ==
+        bundle_.chat({.messages = with}).text)
       throw Error("the model's chat template leaves out a system prompt, so it would have no effect");
   }
   system_ = text;
@@ -55,7 +56,8 @@ Json Conversation::shown_response(const Turn& turn) const {
   const ThinkSplit split = split_think(turn.response, !turn.opening.empty());
   if (!split.has_thought) return message("assistant", turn.response);
   if (!split.closed) return message("assistant", "");  // cut inside the thought: there is no answer
-  if (thought_form() == ThoughtForm::inside) return message("assistant", whole_response(turn.response, turn.opening));
+  if (thought_form() == ThoughtForm::inside)
+    return message("assistant", whole_response(turn.response, turn.opening));
   Json out = message("assistant", split.answer);
   if (thought_form() == ThoughtForm::apart) out.set("reasoning_content", split.thought);
   return out;

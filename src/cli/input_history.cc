@@ -35,7 +35,8 @@ void write_line(const fs::path& path, int flags, std::string_view text) {
 
 fs::path history_path() {
   const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && *state == '/') return fs::path(state) / "r1/history";  // a relative one is not valid
+  if (state != nullptr && *state == '/')
+    return fs::path(state) / "r1/history";  // a relative one is not valid
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home != '/') return "";
   return fs::path(home) / ".local/state/r1/history";

@@ -27,12 +27,14 @@ struct LineEditor::Impl {
   std::string prompt;
   std::string bytes;  // of a character that has not arrived whole
   bool brackets_pastes = false;
+  bool is_first = true;                      // no character of the line was read yet
   Outcome ended_by = Outcome::end_of_input;  // why no character came
 
   explicit Impl(int output_fd);
   ~Impl();
   int next_character(wchar_t* c);
   bool wait_for_input();
+  bool has_input() const;
   unsigned char take_paste();
   void suspend();
 
@@ -59,7 +61,8 @@ constexpr const char* kKeys[][2] = {
 // libedit decodes what is typed by the locale. UTF-8 it shall be, also where the environment says nothing.
 void use_utf8() {
   const char* set = std::setlocale(LC_CTYPE, "");
-  if (set == nullptr || std::strcmp(::nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
+  if (set == nullptr || std::strcmp(::nl_langinfo(CODESET), "UTF-8") != 0)
+    std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
 bool is_dumb_terminal() {
@@ -76,14 +79,18 @@ LineEditor::Impl::Impl(int output_fd) {
   if (out == nullptr) throw Error(fmt::format("the terminal cannot be opened: {}", std::strerror(errno)));
   editor = el_init("r1", stdin, out, stderr);
   history = history_init();
-  if (editor == nullptr || history == nullptr) throw Error("the line editor cannot be started: out of memory");
+  if (editor == nullptr || history == nullptr)
+    throw Error("the line editor cannot be started: out of memory");
   el_set(editor, EL_CLIENTDATA, this);
   el_set(editor, EL_EDITOR, "emacs");
   el_set(editor, EL_SIGNAL, 0);  // ours: see CaughtSignals
-  el_set(editor, EL_PROMPT, +[](EditLine* e) { return of(e).prompt.data(); });
-  el_set(editor, EL_GETCFN, +[](EditLine* e, wchar_t* c) { return of(e).next_character(c); });
-  el_set(editor, EL_ADDFN, "r1-paste", "Insert pasted text",
-         +[](EditLine* e, int) { return of(e).take_paste(); });
+  el_set(
+      editor, EL_PROMPT, +[](EditLine* e) { return of(e).prompt.data(); });
+  el_set(
+      editor, EL_GETCFN, +[](EditLine* e, wchar_t* c) { return of(e).next_character(c); });
+  el_set(
+      editor, EL_ADDFN, "r1-paste", "Insert pasted text",
+      +[](EditLine* e, int) { return of(e).take_paste(); });
   for (const auto& [keys, command] : kKeys) el_set(editor, EL_BIND, keys, command, nullptr);
   HistEvent event;
   ::history(history, &event, H_SETSIZE, static_cast<int>(kHistoryLines));
@@ -137,6 +144,11 @@ bool LineEditor::Impl::wait_for_input() {
   }
 }
 
+bool LineEditor::Impl::has_input() const {
+  pollfd file = {.fd = 0, .events = POLLIN, .revents = 0};
+  return ::poll(&file, 1, 0) > 0;
+}
+
 // libedit's way to get a character: 1, or 0 at the end of input. A byte at a time: what is typed ahead of an answer
 // stays in the terminal's queue.
 int LineEditor::Impl::next_character(wchar_t* c) {
@@ -150,11 +162,14 @@ int LineEditor::Impl::next_character(wchar_t* c) {
         return 1;
       }
     }
+    const bool typed_ahead = is_first && has_input();
+    is_first = false;
     if (!wait_for_input()) return 0;
     char byte = 0;
     const ssize_t n = ::read(0, &byte, 1);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
+    // A Ctrl-D that was typed during an answer is a zero by now: the terminal has read it as the end of input.
+    if (n <= 0 || (byte == 0 && typed_ahead)) {
       ended_by = Outcome::end_of_input;
       return 0;
     }
@@ -184,6 +199,7 @@ LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& lin
   const CaughtSignals caught({SIGWINCH, SIGTSTP});
   impl_->prompt = prompt;
   impl_->ended_by = Outcome::end_of_input;
+  impl_->is_first = true;
   el_resize(impl_->editor);  // it may have changed while an answer was shown
   const auto show = [&](const char* text) {
     std::fputs(text, impl_->out);

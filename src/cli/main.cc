@@ -1,9 +1,9 @@
 // cli/main.cc: the options of every subcommand, and how errors end the program. The only file that includes
 // CLI11.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -43,25 +43,29 @@ void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
   app->add_option("--device", common.device, "Where it runs; this build has: cpu")->group(kGroup);
   app->add_option("--threads", common.threads, "Threads (default: one per core)")->group(kGroup);
   if (machine == Machine::threads) return;
-  app->add_option("--memory-limit", common.memory_limit, "Memory that may be used, for example 2G (default: no limit)")
+  app->add_option("--memory-limit", common.memory_limit,
+                  "Memory that may be used, for example 2G (default: no limit)")
       ->group(kGroup);
   // A training has its numerics in its configuration; the options are known so that the error can say so.
   const char* group = machine == Machine::model ? kGroup : "";
   app->add_option("--dtype", common.dtype, "What it computes in: f32 or bf16 (default: the checkpoint's)")
       ->group(group);
-  app->add_option("--numerics", common.numerics, "cpu-f32, cpu-bf16 or cpu-avx512bf16 (default: as --dtype says)")
+  app->add_option("--numerics", common.numerics,
+                  "cpu-f32, cpu-bf16 or cpu-avx512bf16 (default: as --dtype says)")
       ->group(group);
 }
 
 void add_sampling(CLI::App* app, SamplingFlags& s, const char* longest) {
   constexpr const char* kGroup = "Sampling";
   app->add_option("--temperature", s.temperature, "0 is greedy (default: the model's)")->group(kGroup);
-  app->add_option("--top-p", s.top_p, "Keep the likeliest tokens up to this probability (default: the model's)")
+  app->add_option("--top-p", s.top_p,
+                  "Keep the likeliest tokens up to this probability (default: the model's)")
       ->group(kGroup);
   app->add_option("--top-k", s.top_k, "Keep the K likeliest tokens; 0 keeps all (default: the model's)")
       ->group(kGroup);
-  app->add_option("--min-p", s.min_p,
-                  "Keep tokens with at least this share of the likeliest one's probability (default: the model's)")
+  app->add_option(
+         "--min-p", s.min_p,
+         "Keep tokens with at least this share of the likeliest one's probability (default: the model's)")
       ->group(kGroup);
   app->add_option("--repetition-penalty", s.repetition_penalty,
                   "Divides the logits of tokens that the text has; 1 is off (default: the model's)")
@@ -101,7 +105,8 @@ void check_integers(CLI::App* app) {
 constexpr const char* kLongestAnswerHelp =
     "Longest answer, in tokens (default: the model's max_new_tokens, else 1024)";
 constexpr const char* kLongestTalkHelp =
-    "Longest answer, in tokens (default: the model's max_new_tokens, else what its context leaves, at most 8192)";
+    "Longest answer, in tokens (default: the model's max_new_tokens, else what its context leaves, at most "
+    "8192)";
 
 constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model's name (default: r1-nano)";
 
@@ -132,8 +137,8 @@ struct Program {
 
   // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
-  CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&), Machine machine,
-                const char* json) {
+  CLI::App* add(const char* name, const char* help, Options& options, int (*call)(const Options&),
+                Machine machine, const char* json) {
     CLI::App* sub = app.add_subcommand(name, help);
     sub->group("Commands");
     add_machine(sub, options.common, machine);
@@ -152,30 +157,39 @@ struct Program {
   }
 
   void add_run() {
-    CLI::App* sub = add("run", "Talk with a model, or answer one prompt", run, r1::run_run, Machine::model,
-                        "One JSON object: tokens, text, content, reasoning, finish_reason, seed, usage, timings");
-    sub->footer("Without -p, --file and --prompt-tokens, r1 run talks on a terminal; elsewhere all of standard input is "
-                "one prompt.");
+    CLI::App* sub =
+        add("run", "Talk with a model, or answer one prompt", run, r1::run_run, Machine::model,
+            "One JSON object: tokens, text, content, reasoning, finish_reason, seed, usage, timings");
+    sub->footer(
+        "Without -p, --file and --prompt-tokens, r1 run talks on a terminal; elsewhere all of standard input "
+        "is "
+        "one prompt.");
     add_model(sub, run.model);
     sub->add_option("-p,--prompt", run.prompt, "Answer this prompt and end");
-    sub->add_option("-f,--file", run.file, "Answer a file's text and end; after -p's text if both are given; -: standard input");
-    sub->add_option("--prompt-tokens", run.prompt_tokens, "A file with a JSON array of token ids, used as they are");
+    sub->add_option("-f,--file", run.file,
+                    "Answer a file's text and end; after -p's text if both are given; -: standard input");
+    sub->add_option("--prompt-tokens", run.prompt_tokens,
+                    "A file with a JSON array of token ids, used as they are");
     sub->add_option("--system", run.system, "The system prompt");
     sub->add_option("--turns", run.turns,
                     "Earlier turns of a conversation that the model is shown (default: all that fit its "
                     "context; 0 for a model trained on single questions)");
     sub->add_flag("--no-history", run.no_history, "Keep no typed lines for the next conversation");
-    CLI::Option* show = sub->add_flag("--show-thinking", run.show_thinking, "Show thoughts (default)")->group("Output");
-    sub->add_flag("--hide-thinking", run.hide_thinking, "Leave thoughts out")->excludes(show)->group("Output");
+    CLI::Option* show =
+        sub->add_flag("--show-thinking", run.show_thinking, "Show thoughts (default)")->group("Output");
+    sub->add_flag("--hide-thinking", run.hide_thinking, "Leave thoughts out")
+        ->excludes(show)
+        ->group("Output");
     sub->add_flag("--verbose", run.verbose, "Print tokens, tokens per second and the seed after each answer")
         ->group("Output");
     add_sampling(sub, run.sampling, kLongestTalkHelp);
-    sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")->group("Sampling");
+    sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")
+        ->group("Sampling");
   }
 
   void add_using() {
-    CLI::App* sub =
-        add("generate", "Answer many prompts from a JSONL file", generate, r1::run_generate, Machine::model, "");
+    CLI::App* sub = add("generate", "Answer many prompts from a JSONL file", generate, r1::run_generate,
+                        Machine::model, "");
     add_model(sub, generate.model);
     sub->add_option("--input", generate.input,
                     "Rows {\"prompt\" | \"messages\" | \"tokens\"}; -: standard input")
@@ -183,14 +197,18 @@ struct Program {
     sub->add_option("--output", generate.output, "A row per sample; -: standard output")->required();
     sub->add_flag("--resume", generate.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--samples", generate.samples, "Samples of each prompt (default: 1)");
-    sub->add_option("--batch", generate.batch, "Sequences sampled at a time (default: 64); it changes no bit");
-    sub->add_option("--prefill-chunk", generate.prefill_chunk, "Prompt tokens taken at a time (default: 2048); it changes no bit");
+    sub->add_option("--batch", generate.batch,
+                    "Sequences sampled at a time (default: 64); it changes no bit");
+    sub->add_option("--prefill-chunk", generate.prefill_chunk,
+                    "Prompt tokens taken at a time (default: 2048); it changes no bit");
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
     sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
     add_sampling(sub, generate.sampling, kLongestAnswerHelp);
-    sub->add_option("--seed", generate.sampling.seed, "Seed of the random numbers (default: 0)")->group("Sampling");
+    sub->add_option("--seed", generate.sampling.seed, "Seed of the random numbers (default: 0)")
+        ->group("Sampling");
 
-    sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score, Machine::model, "");
+    sub = add("score", "Log-probs, logits and gradients of given tokens", score, r1::run_score,
+              Machine::model, "");
     add_model(sub, score.model);
     sub->add_option("--input", score.input, "Rows {\"tokens\", \"from\"?}; -: standard input")->required();
     sub->add_option("--output", score.output, "OUT.safetensors: logits.<row> [T, V]");
@@ -203,7 +221,8 @@ struct Program {
   }
 
   void add_tools() {
-    CLI::App* sub = add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize, Machine::none, "");
+    CLI::App* sub =
+        add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize, Machine::none, "");
     add_model(sub, tokenize.model, "A model, or a tokenizer.json (default: r1-nano)");
     sub->add_option("--input", tokenize.input, "Rows {\"text\"} (--decode: {\"tokens\"}); -: standard input")
         ->required();
@@ -214,7 +233,8 @@ struct Program {
     sub->add_flag("--split-special-tokens", tokenize.split_special_tokens,
                   "Read special tokens in the text as ordinary text")
         ->excludes(decode);
-    sub->add_flag("--skip-special-tokens", tokenize.skip_special_tokens, "Leave special tokens out of the text")
+    sub->add_flag("--skip-special-tokens", tokenize.skip_special_tokens,
+                  "Leave special tokens out of the text")
         ->needs(decode);
 
     sub = add("template", "Render chat templates", chat_template, r1::run_template, Machine::none, "");
@@ -229,8 +249,8 @@ struct Program {
                     "Rows {\"task\"?, \"gold\", \"pred\", \"options\"?}; -: standard input")
         ->required();
 
-    sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval, Machine::model,
-              "One JSON object instead of a table");
+    sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval,
+              Machine::model, "One JSON object instead of a table");
     add_model(sub, eval.model);
     sub->add_option("--task", eval.task, "A task (countdown, arithmetic:2, ...: docs/guide.md), or a file")
         ->required();
@@ -240,18 +260,19 @@ struct Program {
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");
     add_sampling(sub, eval.sampling, kLongestAnswerHelp);
-    sub->add_option("--seed", eval.sampling.seed, "Seed of the problems and of the random numbers (default: 0)")
+    sub->add_option("--seed", eval.sampling.seed,
+                    "Seed of the problems and of the random numbers (default: 0)")
         ->group("Sampling");
   }
 
   void add_help() {
-    CLI::App* check =
-        add("doctor", "What this machine is, and whether everything works", doctor, r1::run_doctor, Machine::threads,
-            "One JSON object instead of lines");
+    CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
+                          r1::run_doctor, Machine::threads, "One JSON object instead of lines");
     add_model(check, doctor.model);
     CLI::Option* peer = check->add_flag("--against-transformers", doctor.against_transformers,
                                         "Compare logits with those of transformers");
-    check->add_option("--python", doctor.python, "A Python with torch and transformers (default: python3)")->needs(peer);
+    check->add_option("--python", doctor.python, "A Python with torch and transformers (default: python3)")
+        ->needs(peer);
     CLI::App* sub = add("schema", "The JSON schema of a file that r1 reads or writes", schema, r1::run_schema,
                         Machine::none, "On one line; without NAME: one object of names and summaries");
     sub->add_option("NAME", schema.name, "grpo, metrics.jsonl, ... (default: a list of all)")->type_name("");
@@ -280,8 +301,8 @@ struct Program {
     sub->add_flag("--all", recipe.all, "Run the optional stages too");
     sub->add_option("--seed", recipe.seed, "Seed, instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
-    sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report, Machine::none,
-              "The path of the page as {\"report\": PATH}");
+    sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report,
+              Machine::none, "The path of the page as {\"report\": PATH}");
     sub->add_option("RUN", report.runs, "The directory of a recipe, or of one stage; several are compared")
         ->type_name("")
         ->required();
@@ -321,7 +342,8 @@ struct Program {
   static std::string version_text() {
     std::vector<std::string_view> numerics;
     for (const r1::Numerics n : r1::kAllNumerics) numerics.push_back(r1::name_of(n));
-    return fmt::format("r1 {} (numerics {}; {} {})", R1_VERSION, fmt::join(numerics, ", "), kCompiler, kMachine);
+    return fmt::format("r1 {} (numerics {}; {} {})", R1_VERSION, fmt::join(numerics, ", "), kCompiler,
+                       kMachine);
   }
 
   static std::string hint(const std::string& near, const std::string& otherwise) {
@@ -337,13 +359,17 @@ struct Program {
     const std::string text = e.what();
     const std::string name = text.substr(0, text.find_first_of(": "));
     const std::string last = text.substr(text.rfind(' ') + 1);
-    const auto is = [&]<class Kind>(std::type_identity<Kind>) { return dynamic_cast<const Kind*>(&e) != nullptr; };
+    const auto is = [&]<class Kind>(std::type_identity<Kind>) {
+      return dynamic_cast<const Kind*>(&e) != nullptr;
+    };
     if (is(std::type_identity<CLI::ExtrasError>())) return unknown_argument();
     if (is(std::type_identity<CLI::ConversionError>())) return wrong_value(text);
-    if (is(std::type_identity<CLI::ValidationError>())) return text.substr(std::min(text.find(": ") + 2, text.size()));
+    if (is(std::type_identity<CLI::ValidationError>()))
+      return text.substr(std::min(text.find(": ") + 2, text.size()));
     if (is(std::type_identity<CLI::ArgumentMismatch>()))
       return name + (text.ends_with("missing") ? " needs a value" : " is given more than once");
-    if (is(std::type_identity<CLI::ExcludesError>())) return "give either " + name + " or " + last + ", not both";
+    if (is(std::type_identity<CLI::ExcludesError>()))
+      return "give either " + name + " or " + last + ", not both";
     if (is(std::type_identity<CLI::RequiresError>())) return name + " is only for " + last;
     if (is(std::type_identity<CLI::RequiredError>())) {
       const std::vector<std::string> unknown = app.remaining(true);
@@ -358,7 +384,8 @@ struct Program {
     std::vector<std::string> unknown = app.remaining(true);
     std::ranges::stable_partition(unknown, [](const std::string& word) { return word.starts_with('-'); });
     const std::string word = unknown.empty() ? "" : unknown.front();
-    if (!word.starts_with('-')) return "unexpected argument " + r1::shell_word(word) + " (" + how_to_list() + ")";
+    if (!word.starts_with('-'))
+      return "unexpected argument " + r1::shell_word(word) + " (" + how_to_list() + ")";
     std::vector<std::string> names;
     for (const CLI::Option* option : named().get_options()) {
       for (const std::string& n : option->get_lnames()) names.push_back("--" + n);

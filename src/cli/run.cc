@@ -72,7 +72,8 @@ void note_unread_input() {
   int waiting = 0;
   if (::fstat(0, &input) != 0 || !S_ISFIFO(input.st_mode)) return;
   if (::ioctl(0, FIONREAD, &waiting) == 0 && waiting > 0)
-    write_stderr("r1: standard input was not read, because -p is given; --file - puts it behind the prompt\n");
+    write_stderr(
+        "r1: standard input was not read, because -p is given; --file - puts it behind the prompt\n");
 }
 
 struct Prompt {
@@ -92,10 +93,8 @@ class OnePrompt {
         answerer_(options.common, options.sampling, model) {}
 
   void run(const Prompt& prompt) {
-    const Question question{.prompt = prompt.tokens,
-                            .seed = seed_,
-                            .detect_loops = prompt.detect_loops,
-                            .what = prompt.what};
+    const Question question{
+        .prompt = prompt.tokens, .seed = seed_, .detect_loops = prompt.detect_loops, .what = prompt.what};
     if (options_.common.json || !model_.bundle) {
       const Answer answer = answerer_.answer(question, {});
       write_stdout(to_json(answer, !prompt.opening.empty()).dump() + "\n");
@@ -127,7 +126,8 @@ class OnePrompt {
     Json timings = Json::object();
     timings.set("load_s", load_s_).set("prompt_s", answer.prompt_s).set("generation_s", answer.generation_s);
     Json out = Json::object();
-    out.set("tokens", Json::array_of(answer.tokens)).set("text", options_.hide_thinking ? split.answer : text);
+    out.set("tokens", Json::array_of(answer.tokens))
+        .set("text", options_.hide_thinking ? split.answer : text);
     out.set("finish_reason", name_of(answer.finish)).set("content", split.answer);
     if (!options_.hide_thinking) out.set("reasoning", split.has_thought ? Json(split.thought) : Json());
     out.set("seed", seed_).set("usage", std::move(usage)).set("timings", std::move(timings));
@@ -221,7 +221,8 @@ int run_run(const RunOptions& options) {
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const uint64_t seed = options.seed ? *options.seed : std::random_device{}();
   if (has_tokens) {
-    Prompt prompt{.tokens = read_prompt_tokens(options.prompt_tokens), .opening = "", .what = options.prompt_tokens};
+    Prompt prompt{
+        .tokens = read_prompt_tokens(options.prompt_tokens), .opening = "", .what = options.prompt_tokens};
     if (model.bundle) prompt.opening = thought_opening(model.bundle->tokenizer.decode(prompt.tokens));
     OnePrompt(options, model, seed, load_s).run(prompt);
     return 0;

@@ -88,9 +88,16 @@ TEST(CliChat, AnEmptyLineEndsNothingAndExitDoes) {
   EXPECT_EQ(terminal.wait(), 0);
   Terminal other(greedy(remembering_model()));
   other.answer();
-  other.wait_for_editor();  // a Ctrl-D before that is the terminal's, not the editor's
+  other.wait_for_editor();
   other.type("\x04");
   EXPECT_EQ(other.wait(), 0);
+  // A Ctrl-D during an answer is the terminal's, not the editor's; it ends the conversation all the same.
+  Terminal ahead(greedy(remembering_model()));
+  ahead.answer();
+  ahead.type("make 24\n");
+  ahead.read_until("\x1b[?2004l");
+  ahead.type("\x04");
+  EXPECT_EQ(ahead.wait(), 0);
 }
 
 TEST(CliChat, RemembersTurnsUntilClear) {
@@ -159,9 +166,9 @@ TEST(CliChat, SystemPromptReachesTheModelOrIsRefused) {
   terminal.ask("/system \"\"");
   EXPECT_NE(terminal.ask("/system").find("there is no system prompt"), std::string::npos);
 
-  const auto without = make_scripted_model(
-      "chat-no-system", "ok",
-      "{% for m in messages %}{% if m.role == 'user' %}<|User|>{{ m.content }}{% endif %}{% endfor %}<|Assistant|>");
+  const auto without = make_scripted_model("chat-no-system", "ok",
+                                           "{% for m in messages %}{% if m.role == 'user' %}<|User|>{{ "
+                                           "m.content }}{% endif %}{% endfor %}<|Assistant|>");
   EXPECT_ONE_LINE_ERROR(test::r1_run({"run", without.string(), "-p", "hi", "--system", "x"}),
                         "leaves out a system prompt");
   Terminal other({"run", without.string()});
@@ -172,7 +179,8 @@ TEST(CliChat, SystemPromptReachesTheModelOrIsRefused) {
 
 TEST(CliChat, SeedRepeatsAnAnswer) {
   const std::string model = remembering_model();
-  Terminal terminal({"run", model, "--max-tokens", "12", "--ignore-eos", "--seed", "7", "--turns", "0", "--verbose"});
+  Terminal terminal(
+      {"run", model, "--max-tokens", "12", "--ignore-eos", "--seed", "7", "--turns", "0", "--verbose"});
   terminal.answer();
   const std::string shown = terminal.ask("make 24");
   EXPECT_NE(shown.find("seed 7"), std::string::npos) << shown;
@@ -232,7 +240,8 @@ TEST(CliChat, SaysWhenTheContextIsFull) {
   Terminal terminal({"run", remembering_model(), "--ignore-eos"});
   terminal.answer();
   const std::string shown = terminal.ask("make 24");
-  EXPECT_NE(shown.find("the model's context of 256 tokens is full; /clear starts afresh"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("the model's context of 256 tokens is full; /clear starts afresh"), std::string::npos)
+      << shown;
 }
 
 TEST(CliChat, AMessageMayHaveSeveralLines) {
@@ -262,7 +271,8 @@ TEST(CliChat, EditsUtf8WhateverTheLocale) {
     Terminal terminal(greedy(remembering_model()), {{"LC_ALL", locale}});
     terminal.answer();
     terminal.wait_for_editor();
-    terminal.ask("hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // two to the left, the character before them replaced
+    terminal.ask(
+        "hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // two to the left, the character before them replaced
     EXPECT_EQ(saved(terminal, "utf8.jsonl").at(size_t{0}).get_string("content"), "hl\u00fc\u4f60o") << locale;
   }
 }
@@ -365,7 +375,8 @@ TEST(CliChat, WhatTheModelWritesCannotCommandTheTerminal) {
   const std::string shown = terminal.ask("hello");
   EXPECT_EQ(shown.find("\x1b]0;"), std::string::npos) << "an escape sequence reached the terminal";
   EXPECT_NE(shown.find("\u241b]0;owned\u2407 z"), std::string::npos) << shown;
-  EXPECT_EQ(saved(terminal, "attack.jsonl").at(1).get_string("content"), attack) << "only what is shown changes";
+  EXPECT_EQ(saved(terminal, "attack.jsonl").at(1).get_string("content"), attack)
+      << "only what is shown changes";
   const auto piped = test::r1_run({"run", model.string(), "-p", "hello"});
   EXPECT_EQ(piped.out, attack + "\n") << "a pipe gets what the model wrote";
 }

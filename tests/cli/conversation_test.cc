@@ -38,10 +38,10 @@ TEST(Conversation, ATemplateThatCutsThoughtsGetsTheWholeText) {
 }
 
 TEST(Conversation, ATemplateThatReadsReasoningContentGetsIt) {
-  const ModelBundle bundle = bundle_with(
-      "reads",
-      "{% for m in messages %}[{{ m.role }} {% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}"
-      "{{ m.content }}]{% endfor %}>");
+  const ModelBundle bundle = bundle_with("reads",
+                                         "{% for m in messages %}[{{ m.role }} {% if m.reasoning_content "
+                                         "%}({{ m.reasoning_content }}){% endif %}"
+                                         "{{ m.content }}]{% endfor %}>");
   EXPECT_EQ(shown(bundle, "<think>\nhm\n</think>\n\nyes", ""), "[user one][assistant (hm)yes][user two]>");
 }
 
@@ -49,7 +49,8 @@ TEST(Conversation, AnyOtherTemplateGetsTheAnswerAlone) {
   const ModelBundle bundle = bundle_with("knows-nothing", kOpens);
   EXPECT_EQ(shown(bundle, "<think>\nhm\n</think>\n\nyes", ""), "[user one][assistant yes][user two]<think>");
   EXPECT_EQ(shown(bundle, "hm</think>yes", "<think>\n"), "[user one][assistant yes][user two]<think>");
-  EXPECT_EQ(shown(bundle, "yes", ""), "[user one][assistant yes][user two]<think>") << "no thought, no change";
+  EXPECT_EQ(shown(bundle, "yes", ""), "[user one][assistant yes][user two]<think>")
+      << "no thought, no change";
 }
 
 TEST(Conversation, AThoughtThatWasCutIsNoAnswer) {
@@ -78,7 +79,9 @@ TEST(Conversation, TheOldestTurnsGoFirst) {
     return fmt::format("{} {}", bundle.tokenizer.decode(prompt.tokens), prompt.left_out);
   };
   const int64_t context = bundle.model.config().max_positions;
-  const auto tokens = [&](const char* t) { return static_cast<int64_t>(bundle.tokenizer.encode(t, false).size()); };
+  const auto tokens = [&](const char* t) {
+    return static_cast<int64_t>(bundle.tokenizer.encode(t, false).size());
+  };
   EXPECT_EQ(text(16), "S,a,x,b,x,c,x,q, 0");
   EXPECT_EQ(text(context - tokens("S,a,x,b,x,c,x,q,")), "S,a,x,b,x,c,x,q, 0");
   EXPECT_EQ(text(context - tokens("S,a,x,b,x,c,x,q,") + 1), "S,b,x,c,x,q, 1");

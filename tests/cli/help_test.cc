@@ -19,7 +19,8 @@ std::vector<std::string> listed(const std::string& help, const std::string& sect
   if (begin == std::string::npos) return words;
   size_t at = help.find('\n', begin) + 1;
   while (at < help.size() && help[at] == ' ') {
-    if (help.compare(at, 3, "   ") != 0) words.push_back(help.substr(at + 2, help.find_first_of(" \n", at + 2) - at - 2));
+    if (help.compare(at, 3, "   ") != 0)
+      words.push_back(help.substr(at + 2, help.find_first_of(" \n", at + 2) - at - 2));
     at = std::min(help.find('\n', at), help.size() - 1) + 1;
   }
   return words;
@@ -60,7 +61,8 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
   EXPECT_EQ(helps().size(), 15u);
-  for (const char* name : {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
+  for (const char* name :
+       {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;
 }
 
@@ -69,7 +71,8 @@ TEST(CliHelp, VersionNamesNumericsAndCompilerAndNoTime) {
   EXPECT_EQ(result.status, 0);
   EXPECT_TRUE(std::regex_match(
       result.out,
-      std::regex(R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16; (gcc|clang) [^)]+ on \S+\)\n)")))
+      std::regex(
+          R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16; (gcc|clang) [^)]+ on \S+\)\n)")))
       << result.out;
 }
 

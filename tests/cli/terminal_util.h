@@ -1,6 +1,7 @@
 // tests/cli/terminal_util.h: the program on a terminal of its own, typed to by a test.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
 #include <termios.h>
@@ -8,8 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <map>
-
-#include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"
 
@@ -22,7 +21,8 @@ inline constexpr const char* kFurtherPrompt = "\x1b[?2004h. ";
 class Terminal {
  public:
   // The history file lies in `state`, never in the user's home.
-  explicit Terminal(const std::vector<std::string>& arguments, std::map<std::string, std::string> environment = {}) {
+  explicit Terminal(const std::vector<std::string>& arguments,
+                    std::map<std::string, std::string> environment = {}) {
     environment.emplace("TERM", "xterm");
     environment.emplace("XDG_STATE_HOME", (scratch() / "state").string());
     environment.emplace("EDITRC", "/dev/null");
