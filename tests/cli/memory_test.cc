@@ -59,7 +59,10 @@ TEST(MemoryOfAProcess, IsEstimatedWithinATenth) {
 }
 
 TEST(MemoryOfAProcess, LimitIsHonouredBeforeTheFirstStep) {
-  const Result refused = r1_run({"pretrain", pretrain_config("refused"), "--memory-limit", "40M"});
+  // The weights and what goes with them take 52 MiB, a step about 100.
+  const Result too_large = r1_run({"pretrain", pretrain_config("refused"), "--memory-limit", "40M"});
+  EXPECT_ONE_LINE_ERROR(too_large, "lower [model.config]'s sizes");
+  const Result refused = r1_run({"pretrain", pretrain_config("refused"), "--memory-limit", "70M"});
   EXPECT_ONE_LINE_ERROR(refused, "lower batch.micro");
   EXPECT_FALSE(fs::exists(scratch() / "refused" / "run.json"));
   const Result fits = r1_run({"pretrain", pretrain_config("fits"), "--memory-limit", "8G"});
