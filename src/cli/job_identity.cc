@@ -55,6 +55,9 @@ void add_flags(Json& identity, const SamplingFlags& flags) {
   set("--top-p", flags.top_p);
   set("--top-k", flags.top_k);
   set("--min-p", flags.min_p);
+  set("--repetition-penalty", flags.repetition_penalty);
+  set("--presence-penalty", flags.presence_penalty);
+  set("--frequency-penalty", flags.frequency_penalty);
   set("--max-tokens", flags.max_tokens);
   identity.set("--seed", std::to_string(flags.seed));
   if (flags.ignore_eos) identity.set("--ignore-eos", true);

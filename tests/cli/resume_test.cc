@@ -173,6 +173,14 @@ TEST(CliResume, AnInterruptedJobIsNotDestroyedInSilence) {
   other.words.insert(other.words.end(), {"--seed", "3"});
   EXPECT_ONE_LINE_ERROR(r1_run(other.with_output(output, true)),
                         "was begun with --seed 0, and this command has 3");
+  // Every sampling flag is part of the job.
+  for (const char* flag : {"--top-p", "--min-p", "--top-k", "--repetition-penalty", "--presence-penalty",
+                           "--frequency-penalty"}) {
+    other = job;
+    other.words.insert(other.words.end(), {flag, "1"});
+    EXPECT_ONE_LINE_ERROR(r1_run(other.with_output(output, true)),
+                          std::string("was begun with no ") + flag + ", and this command has 1");
+  }
   other = job;
   other.words[3] = write("other.jsonl", "{\"tokens\":[0,71]}\n");
   EXPECT_ONE_LINE_ERROR(r1_run(other.with_output(output, true)), "was begun with other input");
