@@ -254,8 +254,28 @@ void ConfigFile::fail(std::string_view key, std::string_view reason) const {
   throw Error(fmt::format("{}:{}: {} {}", impl_->source, at->second.line, key, reason));
 }
 
+// A key that was spelt otherwise, or whose section was, is the likeliest reason.
+void ConfigFile::fail_missing(std::string_view key) const {
+  const auto is_near = [](std::string_view a, std::string_view b) {
+    const std::vector<std::string> other{std::string(b)};
+    return a == b || !nearest_name(a, other).empty();
+  };
+  const auto split = [](std::string_view name) {
+    const size_t dot = name.rfind('.');
+    return dot == std::string_view::npos ? std::pair(std::string_view(), name)
+                                         : std::pair(name.substr(0, dot), name.substr(dot + 1));
+  };
+  const auto [section, leaf] = split(key);
+  for (const auto& [name, entry] : impl_->entries) {
+    const auto [other_section, other_leaf] = split(name);
+    if (impl_->asked.contains(name) || !is_near(section, other_section) || !is_near(leaf, other_leaf)) continue;
+    fail(key, fmt::format("is missing; line {} has {}: is that what is meant?", entry.line, name));
+  }
+  fail(key, "is missing");
+}
+
 std::string ConfigFile::text(std::string_view key) {
-  if (impl_->claim(key, {.kind = Asked::Kind::text, .required = true}) == nullptr) fail(key, "is missing");
+  if (impl_->claim(key, {.kind = Asked::Kind::text, .required = true}) == nullptr) fail_missing(key);
   return text_or(key, "");
 }
 
@@ -283,7 +303,7 @@ std::string ConfigFile::choice_or(std::string_view key, std::string_view fallbac
 int64_t ConfigFile::integer(std::string_view key, int64_t low, int64_t high) {
   if (impl_->claim(key, {.kind = Asked::Kind::integer, .required = true, .low = low, .high = high}) ==
       nullptr)
-    fail(key, "is missing");
+    fail_missing(key);
   return integer_or(key, 0, low, high);
 }
 

@@ -81,6 +81,7 @@ class ConfigFile {
   std::string fingerprint() const;
 
  private:
+  [[noreturn]] void fail_missing(std::string_view key) const;
   struct Impl;
   explicit ConfigFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -59,6 +59,10 @@ TEST(ConfigFile, ErrorsNameFileLineAndKey) {
   EXPECT_EQ(message([] { parse("a = nan\n").number_or("a", 0, 0, 4); }),
             "a.toml:1: a is nan; it must be between 0 and 4");
   EXPECT_EQ(message([] { parse("").text("name"); }), "a.toml: name is missing");
+  EXPECT_EQ(message([] { parse("[optimiser]\nsteps = 1\n").integer("optimizer.steps", 1, 9); }),
+            "a.toml: optimizer.steps is missing; line 2 has optimiser.steps: is that what is meant?");
+  EXPECT_EQ(message([] { parse("[optimizer]\nbetas = [0.9, 0.95]\n").integer("optimizer.steps", 1, 9); }),
+            "a.toml: optimizer.steps is missing");
   EXPECT_EQ(message([] {
               parse("d = 'quite'").choice_or("d", "alpha", {"alpha", "beta"});
             }),
