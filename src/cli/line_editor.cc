@@ -13,12 +13,29 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/sanitizer.h"
 #include "cli/caught_signals.h"
 #include "cli/input_history.h"
 #include "cli/output.h"
 #include "text/utf8.h"
 
+#if defined(R1_ADDRESS_SANITIZER)
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace r1 {
+namespace {
+
+// libedit copies the name and the description of a function and does not free them.
+void add_function(EditLine* editor, const char* name, const char* description,
+                  unsigned char (*function)(EditLine*, int)) {
+#if defined(R1_ADDRESS_SANITIZER)
+  const __lsan::ScopedDisabler known;
+#endif
+  el_set(editor, EL_ADDFN, name, description, function);
+}
+
+}  // namespace
 
 struct LineEditor::Impl {
   std::FILE* out = nullptr;
@@ -88,9 +105,9 @@ LineEditor::Impl::Impl(int output_fd) {
       editor, EL_PROMPT, +[](EditLine* e) { return of(e).prompt.data(); });
   el_set(
       editor, EL_GETCFN, +[](EditLine* e, wchar_t* c) { return of(e).next_character(c); });
-  el_set(
-      editor, EL_ADDFN, "r1-paste", "Insert pasted text",
-      +[](EditLine* e, int) { return of(e).take_paste(); });
+  add_function(
+      editor, "r1-paste", "Insert pasted text",
+      +[](EditLine* e, int) -> unsigned char { return of(e).take_paste(); });
   for (const auto& [keys, command] : kKeys) el_set(editor, EL_BIND, keys, command, nullptr);
   HistEvent event;
   ::history(history, &event, H_SETSIZE, static_cast<int>(kHistoryLines));
