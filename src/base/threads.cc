@@ -102,8 +102,8 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   } catch (const std::system_error&) {
     const size_t started = impl_->workers.size() + 1;
     impl_->end();
-    throw Error(std::to_string(threads) + " threads are wanted and the system starts only " +
-                std::to_string(started) + ulimit_advice());
+    throw Error("the system starts only " + std::to_string(started) + " of " + std::to_string(threads) +
+                " threads" + ulimit_advice());
   }
 }
 

@@ -19,7 +19,7 @@ void add_files(const fs::path& folder, std::vector<fs::path>& files) {
   }
 }
 
-// Of the names and contents of all .json and .jinja files.
+// Returns the SHA-256 of the names and contents of all .json and .jinja files.
 std::string files_sha256(const fs::path& directory) {
   std::vector<fs::path> files;
   add_files(directory, files);

@@ -162,12 +162,12 @@ CountdownProblem countdown_of(const Json& gold) {
   if (numbers == nullptr) numbers = gold.find("nums");
   if (numbers == nullptr) gold.fail("needs numbers and target");
   if (numbers->size() < 2 || numbers->size() > kMaxCountdownNumbers) {
-    numbers->fail(fmt::format("has {} numbers, 2 to {} are wanted", numbers->size(), kMaxCountdownNumbers));
+    numbers->fail(fmt::format("has {} numbers; it must have between 2 and {}", numbers->size(), kMaxCountdownNumbers));
   }
   CountdownProblem out{.numbers = {}, .target = gold.get_int("target")};
   for (const Json& number : numbers->items()) {
     const int64_t value = number.integer();
-    if (value < 0 || value > 9999) number.fail(fmt::format("is {}, 0 to 9999 is wanted", value));
+    if (value < 0 || value > 9999) number.fail(fmt::format("is {}; it must be between 0 and 9999", value));
     out.numbers.push_back(static_cast<int>(value));
   }
   return out;

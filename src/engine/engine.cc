@@ -206,7 +206,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     const std::string what = "prompt " + std::to_string(i);
     check_tokens(model.config(), r.prompt, what);
     if (r.max_tokens < 1 || r.samples < 1)
-      throw Error(what + ": at least one token and one sample are wanted");
+      throw Error(what + ": has no token or asks for no sample; it must have at least one of each");
     const int64_t length = static_cast<int64_t>(r.prompt.size());
     const int64_t total = length + room_of(r, model.config(), what);
     longest = std::max(longest, total);

@@ -40,7 +40,8 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
                     const EvalOptions& options, const OnEvalSample& on_sample,
                     std::vector<EvalSample> finished) {
   if (problems.empty()) throw Error("there are no problems to evaluate on");
-  if (options.samples < 1) throw Error("at least one sample a problem is wanted");
+  if (options.samples < 1) throw Error("an evaluation has " + std::to_string(options.samples) +
+                " samples per problem; it must have at least one");
   EvalResult result;
   result.problems = static_cast<int64_t>(problems.size());
   result.samples = options.samples;

@@ -54,7 +54,7 @@ Json scalar(const toml::node& node, const std::string& where) {
   if (const auto* v = node.as_integer()) return Json(v->get());
   if (const auto* v = node.as_floating_point()) return Json(v->get());
   if (const auto* v = node.as_boolean()) return Json(v->get());
-  throw Error(where + " is a date or time: strings, numbers, booleans, arrays and tables are wanted");
+  throw Error(where + " is a date or time; it must be a string, a number, true, false, an array or a table");
 }
 
 Json to_json(const toml::node& node, const std::string& where, int depth) {
@@ -236,7 +236,7 @@ ConfigFile ConfigFile::parse(std::string_view text, const std::string& source) {
     for (char& c : reason) c = c == '\n' ? ' ' : c;
     throw Error(fmt::format("{}:{}: not valid TOML: {}", source, e.source().begin.line, reason));
   } catch (const TomlAssertion&) {
-    throw Error(fmt::format("{}:{}: not valid TOML: a key is wanted here", source, asserting_line(text)));
+    throw Error(fmt::format("{}:{}: not valid TOML: a key must stand here", source, asserting_line(text)));
   }
   return ConfigFile(std::move(impl));
 }

@@ -98,7 +98,7 @@ void Json::wrong_kind(std::string_view wanted) const {
   const std::string_view written = number_text();
   const bool is_big =
       kind() == Kind::number && !written.empty() && written.find_first_of(".eE") == written.npos;
-  fail(fmt::format("is {}, {} is wanted", is_big ? "an integer beyond 64 bits" : kNames[value_.index()],
+  fail(fmt::format("is {}; it must be {}", is_big ? "an integer beyond 64 bits" : kNames[value_.index()],
                    wanted));
 }
 

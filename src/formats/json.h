@@ -7,7 +7,7 @@
 // were written.
 //
 // A parsed value remembers where it came from, so that an accessor's error names the file and the field:
-//   "config.json: rope_scaling.factor is a string, a number is wanted"
+//   "config.json: rope_scaling.factor is a string; it must be a number"
 #pragma once
 
 #include <cstddef>
@@ -96,7 +96,7 @@ class Json {
   std::string get_string_or(std::string_view key, std::string_view fallback) const;
 
   // Throws Error "SOURCE: FIELD REASON", for callers that find a well-formed value unacceptable:
-  //   config.at("hidden_size").fail("is 0, at least 1 is wanted")
+  //   config.at("hidden_size").fail("is 0; it must be at least 1")
   [[noreturn]] void fail(std::string_view reason) const;
   std::string source() const;  // the name given to parse_json; "" for a value built by hand
   std::string path() const;    // "rope_scaling.factor", "layers[3].name"; "" for the whole document

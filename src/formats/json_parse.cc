@@ -129,7 +129,7 @@ class JsonParser {
     const std::string_view text(origin_->text.data(), origin_->length);
     switch (code) {
       case sj::EMPTY:
-        fail_at(0, "the text is empty, a JSON value is wanted");
+        fail_at(0, "the text is empty; it must be a JSON value");
       case sj::UTF8_ERROR:
         fail_at(first_invalid_utf8(text), "invalid UTF-8");
       case sj::UNCLOSED_STRING:

@@ -114,7 +114,7 @@ TensorInfo parse_entry(const Json::Member& entry, uint64_t data_size, const std:
   }
   const std::vector<Json>& offsets = fields.at("data_offsets").items();
   if (offsets.size() != 2)
-    refuse(source, name, fmt::format("has {} data_offsets, 2 are wanted", offsets.size()));
+    refuse(source, name, fmt::format("has {} data_offsets; it must have 2", offsets.size()));
   const int64_t begin = offsets[0].integer();
   const int64_t end = offsets[1].integer();
   if (begin < 0 || end < begin)

@@ -106,7 +106,7 @@ Model Model::load(const std::filesystem::path& directory, DType matrices) {
   const std::string source = (directory / "config.json").string();
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
   HfWeights weights(directory);
-  // Of two tensors that share their values a file may hold either.
+  // If two tensors share their values, a file may hold either of them.
   if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
   try {
     check_layers(config, weights, source);

@@ -35,7 +35,7 @@ constexpr const char* kBlocks[] = {"rope_scaling",
 double number_within(const Json& block, std::string_view key, double low, double high) {
   const double value = block.get_number(key);
   if (!(value >= low && value <= high))
-    block.at(key).fail(fmt::format("is {}: {} to {} is wanted", value, low, high));
+    block.at(key).fail(fmt::format("is {}; it must be between {} and {}", value, low, high));
   return value;
 }
 
@@ -72,7 +72,7 @@ int64_t read_original_positions(const Json& json, const Json& block, int64_t max
     const Json* field = where->find("original_max_position_embeddings");
     if (field == nullptr || field->is_null()) continue;
     const int64_t value = field->integer();
-    if (value < 1 || value > (int64_t{1} << 31)) field->fail("is out of range: at least 1 is wanted");
+    if (value < 1 || value > (int64_t{1} << 31)) field->fail("is out of range; it must be between 1 and 2^31");
     return value;
   }
   return max_positions;
@@ -114,7 +114,7 @@ RopeConfig read_block(const Json& json, const Json* block, int64_t max_positions
     }
   }
   if (!(config.theta > 1.0 && config.theta <= kMaxTheta))
-    theta->fail(fmt::format("is {}: more than 1, at most {} is wanted", config.theta, kMaxTheta));
+    theta->fail(fmt::format("is {}; it must be more than 1 and at most {}", config.theta, kMaxTheta));
   if (config.type == RopeType::plain) return config;
   if (config.type == RopeType::linear) {
     config.factor = number_within(*block, "factor", 1.0, kMaxFactor);

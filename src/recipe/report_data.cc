@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <functional>
 
@@ -15,17 +14,15 @@
 #include "formats/hf_directory.h"
 
 namespace r1 {
-namespace {
 
 namespace fs = std::filesystem;
-
-// Also the commands that make such runs.
-constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
 
 bool is_there(const fs::path& path) {
   std::error_code ec;
   return fs::exists(path, ec);
 }
+
+namespace {
 
 // A stage's name becomes a path, and recipe.json may be anybody's.
 bool is_plain_name(const std::string& name) {
@@ -387,7 +384,7 @@ Json Collector::finish(Json data) {
 Json collect_report(const fs::path& run) {
   if (!is_there(run)) throw Error(run.string() + ": there is no such directory");
   std::error_code ec;
-  if (!fs::is_directory(run, ec)) throw Error(run.string() + ": is a file: the directory of a run is wanted");
+  if (!fs::is_directory(run, ec)) throw Error(run.string() + ": is a file; it must be the directory of a run");
   Collector collector;
   collector.run = run.has_filename() ? run : run.parent_path();  // "DIR/" is DIR
   if (is_there(run / "recipe.json")) return collector.finish(collector.recipe());

@@ -17,9 +17,11 @@
 //   missing       [sentences]
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/json.h"
@@ -29,6 +31,11 @@ namespace r1 {
 // Throws Error if `run` is not a run, or if its recipe.json cannot be read. Anything else that cannot be read
 // becomes a sentence of "missing".
 Json collect_report(const std::filesystem::path& run);
+
+// The kinds of a run of one stage, which are also the commands that make such runs.
+inline constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
+
+bool is_there(const std::filesystem::path& path);  // false if that cannot be told
 
 // Sentences that say what is left out and why.
 using Missing = std::vector<std::string>;

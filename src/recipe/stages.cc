@@ -54,7 +54,7 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   f.max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, 1 << 28);
   f.batch_tokens = file.integer_or("batch.tokens", PretrainConfig().batch_tokens, 2, 1 << 28);
   if (file.has("optimizer.steps") == file.has("data.epochs"))
-    file.fail("data.epochs", "or optimizer.steps is wanted: one of the two");
+    file.fail("data.epochs", "and optimizer.steps: exactly one of the two must be given");
   if (file.has("data.epochs")) f.epochs = file.integer("data.epochs", 1, 1 << 20);
   if (kind == "distill") {
     f.teacher = read_teacher_config(file, f.run);

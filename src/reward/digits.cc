@@ -37,7 +37,7 @@ Digits read_digits(std::string_view text, int64_t base) {
 Verdict verify_digits(const Json& gold, std::string_view response) {
   const Json& base_field = gold.at("base");
   const int64_t base = base_field.integer();
-  if (base < 2 || base > 16) base_field.fail(fmt::format("is {}, 2 to 16 is wanted", base));
+  if (base < 2 || base > 16) base_field.fail(fmt::format("is {}; it must be between 2 and 16", base));
   const Json& digits_field = gold.at("digits");
   const Digits want = read_digits(digits_field.string(), base);
   if (!want.why.empty()) digits_field.fail(fmt::format("is no number in base {} ({})", base, want.why));

@@ -90,11 +90,11 @@ CountdownProblem read_puzzle(std::string_view cell, const std::string& where) {
         !word.empty() && word.size() <= 4 && word.find_first_not_of("0123456789") == std::string::npos;
     if (!good)
       throw Error(
-          fmt::format("{}: Puzzles is \"{}\": numbers with one space between are wanted", where, cell));
+          fmt::format("{}: Puzzles is \"{}\"; it must be numbers with one space between them", where, cell));
     puzzle.numbers.push_back(std::stoi(std::string(word)));
   }
   if (puzzle.numbers.size() < 2 || puzzle.numbers.size() > kMaxCountdownNumbers) {
-    throw Error(fmt::format("{}: Puzzles has {} numbers, 2 to {} are wanted", where, puzzle.numbers.size(),
+    throw Error(fmt::format("{}: Puzzles has {} numbers; it must have between 2 and {}", where, puzzle.numbers.size(),
                             kMaxCountdownNumbers));
   }
   return puzzle;

@@ -34,7 +34,7 @@ void PreTokenizer::add(const Json& description, bool last, int depth) {
   if (type == "Sequence") {
     const auto& parts = description.at("pretokenizers").items();
     if (parts.empty() && last)
-      description.at("pretokenizers").fail("is empty: a ByteLevel is wanted at its end");
+      description.at("pretokenizers").fail("is empty; it must end with a ByteLevel");
     for (size_t i = 0; i < parts.size(); ++i) add(parts[i], last && i + 1 == parts.size(), depth + 1);
   } else if ((type == "ByteLevel") != last) {
     description.fail(fmt::format(

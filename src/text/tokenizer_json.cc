@@ -135,7 +135,7 @@ int count_byte_level(const Json& decoder, int depth) {
 void check_decoder(const Json& decoder) {
   if (decoder.is_null()) return;
   const int count = count_byte_level(decoder, 0);
-  if (count != 1) decoder.fail(fmt::format("has {} ByteLevel decoders, one is wanted", count));
+  if (count != 1) decoder.fail(fmt::format("has {} ByteLevel decoders; it must have one", count));
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ TEST(ConfigErrors, Sft) {
           {files, "", "data.files is missing: a list of JSONL files"},
           {files, "files = []", "data.files is missing"},
           {files, "files = \"rows.jsonl\"", "data.files is not an array of strings"},
-          {"epochs = 1", "", "data.epochs or optimizer.steps is wanted"},
+          {"epochs = 1", "", "data.epochs and optimizer.steps: exactly one of the two must be given"},
           {"epochs = 1", "epochs = 0", "data.epochs is 0; it must be between 1 and"},
           {"epochs = 1", "epochs = -2", "data.epochs is -2; it must be between 1 and"},
           {"epochs = 1", "epochs = \"one\"", "data.epochs is not a whole number"},
@@ -330,7 +330,7 @@ TEST(ConfigErrors, Report) {
   EXPECT_ONE_LINE_ERROR(r1_run({"report", broken("cut", "{\"recipe\": ")}), "recipe.json");
   EXPECT_ONE_LINE_ERROR(r1_run({"report", broken("list", "[1]")}), "recipe.json");
   EXPECT_ONE_LINE_ERROR(r1_run({"report", write("a-file", "x")}),
-                        "is a file: the directory of a run is wanted");
+                        "is a file; it must be the directory of a run");
   std::filesystem::create_directories(scratch() / "empty-run");
   EXPECT_ONE_LINE_ERROR(r1_run({"report", (scratch() / "empty-run").string()}),
                         "give the directory that r1 recipe, pretrain, sft, grpo, distill wrote");

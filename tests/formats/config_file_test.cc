@@ -71,7 +71,7 @@ TEST(ConfigFile, ErrorsNameFileLineAndKey) {
   EXPECT_NE(message([] { parse("a = [\n"); }).find("a.toml:"), std::string::npos);
   EXPECT_NE(message([] { parse("a = 1\na = 2\n"); }).find("not valid TOML"), std::string::npos);
   EXPECT_EQ(message([] { parse("a = 1\n\n[# b]\nc = 1\n"); }),
-            "a.toml:3: not valid TOML: a key is wanted here");
+            "a.toml:3: not valid TOML: a key must stand here");
   EXPECT_NE(message([] { parse("a = 1\n\xc3\xa9 = 2\n"); }).find("a.toml:2: not valid TOML"),
             std::string::npos);
   EXPECT_NE(message([] { ConfigFile::read("/no/such.toml"); }).find("/no/such.toml"), std::string::npos);

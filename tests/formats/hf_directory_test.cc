@@ -156,7 +156,7 @@ TEST(HfWeights, RefusesEveryBrokenIndex) {
   write_file(dir / "s2.safetensors", {{"a", {1, 3}}, {"b", {1, 2}}});
   EXPECT_NE(opening(dir).find("s2.safetensors: tensor a is also in "), std::string::npos);
   put(index, "{\"weight_map\": {\"a\": 1}}");
-  EXPECT_EQ(opening(dir), index.string() + ": weight_map.a is an integer, a string is wanted");
+  EXPECT_EQ(opening(dir), index.string() + ": weight_map.a is an integer; it must be a string");
   put(index, "{}");
   EXPECT_EQ(opening(dir), index.string() + ": field weight_map is missing");
   put(index, "{\"weight_map\": {\"a\": \"s1.safetensors\", \"a\": \"s2.safetensors\"}}");

@@ -55,9 +55,9 @@ TEST(Json, KeepsIntegersApartFromDoubles) {
   EXPECT_EQ(parse("4096").number(), 4096.0);
   EXPECT_EQ(refusal("[4096.0]"), "");
   EXPECT_EQ(error_of([] { parse("[4096.0]").at(0).integer(); }),
-            "c.json: [0] is a number with a fraction, an integer of 64 bits is wanted");
+            "c.json: [0] is a number with a fraction; it must be an integer of 64 bits");
   EXPECT_EQ(error_of([] { parse("[12345678901234567890]").at(0).integer(); }),
-            "c.json: [0] is an integer beyond 64 bits, an integer of 64 bits is wanted");
+            "c.json: [0] is an integer beyond 64 bits; it must be an integer of 64 bits");
 }
 
 TEST(Json, NumbersPassThroughAsTheyWereWritten) {
@@ -171,26 +171,26 @@ TEST(Json, ErrorsNameFileAndField) {
       parse(R"({"rope_scaling": {"type": "yarn", "factor": "40"}, "layers": [{"n": 1}, {"n": "two"}],
                              "hidden_size": null, "a,b": [[0, {"c": 1.5}]]})");
   EXPECT_EQ(error_of([&] { json.at("rope_scaling").at("factor").number(); }),
-            "c.json: rope_scaling.factor is a string, a number is wanted");
+            "c.json: rope_scaling.factor is a string; it must be a number");
   EXPECT_EQ(error_of([&] { json.find("layers")->items()[1].get_int("n"); }),
-            "c.json: layers[1].n is a string, an integer of 64 bits is wanted");
+            "c.json: layers[1].n is a string; it must be an integer of 64 bits");
   EXPECT_EQ(error_of([&] { json.get_int("hidden_size"); }),
-            "c.json: hidden_size is null, an integer of 64 bits is wanted");
+            "c.json: hidden_size is null; it must be an integer of 64 bits");
   EXPECT_EQ(error_of([&] { json.at("rope_scaling").at("factr"); }),
             "c.json: field rope_scaling.factr is missing (nearest: factor)");
   EXPECT_EQ(error_of([&] { json.get_int("hiden_size"); }),
             "c.json: field hiden_size is missing (nearest: hidden_size)");
   EXPECT_EQ(error_of([&] { json.at("vocab_size"); }), "c.json: field vocab_size is missing");
   EXPECT_EQ(error_of([&] { json.at("layers").at(2); }), "c.json: layers has 2 elements, no element 2");
-  EXPECT_EQ(error_of([&] { json.at("layers").at("n"); }), "c.json: layers is an array, an object is wanted");
-  EXPECT_EQ(error_of([&] { json.string(); }), "c.json: the document is an object, a string is wanted");
+  EXPECT_EQ(error_of([&] { json.at("layers").at("n"); }), "c.json: layers is an array; it must be an object");
+  EXPECT_EQ(error_of([&] { json.string(); }), "c.json: the document is an object; it must be a string");
   EXPECT_EQ(error_of([&] { json.at("rope_scaling").at("factor").fail("is not 40"); }),
             "c.json: rope_scaling.factor is not 40");
   EXPECT_EQ(json.at("a,b").at(0).at(1).at("c").path(), "a,b[0][1].c");
   EXPECT_EQ(json.at("a,b").source(), "c.json");
   const Json kept = Json(json.at("rope_scaling"));  // a copy outlives its document and still knows
   EXPECT_EQ(kept.at("factor").path(), "rope_scaling.factor");
-  EXPECT_EQ(error_of([] { Json(3).string(); }), "JSON value: the document is an integer, a string is wanted");
+  EXPECT_EQ(error_of([] { Json(3).string(); }), "JSON value: the document is an integer; it must be a string");
 }
 
 TEST(Json, FallbacksCoverMissingAndNullOnly) {

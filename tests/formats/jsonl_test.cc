@@ -24,7 +24,7 @@ TEST(Jsonl, ABadRowDoesNotStopTheRest) {
   EXPECT_EQ(rows[2].line, 5);
   EXPECT_EQ(rows[2].error, "");
   EXPECT_EQ(error_of([&] { rows[2].value.get_int("a"); }),
-            path + ":5: a is a string, an integer of 64 bits is wanted");
+            path + ":5: a is a string; it must be an integer of 64 bits");
   EXPECT_EQ(rows[3].value.at(0).integer(), 1);  // no newline at the end
   EXPECT_TRUE(error_of([&] { read_jsonl(path); }).starts_with(path + ":3: "));
 }

@@ -185,9 +185,9 @@ TEST(Safetensors, RefusesEveryBrokenHeader) {
   expect("[]", 0, "does not start with '{'");
   expect("  ", 0, "does not start with '{'");
   expect("{\"w\":", 0, "header: offset ");
-  expect("{\"w\":3}", 0, "header: w is an integer, an object is wanted");
+  expect("{\"w\":3}", 0, "header: w is an integer; it must be an object");
   expect("{\"__metadata__\":{\"format\":1}}", 0,
-         "header: __metadata__.format is an integer, a string is wanted");
+         "header: __metadata__.format is an integer; it must be a string");
   expect(one(R"("dtype":"F99","shape":[1],"data_offsets":[0,4])"), 4,
          "tensor w has dtype F99, which is not known");
   expect(one(R"("dtype":"F32","data_offsets":[0,4])"), 4, "field w.shape is missing");
@@ -203,7 +203,7 @@ TEST(Safetensors, RefusesEveryBrokenHeader) {
          "no whole number of bytes below 2^60");
   expect(one(R"("dtype":"F4","shape":[3],"data_offsets":[0,2])"), 2, "no whole number of bytes");
   expect(one(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), 4,
-         "tensor w has 1 data_offsets, 2 are wanted");
+         "tensor w has 1 data_offsets; it must have 2");
   expect(one(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), 4,
          "tensor w has data_offsets [4, 0], which are not a range");
   expect(one(R"("dtype":"F32","shape":[1],"data_offsets":[-4,0])"), 4, "which are not a range");
@@ -212,7 +212,7 @@ TEST(Safetensors, RefusesEveryBrokenHeader) {
   expect(one(R"("dtype":"F32","shape":[1],"data_offsets":[0,9223372036854775807])"), 4,
          "it is truncated or damaged");
   expect(one(R"("dtype":"F32","shape":[1],"data_offsets":[0,9223372036854775808])"), 4,
-         "an integer of 64 bits is wanted");
+         "it must be an integer of 64 bits");
   expect(one(R"("dtype":"BF16","shape":[2],"data_offsets":[0,8])"), 8,
          "tensor w takes 8 bytes, BF16 of shape [2] are 4");
   expect(

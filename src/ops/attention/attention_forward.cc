@@ -313,7 +313,7 @@ void forward_task_kernel(const Forward& f, const ForwardTask& task, float* scrat
   const int64_t count = run.whole_tiles(tiles);
   for (int64_t i = 0; i < count; ++i) run.pack(tiles[i]);
   const Source first = run.source(task.s);
-  // Of the keys that all sequences share, scores are computed by whole vectors, values for all of them.
+  // The keys that all sequences share: their scores are computed by whole vectors, their values for all rows.
   const int64_t prefix = task.sequences > 1 ? first.prefix : 0, scored = prefix / 16 * 16;
   if (scored > 0) run.score(first, tiles, count, 0, scored);
   if (task.sequences == 1) run.score(first, tiles, count, 0, task.keys);

@@ -35,7 +35,7 @@ bool is_space(char32_t code) {
 
 const std::string& want_string(const Value& value) {
   if (value.is_undefined()) value.fail_undefined();
-  if (!value.is_string()) throw TemplateError(fmt::format("a string is wanted, not {}", value.type_name()));
+  if (!value.is_string()) throw TemplateError(fmt::format("{} stands in the place of a string", value.type_name()));
   return value.string();
 }
 

@@ -161,7 +161,7 @@ int64_t Value::to_int() const {
   if (is_bool()) return std::get<bool>(data_) ? 1 : 0;
   if (is_int()) return std::get<int64_t>(data_);
   if (is_big()) throw TemplateError("an integer is too large to calculate with");
-  throw TemplateError(fmt::format("an integer is wanted, not {}", type_name()));
+  throw TemplateError(fmt::format("{} stands in the place of an integer", type_name()));
 }
 
 double Value::to_double() const {
@@ -169,7 +169,7 @@ double Value::to_double() const {
   if (is_bool() || is_int()) return static_cast<double>(to_int());
   if (is_big()) return std::strtod(digits().c_str(), nullptr);
   if (is_undefined()) fail_undefined();
-  throw TemplateError(fmt::format("a number is wanted, not {}", type_name()));
+  throw TemplateError(fmt::format("{} stands in the place of a number", type_name()));
 }
 
 Value truncated(double value) {
