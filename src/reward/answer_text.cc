@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kNone = std::string_view::npos;
 
-constexpr auto kMacros = std::to_array<std::string_view>(
+constexpr auto kWrappers = std::to_array<std::string_view>(
     {"\\boxed", "\\fbox", "\\text", "\\textbf", "\\textit", "\\mathrm", "\\mathbf", "\\mbox", "\\textrm"});
 
 // The inside of open...close if these are the ends of `text` and neither occurs in between.
@@ -28,7 +28,7 @@ std::string_view one_wrapper_less(std::string_view text) {
     // "\$5 or 6$" ends in no delimiter of ours.
     if (inside.data() != nullptr && !inside.ends_with('\\')) return inside;
   }
-  for (const std::string_view macro : kMacros) {
+  for (const std::string_view macro : kWrappers) {
     if (!text.starts_with(macro)) continue;
     std::string_view rest = trim(text.substr(macro.size()));
     if (!rest.starts_with('{') || closing_brace(rest, 0) != rest.size()) continue;

@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "base/text_util.h"
+#include "text/jinja/lexer.h"
 #include "text/jinja/operations.h"
 #include "text/utf8.h"
 
@@ -25,7 +26,7 @@ std::string strip(std::string_view text, const Value* characters, bool left, boo
   }
   const auto goes = [&](char32_t code) {
     if (!spaces) return set.find(code) != std::u32string::npos;
-    return static_cast<bool>(u_isUWhiteSpace(static_cast<UChar32>(code))) || (code >= 0x1C && code <= 0x1F);
+    return is_python_space(code);
   };
   while (left && !text.empty()) {
     const Utf8Step step = decode_utf8(text, 0);

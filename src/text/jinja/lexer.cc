@@ -12,11 +12,6 @@
 namespace r1::jinja {
 namespace {
 
-bool is_space(char32_t code) {
-  // Python's str.isspace: White_Space and the four information separators.
-  return u_isUWhiteSpace(static_cast<UChar32>(code)) || (code >= 0x1C && code <= 0x1F);
-}
-
 bool is_name_start(char c) {
   return is_letter(c) || c == '_' || (c & 0x80) != 0;
 }
@@ -43,7 +38,7 @@ class Lexer {
     const size_t begin = at;
     while (at < in_.size()) {
       const Utf8Step step = decode_utf8(in_, at);
-      if (!is_space(step.code)) break;
+      if (!is_python_space(step.code)) break;
       at += step.size;
     }
     return at - begin;
@@ -89,7 +84,7 @@ class Lexer {
     while (!text.empty()) {
       size_t last = text.size() - 1;
       while (last > 0 && (text[last] & 0xC0) == 0x80) --last;
-      if (!is_space(decode_utf8(text, last).code)) break;
+      if (!is_python_space(decode_utf8(text, last).code)) break;
       text = text.substr(0, last);
     }
     return text;
@@ -102,7 +97,7 @@ class Lexer {
     if (begin == 0 && !line_starting_) return text;
     for (size_t at = begin; at < text.size();) {
       const Utf8Step step = decode_utf8(text, at);
-      if (!is_space(step.code)) return text;
+      if (!is_python_space(step.code)) return text;
       at += step.size;
     }
     return text.substr(0, begin);
@@ -347,6 +342,10 @@ class Lexer {
 };
 
 }  // namespace
+
+bool is_python_space(char32_t code) {
+  return u_isUWhiteSpace(static_cast<UChar32>(code)) || (code >= 0x1C && code <= 0x1F);
+}
 
 std::vector<Token> tokenize(std::string_view source) {
   if (!is_valid_utf8(source)) throw TemplateError("the template is not UTF-8", 1);

@@ -29,6 +29,9 @@ struct Token {
   int line = 0;      // from 1
 };
 
+// White space as Python's str.isspace has it: White_Space and the four information separators.
+bool is_python_space(char32_t code);
+
 // Throws TemplateError.
 std::vector<Token> tokenize(std::string_view source);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "text/jinja/lexer.h"
 #include "text/jinja/operations.h"
 #include "text/utf8.h"
 
@@ -29,10 +30,6 @@ bool is_among(const std::string_view (&names)[N], std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-bool is_space(char32_t code) {
-  return u_isUWhiteSpace(static_cast<UChar32>(code)) || (code >= 0x1C && code <= 0x1F);
-}
-
 const std::string& want_string(const Value& value) {
   if (value.is_undefined()) value.fail_undefined();
   if (!value.is_string()) throw TemplateError(fmt::format("{} stands in the place of a string", value.type_name()));
@@ -44,12 +41,12 @@ std::vector<std::string> split_spaces(std::string_view text, int64_t most, bool 
   std::vector<std::pair<size_t, size_t>> words;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
-    if (is_space(step.code)) {
+    if (is_python_space(step.code)) {
       at += step.size;
       continue;
     }
     const size_t begin = at;
-    while (at < text.size() && !is_space(decode_utf8(text, at).code)) at += decode_utf8(text, at).size;
+    while (at < text.size() && !is_python_space(decode_utf8(text, at).code)) at += decode_utf8(text, at).size;
     words.emplace_back(begin, at);
   }
   std::vector<std::string> out;
@@ -141,7 +138,7 @@ Value is_kind(const std::string& text, std::string_view name) {
   if (name == "isdigit" || name == "isdecimal" || name == "isnumeric") return Value::of(all_of(text, digit));
   if (name == "isalpha") return Value::of(all_of(text, alpha));
   if (name == "isalnum") return Value::of(all_of(text, alnum));
-  if (name == "isspace") return Value::of(all_of(text, is_space));
+  if (name == "isspace") return Value::of(all_of(text, is_python_space));
   if (name == "isascii") return Value::of(text.empty() || all_of(text, [](char32_t c) { return c < 0x80; }));
   if (name == "istitle")
     return Value::of(change_case(text, "title") == text && change_case(text, "lower") != text);

@@ -110,7 +110,7 @@ Value repeat(Work& work, const Value& sequence, int64_t count) {
   return Value::list(std::move(out), list.kind);
 }
 
-bool is_sequence(const Value& value) {
+bool is_list_or_tuple(const Value& value) {
   return value.is_list() && (value.list().kind == List::Kind::list || value.list().kind == List::Kind::tuple);
 }
 
@@ -133,16 +133,16 @@ Value binary(Work& work, std::string_view op, const Value& a, const Value& b) {
     }
     return Value::of(a.string() + b.string());
   }
-  if (op == "+" && is_sequence(a) && is_sequence(b) && a.list().kind == b.list().kind) {
+  if (op == "+" && is_list_or_tuple(a) && is_list_or_tuple(b) && a.list().kind == b.list().kind) {
     std::vector<Value> items = a.list().items;
     work.reserve((items.size() + b.list().items.size()) * sizeof(Value));
     items.insert(items.end(), b.list().items.begin(), b.list().items.end());
     return Value::list(std::move(items), a.list().kind);
   }
   if (op == "%" && a.is_string()) return work.text(format_percent(work, a.string(), b));
-  if (op == "*" && (a.is_string() || is_sequence(a)) && (b.is_int() || b.is_bool()))
+  if (op == "*" && (a.is_string() || is_list_or_tuple(a)) && (b.is_int() || b.is_bool()))
     return repeat(work, a, b.to_int());
-  if (op == "*" && (b.is_string() || is_sequence(b)) && (a.is_int() || a.is_bool()))
+  if (op == "*" && (b.is_string() || is_list_or_tuple(b)) && (a.is_int() || a.is_bool()))
     return repeat(work, b, a.to_int());
   fail_operands(op, a, b);
 }
@@ -288,7 +288,7 @@ Value get_attribute(Work& work, const Value& object, const std::string& name) {
 
 Value get_slice(Work& work, const Value& object, const Value& start, const Value& stop, const Value& step) {
   if (object.is_undefined()) object.fail_undefined();
-  if (!object.is_string() && !is_sequence(object)) {
+  if (!object.is_string() && !is_list_or_tuple(object)) {
     throw TemplateError(fmt::format("'{}' object cannot be sliced", object.type_name()));
   }
   std::vector<Value> letters;
