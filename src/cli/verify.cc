@@ -1,9 +1,10 @@
 // cli/verify.cc: `r1 verify`: checks predictions against gold answers. Rows and results:
 //
-//   {"gold": "24" or 24 or an expression, "pred": "...", "options"?: {"numbers": [...]}}  {"correct", "why"}
-//   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                   {"correct", "why"}
-//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                 {"correct", "why"}
-//   {"reward": "format", "text": a whole response}                                        {"score"}
+//   {"gold": text or a number, "pred": free text, "options"?: see reward/math/math_verifier.h}  {"correct", "why"}
+//   {"gold": "24" or an expression, "pred": an expression, "options": {"numbers": [...]}}       {"correct", "why"}
+//   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                         {"correct", "why"}
+//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                       {"correct", "why"}
+//   {"reward": "format", "text": a whole response}                                              {"score"}
 //
 // "prompt_opened": true means that the prompt of a whole response ended with <think> (text/think.h).
 //
@@ -20,6 +21,7 @@
 #include "data/task.h"
 #include "formats/shown.h"
 #include "reward/countdown.h"
+#include "reward/math/math_verifier.h"
 #include "reward/number.h"
 #include "reward/response.h"
 #include "reward/verifier.h"
@@ -31,7 +33,7 @@ namespace {
 std::vector<int> numbers_of(const Json& options) {
   std::vector<int> numbers;
   for (const auto& [key, value] : options.members()) {
-    if (key != "numbers") value.fail("is no option of an expression: only numbers is");
+    if (key != "numbers") value.fail("cannot be given together with numbers");
     for (const Json& item : value.items()) {
       const int64_t number = item.integer();
       if (number < 0 || number > INT32_MAX)
@@ -79,11 +81,14 @@ Json judge(const Json& row) {
     verdict = verify(task->string(), gold, response_of(row, "pred"));
   } else if (gold.is_object()) {
     verdict = verify_countdown(countdown_of(gold), response_of(row, "pred"));
+  } else if (options == nullptr || options->is_null() || !options->contains("numbers")) {
+    const bool given = options != nullptr && !options->is_null();
+    const MathVerifier verifier(gold_text(gold), given ? read_math_options(*options) : MathOptions());
+    verdict = verifier.verify(response_of(row, "pred"));
   } else {
     if (row.get_bool_or("prompt_opened", false))
       row.at("prompt_opened").fail("is true, but pred is not a whole response here: name the task");
-    const std::vector<int> numbers =
-        options == nullptr || options->is_null() ? std::vector<int>() : numbers_of(*options);
+    const std::vector<int> numbers = numbers_of(*options);
     verdict = verify_expression(gold_text(gold), row.get_string("pred"), numbers);
   }
   out.set("correct", verdict.correct).set("why", verdict.why);

@@ -58,6 +58,7 @@ constexpr auto kTasks = std::to_array<Task>({
     {"game24", 10, make_game24, "countdown", true,
      "every hand of the Game of 24 is held out, so that results on it are never of hands seen in training"},
     {"expression", 11, nullptr, "expression", false},
+    {"math", 12, nullptr, "math", false},
 });
 
 const Task* find_row(std::string_view name) {

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "formats/json.h"
 #include "reward/number.h"
-#include "reward/response.h"
 
 namespace r1 {
 namespace {
@@ -89,21 +88,25 @@ std::optional<Date> read_date(std::string_view text) {
   return is_date(date) ? std::optional(date) : std::nullopt;
 }
 
-Verdict verify_calendar(const Json& gold, std::string_view response) {
+AnswerJudge calendar_judge(const Json& gold) {
   if (const Json* weekday = gold.find("weekday")) {
     const std::string& name = weekday->string();
     if (std::ranges::find(kWeekdays, name) == kWeekdays.end()) weekday->fail("is no weekday's English name");
-    return judge_response(response, [&](std::string_view answer) { return judge_weekday(answer, name); });
+    return [name](std::string_view answer) { return judge_weekday(answer, name); };
   }
   if (const Json* days = gold.find("days")) {
-    const Fraction value(days->integer());
-    return judge_response(response, [&](std::string_view answer) { return judge_number(answer, value); });
+    return
+        [value = Fraction(days->integer())](std::string_view answer) { return judge_number(answer, value); };
   }
   const Json* field = gold.find("date");
   if (field == nullptr) gold.fail("needs weekday, days or date");
   const auto date = read_date(field->string());
   if (!date) field->fail("is no date like 2024-03-01");
-  return judge_response(response, [&](std::string_view answer) { return judge_date(answer, *date); });
+  return [date = *date](std::string_view answer) { return judge_date(answer, date); };
+}
+
+Verdict verify_calendar(const Json& gold, std::string_view response) {
+  return judge_response(response, calendar_judge(gold));
 }
 
 }  // namespace r1

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "data/date.h"
+#include "reward/response.h"
 #include "reward/verdict.h"
 
 namespace r1 {
@@ -19,6 +20,7 @@ std::optional<Date> read_date(std::string_view text);
 // Gold {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}; Error where it is none. The answer is the
 // English name of the weekday in any case, a number (number.h), or a date as above. `why` is "ok", one of
 // response.h's reasons, bad_weekday, bad_number:<...>, bad_date or wrong_value.
+AnswerJudge calendar_judge(const Json& gold);
 Verdict verify_calendar(const Json& gold, std::string_view response);
 
 }  // namespace r1

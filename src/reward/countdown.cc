@@ -11,7 +11,6 @@
 #include "reward/answer_text.h"
 #include "reward/expression.h"
 #include "reward/number.h"
-#include "reward/response.h"
 
 namespace r1 {
 namespace {
@@ -67,10 +66,6 @@ std::string judge(std::string_view answer, const Fraction& gold, std::span<const
   return std::string(compare_values(evaluated.value, gold));
 }
 
-Verdict judge_whole(std::string_view response, const Fraction& gold, std::span<const int> numbers) {
-  return judge_response(response, [&](std::string_view answer) { return judge(answer, gold, numbers); });
-}
-
 Fraction read_gold(std::string_view gold) {
   if (const NumberText number = read_number(gold); number.ok()) return number.value;
   const Evaluated evaluated = evaluate_expression(unwrapped(gold), Decimals::read);
@@ -83,17 +78,28 @@ Fraction read_gold(std::string_view gold) {
 
 }  // namespace
 
-Verdict verify_countdown(const CountdownProblem& problem, std::string_view response) {
+AnswerJudge countdown_judge(const CountdownProblem& problem) {
   R1_CHECK(!problem.numbers.empty(), "a countdown problem without numbers");
-  return judge_whole(response, Fraction(problem.target), problem.numbers);
+  return [target = Fraction(problem.target), numbers = problem.numbers](std::string_view answer) {
+    return judge(answer, target, numbers);
+  };
+}
+
+Verdict verify_countdown(const CountdownProblem& problem, std::string_view response) {
+  return judge_response(response, countdown_judge(problem));
+}
+
+AnswerJudge expression_judge(std::string_view gold, std::span<const int> numbers) {
+  return [value = read_gold(gold), numbers = std::vector(numbers.begin(), numbers.end())](
+             std::string_view answer) { return judge(answer, value, numbers); };
 }
 
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers) {
-  const Fraction value = read_gold(gold);
+  const AnswerJudge judge = expression_judge(gold, numbers);
   for (const std::string_view tag : {"<think>", "</think>", "<answer>", "</answer>"}) {
-    if (pred.find(tag) != std::string_view::npos) return judge_whole(pred, value, numbers);
+    if (pred.find(tag) != std::string_view::npos) return judge_response(pred, judge);
   }
-  Verdict verdict{.correct = false, .well_formed = true, .why = judge(pred, value, numbers)};
+  Verdict verdict{.correct = false, .well_formed = true, .why = judge(pred)};
   verdict.correct = verdict.why == "ok";
   return verdict;
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "data/countdown.h"
+#include "reward/response.h"
 #include "reward/verdict.h"
 
 namespace r1 {
@@ -18,12 +19,14 @@ namespace r1 {
 //   number_reused
 //   number_unused
 //   wrong_value
+AnswerJudge countdown_judge(const CountdownProblem& problem);
 Verdict verify_countdown(const CountdownProblem& problem, std::string_view response);
 
 // Checks that `pred` equals `gold`. `pred` is an expression, a number (number.h), or a whole response, whose
 // answer is then compared. `gold` is a number or an expression; throws Error if it is neither. If `numbers`
 // is not empty, `pred` must be an expression that uses exactly these, as above. An expression alone counts as
 // well formed.
+AnswerJudge expression_judge(std::string_view gold, std::span<const int> numbers = {});
 Verdict verify_expression(std::string_view gold, std::string_view pred, std::span<const int> numbers = {});
 
 }  // namespace r1

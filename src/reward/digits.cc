@@ -6,7 +6,6 @@
 
 #include "base/ascii.h"
 #include "formats/json.h"
-#include "reward/response.h"
 
 namespace r1 {
 namespace {
@@ -34,18 +33,22 @@ Digits read_digits(std::string_view text, int64_t base) {
 
 }  // namespace
 
-Verdict verify_digits(const Json& gold, std::string_view response) {
+AnswerJudge digits_judge(const Json& gold) {
   const Json& base_field = gold.at("base");
   const int64_t base = base_field.integer();
   if (base < 2 || base > 16) base_field.fail(fmt::format("is {}; it must be between 2 and 16", base));
   const Json& digits_field = gold.at("digits");
   const Digits want = read_digits(digits_field.string(), base);
   if (!want.why.empty()) digits_field.fail(fmt::format("is no number in base {} ({})", base, want.why));
-  return judge_response(response, [&](std::string_view answer) {
+  return [base, wanted = std::string(want.text)](std::string_view answer) {
     const Digits got = read_digits(answer, base);
     if (!got.why.empty()) return fmt::format("bad_digits:{}", got.why);
-    return std::string(equal_ignoring_case(got.text, want.text) ? "ok" : "wrong_value");
-  });
+    return std::string(equal_ignoring_case(got.text, wanted) ? "ok" : "wrong_value");
+  };
+}
+
+Verdict verify_digits(const Json& gold, std::string_view response) {
+  return judge_response(response, digits_judge(gold));
 }
 
 }  // namespace r1

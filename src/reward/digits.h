@@ -6,6 +6,7 @@
 
 #include <string_view>
 
+#include "reward/response.h"
 #include "reward/verdict.h"
 
 namespace r1 {
@@ -15,6 +16,7 @@ class Json;
 // Gold {"base":16,"digits":"ff"}; Error where it is not of that shape. `why` is "ok", one of response.h's
 // reasons, bad_digits:empty, bad_digits:unknown_character (no digit of any base to 16),
 // bad_digits:digit_beyond_base or wrong_value.
+AnswerJudge digits_judge(const Json& gold);
 Verdict verify_digits(const Json& gold, std::string_view response);
 
 }  // namespace r1

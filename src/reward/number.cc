@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <span>
 
 #include "base/ascii.h"
 #include "formats/json.h"
 #include "reward/answer_text.h"
-#include "reward/response.h"
 
 namespace r1 {
 namespace {
@@ -238,24 +238,30 @@ std::string judge_number(std::string_view answer, const Fraction& gold) {
   return number.value == gold ? "ok" : "wrong_value";
 }
 
-Verdict verify_number(const Json& gold, std::string_view response) {
-  const Fraction value = read_gold(gold);
-  return judge_response(response, [&](std::string_view answer) { return judge_number(answer, value); });
+AnswerJudge number_judge(const Json& gold) {
+  return [value = read_gold(gold)](std::string_view answer) { return judge_number(answer, value); };
 }
 
-Verdict verify_equation(const Json& gold, std::string_view response) {
-  const Fraction value = read_gold(gold.at("value"));
+Verdict verify_number(const Json& gold, std::string_view response) {
+  return judge_response(response, number_judge(gold));
+}
+
+AnswerJudge equation_judge(const Json& gold) {
   const Json& unknown = gold.at("unknown");
   const std::string& name = unknown.string();
   if (name.empty() || !is_word(name)) unknown.fail("is no letter or word");
-  return judge_response(response, [&](std::string_view answer) {
+  return [value = read_gold(gold.at("value")), name](std::string_view answer) {
     std::string_view text = trim(answer);
     if (text.starts_with(name)) {
       const std::string_view rest = trim(text.substr(name.size()));
       if (rest.starts_with('=')) text = rest.substr(1);
     }
     return judge_number(text, value);
-  });
+  };
+}
+
+Verdict verify_equation(const Json& gold, std::string_view response) {
+  return judge_response(response, equation_judge(gold));
 }
 
 }  // namespace r1

@@ -12,13 +12,15 @@
 namespace r1 {
 namespace {
 
-// The first of two names that the row has; nullptr where it has neither.
-const Json* either(const Json& row, std::string_view name, std::string_view other) {
-  const Json* value = row.find(name);
-  return value != nullptr ? value : row.find(other);
+// The first of these names that the row has; nullptr if it has none.
+const Json* first_of(const Json& row, std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    if (const Json* value = row.find(name)) return value;
+  }
+  return nullptr;
 }
 
-// The row says its task's name, or it is a countdown by its shape, or an expression.
+// The row says its task's name, or it is a countdown by its shape, or its gold is looked for in free text.
 std::string task_of(const Json& row, const Json* gold) {
   if (const Json* task = row.find("task")) return task->string();
   const auto is_countdown = [](const Json& json) {
@@ -28,12 +30,12 @@ std::string task_of(const Json& row, const Json* gold) {
   if (gold == nullptr) row.fail("needs gold, answer, or numbers and target");
   if (gold->is_object() && !is_countdown(*gold))
     gold->fail("is no countdown object, and the row names no task");
-  return gold->is_object() ? "countdown" : "expression";
+  return gold->is_object() ? "countdown" : "math";
 }
 
 Problem read_row(const Json& row, int phrasing) {
-  const Json* gold = either(row, "gold", "answer");
-  const Json* question = either(row, "question", "prompt");
+  const Json* gold = first_of(row, {"gold", "answer"});
+  const Json* question = first_of(row, {"question", "prompt", "problem"});
   const std::string task = task_of(row, gold);
   Problem problem;
   if (verifier_name(task) == "countdown") {
@@ -41,12 +43,11 @@ Problem read_row(const Json& row, int phrasing) {
     problem = countdown_task(countdown_of(in_row ? row : *gold), phrasing);
     if (question != nullptr) problem.question = question->string();
   } else {
-    if (question == nullptr) row.fail("needs question or prompt");
+    if (question == nullptr) row.fail("needs question, prompt or problem");
     if (gold == nullptr) row.fail("needs gold or answer");
     problem.question = question->string();
     problem.gold = gold->is_number() ? Json(gold->literal()).dump() : gold->dump();
-    // A gold that is not of its task's shape is refused by the verifier before it looks at an answer.
-    verify(task, *gold, "<think></think><answer></answer>");
+    (void)Verifier(task, *gold);  // throws for a gold that is not of its task's shape
   }
   problem.task = task;
   return problem;

@@ -65,8 +65,7 @@ Verdict format_verdict(const Response& response) {
   return {.correct = false, .well_formed = response.well_formed(), .why = std::string(response.why)};
 }
 
-Verdict judge_response(std::string_view response,
-                       const std::function<std::string(std::string_view answer)>& judge) {
+Verdict judge_response(std::string_view response, const AnswerJudge& judge) {
   const Response parts = read_response(response);
   Verdict verdict = format_verdict(parts);
   if (const auto answer = answer_of(parts, response)) verdict.why = judge(unwrapped(*answer));

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/ascii.h"
 #include "formats/json.h"
-#include "reward/response.h"
 
 namespace r1 {
 namespace {
@@ -122,9 +122,14 @@ std::vector<Person> read_gold(const Json& gold) {
 
 }  // namespace
 
+AnswerJudge roles_judge(const Json& gold) {
+  // The people's names are views of this copy.
+  const auto kept = std::make_shared<const Json>(gold);
+  return [kept, people = read_gold(*kept)](std::string_view answer) { return judge_roles(answer, people); };
+}
+
 Verdict verify_roles(const Json& gold, std::string_view response) {
-  const std::vector<Person> people = read_gold(gold);
-  return judge_response(response, [&](std::string_view answer) { return judge_roles(answer, people); });
+  return judge_response(response, roles_judge(gold));
 }
 
 }  // namespace r1

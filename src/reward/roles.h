@@ -8,6 +8,7 @@
 
 #include <string_view>
 
+#include "reward/response.h"
 #include "reward/verdict.h"
 
 namespace r1 {
@@ -17,6 +18,7 @@ class Json;
 // `gold` is {"Ann":"knight","Bob":"knave"}; throws Error if it has another shape. `why` is "ok", one of
 // response.h's reasons, or the first that holds of: bad_roles (the text is not such an answer),
 // unknown_person, person_twice, person_missing, wrong_roles.
+AnswerJudge roles_judge(const Json& gold);
 Verdict verify_roles(const Json& gold, std::string_view response);
 
 }  // namespace r1

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
+#include <memory>
 #include <string>
 
 #include "base/error.h"
@@ -11,6 +13,7 @@
 #include "reward/calendar.h"
 #include "reward/countdown.h"
 #include "reward/digits.h"
+#include "reward/math/math_verifier.h"
 #include "reward/number.h"
 #include "reward/response.h"
 #include "reward/roles.h"
@@ -18,44 +21,88 @@
 namespace r1 {
 namespace {
 
-Verdict verify_countdown_gold(const Json& gold, std::string_view response) {
-  return verify_countdown(countdown_of(gold), response);
+using VerifyResponse = std::function<Verdict(std::string_view response)>;
+
+// The answer is where response.h says.
+template <AnswerJudge (*make_judge)(const Json& gold)>
+VerifyResponse tagged(const Json& gold) {
+  return [judge = make_judge(gold)](std::string_view response) { return judge_response(response, judge); };
 }
 
-Verdict verify_expression_gold(const Json& gold, std::string_view response) {
-  const std::string value = gold_text(gold);
-  return judge_response(response,
-                        [&](std::string_view answer) { return verify_expression(value, answer).why; });
+AnswerJudge countdown_gold(const Json& gold) {
+  return countdown_judge(countdown_of(gold));
 }
 
-struct Verifier {
+AnswerJudge expression_gold(const Json& gold) {
+  return expression_judge(gold_text(gold));
+}
+
+VerifyResponse free_text(const Json& gold) {
+  const auto verifier = std::make_shared<const MathVerifier>(gold_text(gold));
+  return [verifier](std::string_view response) {
+    Verdict verdict = verifier->verify(response);
+    verdict.well_formed = read_response(response).well_formed();
+    return verdict;
+  };
+}
+
+struct Row {
   std::string_view name;
-  Verdict (*verify)(const Json& gold, std::string_view response);
+  VerifyResponse (*make)(const Json& gold);
 };
 
-constexpr auto kVerifiers = std::to_array<Verifier>({
-    {"countdown", verify_countdown_gold},
-    {"expression", verify_expression_gold},
-    {"number", verify_number},
-    {"equation", verify_equation},
-    {"digits", verify_digits},
-    {"calendar", verify_calendar},
-    {"roles", verify_roles},
+constexpr auto kVerifiers = std::to_array<Row>({
+    {"countdown", tagged<countdown_gold>},
+    {"expression", tagged<expression_gold>},
+    {"number", tagged<number_judge>},
+    {"equation", tagged<equation_judge>},
+    {"digits", tagged<digits_judge>},
+    {"calendar", tagged<calendar_judge>},
+    {"roles", tagged<roles_judge>},
+    {"math", free_text},
 });
+
+VerifyResponse make(std::string_view task, const Json& gold) {
+  const std::string_view name = verifier_name(task);
+  const auto row = std::ranges::find(kVerifiers, name, &Row::name);
+  R1_CHECK(row != kVerifiers.end(), "task ", task, " wants verifier ", name);
+  return row->make(gold);
+}
+
+Json gold_of(const Problem& problem) {
+  verifier_name(problem.task);  // an unknown task is the first thing to say
+  return parse_json(problem.gold, fmt::format("gold of task {}", problem.task));
+}
 
 }  // namespace
 
+Verifier::Verifier(std::string_view task, const Json& gold) : verify_(make(task, gold)) {}
+
+Verifier::Verifier(const Problem& problem) : Verifier(problem.task, gold_of(problem)) {}
+
 Verdict verify(std::string_view task, const Json& gold, std::string_view response) {
-  const std::string_view name = verifier_name(task);
-  const auto verifier = std::ranges::find(kVerifiers, name, &Verifier::name);
-  R1_CHECK(verifier != kVerifiers.end(), "task ", task, " wants verifier ", name);
-  return verifier->verify(gold, response);
+  return Verifier(task, gold).verify(response);
 }
 
 Verdict verify(const Problem& problem, std::string_view response) {
-  verifier_name(problem.task);  // an unknown task is the first thing to say
-  return verify(problem.task, parse_json(problem.gold, fmt::format("gold of task {}", problem.task)),
-                response);
+  return Verifier(problem).verify(response);
+}
+
+std::vector<Verdict> judge(ThreadPool& threads, std::span<const AnswerToJudge> answers) {
+  std::vector<Verdict> verdicts(answers.size());
+  constexpr int64_t kGrain = 16;  // a verdict takes tens of microseconds
+  threads.parallel_for(static_cast<int64_t>(answers.size()), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const AnswerToJudge& answer = answers[static_cast<size_t>(i)];
+      try {
+        verdicts[static_cast<size_t>(i)] = answer.verifier->verify(answer.response);
+      } catch (const std::exception&) {
+        verdicts[static_cast<size_t>(i)] = {};
+        verdicts[static_cast<size_t>(i)].why = "verifier_failed";
+      }
+    }
+  });
+  return verdicts;
 }
 
 }  // namespace r1

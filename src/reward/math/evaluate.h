@@ -1,0 +1,15 @@
+// reward/math/evaluate.h: the exact value of a tree of notation.h.
+#pragma once
+
+#include "reward/math/algebra.h"
+#include "reward/math/notation.h"
+
+namespace r1::math {
+
+inline constexpr int kMaxFactorial = 500;  // 500! has 3,768 bits
+
+// Throws NotEvaluated: not_a_value for sets, tuples, relations, text and infinity. Units count for nothing, a percent
+// sign divides by 100, degrees are pi / 180.
+Ratio evaluate(Algebra& algebra, const Node& node);
+
+}  // namespace r1::math
