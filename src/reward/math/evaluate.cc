@@ -114,10 +114,6 @@ Ratio evaluate(Algebra& algebra, const Node& node) {
     case Kind::base_number:
       if (node.number == Fraction(10)) return value(Fraction(Integer::from_digits(node.name)));
       break;
-    case Kind::list:
-    case Kind::set:
-      if (node.kids.size() == 1) return kid(0);
-      break;
     default:
       break;
   }

@@ -295,8 +295,7 @@ class Parser {
           at_ += peek().is("{") ? 3 : 1;
           out = node(Kind::degree, std::move(out));
         } else {
-          Node exponent = peek().is("{") ? braced() : signed_factor_without_postfix();
-          out = node(Kind::power, std::move(out), std::move(exponent));
+          out = node(Kind::power, std::move(out), exponent());
         }
       } else if (peek().is("_")) {
         ++at_;
@@ -314,11 +313,14 @@ class Parser {
     }
   }
 
-  // x^2y is x^2 y.
-  Node signed_factor_without_postfix() {
-    if (take_if("-")) return node(Kind::negate, single());
+  // x^2y is x^2 y, and 2^3^4 is 2^(3^4).
+  Node exponent() {
+    const Depth guard(depth_);
+    if (take_if("-")) return node(Kind::negate, exponent());
     take_if("+");
-    return single();
+    Node out = single();
+    if (!take_if("^")) return out;
+    return node(Kind::power, std::move(out), exponent());
   }
 
   Node indexed(Node base, const std::string& digits) {
@@ -451,11 +453,11 @@ class Parser {
 
   Node function(const std::string& name) {
     Node out = node(Kind::function, name);
-    std::optional<Node> exponent, subscript;
+    std::optional<Node> raised, subscript;
     for (;;) {
       if (peek().is("^")) {
         ++at_;
-        exponent = peek().is("{") ? braced() : signed_factor_without_postfix();
+        raised = exponent();
       } else if (peek().is("_")) {
         ++at_;
         subscript = argument();
@@ -477,8 +479,8 @@ class Parser {
     }
     out.kids.push_back(std::move(argument));
     if (subscript) out.kids.push_back(std::move(*subscript));
-    if (!exponent) return out;
-    return node(Kind::power, std::move(out), std::move(*exponent));
+    if (!raised) return out;
+    return node(Kind::power, std::move(out), std::move(*raised));
   }
 
   Node bracketed(char open) {
