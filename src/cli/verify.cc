@@ -60,7 +60,7 @@ void check_fields(const Json& row, std::span<const std::string> known) {
   }
 }
 
-Json judge(const Json& row) {
+Json answer_row(const Json& row) {
   static const std::vector<std::string> kOfReward{"reward", "text", "prompt_opened"};
   static const std::vector<std::string> kOfAnswer{"task", "gold", "pred", "options", "prompt_opened"};
   Json out = Json::object();
@@ -99,7 +99,7 @@ Json judge(const Json& row) {
 
 int run_verify(const VerifyOptions& options) {
   check_common(options.common);
-  return answer_rows(options.input, judge);
+  return answer_rows(options.input, answer_row);
 }
 
 }  // namespace r1

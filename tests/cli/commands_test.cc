@@ -144,7 +144,7 @@ TEST(CliVerify, ExpressionsAndResponses) {
 {"gold":24,"pred":"3*8","options":{"numbers":[3,1,7]}}
 {"gold":{"numbers":[3,1,7],"target":24},"pred":"<think>x</think><answer>3*(1+7)</answer>"}
 {"gold":{"numbers":[3,1,7],"target":24},"pred":"3*(1+7)"}
-{"gold":"x","pred":"1"}
+{"gold":"","pred":"1"}
 {"reward":"format","text":"<think>a</think><answer>b</answer>"}
 {"gold":"-3","pred":"1-4"}
 )J");
@@ -161,6 +161,33 @@ TEST(CliVerify, ExpressionsAndResponses) {
   EXPECT_TRUE(rows[4].contains("error"));
   EXPECT_EQ(rows[5].get_number("score"), 1.0);
   EXPECT_TRUE(rows[6].get_bool("correct"));
+}
+
+TEST(CliVerify, RowsWithoutATaskAreFreeText) {
+  const auto result = r1_run({"verify", "--input", "-"},
+                             R"J({"gold":"\\frac{1}{2}","pred":"<think>1 or 2?</think>It is \\boxed{0.5}."}
+{"gold":"72","pred":"48+24 = 72\n#### 72"}
+{"gold":"72","pred":"The answer is 71."}
+{"gold":"[0,1)","pred":"$[0, 1)$"}
+{"gold":"x","pred":"1"}
+{"gold":"40","pred":"40%","options":{"percent":"value"}}
+{"gold":"1/3","pred":"0.3333","options":{"precision":4,"match_types":["latex","expr"],"language":"Language.ENGLISH"}}
+{"gold":"B","pred":"Therefore I think it's B","options":{"match_types":["NativeLetters"]}}
+{"gold":"7","pred":"hm, 7","prompt_opened":true}
+{"gold":"7","pred":"hm</think>7","prompt_opened":true}
+{"gold":"7","pred":"7","options":{"precison":4}}
+{"gold":"24","pred":"3*8","options":{"numbers":[3,8],"precision":4}}
+)J");
+  EXPECT_EQ(result.status, 2);
+  const auto rows = test::rows_of(result.out);
+  ASSERT_EQ(rows.size(), 12u) << result.out;
+  for (const size_t i : {0, 1, 3, 6, 7, 9}) EXPECT_TRUE(rows[i].get_bool("correct")) << i << result.out;
+  EXPECT_EQ(rows[2].get_string("why"), "wrong_value");
+  EXPECT_EQ(rows[4].get_string("why"), "wrong_value");
+  EXPECT_EQ(rows[5].get_string("why"), "wrong_value");
+  EXPECT_EQ(rows[8].get_string("why"), "no_answer") << "a thought that does not end has no answer";
+  EXPECT_NE(rows[10].get_string("error").find("precison"), std::string::npos) << result.out;
+  EXPECT_NE(rows[11].get_string("error").find("together with numbers"), std::string::npos) << result.out;
 }
 
 TEST(CliVerify, RowsMayNameATask) {

@@ -28,7 +28,8 @@ std::filesystem::path evals() {
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -41,7 +42,8 @@ std::vector<std::string> golds() {
   const Json math = read_json(evals() / "math_train_answers.json");
   for (const Json& row : math.items()) {
     const Json* answer = row.find("answer");
-    if (answer != nullptr && answer->is_string() && !trim(answer->string()).empty()) out.push_back(answer->string());
+    if (answer != nullptr && answer->is_string() && !trim(answer->string()).empty())
+      out.push_back(answer->string());
   }
   for (const Json& row : read_jsonl(evals() / "math500.jsonl")) out.push_back(row.get_string("answer"));
   return out;
@@ -64,16 +66,28 @@ class Rewriter {
     if (value.is_integer()) {
       const std::string grouped = grouped_by(num, ",");
       const std::string triple = (value.num().magnitude() * Integer(3)).text();
-      forms = {sign + num, sign + num + ".0", sign + "0" + num, sign + grouped, sign + num + "/1", sign + grouped_by(num, "{,}"),
-               sign + grouped_by(num, ",\\!"), sign + "\\frac{" + triple + "}{3}", sign + num + ".00"};
+      forms = {sign + num,
+               sign + num + ".0",
+               sign + "0" + num,
+               sign + grouped,
+               sign + num + "/1",
+               sign + grouped_by(num, "{,}"),
+               sign + grouped_by(num, ",\\!"),
+               sign + "\\frac{" + triple + "}{3}",
+               sign + num + ".00"};
       if (sign.empty()) {
-        for (const std::string& form : {"+" + num, "\\$" + num, "$" + grouped, num + " dollars", num + "\\text{ apples}"}) forms.push_back(form);
+        for (const std::string& form :
+             {"+" + num, "\\$" + num, "$" + grouped, num + " dollars", num + "\\text{ apples}"})
+          forms.push_back(form);
       }
     } else {
       const auto times = [](const Integer& n, int k) { return (n.magnitude() * Integer(k)).text(); };
-      forms = {sign + num + "/" + den, sign + "\\frac{" + num + "}{" + den + "}",
-               sign + "\\dfrac{" + times(value.num(), 2) + "}{" + times(value.den(), 2) + "}", "\\frac{" + sign + num + "}{" + den + "}",
-               sign + times(value.num(), 5) + "/" + times(value.den(), 5), sign + "\\tfrac{" + num + "}{" + den + "}"};
+      forms = {sign + num + "/" + den,
+               sign + "\\frac{" + num + "}{" + den + "}",
+               sign + "\\dfrac{" + times(value.num(), 2) + "}{" + times(value.den(), 2) + "}",
+               "\\frac{" + sign + num + "}{" + den + "}",
+               sign + times(value.num(), 5) + "/" + times(value.den(), 5),
+               sign + "\\tfrac{" + num + "}{" + den + "}"};
       if (const auto decimal = decimal_of(value)) {
         forms.push_back(sign + *decimal);
         forms.push_back(sign + *decimal + "0");
@@ -81,7 +95,8 @@ class Rewriter {
       }
       const Integer whole = quotient(value.num().magnitude(), value.den());
       if (whole.sign() > 0)
-        forms.push_back(sign + whole.text() + "\\frac{" + remainder(value.num().magnitude(), value.den()).text() + "}{" + den + "}");
+        forms.push_back(sign + whole.text() + "\\frac{" +
+                        remainder(value.num().magnitude(), value.den()).text() + "}{" + den + "}");
     }
     return pick(forms);
   }
@@ -94,7 +109,8 @@ class Rewriter {
       case 1:
         return "So the answer is \\boxed{" + answer + "}.";
       case 2:
-        return "<think>I guess 7 or 12.</think>\nTherefore, the answer is " + (dollar ? answer : "$" + answer + "$") + ".";
+        return "<think>I guess 7 or 12.</think>\nTherefore, the answer is " +
+               (dollar ? answer : "$" + answer + "$") + ".";
       case 3:
         return "<think>hm 3</think><answer>" + answer + "</answer>";
       case 4:
@@ -112,8 +128,16 @@ class Rewriter {
 
   Fraction changed(const Fraction& value) {
     const Fraction ten(10), one(1);
-    std::vector<Fraction> others{value + one, value - one, -value, value * ten, value / ten, value + one / ten, value * Fraction(2),
-                                 value * Fraction(100), value + Fraction(1000), value + Fraction(Integer(1), value.den())};
+    std::vector<Fraction> others{value + one,
+                                 value - one,
+                                 -value,
+                                 value * ten,
+                                 value / ten,
+                                 value + one / ten,
+                                 value * Fraction(2),
+                                 value * Fraction(100),
+                                 value + Fraction(1000),
+                                 value + Fraction(Integer(1), value.den())};
     if (!value.is_zero()) others.push_back(one / value);
     const std::string digits = value.num().magnitude().text();
     if (digits.size() > 1) {
@@ -129,11 +153,13 @@ class Rewriter {
 
   // Notation that is no number, in another spelling.
   std::string respelled(const std::string& gold) {
-    return pick<std::string>({gold, replaced(gold, "\\frac", "\\dfrac"), replaced(replaced(gold, "\\dfrac", "\\frac"), "\\tfrac", "\\frac"),
-                              gold.find("\\left") == std::string::npos && gold.find("\\text") == std::string::npos
-                                  ? replaced(replaced(gold, "(", "\\left("), ")", "\\right)")
-                                  : gold,
-                              replaced(gold, "+", " + ")});
+    return pick<std::string>(
+        {gold, replaced(gold, "\\frac", "\\dfrac"),
+         replaced(replaced(gold, "\\dfrac", "\\frac"), "\\tfrac", "\\frac"),
+         gold.find("\\left") == std::string::npos && gold.find("\\text") == std::string::npos
+             ? replaced(replaced(gold, "(", "\\left("), ")", "\\right)")
+             : gold,
+         replaced(gold, "+", " + ")});
   }
 
   // Notation with another meaning; nothing if this gold offers none.
@@ -149,8 +175,10 @@ class Rewriter {
       digit = static_cast<char>('0' + (digit - '0' + 1 + random_.below(8)) % 10);
       others.push_back(other);
     }
-    if (const size_t plus = gold.find('+'); plus != std::string::npos) others.push_back(gold.substr(0, plus) + "-" + gold.substr(plus + 1));
-    if (gold.find("\\pi") != std::string::npos && gold != "\\pi") others.push_back(gold.substr(0, gold.find("\\pi")) + gold.substr(gold.find("\\pi") + 3));
+    if (const size_t plus = gold.find('+'); plus != std::string::npos)
+      others.push_back(gold.substr(0, plus) + "-" + gold.substr(plus + 1));
+    if (gold.find("\\pi") != std::string::npos && gold != "\\pi")
+      others.push_back(gold.substr(0, gold.find("\\pi")) + gold.substr(gold.find("\\pi") + 3));
     if (gold.starts_with('(') && gold.find(',') != std::string::npos) others.push_back("[" + gold.substr(1));
     if (gold.starts_with('[')) others.push_back("(" + gold.substr(1));
     if (others.empty()) return std::nullopt;
@@ -203,7 +231,8 @@ TEST(MathProperty, RewritesThatKeepTheValueAreAcceptedAndOthersAreNot) {
       keeping += keeps;
       if ((why == "ok") == keeps) return;
       (keeps ? false_rejects : false_accepts) += 1;
-      if (shown.size() < 4000) shown += (keeps ? "rejects: " : "accepts: ") + gold + "   " + answer + "   " + why + "\n";
+      if (shown.size() < 4000)
+        shown += (keeps ? "rejects: " : "accepts: ") + gold + "   " + answer + "   " + why + "\n";
     };
     if (is_number) {
       judge(rewriter.framed(rewriter.spelled(number.value)), true);
@@ -211,7 +240,8 @@ TEST(MathProperty, RewritesThatKeepTheValueAreAcceptedAndOthersAreNot) {
     } else {
       const std::string same = rewriter.respelled(gold);
       judge(random.below(2) == 0 ? "Thus the answer is $\\boxed{" + same + "}$." : same, true);
-      if (const auto other = rewriter.distorted(gold)) judge(random.below(2) == 0 ? "\\boxed{" + *other + "}" : *other, false);
+      if (const auto other = rewriter.distorted(gold))
+        judge(random.below(2) == 0 ? "\\boxed{" + *other + "}" : *other, false);
     }
   }
   EXPECT_EQ(false_accepts, 0) << shown;

@@ -117,7 +117,7 @@ TEST(MathVerifier, RefusesAnotherAnswerAndSaysWhy) {
       {"[0,1)", "[0,1]", "wrong_value"},
       {"(2,1)", "(1,2)", "wrong_value"},
       {"(2,1)", "\\{1,2\\}", "wrong_kind"},
-      {"-2,1", "-2", "wrong_value"},
+      {"-2,1", "-2", "wrong_kind"},
       {"-2,1", "-2,1,3", "wrong_value"},
       {"1,1,-2", "1,-2,-2", "wrong_value"},
       {"x < 1", "x > 1", "wrong_value"},
@@ -189,7 +189,7 @@ TEST(MathVerifier, OptionsNameThePolicy) {
   EXPECT_EQ(why("40", "40%", {.percent_is_a_unit = false}), "wrong_value");
   EXPECT_EQ(why("1/3", "0.3333", {.decimals = 4}), "ok");
   EXPECT_EQ(why("1/3", "0.3334", {.decimals = 4}), "wrong_value");
-  EXPECT_EQ(why("42", "There remain 42.", {.numbers = false}), "no_answer");
+  EXPECT_EQ(why("42", "There remain 42.", {.numbers = false}), "not_readable");
   EXPECT_EQ(why("B", "It's not A, therefore I think it's B", {.choices = true}), "ok");
   const auto read = [](const char* text) { return read_math_options(parse_json(text, "options")); };
   EXPECT_TRUE(read(R"({"match_types":["NativeLetters"]})").choices);

@@ -75,7 +75,7 @@ TEST(ProblemFile, ReadsJsonl) {
   EXPECT_EQ(countdown_of(problems[1]).numbers, (std::vector<int>{9, 5, 7, 1}));
   EXPECT_EQ(problems[2].question, "Q");
   EXPECT_EQ(countdown_of(problems[2]).target, 3);
-  EXPECT_EQ(problems[3].task, "expression");
+  EXPECT_EQ(problems[3].task, "math");
   EXPECT_EQ(problems[3].gold, "\"7/2\"");
   EXPECT_EQ(problems[4].gold, "\"24\"");
 }
@@ -174,7 +174,7 @@ TEST(ProblemFile, AGoldThatItsVerifierCannotReadIsRefusedWithTheLine) {
       {R"({"task": "expression", "prompt": "Q", "gold": "2+"})", "is neither a number nor an expression"},
       {R"({"task": "countdown3", "prompt": "Q"})", "needs numbers and target"},
       {R"({"task": "arithmetic", "prompt": "Q"})", "needs gold or answer"},
-      {R"({"task": "arithmetic", "gold": "7"})", "needs question or prompt"},
+      {R"({"task": "arithmetic", "gold": "7"})", "needs question, prompt or problem"},
       {R"({"prompt": "Q", "gold": {"days": 5}})", "the row names no task"},
   };
   for (const auto& [row, says] : cases) {

@@ -20,14 +20,16 @@ bool is_one_of(Kind kind, std::initializer_list<Kind> kinds) {
 
 // Letters that stand next to each other read as a word: "odd" is o d d in mathematics.
 std::string text_of(const Node& node) {
-  if (is_one_of(node.kind, {Kind::text, Kind::symbol})) return node.name;
-  if (node.kind != Kind::multiply) return "";
   std::string out;
-  for (const Node& kid : node.kids) {
-    if (kid.kind != Kind::symbol) return "";
-    out += kid.name;
+  if (is_one_of(node.kind, {Kind::text, Kind::symbol})) {
+    out = node.name;
+  } else if (node.kind == Kind::multiply) {
+    for (const Node& kid : node.kids) {
+      if (kid.kind != Kind::symbol) return "";
+      out += kid.name;
+    }
   }
-  return out;
+  return out.empty() || node.unit.empty() ? out : out + " " + node.unit;
 }
 
 // What may stand on the left of "name = value": x, f(x), AB, (p, q), a word.
@@ -220,7 +222,9 @@ class Comparison {
   bool same(const Node& gold, const Node& answer) {
     if (++calls_ > 4096) return say("too_complex");
     if (gold.kind == Kind::relation || answer.kind == Kind::relation) return same_relation(gold, answer);
-    if (gold.kind == Kind::text || answer.kind == Kind::text) return same_text(gold, answer);
+    const bool words =
+        !gold.unit.empty() && !answer.unit.empty() && !text_of(gold).empty() && !text_of(answer).empty();
+    if (words || gold.kind == Kind::text || answer.kind == Kind::text) return same_text(gold, answer);
     if (has_plus_minus(gold) || has_plus_minus(answer) || is_collection(gold) || is_collection(answer))
       return same_collection(gold, answer);
     if (gold.kind == Kind::tuple || answer.kind == Kind::tuple) return same_tuple(gold, answer);
@@ -285,13 +289,25 @@ class Comparison {
       return std::ranges::all_of(nodes, is);
     };
     const bool gold_names = all(a, is_assignment), answer_names = all(b, is_assignment);
-    if (gold_names != answer_names && a.size() + b.size() > 2) {
+    // x = 1 or x = 2: the values of one name, in any order.
+    if (gold_names != answer_names) strip_one_name(gold_names ? a : b);
+    if (all(a, is_assignment) != all(b, is_assignment) && a.size() + b.size() > 2) {
       // Values without their names: in order. p = 5, q = 2 may also be the tuple (5, 2).
       return same_in_order(values_of(a), values_of(b));
     }
     if (gold.kind != Kind::set && answer.kind != Kind::set && a.size() == 1 && b.size() == 1)
       return same(a[0], b[0]);
     return same_in_any_order(a, b);
+  }
+
+  void strip_one_name(std::vector<Node>& nodes) {
+    for (const Node& node : nodes) {
+      if (!same_name(node.kids[0], nodes[0].kids[0])) return;
+    }
+    for (Node& node : nodes) {
+      Node value = assigned(node);
+      node = std::move(value);
+    }
   }
 
   static std::vector<Node> values_of(const std::vector<Node>& nodes) {
@@ -314,8 +330,9 @@ class Comparison {
     return true;
   }
 
-  // Equality is transitive, so the first match is as good as any. An element may be given twice.
+  // Equality is transitive, so the first match is as good as any.
   bool same_in_any_order(const std::vector<Node>& a, const std::vector<Node>& b) {
+    if ((a.size() == 1) != (b.size() == 1)) return say("wrong_kind");
     const auto covered = [&](const std::vector<Node>& from, const std::vector<Node>& by, bool swap) {
       return std::ranges::all_of(from, [&](const Node& x) {
         return std::ranges::any_of(by, [&](const Node& y) { return swap ? same(y, x) : same(x, y); });

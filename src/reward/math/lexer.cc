@@ -179,7 +179,23 @@ class Lexer {
       }
     }
     rest_.remove_prefix(std::min(at, rest_.size()));
+    scale_by_exponent(value, written);
     push_number(std::move(value), std::move(written));
+  }
+
+  // 1e400, 2.5E-3: digits right behind the e.
+  void scale_by_exponent(Fraction& value, std::string& written) {
+    constexpr int kMost = 1000;
+    if (rest_.size() < 2 || to_lower(rest_[0]) != 'e') return;
+    const bool sign = rest_[1] == '-' || rest_[1] == '+';
+    const size_t begin = sign ? 2 : 1, digits = digits_at(rest_, begin);
+    if (digits == 0 || digits > 4) return;
+    int exponent = 0;
+    for (const char c : rest_.substr(begin, digits)) exponent = exponent * 10 + (c - '0');
+    if (exponent > kMost) return;
+    value = value * power(Fraction(10), rest_[1] == '-' ? -exponent : exponent);
+    written += rest_.substr(0, begin + digits);
+    rest_.remove_prefix(begin + digits);
   }
 
   // \overline{15} behind a decimal: 15 repeats.
@@ -202,6 +218,7 @@ class Lexer {
     if (std::ranges::any_of(kProse, [&](std::string_view prose) { return equal_ignoring_case(word, prose); }))
       return false;
     const size_t before = out_.size();
+    if (behind_number() && take_half_of_day()) return true;
     named(word);
     if (out_.size() == before) {
       if (size == 1) {
@@ -214,6 +231,25 @@ class Lexer {
     }
     rest_.remove_prefix(size);
     return true;
+  }
+
+  // 8:34 p.m.
+  bool take_half_of_day() {
+    for (const auto& [spelling, meaning] : {Spelling{"a.m.", "a.m."},
+                                            {"p.m.", "p.m."},
+                                            {"a.m", "a.m."},
+                                            {"p.m", "p.m."},
+                                            {"am", "a.m."},
+                                            {"pm", "p.m."},
+                                            {"AM", "a.m."},
+                                            {"PM", "p.m."}}) {
+      const std::string_view next = rest_.substr(std::min(spelling.size(), rest_.size()));
+      if (!rest_.starts_with(spelling) || (!next.empty() && is_letter(next[0]))) continue;
+      push(Kind::text, meaning);
+      rest_.remove_prefix(spelling.size());
+      return true;
+    }
+    return false;
   }
 
   // A word with a meaning.
