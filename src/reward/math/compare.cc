@@ -424,8 +424,10 @@ class Comparison {
       }
       return say("wrong_kind");
     }
-    if (is_value_chain(gold) && is_value_chain(answer))
+    if (is_value_chain(gold) && is_value_chain(answer)) {
+      if (gold.name == answer.name && same_in_order(gold.kids, answer.kids)) return true;
       return agrees_with_itself(answer) && same(assigned(gold), assigned(answer));
+    }
     if (is_assignment(gold) && is_assignment(answer)) {
       if (same_name(gold.kids[0], answer.kids[0])) return same(assigned(gold), assigned(answer));
       if (gold.kids.size() != 2 || answer.kids.size() != 2) return say("wrong_value");
