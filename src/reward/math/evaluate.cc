@@ -1,5 +1,6 @@
 #include "reward/math/evaluate.h"
 
+#include <cmath>
 #include <string_view>
 
 namespace r1::math {

@@ -1,0 +1,19 @@
+// reward/math/matrix.h: sums, products and multiples of matrices, element by element.
+#pragma once
+
+#include <optional>
+
+#include "reward/math/notation.h"
+
+namespace r1::math {
+
+inline constexpr size_t kMaxMatrix = 144;  // elements of a product
+
+// Whether the node is a matrix, or a sum or a product with one in it.
+bool has_matrix(const Node& node);
+
+// The node as one matrix, whose elements are expressions yet to be evaluated. Nothing if it has no matrix, if the shapes
+// do not fit, or if a product has more than kMaxMatrix elements.
+std::optional<Node> matrix_value(const Node& node);
+
+}  // namespace r1::math
