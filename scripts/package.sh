@@ -96,11 +96,13 @@ for release in bookworm trixie; do
   mkdir -p "$root/home/user"
   cp "dist/$name.tar.gz" "$root/home/user/"
   chown -R 1000:1000 "$root/home/user"
+  # In namespaces of its own, so that /proc is there, as on a running system, and goes with the process.
+  as_user() { unshare --fork --pid --mount-proc="$root/proc" chroot --userspec=1000:1000 "$root" /bin/sh -c "$1"; }
   begin=$(date +%s.%N)
-  answer=$(chroot --userspec=1000:1000 "$root" /bin/sh -c \
+  answer=$(as_user \
     "cd /home/user && tar -xzf $name.tar.gz && HOME=/home/user $name/bin/r1 run --seed 1 -p 'Make 26 from 3, 5 and 7.'")
   end=$(date +%s.%N)
   [[ $answer == *"<think>"* ]] || { echo "$release: no thought: $answer" >&2; exit 1; }
-  chroot --userspec=1000:1000 "$root" /bin/sh -c "cd /home/user && HOME=/home/user $name/bin/r1 doctor >/dev/null"
+  as_user "cd /home/user && HOME=/home/user $name/bin/r1 doctor >/dev/null"
   echo "$release: a first answer $(awk "BEGIN { printf \"%.1f\", $end - $begin }") s after the tarball; r1 doctor is content"
 done

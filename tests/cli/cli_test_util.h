@@ -92,7 +92,10 @@ inline Result finish(const Started& started) {
   return result;
 }
 
-// r1 with these arguments. One thread unless the test is about threads: tests run beside others.
+inline constexpr const char* kNoSeed = "no seed";  // among the arguments of `r1 run`: let it draw one
+
+// r1 with these arguments. One thread unless the test is about threads: tests run beside others. `r1 run` draws a random
+// seed if it is given none; a test that depends on what a random model writes would then fail once in a while.
 inline std::vector<std::string> r1_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -104,6 +107,9 @@ inline std::vector<std::string> r1_words(const std::vector<std::string>& argumen
   if (arguments.size() > 1 && !has("--threads") && !has("--help") &&
       std::ranges::find(kWithoutThreads, arguments[0]) == std::end(kWithoutThreads))
     words.insert(words.end(), {"--threads", "1"});
+  if (arguments.size() > 1 && arguments[0] == "run" && !has("--help") && !has("--seed") && !has(kNoSeed))
+    words.insert(words.end(), {"--seed", "1"});
+  std::erase(words, kNoSeed);
   return words;
 }
 

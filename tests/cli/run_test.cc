@@ -157,7 +157,9 @@ TEST(CliRun, JsonTellsThoughtFromAnswerAndWhatTheyCost) {
 TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
   const std::vector<std::string> command{"run",    test::tiny_llama(), "-p", "make 24",
                                          "--json", "--max-tokens",     "9"};
-  const Json one = parse_json(r1_run(command).out, "one"), two = parse_json(r1_run(command).out, "two");
+  std::vector<std::string> unseeded = command;
+  unseeded.emplace_back(test::kNoSeed);
+  const Json one = parse_json(r1_run(unseeded).out, "one"), two = parse_json(r1_run(unseeded).out, "two");
   EXPECT_NE(one.get_int("seed"), two.get_int("seed")) << "equal once in 2^32 runs";
   std::vector<std::string> again = command;
   again.insert(again.end(), {"--seed", std::to_string(one.get_int("seed"))});

@@ -29,6 +29,7 @@ class Terminal {
     std::vector<std::string> words{R1_BINARY};
     words.insert(words.end(), arguments.begin(), arguments.end());
     if (std::ranges::find(words, "--threads") == words.end()) words.insert(words.end(), {"--threads", "1"});
+    if (std::ranges::find(words, "--seed") == words.end()) words.insert(words.end(), {"--seed", "1"});
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);

@@ -34,11 +34,12 @@ TEST(CliThought, VerifyReadsAResponseThatBeginsInsideTheThought) {
 )J";
   const std::string bad = R"J({"task":"arithmetic","gold":"16","pred":"x","prompt_opened":"yes"}
 {"gold":"16","pred":"16","prompt_opened":true}
+{"gold":"16","pred":"8+8","options":{"numbers":[8,8]},"prompt_opened":true}
 )J";
   const auto result = r1_run({"verify", "--input", "-"}, input + bad);
   EXPECT_EQ(result.status, 2);
   const auto rows = test::rows_of(result.out);
-  ASSERT_EQ(rows.size(), 8u) << result.out;
+  ASSERT_EQ(rows.size(), 9u) << result.out;
   EXPECT_TRUE(rows[0].get_bool("correct"));
   EXPECT_TRUE(rows[1].get_bool("correct")) << "the tag counts once";
   EXPECT_EQ(rows[2].get_string("why"), "no_think");
@@ -46,7 +47,8 @@ TEST(CliThought, VerifyReadsAResponseThatBeginsInsideTheThought) {
   EXPECT_TRUE(rows[4].get_bool("correct"));
   EXPECT_EQ(rows[5].get_number("score"), 1.0);
   EXPECT_NE(rows[6].get_string("error").find("prompt_opened"), std::string::npos) << result.out;
-  EXPECT_NE(rows[7].get_string("error").find("prompt_opened is true, but pred is not a whole response"),
+  EXPECT_EQ(rows[7].get_string("why"), "no_answer") << "the thought does not end";
+  EXPECT_NE(rows[8].get_string("error").find("prompt_opened is true, but pred is not a whole response"),
             std::string::npos)
       << result.out;
   expect_fits("verify-input", test::rows_of(input));
