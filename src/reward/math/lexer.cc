@@ -11,7 +11,7 @@
 namespace r1::math {
 namespace {
 
-using Kind = Token::Kind;
+using TokenKind = Token::Kind;
 
 // Commands without an argument, and what they stand for; "" vanishes.
 const std::map<std::string_view, std::string_view>& signs() {
@@ -111,13 +111,15 @@ class Lexer {
   std::vector<Token> take() { return std::move(out_); }
 
  private:
-  void push(Kind kind, std::string_view text) {
+  void push(TokenKind kind, std::string_view text) {
     out_.push_back({.kind = kind, .text = std::string(text), .number = {}, .blank_before = blank_});
     blank_ = false;
   }
   void push_number(Fraction value, std::string text) {
-    out_.push_back(
-        {.kind = Kind::number, .text = std::move(text), .number = std::move(value), .blank_before = blank_});
+    out_.push_back({.kind = TokenKind::number,
+                    .text = std::move(text),
+                    .number = std::move(value),
+                    .blank_before = blank_});
     blank_ = false;
   }
   void sign(std::string_view text) {
@@ -127,10 +129,10 @@ class Lexer {
     }
     if (text == "(" || text == "[" || text == "{" || text == "set{") ++depth_;
     if (text == ")" || text == "]" || text == "}" || text == "}set") --depth_;
-    push(Kind::sign, text);
+    push(TokenKind::sign, text);
   }
 
-  bool behind_number() const { return !out_.empty() && out_.back().kind == Kind::number; }
+  bool behind_number() const { return !out_.empty() && out_.back().kind == TokenKind::number; }
 
   static size_t digits_at(std::string_view text, size_t at) {
     size_t end = at;
@@ -222,11 +224,11 @@ class Lexer {
     named(word);
     if (out_.size() == before) {
       if (size == 1) {
-        push(Kind::symbol, word);
+        push(TokenKind::symbol, word);
       } else if (size >= 4 || (behind_number() && is_unit(word))) {
-        push(Kind::text, word);
+        push(TokenKind::text, word);
       } else {
-        for (const char& c : word) push(Kind::symbol, {&c, 1});
+        for (const char& c : word) push(TokenKind::symbol, {&c, 1});
       }
     }
     rest_.remove_prefix(size);
@@ -245,7 +247,7 @@ class Lexer {
                                             {"PM", "p.m."}}) {
       const std::string_view next = rest_.substr(std::min(spelling.size(), rest_.size()));
       if (!rest_.starts_with(spelling) || (!next.empty() && is_letter(next[0]))) continue;
-      push(Kind::text, meaning);
+      push(TokenKind::text, meaning);
       rest_.remove_prefix(spelling.size());
       return true;
     }
@@ -257,13 +259,13 @@ class Lexer {
     if (word == "and" || word == "or") {
       sign(word);
     } else if (word == "pi") {
-      push(Kind::symbol, "π");
+      push(TokenKind::symbol, "π");
     } else if (word == "sqrt") {
       sign("sqrt");
     } else if (equal_ignoring_case(word, "infinity") || word == "inf" || word == "oo") {
       sign("inf");
     } else if (has(kFunctions, word) && !(word == "min" && behind_number())) {
-      push(Kind::function, word);
+      push(TokenKind::function, word);
     } else if (word == "percent") {
       sign("%");
     } else if (word == "degrees" || word == "degree") {
@@ -309,11 +311,11 @@ class Lexer {
       return true;
     }
     if (name == "pi") {
-      push(Kind::symbol, "π");
+      push(TokenKind::symbol, "π");
     } else if (has(kFunctions, name)) {
-      push(Kind::function, name);
+      push(TokenKind::function, name);
     } else if (has(kGreek, name)) {
-      push(Kind::symbol, "\\" + std::string(name));
+      push(TokenKind::symbol, "\\" + std::string(name));
     } else if (name == "begin" || name == "end") {
       return environment(name == "begin");
     } else if (has(kTextCommands, name)) {
@@ -350,7 +352,7 @@ class Lexer {
     }
     matrices_ += begins ? 1 : -1;
     depth_ += begins ? 1 : -1;
-    push(Kind::sign, begins ? "matrix" : "endmatrix");
+    push(TokenKind::sign, begins ? "matrix" : "endmatrix");
     return true;
   }
 
@@ -376,9 +378,9 @@ class Lexer {
       if (!inner.run()) return false;
       for (Token& token : inner.out_) out_.push_back(std::move(token));
     } else if (word == "i" || word == "e") {
-      push(Kind::symbol, word);
+      push(TokenKind::symbol, word);
     } else {
-      push(Kind::text, word);
+      push(TokenKind::text, word);
     }
     return true;
   }
@@ -386,7 +388,7 @@ class Lexer {
   bool unicode() {
     if (rest_.starts_with("π")) {
       rest_.remove_prefix(2);
-      push(Kind::symbol, "π");
+      push(TokenKind::symbol, "π");
       return true;
     }
     for (const Spelling& spelling : kUnicode) {
@@ -424,7 +426,7 @@ class Lexer {
       return rest_.empty() || is_blank(rest_[0]) || rest_[0] == '$' || rest_[0] == '}';
     }
     if (c == '\'') {
-      if (out_.empty() || out_.back().kind != Kind::symbol) return false;
+      if (out_.empty() || out_.back().kind != TokenKind::symbol) return false;
       out_.back().text += c;
       return true;
     }
