@@ -26,7 +26,7 @@
 namespace r1 {
 namespace {
 
-// Writes a greeting or a remark: to the terminal only, because it is no part of an answer that goes to a file.
+// Writes a greeting or a remark: to stderr if stdout is not a terminal, because a file receives answers only.
 void say(const std::string& text) {
   if (stdout_is_terminal()) {
     write_stdout(text);
@@ -66,7 +66,7 @@ std::string judgement(const Tokenizer& tokenizer, const std::string& question,
   return "checked: not right (" + why + ")";
 }
 
-// Expands a file's name as a shell would.
+// Expands a leading ~/ as a shell does.
 std::filesystem::path user_path(const std::string& name) {
   const char* home = std::getenv("HOME");
   if (name.starts_with("~/") && home != nullptr) return std::filesystem::path(home) / name.substr(2);
