@@ -11,8 +11,8 @@ namespace {
 
 constexpr double kZ = 1.96;  // for 95 %
 
-// Returns Wilson's score interval of a share p of n independent trials (Wilson 1927). At p = 0 it is [0, z^2
-// / (n + z^2)].
+// Returns Wilson's score interval of a share p of n independent trials (Wilson 1927).
+// At p = 0 it is [0, z^2 / (n + z^2)].
 std::pair<double, double> wilson_interval(double p, double n) {
   const double zz = kZ * kZ;
   const double centre = (p + zz / (2 * n)) / (1 + zz / n);
