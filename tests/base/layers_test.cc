@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// From the bottom up.
+// From the bottom to the top.
 const std::vector<std::string> kLayers = {"base",  "tensor", "ops",    "dist",   "formats",
                                           "text",  "model",  "data",   "reward", "engine",
                                           "train", "eval",   "recipe", "server", "cli"};
