@@ -1,4 +1,4 @@
-// What each command promises to print, except `r1 run`.
+// The promises of each command except `r1 run` about its output.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -193,7 +193,7 @@ TEST_F(GenerationConfigFile, NewTokensComeBeforeWholeLengths) {
 }
 
 TEST_F(GenerationConfigFile, WithoutTheFileFieldsOfConfigCount) {
-  // As old versions of transformers wrote them, defaults included.
+  // An old version of transformers wrote these fields, including defaults.
   write_file_atomically(directory_ / "config.json",
                         R"({"model_type": "llama", "do_sample": true, "temperature": 0.6, "num_beams": 4,
                             "max_length": 20, "eos_token_id": 99999})");

@@ -76,7 +76,7 @@ Value map(Work& work, const Value& input, const Arguments& arguments) {
   return Value::list(std::move(out), List::Kind::generator);
 }
 
-// select, reject, selectattr, rejectattr.
+// Implements select, reject, selectattr and rejectattr.
 Value select(Work& work, const Value& input, const Arguments& arguments, bool by_attribute, bool keep) {
   const size_t first = by_attribute ? 1 : 0;
   std::string test;
