@@ -140,7 +140,7 @@ Json training_curves(const std::filesystem::path& metrics, Missing& missing) {
   for (const Column& c : table.columns) {
     Json values = Json::array();
     for (int64_t i = (table.rows - 1) % every; i < table.rows;
-         i += every)  // keeps the last row
+         i += every)  // the last row is always among those kept
       values.push_back(short_number(c.values[static_cast<size_t>(i)]));
     columns.set(c.name, std::move(values));
   }

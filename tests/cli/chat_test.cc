@@ -272,7 +272,7 @@ TEST(CliChat, EditsUtf8WhateverTheLocale) {
     terminal.answer();
     terminal.wait_for_editor();
     terminal.ask(
-        "hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // two to the left, then replaces a character
+        "hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // moves two to the left, then replaces the character before
     EXPECT_EQ(saved(terminal, "utf8.jsonl").at(size_t{0}).get_string("content"), "hl\u00fc\u4f60o") << locale;
   }
 }
