@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of bench/arms_seeds.sh: every arm of the recipe by seed, with 95 % t-intervals over seeds, and paired differences.
+"""Prints the table of bench/arms_seeds.sh: every arm of the recipe per seed, 95 % t-intervals over seeds, and paired differences.
 
     bench/arms_table.py bench/results/DATE-arms-seeds.jsonl
 """

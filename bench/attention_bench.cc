@@ -2,10 +2,11 @@
 //
 //   attention_bench [--json FILE] [--threads N] [--best] [--cpu] [--seconds F] [--only NAME]
 //
-// FLOPs are the useful ones: visible (query, key) pairs times 2 (K + V) forward, 2 (3 K + 2 V) backward
-// (scores are recomputed). Decoding walks through the pages of four layers in turn, so that they come from
-// memory as in a model; it is bound by bytes, so it prints GB/s of keys and values read. Times: median of
-// warm repeats (--best: the least, for a machine that others use too; --cpu: CPU time of the process, for
+// FLOPs counts the useful ones: visible (query, key) pairs times 2 (K + V) forward and 2 (3 K + 2 V)
+// backward, although the backward pass recomputes the scores. Decoding walks through the pages of four layers
+// in turn, so that they come from memory as in a model. It is bound by bytes, so GB/s of keys and values read
+// is printed. Times are the median of warm repeats. --best takes the least, for a machine that others use
+// too; --cpu takes the CPU time of the process and needs --threads 1.
 // --threads 1).
 #include <fmt/format.h>
 
@@ -44,7 +45,7 @@ struct Heads {
   KvPages pages(void* data) const { return {data, DType::f32, G, K, V, values_in_keys}; }
 };
 
-// Sequences of equal length with their pages, `layers` times.
+// Cached sequences of equal length, with one set of pages per layer.
 struct Sequences {
   Sequences(const Heads& h, int64_t sequences, int64_t length, int64_t layer_count)
       : S(sequences), n(length), max_pages(ceil_div(n, kKeyTile)), layers(layer_count) {
@@ -61,7 +62,7 @@ struct Sequences {
   std::vector<int32_t> table;
 };
 
-// `fresh` new tokens at the end of every sequence.
+// A batch of `fresh` new tokens at the end of every sequence.
 struct Ragged {
   Ragged(const Sequences& s, int64_t fresh) : tokens(static_cast<size_t>(s.S * fresh), 0), offsets{0} {
     for (int64_t i = 0; i < s.S; ++i) {
@@ -83,7 +84,7 @@ Tensor filled(Arena& arena, Shape shape, uint64_t seed) {
   return t;
 }
 
-// Of their own, or the first columns of keys.
+// Returns random values, or the first columns of the keys if the values are stored in the keys.
 Tensor values_of(Arena& arena, const Heads& h, const Tensor& k) {
   const Tensor v = filled(arena, {k.dim(0), h.G, h.V}, 3);
   for (int64_t i = 0; i < k.dim(0) * h.G && h.values_in_keys; ++i)
@@ -93,7 +94,7 @@ Tensor values_of(Arena& arena, const Heads& h, const Tensor& k) {
 
 double median_or_best(std::vector<double> times, bool best) {
   times.erase(times.begin(),
-              times.begin() + static_cast<int64_t>(std::min<size_t>(2, times.size() - 1)));  // cold
+              times.begin() + static_cast<int64_t>(std::min<size_t>(2, times.size() - 1)));  // cold repeats
   std::sort(times.begin(), times.end());
   return best ? times.front() : times[times.size() / 2];
 }

@@ -1,13 +1,12 @@
 // bench/decode_bench.cc: decoding, beside what the machine's memory and arithmetic allow.
 //
-//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group N] [--batch
-//   N]...
+//   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group N] [--batch N]...
 //
-// For each batch: sequences of `context` random tokens each (those of a group: the same ones, as samples of
-// one prompt) go on for `tokens` tokens at temperature 1; the clock runs over whole engine runs with 1 and
-// with `tokens` new tokens, whose difference is decoding alone. The limit of a step is the larger of reading
-// every weight and key (a prompt's once a group) once at the bandwidth measured beside it, and 2 FLOPs a
-// weight and token at the FMA peak. (A model that fits a cache can be above 100 %.)
+// For each batch size, sequences of `context` random tokens are extended by `tokens` tokens at temperature 1. The
+// sequences of one group have the same context, as samples of one prompt do. Whole engine runs with 1 and with `tokens`
+// new tokens are timed; their difference is the time of decoding alone. The limit of a step is the larger of two times:
+// reading every weight and every key once at the bandwidth measured beside it (a prompt's keys once per group), and 2
+// FLOPs per weight and token at the FMA peak. A model that fits into a cache can exceed 100 %.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,11 +30,11 @@ struct Options {
   Numerics numerics = Numerics::cpu_f32;
   int threads = available_threads();
   int64_t tokens = 64, context = 64, group = 1;
-  std::vector<int64_t> batches;  // none named: these
+  std::vector<int64_t> batches;  // kBatches if none is named
   static constexpr int64_t kBatches[] = {1, 8, 32, 128, 512};
 };
 
-// Seconds of the best of three runs of `batch` sequences with `tokens` new tokens each.
+// Returns the seconds of the best of three runs of `batch` sequences with `tokens` new tokens each.
 double run(Engine& engine, const ModelConfig& config, const Options& o, int64_t batch, int64_t tokens) {
   Random random(1);
   std::vector<Request> requests(static_cast<size_t>(ceil_div(batch, o.group)));
@@ -72,7 +71,7 @@ void measure(const Model& model, const Options& o) {
     const double decode = run(engine, config, o, batch, o.tokens) - run(engine, config, o, batch, 1);
     const double step = decode / static_cast<double>(o.tokens - 1), b = static_cast<double>(batch);
     const double keys =
-        static_cast<double>(ceil_div(batch, o.group) * o.context + batch * o.tokens / 2);  // half way
+        static_cast<double>(ceil_div(batch, o.group) * o.context + batch * o.tokens / 2);  // mean length
     const double bytes = static_cast<double>(model.weight_bytes()) + keys * kv;
     const double flops = 2 * b * static_cast<double>(model.active_parameter_count());
     const double limit = std::max(bytes / bandwidth, flops / peak);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of bench/distill_seeds.sh: both arms a seed, their tokens, and the difference with its 95 % interval over seeds.
+"""Prints the table of bench/distill_seeds.sh: per seed both arms and their tokens, then their difference with its 95 % interval.
 
     bench/distill_table.py bench/results/DATE-distill-seeds.jsonl
 """

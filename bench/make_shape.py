@@ -1,8 +1,9 @@
-"""A checkpoint of a published model's shape with random bf16 weights: to measure memory and speed where the real one is not at hand.
+"""Writes a checkpoint of a published model's shape with random bf16 weights, to measure memory and speed without the real one.
 
     python3 bench/make_shape.py r1-distill-qwen-1.5b OUT_DIR        # 3.6 GB; no package needed
 
-Values are normal-ish with the initialiser's 0.02, from a table, so that writing takes seconds. There is no tokenizer: rows of token ids.
+Values are roughly normal with the initialiser's deviation of 0.02. They come from a table, so that writing takes seconds.
+The checkpoint has no tokenizer, so the input must be rows of token ids.
 """
 import json
 import pathlib

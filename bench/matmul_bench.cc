@@ -2,11 +2,11 @@
 //
 //   matmul_bench [--json FILE] [--threads N] [--best] [--small] [--shape T,D,F] [--numerics cpu-bf16]
 //
-// Forward is the op as a model runs it: activations in and out in the numerics' type. The limit is what the
-// forward's instruction can do (FMA, or VDPBF16PS for cpu-avx512bf16).
+// The forward is the op as a model runs it, with activations in and out in the type of the numerics. The
+// limit is the peak of the forward's instruction: FMA, or VDPBF16PS for cpu-avx512bf16.
 //
-// Times are the median of several warm repeats (--best: the least, for a machine that others use too). The
-// limit is measured again beside every shape: clocks and neighbours change while this runs.
+// Times are the median of several warm repeats. --best takes the least, for a machine that others use too. The
+// limit is measured again beside every shape, because clocks and neighbours change during a run.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,7 +35,7 @@ struct Options {
   int threads = 0;
   bool best = false;
   bool small = false;
-  std::array<int64_t, 3> shape{};  // T, D, F: this one only
+  std::array<int64_t, 3> shape{};  // T, D, F of the only shape; 0: all shapes
   Numerics numerics = Numerics::cpu_f32;
 };
 
@@ -43,7 +43,7 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Seconds of one call, warm: each repeat runs it for at least 4 ms.
+// Returns the seconds of one warm call. Each repeat runs f for at least 4 ms.
 template <class F>
 double measure(bool best, const F& f) {
   f();
@@ -123,7 +123,7 @@ class Bench {
   ThreadPool& threads() { return threads_; }
 
  private:
-  // One product of the backward pass: the tape is prepared outside the clock.
+  // Times one product of the backward pass. The tape is prepared outside the clock.
   double backward(const Weight& weight, const Tensor& input, const Tensor& dy, bool wants_dx) {
     std::vector<double> times;
     Tape tape(arena_);
@@ -141,7 +141,7 @@ class Bench {
       times.push_back(seconds_since(begin));
       total += times.back();
     }
-    times.erase(times.begin(), times.begin() + 3);  // cold
+    times.erase(times.begin(), times.begin() + 3);  // cold repeats
     std::sort(times.begin(), times.end());
     return options_.best ? times.front() : times[times.size() / 2];
   }

@@ -2,10 +2,9 @@
 //
 //   moe_bench [--json FILE] [--threads N] [--best]
 //
-// FLOPs count the products only: T (6 A D F + 2 D E) forward, twice that backward. "routing" is the share of
-// the forward spent outside the experts: the router's product and selection, the gather and the combination,
-// each timed alone on the same data. Times are medians; --best takes the least (a machine that others use
-// too).
+// FLOPs counts the products only: T (6 A D F + 2 D E) forward and twice that backward. "routing" is the share of the
+// forward spent outside the experts: the router's product and selection, the gather and the combination, each timed
+// alone on the same data. Times are medians. --best takes the least, for a machine that others use too.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -113,7 +112,7 @@ class Bench {
     return pick(times);
   }
 
-  // The backward alone: each repeat records a forward outside the clock.
+  // Times the backward pass alone. Each repeat records a forward outside the clock.
   double backward_seconds(Layer& layer, const Tensor& input, const Tensor& dy) {
     Context ctx{.arena = arena_, .threads = threads_, .tape = &tape_};
     std::vector<double> times;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""One forward, shown on 1,000 sampled sequences: log-probs as strings, whatever the batch, chunking, threads, or who computes them.
+"""Shows on 1,000 sampled sequences that there is one forward: batch, chunking, threads and command do not change the log-probs.
 
     bench/one_forward.py [build/r1] [models/r1-nano-base]
 
-(1) r1 generate at batch 1, 7, 64, whole and chunked prefill, 1 and 2 threads: the output files must be equal byte for byte.
-(2) r1 score of the same tokens: the same strings. (3) one GRPO step: samples.jsonl replayed by generate (its random key) and by
-score: the same tokens and strings.
+(1) r1 generate runs with batches of 1, 7 and 64, whole and chunked prefill, 1 and 2 threads. The output files must be equal.
+(2) r1 score must give the same log-probs, compared as strings, for the same tokens.
+(3) After one GRPO step, generate (with the random key of samples.jsonl) and score must give the step's tokens and log-probs.
 """
 import itertools
 import json
@@ -34,7 +34,7 @@ def write(path, items):
 
 
 def scored(samples):
-    """The log-probs that r1 score gives for samples' tokens, in order."""
+    """Returns the log-probs that r1 score gives for the samples' tokens, in order."""
     write(work / "score.jsonl", [{"tokens": s["prompt_tokens"] + s["tokens"], "from": len(s["prompt_tokens"])} for s in samples])
     run("score", model, "--input", work / "score.jsonl", "--logprobs", work / "scored.jsonl")
     return [r["logprobs"] for r in rows(work / "scored.jsonl")]

@@ -1,7 +1,7 @@
 """Times Math-Verify on the rows of bench/verifier_bench.cc: python math_verify_peer.py ROWS.jsonl [REPEATS]
 
 Needs math-verify (with antlr4). Prints the verdicts per second on one core and the share of correct answers. Math-Verify's
-time-outs are switched off, as its documentation advises for threads: they cost it time of their own."""
+time-outs are switched off, as its documentation advises for threads, because they would cost it time."""
 import json
 import logging
 import sys
@@ -19,7 +19,7 @@ def verdict(row):
     return verify(gold, parse(row["pred"], parsing_timeout=None), timeout_seconds=None)
 
 
-for row in rows[:20]:  # imports and caches
+for row in rows[:20]:  # warms up imports and caches
     verdict(row)
 begin = time.perf_counter()
 correct = sum(bool(verdict(row)) for _ in range(repeats) for row in rows)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 
 
 class Nano(torch.nn.Module):
-    """deepseek_v3 without q_lora: latent attention in its expanded form, which is PyTorch's faster one at these sizes."""
+    """deepseek_v3 without q_lora. Latent attention is in its expanded form, which is faster in PyTorch at these sizes."""
 
     def __init__(self, directory, dense_experts):
         super().__init__()
@@ -41,7 +41,7 @@ class Nano(torch.nn.Module):
         self.cos, self.sin = angle.cos(), angle.sin()
         for layer in range(c["first_k_dense_replace"], c["num_hidden_layers"]):  # the routers' bias is frozen in reinforcement learning
             self.get(layer, "mlp.gate.e_score_correction_bias").requires_grad_(False)
-            for name in ("gate", "up", "down"):  # stacked once: what a batched product wants
+            for name in ("gate", "up", "down"):  # stacked once, for batched products
                 key = f"model/layers/{layer}/mlp/experts/{{}}/{name}_proj/weight"
                 stack = torch.stack([self.w.pop(key.format(e)).detach() for e in range(c["n_routed_experts"])])
                 self.w[f"experts/{layer}/{name}"] = torch.nn.Parameter(stack)
@@ -121,7 +121,7 @@ class Nano(torch.nn.Module):
 
 @torch.no_grad()
 def generate(model, step, rollouts, drop_every):
-    """Each prompt is run once for its group; every sample is given its recorded number of tokens."""
+    """Runs each prompt once per group and gives every sample its recorded number of tokens. Returns the number of tokens."""
     first = {}
     for r in rollouts:
         first.setdefault(r["prompt"], r["prompt_tokens"])
@@ -142,8 +142,8 @@ def generate(model, step, rollouts, drop_every):
     made = 0
     while True:
         logprobs = torch.log_softmax(model.logits(hidden), -1)
-        token = (logprobs - torch.empty_like(logprobs).exponential_().log()).argmax(-1)  # Gumbel: faster than multinomial here
-        logprobs.gather(1, token.unsqueeze(1))  # what a sampler would keep; r1 keeps it too
+        token = (logprobs - torch.empty_like(logprobs).exponential_().log()).argmax(-1)  # Gumbel noise is faster than multinomial here
+        logprobs.gather(1, token.unsqueeze(1))  # a sampler keeps the log-prob, as r1 does
         made += int((left > 0).sum())
         left -= 1
         if (left > 0).sum() == 0:
@@ -160,7 +160,7 @@ def generate(model, step, rollouts, drop_every):
 
 
 def train(model, forward, optimizer, rollouts, rows):
-    """Forward, loss, backward, update. Rows are sorted by length and padded to their micro-batch's longest."""
+    """Runs forward, loss, backward and update. Rows are sorted by length and padded to the longest of their micro-batch."""
     order = sorted(rollouts, key=lambda r: len(r["prompt_tokens"]) + len(r["tokens"]))
     moving, idle = [r for r in order if r["advantage"] != 0], [r for r in order if r["advantage"] == 0]
     scored = sum(len(r["tokens"]) for r in rollouts)
@@ -179,7 +179,7 @@ def train(model, forward, optimizer, rollouts, rows):
 
 
 def micro_batch(model, forward, part, scored):
-    """The loss, and how far the log-probs are from r1's."""
+    """Returns the loss and the largest difference of the log-probs from r1's."""
     width = max(len(r["prompt_tokens"]) + len(r["tokens"]) for r in part)
     tokens, old, advantage, mask = (torch.zeros(len(part), width, dtype=torch.long), torch.zeros(len(part), width - 1),
                                     torch.zeros(len(part), 1), torch.zeros(len(part), width - 1))
@@ -211,7 +211,7 @@ def told(row):
 
 
 class Peer:
-    """PyTorch under one choice of threads, compilation and experts; run() takes the choices that are left."""
+    """PyTorch with one choice of threads, compilation and experts. run() takes the other choices."""
 
     def __init__(self, directory, rollouts, threads, compiled, dense):
         self.rollouts, self.threads = rollouts, threads
@@ -222,7 +222,7 @@ class Peer:
         self.worst = 0.0
 
     def run(self, phase, **how):
-        """A row: {"phase", "seconds", "threads", "compiled", "experts", ...}."""
+        """Returns a row {"phase", "seconds", "threads", "compiled", "experts", ...}."""
         torch.set_num_threads(self.threads)
         if phase == "sample":
             seconds, _ = timed(lambda: generate(self.model, self.step, self.rollouts, how["drops_every"]))
@@ -236,20 +236,20 @@ CHOICES = [("sample", {"drops_every": 8}), ("sample", {"drops_every": 32}), ("tr
 
 
 def sweep(directory, rollouts, args):
-    """The best row of each phase, and all of them."""
+    """Returns the best row of each phase, and all rows."""
     rows = []
     for threads, compiled, dense in itertools.product(sorted(set(args.threads)), (False,) if args.eager else (False, True), (False, True)):
         torch._dynamo.reset()
         peer = Peer(directory, rollouts, threads, compiled, dense)
         for phase, how in CHOICES:
-            peer.run(phase, **how)  # the first compiles
+            peer.run(phase, **how)  # the first run compiles
             rows.append(min((peer.run(phase, **how) for _ in range(2)), key=lambda row: row["seconds"]))
             print(f"  {phase:6} {rows[-1]['seconds']:7.3f} s  {told(rows[-1])}", flush=True)
     return {phase: min((row for row in rows if row["phase"] == phase), key=lambda row: row["seconds"]) for phase in ("sample", "train")}, rows
 
 
 def take_turns(directory, rollouts, best, args):
-    """Rounds of r1 and of PyTorch's best: a row for each, and the log-probs' largest difference."""
+    """Runs rounds of r1 and of PyTorch's best choice. Returns a row for each and the largest difference of the log-probs."""
     torch._dynamo.reset()
     peers, hows = {}, {}
     for phase, row in best.items():
@@ -267,7 +267,7 @@ def take_turns(directory, rollouts, best, args):
 
 
 def run_r1(args):
-    """Its steps' metrics, and the rollouts of the last one."""
+    """Runs r1 grpo. Returns the metrics of its steps and the rollouts of the last step."""
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         (work / "c.toml").write_text(f'name = "peer"\nseed = 7\nmodel = "{args.model}"\nout = "{work}/run"\n[data]\ntask = "countdown3"\n[rollout]\n'

@@ -32,7 +32,8 @@ int64_t Answerer::room() const {
   return std::min(base_.max_tokens, std::max<int64_t>(model_.model().config().max_positions / 4, 1));
 }
 
-// What the context leaves, and, if the user did not ask for more, what the memory leaves.
+// Lowers the answer's limit to the room that the context leaves and, unless the user gave a limit, to the
+// room in memory.
 void Answerer::limit(Request& request, Answer& answer) const {
   answer.limited_by = limit_is_given_         ? AnswerLimit::option
                       : model_.max_tokens > 0 ? AnswerLimit::model
@@ -43,12 +44,12 @@ void Answerer::limit(Request& request, Answer& answer) const {
     request.max_tokens = std::max<int64_t>(tokens, 1);
     answer.limited_by = why;
   };
-  const int64_t max_length = request.sampling.max_length;  // of prompt and answer
+  const int64_t max_length = request.sampling.max_length;  // of prompt and answer together
   if (max_length > 0) at_most(max_length - answer.prompt_tokens, AnswerLimit::model);
   at_most(config.max_positions - answer.prompt_tokens, AnswerLimit::context);
   if (runtime_.kv_bytes() > 0 && !limit_is_given_) {
     const int64_t pages = runtime_.kv_bytes() / KvCache::bytes_per_page(config, runtime_.ctx.activations());
-    // The prompt's pages count twice where it ends inside one: see Engine.
+    // A prompt that ends inside a page takes that page twice (see Engine).
     at_most((pages - 1) * kKeyTile - answer.prompt_tokens, AnswerLimit::memory);
   }
   answer.limit = request.max_tokens;

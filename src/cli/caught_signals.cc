@@ -14,7 +14,7 @@ namespace r1 {
 namespace {
 
 volatile std::sig_atomic_t seen_signals[NSIG];
-int wake_pipe[2] = {-1, -1};  // read, write
+int wake_pipe[2] = {-1, -1};  // the ends for reading and for writing
 
 void note(int signal) {
   const int before = errno;
@@ -71,7 +71,7 @@ void end_by_signal(int signal) {
   action.sa_handler = SIG_DFL;
   ::sigaction(signal, &action, nullptr);
   ::raise(signal);
-  std::_Exit(128 + signal);  // the signal is blocked
+  std::_Exit(128 + signal);  // reached if the signal is blocked
 }
 
 }  // namespace r1

@@ -26,7 +26,7 @@
 namespace r1 {
 namespace {
 
-// Greeting and remarks: they are no part of an answer that goes to a file.
+// Writes a greeting or a remark: to stderr if stdout is not a terminal, because a file receives answers only.
 void say(const std::string& text) {
   if (stdout_is_terminal()) {
     write_stdout(text);
@@ -35,7 +35,7 @@ void say(const std::string& text) {
   }
 }
 
-// Lines of at most 78 characters, broken at blanks.
+// Breaks text at blanks into lines of at most 78 characters.
 std::string wrapped(const std::string& text) {
   constexpr size_t kWidth = 78;
   std::string out;
@@ -54,7 +54,7 @@ std::string wrapped(const std::string& text) {
   return out;
 }
 
-// One line on whether a countdown answer is right; "" for other questions.
+// Returns a line that says whether a countdown answer is right, or "" for another question.
 std::string judgement(const Tokenizer& tokenizer, const std::string& question,
                       std::span<const int32_t> tokens, const std::string& opening) {
   const auto problem = parse_question(question);
@@ -66,7 +66,7 @@ std::string judgement(const Tokenizer& tokenizer, const std::string& question,
   return "checked: not right (" + why + ")";
 }
 
-// As a shell would read a file's name.
+// Expands a leading ~/ as a shell does.
 std::filesystem::path user_path(const std::string& name) {
   const char* home = std::getenv("HOME");
   if (name.starts_with("~/") && home != nullptr) return std::filesystem::path(home) / name.substr(2);
@@ -107,7 +107,7 @@ class Chat {
       keep(message.text);
       try {
         if (!obey(message)) return;
-      } catch (const Error& e) {  // no reason to lose the conversation
+      } catch (const Error& e) {  // an error must not end the conversation
         write_stderr(std::string("r1: ") + e.what() + "\n");
       }
       if (seen_termination() != 0) return;
@@ -116,12 +116,12 @@ class Chat {
   }
 
  private:
-  // What /more needs to go on.
+  // The last question and its answer so far, for /more.
   struct Last {
     Question question;
-    std::string text;             // as it was asked
+    std::string text;             // as the user typed it
     std::vector<int32_t> tokens;  // of the answer so far
-    std::string opening;          // of the prompt: text/think.h
+    std::string opening;          // the prompt's opening of a thought (text/think.h)
     bool is_cut = false;
   };
 
@@ -170,14 +170,14 @@ class Chat {
     }
     if (notes_.knows_only_countdown()) {
       out += fmt::format("Three problems to try, which it was not trained on:\n  {}\n", kExampleQuestion);
-      constexpr uint64_t kSeed = 54;  // r1-nano solves its first two problems with 20 seeds of 20
+      constexpr uint64_t kSeed = 54;  // r1-nano solves its first two problems with all of 20 seeds
       for (uint64_t i = 0; i < 2; ++i)
         out += "  " + make_problem("countdown3", kSeed, i, Split::held_out).question + "\n";
     }
     say(out + style_.dim("/help lists the commands; Ctrl-C stops an answer; Ctrl-D ends.") + "\n");
   }
 
-  // False: the conversation is over.
+  // Returns false if the conversation is over.
   bool obey(const Message& message) {
     const ChatCommand command =
         message.is_block ? ChatCommand{.kind = ChatCommand::Kind::question, .argument = message.text}
@@ -233,7 +233,7 @@ class Chat {
     last_ = std::move(next);
     try {
       answer();
-    } catch (const Error&) {  // a question without an answer is no turn
+    } catch (const Error&) {  // a question without an answer is not kept as a turn
       conversation_.drop_last();
       last_.reset();
       throw;
@@ -246,7 +246,7 @@ class Chat {
     answer();
   }
 
-  // The last question's answer, from where it stands.
+  // Generates the last question's answer, or continues it.
   void answer() {
     Question question = last_->question;
     question.prompt.insert(question.prompt.end(), last_->tokens.begin(), last_->tokens.end());
@@ -312,9 +312,9 @@ class Chat {
   LineEditor editor_;
   std::optional<int64_t> turns_;
   Conversation conversation_;
-  std::filesystem::path history_;  // "": lines are not kept
+  std::filesystem::path history_;  // empty if lines are not kept
   std::optional<Last> last_;
-  int64_t left_out_ = 0;  // oldest turns that the last prompt had no room for
+  int64_t left_out_ = 0;  // the number of oldest turns that did not fit into the last prompt
 };
 
 }  // namespace

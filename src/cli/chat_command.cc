@@ -17,7 +17,7 @@ using Kind = ChatCommand::Kind;
 struct Row {
   Kind kind;
   const char* name;
-  const char* argument;  // "": none
+  const char* argument;  // empty if there is none
   const char* help;
 };
 

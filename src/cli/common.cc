@@ -185,7 +185,7 @@ void check_at_least(std::string_view option, int64_t value, int64_t low) {
 
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
-  // The ranges of engine/sampling_config.cc, which reads the same settings from JSON.
+  // These ranges equal those of engine/sampling_config.cc, which reads the same settings from JSON.
   constexpr double kHottest = 1000, kMostPenalty = 1000, kLeastRepetition = 1e-3;
   Request request;
   SamplingParams& sampling = request.sampling;

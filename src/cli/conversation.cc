@@ -28,7 +28,7 @@ void Conversation::set_system(const std::string& text) {
   system_ = text;
 }
 
-// What the template does with a thought in an earlier answer, found out by rendering one.
+// Finds out how the template treats a thought in an earlier answer, by rendering one.
 Conversation::ThoughtForm Conversation::thought_form() const {
   if (thought_form_) return *thought_form_;
   const auto shows = [&](const Json& answer, std::string_view words) {
@@ -55,7 +55,7 @@ Conversation::ThoughtForm Conversation::thought_form() const {
 Json Conversation::shown_response(const Turn& turn) const {
   const ThinkSplit split = split_think(turn.response, !turn.opening.empty());
   if (!split.has_thought) return message("assistant", turn.response);
-  if (!split.closed) return message("assistant", "");  // cut inside the thought: there is no answer
+  if (!split.closed) return message("assistant", "");  // cut inside the thought, so there is no answer
   if (thought_form() == ThoughtForm::inside)
     return message("assistant", whole_response(turn.response, turn.opening));
   Json out = message("assistant", split.answer);

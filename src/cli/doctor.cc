@@ -13,7 +13,7 @@ int run_doctor(const DoctorOptions& options) {
   check_common(options.common);
   const std::filesystem::path directory = resolve_model(options.model);
   ThreadPool threads(thread_count(options.common));
-  // Before the work of the others: what is missing is known at once.
+  // This check comes first because it reports a missing package at once.
   std::vector<Check> peer;
   if (options.against_transformers)
     peer.push_back(compare_with_transformers(directory, options.python, threads));

@@ -1,4 +1,4 @@
-// cli/doctor_checks.cc: self checks. Each tests a promise of the program, and compares with ==.
+// cli/doctor_checks.cc: self checks. Each tests a promise of the program and compares with ==.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -31,7 +31,7 @@ Check check(const std::string& name, const std::function<std::string()>& run) {
   }
 }
 
-// ---- without a model
+// ---- checks without a model
 
 std::string random_numbers() {
   // Random123's known answer of philox4x32-10 for counter 0 and key 0.
@@ -41,7 +41,7 @@ std::string random_numbers() {
 }
 
 std::string instruction_sets(ThreadPool& threads) {
-  constexpr int64_t T = 37, N = 70, K = 130;  // no multiples of a vector
+  constexpr int64_t T = 37, N = 70, K = 130;  // no multiples of a vector's length
   Random random(1);
   std::vector<float> x(T * K);
   for (float& v : x) v = static_cast<float>(random.normal());
@@ -70,7 +70,7 @@ std::string instruction_sets(ThreadPool& threads) {
   return fmt::format("{} with 1 and {} threads: the same bits", fmt::join(names, ", "), threads.size());
 }
 
-// ---- with one
+// ---- checks of a model
 
 std::string memory_needed(const std::filesystem::path& directory) {
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
@@ -133,7 +133,8 @@ std::vector<Request> some_requests(const SamplingModel& model) {
   return requests;
 }
 
-// Sampled with all threads and in one batch; again one at a time with one; scored by rows and together.
+// Samples in one batch with all threads, then one at a time with one thread, and scores the rows with both.
+// All log-probs must be equal.
 std::string one_forward(const SamplingModel& model, ThreadPool& threads) {
   const std::vector<Request> requests = some_requests(model);
   Arena arena;
@@ -189,7 +190,7 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
   if (!checks.back().ok) return checks;
   std::optional<SamplingModel> model;
   checks.push_back(check("model files", [&] {
-    model = load(Numerics::cpu_f32);  // refuses what is missing, misshapen or not finite
+    model = load(Numerics::cpu_f32);  // throws if a tensor is missing, misshapen or not finite
     int64_t finite = 0;
     for (const Parameter& p : model->model().parameters()) {
       for (const float v : p.value.values()) finite += std::isfinite(v) ? 1 : 0;
@@ -206,7 +207,7 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
     if (!machine_has(numerics)) continue;
     checks.push_back(check(fmt::format("one forward, {}", name_of(numerics)), [&] {
       if (!model || activation_dtype(numerics) != activation_dtype(model->numerics)) {
-        model.reset();  // one at a time
+        model.reset();  // before the next load, so that only one model is held
         model = load(numerics);
       }
       model->numerics = numerics;

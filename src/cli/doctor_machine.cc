@@ -1,4 +1,4 @@
-// cli/doctor_machine.cc: the machine's properties, read from the system, and its peaks, measured in a second.
+// cli/doctor_machine.cc: the machine's properties, read from the system, and its peaks, measured in about a second.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -34,7 +34,7 @@ Json numerics_here() {
   return list;
 }
 
-// Those that are linked, as they say at run time where they do.
+// Returns the linked libraries with their versions, read at run time if the library can tell.
 Json libraries() {
   UVersionInfo icu;
   u_getVersion(icu);
@@ -48,7 +48,7 @@ Json libraries() {
   return json;
 }
 
-// Where runs/ would be made.
+// Returns the free bytes of the file system on which runs/ would be created.
 int64_t free_disk() {
   std::error_code none;
   const auto space = std::filesystem::space(".", none);
@@ -84,7 +84,7 @@ MachineReport examine_machine(ThreadPool& threads) {
   const CgroupLimits limits = cgroup_limits();
   const int64_t disk = free_disk();
   const std::vector<SimdTarget> targets = simd_targets();
-  constexpr int64_t kReadMost = int64_t{256} << 20;  // more than caches hold
+  constexpr int64_t kReadMost = int64_t{256} << 20;  // more than the caches hold
   const double fma = fma_peak(threads);
   const double bandwidth =
       read_bandwidth(threads, std::clamp<int64_t>(memory.available / 4, 1 << 20, kReadMost));

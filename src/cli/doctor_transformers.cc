@@ -24,8 +24,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kTolerance = 1e-3;  // of the logits' range
-constexpr int kNoPackage = 77;       // the program's exit status
+constexpr double kTolerance = 1e-3;  // as a share of the logits' range
+constexpr int kNoPackage = 77;       // the Python program's exit status if a package is missing
 
 constexpr const char* kProgram = R"(import json, os, sys
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -58,7 +58,7 @@ struct TemporaryFolder {
   fs::path path;
 };
 
-// Runs `words`, both its outputs to `output`; its exit status, 127 where it cannot be started.
+// Runs `words` with both outputs going to `output`. Returns the exit status, 127 if the program cannot be started.
 int run(const std::vector<std::string>& words, const fs::path& output) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -149,7 +149,7 @@ Check compare_with_transformers(const fs::path& directory, const std::string& py
   double largest = 0;
   for (size_t i = 0; i < ours.size(); ++i) {
     const double difference = std::fabs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
-    if (!(difference <= largest)) largest = difference;  // NaN as well
+    if (!(difference <= largest)) largest = difference;  // true for a NaN as well
   }
   const auto [low, high] = std::ranges::minmax(theirs);
   const double share = largest / std::max(1e-30, static_cast<double>(high) - static_cast<double>(low));

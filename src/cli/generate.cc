@@ -17,7 +17,7 @@
 namespace r1 {
 namespace {
 
-// Seconds since 1970 on the local clock, which is what a template's strftime_now shows.
+// Returns the seconds since 1970 on the local clock, which a template's strftime_now shows.
 int64_t local_time() {
   const std::time_t now = std::time(nullptr);
   std::tm local{};
@@ -34,7 +34,7 @@ class OfflineBatch {
     Request base = base_request(options_.sampling, model_.sampling, model_.stop_tokens, model_.max_tokens);
     base.samples = options_.samples;
     JsonlReader reader(input_path(options_.input));
-    // A job that goes on writes the date on which it began.
+    // A resumed job keeps the date on which it began.
     if (options_.resume) begun_ = Journal::header_integer(options_.output, kBegun);
     if (!begun_) begun_ = local_time();
     rows_ = read_generate_rows(reader, model_, base, *begun_);
@@ -96,7 +96,7 @@ class OfflineBatch {
         requests_.push_back(std::move(request));
         row_of_request_.push_back(row.row);
       }
-      row.request.prompt = {};  // the requests have it
+      row.request.prompt = {};  // the requests hold a copy
     }
     if (requests_.empty()) return;
     int64_t samples = 0;
@@ -135,11 +135,11 @@ class OfflineBatch {
   const GenerateOptions& options_;
   const SamplingModel& model_;
   LogprobFormat format_;
-  std::vector<GenerateRow> rows_;    // at their places in the input
-  std::vector<int64_t> first_slot_;  // of each row
-  int64_t slots_ = 0;                // rows of the output
-  std::string input_sha256_;         // of an input whose output has a journal
-  std::optional<int64_t> begun_;     // local_time()
+  std::vector<GenerateRow> rows_;    // by index in the input
+  std::vector<int64_t> first_slot_;  // of each row, in the output
+  int64_t slots_ = 0;                // number of rows of the output
+  std::string input_sha256_;         // empty if the output has no journal
+  std::optional<int64_t> begun_;     // from local_time()
   std::vector<Request> requests_;
   std::vector<int64_t> row_of_request_;
 };

@@ -12,13 +12,13 @@
 namespace r1 {
 namespace {
 
-// A field that is there and not null: tables are often exported with null for what a row does not have.
+// Returns the field unless it is absent or null: exported tables often have null for a missing value.
 const Json* given(const Json& row, std::string_view name) {
   const Json* field = row.find(name);
   return field == nullptr || field->is_null() ? nullptr : field;
 }
 
-// The one of two names for the same setting that the row has.
+// Returns the setting under whichever of its two names the row has.
 const Json* given_once(const Json& row, std::string_view name, std::string_view other) {
   const Json* first = given(row, name);
   const Json* second = given(row, other);
@@ -28,14 +28,14 @@ const Json* given_once(const Json& row, std::string_view name, std::string_view 
 }
 
 int64_t whole_number(const Json& field, int64_t low, int64_t high) {
-  field.number();  // or its error
+  field.number();  // throws unless the field is a number
   if (!field.is_integer() || field.integer() < low || field.integer() > high)
     field.fail(
         fmt::format("is {}; it must be a whole number between {} and {}", field.number_text(), low, high));
   return field.integer();
 }
 
-// The text up to the end of the last message's content, for an answer that the model goes on with.
+// Returns the text up to the end of the last message's content, so that the model continues that message.
 std::string cut_after(const std::string& text, const Json& messages) {
   const Json& last = messages.at(messages.size() - 1);
   if (last.get_string_or("role", "") != "assistant")
@@ -46,7 +46,7 @@ std::string cut_after(const std::string& text, const Json& messages) {
   if (at == std::string::npos)
     last.at("content").fail(
         "is not in the rendered conversation, so continue_final_message cannot go on with it");
-  // White space at its end stays if the template wrote it.
+  // White space at the content's end stays if the template wrote it.
   const std::string_view whole = std::string_view(content).substr(content.find_first_not_of(" \t\r\n"));
   const bool kept = std::string_view(text).substr(at).starts_with(whole);
   return text.substr(0, at + (kept ? whole.size() : begun.size()));
@@ -81,7 +81,7 @@ std::vector<int32_t> prompt_of(const Json& row, const SamplingModel& model, int6
   return bundle.tokenizer.encode(cut_after(bundle.chat(input).text, input.messages), false);
 }
 
-// "key": [seed, step, prompt]: the random numbers of a training rollout.
+// Reads "key": [seed, step, prompt], which selects the random numbers of a training rollout.
 RandomKey key_of(const Json& row, RandomKey key) {
   const Json* given_key = given(row, "key");
   const Json* seed = given(row, "seed");
@@ -108,7 +108,7 @@ const std::vector<std::string>& known_fields() {
   return names;
 }
 
-// A row's settings over those of the command line.
+// Overrides the command line's settings with those of the row.
 void read_settings(const Json& row, const SamplingModel& model, Request& request) {
   const ModelConfig& config = model.model().config();
   SamplingParams& sampling = request.sampling;

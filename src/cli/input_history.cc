@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
   throw Error(fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
 }
 
-// One write() of the whole line: lines of several programs do not mix.
+// Writes the whole line with one write(), so that lines of several programs do not mix.
 void write_line(const fs::path& path, int flags, std::string_view text) {
   const int fd = ::open(path.c_str(), flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) fail(path, "cannot be opened");
@@ -36,7 +36,7 @@ void write_line(const fs::path& path, int flags, std::string_view text) {
 fs::path history_path() {
   const char* state = std::getenv("XDG_STATE_HOME");
   if (state != nullptr && *state == '/')
-    return fs::path(state) / "r1/history";  // a relative one is not valid
+    return fs::path(state) / "r1/history";  // a relative path is invalid by the XDG specification
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home != '/') return "";
   return fs::path(home) / ".local/state/r1/history";
@@ -58,7 +58,7 @@ std::vector<std::string> load_history(const fs::path& path) {
   for (const std::string& line : lines) {
     try {
       entries.push_back(parse_json(line, path.string()).string());
-    } catch (const Error&) {  // torn by a crash, or not ours
+    } catch (const Error&) {  // the line was torn by a crash or is not ours
     }
   }
   if (entries.size() > kHistoryLines)

@@ -11,16 +11,16 @@
 namespace r1 {
 namespace {
 
-// A signal handler reaches only what is global. The texts are set before the handlers are and outlive them.
+// A signal handler reaches only globals. The texts are set before the handlers are installed and outlive them.
 struct Notice {
-  std::string after;  // " of 40 samples are finished. ..."
+  std::string after;  // for example " of 40 samples are finished. ..."
   struct sigaction old_int {}, old_term {};
 };
 Notice* live = nullptr;
 std::atomic<int64_t> finished_count{0};
 static_assert(std::atomic<int64_t>::is_always_lock_free);
 
-// Only calls that are safe in a signal handler.
+// Makes only calls that are safe in a signal handler.
 void say(const char* text, size_t size) {
   while (size > 0) {
     const ssize_t n = ::write(2, text, size);
@@ -33,7 +33,7 @@ void say(const char* text, size_t size) {
 
 void end_program(int signal) {
   constexpr char kBefore[] = "\nr1: interrupted: ";
-  const bool terminal = ::isatty(2) == 1;  // a count may stand on the line
+  const bool terminal = ::isatty(2) == 1;  // a progress count may stand on the line
   say(kBefore + (terminal ? 0 : 1), sizeof(kBefore) - 1 - (terminal ? 0 : 1));
   char digits[20];
   size_t begin = sizeof(digits);

@@ -26,7 +26,7 @@
 namespace r1 {
 namespace {
 
-// libedit copies the name and the description of a function and does not free them.
+// libedit copies a function's name and description and does not free the copies.
 void add_function(EditLine* editor, const char* name, const char* description,
                   unsigned char (*function)(EditLine*, int)) {
 #if defined(R1_ADDRESS_SANITIZER)
@@ -42,10 +42,10 @@ struct LineEditor::Impl {
   EditLine* editor = nullptr;
   History* history = nullptr;
   std::string prompt;
-  std::string bytes;  // of a character that has not arrived whole
+  std::string bytes;  // of a character that is still incomplete
   bool brackets_pastes = false;
-  bool is_first = true;                      // no character of the line was read yet
-  Outcome ended_by = Outcome::end_of_input;  // why no character came
+  bool is_first = true;                      // true until the line's first character is read
+  Outcome ended_by = Outcome::end_of_input;  // the reason why no character came
 
   explicit Impl(int output_fd);
   ~Impl();
@@ -75,7 +75,7 @@ constexpr const char* kKeys[][2] = {
     {"^W", "ed-delete-prev-word"},
 };
 
-// libedit decodes what is typed by the locale. UTF-8 it shall be, also where the environment says nothing.
+// Selects UTF-8 even if the environment does not, because libedit decodes input by the locale.
 void use_utf8() {
   const char* set = std::setlocale(LC_CTYPE, "");
   if (set == nullptr || std::strcmp(::nl_langinfo(CODESET), "UTF-8") != 0)
@@ -100,7 +100,7 @@ LineEditor::Impl::Impl(int output_fd) {
     throw Error("the line editor cannot be started: out of memory");
   el_set(editor, EL_CLIENTDATA, this);
   el_set(editor, EL_EDITOR, "emacs");
-  el_set(editor, EL_SIGNAL, 0);  // ours: see CaughtSignals
+  el_set(editor, EL_SIGNAL, 0);  // CaughtSignals handles the signals
   el_set(
       editor, EL_PROMPT, +[](EditLine* e) { return of(e).prompt.data(); });
   el_set(
@@ -113,7 +113,7 @@ LineEditor::Impl::Impl(int output_fd) {
   ::history(history, &event, H_SETSIZE, static_cast<int>(kHistoryLines));
   ::history(history, &event, H_SETUNIQUE, 1);
   el_set(editor, EL_HIST, ::history, history);
-  el_source(editor, nullptr);  // the user's ~/.editrc
+  el_source(editor, nullptr);  // reads the user's ~/.editrc
   brackets_pastes = !is_dumb_terminal();
 }
 
@@ -123,7 +123,7 @@ LineEditor::Impl::~Impl() {
   if (out != nullptr) std::fclose(out);
 }
 
-// Stops the program as Ctrl-Z does, with the terminal as the shell expects it.
+// Stops the program as Ctrl-Z does, with the terminal in the state that the shell expects.
 void LineEditor::Impl::suspend() {
   el_set(editor, EL_PREP_TERM, 0);
   ::raise(SIGSTOP);
@@ -131,7 +131,7 @@ void LineEditor::Impl::suspend() {
   el_set(editor, EL_REFRESH);
 }
 
-// False: no input will come, and ended_by says why.
+// Returns false if no input will come; ended_by then has the reason.
 bool LineEditor::Impl::wait_for_input() {
   for (;;) {
     if (CaughtSignals::seen(SIGINT)) {
@@ -152,7 +152,7 @@ bool LineEditor::Impl::wait_for_input() {
     }
     pollfd files[2] = {{.fd = 0, .events = POLLIN, .revents = 0},
                        {.fd = CaughtSignals::wake_fd(), .events = POLLIN, .revents = 0}};
-    if (::poll(files, 2, -1) < 0 && errno != EINTR) return true;  // read() will say what is wrong
+    if (::poll(files, 2, -1) < 0 && errno != EINTR) return true;  // read() will report the error
     if (files[1].revents != 0) {
       CaughtSignals::clear_wake();
       continue;
@@ -166,15 +166,15 @@ bool LineEditor::Impl::has_input() const {
   return ::poll(&file, 1, 0) > 0;
 }
 
-// libedit's way to get a character: 1, or 0 at the end of input. A byte at a time: what is typed ahead of an answer
-// stays in the terminal's queue.
+// Returns the next character to libedit: 1, or 0 at the end of input. Bytes are read one by one, so that
+// input typed ahead of an answer stays in the terminal's queue.
 int LineEditor::Impl::next_character(wchar_t* c) {
   for (;;) {
     if (!bytes.empty()) {
       const Utf8Step step = decode_utf8(bytes, 0);
       if (!step.truncated) {
         bytes.erase(0, static_cast<size_t>(step.size));
-        if (step.code == 0) continue;  // no text holds it
+        if (step.code == 0) continue;  // a NUL cannot be part of the text
         *c = static_cast<wchar_t>(step.valid ? step.code : 0xFFFD);
         return 1;
       }
@@ -185,7 +185,8 @@ int LineEditor::Impl::next_character(wchar_t* c) {
     char byte = 0;
     const ssize_t n = ::read(0, &byte, 1);
     if (n < 0 && errno == EINTR) continue;
-    // A Ctrl-D that was typed during an answer is a zero by now: the terminal has read it as the end of input.
+    // A Ctrl-D that was typed during an answer arrives as a zero byte, because the terminal has taken it as
+    // the end of input.
     if (n <= 0 || (byte == 0 && typed_ahead)) {
       ended_by = Outcome::end_of_input;
       return 0;
@@ -202,7 +203,7 @@ unsigned char LineEditor::Impl::take_paste() {
   if (text.ends_with(kEnd)) text.resize(text.size() - kEnd.size());
   std::wstring clean;
   for (const wchar_t pasted : text) {
-    const wchar_t kept = pasted == L'\r' ? L'\n' : pasted;  // terminals send Enter for a newline
+    const wchar_t kept = pasted == L'\r' ? L'\n' : pasted;  // terminals send Enter for a pasted newline
     if (kept >= 0x20 || kept == L'\n' || kept == L'\t') clean += kept;
   }
   if (!clean.empty()) el_winsertstr(editor, clean.c_str());
@@ -217,7 +218,7 @@ LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& lin
   impl_->prompt = prompt;
   impl_->ended_by = Outcome::end_of_input;
   impl_->is_first = true;
-  el_resize(impl_->editor);  // it may have changed while an answer was shown
+  el_resize(impl_->editor);  // the window may have changed while an answer was shown
   const auto show = [&](const char* text) {
     std::fputs(text, impl_->out);
     std::fflush(impl_->out);

@@ -9,7 +9,7 @@
 namespace r1 {
 namespace {
 
-// The double nearest to the shortest decimal of the f32: dump() then writes that decimal.
+// Returns the double nearest to the shortest decimal of the f32, so that dump() writes that decimal.
 Json decimal(float value) {
   char text[32];
   const char* end = std::to_chars(text, text + sizeof(text), value).ptr;

@@ -28,7 +28,7 @@ Message read_message(LineEditor& editor) {
   for (const char* prompt = kFirst;; prompt = kFurther) {
     message.outcome = editor.read(prompt, line);
     if (message.outcome == LineEditor::Outcome::end_of_input && prompt == kFurther) {
-      message.outcome = LineEditor::Outcome::line;  // what is there is the message
+      message.outcome = LineEditor::Outcome::line;  // the lines read so far are the message
       return message;
     }
     if (message.outcome != LineEditor::Outcome::line) return message;

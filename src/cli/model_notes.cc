@@ -9,7 +9,7 @@
 namespace r1 {
 namespace {
 
-// Headings, front matter and HTML are no paragraph.
+// Returns the first paragraph. Headings, front matter and HTML are skipped.
 std::string first_paragraph(const std::string& markdown) {
   std::istringstream in(markdown);
   std::string line, paragraph;

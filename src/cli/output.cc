@@ -16,8 +16,8 @@ namespace r1 {
 void prepare_standard_streams() {
   for (const int fd : {0, 1, 2}) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
-    // The lowest free descriptor is `fd`. Opened for reading, it makes every write to a closed stdout fail,
-    // as it should.
+    // open() returns the lowest free descriptor, which is `fd`. stdout is opened for reading, so that writes
+    // to a closed stdout still fail.
     [[maybe_unused]] const int opened = ::open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
   }
   std::signal(SIGPIPE, SIG_IGN);

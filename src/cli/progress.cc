@@ -37,7 +37,7 @@ std::string bar(double share, int cells, bool utf8) {
   const int per_cell = utf8 ? 8 : 1;
   const int parts = static_cast<int>(std::lround(share * cells * per_cell));
   const int full = parts / per_cell;
-  // U+2588 is a full cell, U+2589 .. U+258F are 7/8 .. 1/8.
+  // U+2588 is a full cell; U+2589 to U+258F are 7/8 to 1/8 of one.
   std::string out;
   for (int i = 0; i < full; ++i) out += utf8 ? "\u2588" : "#";
   int used = full;
@@ -84,16 +84,16 @@ void TerminalReporter::note(const std::string& line) {
   sink_(line + "\n");
 }
 
-// Seconds a step, smoothed: recent steps count more, because answers get longer as training goes on.
+// Updates the smoothed seconds per step. Recent steps count more, because answers get longer as training goes on.
 void TerminalReporter::pace(int64_t step) {
   constexpr double kNew = 0.1;
   const double now = clock_();
-  if (step <= last_step_) {  // another run (a recipe's next stage)
+  if (step <= last_step_) {  // a recipe's next stage has begun
     last_step_ = -1;
     step_seconds_ = 0;
     thinking_scale_ = 0;
   }
-  // The first step's time holds set-up, and after a resume nothing says how many steps it stands for.
+  // The first step's time includes the set-up; after a resume, the number of steps that it covers is unknown.
   if (last_step_ >= 0) {
     const double each = (now - last_time_) / static_cast<double>(step - last_step_);
     step_seconds_ = step_seconds_ == 0 ? each : (1 - kNew) * step_seconds_ + kNew * each;
@@ -116,8 +116,7 @@ void TerminalReporter::step(const Json& metrics, int64_t steps) {
   if (metrics.contains("accuracy")) {
     const double accuracy = metrics.get_number_or("accuracy", 0);
     const double thinking = metrics.get_number_or("thinking_correct", 0);
-    // One scale for the whole run, or the bars would be no curve: room for thoughts to grow four times as
-    // long.
+    // One scale serves the whole run, so that bars can be compared. It leaves room for thoughts to grow fourfold.
     if (thinking_scale_ == 0 && thinking > 0) thinking_scale_ = std::max(32.0, 4 * thinking);
     const double seconds = metrics.get_number_or("step_s", step_seconds_);
     line += fmt::format("  accuracy {} {:.2f}", bar(accuracy, kBarCells, style_.utf8), accuracy);
@@ -137,7 +136,7 @@ void TerminalReporter::step(const Json& metrics, int64_t steps) {
   line += eta(step, steps);
   if (style_.terminal) {
     const size_t cells = line.size();
-    if (open_line_ > cells) line.append(open_line_ - cells, ' ');  // wipes what the longer line before left
+    if (open_line_ > cells) line.append(open_line_ - cells, ' ');  // erases the rest of a longer line
     sink_("\r" + line);
     open_line_ = cells;
     if (step == steps) end_line();

@@ -1,5 +1,5 @@
-// cli/recipe.cc: `r1 recipe`: runs the stages of a pipeline, with their live curve and the changes between
-// its evaluations.
+// cli/recipe.cc: `r1 recipe`: runs the stages of a pipeline, shows their live curve and the changes between
+// evaluations.
 #include "recipe/recipe.h"
 
 #include <errno.h>  // program_invocation_name
@@ -52,7 +52,7 @@ std::string indented(const std::string& text) {
   return out;
 }
 
-// The same problems before and after: the first few that the earlier model got wrong and the later one right.
+// Shows the first few problems that the earlier model got wrong and the later one right.
 void show_examples(const std::filesystem::path& before, const std::filesystem::path& after) {
   constexpr int kExamples = 3;
   std::map<int64_t, Json> first;
@@ -70,7 +70,7 @@ void show_examples(const std::filesystem::path& before, const std::filesystem::p
   }
 }
 
-// All evaluations, a line each, where there are more than two.
+// Prints one line per evaluation if there are more than two.
 void show_arms(const Json& summary) {
   const auto& stages = summary.at("stages").members();
   const auto is_eval = [](const auto& stage) { return stage.second.get_string("kind") == "eval"; };
@@ -86,7 +86,7 @@ void show_arms(const Json& summary) {
   }
 }
 
-// The first evaluation and the next one of the same task, side by side.
+// Prints the first evaluation beside the next one of the same task.
 void show_change(const RecipeResult& result) {
   std::string first, last;
   const auto& stages = result.summary.at("stages").members();
@@ -112,7 +112,7 @@ void show_change(const RecipeResult& result) {
   show_examples(result.out / first, result.out / last);
 }
 
-// What goes on with this recipe, as it is typed into the shell that this program was started from.
+// Returns the command that continues this recipe, quoted for the shell.
 std::string command_to_go_on(const RecipeCommandOptions& options, bool all) {
   std::string command = shell_word(::program_invocation_name) + " recipe " + shell_word(options.config);
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
@@ -120,7 +120,7 @@ std::string command_to_go_on(const RecipeCommandOptions& options, bool all) {
   return command + (all ? " --all" : "") + " --resume";
 }
 
-// The best model of the run, with its figure and the command to talk with it; else the last one made.
+// Names the best model of the run with its figure and the command to chat with it; without one, the last model made.
 void show_best(const RecipeResult& result) {
   if (result.best.empty()) {
     if (!result.model.empty()) write_stderr(fmt::format("\nthe model is {}\n", result.model.string()));

@@ -1,4 +1,4 @@
-// cli/report.cc: `r1 report`: runs as one HTML page.
+// cli/report.cc: `r1 report`: writes one HTML page about runs.
 #include "recipe/report.h"
 
 #include "cli/common.h"

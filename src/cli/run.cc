@@ -1,4 +1,5 @@
-// cli/run.cc: `r1 run`: one prompt (-p, a file, standard input, token ids), or a conversation on a terminal.
+// cli/run.cc: `r1 run`: answers one prompt (-p, a file, standard input, token ids), or holds a conversation
+// on a terminal.
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -28,7 +29,7 @@
 namespace r1 {
 namespace {
 
-// FILE.json: [ids], or {"tokens": [ids]}.
+// Reads a JSON file: [ids] or {"tokens": [ids]}.
 std::vector<int32_t> read_prompt_tokens(const std::string& path) {
   const Json json = read_json(input_path(path));
   return read_token_ids(json.is_object() ? json.at("tokens") : json);
@@ -55,7 +56,7 @@ void check_utf8(std::string_view text, const std::string& what) {
   throw Error(fmt::format("{}: byte {} is not UTF-8", what, at));
 }
 
-// All of a file or of standard input is one prompt; line ends at its end are no part of it.
+// Reads a file or standard input as one prompt, without the line ends at its end.
 std::string read_text(const std::string& path) {
   std::string text = path == "-" ? read_standard_input() : read_file(path);
   const std::string what = path == "-" ? "standard input" : path;
@@ -65,8 +66,8 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-// With -p alone standard input is left to others (a shell's loop may read it). A pipe with text in it was meant for
-// somebody, though.
+// With -p, standard input is not read, because a shell's loop may be reading it. A pipe that holds text was
+// probably meant as input, so a note is written.
 void note_unread_input() {
   struct stat input {};
   int waiting = 0;
@@ -78,7 +79,7 @@ void note_unread_input() {
 
 struct Prompt {
   std::vector<int32_t> tokens;
-  std::string opening;  // text/think.h
+  std::string opening;  // the prompt's opening of a thought (text/think.h)
   bool detect_loops = false;
   std::string what;
 };
@@ -102,7 +103,7 @@ class OnePrompt {
       return;
     }
     const AnswerStyle style = AnswerStyle::of_stdout(options_.hide_thinking);
-    std::optional<CaughtSignals> caught;  // a dim terminal must not stay dim
+    std::optional<CaughtSignals> caught;  // for the clean-up: a terminal must not stay dim
     if (style.terminal) caught.emplace(std::initializer_list<int>{SIGINT, SIGTERM, SIGHUP});
     AnswerPrinter printer(model_.bundle->tokenizer, style, !prompt.opening.empty());
     const Answer answer = answerer_.answer(question, [&](int32_t token) { printer.feed(token); });
@@ -155,7 +156,7 @@ void check_options(const RunOptions& options) {
   check_utf8(options.system, "--system");
 }
 
-// The prompt's text, if there is to be one answer; nothing: a conversation.
+// Returns the text of the only prompt, or nothing if a conversation is to be held.
 std::optional<std::string> prompt_text(const RunOptions& options) {
   if (!options.file.empty()) {
     const std::string text = read_text(options.file);

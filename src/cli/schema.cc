@@ -1,4 +1,4 @@
-// cli/schema.cc: `r1 schema`: the JSON schema of a file that the program reads or writes.
+// cli/schema.cc: `r1 schema`: prints the JSON schema of a file that the program reads or writes.
 #include "recipe/schema.h"
 
 #include <fmt/format.h>

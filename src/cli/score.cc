@@ -1,5 +1,4 @@
-// cli/score.cc: `r1 score`: log-probs, logits and gradients of given tokens, by the forward that samples
-// them.
+// cli/score.cc: `r1 score`: log-probs, logits and gradients of given tokens, computed by the forward that samples them.
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -46,14 +45,14 @@ std::string logprob_line(const ScoreRow& row, std::span<const float> logprobs, L
   return json.dump();
 }
 
-// Rows are scored some at a time, so that those that are finished can be kept. It changes no bit.
+// Scores a bounded number of rows at a time, so that finished rows can be kept. The grouping changes no bit.
 void write_logprobs(const LogprobJob& job, std::span<const ScoreRow> rows, const Model& model, Lanes& lanes,
                     OrderedOutput& out) {
   const ScoringOptions options{.temperature = static_cast<float>(job.temperature)};
-  // Enough for every thread to have several pieces.
+  // This many tokens give every thread several pieces.
   const int64_t most = options.micro_tokens * 4 * lanes.threads().size();
   std::vector<ScoredRow> some;
-  std::vector<const ScoreRow*> of;  // each of `some`
+  std::vector<const ScoreRow*> of;  // the row of each item of `some`
   int64_t tokens = 0;
   const auto score_some = [&] {
     const auto scored = score(model, lanes, some, options);
@@ -81,13 +80,13 @@ void write_logprobs(const LogprobJob& job, std::span<const ScoreRow> rows, const
   out.close();
 }
 
-// Where log-probs go; "": nowhere.
+// Returns the path to which log-probs go, or "" if none are written.
 std::string logprobs_path(const ScoreOptions& options) {
   const bool nothing = options.output.empty() && options.logprobs.empty() && options.gradients.empty();
   return nothing ? "-" : options.logprobs;
 }
 
-// Before anything is loaded.
+// Runs before anything is loaded.
 void check_options(const ScoreOptions& options) {
   check_common(options.common);
   if (options.logits_last) {
@@ -114,7 +113,7 @@ int run_score(const ScoreOptions& options) {
   check_options(options);
   LogprobJob job{
       .options = options,
-      .temperature = options.temperature == 0 ? 1.0 : options.temperature,  // greedy reports 1, too
+      .temperature = options.temperature == 0 ? 1.0 : options.temperature,  // as greedy sampling records
       .format = logprob_format(options.logprob_format, true),
       .directory = resolve_model(options.model),
       .input_sha256 = {}};

@@ -14,7 +14,7 @@
 
 namespace r1 {
 
-// A row at a time, some tokens at a time, so that memory stays bounded.
+// Handles one row and a bounded number of tokens at a time, so that memory stays bounded.
 void write_logits(std::span<const ScoreRow> rows, const Model& model, Context& ctx,
                   std::optional<int64_t> last, const std::string& path) {
   const int64_t V = model.config().vocab_size;

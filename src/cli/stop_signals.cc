@@ -14,12 +14,12 @@ volatile sig_atomic_t stop_signal = 0;
 struct sigaction before_int, before_term;
 
 extern "C" void on_stop_signal(int signal) {
-  if (stop_signal != 0) ::_exit(128 + signal);  // the files on disk are whole at any instant
+  if (stop_signal != 0) ::_exit(128 + signal);  // safe, because the files on disk are whole at any time
   stop_signal = signal;
   constexpr std::string_view kLine =
       "\nstopping: what is done will be saved (once more to stop at once, without the steps since the last "
       "checkpoint)\n";
-  if (::write(STDERR_FILENO, kLine.data(), kLine.size()) < 0) return;  // nobody reads it
+  if (::write(STDERR_FILENO, kLine.data(), kLine.size()) < 0) return;  // nobody reads stderr
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
-// cli/template.cc: `r1 template`: rows {"messages", "tools", "documents", "add_generation_prompt",
-// "bos_token", "eos_token"} -> {"rendered"}; chat_template_kwargs and every further field of a row are
-// variables of the template.
+// cli/template.cc: `r1 template`: renders rows {"messages", "tools", "documents", "add_generation_prompt", "bos_token",
+// "eos_token"} to {"rendered"}. chat_template_kwargs and all other fields of a row are variables of the template.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,14 +14,14 @@
 namespace r1 {
 namespace {
 
-// YYYY-MM-DD as the seconds from 1970-01-01 to its midnight.
+// Returns the seconds from 1970-01-01 to the midnight of YYYY-MM-DD.
 int64_t seconds_of_date(const std::string& date) {
   std::tm parts{};
   const char* end = strptime(date.c_str(), "%Y-%m-%d", &parts);
   const int day = parts.tm_mday;
   const int month = parts.tm_mon;
   const std::time_t seconds = end != nullptr && *end == '\0' && date.size() == 10 ? timegm(&parts) : -1;
-  // timegm takes 2025-02-30 as March 2nd.
+  // timegm accepts 2025-02-30 as March 2nd, so the parts are compared.
   if (end == nullptr || *end != '\0' || date.size() != 10 || parts.tm_mday != day || parts.tm_mon != month)
     throw Error(fmt::format(
         "--date {}: there is no such date; write it as YYYY-MM-DD, for example 2025-01-20", date));
@@ -34,7 +33,7 @@ bool is_template_file(const std::filesystem::path& model) {
   return std::filesystem::is_regular_file(model, none) && model.extension() != ".json";
 }
 
-// A file of Jinja, a model, or a JSON file of a model, which stands for its directory.
+// Reads a Jinja file, a model's directory, or a JSON file in a model's directory, which stands for the directory.
 ChatTemplates templates_of(const std::filesystem::path& model) {
   std::error_code none;
   if (is_template_file(model)) {
@@ -54,7 +53,7 @@ ChatTemplates templates_of(const std::filesystem::path& model) {
 
 std::optional<std::string> token_of(const Json& row, const char* name, bool is_file) {
   if (const Json* token = row.find(name); token != nullptr && !token->is_null()) return token->string();
-  return is_file ? std::optional<std::string>("") : std::nullopt;  // else the model's
+  return is_file ? std::optional<std::string>("") : std::nullopt;  // nothing: the model's token is used
 }
 
 bool is_own_field(std::string_view name) {

@@ -25,7 +25,7 @@ namespace r1 {
 std::vector<Request> unfinished_part(const Request& request,
                                      const std::function<bool(int64_t sample)>& is_finished) {
   std::vector<Request> parts;
-  bool joins = false;  // the sample before is unfinished, too
+  bool joins = false;  // the sample before this one is unfinished, too
   for (int64_t sample = request.first_sample; sample < request.first_sample + request.samples; ++sample) {
     if (is_finished(sample)) {
       joins = false;
@@ -88,16 +88,16 @@ struct Engine::Impl {
   EngineOptions options;
   int64_t packed_bytes;
   bool parted;          // whether some batches go in parts
-  int64_t part_tokens;  // of a part, that go through the model at a time
+  int64_t part_tokens;  // the most tokens of a part in one pass through the model
   KvCache cache;
 
   // State of the current run.
   std::span<const Request> requests;
   const OnToken* on_token = nullptr;
-  std::function<void(Completion&)> on_done;  // may take the completion's vectors
+  std::function<void(Completion&)> on_done;  // may move the completion's vectors out
   std::unique_ptr<Scheduler> scheduler;
   std::map<int64_t, std::vector<float>>
-      prompt_logits;  // by request, from the end of prefill to its last sample's start
+      prompt_logits;  // by request; kept from the end of prefill until the last sample starts
   // A sample in progress.
   struct Live {
     Completion completion;
@@ -107,12 +107,12 @@ struct Engine::Impl {
   RowBatch whole;
   std::vector<Sampled> drawn;  // by row of the batch
 
-  // A thread's share of the decoding sequences, and what it needs to run them alone.
+  // A thread's share of the decoding sequences, with the state to run them alone.
   struct Part {
     explicit Part(Numerics numerics) : lane(numerics) {}
     Lane lane;
     RowBatch batch;
-    std::vector<ScheduledRow> rows;  // of the forward in hand; decoding: that are running
+    std::vector<ScheduledRow> rows;  // rows of the current forward; in decoding, rows that still run
     std::vector<Sequence*> ended;
     std::vector<Sampled> drawn;
     std::exception_ptr failed;
@@ -169,14 +169,14 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
 
 namespace {
 
-// Free memory that a cache may take, in bytes; 0: not known.
+// Returns the bytes of free memory that a cache may take, or 0 if they are unknown.
 int64_t spare_memory() {
   const int64_t free = memory_facts().available, group = cgroup_limits().memory;
   const int64_t most = group > 0 && (free == 0 || group < free) ? group : free;
   return most / 4 * 3;
 }
 
-// The most tokens of an answer. Throws Error if there is no room for any.
+// Returns the most tokens that an answer may have. Throws Error if there is no room for any.
 int64_t room_of(const Request& r, const ModelConfig& model, const std::string& what) {
   const int64_t length = static_cast<int64_t>(r.prompt.size());
   if (length >= model.max_positions) {
@@ -215,7 +215,7 @@ void Engine::Impl::prepare(std::span<const Request> list) {
     samples += r.samples;
   }
   const int64_t per_page = KvCache::bytes_per_page(model.config(), ctx.activations());
-  // Room for a whole batch and for prompts that are prefilled ahead.
+  // The cache has room for a whole batch and for prompts that are prefilled ahead.
   int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
   if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
   // A smaller cache changes no bit, only the number of sequences that run at a time.
@@ -320,8 +320,8 @@ void Engine::Impl::start() {
   }
 }
 
-// Runs one forward of some rows and draws a token for each row that decodes: out[i] is row i's. A finished
-// prompt's logits are kept, in the place that forward() made for them.
+// Runs one forward of some rows and draws a token for each row that decodes: out[i] belongs to row i. A
+// finished prompt's logits are stored in the place that forward() made for them.
 void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
                                 std::span<Sampled> out) {
   batch.build(rows);
@@ -345,7 +345,7 @@ void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const Sch
   }
 }
 
-// True if a step of the whole batch consists of many small ops: decoding, and short prompts.
+// Returns true if a step of the whole batch consists of many small ops, as in decoding and for short prompts.
 bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
   int64_t tokens = 0, longest = 0;
   for (const ScheduledRow& row : rows) {
@@ -406,9 +406,9 @@ void Engine::Impl::forward_in_parts(std::span<const ScheduledRow> rows) {
   for (const auto& part : parts) drawn.insert(drawn.end(), part->drawn.begin(), part->drawn.end());
 }
 
-// The part's sequences make tokens until some part has made kSlice of each of its own, or has none left; then
-// all parts meet and the rest is shared out anew. With a listener (on_token) they meet after every token,
-// because only the thread that called run() calls it.
+// Generates tokens for the part's sequences until some part has made kSlice tokens per sequence or has no
+// sequence left. Then all parts meet, and the rest is shared out anew. With a listener (on_token) they meet
+// after every token, because only the thread that called run() may call it.
 void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
   constexpr int kSlice = 16;
   for (int step = 1; !part.rows.empty(); ++step) {
@@ -435,10 +435,10 @@ void Engine::Impl::take_drawn(Part& part) {
   part.rows.resize(running);
 }
 
-// Each thread takes a part of the decoding sequences through the whole model for several tokens. If all
+// Each thread runs a part of the decoding sequences through the whole model for several tokens. If all
 // threads met at every token, each would wait for the slowest.
 void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
-  std::atomic<bool> meet = scheduler->has_waiting();  // for a place in the batch
+  std::atomic<bool> meet = scheduler->has_waiting();  // requests that wait for a place in the batch
   share_out(rows);
   in_parts([&](Part& part) {
     try {

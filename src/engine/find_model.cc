@@ -12,7 +12,7 @@ bool is_model(const fs::path& directory) {
   return fs::is_regular_file(directory / "config.json", none);
 }
 
-// build/r1 -> models/
+// Returns the folders that hold models: models/ above the program's folder (for build/r1), then models/ here.
 std::vector<fs::path> model_folders() {
   std::error_code none;
   const fs::path program = fs::read_symlink("/proc/self/exe", none);

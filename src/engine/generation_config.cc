@@ -13,14 +13,14 @@
 namespace r1 {
 namespace {
 
-// The condition under which a field's value asks for something that r1 does not do.
+// The condition under which a field's value requests something that r1 does not do.
 enum class Asks : uint8_t {
-  not_null,      // any value, but for false, [] and {}
-  not_one,       // a number but 1
-  not_zero,      // a number but 0
-  above_one,     // more than one of something
-  below_one,     // a share of the probability, when sampling
-  inside_0_to_1  // a cut-off, when sampling
+  not_null,      // any value except false, [] and {}
+  not_one,       // a number other than 1
+  not_zero,      // a number other than 0
+  above_one,     // a number above 1
+  below_one,     // a number below 1, when sampling
+  inside_0_to_1  // a number between 0 and 1, when sampling
 };
 
 struct Unsupported {
@@ -28,7 +28,7 @@ struct Unsupported {
   Asks asks;
 };
 // transformers 4.57 and 5.24 apply these fields and r1 does not. All other fields change no token: they
-// choose caches, compilation, outputs, assistants.
+// select caches, compilation, outputs or assistants.
 constexpr Unsupported kUnsupported[] = {{"num_beams", Asks::above_one},
                                         {"num_beam_groups", Asks::above_one},
                                         {"diversity_penalty", Asks::not_zero},
@@ -78,7 +78,7 @@ bool asks(const Json& value, Asks when, bool sampling) {
   return true;
 }
 
-// "num_beams = 4"; long values are shortened.
+// Returns for example "num_beams = 4". Long values are shortened.
 std::string as_asked(const char* name, const Json& value) {
   constexpr size_t kLongest = 60;
   std::string text = value.dump();
@@ -102,7 +102,7 @@ void warn_of_unsupported(const Json& json, GenerationConfig& out) {
                                      found.size() == 1 ? "it" : "them"));
 }
 
-// transformers and vLLM take presence and frequency penalties only from a request.
+// Removes presence and frequency penalties, which transformers and vLLM take from requests only.
 Json without_request_fields(const Json& json) {
   Json out = json;
   for (const char* name : {"presence_penalty", "frequency_penalty"}) {
@@ -119,18 +119,18 @@ GenerationConfig load_generation_config(const std::filesystem::path& directory, 
   const bool has_own = std::filesystem::exists(own);
   if (!has_own && !std::filesystem::exists(model)) return out;
   const Json json = read_json(has_own ? own : model);
-  json.members();  // an object
+  json.members();  // throws unless it is an object
   read_sampling(without_request_fields(json), vocab_size, out.sampling);
   const Json* most = json.find("max_new_tokens");
   if (most != nullptr && !most->is_null()) {
     out.max_new_tokens = most->integer();
     if (out.max_new_tokens < 1) most->fail(fmt::format("is {}; it must be at least 1", out.max_new_tokens));
-    out.sampling.max_length = 0;  // as in transformers
+    out.sampling.max_length = 0;  // max_new_tokens replaces max_length, as in transformers
   }
-  // transformers writes its own default out; it says nothing.
+  // transformers writes its own default into the file too, so that value does not count as a setting.
   constexpr int64_t kDefaultLength = 20;
   if (out.sampling.max_length == kDefaultLength) out.sampling.max_length = 0;
-  if (has_own) {  // config.json's are read with the model
+  if (has_own) {  // the fields of config.json are read with the model
     std::vector<int32_t> bos;
     std::vector<std::string> nothing;
     read_special_ids(json, "bos_token_id", vocab_size, bos, nothing);

@@ -26,14 +26,14 @@ std::vector<int32_t> stop_tokens_of(const GenerationConfig& generation, const Mo
   for (const int32_t id : model.eos_token_ids) add(ids, id);
   for (const std::string& token : config.all_eos) {
     const auto id = tokenizer.id_of(token);
-    if (id && *id < model.vocab_size) add(ids, *id);  // beyond, the model cannot say it
+    if (id && *id < model.vocab_size) add(ids, *id);  // the model cannot produce a larger id
   }
   return ids;
 }
 
-// A fine-tuned model's tokenizer may have a few special tokens (a padding token, often) that its model does not have:
-// a prompt with one of them is refused. The line that says so; none: there are no such tokens. Tokens that only
-// tokenizer_config.json adds are not looked at. Throws Error if the tokenizer cannot be this model's.
+// A fine-tuned model's tokenizer may have a few special tokens that the model lacks, often a padding token. A prompt
+// with such a token is refused. Returns a line that says so, or nothing if there are no such tokens. Tokens that only
+// tokenizer_config.json adds are not considered. Throws Error if the tokenizer belongs to another model.
 std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab_size,
                                        const std::filesystem::path& file) {
   const int64_t tokens = tokenizer.file_vocab_size();
@@ -69,7 +69,7 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   warnings.insert(warnings.end(), generation.warnings.begin(), generation.warnings.end());
   warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
   warnings.insert(warnings.end(), beyond.begin(), beyond.end());
-  // If the tokenizer's files do not say, the ids of the model's config are used.
+  // The ids of the model's config are used if the tokenizer's files name none.
   const std::string bos = config.says_bos || shape.bos_token_id < 0
                               ? config.bos
                               : tokenizer.token_of(static_cast<int32_t>(shape.bos_token_id));
@@ -103,7 +103,7 @@ ChatPrompt ModelBundle::chat(const ChatInput& input) const {
   ChatPrompt prompt;
   if (!chat_template.empty()) {
     prompt.text = chat_text(input);
-    prompt.tokens = tokenizer.encode(prompt.text, false);  // the template wrote the special tokens itself
+    prompt.tokens = tokenizer.encode(prompt.text, false);  // the template has written the special tokens
   } else {
     const Json* content = nullptr;
     if (input.messages.size() == 1 && input.tools.is_null()) content = input.messages.at(0).find("content");

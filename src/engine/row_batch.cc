@@ -7,7 +7,7 @@
 namespace r1 {
 namespace {
 
-// The last-level cache of a server or a desktop, with room left for keys.
+// Sized for the last-level cache of a server or a desktop, with room left for keys.
 constexpr int64_t kSharedCache = int64_t{16} << 20;
 // With fewer tokens per part, reading all weights costs as much as the other threads save.
 constexpr int64_t kLeastTokens = 4;

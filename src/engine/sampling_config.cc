@@ -27,7 +27,7 @@ void read_number(const Json& json, std::string_view name, double low, double hig
 void read_count(const Json& json, std::string_view name, int64_t low, int64_t& out) {
   const Json* field = given(json, name);
   if (field == nullptr) return;
-  // Some tools write "top_k": 50.0.
+  // Some tools write an integer as a double: "top_k": 50.0.
   const double value = field->number();
   constexpr double kMost = 1e9;
   if (!(value >= static_cast<double>(low) && value <= kMost) ||
@@ -36,7 +36,7 @@ void read_count(const Json& json, std::string_view name, int64_t low, int64_t& o
   out = static_cast<int64_t>(value);
 }
 
-// As in transformers, a minimum of new tokens takes precedence over a minimum length; either one in `json`
+// A minimum of new tokens takes precedence over a minimum length, as in transformers. Either one in `json`
 // replaces both.
 void read_shortest(const Json& json, SamplingParams& params) {
   const bool fresh = given(json, "min_tokens") != nullptr || given(json, "min_new_tokens") != nullptr;
@@ -64,7 +64,7 @@ std::vector<int32_t> read_run(const Json& array, int64_t vocab_size) {
   return read_ids(array, vocab_size);
 }
 
-// bad_words_ids: [[ids], ...]; sequence_bias: [[[ids], bias], ...].
+// Reads bad_words_ids: [[ids], ...] and sequence_bias: [[[ids], bias], ...].
 void read_biases(const Json& json, int64_t vocab_size, SamplingParams& params) {
   const Json* words = given(json, "bad_words_ids");
   const Json* biases = given(json, "sequence_bias");
@@ -120,7 +120,7 @@ void read_sampling(const Json& json, int64_t vocab_size, SamplingParams& params)
     }
   }
   read_count(json, "top_k", -1, params.top_k);
-  if (params.top_k < 0) params.top_k = 0;  // vLLM writes -1 for off
+  if (params.top_k < 0) params.top_k = 0;  // vLLM writes -1 for "off"
   read_number(json, "top_p", 0, 1, params.top_p);
   read_number(json, "min_p", 0, 1, params.min_p);
   read_number(json, "repetition_penalty", 1e-3, kMostPenalty, params.repetition_penalty);

@@ -37,8 +37,7 @@ int64_t Scheduler::own_pages(const Prompt& prompt) const {
 }
 
 void Scheduler::admit() {
-  // Prompts are prefilled a little ahead of the samples that have room, but never more than the batch could
-  // start.
+  // Prompts are prefilled a little ahead of the samples that have room, but never more than the batch could start.
   int64_t coming = running();
   for (const auto& prompt : prompts_) coming += prompt->samples - prompt->started;
   while (!waiting_.empty() && coming < limits_.max_batch) {

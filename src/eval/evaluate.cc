@@ -54,7 +54,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
   }
   const std::vector<Request> all = ask(bundle, problems, settings_of(options));
   std::vector<Request> requests;
-  std::vector<int64_t> problem_of;  // each request
+  std::vector<int64_t> problem_of;  // the problem of each request
   for (int64_t i = 0; i < result.problems; ++i) {
     for (Request& request : unfinished_part(all[static_cast<size_t>(i)], [&](int64_t sample) {
            return is_finished[static_cast<size_t>(i * result.samples + sample)];

@@ -9,9 +9,9 @@
 namespace r1 {
 namespace {
 
-constexpr double kZ = 1.96;  // of 95 %
+constexpr double kZ = 1.96;  // for 95 %
 
-// Wilson's score interval of a share p of n independent trials (Wilson 1927).
+// Returns Wilson's score interval of a share p of n independent trials (Wilson 1927).
 // At p = 0 it is [0, z^2 / (n + z^2)].
 std::pair<double, double> wilson_interval(double p, double n) {
   const double zz = kZ * kZ;
@@ -26,7 +26,7 @@ double pass_at_k(int64_t samples, int64_t correct, int64_t k) {
   R1_CHECK(k >= 1 && k <= samples && correct >= 0 && correct <= samples, "k ", k, " samples ", samples,
            " correct ", correct);
   if (samples - correct < k) return 1.0;
-  // C(n - c, k) / C(n, k) as a product, so that nothing overflows.
+  // C(n - c, k) / C(n, k) is computed as a product, so that nothing overflows.
   double all_wrong = 1.0;
   for (int64_t i = 0; i < k; ++i) {
     all_wrong *= static_cast<double>(samples - correct - i) / static_cast<double>(samples - i);
@@ -62,7 +62,7 @@ void summarise(EvalResult& result) {
     const double d = static_cast<double>(c) / static_cast<double>(result.samples) - result.pass_at_1;
     squares += d * d;
   }
-  // Compares counts, because the squares of equal shares may differ from 0 by rounding.
+  // Counts are compared, because the squares of equal shares may differ from 0 by rounding.
   const bool alike = std::ranges::all_of(correct, [&](int64_t c) { return c == correct.front(); });
   const bool all_or_none = right == 0 || right == static_cast<int64_t>(result.rows.size());
   if (alike && (result.problems > 1 || all_or_none)) {

@@ -1,4 +1,4 @@
-// formats/config_file.cc: the only translation unit that includes toml++.
+// formats/config_file.cc: reads TOML. This is the only translation unit that includes toml++.
 #include "formats/config_file.h"
 
 #include <fmt/format.h>
@@ -21,8 +21,8 @@ struct TomlAssertion {};
 #undef NDEBUG
 #define TOML_ASSERT(condition) ((condition) ? void() : ::r1::toml_asserted())
 #define TOML_EXCEPTIONS 1
-// toml++ marks a case in its Unicode tables as unreachable that is reached: a character from U+00A1 on that
-// is not white space. The answer there is `false`.
+// toml++ marks a reachable case in its Unicode tables as unreachable: a character from U+00A1 on that is not
+// white space. The macro returns `false` there, which is the right answer.
 #include <toml++/impl/preprocessor.h>
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE
@@ -47,7 +47,7 @@ struct Entry {
 };
 
 using Entries = std::map<std::string, Entry, std::less<>>;
-using Sections = std::map<std::string, int64_t, std::less<>>;  // "rollout", "stage[0]": its line
+using Sections = std::map<std::string, int64_t, std::less<>>;  // maps "rollout" or "stage[0]" to its line
 
 Json scalar(const toml::node& node, const std::string& where) {
   if (const auto* v = node.as_string()) return Json(v->get());
@@ -120,11 +120,11 @@ int64_t asserting_line(std::string_view text) {
 
 struct ConfigFile::Impl {
   std::string source, text;
-  std::string overrides;  // seed = 3, out = "runs/x"
+  std::string overrides;  // the values that replace the file's own: seed = 3, out = "runs/x"
   Entries entries;
   Sections sections;
   Json tree;
-  std::map<std::string, Asked, std::less<>> asked;  // keys that somebody read
+  std::map<std::string, Asked, std::less<>> asked;  // keys that a reader asked for
 
   // Keeps the first question about a key, and whether any question required a value.
   const Entry* claim(std::string_view key, Asked question) {
@@ -184,7 +184,7 @@ void add_tables_of(std::string_view key, std::vector<std::string>& tables) {
     tables.emplace_back(key.substr(0, dot));
 }
 
-// The header as a file has it: [rollout] or [[stage]].
+// Returns the header as a file writes it: [rollout] or [[stage]].
 std::string as_header(std::string_view section) {
   return section.ends_with("[]") ? fmt::format("[[{}]]", section.substr(0, section.size() - 2))
                                  : fmt::format("[{}]", section);
@@ -192,7 +192,7 @@ std::string as_header(std::string_view section) {
 
 }  // namespace
 
-// An unknown section without any known key is reported as a section: its keys are not the mistake.
+// An unknown section without any known key is reported as a section, because its name is the mistake.
 void ConfigFile::Impl::check_sections() const {
   std::vector<std::string> known;
   for (const auto& [key, question] : asked) {
@@ -249,12 +249,12 @@ bool ConfigFile::has(std::string_view key) const {
 
 void ConfigFile::fail(std::string_view key, std::string_view reason) const {
   const auto at = impl_->entries.find(key);
-  if (at == impl_->entries.end() || at->second.line == 0)  // missing, or put there by override_with
+  if (at == impl_->entries.end() || at->second.line == 0)  // missing, or set by override_with
     throw Error(fmt::format("{}: {} {}", impl_->source, key, reason));
   throw Error(fmt::format("{}:{}: {} {}", impl_->source, at->second.line, key, reason));
 }
 
-// A key that was spelt otherwise, or whose section was, is the likeliest reason.
+// The likeliest reason for a missing key is another spelling of the key or of its section.
 void ConfigFile::fail_missing(std::string_view key) const {
   const auto is_near = [](std::string_view a, std::string_view b) {
     const std::vector<std::string> other{std::string(b)};
@@ -430,7 +430,7 @@ Json ConfigFile::settings() const {
 
 std::string ConfigFile::annotated_copy() const {
   std::string head = std::string(kCopyOf) + impl_->source;
-  std::ranges::replace(head, '\n', ' ');  // a comment ends with its line
+  std::ranges::replace(head, '\n', ' ');  // because a comment ends with its line
   if (!impl_->overrides.empty()) head += "\n# In place of its own: " + impl_->overrides;
   return head + "\n" + impl_->text;
 }

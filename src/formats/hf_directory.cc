@@ -23,17 +23,17 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// A shard must lie in the directory itself, so that an index from elsewhere cannot make us open other files.
+// A shard must lie in the directory itself, so that a foreign index cannot make the program open other files.
 bool is_plain_file_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.size() < 256 &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
-// The index of the first NaN or infinity; n if there is none. Tests the bits of f32 or bf16 for an exponent
-// of all ones, which does not depend on the compiler's floating-point options.
+// Returns the index of the first NaN or infinity, or n if there is none. The test looks for an exponent of
+// all ones in the bits of f32 or bf16, so it does not depend on the compiler's floating-point options.
 template <class Bits, Bits kExponent, class T>
 size_t first_with(std::span<const T> values) {
-  constexpr size_t kBlock = 4096;  // no early exit inside: vectorises
+  constexpr size_t kBlock = 4096;  // without an early exit inside a block, the loop vectorises
   const auto is_bad = [](T v) { return (std::bit_cast<Bits>(v) & kExponent) == kExponent; };
   for (size_t begin = 0; begin < values.size(); begin += kBlock) {
     const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
@@ -50,7 +50,7 @@ size_t first_not_finite(std::span<const uint16_t> values) {
   return first_with<uint16_t, 0x7F80>(values);
 }
 
-// True if `other` has the same tensor as `file`, to the bit.
+// Returns true if `other` has the same tensor as `file`, bit for bit.
 bool is_same(const SafetensorsFile& file, const SafetensorsFile& other, const TensorInfo& tensor) {
   const TensorInfo* mine = file.find(tensor.name);
   return mine != nullptr && mine->type == tensor.type && mine->shape == tensor.shape &&

@@ -10,7 +10,7 @@ namespace r1 {
 namespace {
 
 constexpr std::string_view kMark = "r1_journal";
-constexpr std::string_view kStart = "{\"r1_journal\":";  // of every header, as dump() writes it
+constexpr std::string_view kStart = "{\"r1_journal\":";  // the start of every header as dump() writes it
 constexpr int64_t kVersion = 1;
 
 bool is_hash(const Json& value) {
@@ -52,7 +52,7 @@ Journal::Journal(Job job)
 Journal::~Journal() {
   try {
     if (finished_ == 0) file_.remove();
-  } catch (const Error&) {  // an empty journal that stays does no harm: the next run replaces it
+  } catch (const Error&) {  // an empty journal does no harm: the next run replaces it
   }
 }
 
@@ -78,7 +78,7 @@ void Journal::read() {
   const std::string_view first = text.substr(0, end);
   if (!first.starts_with(kStart.substr(0, first.size())))
     throw Error(path + ": is not a journal of r1, which needs this name: move the file away");
-  if (end == std::string_view::npos) return file_.truncate(0);  // killed while it wrote the header
+  if (end == std::string_view::npos) return file_.truncate(0);  // killed while the header was written
   const Json header = parse_json(first, path + ":1");
   if (header.get_int(kMark) != kVersion) {
     header.at(kMark).fail(fmt::format(
@@ -116,7 +116,7 @@ void Journal::check_identity(const Json& header) const {
   }
 }
 
-// Returns where the last whole row ends. `text` stands at `offset` of the file.
+// Reads whole rows and returns the offset of the end of the last one. `text` stands at `offset` of the file.
 int64_t Journal::read_rows(std::string_view text, int64_t offset) {
   for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
     int64_t slot = -1;

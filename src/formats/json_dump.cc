@@ -72,7 +72,7 @@ void dump_double(double value, std::string& out) {
   const std::string_view shortest(
       text, static_cast<size_t>(std::to_chars(text, text + sizeof(text), value).ptr - text));
   out += shortest;
-  if (shortest.find_first_of(".e") == std::string_view::npos) out += ".0";  // stays a double when read back
+  if (shortest.find_first_of(".e") == std::string_view::npos) out += ".0";  // to be read as a double
 }
 
 void dump_value(const Json& json, int indent, int level, std::string& out);

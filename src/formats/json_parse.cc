@@ -1,7 +1,7 @@
-// formats/json_parse.cc: text to Json by simdjson's on-demand parser.
+// formats/json_parse.cc: converts text to Json with simdjson's on-demand parser.
 //
-// The on-demand parser checks only the values that are visited; every value is visited here, so everything is
-// checked. Numbers and literals are read from their raw tokens: that keeps integers beyond 64 bits, which
+// The on-demand parser checks only the values that are visited. Every value is visited here, so everything is
+// checked. Numbers and literals are read from their raw tokens. That keeps integers beyond 64 bits, which
 // simdjson refuses, and leaves one grammar to test.
 #include <fmt/format.h>
 #include <simdjson.h>
@@ -22,7 +22,7 @@ namespace {
 
 namespace sj = simdjson;
 
-constexpr size_t kKeepParserBytes = size_t{1} << 20;  // a thread's parser that grew beyond this is not kept
+constexpr size_t kKeepParserBytes = size_t{1} << 20;  // a thread does not keep a larger parser
 
 // True if `token` is a number of RFC 8259. Sets `integral` if it has neither fraction nor exponent.
 bool is_json_number(std::string_view token, bool& integral) {
@@ -58,7 +58,7 @@ size_t first_invalid_utf8(std::string_view text) {
   return text.size();
 }
 
-// The first control character inside a string, or the quote of a string that never ends.
+// Returns the first control character inside a string, or the quote of a string that does not end.
 size_t first_bad_string(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '"') continue;
@@ -102,7 +102,7 @@ class JsonParser {
       const char* more = nullptr;
       if (document.current_location().get(more) == sj::SUCCESS)
         fail_here("there is more text after the JSON value");
-    } else {  // nothing else may follow a scalar: its token is all that is left
+    } else {  // nothing may follow a scalar, so its token is the rest of the text
       const size_t begin = static_cast<size_t>(token.data() - text.data());
       out = scalar(trim({token.data(), origin_->length - begin}));
     }
@@ -114,7 +114,7 @@ class JsonParser {
     throw Error(fmt::format("{}: offset {}: {}", origin_->name, std::min(offset, origin_->length), reason));
   }
 
-  // The parser's position; the end of the text if it is unknown.
+  // Returns the parser's position, or the end of the text if it is unknown.
   size_t here() const {
     const char* at = nullptr;
     if (document_ == nullptr || document_->current_location().get(at) != sj::SUCCESS) return origin_->length;
@@ -208,8 +208,8 @@ class JsonParser {
     double value = 0;
     const auto [at, ec] = std::from_chars(token.data(), end, value);
     if (ec == std::errc::result_out_of_range) {
-      // Out of range. from_chars does not tell overflow from underflow; strtod returns an infinity, or 0 or a
-      // subnormal.
+      // The value is out of range. from_chars does not distinguish overflow from underflow. strtod does: it
+      // returns an infinity, or 0 or a subnormal.
       value = std::strtod(std::string(token).c_str(), nullptr);
     }
     return Json(value);

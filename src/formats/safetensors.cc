@@ -68,10 +68,10 @@ std::optional<StoredType> type_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-// shape's product times the element size; none if it does not fit in 60 bits or is not a whole number of
-// bytes.
+// Returns the product of the shape times the element size, or nothing if it does not fit in 60 bits or is not
+// a whole number of bytes.
 std::optional<uint64_t> bytes_of(std::span<const int64_t> shape, StoredType type) {
-  // A zero anywhere makes the product 0 whatever the rest is.
+  // A zero makes the product 0 whatever the other dimensions are.
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   auto bits = static_cast<uint64_t>(bits_of(type));
   for (const int64_t dim : shape) {
@@ -164,7 +164,8 @@ void widen(StoredType type, std::span<const std::byte> bytes, std::span<float> o
   if (type == StoredType::f32) {
     std::memcpy(out.data(), in, n * 4);
   } else if (type == StoredType::bf16) {
-    // Inline, unlike f32_from_bf16, so that it vectorises: this is every weight of a model. Same bits.
+    // Written out instead of calling f32_from_bf16, so that the loop vectorises: every weight of a model
+    // passes here. The bits are the same.
     for (size_t i = 0; i < n; ++i) {
       uint16_t half;
       std::memcpy(&half, in + i * 2, 2);
@@ -283,7 +284,7 @@ std::string header_text(std::span<const SafetensorsWriter::Declared> tensors, st
     header.set(kMetadata, std::move(fields));
   }
   std::string text = header.dump();
-  text.pop_back();  // the tensors follow, one by one: Json::set would search all earlier names for each
+  text.pop_back();  // tensors are appended as text: Json::set would search all earlier names for each
   uint64_t at = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     Json offsets = Json::array();

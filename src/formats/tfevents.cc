@@ -29,7 +29,7 @@ void put_fixed(std::string& out, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
 }
 
-// Protobuf's wire format: a field is its number and wire type in one varint, then the value.
+// In Protobuf's wire format, a field is a varint with its number and wire type, followed by the value.
 enum class Wire : uint8_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
 
 void put_varint(std::string& out, uint64_t value) {
@@ -89,7 +89,7 @@ void TfEventsWriter::open(int64_t step, double unix_time) {
   int64_t second = static_cast<int64_t>(unix_time);
   std::filesystem::path path;
   std::error_code ec;
-  do {  // a process that was killed within this second may have taken the name
+  do {  // a process that was killed within this second may have used the name
     path = directory_ / fmt::format("events.out.tfevents.{}.r1", second++);
   } while (std::filesystem::exists(path, ec));
   out_.emplace(path);

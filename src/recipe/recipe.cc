@@ -25,14 +25,14 @@ namespace {
 
 struct Stage {
   std::string name, kind;
-  std::string config;   // path of the stage's own file
-  std::string model;    // "": the stage's own business
-  std::string teacher;  // likewise
+  std::string config;   // the path of the stage's own file
+  std::string model;    // empty: the stage's own file names it
+  std::string teacher;  // empty: the stage's own file names it
   bool optional = false;
   std::string task;
   int64_t problems = 0;
   EvalOptions eval;
-  Numerics numerics = Numerics::cpu_f32;  // of an evaluation; training stages have it in their own file
+  Numerics numerics = Numerics::cpu_f32;  // for evaluations only; a training stage's own file has it
 };
 
 struct Recipe {
@@ -46,7 +46,7 @@ std::string key_of(size_t stage, const char* name) {
   return fmt::format("stage[{}].{}", stage, name);
 }
 
-// "@STAGE": an earlier stage that makes a model, and is there whenever `stage` is.
+// Checks a source "@STAGE": it must name an earlier stage that makes a model and that runs whenever `stage` runs.
 void check_source(ConfigFile& file, const std::string& key, const Stage& stage, const std::string& source,
                   const std::vector<Stage>& earlier) {
   if (!source.starts_with("@")) return;
@@ -59,8 +59,8 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
   file.fail(key, fmt::format("is \"{}\": no earlier stage of that name makes a model", source));
 }
 
-// A file of problems or a task's name: a mistake is said before the first stage runs. Returns the file's
-// path, or the name.
+// Finds a file of problems or a task by name, so that a mistake is reported before the first stage runs.
+// Returns the file's path or the task's name.
 std::string find_eval_task(const ConfigFile& file, const std::string& key, const std::string& task) {
   const fs::path problems = file.beside(task);
   std::error_code ec;
@@ -76,12 +76,12 @@ std::string find_eval_task(const ConfigFile& file, const std::string& key, const
   return task;
 }
 
-// "@STAGE" -> the model that this stage makes.
+// Returns the path of the model that stage "@STAGE" makes.
 fs::path made_by(const Recipe& recipe, const std::string& source) {
   return recipe.out / source.substr(1) / "model";
 }
 
-// What stands in place of a stage's own settings.
+// Returns the values that replace the stage's own settings.
 StageOverrides overrides_of(const Recipe& recipe, const Stage& stage) {
   return {.seed = recipe.seed,
           .out = (recipe.out / stage.name).string(),
@@ -89,8 +89,8 @@ StageOverrides overrides_of(const Recipe& recipe, const Stage& stage) {
           .teacher = stage.teacher};
 }
 
-// Finds what the stages name, and reads the files of those that will run: mistakes are said before the first
-// one runs.
+// Finds what the stages name and reads the files of those that will run, so that mistakes are reported before
+// the first stage runs.
 void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     Stage& stage = recipe.stages[i];
@@ -116,7 +116,7 @@ void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
   }
 }
 
-// Opens no other file.
+// Reads the recipe's own file and opens no other.
 Recipe read_recipe(ConfigFile& file) {
   Recipe recipe;
   recipe.name = read_name(file, "name");
@@ -160,7 +160,7 @@ Recipe read_recipe(ConfigFile& file) {
   return recipe;
 }
 
-// EvalOptions bound the batch, not the memory: what is too much is refused.
+// Throws Error if the evaluation does not fit into memory: EvalOptions bound the batch, not the memory.
 void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<const Problem> problems,
                        int64_t limit, ThreadPool& threads) {
   const ModelConfig& model = bundle.model.config();
@@ -181,8 +181,8 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
   check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens");
 }
 
-// An evaluation's samples and figures; one that is already there for the same weights and settings is used
-// again.
+// Runs an evaluation and writes its samples and figures. Existing figures for the same weights and settings
+// are used again.
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const RecipeOptions& settings,
               ThreadPool& threads, RecipeReporter& reporter) {
   const fs::path& model_path = stage.model;
@@ -199,7 +199,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
     Json before = read_json(summary);
     if (before.get_string_or("key", "") == key) {
       reporter.note(summary.string() + " is there already");
-      return before.set("model", model_path.string());  // as it is called from here
+      return before.set("model", model_path.string());  // the path by which this recipe names it
     }
   }
   std::vector<Problem> problems;
@@ -243,8 +243,8 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
   return json;
 }
 
-// Tokens that a training stage has run: through the model it trains, and, in a distillation, through its
-// teacher.
+// Returns the number of tokens that a training stage has run through its model and, in a distillation,
+// through the teacher.
 Json tokens_of(const fs::path& out) {
   Json tokens = Json::object();
   const std::vector<Json> metrics = read_jsonl(out / "metrics.jsonl");
@@ -259,7 +259,7 @@ Json tokens_of(const fs::path& out) {
   return tokens;
 }
 
-// One stage's entry in recipe.json.
+// Runs a stage and returns its entry in recipe.json.
 Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& options, ThreadPool& threads,
                RecipeReporter& reporter, RecipeResult& result) {
   const fs::path out = recipe.out / stage.name;
@@ -271,8 +271,7 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
     entry.set("result", figures);
     return entry;
   }
-  // A stage of this recipe that was begun is gone on with whenever the recipe is: its own check of settings
-  // stands.
+  // If the recipe is resumed, its begun stages are resumed too. Each stage compares its settings itself.
   const TrainOptions train{
       .resume = options.resume, .memory_limit = options.memory_limit, .stop = options.stop};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
@@ -284,7 +283,7 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
   return entry;
 }
 
-// What a resumed recipe must have as it was: "seed", "stage zero".
+// Returns the values that must not change when a recipe is resumed, under "seed", "stage zero", ...
 Json identity_of(const Recipe& recipe) {
   Json json = Json::object();
   json.set("name", recipe.name).set("seed", static_cast<int64_t>(recipe.seed));
@@ -309,7 +308,8 @@ void check_resumed_recipe(const fs::path& index, const Json& now) {
   }
 }
 
-// The best of the evaluations of the first one's task; a later one of equals, which has been trained longer.
+// Finds the best evaluation of the first evaluation's task. Of equal ones the last wins, because it was
+// trained longest.
 void find_best(RecipeResult& result) {
   std::string task;
   double best = -1;
@@ -325,7 +325,7 @@ void find_best(RecipeResult& result) {
   if (!result.best.empty()) result.summary.set("best", result.best).set("best_stage", result.best_stage);
 }
 
-// The folder, if it may be used. Nothing is made or changed.
+// Returns the folder if it may be used. Makes and changes nothing.
 fs::path check_out(const Recipe& recipe, const RecipeOptions& options) {
   std::vector<std::string> names;
   for (const Stage& stage : recipe.stages) names.push_back(stage.name);

@@ -12,8 +12,8 @@
 namespace r1 {
 namespace {
 
-// In JSON a "<" can only stand inside a string, where \u003c is the same: no "</script" and no "<!--" is
-// left.
+// Escapes each "<" as \u003c, so that neither "</script" nor "<!--" is left. In JSON a "<" stands only inside
+// strings, where \u003c means the same.
 std::string script_safe(const Json& json) {
   std::string out;
   for (const char c : json.dump()) {
@@ -37,7 +37,7 @@ std::string report_page(const Json& data) {
       {"@CHARTJS@", std::string(chart_js())},
       {"@SCRIPT@", std::string(charts_js()) + std::string(explain_js()) + std::string(page_js())},
   };
-  // One pass over the page, each part in its place once: what is put in is never looked at again.
+  // Copies the page in one pass and fills in each part at its place, so that the text of a part is never searched.
   std::string out;
   std::string_view rest = page_html();
   for (const auto& [mark, text] : parts) {
@@ -54,9 +54,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMark = ": r1 report</title>";  // of page.html
+constexpr std::string_view kMark = ": r1 report</title>";  // a mark that page.html contains
 
-// A name that somebody else's page may have, too.
+// Throws Error if a file with this name exists that is not a page of r1 report.
 void check_ours(const fs::path& path) {
   std::error_code ec;
   if (!fs::exists(path, ec)) return;
@@ -65,7 +65,7 @@ void check_ours(const fs::path& path) {
                 ": is there, and is not a page of r1 report: name another file with --output");
 }
 
-// Two runs of one name are told apart by their paths.
+// Gives runs of the same name their paths as names.
 void set_names(std::span<const fs::path> paths, std::vector<Json>& runs) {
   std::vector<std::string> names;
   for (const Json& run : runs) names.push_back(run.get_string("name"));

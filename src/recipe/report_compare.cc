@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kTurnedRight = 3, kTurnedWrong = 1;  // examples of each
+constexpr int kTurnedRight = 3, kTurnedWrong = 1;  // the number of examples shown of each
 
 Json shown(const Answer& answer) {
   Json json = Json::object();
@@ -53,17 +53,17 @@ void gather(const std::string& name, const fs::path& directory, const Json& json
   }
 }
 
-// What makes two paths one model: "@STAGE" for OUT/STAGE/model, wherever OUT has been moved to.
+// Returns a key that is equal for equal models: "@STAGE" for OUT/STAGE/model, wherever OUT has been moved.
 std::string model_key(const std::string& path, const std::set<std::string>& stages) {
   if (path.empty()) return "";
   fs::path normal = fs::path(path).lexically_normal();
-  if (!normal.has_filename()) normal = normal.parent_path();  // "DIR/" is DIR
+  if (!normal.has_filename()) normal = normal.parent_path();  // removes a trailing slash
   const std::string stage = normal.parent_path().filename().string();
   return normal.filename() == "model" && stages.contains(stage) ? "@" + stage : normal.string();
 }
 
-// A setting names a model as its file does (a shipped name, a path from the file's folder), a figure by the
-// path that was opened: they are one model if one path ends with the other.
+// A setting names a model as its file does (a shipped name, or a path from the file's folder); a figure names
+// it by the path that was opened. They are the same model if one path ends with the other.
 bool same_model(const std::string& a, const std::string& b) {
   if (a.empty() || b.empty()) return false;
   const auto tail = [](const std::string& path) {
@@ -117,7 +117,7 @@ class Comparer {
     if (!model.empty()) add(what, origin, model_key(model, stages_), "@" + origin.stage);
   }
 
-  // Each exam of `after` with the first one of the same kind that `before` sat.
+  // Pairs each evaluation of `after` with the first evaluation of the same kind that `before` has.
   void add(const char* what, const Origin& origin, const std::string& before, const std::string& after) {
     if (same_model(before, after)) return;
     for (size_t j = 0; j < evaluations_.size(); ++j) {
@@ -139,7 +139,7 @@ class Comparer {
   const std::vector<Evaluation>& evaluations_;
   const std::vector<Samples>& samples_;
   std::set<std::string> stages_;
-  std::vector<std::string> models_;  // of each evaluation: its model_key
+  std::vector<std::string> models_;  // the model_key of each evaluation
   Json out_ = Json::array();
 };
 

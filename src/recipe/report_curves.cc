@@ -13,12 +13,12 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kMostRows = 1500;  // more than a chart has pixels
+constexpr int64_t kMostRows = 1500;  // a chart has fewer pixels
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 struct Column {
   std::string name;
-  std::vector<double> values;  // one a row; NaN: the row lacks it
+  std::vector<double> values;  // one per row; NaN if the row lacks it
 };
 
 struct Table {
@@ -47,14 +47,14 @@ struct Table {
   }
 };
 
-// Six digits draw every curve; what is no number is null.
+// Rounds to six digits, which are enough for a curve; integers stay exact. A NaN becomes null when it is written.
 Json short_number(double value) {
   constexpr double kExact = 0x1p53;
   if (value == std::trunc(value) && std::abs(value) < kExact) return Json(static_cast<int64_t>(value));
   return Json(std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr));
 }
 
-// A part of a step's time: sample_s, train_s, ...
+// Returns true if the metric is a part of a step's time: sample_s, train_s, ...
 bool is_phase(const std::string& name) {
   return name.ends_with("_s") && !name.ends_with("_per_s") && name != "wall_s" && name != "step_s";
 }
@@ -140,7 +140,7 @@ Json training_curves(const std::filesystem::path& metrics, Missing& missing) {
   for (const Column& c : table.columns) {
     Json values = Json::array();
     for (int64_t i = (table.rows - 1) % every; i < table.rows;
-         i += every)  // the last row is always one of them
+         i += every)  // the last row is always among those kept
       values.push_back(short_number(c.values[static_cast<size_t>(i)]));
     columns.set(c.name, std::move(values));
   }

@@ -24,7 +24,7 @@ bool is_there(const fs::path& path) {
 
 namespace {
 
-// A stage's name becomes a path, and recipe.json may be anybody's.
+// A stage's name becomes a path, and recipe.json may come from anybody, so the name must be plain.
 bool is_plain_name(const std::string& name) {
   return !name.empty() && name.find_first_of("/\\.") == std::string::npos;
 }
@@ -54,7 +54,7 @@ Json quoted(const Json& settings) {
   return out;
 }
 
-// run.json, or an empty object: a damaged one costs what it says, not the report.
+// Returns run.json, or an empty object if it is damaged: only the facts in it are then missing from the report.
 Json index_of(const fs::path& directory) {
   try {
     const fs::path index = directory / "run.json";
@@ -67,8 +67,8 @@ Json index_of(const fs::path& directory) {
   return Json::object();
 }
 
-// A setting of a run whose run.json keeps none: what its copy of the configuration says was put in place of the
-// file's own, else the file's own. "" where neither names it.
+// Returns a setting of a run whose run.json keeps none. It is read from the run's copy of the configuration,
+// in which overrides precede the file's own values. Returns "" if neither has it.
 std::string setting_of_copy(const fs::path& directory, const std::string& key) {
   constexpr std::string_view kInPlace = "# In place of its own: ";
   try {
@@ -87,7 +87,7 @@ std::string setting_of_copy(const fs::path& directory, const std::string& key) {
   }
 }
 
-// Where the stage's tokenizer may be: in its model, its newest checkpoint, or the model it began from.
+// Returns where the stage's tokenizer may be: in its model, its checkpoints (newest first), or the model it began from.
 std::vector<fs::path> models_of(const fs::path& directory, const std::string& base) {
   std::vector<fs::path> checkpoints, out{directory / "model"};
   std::error_code ec;
@@ -99,7 +99,7 @@ std::vector<fs::path> models_of(const fs::path& directory, const std::string& ba
   return out;
 }
 
-// What the first of these files that has it says; "" where none does.
+// Returns the key's value in the first of these files that has it, or "".
 std::string first_text(const std::vector<fs::path>& indexes, std::string_view key) {
   for (const fs::path& index : indexes) {
     try {
@@ -118,9 +118,9 @@ struct Collector {
   Json repeat, files = Json::array();
   std::vector<Evaluation> evaluations;
   std::vector<Samples> samples;  // of each evaluation
-  std::vector<Origin> origins;   // of the training stages
+  std::vector<Origin> origins;   // of each training stage
   std::vector<fs::path> model_paths;
-  const Json* spent = nullptr;  // the tokens of the stage at hand, where recipe.json counts them
+  const Json* spent = nullptr;  // the current stage's tokens, if recipe.json counts them
   fs::file_time_type newest = fs::file_time_type::min();
 
   void fact(const char* name, const std::string& value) {
@@ -175,13 +175,13 @@ void Collector::curves(const std::string& name, const fs::path& directory, const
   training.push_back(std::move(json));
 }
 
-// Only reinforcement learning leaves rollouts; an evaluation's samples.jsonl has no steps.
+// Only reinforcement learning leaves rollouts. The samples.jsonl of an evaluation has no steps.
 void Collector::rollouts(const fs::path& directory, const std::string& base, Json& json) {
   if (json.find("columns") == nullptr || !json.at("columns").contains("reward")) return;
   json.set("rollouts", training_rollouts(directory / "samples.jsonl", models_of(directory, base), missing));
 }
 
-// The stage's own copy, else the file that run.json names.
+// Adds the stage's own copy of its configuration, or else the file that run.json names.
 void Collector::config_of(const std::string& name, const fs::path& directory) {
   try {
     const fs::path copy = directory / "config.toml";
@@ -263,7 +263,7 @@ void Collector::stage(const std::string& name, const fs::path& directory, const 
   config_of(name, directory);
 }
 
-// The table of evaluations, its fields checked one by one.
+// Returns the table of evaluations. Each field is checked before it is copied.
 Json Collector::arms() const {
   Json out = Json::array();
   for (size_t i = 0; i < evaluations.size(); ++i) {
@@ -291,7 +291,7 @@ Json Collector::arms() const {
   return out;
 }
 
-// Of the last evaluation that has one: a problem and a right answer.
+// Returns a problem with a right answer, from the last evaluation that has one.
 Json Collector::example() const {
   for (size_t i = evaluations.size(); i-- > 0;) {
     for (const auto& [problem, answer] : samples[i].first) {
@@ -341,7 +341,7 @@ Json Collector::recipe() {
   }
   repeat = repeat_recipe(run, seed, missing);
   if (const Json* text = repeat.find("file")) {
-    Json all = Json::array();  // before its stages' files
+    Json all = Json::array();  // the recipe comes before its stages' files
     all.push_back(Json::object().set("name", "recipe.toml").set("text", *text));
     for (const Json& file : files.items()) all.push_back(file);
     files = std::move(all);
@@ -386,7 +386,7 @@ Json collect_report(const fs::path& run) {
   std::error_code ec;
   if (!fs::is_directory(run, ec)) throw Error(run.string() + ": is a file; it must be the directory of a run");
   Collector collector;
-  collector.run = run.has_filename() ? run : run.parent_path();  // "DIR/" is DIR
+  collector.run = run.has_filename() ? run : run.parent_path();  // removes a trailing slash
   if (is_there(run / "recipe.json")) return collector.finish(collector.recipe());
   if (is_there(run / "metrics.jsonl") || is_there(run / "eval.json"))
     return collector.finish(collector.single());

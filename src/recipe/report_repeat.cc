@@ -1,8 +1,6 @@
-// recipe/report_repeat.cc: the commands that repeat a run in a folder beside it, and the files that they
-// read.
+// recipe/report_repeat.cc: the commands that repeat a run in a folder beside it, and the files that they read.
 //
-// The commands are to be run in the folder in which the run was started: its paths are relative to that
-// folder.
+// The commands must be run in the folder in which the run was started, because its paths are relative to it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,20 +16,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The path in a copy's first line; "" where there is none.
+// Returns the path in a copy's first line, or "" if there is none.
 std::string copied_from(const std::string& text) {
   if (!text.starts_with(ConfigFile::kCopyOf)) return "";
   const size_t begin = ConfigFile::kCopyOf.size();
   return text.substr(begin, text.find('\n') - begin);
 }
 
-// A command reads the original, which may have changed since the copy was taken.
+// Adds `original` to `changed` if it differs from the copy: a command reads the original.
 void note_change(const std::string& original, const std::string& copy, Json& changed) {
   std::error_code ec;
   if (!fs::is_regular_file(original, ec)) return;
   try {
     if (!copy.ends_with(read_file(original))) changed.push_back(original);
-  } catch (const Error&) {  // not ours to read: nothing is known
+  } catch (const Error&) {  // the file cannot be read, so nothing is known
   }
 }
 
@@ -51,7 +49,7 @@ Json no_commands() {
   return Json::object().set("commands", Json::array()).set("changed", Json::array());
 }
 
-// Whether a stage was run that the recipe leaves out unless it is asked for all.
+// Returns true if a stage was run that the recipe runs only with --all.
 bool ran_optional_stages(const fs::path& run, const std::string& text, const fs::path& copy) {
   ConfigFile file = ConfigFile::parse(text, copy.string());
   const int64_t count = file.array_size("stage");
@@ -91,7 +89,7 @@ Json repeat_recipe(const fs::path& run, const std::string& seed, Missing& missin
 }
 
 Json repeat_stage(const fs::path& run, const std::string& kind, Missing& missing) {
-  // A stage of a recipe had its model and seed from there: the recipe is what makes it again.
+  // A stage of a recipe got its model and seed from the recipe, so the recipe is repeated.
   const fs::path parent = fs::absolute(run).lexically_normal().parent_path();
   if (is_there(parent / "recipe.json") && is_there(parent / "recipe.toml")) {
     try {

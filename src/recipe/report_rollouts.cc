@@ -24,9 +24,9 @@ struct Rollout {
 
 struct Step {
   int64_t step = 0, samples = 0, right = 0, cut_off = 0;
-  double reward = 0;                // sum
-  std::vector<Rollout> group = {};  // the one that is shown
-  bool settled = false;             // its rewards differ, and it is whole
+  double reward = 0;                // the sum over the samples
+  std::vector<Rollout> group = {};  // the group that is shown
+  bool settled = false;             // the group is complete and its rewards differ
 };
 
 bool is_flat(const std::vector<Rollout>& group) {
@@ -54,7 +54,7 @@ Rollout read_rollout(const Json& row) {
           .cut_off = text_in(row, "finish_reason") == "length"};
 }
 
-// Rows come in order of (step, prompt, sample); one group per step is held.
+// Collects rows that come in order of (step, prompt, sample). It holds one group per step.
 class Reader {
  public:
   void add(const Json& row) {
@@ -90,7 +90,7 @@ class Reader {
   }
 
   std::vector<Step> steps_;
-  std::vector<Rollout> group_;  // of the prompt at hand
+  std::vector<Rollout> group_;  // of the current prompt
   int64_t prompt_ = -1;
 };
 
@@ -100,7 +100,7 @@ std::optional<Tokenizer> find_tokenizer(const std::vector<fs::path>& models) {
     if (!fs::exists(model / "tokenizer.json", ec)) continue;
     try {
       return Tokenizer::load(model);
-    } catch (const Error&) {  // the next one may be whole
+    } catch (const Error&) {  // the next model's tokenizer may be whole
     }
   }
   return std::nullopt;
@@ -153,7 +153,7 @@ Json training_rollouts(const fs::path& samples, const std::vector<fs::path>& mod
   const std::optional<Tokenizer> tokenizer = find_tokenizer(models);
   if (!tokenizer)
     missing.push_back(samples.string() + ": no tokenizer was found, so that its rollouts have no texts here");
-  // Evenly over the steps, the first and the last among them.
+  // Takes steps at even distances, including the first and the last.
   const size_t count = std::min(steps.size(), kMostSteps);
   for (size_t i = 0; i < count; ++i)
     out.push_back(to_json(steps[count == 1 ? 0 : i * (steps.size() - 1) / (count - 1)], tokenizer));

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kMostText = 12000;  // bytes of an answer that are shown
+constexpr size_t kMostText = 12000;  // at most this many bytes of an answer are shown
 
 struct Counts {
   int64_t samples = 0, right = 0, cut_off = 0, limit = 0;

@@ -20,7 +20,7 @@ const std::vector<SchemaName>& config_names() {
 
 struct Assets {
   Json definitions;
-  std::vector<Json> groups;  // name -> {"summary", "schema"}
+  std::vector<Json> groups;  // each item is name -> {"summary", "schema"}
 };
 
 const Assets& assets() {
@@ -34,7 +34,7 @@ const Assets& assets() {
 
 constexpr std::string_view kReference = "#/$defs/";
 
-// Names of the definitions that `json` refers to, those that they refer to included.
+// Adds the names of all definitions that `json` refers to, directly or through other definitions.
 void collect_references(const Json& json, std::vector<std::string>& names) {
   if (json.is_array()) {
     for (const Json& item : json.items()) collect_references(item, names);
@@ -92,7 +92,7 @@ Json schema_of(std::string_view wanted) {
   const auto is_wanted = [&](const std::string& name) {
     return name == wanted || without_extension(name) == wanted;
   };
-  auto at = std::ranges::find(names, wanted, &SchemaName::name);  // recipe is not recipe.json
+  auto at = std::ranges::find(names, wanted, &SchemaName::name);  // recipe and recipe.json differ
   if (at == names.end()) at = std::ranges::find_if(names, is_wanted, &SchemaName::name);
   if (at == names.end()) {
     std::vector<std::string> known;

@@ -17,9 +17,9 @@ using Asked = ConfigFile::Asked;
 
 struct Kind {
   const char* name;
-  std::vector<const char*> meanings;  // sections of keys.json
-  // Two at least: between them every branch of the reader is taken, and every key that another key's bound or
-  // default depends on has two values.
+  std::vector<const char*> meanings;  // the sections of keys.json to search
+  // At least two examples. Together they take every branch of the reader, and every key on which another
+  // key's bound or default depends has two values.
   std::vector<const char*> examples;
 };
 
@@ -57,7 +57,7 @@ std::string without_index(const std::string& key) {
   return open == std::string::npos ? key : key.substr(0, open + 1) + key.substr(close);
 }
 
-// What all examples say of a key.
+// A key as all examples ask for it.
 struct Merged {
   Asked asked;
   int64_t times = 0;
@@ -91,7 +91,7 @@ Keys asked_by(const Kind& kind) {
     ++examples;
     for (const auto& [key, asked] : file.asked()) merge(asked, keys[without_index(key)]);
   }
-  // Asked for in some branches only: nowhere required.
+  // A key that only some branches ask for is not required.
   for (auto& [key, merged] : keys) {
     const int64_t chances = key.find("[].") == std::string::npos ? examples : stages;
     if (merged.times < chances) merged.asked.required = false;
@@ -147,11 +147,11 @@ Json leaf(const Asked& asked, const std::string& meaning) {
   return json;
 }
 
-// Dotted keys as a tree of tables.
+// The dotted keys as a tree of tables.
 struct Table {
-  std::optional<Json> own;  // of a key that is also a table's name: pretrain's model
+  std::optional<Json> own;  // set if the table's name is also a key, as pretrain's model
   bool required = false;
-  bool list = false;  // [[stage]]: `tables` are of each item
+  bool list = false;  // a list such as [[stage]]: `tables` describe each item
   std::map<std::string, Table> tables;
 };
 
@@ -178,7 +178,7 @@ Json requiring(const char* table, const char* key) {
       .set("properties", Json::object().set(table, inner));
 }
 
-// What no single question to the ConfigFile says.
+// Adds the rules that no single question to the ConfigFile shows.
 void add_choices(std::string_view kind, Json& schema) {
   if (kind == "sft" || kind == "distill") {
     schema.set(
@@ -205,7 +205,7 @@ Json config_schema(std::string_view name) {
   const auto kind =
       std::ranges::find_if(kinds(), [&](const Kind& k) { return std::string_view(k.name) == name; });
   R1_CHECK(kind != kinds().end(), "no configuration of kind ", name);
-  // [data] epochs takes the place of optimizer.steps, which the reader then finds there.
+  // If [data] epochs is given, the reader sets optimizer.steps from it, so steps is not required.
   const bool either = name == "sft" || name == "distill";
   Table root;
   for (const auto& [key, merged] : asked_by(*kind)) {
@@ -225,7 +225,7 @@ Json config_schema(std::string_view name) {
     at->own = leaf(asked, meaning_of(*kind, key));
     at->required = asked.required;
     at->list = asked.kind == Asked::Kind::tables;
-    // A table with a required key is required; an item of a list is not the list.
+    // A table with a required key is required. A list is not, if only its items have required keys.
     for (size_t i = 1; asked.required && i < above.size(); ++i) {
       if (key.find("[]") == std::string::npos) above[i]->required = true;
     }

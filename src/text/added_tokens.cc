@@ -11,13 +11,13 @@
 namespace r1 {
 namespace {
 
-// Unicode's word characters (UTS 18, annex C), as in Rust's regex crate.
+// Returns true for Unicode's word characters (UTS 18, annex C), as Rust's regex crate defines them.
 bool is_word(char32_t code) {
   if (code < 0x80) {
     return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || (code >= '0' && code <= '9') ||
            code == '_';
   }
-  // ICU may be older than Unicode 16. A new character is alphabetic if it is a letter or a mark.
+  // ICU may be older than Unicode 16. A character that it does not know is alphabetic if it is a letter or a mark.
   if (const UnicodeRange* range = find_new_character(code)) {
     return range->category[0] == 'L' || range->category[0] == 'M' ||
            std::string_view(range->category) == "Nd";
@@ -32,7 +32,7 @@ bool is_space(char32_t code) {
   return u_isUWhiteSpace(static_cast<UChar32>(code));
 }
 
-// Start of the last character of text[0, end); end > 0.
+// Returns the start of the last character of text[0, end). Requires end > 0.
 size_t step_back(std::string_view text, size_t end) {
   size_t at = end - 1;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
@@ -44,8 +44,8 @@ bool is_word_alone(std::string_view text, size_t begin, size_t end) {
   return end == text.size() || !is_word(decode_utf8(text, end).code);
 }
 
-// The end of the white space at text[at]. It remembers the last answer, so that a run of white space before
-// several tokens is scanned only once.
+// Finds the end of the white space at text[at]. It remembers its last result, so that a run of white space
+// before several tokens is scanned only once.
 class SpaceEnd {
  public:
   explicit SpaceEnd(std::string_view text) : text_(text) {}
@@ -177,7 +177,7 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
   std::vector<Span> spans;
   if (text.empty()) return spans;
   SpaceEnd space_end(text);
-  size_t done = 0;  // where the last token's span ended
+  size_t done = 0;  // the end of the last token's span
   for (size_t at = 0; !trie.empty() && at < text.size();) {
     if (!trie.may_begin(text[at])) {
       ++at;
@@ -188,7 +188,7 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
       ++at;
       continue;
     }
-    // A match that is discarded is skipped as a whole; matches that begin inside it are ignored.
+    // If a match is discarded, all of it is skipped; matches that begin inside it are ignored.
     const AddedToken& token = tokens_.find(hit.id)->second.token;
     size_t begin = at;
     size_t end = at + hit.size;
@@ -201,12 +201,12 @@ std::vector<AddedTokens::Span> AddedTokens::cut(const TokenTrie& trie, std::stri
       begin = std::max(begin, done);
     }
     if (token.rstrip) end = space_end(end);
-    // An lstrip token inside white space that the previous token took has no text left.
+    // A token with lstrip has no text left if the previous token took the white space around it.
     if (begin >= end) continue;
     if (done < begin) spans.push_back({{done, begin}, -1});
     spans.push_back({{begin, end}, hit.id});
-    // The search continued at the end of the previous token, before the white space that it took. A token
-    // that is found there counts too, and the text after it is ordinary text, taken already or not.
+    // The search continues at the end of the match, before the white space that the token took. A token that
+    // is found in that white space counts too, and the text after it is ordinary text, even if it was taken.
     done = end;
   }
   if (done < text.size()) spans.push_back({{done, text.size()}, -1});

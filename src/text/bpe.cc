@@ -10,10 +10,10 @@
 namespace r1 {
 namespace {
 
-// A word this short is merged by scanning all its pairs each time, which beats a heap.
+// A shorter word is merged by scanning all its pairs each time, which is faster than a heap.
 constexpr size_t kShortWord = 40;
 
-// Murmur3's finaliser: every bit of the pair reaches the low bits.
+// Murmur3's finaliser: every bit of the pair affects the low bits.
 uint64_t mix(uint64_t x) {
   x ^= x >> 33;
   x *= 0xFF51AFD7ED558CCDULL;
@@ -113,7 +113,8 @@ void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const
   }
 }
 
-// An unk waits for its neighbours. As in tokenizers, a fallback is written before it.
+// An unk is held back until the next known byte or the end, so that neighbours can fuse. As in tokenizers, a
+// fallback is written before it.
 void BpeModel::put_bytes(std::string_view word, std::vector<int32_t>& ids) const {
   bool waits = false;
   const auto release = [&] {
@@ -140,7 +141,7 @@ void BpeModel::put_bytes(std::string_view word, std::vector<int32_t>& ids) const
 void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {
   int32_t* symbol = ids.data() + begin;
   size_t n = ids.size() - begin;
-  Found pair[kShortWord];  // pair[i]: of symbol[i] and symbol[i + 1]
+  Found pair[kShortWord];  // pair[i] merges symbol[i] and symbol[i + 1]
   for (size_t i = 0; i + 1 < n; ++i) pair[i] = find_merge(symbol[i], symbol[i + 1]);
   while (n > 1) {
     size_t best = 0;
@@ -159,10 +160,10 @@ void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {
 }
 
 void BpeModel::merge_long(std::vector<int32_t>& ids, size_t begin) const {
-  // Symbols are a linked list; a heap holds candidate merges by (rank, position). A candidate is stale if the
-  // pair at its position now has another merge.
+  // Symbols are a linked list, and a heap holds candidate merges ordered by (rank, position). A candidate is
+  // stale if the pair at its position now has another merge.
   struct Symbol {
-    int32_t id;  // -1: merged into its left neighbour
+    int32_t id;  // -1 if merged into its left neighbour
     uint32_t before;
     uint32_t after;
   };

@@ -142,7 +142,7 @@ std::string BpeTrainer::train() const {
   MergeLearner learner(impl_->words, options.max_token_bytes);
   std::vector<std::string> symbols;
   std::unordered_map<std::string, int32_t>
-      numbers;  // of symbols; -1: an added token's content, which is no symbol
+      numbers;  // by symbol; -1 for an added token's content, which is not a symbol
   for (const AddedTokenSpec& spec : options.added) numbers.emplace(spec.content, -1);
   for (int byte = 0; byte < kBytes; ++byte) {
     const char text[] = {static_cast<char>(byte)};
@@ -159,7 +159,7 @@ std::string BpeTrainer::train() const {
       learner.drop(pair);
       continue;
     }
-    if (is_new) symbols.push_back(std::move(made));  // else: another way to a token that exists
+    if (is_new) symbols.push_back(std::move(made));  // otherwise the token already exists
     learner.merge(pair, number->second);
     merges.push_back(pair);
   }
@@ -205,7 +205,7 @@ std::string BpeTrainer::Impl::write(const std::vector<std::string>& symbols,
 
 void write_tokenizer(const std::filesystem::path& directory, const TokenizerFiles& files) {
   Json config = Json::object();
-  // transformers' generic class does not change tokenizer.json, as model-specific classes may.
+  // transformers' generic class leaves tokenizer.json unchanged; model-specific classes may change it.
   config.set("tokenizer_class", "PreTrainedTokenizerFast");
   config.set("clean_up_tokenization_spaces", false);
   if (!files.bos.empty()) config.set("bos_token", files.bos);

@@ -7,7 +7,7 @@
 namespace r1 {
 namespace {
 
-constexpr int kLetters = 0x100 + 68;  // code points 0 .. U+0143
+constexpr int kLetters = 0x100 + 68;  // code points 0 to U+0143
 
 constexpr bool stands_for_itself(int byte) {
   return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;

@@ -8,10 +8,10 @@
 namespace r1 {
 namespace {
 
-// Words that no template writes by itself.
+// Words that templates do not write by themselves.
 constexpr const char* kFirst = "qvxz first";
 constexpr const char* kSecond = "qvxz second";
-constexpr const char* kMark = "qvxz_mark";  // a name
+constexpr const char* kMark = "qvxz_mark";  // used as a name
 constexpr const char* kCalled = "qvxz_called";
 constexpr const char* kValue = "qvxz value";
 
@@ -31,7 +31,7 @@ Json part_of(const char* text) {
   return Json::object().set("type", "text").set("text", text).set(kMark, true);
 }
 
-// {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates require.
+// Returns {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates require.
 Json call_of(const char* name, Json arguments) {
   Json function = Json::object();
   function.set("name", name).set("arguments", std::move(arguments));
@@ -66,7 +66,7 @@ const Json* calls_of(const Json& message) {
   return calls != nullptr && calls->is_array() && calls->size() > 0 ? calls : nullptr;
 }
 
-// The object that holds the arguments: the call's function, or the call itself.
+// Returns the object that holds the arguments: the call's function, or the call itself.
 const Json& function_of(const Json& call) {
   const Json* function = call.is_object() ? call.find("function") : nullptr;
   return function != nullptr && function->is_object() ? *function : call;
@@ -86,7 +86,7 @@ Json with_arguments(const Json& call, bool as_object) {
     try {
       changed = parse_json(arguments->string(), "arguments");
     } catch (const Error&) {
-      return call;  // the template is given what the row has
+      return call;  // the template receives what the row has
     }
     if (!changed.is_object()) return call;
   } else {
@@ -105,7 +105,7 @@ const char* content_form(const Json& message) {
   return content->is_string() && content->string().empty() ? "empty" : "given";
 }
 
-// `message` with its content in the empty form `form`.
+// Returns `message` with its content in the empty form `form`.
 Json without_content(const Json& message, std::string_view form) {
   if (form == "null") return Json(message).set("content", nullptr);
   if (form == "empty") return Json(message).set("content", "");
@@ -117,7 +117,7 @@ Json without_content(const Json& message, std::string_view form) {
   return out;
 }
 
-// `message` with its thought under every name that templates read; reasoning_content is the usual one.
+// Returns `message` with its thought under every name that templates read. reasoning_content is the usual name.
 Json with_reasoning(const Json& message) {
   if (!message.is_object()) return message;
   const Json* reasoning = nullptr;

@@ -12,7 +12,7 @@
 
 namespace r1 {
 
-// The budget of a rendering that only probes which forms the template reads: it has at most three messages.
+// The budget of a rendering that finds out which forms the template reads. Such a rendering has at most three messages.
 constexpr size_t kAskingSteps = 1'000'000;
 
 struct ChatTemplate::Impl {
@@ -35,7 +35,7 @@ auto with_source(const std::string& source, const Action& action) {
   }
 }
 
-// The clock's local time, counted as if it were UTC.
+// Returns the local time of the clock, counted as if it were UTC.
 int64_t local_seconds() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -49,7 +49,7 @@ Json parsed_tools(const Json& tools) {
   return parsed;
 }
 
-// `name` of the row, or else of its kwargs; null if neither has it.
+// Returns `name` of the row, or else of its kwargs, or null if neither has it.
 Json take(const Json& row, const Json& kwargs, const char* name) {
   const Json* own = row.find(name);
   const Json* other = kwargs.is_object() ? kwargs.find(name) : nullptr;

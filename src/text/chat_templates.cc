@@ -74,7 +74,7 @@ std::vector<Source> sources_of(const std::filesystem::path& directory) {
   return sources;
 }
 
-// The named special tokens that transformers passes to a template.
+// Returns the named special tokens that transformers passes to a template.
 Json special_tokens_of(const std::filesystem::path& directory) {
   const TokenizerConfig config = load_tokenizer_config(directory);
   Json tokens = Json::object();

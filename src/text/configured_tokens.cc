@@ -38,7 +38,7 @@ AddedToken flagged(const Json& value, bool special) {
   return token;
 }
 
-// A named special token: its content, or an object with its flags.
+// Reads a named special token: its content, or an object with its flags.
 AddedToken special_token(const Json& value) {
   return value.is_object() ? flagged(value, true) : AddedToken{.content = value.string()};
 }
@@ -49,7 +49,7 @@ int32_t checked_id(const Json& value, int64_t id) {
   return static_cast<int32_t>(id);
 }
 
-// added_tokens_decoder {"id": {"content", flags}}, by id.
+// Reads added_tokens_decoder {"id": {"content", flags}}, ordered by id.
 std::map<int32_t, AddedToken> read_decoder(const Json& decoder) {
   std::map<int32_t, AddedToken> tokens;
   for (const auto& [name, value] : decoder.members()) {
@@ -64,7 +64,7 @@ std::map<int32_t, AddedToken> read_decoder(const Json& decoder) {
   return tokens;
 }
 
-// added_tokens.json {"content": id}, by id. A token is special if it is a named one.
+// Reads added_tokens.json {"content": id}, ordered by id. A token is special if it is a named one.
 std::map<int32_t, AddedToken> read_legacy(const Json& file, const std::vector<AddedToken>& named) {
   std::map<int32_t, AddedToken> tokens;
   for (const auto& [content, value] : file.members()) {
@@ -75,7 +75,7 @@ std::map<int32_t, AddedToken> read_legacy(const Json& file, const std::vector<Ad
   return tokens;
 }
 
-// The special tokens that `first` names, or `second` for fields that `first` lacks.
+// Returns the special tokens that `first` names. For fields that `first` lacks, `second` is used.
 std::vector<AddedToken> read_named(const Json& first, const Json& second) {
   std::vector<AddedToken> tokens;
   const auto put = [&](const Json& value) {
@@ -104,7 +104,7 @@ std::vector<AddedToken> read_named(const Json& first, const Json& second) {
       } else {
         for (const Json& value : list->items()) {
           put(value);
-          // Unlike in a named token, the flag "special" is read here.
+          // Here the flag "special" is read, unlike in a named token.
           if (value.is_object()) tokens.back().special = value.get_bool_or("special", true);
         }
       }

@@ -12,9 +12,8 @@
 namespace r1 {
 namespace {
 
-// The normalisation tables of the tokenizers library are those of Unicode 9: a newer character has neither a
-// decomposition nor a combining class. ICU's own tables are newer, so ICU sees only the characters of Unicode
-// 9.
+// The tokenizers library normalises by Unicode 9: a newer character has neither a decomposition nor a
+// combining class. ICU's tables are newer, so ICU is given only the characters of Unicode 9.
 class NfcOfUnicode9 {
  public:
   NfcOfUnicode9() : old_(make_set()), nfc_(get_nfc(), old_) {}

@@ -10,12 +10,12 @@
 namespace r1 {
 namespace {
 
-// ByteLevel's own pattern, GPT-2's.
+// The pattern of ByteLevel itself, from GPT-2.
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// Digits uses Rust's char::is_numeric, which is at Unicode 17, while the patterns are at 16. The ranges are
-// the numbers that Unicode 17 added.
+// Digits uses Rust's char::is_numeric, which follows Unicode 17, while the patterns follow Unicode 16. The
+// ranges are the numbers that Unicode 17 added.
 constexpr std::string_view kNumber = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
 
 constexpr size_t kMaxSplits = 64;
@@ -121,7 +121,7 @@ void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& piec
   const size_t first = words.size();
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
-    bool join = false;  // with the piece before
+    bool join = false;  // true: join with the previous piece
     switch (behavior) {
       case Behavior::removed:
         if (piece.is_match) continue;
@@ -144,7 +144,7 @@ void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& piec
       words.push_back(piece.range);
     }
   }
-  // A match may be empty: it cuts, but is no word.
+  // An empty match cuts the text but is not a word.
   const auto is_empty = [](const TextRange& word) { return word.begin == word.end; };
   words.erase(std::remove_if(words.begin() + static_cast<ptrdiff_t>(first), words.end(), is_empty), words.end());
 }

@@ -10,14 +10,14 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kMaxPattern = 64 * 1024;  // bytes; the longest published one has about 700
-// Limits the steps of one match. Honest patterns walk a piece a few times, so 64 per byte are ample; a
-// hostile pattern ends after about a millisecond more.
+constexpr size_t kMaxPattern = 64 * 1024;  // bytes; the longest published pattern has about 700
+// The limit on the steps of one match. Ordinary patterns walk a piece a few times, so 64 steps per byte are
+// ample. A hostile pattern ends after about one more millisecond.
 constexpr uint32_t kBaseSteps = 100'000;
 constexpr size_t kStepsPerByte = 64;
 constexpr size_t kJitStackBytes = 1 << 20;
 
-// A thread's own matching state; PCRE2's codes are shared.
+// The matching state of one thread. PCRE2's compiled codes are shared.
 struct Scratch {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
@@ -25,7 +25,7 @@ struct Scratch {
   Scratch() {
     R1_CHECK(data != nullptr && context != nullptr && stack != nullptr, "no memory for PCRE2");
     pcre2_jit_stack_assign(context, nullptr, stack);
-    pcre2_set_heap_limit(context, 64 * 1024);  // KiB, where there is no JIT
+    pcre2_set_heap_limit(context, 64 * 1024);  // KiB, used if there is no JIT
   }
   ~Scratch() {
     pcre2_jit_stack_free(stack);

@@ -98,7 +98,7 @@ class Translator {
     at_ += count;
   }
 
-  // A set that is either part of a class or a class of its own.
+  // Writes a set, either inside a class or as a class of its own.
   void put_set(std::string_view set, bool negated, bool in_class) {
     at_ += 2;
     if (!in_class) {
@@ -133,7 +133,7 @@ class Translator {
       case 'h':
       case 'H':
         return put_set("0-9a-fA-F", kind == 'H', in_class);
-      case 'v':  // Ruby: vertical tab; PCRE2: any vertical space
+      case 'v':  // vertical tab in Ruby, any vertical space in PCRE2
         out_ += "\\x{0B}";
         at_ += 2;
         code_ = 0x0B;
@@ -155,7 +155,7 @@ class Translator {
       case 'f':
       case 'a':
       case 'e':
-        code_ = 0x1B;  // or another control character: which one does not matter
+        code_ = 0x1B;  // any control character would do
         return copy(2);
       case 'b':
       case 'B':
@@ -176,14 +176,14 @@ class Translator {
     copy(2);
   }
 
-  // PCRE2's own \b uses other word characters.
+  // PCRE2's own \b is not used, because its word characters differ.
   void word_boundary(bool negated) {
     out_ += negated ? fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWordAlone)
                     : fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWordAlone);
     at_ += 2;
   }
 
-  // General categories and Han: the replacements of new characters have the same values of these.
+  // Reads general categories and Han. The replacements of new characters have the same values of these properties.
   void property() {
     if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{') refuse("a property without braces");
     const size_t close = in_.find('}', at_);
@@ -228,7 +228,7 @@ class Translator {
     copy(1);
     if (ahead("^")) copy(1);
     if (ahead("]")) refuse("a class that begins with ]");
-    char32_t first = kNone;  // of a range whose end comes next
+    char32_t first = kNone;  // the first character of a range whose end comes next
     while (true) {
       if (at_ >= in_.size()) refuse("an unclosed class");
       if (in_[at_] == ']') break;
@@ -240,7 +240,7 @@ class Translator {
       } else {
         copy_character();
       }
-      if (code_ == kNone) continue;  // a set
+      if (code_ == kNone) continue;  // it was a set
       if (first == kNone && ahead("-") && !ahead("-]")) {
         first = code_;
         copy(1);
@@ -261,7 +261,7 @@ class Translator {
     copy(1);
   }
 
-  // {n}, {n,}, {n,m} mean the same in both. {,m} does not, and neither does a following + or ?.
+  // {n}, {n,} and {n,m} mean the same in both. {,m} does not, and neither does a following + or ?.
   void repeat() {
     size_t end = at_ + 1;
     size_t commas = 0;
@@ -276,7 +276,7 @@ class Translator {
       }
     }
     const bool is_repeat = end < in_.size() && in_[end] == '}' && digits > 0 && commas <= 1;
-    if (!is_repeat) {  // a brace that stands for itself
+    if (!is_repeat) {  // the brace is an ordinary character
       out_ += "\\{";
       ++at_;
       return;

@@ -86,7 +86,7 @@ std::vector<ThinkPart> ThinkSplitter::flush() {
   return parts;
 }
 
-// True if the response begins with <think>; false if it is not known yet.
+// Sets opened_ if the response begins with <think>. Returns false if that is not known yet.
 bool ThinkSplitter::read_start(bool at_end) {
   const std::string_view rest = without_leading_spaces(held_);
   if (rest.starts_with(kThinkOpen)) {
@@ -110,7 +110,7 @@ void ThinkSplitter::emit_thought(std::string_view text, bool is_last, std::vecto
 }
 
 void ThinkSplitter::emit_answer(std::string_view text, std::vector<ThinkPart>& parts) {
-  // Without a thought, the answer is the whole response as it is.
+  // Without a thought, the answer is the whole response, unchanged.
   if (!answer_begun_ && opened_) text = without_leading_spaces(text);
   if (!text.empty()) answer_begun_ = true;
   emit(false, text, parts);

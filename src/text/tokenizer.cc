@@ -31,7 +31,7 @@ struct Tokenizer::Impl {
 
 namespace {
 
-constexpr size_t kMaxTextBytes = size_t{1} << 30;  // ICU and the merge list count in 31 bits
+constexpr size_t kMaxTextBytes = size_t{1} << 30;  // ICU and the merge list count with 31 bits
 
 using TokenIds = std::unordered_map<std::string_view, int32_t>;
 
@@ -66,7 +66,7 @@ std::vector<TokenBytes> collect_tokens(const TokenizerSpec& spec) {
   return tokens;
 }
 
-// Adds one batch, and a warning for each token whose id differs from that in its file.
+// Adds one batch. Adds a warning for each token whose id differs from that in its file.
 void add_tokens(AddedTokens& added, const std::vector<AddedToken>& batch, const TokenIds& vocab,
                 const TokenizerSpec& spec, const std::string& source, std::vector<std::string>& warnings) {
   for (const AddedToken& token : batch) {
@@ -130,8 +130,8 @@ ByteTokens collect_bytes(const TokenizerSpec& spec, const TokenIds& vocab, const
     const char text[] = {static_cast<char>(byte)};
     const std::string letter = bytes_to_letters(std::string_view(text, 1));
     bytes.id[byte] = id_of(letter);
-    // The fallback belongs to the letter, not to the byte: tokenizers applies it after the conversion to
-    // letters.
+    // The fallback belongs to the letter, not to the byte, because tokenizers applies it after the conversion
+    // to letters.
     std::array<int32_t, 2>& fallback = bytes.fallback[byte];
     fallback = {-1, -1};
     bool whole = spec.byte_fallback;

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-// A string, or an object with "content", or null.
+// Reads a string, an object with "content", or null.
 std::string token_content(const Json& config, std::string_view field) {
   const Json* value = config.find(field);
   if (value == nullptr || value->is_null()) return {};

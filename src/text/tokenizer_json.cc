@@ -39,7 +39,7 @@ std::pair<std::string, std::string> parse_merge(const Json& merge) {
 }
 
 void parse_model(const Json& model, TokenizerSpec& spec) {
-  // Files written before the field existed have none.
+  // Files older than the field "type" do not have it.
   const std::string type = model.get_string_or("type", "BPE");
   if (type != "BPE") model.at("type").fail(fmt::format("is {}, only BPE is supported", type));
   for (const std::string_view field : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
@@ -73,7 +73,7 @@ AddedToken parse_added(const Json& value) {
   return token;
 }
 
-// A template for one text: special tokens, the text once ("A"), special tokens.
+// Reads a template for one text: special tokens, the text once ("A"), special tokens.
 void parse_template(const Json& processor, TokenizerSpec& spec) {
   const Json* known = processor.find("special_tokens");
   std::vector<int32_t> before;
@@ -100,7 +100,7 @@ void parse_template(const Json& processor, TokenizerSpec& spec) {
     processor.at("single").fail("has more than 1024 special tokens");
 }
 
-// tokenizers applies a second template to the tokens of the first, as if they were further texts.
+// A second template is refused, because tokenizers would apply it to the tokens of the first as further texts.
 void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_template, int depth) {
   if (processor.is_null()) return;
   const std::string& type = processor.get_string("type");
@@ -118,8 +118,8 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_
   }
 }
 
-// Counts the ByteLevel decoders; refuses any other. There must be one: a second would decode the first one's
-// output.
+// Counts the ByteLevel decoders and refuses all others. The caller requires exactly one: a second would
+// decode the output of the first.
 int count_byte_level(const Json& decoder, int depth) {
   const std::string& type = decoder.get_string("type");
   if (type == "ByteLevel") return 1;
@@ -131,7 +131,7 @@ int count_byte_level(const Json& decoder, int depth) {
 }
 
 // Without a decoder, tokens are decoded as ByteLevel does. The tokenizers library would join them with
-// spaces, which gives a text that nobody wrote.
+// spaces, which is never the intended text.
 void check_decoder(const Json& decoder) {
   if (decoder.is_null()) return;
   const int count = count_byte_level(decoder, 0);

@@ -8,8 +8,8 @@ Utf8Step decode_utf8(std::string_view text, size_t at) {
   const unsigned lead = byte(at);
   if (lead < 0x80) return {lead, 1, true, false};
   int length = 0;
-  // The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF (Unicode table
-  // 3-7).
+  // The range of the second byte excludes overlong forms, surrogates and code points beyond U+10FFFF (Unicode
+  // table 3-7).
   unsigned low = 0x80;
   unsigned high = 0xBF;
   char32_t code = 0;
@@ -84,12 +84,12 @@ std::string replace_invalid_utf8(std::string_view text) {
 }
 
 size_t complete_utf8_prefix(std::string_view text) {
-  // A truncated character begins within the last three bytes, at a byte that is not a continuation.
+  // A truncated character begins within the last three bytes, at a byte that is not a continuation byte.
   for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
     const size_t at = text.size() - back;
     if ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) continue;
     const Utf8Step step = decode_utf8(text, at);
-    // A truncated sequence reaches the end; one that ended earlier is already invalid and will be replaced.
+    // A truncated sequence reaches the end of the text. One that ends earlier is invalid and will be replaced.
     return step.truncated && at + step.size == text.size() ? at : text.size();
   }
   return text.size();

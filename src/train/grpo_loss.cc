@@ -22,8 +22,7 @@ double deviation_of(std::span<const double> values) {
   return std::sqrt(variance);
 }
 
-// One ratio's share of the loss, and the derivative of the loss by the ratio's logarithm; for cispo by
-// logp_t.
+// One ratio's share of the loss, and its derivative with respect to the ratio's logarithm (for cispo, to logp_t).
 struct Term {
   double loss = 0, gradient = 0;
   bool clipped = false;
@@ -34,7 +33,7 @@ Term surrogate_term(const GrpoLossConfig& config, double ratio, double advantage
   if (config.surrogate == Surrogate::cispo) {
     return {-clipped * advantage * logp, -clipped * advantage, clipped != ratio};
   }
-  // The minimum takes the clipped branch only where it is the smaller one: then there is no gradient.
+  // If the clipped branch is smaller, the minimum takes it, and the gradient is 0.
   const bool cut = clipped * advantage < ratio * advantage;
   return {-std::min(ratio * advantage, clipped * advantage), cut ? 0.0 : -ratio * advantage, cut};
 }
@@ -49,7 +48,7 @@ std::vector<double> group_advantages(std::span<const double> rewards, int64_t gr
   for (size_t begin = 0; begin < rewards.size(); begin += static_cast<size_t>(group)) {
     const auto r = rewards.subspan(begin, static_cast<size_t>(group));
     const double mean = mean_of(r);
-    // Equal rewards teach nothing; without this, rounding of the mean would be divided by 1e-6.
+    // Equal rewards teach nothing. Without this test the rounding error of their mean would be divided by 1e-6.
     const bool equal = std::ranges::all_of(r, [&](double x) { return x == r.front(); });
     double scale = 0;
     if (!equal && normalise == Normalise::none) scale = 1;
@@ -81,11 +80,11 @@ SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp
   const auto difference = [&](size_t t) {
     return static_cast<double>(logp[t]) - static_cast<double>(old[t]);
   };
-  double log_ratio = 0;  // of the whole sample
+  double log_ratio = 0;  // of the whole sample, for the sequence ratios
   for (size_t t = 0; t < n; ++t) log_ratio += difference(t);
   if (config.ratio == Ratio::sequence_mean) log_ratio /= static_cast<double>(n);
-  // Every token of a sample moves a sequence's ratio: all of it, or its share of the mean. The sample's n
-  // equal terms together give each of its tokens n times (or once) the derivative of one.
+  // Each token's log-prob changes a sequence's ratio, fully or by 1/n for the mean. The n equal terms of a
+  // sample together give each token n times (or once) the derivative of one term.
   const double moved =
       config.ratio == Ratio::sequence && config.surrogate == Surrogate::ppo ? static_cast<double>(n) : 1;
   SampleLoss out;

@@ -24,7 +24,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-// Converts steps and warmup from steps, as in the file, to updates: a step may make several.
+// Converts steps and warmup from steps, as in the file, to updates: a step may make several updates.
 OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
   config.steps *= updates;
   config.warmup *= updates;
@@ -41,7 +41,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   MemoryEstimate memory = trained_model(model, numerics);
   memory.program = program_bytes(memory);
   if (config.loss.kl > 0) {
-    const MemoryEstimate reference = used_model(model, numerics, DType::f32);  // a clone
+    const MemoryEstimate reference = used_model(model, numerics, DType::f32);  // a clone of the model
     memory.weights += reference.weights;
     memory.packed += reference.packed;
   }
@@ -51,7 +51,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
                     .prompt_tokens = 0,
                     .longest_prompt = 0,
                     .max_tokens = config.max_tokens};
-  constexpr int64_t kLookedAt = 256;  // later steps' prompts may be longer than the first one's
+  constexpr int64_t kLookedAt = 256;  // later prompts may be longer than those of the first step
   std::vector<int64_t> prompts;
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
     const Problem problem =
@@ -141,14 +141,14 @@ void GrpoTrainer::describe(GrpoStepResult& result) const {
   for (const Rollout& r : set_.rollouts) result.tokens += static_cast<int64_t>(r.tokens.size()) - 1;
 }
 
-// The figures of one rollout in an update.
+// The figures of one rollout in one update.
 struct GrpoTrainer::RowResult {
-  double loss = 0, kl = 0, entropy = 0;  // sums over its tokens
+  double loss = 0, kl = 0, entropy = 0;  // sums over the rollout's tokens
   int64_t clipped = 0;
   double max_abs = 0, sampler_kl = 0;  // of the trainer's log-probs against the sampler's
 };
 
-// Equal bits give exactly 0 in both figures.
+// Compares the trainer's log-probs with the sampler's. Equal bits give exactly 0 in both figures.
 void GrpoTrainer::compare(std::span<const float> scored, const Rollout& rollout, RowResult& row) {
   const std::vector<float>& old = rollout.old_logprobs;
   R1_CHECK(old.size() == scored.size(), old.size(), " and ", scored.size(), " log-probs");
@@ -260,7 +260,7 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
       const bool moves = differentiate_minibatch(
           std::span<const Rollout>(set_.rollouts).subspan(begin, end - begin), one_update, result);
       result.train_s += watch.lap();
-      // Nothing to learn from: neither the optimizer's moments nor the schedule may move.
+      // If there is nothing to learn from, neither the optimizer's moments nor the schedule may move.
       if (!moves) continue;
       result.update = optimizer_.update(threads_);
       result.update_s += watch.lap();

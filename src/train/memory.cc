@@ -39,7 +39,7 @@ std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_
   return rows;
 }
 
-// As many answers as fill a family: shorter ones may.
+// Returns the tokens of the largest family: as many full-length answers as fit, because shorter ones may fill it.
 int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer) {
   int64_t largest = 0;
   for (const int64_t length : prompts) {
@@ -109,7 +109,8 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t running = std::min(load.max_batch, load.samples);
   const int64_t longest = load.longest_prompt +
                           std::clamp<int64_t>(config.max_positions - load.longest_prompt, 0, load.max_tokens);
-  // As Engine allocates them: a full batch of the longest sequences, one more, and a part-full page for each.
+  // Pages are counted as Engine allocates them: for a full batch of the longest sequences and one more, with
+  // a partly filled page for each.
   const int64_t pages = (running + 1) * (KvCache::pages_for(longest) + 1);
   estimate.kv += pages * KvCache::bytes_per_page(config, activation_dtype(numerics));
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
@@ -117,7 +118,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
   estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
   estimate.activations += part_activations(config, numerics, running, longest, threads);
-  // Every answer is kept until the last one is finished: an id and a log-prob per token, and a fixed part.
+  // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
   estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);
 }

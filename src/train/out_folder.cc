@@ -25,7 +25,8 @@ bool any_of(std::string_view name, std::initializer_list<std::string_view> names
   return std::ranges::find(names, name) != names.end();
 }
 
-// A name that write_file_atomically or write_directory_atomically was writing when the process ended.
+// Removes the suffix of a spare copy, which write_file_atomically or write_directory_atomically leaves if the
+// process ends.
 std::string_view without_spare(std::string_view name) {
   for (const std::string_view suffix : {".tmp", ".old"}) {
     if (name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
@@ -74,7 +75,7 @@ bool is_file(const fs::directory_entry& entry) {
   return !entry.is_symlink(ec) && entry.is_regular_file(ec);
 }
 
-// A model's or a checkpoint's files, and nothing else.
+// Throws Error if the folder holds anything but the files of a model or a checkpoint.
 void check_model_files(const fs::path& out, const fs::path& directory) {
   for (const fs::directory_entry& entry : entries_of(directory)) {
     const std::string name = entry.path().filename().string();
@@ -94,7 +95,7 @@ void check_checkpoints(const fs::path& out, const fs::path& directory) {
   }
 }
 
-// The entries of one stage's folder. What lies in model/ is looked at when it is about to be replaced.
+// Checks the entries of one stage's folder. The contents of model/ are checked when it is about to be replaced.
 void check_stage_entries(const fs::path& out, const fs::path& directory) {
   for (const fs::directory_entry& entry : entries_of(directory)) {
     const std::string name(without_spare(entry.path().filename().string()));
@@ -106,7 +107,7 @@ void check_stage_entries(const fs::path& out, const fs::path& directory) {
   }
 }
 
-// An index file that r1 wrote: an object with these members.
+// Returns true if the file is an index that r1 wrote: an object with these members.
 bool is_index(const fs::path& file, std::initializer_list<const char*> members) {
   std::error_code ec;
   if (!fs::is_regular_file(file, ec)) return false;
@@ -118,7 +119,7 @@ bool is_index(const fs::path& file, std::initializer_list<const char*> members) 
   }
 }
 
-// Before anything is loaded: the nearest folder that is there must be one, and take a new entry.
+// Checks, before anything is loaded, that the nearest existing parent is a folder in which an entry can be made.
 void check_can_be_made(const fs::path& out) {
   std::error_code ec;
   fs::path above = fs::absolute(out, ec);
@@ -132,7 +133,7 @@ void check_can_be_made(const fs::path& out) {
   }
 }
 
-// What can be said of the path alone. No value: nothing is there yet.
+// Checks the path alone. Returns false if nothing exists there yet.
 bool check_place(const fs::path& out) {
   if (out.empty()) throw Error("out is \"\": it must name a folder");
   std::error_code ec;
@@ -159,8 +160,7 @@ fs::path cleaned(const fs::path& out) {
   return out.has_filename() || out == out.root_path() ? out : out.parent_path();
 }
 
-// The folder of a run that ended while it wrote its very first file holds that file's spare copy and nothing
-// else.
+// Returns true if a run ended while it wrote its very first file: the folder then holds only that file's spare copy.
 bool is_torn_start(const std::vector<fs::directory_entry>& entries, std::string_view index) {
   return entries.size() == 1 && entries[0].path().filename().string() == std::string(index) + ".tmp";
 }

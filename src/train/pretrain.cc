@@ -34,7 +34,7 @@ struct Trainer {
   Optimizer optimizer;
   Lanes lanes;
   std::vector<MoeStats> stats;
-  std::deque<Document> ready;  // made ahead: documents [ready_first, ready_first + size)
+  std::deque<Document> ready;  // documents [ready_first, ready_first + size), made ahead
   int64_t ready_first = 0;
 
   Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
@@ -53,8 +53,8 @@ struct Trainer {
   StepResult step(int64_t first_document);
 };
 
-// The documents of one step, from `first` on. They are made on all threads, some ahead of need; which ones a
-// step takes depends on their lengths alone.
+// Returns the documents of one step, starting at `first`. All threads make documents, some ahead of need.
+// Which documents a step takes depends on their lengths alone.
 std::vector<Document> Trainer::take(int64_t first) {
   constexpr int64_t kAhead = 256;
   if (first != ready_first) ready.clear();
@@ -136,8 +136,8 @@ int64_t step_tokens(const Document& document, const PretrainConfig& config) {
 
 namespace {
 
-// Of a step whose documents have these lengths, the longest first; the largest micro-batch is one of the
-// longest.
+// Returns the activation bytes of a step whose documents have these lengths, sorted in descending order. The
+// largest micro-batch holds the longest documents.
 int64_t activations_of(const ModelConfig& model, const PretrainConfig& config,
                        std::span<const int64_t> lengths, ThreadPool& threads) {
   // A step ends with the document that fills it.
@@ -157,8 +157,8 @@ MemoryEstimate memory_of(const ModelConfig& model, const PretrainConfig& config,
   std::vector<int64_t> sorted(lengths.begin(), lengths.end());
   std::ranges::sort(sorted, std::greater());
   memory.activations = activations_of(model, config, sorted, threads);
-  // All threads work on a row that is too long for one of them, in the first lane's memory. Steps of shorter
-  // rows give each thread a lane, and lanes keep their memory.
+  // A row that is too long for one thread is processed by all threads in the first lane's memory. Steps of
+  // shorter rows give each thread a lane, and lanes keep their memory.
   const auto shorter = std::ranges::find_if(sorted, [&](int64_t length) {
     return plan_lanes(config.batch_tokens + length, length, config.micro_tokens, threads.size()).side_by_side;
   });

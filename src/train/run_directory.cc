@@ -64,7 +64,7 @@ RunSettings settings_of(const ConfigFile& config, const Json& inputs) {
   const Json all = config.settings();
   RunSettings settings{.values = Json::object(), .inputs = inputs};
   for (const auto& [key, value] : all.members()) {
-    // [data] epochs becomes optimizer.steps once the data is read: the epochs are what the file says.
+    // [data] epochs becomes optimizer.steps once the data is read. Only the epochs, which the file gives, are compared.
     if (key != "optimizer.steps" || !all.contains("data.epochs")) settings.values.set(key, value);
   }
   return settings;
@@ -94,7 +94,7 @@ RunDirectory::RunDirectory(const RunConfig& run, ConfigFile& config, bool resume
   if (read_checkpoint_config(config).tensorboard) events_.emplace(out_);
 }
 
-// The run that is there, with the settings of now.
+// Checks that the existing run may continue with the current settings.
 void RunDirectory::go_on(const RunConfig& run) {
   const fs::path index = out_ / "run.json";
   const Json json = read_json(index);
@@ -112,7 +112,7 @@ void RunDirectory::go_on(const RunConfig& run) {
                     "another out, or remove the folder",
                     index.string()));
   }
-  if (!has_trained(out_)) return;  // a teacher has answered; it compares its own settings
+  if (!has_trained(out_)) return;  // only a teacher has run, and it compares its own settings
   const std::vector<int64_t> steps = checkpoint_steps();
   finished_ = json.get_int_or("finished", 0);
   notes_ = check_resumed(out_.string(), {json.at("settings"), json.at("inputs")}, settings_,
@@ -215,7 +215,7 @@ void RunDirectory::start_afresh() {
 void RunDirectory::write_metrics(const Json& row) {
   if (!metrics_) metrics_ = std::make_unique<JsonlWriter>(out_ / "metrics.jsonl", FileWriter::Mode::append);
   metrics_->write(row);
-  metrics_->flush();  // so that a person can follow it
+  metrics_->flush();  // so that a reader sees each step at once
   if (events_) events_->write(row);
   ++metrics_rows_;
 }
@@ -250,7 +250,7 @@ void RunDirectory::checkpoint(TrainerState state, int64_t keep,
                                    : fmt::format("step-{:06d} is intact, go on with --resume", before.back());
     throw Error(fmt::format("{} (while saving step-{:06d}; {})", e.what(), state.step, intact));
   }
-  // A step that is saved again (a stop right after a resumption) is not one more.
+  // A step that is saved twice, by a stop right after a resumption, is recorded once.
   if (!before.empty() && before.back() == state.step) return;
   std::error_code ec;
   for (size_t i = 0; i + static_cast<size_t>(keep) < before.size() + 1; ++i)

@@ -10,7 +10,7 @@
 namespace r1 {
 namespace {
 
-constexpr double kSecondsBetween = 120;  // seconds of work that a kill may cost
+constexpr double kSecondsBetween = 120;  // seconds of work that a kill may cost at most
 constexpr double kShareOfTime = 0.05;    // largest share of the time that saving may take
 
 double system_seconds() {
@@ -49,7 +49,7 @@ class Saver {
   const StageSteps& stage_;
   std::function<double()> seconds_;
   int64_t saved_step_;
-  double last_ = 0, cost_ = 0;  // seconds: when the last one was saved, and what it took
+  double last_ = 0, cost_ = 0;  // seconds: the time of the last save, and its duration
 };
 
 }  // namespace
@@ -84,7 +84,7 @@ bool run_steps(RunDirectory& run, TrainerState& state, const CheckpointConfig& c
     if (state.step < stage.steps) saver.after_step(state);
   }
   if (state.step < stage.steps) return false;
-  // The last state, for a run that is to go on to more steps later.
+  // Saves the last state, so that the run can later be continued with more steps.
   if (checkpoints.every.value_or(1) > 0) saver.save(state);
   run.finish(stage.steps, stage.save_model);
   return true;

@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// From the bottom up.
+// The layers in order from the bottom up.
 const std::vector<std::string> kLayers = {"base",  "tensor", "ops",    "dist",   "formats",
                                           "text",  "model",  "data",   "reward", "engine",
                                           "train", "eval",   "recipe", "server", "cli"};

@@ -1,4 +1,4 @@
-// Limits of control groups are found in the trees of both versions, at any level above the process.
+// The limits of control groups are found in the trees of both versions, at any level above the process.
 #include "base/machine.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Files that appear whole or not at all, and files that one process at a time writes.
+// Files that appear whole or not at all, and files that only one process at a time may write.
 #include "base/pending_file.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ class Files : public testing::Test {
     if (commit) pending.commit();
   }
   int64_t count() const { return std::distance(fs::directory_iterator(folder_), fs::directory_iterator()); }
-  // The message of check_replaceable.
+  // Returns the message of check_replaceable.
   static std::string refusal(const fs::path& target) {
     try {
       check_replaceable(target);

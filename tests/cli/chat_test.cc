@@ -1,4 +1,4 @@
-// The conversation, on a terminal of its own.
+// The conversation on a terminal of its own.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -21,14 +21,14 @@ std::string remembering_model() {
   return path;
 }
 
-// Greedy and short: the answers of a random model repeat.
+// Greedy and short, because the answers of a random model repeat.
 std::vector<std::string> greedy(const std::string& model, const std::vector<std::string>& more = {}) {
   std::vector<std::string> words{"run", model, "--temperature", "0", "--max-tokens", "9", "--ignore-eos"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
 
-// What `generate` answers to these messages, greedily.
+// Returns what `generate` answers to these messages with greedy sampling.
 std::string generated(const std::string& model, const Json& messages) {
   const auto result = test::r1_run({"generate", model, "--input", "-", "--output", "-", "--temperature", "0",
                                     "--max-tokens", "9", "--ignore-eos"},
@@ -91,7 +91,7 @@ TEST(CliChat, AnEmptyLineEndsNothingAndExitDoes) {
   other.wait_for_editor();
   other.type("\x04");
   EXPECT_EQ(other.wait(), 0);
-  // A Ctrl-D during an answer is the terminal's, not the editor's; it ends the conversation all the same.
+  // A Ctrl-D during an answer reaches the terminal and not the editor, but it ends the conversation too.
   Terminal ahead(greedy(remembering_model()));
   ahead.answer();
   ahead.type("make 24\n");
@@ -131,7 +131,7 @@ TEST(CliChat, TurnsBoundWhatIsRemembered) {
 }
 
 TEST(CliChat, SaysWhenTheOldestTurnsNoLongerFit) {
-  const std::string model = remembering_model();  // a context of 256 tokens
+  const std::string model = remembering_model();  // its context has 256 tokens
   Terminal terminal(greedy(model));
   terminal.answer();
   std::string shown;
@@ -255,7 +255,7 @@ TEST(CliChat, AMessageMayHaveSeveralLines) {
   terminal.type("/help\n");
   terminal.read_until(test::kFurtherPrompt);
   terminal.ask("make 6\"\"\"");
-  // A pasted text waits for Enter, whatever newlines it has.
+  // A pasted text waits for Enter, whatever newlines it contains.
   terminal.wait_for_editor();
   terminal.type("\x1b[200~first\rsecond\r\x1b[201~third");
   terminal.ask("");
@@ -272,7 +272,7 @@ TEST(CliChat, EditsUtf8WhateverTheLocale) {
     terminal.answer();
     terminal.wait_for_editor();
     terminal.ask(
-        "hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // two to the left, the character before them replaced
+        "hl\u00e9\u4f60o\x1b[D\x1b[D\x7f\u00fc");  // moves two to the left, then replaces the character before
     EXPECT_EQ(saved(terminal, "utf8.jsonl").at(size_t{0}).get_string("content"), "hl\u00fc\u4f60o") << locale;
   }
 }
@@ -315,11 +315,11 @@ TEST(CliChat, CtrlCStopsTheAnswerNotTheProgram) {
   terminal.answer();
   terminal.type("Use 3, 5 and 7 to make 24.\n");
   terminal.read_until("make 24.\r\n");
-  terminal.read_until("\x1b[?2004l");  // the line is read, the answer begins
+  terminal.read_until("\x1b[?2004l");  // the line has been read and the answer begins
   terminal.type("\x03");
   const std::string stopped = terminal.answer();
   EXPECT_NE(stopped.find("stopped; /more goes on"), std::string::npos) << stopped.substr(0, 2000);
-  for (int i = 0; i < 20; ++i) {  // at the prompt: a hint, even the moment that it appears
+  for (int i = 0; i < 20; ++i) {  // the prompt shows a hint, even at the moment when it appears
     terminal.type("\x03");
     terminal.read_until("(Ctrl-D or /exit ends)");
     terminal.answer();
@@ -411,7 +411,7 @@ TEST(CliChat, CtrlCInOneAnswerLeavesNoColour) {
   Terminal terminal(
       {"run", model.string(), "-p", "hi", "--ignore-eos", "--max-tokens", "90000", "--temperature", "0"});
   terminal.read_until("\x1b[2ma");
-  terminal.send(SIGINT);  // a Ctrl-C that is typed also makes the terminal drop what it has not shown yet
+  terminal.send(SIGINT);  // a typed Ctrl-C would also make the terminal drop its pending output
   const std::string shown = terminal.rest();
   EXPECT_TRUE(shown.ends_with("\x1b[0m\r\n"))
       << shown.substr(shown.size() - std::min<size_t>(shown.size(), 100));

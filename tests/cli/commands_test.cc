@@ -1,4 +1,4 @@
-// What each command but `r1 run` promises to print.
+// The promises of each command except `r1 run` about its output.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -304,7 +304,7 @@ TEST(CliScore, LogitsAndLogProbsAgree) {
   EXPECT_TRUE(std::equal(two.begin(), two.end(), logits.end() - 2 * V));
 }
 
-// The gradient is that of the loss the file states: checked by a central difference on one weight.
+// The file's gradient is that of the loss that the file states: a central difference on one weight must agree.
 TEST(CliScore, GradientsMatchTheLoss) {
   for (const auto config : {test::llama_config, test::deepseek_config}) {
     const bool deepseek = config == test::deepseek_config;

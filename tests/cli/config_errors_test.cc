@@ -1,6 +1,6 @@
-// Every mistake in a configuration is one line that names the file, mostly the line, and what to do; and it
-// is said before a teacher is asked or a stage runs. One table a kind of configuration: what is changed in a
-// good one, and what must be said.
+// Every mistake in a configuration is reported in one line that names the file, usually the line, and the
+// remedy, before a teacher is asked or a stage runs. There is one table per kind of configuration. Each row
+// has a change to a good file and the words that must be reported.
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"
@@ -13,8 +13,8 @@ using test::scratch;
 using test::write;
 
 struct Mistake {
-  std::string good;  // of the good file's text
-  std::string bad;   // in its place
+  std::string good;  // a part of the good file's text
+  std::string bad;   // replaces it
   std::string says;
 };
 
@@ -22,7 +22,7 @@ std::string shipped(const std::string& name) {
   return std::string(R1_SOURCE_DIR) + "/models/" + name;
 }
 
-// Makes each mistake in turn. `out` is the run that must not have begun.
+// Makes each mistake in turn. `out` is the run that must not begin.
 void expect_refusals(const std::string& command, const std::string& good,
                      const std::vector<Mistake>& mistakes, const std::filesystem::path& out) {
   for (const Mistake& m : mistakes) {
@@ -37,7 +37,7 @@ void expect_refusals(const std::string& command, const std::string& good,
   }
 }
 
-// What all training stages share.
+// Returns the mistakes that all training stages share.
 std::vector<Mistake> common() {
   return {
       {"name = \"t\"\n", "", ".toml: name is missing"},
@@ -110,7 +110,7 @@ TEST(ConfigErrors, Sft) {
           {"lr = 1e-3", "steps = 3", "one of the two"},
       }),
       out);
-  // What only the data can tell names the data's file.
+  // Mistakes that only the data reveal name the data's file.
   const std::vector<Mistake> data = {
       {files, "files = [\"no/such.jsonl\"]", "no/such.jsonl"},
       {files, file("none.jsonl", "\n"), "none.jsonl: holds no row to train on"},
@@ -178,7 +178,7 @@ TEST(ConfigErrors, DistillWithoutAnythingToLearn) {
     std::string text = distill_good(out);
     return r1_run({"distill", write("distill.toml", text.replace(text.find(from), from.size(), to))});
   };
-  // What the teacher will take is said before it is asked.
+  // The teacher's memory is reported before the teacher is asked.
   const auto after_memory = [](test::Result result) {
     EXPECT_TRUE(result.err.starts_with("memory of the teacher: ")) << result.err;
     result.err.erase(0, result.err.find('\n') + 1);
@@ -192,7 +192,7 @@ TEST(ConfigErrors, DistillWithoutAnythingToLearn) {
                         "as a teacher it has a context of");
 }
 
-// Not a mistake: what is handed on is text.
+// This is not a mistake, because the student is given text.
 TEST(ConfigErrors, AStudentWithAnotherTokenizerIsTaught) {
   const std::filesystem::path out = scratch() / "other-tokenizer";
   std::string text = distill_good(out);

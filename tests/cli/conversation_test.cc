@@ -1,4 +1,4 @@
-// What of a conversation the model is shown.
+// The part of a conversation that the model is shown.
 #include "cli/conversation.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ constexpr const char* kOpens = "{% for m in messages %}[{{ m.role }} {{ m.conten
 TEST(Conversation, ATemplateThatCutsThoughtsGetsTheWholeText) {
   const ModelBundle bundle = bundle_with(
       "cuts", "{% for m in messages %}[{{ m.role }} {{ m.content.split('</think>')[-1] }}]{% endfor %}>");
-  // The template's own blanks are kept: it got the text after </think> as the model wrote it.
+  // The template's own blanks are kept, because it received the text after </think> as the model wrote it.
   EXPECT_EQ(shown(bundle, "<think>\nhm\n</think>\n\nyes", ""), "[user one][assistant \n\nyes][user two]>");
   EXPECT_EQ(shown(bundle, "hm\n</think>\n\nyes", "<think>\n"), "[user one][assistant \n\nyes][user two]>");
 }

@@ -1,5 +1,5 @@
-// `r1 doctor`: everything is well here; what is broken is FAILED, with exit status 1; what is missing is one
-// line.
+// `r1 doctor` reports here that all is well. A broken part is FAILED, with exit status 1. A missing file is
+// an error of one line.
 #include <gtest/gtest.h>
 
 #include "formats/safetensors.h"
@@ -59,7 +59,7 @@ fs::path broken_copy(const std::string& name) {
 }
 
 TEST(CliDoctor, BrokenModelsFail) {
-  // One weight becomes NaN.
+  // Turns one weight into NaN.
   const fs::path nan = broken_copy("nan-model");
   std::string weights = read_file(nan / "model.safetensors");
   for (size_t i = weights.size() - 4; i < weights.size(); ++i) weights[i] = '\xff';
@@ -91,7 +91,7 @@ TEST(CliDoctor, WithoutTransformersItSaysHowToGetThem) {
       "pip install torch transformers");
 }
 
-// A Python of the tests' own: it leaves what it was told to, so that both verdicts are seen without torch.
+// Writes a fake Python that runs `commands`, so that both verdicts are seen without torch.
 std::string pretending(const std::string& name, const std::string& commands) {
   const std::string path = write(name, "#!/bin/sh\n" + commands + "\n");
   fs::permissions(path, fs::perms::owner_all);

@@ -1,4 +1,4 @@
-// Every bad input is one line that says where, and exit status 2; nothing is lost.
+// Every bad input is reported in one line that says where, with exit status 2, and nothing is lost.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -18,7 +18,7 @@ std::string tokens_file() {
   return write("tokens.json", "[0, 70, 71]");
 }
 
-// A model of its own, whose model.safetensors is `change`d before it is run.
+// Runs a new model whose model.safetensors was changed by `change`.
 test::Result run_changed(const std::string& name,
                          const std::function<void(const std::filesystem::path&)>& change) {
   const std::filesystem::path model = test::make_model(name);
@@ -26,7 +26,7 @@ test::Result run_changed(const std::string& name,
   return r1_run({"run", model.string(), "--prompt-tokens", tokens_file(), "--json", "--max-tokens", "4"});
 }
 
-// Writes the weights again, each tensor passed through `change` (false: left out).
+// Writes the weights again after passing each tensor through `change`. Tensors for which it returns false are left out.
 void rewrite(const std::filesystem::path& model,
              const std::function<bool(SafetensorsWriter::Declared&, std::vector<float>&)>& change) {
   std::vector<SafetensorsWriter::Declared> declared;

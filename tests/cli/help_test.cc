@@ -1,4 +1,4 @@
-// What the program says about itself is true.
+// The program's help is true.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -12,7 +12,7 @@ namespace {
 
 using test::r1_run;
 
-// The words at the start of the lines of a section of --help.
+// Returns the first words of the lines in a section of --help.
 std::vector<std::string> listed(const std::string& help, const std::string& section) {
   std::vector<std::string> words;
   const size_t begin = help.find(section + ":\n");
@@ -83,7 +83,7 @@ TEST(CliHelp, UsageIsWhatOneTypes) {
   EXPECT_NE(helps().at("grpo").find("r1 grpo [options] CONFIG"), std::string::npos) << helps().at("grpo");
 }
 
-// An option that is listed is read: a value that cannot be is refused under its name.
+// A listed option is read: a value that cannot be parsed is refused under the option's name.
 TEST(CliHelp, EveryListedOptionIsRead) {
   for (const auto& [command, help] : helps()) {
     for (const auto& [name, type] : options_of(help)) {
@@ -93,7 +93,7 @@ TEST(CliHelp, EveryListedOptionIsRead) {
   }
 }
 
-// The machine's options are listed where they have an effect, and unknown elsewhere.
+// The options of the machine are listed only for commands in which they have an effect, and are unknown elsewhere.
 TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> models{"run", "generate", "score", "eval"};
   const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe"};
@@ -112,7 +112,7 @@ TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   EXPECT_ONE_LINE_ERROR(r1_run({"grpo", "x.toml", "--dtype", "bf16"}), "in its configuration");
 }
 
-// Every command line of the documents names a command that there is, with options that it has.
+// Every command line in the documents names an existing command with options that it has.
 TEST(CliHelp, CommandsOfTheDocumentsAreKnown) {
   static const std::regex command_line(R"((?:build/|`|    |\./|;  )r1 ([a-z|]+)([^`\n#;]*))");
   static const std::regex option(R"(--[a-z][a-z0-9-]*)");

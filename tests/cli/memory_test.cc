@@ -1,4 +1,4 @@
-// The memory of a whole process: what a training command says before it starts, against what the system saw.
+// The memory of a whole process: the estimate of a training command compared with the system's measurement.
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"
@@ -59,7 +59,7 @@ TEST(MemoryOfAProcess, IsEstimatedWithinATenth) {
 }
 
 TEST(MemoryOfAProcess, LimitIsHonouredBeforeTheFirstStep) {
-  // The weights and what goes with them take 52 MiB, a step about 100.
+  // The weights and what belongs to them take 52 MiB, and a step takes about 100 MiB.
   const Result too_large = r1_run({"pretrain", pretrain_config("refused"), "--memory-limit", "40M"});
   EXPECT_ONE_LINE_ERROR(too_large, "lower [model.config]'s sizes");
   const Result refused = r1_run({"pretrain", pretrain_config("refused"), "--memory-limit", "70M"});

@@ -1,4 +1,4 @@
-// A model directory as a user has it: generation_config.json and the command line, warnings, scarce memory.
+// A model directory as users have it: generation_config.json and the command line, warnings, scarce memory.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -10,7 +10,7 @@ namespace r1 {
 namespace {
 using namespace test;
 
-// A model of its own with this generation_config.json.
+// Makes a new model with this generation_config.json.
 std::string model_with(const std::string& name, const std::string& generation) {
   const fs::path directory = scratch() / name;
   fs::remove_all(directory);
@@ -42,7 +42,7 @@ TEST(ModelDirectory, DoSampleFalseIsGreedyBesideATemperature) {
     EXPECT_EQ(tokens(model, {"--seed", seed, "--max-tokens", "24"}), first);
   EXPECT_EQ(tokens(model, {"--temperature", "0", "--max-tokens", "24"}), first);
   EXPECT_NE(tokens(model, {"--temperature", "2", "--max-tokens", "24"}),
-            first);  // the command line overrides
+            first);  // the command line has precedence
 }
 
 TEST(ModelDirectory, PenaltiesOfTheFileAreAppliedAndTheCommandLineOverridesThem) {
@@ -103,7 +103,7 @@ TEST(ModelDirectory, WhatCannotBeDoneIsNamedInOneLineAndTheRestIsDone) {
 }
 
 TEST(ModelDirectory, AnAnswerEndsWithAnyTokenThatAFileCallsTheEnd) {
-  // The tokenizer's <eos> is token 1; another file asks for one more.
+  // The tokenizer's <eos> is token 1. Another file adds one more stop token.
   const std::string model = model_with("ends", R"({"do_sample": false, "max_new_tokens": 20})");
   const Json free = answer(model, {"--ignore-eos"});
   const int64_t third = free.at("tokens").at(2).integer();
@@ -159,7 +159,7 @@ TEST(ModelDirectory, RangesOfPenaltiesAreInPlainWords) {
   EXPECT_ONE_LINE_ERROR(with("--temperature", "-1"), "--temperature is -1; it must be between 0 and 1000");
 }
 
-// A shell's ulimit -v, in KiB: the program runs, or says in one line what to raise.
+// With a shell's ulimit -v (in KiB), the program either runs or says in one line which limit to raise.
 TEST(ModelDirectory, ASmallAddressSpaceIsEnoughOrIsNamed) {
 #if defined(R1_ADDRESS_SANITIZER)
   GTEST_SKIP() << "AddressSanitizer itself needs terabytes of addresses";

@@ -1,5 +1,5 @@
-// The promise of the project, seen from outside: batching, chunking and threads change no byte, and scoring
-// gives the very log-probs that sampling gave.
+// The project's promise, seen from outside: batching, chunking and threads change no byte, and scoring gives
+// exactly the log-probs that sampling gave.
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"

@@ -1,4 +1,4 @@
-// The program's parts are no library: this test takes the two it needs as they are.
+// The program's parts are not a library, so this test includes the two sources that it needs.
 #include "cli/progress.cc"  // NOLINT
 
 #include <gtest/gtest.h>

@@ -55,7 +55,7 @@ TEST(CliReport, ARecipeLeavesItsReport) {
   EXPECT_NE(page.find("\"missing\":[]"), std::string::npos) << page.substr(page.find("\"missing\""), 400);
 }
 
-// The commands under "how to repeat it" of a page, run by a shell where the run was started.
+// Runs the commands under "how to repeat it" of a page in a shell, in the folder where the run was started.
 test::Result repeat(const std::filesystem::path& page, const std::filesystem::path& folder) {
   const std::string text = read_file(page), open = R"(<script type="application/json" id="data">)";
   const size_t begin = text.find(open) + open.size();
@@ -93,7 +93,7 @@ TEST(CliReport, HowToRepeatItWorksAsPrinted) {
   ASSERT_EQ(again.status, 0) << again.err;
   EXPECT_TRUE(read_file(folder / "runs/small/zero/model/model.safetensors") ==
               read_file(folder / "runs/small-again/zero/model/model.safetensors"));
-  // One stage by itself.
+  // A stage that is run by itself.
   ASSERT_EQ(start("grpo 'my recipes/zero.toml' --out 'runs/just zero'"), 0);
   ASSERT_EQ(start("report 'runs/just zero'"), 0);
   const auto stage = repeat(folder / "runs/just zero/report.html", folder);
@@ -127,7 +127,7 @@ TEST(CliReport, SeveralRunsMakeOnePageInTheWorkingDirectory) {
   EXPECT_EQ(read_file(here / "err").find("r1: report.html: is there, and is not a page of r1 report"), 0u);
 }
 
-// What a browser makes of the page: its script runs to the end, and hostile strings are text.
+// In a browser the page's script runs to the end, and hostile strings remain text.
 TEST(CliReport, ABrowserShowsThePage) {
   if (std::system("command -v chromium >/dev/null 2>&1") != 0)
     GTEST_SKIP() << "chromium is not installed: the page is NOT LOOKED AT";

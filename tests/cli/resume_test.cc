@@ -1,4 +1,4 @@
-// An output is touched only when all of it is there, and what is finished survives whatever ends the program.
+// An output appears only when it is complete, and finished rows survive however the program ends.
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -18,8 +18,8 @@ std::string path_of(const std::string& name) {
   return (scratch() / name).string();
 }
 
-// r1 in a process whose files may grow to `blocks` x 512 bytes. The write that would go beyond ends the
-// process in the middle of a row ("" for `at_limit`), or fails as it does on a full disk ("trap '' XFSZ;").
+// Runs r1 in a process whose files may grow to `blocks` x 512 bytes. The write that exceeds the limit ends
+// the process in the middle of a row (`at_limit` is ""), or fails as on a full disk ("trap '' XFSZ;").
 test::Result run_limited(int64_t blocks, const std::string& at_limit,
                          const std::vector<std::string>& arguments) {
   std::vector<std::string> words{
@@ -28,7 +28,7 @@ test::Result run_limited(int64_t blocks, const std::string& at_limit,
   return test::finish(test::start(words, ""));
 }
 
-// A job whose output is the argument behind `flag`.
+// A job whose output is the argument after `flag`.
 struct LongJob {
   std::vector<std::string> words;
   std::string flag;
@@ -69,7 +69,7 @@ LongJob eval_job() {
           "--output"};
 }
 
-// Kills the job again and again, each time some bytes later, and lets it end at last.
+// Kills the job again and again, each time some bytes later, until it can end.
 void expect_same_bytes_after_kills(const LongJob& job, const std::string& name, int64_t first_limit,
                                    int64_t step) {
   const std::string whole = path_of(name + "-whole.jsonl"), cut = path_of(name + "-cut.jsonl");
@@ -119,7 +119,8 @@ TEST(CliResume, EvalCountsTheSamplesThatWereFinishedBefore) {
 }
 
 TEST(CliResume, CtrlCSaysHowToGoOnAndLosesNothing) {
-  // Far more samples than are made before the signal, which comes once the journal has a finished one.
+  // There are far more samples than can be finished before the signal, which is sent once the journal has a
+  // finished one.
   const std::string output = path_of("interrupted.jsonl");
   for (const auto& [signal, status] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
     fs::remove(output + ".journal");
@@ -189,7 +190,7 @@ TEST(CliResume, AnInterruptedJobIsNotDestroyedInSilence) {
   EXPECT_ONE_LINE_ERROR(r1_run(other.with_output(output, true)), "was begun with other model weights");
   EXPECT_EQ(read_file(output + ".journal").substr(0, journal.size()), journal)
       << "a refusal changed the journal";
-  LongJob wider = job;  // these change no bit and may change
+  LongJob wider = job;  // these options change no bit, so they may differ
   wider.words.insert(wider.words.end(), {"--prefill-chunk", "1", "--threads", "2"});
   EXPECT_EQ(r1_run(wider.with_output(output, true)).status, 2) << "one row is bad";
 }
@@ -204,7 +205,7 @@ TEST(CliResume, WithoutAJournalItBeginsAndSaysSo) {
   EXPECT_EQ(read_file(output), read_file(plain));
 }
 
-// Nothing is loaded before it is known that the output can be written: the model does not exist.
+// The output is checked before anything is loaded: the model does not even exist.
 TEST(CliOutput, WhatCannotBeWrittenIsRefusedFirst) {
   const std::string input = write("in.jsonl", "{\"tokens\":[0,70]}\n");
   const std::string folder = path_of("folder");
@@ -239,7 +240,7 @@ TEST(CliOutput, WhatCannotBeWrittenIsRefusedFirst) {
       "--logprobs");
 }
 
-// A job that fails leaves the result of the one before.
+// A job that fails keeps the result of the previous one.
 TEST(CliOutput, AFailedCommandLeavesTheOldOutput) {
   const std::string output = path_of("old.out");
   const std::string input = write("lone.jsonl", "{\"tokens\":[5]}\n");
@@ -251,7 +252,7 @@ TEST(CliOutput, AFailedCommandLeavesTheOldOutput) {
     EXPECT_FALSE(fs::exists(output + ".r1-tmp"));
   };
   const std::string model = test::tiny_llama();
-  unharmed({"score", model, "--input", input, "--gradients", output});  // there is nothing to differentiate
+  unharmed({"score", model, "--input", input, "--gradients", output});  // the rows have no scored tokens
   unharmed({"score", model, "--input", path_of("gone"), "--output", output});
   unharmed({"generate", "no-such-model", "--input", input, "--output", output});
   unharmed({"generate", model, "--input", path_of("gone"), "--output", output});

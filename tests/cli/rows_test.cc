@@ -1,4 +1,4 @@
-// No field of a row is dropped in silence, and what a row says counts.
+// No field of a row is ignored silently, and the row's values have precedence.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -74,7 +74,7 @@ TEST(CliRows, IdsComeBackAsTheyWereWritten) {
   expect_has(scored.out, "\"id\":1.50,");
 }
 
-// A row's settings are what the flags would be.
+// The settings of a row act as the flags do.
 TEST(CliRows, SettingsOfARowEqualThoseOfTheCommand) {
   const auto by_row = generate(
       R"({"tokens":[0,70,71]}
@@ -85,7 +85,7 @@ TEST(CliRows, SettingsOfARowEqualThoseOfTheCommand) {
 )");
   ASSERT_EQ(by_row.size(), 7u);
   const auto with_flags = [&](size_t at, const std::vector<std::string>& flags) {
-    // The same place in the input, so that the random numbers are the same.
+    // The rows have the same index in the input, so that their random numbers are equal.
     std::string rows;
     for (int64_t i = 0; i <= by_row[at].get_int("row"); ++i) rows += "{\"tokens\":[0,70,71]}\n";
     for (const Json& row : generate(rows, flags)) {
@@ -173,7 +173,7 @@ std::string chat_model() {
   return path;
 }
 
-// The text of the prompt that a row becomes.
+// Returns the text of the prompt that a row becomes.
 std::string prompt_text(const std::string& row) {
   const auto rows = generate(row + "\n", {}, chat_model());
   if (rows.size() != 1 || !rows[0].contains("prompt_tokens"))

@@ -32,7 +32,7 @@ TEST(CliRun, PromptTokensAsJson) {
                         "--system");
 }
 
-// A real trained model, told what it must say by an independent implementation in double precision.
+// A trained model must give the text that an independent implementation in double precision gives.
 TEST(CliRun, AgreesWithTheReferenceOfATrainedModel) {
   const char* data = std::getenv("R1_TEST_DATA");
   const std::filesystem::path model =
@@ -85,7 +85,7 @@ TEST(CliRun, OnePromptAppliesTheChatTemplate) {
   EXPECT_EQ(parse_json(chat.out, "chat").at("tokens").dump(), row.at("tokens").dump());
 }
 
-// The tokens that `run` makes of a prompt given this way, greedily.
+// Returns the tokens that `run` generates greedily for a prompt given in this way.
 std::string tokens_of(const std::vector<std::string>& more, const std::string& input = "") {
   std::vector<std::string> words{"run", test::tiny_llama(), "--json", "--temperature",
                                  "0",   "--max-tokens",     "6"};
@@ -171,7 +171,7 @@ TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
   EXPECT_NE(verbose.err.find("tokens/s; seed 5"), std::string::npos) << verbose.err;
 }
 
-// Of seeds that nobody chose: a newcomer's first question is answered.
+// With seeds that nobody chose, a newcomer's first question is answered.
 TEST(CliRun, TheGuidesFirstExampleWorksWith19Of20Seeds) {
   const std::filesystem::path root = R1_SOURCE_DIR;
   const std::string guide = read_file(root / "docs/guide.md");
@@ -213,7 +213,7 @@ TEST(CliRun, ACutAnswerSaysSoAndWhatHelps) {
             "r1: the answer was cut after 4 tokens: --max-tokens 16 allows longer ones\n");
 }
 
-// Without --max-tokens and max_new_tokens: all that the context leaves, and no more than the memory has room for.
+// Without --max-tokens and max_new_tokens, an answer may take all that the context leaves and the memory has room for.
 TEST(CliRun, TheContextBoundsAnAnswer) {
   const std::vector<std::string> command{"run",          test::tiny_llama(), "-p", "make 24",
                                          "--ignore-eos", "--temperature",    "0"};

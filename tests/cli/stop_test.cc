@@ -1,5 +1,5 @@
-// Ctrl-C, as a user presses it: the step is saved, the command that goes on is said, and it ends where a run
-// that was never stopped ends. The test waits for what the program says, never for a time.
+// Ctrl-C as a user presses it: the step is saved, the command to resume is printed, and the resumed run ends
+// like a run that was never stopped. The test waits for output and never for a fixed time.
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -30,7 +30,7 @@ class Running {
     from_ = ends[0];
   }
   ~Running() { ::close(from_); }
-  // Reads on until `needle` is said. False: it ended without.
+  // Reads until the program has written `needle`. Returns false if it ended before that.
   bool says(const std::string& needle) {
     while (said_.find(needle) == std::string::npos) {
       if (!read_on()) return false;
@@ -71,7 +71,7 @@ std::string weights(const std::string& name) {
   return read_file(test::scratch() / name / "model/model.safetensors");
 }
 
-// What follows "resume with: ".
+// Returns the text after "resume with: ".
 std::string resume_command(const std::string& said) {
   const std::string lead = "resume with: ";
   const size_t at = said.find(lead), end = said.find('\n', at);
@@ -98,7 +98,7 @@ TEST(CliStop, CtrlCSavesAndTheCommandItPrintsEndsWithTheSameWeights) {
 TEST(CliStop, ASecondCtrlCStopsAtOnce) {
   Running run({"grpo", grpo_config("twice", 100000), "--threads", "1"});
   ASSERT_TRUE(run.says("step      1/100000")) << run.said();
-  // The second one comes before the first has had its way, or after: the end is the same.
+  // The second signal may come before or after the first one has taken effect. The result is the same.
   run.signal(SIGINT);
   run.signal(SIGINT);
   EXPECT_EQ(run.wait(), 130) << run.said();
@@ -126,7 +126,7 @@ TEST(CliStop, ARecipeSaysHowToGoOn) {
   EXPECT_EQ(read_json(test::scratch() / "r/recipe.json").get_string("best"), best);
 }
 
-// The default recipe's names and paths hold wherever it is called from.
+// The names and paths of the default recipe are valid in any working directory.
 TEST(CliStop, ShippedNamesAndRecipesWorkFromAnyDirectory) {
   const auto before = std::filesystem::current_path();
   std::filesystem::create_directories(test::scratch() / "somewhere");

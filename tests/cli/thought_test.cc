@@ -1,4 +1,4 @@
-// A thought that the prompt opened, in the commands that read or show answers.
+// Commands that read or show answers whose thought was opened by the prompt.
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"

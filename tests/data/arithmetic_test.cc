@@ -7,7 +7,7 @@
 namespace r1 {
 namespace {
 
-// The longest run of an expression's characters, without blanks; × and ÷ as * and /.
+// Returns the longest run of an expression's characters, without blanks and with × and ÷ as * and /.
 std::string expression_of(std::string question) {
   for (const auto& [sign, plain] : {std::pair("×", "*"), std::pair("÷", "/")}) {
     for (size_t at; (at = question.find(sign)) != std::string::npos;) question.replace(at, 2, plain);

@@ -58,7 +58,7 @@ TEST(Date, AgreesWithCountingDayByDay) {
   EXPECT_THROW(day_number({2023, 2, 29}), BrokenInvariant);
 }
 
-// The dates of a question in their order, and the text without them.
+// Takes the dates of a question out of its text and returns them in order.
 std::vector<Date> take_dates(std::string& question) {
   std::vector<std::string> words = test::words_of(question);
   std::vector<Date> dates;

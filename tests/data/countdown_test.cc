@@ -20,7 +20,7 @@ namespace {
 // Under sanitizers, a tenth of the draws, so that the suite takes seconds.
 constexpr int kScale = kAddressSanitizer ? 10 : 1;
 
-// The oracle: joins any two of the remaining values in every way, over unreduced fractions. First, the
+// The oracle joins any two of the remaining values in every way, over unreduced fractions. First it finds the
 // reachable targets.
 struct Fraction {
   int64_t num, den;
@@ -196,7 +196,7 @@ TEST(CountdownProblem, DistributionIsThatOfTheOptions) {
     if (i < 500) {
       ASSERT_TRUE(solve(problem.numbers, problem.target)) << show(problem.numbers) << problem.target;
     }
-    bool reached = false;  // by signs alone: a +- b +- c
+    bool reached = false;  // by additions and subtractions only: a +- b +- c
     for (unsigned signs = 0; signs < 1u << problem.numbers.size(); ++signs) {
       int64_t sum = 0;
       for (size_t k = 0; k < problem.numbers.size(); ++k) {
@@ -213,7 +213,7 @@ TEST(CountdownProblem, DistributionIsThatOfTheOptions) {
   EXPECT_GT(low, high);
   EXPECT_GT(high, draws / 10);
   EXPECT_EQ(targets.size(), 90u);
-  EXPECT_GT(late, draws / 6);  // no end of the range starves
+  EXPECT_GT(late, draws / 6);  // neither end of the range is rare
   EXPECT_LT(late, draws * 5 / 6);
   EXPECT_LT(signs_do, draws * 3 / 4);  // many need a product or a quotient
   EXPECT_GT(distinct.size(), static_cast<size_t>(draws) / 5);
@@ -227,7 +227,7 @@ TEST(CountdownProblem, ImpossibleOptionsAreErrors) {
   EXPECT_THROW(make_problem(random, {.target_low = 5, .target_high = 4}), Error);
   EXPECT_THROW(make_problem(random, {.four_numbers = 1.5}), Error);
   EXPECT_THROW(make_problem(random, {.four_numbers = 1, .low = 1, .high = 13}),
-               Error);  // all Game of 24 hands
+               Error);  // all are hands of the Game of 24
 }
 
 TEST(CountdownSplit, HoldsOutOneMultisetInTwentyWhateverTheOrder) {
@@ -252,8 +252,8 @@ TEST(CountdownSplit, HoldsOutOneMultisetInTwentyWhateverTheOrder) {
   EXPECT_FALSE(in_split(std::vector<int>{13, 1, 7, 13}, Split::train));
 }
 
-// The first eight digits by `printf 'countdown 3 5 7' | sha256sum`. The split must never change, or old
-// held-out sets would leak into new training runs.
+// The first eight digits are those of `printf 'countdown 3 5 7' | sha256sum`. The split must never change, or
+// old held-out sets would leak into new training runs.
 TEST(CountdownSplit, IsPinned) {
   std::vector<std::string> held;
   for (int a = 1; a <= 3; ++a) {
@@ -269,9 +269,9 @@ TEST(CountdownSplit, IsPinned) {
 
 TEST(CountdownSplit, HeldOutNeverEntersAMillionTrainingDraws) {
   Random random(15);
-  std::map<std::vector<int>, bool> held_out;  // hashing a million times would cost more than drawing
+  std::map<std::vector<int>, bool> held_out;  // caches the hashes, which would cost more than drawing
   for (int i = 0; i < 1'000'000 / kScale; ++i) {
-    // Nine of ten draws have small numbers and any target, which are drawn faster.
+    // Nine of ten draws have small numbers and any target, because such problems are drawn faster.
     const CountdownOptions options =
         i % 10 == 0 ? CountdownOptions{} : CountdownOptions{.high = 20, .target_low = 1};
     CountdownProblem problem = make_problem(random, options);

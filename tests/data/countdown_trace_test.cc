@@ -24,8 +24,7 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   }
 }
 
-// Walks a chain such as "12+3=15*4=60" from left to right. Returns its last result, or -1 if an equation is
-// false.
+// Walks a chain such as "12+3=15*4=60" from left to right. Returns its last result, or -1 if an equation is false.
 int64_t walk_chain(const std::string& chain) {
   size_t at = 0;
   const auto integer = [&] {
@@ -51,7 +50,7 @@ int64_t walk_chain(const std::string& chain) {
 }
 
 struct Line {
-  std::vector<int64_t> results;  // of each chain of the attempt
+  std::vector<int64_t> results;  // of each chain in the attempt
   bool yes = false;
 };
 
@@ -92,8 +91,8 @@ TEST(CountdownTrace, EveryEquationIsTrueAndOnlyAHitSaysYes) {
     attempts += trace.attempts;
     longest = std::max(longest, trace.attempts);
   }
-  // Between always giving up early and always late: a base model that is rarely right, but often enough to be
-  // rewarded.
+  // Traces neither always stop early nor always late, so that a base model is rarely right, but often enough
+  // to be rewarded.
   const double mean = static_cast<double>(attempts) / count;
   EXPECT_GT(mean, 1.2);
   EXPECT_LT(mean, 2.5);
@@ -140,7 +139,7 @@ TEST(CountdownTrace, OptionsSetLengthAndAim) {
 
 TEST(CountdownTrace, EndsWhereTheNumbersAllowNoMoreAttempts) {
   Random random(37);
-  for (int i = 0; i < 100; ++i) {  // 1+1 and 1*1 are all that can be said
+  for (int i = 0; i < 100; ++i) {  // 1+1 and 1*1 are all that exists
     const CountdownTrace trace =
         make_trace(random, {.numbers = {1, 1}, .target = 24}, {.stop = 0, .long_share = 0});
     EXPECT_FALSE(trace.correct);

@@ -1,11 +1,11 @@
-// Reads the equations from the questions' text: the gold satisfies each, and one more than the gold does not.
+// Reads the equations from the questions' text. The gold must satisfy each, and the gold plus one must not.
 #include "data/rational.h"
 #include "tests/data/task_test_util.h"
 
 namespace r1 {
 namespace {
 
-// The words around the first "=" that are made of an equation's characters.
+// Returns the words around the first "=" that consist of an equation's characters.
 std::string equation_of(const std::string& question, char unknown) {
   const std::string allowed = std::string("0123456789+-*/()=") + unknown;
   std::vector<std::string> words = test::words_of(question);
@@ -28,7 +28,7 @@ Rational calc(char op, const Rational& a, const Rational& b) {
   return apply_operator(op, a, b).value();
 }
 
-// A side's value if the unknown is x. Products may omit their sign: 3x, 2(x+1).
+// Evaluates one side with the unknown set to x. Products may omit their sign: 3x, 2(x+1).
 struct Evaluator {
   std::string text;
   char unknown;
@@ -103,7 +103,7 @@ TEST(Equations, GoldIsTheOneSolution) {
     const Rational solution = read(value);
     ASSERT_EQ(to_text(solution), value) << "in lowest terms";
     ASSERT_TRUE(satisfied(equation, unknown[0], solution)) << equation;
-    // The equation is linear: if a second value solved it, every number would.
+    // The equation is linear, so if a second value solved it, every number would.
     ASSERT_FALSE(satisfied(equation, unknown[0], calc('+', solution, {1, 1}))) << equation;
     ASSERT_LE(solution.den, 12);
     ASSERT_LE(std::abs(solution.num), 99);

@@ -81,7 +81,7 @@ TEST(GeneratedTasks, ProblemsArePureFunctionsOfTheirArguments) {
 }
 
 // Recorded runs name their problems by (task, seed, index), so no list may ever change. The lists of
-// countdown are those from before there were other tasks.
+// countdown date from the time before there were other tasks.
 TEST(GeneratedTasks, ListsArePinned) {
   const auto digest = [](const std::string& name, Split split) {
     std::string all;
@@ -147,7 +147,7 @@ TEST(GeneratedTasks, HoldOutOneContentInTwenty) {
 }
 
 TEST(GeneratedTasks, LevelsAreApartAndTheMixHasAllOfThem) {
-  // Contents of a level that no other level can draw: the mix must show each of them.
+  // These contents can be drawn on one level only, so the mix must show each of them.
   const std::map<std::string, std::vector<std::string>> signs{
       {"word_problems", {"word_problems change", "word_problems fence", "word_problems legs"}},
       {"knights_knaves", {"knights_knaves 2", "knights_knaves 3", "knights_knaves 4"}},
@@ -176,13 +176,13 @@ TEST(GeneratedTasks, NoAnswerIsCommonEnoughToGuess) {
       ++golds[make_problem(name, 29, static_cast<uint64_t>(i), Split::train).gold];
     }
     const auto most = std::ranges::max_element(golds, {}, [](const auto& g) { return g.second; });
-    EXPECT_LE(most->second, count / 6) << name << " " << most->first;  // weekdays: a seventh of a quarter
+    EXPECT_LE(most->second, count / 6) << name << " " << most->first;  // weekdays: 1/7 of 1/4
   }
 }
 
 TEST(GeneratedTasks, AreWordedInManyWays) {
   for (const std::string& name : task_names()) {
-    std::set<std::string> shapes;  // questions with every run of digits as one mark
+    std::set<std::string> shapes;  // questions with every run of digits replaced by one mark
     for (uint64_t i = 0; i < 300; ++i) {
       std::string shape;
       for (const char c : make_problem(name, 31, i, Split::held_out).question) {

@@ -117,12 +117,11 @@ TEST(KnightsKnaves, GoldIsTheOnlyAssignmentThatFitsTheText) {
   });
   ASSERT_EQ(sizes.size(), 3u);
   for (const auto& [size, count] : sizes) EXPECT_GT(count, 100) << size << " people";
-  EXPECT_NEAR(static_cast<double>(knights) / people, 0.5, 0.15);  // no answer pays without thought
+  EXPECT_NEAR(static_cast<double>(knights) / people, 0.5, 0.15);  // a constant answer must not pay
 }
 
 TEST(KnightsKnaves, ContentForgetsNamesAndOrder) {
-  // Many draws of the easiest level give the same content under other names; then the roles must agree as
-  // counts.
+  // Many draws of the easiest level give the same content under other names. Their roles must then agree as counts.
   std::map<std::string, std::set<int64_t>> knights_of;
   std::map<std::string, std::set<std::string>> questions_of;
   for (uint64_t i = 0; i < 3000; ++i) {
@@ -138,7 +137,7 @@ TEST(KnightsKnaves, ContentForgetsNamesAndOrder) {
     most = std::max(most, questions_of[key].size());
   }
   EXPECT_GT(most, 20u);
-  EXPECT_GT(knights_of.size(), 30u);  // enough contents to hold out
+  EXPECT_GT(knights_of.size(), 30u);  // enough contents to hold some out
 }
 
 }  // namespace

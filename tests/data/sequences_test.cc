@@ -1,4 +1,4 @@
-// Each rule in closed form: a sequence's next term is the one on which all valid rules agree.
+// Evaluates each rule in closed form. A sequence's next term is the one on which all valid rules agree.
 #include <algorithm>
 
 #include "data/sequence_rules.h"
@@ -9,8 +9,8 @@ namespace {
 
 using Terms = std::vector<int64_t>;
 
-// The terms with which a rule continues, as doubles (they are far below 2^53). Empty if the rule does not
-// hold.
+// Returns the terms with which a rule continues, as doubles (they are far below 2^53). Returns nothing if the
+// rule does not hold.
 std::vector<double> by_formula(const std::string& rule, const Terms& t) {
   const size_t n = t.size();
   if (rule == "arithmetic") {

@@ -29,7 +29,7 @@ TEST(Task, CountdownIsAPureFunctionOfItsArguments) {
       }
     }
   }
-  EXPECT_GT(questions.size(), 1180u);  // of 1,200; lists do not repeat each other
+  EXPECT_GT(questions.size(), 1180u);  // of 1,200: lists do not repeat each other
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Solves every story again by acting it out: counting, stepping, trying all answers.
+// Solves every story again by simulation: counting, stepping, trying all answers.
 #include "data/word_problems.h"
 
 #include <algorithm>
@@ -105,7 +105,7 @@ TEST(WordProblems, GoldsAreWhatActingTheStoryOutGives) {
     ASSERT_TRUE(solvers().contains(words[1])) << words[1];
     ASSERT_EQ(gold.string(), solvers().at(words[1])(numbers));
     fractions += gold.string().find('/') != std::string::npos;
-    // The text has these numbers and no others.
+    // The text contains these numbers and no others.
     std::vector<int64_t> written = test::integers_of(problem.question);
     std::ranges::sort(written);
     std::ranges::sort(numbers);

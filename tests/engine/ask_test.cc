@@ -45,7 +45,7 @@ TEST(Ask, ARequestSaysThatItsPromptOpensTheThought) {
   const Request r = ask(bundle, {&problem, 1}, {})[0];
   EXPECT_EQ(r.opening, "<think>\n");
   EXPECT_TRUE(bundle.tokenizer.decode(r.prompt).ends_with("<｜Assistant｜><think>\n"));
-  // Without a template, the question is the whole prompt, and its end decides.
+  // Without a template the question is the whole prompt, so its end decides whether a thought is open.
   bundle.chat_template = {};
   EXPECT_EQ(ask(bundle, {&problem, 1}, {})[0].opening, "");
   problem.question = "Q: 1+1? A: <think>";

@@ -1,5 +1,5 @@
-// A conversation as a prompt: by the model's chat templates, with tools and template variables, or, without a
-// template, as plain text only.
+// A conversation becomes a prompt by the model's chat templates, with tools and template variables. Without a
+// template only plain text is accepted.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

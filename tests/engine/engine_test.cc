@@ -1,5 +1,4 @@
-// One forward: a sample's tokens and log-probs are equal with == for any batching, chunking and number of
-// threads.
+// One forward: a sample's tokens and log-probs are equal with == for any batching, chunking and number of threads.
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +34,7 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
     r.sampling = {.temperature = i % 3 == 0 ? 0.0f : 0.8f,
                   .top_k = i % 2 == 0 ? 0 : 20,
                   .top_p = i % 4 == 1 ? 0.9f : 1.0f};
-    if (i % 3 != 1) {  // settings that look back at prompt and answer
+    if (i % 3 != 1) {  // settings that depend on the prompt and the answer so far
       r.sampling.repetition_penalty = 1.3f;
       r.sampling.presence_penalty = 0.2f;
       r.sampling.frequency_penalty = 0.1f;
@@ -49,7 +48,7 @@ std::vector<Request> requests_for(const ModelConfig& config, uint64_t seed) {
   return list;
 }
 
-// Every architecture under every numerics that this machine has.
+// Every architecture with every numerics of this machine.
 class OneForward : public testing::TestWithParam<std::tuple<const char*, Numerics>> {
  protected:
   void SetUp() override {
@@ -60,7 +59,7 @@ class OneForward : public testing::TestWithParam<std::tuple<const char*, Numeric
   }
   std::filesystem::path directory() const { return kGolden / std::get<0>(GetParam()); }
   Numerics numerics() const { return std::get<1>(GetParam()); }
-  // Types as in the engine; a trainer holds an f32 master copy.
+  // Weights have the engine's type; a trainer holds an f32 master copy.
   Model load() const { return Model::load(directory(), activation_dtype(numerics())); }
 };
 
@@ -113,7 +112,7 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
   }
   ThreadPool pool(2);
   Lanes lanes(pool, numerics());
-  for (const int64_t micro : {1, 50, 400, 100000}) {  // all threads together; side by side
+  for (const int64_t micro : {1, 50, 400, 100000}) {  // all threads together, or side by side
     for (const float temperature : {0.8f, 1.0f}) {    // temperature 0 records temperature 1
       std::vector<ScoredRow> rows;
       std::vector<size_t> which;
@@ -243,8 +242,8 @@ TEST(Engine, BrokenWeightsAreAnErrorNotAnAnswer) {
   EXPECT_THROW(Engine(model, ctx, {}).run({&r, 1}), Error);
 }
 
-// Two threads share 300 sequences. Each has more than go through the model at a time; if the batch has no
-// place for all sequences, the threads meet at every token; and a listener gets every token, in order.
+// Two threads share 300 sequences, so each has more than pass through the model at a time. If the batch has
+// no place for all sequences, the threads meet at every token. A listener gets every token, in order.
 TEST(Engine, PartsLargerThanAPassOrShortOfPlacesChangeNoBit) {
   const Model model = Model::load(kGolden / "llama-biases");
   std::vector<Request> requests = requests_for(model.config(), 2);
@@ -282,7 +281,8 @@ TEST(Engine, BrokenWeightsAreAnErrorInPartsToo) {
   r.prompt = {3};
   r.samples = 64;
   Engine engine(model, ctx, {});
-  // Of every token but the prompt's, so that the first token is drawn and the second, in parts, is not.
+  // Changes the embedding of every token except the prompt's, so that the first token is drawn and the
+  // second, in parts, is not.
   const Tensor& embedding = model.parameters()[0].value;
   for (int64_t row = 0; row < embedding.dim(0); ++row) {
     if (row != 3) embedding.f32()[row * embedding.dim(1)] = NAN;

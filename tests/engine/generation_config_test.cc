@@ -1,5 +1,4 @@
-// generation_config.json, field by field: applied, ignored (as in transformers and vLLM), or named in a
-// warning.
+// Each field of generation_config.json is applied, ignored as in transformers and vLLM, or named in a warning.
 #include "engine/generation_config.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +48,7 @@ struct Row {
   const char* value;
   Fate fate;
 };
-// Every field with a meaning in transformers 4.57 or 5.24, with a value that is not its default.
+// Every field that has a meaning in transformers 4.57 or 5.24, with a value other than its default.
 const Row kFields[] = {
     {"max_length", "40", Fate::applied},
     {"max_new_tokens", "7", Fate::applied},
@@ -68,7 +67,7 @@ const Row kFields[] = {
     {"begin_suppress_tokens", "[4]", Fate::applied},
     {"eos_token_id", "[7, 9]", Fate::applied},
     {"bos_token_id", "2", Fate::applied},
-    // They choose caches, compilation, outputs, helpers, beams' lengths: no token depends on them.
+    // These fields select caches, compilation, outputs, assistants or beam lengths. No token depends on them.
     {"early_stopping", "true", Fate::ignored},
     {"length_penalty", "2.0", Fate::ignored},
     {"use_cache", "false", Fate::ignored},
@@ -102,10 +101,10 @@ const Row kFields[] = {
     {"_from_model_config", "true", Fate::ignored},
     {"transformers_version", "\"4.48.0\"", Fate::ignored},
     {"a_field_of_next_year", "{\"x\": [1]}", Fate::ignored},
-    // vLLM and transformers take these from requests alone.
+    // vLLM and transformers take these fields from requests only.
     {"presence_penalty", "1.5", Fate::ignored},
     {"frequency_penalty", "1.5", Fate::ignored},
-    // They would change tokens.
+    // These fields would change tokens.
     {"max_time", "2.5", Fate::named},
     {"stop_strings", "[\"end\"]", Fate::named},
     {"num_beams", "4", Fate::named},
@@ -171,7 +170,7 @@ TEST_F(GenerationConfigFile, WhatCannotBeDoneIsOneLine) {
             (directory_ / "generation_config.json").string() +
                 " asks for num_beams = 4, typical_p = 0.9, which r1 does not do; it samples without "
                 "them");
-  // Cuts of the distribution do not change a greedy answer.
+  // Filters of the distribution do not change a greedy answer.
   EXPECT_TRUE(load(R"({"do_sample": false, "typical_p": 0.9, "eta_cutoff": 0.1})").warnings.empty());
 }
 
@@ -180,7 +179,7 @@ TEST_F(GenerationConfigFile, DoSampleFalseIsGreedyWhateverElseItSays) {
   EXPECT_EQ(load(R"({"do_sample": true, "temperature": 0.6})").sampling.temperature, 0.6f);
   EXPECT_EQ(load(R"({"temperature": 0.6})").sampling.temperature, 0.6f);
   EXPECT_EQ(load(R"({"do_sample": null, "temperature": null})").sampling.temperature, 1.0f);
-  EXPECT_EQ(load(R"({"top_k": -1})").sampling.top_k, 0);  // vLLM's way to say none
+  EXPECT_EQ(load(R"({"top_k": -1})").sampling.top_k, 0);  // vLLM writes -1 for "off"
   EXPECT_EQ(load(R"({"top_k": 50.0})").sampling.top_k, 50);
 }
 
@@ -194,15 +193,15 @@ TEST_F(GenerationConfigFile, NewTokensComeBeforeWholeLengths) {
 }
 
 TEST_F(GenerationConfigFile, WithoutTheFileFieldsOfConfigCount) {
-  // As old versions of transformers wrote them, defaults included.
+  // An old version of transformers wrote these fields, including defaults.
   write_file_atomically(directory_ / "config.json",
                         R"({"model_type": "llama", "do_sample": true, "temperature": 0.6, "num_beams": 4,
                             "max_length": 20, "eos_token_id": 99999})");
   const GenerationConfig got = load_generation_config(directory_, kVocab);
   EXPECT_EQ(got.sampling, (SamplingParams{.temperature = 0.6f}));
-  ASSERT_EQ(got.warnings.size(), 1u);  // read_model_config() has the word about eos_token_id
+  ASSERT_EQ(got.warnings.size(), 1u);  // read_model_config() warns about eos_token_id
   EXPECT_NE(got.warnings[0].find("config.json asks for num_beams = 4"), std::string::npos);
-  EXPECT_EQ(load("{}").sampling, SamplingParams{});  // the file's own say, be it nothing
+  EXPECT_EQ(load("{}").sampling, SamplingParams{});  // the file counts even if it is empty
 }
 
 TEST_F(GenerationConfigFile, StopTokensOutsideTheVocabularyAreNamedAndLeftOut) {
@@ -280,7 +279,7 @@ TEST(SamplingFields, ARowOverridesTheFile) {
   SamplingParams params{.temperature = 0.0f, .min_new_tokens = 5};
   read_sampling(parse_json(R"({"do_sample": true, "min_length": 9})", "row"), kVocab, params);
   EXPECT_EQ(params.temperature, 1.0f);
-  EXPECT_EQ(params.min_new_tokens, 0);  // the last word counts
+  EXPECT_EQ(params.min_new_tokens, 0);  // the last setting counts
   EXPECT_EQ(params.min_length, 9);
   read_sampling(parse_json(R"({"temperature": 0.3, "min_tokens": 2})", "row"), kVocab, params);
   EXPECT_EQ(params.temperature, 0.3f);

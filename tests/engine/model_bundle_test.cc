@@ -1,4 +1,5 @@
-// A directory's files count as one: what ends an answer, what the template's tokens are, which tokenizers fit.
+// A directory's files are read as one model: which tokens end an answer, which tokens the template uses,
+// which tokenizers fit.
 #include "engine/model_bundle.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 const fs::path kShipped = fs::path(R1_SOURCE_DIR) / "models/r1-nano-base";
 
-// The shipped model with other words in its files.
+// The shipped model with changed files.
 class Directory : public testing::Test {
  protected:
   Directory() : path_(fs::path(testing::TempDir()) / ("r1_model_bundle_" + std::to_string(::getpid()))) {
@@ -52,7 +53,7 @@ TEST_F(Directory, AnswersEndWithEveryTokenThatAFileCallsTheEnd) {
         Json::object().set("eos_token", Json::object().set("content", tokenizer.token_of(21))));
   const ModelBundle bundle = load();
   EXPECT_EQ(bundle.stop_tokens, (std::vector<int32_t>{9, 7, 8, 20, 21}));
-  EXPECT_EQ(bundle.eos, tokenizer.token_of(20));  // the first file that names one
+  EXPECT_EQ(bundle.eos, tokenizer.token_of(20));  // of the first file that names one
   EXPECT_TRUE(bundle.warnings.empty());
 }
 
@@ -66,7 +67,7 @@ TEST_F(Directory, IdsOfConfigStandInForTokensThatNoTokenizerFileNames) {
   write("tokenizer_config.json", config);
   EXPECT_EQ(load().bos, tokenizer.token_of(0));
   EXPECT_EQ(load().eos, tokenizer.token_of(1));
-  // null is a word: Qwen's tokenizers have no begin-of-text token, though config.json has an id.
+  // null is a setting: Qwen's tokenizers have no begin-of-text token, although config.json has an id.
   write("tokenizer_config.json", Json(config).set("bos_token", nullptr));
   EXPECT_EQ(load().bos, "");
   write("special_tokens_map.json", Json::object().set("bos_token", tokenizer.token_of(20)));
@@ -94,7 +95,7 @@ TEST_F(Directory, WarningsOfAllFilesAreTold) {
   write("config.json", read("config.json").set("eos_token_id", 6000));
   const ModelBundle bundle = load();
   ASSERT_EQ(bundle.warnings.size(), 3u);
-  EXPECT_EQ(bundle.stop_tokens, std::vector<int32_t>{1});  // tokenizer_config.json's
+  EXPECT_EQ(bundle.stop_tokens, std::vector<int32_t>{1});  // from tokenizer_config.json
   for (const std::string& line : bundle.warnings)
     EXPECT_NE(line.find(path_.string()), std::string::npos) << line;
 }

@@ -1,4 +1,4 @@
-// Scheduled rows as a batch, and the conditions under which a batch goes in parts.
+// Converts scheduled rows to a batch, and tests the conditions under which a batch goes in parts.
 #include "engine/row_batch.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@ std::vector<T> list(std::span<const T> x) {
 
 TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
   const std::vector<int32_t> text{10, 11, 12, 13, 14};
-  Prompt early, late;  // one goes on after this batch, one ends with it
+  Prompt early, late;  // the first continues after this batch, the second ends with it
   early.tokens = late.tokens = text;
   early.pages = {7};
   late.pages = {8};

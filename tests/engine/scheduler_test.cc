@@ -1,4 +1,4 @@
-// Continuous batching without a model: every sample runs once, pages are never lost, limits hold.
+// Continuous batching without a model: every sample runs once, no page is lost, limits hold.
 #include "engine/scheduler.h"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ std::map<std::pair<int64_t, int64_t>, int64_t> drive(Scheduler& s, const Schedul
     const auto rows = s.plan();
     if (rows.empty()) break;
     int64_t decoding = 0, prefill = 0;
-    std::set<int32_t> written;  // the page each row writes to next: no two rows may share it
+    std::set<int32_t> written;  // the page to which each row writes next; rows must not share one
     std::set<int32_t> read;     // prompts' pages that samples still read
     for (const ScheduledRow& row : rows) {
       if (row.sequence != nullptr) {

@@ -1,5 +1,5 @@
-// A real trained model, ../shared/data/weights/stories260K, against its float64 reference logits and exact
-// greedy text.
+// A trained model, ../shared/data/weights/stories260K, compared with its float64 reference logits and its
+// exact greedy text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -64,7 +64,7 @@ TEST_F(Stories, LogitsAgreeWithTheFloat64Reference) {
     std::vector<int32_t> tokens = ids(entry.at("prompt_ids"));
     const std::vector<int32_t> greedy = ids(entry.at("greedy_ids"));
     const auto& rows = entry.at("logits_first_positions").items();
-    // Reference logits start at position 0; those past the prompt follow the greedy ids.
+    // Reference logits start at position 0. Those after the prompt follow the greedy ids.
     std::vector<int32_t> all =
         greedy.size() > tokens.size() && std::equal(tokens.begin(), tokens.end(), greedy.begin()) ? greedy
                                                                                                   : tokens;
@@ -109,7 +109,7 @@ TEST_F(Stories, GreedyTextIsExact) {
   }
   while (!want.empty() && want.back() == '\n') want.pop_back();
   text.erase(
-      0, text.find_first_not_of(' '));  // the piece after the first token carries a space that the text drops
+      0, text.find_first_not_of(' '));  // the piece after the first token has a space that the text drops
   EXPECT_EQ(text, want);
 
   const Json reference = read_json(data() / "reference_float64.json");

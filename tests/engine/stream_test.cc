@@ -1,4 +1,4 @@
-// Completions as they end, and requests for a part of the samples.
+// Completions arrive as they end, and a request may ask for a part of the samples.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -17,7 +17,7 @@ std::vector<Request> some_requests() {
     list[i].samples = 4;
     list[i].max_tokens = 6 + i;
     list[i].key = {.seed = 3, .step = 0, .prompt = i};
-    if (i == 1) list[i].sampling.repetition_penalty = 1.4f;  // looks back
+    if (i == 1) list[i].sampling.repetition_penalty = 1.4f;  // a setting that depends on earlier tokens
   }
   return list;
 }
@@ -48,7 +48,7 @@ TEST(EngineStream, HandsOverEverySampleOnceAsRunReturnsIt) {
   }
 }
 
-// --resume is exact because a sample does not depend on the siblings that are made beside it.
+// --resume is exact because a sample does not depend on the samples that run beside it.
 TEST(EngineStream, APartOfARequestHasTheSamplesOfTheWhole) {
   Machine machine;
   const std::vector<Request> requests = some_requests();

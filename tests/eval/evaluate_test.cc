@@ -34,7 +34,7 @@ EvalResult result_of(const std::vector<int64_t>& correct, int64_t samples) {
   return result;
 }
 
-// By counting subsets.
+// Computes pass@k by counting subsets.
 double brute_force(int samples, int correct, int k) {
   int all = 0, lucky = 0;
   for (int set = 0; set < 1 << samples; ++set) {
@@ -67,7 +67,7 @@ TEST(Summary, IntervalIsClusteredByProblem) {
   const double se = std::sqrt((0.25 + 0.25) / (4 * 3));
   EXPECT_NEAR(r.low, 0.5 - 1.96 * se, 1e-12);
   EXPECT_NEAR(r.high, 0.5 + 1.96 * se, 1e-12);
-  // More samples of the same problems, in the same shares, do not narrow the interval.
+  // More samples of the same problems with the same shares do not narrow the interval.
   const EvalResult more = result_of({40, 0, 20, 20}, 40);
   EXPECT_NEAR(more.low, r.low, 1e-12);
 }
@@ -82,9 +82,9 @@ TEST(Summary, IntervalIsWilsonsIfTheProblemsDoNotDiffer) {
     EXPECT_NEAR(all.low, static_cast<double>(n) / (static_cast<double>(n) + zz), 1e-12) << n;
     EXPECT_EQ(all.high, 1.0);
   }
-  // 1 of 3 samples of each problem: no spread between problems, but still no certainty.
+  // Each problem has 1 of 3 samples right: the problems do not differ, but the result is still uncertain.
   const EvalResult third = result_of({1, 1, 1, 1, 1}, 3);
-  EXPECT_NEAR(third.low, 0.086691, 1e-6);  // Wilson's interval of a share of 1/3 of 5
+  EXPECT_NEAR(third.low, 0.086691, 1e-6);  // Wilson's interval of a share of 1/3 of 5 trials
   EXPECT_NEAR(third.high, 0.724806, 1e-6);
 }
 

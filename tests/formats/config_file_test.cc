@@ -179,7 +179,7 @@ TEST(ConfigFile, AValueFromElsewhereHasNoLine) {
 TEST(ConfigFile, RemembersWhatItWasAskedFor) {
   ConfigFile c = parse("n = 3\nmodel.config.k = 1\n");
   c.integer_or("n", 5, 1, 9);
-  c.integer("n", 0, 99);  // the first question stands, but now it wants an answer
+  c.integer("n", 0, 99);  // the first question is kept, but a value is now required
   c.number_or("lr", 0.5, 0, 1);
   c.choice_or("mode", "a", {"a", "b"});
   c.subtree("model.config");

@@ -86,7 +86,7 @@ TEST(HfWeights, WrongShapeNamesTensorAndBothShapes) {
                                                         ": tensor model.layers.3.mlp.gate.weight is [8, 2], "
                                                         "config.json says [16, 2] (n_routed_experts = 16): "
                                                         "the file and the config are from different models");
-  EXPECT_NE(read({16}, ""), "");  // the same count is not the same shape
+  EXPECT_NE(read({16}, ""), "");  // an equal count does not make the shapes equal
   EXPECT_NE(read({2, 8}, ""), "");
 }
 
@@ -152,7 +152,7 @@ TEST(HfWeights, RefusesEveryBrokenIndex) {
         << name;
   }
   write_index(index, {{"a", "s1.safetensors"}, {"b", "s2.safetensors"}});
-  EXPECT_EQ(opening(dir), "");  // twice, with the same values
+  EXPECT_EQ(opening(dir), "");  // a tensor may be stored twice with equal values
   write_file(dir / "s2.safetensors", {{"a", {1, 3}}, {"b", {1, 2}}});
   EXPECT_NE(opening(dir).find("s2.safetensors: tensor a is also in "), std::string::npos);
   put(index, "{\"weight_map\": {\"a\": 1}}");

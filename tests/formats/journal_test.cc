@@ -1,4 +1,4 @@
-// Finished rows outlive the process, however it ends, and are never mixed with those of another job.
+// Finished rows survive the process, however it ends, and rows of different jobs are never mixed.
 #include "formats/journal.h"
 
 #include <gtest/gtest.h>
@@ -40,7 +40,7 @@ class JournalTest : public testing::Test {
     out.write(text);
     out.close();
   }
-  // The text of a journal with rows 2 and 0.
+  // Returns the text of a journal with rows 2 and 0.
   std::string two_rows() const {
     {
       Journal journal(job(false));
@@ -79,7 +79,7 @@ TEST_F(JournalTest, RowsOutliveAKilledProcess) {
   EXPECT_EQ(journal.line(1), line(1));
 }
 
-// A process may die within any write: the file is cut at every byte.
+// A process may die within any write, so the file is cut at every byte.
 TEST_F(JournalTest, CutAtEveryByteOnlyWholeRowsCount) {
   const std::string whole = two_rows();
   const size_t header = whole.find('\n') + 1, first = whole.find('\n', header) + 1;
@@ -97,7 +97,7 @@ TEST_F(JournalTest, CutAtEveryByteOnlyWholeRowsCount) {
   }
 }
 
-// After a loss of power the end of a file may be anything.
+// After a loss of power, the end of a file may have any contents.
 TEST_F(JournalTest, RowsBehindDamageAreMadeAgain) {
   const std::string whole = two_rows();
   for (const std::string& damage : {std::string(40, '\0') + "\n", std::string("{\"row\":9}\n"),

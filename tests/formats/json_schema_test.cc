@@ -1,4 +1,4 @@
-// The tests' validator of JSON schemas: what it accepts, what it refuses, and that it ignores no keyword.
+// The tests' validator of JSON schemas: it accepts and refuses correctly and ignores no keyword.
 #include "tests/formats/json_schema.h"
 
 #include <gtest/gtest.h>

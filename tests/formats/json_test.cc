@@ -83,7 +83,7 @@ TEST(Json, NumbersPassThroughAsTheyWereWritten) {
 }
 
 TEST(Json, IntegersBeyond64BitsAreNumbers) {
-  // model_max_length of many a tokenizer_config.json
+  // The model_max_length of many a tokenizer_config.json.
   const Json json = parse(R"({"model_max_length": 1000000000000000019884624838656})");
   EXPECT_EQ(json.at("model_max_length").number(), 1e30);
   EXPECT_FALSE(json.at("model_max_length").is_integer());
@@ -188,7 +188,7 @@ TEST(Json, ErrorsNameFileAndField) {
             "c.json: rope_scaling.factor is not 40");
   EXPECT_EQ(json.at("a,b").at(0).at(1).at("c").path(), "a,b[0][1].c");
   EXPECT_EQ(json.at("a,b").source(), "c.json");
-  const Json kept = Json(json.at("rope_scaling"));  // a copy outlives its document and still knows
+  const Json kept = Json(json.at("rope_scaling"));  // a copy outlives its document and keeps its source
   EXPECT_EQ(kept.at("factor").path(), "rope_scaling.factor");
   EXPECT_EQ(error_of([] { Json(3).string(); }), "JSON value: the document is an integer; it must be a string");
 }

@@ -36,7 +36,7 @@ std::vector<float> read_all(const SafetensorsFile& file, std::string_view name) 
   return out;
 }
 
-// Equal bits; the first difference is printed.
+// Requires equal bits and prints the first difference.
 void expect_bits(std::span<const float> got, std::span<const float> want) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) {
@@ -146,7 +146,7 @@ TEST(Safetensors, RefusesToWriteAFiniteValueAsInfinity) {
             std::string::npos);
   EXPECT_NE(write(StoredType::bf16, 3.4e38f).find("too large for BF16"), std::string::npos);
   EXPECT_EQ(write(StoredType::f16, 65519.0f), "");
-  EXPECT_EQ(write(StoredType::f16, std::numeric_limits<float>::infinity()), "");  // it was infinite before
+  EXPECT_EQ(write(StoredType::f16, std::numeric_limits<float>::infinity()), "");  // was infinite before
 }
 
 TEST(Safetensors, WriterHoldsItsCallerToTheDeclaration) {
@@ -248,7 +248,7 @@ TEST(Safetensors, TakesWhatTheFormatAllows) {
   EXPECT_EQ(refusal(R"({"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"note":{"x":1}}})", 1), "");
   EXPECT_EQ(refusal(R"({"w":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]}})", 3), "");
   EXPECT_EQ(refusal(R"({"w":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}})", 3), "");
-  // A zero dimension beside one that would overflow; empty tensors share their place with others.
+  // A zero dimension stands beside one that would overflow. Empty tensors may share their place with others.
   EXPECT_EQ(refusal(R"({"e":{"dtype":"F32","shape":[9223372036854775807,0],"data_offsets":[0,0]},
                         "w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}})",
                     4),

@@ -1,4 +1,4 @@
-// Another decoder (tfevents_reader.h) reads back what was written.
+// An independent decoder (tfevents_reader.h) reads back what was written.
 #include "formats/tfevents.h"
 
 #include "tests/formats/formats_test_util.h"
@@ -32,8 +32,8 @@ TEST(TfRecord, FramesDataWithLengthAndTwoMaskedSums) {
     ASSERT_EQ(record.size(), data.size() + 16);
     EXPECT_EQ(records_of(record), std::vector<std::string>{data});
   }
-  // The empty record, from the format's definition alone: crc32c is 0x8c28b28a for eight zero bytes, 0 for
-  // none.
+  // The empty record follows from the format's definition alone: crc32c is 0x8c28b28a for eight zero bytes
+  // and 0 for none.
   EXPECT_EQ(tf_record(""), std::string("\0\0\0\0\0\0\0\0", 8) + "\x29\x03\x98\x07" + "\xd8\xea\x82\xa2");
 }
 

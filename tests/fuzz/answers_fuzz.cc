@@ -1,4 +1,4 @@
-// Answers of the generated tasks: any bytes give a verdict, and what is read is in its range.
+// Answers to the generated tasks: any bytes give a verdict, and every value that is read is in its range.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(r1::date_of(r1::day_number(*date)) == *date);
   }
 
-  // As a whole response, as the answer of a well-formed one, and in a box behind the thought.
+  // The text is used as a whole response, as the answer of a well-formed one, and in a box behind the thought.
   const std::string wrapped = "<think></think><answer>" + std::string(text) + "</answer>";
   const std::string boxed = "<think></think>\\boxed{" + std::string(text) + "}";
   size_t count = 0;

@@ -1,5 +1,5 @@
-// config.json from anybody: a configuration or one Error of one line, never a crash; what is accepted can be
-// written and read again, and its rotary frequencies are numbers between 0 and 1.
+// Any config.json gives a configuration or an Error of one line, never a crash. An accepted configuration can
+// be written and read again, and its rotary frequencies are between 0 and 1.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const r1::ModelConfig again = r1::read_model_config(r1::parse_json(text, "written"));
     R1_CHECK(r1::to_json(again).dump() == text, text);
     R1_CHECK(again.rope == config.rope, text);
-    // The width is anybody's number too: a narrow one stands for it.
+    // The width may have any value too, so it is limited to a small one.
     const auto rope = r1::rope_frequencies(config.rope, std::min<int64_t>(config.rope_width(), 256));
     for (const float f : rope.inverse) R1_CHECK(f >= 0.0f && f <= 1.001f, f, " ", text);
     R1_CHECK(rope.attention_factor > 0.0f && std::isfinite(rope.attention_factor), text);

@@ -1,6 +1,6 @@
-// Any bytes: parse_json gives a value or Error. What it takes, nlohmann takes too (an independent parser)
-// with the same meaning, and what it refuses but nlohmann takes is refused for a rule of ours (duplicates,
-// depth). Config-like reading of whatever came out gives a value or Error.
+// For any bytes, parse_json returns a value or throws Error. An accepted text has the same meaning for
+// nlohmann, an independent parser. If only nlohmann accepts a text, a rule of ours refuses it (duplicates,
+// depth). Reading the value like a configuration gives a value or an Error.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -90,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   nlohmann::json theirs = nlohmann::json::parse(text, nullptr, false);
   try {
     const Json ours = r1::parse_json(text, "fuzz");
-    // nlohmann refuses numbers beyond a double's range; we keep their text.
+    // nlohmann refuses numbers beyond a double's range. parse_json keeps their text.
     const bool huge = has_huge_number(ours);
     require(!comparable || huge || (!theirs.is_discarded() && same(ours, theirs)));
     require(r1::parse_json(ours.dump(), "fuzz") == ours);

@@ -1,5 +1,5 @@
-// Golds and answers in free text: any bytes give a verdict; the gold answers itself; the exact value of what can be
-// read is the same in another order of the sum.
+// Golds and answers in free text: any bytes give a verdict, the gold answers itself, and the exact value of a
+// readable sum does not depend on the order of its terms.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -19,7 +19,7 @@ void require(bool condition) {
 
 }  // namespace
 
-// The first line is the gold, the rest the answer.
+// The first line is the gold and the rest is the answer.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t line = text.find('\n');

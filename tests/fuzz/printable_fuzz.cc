@@ -1,4 +1,4 @@
-// Whatever a model writes, what is shown of it holds no control character but newlines and tabs.
+// For any text of a model, the text that is shown has no control characters except newlines and tabs.
 #include <cstdint>
 #include <cstdlib>
 

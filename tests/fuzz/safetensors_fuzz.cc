@@ -1,6 +1,5 @@
-// Any bytes as a safetensors file: a directory whose every tensor lies inside the file and whose tensors
-// cover the data once, or Error. Each input is tried as it is, and wrapped: then its bytes become the header
-// of a file with some data.
+// Any bytes read as a safetensors file give an Error, or a directory whose tensors lie inside the file and
+// cover the data once. Each input is tried unchanged, and as the header of a file with some data.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -43,7 +42,7 @@ void parse(std::span<const std::byte> file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   parse(std::as_bytes(std::span(data, size)));
   if (size == 0) return 0;
-  // The first byte says how much data follows the header made of the rest.
+  // The first byte is the size of the data; the rest of the input becomes the header.
   std::vector<uint8_t> file(8 + (size - 1) + data[0]);
   const uint64_t length = size - 1;
   std::memcpy(file.data(), &length, 8);

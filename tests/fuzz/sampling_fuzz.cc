@@ -1,4 +1,4 @@
-// Sampling settings from anybody: in range, or one Error of one line; what is accepted can be drawn with.
+// Any sampling settings are in range or give an Error of one line. Accepted settings can be used to draw.
 #include <array>
 #include <cmath>
 #include <cstddef>

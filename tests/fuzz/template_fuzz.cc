@@ -1,6 +1,6 @@
-// Any text as a chat template, with a small conversation of every kind of message: it renders, or it is
-// refused with one line, soon and in little memory. So do the questions by which text/chat_form.h finds out
-// what it reads.
+// Any text used as a chat template, with a small conversation that has every kind of message, is rendered or
+// refused with one line, in little time and memory. The same holds for the renderings by which
+// text/chat_form.h finds out what the template reads.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,8 +1,8 @@
-// The rule for <think> on any bytes: the streaming splitter, cut anywhere, the whole split, the span and the whole
-// response all tell the same thought from the same answer.
+// The rule for <think> on any bytes: the streaming splitter with any cuts, the whole split, the span and the
+// whole response all find the same thought and the same answer.
 //
-// The first byte's lowest bit says whether the prompt opened the thought; the rest of it sets where the text is
-// cut into pieces.
+// The lowest bit of the first byte says whether the prompt opened the thought. Its other bits determine where
+// the text is cut into pieces.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -51,12 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(r1::trim(text.substr(span->begin, span->end - span->begin)) == whole.thought);
   }
 
-  // The prompt's tag put back changes neither thought nor answer, and it is taken away again.
+  // Adding the prompt's tag changes neither thought nor answer, and the tag can be removed again.
   const std::string_view opening = opened ? "<think>\n" : "";
   const std::string response = r1::whole_response(text, opening);
   const r1::ThinkSplit again = r1::split_think(response);
   require(again.thought == whole.thought && again.answer == whole.answer);
-  // (A thought that begins with a second tag cannot be told from the first one any more.)
+  // A thought that begins with a second tag is left out, because the tags cannot be told apart.
   if (!whole.thought.starts_with(r1::kThinkOpen)) {
     const r1::ThinkSplit rest = r1::split_think(r1::rest_of_response(response, opening), opened);
     require(rest.thought == whole.thought && rest.answer == whole.answer);

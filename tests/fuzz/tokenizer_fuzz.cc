@@ -1,7 +1,7 @@
-// A tokenizer.json of any bytes is loaded or refused with one line; what loads encodes and decodes.
+// A tokenizer.json of any bytes is loaded or refused with one line. A loaded tokenizer encodes and decodes.
 //
-// A whole tokenizer.json is rarely hit on, so a plain JSON value may also be given as {"pre_tokenizer",
-// "added_tokens", ...} on top of a small valid file.
+// A fuzzer rarely finds a whole tokenizer.json, so a plain JSON value may also be given as {"pre_tokenizer",
+// "added_tokens", ...}, which extends a small valid file.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// A configuration file from anybody: the readers of both kinds of run take it or raise one Error of one line.
+// The readers of both kinds of run accept any configuration file or throw an Error of one line.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -1,4 +1,4 @@
-// cpu-bf16 on whole models: its distance from exact arithmetic, compared with that of transformers' bf16; and
+// cpu-bf16 on whole models: its distance from exact arithmetic compared with that of transformers' bf16, and
 // a model stored in bf16 compared with its f32 master.
 #include <gtest/gtest.h>
 
@@ -67,7 +67,7 @@ Answer run(Model& model, const Rows& rows, Numerics numerics) {
   return out;
 }
 
-// ||got - want|| / ||want||
+// Returns ||got - want|| / ||want||.
 double distance(std::span<const float> got, std::span<const float> want) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < want.size(); ++i) {
@@ -78,7 +78,8 @@ double distance(std::span<const float> got, std::span<const float> want) {
   return std::sqrt(difference / size);
 }
 
-// The median over tokens: a router's near tie that is decided otherwise moves a token far, in either program.
+// Returns the median over tokens, because in either program a router's near tie that is decided differently
+// moves a token far.
 double median_distance(std::span<const float> got, std::span<const float> want, size_t V) {
   std::vector<double> of;
   for (size_t at = 0; at < want.size(); at += V)
@@ -98,7 +99,7 @@ TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
   const Rows rows(directory());
   Model model = Model::load(directory(), DType::bf16);
   const Answer exact =
-      run(model, rows, Numerics::cpu_f32);  // vectors are not rounded: they are bf16 values or few
+      run(model, rows, Numerics::cpu_f32);  // vectors are not rounded: they are few or bf16 values
   const Answer ours = run(model, rows, Numerics::cpu_bf16);
   const SafetensorsFile file(test::kGoldenModels / "bf16.safetensors");
   const TensorInfo* info = file.find(GetParam());
@@ -116,10 +117,10 @@ TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
   EXPECT_GT(we, 0);
   EXPECT_LE(we, they);
   EXPECT_LT(distance(ours.gradients, exact.gradients),
-            0.06);  // 0.058 at most: the same bits on every machine
+            0.06);  // at most 0.058, with the same bits on every machine
 }
 
-// Stored in bf16, or rounded from the f32 master at each use: the same bits, gradients included.
+// A weight stored in bf16 and a weight rounded from the f32 master at each use give the same bits, gradients included.
 TEST_P(Bf16Model, StorageShowsInNoBit) {
   const Rows rows(directory());
   Model stored = Model::load(directory(), DType::bf16), master = Model::load(directory());

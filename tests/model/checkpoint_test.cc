@@ -1,4 +1,4 @@
-// Checkpoints that transformers and safetensors load are loaded; sizes that do not match the weights are
+// Checkpoints that transformers and safetensors load are loaded. Sizes that do not match the weights are
 // refused before memory is allocated.
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -30,7 +30,7 @@ class Checkpoint : public testing::Test {
     std::vector<int64_t> shape;
     std::string bytes;
   };
-  // A golden model's tensors as f32.
+  // Returns a golden model's tensors as f32.
   static std::vector<Stored> tensors_of(const char* golden) {
     const HfWeights weights(test::kGoldenModels / golden);
     std::vector<Stored> out;
@@ -109,7 +109,7 @@ TEST_F(Checkpoint, SizesThatTheWeightsDoNotHaveAreRefusedBeforeMemoryIsTaken) {
     EXPECT_NE(error.find(row.needle), std::string::npos) << row.field << ": " << error;
     EXPECT_NE(error.find(directory_.string()), std::string::npos) << error;
   }
-  // No weight has this size, and no memory depends on it before a position is used.
+  // No weight has this size, and no memory depends on it until a position is used.
   Json config = config_of("llama-biases");
   write(config.set("max_position_embeddings", 1 << 29), tensors_of("llama-biases"));
   EXPECT_EQ(error_of_load(), "");
@@ -131,7 +131,7 @@ TEST_F(Checkpoint, TensorsWithoutAPlaceAreLeftOutWithOneWarning) {
   std::vector<Stored> tensors = tensors_of("llama-biases");
   for (int i = 0; i < 5; ++i)
     tensors.push_back({"extra." + std::to_string(i), StoredType::i64, {1}, std::string(8, '\1')});
-  // Tables that are computed cause no warning.
+  // Stored tables that the program computes itself cause no warning.
   tensors.push_back(
       {"model.layers.0.self_attn.rotary_emb.inv_freq", StoredType::f32, {1}, std::string(4, '\0')});
   write(config_of("llama-biases"), tensors);

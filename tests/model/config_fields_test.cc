@@ -1,4 +1,4 @@
-// config.json, field by field, for every architecture: applied, refused, or ignored as in transformers.
+// Each field of config.json is, for every architecture, applied, refused, or ignored as in transformers.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -47,16 +47,16 @@ Json without(const Json& json, std::string_view dropped) {
 
 enum class Fate { applied, ignored, refused };
 struct Row {
-  const char* families;  // letters: d deepseek_v3, 2 qwen2, 3 qwen3, l llama
+  const char* families;  // one letter per family: d deepseek_v3, 2 qwen2, 3 qwen3, l llama
   const char* field;
   const char* value;
   Fate fate;
 };
 constexpr Fate kApplied = Fate::applied, kIgnored = Fate::ignored, kRefused = Fate::refused;
 
-// Every field of transformers' LlamaConfig, Qwen2Config, Qwen3Config and DeepseekV3Config (4.57 and 5.24), of
-// PreTrainedConfig as far as published models have it, and of DeepSeek's own config.json. Each has a value
-// that is not its default.
+// Every field of transformers' LlamaConfig, Qwen2Config, Qwen3Config and DeepseekV3Config (4.57 and 5.24),
+// the fields of PreTrainedConfig that published models have, and those of DeepSeek's own config.json. Each
+// has a value other than its default.
 const Row kFields[] = {
     {"d23l", "vocab_size", "64", kApplied},
     {"d23l", "hidden_size", "64", kApplied},
@@ -102,7 +102,7 @@ const Row kFields[] = {
     {"d23l", "partial_rotary_factor", "null", kIgnored},
     {"d23l", "partial_rotary_factor", "0.5", kRefused},
     {"d3l", "attention_bias", "true", kApplied},
-    {"2", "attention_bias", "true", kIgnored},  // Qwen2 has biases on q, k and v, whatever is said
+    {"2", "attention_bias", "true", kIgnored},  // Qwen2 has biases on q, k and v in any case
     {"l", "mlp_bias", "true", kApplied},
     {"d23", "mlp_bias", "true", kIgnored},
     {"d23l", "attention_dropout", "0.1", kIgnored},
@@ -183,7 +183,7 @@ TEST(ConfigFields, AreAppliedOrIgnoredAsTransformersDoesOrRefusedByName) {
   }
 }
 
-// The values that transformers gives to absent fields. Each must equal a file that has the field.
+// transformers gives these values to absent fields. Each must equal a file that has the field.
 TEST(ConfigFields, AbsentOnesHaveTransformersDefaults) {
   struct Default {
     const char* families;
@@ -235,13 +235,13 @@ TEST(ConfigFields, AbsentOnesHaveTransformersDefaults) {
       EXPECT_EQ(read_as(absent), read_as(said)) << family << " " << row.field;
     }
   }
-  // Two fields that only whole configurations can test.
+  // These two fields can be tested only in whole configurations.
   Json experts =
       without(without(without(minimal("deepseek_v3"), "n_group"), "topk_group"), "n_routed_experts");
   EXPECT_EQ(read_as(experts),
             read_as(Json(experts).set("n_routed_experts", 256).set("n_group", 8).set("topk_group", 4)));
   const Json heads = without(minimal("qwen3").set("num_attention_heads", 64), "num_key_value_heads");
-  EXPECT_EQ(read_model_config(heads).kv_heads, 32);  // a number, not a quotient
+  EXPECT_EQ(read_model_config(heads).kv_heads, 32);  // a fixed number, not a quotient
   EXPECT_EQ(read_model_config(without(minimal("qwen2"), "num_key_value_heads")).kv_heads, 4);
   EXPECT_EQ(
       error_of(Json(experts).set("n_routed_experts", 10)),
@@ -264,9 +264,9 @@ TEST(ConfigFields, WindowsThatNoLayerHasOrThatHoldTheContextAreInert) {
     return error_of(json);
   };
   EXPECT_EQ(with("64", "2", ""), "");
-  EXPECT_EQ(with("64", "", ""), "");    // from layer 28 on
-  EXPECT_EQ(with("512", "0", ""), "");  // the last position sees the first
-  EXPECT_EQ(with("", "0", ""), "");     // 4096
+  EXPECT_EQ(with("64", "", ""), "");    // layers from 28 on slide, and there are none
+  EXPECT_EQ(with("512", "0", ""), "");  // the last position still sees the first
+  EXPECT_EQ(with("", "0", ""), "");     // the window is 4096
   EXPECT_EQ(with("null", "0", ""), "");
   EXPECT_EQ(with("64", "0", R"(["full_attention", "full_attention"])"), "");
   EXPECT_EQ(with("511", "1", ""),
@@ -330,7 +330,7 @@ TEST(NewModelConfig, NamesTheNearestFieldAndAsksForTheSizes) {
   const Json block = Json::object().set("rope_type", "linear").set("facto", 2);
   EXPECT_NE(refusal(minimal("llama").set("rope_scaling", block)).find("did you mean factor?"),
             std::string::npos);
-  // Small models omit these and use none of them.
+  // Small models leave these fields out and use none of them.
   Json bare = minimal("deepseek_v3");
   for (const char* field : {"n_group", "topk_group", "q_lora_rank", "max_position_embeddings"})
     bare = without(bare, field);

@@ -28,7 +28,7 @@ std::string read_again(const Json& json) {
   return to_json(read_model_config(parse_json(json.dump(), "config.json"))).dump(2);
 }
 
-// Without `dropped`.
+// Returns the object without the field `dropped`.
 Json without(const Json& json, std::string_view dropped) {
   Json out = Json::object();
   for (const auto& [key, value] : json.members()) {
@@ -37,7 +37,7 @@ Json without(const Json& json, std::string_view dropped) {
   return out;
 }
 
-// Of either spelling: {theta, the rest of rope_parameters or rope_scaling}.
+// Reads either spelling. Returns {theta, the rest of rope_parameters or rope_scaling}.
 std::pair<Json, Json> rope_of(const Json& json) {
   Json theta, rest = Json::object();
   if (const Json* field = json.find("rope_theta"); field != nullptr) theta = *field;
@@ -69,13 +69,13 @@ TEST(Config, BothSpellingsOfTransformersAreOne) {
     EXPECT_EQ(read_again(old.set("rope_theta", theta).set("rope_scaling", block)), want) << path;
     block = rest;
     EXPECT_EQ(read_again(five.set("rope_parameters", block.set("rope_theta", theta))), want) << path;
-    // Both blocks in one file with the same values, and the file that we write ourselves.
+    // Tests a file that has both blocks with the same values, and the file that the program writes itself.
     EXPECT_EQ(read_again(four.set("rope_parameters", block)), want) << path;
     EXPECT_EQ(read_again(to_json(read_model_config(json))), want) << path;
   }
 }
 
-// A block of any type in a configuration that is otherwise valid.
+// Returns an otherwise valid configuration with this block, which may have any type.
 Json with_rope(const Json& block) {
   return read_json(kGolden / "qwen3-tied/config.json")
       .set("rope_parameters", nullptr)
@@ -117,7 +117,7 @@ TEST(Config, ReadsWhatTheRopeBlockSays) {
   const RopeConfig all = read_model_config(parse_json(with_rope(block).dump(), "c")).rope;
   EXPECT_EQ(all, (RopeConfig{.type = RopeType::yarn,
                              .factor = 4,
-                             .original_positions = 64,  // max_position_embeddings
+                             .original_positions = 64,  // from max_position_embeddings
                              .mscale = 0.5,
                              .mscale_all_dim = 0.25,
                              .attention_factor = 1.5,
@@ -145,11 +145,11 @@ TEST(Config, RefusesRopesThatItDoesNotKnow) {
             std::string::npos);
   EXPECT_NE(error_of(with_rope(nullptr).set("partial_rotary_factor", 0.5)).find("partial_rotary_factor"),
             std::string::npos);
-  EXPECT_EQ(error_of(with_rope(llama3().set("mscale_all_dim", 1.0))), "");  // DeepSeek-V3 alone would use it
+  EXPECT_EQ(error_of(with_rope(llama3().set("mscale_all_dim", 1.0))), "");  // only DeepSeek-V3 would use it
   Json deepseek = read_json(kGolden / "deepseek_v3-yarn/config.json").set("rope_parameters", nullptr);
   EXPECT_NE(error_of(deepseek.set("rope_scaling", llama3().set("mscale_all_dim", 1.0))).find("belongs to yarn"),
             std::string::npos);
-  // A file with both blocks is read by the first, as in transformers.
+  // If a file has both blocks, the first is read, as in transformers.
   EXPECT_EQ(read_again(with_rope(yarn()).set("rope_parameters", llama3())), read_again(with_rope(yarn())));
   EXPECT_NE(error_of(with_rope("yarn")).find("rope_scaling is a string"), std::string::npos);
 }
@@ -189,7 +189,7 @@ TEST(Config, RefusesNonsenseInOneLineThatNamesTheField) {
     refuses(yarn(), "rope_theta", value);
     EXPECT_NE(error_of(with_rope(nullptr).set("rope_theta", value)).find("rope_theta"), std::string::npos);
   }
-  // Values that f32 cannot hold.
+  // These values do not fit into f32.
   for (const double value : {1e308, -1.0}) {
     EXPECT_NE(error_of(with_rope(nullptr).set("rms_norm_eps", value)).find("rms_norm_eps"),
               std::string::npos);
@@ -197,7 +197,7 @@ TEST(Config, RefusesNonsenseInOneLineThatNamesTheField) {
     EXPECT_NE(error_of(deepseek.set("routed_scaling_factor", value)).find("routed_scaling_factor"),
               std::string::npos);
   }
-  // Text that is not JSON at all.
+  // The texts are not JSON.
   const std::string text = with_rope(yarn().set("factor", 31415)).dump();
   for (const char* value : {"NaN", "Infinity", "1e999"}) {
     std::string broken = text;
@@ -228,7 +228,7 @@ class Published : public testing::Test {
     root = fs::path(set != nullptr ? set : R1_SOURCE_DIR "/../shared/data") / "configs";
     if (!fs::exists(root)) GTEST_SKIP() << root << " is missing: published configurations are NOT read";
   }
-  // The frequencies of a case of rope.json, as this program computes them.
+  // Returns the frequencies that this program computes for a case of rope.json.
   static std::vector<float> golden(const std::string& name) {
     const Json cases = read_json(kGolden / "rope.json");
     for (const Json& row : cases.items()) {
@@ -250,7 +250,7 @@ class Published : public testing::Test {
 };
 
 TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
-  // DeepSeek-R1's weights are quantised, which is refused by name; the rest of the file is read.
+  // DeepSeek-R1's weights are quantised, so the file is refused with that name. The rest of the file is read.
   Json r1 = read_json(root / "DeepSeek-R1/config.json");
   EXPECT_NE(error_of(r1).find("quantization_config"), std::string::npos);
   const ModelConfig config = read_model_config(r1.set("quantization_config", nullptr));
@@ -263,7 +263,7 @@ TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
                                      .mscale_all_dim = 1}));
   const std::vector<std::pair<const char*, const char*>> files = {
       {"DeepSeek-R1-Distill-Llama-8B/config.json", "R1-Distill-Llama-8B"},
-      {"Llama-3.1-70B-Instruct/config.json", "R1-Distill-Llama-70B"},  // what the 70B is distilled into
+      {"Llama-3.1-70B-Instruct/config.json", "R1-Distill-Llama-70B"},  // the base of the 70B distill
       {"DeepSeek-R1-Distill-Qwen-1.5B/config.printed.json", "R1-Distill-Qwen-1.5B"},
       {"DeepSeek-R1-Distill-Qwen-1.5B/config.qwen-ascend-llm.json", "R1-Distill-Qwen-1.5B"},
       {"Qwen2.5-32B-Instruct/config.json", "R1-Distill-Qwen-32B"},
@@ -278,7 +278,7 @@ TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
   EXPECT_NE(error_of(read_json(root / "qwen3-30b/config.json")).find("qwen3_moe"), std::string::npos);
 }
 
-// Two distills are known only from their GGUF files: the same sizes as a config.json.
+// Two distills are known only from their GGUF files. A config.json with the same sizes is tested.
 TEST_F(Published, DistillsKnownFromTheirGguf) {
   for (const char* size : {"7B", "14B"}) {
     const std::string name = std::string("R1-Distill-Qwen-") + size;

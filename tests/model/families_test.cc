@@ -1,6 +1,5 @@
-// Prompts that run once for all their answers: log-probs equal to the bit, and gradients equal to the sums of
-// repeated prompts, for any threads and micro-batches; which rows share a prompt; and the memory of such a
-// batch.
+// A prompt is run once for all its answers: log-probs are equal to the bit, and gradients equal the sums over repeated
+// prompts, for any threads and micro-batches. Also tested: which rows share a prompt, and the memory of such a batch.
 #include <algorithm>
 #include <map>
 
@@ -13,7 +12,7 @@
 namespace r1 {
 namespace {
 
-// Answers to a few prompts, as a step of reinforcement learning has them.
+// Answers to a few prompts, as in a step of reinforcement learning.
 struct Rows {
   Rows(const ModelConfig& config, std::vector<std::pair<int64_t, std::vector<int64_t>>> shape) {
     Random random(7);
@@ -34,7 +33,8 @@ struct Rows {
   std::vector<ScoredRow> list;
 };
 
-// A page is 32 positions: prompts within one, of one, of more; a prompt of one token has nothing to share.
+// A page is 32 positions. Prompts share less than a page, one page, or more. A prompt of one token has
+// nothing to share.
 Rows rows_for(const ModelConfig& config) {
   return Rows(config, {{9, {4, 30, 1}}, {33, {12, 5}}, {20, {8}}, {1, {6, 6}}, {40, {2, 9, 17, 3}}});
 }
@@ -44,7 +44,7 @@ struct Trained {
   std::map<std::string, std::vector<float>> gradients;
 };
 
-// The gradient of the sum of log-probs, each with its own weight.
+// Returns the gradient of the sum of log-probs, each with its own weight.
 Trained train(Model& model, const Rows& rows, Prompts prompts, int thread_count, int64_t micro) {
   model.allocate_gradients();
   ThreadPool threads(thread_count);
@@ -90,7 +90,7 @@ TEST_P(SharedPrompts, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
   Model model = load();
   const Rows rows = rows_for(model.config());
   const Trained want = train(model, rows, Prompts::shared, 1, 1 << 20);
-  // All threads on each op, in one piece or several; side by side; one thread.
+  // The pairs cover all threads on each op, in one piece or several; threads side by side; one thread.
   for (const auto& [threads, micro] : {std::pair(3, 400), std::pair(2, 100), std::pair(2, 256),
                                        std::pair(3, 1 << 20), std::pair(1, 1), std::pair(1, 100)}) {
     Model again = load();
@@ -169,7 +169,7 @@ TEST(PromptFamilies, OfAGroupAreOfAboutTheSameSize) {
 }
 
 TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
-  // Two answers of 450 fit into a family of 960 tokens; the last row is longer than one.
+  // Two answers of 450 tokens fit into a family of 960. The last row is longer than a family.
   const auto tokens = rows_of_tokens({450, 450, 450, 450, 450, 450, 3000}, 61);
   std::vector<ScoredRow> rows;
   for (const auto& t : tokens) rows.push_back({t, 61});
@@ -182,7 +182,7 @@ TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
   EXPECT_EQ(cut_pieces(families, 2 * (60 + 900)), (Pieces{{0, 2}, {2, 3}, {3, 4}}));
   EXPECT_EQ(cut_pieces(families, 1 << 20), (Pieces{{0, 4}}));
   EXPECT_EQ(prompt_families(rows, Prompts::repeated).size(), 7u);
-  // A batch of some families holds them exactly as a batch of all families does.
+  // A batch of some of the families holds them exactly as a batch of all families does.
   const ScoreBatch all = make_score_batch(rows, families);
   std::vector<int32_t> positions;
   for (const auto& [first, last] : cut_pieces(families, 1)) {

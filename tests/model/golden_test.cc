@@ -1,5 +1,5 @@
-// Whole models against transformers (fp32, CPU): logits, every parameter's gradient, greedy continuations, on
-// the tiny checkpoints of tests/golden/models (made by tests/ref/make_model_goldens.py).
+// Whole models compared with transformers (fp32, CPU): logits, every parameter's gradient and greedy
+// continuations, on the tiny checkpoints of tests/golden/models (made by tests/ref/make_model_goldens.py).
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -46,7 +46,7 @@ class Golden : public testing::TestWithParam<const char*> {
   Tape tape{arena};
 };
 
-// Worst |got - want| as a share of the range of `want`.
+// Bounds |got - want| as a share of the range of `want`.
 void expect_close(std::span<const float> got, std::span<const float> want, double tolerance,
                   const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
@@ -70,7 +70,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
   const size_t length = static_cast<size_t>(expected.find("tokens")->shape[1]);
   const size_t count = tokens.size() / length;
 
-  // Logits, all rows in one ragged batch.
+  // Logits of all rows in one ragged batch.
   std::vector<std::span<const int32_t>> rows;
   std::vector<ScoredRow> scored;
   for (size_t i = 0; i < count; ++i) {
@@ -114,7 +114,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
   EXPECT_GE(compared, 20);
 }
 
-// The gradients of every parameter for the summed log-probs of all rows.
+// Returns the gradients of every parameter for the summed log-probs of all rows.
 using Gradients = std::vector<std::pair<std::string, std::vector<float>>>;
 Gradients gradients(const fs::path& directory, int thread_count, int64_t micro) {
   Model model = Model::load(directory);
@@ -124,7 +124,7 @@ Gradients gradients(const fs::path& directory, int thread_count, int64_t micro) 
   const size_t length = static_cast<size_t>(expected.find("tokens")->shape[1]);
   std::vector<ScoredRow> rows;
   for (size_t i = 0; i < tokens.size() / length; ++i)
-    rows.push_back({std::span(tokens).subspan(i * length, length - 5 * i), 1});  // of several lengths
+    rows.push_back({std::span(tokens).subspan(i * length, length - 5 * i), 1});  // the rows differ in length
   ThreadPool threads(thread_count);
   Lanes lanes(threads, Numerics::cpu_f32);
   differentiate(model, lanes, rows, {.micro_tokens = micro, .prompts = Prompts::repeated},
@@ -151,8 +151,8 @@ TEST_P(Golden, GradientsDependNeitherOnThreadsNorOnMicroBatches) {
   expect_equal(gradients(directory(), 2, 4096), want);
 }
 
-// The bytes are equal across compilers, instruction sets and machines (scripts/arm64.sh asks another
-// machine). An intended change of the order of a sum changes these values, and docs/log.md must say so.
+// The bytes are equal across compilers, instruction sets and machines (scripts/arm64.sh runs on another
+// machine). An intended change of the order of a sum changes these values; docs/log.md must record it.
 TEST(GoldenGradients, AreTheseBytesWhateverCompiledThem) {
   const std::map<std::string, std::string> want = {
       {"deepseek_v3-groups", "65b3f29107c5309f881e5f9d2cdc0297ec5fad56c476c8472fd944eee962081a"},

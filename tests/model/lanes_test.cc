@@ -10,7 +10,7 @@ namespace r1 {
 namespace {
 
 TEST(LanePlan, LanesShareTheMemoryOfAMicroBatch) {
-  // Two lanes of at most 2,048 tokens; a piece is no longer than what stays in a core's caches.
+  // There are two lanes of at most 2,048 tokens. A piece is no longer than what stays in a core's caches.
   EXPECT_TRUE(plan_lanes(20000, 700, 4096, 2).side_by_side);
   EXPECT_EQ(plan_lanes(20000, 700, 4096, 2).piece, 512);
   EXPECT_EQ(plan_lanes(20000, 100, 800, 2).piece, 400);
@@ -24,7 +24,7 @@ TEST(LanePlan, AllThreadsTogetherWhereLanesWouldNotFit) {
   EXPECT_FALSE(plan_lanes(20000, 100, 4096, 1).side_by_side);
 }
 
-// Each piece may add only after the piece before it; the pieces record their order.
+// Each piece may add only after the piece before it. The pieces record their order.
 TEST(Lanes, PiecesAreDoneInOrder) {
   ThreadPool threads(3);
   Lanes lanes(threads, Numerics::cpu_f32);
@@ -59,7 +59,7 @@ TEST(Lanes, AnErrorInAPieceReachesTheCallerAndHoldsNobodyUp) {
     EXPECT_THROW(lanes.run(12, side_by_side, true, body), Error);
     EXPECT_EQ(begun, side_by_side ? 12 : 5);
     begun = 0;
-    lanes.run(4, side_by_side, true, body);  // and nothing of it is left
+    lanes.run(4, side_by_side, true, body);  // nothing of the earlier failure is left
     EXPECT_EQ(begun, 4);
   }
 }

@@ -1,5 +1,5 @@
-// The computed memory compared with the bytes that an arena really gave, for every family and several shapes
-// of batch.
+// The computed memory compared with the bytes that an arena really handed out, for every family and several
+// shapes of batch.
 #include "model/memory.h"
 
 #include "formats/json.h"
@@ -16,7 +16,7 @@ struct Measured {
   int64_t backward = 0, score = 0;
 };
 
-// Runs what a trainer and `score` run, on rows of these lengths.
+// Runs the work of a trainer and of `score` on rows of these lengths.
 Measured measure(Model& model, Numerics numerics, std::span<const int64_t> rows, ThreadPool& threads) {
   std::vector<std::vector<int32_t>> tokens;
   for (const int64_t n : rows) {
@@ -126,7 +126,7 @@ Model wide(const std::string& family) {
   return Model::create(read_model_config(parse_json(json.dump(), "wide")), 1);
 }
 
-// Widths at which products pack their operands, and chunks of logits are cut.
+// Widths at which products pack their operands and logits are computed in chunks.
 TEST(Memory, WideModelsToo) {
   for (const std::string family : {"deepseek_v3", "qwen2", "llama", "qwen3"}) {
     Model model = wide(family);

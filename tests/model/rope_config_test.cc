@@ -1,6 +1,6 @@
 // Rotary frequencies of the published models and of corner cases, compared with transformers' own bits
 // (tests/golden/models/rope.json, made by tests/ref/make_rope_goldens.py) and with the papers' formulas in
-// double; and the tables at long positions.
+// double. The tables are also tested at long positions.
 #include "model/rope_config.h"
 
 #include <gtest/gtest.h>
@@ -53,13 +53,13 @@ TEST(RopeFrequencies, AreTransformers) {
     for (size_t i = 0; i < want.size(); ++i) {
       const float got = c.frequencies.inverse[i];
       EXPECT_LE(std::abs(got - want[i]), want[i] * 0x1p-22f) << c.name << " pair " << i;
-      // The default rounds once here but three times there, so its bits may differ.
+      // The plain type rounds once here and three times in transformers, so its bits may differ.
       if (c.config.type == RopeType::plain) continue;
       ++scaled;
       different += got != want[i];
     }
   }
-  // Equal to the bit, except for three that torch's f32 power gets wrong in the last place.
+  // All are equal to the bit except three, which torch's f32 power rounds wrongly in the last place.
   EXPECT_GT(scaled, 700);
   EXPECT_EQ(different, 3) << "of " << scaled;
 }
@@ -73,7 +73,7 @@ std::vector<double> reference(const RopeConfig& c, int64_t width) {
   };
   for (int64_t i = 0; i < width / 2; ++i) {
     const double f = std::pow(c.theta, -2.0 * static_cast<double>(i) / static_cast<double>(width));
-    double scaled = 1;  // the share that is divided by the factor
+    double scaled = 1;  // the part that is divided by the factor
     if (c.type == RopeType::plain) scaled = 0;
     if (c.type == RopeType::yarn) {
       double low = pair_of(c.beta_fast), high = pair_of(c.beta_slow);
@@ -117,7 +117,8 @@ TEST(RopeFrequencies, TablesAtLongPositionsAreTransformers) {
       const std::vector<float> cosines = floats(row.at("cosines").at(p));
       const std::vector<float> sines = floats(row.at("sines").at(p));
       for (size_t i = 0; i < cosines.size(); ++i) {
-        // Equal angles (f32 products of equal f32); then one rounding here, torch's cosine there.
+        // The angles are equal (f32 products of equal f32). Then this program rounds once, and torch computes
+        // its cosine.
         EXPECT_NEAR(table.cosines(position)[i], cosines[i], 0x1p-23) << c.name << " " << position << " " << i;
         EXPECT_NEAR(table.sines(position)[i], sines[i], 0x1p-23) << c.name << " " << position << " " << i;
         const double angle = static_cast<float>(position) * c.frequencies.inverse[i];

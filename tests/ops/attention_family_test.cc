@@ -1,5 +1,5 @@
 // Attention of families (tensor/batch.h). Rows that continue from an earlier row of the batch give the same
-// bits as whole sequences; the gradients of the keys that they share are the sums over their uses.
+// bits as whole sequences. The gradients of shared keys are the sums over their uses.
 #include "tests/ops/attention_util.h"
 
 namespace r1 {
@@ -7,7 +7,7 @@ namespace {
 
 using namespace test_attention;
 
-// A parent of `prefix` tokens and the tokens that each child adds. A family without children is a plain row.
+// A parent of `prefix` tokens, and the number of tokens that each child adds. A family without children is a plain row.
 struct Family {
   int64_t prefix = 0;
   std::vector<int64_t> children;
@@ -21,7 +21,7 @@ struct Families {
     std::vector<int32_t> parents;
     for (const Family& family : list) {
       const auto parent = static_cast<int32_t>(lengths.size());
-      int64_t start = 0;  // of the parent, in the packed batch
+      int64_t start = 0;  // of the parent in the packed batch
       for (const int64_t n : lengths) start += n;
       lengths.push_back(family.prefix);
       parents.push_back(-1);
@@ -48,7 +48,7 @@ struct Families {
     whole->k = rows_of(packed->k, z.G * z.K, tokens);
     whole->v = rows_of(packed->v, z.G * z.V, tokens);
     whole->d_o = rows_of(packed->d_o, z.H * z.V, tokens);
-    // The rows of a prefix count once, where the parent is.
+    // The rows of a prefix count once, at the parent.
     for (size_t s = 0; s < parents.size(); ++s) {
       if (parents[s] < 0) continue;
       const int64_t prefix = lengths[static_cast<size_t>(parents[s])];
@@ -56,7 +56,7 @@ struct Families {
     }
   }
 
-  // Values of the whole sequences' tokens, summed over those that are one token in the packed batch.
+  // Returns the values of the whole sequences' tokens, summed over tokens that are one token in the packed batch.
   template <class T>
   std::vector<double> summed(const std::vector<T>& of_whole, int64_t wide) const {
     std::vector<double> out(static_cast<size_t>(packed->T() * wide));
@@ -67,7 +67,7 @@ struct Families {
     }
     return out;
   }
-  // The value at the last use of each token; a child's token has only one use.
+  // Returns the value at the last use of each token. A child's token has only one use.
   std::vector<float> last(const std::vector<float>& of_whole, int64_t wide) const {
     std::vector<float> out(static_cast<size_t>(packed->T() * wide));
     for (size_t t = 0; t < tokens.size(); ++t)
@@ -101,7 +101,7 @@ TEST(AttentionOfFamilies, OutputsAreThoseOfWholeSequencesToTheBit) {
   }
 }
 
-// Gradients of a child's own tokens and of a parent's queries have the bits of those of whole sequences.
+// The gradients of a child's own tokens and of a parent's queries have the same bits as in whole sequences.
 TEST(AttentionOfFamilies, OwnGradientsAreThoseOfWholeSequencesToTheBit) {
   for (const Shape4& z : few_shapes()) {
     const Families families(z, kMixed, 32);
@@ -159,7 +159,7 @@ TEST(AttentionOfFamilies, GradientsDependNeitherOnThreadsNorOnCompany) {
 
 TEST(AttentionOfFamilies, ParentsThatAreNoneAreRefused) {
   const Families families({4, 1, 8, 8}, {{5, {3, 1}}, {4, {2}}}, 36);
-  families.packed->parents = {-1, 0, 0, -1, 0};  // row 4: not the row before, nor its parent
+  families.packed->parents = {-1, 0, 0, -1, 0};  // row 4: neither the row before nor its parent
   EXPECT_THROW(run_training(*families.packed, 1), std::exception);
   families.packed->parents = {-1, 0, 1, -1, 3};  // a child cannot have children
   EXPECT_THROW(run_training(*families.packed, 1), std::exception);

@@ -1,4 +1,4 @@
-// Pages that hold values in their keys (MLA) give the bits of pages that hold both, however tokens arrive.
+// Pages that hold values inside their keys (MLA) give the same bits as pages that hold both, however tokens arrive.
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -14,7 +14,7 @@ const std::vector<Shape4> kShapes = {{4, 1, 80, 64},  {1, 1, 20, 16}, {5, 1, 19,
                                      {13, 1, 33, 33}, {6, 2, 36, 32}, {16, 1, 144, 128}};
 const std::vector<int64_t> kLengths = {1, 31, 32, 33, 2, 63, 64, 65, 130};
 
-// Data whose values are the first V columns of its keys.
+// Returns data whose values are the first V columns of its keys.
 Data latent(const Shape4& z, const std::vector<int64_t>& lengths, uint64_t seed) {
   Data data(z, lengths, seed);
   for (int64_t i = 0; i < data.T() * z.G; ++i)
@@ -52,7 +52,7 @@ TEST(AttentionOfLatents, DoesNotDependOnThreadsOrInstructionSet) {
 TEST(AttentionOfLatents, MaskedSlotsAreNotRead) {
   const Shape4 z{4, 1, 20, 16};
   const Data data = once(latent(z, {45}, 55));
-  Data later = data;  // tokens 21 and later are poison, which the first 21 must not notice
+  Data later = data;  // tokens 21 and later are NaN, which the first 21 must not read
   std::fill(later.k.begin() + 21 * z.K, later.k.end(), test::kNaN);
   std::fill(later.v.begin() + 21 * z.V, later.v.end(), test::kNaN);
   std::vector<float> got = run_whole(later), want = run_whole(data);

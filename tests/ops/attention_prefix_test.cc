@@ -1,4 +1,4 @@
-// Rows that share a prefix (samples of one prompt) give each sequence's own bits, whatever runs together.
+// Rows that share a prefix, as samples of one prompt do, give each sequence its own bits, whatever runs together.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,8 +12,8 @@ namespace {
 
 using namespace test_attention;
 
-// Sequences whose first `prefix` tokens are the same (samples of one prompt), and a last sequence with
-// another prompt.
+// Returns sequences whose first `prefix` tokens are the same, as in samples of one prompt, and a last
+// sequence with another prompt.
 Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
   Data data(z, {prefix + 40, prefix + 1, prefix + 33, prefix + 9, prefix + 40, prefix + 12, prefix + 3, 50},
             seed);
@@ -31,7 +31,8 @@ Data samples(const Shape4& z, int64_t prefix, bool latent, uint64_t seed) {
   return data;
 }
 
-// Runs the prompt first, then one token of each sample per step, in pages of its own after the prompt's.
+// Runs the prompt first, then one token of each sample per step. Each sample has its own pages after those of
+// the prompt.
 class Decoding {
  public:
   Decoding(const Data& data, int64_t prefix, int threads)
@@ -52,7 +53,7 @@ class Decoding {
         const int64_t at = (sample ? prefix_ : 20) + i;
         if (at < data_.lengths[static_cast<size_t>(s)]) rows.push_back({s, at, at + 1, sample});
       }
-      if (i % 7 == 3 && rows.size() > 2) std::swap(rows[0], rows[rows.size() - 1]);  // not always neighbours
+      if (i % 7 == 3 && rows.size() > 2) std::swap(rows[0], rows[rows.size() - 1]);  // not always adjacent
       step(rows);
     }
     return out_;
@@ -69,7 +70,7 @@ class Decoding {
   int32_t page(const Row& row, int64_t p) const {
     return row.shares && p < prefix_ / kKeyTile ? prompt_page(p) : own_page(row.s, p);
   }
-  // A page of the cache that belongs to no sequence.
+  // Returns a page of the cache that belongs to no sequence.
   int32_t prompt_page(int64_t p) const {
     return cache_.order[static_cast<size_t>(data_.S() * cache_.max_pages + p)];
   }
@@ -109,7 +110,7 @@ class Decoding {
   std::vector<float> out_;
 };
 
-// Returns `want` without the prefixes that were never run.
+// Returns `want` without the prefixes that were not run.
 std::vector<float> own_tokens(const Data& data, int64_t prefix, std::vector<float> want) {
   const int64_t wide = data.z.H * data.z.V;
   for (int64_t s = 1; s + 1 < data.S(); ++s) {
@@ -163,8 +164,8 @@ TEST(AttentionPrefix, IsChecked) {
               run.input({1, 1, 4}, std::vector<float>(4)), 1.0f);
   };
   EXPECT_NO_THROW(attend(20, 3));
-  EXPECT_THROW(attend(21, 3), BrokenInvariant);   // a new token lies within the prefix
-  EXPECT_THROW(attend(20, -1), BrokenInvariant);  // ends within a page, but there is no tail
+  EXPECT_THROW(attend(21, 3), BrokenInvariant);   // a new token would lie within the prefix
+  EXPECT_THROW(attend(20, -1), BrokenInvariant);  // the prefix ends within a page, but there is no tail
   EXPECT_THROW(attend(0, 3), BrokenInvariant);
 }
 

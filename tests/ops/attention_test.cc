@@ -1,5 +1,5 @@
-// Attention: against the double reference on ragged batches, and equal to the bit however the same tokens
-// arrive: whole, in chunks, one by one, alone or with others, on other pages, under any number of
+// Attention compared with the double reference on ragged batches. The result is equal to the bit however the
+// same tokens arrive: whole, in chunks, one by one, alone or with others, on other pages, with any number of
 // threads, with AVX2 or AVX-512.
 #include "ops/attention/attention.h"
 
@@ -57,7 +57,7 @@ TEST(Attention, GradientsMatchReferenceOnRaggedBatches) {
     const Gradients g = run_training(data);
     const RefGradients want = ref_backward(data);
     const double heads = static_cast<double>(z.H) / static_cast<double>(z.G);
-    // The error of dp is sqrt(V) eps |do||v|; dk and dv sum up to 129 queries of every head of the group.
+    // The error of dp is sqrt(V) eps |do||v|. dk and dv sum up to 129 queries of every head of the group.
     const double wide = std::sqrt(static_cast<double>(z.V)) + std::sqrt(static_cast<double>(z.K));
     const double tolerance = 64 * test::kEps * wide * wide;
     test::expect_near(g.dq, want.dq, tolerance, z.str() + " dq");
@@ -88,15 +88,15 @@ TEST(Attention, ChunksAndDecodingGiveTheBitsOfOnePrefill) {
       test::expect_same_bits(run_steps(data, 2, 3, [chunk](int64_t, int64_t) { return chunk; }), want,
                              z.str() + " chunks of " + std::to_string(chunk));
     }
-    // Sequences advance differently: one prefills while others decode or take chunks.
+    // The sequences advance differently: one prefills while others decode or take chunks.
     test::expect_same_bits(
         run_steps(data, 2, 4, [](int64_t s, int64_t done) { return done == 0 ? 3 + 20 * s : 1 + s; }), want,
         z.str() + " mixed");
   }
 }
 
-// Tokens of one sequence as rows of one token each, the last one first. Every row reads, from pages that the
-// others have too, keys that rows after it write.
+// One sequence is given as rows of one token each, the last one first. Every row reads keys that rows after
+// it write, from pages that the rows share.
 TEST(Attention, RowsOfOneTokenMayReadWhatOthersWrite) {
   for (const Shape4& z : few_shapes()) {
     const Data data(z, {70}, 40);
@@ -184,7 +184,7 @@ TEST(Attention, DoesNotDependOnThreadsOrInstructionSet) {
   }
 }
 
-// Long enough for several blocks of values, several row blocks, and cuts inside one sequence.
+// The sequence is long enough for several blocks of values, several row blocks, and cuts inside one sequence.
 TEST(Attention, LongSequencesHaveOneAnswer) {
   const Data data({2, 1, 16, 24}, {600}, 36);
   test::expect_one_answer([&](int threads) { return run_training(data, threads).all(); },
@@ -200,13 +200,13 @@ TEST(Attention, LongSequencesHaveOneAnswer) {
   test::expect_near(got.dv, g.dv, 1e-4, "dv");
 }
 
-// Pages are NaN where nothing was written (run_steps), so that reading a masked slot shows. Here the
-// neighbours in a page are infinite as well, which 0 x inf would show.
+// Pages are NaN where nothing was written (run_steps), so reading a masked slot is detected. Here the
+// neighbours in a page are infinite as well, which 0 x inf would reveal.
 TEST(Attention, MaskedSlotsAreNotRead) {
   const Data data({4, 2, 9, 33}, {45}, 37);
   const std::vector<float> want = run_whole(data);
   for (const float v : want) ASSERT_TRUE(std::isfinite(v));
-  Data later = data;  // tokens 20 and later are poison, which tokens 0 .. 19 must not notice
+  Data later = data;  // tokens 20 and later are NaN or infinite; tokens 0 to 19 must not read them
   for (size_t i = static_cast<size_t>(20 * 2 * 9); i < later.k.size(); ++i) later.k[i] = test::kNaN;
   for (size_t i = static_cast<size_t>(20 * 2 * 33); i < later.v.size(); ++i) {
     later.v[i] = std::numeric_limits<float>::infinity();

@@ -1,5 +1,5 @@
-// The bf16 numerics: every op gives the cpu-f32 result on bf16 values, rounded once at the end, so it is
-// equal to the bit. Gradients are those of cpu-f32 at the same values.
+// In the bf16 numerics every op gives the cpu-f32 result on bf16 values, rounded once at the end, so results
+// are compared to the bit. Gradients equal those of cpu-f32 at the same values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,14 +34,14 @@ std::vector<float> rounded(std::vector<float> values) {
   return values;
 }
 
-// bf16 tensors as f32.
+// Returns the values of a bf16 tensor as f32.
 std::vector<float> values_of(const Tensor& t) {
   std::vector<float> out;
   in_f32(t, [&out](std::span<const float> piece) { out.insert(out.end(), piece.begin(), piece.end()); });
   return out;
 }
 
-// One run under a numerics. activations() makes inputs of its activation type.
+// One run with given numerics. activations() makes inputs of its activation type.
 struct NumericsRun : test::OpRun {
   explicit NumericsRun(Numerics numerics, int threads = 2) : test::OpRun(true, threads) {
     ctx.numerics = numerics;
@@ -57,14 +57,14 @@ struct NumericsRun : test::OpRun {
   }
 };
 
-// The result of one run of an op: its output and the requested gradients, one after the other.
+// The output of one run of an op, and the requested gradients one after the other.
 struct Result {
   std::vector<float> y, gradients;
 };
 
-// `body` makes the op's output under a Run and lists, through want(), the gradients to compare; dy is drawn
-// once. Under cpu-bf16 the output must be cpu-f32's, rounded (or not, if the op returns f32), and the
-// gradients must be equal.
+// `body` makes the op's output in a Run and names, by want(), the gradients to compare. dy is drawn once.
+// With cpu-bf16 the output must equal cpu-f32's after rounding (or without it, if the op returns f32), and
+// the gradients must be equal.
 template <class Body>
 void expect_rounded_once(const Body& body, const std::string& what, DType y_type = DType::bf16) {
   const auto result = [&body](Numerics numerics, int threads) {
@@ -93,7 +93,7 @@ void expect_rounded_once(const Body& body, const std::string& what, DType y_type
 using Gradients = std::deque<std::vector<float>>;
 using Weights = std::function<std::vector<std::vector<float>>()>;
 
-// An input of bf16 values whose gradient is requested.
+// Returns an input of bf16 values whose gradient is requested.
 Tensor wanted(NumericsRun& run, Gradients& gradients, const Tensor& x) {
   run.want(x, &gradients.emplace_back());
   return x;
@@ -106,7 +106,7 @@ Weights none() {
   return [] { return std::vector<std::vector<float>>(); };
 }
 
-// A parameter that lives as long as the run's tape.
+// Returns a parameter that lives as long as the run's tape.
 std::shared_ptr<OwnedParameter> parameter(Shape shape, std::span<const float> values) {
   return std::make_shared<OwnedParameter>(shape, values, true, 0.25f);
 }
@@ -126,7 +126,7 @@ TEST(Bf16, RoundingIsToNearestEven) {
       ASSERT_TRUE(std::isnan(wide[i])) << i;
       continue;
     }
-    // No other bf16 value is nearer; of two equally near ones the even one is taken.
+    // No other bf16 value is nearer. If two are equally near, the even one is taken.
     for (const int step : {-1, 1}) {
       const uint16_t other = static_cast<uint16_t>(narrow_bits[i] + step);
       const float neighbour = f32_from_bf16(other);
@@ -173,7 +173,7 @@ TEST(Bf16, Matmul) {
   }
 }
 
-// An f32 master copy counts as its bf16 rounding; a value stored in bf16 is that rounding.
+// An f32 master copy is used as its bf16 rounding, which a value stored in bf16 already is.
 TEST(Bf16, MatmulRoundsTheMasterCopy) {
   Random random(2);
   const int64_t T = 9, N = 70, K = 45;
@@ -195,7 +195,7 @@ TEST(Bf16, MatmulRoundsTheMasterCopy) {
   expect_same_bits(product(stored.tensor()), want, "bf16 storage");
 }
 
-// Panels are made again if the weight is used under another numerics, and if it changes.
+// Panels are made again if the weight is used with other numerics, and if it changes.
 TEST(Bf16, PanelsFollowNumericsAndVersion) {
   Random random(3);
   const int64_t T = 4, N = 40, K = 32;
@@ -220,7 +220,7 @@ TEST(Bf16, Norm) {
   for (const int64_t D : {1, 16, 33, 200}) {
     const int64_t T = 7;
     const auto x = random_normal(random, T * D), w = rounded(random_normal(random, D));
-    for (const bool residual : {true, false}) {  // f32 in, or an activation
+    for (const bool residual : {true, false}) {  // true: f32 input; false: an activation
       expect_rounded_once(
           [&, D](NumericsRun& run, Gradients& gradients) {
             auto weight = parameter({D}, w);
@@ -367,7 +367,7 @@ TEST(Bf16, LatentKey) {
       "latent key");
 }
 
-// One expert with weight 1 is a plain MLP: the same roundings and the same gradients of its weights.
+// One expert with weight 1 is a plain MLP, with the same roundings and the same gradients of its weights.
 TEST(Bf16, OneExpertIsAnMlp) {
   Random random(12);
   const int64_t T = 70, D = 24, F = 37;
@@ -396,7 +396,8 @@ TEST(Bf16, OneExpertIsAnMlp) {
     run.seed(y, dy);
     run.backward();
     auto& all = gradients.emplace_back();
-    // Up's gradient is left out: the two ops round silu(gate) differently in their backward, also in cpu-f32.
+    // Up's gradient is left out, because the backward passes of the two ops round silu(gate) differently,
+    // also in cpu-f32.
     for (const OwnedParameter* q : {&p.gate, &p.down}) test::append(all, test::to_vector(q->p.grad));
   }
   expect_same_bits(outputs[0], outputs[1], "y");
@@ -420,7 +421,7 @@ TEST(Bf16, LogProbs) {
       "log-probs", DType::f32);
 }
 
-// VDPBF16PS by hand: odd k first, denormals count as zero.
+// Imitates VDPBF16PS: odd k come first, and denormals count as zero.
 float flushed(float v) {
   return std::fpclassify(v) == FP_SUBNORMAL ? std::copysign(0.0f, v) : v;
 }

@@ -35,8 +35,8 @@ TEST(Elementwise, AddsAndPassesGradientsOn) {
   }
 }
 
-// Both terms of a sum share the gradient of the sum. Adding to one term's gradient must not change the
-// other's, whichever op reads first.
+// Both terms of a sum share the gradient of the sum. Adding to one term's gradient must not change that of
+// the other, whichever op reads first.
 TEST(Elementwise, GradientsThatShareMemoryStayApart) {
   constexpr int64_t N = 37;
   Random random(4);

@@ -1,4 +1,4 @@
-// Token embedding is a copy; its gradient adds rows in the order of t, whatever the threads and cuts.
+// Token embedding is a copy. Its gradient adds rows in the order of t, whatever the threads and cuts.
 #include "ops/embed/embed.h"
 
 #include "tests/ops/test_util.h"

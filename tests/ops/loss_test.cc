@@ -1,5 +1,5 @@
-// Token log-probs: against the double reference, the reference against finite differences, against the
-// sampler, and the bits.
+// Token log-probs compared with the double reference, the reference compared with finite differences,
+// log-probs compared with the sampler's, and their bits.
 #include "ops/loss/loss.h"
 
 #include "ops/sample/sample.h"
@@ -118,7 +118,8 @@ TEST(TokenLogProbs, SameBitsForThreadsAndInstructionSets) {
   expect_one_answer([&](int threads) { return run_all(c, threads, true); }, "loss twice");
 }
 
-// One token per call, in order: log-probs, entropies, dh and accumulated dW must be those of one large call.
+// Runs one token per call, in order. Log-probs, entropies, dh and the accumulated dW must equal those of one
+// large call.
 void expect_pieces_equal_whole(const Case& c, std::span<const int64_t> cuts) {
   OwnedParameter whole_w({c.V, c.D}, c.w, true, 0.125f), w({c.V, c.D}, c.w, true, 0.125f);
   Weight whole_head(&whole_w.p), head(&w.p);
@@ -155,7 +156,8 @@ TEST(TokenLogProbs, OneTokenACallEqualsTheWholeBatch) {
 }
 
 TEST(TokenLogProbs, ChunksOfTheLogitBudgetDoNotShow) {
-  // Each token takes a quarter of the budget: chunks of 4, the last of 1 (and one skipped token between).
+  // Each token takes a quarter of the budget, so chunks have 4 tokens and the last has 1. One skipped token
+  // lies between.
   Case c(10, 3, kLogitFloats / 4, 1.3f);
   c.targets[5] = -1;
   c.targets[9] = static_cast<int32_t>(c.V - 1);
@@ -163,7 +165,7 @@ TEST(TokenLogProbs, ChunksOfTheLogitBudgetDoNotShow) {
 }
 
 TEST(TokenLogProbs, LogitsKeptForTheBackwardAreThoseMadeAgain) {
-  constexpr int64_t V = 300, T = kKeptLogits / V + 40;  // the whole recomputes logits, its pieces keep them
+  constexpr int64_t V = 300, T = kKeptLogits / V + 40;  // only the pieces keep their logits
   Case c(T, 5, V, 1.3f);
   for (size_t t = 0; t < static_cast<size_t>(T); t += 3) c.targets[t] = -1;
   for (size_t t = 1; t < static_cast<size_t>(T); t += 5) c.g[t] = 0;
@@ -202,7 +204,7 @@ TEST(TokenLogProbs, AgreeWithTheSamplerToTheBit) {
 TEST(TokenLogProbs, TokensWithoutGradientAreNotReadByTheBackward) {
   Case c(12, 16, 20, 1.0f);
   c.targets[2] = -1;
-  c.g[2] = kNaN;  // of a skipped token, so it is ignored
+  c.g[2] = kNaN;  // belongs to a skipped token, so it is ignored
   c.g[4] = 0.0f;
   c.g[11] = -0.0f;
   const auto spoil = [&](const Tensor& h) {
@@ -231,7 +233,7 @@ TEST(TokenLogProbs, BiasGetsItsGradient) {
   OwnedParameter w({c.V, c.D}, c.w), bias({c.V}, random_normal(random, c.V));
   Weight head(&w.p, &bias.p);
   run(c, head);
-  // Every row of dz sums to 0, so the bias gradient does too; it equals dW against a constant input of 1.
+  // Every row of dz sums to 0, so the bias gradient does too. It equals dW for a constant input of 1.
   Case wide(c.T, c.D + 1, c.V, 1.0f);
   wide.g = c.g;
   wide.targets = c.targets;

@@ -1,4 +1,4 @@
-// tests/ops/matmul_test.cc: gemm, one chain of FMAs per output whatever the tile; matmul and its gradients.
+// tests/ops/matmul_test.cc: gemm is one chain of FMAs per output for any tile; matmul and its gradients.
 #include "ops/matmul/matmul.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ namespace {
 
 using namespace r1::test;
 
-// Floats whose end is the end of readable memory: reading one float too many faults, also by vector loads.
+// Floats that end where readable memory ends. Reading one float too many faults, also in vector loads.
 class Guarded {
  public:
   explicit Guarded(int64_t count) : count_(count) {
@@ -45,7 +45,7 @@ class Guarded {
   int64_t count_ = 0;
 };
 
-// The definition.
+// Computes the product by its definition.
 void gemm_by_definition(const Gemm& g) {
   for (int64_t m = 0; m < g.M; ++m)
     for (int64_t n = 0; n < g.N; ++n) {
@@ -59,7 +59,7 @@ void gemm_by_definition(const Gemm& g) {
 enum class LayoutA { rows, wide_rows, columns, wide_columns, both };
 enum class LayoutB { plain, view, packed };
 
-// One product with its memory. Memory that must not be read or written is NaN (gaps) or unreadable (ends).
+// One product with its memory. Memory that must not be accessed is NaN (gaps) or unreadable (ends).
 struct Case {
   Case(Random& random, int64_t M, int64_t N, int64_t K, LayoutA layout_a, LayoutB layout_b, bool accumulate)
       : a(extent(M, K, layout_a)),
@@ -205,7 +205,7 @@ TEST(Gemm, GoesOnOverTheBlocksOfALongK) {
         Case few(random, 3, 140, K, a, b, K % 2 == 0);
         run_every_way(few);
       }
-  // Rows are 2 KiB apart, so A is copied.
+  // Rows are 2 KiB apart, for which A is copied.
   for (const bool accumulate : {false, true}) {
     Case test(random, 50, 100, 512, LayoutA::rows, LayoutB::plain, accumulate);
     run_every_way(test);
@@ -283,7 +283,7 @@ Result run(const Problem& p, int threads, float held = 0.0f) {
   return r;
 }
 
-// |error| of a chain of n FMAs of unit normals: n steps of half an ulp of a partial sum of size up to
+// Bounds |error| of a chain of n FMAs of unit normals: n steps of half an ulp of a partial sum of size up to
 // sqrt(n), with room for the worst of many elements.
 double tolerance(int64_t n) {
   return 8 * kEps * (std::sqrt(static_cast<double>(n)) + 1) * std::sqrt(static_cast<double>(n) + 4);
@@ -334,7 +334,7 @@ TEST(Matmul, BitsDoNotDependOnThreadsOrInstructionSet) {
   }
 }
 
-// Threads may use a weight together once it is packed. Packing it among several threads is refused.
+// Threads may share a weight once it is packed. Packing it on one of several threads is refused.
 TEST(Matmul, OneThreadOfSeveralDoesNotPack) {
   Random random(8);
   OwnedParameter parameter({8, 8}, random_normal(random, 64));

@@ -44,7 +44,7 @@ struct Result {
   }
 };
 
-// At position 0 nothing turns.
+// Returns a table with which nothing is rotated, as at position 0.
 RopeTable still_table(int64_t P) {
   return {std::vector<float>(static_cast<size_t>(P / 2), 1.0f), 1.0f, 64};
 }
@@ -82,7 +82,7 @@ Result run(const Problem& p, int threads, float held = 0.0f) {
   return r;
 }
 
-// The sum of both outputs weighted by the seeds: the loss whose gradients run() computes, in double.
+// Returns the sum of both outputs weighted by the seeds, in double. It is the loss whose gradients run() computes.
 double loss(const Problem& p, const std::vector<float>& q, const std::vector<float>& o,
             const std::vector<float>& kv_b) {
   std::vector<double> absorbed(p.dq_out.size()), expanded(p.do_out.size());
@@ -132,7 +132,7 @@ std::vector<float> columns(const std::vector<float>& x, int64_t row, int64_t wid
   return out;
 }
 
-// Compares with rope on its own, then checks the part that does not turn.
+// Compares with rope alone, then checks the columns that are not rotated.
 TEST(Mla, TurnsAsRopeDoes) {
   for (const Sizes& sizes : kSizes) {
     for (const RopeStyle style : {RopeStyle::interleaved, RopeStyle::half}) {

@@ -1,4 +1,4 @@
-// ops/moe: against the double reference, finite differences, transformers, and itself to the bit.
+// ops/moe compared with the double reference, finite differences and transformers, and with itself to the bit.
 #include "ops/moe/moe.h"
 
 #include <algorithm>
@@ -40,8 +40,8 @@ struct Layer {
   int64_t E() const { return w.config.experts; }
   const float* router() const { return w.router.dense().value.f32(); }
   float* bias_values() const { return bias->p.value.f32(); }
-  Parameter& parameter(size_t i) const { return all[i]->p; }  // router, then gate, up, down of each expert
-  std::vector<const float*> matrices(int which) const {       // 0 gate, 1 up, 2 down
+  Parameter& parameter(size_t i) const { return all[i]->p; }  // router, then each expert's gate, up, down
+  std::vector<const float*> matrices(int which) const {       // `which` is 0 gate, 1 up, 2 down
     std::vector<const float*> out;
     for (int64_t e = 0; e < E(); ++e)
       out.push_back(all[static_cast<size_t>(1 + 3 * e + which)]->p.value.f32());
@@ -68,10 +68,10 @@ struct Outcome {
 };
 
 struct Step {
-  std::vector<float> x = {}, dy = {};  // dy empty: no gradient reaches y
-  std::vector<int32_t> offsets = {};   // empty: one row
+  std::vector<float> x = {}, dy = {};  // if dy is empty, no gradient reaches y
+  std::vector<int32_t> offsets = {};   // if empty, there is one row
   float balance_scale = 0;
-  std::vector<float> held_dx = {};  // the gradient that another op already put into dx
+  std::vector<float> held_dx = {};  // the gradient that another op has already put into dx
 };
 
 // Fills every byte that the op may take with NaN.
@@ -102,7 +102,7 @@ Outcome run(Layer& layer, const Step& step, int threads = 2, bool tape = true) {
   return out;
 }
 
-// How far the closest decision of one token's selection is from changing.
+// Returns how far the closest decision in one token's selection is from changing.
 double margin(const Layer& layer, const float* x) {
   const MoeConfig& config = layer.w.config;
   const int64_t size = config.experts / config.groups;
@@ -132,7 +132,7 @@ double margin(const Layer& layer, const float* x) {
   return std::min(gap(groups, config.top_groups), gap(kept, config.active));
 }
 
-// T tokens whose selections have a margin of at least `least`.
+// Returns T tokens whose selections have a margin of at least `least`.
 std::vector<float> clear_tokens(const Layer& layer, Random& random, int64_t T, double least) {
   std::vector<float> out;
   for (int64_t t = 0; t < T; ++t) {
@@ -195,7 +195,7 @@ double largest(const std::vector<double>& values) {
                          [](double m, double v) { return std::max(m, std::fabs(v)); });
 }
 
-// Rounding errors of chains of K terms grow like sqrt(K); terms are at most a few times the largest result.
+// Rounding errors of chains of K terms grow like sqrt(K). Terms are at most a few times the largest result.
 double tolerance(const std::vector<double>& want, int64_t K) {
   return 16 * kEps * (4 + std::sqrt(static_cast<double>(K))) * largest(want) + 1e-30;
 }
@@ -225,7 +225,7 @@ TEST(Moe, GradientsMatchTheDoubleReference) {
     Layer layer(random_config(random), D, F, static_cast<uint64_t>(100 + trial));
     const Step step{.x = clear_tokens(layer, random, T, 1e-5),
                     .dy = test::random_normal(random, T * D),
-                    .offsets = {0, cut, cut, T},  // with an empty row
+                    .offsets = {0, cut, cut, T},  // one row is empty
                     .balance_scale = trial % 3 == 0 ? 0.0f : 0.3f,
                     .held_dx = trial % 2 == 0 ? std::vector<float>{} : test::random_normal(random, T * D)};
     const Outcome got = run(layer, step);
@@ -236,7 +236,7 @@ TEST(Moe, GradientsMatchTheDoubleReference) {
     const std::vector<float> gradients = layer.gradients();
     test::expect_near(gradients, want.parameters, tolerance(want.parameters, T + D + F),
                       what + ": parameters");
-    // The router is compared on its own scale, because it may be far smaller than the experts.
+    // The router is compared on its own scale, because its gradients may be far smaller than those of the experts.
     const auto router = static_cast<size_t>(layer.E() * D);
     want.parameters.resize(router);
     test::expect_near(std::span(gradients).first(router), want.parameters,
@@ -289,7 +289,7 @@ TEST(Moe, ReferenceGradientsMatchFiniteDifferences) {
 
 TEST(Moe, BitsDoNotDependOnThreadsOrInstructionSet) {
   Random random(4);
-  // 1100 tokens are two chunks under one thread (576 tokens each) and two (1088), and one chunk under three.
+  // 1100 tokens are two chunks with one thread (576 tokens each) and two threads (1088), and one chunk with three.
   for (const int64_t T : {1, 65, 1100}) {
     Layer layer({.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f}, 37, 43,
                 11);
@@ -362,7 +362,7 @@ TEST(Moe, AllTokensOnOneExpertAndEmptyExperts) {
     layer.bias_values()[3] = 20;
     if (active == 2) layer.bias_values()[1] = 10;
     for (Weight* empty : {&layer.w.experts[0].gate, &layer.w.experts[4].down}) {
-      for (float& v : empty->dense().value.values()) v = kNaN;  // an expert that nobody chose is not read
+      for (float& v : empty->dense().value.values()) v = kNaN;  // an expert that no token chose is not read
       ++empty->dense().version;
     }
     Random random(7);
@@ -467,7 +467,7 @@ TEST(MoeRouting, TiesGoToTheLowerIndex) {
   ++layer.w.router.dense().version;
   std::fill_n(layer.bias_values(), 8, 0.0f);
   EXPECT_EQ(route_of(layer, {1, 2, 3}).experts, (std::vector<int32_t>{0, 1, 2}));
-  layer.bias_values()[6] = layer.bias_values()[7] = 0.5f;  // group 3 first, group 0 wins the tie
+  layer.bias_values()[6] = layer.bias_values()[7] = 0.5f;  // group 3 comes first, and group 0 wins the tie
   EXPECT_EQ(route_of(layer, {1, 2, 3}).experts, (std::vector<int32_t>{0, 6, 7}));
 }
 
@@ -515,10 +515,10 @@ TEST(MoeRouting, SaturatedAndBrokenScoresAreDefined) {
   EXPECT_TRUE(std::isnan(route_of(layer, {kNaN}).weights[1]));
   layer.w.router.dense().value.f32()[3] = kNaN;
   ++layer.w.router.dense().version;
-  EXPECT_EQ(route_of(layer, {1.0f}).experts, (std::vector<int32_t>{0, 3}));  // broken weights show themselves
+  EXPECT_EQ(route_of(layer, {1.0f}).experts, (std::vector<int32_t>{0, 3}));  // NaN weights must show
 }
 
-// ((i * a + b) mod 67 - 33) / scale: numbers that one line of Python makes too.
+// Returns ((i * a + b) mod 67 - 33) / scale, numbers that one line of Python can make too.
 std::vector<float> pattern(int64_t n, int64_t a, int64_t b, double scale, double shift = 0) {
   std::vector<float> out;
   for (int64_t i = 0; i < n; ++i)

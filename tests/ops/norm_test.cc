@@ -1,4 +1,4 @@
-// RMSNorm: against the double reference, the reference against finite differences, and the bits.
+// RMSNorm compared with the double reference, the reference compared with finite differences, and the bits.
 #include "ops/norm/norm.h"
 
 #include "tests/ops/test_util.h"
@@ -50,7 +50,7 @@ TEST(RmsNorm, MatchesReferenceOnRaggedShapes) {
       const std::vector<float> got = run(c, 2, false, 0.0f);
       const std::span<const float> all(got);
       const std::string what = "T " + std::to_string(T) + " D " + std::to_string(D);
-      // y: the sum has the error of D/16 + 5 roundings (halved by the root), and five more follow.
+      // y: the sum has the error of D/16 + 5 roundings, which the root halves. Five more roundings follow.
       const double relative = kEps * (static_cast<double>(D) / 32.0 + 8.0);
       expect_near_by(
           all.subspan(0, n), y, [&](size_t i) { return relative * std::fabs(y[i]) + 1e-30; }, what);

@@ -1,4 +1,4 @@
-// AdamW and the gradient norm: against double precision, and the bits.
+// AdamW and the gradient norm compared with double precision, and their bits.
 #include "ops/optim/optim.h"
 
 #include "tests/ops/test_util.h"
@@ -54,7 +54,7 @@ TEST(AdamW, MatchesReferenceOverSteps) {
     const std::vector<float> got = run(n, static_cast<uint64_t>(n), 2, 0, n);
     const std::span<const float> all(got);
     const size_t size = static_cast<size_t>(n);
-    // w moves by lr per step, with a handful of roundings of the step (but m cancels) and one of w itself.
+    // w moves by lr per step. The step has a handful of roundings (m may cancel), and w has one.
     expect_near_by(
         all.subspan(0, size), w,
         [&](size_t i) { return 6 * (2 * kEps * (std::fabs(w[i]) + 0.1) + 0.01 * 64 * kEps); }, "w");
@@ -99,7 +99,7 @@ TEST(AdamW, SameBitsForThreadsInstructionSetsAndCuts) {
   expect_same_bits(joined, whole, "cut");
 }
 
-// The order that the header promises, spelled out.
+// Computes the norm in the order that the header promises.
 double norm_by_definition(std::span<const std::vector<float>> gradients) {
   double sum = 0;
   for (const auto& g : gradients) {

@@ -1,4 +1,4 @@
-// Rotary embedding: against the double reference, the reference against finite differences, and the bits.
+// Rotary embedding compared with the double reference, the reference compared with finite differences, and the bits.
 #include "ops/rope/rope.h"
 
 #include "tests/ops/test_util.h"
@@ -105,7 +105,7 @@ TEST(Rope, TableIsRightToRoundingAtLongPositions) {
 TEST(Rope, AnyContextCostsNothingUntilItsPositionsAreUsed) {
   const std::vector<float> freq = frequencies(64);
   const RopeTable wide(freq, 1.25f, int64_t{1} << 30), narrow(freq, 1.25f, 1000);
-  // Threads that want the same new positions at once all read the same numbers.
+  // Threads that request the same new positions at the same time read the same numbers.
   ThreadPool threads(4);
   threads.parallel_for(1000, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
@@ -121,7 +121,7 @@ TEST(Rope, AnyContextCostsNothingUntilItsPositionsAreUsed) {
 }
 
 TEST(Rope, ScoresDependOnTheDistanceAlone) {
-  // One pair at a frequency whose angles are exact: q at p + 3 against k at p.
+  // One pair has a frequency whose angles are exact. q at p + 3 is compared with k at p.
   const std::vector<float> freq = {0x1p-4f};
   const RopeTable table(freq, 1.0f, 200);
   std::vector<float> scores;

@@ -1,5 +1,5 @@
-// The settings that depend on the sequence so far: against the definition, written out token by token,
-// followed by a plain draw from the processed logits.
+// The settings that depend on the sequence so far are compared with their definition, written out token by
+// token, followed by a plain draw from the processed logits.
 #include <cmath>
 #include <limits>
 #include <map>
@@ -117,7 +117,7 @@ TEST(LookingBack, DrawsFromTheLogitsThatTransformersMakes) {
     }
     const Sampled want = sample_token(made.data(), V, plain, uniform);
     ASSERT_EQ(got.token, want.token) << "trial " << trial;
-    // The log-prob is that of the model's own logits.
+    // The log-prob belongs to the model's own logits.
     const float scale = params.temperature == 0 ? 1.0f : 1.0f / params.temperature;
     const RowSoftmax row = row_softmax(raw.data(), V, scale);
     EXPECT_EQ(got.logprob, row_log_prob(row, raw.data(), got.token)) << "trial " << trial;
@@ -154,7 +154,7 @@ TEST(LookingBack, BrokenLogitsAndForbiddenVocabulariesAreTold) {
   EXPECT_EQ(
       sample_token(fine.data(), 3, {.suppress_tokens = {0, 1, 2}}, TokenHistory(Ids{0}), {}, 0.5f).token,
       kNothingLeft);
-  // transformers lifts a ban on a stop token alone.
+  // transformers ignores a ban on a stop token by itself.
   std::vector<float> last{1.0f, 0.0f, 2.0f};
   const SamplingParams ban{.temperature = 0.0f, .sequence_bias = {{.tokens = {2}, .bias = -kInf}}};
   EXPECT_EQ(sample_token(last.data(), 3, ban, TokenHistory(Ids{0}), Ids{2}, 0.5f).token, 2);

@@ -1,4 +1,4 @@
-// The sampler: filters against a sort, draws against exact probabilities, log-probs against the trainer's.
+// The sampler: filters compared with a sort, draws with exact probabilities, log-probs with those of the trainer.
 #include "ops/sample/sample.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ Sampled sample(std::vector<float> logits, const SamplingParams& params, float un
   return sample_token(logits.data(), static_cast<int64_t>(logits.size()), params, uniform);
 }
 
-// The definition, by sorting: the tokens that are kept, and their weights.
+// The definition by sorting: the kept tokens and their weights.
 struct Kept {
   std::vector<int32_t> tokens;  // ascending
   std::vector<double> weights;
@@ -154,7 +154,7 @@ TEST(Sample, TopPKeepsTheShortestPrefixThatReachesIt) {
   EXPECT_EQ(drawn_by_grid(four, {.top_p = 0.0f}), (Seen{true, false, false, false}));
   EXPECT_EQ(drawn_by_grid(four, {.top_p = std::nextafter(1.0f, 0.0f)}), (Seen{true, true, true, true}));
   EXPECT_EQ(drawn_by_grid({0.0f, 5.0f, 0.0f}, {.top_p = 1e-9f}), (Seen{false, true, false}));
-  // After top-k two tokens of one half each are left: the first alone reaches one half.
+  // After top-k, two tokens of one half each are left. The first alone reaches one half.
   EXPECT_EQ(drawn_by_grid(four, {.top_k = 2, .top_p = 0.5f}), (Seen{true, false, false, false}));
 }
 

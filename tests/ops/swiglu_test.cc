@@ -1,4 +1,4 @@
-// SwiGLU: against the double reference, the reference against finite differences, and the bits.
+// SwiGLU compared with the double reference, the reference compared with finite differences, and the bits.
 #include "ops/swiglu/swiglu.h"
 
 #include "tests/ops/test_util.h"

@@ -8,7 +8,7 @@
 namespace r1 {
 namespace {
 
-// The memory of a gradient that its op has read is reused: a chain of any length needs only two.
+// A gradient's memory is reused once its op has read it, so a chain of any length needs only two.
 TEST(Tape, GradientsTakeTurnsInMemory) {
   constexpr int64_t T = 16, D = 64;
   const auto peak = [](int length) {

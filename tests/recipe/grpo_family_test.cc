@@ -1,5 +1,5 @@
-// Every algorithm of the GRPO family: sampler and trainer equal to the bit, the same weights for any threads
-// and micro-batches, and after a resumption.
+// Every algorithm of the GRPO family: sampler and trainer are equal to the bit, and the weights are the same
+// for any threads and micro-batches, and after a resumption.
 #include <algorithm>
 #include <map>
 
@@ -11,8 +11,8 @@ namespace {
 
 struct Variant {
   const char* name;
-  const char* rollout;  // more of [rollout]
-  const char* more;     // sections
+  const char* rollout;  // further keys of [rollout]
+  const char* more;     // further sections
 };
 
 constexpr Variant kVariants[] = {
@@ -32,7 +32,8 @@ constexpr Variant kVariants[] = {
 
 class GrpoFamily : public RunFolder {
  protected:
-  // Two steps, whole and in two parts with another number of threads: one forward, and the same weights.
+  // Makes two steps, at once and in two parts with another number of threads. Requires one forward and the
+  // same weights.
   void expect_one_forward_and_the_same_weights(const Variant& variant, Numerics numerics) {
     SCOPED_TRACE(std::string(variant.name) + " " + std::string(name_of(numerics)));
     const std::string name = std::string(variant.name) + std::string(name_of(numerics));
@@ -72,7 +73,7 @@ TEST_F(GrpoFamily, TheSameInEveryNumerics) {
   }
 }
 
-// A checkpoint belongs to its numerics: another one's bits would differ.
+// A checkpoint belongs to its numerics, because another one's bits would differ.
 TEST_F(GrpoFamily, ResumingUnderAnotherNumericsIsRefused) {
   const auto config = grpo_config("a.toml", "a");
   ThreadPool threads(2);
@@ -96,7 +97,7 @@ TEST_F(GrpoFamily, DynamicSamplingTrainsOnGroupsThatDiffer) {
   for (const Json& row : reporter.rows) dropped = dropped || row.get_number("groups_without_signal") > 0;
   EXPECT_TRUE(dropped) << "every group had a signal: the test shows nothing";
   std::map<std::pair<int64_t, int64_t>, std::pair<double, double>>
-      range;  // (step, prompt): least and most reward
+      range;  // (step, prompt): least and largest reward
   for (const Json& row : read_jsonl(root / "a" / "samples.jsonl")) {
     const auto key = std::pair(row.get_int("step"), row.get_int("prompt"));
     const double reward = row.get_number("reward");
@@ -108,7 +109,7 @@ TEST_F(GrpoFamily, DynamicSamplingTrainsOnGroupsThatDiffer) {
 }
 
 TEST_F(GrpoFamily, ARewardThatNeverVariesIsSaidOnce) {
-  // One token is no answer: every sample gets nothing.
+  // One token is not an answer, so no sample has a reward.
   const auto text = read_file(grpo_config("a.toml", "a"));
   const auto at = text.find("max_tokens = 40");
   const auto config = write("b.toml", std::string(text).replace(at, 15, "max_tokens = 1"));

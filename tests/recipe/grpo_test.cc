@@ -1,4 +1,4 @@
-// GRPO runs on the shipped base: sampler and trainer agree to the bit, and a run killed anywhere ends with
+// GRPO on the shipped base: sampler and trainer agree to the bit, and a run that is killed anywhere ends with
 // the same weights.
 #include "train/grpo.h"
 
@@ -87,11 +87,11 @@ TEST_F(Grpo, RunKilledAtTenRandomMomentsEndsWithTheSameWeights) {
     if (test::killed_at_change(random.between(1, changes / 2), [&] { finish(config, 1, true); })) {
       ++killed;
     } else {
-      std::filesystem::remove_all(root / "b");  // it came to its end: begin again
+      std::filesystem::remove_all(root / "b");  // it ended before the kill, so it begins again
     }
   }
   EXPECT_EQ(finish(config, 2, true), want);
-  // One row a step, whatever was killed.
+  // There is one row per step, whatever was killed.
   std::vector<int64_t> steps;
   for (const Json& row : read_jsonl(root / "b" / "metrics.jsonl")) steps.push_back(row.get_int("step"));
   EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3, 4}));
@@ -101,7 +101,7 @@ TEST_F(Grpo, RunStoppedAtAnyMomentEndsWithTheSameWeights) {
   const std::string want = finish(grpo_config("a.toml", "a"), 2);
   const auto config = grpo_config("b.toml", "b");
   ThreadPool threads(2);
-  // The flag is looked at before each step and as each answer ends: stop in the second step at the latest.
+  // The flag is checked before each step and when an answer ends, so the run stops in the second step at the latest.
   int stops = 0;
   for (bool done = false; !done && stops < 100;) {
     SilentReporter reporter;
@@ -156,7 +156,7 @@ TEST_F(Grpo, ForeignFilesInTheModelOfAFinishedRunAreNotReplaced) {
   EXPECT_EQ(read_file(root / "a/model/model.gguf"), "mine");
 }
 
-// Every answer is cut off and masked: there is nothing to learn from.
+// Every answer is cut off and masked, so there is nothing to learn from.
 TEST_F(Grpo, AStepWithoutAnythingToLearnMovesNeitherWeightsNorSchedule) {
   std::string text =
       read_file(grpo_config("a.toml", "a", "minibatches = 3\n", "[loss]\noverlong = \"mask\"\n"));
@@ -170,7 +170,7 @@ TEST_F(Grpo, AStepWithoutAnythingToLearnMovesNeitherWeightsNorSchedule) {
   for (const Json& row : reporter.rows) EXPECT_EQ(row.get_number("lr"), 0.0) << row.dump();
 }
 
-// Dynamic sampling finds fewer groups than there are minibatches: the empty ones are no updates.
+// Dynamic sampling finds fewer groups than there are minibatches. The empty minibatches are not updates.
 TEST_F(Grpo, AnEmptyMinibatchIsNoUpdate) {
   const auto config =
       grpo_config("a.toml", "a", "minibatches = 3\n", "[filter]\ndynamic = true\nrounds = 1\n");
@@ -178,7 +178,7 @@ TEST_F(Grpo, AnEmptyMinibatchIsNoUpdate) {
   SilentReporter reporter;
   run_grpo_config(config, {}, threads, reporter);
   const Json state = read_json(root / "a/checkpoints/step-000004/trainer.json");
-  int64_t groups = 0;  // with a signal, of all steps: each is a minibatch of its own
+  int64_t groups = 0;  // groups with a signal in all steps; each is one minibatch
   for (const Json& row : reporter.rows)
     groups += 3 - static_cast<int64_t>(std::lround(3 * row.get_number("groups_without_signal")));
   EXPECT_LT(groups, 12) << "every group had a signal: the test shows nothing";
@@ -215,7 +215,7 @@ TEST_F(Grpo, ResumesWhereverItIsCalledFromAndWhereverItsModelLies) {
   }
 }
 
-// Only name, model, task and steps: 0.15 in 25 steps is the promise; it is there after 15 of them.
+// Only name, model, task and steps are given. The promise is 0.15 in 25 steps; it is reached after 15.
 TEST_F(Grpo, DefaultsLearn) {
   if (kAddressSanitizer) GTEST_SKIP() << "takes minutes under AddressSanitizer: SKIPPED";
   const auto config =
@@ -281,7 +281,7 @@ TEST_F(Grpo, BadConfigurationsAreOneClearLine) {
                 .find("c: rollout.temperature is 0.9, the run was begun with 1"),
             std::string::npos);
   EXPECT_NE(message(grpo_config("d.toml", "d", "prompts = 4\n")).find("not valid TOML"),
-            std::string::npos);  // twice
+            std::string::npos);  // the key appears twice
   std::string task = read_file(grpo_config("e.toml", "e"));
   task.replace(task.find("countdown3"), 10, "countdwn33");
   EXPECT_NE(message(write("e.toml", task)).find("unknown task"), std::string::npos);

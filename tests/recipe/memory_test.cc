@@ -1,4 +1,4 @@
-// What a stage says of its memory before it starts, against what it measured when it was done.
+// The memory that a stage announces before it starts, compared with what it measured at its end.
 #include "base/process.h"
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
@@ -13,7 +13,7 @@ class MemoryOfAStage : public RunFolder {
     EXPECT_GE(memory.get_number(estimate), 0.97 * memory.get_number(measured)) << memory.dump();
     EXPECT_LE(memory.get_number(estimate), 1.1 * memory.get_number(measured)) << memory.dump();
   }
-  // Both lines were said: before the first step, and after the last.
+  // Requires both lines: one before the first step, and one after the last.
   static void expect_notes(const std::vector<std::string>& notes) {
     const auto said = [&](const std::string& what) {
       return std::ranges::any_of(notes, [&](const std::string& n) { return n.starts_with(what); });
@@ -46,7 +46,7 @@ TEST_F(MemoryOfAStage, PretrainingIsEstimatedWithinATenth) {
   }
 }
 
-// The longest row comes last, behind all those that an estimate might look at.
+// The longest row comes last, after all rows that an estimate might examine.
 TEST_F(MemoryOfAStage, FineTuningIsEstimatedByItsLongestRow) {
   const auto row = [](int words) {
     std::string text = "{\"question\": \"q\", \"response\": \"";
@@ -160,7 +160,7 @@ TEST_F(MemoryOfAStage, TooMuchIsRefusedBeforeAnythingIsWritten) {
                                   "\"\nout = \"" + (root / "d").string() + "\"\n[data]\nepochs = 1\n"),
               10);
   EXPECT_NE(student.find("a step of the student needs about "), std::string::npos) << student;
-  // The student fits with small micro-batches; so many answers at a time do not.
+  // The student fits with small micro-batches, but not so many answers at a time.
   const std::string teacher =
       message(run_distill_config,
               write("e.toml", "name = \"e\"\nteacher = \"" + nano + "\"\nstudent = \"" + nano +

@@ -1,5 +1,5 @@
-// Training with a chat template that ends the prompt with <think>: GRPO is paid for answers that begin inside
-// the thought, and a distillation writes the tag where the student's template wants it.
+// Training with a chat template that ends the prompt with <think>: GRPO rewards answers that begin inside the
+// thought, and a distillation writes the tag where the student's template expects it.
 #include "formats/jsonl.h"
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
@@ -90,7 +90,7 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
   }
 }
 
-// Its answers are kept, and not taken for those of a teacher whose template asks otherwise.
+// A second teacher uses the kept answers again, but not if its template differs.
 TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
   const auto teacher = test::opened_model("r1-nano", root / "teacher");
   const TeacherConfig config{.teacher = teacher.string(), .task = "countdown3", .problems = 4, .samples = 2};

@@ -1,4 +1,4 @@
-// Pre-training on the corpus: it learns, it resumes to the bit, and its corpus is clean.
+// Pre-training on the corpus learns and resumes to the bit, and the corpus is clean.
 #include "data/corpus.h"
 #include "data/countdown_question.h"
 #include "recipe/recipe.h"

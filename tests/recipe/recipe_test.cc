@@ -1,5 +1,5 @@
-// Pipelines: stages build on each other, optional ones are left out until they are asked for, a finished
-// stage is used again.
+// Pipelines: stages build on each other, optional stages are left out unless they are asked for, and a
+// finished stage is used again.
 #include "recipe/recipe.h"
 
 #include "formats/json.h"
@@ -24,7 +24,7 @@ class SilentRecipe : public RecipeReporter {
 
 class Recipes : public RunFolder {
  protected:
-  // before (eval), rest (distillation into the base, optional), after (eval, optional)
+  // The stages: before (eval), rest (distillation into the base, optional), after (eval, optional).
   std::filesystem::path recipe(const std::string& change = "", const std::string& to = "") const {
     write("rest.toml", "name = \"rest\"\nteacher = \"" + std::string(R1_SOURCE_DIR) +
                            "/models/r1-nano\"\nstudent = \"" + base() +
@@ -107,7 +107,7 @@ TEST_F(Recipes, AForeignFolderIsRefusedAndStaysAsItIs) {
   EXPECT_FALSE(std::filesystem::exists(root / "out/recipe.json"));
 }
 
-// A stage's own file is read before the first stage runs, and nothing is made.
+// A stage's own file is read before the first stage runs, and nothing is created.
 TEST_F(Recipes, AMistakeInAStagesFileIsSaidBeforeAnythingRuns) {
   const auto config = recipe();
   std::string text = read_file(root / "rest.toml");
@@ -123,7 +123,7 @@ TEST_F(Recipes, AResumptionWithAnotherSeedIsRefusedByName) {
   run_recipe(recipe(), {}, threads, reporter);
   EXPECT_NE(failure(recipe(), {.resume = true, .seed = 5}).find("out: seed is 5, the run was begun with 0"),
             std::string::npos);
-  // Evaluations may change: they are made again.
+  // Evaluations may change. They are then made again.
   EXPECT_EQ(failure(recipe("problems = 4", "problems = 3"), {.resume = true}), "no error");
   EXPECT_EQ(read_json(root / "out/recipe.json").at("stages").at("before").at("result").get_int("problems"),
             3);

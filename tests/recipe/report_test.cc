@@ -1,4 +1,4 @@
-// The report: what a run's files say arrives in the page, and nothing that they say can break out of it.
+// The report: the contents of a run's files arrive in the page, and nothing in them can break out of it.
 #include "recipe/report.h"
 
 #include "recipe/report_assets.h"
@@ -42,7 +42,7 @@ class Report : public RunFolder {
     fs::create_directories((root / name).parent_path());
     write_file_atomically(root / name, text);
   }
-  // A recipe's directory: evaluate, train, evaluate.
+  // Makes a recipe's directory: evaluate, train, evaluate.
   fs::path recipe() const {
     Json stages = Json::object();
     stages.set("before", Json::object().set("kind", "eval").set("result", figures(0.25, "models/none")));
@@ -71,14 +71,14 @@ class Report : public RunFolder {
   }
 };
 
-// The JSON that a page carries, found as a browser finds it: up to the first "</script".
+// Returns the JSON that a page carries, found as a browser finds it: up to the first "</script".
 Json data_of(const std::string& page) {
   const std::string open = R"(<script type="application/json" id="data">)";
   const size_t begin = page.find(open) + open.size();
   return parse_json(page.substr(begin, page.find("</script", begin) - begin), "page");
 }
 
-// Of the only run of a page.
+// Returns the data of a page's only run.
 Json run_of(const std::string& page) {
   const Json data = data_of(page);
   EXPECT_EQ(data.at("runs").size(), 1u);
@@ -153,7 +153,7 @@ TEST_F(Report, NoStringOfARunEndsItsElement) {
   index.set("recipe", kHostile);
   put("x/recipe.json", index.dump());
   const std::string page = read_file(write_report(root / "x"));
-  // The same elements as of a harmless run, and the strings arrive whole.
+  // The page has the same elements as that of a harmless run, and the strings arrive whole.
   const std::string empty = report_page(parse_json(R"({"name":"","runs":[]})", ""));
   EXPECT_EQ(count(page, "<script"), count(empty, "<script"));
   EXPECT_EQ(count(page, "</script"), count(empty, "</script"));
@@ -176,7 +176,7 @@ TEST_F(Report, CarriesAllThatItNeeds) {
   EXPECT_GT(report_assets::chart_js().size(), 100000u);
   EXPECT_NE(report_assets::chart_js().find("MIT License"), std::string_view::npos) << "the licence's notice";
   for (const char* fetch : {"src=\"", "<link", "@import", "url("}) {
-    std::string own = page;  // without Chart.js, which is somebody else's text
+    std::string own = page;  // without Chart.js, whose text is not ours
     own.erase(own.find(report_assets::chart_js()), report_assets::chart_js().size());
     EXPECT_EQ(own.find(fetch), std::string::npos) << fetch;
   }
@@ -283,7 +283,7 @@ TEST_F(Report, AStageAloneHasAReport) {
 
 TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
   for (const std::string kind : {"pretrain", "sft", "grpo", "distill"}) {
-    put(kind + "/metrics.jsonl", metrics_row(1, 0.5));  // the same columns, whatever the kind
+    put(kind + "/metrics.jsonl", metrics_row(1, 0.5));  // the columns are the same for every kind
     put(kind + "/config.toml", "# A copy of recipes/" + kind + ".toml\nseed = 7\n");
     put(kind + "/run.json", Json::object().set("kind", kind).set("numerics", "cpu-f32").dump());
     const Json data = collect_report(root / kind);
@@ -292,7 +292,7 @@ TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
     EXPECT_EQ(data.at("training").at(size_t{0}).get_string("kind"), kind);
     EXPECT_EQ(data.at("missing").size(), 0u) << data.at("missing").dump();
   }
-  // A run of an older version, and one whose run.json is anybody's.
+  // A run of an older version, and one whose run.json has foreign contents.
   for (const char* run : {R"({"numerics":"cpu-f32"})", R"({"kind":"rm -rf","numerics":"cpu-f32"})"}) {
     put("sft/run.json", run);
     const Json data = collect_report(root / "sft");
@@ -301,7 +301,7 @@ TEST_F(Report, AStageAloneNamesTheCommandThatMadeIt) {
   }
 }
 
-// A recipe with a teacher and a student: before, zero, after, student, distill, distilled.
+// A recipe with a teacher and a student. Its stages are before, zero, after, student, distill and distilled.
 class ReportOfADistillation : public Report {
  protected:
   void SetUp() override {
@@ -469,7 +469,7 @@ TEST_F(Report, SeveralRunsShareAPage) {
   ASSERT_EQ(data.at("runs").size(), 3u);
   EXPECT_EQ(data.at("runs").at(size_t{0}), run_of(read_file(write_report(root / "x"))));
   EXPECT_EQ(data.at("runs").at(size_t{2}).at("evaluations").size(), 1u);
-  // Runs of one name are told apart.
+  // Runs with the same name are told apart.
   fs::create_directories(root / "copy");
   fs::copy(root / "x", root / "copy" / "x", fs::copy_options::recursive);
   const std::vector<fs::path> twins{root / "x", root / "copy" / "x"};
@@ -500,7 +500,7 @@ TEST_F(Report, AStageOfARecipeIsRepeatedByTheRecipe) {
   const Json data = collect_report(root / "x" / "zero");
   EXPECT_EQ(data.at("repeat").at("commands").at(size_t{1}).string(),
             "r1 recipe 'recipes/x y.toml' --seed 7 --out " + (root / "x-again").string());
-  // Optional stages were run: only --all makes them again.
+  // Optional stages were run, so only --all makes them again.
   put("x/recipe.toml", "# A copy of r.toml\n[[stage]]\nname = \"zero\"\noptional = true\n");
   EXPECT_EQ(collect_report(root / "x").at("repeat").at("commands").at(size_t{1}).string(),
             "r1 recipe r.toml --seed 7 --all --out " + (root / "x-again").string());

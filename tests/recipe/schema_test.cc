@@ -1,5 +1,5 @@
-// Every schema is well-formed; real files fit theirs; what a configuration's reader asks for and what its
-// schema lists are the same.
+// Every schema is well-formed, real files fit their schemas, and a schema lists exactly the keys that the
+// configuration's reader asks for.
 #include "recipe/schema.h"
 
 #include <regex>
@@ -25,7 +25,7 @@ bool matches_a_pattern(const Json& schema, const std::string& key) {
          });
 }
 
-// Keywords whose values are no schemas, and those whose values hold schemas by name.
+// Checks a schema and all schemas inside it. Some keywords have a schema as their value, others hold schemas by name.
 void expect_well_formed(const Json& schema, const std::string& where) {
   if (schema.is_bool()) return;
   ASSERT_TRUE(schema.is_object()) << where;
@@ -67,7 +67,7 @@ TEST(Schema, EveryOneIsWellFormed) {
     const Json schema = parse_json(schema_of(name.name).dump(2), name.name);
     EXPECT_EQ(schema.get_string("$schema"), "https://json-schema.org/draft/2020-12/schema");
     expect_well_formed(schema, name.name);
-    // Every keyword is one that the validator knows, whatever the value.
+    // The validator must know every keyword, whatever the value.
     for (const char* value : {"{}", "[]", "1", "\"x\""}) {
       const std::string error = SchemaValidator(schema).check(parse_json(value, "value"));
       EXPECT_EQ(error.find("does not know the keyword"), std::string::npos) << error;
@@ -91,7 +91,7 @@ Json config_json(const fs::path& path) {
   return ConfigFile::read(path).subtree("");
 }
 
-// recipes/r1-nano.toml is a recipe; the others say what they are by what they have.
+// recipes/r1-nano.toml is a recipe. The kind of the other files follows from their keys.
 std::string kind_of(const Json& config) {
   if (config.contains("stage")) return "recipe";
   if (config.contains("teacher")) return "distill";
@@ -112,7 +112,7 @@ TEST(Schema, ShippedConfigurationsFit) {
   EXPECT_GE(files, 10);
 }
 
-// One value of a leaf: its default, its least, its first choice.
+// Returns one value of a leaf: its default, its minimum or its first choice.
 std::string value_of(const std::string& key, const Json& leaf) {
   if (key == "data.task" || key == "stage.task") return "\"countdown\"";
   if (key == "optimizer.warmup") return "0";
@@ -142,7 +142,7 @@ void collect_leaves(const Json& table, const std::string& prefix, std::vector<Le
   }
 }
 
-// TOML with every key of the schema; `without` are the keys of the other branch of a choice.
+// Returns TOML with every key of the schema except `without`, the keys of the other branch of a choice.
 std::string with_every_key(const Json& schema, const std::set<std::string>& without) {
   std::vector<Leaf> leaves;
   collect_leaves(schema, "", leaves);
@@ -190,8 +190,8 @@ TEST(Schema, ReadersAcceptEveryKeyOfTheirSchema) {
                                               "numerics", "batch"}));
 }
 
-// A key that some branch of a reader asks for and no example reaches would be missing in the schema: every
-// literal key in the readers' sources is held against them.
+// A key that some branch of a reader asks for but no example reaches would be missing in the schema. So every
+// literal key in the readers' sources is compared with the schemas.
 TEST(Schema, EveryKeyThatAReaderNamesIsInASchema) {
   std::set<std::string> known;
   for (const std::string& kind : kKinds) {
@@ -259,7 +259,7 @@ TEST_F(SchemaOfRuns, ReinforcementLearning) {
   expect_rows_fit("samples.jsonl", root / "a/samples.jsonl");
   expect_fits("run.json", read_json(root / "a/run.json"));
   expect_fits("trainer.json", read_json(root / "a/checkpoints/step-000003/trainer.json"));
-  // And the validation can fail.
+  // The validation can also fail.
   Json row = read_jsonl(root / "a/metrics.jsonl").front();
   const Json schema = schema_of("metrics.jsonl");
   EXPECT_NE(SchemaValidator(schema).check(row.set("surprise", 1)), "");

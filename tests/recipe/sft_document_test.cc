@@ -1,5 +1,5 @@
-// What a row of a data set becomes: what the chat template writes, one <think>, one end of turn, and nothing
-// dropped in silence.
+// A row of a data set becomes what the chat template writes, with one <think> and one end of turn, and
+// nothing is dropped silently.
 #include "recipe/sft_document.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kEos = "<｜end▁of▁sentence｜>";
 
-// ChatML in the tokens that the shipped tokenizer has: <｜User｜>ROLE text <eos> newline.
+// ChatML in tokens of the shipped tokenizer: <｜User｜>ROLE text <eos> newline.
 constexpr const char* kRoles =
     "{{ bos_token }}{% if tools %}[{% for t in tools %}{{ t.function.name }}{% endfor %}]{% endif %}"
     "{% for m in messages %}<｜User｜>{{ m.role }} {% if m.reasoning_content %}<think>{{ m.reasoning_content "
@@ -26,7 +26,7 @@ constexpr const char* kRoles =
 
 class SftDocuments : public RunFolder {
  protected:
-  // The shipped base with another template and other stop tokens.
+  // Returns the shipped base with another template and other stop tokens.
   ModelBundle bundle(const std::string& chat_template, const std::string& eos_ids = "[1]") const {
     const std::filesystem::path directory = root / "model";
     std::filesystem::create_directories(directory);
@@ -43,7 +43,7 @@ class SftDocuments : public RunFolder {
   static std::string text(const ModelBundle& bundle, std::span<const int32_t> tokens) {
     return bundle.tokenizer.decode(tokens);
   }
-  // What is trained on.
+  // Returns the text that is trained on.
   static std::string learnt(const ModelBundle& bundle, const std::string& row) {
     const Document d = document(bundle, row).document;
     return text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(d.loss_from)));
@@ -88,17 +88,17 @@ TEST_F(SftDocuments, TheShippedTemplateGivesTheTokensThatItAlwaysGave) {
 }
 
 TEST_F(SftDocuments, TheTurnEndsWithTheTokenThatTheTemplateWrites) {
-  // Two stop tokens, of which the template writes the second: <bos> is not it.
+  // There are two stop tokens, of which the template writes the second. The first, <bos>, does not end the turn.
   const ModelBundle two = bundle(kRoles, "[0, 1]");
   const std::string row = messages(R"({"role": "assistant", "content": "<think>t</think>21"})");
-  EXPECT_EQ(learnt(two, row), std::string("<think>t</think>21") + kEos);  // without the newline behind it
+  EXPECT_EQ(learnt(two, row), std::string("<think>t</think>21") + kEos);  // without the newline after it
   EXPECT_EQ(document(two, row).document.tokens.back(), 1);
-  // A token that is no stop token ends the turn too, and nothing follows it.
+  // A token that is not a stop token also ends the turn, and nothing follows it.
   const ModelBundle other =
       bundle("{% for m in messages %}{{ m.role }}:{{ m.content }}<｜Assistant｜>{% endfor %}");
   EXPECT_EQ(learnt(other, messages(R"({"role": "assistant", "content": "21"})")),
             "assistant:21<｜Assistant｜>");
-  // Of several stop tokens behind the answer the first counts.
+  // If several stop tokens follow the answer, the first one counts.
   const ModelBundle both = bundle(
       "{% for m in messages %}{{ m.content }}<｜Assistant｜>{% endfor %}{% if not "
       "add_generation_prompt %}\n<｜end▁of▁sentence｜>{% endif %}",
@@ -111,7 +111,7 @@ TEST_F(SftDocuments, ATemplateWithoutAnEndGetsTheModelsStopToken) {
       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
       "{% if add_generation_prompt %}assistant: {% endif %}",
       "[0, 1]");
-  // Of two stop tokens it is the one that tokenizer_config.json calls eos_token.
+  // Of two stop tokens, the one that tokenizer_config.json names as eos_token is used.
   EXPECT_EQ(learnt(none, messages(R"({"role": "assistant", "content": "21"})")), std::string("21\n") + kEos);
 }
 
@@ -122,7 +122,7 @@ TEST_F(SftDocuments, AThoughtThatTheTemplateCutsIsNotLost) {
       "{% if add_generation_prompt %}<｜Assistant｜>{% endif %}");
   EXPECT_EQ(learnt(cuts, messages(R"({"role": "assistant", "content": "<think>\n3*7\n</think>\n\n21"})")),
             std::string("<think>\n3*7\n</think>\n\n21") + kEos);
-  // The thought's words are in the answer too: that does not make it rendered.
+  // The thought's words are also in the answer, but that does not mean that the thought is rendered.
   EXPECT_EQ(
       learnt(cuts, messages(R"({"role": "assistant", "content": "<think>21</think><answer>21</answer>"})")),
       std::string("<think>21</think><answer>21</answer>") + kEos);
@@ -147,7 +147,7 @@ TEST_F(SftDocuments, APromptThatOpensTheThoughtHasTheOnlyTag) {
   ends_with_one_tag(R"({"question": "q", "response": "<think>3*7=21</think>21"})", "3*7=21</think>21");
   ends_with_one_tag(R"({"question": "q", "response": "3*7=21\n</think>\n\n21"})", "3*7=21\n</think>\n\n21");
   ends_with_one_tag(messages(R"({"role": "assistant", "content": "21", "reasoning_content": "3*7"})"),
-                    "3*7</think>21");  // as the template writes it
+                    "3*7</think>21");  // the template writes it like this
   ends_with_one_tag(R"({"question": "q", "response": "21"})", "\n</think>\n\n21");
 }
 
@@ -164,7 +164,7 @@ TEST_F(SftDocuments, ToolsCallsResultsAndPartsReachTheTemplate) {
                                    kEos + "\n<｜User｜>assistant It is 7." + kEos);
   EXPECT_EQ(learnt(model, row), std::string("It is 7.") + kEos);
   EXPECT_TRUE(document(model, row).left_out.empty());
-  // A call can be what is learnt; its arguments may be an object.
+  // A call can be learnt, and its arguments may be an object.
   EXPECT_EQ(learnt(model, messages(R"({"role": "assistant", "tool_calls": [
       {"type": "function", "function": {"name": "add", "arguments": {"a": 3}}}]})")),
             std::string("(add {\"a\": 3})") + kEos);
@@ -248,8 +248,7 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
       << notes[1];
 }
 
-// Every published template: the thought and the answer are trained on, each once, whatever the template makes
-// of them.
+// With every published template, the thought and the answer are trained on once each, however the template writes them.
 TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
   const auto folder = shared_data("templates");
   R1_NEEDS(folder);
@@ -268,7 +267,7 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
     const ModelBundle model = bundle(read_file(file));
     try {
       model.chat_prompt("What is 3*7?");
-    } catch (const Error&) {  // a template that renders no conversation without tools or further variables
+    } catch (const Error&) {  // the template renders no conversation without tools or further variables
       ++refused;
       continue;
     }

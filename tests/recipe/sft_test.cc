@@ -1,5 +1,5 @@
-// Supervised fine-tuning and distillation: what is trained on, exact repetition, and one clear line for bad
-// data.
+// Supervised fine-tuning and distillation: the tokens that are trained on, exact repetition, and one clear
+// line for bad data.
 #include <set>
 
 #include "formats/jsonl.h"
@@ -72,8 +72,8 @@ TEST_F(Sft, EpochsTakeEveryRowOnceInAnOrderOfTheirOwn) {
   EXPECT_EQ(std::set<int32_t>(first.begin(), first.end()).size(), 50u);
   EXPECT_EQ(std::set<int32_t>(second.begin(), second.end()).size(), 50u);
   EXPECT_NE(first, second);
-  EXPECT_EQ(source(0).tokens[0], first[0]);             // back to an earlier epoch
-  EXPECT_EQ(steps_of_epochs(documents, 3, 10, 2), 10);  // 100 documents of one predicted token each
+  EXPECT_EQ(source(0).tokens[0], first[0]);             // returns to an earlier epoch
+  EXPECT_EQ(steps_of_epochs(documents, 3, 10, 2), 10);  // 100 documents with one predicted token each
 }
 
 TEST_F(Sft, OnlyTheLastAnswerCounts) {

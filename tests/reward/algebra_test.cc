@@ -1,4 +1,4 @@
-// Exact values: what is equal has one form, what differs differs, and nothing costs more than its budget.
+// Exact values: equal values have one form, different ones differ, and nothing costs more than its budget.
 #include "reward/math/algebra.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 namespace r1::math {
 namespace {
 
-// "equal", "different", or why there is no value.
+// Returns "equal", "different", or the reason why there is no value.
 std::string relation(const std::string& a, const std::string& b) {
   const auto x = parse_notation(a), y = parse_notation(b);
   if (!x || !y) return "unreadable";
@@ -116,7 +116,7 @@ TEST(Algebra, RefusesWhatIsTooLargeOrHasNoValue) {
     EXPECT_EQ(relation(none, "1"), "not_a_value") << none;
 }
 
-// Random sums of radicals: a - b vanishes only if their doubles agree, and adding a rational makes them differ.
+// In random sums of radicals, a - b vanishes only if their doubles agree, and adding a rational makes them differ.
 TEST(Algebra, AgreesWithDoublesOnRandomRadicals) {
   Random random(5);
   int equal = 0;

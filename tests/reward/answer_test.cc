@@ -1,4 +1,4 @@
-// Answers as tokens: the stop token is no text, a cut answer is never right, thoughts are counted by text.
+// Answers as tokens: the stop token is not text, a cut answer is never right, and thoughts are counted by their text.
 #include "reward/answer.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,8 @@ TEST_F(Answer, ThinkingTokensLieBetweenTheTags) {
   EXPECT_EQ(thinking_tokens(tokenizer, {}, true), 0);
 }
 
-// Bytes, and five tokens of more: no tag is a token of its own, and two are glued to their neighbours.
+// The vocabulary has bytes and five longer tokens. No tag is a token of its own, and two tags share tokens
+// with neighbours.
 TEST(Thinking, TokensAreCountedByTextWhateverTheTagsAreMadeOf) {
   Json vocab = Json::object();
   for (int byte = 0; byte < 256; ++byte) {

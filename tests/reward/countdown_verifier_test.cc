@@ -144,11 +144,11 @@ TEST(Countdown, IsTotalOnShuffledTagsAndBytes) {
     for (const std::string& part : parts) text += part;
     const Verdict verdict = verify_countdown(kProblem, text);
     ASSERT_EQ(verdict.correct, verdict.why == "ok") << text;
-    ASSERT_TRUE(!verdict.correct || verdict.well_formed) << text;  // there is no \\boxed in it
+    ASSERT_TRUE(!verdict.correct || verdict.well_formed) << text;  // the text has no \\boxed
     correct += verdict.correct;
   }
-  EXPECT_GT(correct, 50'000);   // no mutation: a quarter
-  EXPECT_LT(correct, 100'000);  // white space and twins excuse some
+  EXPECT_GT(correct, 50'000);   // about a quarter are not mutated
+  EXPECT_LT(correct, 100'000);  // white space and equal numbers excuse some
 }
 
 TEST(VerifyExpression, ComparesValuesAndNumbers) {

@@ -26,7 +26,7 @@ TEST(Digits, AcceptsEitherCasePrefixesAndZerosInFront) {
     EXPECT_EQ(why(2, "101", answer), "ok") << answer;
   for (const char* answer : {"17", "0o17", "0O17", "017"}) EXPECT_EQ(why(8, "17", answer), "ok") << answer;
   EXPECT_EQ(why(10, "42", "42"), "ok");
-  EXPECT_EQ(why(12, "b1", "0b1"), "ok");  // digits of base 12, no prefix
+  EXPECT_EQ(why(12, "b1", "0b1"), "ok");  // digits of base 12, not a prefix
   EXPECT_EQ(why(2, "0", "0"), "ok");
   EXPECT_EQ(why(2, "0", "0b0"), "ok");
   const std::string zeros(100'000, '0');

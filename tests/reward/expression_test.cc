@@ -53,7 +53,7 @@ TEST(Expression, EvaluatesExactly) {
       {"-\\dfrac{1}{2}*\\tfrac{6}{3}", -1, 1, {1, 2, 6, 3}},
       {"\\frac12 + \\frac 1 2", 1, 1, {1, 2, 1, 2}},
       {"9223372036854775807", 9223372036854775807, 1, {9223372036854775807}},
-      {"9223372036854775807*3/3-9223372036854775807", 0, 0, {}},  // the product passes 63 bits: refused
+      {"9223372036854775807*3/3-9223372036854775807", 0, 0, {}},  // the product exceeds 63 bits: refused
   };
   for (const Accepted& c : cases) {
     const Evaluated got = evaluate_expression(c.text);
@@ -164,8 +164,7 @@ TEST(Expression, ReadsDecimalsWhereTheyAreWanted) {
   EXPECT_EQ(evaluate_expression("0.0000000000000000000001", Decimals::read).why, "number_too_large");
 }
 
-// ---- an independent evaluator: a random tree knows its own value by repeated addition of unreduced
-// fractions ----
+// ---- an independent evaluator: a random tree knows its own value by repeated addition of unreduced fractions ----
 
 struct Node {
   char op = 0;
@@ -189,7 +188,7 @@ Fraction slow_value(const std::vector<Node>& nodes, int at) {
   return {a.num * b.den, a.den * b.num, b.num != 0};
 }
 
-// Every inner node in parentheses, or only where `random` says so and the grammar allows it without.
+// Writes every inner node in parentheses, or leaves them out if `random` says so and the grammar allows it.
 std::string write(Random& random, const std::vector<Node>& nodes, int at, int context) {
   const Node& node = nodes[static_cast<size_t>(at)];
   if (node.op == 0) return std::to_string(node.leaf);
@@ -210,12 +209,12 @@ TEST(Expression, MatchesASlowEvaluatorOn100000RandomExpressions) {
     std::vector<Node> nodes;
     std::vector<int> open;
     const int64_t leaves =
-        random.between(1, 6);  // unreduced: at most 99^6 * 2^5 < 2^63, products of two fit 127 bits
+        random.between(1, 6);  // unreduced: at most 99^6 * 2^5 < 2^63, and products of two fit in 127 bits
     for (int64_t k = 0; k < leaves; ++k) {
       open.push_back(static_cast<int>(nodes.size()));
       nodes.push_back({.leaf = random.between(0, random.below(2) == 0 ? 4 : 99)});
     }
-    std::vector<int64_t> order;  // in-order leaves, by joining neighbours only
+    std::vector<int64_t> order;  // the leaves in order, because only neighbours are joined
     for (const Node& node : nodes) order.push_back(node.leaf);
     while (open.size() > 1) {
       const auto k = static_cast<size_t>(random.below(static_cast<int64_t>(open.size()) - 1));

@@ -1,5 +1,4 @@
-// What the solver says, the verifier accepts: all 1,362 Game of 24 puzzles, and generated problems with their
-// traces.
+// The verifier accepts what the solver finds: all 1,362 Game of 24 puzzles, and generated problems with their traces.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

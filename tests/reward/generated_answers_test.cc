@@ -1,4 +1,4 @@
-// Every generated problem's gold, written as an answer, is accepted; another problem's is not.
+// The gold of every generated problem, written as an answer, is accepted. The gold of another problem is not.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -17,7 +17,7 @@ std::string wrap(const std::string& answer) {
   return "<think>so</think>\n<answer>" + answer + "</answer>";
 }
 
-// The answer that a person would write.
+// Returns the answer as a person would write it.
 std::string answer_of(const Problem& problem) {
   const Json gold = parse_json(problem.gold, "gold");
   const std::string_view verifier = verifier_name(problem.task);

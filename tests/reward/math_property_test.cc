@@ -1,4 +1,4 @@
-// Golds of GSM8K and MATH (R1_TEST_DATA), rewritten: what keeps the value is accepted, what changes it is not.
+// Golds of GSM8K and MATH (R1_TEST_DATA) are rewritten: a rewriting that keeps the value is accepted, others are not.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -58,7 +58,7 @@ class Rewriter {
     return from[static_cast<size_t>(random_.below(static_cast<int64_t>(from.size())))];
   }
 
-  // The value in one of many spellings.
+  // Returns the value in one of many spellings.
   std::string spelled(const Fraction& value) {
     const std::string sign = value.sign() < 0 ? "-" : "";
     const std::string num = value.num().magnitude().text(), den = value.den().text();
@@ -151,7 +151,7 @@ class Rewriter {
     return pick(others);
   }
 
-  // Notation that is no number, in another spelling.
+  // Returns notation that is not a number in another spelling.
   std::string respelled(const std::string& gold) {
     return pick<std::string>(
         {gold, replaced(gold, "\\frac", "\\dfrac"),
@@ -162,7 +162,7 @@ class Rewriter {
          replaced(gold, "+", " + ")});
   }
 
-  // Notation with another meaning; nothing if this gold offers none.
+  // Returns notation with another meaning, or nothing if this gold offers none.
   std::optional<std::string> distorted(const std::string& gold) {
     std::vector<std::string> others;
     std::vector<size_t> digits;
@@ -223,7 +223,7 @@ TEST(MathProperty, RewritesThatKeepTheValueAreAcceptedAndOthersAreNot) {
     const std::string& gold = rewriter.pick(all);
     const MathVerifier verifier(gold);
     const NumberText number = read_number(gold);
-    const bool percent = gold.find('%') != std::string::npos;  // its sign may be left out: other rules
+    const bool percent = gold.find('%') != std::string::npos;  // other rules hold: % may be left out
     const bool is_number = number.ok() && !percent;
     const auto judge = [&](const std::string& answer, bool keeps) {
       const std::string why = verifier.judge(answer);

@@ -222,7 +222,7 @@ TEST(Equation, TakesTheNumberOrTheUnknownEqualToIt) {
   }
 }
 
-// Another way to read a number: as long as it is short, by hand with doubles that are exact.
+// Fractions and decimals have the values that their digits give, compared by cross-multiplication.
 TEST(Number, ReadsWhatIsWritten) {
   Random random(4);
   for (int i = 0; i < 20'000; ++i) {

@@ -1,5 +1,5 @@
-// Problems from files: rows of every task, each checked by the verifier that will judge the answers; a bad
-// row spoils itself, and is one line.
+// Problems from files: rows of every task are checked by the verifier that will judge the answers. A bad row
+// affects only itself and gives one line.
 #include "reward/problem_file.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +41,7 @@ std::string without_path(const std::string& what, const std::filesystem::path& p
   return what.starts_with(prefix) ? what.substr(prefix.size()) : "does not name the file: " + what;
 }
 
-// Of the one refused row, or of the file.
+// Returns the error of the one refused row, or of the file.
 std::string error_of(const std::string& name, const std::string& text) {
   const TemporaryFile file(name, text);
   try {

@@ -1,4 +1,4 @@
-// Added tokens, and vocabularies that lack bytes, compared with the tokenizers package and with transformers.
+// Added tokens, and vocabularies without some bytes, compared with the tokenizers package and with transformers.
 #include "text/added_tokens.h"
 
 #include <filesystem>
@@ -74,7 +74,7 @@ TEST(AddedTokens, AnIdThatIsNotTheFilesIsNamedInAWarning) {
   EXPECT_EQ(tokenizer.token_of(256), "<a>");
 }
 
-// The package panics here; we return only the token that took the white space.
+// The package panics here. This program returns only the token that took the white space.
 TEST(AddedTokens, AnLstripTokenInsideWhiteSpaceThatWasTakenVanishes) {
   Json json = read_json(golden("added_tokens.json")).at("tokenizer");
   json.set("added_tokens", parse_json(R"([{"id": 256, "content": "<a>", "rstrip": true},

@@ -40,7 +40,7 @@ std::string train(BpeTrainerOptions with, const std::vector<std::string>& texts)
 }
 
 TEST(BpeTrainer, WritesTheFileThatHuggingFaceReadAlike) {
-  // trained.json holds the ids that Hugging Face's tokenizers gives with trained_tokenizer.json.
+  // trained.json has the ids that Hugging Face's tokenizers gives with trained_tokenizer.json.
   const std::string file = train(options(), corpus());
   if (std::getenv("R1_WRITE_GOLDEN") != nullptr)
     write_file_atomically(golden("trained_tokenizer.json"), file);
@@ -83,7 +83,7 @@ TEST(BpeTrainer, SplitsDigitsAndKeepsAddedTokensWhole) {
 }
 
 TEST(BpeTrainer, MergesTheMostFrequentPairFirst) {
-  // Words: abab x 3, ab x 2, bc x 7: counts ab 8, bc 7, ba 3.
+  // The words are abab x 3, ab x 2, bc x 7, so the counts are ab 8, bc 7, ba 3.
   const std::string file = train(
       {.vocab_size = 259}, {"abab", "abab", "abab", "ab", "ab", "bc", "bc", "bc", "bc", "bc", "bc", "bc"});
   const Json merges = parse_json(file, "trained").at("model").at("merges");
@@ -100,7 +100,7 @@ TEST(BpeTrainer, BreaksTiesByLowestIds) {
 }
 
 TEST(BpeTrainer, AgreesWithAPlainTrainerOnRandomTexts) {
-  // The plain one recounts all pairs of all words before each merge.
+  // The plain trainer recounts all pairs of all words before each merge.
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     Random random(seed);
     std::vector<std::string> texts;

@@ -13,10 +13,10 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kReleaseDay = 1737331200;  // 2025-01-20, the day that renderings.jsonl was rendered as
+constexpr int64_t kReleaseDay = 1737331200;  // 2025-01-20, the date used for renderings.jsonl
 
-// "x.jinja", or "DIR/tokenizer_config.json#chat_template" by its place among the shared data; "" if it is
-// missing.
+// Returns the text of "x.jinja", or of "DIR/tokenizer_config.json#chat_template" in the shared data, or "" if
+// it is missing.
 std::string template_text(const std::string& name) {
   const size_t hash = name.find('#');
   if (hash == std::string::npos) {
@@ -33,7 +33,7 @@ std::string template_text(const std::string& name) {
 }
 
 // The expected result of a row of renderings.jsonl: a text, or nothing for an error. Plain Jinja refuses {%
-// generation %}, so rows of such a template have transformers' text.
+// generation %}, so rows of such templates have transformers' text.
 class Wanted {
  public:
   Wanted() {
@@ -72,7 +72,7 @@ TEST(ChatTemplate, RendersPublishedTemplatesAsJinjaDoes) {
   int rows = 0;
   for (const Json& row : read_jsonl(path)) {
     const std::string text = template_text(row.get_string("template"));
-    if (text.empty()) continue;  // the template is not among the data
+    if (text.empty()) continue;  // the shared data lack the template
     ++rows;
     std::string got;
     std::string error;
@@ -93,7 +93,7 @@ TEST(ChatTemplate, RendersPublishedTemplatesAsJinjaDoes) {
     agree += same;
     if (!same) show_difference(row, got, error);
   }
-  EXPECT_GE(rows, 800);  // of 820: so many templates must be there for the test to say something
+  EXPECT_GE(rows, 800);  // of 820: enough templates must be present for the test to count
   printf("%d of %d rows agree\n", agree, rows);
 }
 
@@ -200,7 +200,7 @@ TEST(ChatTemplate, EndsHostileTemplates) {
     EXPECT_NE(error.find(reason), std::string::npos) << text.substr(0, 100) << ": " << error;
     EXPECT_FALSE(error.starts_with("no error")) << text.substr(0, 100);
   }
-  // A value that refers to itself is neither printed forever nor leaked.
+  // A value that refers to itself is not printed forever and does not leak.
   EXPECT_EQ(error_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns }}"), "no error: <Namespace>");
   EXPECT_EQ(error_of("{% set ns = namespace(n=none) %}{% for a in range(100000) %}{% set ns.n = "
                      "namespace(n=ns.n) %}{% endfor %}x"),

@@ -1,4 +1,4 @@
-// The chat templates of a directory, and messages in the forms that templates read.
+// The chat templates of a directory, and messages in the forms that the templates read.
 #include "text/chat_templates.h"
 
 #include <fstream>
@@ -167,7 +167,7 @@ TEST(ChatForm, PartsAreReadRoleByRole) {
   Json both = kParts;
   both.push_back(Json(kParts.at(size_t{0})).set("role", "system"));
   EXPECT_EQ(users_only.render({.messages = both}), "one;two;[one\ntwo]");
-  // Such a template would lose a text, so it gets a list.
+  // Such a template would lose a text, so it receives a list.
   EXPECT_EQ(users_only.render_adapted({.messages = kUser}), "hi;");
 }
 
@@ -196,12 +196,12 @@ TEST(ChatForm, ToolCallsGetTheFormThatTheTemplateReads) {
     EXPECT_EQ(concatenates.render_adapted({.messages = calling("", arguments)}), R"(add {"a": 1})");
     EXPECT_EQ(iterates.render_adapted({.messages = calling("", arguments)}), "add a=1");
   }
-  // Passed as it is; Jinja decides the result.
+  // The arguments are passed unchanged, and Jinja decides the result.
   EXPECT_EQ(dumps.render({.messages = calling("", text)}), R"(add "{\"a\": 1}")");
 }
 
 TEST(ChatForm, NoContentIsWhatTheTemplateTakesForIt) {
-  // R1's template writes calls only if the content is null; others add to the content.
+  // R1's template writes calls only if the content is null. Others append to the content, so it must be a string.
   const ChatTemplates wants_null = ChatTemplates::of(
       "{% for m in messages %}{% if m.content is none %}{{ m.tool_calls[0].function.name }}"
       "{{ m.tool_calls[0].function.arguments }}{% else %}{{ m.content }}{% endif %}{% endfor %}",

@@ -75,7 +75,7 @@ TEST(Think, APromptOpensAThoughtIfItEndsWithTheTag) {
       {"<think> \r\n\t\n", "<think> \r\n\t\n"},
       {"<|Assistant|>", ""},
       {"<|Assistant|><think>\n\n</think>\n\n", ""},          // Qwen3 with enable_thinking = false
-      {"<|User|>what does <think> mean?<|Assistant|>", ""},  // the user's
+      {"<|User|>what does <think> mean?<|Assistant|>", ""},  // the user wrote the tag
       {"<|User|>say <think>\n<|Assistant|>", ""},
       {"<think>x", ""},
       {"</think>", ""},
@@ -92,7 +92,7 @@ TEST(Think, AWholeResponseHasTheTagOnce) {
   EXPECT_EQ(whole_response("\n<think>a</think>b", "<think>"), "\n<think>a</think>b");
   EXPECT_EQ(whole_response("a</think>b", ""), "a</think>b");
   EXPECT_EQ(whole_response("a <think>", "<think>"), "<think>a <think>");
-  // After a prompt that opened the thought, the text that the prompt already has is not written again.
+  // If the prompt opened the thought, the prompt's part of the text is not written again.
   EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>\n"), "a</think>b");
   EXPECT_EQ(rest_of_response("<think>a</think>b", "<think>\n"), "a</think>b");
   EXPECT_EQ(rest_of_response("<think>\na</think>b", "<think>"), "\na</think>b");
@@ -122,7 +122,7 @@ TEST(Think, SpanHoldsTheThoughtThatTheSplitterFinds) {
     EXPECT_EQ(span->closed, split.closed) << text;
     ++found;
     closed += span->closed ? 1 : 0;
-    // Verifiers see the same response with its own tag, and no prompt that opened a thought.
+    // Verifiers see the same response with its own tag, without a prompt that opened a thought.
     EXPECT_EQ(split_think(whole_response(text, opened ? kThinkOpen : "")).thought, split.thought) << text;
   }
   EXPECT_GT(found, 1000);

@@ -153,7 +153,7 @@ TEST(Tokenizer, StreamsTheSameTextFromAnyIds) {
   for (int round = 0; round < 500; ++round) {
     std::vector<int32_t> ids;
     for (int64_t i = random.below(30); i > 0; --i) {
-      // Bytes of UTF-8 characters, in and out of order.
+      // The ids stand for bytes of UTF-8 characters, in and out of order.
       ids.push_back(static_cast<int32_t>(random.below(tokenizer.vocab_size() + 3)));
     }
     StreamDecoder stream(tokenizer);
@@ -292,12 +292,12 @@ TEST(Tokenizer, PatternsSeeNewCharactersAsTheyAre) {
   };
   EXPECT_EQ(found("\\p{Han}", "\U00031350"), 1u);                  // Unicode 15
   EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\ua7da"), 0u);  // Unicode 16, outside the range
-  EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\u0897"), 1u);  // inside
+  EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\u0897"), 1u);  // Unicode 16, inside the range
   EXPECT_EQ(found("[\U0001f300-\U0001faff]", "\U0001fae9"), 1u);
-  EXPECT_EQ(found("\\w", "\u00b2"), 1u);  // Oniguruma's \w outside a class, and inside
+  EXPECT_EQ(found("\\w", "\u00b2"), 1u);  // Oniguruma's \w outside a class, and inside (next line)
   EXPECT_EQ(found("[\\w]", "\u00b2"), 0u);
   EXPECT_EQ(found("\\b", "a \u0301"), 4u);  // a mark is a word character
-  EXPECT_EQ(found("a*", "baab"), 3u);       // an empty match, but not where the last one ended
+  EXPECT_EQ(found("a*", "baab"), 3u);       // an empty match is found, but not where the last match ended
 }
 
 TEST(Tokenizer, GivesUpOnHostilePatternsInsteadOfHanging) {

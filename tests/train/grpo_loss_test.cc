@@ -28,13 +28,13 @@ TEST(GrpoLoss, AdvantagesAreNormalisedWithinTheirGroup) {
 }
 
 TEST(GrpoLoss, GroupsWithoutSignalTeachNothing) {
-  // 0.1 is no binary fraction: the mean of equal rewards may round, and must not be blown up.
+  // 0.1 is not a binary fraction. The mean of equal rewards may round, and the error must not be magnified.
   for (const double r : {0.0, 1.0, 0.1}) {
     for (const double a : group_advantages(std::vector<double>(7, r), 7, Normalise::group)) EXPECT_EQ(a, 0.0);
   }
 }
 
-// One token of weight 1, with reference `ref`.
+// Computes the loss of one token of weight 1, with reference `ref`.
 struct OneToken {
   double loss, gradient, kl;
   bool clipped;

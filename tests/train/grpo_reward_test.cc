@@ -1,4 +1,4 @@
-// What samples are paid.
+// The rewards that samples receive.
 #include "train/grpo_reward.h"
 
 #include <gtest/gtest.h>
@@ -24,13 +24,13 @@ TEST(GrpoReward, OverlongFallsLinearlyToTheCap) {
 
 TEST(GrpoReward, BrevityComparesTheCorrectAnswersOfAGroupOnly) {
   const RewardConfig config{.accuracy = 1, .brevity = 0.1};
-  // Correct answers of 10 and 30 tokens: their mean is 20. A short wrong answer is paid nothing.
+  // The correct answers have 10 and 30 tokens, so their mean is 20. A short wrong answer gets no reward.
   const std::vector<Judged> samples = {
       {true, true, 10}, {true, true, 30}, {false, true, 1}, {false, false, 99}};
   EXPECT_EQ(rewards_of(config, samples, 4, 100), (std::vector<double>{1.05, 0.95, 0, 0}));
   const std::vector<Judged> alone = {{true, true, 10}, {false, true, 3}};
   EXPECT_EQ(rewards_of(config, alone, 2, 100), (std::vector<double>{1, 0}));
-  // Far longer than the mean: the term stays within its weight.
+  // The last answer is far longer than the mean, but the term stays within its weight.
   std::vector<Judged> many(9, Judged{true, true, 1});
   many.push_back({true, true, 1000});
   EXPECT_DOUBLE_EQ(rewards_of(config, many, 10, 1000).back(), 0.9);

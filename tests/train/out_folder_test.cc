@@ -1,4 +1,4 @@
-// Which folders a run may write to: whatever else is there stays untouched.
+// Folders to which a run may write. Everything else in them stays untouched.
 #include "train/out_folder.h"
 
 #include <cstdlib>
@@ -31,10 +31,10 @@ class OutFolder : public RunFolder {
     make(name + "/recipe.json", R"({"recipe": "r", "config_sha256": "0", "stages": {"old": {}}})");
     make(name + "/recipe.toml");
     make_run(name + "/zero");
-    make(name + "/before/samples.jsonl");  // an evaluation that was killed before eval.json
+    make(name + "/before/samples.jsonl");  // an evaluation that was killed before eval.json was written
     make(name + "/old/eval.json", "{}");
   }
-  // The tree, file by file.
+  // Returns the contents of every file in the tree.
   std::map<std::string, std::string> contents() const {
     std::map<std::string, std::string> all;
     for (const auto& entry : fs::recursive_directory_iterator(root))

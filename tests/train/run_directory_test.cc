@@ -1,4 +1,4 @@
-// A run's directory: the copy of its configuration, and its numbers for TensorBoard, over kills and resumes.
+// A run's directory over kills and resumptions: the copy of its configuration, and its numbers for TensorBoard.
 #include "train/run_directory.h"
 
 #include <unistd.h>
@@ -16,7 +16,7 @@ class RunDirectoryTest : public testing::Test {
   RunDirectoryTest() { fs::remove_all(root); }
   ~RunDirectoryTest() override { fs::remove_all(root); }
 
-  // Steps begin .. end of a process, which then ends as if killed.
+  // Makes steps begin to end in a process that then ends as if it were killed.
   void steps(const std::string& config, int64_t begin, int64_t end) const {
     ConfigFile file = ConfigFile::parse(config, "some.toml");
     RunDirectory run({.kind = "grpo", .name = "some", .out = root}, file, begin > 1);
@@ -39,11 +39,11 @@ class RunDirectoryTest : public testing::Test {
 
 TEST_F(RunDirectoryTest, TensorBoardSeesEveryStepOnceOverAResume) {
   const std::string config = "[log]\ntensorboard = true\n";
-  steps(config, 1, 4);  // the checkpoint is of step 2: 3 and 4 are done again
+  steps(config, 1, 4);  // the checkpoint is of step 2, so 3 and 4 are made again
   steps(config, 3, 5);
   const std::vector<fs::path> files = events();
   ASSERT_EQ(files.size(), 2u);
-  // As TensorBoard reads it: "session started at step N" takes back what was written from N on.
+  // Reads the file as TensorBoard does: "session started at step N" discards what was written from step N on.
   std::map<int64_t, float> loss;
   int sessions = 0;
   for (const fs::path& file : files) {
@@ -103,7 +103,7 @@ TEST_F(RunDirectoryTest, ReadsWhatEveryStageHas) {
   EXPECT_EQ(run.seed, 3u);
   EXPECT_EQ(run.out, "runs/a");
   EXPECT_EQ(run.numerics, Numerics::cpu_f32);
-  file.finish();  // every key was read
+  file.finish();  // throws unless every key was read
   const auto refusal = [](const char* text) {
     ConfigFile bad = ConfigFile::parse(text, "some.toml");
     try {

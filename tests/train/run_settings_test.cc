@@ -1,4 +1,4 @@
-// A resumed run is compared setting by setting, and what may not change is named.
+// A resumed run is compared setting by setting, and a setting that must not change is named.
 #include "train/run_settings.h"
 
 #include <gtest/gtest.h>

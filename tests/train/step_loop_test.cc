@@ -1,4 +1,4 @@
-// When a run saves, and how it stops: with a clock and a stop flag of the test's own.
+// When a run saves and how it stops, with a clock and a stop flag of the test.
 #include "train/step_loop.h"
 
 #include "base/error.h"
@@ -53,14 +53,14 @@ class StepLoop : public RunFolder {
 
 TEST_F(StepLoop, SavesByDefaultAboutEveryTwoMinutes) {
   EXPECT_TRUE(run_steps(run, state, {.keep = 100}, stage(10), options()));
-  // 50 s a step: after 3, 6 and 9, and the last state.
+  // A step takes 50 s: states are saved after steps 3, 6 and 9, and the last state is saved too.
   EXPECT_EQ(kept(), (std::vector<std::string>{"step-000003", "step-000006", "step-000009", "step-000010"}));
 }
 
 TEST_F(StepLoop, ASlowDiskCostsATwentiethOfTheTimeAtMost) {
   save_seconds = 60;
   EXPECT_TRUE(run_steps(run, state, {.keep = 100}, stage(60), options()));
-  // The first after 150 s; the next ones 20 x 60 s = 24 steps later.
+  // The first save comes after 150 s, and the next ones 20 x 60 s = 24 steps later.
   EXPECT_EQ(kept(), (std::vector<std::string>{"step-000003", "step-000027", "step-000051", "step-000060"}));
 }
 

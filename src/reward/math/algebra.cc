@@ -201,7 +201,7 @@ Poly Algebra::power(const Poly& base, int exponent) {
   return out;
 }
 
-// The denominator becomes 1 if it is one term of invertible atoms, and its first coefficient 1 else.
+// Makes the denominator 1 if it is one term of invertible atoms. Otherwise its first coefficient becomes 1.
 Ratio Algebra::simplified(Poly num, Poly den) {
   if (den.is_zero()) throw NotEvaluated{"division_by_zero"};
   if (num.is_zero()) return {};
@@ -255,7 +255,7 @@ Ratio Algebra::symbol(std::string atom) {
   return {Poly({factor_of(std::move(atom))}, 1), Fraction(1)};
 }
 
-// value^(num/den) as a product of primes; value > 0. What is too large to be split stays whole, as if it were prime.
+// Returns value^(num/den) as a product of primes, for value > 0. A rest that is too large to factor counts as a prime.
 Monomial Algebra::prime_factors(const Integer& value, int64_t num, int64_t den) {
   std::map<std::string, int64_t> exponents;
   Integer rest = value;
@@ -282,7 +282,7 @@ Monomial Algebra::prime_factors(const Integer& value, int64_t num, int64_t den) 
     for (int64_t p = 2; p < 200; p += p == 2 ? 1 : 2) take(p);
   }
   if (rest != Integer(1)) {
-    // A perfect power of a large number: at least those that the root asks for are seen.
+    // The rest may be a perfect power of a large number. At least the powers that the root requires are found.
     for (const unsigned degree : {2u, 3u, 5u, static_cast<unsigned>(den)}) {
       if (degree < 2 || rest.bits() / degree > 512) continue;
       const Integer root = floor_root(rest, degree);
@@ -322,7 +322,7 @@ std::optional<Poly> Algebra::denested_root(const Poly& value) {
   return add(first.num, second.num, b.sign() < 0 ? -1 : 1);
 }
 
-// value^(num/den) for den > 1 and a value that is not 0.
+// Returns value^(num/den) for den > 1 and a value other than 0.
 Ratio Algebra::root_of(const Poly& value, int64_t num, int64_t den) {
   spend(4);
   if (value.terms().size() == 1) {
@@ -330,7 +330,8 @@ Ratio Algebra::root_of(const Poly& value, int64_t num, int64_t den) {
     std::vector<Factor> factors;
     Fraction sign = 1;
     if (coefficient.sign() < 0) {
-      // Odd roots are the real ones; square roots give i; other even roots have no name here.
+      // The odd root of a negative number is the real one, and a square root gives i. Other even roots have
+      // no form here.
       if (den % 2 == 1) {
         if (num % 2 != 0) sign = -1;
       } else if (den == 2) {
@@ -357,7 +358,7 @@ Ratio Algebra::root_of(const Poly& value, int64_t num, int64_t den) {
     add_product(bottom, prime_factors(coefficient.den(), -num, den), 1);
     return {multiply(multiply(out, top), bottom), Fraction(1)};
   }
-  // Square factors of the content come out: sqrt(8 + 4 sqrt 3) = 2 sqrt(2 + sqrt 3).
+  // Square factors are moved out of the root: sqrt(8 + 4 sqrt 3) = 2 sqrt(2 + sqrt 3).
   Integer common = 0, below = 1;
   for (const auto& [monomial, coefficient] : value.terms()) {
     common = greatest_common_divisor(common, coefficient.num());
@@ -402,10 +403,10 @@ Ratio Algebra::power(const Ratio& base, const Ratio& exponent) {
     if (*num == 0 && base.num.is_zero()) throw NotEvaluated{"not_a_value"};
     return rational_power(base, *num, *den);
   }
-  // base^(sum of c m) = product of (base^m)^c, with base^m as an atom.
+  // base^(sum of c m) is the product of (base^m)^c, with base^m as an atom.
   const auto one = exponent.den.constant();
   if (!one || base.num.is_zero()) throw NotEvaluated{"not_a_value"};
-  std::vector<std::pair<std::string, int64_t>> bases;  // of atoms, with their exponents
+  std::vector<std::pair<std::string, int64_t>> bases;  // the atoms of the base, with their exponents
   const auto value = constant_of(base);
   if (value && value->sign() > 0) {
     for (const Factor& f : prime_factors(value->num(), 1, 1)) bases.emplace_back(f.atom, f.num);
@@ -444,7 +445,7 @@ Ratio Algebra::function(std::string_view name, const Ratio& argument) {
   return symbol(atom + ")");
 }
 
-// log of a positive fraction and of a monomial splits into logs of primes and atoms.
+// The logarithm of a positive fraction or of a monomial splits into logarithms of primes and atoms.
 Ratio Algebra::logarithm(const Ratio& value) {
   if (value.num.is_zero()) throw NotEvaluated{"not_a_value"};
   const auto one = value.den.constant();
@@ -467,7 +468,7 @@ Ratio Algebra::logarithm(const Ratio& value) {
 
 namespace {
 
-// An angle that is k pi / 12: k modulo 24.
+// Returns k modulo 24 if the angle is k pi / 12.
 std::optional<int> twelfths_of_pi(const Ratio& angle) {
   if (angle.num.is_zero()) return 0;
   const auto one = angle.den.constant();
@@ -501,7 +502,7 @@ Ratio Algebra::sine(const Ratio& angle) {
     if (quarter == 6) value = {Fraction(1), Fraction(1)};
     return multiply(value, Ratio{Poly(sign), Fraction(1)});
   }
-  // sin(-x) = -sin(x): the first coefficient of the argument is positive.
+  // Since sin(-x) = -sin(x), the argument is given a positive first coefficient.
   if (only_coefficient(angle.num).sign() < 0) return negate(sine(negate(angle)));
   const Ratio cosine_of = function("cos", angle);
   const Poly square = add(Poly(Fraction(1)), multiply(cosine_of.num, cosine_of.num), -1);

@@ -1,16 +1,17 @@
 // reward/math/algebra.h: exact values of mathematical expressions, in a form in which equality can be decided.
 //
-// A Poly is a sum of terms: a fraction times a product of atoms with rational exponents. Atoms are primes (with
-// exponents between 0 and 1: radicals), pi, e, i, variables, and what has no better form: roots of sums, powers
-// with an exponent that is no number, sin, cos and logarithms. A Ratio is one Poly over another.
+// A Poly is a sum of terms. A term is a fraction times a product of atoms with rational exponents. Atoms are primes
+// (with exponents between 0 and 1, which are radicals), pi, e, i, variables, and values that have no better form:
+// roots of sums, powers with an exponent that is not a number, sines, cosines and logarithms. A Ratio is one Poly over
+// another.
 //
-// Equality is exact: a/b = c/d if a d - b c has no term left. For radicals of integers that is a decision in both
-// directions (products of different roots of primes are linearly independent over the rationals, Besicovitch
-// 1940), for variables too, and pi is transcendental. Unknown relations between other atoms (sin(2 x) and sin x,
-// a root that has a simpler form) only make equal values look different, never different ones equal. Variables
-// stand for positive numbers: sqrt(x^2) is x.
+// Equality is exact: a/b = c/d if a d - b c has no term left. For radicals of integers this decides equality in both
+// directions, because products of different roots of primes are linearly independent over the rationals (Besicovitch
+// 1940). The same holds for variables and for pi, which is transcendental. Relations between other atoms that are not
+// known here (sin(2 x) and sin x, or a root that has a simpler form) can only make equal values look different, never
+// different values equal. Variables stand for positive numbers: sqrt(x^2) is x.
 //
-// Work is bounded: every operation draws on a budget, and what exceeds it or kMaxBits raises NotEvaluated.
+// Work is bounded. Every operation draws on a budget; an operation that exceeds it or kMaxBits throws NotEvaluated.
 #pragma once
 
 #include <compare>
@@ -26,25 +27,25 @@
 
 namespace r1::math {
 
-inline constexpr size_t kMaxBits = 8192;  // of a coefficient
+inline constexpr size_t kMaxBits = 8192;  // per coefficient
 inline constexpr int kMaxExponent = 4096;
 
-// Why an expression has no value here; a literal: too_complex, division_by_zero, not_a_value.
+// Thrown if an expression has no value here. `why` is a literal: too_complex, division_by_zero or not_a_value.
 struct NotEvaluated {
   std::string_view why;
 };
 
 class Poly;
 
-// An atom for which atom^period is a Poly: of sin(x), sin^2 = 1 - cos^2; of a root of a sum, the sum.
+// An atom for which atom^period equals a Poly: for sin(x), sin(x)^2 = 1 - cos(x)^2; for the root of a sum, the sum.
 struct Reduction {
   int period = 1;
   std::shared_ptr<const Poly> value;
 };
 
 struct Factor {
-  std::string atom;  // "#7" the prime 7, "@pi", "@e", "@i", "x", "sin(...)", "(...)", "2^(...)"
-  int64_t num = 1;   // the exponent, in lowest terms, not 0
+  std::string atom;  // "#7" is the prime 7; "@pi", "@e", "@i", "x", "sin(...)", "(...)", "2^(...)"
+  int64_t num = 1;   // the exponent in lowest terms; not 0
   int64_t den = 1;
   std::shared_ptr<const Reduction> reduction;
 
@@ -52,7 +53,7 @@ struct Factor {
   bool operator==(const Factor& other) const { return (*this <=> other) == 0; }
 };
 
-using Monomial = std::vector<Factor>;  // by atom, each once
+using Monomial = std::vector<Factor>;  // sorted by atom, each atom once
 
 class Poly {
  public:
@@ -62,9 +63,9 @@ class Poly {
 
   bool is_zero() const { return terms_.empty(); }
   const std::map<Monomial, Fraction>& terms() const { return terms_; }
-  std::optional<Fraction> constant() const;  // its value if there is no atom in it
+  std::optional<Fraction> constant() const;  // the value if it has no atoms
   void add(const Monomial& monomial, const Fraction& coefficient);
-  std::string text() const;  // the same for equal Polys, and only for these
+  std::string text() const;  // equal for equal Polys only
   bool operator==(const Poly&) const = default;
 
  private:
@@ -93,10 +94,10 @@ class Algebra {
   Ratio logarithm(const Ratio& value);  // natural
   Ratio sine(const Ratio& angle);
   Ratio cosine(const Ratio& angle);
-  Ratio function(std::string_view name, const Ratio& argument);  // of which nothing is known
+  Ratio function(std::string_view name, const Ratio& argument);  // a function without known rules
 
   bool equal(const Ratio& a, const Ratio& b);
-  // c with a = c b for a fraction c; nothing if there is none, or if b is 0.
+  // Returns the fraction c with a = c b, or nothing if there is none or b is 0.
   std::optional<Fraction> factor_between(const Ratio& a, const Ratio& b);
 
   static Ratio symbol(std::string atom);
@@ -104,7 +105,7 @@ class Algebra {
  private:
   void spend(int64_t steps);
   void check(const Fraction& value);
-  // Adds coefficient times the product of the factors, each brought into its form.
+  // Adds coefficient times the product of the factors, with each factor in its normal form.
   void add_product(Poly& sum, std::vector<Factor> factors, Fraction coefficient);
   Ratio rational_power(const Ratio& base, int64_t num, int64_t den);
   Ratio root_of(const Poly& value, int64_t num, int64_t den);
@@ -115,7 +116,7 @@ class Algebra {
   int64_t budget_;
 };
 
-// The value as a number, if every atom of it is a prime, pi or e.
+// Returns the value as a double if all its atoms are primes, pi or e.
 std::optional<double> approximate(const Ratio& value);
 std::optional<Fraction> constant_of(const Ratio& value);
 

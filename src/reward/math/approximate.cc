@@ -10,7 +10,7 @@ namespace r1::math {
 namespace {
 
 double to_double(const Fraction& value) {
-  // Both parts to at most 1000 bits, so that neither passes a double's range.
+  // Both parts are reduced to at most 1000 bits, so that neither exceeds a double's range.
   Integer num = value.num(), den = value.den();
   const size_t bits = std::max(num.bits(), den.bits());
   if (bits > 1000) {

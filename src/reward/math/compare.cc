@@ -19,7 +19,7 @@ bool is_one_of(Kind kind, std::initializer_list<Kind> kinds) {
   return std::ranges::find(kinds, kind) != kinds.end();
 }
 
-// Letters that stand next to each other read as a word: "odd" is o d d in mathematics.
+// Returns adjacent letters as a word, because "odd" is parsed as the product o d d.
 std::string text_of(const Node& node) {
   std::string out;
   if (is_one_of(node.kind, {Kind::text, Kind::symbol})) {
@@ -33,7 +33,7 @@ std::string text_of(const Node& node) {
   return out.empty() || node.unit.empty() ? out : out + " " + node.unit;
 }
 
-// What may stand on the left of "name = value": x, f(x), AB, (p, q), a word.
+// Returns true if the node may be the left side of "name = value": x, f(x), AB, (p, q), a word.
 bool is_name(const Node& node) {
   switch (node.kind) {
     case Kind::symbol:
@@ -65,13 +65,13 @@ bool has_variable(const Node& node) {
   return node.kind == Kind::text || std::ranges::any_of(node.kids, has_variable);
 }
 
-// 2/3 ~ 0.67, 3 * 4 = 12: a value, written more than once.
+// Returns true for a value that is written more than once: 2/3 ~ 0.67, 3 * 4 = 12.
 bool is_value_chain(const Node& node) {
   return node.kind == Kind::relation && node.name.find_first_not_of("=~") == std::string::npos &&
          !has_variable(node);
 }
 
-// The right side; of a chain x = a = b ~ c, b; of a ~ b without a name, a.
+// Returns the value of an assignment: its right side; for a chain x = a = b ~ c, b; for a ~ b without a name, a.
 const Node& assigned(const Node& relation) {
   const size_t about = relation.name.find('~');
   if (about == 0 && !is_name(relation.kids[0])) return relation.kids[0];
@@ -107,7 +107,7 @@ Node infinity(bool negative) {
   return minus;
 }
 
-// The interval of an inequality in one name: x < 5, 5 >= x, 0 < f(x) <= 1.
+// Returns the interval that an inequality in one name describes: x < 5, 5 >= x, 0 < f(x) <= 1.
 std::optional<Node> interval_of(const Node& relation) {
   if (relation.kind != Kind::relation || relation.kids.size() > 3) return std::nullopt;
   Node out;
@@ -185,7 +185,7 @@ class Comparison {
     return words_of(a) == words_of(b) || say("wrong_value");
   }
 
-  // Elements of a collection, a pm b as two.
+  // Appends the elements of a collection. In a list or set, a pm b gives two elements.
   static void collect(const Node& node, Kind kind, std::vector<Node>& out) {
     if (node.kind == kind || (kind == Kind::list && node.kind == Kind::set)) {
       for (const Node& kid : node.kids) collect(kid, kind, out);
@@ -199,7 +199,7 @@ class Comparison {
 
   bool same_collection(const Node& gold, const Node& answer) {
     if (gold.kind == Kind::unite || answer.kind == Kind::unite) return same_union(gold, answer);
-    // 1, 3 for (1, 3), in its order.
+    // The list 1, 3 may stand for the tuple (1, 3), in the same order.
     if (gold.kind == Kind::tuple || answer.kind == Kind::tuple) {
       const Node& tuple = gold.kind == Kind::tuple ? gold : answer;
       const Node& other = gold.kind == Kind::tuple ? answer : gold;
@@ -213,10 +213,10 @@ class Comparison {
       return std::ranges::all_of(nodes, is);
     };
     const bool gold_names = all(a, is_assignment), answer_names = all(b, is_assignment);
-    // x = 1 or x = 2: the values of one name, in any order.
+    // x = 1 or x = 2 gives the values of one name, in any order.
     if (gold_names != answer_names) strip_one_name(gold_names ? a : b);
     if (all(a, is_assignment) != all(b, is_assignment) && a.size() + b.size() > 2) {
-      // Values without their names: in order. p = 5, q = 2 may also be the tuple (5, 2).
+      // Values without their names are compared in order. p = 5, q = 2 may also be the tuple (5, 2).
       return same_in_order(values_of(a), values_of(b));
     }
     if (gold.kind != Kind::set && answer.kind != Kind::set && a.size() == 1 && b.size() == 1)
@@ -254,7 +254,7 @@ class Comparison {
     return true;
   }
 
-  // Equality is transitive, so the first match is as good as any.
+  // Equality is transitive, so the first match serves as well as any other.
   bool same_in_any_order(const std::vector<Node>& a, const std::vector<Node>& b) {
     if ((a.size() == 1) != (b.size() == 1)) return say("wrong_kind");
     const auto covered = [&](const std::vector<Node>& from, const std::vector<Node>& by, bool swap) {
@@ -262,7 +262,7 @@ class Comparison {
         return std::ranges::any_of(by, [&](const Node& y) { return swap ? same(y, x) : same(x, y); });
       });
     };
-    // An answer may repeat an element. If the gold does, it counts how often.
+    // The answer may repeat an element. If the gold repeats one, the answer must have it equally often.
     const auto times = [&](const std::vector<Node>& in, const Node& x) {
       return std::ranges::count_if(in, [&](const Node& y) { return same(x, y); });
     };
@@ -298,14 +298,14 @@ class Comparison {
   bool same_ratio(const Node& gold, const Node& answer) {
     if (gold.kind != answer.kind) return say("wrong_kind");
     if (gold.kids.size() != answer.kids.size()) return say("wrong_value");
-    // A time of day: 4:30 p.m. is no 2:15.
+    // A ratio with a unit is a time of day: 4:30 p.m. is not 2:15.
     const std::string a_unit = words_of(gold.kids.back().unit), b_unit = words_of(answer.kids.back().unit);
     if (!a_unit.empty() || !b_unit.empty()) {
       if (!a_unit.empty() && !b_unit.empty() && a_unit != b_unit) return say("wrong_unit");
       return same_in_order(gold.kids, answer.kids);
     }
     const Ratio a0 = evaluate(algebra_, gold.kids[0]), b0 = evaluate(algebra_, answer.kids[0]);
-    // 5:00 is not 9:00, although 0 is any multiple of 0.
+    // A ratio with a zero is compared part by part: 5:00 is not 9:00, although 0 is a multiple of 0.
     const auto has_zero = [&](const Node& node) {
       return std::ranges::any_of(node.kids,
                                  [&](const Node& kid) { return evaluate(algebra_, kid).num.is_zero(); });
@@ -359,7 +359,7 @@ class Comparison {
     return same_sides(gold, answer);
   }
 
-  // 0.56 = 56% does, 2.56 = 56% does not; an approximation may be off by a hundredth.
+  // Returns true for 0.56 = 56% and false for 2.56 = 56%. An approximation (~) may be off by one per cent.
   bool agrees_with_itself(const Node& chain) {
     for (size_t i = 0; i < chain.name.size(); ++i) {
       const Ratio a = evaluate(algebra_, chain.kids[i]), b = evaluate(algebra_, chain.kids[i + 1]);
@@ -381,7 +381,7 @@ class Comparison {
     return true;
   }
 
-  // Both as chains that rise: a < b <= c.
+  // Returns the relation with its operators rising: a < b <= c.
   static Node rising(Node relation) {
     if (relation.name.find_first_not_of(">G") != std::string::npos) return relation;
     std::ranges::reverse(relation.kids);
@@ -393,7 +393,7 @@ class Comparison {
   bool same_sides(const Node& gold, const Node& answer) {
     const Node a = rising(gold), b = rising(answer);
     if (a.name != b.name) return say("wrong_value");
-    // Without variables, every difference is a multiple of every other.
+    // Sides without variables are compared directly, because every difference would be a multiple of any other.
     if (!has_variable(a) || !has_variable(b)) return same_in_order(a.kids, b.kids);
     for (size_t i = 0; i < a.name.size(); ++i) {
       const auto difference = [&](const Node& r) {
@@ -418,7 +418,7 @@ class Comparison {
 
   bool same_scalar(const Node& gold, const Node& answer) {
     if (gold.kind == Kind::percent || answer.kind == Kind::percent) return same_percent(gold, answer);
-    // 90 for 90 degrees.
+    // 90 may stand for 90 degrees.
     if ((gold.kind == Kind::degree) != (answer.kind == Kind::degree)) {
       const Node& with = gold.kind == Kind::degree ? gold : answer;
       const Node& without = gold.kind == Kind::degree ? answer : gold;
@@ -433,7 +433,7 @@ class Comparison {
         b = algebra_.multiply(b, Ratio{Poly(v->scale), Fraction(1)});
         return algebra_.equal(a, b) || say(u->scale == v->scale ? "wrong_value" : "wrong_unit");
       }
-      // cm^8 is a unit that nobody knows, and not the gold's cm^2.
+      // An unknown power such as cm^8 must not pass for the gold's cm^2.
       const bool powers = (gold.unit + answer.unit).find('^') != std::string::npos;
       if (powers && gold.unit != answer.unit) return say("wrong_unit");
     }

@@ -56,10 +56,11 @@ Ratio function_value(Algebra& algebra, const Node& node) {
 Ratio absolute_value(Algebra& algebra, const Ratio& inside) {
   if (const auto constant = constant_of(inside))
     return constant->sign() < 0 ? algebra.negate(inside) : inside;
-  // A double's error is far below what a sum of a few radicals can cancel to by chance; near 0 nothing is said.
+  // The sign of a sum of radicals is that of its double, if the double is far enough from 0 for its error not
+  // to matter.
   if (const auto about = approximate(inside); about && std::abs(*about) > 1e-6)
     return *about < 0 ? algebra.negate(inside) : inside;
-  // |x| = |-x|: the one whose text comes first.
+  // |x| = |-x|, so the form whose text comes first is used for both.
   const Ratio negative = algebra.negate(inside);
   return algebra.function("abs", inside.num.text() < negative.num.text() ? inside : negative);
 }

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kNone = std::string_view::npos;
 
 struct Span {
-  size_t begin = 0, end = 0;  // with the delimiters
+  size_t begin = 0, end = 0;  // including the delimiters
   size_t inside_begin = 0, inside_end = 0;
 };
 
@@ -42,10 +42,10 @@ std::vector<Span> boxes_of(std::string_view text) {
   }
 }
 
-// $...$ on one line, $$...$$, \(...\) on one line, \[...\].
+// Finds $...$ and \(...\), which must end on their line, and $$...$$ and \[...\].
 std::vector<Span> formulas_of(std::string_view text) {
   std::vector<Span> out;
-  // Up to here no delimiter of the kind closes: $, \(, \[. It keeps the time linear.
+  // Before these positions no closing delimiter of the kind ($, \(, \[) follows. They keep the time linear.
   std::array<size_t, 3> open_until{};
   for (size_t at = 0; at < text.size();) {
     std::string_view close;
@@ -85,7 +85,7 @@ std::vector<Span> formulas_of(std::string_view text) {
   return out;
 }
 
-// Whether only these parts two answers of one list: , ; and or, delimiters, spaces, "y_2 =".
+// Returns true if the text may stand between two answers of one list: , ; "and", "or", delimiters, spaces, "y_2 =".
 bool is_connector(std::string_view between) {
   if (between.size() > 40) return false;
   std::string text;
@@ -101,7 +101,7 @@ bool is_connector(std::string_view between) {
   for (const std::string_view word : {"\\text{and}", "\\text{or}", "\\quad", "and", "or"}) {
     for (size_t at = text.find(word); at != kNone; at = text.find(word)) text.erase(at, word.size());
   }
-  // A name for the next one: x, y_2, f(x) and "=".
+  // A name for the next answer may precede "=": x, y_2, f(x).
   if (!text.ends_with('=')) return text.empty();
   text.pop_back();
   if (text.empty() || text.size() > 8 || !is_letter(text[0])) return false;
@@ -110,7 +110,7 @@ bool is_connector(std::string_view between) {
   });
 }
 
-// The last span and those before it that belong to one list, joined by commas.
+// Returns the last span and the spans before it that belong to the same list, joined by commas.
 std::string joined(std::string_view text, const std::vector<Span>& spans) {
   size_t first = spans.size() - 1;
   while (first > 0 &&
@@ -124,8 +124,8 @@ std::string joined(std::string_view text, const std::vector<Span>& spans) {
   return out;
 }
 
-// Begins a number at text[at] going backwards from its last digit at `end` - 1? Numbers that touch a letter in front
-// (AZ2, v1.5) are none.
+// Returns the last number of the text with its sign and percent sign. Digits that touch a letter in front are
+// not a number (AZ2, v1.5).
 std::optional<std::string> last_number(std::string_view text) {
   for (size_t end = text.size(); end > 0; --end) {
     if (!is_digit(text[end - 1])) continue;
@@ -160,7 +160,8 @@ std::optional<std::string> last_number(std::string_view text) {
   return std::nullopt;
 }
 
-// Up to the end of the sentence: a line end, or a full stop in front of a blank or the end, outside of formulas.
+// Returns the text up to the end of the sentence: a line end, or a full stop before a blank or the end,
+// outside formulas.
 std::string_view sentence(std::string_view text) {
   while (!text.empty() && (is_blank(text[0]) || text[0] == ':' || text[0] == '*')) text.remove_prefix(1);
   const std::vector<Span> formulas = formulas_of(text.substr(0, 2000));
@@ -182,7 +183,7 @@ constexpr auto kPhrases = std::to_array<std::string_view>(
     {"answer is", "answer:", "answers are", "answer =", "answer to the question is", "answer would be",
      "answer will be", "answer\\*\\*:", "answer**:", "answer**"});
 
-// The end of the last phrase; kNone if there is none.
+// Returns the end of the last phrase, or kNone if there is none.
 size_t last_phrase(std::string_view text) {
   size_t found = kNone;
   for (size_t at = 0; at + 6 < text.size(); ++at) {
@@ -198,7 +199,7 @@ void add(std::vector<Candidate>& out, Source source, std::string text) {
   if (!trim(text).empty()) out.push_back({source, std::move(text)});
 }
 
-// What a sentence that gives the answer says, best first.
+// Adds the readings of a sentence that gives the answer, best first.
 void add_phrase(std::vector<Candidate>& out, std::string_view said, const ExtractOptions& options) {
   said = trim(said);
   if (const auto boxes = boxes_of(said); !boxes.empty()) return add(out, Source::phrase, joined(said, boxes));
@@ -252,7 +253,7 @@ std::vector<Candidate> candidates_of(std::string_view text, const ExtractOptions
   if (phrase != kNone) add_phrase(out, sentence(text.substr(phrase)), options);
   const std::vector<Span> formulas = options.latex ? formulas_of(text) : std::vector<Span>();
   const auto number = options.numbers ? last_number(text) : std::nullopt;
-  // A number that stands behind the last formula is later in the text.
+  // If the last number stands behind the last formula, it comes first.
   const bool number_last = number && (formulas.empty() || last_number(text.substr(formulas.back().end)));
   if (number_last) add(out, Source::number, *number);
   if (!formulas.empty()) add(out, Source::math, joined(text, formulas));
@@ -287,7 +288,7 @@ char choice_of(std::string_view text) {
     const size_t at = static_cast<size_t>(start.data() - text.data()) + (start[0] == '(' ? 1 : 0);
     if (at < text.size() && alone(at)) {
       const std::string_view behind = text.substr(at + 1);
-      // "A cat" is an article, "A Peter" and "D. it" are choices.
+      // In "A cat" the letter is an article; in "A Peter" and "D. it" it is a choice.
       if (behind.empty() || std::string_view(".):,\n}").find(behind[0]) != kNone ||
           (behind.size() > 1 && behind[0] == ' ' && behind[1] >= 'A' && behind[1] <= 'Z'))
         return text[at];

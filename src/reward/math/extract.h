@@ -1,14 +1,15 @@
-// reward/math/extract.h: where the final answer stands in free text.
+// reward/math/extract.h: finds the final answer in free text.
 //
-// The first that is there, in this order:
+// The answer is the first of these that the text has:
 //   tag      <answer>...</answer>, the last one
 //   boxed    \boxed{...}: the last one, together with those before it that only "and", "," or "name =" parts from it
 //   hashes   #### 72: the rest of the line
 //   phrase   "the answer is ...", "final answer: ...": the last one
 //   math     the last $...$, $$...$$, \(...\) or \[...\], together with its neighbours as for boxed
 //   number   the last number, with its sign, its fraction bar and its percent or currency sign
-// A phrase behind the last box or #### comes before these. What stands behind a complete thought (</think>) is all
-// that is looked at. Text that is an answer as a whole, without any of these, is the caller's to try first.
+// Of the last box, the last #### and the last phrase, the latest comes first; a number behind the last
+// formula precedes it. If the text has a complete thought, only the text behind </think> is searched. The
+// caller should first try to read the whole text as an answer.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 
 namespace r1::math {
 
-inline constexpr size_t kMaxFreeTextBytes = size_t{1} << 16;  // of longer text, the end is looked at
+inline constexpr size_t kMaxFreeTextBytes = size_t{1} << 16;  // only the end of a longer text is searched
 
 enum class Source : uint8_t { tag, boxed, hashes, phrase, math, number };
 
@@ -28,19 +29,19 @@ struct Candidate {
 };
 
 struct ExtractOptions {
-  bool latex = true;    // mathematics in delimiters
-  bool numbers = true;  // a bare number in the text
+  bool latex = true;    // accept formulas in delimiters
+  bool numbers = true;  // accept a bare number in the text
 };
 
-// In the order of preference. The first one that can be read is the answer; the others are for answers that the
-// first is too wordy to give.
+// Returns the candidates in order of preference. The answer is the first one that can be read. Others follow
+// because the first may have too many words around the answer.
 std::vector<Candidate> candidates_of(std::string_view text, const ExtractOptions& options = {});
 
-// The choice that a text makes: A to J behind "answer", in front of all else ("D. it"), or the last one that stands
-// alone; '\0' if it makes none.
+// Returns the choice from A to J that a text makes: behind "answer", at the text's start ("D. it"), or the
+// last letter that stands alone. Returns '\0' if it makes none.
 char choice_of(std::string_view text);
 
-// The text behind the thought: all of it if there is no thought, nothing if the thought does not end.
+// Returns the text behind the thought: all of it if there is no thought, nothing if the thought does not end.
 std::string_view behind_thought(std::string_view text);
 
 }  // namespace r1::math

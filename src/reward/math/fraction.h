@@ -1,4 +1,4 @@
-// reward/math/fraction.h: exact fractions of integers of any size (data/rational.h has those of 63 bits).
+// reward/math/fraction.h: exact fractions of integers of any size (data/rational.h has fractions of 63-bit integers).
 #pragma once
 
 #include <compare>
@@ -9,7 +9,7 @@
 
 namespace r1 {
 
-// In lowest terms, den >= 1, so == is equality of values.
+// A fraction in lowest terms with den >= 1, so == compares values.
 class Fraction {
  public:
   Fraction() = default;
@@ -17,7 +17,7 @@ class Fraction {
   Fraction(int value) : num_(value) {}
   Fraction(Integer value) : num_(std::move(value)) {}
   Fraction(const Rational& value) : num_(value.num), den_(value.den) {}
-  Fraction(Integer num, Integer den);  // den is not 0
+  Fraction(Integer num, Integer den);  // den must not be 0
 
   const Integer& num() const { return num_; }
   const Integer& den() const { return den_; }
@@ -26,13 +26,13 @@ class Fraction {
   int sign() const { return num_.sign(); }
   size_t bits() const {
     return num_.bits() + den_.bits();
-  }  // what an operation costs and its result can have
+  }  // bounds the cost of an operation and the size of its result
 
   Fraction operator-() const;
   friend Fraction operator+(const Fraction& a, const Fraction& b);
   friend Fraction operator-(const Fraction& a, const Fraction& b);
   friend Fraction operator*(const Fraction& a, const Fraction& b);
-  friend Fraction operator/(const Fraction& a, const Fraction& b);  // b is not 0
+  friend Fraction operator/(const Fraction& a, const Fraction& b);  // b must not be 0
   friend bool operator==(const Fraction& a, const Fraction& b) = default;
   friend std::strong_ordering operator<=>(const Fraction& a, const Fraction& b);
 
@@ -43,7 +43,8 @@ class Fraction {
   Integer den_ = 1;
 };
 
-// value^exponent; a negative exponent needs a value that is not 0. Bound value.bits() * |exponent| first.
+// Returns value^exponent. The caller must bound value.bits() * |exponent|. If the exponent is negative, value
+// must not be 0.
 Fraction power(const Fraction& value, int exponent);
 
 }  // namespace r1

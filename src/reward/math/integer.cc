@@ -119,7 +119,7 @@ Integer floor_square_root(const Integer& value) {
 Integer floor_root(const Integer& value, unsigned degree) {
   if (degree == 1 || value.bits() <= 1) return value;
   if (degree == 2) return floor_square_root(value);
-  // Bit by bit from the top: the root has ceil(bits / degree) bits.
+  // Sets the root bit by bit from the top. It has at most ceil(bits / degree) bits.
   Integer root = 0;
   for (size_t bit = (value.bits() + degree - 1) / degree; bit-- > 0;) {
     const Integer next = root + power(2, static_cast<unsigned>(bit));

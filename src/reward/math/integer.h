@@ -1,7 +1,7 @@
 // reward/math/integer.h: integers of any size, for exact arithmetic on what a model wrote.
 //
-// The size is the caller's to bound: check bits() before a product or a power. Values are stored in place up
-// to 128 bits. (The arithmetic is Boost.Multiprecision's cpp_int; its header stays in integer.cc.)
+// The caller bounds the size: check bits() before a product or a power. Values of up to 128 bits are stored
+// in place. The arithmetic is Boost.Multiprecision's cpp_int, whose header is included in integer.cc only.
 #pragma once
 
 #include <compare>
@@ -24,7 +24,7 @@ class Integer {
   Integer& operator=(Integer&& other) noexcept;
   ~Integer();
 
-  // `digits` are one or more of 0-9; zeros in front are allowed.
+  // `digits` has one or more characters 0-9. Leading zeros are allowed.
   static Integer from_digits(std::string_view digits);
 
   friend Integer operator+(const Integer& a, const Integer& b);
@@ -35,11 +35,11 @@ class Integer {
   friend std::strong_ordering operator<=>(const Integer& a, const Integer& b);
 
   int sign() const;     // -1, 0 or 1
-  size_t bits() const;  // of the magnitude; 0 for 0
+  size_t bits() const;  // of the magnitude; 0 bits for 0
   Integer magnitude() const { return sign() < 0 ? -*this : *this; }
-  // Nothing if the value does not fit.
+  // Returns nothing if the value does not fit.
   std::optional<int64_t> small() const;
-  std::string text() const;  // decimal, "-" in front of a negative value
+  std::string text() const;  // decimal, with "-" for a negative value
 
  private:
   friend Integer quotient(const Integer& a, const Integer& b);
@@ -52,13 +52,13 @@ class Integer {
   alignas(16) std::byte storage_[32];
 };
 
-// Division truncates towards 0; b is not 0.
+// Division truncates towards 0. b must not be 0.
 Integer quotient(const Integer& a, const Integer& b);
 Integer remainder(const Integer& a, const Integer& b);
 Integer greatest_common_divisor(const Integer& a, const Integer& b);  // not negative
-// The result has at most base.bits() * exponent bits: bound that first.
+// The result has at most base.bits() * exponent bits. The caller must bound that.
 Integer power(const Integer& base, unsigned exponent);
-Integer floor_square_root(const Integer& value);            // value >= 0
-Integer floor_root(const Integer& value, unsigned degree);  // value >= 0, degree >= 1
+Integer floor_square_root(const Integer& value);            // value must be >= 0
+Integer floor_root(const Integer& value, unsigned degree);  // value must be >= 0, degree >= 1
 
 }  // namespace r1

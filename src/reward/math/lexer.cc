@@ -13,7 +13,7 @@ namespace {
 
 using TokenKind = Token::Kind;
 
-// Commands without an argument, and what they stand for; "" vanishes.
+// Maps commands without an argument to their tokens. "" is a command that vanishes.
 const std::map<std::string_view, std::string_view>& signs() {
   static const std::map<std::string_view, std::string_view> table{
       {"times", "*"},      {"cdot", "*"},         {"ast", "*"},
@@ -54,7 +54,7 @@ constexpr auto kGreek = std::to_array<std::string_view>(
      "tau",      "upsilon", "phi",   "varphi", "chi",     "psi",        "omega", "Gamma", "Delta",
      "Theta",    "Lambda",  "Xi",    "Sigma",  "Phi",     "Psi",        "Omega", "ell",   "hbar"});
 
-// Words of prose, in which letters are no variables: text with one of them is no notation.
+// Words of prose, whose letters are not variables. A text that has one of them is not notation.
 constexpr auto kProse =
     std::to_array<std::string_view>({"is", "are", "was", "be",   "the",  "so",  "it",  "its", "we", "of",
                                      "to", "for", "has", "that", "this", "not", "but", "if",  "by", "as"});
@@ -62,7 +62,7 @@ constexpr auto kProse =
 constexpr auto kTextCommands =
     std::to_array<std::string_view>({"text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt",
                                      "mbox", "hbox", "mathrm", "operatorname", "rm", "bf"});
-// Their argument stands for itself.
+// Commands whose argument stands for itself.
 constexpr auto kPlainCommands = std::to_array<std::string_view>(
     {"boxed", "fbox", "mathbf", "mathit", "mathsf", "boldsymbol", "bm", "vec", "hat", "bar", "mathbb",
      "mathcal", "overrightarrow", "phantom", "ensuremath", "textcolor"});
@@ -140,8 +140,8 @@ class Lexer {
     return end - at;
   }
 
-  // Bytes of a separator of thousands at `at`, followed by three digits and no fourth; 0: none. A bare comma inside
-  // brackets separates elements.
+  // Returns the bytes of a thousands separator at `at` that is followed by exactly three digits, or 0. Inside
+  // brackets a bare comma separates elements instead.
   size_t separator_at(size_t at) const {
     for (const std::string_view separator : {",\\!", "{,}", "\\,", ","}) {
       if (rest_.substr(at, separator.size()) != separator) continue;
@@ -185,7 +185,7 @@ class Lexer {
     push_number(std::move(value), std::move(written));
   }
 
-  // 1e400, 2.5E-3: digits right behind the e.
+  // Reads an exponent: 1e400, 2.5E-3. The digits must follow the e directly.
   void scale_by_exponent(Fraction& value, std::string& written) {
     constexpr int kMost = 1000;
     if (rest_.size() < 2 || to_lower(rest_[0]) != 'e') return;
@@ -200,7 +200,7 @@ class Lexer {
     rest_.remove_prefix(begin + digits);
   }
 
-  // \overline{15} behind a decimal: 15 repeats.
+  // Reads \overline{15} behind a decimal: the digits 15 repeat.
   void repeating(size_t& at, Fraction& value, const Fraction& scale) {
     constexpr std::string_view kLine = "\\overline{";
     if (rest_.substr(at, kLine.size()) != kLine) return;
@@ -235,7 +235,7 @@ class Lexer {
     return true;
   }
 
-  // 8:34 p.m.
+  // Reads the "p.m." of 8:34 p.m.
   bool take_half_of_day() {
     for (const auto& [spelling, meaning] : {Spelling{"a.m.", "a.m."},
                                             {"p.m.", "p.m."},
@@ -254,7 +254,7 @@ class Lexer {
     return false;
   }
 
-  // A word with a meaning.
+  // Pushes the token of a word that has a meaning.
   void named(std::string_view word) {
     if (word == "and" || word == "or") {
       sign(word);
@@ -302,7 +302,7 @@ class Lexer {
     size_t size = 1;
     while (size < rest_.size() && is_letter(rest_[size])) ++size;
     std::string_view name = rest_.substr(1, size - 1);
-    for (const std::string_view space : {"qquad", "quad"}) {  // \quadx is \quad x with a blank too few
+    for (const std::string_view space : {"qquad", "quad"}) {  // \quadx is \quad x without the blank
       if (name.starts_with(space)) name = space;
     }
     rest_.remove_prefix(1 + name.size());
@@ -356,7 +356,7 @@ class Lexer {
     return true;
   }
 
-  // \text{...}: a word, a unit, "and"; a number or a letter in it stands for itself.
+  // Reads \text{...}: a word, a unit, or "and". A number or a letter in it stands for itself.
   bool text_argument() {
     while (!rest_.empty() && is_blank(rest_[0])) rest_.remove_prefix(1);
     if (!rest_.starts_with('{')) {
@@ -421,7 +421,7 @@ class Lexer {
         c != '.' && c != '\'')
       return false;
     rest_.remove_prefix(1);
-    if (c == '.') {  // a full stop: only at the end, or in front of a blank
+    if (c == '.') {  // a full stop: at the end, or before a blank, $ or }
       blank_ = true;
       return rest_.empty() || is_blank(rest_[0]) || rest_[0] == '$' || rest_[0] == '}';
     }

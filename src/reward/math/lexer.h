@@ -1,7 +1,7 @@
-// reward/math/lexer.h: mathematical notation, in LaTeX or plain text, cut into tokens.
+// reward/math/lexer.h: splits mathematical notation, in LaTeX or plain text, into tokens.
 //
-// Spellings are unified: \dfrac is frac, ≤ \le \leq \leqslant and <= are "<=", \left and spaces vanish, 7,425 and
-// 7{,}425 are one number, 0.\overline{3} is 1/3.
+// Different spellings give the same tokens: \dfrac is frac; ≤, \le, \leq, \leqslant and <= are "<="; \left
+// and spaces vanish; 7,425 and 7{,}425 are one number; 0.\overline{3} is 1/3.
 #pragma once
 
 #include <optional>
@@ -18,8 +18,8 @@ inline constexpr size_t kMaxTokens = 1024;
 
 struct Token {
   enum class Kind : uint8_t {
-    number,    // `number`; `text` is how it is written
-    symbol,    // a letter or a Greek one: "x", "\alpha"
+    number,    // its value is `number`; `text` is its spelling
+    symbol,    // a Latin or Greek letter: "x", "\alpha"
     function,  // sin, log, ...
     text,      // \text{...}, a word, a unit
     sign,  // everything else: + - * / ^ _ ! % ° = < > <= >= != ~ in cup cap pm , ; : | ( ) [ ] { } set{ }set and or
@@ -33,7 +33,7 @@ struct Token {
   bool is(std::string_view sign) const { return kind == Kind::sign && text == sign; }
 };
 
-// Nothing if the text is too long or has a command or a character without a meaning here.
+// Returns nothing if the text is too long or has a command or a character that is not known here.
 std::optional<std::vector<Token>> tokens_of(std::string_view text);
 
 }  // namespace r1::math

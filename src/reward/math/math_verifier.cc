@@ -21,7 +21,8 @@ namespace {
 
 using math::Node;
 
-// One backslash for two in front of a letter, as doubly escaped files have it; not in matrices, whose rows end so.
+// Replaces \\ before a letter, [ or ( by one backslash, as doubly escaped files need. In matrices \\ ends a
+// row and is kept.
 std::string unescaped(std::string_view text) {
   std::string out(text);
   if (out.find("\\begin") != std::string::npos || out.find("\\\\") == std::string::npos) return out;
@@ -34,7 +35,7 @@ std::string unescaped(std::string_view text) {
 }
 
 struct Read {
-  std::string text;  // the answer as it is written, without wrappers
+  std::string text;  // as it is written, without wrappers
   std::optional<Node> node;
   std::optional<Date> date;
 };
@@ -50,7 +51,7 @@ Read read_answer(std::string_view text) {
   return out;
 }
 
-// A choice that stands alone: C, (C), \text{(C)}.
+// Returns a choice that stands alone: C, (C), \text{(C)}.
 char lone_choice(std::string_view text) {
   text = unwrapped(text);
   if (text.starts_with('(') && text.ends_with(')')) text = text.substr(1, text.size() - 2);
@@ -59,7 +60,7 @@ char lone_choice(std::string_view text) {
   return text.size() == 1 && text[0] >= 'A' && text[0] <= 'J' ? text[0] : '\0';
 }
 
-// What stands behind an article; empty if there is none.
+// Returns the text behind an article, or nothing if there is no article.
 std::string_view without_article(std::string_view text) {
   text = trim(text);
   for (const std::string_view article : {"an ", "a ", "the "}) {
@@ -70,7 +71,8 @@ std::string_view without_article(std::string_view text) {
   return {};
 }
 
-// What an answer may be read from: all of the text if it is short and reads as notation, else the candidates.
+// Returns the texts to read an answer from: first the whole text, if it is a short line without a tag, box,
+// #### or phrase, then the candidates.
 std::vector<std::string> readings_of(std::string_view text, const MathOptions& options) {
   text = math::behind_thought(text);
   if (text.size() > math::kMaxFreeTextBytes) text.remove_prefix(text.size() - math::kMaxFreeTextBytes);
@@ -78,7 +80,7 @@ std::vector<std::string> readings_of(std::string_view text, const MathOptions& o
   std::vector<std::string> out;
   const math::ExtractOptions extract{options.latex, options.numbers};
   const std::vector<math::Candidate> candidates = math::candidates_of(plain, extract);
-  constexpr size_t kShort = 300;  // bytes of a bare answer
+  constexpr size_t kShort = 300;  // the most bytes of a bare answer
   const bool marked = !candidates.empty() && candidates.front().source < math::Source::math;
   const std::string_view bare = trim(plain);
   if (!marked && bare.size() <= kShort && bare.find('\n') == std::string_view::npos) out.emplace_back(bare);
@@ -86,16 +88,16 @@ std::vector<std::string> readings_of(std::string_view text, const MathOptions& o
   return out;
 }
 
-// Words and no mathematics, whose signs words_of would drop.
+// Returns true for words without mathematics, whose signs words_of would drop.
 bool is_words(std::string_view text) {
   return text.find_first_of("0123456789\\^_=+*/<>") == std::string_view::npos && !text.starts_with('-');
 }
 
-// A gold is an answer as a whole, unless it is a worked solution that says where its answer is.
+// A gold is the answer itself, unless it is a worked solution, whose final answer is then extracted.
 Read read_gold(std::string_view gold) {
   Read whole = read_answer(unescaped(gold));
   if (whole.node || whole.date) return whole;
-  constexpr size_t kLongest = 120;  // bytes of an answer in words; a longer text is a solution
+  constexpr size_t kLongest = 120;  // the most bytes of an answer in words; a longer text is a solution
   for (const math::Candidate& candidate : math::candidates_of(unescaped(gold))) {
     if (candidate.source == math::Source::number && gold.size() <= kLongest) break;
     Read read = read_answer(candidate.text);
@@ -108,8 +110,8 @@ Read read_gold(std::string_view gold) {
 
 struct MathVerifier::Gold {
   Read read;
-  std::string form;   // spelling_form
-  std::string words;  // words_of, if it is no notation
+  std::string form;   // the spelling_form of the gold
+  std::string words;  // the words_of the gold, if it is not notation
   char choice = '\0';
 };
 
@@ -178,7 +180,7 @@ std::string MathVerifier::judge(std::string_view text) const {
     if (verdict == "no_answer") continue;
     why = verdict;
     if (why == "not_readable") continue;
-    // "an answer", "a b c": the article may be a letter, and the letter an article.
+    // An article may be a letter, and a letter an article: "an answer", "a b c". The text without it may match too.
     const std::string_view bare = without_article(reading);
     return why == "ok" || bare.empty() || judge_reading(bare) != "ok" ? why : "ok";
   }

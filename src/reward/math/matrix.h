@@ -7,13 +7,13 @@
 
 namespace r1::math {
 
-inline constexpr size_t kMaxMatrix = 144;  // elements of a product
+inline constexpr size_t kMaxMatrix = 144;  // the most elements of a product
 
-// Whether the node is a matrix, or a sum or a product with one in it.
+// Returns true if the node is a matrix, or a sum or a product that has one.
 bool has_matrix(const Node& node);
 
-// The node as one matrix, whose elements are expressions yet to be evaluated. Nothing if it has no matrix, if the shapes
-// do not fit, or if a product has more than kMaxMatrix elements.
+// Returns the node as one matrix, whose elements are unevaluated expressions. Returns nothing if the node has
+// no matrix, if the shapes do not fit, or if a product has more than kMaxMatrix elements.
 std::optional<Node> matrix_value(const Node& node);
 
 }  // namespace r1::math

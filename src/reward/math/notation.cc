@@ -69,7 +69,7 @@ class Parser {
     if (!take_if(sign)) throw NoNotation{};
   }
 
-  // $ is a currency in front of or behind a number, and else a delimiter of mathematics that means nothing.
+  // A $ beside a number is a currency sign. Elsewhere it delimits a formula and is dropped.
   void skip_currency_delimiters() {
     std::vector<Token> kept;
     for (size_t i = 0; i < tokens_.size(); ++i) {
@@ -109,7 +109,7 @@ class Parser {
     return any;
   }
 
-  // One element without a list around it.
+  // Returns a list, or its only element.
   Node list() {
     const Depth guard(depth_);
     Node out = node(Kind::list);
@@ -142,7 +142,7 @@ class Parser {
     if (!peek().is(":")) return first;
     Node out = node(Kind::ratio, std::move(first));
     while (take_if(":")) out.kids.push_back(sets());
-    // "Note: 3" is prose.
+    // A text before ":", as in "Note: 3", is prose.
     for (const Node& kid : out.kids) {
       if (kid.kind == Kind::text) throw NoNotation{};
     }
@@ -241,7 +241,7 @@ class Parser {
     }
   }
 
-  // "3 1/2", with a blank between: the only way in which a number follows a number.
+  // Reads "3 1/2", with a blank between: only here may a number follow a number.
   Node mixed(Node whole) {
     const bool plain = whole.kind == Kind::number && whole.number.is_integer() && is_number_token_ &&
                        peek().blank_before && peek(1).is("/") && peek(2).kind == Token::Kind::number;
@@ -258,7 +258,7 @@ class Parser {
     return left;
   }
 
-  // The words behind a number, a power of them included, up to what ends the element.
+  // Reads the words behind a number, including powers of them, up to the end of the element.
   void take_unit(Node& left) {
     while (peek().kind == Token::Kind::text || peek().is("/") || peek().is("^")) {
       if (peek().is("/") || peek().is("^")) {
@@ -358,7 +358,7 @@ class Parser {
     return out;
   }
 
-  // An argument: {...}, or one digit or letter: \frac12 is 1/2.
+  // Reads an argument: {...}, or one digit or letter (\frac12 is 1/2).
   Node argument() {
     if (peek().is("{")) return braced();
     Token& token = tokens_[at_];
@@ -465,7 +465,8 @@ class Parser {
         break;
       }
     }
-    // sin 2x takes the product of numbers and letters behind it, sin(x) y what is in the parentheses.
+    // The argument of sin 2x is the product of the numbers and letters behind sin; that of sin(x) y is in the
+    // parentheses.
     Node argument;
     if (peek().is("(") || peek().is("[") || peek().is("{") || peek().is("|")) {
       argument = factor();
@@ -528,7 +529,7 @@ class Parser {
   int bars_ = 0;
   bool currency_ = false;
   bool semicolon_ = false;
-  bool is_number_token_ = false;  // the factor read last is one number token
+  bool is_number_token_ = false;  // the last factor read is a single number token
 };
 
 }  // namespace

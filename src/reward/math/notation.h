@@ -21,29 +21,29 @@
 
 namespace r1::math {
 
-inline constexpr int kMaxNotationDepth = 200;  // calls of the parser; a pair of parentheses takes four
+inline constexpr int kMaxNotationDepth = 200;  // nested calls of the parser; a pair of parentheses takes four
 
 struct Node {
   enum class Kind : uint8_t {
     number,
     symbol,    // name
-    add,       // kids
-    multiply,  // kids
-    divide,    // two
-    power,     // two
+    add,       // any number of kids
+    multiply,  // any number of kids
+    divide,    // two kids
+    power,     // two kids
     negate,
     root,      // radicand, degree
-    function,  // name; argument, and for log its base
+    function,  // name; the argument, and the base of log
     factorial,
     absolute,
-    plus_minus,  // two: a pm b
+    plus_minus,  // two kids: a pm b
     percent,
     degree,
-    binomial,     // two
+    binomial,     // two kids
     base_number,  // name: digits; number: the base
     infinity,
     empty_set,
-    tuple,      // name: its brackets, "(]"; a single element in ( ) is no tuple
+    tuple,      // name: its brackets, such as "(]"; a single element in ( ) is no tuple
     set,        // \{ ... \}
     list,       // elements without brackets
     unite,      // cup
@@ -61,7 +61,7 @@ struct Node {
   bool currency = false;
 };
 
-// Nothing if the text is no notation of the above.
+// Returns nothing if the text does not follow the grammar above.
 std::optional<Node> parse_notation(std::string_view text);
 
 }  // namespace r1::math

@@ -1,4 +1,4 @@
-// reward/math/plain_form.cc: text without the differences of spelling.
+// reward/math/plain_form.cc: removes differences of spelling from text.
 #include <algorithm>
 #include <array>
 #include <string>
@@ -23,7 +23,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   text = std::move(out);
 }
 
-// \frac12 and \sqrt2 get their braces.
+// Adds the braces that \frac12 and \sqrt2 leave out.
 void add_braces(std::string& text, std::string_view macro, int arguments) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -42,7 +42,7 @@ void add_braces(std::string& text, std::string_view macro, int arguments) {
   text = std::move(out);
 }
 
-// 1,234,567: a comma between groups of three digits, the first of one to three.
+// Removes the commas of 1,234,567: each stands between groups of three digits; the first group has one to three.
 void join_thousands(std::string& text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -73,7 +73,7 @@ bool is_number(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, is_digit);
 }
 
-// "x=42" is 42, "3/4" and "0.5" are fractions, ".7" is 0.7.
+// Turns "x=42" into 42, "3/4" and "0.5" into fractions, and ".7" into 0.7.
 void normalise_number(std::string& text) {
   const size_t equals = text.find('=');
   if (equals != std::string::npos && equals <= 2 && text.find('=', equals + 1) == std::string::npos)
@@ -103,7 +103,7 @@ std::string spelling_form(std::string_view given) {
 
 std::string plain_form(std::string_view given) {
   std::string text(unwrapped(given));
-  // A unit or an article: words around a number or a word.
+  // Removes an article in front and a unit behind a number.
   for (const std::string_view article : {"an ", "a ", "the "}) {
     if (text.size() > article.size() &&
         equal_ignoring_case(std::string_view(text).substr(0, article.size()), article))

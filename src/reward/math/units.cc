@@ -15,7 +15,7 @@ struct Name {
   int64_t num, den;
 };
 
-// Scales are exact by definition of the units.
+// All scales are exact by the definitions of the units.
 constexpr auto kNames = std::to_array<Name>({
     {"mm", "length", 1, 1000},
     {"millimeter", "length", 1, 1000},
@@ -108,7 +108,7 @@ std::optional<Unit> read_unit(std::string_view text) {
   while (text.ends_with('.') || text.ends_with(',')) text.remove_suffix(1);
   const Name* name = find_name(text);
   if (name == nullptr) return std::nullopt;
-  // Dimensions are literals, so that a Unit needs no memory of its own.
+  // Dimensions are literals, so a Unit needs no memory of its own.
   constexpr auto kPowers = std::to_array<std::array<std::string_view, 3>>({{"length", "length^2", "length^3"},
                                                                            {"time", "time^2", "time^3"},
                                                                            {"mass", "mass^2", "mass^3"},

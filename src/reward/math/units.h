@@ -1,4 +1,4 @@
-// reward/math/units.h: units of measure behind a number.
+// reward/math/units.h: the units of measure behind a number.
 #pragma once
 
 #include <optional>
@@ -11,13 +11,13 @@ namespace r1::math {
 
 struct Unit {
   std::string_view dimension;  // "length^2", "time", ...
-  Fraction scale;              // in the dimension's own unit
+  Fraction scale;              // in terms of the dimension's own unit
 };
 
 bool is_unit(std::string_view word);
 
-// "square centimeters", "cm^2", "hours", "miles per hour", "m/s"; nothing for text that names no unit of measure
-// known here ("apples").
+// Reads "square centimeters", "cm^2", "hours", "miles per hour", "m/s". Returns nothing if the text names no
+// known unit of measure ("apples").
 std::optional<Unit> read_unit(std::string_view text);
 
 }  // namespace r1::math

@@ -54,7 +54,7 @@ Arguments rest_of(const Arguments& arguments, size_t from) {
   return rest;
 }
 
-// For map and select only, a false value such as none counts as empty.
+// For map and select only, a false value such as none counts as an empty sequence.
 std::vector<Value> iterate_if_any(Work& work, const Value& input) {
   return input.truth() ? iterate(work, input) : std::vector<Value>();
 }
@@ -76,7 +76,7 @@ Value map(Work& work, const Value& input, const Arguments& arguments) {
   return Value::list(std::move(out), List::Kind::generator);
 }
 
-// select, reject, selectattr, rejectattr.
+// Implements select, reject, selectattr and rejectattr.
 Value select(Work& work, const Value& input, const Arguments& arguments, bool by_attribute, bool keep) {
   const size_t first = by_attribute ? 1 : 0;
   std::string test;
@@ -144,7 +144,7 @@ std::optional<double> float_of(std::string_view text) {
   return value;
 }
 
-// int and float; the default if the input cannot be read.
+// Implements int and float. Returns the default if the input cannot be read.
 Value number(const Value& input, const Arguments& arguments, bool integer) {
   const Value* given = arguments.find(0, "default");
   const Value* base = integer ? arguments.find(1, "base") : nullptr;
@@ -168,7 +168,7 @@ Value number(const Value& input, const Arguments& arguments, bool integer) {
   return std::isfinite(*real) ? truncated(*real) : fallback;
 }
 
-// common rounds to the nearest, as Python's round does; also ceil and floor.
+// Implements round: common rounds to the nearest, as Python's round does; the other methods are ceil and floor.
 Value round(const Value& input, const Arguments& arguments) {
   const Value* given = arguments.find(0, "precision");
   const Value* method = arguments.find(1, "method");
@@ -216,7 +216,7 @@ Value reverse(Work& work, const Value& input) {
 
 Value apply_filter(Work& work, std::string_view name, const Value& input, const Arguments& arguments) {
   work.spend(1);
-  const Work::Deeper deeper(work);  // map takes filters by name
+  const Work::Deeper deeper(work);  // because map takes filters by name
   Value out;
   if (apply_text_filter(work, name, input, arguments, out)) return out;
   if (apply_group_filter(work, name, input, arguments, out)) return out;

@@ -20,8 +20,8 @@ void sort_by_keys(Work& work, Keyed& keyed, bool reverse) {
   size_t weight = 0;
   for (const auto& item : keyed) weight += item.first.extent().weight;
   work.spend(16 * weight);
-  // std::stable_sort survives a comparison that throws, but perhaps not an inconsistent order (NaN), so merge
-  // by hand.
+  // std::stable_sort survives a comparison that throws, but it may not survive an inconsistent order (NaN).
+  // So the merges are written out here.
   if (reverse) std::reverse(keyed.begin(), keyed.end());
   Keyed merged(keyed.size());
   for (size_t width = 1; width < keyed.size(); width *= 2) {
@@ -48,7 +48,7 @@ Value items_of(Keyed keyed) {
   return Value::list(std::move(out));
 }
 
-// A tuple of the item itself, of one attribute, or of several ("role,name").
+// Returns a tuple of the item itself, of one attribute, or of several ("role,name").
 Value sort_key(Work& work, const Value& item, const Value* attribute, bool case_sensitive) {
   std::vector<Value> keys;
   if (attribute == nullptr || attribute->is_none()) {
@@ -107,13 +107,13 @@ Value unique(Work& work, const Value& input, const Arguments& arguments) {
   return Value::list(std::move(out), List::Kind::generator);
 }
 
-// One tuple (grouper, list) per key, in the order of the keys.
+// Returns one tuple (grouper, list) per key, in the order of the keys.
 Value groupby(Work& work, const Value& input, const Arguments& arguments) {
   const Value& attribute = arguments.want(0, "attribute");
   const Value* fallback = arguments.find(1, "default");
   const bool case_sensitive = arguments.flag(2, "case_sensitive");
   Keyed keyed;
-  std::vector<Value> pairs;  // {key as it is, item}
+  std::vector<Value> pairs;  // {unchanged key, item}
   for (const Value& item : iterate(work, input)) {
     Value key = get_path(work, item, attribute);
     if (key.is_undefined() && fallback != nullptr) key = *fallback;
@@ -135,7 +135,7 @@ Value groupby(Work& work, const Value& input, const Arguments& arguments) {
   return Value::list(std::move(out));
 }
 
-// batch(n): lists of n items; slice(n): n lists of nearly as many items each.
+// Implements batch(n), lists of n items, and slice(n), n lists of nearly equal size.
 Value cut(Work& work, const Value& input, const Arguments& arguments, bool by_size) {
   const std::vector<Value> all = iterate(work, input);
   const int64_t number = arguments.want(0, by_size ? "linecount" : "slices").to_int();

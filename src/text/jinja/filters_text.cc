@@ -46,7 +46,7 @@ std::string replace(Work& work, std::string_view text, std::string_view from, st
                     int64_t count) {
   std::string out;
   size_t at = 0;
-  if (from.empty()) {  // before every character and at the end
+  if (from.empty()) {  // inserts before every character and at the end
     for (int64_t done = 0; count < 0 || done < count; ++done) {
       out += to;
       work.spend_bytes(to.size());
@@ -113,7 +113,7 @@ std::string case_folded(std::string_view text) {
 
 namespace {
 
-// Jinja's title filter, unlike str.title, begins words only after white space, hyphens and opening brackets.
+// Unlike str.title, Jinja's title filter begins words only after white space, hyphens and opening brackets.
 std::string title_words(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
@@ -163,7 +163,7 @@ std::string indent(Work& work, const std::string& text, const Arguments& argumen
   return out;
 }
 
-// The first `length` characters, cut at a word's end unless killwords is set; `end` replaces the rest.
+// Returns the first `length` characters, cut at a word's end unless killwords is set. `end` replaces the rest.
 std::string truncate(const std::string& text, const Arguments& arguments) {
   const auto number = [&](size_t index, std::string_view name, int64_t fallback) {
     const Value* value = arguments.find(index, name);
@@ -213,7 +213,7 @@ std::string url_quoted(std::string_view text, bool is_part_of_query) {
   return out;
 }
 
-// A text, or the pairs of a dict or a list: a=1&b=2.
+// Encodes a text, or the pairs of a dict or a list: a=1&b=2.
 std::string urlencode(Work& work, const Value& input) {
   work.reserve(3 * 16 * input.extent().weight);
   if (!input.is_list() && !input.is_mapping()) return url_quoted(to_text(input), false);

@@ -44,7 +44,7 @@ class Lexer {
     return at - begin;
   }
 
-  // The text up to the next tag, trimmed as the tag requires, and the tag.
+  // Reads the text up to the next tag, trimmed as the tag requires, and the tag.
   void data() {
     size_t tag = in_.find('{', at_);
     while (tag != std::string::npos &&
@@ -123,7 +123,7 @@ class Lexer {
     after_tag(sign == '-' || sign == '+' ? sign : '\0', 2, true);
   }
 
-  // {% raw %} ... {% endraw %}; false for any other statement.
+  // Reads {% raw %} ... {% endraw %}. Returns false for any other statement.
   bool raw(size_t open) {
     size_t at = at_ + open;
     at += spaces_at(at);
@@ -162,7 +162,7 @@ class Lexer {
   }
 
   void expression(Token::Kind end_kind, std::string_view end) {
-    std::vector<char> open;  // brackets: inside them "}}" may close two dicts
+    std::vector<char> open;  // open brackets: inside them "}}" may close two dicts
     while (true) {
       pass(spaces_at(at_));
       if (at_ >= in_.size()) fail(end == "}}" ? "{{ is not closed" : "{% is not closed");
@@ -225,7 +225,7 @@ class Lexer {
     pass(end - at_);
   }
 
-  // 0x1F, 0o17, 0b101
+  // Reads 0x1F, 0o17, 0b101.
   bool based_number() {
     const char kind = at_ + 1 < in_.size() && in_[at_] == '0' ? static_cast<char>(in_[at_ + 1] | 0x20) : '\0';
     const int base = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 0;
@@ -251,7 +251,7 @@ class Lexer {
     pass(end + 1 - at_);
   }
 
-  // Python's string escapes; an unknown one keeps its backslash.
+  // Replaces Python's string escapes. An unknown escape keeps its backslash.
   std::string unescape(std::string_view text) const {
     std::string out;
     for (size_t at = 0; at < text.size();) {
@@ -351,7 +351,7 @@ std::vector<Token> tokenize(std::string_view source) {
   if (!is_valid_utf8(source)) throw TemplateError("the template is not UTF-8", 1);
   std::string text;
   text.reserve(source.size());
-  for (size_t i = 0; i < source.size(); ++i) {  // one kind of newline
+  for (size_t i = 0; i < source.size(); ++i) {  // all line ends become "\n"
     if (source[i] == '\r') {
       if (i + 1 >= source.size() || source[i + 1] != '\n') text += '\n';
     } else {

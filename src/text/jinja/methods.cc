@@ -36,7 +36,7 @@ const std::string& want_string(const Value& value) {
   return value.string();
 }
 
-// Words between white space, with at most `most` cuts (-1: any number), from the left or from the right.
+// Returns the words between white space. At most `most` cuts are made (-1: any number), from the left or the right.
 std::vector<std::string> split_spaces(std::string_view text, int64_t most, bool from_right) {
   std::vector<std::pair<size_t, size_t>> words;
   for (size_t at = 0; at < text.size();) {
@@ -147,7 +147,7 @@ Value is_kind(const std::string& text, std::string_view name) {
                    change_case(text, upper ? "lower" : "upper") != text);
 }
 
-// text[start:end], with the arguments of find and its like, and the number of code points before it.
+// Returns text[start:end] as find and similar methods give it, and the number of code points before it.
 std::pair<std::string_view, int64_t> range_of(const std::string& text, const Arguments& arguments) {
   const Value* start = arguments.find(1, "start");
   const Value* stop = arguments.find(2, "end");
@@ -185,7 +185,7 @@ Value find_text(const std::string& text, std::string_view name, const Arguments&
   return Value::of(begin + static_cast<int64_t>(length_of(part.substr(0, at))));
 }
 
-// center, ljust, rjust
+// Implements center, ljust and rjust.
 Value justified(Work& work, const std::string& text, std::string_view name, const Arguments& arguments) {
   const int64_t width = arguments.want(0, "width").to_int();
   const Value* given = arguments.find(1, "fillchar");
@@ -198,7 +198,7 @@ Value justified(Work& work, const std::string& text, std::string_view name, cons
   work.reserve(static_cast<size_t>(missing) * fill.size() + text.size());
   const int64_t before = name == "ljust"   ? 0
                          : name == "rjust" ? missing
-                                           : missing / 2 + (missing & width & 1);  // as CPython centres
+                                           : missing / 2 + (missing & width & 1);  // centres as CPython does
   std::string out;
   for (int64_t i = 0; i < before; ++i) out += fill;
   out += text;

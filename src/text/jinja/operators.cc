@@ -224,7 +224,7 @@ Value loop_attribute(const std::shared_ptr<Loop>& loop, const std::string& name)
   return Value::undefined(fmt::format("the loop has no attribute '{}'", name));
 }
 
-// The item of a dict by key, or of a sequence by index; nothing if there is none.
+// Returns the item of a dict by key or of a sequence by index, or nothing if there is none.
 std::optional<Value> find_item(Work& work, const Value& object, const Value& key) {
   if (object.is_dict()) {
     work.spend(object.dict().items.size() / 8);
@@ -317,7 +317,7 @@ Value get_slice(Work& work, const Value& object, const Value& start, const Value
       return work.text(
           std::string(text.substr(offsets[begin], begin < end ? offsets[end] - offsets[begin] : 0)));
     std::string out;
-    // `by` may be large, so it is never added to an index beyond the end.
+    // A large `by` must not overflow, so it is never added to an index beyond the end.
     for (int64_t at = begin; by > 0 ? at < end : at > end;) {
       out += text.substr(offsets[at], offsets[at + 1] - offsets[at]);
       if (by > 0 ? end - at <= by : at - end <= -by) break;

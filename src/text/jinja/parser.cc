@@ -9,7 +9,7 @@
 
 namespace r1::jinja {
 
-constexpr int kMaxParserNesting = 100;  // of blocks and brackets together; each costs some ten frames
+constexpr int kMaxParserNesting = 100;  // blocks and brackets together; each costs about ten frames
 
 Parser::Nested::Nested(Parser& parser) : parser_(parser) {
   if (parser.nesting_ >= kMaxParserNesting) parser.fail("the template is nested too deeply");
@@ -71,8 +71,8 @@ Block Parser::parse_all() {
   return all;
 }
 
-// Reads statements up to a tag that begins with one of `ends` (left unread, after its {%) or the end of the
-// template.
+// Reads statements up to the end of the template or to a tag that begins with one of `ends`. That tag is left
+// unread after its {%.
 Block Parser::block(std::initializer_list<std::string_view> ends) {
   const Nested nested(*this);
   Block out;
@@ -140,14 +140,14 @@ std::unique_ptr<Stmt> Parser::if_statement() {
   return stmt;
 }
 
-// A name, or several separated by commas, with or without brackets.
+// Reads a name, or several separated by commas, with or without brackets.
 Target Parser::target() {
   const Nested nested(*this);
   Target all;
   bool is_tuple = false;
   do {
     const bool more = now().kind == Token::Kind::name || is_sign("(");
-    if (!all.parts.empty() && !more) break;  // a trailing comma
+    if (!all.parts.empty() && !more) break;  // the comma was a trailing one
     Target one;
     if (take_sign("(")) {
       one = target();
@@ -252,7 +252,7 @@ std::unique_ptr<Stmt> Parser::call_statement() {
 std::unique_ptr<Stmt> Parser::filter_statement() {
   auto stmt = make(Stmt::Kind::filter_block);
   want_name("filter");
-  --at_;  // one_filter passes over what stands before the name: | elsewhere, `filter` here
+  --at_;  // one_filter skips the token before the name: | elsewhere, `filter` here
   stmt->expr = one_filter(nullptr);
   while (is_sign("|")) stmt->expr = one_filter(std::move(stmt->expr));
   end_tag();

@@ -33,7 +33,7 @@ ExprPtr Parser::expression(bool with_conditional) {
   return with_conditional ? conditional() : logic_or();
 }
 
-// An expression, or a tuple: several separated by commas.
+// Reads an expression, or a tuple of several separated by commas.
 ExprPtr Parser::tuple(bool with_conditional) {
   ExprPtr first = expression(with_conditional);
   if (!is_sign(",")) return first;
@@ -183,7 +183,7 @@ ExprPtr Parser::primary() {
       ++at_;
       return out;
     case Token::Kind::string: {
-      std::string text;  // neighbouring strings are one
+      std::string text;  // adjacent strings are joined
       while (now().kind == Token::Kind::string) text += tokens_[at_++].text;
       out->value = Value::of(std::move(text));
       return out;
@@ -323,7 +323,7 @@ ExprPtr Parser::filters(ExprPtr expr) {
 }
 
 ExprPtr Parser::one_filter(ExprPtr expr) {
-  ++at_;  // |
+  ++at_;  // skips the |
   ExprPtr out = make(Expr::Kind::filter);
   add(*out, std::move(expr));
   out->name = want_any_name();

@@ -43,7 +43,7 @@ class Renderer::Capture {
   std::string* before_;
 };
 
-// While it lives, break and continue do not reach the loop around the current body.
+// While it exists, break and continue do not reach the loop around the current body.
 class Renderer::NoLoop {
  public:
   explicit NoLoop(Renderer& renderer)
@@ -217,7 +217,7 @@ Renderer::Flow Renderer::run_loop(const Stmt& stmt, const Value& sequence, int d
     const Inner inner(*this, scope_);
     return execute(stmt.otherwise);
   }
-  struct Ended {  // a loop may hold itself in what loop.changed remembers
+  struct Ended {  // breaks the cycle of a loop that loop.changed remembers in itself
     std::shared_ptr<Loop> loop = std::make_shared<Loop>();
     int& depth;
     explicit Ended(int& count) : depth(count) { ++depth; }
@@ -241,7 +241,7 @@ Renderer::Flow Renderer::run_loop(const Stmt& stmt, const Value& sequence, int d
   return Flow::normal;
 }
 
-// loop(sequence) in a recursive loop.
+// Handles loop(sequence) in a recursive loop.
 Value Renderer::run_loop_again(const Loop& loop, const Arguments& given) {
   if (loop.recursive == nullptr) throw TemplateError("loop(...) is called in a loop that is not recursive");
   if (loop.scope >= scopes_.size()) throw TemplateError("loop(...) is called after its loop");
@@ -315,8 +315,8 @@ void Renderer::bind_parameters(const Macro& macro, const Arguments& given) {
 Value Renderer::call_macro(const Function& function, const Arguments& given) {
   const Macro& macro = *function.macro;
   const bool is_caller = function.kind == Function::Kind::caller;
-  // A caller's body sees the scope in which it was written, which still exists; a macro sees the template's
-  // variables.
+  // The body of a caller sees the scope in which it was written, which still exists. A macro sees the
+  // template's variables.
   if (is_caller && function.scope >= scopes_.size())
     throw TemplateError("caller is used after its call block");
   const Inner inner(*this, is_caller ? function.scope : 0);
@@ -330,7 +330,7 @@ std::string format_time(const std::string& format, int64_t seconds) {
   std::tm parts{};
   if (format.size() > 256 || gmtime_r(&time, &parts) == nullptr)
     throw TemplateError("strftime_now: the format is too long");
-  std::string known;  // the C library knows no %f (microseconds), and there is no time zone for %z and %Z
+  std::string known;  // the format without %f (unknown to C) and without %z and %Z (there is no zone)
   for (size_t at = 0; at < format.size(); ++at) {
     const char next = format[at] == '%' && at + 1 < format.size() ? format[at + 1] : '\0';
     if (next == 'f') known += "000000";

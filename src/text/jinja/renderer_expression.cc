@@ -200,7 +200,7 @@ Value Renderer::call_range(const Arguments& given) {
   const int64_t begin = bounds.size() > 1 ? bounds[0].to_int() : 0;
   const int64_t end = bounds[bounds.size() > 1 ? 1 : 0].to_int();
   const int64_t by = bounds.size() > 2 ? bounds[2].to_int() : 1;
-  constexpr int64_t kMaxRange = 100'000;  // the sandbox's
+  constexpr int64_t kMaxRange = 100'000;  // the limit of Jinja's sandbox
   constexpr int64_t kFar = int64_t{1} << 61;
   if (by == 0) throw TemplateError("range: the step is 0");
   if (std::max({begin, end, by}) > kFar || std::min({begin, end, by}) < -kFar)

@@ -1,4 +1,4 @@
-// Python's ways to format: "{:>4}".format(x), "%4d" % x, and the format specification that both use.
+// Python's string formatting: "{:>4}".format(x), "%4d" % x, and the format specification that both use.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,10 +17,10 @@ constexpr int kMaxPrecision = 1000;
 
 struct Spec {
   std::string fill = " ";
-  char align = '\0';  // < > ^ =, or nothing
+  char align = '\0';  // one of < > ^ =, or none
   char sign = '-';
   bool alternate = false;
-  char grouping = '\0';  // , or _
+  char grouping = '\0';  // one of , _, or none
   size_t width = 0;
   int precision = -1;
   char type = '\0';
@@ -82,7 +82,7 @@ std::string padded(Work& work, std::string sign, std::string body, const Spec& s
   return align == '=' ? sign + left + body : left + sign + body + right;
 }
 
-// Separators between groups of `digits`, from the right; `body` may have a fraction.
+// Inserts separators between groups of `digits`, from the right. `body` may have a fraction.
 std::string grouped(const std::string& body, char separator, size_t digits) {
   if (separator == '\0') return body;
   const size_t whole = std::min(body.find_first_not_of("0123456789abcdefABCDEF"), body.size());
@@ -192,7 +192,7 @@ std::string with_spec(Work& work, const Value& value, std::string_view text) {
   return text_with_spec(work, to_text(value), spec);
 }
 
-// The value of "0.name[key]": an argument, its attributes and items.
+// Returns the value of "0.name[key]": an argument, its attributes and items.
 Value field_value(Work& work, std::string_view field, const Arguments& arguments, size_t& next) {
   const size_t end = std::min(field.find_first_of(".["), field.size());
   const std::string name(field.substr(0, end));
@@ -220,7 +220,7 @@ Value field_value(Work& work, std::string_view field, const Arguments& arguments
   return value;
 }
 
-// The end of the field that opens before `at`; specifications may hold fields themselves.
+// Returns the end of the field that opens before `at`. Specifications may contain fields.
 size_t field_end(std::string_view text, size_t at) {
   int open = 1;
   for (; at < text.size(); ++at) {

@@ -18,7 +18,7 @@ bool is_sequence(const Value& value) {
   return value.is_undefined() || value.is_string() || value.is_mapping();
 }
 
-// value % by == rest, with Python's sign rule.
+// Returns whether value % by == rest, with Python's sign rule.
 bool has_remainder(const Value& value, int64_t by, int64_t rest) {
   if (by == 0) throw TemplateError("division by zero");
   if (value.is_float()) {

@@ -67,7 +67,7 @@ Extent Value::extent() const {
   if (is_big()) return {digits().size() / 16 + 1, 1};
   if (is_list()) return list().extent;
   if (is_dict()) return dict().extent;
-  // Their text is only a name, but the values that they hold are destroyed with them.
+  // Only their name is printed, but the values that they hold are destroyed with them, so their depth counts.
   if (is_loop()) return {1, loop()->list->extent.depth + 1};
   if (is_function() && function().self) return {1, function().self->extent().depth + 1};
   if (is_function() && function().loop) return {1, function().loop->list->extent.depth + 2};
@@ -236,7 +236,7 @@ bool less(const Value& a, const Value& b) {
     return a.to_double() < b.to_double();
   }
   if (a.is_string() && b.is_string())
-    return a.string() < b.string();  // bytes of UTF-8 order as code points do
+    return a.string() < b.string();  // the byte order of UTF-8 is the order of code points
   if (a.is_list() && b.is_list() && a.list().kind == b.list().kind &&
       a.list().kind != List::Kind::generator) {
     const auto& x = a.list().items;

@@ -12,7 +12,7 @@
 namespace r1::jinja {
 namespace {
 
-// The shortest digits that read back to the same value, in Python's layout: 1.0, 1e-05, 1.5e+16, 12345678.9.
+// Returns the shortest digits that are read back as the same value, in Python's layout: 1.0, 1e-05, 1.5e+16.
 std::string float_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
