@@ -109,7 +109,7 @@ TEST_F(Stories, GreedyTextIsExact) {
   }
   while (!want.empty() && want.back() == '\n') want.pop_back();
   text.erase(
-      0, text.find_first_not_of(' '));  // the piece after the first token has a leading space, which the text drops
+      0, text.find_first_not_of(' '));  // the piece after the first token carries a space that the text drops
   EXPECT_EQ(text, want);
 
   const Json reference = read_json(data() / "reference_float64.json");
