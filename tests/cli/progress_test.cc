@@ -1,9 +1,8 @@
-// The program's parts are not a library, so this test includes the two sources that it needs.
-#include "cli/progress.cc"  // NOLINT
+#include "cli/progress.h"
 
 #include <gtest/gtest.h>
 
-#include "cli/output.cc"  // NOLINT
+#include <cmath>
 
 namespace r1 {
 namespace {
