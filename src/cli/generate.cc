@@ -38,7 +38,7 @@ class OfflineBatch {
     if (options_.resume) begun_ = Journal::header_integer(options_.output, kBegun);
     if (!begun_) begun_ = local_time();
     rows_ = read_generate_rows(reader, model_, base, *begun_);
-    if (has_journal(options_.output)) input_sha256_ = sha256_hex(reader.text());
+    if (has_journal(options_.output)) input_sha256_ = reader.content_sha256();
     for (const GenerateRow& row : rows_) {
       first_slot_.push_back(slots_);
       slots_ += row.rows();

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "cli/common.h"
 #include "cli/job_identity.h"
 #include "cli/logprobs.h"
@@ -125,7 +124,7 @@ int run_score(const ScoreOptions& options) {
   {
     JsonlReader reader(input_path(options.input));
     rows = read_score_rows(reader, model.config());
-    if (!logprobs.empty() && has_journal(logprobs)) job.input_sha256 = sha256_hex(reader.text());
+    if (!logprobs.empty() && has_journal(logprobs)) job.input_sha256 = reader.content_sha256();
   }
   Runtime runtime(options.common, model, numerics);
   Lanes lanes(runtime.threads, numerics, runtime.arena_limit());
