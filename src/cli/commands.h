@@ -129,6 +129,14 @@ struct DoctorOptions {
 };
 int run_doctor(const DoctorOptions& options);
 
+struct DataCheckOptions {
+  CommonOptions common;
+  std::vector<std::string> files, against;
+  std::string model;             // "": tokens are not counted
+  std::string question, answer;  // expressions of data/record.h's mapping; "": none
+};
+int run_data_check(const DataCheckOptions& options);
+
 struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;

@@ -8,6 +8,7 @@
 #include "cli/job_identity.h"
 #include "cli/ordered_output.h"
 #include "cli/progress.h"
+#include "engine/ask.h"
 #include "eval/evaluate.h"
 #include "reward/problem_file.h"
 
@@ -16,18 +17,16 @@ namespace {
 
 constexpr size_t kMostErrorsNamed = 100;
 
+bool is_file(const std::string& task) {
+  std::error_code none;
+  return task.find('/') != std::string::npos || task.find('.') != std::string::npos ||
+         std::filesystem::exists(task, none);
+}
+
 // A task's name, or a file of problems.
 ProblemFile problems_of(const EvalCommandOptions& options) {
   constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
-  std::error_code none;
-  const bool looks_like_file =
-      options.task.find('/') != std::string::npos || options.task.find('.') != std::string::npos;
-  if (looks_like_file || std::filesystem::exists(options.task, none)) {
-    ProblemFile file = read_problems(options.task);
-    const size_t most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
-    if (file.problems.size() > most) file.problems.resize(most);
-    return file;
-  }
+  if (is_file(options.task)) return read_problems(options.task);
   check_task(options.task, Split::held_out);
   const int64_t count = options.problems.value_or(kGenerated);
   check_row_count(count * options.samples);  // before time and memory go into the problems
@@ -130,15 +129,20 @@ void check_options(const EvalCommandOptions& options) {
 
 int run_eval(const EvalCommandOptions& options) {
   check_options(options);
-  const ProblemFile file = problems_of(options);
+  ProblemFile file = problems_of(options);
   const std::vector<Problem>& problems = file.problems;
-  check_row_count(std::ssize(problems) * options.samples);
-  if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
   show_warnings(bundle.warnings);
   check_max_tokens(options.sampling, bundle.model.config());
+  if (is_file(options.task)) {
+    refuse_problems(file, options.task, [&](const Problem& problem) { check_room(bundle, problem); });
+    const auto most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
+    if (file.problems.size() > most) file.problems.resize(most);
+    if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
+  }
+  check_row_count(std::ssize(problems) * options.samples);
   const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model, numerics);
   EvalOptions eval;

@@ -131,6 +131,7 @@ struct Program {
   std::array<r1::TrainCommandOptions, 4> train;
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
+  r1::DataCheckOptions data_check;
   r1::ReportOptions report;
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
@@ -265,6 +266,23 @@ struct Program {
         ->group("Sampling");
   }
 
+  void add_data() {
+    CLI::App* data = app.add_subcommand("data", "Look at data before training on it");
+    data->group("Commands");
+    data->require_subcommand(1);
+    CLI::App* sub = data->add_subcommand("check", "What files hold: formats, dropped rows, lengths, duplicates, overlap");
+    sub->add_option("FILES", data_check.files, "JSONL, .gz, or a JSON array (docs/guide.md lists the formats)")
+        ->type_name("")
+        ->required();
+    sub->add_option("--against", data_check.against,
+                    "Evaluation files: rows that share ten words in a row with them are counted");
+    sub->add_option("--model", data_check.model, "Count tokens as this model does");
+    sub->add_option("--question", data_check.question, "A Jinja expression over a row's fields: the question");
+    sub->add_option("--answer", data_check.answer, "Likewise, the answer");
+    sub->add_flag("--json", data_check.common.json, "One JSON object instead of a table")->group("Output");
+    sub->callback([this] { chosen = [this] { return r1::run_data_check(data_check); }; });
+  }
+
   void add_help() {
     CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
                           r1::run_doctor, Machine::threads, "One JSON object instead of lines");
@@ -319,6 +337,7 @@ struct Program {
     add_using();
     add_training();
     add_tools();
+    add_data();
     add_help();
     for (CLI::App* sub : app.get_subcommands(nullptr)) check_integers(sub);
   }

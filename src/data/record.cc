@@ -25,12 +25,13 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
 }
 
-// Name of the first of these fields that the row has and that is not null; "" if it has none.
+// Name of the first of these fields that the row has and that is neither null nor blank; "" if it has none.
 template <size_t N>
 std::string_view first_of(const Json& row, const std::array<const char*, N>& names) {
   for (const char* name : names) {
     const Json* value = row.find(name);
-    if (value != nullptr && !value->is_null()) return name;
+    if (value == nullptr || value->is_null()) continue;
+    if (!value->is_string() || !trimmed(value->string()).empty()) return name;
   }
   return {};
 }
@@ -174,8 +175,7 @@ void read_question(const Json& row, Record& record) {
 // An expression becomes a template that prints it.
 struct RecordMapping::Expression {
   Expression(const std::string& text, const std::string& source)
-      : key(source),
-        expression(is_template(text) ? text : "{{ " + text + " }}", source) {}
+      : key(source), expression(is_template(text) ? text : "{{ " + text + " }}", source) {}
   static bool is_template(const std::string& text) {
     return text.find("{{") != std::string::npos || text.find("{%") != std::string::npos;
   }

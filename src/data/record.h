@@ -28,10 +28,10 @@ struct Record {
   std::string task = "math";  // the task whose verifier judges answers
   std::string question;       // the user's turn; "": none
   std::string answer;         // the whole reference answer, as found; "": none
-  Json gold = {};             // the final answer, as data/task.h's Problem::gold: a string for "math"; null: none
-  Json messages = {};         // the conversation, roles as chat templates name them; null: none
-  Json tools = {};            // a list; null: none
-  std::string text;           // a plain document; "": none
+  Json gold = {};      // the final answer, as data/task.h's Problem::gold: a string for "math"; null: none
+  Json messages = {};  // the conversation, roles as chat templates name them; null: none
+  Json tools = {};     // a list; null: none
+  std::string text;    // a plain document; "": none
 };
 
 // Where the question and the answer of a row stand, as [data] question and answer say: a Jinja expression over the

@@ -3,7 +3,7 @@
 // The tasks are the rows of one table (task.cc): a name, a maker of problems, a verifier of answers. Most
 // come in levels: "arithmetic:1" (easy) to "arithmetic:3"; "arithmetic" also draws the level. Problems of any
 // task, and of "expression" (reach a given value by any expression), are also read from files
-// (reward/problem_file.h).
+// (data/problem_file.h).
 #pragma once
 
 #include <cstdint>

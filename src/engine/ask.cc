@@ -1,6 +1,10 @@
 #include "engine/ask.h"
 
+#include <fmt/format.h>
+
 #include <utility>
+
+#include "base/error.h"
 
 namespace r1 {
 
@@ -15,6 +19,16 @@ std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> pro
     requests[i].stop_tokens = bundle.stop_tokens;
   }
   return requests;
+}
+
+void check_room(const ModelBundle& bundle, const Problem& problem) {
+  const auto tokens = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
+  const int64_t context = bundle.model.config().max_positions;
+  if (tokens >= context) {
+    throw Error(fmt::format(
+        "the prompt has {} tokens, which leaves no room for an answer in the model's context of {}", tokens,
+        context));
+  }
 }
 
 int64_t prompt_tokens(std::span<const Request> requests) {

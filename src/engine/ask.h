@@ -17,6 +17,9 @@ namespace r1 {
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
                          const Request& settings);
 
+// Throws Error if the problem's prompt leaves no room for an answer in the model's context.
+void check_room(const ModelBundle& bundle, const Problem& problem);
+
 // Tokens of all prompts. A prompt counts once, however many samples it has, because the engine runs it once.
 int64_t prompt_tokens(std::span<const Request> requests);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "engine/ask.h"
 #include "eval/evaluate.h"
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
@@ -206,6 +207,7 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
   size_t refused = 0;
   if (from_file) {
     ProblemFile file = read_problems(stage.task);
+    refuse_problems(file, stage.task, [&](const Problem& problem) { check_room(bundle, problem); });
     if (!file.refused.empty()) reporter.note(refusal_notice(file));
     refused = file.refused.size();
     problems = std::move(file.problems);

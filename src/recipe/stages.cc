@@ -12,6 +12,7 @@
 #include "train/default_lr.h"
 #include "train/grpo.h"
 #include "train/memory.h"
+#include "train/open_problems.h"
 #include "train/out_folder.h"
 
 namespace r1 {
@@ -120,6 +121,8 @@ void find_inputs(FineTune& f) {
   f.run.inputs.set(f.teacher ? "student" : "model", content_of_model(f.model));
   if (f.teacher) {
     f.run.inputs.set("teacher", content_of_model(f.teacher->teacher));
+    const std::vector<std::string>& problems = f.teacher->data.files;
+    if (!problems.empty()) f.run.inputs.set("data.files", content_of_files(problems));
   } else {
     f.run.inputs.set("data.files", content_of_files(f.files));
   }
@@ -275,11 +278,16 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
   config.run.inputs.set("model", content_of_model(model));
+  if (!config.data.files.empty()) config.run.inputs.set("data.files", content_of_files(config.data.files));
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
   const ModelConfig& shape = bundle.model.config();
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
+  if (!config.problems) {
+    config.problems = open_problems(config.data, config.run.seed, bundle);
+    for (const std::string& line : config.problems->notes()) reporter.note(line);
+  }
   tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));
   grpo(bundle, config, file, threads, reporter, options);
   return config.run.out / "model";

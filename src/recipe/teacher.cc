@@ -17,9 +17,11 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
+#include "recipe/inputs.h"
 #include "reward/answer.h"
 #include "text/think.h"
 #include "train/memory.h"
+#include "train/open_problems.h"
 #include "train/train_options.h"
 
 namespace r1 {
@@ -46,14 +48,21 @@ bool has_repeats(const std::string& text) {
 }
 
 std::string key_of(const TeacherConfig& c, const std::string& weights, const std::string& chat_template) {
-  return sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.task, c.seed, c.problems,
-                                c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
-                                c.repeats, c.filter_tokens, name_of(c.numerics), weights, chat_template));
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.data.task, c.seed, c.problems, c.samples,
+                  c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest, c.repeats, c.filter_tokens,
+                  name_of(c.numerics), weights, chat_template);
+  const ProblemData& d = c.data;
+  if (!d.files.empty()) {
+    text += fmt::format(" {} {} {} {} {} {} {} {}", content_of_files(d.files), d.question, d.answer,
+                        static_cast<int>(d.side), d.held_out, d.limit, d.shuffle, d.deduplicate);
+  }
+  return sha256_hex(text);
 }
 
 Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
   Json json = Json::object();
-  json.set("teacher", c.teacher).set("task", c.task).set("problems", c.problems).set("solved", r.solved);
+  json.set("teacher", c.teacher).set("task", c.data.task).set("problems", c.problems).set("solved", r.solved);
   json.set("samples", r.samples).set("correct", r.correct).set("kept", r.kept);
   json.set("sampled_tokens", r.sampled_tokens).set("seconds", r.seconds).set("key", key);
   return json;
@@ -112,13 +121,9 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   c.seed = run.seed;
   c.numerics = run.numerics;
   c.teacher = file.text("teacher");
-  c.task = file.text_or("data.task", "countdown3");
-  try {
-    check_task(c.task, Split::train);
-  } catch (const Error& e) {
-    file.fail("data.task", e.what());
-  }
+  c.data = read_problem_data(file);
   c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 22);
+  if (!c.data.files.empty() && !file.has("data.problems")) c.problems = 0;
   c.samples = file.integer_or("rollout.samples", c.samples, 1, 1024);
   c.max_tokens = file.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
   c.batch = file.integer_or("rollout.batch", c.batch, 1, 1 << 20);
@@ -139,6 +144,7 @@ struct Teacher::Impl {
   std::string key;
   std::optional<TeacherResult> before;  // it has answered already
   std::vector<Problem> problems;
+  std::vector<std::string> notes;  // of their files
   std::vector<Request> requests;
   MemoryEstimate memory;
 
@@ -163,8 +169,11 @@ void Teacher::Impl::check_context() const {
 }
 
 void Teacher::Impl::make_requests() {
-  for (int64_t i = 0; i < config.problems; ++i)
-    problems.push_back(make_problem(config.task, config.seed, static_cast<uint64_t>(i), Split::train));
+  const ProblemSource source = open_problems(config.data, config.seed, bundle);
+  notes = source.notes();
+  const int64_t all = source.size();
+  if (all > 0) config.problems = config.problems == 0 ? all : std::min(all, config.problems);
+  for (int64_t i = 0; i < config.problems; ++i) problems.push_back(source.at(i));
   Request settings;
   settings.samples = config.samples;
   settings.max_tokens = config.max_tokens;
@@ -249,13 +258,15 @@ TeacherResult Teacher::sample(Reporter& reporter) {
     return *t.before;
   }
   for (const std::string& line : t.bundle.model.warnings()) reporter.note(line);
+  for (const std::string& line : t.notes) reporter.note(line);
   const auto begin = std::chrono::steady_clock::now();
   reporter.note(memory_line(t.memory, "the teacher"));
   TeacherResult result = t.keep_best(t.answer());
   if (result.correct == 0) {
     throw Error(fmt::format(
         "{}: as a teacher it solved none of {} problems of {} ({} samples): there is nothing to learn from",
-        t.config.teacher, t.config.problems, t.config.task, result.samples));
+        t.config.teacher, t.config.problems,
+        t.config.data.files.empty() ? t.config.data.task : "data.files", result.samples));
   }
   if (result.kept == 0) {
     throw Error(

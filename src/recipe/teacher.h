@@ -4,6 +4,7 @@
 //   teacher = "DIR"
 //   keep = 1                                the largest number of samples kept per problem
 //   [data] task, problems                   the task's training problems 0 .. problems - 1 of the seed
+//   [data] files, ...                       or problems of files (data/problem_source.h), all or the first `problems`
 //   [rollout] samples, max_tokens, temperature, top_p, batch
 //   [filter] prefer = "first" | "shortest"  which of a problem's good samples are kept
 //            repeats = false                drops a sample whose thought says a line twice
@@ -21,6 +22,7 @@
 #include <string>
 
 #include "base/threads.h"
+#include "data/problem_source.h"
 #include "formats/config_file.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
@@ -29,10 +31,11 @@ namespace r1 {
 
 struct TeacherConfig {
   std::string teacher;  // a model's directory, or as the file names it
-  std::string task;
+  ProblemData data;
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
-  int64_t problems = 4096, samples = 4, max_tokens = 256, batch = 512;
+  int64_t problems = 4096;  // of files, 0: all
+  int64_t samples = 4, max_tokens = 256, batch = 512;
   double temperature = 1.0, top_p = 1.0;
   int64_t keep = 1;
   bool shortest = false, repeats = true;

@@ -62,7 +62,7 @@ std::string no_signal_line(int64_t step, double reward) {
   return fmt::format(
       "the reward has not varied within any group in {} steps (it is {} on average): nothing is learned from "
       "that; "
-      "look at data.task, [reward], rollout.max_tokens and samples.jsonl",
+      "look at [data], [reward], rollout.max_tokens and samples.jsonl",
       step, reward);
 }
 
@@ -70,6 +70,7 @@ std::string no_signal_line(int64_t step, double reward) {
 
 void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
           Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks) {
+  R1_CHECK(config.problems.has_value(), "the problems of data.files have not been opened");
   const int64_t steps = config.optimizer.steps;
   const MemoryEstimate memory = memory_of(bundle, config, threads);
   if (!RunDirectory::finished(config.run.out, steps))

@@ -13,9 +13,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/problem_source.h"
 #include "data/task.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
@@ -32,7 +34,8 @@ namespace r1 {
 
 struct GrpoConfig {
   RunConfig run;
-  std::string task = "countdown3";
+  ProblemData data;
+  std::optional<ProblemSource> problems;  // set for generated problems; the stage opens files
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
   GrpoLossConfig loss;

@@ -44,12 +44,8 @@ void read_loss(ConfigFile& config, GrpoConfig& c) {
 GrpoConfig read_grpo_config(ConfigFile& config) {
   GrpoConfig c;
   c.run = read_run_config(config, "grpo");
-  c.task = config.text_or("data.task", c.task);
-  try {
-    check_task(c.task, Split::train);
-  } catch (const Error& e) {
-    config.fail("data.task", e.what());
-  }
+  c.data = read_problem_data(config);
+  if (c.data.files.empty()) c.problems = ProblemSource::of_task(c.data.task, c.run.seed, Split::train);
   c.optimizer = read_optimizer_config(config, kTeachingDefaults);
   c.checkpoint = read_checkpoint_config(config);
   c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 16);

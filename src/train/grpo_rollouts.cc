@@ -16,8 +16,7 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
   RolloutSet set;
   const int64_t first_in_step = round * config.prompts;
   for (int64_t i = 0; i < config.prompts; ++i) {
-    const auto index = static_cast<uint64_t>(first_problem + first_in_step + i);
-    set.problems.push_back(make_problem(config.task, config.run.seed, index, Split::train));
+    set.problems.push_back(config.problems->at(first_problem + first_in_step + i));
   }
   Request settings;
   settings.samples = config.group;

@@ -54,8 +54,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   constexpr int64_t kLookedAt = 256;  // later prompts may be longer than those of the first step
   std::vector<int64_t> prompts;
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
-    const Problem problem =
-        make_problem(config.task, config.run.seed, static_cast<uint64_t>(i), Split::train);
+    const Problem problem = config.problems->at(i);
     const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
     load.longest_prompt = std::max(load.longest_prompt, prompt);
     load.prompt_tokens += i < config.prompts ? prompt : 0;

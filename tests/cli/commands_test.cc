@@ -355,7 +355,7 @@ TEST(CliEval, ARowThatCannotBeReadIsCountedAndNamedAndTheRestGoOn) {
   EXPECT_EQ(json.get_int("rows_refused"), 1);
   EXPECT_TRUE(json.at("row_errors").at(0).string().starts_with(file + ":2: gold is no number")) << result.out;
   EXPECT_NE(
-      result.err.find("r1: 1 of 3 rows cannot be read and are left out; the first: " + file + ":2: gold"),
+      result.err.find("r1: 1 of 3 rows cannot be used and are left out; the first: " + file + ":2: gold"),
       std::string::npos)
       << result.err;
   EXPECT_EQ(json.get_number("low"), 0.0);

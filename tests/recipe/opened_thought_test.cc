@@ -93,7 +93,7 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
 // A second teacher uses the kept answers again, but not if its template differs.
 TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
   const auto teacher = test::opened_model("r1-nano", root / "teacher");
-  const TeacherConfig config{.teacher = teacher.string(), .task = "countdown3", .problems = 4, .samples = 2};
+  const TeacherConfig config{.teacher = teacher.string(), .data = {.task = "countdown3"}, .problems = 4, .samples = 2};
   ThreadPool threads(2);
   SilentReporter first, second;
   std::filesystem::create_directories(root / "d");

@@ -98,7 +98,7 @@ TEST(ProblemFile, BadRowsNameFileAndLine) {
        {"1,1 2 3 4", "1,1 2 x 4,1", "1,,1", "1,1  2,1", "1,7,1", "1,1 2 99999,1", "1,-1 2,1"}) {
     EXPECT_TRUE(error_of("b.csv", header + "1,1 1 4 6,\n" + row + "\n").starts_with(":3: ")) << row;
   }
-  EXPECT_TRUE(error_of("c.txt", "hm").starts_with(": problems are read from"));
+  EXPECT_TRUE(error_of("c.txt", "hm").starts_with(":1: offset 0: "));
   EXPECT_THROW(read_problems("/nonexistent/file.jsonl"), Error);
 }
 
@@ -198,7 +198,7 @@ TEST(ProblemFile, ARowThatCannotBeReadSpoilsOnlyItself) {
   EXPECT_EQ(read.refused[1].line, 4);
   const std::string notice = refusal_notice(read);
   EXPECT_TRUE(notice.starts_with(
-      "2 of 4 rows cannot be read and are left out; the first: " + file.path().string() + ":1: "))
+      "2 of 4 rows cannot be used and are left out; the first: " + file.path().string() + ":1: "))
       << notice;
   EXPECT_EQ(notice.find('\n'), std::string::npos);
   EXPECT_EQ(refusal_notice({}), "");

@@ -1,0 +1,60 @@
+// data/problem_file.h: reads problems from files.
+//
+//   .csv                    a header with a column Puzzles ("1 1 4 6"): the Game of 24, so the target is 24; other
+//                           columns are ignored
+//   .jsonl, .json, .gz ...  rows as data/record.h recognises them. The row's task (default: of the options) determines
+//                           the verifier and the form of the gold (Problem::gold). If a countdown row has no question, it
+//                           is asked in phrasing (row modulo kPhrasings).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/record.h"
+#include "data/task.h"
+
+namespace r1 {
+
+// Throws Error for a problem that cannot be used, for example because its verifier cannot read its gold.
+using ProblemCheck = std::function<void(const Problem&)>;
+
+struct ProblemRowOptions {
+  RecordMapping mapping;
+  std::string task = "math";  // of rows that name none and are no countdown
+  ProblemCheck check;         // empty: every problem is good
+};
+
+struct RefusedRow {
+  int64_t line = 0;   // from 1
+  std::string error;  // "FILE:LINE: reason"
+};
+
+struct ProblemFile {
+  std::vector<Problem> problems;           // in the file's order
+  std::vector<int64_t> lines;              // of each problem
+  int64_t rows = 0;                        // of the file: read or refused
+  std::vector<RefusedRow> refused;         // rows that cannot be read or fail the check
+  std::map<std::string, int64_t> formats;  // rows by Record::format
+};
+
+// Throws Error if the file cannot be read, and for a CSV without the column. May give no problem.
+ProblemFile read_problem_rows(const std::filesystem::path& path, const ProblemRowOptions& options);
+
+// The same; also throws, with the first row's reason, if no row can be read or there is none.
+ProblemFile read_some_problems(const std::filesystem::path& path, const ProblemRowOptions& options);
+
+// Calls action(); an Error from it becomes "WHERE: reason", unless it says so already.
+std::string error_in_row(const std::string& where, const std::function<void()>& action);  // "": no error
+
+// Moves problems that fail the check to `refused`, named by `path` and line. Throws Error, with the first one's reason, if
+// none is left.
+void refuse_problems(ProblemFile& file, const std::filesystem::path& path, const ProblemCheck& check);
+
+// Returns "" if no row was refused, else one line with the number of refused rows and the first one's reason.
+std::string refusal_notice(const ProblemFile& file);
+
+}  // namespace r1

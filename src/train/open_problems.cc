@@ -1,0 +1,15 @@
+#include "train/open_problems.h"
+
+#include "engine/ask.h"
+#include "reward/problem_file.h"
+
+namespace r1 {
+
+ProblemSource open_problems(const ProblemData& data, uint64_t seed, const ModelBundle& bundle) {
+  return ProblemSource::open(data, seed, [&](const Problem& problem) {
+    check_gold(problem);
+    check_room(bundle, problem);
+  });
+}
+
+}  // namespace r1
