@@ -105,18 +105,21 @@ std::string short_answer(const std::string& text) {
   return all.size() <= kShort && all.find('\n') == std::string_view::npos ? std::string(all) : "";
 }
 
-void take_plain_answer(const Json& row, Record& record) {
-  const std::string_view answer = first_of(row, kAnswers), gold = first_of(row, kGolds);
-  if (!answer.empty()) record.answer = answer_text(row.at(answer));
-  if (!gold.empty()) {
-    record.gold = final_of(answer_text(row.at(gold)));
-    if (answer.empty()) record.answer = record.gold.string();
-    return;
-  }
+// The final answer that the row has in a field of its own; null: none.
+Json given_gold(const Json& row) {
+  const std::string_view gold = first_of(row, kGolds);
+  if (!gold.empty()) return final_of(answer_text(row.at(gold)));
   const Json* model = row.find("reward_model");  // verl's name
   const Json* truth = model != nullptr && model->is_object() ? model->find("ground_truth") : nullptr;
-  if (truth != nullptr && !truth->is_null()) {
-    record.gold = final_of(answer_text(*truth));
+  return truth != nullptr && !truth->is_null() ? Json(final_of(answer_text(*truth))) : Json();
+}
+
+void take_plain_answer(const Json& row, Record& record) {
+  const std::string_view answer = first_of(row, kAnswers);
+  if (!answer.empty()) record.answer = answer_text(row.at(answer));
+  record.gold = given_gold(row);
+  if (!record.gold.is_null()) {
+    if (answer.empty()) record.answer = record.gold.string();
     return;
   }
   std::string mark = marked_answer(record.answer);
@@ -228,11 +231,8 @@ Record read_record(const Json& row, const RecordMapping& mapping) {
   }
   refuse_programs(row);
   if (read_share_gpt(row, record) || read_messages(row, record) || read_message_prompt(row, record)) {
-    // A final answer beside the conversation is the gold.
-    const std::string_view gold = first_of(row, kGolds);
-    Record plain;
-    take_plain_answer(row, plain);
-    if (!plain.gold.is_null() && (!gold.empty() || row.contains("reward_model"))) record.gold = plain.gold;
+    Json gold = given_gold(row);  // beside the conversation
+    if (!gold.is_null()) record.gold = std::move(gold);
     return record;
   }
   if (read_alpaca(row, record)) {

@@ -65,6 +65,54 @@ TEST_F(Grpo, ComparisonSeesOneChangedWeight) {
   EXPECT_GT(reporter.rows.at(0).get_number("sampler_trainer_max_abs"), 0.0);
 }
 
+TEST_F(Grpo, ATasksProblemsThroughAFileGiveTheSameWeights) {
+  std::string rows;
+  for (uint64_t i = 0; i < 12; ++i) {
+    const Problem problem = make_problem("countdown3", 5, i, Split::train);
+    const Json gold = parse_json(problem.gold, "gold");
+    rows += Json(gold).set("task", problem.task).set("question", problem.question).dump() + "\n";
+  }
+  write("problems.jsonl", rows);
+  const auto generated = grpo_config("a.toml", "a");
+  std::string text = read_file(grpo_config("b.toml", "b"));
+  const std::string task = "task = \"countdown3\"";
+  const auto with = [&](const std::string& data) {
+    std::string changed = text;
+    return write("b.toml", changed.replace(changed.find(task), task.size(), data));
+  };
+  const std::string from_task = finish(generated, 2);
+  EXPECT_EQ(from_task, finish(with("files = [\"problems.jsonl\"]\nshuffle = false\ndeduplicate = false"), 2));
+  std::filesystem::remove_all(root / "b");
+  EXPECT_NE(from_task, finish(with("files = [\"problems.jsonl\"]\nlimit = 5"), 2)) << "other problems, other weights";
+}
+
+TEST_F(Grpo, ARunOnFilesResumesToTheSameWeights) {
+  std::string rows;
+  for (uint64_t i = 0; i < 7; ++i) {
+    const Problem problem = make_problem("countdown3", 5, i, Split::train);
+    rows += parse_json(problem.gold, "gold").set("question", problem.question).dump() + "\n";
+  }
+  const auto file = write("problems.jsonl", rows + "{\"question\": \"no answer\"}\n");
+  const auto config = [&](const std::string& name, const std::string& out) {
+    std::string text = read_file(grpo_config(name, out));
+    const std::string task = "task = \"countdown3\"";
+    return write(name, text.replace(text.find(task), task.size(), "files = [\"problems.jsonl\"]"));
+  };
+  const auto a = config("a.toml", "a"), b = config("b.toml", "b");
+  const std::string whole = finish(a, 2);
+  ThreadPool threads(2);
+  SilentReporter reporter;
+  run_grpo_config(b, {.resume = false, .stop_after_steps = 3}, threads, reporter);  // in the second epoch
+  EXPECT_EQ(whole, finish(b, 2, true));
+  write("problems.jsonl", rows);
+  try {
+    run_grpo_config(b, {.resume = true}, threads, reporter);
+    FAIL() << "the files have changed";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("data.files"), std::string::npos) << e.what();
+  }
+}
+
 TEST_F(Grpo, ThreadsChangeNoBit) {
   EXPECT_EQ(finish(grpo_config("a.toml", "a"), 1), finish(grpo_config("b.toml", "b"), 2));
 }
