@@ -75,8 +75,8 @@ std::string table(const FileCheck& check, const std::vector<std::string>& agains
     const RowGroup& group = check.overlap[i];
     std::string text = against[i] + ": none";
     if (group.rows > 0) {
-      text = fmt::format("{}: {} of the rows share {} words in a row ({}), for example: {}", against[i], group.rows,
-                         OverlapIndex::kWords, lines_of(group), group.what);
+      text = fmt::format("{}: {} of the rows share {} words in a row ({}), for example: {}", against[i],
+                         group.rows, OverlapIndex::kWords, lines_of(group), group.what);
     }
     out += entry(i == 0 ? "overlap" : "", text);
   }

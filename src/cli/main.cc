@@ -271,6 +271,7 @@ struct Program {
     data->group("Commands");
     data->require_subcommand(1);
     CLI::App* sub = data->add_subcommand("check", "What files hold: formats, dropped rows, lengths, duplicates, overlap");
+    sub->group("Commands");
     sub->add_option("FILES", data_check.files, "JSONL, .gz, or a JSON array (docs/guide.md lists the formats)")
         ->type_name("")
         ->required();

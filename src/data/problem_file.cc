@@ -23,7 +23,7 @@ ProblemFile read_rows(const std::filesystem::path& path, const ProblemRowOptions
         Record record = read_record(row.value, options.mapping);
         if (record.task == "math" && record.format != "task") record.task = options.task;
         Problem problem = problem_of(record, static_cast<int>(row.row % kPhrasings));
-        if (options.check) options.check(problem);
+        if (options.check) options.check(problem, record.gold);
         file.problems.push_back(std::move(problem));
         file.lines.push_back(row.line);
         ++file.formats[record.format];
@@ -82,7 +82,7 @@ ProblemFile read_csv(const std::filesystem::path& path, const ProblemRowOptions&
       if (fields.size() != columns)
         throw Error(fmt::format("{}: {} fields, the header has {}", where, fields.size(), columns));
       Problem problem = countdown_task(read_puzzle(fields[column], where), phrasing);
-      if (options.check) options.check(problem);
+      if (options.check) options.check(problem, parse_json(problem.gold, where));
       file.problems.push_back(std::move(problem));
       file.lines.push_back(line_number);
       ++file.formats["Game of 24"];
@@ -120,7 +120,8 @@ std::string error_in_row(const std::string& where, const std::function<void()>& 
   }
 }
 
-void refuse_problems(ProblemFile& file, const std::filesystem::path& path, const ProblemCheck& check) {
+void refuse_problems(ProblemFile& file, const std::filesystem::path& path,
+                     const std::function<void(const Problem&)>& check) {
   size_t kept = 0;
   for (size_t i = 0; i < file.problems.size(); ++i) {
     const int64_t line = file.lines[i];

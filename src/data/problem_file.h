@@ -19,8 +19,9 @@
 
 namespace r1 {
 
-// Throws Error for a problem that cannot be used, for example because its verifier cannot read its gold.
-using ProblemCheck = std::function<void(const Problem&)>;
+// Throws Error for a problem that cannot be used, for example because its verifier cannot read its gold. `gold` is
+// problem.gold as the row has it, so that its errors name the row's field.
+using ProblemCheck = std::function<void(const Problem& problem, const Json& gold)>;
 
 struct ProblemRowOptions {
   RecordMapping mapping;
@@ -52,7 +53,8 @@ std::string error_in_row(const std::string& where, const std::function<void()>& 
 
 // Moves problems that fail the check to `refused`, named by `path` and line. Throws Error, with the first one's reason, if
 // none is left.
-void refuse_problems(ProblemFile& file, const std::filesystem::path& path, const ProblemCheck& check);
+void refuse_problems(ProblemFile& file, const std::filesystem::path& path,
+                     const std::function<void(const Problem&)>& check);
 
 // Returns "" if no row was refused, else one line with the number of refused rows and the first one's reason.
 std::string refusal_notice(const ProblemFile& file);

@@ -36,6 +36,15 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
   return file;
 }
 
+// Before anything is loaded.
+void check_files(const ConfigFile& file, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    std::error_code none;
+    if (!std::filesystem::exists(name, none))
+      file.fail("data.files", fmt::format("names {}, which is not there", name));
+  }
+}
+
 // What fine-tuning reads of its file.
 struct FineTune {
   RunConfig run;
@@ -99,7 +108,10 @@ FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
   FineTuneFile out = read_fine_tune_file(file, kind);
   FineTune& stage = out.stage;
   const char* key = kind == "distill" ? "student" : "model";
-  if (stage.teacher) stage.teacher->teacher = model_of(file, "teacher", stage.teacher->teacher).string();
+  if (stage.teacher) {
+    stage.teacher->teacher = model_of(file, "teacher", stage.teacher->teacher).string();
+    check_files(file, stage.teacher->data.files);
+  }
   stage.model = model_of(file, key, stage.model).string();
   stage.run.out = check_run_folder(stage.run.out);
   return out;
@@ -275,6 +287,7 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   auto [config, name] = read_grpo_stage(file);
   file.finish();
   const std::filesystem::path model = model_of(file, "model", name);
+  check_files(file, config.data.files);
   config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
   config.run.inputs.set("model", content_of_model(model));

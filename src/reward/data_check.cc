@@ -185,7 +185,7 @@ FileCheck DataCheck::check(const std::filesystem::path& path) {
       continue;
     }
     ++out.formats[record.format];
-    error = error_in_row(where, [&] { check_gold(problem_of(record)); });
+    error = error_in_row(where, [&] { check_gold(problem_of(record), record.gold); });
     if (error.empty()) {
       ++out.problems;
     } else {

@@ -6,7 +6,7 @@
 namespace r1 {
 
 // The check of data/problem_file.h: throws Error if the verifier of the problem's task cannot read its gold.
-void check_gold(const Problem& problem);
+void check_gold(const Problem& problem, const Json& gold);
 
 // Reads a file (data/problem_file.h says which) for an evaluation; rows that cannot be read are only listed in
 // `refused`. Throws Error for a file that cannot be read and, with the first row's reason, if no row can.

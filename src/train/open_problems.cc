@@ -6,8 +6,8 @@
 namespace r1 {
 
 ProblemSource open_problems(const ProblemData& data, uint64_t seed, const ModelBundle& bundle) {
-  return ProblemSource::open(data, seed, [&](const Problem& problem) {
-    check_gold(problem);
+  return ProblemSource::open(data, seed, [&](const Problem& problem, const Json& gold) {
+    check_gold(problem, gold);
     check_room(bundle, problem);
   });
 }

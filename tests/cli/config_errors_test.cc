@@ -156,7 +156,7 @@ TEST(ConfigErrors, Distill) {
           {"problems = 4", "problems = 0", "data.problems is 0; it must be between 1 and"},
           {"problems = 4", "problems = -4", "data.problems is -4; it must be between 1 and"},
           {"problems = 4", "problem = 4", "did you mean data.problems?"},
-          {"problems = 4", "files = [\"x.jsonl\"]", "unknown key data.files"},
+          {"problems = 4", "files = [\"x.jsonl\"]", "data.files names "},
           {"epochs = 1", "epochs = 0", "data.epochs is 0; it must be between 1 and"},
           {"samples = 2", "samples = 0", "rollout.samples is 0; it must be between 1 and"},
           {"max_tokens = 60", "max_tokens = 0", "rollout.max_tokens is 0; it must be between 1 and"},

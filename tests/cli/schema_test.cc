@@ -84,6 +84,15 @@ TEST(CliSchema, EvaluationsFit) {
   expect_fits("eval-samples.jsonl", read_file(rows));
 }
 
+TEST(CliSchema, WhatADataCheckPrintsFits) {
+  const std::string file = write("checked.jsonl",
+                                 "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"1+1?\", \"answer\": \"3\"}\n"
+                                 "{\"text\": \"a document\"}\n{\n");
+  const Result result = r1_run({"data", "check", file, "/nonexistent.jsonl", "--against", write("clean.jsonl", "{\"text\": \"one two three\"}\n"), "--model", tiny_llama(), "--json"});
+  EXPECT_EQ(result.status, 2);
+  expect_fits("data-check.json", result.out);
+}
+
 TEST(CliSchema, WhatIsMissingOrUnknownIsRefused) {
   const Json root = schema("generate-output");
   const SchemaValidator validator(root);

@@ -8,7 +8,8 @@ namespace {
 TEST(Overlap, TenSharedWordsAreAMatchAndNineAreNone) {
   OverlapIndex index;
   index.add("Alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu", 3);
-  const auto match = index.find("He said: BETA gamma, delta-epsilon zeta eta (theta) iota kappa lambda! And so on.");
+  const auto match =
+      index.find("He said: BETA gamma, delta-epsilon zeta eta (theta) iota kappa lambda! And so on.");
   ASSERT_TRUE(match.has_value());
   EXPECT_EQ(match->source, 3u);
   EXPECT_EQ(match->words, "BETA gamma, delta-epsilon zeta eta (theta) iota kappa lambda");

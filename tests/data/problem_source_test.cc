@@ -77,9 +77,10 @@ TEST_F(ProblemSources, AnEpochIsEveryProblemOnceInAnOrderOfItsOwn) {
 }
 
 TEST_F(ProblemSources, RepeatedRowsAreLeftOutAndCounted) {
-  const std::string path = file("a.jsonl",
-                                "{\"question\": \"one  two\", \"answer\": \"3\"}\n{\"question\": \"one two\", "
-                                "\"answer\": 3}\n{\"question\": \"one two\", \"answer\": \"4\"}\n");
+  const std::string path =
+      file("a.jsonl",
+           "{\"question\": \"one  two\", \"answer\": \"3\"}\n{\"question\": \"one two\", "
+           "\"answer\": 3}\n{\"question\": \"one two\", \"answer\": \"4\"}\n");
   ProblemData d = data({path});
   const ProblemSource source = ProblemSource::open(d, 1, {});
   EXPECT_EQ(source.size(), 2);
@@ -117,22 +118,25 @@ TEST_F(ProblemSources, ALimitTakesTheFirstProblems) {
 }
 
 TEST_F(ProblemSources, ARowThatIsLeftOutIsCountedAndNamed) {
-  const std::string path =
-      file("a.jsonl", "{\"question\": \"Q\", \"answer\": \"1\"}\n{\"question\": \"R\"}\n{\"question\": \"bad\", \"answer\": \"2\"}\n");
-  const ProblemSource source = ProblemSource::open(data({path}), 1, [](const Problem& problem) {
+  const std::string path = file("a.jsonl",
+                                "{\"question\": \"Q\", \"answer\": \"1\"}\n{\"question\": "
+                                "\"R\"}\n{\"question\": \"bad\", \"answer\": \"2\"}\n");
+  const ProblemSource source = ProblemSource::open(data({path}), 1, [](const Problem& problem, const Json&) {
     if (problem.question == "bad") throw Error("is refused by the check");
   });
   EXPECT_EQ(source.size(), 1);
   ASSERT_EQ(source.notes().size(), 2u);
   EXPECT_EQ(source.notes()[0], path + ": 1 of 3 rows are used (question/answer)");
-  EXPECT_TRUE(source.notes()[1].starts_with("2 of 3 rows cannot be used and are left out; the first: " + path + ":2: "))
+  EXPECT_TRUE(source.notes()[1].starts_with(
+      "2 of 3 rows cannot be used and are left out; the first: " + path + ":2: "))
       << source.notes()[1];
   const std::string none = file("none.jsonl", "{\"question\": \"R\"}\n");
   try {
     ProblemSource::open(data({none}), 1, {});
     FAIL();
   } catch (const Error& e) {
-    EXPECT_TRUE(std::string(e.what()).starts_with("no row can be used; the first: " + none + ":1: ")) << e.what();
+    EXPECT_TRUE(std::string(e.what()).starts_with("no row can be used; the first: " + none + ":1: "))
+        << e.what();
   }
 }
 

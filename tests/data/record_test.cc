@@ -30,17 +30,17 @@ TEST(Record, ReadsQuestionsAndAnswersInEveryUsualForm) {
   const struct {
     const char *row, *format, *question, *answer, *gold;
   } cases[] = {
-      {R"({"question": "Q", "answer": "It is <<1+1=2>>2.\n#### 1,002"})", "GSM8K", "Q", "It is <<1+1=2>>2.\n#### 1,002",
-       "1,002"},
+      {R"({"question": "Q", "answer": "It is <<1+1=2>>2.\n#### 1,002"})", "GSM8K", "Q",
+       "It is <<1+1=2>>2.\n#### 1,002", "1,002"},
       {R"({"problem": "P", "solution": "So $\\boxed{\\frac{1}{2}}$.", "answer": "\\frac{1}{2}", "subject": "A",
            "level": 2, "unique_id": "test/1"})",
        "MATH-500", "P", "So $\\boxed{\\frac{1}{2}}$.", "\\frac{1}{2}"},
       {R"({"id": 60, "problem": "P", "question": "P", "solution": "s", "answer": "204", "url": "x/2024_AIME_I"})",
        "AIME", "P", "s", "204"},
-      {R"({"id": 0, "problem": "P", "answer": 27.0, "url": "x/2023_AMC_12A", "question": "P"})", "AMC", "P", "27.0",
-       "27.0"},
-      {R"({"problem": "P", "solution": "a \\boxed{1} b \\boxed{4.5e33} erg", "type": "t", "idx": 1})", "Minerva", "P",
-       "a \\boxed{1} b \\boxed{4.5e33} erg", "4.5e33"},
+      {R"({"id": 0, "problem": "P", "answer": 27.0, "url": "x/2023_AMC_12A", "question": "P"})", "AMC", "P",
+       "27.0", "27.0"},
+      {R"({"problem": "P", "solution": "a \\boxed{1} b \\boxed{4.5e33} erg", "type": "t", "idx": 1})",
+       "Minerva", "P", "a \\boxed{1} b \\boxed{4.5e33} erg", "4.5e33"},
       {R"({"question": "Q", "answer": "42"})", "question/answer", "Q", "42", "42"},
       {R"({"prompt": "Q", "completion": "So it is 7.\nThus \\boxed{7}"})", "prompt/completion", "Q",
        "So it is 7.\nThus \\boxed{7}", "7"},
@@ -50,14 +50,15 @@ TEST(Record, ReadsQuestionsAndAnswersInEveryUsualForm) {
       {R"({"problem": "P", "solution": "S", "final_answer": "3"})", "problem/solution", "P", "S", "3"},
       {R"({"prompt": [{"role": "user", "content": "Q"}], "reward_model": {"ground_truth": "72"}})",
        "prompt of messages", "Q", "", "72"},
-      {R"({"instruction": "I", "input": "x", "output": "\\boxed{2}"})", "Alpaca", "I\n\nx", "\\boxed{2}", "2"},
+      {R"({"instruction": "I", "input": "x", "output": "\\boxed{2}"})", "Alpaca", "I\n\nx", "\\boxed{2}",
+       "2"},
       {R"({"instruction": "I", "input": "", "output": "y"})", "Alpaca", "I", "y", "y"},
       {R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]},
            {"role": "assistant", "reasoning_content": "t", "content": "#### 5"}]})",
        "messages", "Q", "<think>\nt\n</think>\n\n#### 5", "5"},
       {R"({"messages": [{"role": "user", "content": "Q"}], "answer": "9"})", "messages", "Q", "", "9"},
-      {R"({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "\\boxed{3}"}]})", "ShareGPT",
-       "Q", "\\boxed{3}", "3"},
+      {R"({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "\\boxed{3}"}]})",
+       "ShareGPT", "Q", "\\boxed{3}", "3"},
   };
   for (const auto& c : cases) {
     const Record record = record_of(c.row);
@@ -78,10 +79,11 @@ TEST(Record, ConversationsKeepTheirTurnsAndTools) {
       R"({"system": "S", "tools": "[{\"name\": \"f\"}]", "conversations": [
           {"from": "human", "value": "Q"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {\"x\": 1}}"},
           {"from": "observation", "value": "2"}, {"from": "gpt", "value": "two"}]})");
-  EXPECT_EQ(chat.messages.dump(),
-            R"([{"role":"system","content":"S"},{"role":"user","content":"Q"},)"
-            R"({"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{"x":1}}}]},)"
-            R"({"role":"tool","content":"2"},{"role":"assistant","content":"two"}])");
+  EXPECT_EQ(
+      chat.messages.dump(),
+      R"([{"role":"system","content":"S"},{"role":"user","content":"Q"},)"
+      R"({"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{"x":1}}}]},)"
+      R"({"role":"tool","content":"2"},{"role":"assistant","content":"two"}])");
   EXPECT_EQ(chat.tools.at(size_t{0}).get_string("name"), "f");
   const Record alpaca = record_of(R"({"instruction": "I", "output": "O", "history": [["a", "b"]]})");
   EXPECT_EQ(alpaca.messages.size(), 4u);
@@ -129,15 +131,16 @@ TEST(Record, WhatCannotBeAProblemSaysWhy) {
 }
 
 TEST(Record, AMappingFindsWhatHasOtherNames) {
-  const std::string row =
-      R"({"body": {"ask": "How many?", "opts": ["1", "2"]}, "right": 1, "note": "x"})";
-  const RecordMapping mapping("{{ body.ask }}{% for o in body.opts %}{{ '\\n' ~ 'AB'[loop.index0] }}) {{ o }}{% endfor %}",
-                              "body.opts[right]", "f.toml");
+  const std::string row = R"({"body": {"ask": "How many?", "opts": ["1", "2"]}, "right": 1, "note": "x"})";
+  const RecordMapping mapping(
+      "{{ body.ask }}{% for o in body.opts %}{{ '\\n' ~ 'AB'[loop.index0] }}) {{ o }}{% endfor %}",
+      "body.opts[right]", "f.toml");
   const Record record = record_of(row, mapping);
   EXPECT_EQ(record.question, "How many?\nA) 1\nB) 2");
   EXPECT_EQ(record.answer, "2");
   EXPECT_EQ(record.gold.string(), "2");
-  const Record half = record_of(R"({"question": "Q", "deep": {"a": "so \\boxed{4}"}})", {"", "deep.a", "f.toml"});
+  const Record half =
+      record_of(R"({"question": "Q", "deep": {"a": "so \\boxed{4}"}})", {"", "deep.a", "f.toml"});
   EXPECT_EQ(half.question, "Q") << "what is not mapped is found as ever";
   EXPECT_EQ(half.gold.string(), "4");
   EXPECT_NE(error_of(row, {"body.asked", "right", "f.toml"})

@@ -1,7 +1,6 @@
 #include "formats/jsonl.h"
 
 #include <gtest/gtest.h>
-
 #include <zlib.h>
 
 #include "base/file.h"
@@ -67,7 +66,8 @@ void pack(const std::filesystem::path& path, std::string_view text, const char* 
 std::string many_rows() {
   std::string text;
   for (int i = 0; i < 3000; ++i)
-    text += Json::object().set("i", i).set("x", std::string(static_cast<size_t>(i) * 7 % 997, 'x')).dump() + "\n";
+    text +=
+        Json::object().set("i", i).set("x", std::string(static_cast<size_t>(i) * 7 % 997, 'x')).dump() + "\n";
   text += Json::object().set("i", 3000).set("x", std::string(size_t{1} << 20, 'y')).dump() + "\n\n";
   return text + "{\"i\": 3001, \"x\": \"\"}";
 }
@@ -117,7 +117,8 @@ TEST(Jsonl, ADamagedGzipFileIsOneClearError) {
   changed = bytes;
   changed[bytes.size() - 6] = static_cast<char>(changed[bytes.size() - 6] ^ 1);  // the checksum
   put(dir / "sum.gz", changed);
-  EXPECT_NE(error_of([&] { read_jsonl(dir / "sum.gz"); }).find("the gzip data is damaged"), std::string::npos);
+  EXPECT_NE(error_of([&] { read_jsonl(dir / "sum.gz"); }).find("the gzip data is damaged"),
+            std::string::npos);
 }
 
 TEST(Jsonl, ItsContentHashIsThatOfTheFile) {
@@ -137,7 +138,8 @@ std::vector<JsonlRow> rows_of(const std::filesystem::path& path) {
 
 TEST(Jsonl, AJsonArrayIsReadElementByElement) {
   TemporaryDirectory dir;
-  const std::string text = "\n[\n  {\"a\": \"],[{\\\"\\\\\"},\n  {\n  \"a\": [1, {\"b\": []}]\n  },\n 7 , \"x\"\n]\n";
+  const std::string text =
+      "\n[\n  {\"a\": \"],[{\\\"\\\\\"},\n  {\n  \"a\": [1, {\"b\": []}]\n  },\n 7 , \"x\"\n]\n";
   put(dir / "f.json", text);
   pack(dir / "f.json.gz", text);
   for (const char* name : {"f.json", "f.json.gz"}) {

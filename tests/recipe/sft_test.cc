@@ -2,6 +2,7 @@
 // line for bad data.
 #include <set>
 
+#include "data/task.h"
 #include "formats/jsonl.h"
 #include "recipe/sft_data.h"
 #include "tests/train/train_test_util.h"
@@ -143,6 +144,29 @@ TEST_F(Sft, DistillationKeepsVerifiedAnswersAndRepeatsExactly) {
                      {.resume = true, .stop_after_steps = 0}, two, again);
   ASSERT_EQ(again.notes.size(), 2u);
   EXPECT_NE(again.notes[0].find("data.jsonl is there already"), std::string::npos);
+}
+
+TEST_F(Sft, ADistillationOnAFileOfATasksProblemsKeepsTheSameAnswers) {
+  ThreadPool threads(2);
+  SilentReporter reporter, silent;
+  const auto a = run_distill_config(distill_config("a.toml", "a", ""), {}, threads, silent);
+  const Json summary = read_json(root / "a" / "teacher.json");
+  std::string rows;
+  for (int64_t i = 0; i < summary.get_int("problems"); ++i) {
+    const Problem problem = make_problem(summary.get_string("task"), 5, static_cast<uint64_t>(i), Split::train);
+    rows += parse_json(problem.gold, "gold").set("question", problem.question).dump() + "\n";
+  }
+  write("problems.jsonl", rows + "{\"question\": \"no answer\"}\n");
+  std::string text = read_file(distill_config("b.toml", "b", ""));
+  const size_t at = text.find("task = "), end = text.find('\n', at);
+  text.replace(at, end - at, "files = [\"problems.jsonl\"]\nshuffle = false\ndeduplicate = false");
+  const auto b = run_distill_config(write("b.toml", text), {}, threads, reporter);
+  EXPECT_TRUE(weights_of(a) == weights_of(b));
+  const auto said = [&](const std::string& words) {
+    return std::ranges::any_of(reporter.notes,
+                               [&](const std::string& line) { return line.find(words) != std::string::npos; });
+  };
+  EXPECT_TRUE(said("1 of 13 rows cannot be used and are left out; the first: ")) << "a dropped row is named";
 }
 
 TEST_F(Sft, ATeacherWithNothingToTeachIsOneClearLine) {
