@@ -141,6 +141,9 @@ struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;
   std::string model, task, output;
+  std::string question, answer;  // of a file: expressions of data/record.h's mapping; "": none
+  std::string split = "all";     // of a file: all, train or held_out
+  double held_out = 0.05;
   int64_t samples = 4;
   std::optional<int64_t> problems;
   int64_t batch = 256;

@@ -8,6 +8,7 @@
 #include "cli/job_identity.h"
 #include "cli/ordered_output.h"
 #include "cli/progress.h"
+#include "data/problem_source.h"
 #include "engine/ask.h"
 #include "eval/evaluate.h"
 #include "reward/problem_file.h"
@@ -23,10 +24,39 @@ bool is_file(const std::string& task) {
          std::filesystem::exists(task, none);
 }
 
+// The problems on the side that --split names, as [data] split has it.
+ProblemFile file_of(const EvalCommandOptions& options) {
+  ProblemFile file = read_problems(options.task, RecordMapping(options.question, options.answer, ""));
+  if (options.split == "all") return file;
+  ProblemFile side = file;
+  side.problems.clear();
+  side.lines.clear();
+  for (size_t i = 0; i < file.problems.size(); ++i) {
+    const bool held_out = is_held_out_question(file.problems[i].question, options.held_out);
+    if (held_out != (options.split == "held_out")) continue;
+    side.problems.push_back(std::move(file.problems[i]));
+    side.lines.push_back(file.lines[i]);
+  }
+  if (side.problems.empty())
+    throw Error(fmt::format("{}: none of its {} problems is on the side --split {}", options.task,
+                            file.problems.size(), options.split));
+  return side;
+}
+
+void check_file_options(const EvalCommandOptions& options) {
+  if (options.split != "all" && options.split != "train" && options.split != "held_out")
+    throw Error(fmt::format("--split is {}; it must be all, train or held_out", options.split));
+  if (!(options.held_out >= 0 && options.held_out <= 1))
+    throw Error(fmt::format("--held-out is {}; it must be between 0 and 1", options.held_out));
+  const bool given = options.split != "all" || !options.question.empty() || !options.answer.empty();
+  if (given && !is_file(options.task))
+    throw Error(fmt::format("--split, --question and --answer are for files; {} is a task", options.task));
+}
+
 // A task's name, or a file of problems.
 ProblemFile problems_of(const EvalCommandOptions& options) {
   constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
-  if (is_file(options.task)) return read_problems(options.task);
+  if (is_file(options.task)) return file_of(options);
   check_task(options.task, Split::held_out);
   const int64_t count = options.problems.value_or(kGenerated);
   check_row_count(count * options.samples);  // before time and memory go into the problems
@@ -129,6 +159,7 @@ void check_options(const EvalCommandOptions& options) {
 
 int run_eval(const EvalCommandOptions& options) {
   check_options(options);
+  check_file_options(options);
   ProblemFile file = problems_of(options);
   const std::vector<Problem>& problems = file.problems;
   const std::filesystem::path directory = resolve_model(options.model);

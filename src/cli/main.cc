@@ -257,6 +257,10 @@ struct Program {
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
     sub->add_option("--problems", eval.problems, "Problems to draw (default: 200; of a file: all)");
+    sub->add_option("--split", eval.split, "Of a file: all (default), train or held_out, as [data] split has it");
+    sub->add_option("--held-out", eval.held_out, "Of a file: the share that is held out (default: 0.05)");
+    sub->add_option("--question", eval.question, "Of a file: a Jinja expression over a row's fields: the question");
+    sub->add_option("--answer", eval.answer, "Of a file: likewise, the answer");
     sub->add_option("--output", eval.output, "A JSONL file: every sample as a row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");

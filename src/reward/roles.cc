@@ -105,7 +105,7 @@ std::string judge_roles(std::string_view answer, const std::vector<Person>& gold
   return twice ? "person_twice" : missing ? "person_missing" : wrong ? "wrong_roles" : "ok";
 }
 
-std::vector<Person> read_gold(const Json& gold) {
+std::vector<Person> read_people(const Json& gold) {
   std::vector<Person> people;
   for (const auto& [name, role] : gold.members()) {
     if (name.empty() || !is_word(name) || is_role(name))
@@ -125,7 +125,7 @@ std::vector<Person> read_gold(const Json& gold) {
 AnswerJudge roles_judge(const Json& gold) {
   // The people's names are views of this copy.
   const auto kept = std::make_shared<const Json>(gold);
-  return [kept, people = read_gold(*kept)](std::string_view answer) { return judge_roles(answer, people); };
+  return [kept, people = read_people(*kept)](std::string_view answer) { return judge_roles(answer, people); };
 }
 
 Verdict verify_roles(const Json& gold, std::string_view response) {

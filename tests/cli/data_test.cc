@@ -116,6 +116,28 @@ TEST(CliEval, AQuestionThatLeavesNoRoomIsLeftOutAndNamed) {
       << result.err;
 }
 
+TEST(CliEval, TheTwoSidesOfAFileAddUp) {
+  std::string text;
+  for (int i = 0; i < 40; ++i)
+    text += Json::object().set("q", "q" + std::to_string(i)).set("a", i).dump() + "\n";
+  const std::string file = write("sides.jsonl", text);
+  const auto problems = [&](const std::string& side) {
+    const Result result =
+        r1_run({"eval", tiny_llama(), "--task", file, "--samples", "1", "--max-tokens", "1", "--json",
+                "--question", "q", "--answer", "a", "--held-out", "0.3", "--split", side});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return parse_json(result.out, "eval").get_int("problems");
+  };
+  const int64_t train = problems("train"), held_out = problems("held_out");
+  EXPECT_GT(train, held_out);
+  EXPECT_GT(held_out, 0);
+  EXPECT_EQ(train + held_out, problems("all"));
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", tiny_llama(), "--task", file, "--split", "test"}),
+                        "--split is test; it must be all, train or held_out");
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", tiny_llama(), "--task", "countdown3", "--split", "train"}),
+                        "--split, --question and --answer are for files; countdown3 is a task");
+}
+
 TEST(CliEval, PublishedEvaluationsAreReadAsTheyAre) {
   const char* given = std::getenv("R1_TEST_DATA");
   const fs::path folder = fs::path(given != nullptr ? given : R1_SOURCE_DIR "/../shared/data") / "evals";
