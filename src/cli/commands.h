@@ -140,6 +140,7 @@ int run_data_check(const DataCheckOptions& options);
 struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;
+  std::string prompt_template, system, think;  // "": the default
   std::string model, task, output;
   std::string question, answer;  // of a file: expressions of data/record.h's mapping; "": none
   std::string split = "all";     // of a file: all, train or held_out

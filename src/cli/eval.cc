@@ -93,7 +93,8 @@ std::string problems_sha256(std::span<const Problem> problems) {
 class SampleRows {
  public:
   SampleRows(const EvalCommandOptions& options, const ModelBundle& bundle, Numerics numerics,
-             const std::filesystem::path& directory, std::span<const Problem> problems)
+             const std::filesystem::path& directory, std::span<const Problem> problems,
+             const PromptFormat& prompt)
       : samples_(options.samples), problems_(problems) {
     if (options.output.empty()) return;
     Journal::Job job;
@@ -111,6 +112,7 @@ class SampleRows {
       job.identity = job_identity("eval", directory, bundle.model, numerics);
       job.identity.set("problems", problems_sha256(problems)).set("--samples", samples_);
       add_flags(job.identity, options.sampling);
+      if (!prompt.is_default()) job.identity.set("--prompt-template, --system, --think", to_json(prompt));
     }
     out_.emplace(std::move(job), "samples");
   }
@@ -160,12 +162,17 @@ void check_options(const EvalCommandOptions& options) {
 int run_eval(const EvalCommandOptions& options) {
   check_options(options);
   check_file_options(options);
+  EvalOptions eval;
+  eval.prompt = prompt_format_of(options.prompt_template, options.system, options.think);
+  load_prompt_format(eval.prompt);
   ProblemFile file = problems_of(options);
   const std::vector<Problem>& problems = file.problems;
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics));
   show_warnings(bundle.warnings);
+  if (const std::string note = check_prompt_format(bundle, eval.prompt, directory.string()); !note.empty())
+    show_warnings({&note, 1});
   check_max_tokens(options.sampling, bundle.model.config());
   if (is_file(options.task)) {
     refuse_problems(file, options.task, [&](const Problem& problem) { check_room(bundle, problem); });
@@ -176,14 +183,13 @@ int run_eval(const EvalCommandOptions& options) {
   check_row_count(std::ssize(problems) * options.samples);
   const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model, numerics);
-  EvalOptions eval;
   eval.samples = options.samples;
   eval.sampling = base.sampling;
   eval.max_tokens = base.max_tokens;
   eval.seed = options.sampling.seed;
   eval.batch = options.batch;
   eval.kv_bytes = runtime.kv_bytes();
-  SampleRows rows(options, bundle, numerics, directory, problems);
+  SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt);
   std::vector<EvalSample> finished = rows.finished();
   Counter counter("samples", std::ssize(problems) * eval.samples - std::ssize(finished));
   const EvalResult result = evaluate(
@@ -215,6 +221,7 @@ int run_eval(const EvalCommandOptions& options) {
   if (sampling.repetition_penalty != 1) set("repetition_penalty", sampling.repetition_penalty);
   if (sampling.presence_penalty != 0) set("presence_penalty", sampling.presence_penalty);
   if (sampling.frequency_penalty != 0) set("frequency_penalty", sampling.frequency_penalty);
+  if (!eval.prompt.is_default()) json.set("prompt", to_json(eval.prompt));
   if (!file.refused.empty()) {
     json.set("rows_refused", file.refused.size());
     Json errors = Json::array();

@@ -264,6 +264,16 @@ struct Program {
     sub->add_option("--output", eval.output, "A JSONL file: every sample as a row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");
+    constexpr const char* kPrompt = "Prompt";
+    sub->add_option("--prompt-template", eval.prompt_template,
+                    "chat (default: the model's chat template), r1-zero (the R1 paper's plain text), raw (the "
+                    "question alone), or FILE.jinja")
+        ->group(kPrompt);
+    sub->add_option("--system", eval.system, "The system message")->group(kPrompt);
+    sub->add_option("--think", eval.think,
+                    "open: the prompt ends inside <think>; off: it ends with an empty thought; free (default): "
+                    "as the template ends it")
+        ->group(kPrompt);
     add_sampling(sub, eval.sampling, kLongestAnswerHelp);
     sub->add_option("--seed", eval.sampling.seed,
                     "Seed of the problems and of the random numbers (default: 0)")

@@ -9,10 +9,10 @@
 namespace r1 {
 
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
-                         const Request& settings) {
+                         const Request& settings, const PromptFormat& format) {
   std::vector<Request> requests(problems.size(), settings);
   for (size_t i = 0; i < problems.size(); ++i) {
-    ChatPrompt prompt = bundle.chat_prompt(problems[i].question);
+    ChatPrompt prompt = make_prompt(bundle, format, problems[i].question);
     requests[i].prompt = std::move(prompt.tokens);
     requests[i].opening = std::move(prompt.opening);
     requests[i].key.prompt += static_cast<uint32_t>(i);

@@ -9,13 +9,14 @@
 #include "data/task.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
+#include "engine/prompt_format.h"
 
 namespace r1 {
 
-// Request i is `settings` with problem i's question as one user's turn, the model's stop tokens, and the
+// Request i is `settings` with problem i's question as `format` writes it, the model's stop tokens, and the
 // random numbers of prompt settings.key.prompt + i.
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
-                         const Request& settings);
+                         const Request& settings, const PromptFormat& format = {});
 
 // Throws Error if the problem's prompt leaves no room for an answer in the model's context.
 void check_room(const ModelBundle& bundle, const Problem& problem);

@@ -15,8 +15,8 @@
 
 namespace r1 {
 
-// An encoded prompt. `opening` is its thought_opening (text/think.h); it is not empty if the prompt ends
-// inside a thought.
+// An encoded prompt. `opening` is what it has written of the response's thought: its thought_opening
+// (text/think.h), or kEmptyThought if [prompt] think = "off" closed the thought.
 struct ChatPrompt {
   std::vector<int32_t> tokens;
   std::string opening;

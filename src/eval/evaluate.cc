@@ -26,7 +26,7 @@ EvalSample judge(const ModelBundle& bundle, const Problem& problem, int64_t inde
   row.problem = index;
   row.sample = c.sample;
   row.text = response_text(bundle.tokenizer, c.tokens);
-  row.prompt_opened = !opening.empty();
+  row.prompt_opened = opens_thought(opening);
   row.tokens = static_cast<int64_t>(c.tokens.size());
   row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
   row.finish = c.finish;
@@ -52,7 +52,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     is_finished[static_cast<size_t>(row.problem * result.samples + row.sample)] = true;
     result.kept_tokens += row.tokens;
   }
-  const std::vector<Request> all = ask(bundle, problems, settings_of(options));
+  const std::vector<Request> all = ask(bundle, problems, settings_of(options), options.prompt);
   std::vector<Request> requests;
   std::vector<int64_t> problem_of;  // the problem of each request
   for (int64_t i = 0; i < result.problems; ++i) {

@@ -21,6 +21,7 @@
 #include "data/task.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
+#include "engine/prompt_format.h"
 #include "formats/json.h"
 #include "reward/verdict.h"
 
@@ -31,6 +32,7 @@ inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps co
 
 struct EvalOptions {
   int64_t samples = 4;  // of each problem
+  PromptFormat prompt;
   SamplingParams sampling;
   int64_t max_tokens = 256;
   uint64_t seed = 0;

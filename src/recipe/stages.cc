@@ -79,6 +79,12 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   return f;
 }
 
+// The template's file is one of the run's inputs.
+void open_prompt_format(PromptFormat& format, RunConfig& run) {
+  load_prompt_format(format);
+  if (!format.file.empty()) run.inputs.set("prompt.template", content_of_files({format.file}));
+}
+
 // [data] epochs = N has become optimizer.steps; the selection bias of a router is left alone unless the file
 // says otherwise.
 PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
@@ -135,6 +141,7 @@ void find_inputs(FineTune& f) {
     f.run.inputs.set("teacher", content_of_model(f.teacher->teacher));
     const std::vector<std::string>& problems = f.teacher->data.files;
     if (!problems.empty()) f.run.inputs.set("data.files", content_of_files(problems));
+    open_prompt_format(f.teacher->prompt, f.run);
   } else {
     f.run.inputs.set("data.files", content_of_files(f.files));
   }
@@ -292,8 +299,10 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   RunDirectory::check_free(config.run.out, options.resume);
   config.run.inputs.set("model", content_of_model(model));
   if (!config.data.files.empty()) config.run.inputs.set("data.files", content_of_files(config.data.files));
+  open_prompt_format(config.prompt, config.run);
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
+  tell(reporter, check_prompt_format(bundle, config.prompt, model.string()));
   const ModelConfig& shape = bundle.model.config();
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
@@ -315,6 +324,9 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
     const std::string name = file.settings().get_string_or(key, "");
     if (given.empty() && !name.empty()) model_of(file, key, name);
   };
+  const std::string prompt = file.settings().get_string_or("prompt.template", "");
+  if (prompt.ends_with(".jinja") && !std::filesystem::exists(file.beside(prompt)))
+    file.fail("prompt.template", "names a file that is not there: " + file.beside(prompt).string());
   check(model_key, overrides.model);
   check("teacher", overrides.teacher);
 }

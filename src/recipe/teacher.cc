@@ -57,6 +57,7 @@ std::string key_of(const TeacherConfig& c, const std::string& weights, const std
     text += fmt::format(" {} {} {} {} {} {} {} {}", content_of_files(d.files), d.question, d.answer,
                         static_cast<int>(d.side), d.held_out, d.limit, d.shuffle, d.deduplicate);
   }
+  if (!c.prompt.is_default()) text += " " + to_json(c.prompt).dump();
   return sha256_hex(text);
 }
 
@@ -122,6 +123,7 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   c.numerics = run.numerics;
   c.teacher = file.text("teacher");
   c.data = read_problem_data(file);
+  c.prompt = read_prompt_format(file);
   c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 22);
   if (!c.data.files.empty() && !file.has("data.problems")) c.problems = 0;
   c.samples = file.integer_or("rollout.samples", c.samples, 1, 1024);
@@ -147,6 +149,7 @@ struct Teacher::Impl {
   std::vector<std::string> notes;  // of their files
   std::vector<Request> requests;
   MemoryEstimate memory;
+  std::string prompt_note;
 
   Impl(TeacherConfig c, const fs::path& out, ThreadPool& t)
       : config(std::move(c)),
@@ -180,7 +183,7 @@ void Teacher::Impl::make_requests() {
   settings.sampling.temperature = static_cast<float>(config.temperature);
   settings.sampling.top_p = static_cast<float>(config.top_p);
   settings.key = {.seed = config.seed, .step = kTeacherStep, .prompt = 0};
-  requests = ask(bundle, problems, settings);
+  requests = ask(bundle, problems, settings, config.prompt);
 }
 
 std::vector<Completion> Teacher::Impl::answer() {
@@ -210,7 +213,8 @@ TeacherResult Teacher::Impl::keep_best(const std::vector<Completion>& completion
       if (!verify_answer(bundle.tokenizer, problem, c.tokens, ended, opening).correct) continue;
       ++result.correct;
       const std::string text = bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1));
-      good.push_back({&c, whole_response(text, opening)});
+      // An empty thought that the prompt has written is not the teacher's: the student is not taught it.
+      good.push_back({&c, opens_thought(opening) ? whole_response(text, opening) : text});
     }
     result.solved += good.empty() ? 0 : 1;
     for (const Good& g : choose(config, std::move(good))) {
@@ -236,13 +240,14 @@ Teacher::Teacher(TeacherConfig config, fs::path out, ThreadPool& threads)
     const Json known = read_json(t.summary);
     if (known.get_string_or("key", "") != t.key) {
       throw Error(fmt::format(
-          "{}: is of another teacher, seed, task, [rollout] or [filter] than this configuration's: name "
+          "{}: is of another teacher, seed, task, [prompt], [rollout] or [filter] than this configuration's: name "
           "another out, or remove the folder",
           t.summary.string()));
     }
     t.before = from_json(known);
   }
   if (t.before) return;
+  t.prompt_note = check_prompt_format(t.bundle, t.config.prompt, t.config.teacher);
   t.make_requests();
   t.memory = memory_of(t.config, t.bundle.model.config(), t.requests, threads);
   check_memory(t.memory, t.config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens");
@@ -259,6 +264,7 @@ TeacherResult Teacher::sample(Reporter& reporter) {
   }
   for (const std::string& line : t.bundle.model.warnings()) reporter.note(line);
   for (const std::string& line : t.notes) reporter.note(line);
+  if (!t.prompt_note.empty()) reporter.note(t.prompt_note);
   const auto begin = std::chrono::steady_clock::now();
   reporter.note(memory_line(t.memory, "the teacher"));
   TeacherResult result = t.keep_best(t.answer());

@@ -5,6 +5,7 @@
 //   keep = 1                                the largest number of samples kept per problem
 //   [data] task, problems                   the task's training problems 0 .. problems - 1 of the seed
 //   [data] files, ...                       or problems of files (data/problem_source.h), all or the first `problems`
+//   [prompt] template, system, think        how the teacher is asked (engine/prompt_format.h)
 //   [rollout] samples, max_tokens, temperature, top_p, batch
 //   [filter] prefer = "first" | "shortest"  which of a problem's good samples are kept
 //            repeats = false                drops a sample whose thought says a line twice
@@ -23,6 +24,7 @@
 
 #include "base/threads.h"
 #include "data/problem_source.h"
+#include "engine/prompt_format.h"
 #include "formats/config_file.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
@@ -32,6 +34,7 @@ namespace r1 {
 struct TeacherConfig {
   std::string teacher;  // a model's directory, or as the file names it
   ProblemData data;
+  PromptFormat prompt = {};  // loaded, when it comes to a Teacher
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
   int64_t problems = 4096;  // of files, 0: all

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/error.h"
+
 namespace r1 {
 namespace {
 
@@ -28,6 +30,11 @@ size_t tag_begun(std::string_view text, std::string_view tag) {
   return 0;
 }
 
+// True if the text ends with </think>, white space aside.
+bool closes_thought(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(kSpaces) + 1).ends_with(kThinkClose);
+}
+
 }  // namespace
 
 std::string_view thought_opening(std::string_view prompt) {
@@ -46,6 +53,23 @@ std::string_view rest_of_response(std::string_view response, std::string_view op
   if (opening.empty() || !tagged.starts_with(kThinkOpen)) return response;
   const std::string_view rest = tagged.substr(kThinkOpen.size());
   return rest.substr(common_prefix(rest, opening.substr(kThinkOpen.size())));
+}
+
+bool opens_thought(std::string_view opening) {
+  return !thought_opening(opening).empty();
+}
+
+std::string with_open_thought(std::string prompt, std::string_view before) {
+  if (opens_thought(prompt)) return prompt;
+  if (closes_thought(prompt)) throw Error("the prompt ends with </think>, so it cannot open a thought");
+  return prompt.append(before).append(kThinkOpen).append("\n");
+}
+
+std::string with_empty_thought(std::string prompt, std::string_view before) {
+  if (closes_thought(prompt)) return prompt;
+  if (!opens_thought(prompt)) return prompt.append(before).append(kEmptyThought);
+  prompt.resize(prompt.size() - thought_opening(prompt).size());
+  return prompt.append(kEmptyThought);
 }
 
 std::optional<ThoughtSpan> find_thought(std::string_view response, bool prompt_opened) {

@@ -36,6 +36,18 @@ std::string whole_response(std::string_view response, std::string_view opening);
 // the tag and the white space that the prompt already has. A response without a tag stays as it is.
 std::string_view rest_of_response(std::string_view response, std::string_view opening);
 
+// True if `opening` leaves the thought open. It does not if it is a whole, empty thought (kEmptyThought).
+bool opens_thought(std::string_view opening);
+
+// A thought that is closed before it begins, as prompts of models with and without thoughts write it.
+inline constexpr std::string_view kEmptyThought = "<think>\n\n</think>\n\n";
+
+// Return the prompt with the beginning of a thought, or with an empty thought, at its end, written once. If it
+// has neither yet, `before` and <think> are appended. with_open_thought throws Error for a prompt that ends
+// with </think>.
+std::string with_open_thought(std::string prompt, std::string_view before);
+std::string with_empty_thought(std::string prompt, std::string_view before);
+
 // Bytes [begin, end) of a response are its thought, with the white space around it.
 struct ThoughtSpan {
   size_t begin = 0;

@@ -21,6 +21,7 @@
 #include "data/task.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
+#include "engine/prompt_format.h"
 #include "formats/config_file.h"
 #include "train/grpo_loss.h"
 #include "train/grpo_reward.h"
@@ -36,6 +37,7 @@ struct GrpoConfig {
   RunConfig run;
   ProblemData data;
   std::optional<ProblemSource> problems;  // set for generated problems; the stage opens files
+  PromptFormat prompt;
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
   GrpoLossConfig loss;

@@ -46,6 +46,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.run = read_run_config(config, "grpo");
   c.data = read_problem_data(config);
   if (c.data.files.empty()) c.problems = ProblemSource::of_task(c.data.task, c.run.seed, Split::train);
+  c.prompt = read_prompt_format(config);
   c.optimizer = read_optimizer_config(config, kTeachingDefaults);
   c.checkpoint = read_checkpoint_config(config);
   c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 16);

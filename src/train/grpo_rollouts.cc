@@ -5,6 +5,7 @@
 
 #include "engine/ask.h"
 #include "reward/answer.h"
+#include "text/think.h"
 #include "train/step_loop.h"
 
 namespace r1 {
@@ -26,7 +27,7 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
   settings.key = {.seed = config.run.seed,
                   .step = static_cast<uint32_t>(step),
                   .prompt = static_cast<uint32_t>(first_in_step)};
-  const std::vector<Request> requests = ask(bundle, set.problems, settings);
+  const std::vector<Request> requests = ask(bundle, set.problems, settings, config.prompt);
   set.totals.sampled_tokens = prompt_tokens(requests);
   const auto give_up = [&](const Completion&) {
     if (stop && stop()) throw StepAbandoned();
@@ -66,7 +67,7 @@ void judge(const ModelBundle& bundle, const GrpoConfig& config, RolloutSet& set)
     totals.correct += r.correct ? 1 : 0;
     totals.well_formed += r.well_formed ? 1 : 0;
     totals.truncated += r.finish == FinishReason::length ? 1 : 0;
-    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, !r.opening.empty());
+    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, opens_thought(r.opening));
   }
   totals.samples = static_cast<int64_t>(set.rollouts.size());
   totals.problems = config.prompts;

@@ -55,7 +55,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   std::vector<int64_t> prompts;
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
     const Problem problem = config.problems->at(i);
-    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
+    const auto prompt = static_cast<int64_t>(make_prompt(bundle, config.prompt, problem.question).tokens.size());
     load.longest_prompt = std::max(load.longest_prompt, prompt);
     load.prompt_tokens += i < config.prompts ? prompt : 0;
     prompts.push_back(prompt);
