@@ -137,6 +137,14 @@ struct DataCheckOptions {
 };
 int run_data_check(const DataCheckOptions& options);
 
+struct DataShowOptions {
+  CommonOptions common;
+  std::string config;
+  std::string kind;  // "": as the configuration shows
+  int64_t count = 3;
+};
+int run_data_show(const DataShowOptions& options);
+
 struct EvalCommandOptions {
   CommonOptions common;
   SamplingFlags sampling;

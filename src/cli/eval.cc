@@ -175,7 +175,7 @@ int run_eval(const EvalCommandOptions& options) {
     show_warnings({&note, 1});
   check_max_tokens(options.sampling, bundle.model.config());
   if (is_file(options.task)) {
-    refuse_problems(file, options.task, [&](const Problem& problem) { check_room(bundle, problem); });
+    refuse_problems(file, options.task, [&](const Problem& problem) { check_room(bundle, problem, eval.prompt); });
     const auto most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
     if (file.problems.size() > most) file.problems.resize(most);
     if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");

@@ -132,6 +132,7 @@ struct Program {
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
   r1::DataCheckOptions data_check;
+  r1::DataShowOptions data_show;
   r1::ReportOptions report;
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
@@ -296,6 +297,18 @@ struct Program {
     sub->add_option("--answer", data_check.answer, "Likewise, the answer");
     sub->add_flag("--json", data_check.common.json, "One JSON object instead of a table")->group("Output");
     sub->callback([this] { chosen = [this] { return r1::run_data_check(data_check); }; });
+
+    sub = data->add_subcommand("show", "The first documents or prompts of a configuration, trained tokens marked");
+    sub->add_option("CONFIG", data_show.config, "The configuration of pretrain, sft, grpo or distill")
+        ->type_name("")
+        ->required();
+    sub->add_option("-n", data_show.count, "Documents or prompts (default: 3)");
+    sub->add_option("--kind", data_show.kind, "pretrain, sft, grpo or distill, if the file alone does not show it")
+        ->check(CLI::IsMember({"pretrain", "sft", "grpo", "distill"}));
+    sub->add_flag("--json", data_show.common.json, "One JSON object: every token with its id, text and flags")
+        ->group("Output");
+    sub->callback([this] { chosen = [this] { return r1::run_data_show(data_show); }; });
+    for (CLI::App* each : data->get_subcommands(nullptr)) check_integers(each);
   }
 
   void add_help() {

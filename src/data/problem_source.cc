@@ -2,31 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <mutex>
-#include <unordered_set>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/random.h"
 
 namespace r1 {
 namespace {
 
 constexpr uint64_t kOrderStream = 0x50524F42;  // "PROB"
-
-// Words with one space between them.
-std::string spaced_once(std::string_view text) {
-  std::string out;
-  bool space = false;
-  for (const char c : text) {
-    const bool is_space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
-    if (!is_space && space && !out.empty()) out += ' ';
-    if (!is_space) out += c;
-    space = is_space;
-  }
-  return out;
-}
 
 // What a file gave, for its line to the user.
 struct Counts {
@@ -60,16 +44,8 @@ struct ProblemSource::State {
   void read_files(const ProblemData& data, const ProblemCheck& check);
 };
 
-bool is_held_out_question(std::string_view question, double share) {
-  const std::string digest = sha256_hex(spaced_once(question));
-  uint32_t head = 0;
-  std::from_chars(digest.data(), digest.data() + 8, head, 16);
-  return static_cast<double>(head) < share * 0x1p32;
-}
-
 void ProblemSource::State::read_files(const ProblemData& data, const ProblemCheck& check) {
-  constexpr size_t kHashDigits = 32;
-  std::unordered_set<std::string> seen;
+  RowChooser chooser({.side = data.side, .held_out = data.held_out, .deduplicate = data.deduplicate});
   std::string first_refusal;
   const ProblemRowOptions options{.mapping = data.mapping, .task = data.task, .check = check};
   for (const std::string& path : data.files) {
@@ -77,18 +53,11 @@ void ProblemSource::State::read_files(const ProblemData& data, const ProblemChec
     Counts counts{.rows = file.problems.size() + file.refused.size(), .refused = file.refused.size()};
     for (Problem& problem : file.problems) {
       if (data.limit > 0 && std::ssize(problems) == data.limit) break;
-      if (data.deduplicate) {
-        const std::string content = spaced_once(problem.question) + "\n" + problem.gold;
-        if (!seen.insert(sha256_hex(content).substr(0, kHashDigits)).second) {
-          ++counts.duplicates;
-          continue;
-        }
-      }
-      const bool held_out = is_held_out_question(problem.question, data.held_out);
-      if (data.side != ProblemData::Side::all && held_out != (data.side == ProblemData::Side::held_out)) {
-        ++counts.other_side;
-        continue;
-      }
+      const RowChooser::Choice choice =
+          chooser.choose(problem.question, problem.question + "\n" + problem.gold);
+      counts.duplicates += choice == RowChooser::Choice::duplicate ? 1 : 0;
+      counts.other_side += choice == RowChooser::Choice::other_side ? 1 : 0;
+      if (choice != RowChooser::Choice::use) continue;
       ++counts.used;
       problems.push_back(std::move(problem));
     }
@@ -165,14 +134,12 @@ ProblemData read_problem_data(ConfigFile& file) {
   data.question = file.text_or("data.question", "");
   data.answer = file.text_or("data.answer", "");
   data.mapping = RecordMapping(data.question, data.answer, file.source());
-  const std::string side = file.choice_or("data.split", "all", {"all", "train", "held_out"});
-  data.side = side == "all"     ? ProblemData::Side::all
-              : side == "train" ? ProblemData::Side::train
-                                : ProblemData::Side::held_out;
-  data.held_out = file.number_or("data.held_out", data.held_out, 0, 1);
-  data.limit = file.integer_or("data.limit", data.limit, 0, int64_t{1} << 31);
+  const RowSelection rows = read_row_selection(file);
+  data.side = rows.side;
+  data.held_out = rows.held_out;
+  data.limit = rows.limit;
+  data.deduplicate = rows.deduplicate;
   data.shuffle = file.boolean_or("data.shuffle", data.shuffle);
-  data.deduplicate = file.boolean_or("data.deduplicate", data.deduplicate);
   if (from_files) return data;
   for (const char* key : {"data.question", "data.answer", "data.split", "data.held_out", "data.limit",
                           "data.shuffle", "data.deduplicate"}) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "data/problem_file.h"
+#include "data/row_selection.h"
 #include "data/split.h"
 #include "data/task.h"
 #include "formats/config_file.h"
@@ -32,7 +33,8 @@ struct ProblemData {
   std::vector<std::string> files = {};  // empty: the task's generated problems
   RecordMapping mapping = {};
   std::string question = {}, answer = {};  // the mapping's text
-  enum class Side : uint8_t { all, train, held_out } side = Side::all;
+  using Side = RowSelection::Side;
+  Side side = Side::all;
   double held_out = 0.05;
   int64_t limit = 0;
   bool shuffle = true, deduplicate = true;
@@ -40,9 +42,6 @@ struct ProblemData {
 
 // Reads the keys above. Throws Error at the key, also for a task whose problems cannot be generated for training.
 ProblemData read_problem_data(ConfigFile& file);
-
-// True if the question is among the share that is held out.
-bool is_held_out_question(std::string_view question, double share);
 
 class ProblemSource {
  public:

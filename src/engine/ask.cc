@@ -21,8 +21,8 @@ std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> pro
   return requests;
 }
 
-void check_room(const ModelBundle& bundle, const Problem& problem) {
-  const auto tokens = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
+void check_room(const ModelBundle& bundle, const Problem& problem, const PromptFormat& format) {
+  const auto tokens = static_cast<int64_t>(make_prompt(bundle, format, problem.question).tokens.size());
   const int64_t context = bundle.model.config().max_positions;
   if (tokens >= context) {
     throw Error(fmt::format(

@@ -19,7 +19,7 @@ std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> pro
                          const Request& settings, const PromptFormat& format = {});
 
 // Throws Error if the problem's prompt leaves no room for an answer in the model's context.
-void check_room(const ModelBundle& bundle, const Problem& problem);
+void check_room(const ModelBundle& bundle, const Problem& problem, const PromptFormat& format = {});
 
 // Tokens of all prompts. A prompt counts once, however many samples it has, because the engine runs it once.
 int64_t prompt_tokens(std::span<const Request> requests);

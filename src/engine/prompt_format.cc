@@ -21,7 +21,8 @@ constexpr std::string_view kR1ZeroBefore =
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
     "assistant first thinks about the reasoning process in the mind and then provides the user with the "
     "answer. The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> "
-    "tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: ";
+    "tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. "
+    "User: ";
 constexpr std::string_view kR1ZeroAfter = ". Assistant:";
 
 constexpr std::array<std::string_view, 4> kTemplateNames = {"chat", "r1-zero", "raw", ""};
@@ -153,7 +154,8 @@ PromptFormat prompt_format_of(const std::string& name, const std::string& system
       throw Error(fmt::format("{} {}", option, e.what()));
     }
   };
-  PromptFormat format = named("--prompt-template", [&] { return named_format(name.empty() ? "chat" : name); });
+  PromptFormat format =
+      named("--prompt-template", [&] { return named_format(name.empty() ? "chat" : name); });
   format.named = !name.empty();
   format.system = system;
   named("--system", [&] { check_system(format); });
@@ -171,8 +173,8 @@ void load_prompt_format(PromptFormat& format) {
   if (format.form != Template::file) return;
   std::error_code none;
   if (const auto size = std::filesystem::file_size(format.file, none); !none && size > kMaxTemplateBytes) {
-    throw Error(fmt::format("{}: has {} bytes; a template has at most {}", format.file, size,
-                            kMaxTemplateBytes));
+    throw Error(
+        fmt::format("{}: has {} bytes; a template has at most {}", format.file, size, kMaxTemplateBytes));
   }
   format.own = ChatTemplates::of(read_file(format.file), format.file);
 }
@@ -204,7 +206,8 @@ Json to_json(const PromptFormat& format) {
   if (format.is_default()) return {};
   Json json = Json::object();
   const bool is_file = format.form == Template::file;
-  json.set("template", is_file ? std::filesystem::path(format.file).filename().string() : std::string(name_of(format.form)));
+  json.set("template", is_file ? std::filesystem::path(format.file).filename().string()
+                               : std::string(name_of(format.form)));
   if (is_file) json.set("text", format.own.text());
   if (!format.system.empty()) json.set("system", format.system);
   json.set("think", name_of(format.think));
@@ -220,9 +223,10 @@ ChatPrompt make_prompt(const ModelBundle& bundle, const PromptFormat& format, st
     try {
       prompt.text = with_open_thought(std::move(prompt.text), before);
     } catch (const Error& e) {
-      throw Error(fmt::format("prompt.think is open, but {}: set it to free or off, or set prompt.template "
-                              "to a FILE.jinja of your own",
-                              e.what()));
+      throw Error(
+          fmt::format("prompt.think is open, but {}: set it to free or off, or set prompt.template "
+                      "to a FILE.jinja of your own",
+                      e.what()));
     }
   }
   if (format.think == Think::off) prompt.text = with_empty_thought(std::move(prompt.text), before);

@@ -53,8 +53,7 @@ void load_prompt_format(PromptFormat& format);
 // Throws Error for a format that this model cannot follow, or that would leave out the system message.
 // Returns a line for the user if the model has no chat template and none was asked for, else "".
 // `name` is the model's.
-std::string check_prompt_format(const ModelBundle& bundle, const PromptFormat& format,
-                                std::string_view name);
+std::string check_prompt_format(const ModelBundle& bundle, const PromptFormat& format, std::string_view name);
 
 // A format's settings, with the name and the text of its file, for keys and for records; null for the default.
 Json to_json(const PromptFormat& format);

@@ -2,7 +2,14 @@
 
 #include <stdlib.h>  // mkdtemp
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
 #include "base/error.h"
+#include "recipe/sft_data.h"
+#include "recipe/sft_document.h"
 #include "text/bpe_trainer.h"
 #include "text/think.h"
 #include "train/memory.h"
@@ -25,6 +32,26 @@ const std::string kChatTemplate =
     "' + message['content'].split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}" +
     "{% if add_generation_prompt %}{{ '" + kAssistant + "' }}{% endif %}";
 
+// The texts of the first tokenizer_documents rows.
+void feed_rows(const PretrainData& data, BpeTrainer& trainer) {
+  int64_t fed = 0;
+  const auto feed = [&](const TrainingRow& row) {
+    const Record& r = row.record;
+    if (!r.messages.is_null()) {
+      for (const Json& message : r.messages.items()) {
+        const Json* content = message.find("content");
+        if (content != nullptr && !content->is_null()) trainer.feed(text_content(*content));
+      }
+    } else {
+      for (const std::string* text : {&r.text, &r.question, &r.answer}) {
+        if (!text->empty()) trainer.feed(*text);
+      }
+    }
+    return ++fed < data.tokenizer_documents;
+  };
+  read_training_rows(data.rows, feed, {});
+}
+
 void write_new_tokenizer(const PretrainData& data, const std::filesystem::path& directory,
                          int64_t max_length) {
   BpeTrainerOptions options;
@@ -36,7 +63,8 @@ void write_new_tokenizer(const PretrainData& data, const std::filesystem::path& 
     options.added.push_back({.content = token, .special = false});
   }
   BpeTrainer trainer(options);
-  for (int64_t i = 0; i < data.tokenizer_documents; ++i) {
+  if (!data.rows.files.empty()) feed_rows(data, trainer);
+  for (int64_t i = 0; data.rows.files.empty() && i < data.tokenizer_documents; ++i) {
     const CorpusText text = make_corpus_text(data.corpus, data.seed, static_cast<uint64_t>(i));
     trainer.feed(text.question);
     trainer.feed(text.response);
@@ -62,8 +90,16 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
     data.tokenizer_vocab = file.integer("tokenizer.vocab_size", 264, 1 << 20);
     data.tokenizer_documents = file.integer_or("tokenizer.documents", 20000, 1, int64_t{1} << 32);
   }
-  const std::string task = file.choice_or("data.task", "countdown", {"countdown"});
   data.loss_on_answer = file.choice_or("data.loss_on", "all", {"all", "answer"}) == "answer";
+  data.rows = read_data_files(file);
+  if (!data.rows.files.empty()) {
+    for (const char* key : {"data.task", "data.four_numbers", "data.stop", "data.long_share",
+                            "data.long_stop", "data.aimed", "data.max_attempts"}) {
+      if (file.has(key)) file.fail(key, "is for generated documents, and data.files is given: leave one out");
+    }
+    return data;
+  }
+  file.choice_or("data.task", "countdown", {"countdown"});
   CorpusOptions& c = data.corpus;
   c.four_numbers = file.number_or("data.four_numbers", c.four_numbers, 0, 1);
   c.stop = file.number_or("data.stop", c.stop, 0, 1);
@@ -115,7 +151,74 @@ ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig&
   return ModelBundle::create(Model::create(model, config.run.seed), folder.path());
 }
 
-DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle) {
+std::vector<Document> pieces_of(const Document& document, int64_t max_tokens) {
+  std::vector<Document> pieces;
+  const int64_t size = std::ssize(document.tokens);
+  for (int64_t begin = 0; begin + 1 < size; begin += max_tokens - 1) {
+    const int64_t end = std::min(begin + max_tokens, size);
+    const int64_t from = std::max<int64_t>(1, document.loss_from - begin);
+    if (from >= end - begin) continue;  // nothing of it is learnt
+    pieces.push_back({.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end},
+                      .loss_from = from});
+  }
+  return pieces;
+}
+
+void each_pretrain_document(const PretrainData& data, const ModelBundle& bundle,
+                            const std::function<bool(const TrainingRow&, const Document&)>& use,
+                            const std::function<void(const std::string&)>& note) {
+  if (bundle.stop_tokens.empty())
+    throw Error("the model names no end-of-sequence token: a document could not end");
+  const auto eos = bundle.tokenizer.id_of(bundle.eos);
+  const int32_t end = eos ? *eos : bundle.stop_tokens.front();
+  const auto learn = [&](const TrainingRow& row) {
+    if (row.record.text.empty())
+      return use(row, sft_document(sft_row(row.row, row.record), bundle, data.loss_on_answer).document);
+    if (data.loss_on_answer)
+      throw Error("is a plain document without an answer, and data.loss_on is \"answer\": set it to \"all\"");
+    Document document;
+    document.tokens = bundle.raw_prompt(row.record.text);
+    document.tokens.push_back(end);
+    if (document.tokens.size() < 2) throw Error("has no token");
+    return use(row, document);
+  };
+  read_training_rows(data.rows, learn, note);
+}
+
+namespace {
+
+DocumentSource documents_of_files(const PretrainData& data, const ModelBundle& bundle, int64_t max_tokens,
+                                  const std::function<void(const std::string&)>& note) {
+  std::vector<Document> documents;
+  int64_t whole = 0, cut = 0, tokens = 0;
+  each_pretrain_document(
+      data, bundle,
+      [&](const TrainingRow&, const Document& document) {
+        std::vector<Document> pieces = pieces_of(document, max_tokens);
+        ++whole;
+        cut += pieces.size() > 1 ? 1 : 0;
+        tokens += std::ssize(document.tokens);
+        std::ranges::move(pieces, std::back_inserter(documents));
+        return true;
+      },
+      note);
+  if (documents.empty()) throw Error("data.files: their documents hold nothing to learn");
+  if (note) {
+    std::string line = fmt::format("{} documents with {} tokens", whole, tokens);
+    if (cut > 0) {
+      line += fmt::format("; {} are longer than data.max_tokens = {} and are cut: {} pieces in all", cut,
+                          max_tokens, documents.size());
+    }
+    note(line);
+  }
+  return epochs_of(std::move(documents), data.seed, data.rows.shuffle);
+}
+
+}  // namespace
+
+DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle, int64_t max_tokens,
+                                  const std::function<void(const std::string&)>& note) {
+  if (!data.rows.files.empty()) return documents_of_files(data, bundle, max_tokens, note);
   return [data, &bundle](int64_t index) {
     const CorpusText text = make_corpus_text(data.corpus, data.seed, static_cast<uint64_t>(index));
     Document document;

@@ -18,49 +18,21 @@ namespace {
 
 constexpr uint64_t kShuffleStream = 0x53465453;  // "SFTS"
 
-// What a reader of a file should know, each thing once.
-class Notes {
- public:
-  explicit Notes(const std::string& file) : file_(file) {}
+// The fields of a row that sft_document reads beside the conversation.
+constexpr const char* kBeside[] = {"documents", "chat_template_kwargs"};
 
-  void add(const JsonlRow& row, const std::vector<std::string>& left_out) {
-    for (const auto& [name, value] : row.value.members()) {
-      const bool is_used =
-          std::find(std::begin(kSftFields), std::end(kSftFields), name) != std::end(kSftFields);
-      const bool is_known = std::find(columns_.begin(), columns_.end(), name) != columns_.end();
-      if (!is_used && !is_known && columns_.size() < kMaxColumns) columns_.push_back(name);
-    }
-    for (const std::string& kind : left_out) left_out_.try_emplace(kind, row.line);
-  }
+bool is_given(const Json& row, const char* name) {
+  const Json* value = row.find(name);
+  return value != nullptr && !value->is_null();
+}
 
-  void write(const std::function<void(const std::string&)>& note) const {
-    std::string names;
-    for (const std::string& name : columns_) names += (names.empty() ? "" : ", ") + shown(name);
-    if (columns_.size() == 1) note(fmt::format("{}: column {} is not used", file_, names));
-    if (columns_.size() > 1) note(fmt::format("{}: columns {} are not used", file_, names));
-    for (const auto& [kind, line] : left_out_) {
-      note(fmt::format(
-          "{}:{}: the chat template does not write {}: nothing is learnt of them, here and in later rows",
-          file_, line, shown(kind)));
-    }
-  }
-
- private:
-  static constexpr size_t kMaxColumns = 30;
-  std::string file_;
-  std::vector<std::string> columns_;
-  std::map<std::string, int64_t> left_out_;  // first line
-};
-
-// An error of the row's document names the row; those of its fields do already.
-template <class Action>
-auto in_row(const std::string& where, const Action& action) {
-  try {
-    return action();
-  } catch (const Error& error) {
-    if (std::string_view(error.what()).starts_with(where + ":")) throw;
-    throw Error(where + ": " + error.what());
-  }
+// True if sft_document can read the row as it stands: its errors then name the row's own fields.
+bool is_plain(const Json& row, const Record& record) {
+  const bool asks = is_given(row, "question") || is_given(row, "response");
+  if (is_given(row, "messages")) return record.format == "messages" && !asks;
+  const Json *question = row.find("question"), *response = row.find("response");
+  return question != nullptr && response != nullptr && question->is_string() && response->is_string() &&
+         record.question == question->string() && record.answer == response->string();
 }
 
 std::vector<size_t> order_of(size_t count, uint64_t seed, int64_t epoch) {
@@ -73,40 +45,83 @@ std::vector<size_t> order_of(size_t count, uint64_t seed, int64_t epoch) {
 
 }  // namespace
 
-std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
-                                         bool loss_on_answer, int64_t max_tokens,
-                                         const std::function<void(const std::string&)>& note) {
+Json sft_row(const Json& row, const Record& record) {
+  if (is_plain(row, record)) return row;
+  if (!record.text.empty())
+    throw Error("is a plain document without a question: r1 pretrain learns documents, sft learns answers");
+  Json out = Json::object();
+  if (!record.messages.is_null()) {
+    out.set("messages", record.messages);
+  } else {
+    if (record.question.empty()) throw Error("has no question");
+    if (record.answer.empty()) throw Error("has no answer to learn");
+    out.set("question", record.question).set("response", record.answer);
+  }
+  if (!record.tools.is_null()) out.set("tools", record.tools);
+  for (const char* name : kBeside) {
+    if (is_given(row, name)) out.set(name, row.at(name));
+  }
+  return out;
+}
+
+void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool loss_on_answer,
+                       int64_t max_tokens,
+                       const std::function<bool(const TrainingRow&, const Document&)>& use,
+                       const std::function<void(const std::string&)>& note) {
   if (bundle.stop_tokens.empty())
     throw Error("the model names no end-of-sequence token: an answer could not end");
   const int64_t context = bundle.model.config().max_positions;
-  std::vector<Document> documents;
-  for (const std::string& file : files) {
-    const size_t before = documents.size();
-    JsonlReader reader(file);
-    Notes notes(file);
-    for (JsonlRow row; reader.next(row);) {
-      if (!row.error.empty()) throw Error(row.error);
-      const std::string where = fmt::format("{}:{}", file, row.line);
-      SftDocument read = in_row(where, [&] { return sft_document(row.value, bundle, loss_on_answer); });
-      const auto size = static_cast<int64_t>(read.document.tokens.size());
-      if (size > max_tokens) {
-        throw Error(fmt::format("{}: has {} tokens, data.max_tokens is {}: raise it, or leave the row out",
-                                where, size, max_tokens));
-      }
-      if (size > context) {
-        throw Error(fmt::format("{}: has {} tokens, the model's context is {}: leave the row out", where,
-                                size, context));
-      }
-      notes.add(row, read.left_out);
-      documents.push_back(std::move(read.document));
+  std::map<std::string, std::string> left_out;  // kind of content -> its first row
+  const auto learn = [&](const TrainingRow& row) {
+    const SftDocument made = sft_document(sft_row(row.row, row.record), bundle, loss_on_answer);
+    const auto size = std::ssize(made.document.tokens);
+    if (size > max_tokens) {
+      throw TooLong(fmt::format("has {} tokens, data.max_tokens is {}", size, max_tokens),
+                    fmt::format("data.max_tokens = {}", max_tokens));
     }
-    if (documents.size() == before) throw Error(file + ": holds no row to train on");
-    if (note) notes.write(note);
+    if (size > context) {
+      throw TooLong(fmt::format("has {} tokens, the model's context is {}", size, context),
+                    fmt::format("the model's context of {} tokens", context));
+    }
+    for (const std::string& kind : made.left_out) left_out.try_emplace(kind, row.where());
+    return use(row, made.document);
+  };
+  read_training_rows(data, learn, note);
+  if (!note || data.is_own) return;
+  for (const auto& [kind, where] : left_out) {
+    note(fmt::format(
+        "{}: the chat template does not write {}: nothing is learnt of them, here and in later rows", where,
+        shown(kind)));
   }
+}
+
+std::vector<Document> read_sft_documents(const DataFiles& data, const ModelBundle& bundle,
+                                         bool loss_on_answer, int64_t max_tokens,
+                                         const std::function<void(const std::string&)>& note) {
+  std::vector<Document> documents;
+  each_sft_document(
+      data, bundle, loss_on_answer, max_tokens,
+      [&](const TrainingRow&, const Document& document) {
+        documents.push_back(document);
+        return true;
+      },
+      note);
   return documents;
 }
 
+std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
+                                         bool loss_on_answer, int64_t max_tokens,
+                                         const std::function<void(const std::string&)>& note) {
+  DataFiles data{.files = files};
+  data.selection.deduplicate = false;
+  return read_sft_documents(data, bundle, loss_on_answer, max_tokens, note);
+}
+
 DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed) {
+  return epochs_of(std::move(documents), seed, true);
+}
+
+DocumentSource epochs_of(std::vector<Document> documents, uint64_t seed, bool shuffle) {
   R1_CHECK(!documents.empty(), "no documents");
   // The order of the epoch that is being read: made once, shared by the source's copies.
   struct State {
@@ -117,8 +132,9 @@ DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed) {
   };
   auto state = std::make_shared<State>();
   state->documents = std::move(documents);
-  return [state, seed](int64_t index) {
+  return [state, seed, shuffle](int64_t index) {
     const auto count = static_cast<int64_t>(state->documents.size());
+    if (!shuffle) return state->documents[static_cast<size_t>(index % count)];
     const std::lock_guard lock(state->mutex);
     if (state->epoch != index / count) {
       state->epoch = index / count;
@@ -129,8 +145,8 @@ DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed) {
 }
 
 int64_t steps_of_epochs(const std::vector<Document>& documents, uint64_t seed, int64_t batch_tokens,
-                        int64_t epochs) {
-  const DocumentSource source = shuffled_epochs(documents, seed);
+                        int64_t epochs, bool shuffle) {
+  const DocumentSource source = epochs_of(documents, seed, shuffle);
   const int64_t last = epochs * static_cast<int64_t>(documents.size());
   int64_t steps = 0;
   for (int64_t index = 0; index < last; ++steps) {

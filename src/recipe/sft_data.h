@@ -1,11 +1,12 @@
 // recipe/sft_data.h: the documents of supervised fine-tuning.
 //
-//   [data] files = ["F.jsonl", ...]   rows as in recipe/sft_document.h
+//   [data] files = [...]              rows with an answer, in any format of recipe/training_rows.h
 //          epochs = 3                 or optimizer.steps
 //          loss_on = "answer" | "all"
 //
-// A row may have further columns; they are ignored, and named once. Each epoch takes all documents in its own
-// order, a function of (seed, epoch).
+// Each row becomes a document as recipe/sft_document.h says: of a question, the whole answer is learnt (of GSM8K,
+// MATH-500 and Minerva the worked solution), of a conversation its last answer. A row that cannot be used, or
+// that is longer than data.max_tokens or the model's context, is left out, counted and named.
 #pragma once
 
 #include <cstdint>
@@ -14,23 +15,38 @@
 #include <vector>
 
 #include "engine/model_bundle.h"
-#include "formats/config_file.h"
+#include "recipe/training_rows.h"
 #include "train/pretrain.h"
 
 namespace r1 {
 
-// Calls `note` with one line for each file with ignored columns, and one for each kind of content that the
-// chat template leaves out. Throws Error "FILE:LINE: ..." for a bad row, also for one longer than max_tokens
-// (nothing is cut silently), and Error for a file without rows.
+// A row as sft_document reads it: {"question", "response"} or {"messages"}, with its tools, documents and
+// chat_template_kwargs. Throws Error for a row without an answer.
+Json sft_row(const Json& row, const Record& record);
+
+// Calls use(row, document) for each document; reads no further if it returns false. Notes and errors are those
+// of read_training_rows; `note` also gets one line for each kind of content that the chat template leaves out.
+void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool loss_on_answer,
+                       int64_t max_tokens,
+                       const std::function<bool(const TrainingRow&, const Document&)>& use,
+                       const std::function<void(const std::string&)>& note = {});
+
+// All documents, in the files' order.
+std::vector<Document> read_sft_documents(const DataFiles& data, const ModelBundle& bundle,
+                                         bool loss_on_answer, int64_t max_tokens,
+                                         const std::function<void(const std::string&)>& note = {});
+// The same of all rows of these files, repeated ones too, as a teacher has written them.
 std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
                                          bool loss_on_answer, int64_t max_tokens,
                                          const std::function<void(const std::string&)>& note = {});
 
-// `documents` must not be empty. Thread-safe.
+// `documents` must not be empty. Each epoch takes all of them in an order of its own, a function of
+// (seed, epoch), or, without shuffle, as they are. Thread-safe.
+DocumentSource epochs_of(std::vector<Document> documents, uint64_t seed, bool shuffle);
 DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed);
 
 // Returns the number of steps, of at least batch_tokens each, that `epochs` passes over the documents take.
 int64_t steps_of_epochs(const std::vector<Document>& documents, uint64_t seed, int64_t batch_tokens,
-                        int64_t epochs);
+                        int64_t epochs, bool shuffle = true);
 
 }  // namespace r1

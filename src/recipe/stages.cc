@@ -49,7 +49,7 @@ void check_files(const ConfigFile& file, const std::vector<std::string>& names) 
 struct FineTune {
   RunConfig run;
   std::string model;                     // a distillation's student
-  std::vector<std::string> files;        // of conversations; a distillation makes its own
+  DataFiles data;                        // a distillation makes its own
   std::optional<TeacherConfig> teacher;  // of a distillation
   bool loss_on_answer = true;
   int64_t max_tokens = 0;
@@ -69,12 +69,13 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   if (kind == "distill") {
     f.teacher = read_teacher_config(file, f.run);
     f.model = file.text("student");
-    f.files = {(f.run.out / "data.jsonl").string()};
+    f.data.files = {(f.run.out / "data.jsonl").string()};
+    f.data.selection.deduplicate = false;  // a problem that was drawn twice is learnt twice
+    f.data.is_own = true;
   } else {
     f.model = file.text("model");
-    for (const std::string& name : file.texts_or("data.files", {}))
-      f.files.push_back(file.beside(name).string());
-    if (f.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
+    f.data = read_data_files(file);
+    if (f.data.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
   }
   return f;
 }
@@ -143,7 +144,7 @@ void find_inputs(FineTune& f) {
     if (!problems.empty()) f.run.inputs.set("data.files", content_of_files(problems));
     open_prompt_format(f.teacher->prompt, f.run);
   } else {
-    f.run.inputs.set("data.files", content_of_files(f.files));
+    f.run.inputs.set("data.files", content_of_files(f.data.files));
   }
 }
 
@@ -165,12 +166,9 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   ModelBundle bundle = ModelBundle::load(f.model);
   note_warnings(bundle.model, reporter);
   std::vector<Document> documents = read_sft_documents(
-      f.files, bundle, f.loss_on_answer, f.max_tokens, [&](const std::string& line) {
-        // A teacher's rows say where they are from: its own columns are no news.
-        if (!f.teacher) reporter.note(line);
-      });
+      f.data, bundle, f.loss_on_answer, f.max_tokens, [&](const std::string& line) { reporter.note(line); });
   if (f.epochs > 0) {
-    const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs);
+    const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs, f.data.shuffle);
     file.override_with("optimizer.steps", Json(steps));
   }
   PretrainConfig config = read_fine_tune_training(file, f);
@@ -183,7 +181,7 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
   if (!run) run.emplace(config.run, file, options.resume);
-  pretrain(bundle, config, shuffled_epochs(std::move(documents), f.run.seed), *run, memory, threads, reporter,
+  pretrain(bundle, config, epochs_of(std::move(documents), f.run.seed, f.data.shuffle), *run, memory, threads, reporter,
            options);
   return run->model_path();
 }
@@ -274,11 +272,13 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
     data.model = model_of(file, "model", data.model).string();
     config.run.inputs.set("model", content_of_model(data.model));
   }
+  if (!data.rows.files.empty()) config.run.inputs.set("data.files", content_of_files(data.rows.files));
   ModelBundle bundle = make_pretrain_bundle(data, config, options.memory_limit);
   note_warnings(bundle.model, reporter);
   const ModelConfig& model = bundle.model.config();
   check_context(file, "data.max_tokens", config.max_tokens, model.max_positions, model);
-  const DocumentSource documents = pretrain_documents(data, bundle);
+  const DocumentSource documents =
+      pretrain_documents(data, bundle, config.max_tokens, [&](const std::string& line) { reporter.note(line); });
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
@@ -307,7 +307,7 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
   if (!config.problems) {
-    config.problems = open_problems(config.data, config.run.seed, bundle);
+    config.problems = open_problems(config.data, config.run.seed, bundle, config.prompt);
     for (const std::string& line : config.problems->notes()) reporter.note(line);
   }
   tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));

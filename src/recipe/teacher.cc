@@ -172,7 +172,7 @@ void Teacher::Impl::check_context() const {
 }
 
 void Teacher::Impl::make_requests() {
-  const ProblemSource source = open_problems(config.data, config.seed, bundle);
+  const ProblemSource source = open_problems(config.data, config.seed, bundle, config.prompt);
   notes = source.notes();
   const int64_t all = source.size();
   if (all > 0) config.problems = config.problems == 0 ? all : std::min(all, config.problems);

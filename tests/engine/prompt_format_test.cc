@@ -64,15 +64,17 @@ TEST_F(Prompts, TheDefaultIsTheModelsChatTemplateToTheToken) {
 TEST_F(Prompts, R1ZeroIsTheTextOfThePaperAroundTheQuestion) {
   const ModelBundle bundle = nano();
   const ChatPrompt prompt = make_prompt(bundle, format("r1-zero"), kQuestion);
-  EXPECT_EQ(prompt.text,
-            "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
-            "The assistant first thinks about the reasoning process in the mind and then provides the user with "
-            "the answer. The reasoning process and answer are enclosed within <think> </think> and <answer> "
-            "</answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here "
-            "</answer>. User: What is 2 + 3?. Assistant:");
+  EXPECT_EQ(
+      prompt.text,
+      "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
+      "The assistant first thinks about the reasoning process in the mind and then provides the user with "
+      "the answer. The reasoning process and answer are enclosed within <think> </think> and <answer> "
+      "</answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here "
+      "</answer>. User: What is 2 + 3?. Assistant:");
   EXPECT_EQ(prompt.opening, "");
   EXPECT_EQ(prompt.tokens, bundle.raw_prompt(prompt.text));
-  EXPECT_TRUE(make_prompt(bundle, format("r1-zero", "", "open"), kQuestion).text.ends_with(". Assistant: <think>\n"));
+  EXPECT_TRUE(
+      make_prompt(bundle, format("r1-zero", "", "open"), kQuestion).text.ends_with(". Assistant: <think>\n"));
 }
 
 TEST_F(Prompts, RawIsTheQuestionAlone) {
@@ -86,8 +88,10 @@ TEST_F(Prompts, RawIsTheQuestionAlone) {
 TEST_F(Prompts, AFileReadsQuestionAndSystemOrMessages) {
   const ModelBundle bundle = nano();
   const std::string plain = jinja("{{ system }}\nQ: {{ question }}\nA:");
-  EXPECT_EQ(make_prompt(bundle, format(plain, "Be brief."), kQuestion).text, "Be brief.\nQ: What is 2 + 3?\nA:");
-  const std::string chat = jinja("{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}");
+  EXPECT_EQ(make_prompt(bundle, format(plain, "Be brief."), kQuestion).text,
+            "Be brief.\nQ: What is 2 + 3?\nA:");
+  const std::string chat =
+      jinja("{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}");
   const ChatPrompt prompt = make_prompt(bundle, format(chat, "S"), kQuestion);
   EXPECT_EQ(prompt.text, bundle.bos + "[system]S[user]What is 2 + 3?");
   // The template wrote the begin-of-text token: it must not be there twice.
@@ -117,7 +121,8 @@ TEST_F(Prompts, OffClosesTheThoughtAndVerifiersReadAnEmptyOne) {
 
 TEST_F(Prompts, ATemplateThatKnowsEnableThinkingIsToldInsteadOfPatched) {
   const ModelBundle hybrid = with_template(
-      "{{ messages[0].content }}|{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
+      "{{ messages[0].content }}|{% if enable_thinking is defined and not enable_thinking "
+      "%}<think>\n\n</think>\n\n"
       "{% elif enable_thinking %}yes{% endif %}");
   EXPECT_EQ(make_prompt(hybrid, format("", "", "off"), "Q").text, "Q|<think>\n\n</think>\n\n");
   EXPECT_EQ(make_prompt(hybrid, format("", "", "open"), "Q").text, "Q|yes<think>\n");
@@ -127,19 +132,22 @@ TEST_F(Prompts, ATemplateThatKnowsEnableThinkingIsToldInsteadOfPatched) {
 TEST_F(Prompts, OpenIsRefusedIfTheTemplateClosesTheThought) {
   const ModelBundle closed = with_template("{{ messages[0].content }}</think>");
   const std::string error = error_of([&] { check_prompt_format(closed, format("", "", "open"), "m"); });
-  EXPECT_NE(error.find("prompt.think is open, but the prompt ends with </think>"), std::string::npos) << error;
+  EXPECT_NE(error.find("prompt.think is open, but the prompt ends with </think>"), std::string::npos)
+      << error;
 }
 
 TEST_F(Prompts, ASystemMessageIsNeverLeftOut) {
   // r1-nano's template writes the user's turns alone.
   const std::string dropped = error_of([&] { check_prompt_format(nano(), format("", "Be brief."), "m"); });
   EXPECT_NE(dropped.find("does not write a system message"), std::string::npos) << dropped;
-  const ModelBundle writes = with_template("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
+  const ModelBundle writes =
+      with_template("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
   EXPECT_EQ(check_prompt_format(writes, format("", "Be brief."), "m"), "");
   EXPECT_EQ(make_prompt(writes, format("", "Be brief."), "Q").text, "system: Be brief.\nuser: Q\n");
   EXPECT_NE(error_of([&] { format("r1-zero", "x"); }).find("has no place in the template r1-zero"),
             std::string::npos);
-  EXPECT_NE(error_of([&] { format("raw", "x"); }).find("has no place in the template raw"), std::string::npos);
+  EXPECT_NE(error_of([&] { format("raw", "x"); }).find("has no place in the template raw"),
+            std::string::npos);
 }
 
 TEST_F(Prompts, AModelWithoutAChatTemplateSaysWhatToSet) {
@@ -163,8 +171,9 @@ TEST_F(Prompts, WrongSettingsNameTheKeyAndTheChoices) {
             "c.toml:2: prompt.template is r1zero; it must be chat, r1-zero, raw, or a file whose name ends "
             "with .jinja");
   EXPECT_NE(error_of([&] { read("[prompt]\nthink = 'on'"); }).find("prompt.think"), std::string::npos);
-  EXPECT_NE(error_of([&] { read("[prompt]\ntemplate = 'raw'\nsystem = 's'"); }).find("c.toml:3: prompt.system"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { read("[prompt]\ntemplate = 'raw'\nsystem = 's'"); }).find("c.toml:3: prompt.system"),
+      std::string::npos);
   EXPECT_EQ(error_of([&] { format("", "", "on"); }), "--think is on; it must be open, free or off");
 }
 

@@ -74,19 +74,24 @@ TEST_F(PromptStages, AResumedRunAsksInTheSameWords) {
   EXPECT_EQ(error("[prompt]\ntemplate = 'own.jinja'\n"), "resumed");
 }
 
-TEST_F(PromptStages, ATeacherWithoutThoughtsTeachesNoEmptyThought) {
+TEST_F(PromptStages, ATeacherThatIsAskedInsideAThoughtTeachesItWhole) {
   const std::string teacher = std::string(R1_SOURCE_DIR) + "/models/r1-nano";
-  const auto path = write("d.toml", "name = \"t\"\nseed = 5\nteacher = \"" + teacher + "\"\nstudent = \"" + base() +
-                                        "\"\nout = \"" + (root / "d").string() +
-                                        "\"\n[data]\ntask = \"countdown3\"\nproblems = 30\n[prompt]\nthink = \"off\"\n"
-                                        "[rollout]\nsamples = 4\nmax_tokens = 100\n"
-                                        "[batch]\ntokens = 300\n[optimizer]\nlr = 1e-3\nsteps = 1\n");
+  const auto path =
+      write("d.toml", "name = \"t\"\nseed = 5\nteacher = \"" + teacher + "\"\nstudent = \"" + base() +
+                          "\"\nout = \"" + (root / "d").string() +
+                          "\"\n[data]\ntask = \"countdown3\"\nproblems = 30\n[prompt]\nthink = \"open\"\n"
+                          "[rollout]\nsamples = 4\nmax_tokens = 100\n"
+                          "[batch]\ntokens = 300\n[optimizer]\nlr = 1e-3\nsteps = 1\n");
   ThreadPool threads(2);
   SilentReporter reporter;
   run_distill_config(path, {}, threads, reporter);
   const std::vector<Json> rows = read_jsonl(root / "d" / "data.jsonl");
   ASSERT_FALSE(rows.empty());
-  for (const Json& row : rows) EXPECT_EQ(row.get_string("response").find(kThinkOpen), std::string::npos);
+  for (const Json& row : rows) {
+    const std::string& response = row.get_string("response");
+    EXPECT_TRUE(response.starts_with(kThinkOpen)) << response;
+    EXPECT_EQ(response.find(kThinkOpen), response.rfind(kThinkOpen)) << response;
+  }
 }
 
 TEST_F(PromptStages, AMissingTemplateIsNamedBeforeAnythingIsMade) {
@@ -95,7 +100,8 @@ TEST_F(PromptStages, AMissingTemplateIsNamedBeforeAnythingIsMade) {
     check_stage_config("grpo", path, {});
     ADD_FAILURE() << "accepted";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("prompt.template names a file that is not there"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("prompt.template names a file that is not there"), std::string::npos)
+        << e.what();
   }
   EXPECT_THROW(run(path), Error);
   EXPECT_FALSE(std::filesystem::exists(root / "m"));

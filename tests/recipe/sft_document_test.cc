@@ -241,11 +241,12 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
   std::vector<std::string> notes;
   read_sft_documents({file.string()}, nano, true, 100,
                      [&](const std::string& line) { notes.push_back(line); });
-  ASSERT_EQ(notes.size(), 2u);
-  EXPECT_EQ(notes[0], file.string() + ": columns id, source are not used");
+  ASSERT_EQ(notes.size(), 3u);
+  EXPECT_EQ(notes[0], file.string() + ": 4 of 4 rows are used (messages, question/response)");
+  EXPECT_EQ(notes[1], file.string() + ": columns id, source are not used");
   EXPECT_TRUE(
-      notes[1].starts_with(file.string() + ":4: the chat template does not write messages of role system"))
-      << notes[1];
+      notes[2].starts_with(file.string() + ":4: the chat template does not write messages of role system"))
+      << notes[2];
 }
 
 // With every published template, the thought and the answer are trained on once each, however the template writes them.

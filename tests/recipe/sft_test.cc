@@ -102,9 +102,7 @@ TEST_F(Sft, BadDataIsOneClearLine) {
   };
   EXPECT_NE(failure(sft_config("a.toml", "a", file(""))).find("bad.jsonl: holds no row to train on"),
             std::string::npos);
-  EXPECT_NE(failure(sft_config("a.toml", "a",
-                               file("{\"question\": \"q\", \"response\": \"r\"}\n{\"question\": 3}\n")))
-                .find("bad.jsonl:2"),
+  EXPECT_NE(failure(sft_config("a.toml", "a", file("\n{\"question\": 3}\n"))).find("bad.jsonl:2: "),
             std::string::npos);
   EXPECT_NE(
       failure(sft_config("a.toml", "a", file("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n")))
