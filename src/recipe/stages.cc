@@ -181,6 +181,14 @@ struct GrpoStage {
   std::string model;
 };
 
+// The files of the user's programs: a resumed run must have the same.
+void find_program_files(GrpoConfig& config) {
+  for (size_t i = 0; i < config.reward.programs.size(); ++i) {
+    const std::vector<std::string> files = files_of(config.reward.programs[i]);
+    if (!files.empty()) config.run.inputs.set(fmt::format("reward.program[{}].command", i), content_of_files(files));
+  }
+}
+
 GrpoStage read_grpo_stage(ConfigFile& file) {
   return {.config = read_grpo_config(file), .model = file.text("model")};
 }
@@ -275,6 +283,8 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
   config.run.inputs.set("model", content_of_model(model));
+  check_programs(file, config.reward);
+  find_program_files(config);
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
   const ModelConfig& shape = bundle.model.config();
