@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -65,19 +64,19 @@ constexpr auto kFrequent = std::to_array<FrequentWords>({
      "your can there an which their if will each about how up out them then these so some would into has more two "
      "first need now let get use find since must only also because answer wait number check equals"},
     {"fr",
-     "le la les des et est une dans que qui pour pas sur au avec ce il elle sont nous vous mais ou plus tout cette "
+     "le la les de des un en tous et est une dans que qui pour pas sur au avec ce il elle sont nous vous mais ou plus tout cette "
      "aux ses son par si donc alors comme du nombre faut peut nombres réponse"},
     {"de",
-     "der die das und ist nicht ein eine zu den von mit sich auf für dem des im als auch es an werden aus er hat "
+     "der die das in alle aller und ist nicht ein eine zu den von mit sich auf für dem des im als auch es an werden aus er hat "
      "dass sie nach wird bei einer um am sind noch wie einem über so zum wir ich aber oder wenn also zahl antwort"},
     {"es",
-     "el la los las y es en un una que por con no para como más pero sus le ya este sí porque esta entre cuando muy "
+     "el la los las de todos y es en un una que por con no para como más pero sus le ya este sí porque esta entre cuando muy "
      "sin sobre también hasta hay donde entonces del se al lo número respuesta"},
     {"it",
-     "il la lo gli e è di che un una per non con sono del della dei si da al come più ma anche nel questo questa "
+     "il la lo gli in le e è di che un una per non con sono del della dei si da al come più ma anche nel questo questa "
      "quindi allora numero abbiamo risposta"},
     {"pt",
-     "o a os as e é de do da em um uma que não para com por mais dos das se na no como mas ao são então também "
+     "o a os as e é de um do da em um uma que não para com por mais dos das se na no como mas ao são então também "
      "temos número resposta"},
     {"nl",
      "de het een en van is dat niet in op te zijn voor met die aan er om dan ook als maar we wordt bij door naar "
@@ -187,8 +186,8 @@ enum class Vote : uint8_t { none, target, other };
 Vote vote_of(const Word& word, uint32_t target) {
   const auto at = frequent_words().find(word.text);
   if (target == 0 || at == frequent_words().end()) return Vote::none;
-  if ((at->second & target) != 0) return Vote::target;
-  return std::has_single_bit(at->second) ? Vote::other : Vote::none;
+  if ((at->second & target) == 0) return Vote::other;
+  return at->second == target ? Vote::target : Vote::none;
 }
 
 // Gives every word without a vote that of the nearest word with one, the one before it first.

@@ -6,10 +6,9 @@
 // and a letter that stands alone in a script with spaces (a variable).
 //
 // A word counts for the target if it is of the target's script and, where several languages share a script, if it is
-// not another language's: the most frequent words (the, der, les, ...) of en, fr, de, es, it, pt and nl decide for
-// themselves; any other word of that script goes with the nearest of these in its line, the one before it first; in a
-// line without any it counts for the target. Of a word that several languages have, the target is one if it is
-// among them, and nothing is decided if it is not.
+// not another language's. The most frequent words (the, der, les, ...) of en, fr, de, es, it, pt and nl decide for
+// themselves, unless the target shares them with another of these. Every other word goes with the nearest word of its
+// line that has decided, the one before it first; in a line without any it counts for the target.
 #pragma once
 
 #include <string>

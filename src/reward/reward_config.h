@@ -43,8 +43,8 @@ struct RewardConfig {
   std::string language_target = "en";
   int64_t repetition_words = 4;  // n of the n-grams
   int64_t length_target = 0;     // answer tokens; 0: the group decides
-  std::vector<ProgramConfig> programs;
-  std::vector<HttpConfig> endpoints;
+  std::vector<ProgramConfig> programs{};
+  std::vector<HttpConfig> endpoints{};
 
   // True if the first program (or, without one, the first endpoint) says which answers are right, in place of the
   // task's verifier: if accuracy is 0 and there is one.

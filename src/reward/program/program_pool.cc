@@ -54,7 +54,7 @@ struct ProgramPool::Impl {
   std::deque<ProgramWorker> workers;  // they hold a reference to config
   bool ever_answered = false;
   int64_t restarts = 0, twice = 0;
-  std::string last_restart, last_twice;
+  std::string last_restart, last_twice, last_failure;
 
   // Of the call at work.
   std::span<const ScoreRow> rows;
@@ -65,6 +65,7 @@ struct ProgramPool::Impl {
 
   void settle(size_t row, ScoreAnswer answer) {
     if (answer.status == SampleStatus::verifier_failed) {
+      last_failure = answer.why;
       answer.why = fmt::format("{}: {}", config.name, answer.why);
       ++failed;
     }
@@ -191,8 +192,10 @@ struct ProgramPool::Impl {
   void run(const std::function<void()>& tick) {
     while (left > 0) {
       if (!ever_answered && failed >= kHopeless) {
+        const std::string why =
+            fmt::format("it answered none of the first {} rows: {}", failed, last_failure);
         for (size_t row = 0; row < rows.size(); ++row) {
-          if (!done[row]) fail(row, fmt::format("it has failed for the first {} rows and answered none", failed));
+          if (!done[row]) fail(row, why);
         }
         for (ProgramWorker& worker : workers) worker.stop("", 0);
         return;
@@ -219,6 +222,10 @@ std::vector<ScoreAnswer> ProgramPool::ask(std::span<const ScoreRow> rows, const 
   pool.to_retry.clear();
   pool.waiting.clear();
   for (size_t i = 0; i < rows.size(); ++i) pool.waiting.push_back(i);
+  for (ProgramWorker& worker : pool.workers) {
+    // An id that it knows from an earlier call could get that call's second answer.
+    if (std::ranges::any_of(rows, [&](const ScoreRow& row) { return worker.has_answered(row.id); })) worker.stop("", 0);
+  }
   try {
     pool.run(tick);
   } catch (...) {
