@@ -72,6 +72,7 @@ void count(const ModelBundle& bundle, const Rollout& r, RolloutTotals& totals) {
   const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
   totals.tokens += std::ssize(answer);
   totals.truncated += r.finish == FinishReason::length ? 1 : 0;
+  totals.asked += r.failed() || r.finish == FinishReason::stop ? 1 : 0;
   if (r.failed()) {
     ++totals.failed;
     if (totals.failures.size() < kNamed)
@@ -125,6 +126,7 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
   to.well_formed += from.well_formed;
   to.truncated += from.truncated;
   to.failed += from.failed;
+  to.asked += from.asked;
   if (to.failures.empty()) to.failures = from.failures;
   to.thinking += from.thinking;
   to.reward += from.reward;
@@ -132,9 +134,9 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
 }
 
 Error all_failed(int64_t step, const RolloutTotals& totals) {
-  return Error(fmt::format("step {}: the verifier failed for all {} samples; the first is {}; mend it, then go on with "
-                           "--resume",
-                           step, totals.samples, totals.failures.front()));
+  return Error(fmt::format("step {}: the verifier failed for all {} samples that it was asked about; the first is {}; mend "
+                           "it, then go on with --resume",
+                           step, totals.failed, totals.failures.front()));
 }
 
 // Moves group `g` of `from` to the end of `to`.
@@ -176,7 +178,9 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& r
     }
     if (static_cast<int64_t>(kept.problems.size()) == config.prompts) break;
   }
-  if (kept.totals.failed == kept.totals.samples) throw all_failed(step, kept.totals);
+  const RolloutTotals& t = kept.totals;
+  if (t.failed > 0 && t.failed == t.asked && (t.failed >= kTooManyFailures || t.failed == t.samples))
+    throw all_failed(step, t);
   std::vector<double> rewards;
   std::vector<bool> failed;
   for (const Rollout& r : kept.rollouts) {

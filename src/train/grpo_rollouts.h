@@ -6,7 +6,8 @@
 // been made. If no group is left then, the last round is used whole.
 //
 // A sample whose verifier failed is masked: it has no advantage and no loss, and its group's mean and deviation are
-// those of the others. If the verifier failed for every sample of a step, the step throws Error.
+// those of the others. If the verifier failed for every sample of a step that it was asked about, and these
+// are kTooManyFailures or all of the step, the step throws Error.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,8 @@
 
 namespace r1 {
 
+inline constexpr int64_t kTooManyFailures = 8;
+
 // Sums over all samples of a step, dropped groups included. `thinking` counts correct samples only.
 struct RolloutTotals {
   int64_t samples = 0, problems = 0, flat_groups = 0;
@@ -28,6 +31,7 @@ struct RolloutTotals {
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
   // Samples whose verifier failed. They count in samples, tokens, sampled_tokens and truncated alone.
   int64_t failed = 0;
+  int64_t asked = 0;  // samples that a verifier was asked about: the failed ones, and those that were not cut off
   std::vector<std::string> failures;  // the first few of them: prompt, sample and reason
   double reward = 0;
   double verify_s = 0;

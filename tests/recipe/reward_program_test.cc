@@ -95,13 +95,13 @@ TEST_F(RewardProgram, FailuresAreMaskedNamedAndNeverAZero) {
 }
 
 TEST_F(RewardProgram, AStepWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
-  const auto config = grpo_config("a.toml", "a", "", program_section("always_exit"));
+  const auto config = grpo_config("a.toml", "a", "", program_section("always_exit", "truncated = true\n"));
   try {
     train(config);
     FAIL() << "the run went on";
   } catch (const Error& e) {
     const std::string what = e.what();
-    EXPECT_NE(what.find("step 1: the verifier failed for all 18 samples; the first is prompt 0 sample 0: "
+    EXPECT_NE(what.find("step 1: the verifier failed for all 18 samples that it was asked about; the first is prompt 0 sample 0: "
                         "verifier_failed: check: it exited with status 1"),
               std::string::npos)
         << what;
