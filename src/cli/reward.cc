@@ -112,7 +112,7 @@ std::string summary(std::span<const RewardResult> results, std::span<const int64
   const auto judged = static_cast<double>(std::max<int64_t>(1, status[0] + status[1]));
   std::string out = fmt::format(
       "r1: {} samples in {} groups: {} scored, {} refused, {} verifier_failed; {} correct; reward {:.4g} on average; "
-      "{} groups with signal\n",
+      "groups with signal: {}\n",
       results.size(), groups.size(), status[0], status[1], status[2], correct, sum / judged, with_signal);
   for (size_t t = 0; t < terms.size(); ++t)
     out += fmt::format("r1:   {} {:.4g} on average, weight {:g}\n", reward.term_names()[t], terms[t] / judged,

@@ -39,7 +39,7 @@ void read_problem(const Json& row, const std::string& task, bool needs_gold, Pro
   } else if (needs_gold && row.contains("numbers")) {
     problem.gold = countdown_task(countdown_of(row), 0).gold;
   } else if (needs_gold) {
-    row.fail("needs gold or answer");
+    throw Error(row.source() + ": the row has no gold; it needs gold or answer");
   }
   if (needs_gold) (void)Verifier(problem);  // throws for a gold that is not of its task's shape
 }
@@ -60,7 +60,7 @@ void read_answer(const Json& row, const Tokenizer& tokenizer, RewardRow& out) {
     out.response = answered_text(tokenizer, ids, out.ended, opening);
     return;
   }
-  if (text == nullptr) row.fail("needs response, text or tokens");
+  if (text == nullptr) throw Error(row.source() + ": the row has no answer; it needs response, text or tokens");
   out.response = whole_response(text->string(), opening);
   out.tokens = tokens != nullptr ? tokens->integer() : std::ssize(tokenizer.encode(text->string(), false)) + 1;
   if (out.tokens < 1) tokens->fail(fmt::format("is {}; it must be at least 1", out.tokens));

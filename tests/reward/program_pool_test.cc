@@ -189,22 +189,30 @@ TEST(ProgramPool, NothingOutlivesThePool) {
   std::filesystem::remove(file);
 }
 
-TEST(ProgramPool, ASigkilledOwnerLeavesNoProgramBehind) {
+TEST(ProgramPool, ASigkilledOwnerLeavesNothingBehind) {
+  const auto file = std::filesystem::temp_directory_path() / ("r1_orphan2_" + std::to_string(::getpid()));
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe(pipe.data()), 0);
   const pid_t owner = ::fork();
   if (owner == 0) {
-    ChildProcess child(test::program("hang"), "", 0);
+    ProcessGuard guard;
+    std::vector<std::string> command = test::program("orphan");
+    command.push_back(file.string());
+    ChildProcess child(command, "", 0, guard);
     const pid_t pid = child.pid();
     [[maybe_unused]] const auto n = ::write(pipe[1], &pid, sizeof pid);
     for (;;) ::pause();
   }
-  pid_t program = 0;
+  pid_t program = 0, grandchild = 0;
   ASSERT_EQ(::read(pipe[0], &program, sizeof program), static_cast<ssize_t>(sizeof program));
-  ASSERT_TRUE(is_alive(program));
+  for (int i = 0; i < 600 && !(std::ifstream(file) >> grandchild); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_TRUE(is_alive(program) && grandchild > 0 && is_alive(grandchild));
   ::kill(owner, SIGKILL);
   ::waitpid(owner, nullptr, 0);
   EXPECT_TRUE(ends_soon(program));
+  EXPECT_TRUE(ends_soon(grandchild)) << "the death signal reaches the child alone";
+  std::filesystem::remove(file);
 }
 
 }  // namespace

@@ -127,7 +127,8 @@ std::string find_program(const std::string& name, const std::filesystem::path& f
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& command, const std::filesystem::path& folder,
-                           int64_t memory_bytes) {
+                           int64_t memory_bytes, ProcessGuard& guard)
+    : guard_(guard) {
   R1_CHECK(!command.empty(), "a command without words");
   const std::string path = find_program(command.front(), folder);
   if (path.empty()) throw Error(fmt::format("cannot be started: there is no program {}", command.front()));
@@ -145,6 +146,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& command, const std::f
                                    error);
   if (error != 0) throw Error(fmt::format("cannot be started: {}: {}", path, std::strerror(error)));
   pid_ = pid;
+  guard_.watch(pid_);
   input_ = Pipe::take(in.write);
   output_ = Pipe::take(out.read);
   errors_ = Pipe::take(err.read);
@@ -162,6 +164,7 @@ std::string ChildProcess::end(int wait_ms) {
     ::poll(nullptr, 0, 1);
   }
   ::kill(-pid_, SIGKILL);
+  guard_.forget(pid_);
   ::kill(pid_, SIGKILL);
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

@@ -47,11 +47,12 @@ class PipeSignalHeld {
 
 struct ProgramPool::Impl {
   explicit Impl(const ProgramConfig& c) : config(c) {
-    for (int64_t i = 0; i < config.workers; ++i) workers.emplace_back(config);
+    for (int64_t i = 0; i < config.workers; ++i) workers.emplace_back(config, guard);
   }
 
   ProgramConfig config;
-  std::deque<ProgramWorker> workers;  // they hold a reference to config
+  ProcessGuard guard;
+  std::deque<ProgramWorker> workers;  // they hold references to config and guard
   bool ever_answered = false;
   int64_t restarts = 0, twice = 0;
   std::string last_restart, last_twice, last_failure;
@@ -130,9 +131,13 @@ struct ProgramPool::Impl {
     std::string id;
     try {
       answer = parse_json(line, "");
-      id = answer.get_string("id");
+      id = answer.is_object() && answer.contains("id") ? answer.get_string("id") : "";
     } catch (const Error&) {
-      give_up(worker, fmt::format("it printed a line that is no answer: {}", shown(line)));
+    }
+    if (id.empty()) {
+      give_up(worker, fmt::format("it printed a line that is no answer: {} (an answer is a JSON object with the id of "
+                                  "its row; anything else belongs on standard error)",
+                                  shown(line)));
       return;
     }
     if (const auto row = worker.answered(id)) {
@@ -185,7 +190,8 @@ struct ProgramPool::Impl {
       if (fds[3 * k + 1].revents != 0) worker.read_errors();
       if (fds[3 * k].revents != 0) read(worker);
       if (worker.running() && worker.timed_out(Clock::now()))
-        give_up(worker, fmt::format("it gave no answer within {} s", config.timeout_s));
+        give_up(worker, fmt::format("it gave no answer within {} s{}", config.timeout_s,
+                                    worker.has_answered_any() ? "" : " (it must flush its output after each line)"));
     }
   }
 

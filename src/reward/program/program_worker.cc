@@ -34,7 +34,7 @@ void ProgramWorker::start() {
   read_.clear();
   last_words_.clear();
   done_.clear();
-  child_.emplace(config_.command, config_.folder, config_.memory_mb * 1024 * 1024);
+  child_.emplace(config_.command, config_.folder, config_.memory_mb * 1024 * 1024, guard_);
 }
 
 void ProgramWorker::restart_clock() {

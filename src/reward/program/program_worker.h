@@ -17,7 +17,7 @@ namespace r1 {
 class ProgramWorker {
  public:
   using Clock = std::chrono::steady_clock;
-  explicit ProgramWorker(const ProgramConfig& config) : config_(config) {}
+  ProgramWorker(const ProgramConfig& config, ProcessGuard& guard) : config_(config), guard_(guard) {}
 
   // The rows that it has and has not answered, by the caller's numbers.
   struct Asked {
@@ -48,6 +48,7 @@ class ProgramWorker {
   // Takes the row of `id` from `asked`, and gives the others their time anew. Nothing if it does not have that row.
   std::optional<size_t> answered(const std::string& id);
   bool has_answered(const std::string& id) const { return done_.contains(id); }
+  bool has_answered_any() const { return !done_.empty(); }
 
   // Kills it. Returns a clause: how it ended if it did so by itself, else `otherwise`; with the end of what it wrote on
   // standard error.
@@ -56,6 +57,7 @@ class ProgramWorker {
  private:
   void restart_clock();
   const ProgramConfig& config_;
+  ProcessGuard& guard_;
   std::optional<ChildProcess> child_;
   bool used_ = false;
   std::string to_write_, read_, last_words_;
