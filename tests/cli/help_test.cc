@@ -60,7 +60,7 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   const auto bare = r1_run({});
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
-  EXPECT_EQ(helps().size(), 15u);
+  EXPECT_EQ(helps().size(), 16u);
   for (const char* name :
        {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;
@@ -99,7 +99,7 @@ TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe"};
   for (const auto& [command, help] : helps()) {
     const bool model = models.contains(command), training = trainings.contains(command);
-    const bool threads = model || training || command == "doctor";
+    const bool threads = model || training || command == "doctor" || command == "reward";
     EXPECT_EQ(has(command, "--dtype"), model) << command;
     EXPECT_EQ(has(command, "--numerics"), model) << command;
     EXPECT_EQ(has(command, "--memory-limit"), model || training) << command;
