@@ -91,6 +91,12 @@ struct VerifyOptions {
 };
 int run_verify(const VerifyOptions& options);
 
+struct RewardOptions {
+  CommonOptions common;
+  std::string config, input;
+};
+int run_reward(const RewardOptions& options);
+
 struct TrainCommandOptions {
   CommonOptions common;
   std::string kind;  // pretrain, sft, grpo, distill

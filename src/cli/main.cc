@@ -128,6 +128,7 @@ struct Program {
   r1::TokenizeOptions tokenize;
   r1::TemplateOptions chat_template;
   r1::VerifyOptions verify;
+  r1::RewardOptions reward;
   std::array<r1::TrainCommandOptions, 4> train;
   r1::RecipeCommandOptions recipe;
   r1::EvalCommandOptions eval;
@@ -249,6 +250,15 @@ struct Program {
     sub = add("verify", "Check answers", verify, r1::run_verify, Machine::none, "");
     sub->add_option("--input", verify.input,
                     "Rows {\"task\"?, \"gold\", \"pred\", \"options\"?}; -: standard input")
+        ->required();
+
+    sub = add("reward", "Score answers with the reward of a grpo configuration", reward, r1::run_reward,
+              Machine::threads, "");
+    sub->add_option("CONFIG", reward.config, "The configuration, a TOML file (r1 schema lists its keys)")
+        ->type_name("")
+        ->required();
+    sub->add_option("--input", reward.input,
+                    "Rows {\"question\", \"gold\", \"response\"} or those of samples.jsonl; -: standard input")
         ->required();
 
     sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval,

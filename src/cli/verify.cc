@@ -4,7 +4,12 @@
 //   {"gold": "24" or an expression, "pred": an expression, "options": {"numbers": [...]}}       {"correct", "why"}
 //   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                         {"correct", "why"}
 //   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                       {"correct", "why"}
-//   {"reward": "format", "text": a whole response}                                              {"score"}
+//   {"reward": NAME, "text": a whole response, ...}                                             {"score"}
+//     format                                      1 if it is well formed, else 0
+//     language, "language"?: "en"                 share of the thought's words in the language (reward/language.h)
+//     repetition, "words"?: 4                     minus the share of repeated n-grams (reward/repetition.h)
+//     length, "tokens"?, "target"?, "others"?: [lengths of the group's other answers], "correct"?: true
+//                                                 as reward/term.h says; without "tokens" the words are counted
 //
 // "prompt_opened": true means that the prompt of a whole response ended with <think> (text/think.h).
 //
@@ -14,6 +19,7 @@
 #include <algorithm>
 #include <span>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/text_util.h"
 #include "cli/common.h"
@@ -23,7 +29,10 @@
 #include "reward/countdown.h"
 #include "reward/math/math_verifier.h"
 #include "reward/number.h"
+#include "reward/language.h"
+#include "reward/repetition.h"
 #include "reward/response.h"
+#include "reward/term.h"
 #include "reward/verifier.h"
 #include "text/think.h"
 
@@ -60,15 +69,54 @@ void check_fields(const Json& row, std::span<const std::string> known) {
   }
 }
 
+int64_t integer_in(const Json& row, std::string_view field, int64_t fallback, int64_t low) {
+  const int64_t value = row.get_int_or(field, fallback);
+  if (value < low) row.at(field).fail(fmt::format("is {}; it must be at least {}", value, low));
+  return value;
+}
+
+double length_score(const Json& row, const std::string& text) {
+  int64_t words = 0;
+  for (bool before = true; const char c : text) {
+    words += before && !is_blank(c) ? 1 : 0;
+    before = is_blank(c);
+  }
+  std::vector<TermSample> group{{.response = text, .correct = row.get_bool_or("correct", true)}};
+  group[0].tokens = integer_in(row, "tokens", std::max<int64_t>(1, words), 1);
+  if (const Json* others = row.find("others")) {
+    for (const Json& tokens : others->items()) group.push_back({.tokens = tokens.integer()});
+  }
+  RewardConfig config{.accuracy = 0, .length = 1};
+  config.length_target = integer_in(row, "target", 0, 0);
+  return make_terms(config, INT32_MAX).back().term->values(group).front();
+}
+
+double reward_score(const Json& row, const std::string& name) {
+  std::vector<std::string> known{"reward", "text", "prompt_opened"};
+  const auto fields = [&](std::initializer_list<const char*> more) {
+    known.insert(known.end(), more.begin(), more.end());
+    check_fields(row, known);
+    return response_of(row, "text");
+  };
+  if (name == "format") return read_response(fields({})).well_formed() ? 1 : 0;
+  if (name == "language") {
+    const std::string text = fields({"language"});
+    return language_consistency(text, row.get_string_or("language", RewardConfig().language_target));
+  }
+  if (name == "repetition") {
+    const std::string text = fields({"words"});
+    const double repeated = repetition_of(text, integer_in(row, "words", kDefaultRepetitionWords, 1));
+    return repeated == 0 ? 0 : -repeated;
+  }
+  if (name == "length") return length_score(row, fields({"tokens", "target", "others", "correct"}));
+  row.at("reward").fail(fmt::format("is {}; it must be format, language, repetition or length", shown(name)));
+}
+
 Json answer_row(const Json& row) {
-  static const std::vector<std::string> kOfReward{"reward", "text", "prompt_opened"};
   static const std::vector<std::string> kOfAnswer{"task", "gold", "pred", "options", "prompt_opened"};
   Json out = Json::object();
   if (const Json* reward = row.find("reward")) {
-    if (reward->string() != "format")
-      reward->fail("is \"" + reward->string() + "\": only \"format\" is known in this build");
-    check_fields(row, kOfReward);
-    out.set("score", read_response(response_of(row, "text")).well_formed() ? 1.0 : 0.0);
+    out.set("score", reward_score(row, reward->string()));
     return out;
   }
   if (const Json* code = row.find("code")) code->fail("is given: this build runs no code");

@@ -59,6 +59,9 @@ constexpr auto kTasks = std::to_array<Task>({
      "every hand of the Game of 24 is held out, so that results on it are never of hands seen in training"},
     {"expression", 11, nullptr, "expression", false},
     {"math", 12, nullptr, "math", false},
+    {"text", 13, nullptr, "text", false},
+    {"regex", 14, nullptr, "regex", false},
+    {"json", 15, nullptr, "json", false},
 });
 
 const Task* find_row(std::string_view name) {

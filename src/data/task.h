@@ -24,7 +24,8 @@ struct Problem {
   // JSON, by verifier (reward/verifier.h). countdown: {"numbers":[3,5,7],"target":24}; expression, number:
   // "24" or "7/2"; equation: {"unknown":"x","value":"7/2"}; math: any text, "\\frac{1}{2}"; digits:
   // {"base":16,"digits":"ff"}; calendar: {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}; roles:
-  // {"Ann":"knight","Bob":"knave"}
+  // {"Ann":"knight","Bob":"knave"}; text, regex and json: as reward/text_verifier.h, pattern_verifier.h and
+  // json_verifier.h say
   std::string gold;
   // The content, which contamination checks compare and whose hash decides the split (split.h). countdown*:
   // "countdown 3 5 7", the numbers ascending. Empty if it is not known, as for a question from a file.

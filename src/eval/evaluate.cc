@@ -20,7 +20,7 @@ Request settings_of(const EvalOptions& options) {
   return settings;
 }
 
-EvalSample judge(const ModelBundle& bundle, const Problem& problem, int64_t index, const Completion& c,
+EvalSample judge(const ModelBundle& bundle, const Verifier& verifier, int64_t index, const Completion& c,
                  const std::string& opening) {
   EvalSample row;
   row.problem = index;
@@ -30,7 +30,7 @@ EvalSample judge(const ModelBundle& bundle, const Problem& problem, int64_t inde
   row.tokens = static_cast<int64_t>(c.tokens.size());
   row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
   row.finish = c.finish;
-  row.verdict = verify_answer(bundle.tokenizer, problem, c.tokens, c.finish == FinishReason::stop, opening);
+  row.verdict = verify_answer(bundle.tokenizer, verifier, c.tokens, c.finish == FinishReason::stop, opening);
   return row;
 }
 
@@ -53,6 +53,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     result.kept_tokens += row.tokens;
   }
   const std::vector<Request> all = ask(bundle, problems, settings_of(options), options.prompt);
+  std::vector<Verifier> verifiers(problems.begin(), problems.end());  // each gold is read once
   std::vector<Request> requests;
   std::vector<int64_t> problem_of;  // the problem of each request
   for (int64_t i = 0; i < result.problems; ++i) {
@@ -71,7 +72,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     const auto request = static_cast<size_t>(c.request);
     const int64_t problem = problem_of[request];
     result.rows.push_back(
-        judge(bundle, problems[static_cast<size_t>(problem)], problem, c, requests[request].opening));
+        judge(bundle, verifiers[static_cast<size_t>(problem)], problem, c, requests[request].opening));
     if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
   };
   if (!requests.empty()) engine.stream(requests, judge_sample);

@@ -365,8 +365,8 @@ std::vector<std::string> ConfigFile::texts_or(std::string_view key, std::vector<
   return values;
 }
 
-int64_t ConfigFile::array_size(std::string_view key) {
-  impl_->claim(key, {.kind = Asked::Kind::tables, .required = true});
+int64_t ConfigFile::array_size(std::string_view key, bool required) {
+  impl_->claim(key, {.kind = Asked::Kind::tables, .required = required});
   int64_t n = 0;
   while (has(fmt::format("{}[{}]", key, n))) ++n;
   return n;

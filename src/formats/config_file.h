@@ -43,7 +43,7 @@ class ConfigFile {
   bool boolean_or(std::string_view key, bool fallback);
   std::vector<double> numbers_or(std::string_view key, std::vector<double> fallback);
   std::vector<std::string> texts_or(std::string_view key, std::vector<std::string> fallback);
-  int64_t array_size(std::string_view key);  // of [[key]]; 0 if there is none
+  int64_t array_size(std::string_view key, bool required = true);  // of [[key]]; 0 if there is none
   // The whole subtree as JSON (the caller checks its members); null if there is none.
   Json subtree(std::string_view key);
 

@@ -37,7 +37,8 @@ const std::vector<Kind>& kinds() {
       {"grpo",
        {"all", "sampling", "grpo"},
        {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10",
-        "name = 'b'\nmodel = 'm'\noptimizer.steps = 20\n[rollout]\nprompts = 8\nmax_tokens = 100"}},
+        "name = 'b'\nmodel = 'm'\noptimizer.steps = 20\n[rollout]\nprompts = 8\nmax_tokens = 100\n"
+        "[[reward.program]]\nname = 'p'\ncommand = ['c']\n[[reward.http]]\nname = 'h'\nurl = 'http://h'"}},
       {"distill",
        {"all", "documents", "sampling", "distill"},
        {"name = 'a'\nteacher = 't'\nstudent = 's'\ndata.epochs = 1",

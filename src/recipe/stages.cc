@@ -201,6 +201,14 @@ struct GrpoStage {
   std::string model;
 };
 
+// The files of the user's programs: a resumed run must have the same.
+void find_program_files(GrpoConfig& config) {
+  for (size_t i = 0; i < config.reward.programs.size(); ++i) {
+    const std::vector<std::string> files = files_of(config.reward.programs[i]);
+    if (!files.empty()) config.run.inputs.set(fmt::format("reward.program[{}].command", i), content_of_files(files));
+  }
+}
+
 GrpoStage read_grpo_stage(ConfigFile& file) {
   return {.config = read_grpo_config(file), .model = file.text("model")};
 }
@@ -300,6 +308,8 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   config.run.inputs.set("model", content_of_model(model));
   if (!config.data.files.empty()) config.run.inputs.set("data.files", content_of_files(config.data.files));
   open_prompt_format(config.prompt, config.run);
+  check_programs(file, config.reward);
+  find_program_files(config);
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
   tell(reporter, check_prompt_format(bundle, config.prompt, model.string()));

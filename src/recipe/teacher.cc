@@ -204,13 +204,14 @@ TeacherResult Teacher::Impl::keep_best(const std::vector<Completion>& completion
   JsonlWriter writer(data);
   for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.samples)) {
     const Problem& problem = problems[static_cast<size_t>(completions[at].request)];
+    const Verifier verifier(problem);
     std::vector<Good> good;
     for (const Completion& c : std::span(completions).subspan(at, static_cast<size_t>(config.samples))) {
       ++result.samples;
       result.sampled_tokens += static_cast<int64_t>(c.tokens.size());
       const bool ended = c.finish == FinishReason::stop;
       const std::string& opening = requests[static_cast<size_t>(c.request)].opening;
-      if (!verify_answer(bundle.tokenizer, problem, c.tokens, ended, opening).correct) continue;
+      if (!verify_answer(bundle.tokenizer, verifier, c.tokens, ended, opening).correct) continue;
       ++result.correct;
       const std::string text = bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1));
       // An empty thought that the prompt has written is not the teacher's: the student is not taught it.

@@ -4,20 +4,28 @@
 #include <string>
 #include <vector>
 
-#include "reward/verifier.h"
 #include "text/think.h"
 
 namespace r1 {
 
+std::string answered_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens, bool ended,
+                          std::string_view opening) {
+  if (ended && !tokens.empty()) tokens = tokens.first(tokens.size() - 1);
+  return whole_response(tokenizer.decode(tokens), opening);
+}
+
+Verdict verify_answer(const Tokenizer& tokenizer, const Verifier& verifier, std::span<const int32_t> tokens,
+                      bool ended, std::string_view opening) {
+  if (ended) return verifier.verify(answered_text(tokenizer, tokens, ended, opening));
+  Verdict verdict;
+  verdict.why = "truncated";
+  verdict.status = SampleStatus::refused;
+  return verdict;
+}
+
 Verdict verify_answer(const Tokenizer& tokenizer, const Problem& problem, std::span<const int32_t> tokens,
                       bool ended, std::string_view opening) {
-  if (!ended) {
-    Verdict verdict;
-    verdict.why = "truncated";
-    return verdict;
-  }
-  const std::string text = tokenizer.decode(tokens.first(tokens.empty() ? 0 : tokens.size() - 1));
-  return verify(problem, whole_response(text, opening));
+  return verify_answer(tokenizer, Verifier(problem), tokens, ended, opening);
 }
 
 int64_t thinking_tokens(const Tokenizer& tokenizer, std::span<const int32_t> tokens, bool prompt_opened) {

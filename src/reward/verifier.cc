@@ -13,10 +13,13 @@
 #include "reward/calendar.h"
 #include "reward/countdown.h"
 #include "reward/digits.h"
+#include "reward/json_verifier.h"
 #include "reward/math/math_verifier.h"
 #include "reward/number.h"
+#include "reward/pattern_verifier.h"
 #include "reward/response.h"
 #include "reward/roles.h"
+#include "reward/text_verifier.h"
 
 namespace r1 {
 namespace {
@@ -46,6 +49,12 @@ VerifyResponse free_text(const Json& gold) {
   };
 }
 
+template <class Kind>
+VerifyResponse anywhere(const Json& gold) {
+  const auto verifier = std::make_shared<const Kind>(gold);
+  return [verifier](std::string_view response) { return verifier->verify(response); };
+}
+
 struct Row {
   std::string_view name;
   VerifyResponse (*make)(const Json& gold);
@@ -60,6 +69,9 @@ constexpr auto kVerifiers = std::to_array<Row>({
     {"calendar", tagged<calendar_judge>},
     {"roles", tagged<roles_judge>},
     {"math", free_text},
+    {"text", anywhere<TextVerifier>},
+    {"regex", anywhere<PatternVerifier>},
+    {"json", anywhere<JsonVerifier>},
 });
 
 VerifyResponse make(std::string_view task, const Json& gold) {
@@ -69,12 +81,28 @@ VerifyResponse make(std::string_view task, const Json& gold) {
   return row->make(gold);
 }
 
+// The reasons of response.h, free_answer.h and the verifiers for an answer that is missing or cannot be read.
+SampleStatus status_of(const Verdict& verdict) {
+  constexpr auto kUnread = std::to_array<std::string_view>(
+      {"no_think", "text_before_think", "repeated_tag", "tags_out_of_order", "truncated", "no_answer",
+       "text_before_answer", "text_after_answer", "too_long", "not_readable", "not_json"});
+  if (verdict.why == "verifier_failed" || verdict.why == "pattern_gave_up") return SampleStatus::verifier_failed;
+  const bool unread = verdict.why.starts_with("bad_") || std::ranges::find(kUnread, verdict.why) != kUnread.end();
+  return unread ? SampleStatus::refused : SampleStatus::scored;
+}
+
 Json gold_of(const Problem& problem) {
   verifier_name(problem.task);  // an unknown task is the first thing to say
   return parse_json(problem.gold, fmt::format("gold of task {}", problem.task));
 }
 
 }  // namespace
+
+Verdict Verifier::verify(std::string_view response) const {
+  Verdict verdict = verify_(response);
+  verdict.status = status_of(verdict);
+  return verdict;
+}
 
 Verifier::Verifier(std::string_view task, const Json& gold) : verify_(make(task, gold)) {}
 
@@ -97,8 +125,9 @@ std::vector<Verdict> judge(ThreadPool& threads, std::span<const AnswerToJudge> a
       try {
         verdicts[static_cast<size_t>(i)] = answer.verifier->verify(answer.response);
       } catch (const std::exception&) {
-        verdicts[static_cast<size_t>(i)] = {};
-        verdicts[static_cast<size_t>(i)].why = "verifier_failed";
+        Verdict& verdict = verdicts[static_cast<size_t>(i)] = {};
+        verdict.why = "verifier_failed";
+        verdict.status = SampleStatus::verifier_failed;
       }
     }
   });

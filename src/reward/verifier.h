@@ -1,8 +1,9 @@
 // reward/verifier.h: the verifier of any problem, its gold read once, and judging many answers.
 //
 // Verifiers, by the names that data/task.h's table gives them: countdown and expression (countdown.h), number and
-// equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h), math (math/math_verifier.h). All but
-// math want the answer as response.h says; math finds it in free text, and its format is right as response.h says.
+// equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h), math (math/math_verifier.h), text
+// (text_verifier.h), regex (pattern_verifier.h), json (json_verifier.h). The last four find the answer in free text; the
+// others want it as response.h says. The format is right as response.h says, whatever the verifier.
 #pragma once
 
 #include <functional>
@@ -23,7 +24,7 @@ class Verifier {
   Verifier(std::string_view task, const Json& gold);
 
   // Total: any bytes give a verdict. Safe from any thread.
-  Verdict verify(std::string_view response) const { return verify_(response); }
+  Verdict verify(std::string_view response) const;
 
  private:
   std::function<Verdict(std::string_view response)> verify_;

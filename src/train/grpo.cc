@@ -34,6 +34,7 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
     row.set("logprobs", std::move(logprobs)).set("temperature", config.temperature);
     row.set("reward", r.reward).set("advantage", r.advantage).set("correct", r.correct).set("why", r.why);
+    row.set("status", name_of(r.status));
     row.set("finish_reason", name_of(r.finish))
         .set("numerics", name_of(config.run.numerics))
         .set("weights_sha256", weights);
@@ -50,7 +51,8 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   row.set("thinking_correct", r.thinking_correct).set("entropy", r.entropy).set("kl", r.kl);
   row.set("clip_fraction", r.clip_fraction)
       .set("truncated", r.truncated)
-      .set("groups_without_signal", r.flat_groups);
+      .set("groups_without_signal", r.flat_groups)
+      .set("verifier_failed", r.verifier_failed);
   row.set("sampler_trainer_kl", r.sampler_trainer_kl)
       .set("sampler_trainer_max_abs", r.sampler_trainer_max_abs);
   row.set("sample_s", r.sample_s).set("verify_s", r.verify_s).set("score_s", r.score_s);
@@ -116,6 +118,7 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
     const Json row = metrics_row(at, result);
     run.write_metrics(row);
     reporter.step(row, steps);
+    for (const std::string& line : trainer.judging_notes(step)) reporter.note(line);
   };
   run_steps(run, state, config.checkpoint,
             {.steps = steps,

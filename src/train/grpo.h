@@ -23,8 +23,9 @@
 #include "engine/model_bundle.h"
 #include "engine/prompt_format.h"
 #include "formats/config_file.h"
+#include "reward/reward_config.h"
+#include "reward/verdict.h"
 #include "train/grpo_loss.h"
-#include "train/grpo_reward.h"
 #include "train/optimizer.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
@@ -68,8 +69,10 @@ struct Rollout {
   FinishReason finish = FinishReason::length;
   bool correct = false, well_formed = false;
   std::string why;
+  SampleStatus status = SampleStatus::scored;
   double reward = 0, advantage = 0;
-  bool masked = false;  // not part of the loss
+  bool masked = false;  // not part of the loss: cut off (loss.overlong = "mask"), or its verifier failed
+  bool failed() const { return status == SampleStatus::verifier_failed; }
 };
 
 struct GrpoHooks {

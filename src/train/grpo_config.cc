@@ -7,16 +7,6 @@
 namespace r1 {
 namespace {
 
-void read_reward(ConfigFile& config, GrpoConfig& c) {
-  RewardConfig& r = c.reward;
-  r.accuracy = config.number_or("reward.accuracy", r.accuracy, -1e6, 1e6);
-  r.format = config.number_or("reward.format", r.format, -1e6, 1e6);
-  r.overlong = config.number_or("reward.overlong", r.overlong, 0, 1e6);
-  r.overlong_tokens =
-      config.integer_or("reward.overlong_tokens", std::max<int64_t>(1, c.max_tokens / 4), 1, c.max_tokens);
-  r.brevity = config.number_or("reward.brevity", r.brevity, 0, 1e6);
-}
-
 void read_loss(ConfigFile& config, GrpoConfig& c) {
   GrpoLossConfig& l = c.loss;
   const std::string ratio = config.choice_or("loss.ratio", "token", {"token", "sequence", "sequence_mean"});
@@ -57,7 +47,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.epochs = config.integer_or("rollout.epochs", c.epochs, 1, 100);
   c.minibatches = config.integer_or("rollout.minibatches", c.minibatches, 1, c.prompts);
   c.engine_batch = config.integer_or("rollout.batch", c.engine_batch, 1, 1 << 20);
-  read_reward(config, c);
+  c.reward = read_reward_config(config, c.max_tokens);
   read_loss(config, c);
   c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);
   c.filter_rounds = config.integer_or("filter.rounds", c.filter_rounds, 1, 1000);

@@ -41,12 +41,26 @@ Term surrogate_term(const GrpoLossConfig& config, double ratio, double advantage
 }  // namespace
 
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise) {
+  return group_advantages(rewards, std::vector<bool>(rewards.size()), group, normalise);
+}
+
+std::vector<double> group_advantages(std::span<const double> rewards, const std::vector<bool>& left_out,
+                                     int64_t group, Normalise normalise) {
   R1_CHECK(group >= 1 && static_cast<int64_t>(rewards.size()) % group == 0, rewards.size(),
            " rewards in groups of ", group);
-  const double batch = normalise == Normalise::batch ? deviation_of(rewards) : 0;
-  std::vector<double> out;
-  for (size_t begin = 0; begin < rewards.size(); begin += static_cast<size_t>(group)) {
-    const auto r = rewards.subspan(begin, static_cast<size_t>(group));
+  R1_CHECK(left_out.size() == rewards.size(), left_out.size(), " marks for ", rewards.size(), " rewards");
+  const auto counted = [&](size_t begin, size_t end) {
+    std::vector<double> out;
+    for (size_t i = begin; i < end; ++i) {
+      if (!left_out[i]) out.push_back(rewards[i]);
+    }
+    return out;
+  };
+  const double batch = normalise == Normalise::batch ? deviation_of(counted(0, rewards.size())) : 0;
+  std::vector<double> out(rewards.size());
+  const auto size = static_cast<size_t>(group);
+  for (size_t begin = 0; begin < rewards.size(); begin += size) {
+    const std::vector<double> r = counted(begin, begin + size);
     const double mean = mean_of(r);
     // Equal rewards teach nothing. Without this test the rounding error of their mean would be divided by 1e-6.
     const bool equal = std::ranges::all_of(r, [&](double x) { return x == r.front(); });
@@ -54,7 +68,9 @@ std::vector<double> group_advantages(std::span<const double> rewards, int64_t gr
     if (!equal && normalise == Normalise::none) scale = 1;
     if (!equal && normalise == Normalise::group) scale = 1 / (deviation_of(r) + 1e-6);
     if (!equal && normalise == Normalise::batch) scale = 1 / (batch + 1e-6);
-    for (const double x : r) out.push_back((x - mean) * scale);
+    for (size_t i = begin; i < begin + size; ++i) {
+      if (!left_out[i]) out[i] = (rewards[i] - mean) * scale;
+    }
   }
   return out;
 }

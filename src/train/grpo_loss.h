@@ -42,6 +42,10 @@ struct GrpoLossConfig {
 // Returns the advantages of samples in consecutive groups of `group`, given their rewards. A group whose
 // rewards are all equal gets zeros.
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise);
+// The same, but samples with left_out[i] are no part of their group or of the step: the means and deviations are those of
+// the other samples, and theirs is 0.
+std::vector<double> group_advantages(std::span<const double> rewards, const std::vector<bool>& left_out,
+                                     int64_t group, Normalise normalise);
 
 // Returns w_it for a sample with `tokens` answer tokens. The update has `samples` samples with `all_tokens`
 // tokens in all; `cap` is C.

@@ -1,8 +1,11 @@
 #include "train/grpo_rollouts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 
+#include "base/error.h"
 #include "engine/ask.h"
 #include "reward/answer.h"
 #include "text/think.h"
@@ -49,38 +52,68 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
   return set;
 }
 
-// Verdicts, rewards, and the round's totals.
-void judge(const ModelBundle& bundle, const GrpoConfig& config, RolloutSet& set) {
-  const auto begin = std::chrono::steady_clock::now();
-  std::vector<Judged> judged;
-  RolloutTotals& totals = set.totals;
-  for (Rollout& r : set.rollouts) {
+// What the judge is shown of a round.
+std::vector<RewardSample> samples_of(const ModelBundle& bundle, const RolloutSet& set, int64_t step) {
+  std::vector<RewardSample> samples;
+  for (const Rollout& r : set.rollouts) {
     const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
-    const Verdict verdict = verify_answer(bundle.tokenizer, set.problems[static_cast<size_t>(r.problem)],
-                                          answer, r.finish == FinishReason::stop, r.opening);
+    const bool ended = r.finish == FinishReason::stop;
+    samples.push_back({.problem = &set.problems[static_cast<size_t>(r.problem)],
+                       .id = fmt::format("{}/{}/{}", step, r.prompt, r.sample),
+                       .response = answered_text(bundle.tokenizer, answer, ended, r.opening),
+                       .tokens = static_cast<int64_t>(answer.size()),
+                       .ended = ended});
+  }
+  return samples;
+}
+
+void count(const ModelBundle& bundle, const Rollout& r, RolloutTotals& totals) {
+  constexpr size_t kNamed = 8;
+  const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
+  totals.tokens += std::ssize(answer);
+  totals.truncated += r.finish == FinishReason::length ? 1 : 0;
+  totals.asked += r.failed() || r.finish == FinishReason::stop ? 1 : 0;
+  if (r.failed()) {
+    ++totals.failed;
+    if (totals.failures.size() < kNamed)
+      totals.failures.push_back(fmt::format("prompt {} sample {}: {}", r.prompt, r.sample, r.why));
+    return;
+  }
+  totals.correct += r.correct ? 1 : 0;
+  totals.well_formed += r.well_formed ? 1 : 0;
+  totals.reward += r.reward;
+  if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, opens_thought(r.opening));
+}
+
+// Verdicts, rewards, and the round's totals.
+void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const GrpoConfig& config, int64_t step,
+           const std::function<bool()>& stop, RolloutSet& set) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<RewardSample> samples = samples_of(bundle, set, step);
+  const std::vector<int64_t> groups(set.problems.size(), config.group);
+  const std::vector<RewardResult> results = reward.judge(threads, samples, groups, [&] {
+    if (stop && stop()) throw StepAbandoned();
+  });
+  RolloutTotals& totals = set.totals;
+  for (size_t i = 0; i < results.size(); ++i) {
+    Rollout& r = set.rollouts[i];
+    const Verdict& verdict = results[i].verdict;
     r.correct = verdict.correct;
     r.well_formed = verdict.well_formed;
     r.why = verdict.why;
-    const auto n = static_cast<int64_t>(answer.size());
-    judged.push_back({r.correct, r.well_formed, n});
-    totals.tokens += n;
-    totals.correct += r.correct ? 1 : 0;
-    totals.well_formed += r.well_formed ? 1 : 0;
-    totals.truncated += r.finish == FinishReason::length ? 1 : 0;
-    if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, opens_thought(r.opening));
+    r.status = verdict.status;
+    r.reward = results[i].total;
+    count(bundle, r, totals);
   }
   totals.samples = static_cast<int64_t>(set.rollouts.size());
   totals.problems = config.prompts;
-  const std::vector<double> rewards = rewards_of(config.reward, judged, config.group, config.max_tokens);
-  for (size_t i = 0; i < rewards.size(); ++i) {
-    set.rollouts[i].reward = rewards[i];
-    totals.reward += rewards[i];
-  }
   totals.verify_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+// True if no two of the samples that count differ in their reward.
 bool is_flat(std::span<const Rollout> group) {
-  return std::ranges::all_of(group, [&](const Rollout& r) { return r.reward == group.front().reward; });
+  const auto first = std::ranges::find_if(group, [](const Rollout& r) { return !r.failed(); });
+  return std::ranges::all_of(group, [&](const Rollout& r) { return r.failed() || r.reward == first->reward; });
 }
 
 void add(RolloutTotals& to, const RolloutTotals& from) {
@@ -92,9 +125,18 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
   to.correct += from.correct;
   to.well_formed += from.well_formed;
   to.truncated += from.truncated;
+  to.failed += from.failed;
+  to.asked += from.asked;
+  if (to.failures.empty()) to.failures = from.failures;
   to.thinking += from.thinking;
   to.reward += from.reward;
   to.verify_s += from.verify_s;
+}
+
+Error all_failed(int64_t step, const RolloutTotals& totals) {
+  return Error(fmt::format("step {}: the verifier failed for all {} samples that it was asked about; the first is {}; mend "
+                           "it, then go on with --resume",
+                           step, totals.failed, totals.failures.front()));
 }
 
 // Moves group `g` of `from` to the end of `to`.
@@ -109,13 +151,14 @@ void take_group(RolloutSet& from, int64_t g, int64_t group, RolloutSet& to) {
 
 }  // namespace
 
-RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                            int64_t first_problem, const std::function<bool()>& stop) {
+RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& reward, ThreadPool& threads,
+                            const GrpoConfig& config, int64_t step, int64_t first_problem,
+                            const std::function<bool()>& stop) {
   RolloutSet kept;
   const int64_t rounds = config.dynamic_filter ? config.filter_rounds : 1;
   for (int64_t round = 0; round < rounds; ++round) {
     RolloutSet set = sample_round(bundle, engine, config, step, first_problem, round, stop);
-    judge(bundle, config, set);
+    judge(bundle, reward, threads, config, step, stop, set);
     std::vector<int64_t> useful;
     for (int64_t g = 0; g < config.prompts; ++g) {
       const auto group =
@@ -135,13 +178,20 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const Grp
     }
     if (static_cast<int64_t>(kept.problems.size()) == config.prompts) break;
   }
+  const RolloutTotals& t = kept.totals;
+  if (t.failed > 0 && t.failed == t.asked && (t.failed >= kTooManyFailures || t.failed == t.samples))
+    throw all_failed(step, t);
   std::vector<double> rewards;
-  for (const Rollout& r : kept.rollouts) rewards.push_back(r.reward);
-  const std::vector<double> advantages = group_advantages(rewards, config.group, config.loss.normalise);
+  std::vector<bool> failed;
+  for (const Rollout& r : kept.rollouts) {
+    rewards.push_back(r.reward);
+    failed.push_back(r.failed());
+  }
+  const std::vector<double> advantages = group_advantages(rewards, failed, config.group, config.loss.normalise);
   for (size_t i = 0; i < rewards.size(); ++i) {
     Rollout& r = kept.rollouts[i];
     r.advantage = advantages[i];
-    r.masked = config.mask_overlong && r.finish == FinishReason::length;
+    r.masked = r.failed() || (config.mask_overlong && r.finish == FinishReason::length);
   }
   return kept;
 }

@@ -4,6 +4,10 @@
 // Without [filter] dynamic a step is one round. With it (DAPO's dynamic sampling), groups whose rewards are
 // all equal are dropped, and more rounds are sampled until `prompts` groups are left or `rounds` rounds have
 // been made. If no group is left then, the last round is used whole.
+//
+// A sample whose verifier failed is masked: it has no advantage and no loss, and its group's mean and deviation are
+// those of the others. If the verifier failed for every sample of a step that it was asked about, and these
+// are kTooManyFailures or all of the step, the step throws Error.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +16,12 @@
 
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
+#include "reward/reward.h"
 #include "train/grpo.h"
 
 namespace r1 {
+
+inline constexpr int64_t kTooManyFailures = 8;
 
 // Sums over all samples of a step, dropped groups included. `thinking` counts correct samples only.
 struct RolloutTotals {
@@ -22,6 +29,10 @@ struct RolloutTotals {
   int64_t tokens = 0;          // of answers
   int64_t sampled_tokens = 0;  // tokens run through the sampler: answers, and each prompt once
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
+  // Samples whose verifier failed. They count in samples, tokens, sampled_tokens and truncated alone.
+  int64_t failed = 0;
+  int64_t asked = 0;  // samples that a verifier was asked about: the failed ones, and those that were not cut off
+  std::vector<std::string> failures;  // the first few of them: prompt, sample and reason
   double reward = 0;
   double verify_s = 0;
 };
@@ -33,8 +44,9 @@ struct RolloutSet {
 };
 
 // `first_problem` is the first problem that no earlier step has used; this step uses totals.problems problems
-// from there on. `stop` is called as each answer ends; throws StepAbandoned if it returns true.
-RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                            int64_t first_problem, const std::function<bool()>& stop);
+// from there on. `stop` is called as each answer ends and while answers are judged; throws StepAbandoned if it returns true.
+RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& reward, ThreadPool& threads,
+                            const GrpoConfig& config, int64_t step, int64_t first_problem,
+                            const std::function<bool()>& stop);
 
 }  // namespace r1

@@ -1,5 +1,7 @@
 #include "train/grpo_step.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -81,8 +83,20 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
       lanes_(threads, config.run.numerics),
       engine_(bundle.model, sampling_,
-              {.max_batch = config.engine_batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0}) {
+              {.max_batch = config.engine_batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0}),
+      reward_(config.reward, config.max_tokens) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
+}
+
+std::vector<std::string> GrpoTrainer::judging_notes(int64_t step) {
+  std::vector<std::string> notes = reward_.take_notes();
+  const RolloutTotals& t = set_.totals;
+  if (t.failed == 0) return notes;
+  notes.push_back(fmt::format("step {}: the verifier failed for {} of {} samples; they are left out:", step, t.failed,
+                              t.samples));
+  for (const std::string& failure : t.failures) notes.push_back("  " + failure);
+  if (t.failed > std::ssize(t.failures)) notes.push_back(fmt::format("  and {} more", t.failed - std::ssize(t.failures)));
+  return notes;
 }
 
 void GrpoTrainer::save(const std::filesystem::path& directory) const {
@@ -129,9 +143,11 @@ void GrpoTrainer::describe(GrpoStepResult& result) const {
   };
   result.problems = t.problems;
   result.sampled_tokens = t.sampled_tokens;
-  result.reward = t.reward / static_cast<double>(t.samples);
-  result.accuracy = share(t.correct);
-  result.format = share(t.well_formed);
+  const auto judged = static_cast<double>(t.samples - t.failed);  // not 0: the step would have thrown
+  result.reward = t.reward / judged;
+  result.accuracy = static_cast<double>(t.correct) / judged;
+  result.format = static_cast<double>(t.well_formed) / judged;
+  result.verifier_failed = share(t.failed);
   result.truncated = share(t.truncated);
   result.length = share(t.tokens);
   result.thinking_correct =
@@ -224,7 +240,7 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
                                  const std::function<bool()>& stop) {
   GrpoStepResult result;
   Stopwatch watch;
-  set_ = collect_rollouts(bundle_, engine_, config_, step, first_problem, stop);
+  set_ = collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem, stop);
   scored_tokens_ = 0;
   for (const Rollout& r : set_.rollouts) scored_tokens_ += static_cast<int64_t>(r.old_logprobs.size());
   describe(result);

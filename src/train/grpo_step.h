@@ -23,6 +23,7 @@ struct GrpoStepResult {
   double length = 0;            // answer tokens per sample
   double thinking_correct = 0;  // thought tokens of correct, untruncated samples
   double entropy = 0, kl = 0, clip_fraction = 0, truncated = 0;
+  double verifier_failed = 0;  // share of samples; reward, accuracy and format are means over the others
   double flat_groups = 0;  // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
   Optimizer::Result update;  // of the step's last minibatch
@@ -43,6 +44,8 @@ class GrpoTrainer {
   int64_t updates() const { return optimizer_.steps_done(); }
   const std::vector<Problem>& problems() const { return set_.problems; }
   const std::vector<Rollout>& rollouts() const { return set_.rollouts; }
+  // Lines on what went wrong while the last step's samples were judged.
+  std::vector<std::string> judging_notes(int64_t step);
 
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t updates);
@@ -70,6 +73,7 @@ class GrpoTrainer {
   Context sampling_;  // no tape
   Lanes lanes_;
   Engine engine_;
+  Reward reward_;
   RolloutSet set_;
   int64_t scored_tokens_ = 0;  // answer tokens of set_
 };

@@ -6,6 +6,8 @@
 // A resumed run must have the same, except for:
 //
 //   checkpoint, log, device, out, batch.micro, rollout.batch     they change no result
+//   reward.program[].workers, in_flight, timeout_s, memory_mb; reward.http[].url, parallel, batch, timeout_s
+//                                                                how judges are reached and bounded
 //   optimizer.steps, data.epochs                                 must not be below the steps that are done
 #pragma once
 

@@ -101,7 +101,7 @@ TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe"};
   for (const auto& [command, help] : helps()) {
     const bool model = models.contains(command), training = trainings.contains(command);
-    const bool threads = model || training || command == "doctor";
+    const bool threads = model || training || command == "doctor" || command == "reward";
     EXPECT_EQ(has(command, "--dtype"), model) << command;
     EXPECT_EQ(has(command, "--numerics"), model) << command;
     EXPECT_EQ(has(command, "--memory-limit"), model || training) << command;

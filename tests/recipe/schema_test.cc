@@ -116,11 +116,18 @@ TEST(Schema, ShippedConfigurationsFit) {
 std::string value_of(const std::string& key, const Json& leaf) {
   if (key == "data.task" || key == "stage.task") return "\"countdown\"";
   if (key == "optimizer.warmup") return "0";
+  if (key == "reward.http.url" || key == "reward.http.name") return "\"http://h\"";
   if (const Json* fallback = leaf.find("default")) return fallback->dump();
   if (const Json* choices = leaf.find("enum")) return choices->at(size_t{0}).dump();
   const std::string type = leaf.get_string("type");
   if (type == "string") return key == "stage.name" ? "\"s\"" : "\"x\"";
   if (type == "boolean") return "true";
+  if (type == "array" && leaf.at("items").contains("properties")) {  // of tables
+    std::string table;
+    for (const auto& [name, inner] : leaf.at("items").at("properties").members())
+      table += (table.empty() ? "" : ", ") + name + " = " + value_of(key + "." + name, inner);
+    return "[{" + table + "}]";
+  }
   if (type == "array") return leaf.at("items").get_string("type") == "string" ? "[\"f\"]" : "[0.5, 0.5]";
   if (const Json* low = leaf.find("minimum")) return low->dump();
   return "1";
