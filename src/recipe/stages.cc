@@ -9,6 +9,7 @@
 #include "recipe/pretrain_data.h"
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
+#include "recipe/training_evals.h"
 #include "train/default_lr.h"
 #include "train/grpo.h"
 #include "train/memory.h"
@@ -24,6 +25,7 @@ void read_machine(ConfigFile& file) {
 ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrides,
                 std::string_view model_key = "model") {
   ConfigFile file = ConfigFile::read(path);
+  for (const std::string& assignment : overrides.set) file.set(assignment);
   if (overrides.seed) file.override_with("seed", Json(static_cast<int64_t>(*overrides.seed)));
   if (!overrides.out.empty()) file.override_with("out", Json(overrides.out));
   const auto absolute = [](const std::string& given) {
@@ -45,6 +47,7 @@ struct FineTune {
   int64_t max_tokens = 0;
   int64_t batch_tokens = 0;
   int64_t epochs = 0;  // 0: optimizer.steps says how long
+  TrainingEvalConfig evals;
 };
 
 FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
@@ -63,9 +66,10 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   } else {
     f.model = file.text("model");
     for (const std::string& name : file.texts_or("data.files", {}))
-      f.files.push_back(file.beside(name).string());
+      f.files.push_back(file.beside(name, "data.files").string());
     if (f.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
   }
+  f.evals = read_training_evals(file, f.run, EvalOptions().max_tokens, true);
   return f;
 }
 
@@ -147,6 +151,13 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
         // A teacher's rows say where they are from: its own columns are no news.
         if (!f.teacher) reporter.note(line);
       });
+  std::vector<Document> validation;
+  if (!f.evals.files.empty()) {
+    validation = read_sft_documents(f.evals.files, bundle, f.loss_on_answer, f.max_tokens,
+                                    [&](const std::string& line) { reporter.note(line); });
+  } else if (f.evals.held_out > 0) {
+    validation = take_held_out(documents, file, f.evals.held_out);
+  }
   if (f.epochs > 0) {
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs);
     file.override_with("optimizer.steps", Json(steps));
@@ -160,29 +171,39 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   const MemoryEstimate memory = memory_of(bundle.model.config(), config, lengths, threads);
   if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
+  TrainingEvals evals(f.evals, file, config.run, bundle, std::move(validation), config.micro_tokens,
+                      config.optimizer.steps, threads, reporter);
   if (!run) run.emplace(config.run, file, options.resume);
+  TrainOptions measured = options;
+  measured.measures = evals.measures();
   pretrain(bundle, config, shuffled_epochs(std::move(documents), f.run.seed), *run, memory, threads, reporter,
-           options);
+           measured);
   return run->model_path();
 }
 
 struct PretrainStage {
   PretrainConfig config;
   PretrainData data;
+  TrainingEvalConfig evals;
 };
 
 PretrainStage read_pretrain_stage(ConfigFile& file) {
   const PretrainConfig config = read_pretrain_config(file);
-  return {.config = config, .data = read_pretrain_data(file, config.run.seed)};
+  return {.config = config,
+          .data = read_pretrain_data(file, config.run.seed),
+          .evals = read_training_evals(file, config.run, EvalOptions().max_tokens, false)};
 }
 
 struct GrpoStage {
   GrpoConfig config;
   std::string model;
+  TrainingEvalConfig evals;
 };
 
 GrpoStage read_grpo_stage(ConfigFile& file) {
-  return {.config = read_grpo_config(file), .model = file.text("model")};
+  GrpoConfig config = read_grpo_config(file);
+  TrainingEvalConfig evals = read_training_evals(file, config.run, config.max_tokens, false);
+  return {.config = std::move(config), .model = file.text("model"), .evals = std::move(evals)};
 }
 
 // "[data] max_tokens" and its like: positions that the model does not have.
@@ -244,7 +265,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  auto [config, data] = read_pretrain_stage(file);
+  auto [config, data, evals] = read_pretrain_stage(file);
   file.finish();
   config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
@@ -260,20 +281,32 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
+  TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps, threads,
+                            reporter);
   RunDirectory run(config.run, file, options.resume);
-  pretrain(bundle, config, documents, run, memory, threads, reporter, options);
+  TrainOptions measured = options;
+  measured.measures = measured_by.measures();
+  pretrain(bundle, config, documents, run, memory, threads, reporter, measured);
   return run.model_path();
 }
 
-std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
-                                      ThreadPool& threads, Reporter& reporter,
-                                      const StageOverrides& overrides) {
+namespace {
+
+// A GRPO stage, ready to be trained or tried. Nothing is written.
+struct OpenedGrpo {
+  ConfigFile file;
+  GrpoStage stage;
+  ModelBundle bundle;
+};
+
+OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& overrides, Reporter& reporter,
+                     const std::function<void(RunConfig&)>& check_out) {
   ConfigFile file = open(path, overrides);
-  auto [config, name] = read_grpo_stage(file);
+  GrpoStage stage = read_grpo_stage(file);
+  GrpoConfig& config = stage.config;
   file.finish();
-  const std::filesystem::path model = model_of(file, "model", name);
-  config.run.out = check_run_folder(config.run.out);
-  RunDirectory::check_free(config.run.out, options.resume);
+  const std::filesystem::path model = model_of(file, "model", stage.model);
+  check_out(config.run);
   config.run.inputs.set("model", content_of_model(model));
   ModelBundle bundle = ModelBundle::load(model);
   note_warnings(bundle.model, reporter);
@@ -281,7 +314,53 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
   tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));
-  grpo(bundle, config, file, threads, reporter, options);
+  return {.file = std::move(file), .stage = std::move(stage), .bundle = std::move(bundle)};
+}
+
+// Says what the run will meet; refuses one that cannot learn unless options.force is set.
+void check_before_first_step(OpenedGrpo& opened, const TrainOptions& options, ThreadPool& threads,
+                             Reporter& reporter) {
+  const GrpoConfig& config = opened.stage.config;
+  const Preflight preflight = run_preflight_samples(opened.bundle, config, {}, threads, options);
+  const std::vector<PreflightFinding> found = findings(preflight, config);
+  for (const std::string& line : preflight_table(preflight, found)) reporter.note(line);
+  for (const PreflightFinding& f : found) {
+    if (!f.refuses) continue;
+    if (options.force) {
+      reporter.note("goes on all the same, because of --force");
+      return;
+    }
+    throw Error(fmt::format("{}: refused before its first step: {}: {}; --force trains all the same",
+                            opened.file.source(), f.what, f.advice));
+  }
+}
+
+}  // namespace
+
+PreflightOfConfig preflight_grpo_config(const std::filesystem::path& path, const PreflightLimits& limits,
+                                        const TrainOptions& options, ThreadPool& threads, Reporter& reporter,
+                                        const StageOverrides& overrides) {
+  OpenedGrpo opened = open_grpo(path, overrides, reporter, [](RunConfig&) {});
+  PreflightOfConfig out;
+  out.preflight = run_preflight_samples(opened.bundle, opened.stage.config, limits, threads, options);
+  out.found = findings(out.preflight, opened.stage.config);
+  return out;
+}
+
+std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
+                                      ThreadPool& threads, Reporter& reporter,
+                                      const StageOverrides& overrides) {
+  OpenedGrpo opened = open_grpo(path, overrides, reporter, [&](RunConfig& run) {
+    run.out = check_run_folder(run.out);
+    RunDirectory::check_free(run.out, options.resume);
+  });
+  const GrpoConfig& config = opened.stage.config;
+  TrainingEvals evals(opened.stage.evals, opened.file, config.run, opened.bundle, {}, config.micro_tokens,
+                      config.optimizer.steps, threads, reporter);
+  if (!RunDirectory::has_trained(config.run.out)) check_before_first_step(opened, options, threads, reporter);
+  TrainOptions measured = options;
+  measured.measures = evals.measures();
+  grpo(opened.bundle, config, opened.file, threads, reporter, measured);
   return config.run.out / "model";
 }
 

@@ -16,7 +16,7 @@ namespace {
 // They change no result: where it is written, how often, and how much is held at a time.
 bool is_free(std::string_view key) {
   constexpr std::array<std::string_view, 4> kKeys = {"out", "device", "batch.micro", "rollout.batch"};
-  constexpr std::array<std::string_view, 3> kSections = {"checkpoint.", "log.", "eval"};
+  constexpr std::array<std::string_view, 4> kSections = {"checkpoint.", "log.", "eval", "validation."};
   return std::ranges::find(kKeys, key) != kKeys.end() ||
          std::ranges::any_of(kSections, [&](std::string_view s) { return key.starts_with(s); });
 }
