@@ -103,9 +103,9 @@ int run_train_command(const TrainCommandOptions& options);
 struct PreflightOptions {
   CommonOptions common;
   std::string config;
-  std::vector<std::string> set;  // KEY=VALUE
-  std::optional<int64_t> groups;   // at least so many
-  std::optional<double> seconds;   // about the longest time
+  std::vector<std::string> set;   // KEY=VALUE
+  std::optional<int64_t> groups;  // at least so many
+  std::optional<double> seconds;  // about the longest time
 };
 int run_preflight(const PreflightOptions& options);
 

@@ -37,7 +37,8 @@ struct ShownSample {
 std::vector<fs::path> sample_files(const fs::path& run) {
   std::error_code ec;
   if (fs::is_regular_file(run, ec)) return {run};
-  if (!fs::is_directory(run, ec)) throw Error(fmt::format("{}: is no folder of a run, nor a file of samples", run.string()));
+  if (!fs::is_directory(run, ec))
+    throw Error(fmt::format("{}: is no folder of a run, nor a file of samples", run.string()));
   std::vector<fs::path> files;
   for (const char* name : {"samples.jsonl", "evals.jsonl"}) {
     if (is_there(run / name)) files.push_back(run / name);
@@ -50,10 +51,12 @@ std::vector<fs::path> sample_files(const fs::path& run) {
   }
   std::ranges::sort(stages);
   if (!stages.empty())
-    throw Error(fmt::format("{}: holds several stages: name one of {}", run.string(), fmt::join(stages, ", ")));
-  throw Error(fmt::format("{}: holds neither samples.jsonl nor evals.jsonl: grpo writes the first every "
-                          "log.samples_every steps, and every training with [[eval]] the second",
-                          run.string()));
+    throw Error(
+        fmt::format("{}: holds several stages: name one of {}", run.string(), fmt::join(stages, ", ")));
+  throw Error(
+      fmt::format("{}: holds neither samples.jsonl nor evals.jsonl: grpo writes the first every "
+                  "log.samples_every steps, and every training with [[eval]] the second",
+                  run.string()));
 }
 
 // Rows of a run at work may end in a torn line; that one is left out.
@@ -123,7 +126,8 @@ class SamplePrinter {
     const std::string status = s.row.get_string_or("status", "scored");
     if (status != "scored") text += " (" + printable(status) + ")";
     if (const Json* tokens = s.row.find("tokens"))
-      text += fmt::format("  {} tokens", tokens->is_array() ? std::ssize(tokens->items()) : tokens->integer());
+      text +=
+          fmt::format("  {} tokens", tokens->is_array() ? std::ssize(tokens->items()) : tokens->integer());
     if (s.row.get_string_or("finish_reason", "") == "length") text += ", cut off";
     if (const Json* reward = s.row.find("reward")) text += fmt::format("  reward {:.3g}", reward->number());
     return text;
@@ -159,7 +163,8 @@ int show_samples(const std::vector<ShownSample>& samples, int64_t step, const Sa
   if (options.common.json) {
     Json rows = Json::array();
     for (const ShownSample* s : chosen) rows.push_back(s->row);
-    write_stdout(Json::object().set("step", step).set("matching", all).set("samples", std::move(rows)).dump() + "\n");
+    write_stdout(
+        Json::object().set("step", step).set("matching", all).set("samples", std::move(rows)).dump() + "\n");
     return 0;
   }
   for (const ShownSample* s : chosen)
@@ -198,14 +203,14 @@ int show_difference(const std::vector<ShownSample>& samples, int64_t step, int64
     chosen.push_back(&p);
   }
   if (both == 0) {
-    throw Error(fmt::format("no problem was asked at step {} and at step {}: grpo takes new problems at each step; "
-                            "an [[eval]] asks the same ones whenever it is due",
-                            earlier, step));
+    throw Error(
+        fmt::format("no problem was asked at step {} and at step {}: grpo takes new problems at each step; "
+                    "an [[eval]] asks the same ones whenever it is due",
+                    earlier, step));
   }
   // Those whose verdict has changed come first.
-  std::ranges::stable_partition(chosen, [](const AskedTwice* p) {
-    return p->before.front()->correct != p->after.front()->correct;
-  });
+  std::ranges::stable_partition(
+      chosen, [](const AskedTwice* p) { return p->before.front()->correct != p->after.front()->correct; });
   const size_t all = chosen.size();
   chosen.resize(std::min(all, static_cast<size_t>(options.limit)));
   if (options.common.json) {
@@ -214,9 +219,18 @@ int show_difference(const std::vector<ShownSample>& samples, int64_t step, int64
       Json before = Json::array(), after = Json::array();
       for (const ShownSample* s : p->before) before.push_back(s->row);
       for (const ShownSample* s : p->after) after.push_back(s->row);
-      rows.push_back(Json::object().set("question", p->after.front()->question()).set("before", std::move(before)).set("after", std::move(after)));
+      rows.push_back(Json::object()
+                         .set("question", p->after.front()->question())
+                         .set("before", std::move(before))
+                         .set("after", std::move(after)));
     }
-    write_stdout(Json::object().set("step", step).set("diff", earlier).set("matching", all).set("problems", std::move(rows)).dump() + "\n");
+    write_stdout(Json::object()
+                     .set("step", step)
+                     .set("diff", earlier)
+                     .set("matching", all)
+                     .set("problems", std::move(rows))
+                     .dump() +
+                 "\n");
     return 0;
   }
   const SamplePrinter printer;
@@ -230,7 +244,8 @@ int show_difference(const std::vector<ShownSample>& samples, int64_t step, int64
     }
     write_stdout(text + "\n");
   }
-  write_stdout(fmt::format("{} of {} problems that were asked at steps {} and {}\n", chosen.size(), all, earlier, step));
+  write_stdout(fmt::format("{} of {} problems that were asked at steps {} and {}\n", chosen.size(), all,
+                           earlier, step));
   return 0;
 }
 
@@ -245,7 +260,8 @@ int run_samples(const SamplesOptions& options) {
   const int64_t step = options.step.value_or(std::ranges::max_element(samples, {}, &ShownSample::step)->step);
   if (!options.diff) return show_samples(samples, step, options);
   check_step(samples, "--diff", *options.diff);
-  if (*options.diff == step) throw Error(fmt::format("--diff is {}, which is the step that is shown: name another", step));
+  if (*options.diff == step)
+    throw Error(fmt::format("--diff is {}, which is the step that is shown: name another", step));
   return show_difference(samples, step, *options.diff, options);
 }
 

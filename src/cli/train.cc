@@ -18,7 +18,8 @@ int run_train_command(const TrainCommandOptions& options) {
   train.force = options.force;
   train.memory_limit = memory_limit(options.common);
   train.stop = StopSignals::asked;
-  const StageOverrides overrides{.seed = {}, .out = options.out, .model = "", .teacher = "", .set = options.set};
+  const StageOverrides overrides{
+      .seed = {}, .out = options.out, .model = "", .teacher = "", .set = options.set};
   const auto run = options.kind == "pretrain" ? run_pretrain_config
                    : options.kind == "sft"    ? run_sft_config
                    : options.kind == "grpo"   ? run_grpo_config

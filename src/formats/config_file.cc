@@ -460,7 +460,8 @@ void ConfigFile::set(std::string_view assignment) {
     return entry.first == key || entry.first.starts_with(key + ".") || entry.first.starts_with(key + "[");
   });
   std::erase_if(impl_->sections, [&](const auto& section) {
-    return section.first == key || section.first.starts_with(key + ".") || section.first.starts_with(key + "[");
+    return section.first == key || section.first.starts_with(key + ".") ||
+           section.first.starts_with(key + "[");
   });
   Entries given;
   Sections ignored;  // an unknown one is named by its keys

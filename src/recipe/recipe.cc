@@ -274,11 +274,10 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
     return entry;
   }
   // If the recipe is resumed, its begun stages are resumed too. Each stage compares its settings itself.
-  const TrainOptions train{
-      .resume = options.resume,
-      .force = options.force,
-      .memory_limit = options.memory_limit,
-      .stop = options.stop};
+  const TrainOptions train{.resume = options.resume,
+                           .force = options.force,
+                           .memory_limit = options.memory_limit,
+                           .stop = options.stop};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config

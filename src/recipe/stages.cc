@@ -281,8 +281,8 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
-  TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps, threads,
-                            reporter);
+  TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps,
+                            threads, reporter);
   RunDirectory run(config.run, file, options.resume);
   TrainOptions measured = options;
   measured.measures = measured_by.measures();

@@ -29,9 +29,9 @@ namespace r1 {
 // the working directory.
 struct StageOverrides {
   std::optional<uint64_t> seed = {};
-  std::string out = {};      // "": the file's
-  std::string model = {};    // "": the file's; a distillation's student
-  std::string teacher = {};  // "": the file's
+  std::string out = {};               // "": the file's
+  std::string model = {};             // "": the file's; a distillation's student
+  std::string teacher = {};           // "": the file's
   std::vector<std::string> set = {};  // KEY=VALUE (ConfigFile::set); the settings above take precedence
 };
 

@@ -36,7 +36,8 @@ TrainingEval read_eval(ConfigFile& file, int64_t index, const RunConfig& run, in
   const char* named = e.name.empty() ? "task" : "name";
   if (e.name.empty()) e.name = fs::path(e.task).stem().string();
   if (!is_folder_name(e.name)) file.fail(key(named), "makes no name for figures: give the [[eval]] a name");
-  if (e.name == kValidation) file.fail(key(named), "is \"validation\", which names the validation loss: give another name");
+  if (e.name == kValidation)
+    file.fail(key(named), "is \"validation\", which names the validation loss: give another name");
   e.problems = file.integer_or(key("problems"), 128, 1, 1 << 20);
   e.options.samples = file.integer_or(key("samples"), 1, 1, 1024);
   e.options.max_tokens = file.integer_or(key("max_tokens"), max_tokens, 1, 1 << 24);
@@ -84,9 +85,10 @@ void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBun
   for (const Problem& problem : problems) {
     const int64_t prompt = std::ssize(bundle.chat_prompt(problem.question).tokens);
     if (prompt + 1 > context) {
-      file.fail(e.key + ".task", fmt::format("has a prompt of {} tokens; the model's context is {}, so nothing is "
-                                             "left for an answer",
-                                             prompt, context));
+      file.fail(e.key + ".task",
+                fmt::format("has a prompt of {} tokens; the model's context is {}, so nothing is "
+                            "left for an answer",
+                            prompt, context));
     }
   }
 }
@@ -112,7 +114,9 @@ TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, i
   for (int64_t i = 0; i < count; ++i) {
     TrainingEval e = read_eval(file, i, run, max_tokens);
     if (has_figure(c, e.name))
-      file.fail(e.key + ".task", fmt::format("has the name \"{}\", as an earlier [[eval]]: give this one another name", e.name));
+      file.fail(
+          e.key + ".task",
+          fmt::format("has the name \"{}\", as an earlier [[eval]]: give this one another name", e.name));
     c.evals.push_back(std::move(e));
   }
   if (documents) {
@@ -163,8 +167,8 @@ std::vector<Document> take_held_out(std::vector<Document>& documents, const Conf
 }
 
 TrainingEvals::TrainingEvals(const TrainingEvalConfig& config, const ConfigFile& file, const RunConfig& run,
-                             const ModelBundle& bundle, std::vector<Document> validation, int64_t micro_tokens,
-                             int64_t steps, ThreadPool& threads, Reporter& reporter)
+                             const ModelBundle& bundle, std::vector<Document> validation,
+                             int64_t micro_tokens, int64_t steps, ThreadPool& threads, Reporter& reporter)
     : config_(config),
       run_(run),
       bundle_(bundle),
@@ -193,7 +197,8 @@ void TrainingEvals::begin(int64_t step) {
   best_.reset();
   if (config_.best.empty() || step == 0) return;
   // A model of OUT/best that is later than `step` will be written again by the steps that are repeated.
-  if (!fs::exists(best / "best.json", ec) || read_json(best / "best.json").get_string("eval") != config_.best) return;
+  if (!fs::exists(best / "best.json", ec) || read_json(best / "best.json").get_string("eval") != config_.best)
+    return;
   for (const Json& row : read_jsonl(run_.out / "metrics.jsonl")) {
     const Json* figure = row.find(figure_of(config_.best));
     if (figure == nullptr || !figure->is_number()) continue;
@@ -234,8 +239,9 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
   row.set(stem + "pass_at_1", result.pass_at_1).set(stem + "low", result.low).set(stem + "high", result.high);
   row.set(stem + "length", result.mean_length).set(stem + "truncated", result.truncated);
   row.set(stem + "seconds", result.seconds);
-  reporter_.note(fmt::format("step {}: held-out {}: pass@1 {:.3f} (95 % interval {:.3f} to {:.3f}; {} problems x {})", step,
-                             e.name, result.pass_at_1, result.low, result.high, result.problems, result.samples));
+  reporter_.note(
+      fmt::format("step {}: held-out {}: pass@1 {:.3f} (95 % interval {:.3f} to {:.3f}; {} problems x {})",
+                  step, e.name, result.pass_at_1, result.low, result.high, result.problems, result.samples));
 }
 
 void TrainingEvals::validate(int64_t step, Json& row) {
@@ -266,7 +272,7 @@ void TrainingEvals::keep_best(int64_t step, const Json& row) {
   write_directory_atomically(run_.out / "best", [&](const fs::path& d) {
     bundle_.save(d);
     const Json json =
-        Json::object().set("eval", config_.best).set("step", step).set(figure_of(config_.best), figure->number());
+        Json::object().set("eval", config_.best).set("step", step).set("value", figure->number());
     write_file_atomically(d / "best.json", json.dump(2) + "\n");
   });
   best_ = value;

@@ -43,10 +43,10 @@ struct TrainingEval {
 
 struct TrainingEvalConfig {
   std::vector<TrainingEval> evals;
-  std::string best;                      // "": none is kept
-  double held_out = 0;                   // share of documents
-  std::vector<std::string> files;        // of [validation]
-  int64_t validation_every = 0;          // 0: no validation
+  std::string best;                // "": none is kept
+  double held_out = 0;             // share of documents
+  std::vector<std::string> files;  // of [validation]
+  int64_t validation_every = 0;    // 0: no validation
   bool validates() const { return validation_every > 0; }
 };
 
@@ -65,8 +65,8 @@ class TrainingEvals {
   // `bundle` is the model in training; all arguments outlive this. Throws Error for a task or a file that
   // cannot be used.
   TrainingEvals(const TrainingEvalConfig& config, const ConfigFile& file, const RunConfig& run,
-                const ModelBundle& bundle, std::vector<Document> validation, int64_t micro_tokens, int64_t steps,
-                ThreadPool& threads, Reporter& reporter);
+                const ModelBundle& bundle, std::vector<Document> validation, int64_t micro_tokens,
+                int64_t steps, ThreadPool& threads, Reporter& reporter);
 
   StepMeasures measures();
 

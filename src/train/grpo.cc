@@ -33,8 +33,8 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     row.set("step", step).set("prompt", static_cast<int64_t>(r.prompt)).set("sample", r.sample);
     const Problem& problem = problems[static_cast<size_t>(r.problem)];
     row.set("task", problem.task).set("question", problem.question).set("gold", problem.gold);
-    row.set("text", response_text(bundle.tokenizer,
-                                  std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
+    row.set("text",
+            response_text(bundle.tokenizer, std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
     if (!r.opening.empty()) row.set("prompt_opened", true);
     row.set("prompt_tokens", Json::array_of(prompt));
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));

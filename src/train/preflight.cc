@@ -49,8 +49,7 @@ class Sampler {
       : bundle_(bundle),
         config_(config),
         ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
-        engine_(bundle.model, ctx_,
-                {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}),
+        engine_(bundle.model, ctx_, {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}),
         stop_([&options] { return options.stop_asked(); }) {
     config_.dynamic_filter = false;
   }
@@ -71,9 +70,9 @@ class Sampler {
     first_problem_ += groups;
     seconds_ += taken;
     for (int64_t g = 0; g < groups; ++g) {
-      out.groups.push_back(tally(std::span(set.rollouts)
-                                     .subspan(static_cast<size_t>(g * config_.group),
-                                              static_cast<size_t>(config_.group))));
+      out.groups.push_back(
+          tally(std::span(set.rollouts)
+                    .subspan(static_cast<size_t>(g * config_.group), static_cast<size_t>(config_.group))));
     }
     if (set.totals.problems < largest_.totals.problems) return;
     largest_seconds_ = taken - set.totals.verify_s;
@@ -147,8 +146,8 @@ void sample_groups(Sampler& sampler, const PreflightLimits& limits, double begin
 // Answers of the sampled groups, as many as a micro-batch has, or as its time allows; one at least.
 std::vector<ScoredRow> micro_batch(const RolloutSet& set, const GrpoConfig& config, double token_s) {
   const double affordable = kMicroBatchSeconds / (kTrainingCost * std::max(token_s, 1e-9));
-  const int64_t most = std::min(
-      config.micro_tokens, std::max(kLeastMicroBatch, static_cast<int64_t>(std::min(affordable, 1e9))));
+  const int64_t most = std::min(config.micro_tokens,
+                                std::max(kLeastMicroBatch, static_cast<int64_t>(std::min(affordable, 1e9))));
   std::vector<ScoredRow> rows;
   int64_t tokens = 0;
   for (const Rollout& r : set.rollouts) {
@@ -209,7 +208,8 @@ Preflight run_preflight_samples(ModelBundle& bundle, const GrpoConfig& config, c
   out.steps = config.optimizer.steps;
   out.groups_a_step = config.prompts * (config.dynamic_filter ? config.filter_rounds : 1);
   out.memory = memory_of(bundle, config, threads);
-  check_memory(out.memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens");
+  check_memory(out.memory, options.memory_limit, "a step",
+               "batch.micro, rollout.batch or rollout.max_tokens");
   {
     Sampler sampler(bundle, config, threads, options);
     sample_groups(sampler, limits, begin, config, out);

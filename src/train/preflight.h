@@ -49,11 +49,11 @@ struct Share {
 
 struct Preflight {
   std::vector<GroupTally> groups;
-  int64_t max_tokens = 0;      // the run's
-  int64_t sampled_to = 0;      // answers were sampled to so many tokens: less than max_tokens if time was short
-  int64_t groups_a_step = 0;   // that a step samples at most
-  double seconds = 0;          // that the preflight took
-  MemoryEstimate memory;       // of a step
+  int64_t max_tokens = 0;  // the run's
+  int64_t sampled_to = 0;  // answers were sampled to so many tokens: less than max_tokens if time was short
+  int64_t groups_a_step = 0;          // that a step samples at most
+  double seconds = 0;                 // that the preflight took
+  MemoryEstimate memory;              // of a step
   double sample_s = 0, verify_s = 0;  // of a step, from the measured rate
   double score_s = 0, train_s = 0;    // of a step, from one micro-batch
   int64_t micro_batch = 0;            // its tokens; 0: none was measured

@@ -80,12 +80,13 @@ bool was_cut_short(const Preflight& p) {
 
 PreflightFinding truncation(const Preflight& p, bool refuses) {
   const Share t = p.truncated();
-  return {.what = fmt::format("{} of the answers are cut off at rollout.max_tokens = {} (95 % interval {} to {})",
-                              percent(t.value), p.max_tokens, percent(t.low), percent(t.high)),
-          .advice = fmt::format("raise rollout.max_tokens, for example to {}; or ask for shorter answers in "
-                                "[prompt]; or fine-tune on answers that end first (r1 sft)",
-                                4 * p.max_tokens),
-          .refuses = refuses};
+  return {
+      .what = fmt::format("{} of the answers are cut off at rollout.max_tokens = {} (95 % interval {} to {})",
+                          percent(t.value), p.max_tokens, percent(t.low), percent(t.high)),
+      .advice = fmt::format("raise rollout.max_tokens, for example to {}; or ask for shorter answers in "
+                            "[prompt]; or fine-tune on answers that end first (r1 sft)",
+                            4 * p.max_tokens),
+      .refuses = refuses};
 }
 
 std::string advice_without_signal(const Preflight& p, const GrpoConfig& config) {
@@ -95,15 +96,18 @@ std::string advice_without_signal(const Preflight& p, const GrpoConfig& config) 
   const double form = static_cast<double>(sum(p.groups, &GroupTally::well_formed)) / samples;
   std::string advice;
   if (p.truncated().value > 0.5)
-    advice = fmt::format("raise rollout.max_tokens ({} of the answers are cut off); ", percent(p.truncated().value));
+    advice = fmt::format("raise rollout.max_tokens ({} of the answers are cut off); ",
+                         percent(p.truncated().value));
   if (form < 0.5)
     advice += fmt::format(
-        "{} of the answers have the form that is read: ask for it in [prompt], reward it with reward.format, or "
+        "{} of the answers have the form that is read: ask for it in [prompt], reward it with reward.format, "
+        "or "
         "teach it first (r1 sft); ",
         percent(form));
-  return advice + fmt::format("take easier problems (data), a larger rollout.group than {}, or a model that has "
-                              "been fine-tuned on such problems (r1 sft, r1 distill)",
-                              config.group);
+  return advice + fmt::format(
+                      "take easier problems (data), a larger rollout.group than {}, or a model that has "
+                      "been fine-tuned on such problems (r1 sft, r1 distill)",
+                      config.group);
 }
 
 }  // namespace
@@ -141,25 +145,29 @@ std::vector<PreflightFinding> findings(const Preflight& p, const GrpoConfig& con
   const Share truncated = p.truncated(), signal = p.signal();
   if (was_cut_short(p)) {
     found.push_back(
-        {.what = fmt::format("answers were sampled to {} of {} tokens, because the model is slow here: longer ones "
-                             "count as cut off and wrong",
-                             p.sampled_to, p.max_tokens),
+        {.what = fmt::format(
+             "answers were sampled to {} of {} tokens, because the model is slow here: longer ones "
+             "count as cut off and wrong",
+             p.sampled_to, p.max_tokens),
          .advice = "r1 preflight CONFIG --seconds N samples longer"});
   }
   const bool too_long = !was_cut_short(p) && truncated.low > kMostTruncated;
   if (too_long || (!was_cut_short(p) && truncated.value > 0.5)) found.push_back(truncation(p, too_long));
   if (signal.value == 0) {
     const bool refuses = !was_cut_short(p) && n >= groups_to_refuse(p.groups_a_step);
-    std::string what = fmt::format("in none of {} groups of {} answers do the rewards differ (95 % interval of "
-                                   "such groups: 0 to {})",
-                                   n, config.group, percent(signal.high));
-    if (!refuses) what += fmt::format("; {} such groups would refuse the run", groups_to_refuse(p.groups_a_step));
+    std::string what = fmt::format(
+        "in none of {} groups of {} answers do the rewards differ (95 % interval of "
+        "such groups: 0 to {})",
+        n, config.group, percent(signal.high));
+    if (!refuses)
+      what += fmt::format("; {} such groups would refuse the run", groups_to_refuse(p.groups_a_step));
     found.push_back({.what = what, .advice = advice_without_signal(p, config), .refuses = refuses});
   } else if (signal.value < 0.1) {
-    found.push_back({.what = fmt::format("only {} of {} groups have rewards that differ: most of a step teaches "
-                                         "nothing",
-                                         std::ranges::count(p.groups, true, &GroupTally::signal), n),
-                     .advice = advice_without_signal(p, config)});
+    found.push_back(
+        {.what = fmt::format("only {} of {} groups have rewards that differ: most of a step teaches "
+                             "nothing",
+                             std::ranges::count(p.groups, true, &GroupTally::signal), n),
+         .advice = advice_without_signal(p, config)});
   }
   if (const int64_t failed = sum(p.groups, &GroupTally::verifier_failed); failed > 0) {
     found.push_back({.what = fmt::format("the verifier failed on {} of {} answers", failed, p.samples()),
@@ -173,25 +181,28 @@ std::vector<std::string> preflight_table(const Preflight& p, std::span<const Pre
   int64_t longest = 0;
   for (const GroupTally& g : p.groups) longest = std::max(longest, g.longest);
   std::vector<std::string> lines;
-  lines.push_back(fmt::format("preflight: {} groups, {} answers, {}", p.groups.size(), p.samples(),
-                              duration(p.seconds)));
+  lines.push_back(
+      fmt::format("preflight: {} groups, {} answers, {}", p.groups.size(), p.samples(), duration(p.seconds)));
   const auto line = [&](const char* name, const std::string& text) {
     lines.push_back(fmt::format("  {:<20} {}", name, text));
   };
   line("truncated", with_interval(p.truncated()));
   line("right", with_interval(p.accuracy()));
-  line("reward", fmt::format("{:.3f}   deviation within a group {:.3f}", sum(p.groups, &GroupTally::reward) / groups,
-                             sum(p.groups, &GroupTally::spread) / groups));
+  line("reward",
+       fmt::format("{:.3f}   deviation within a group {:.3f}", sum(p.groups, &GroupTally::reward) / groups,
+                   sum(p.groups, &GroupTally::spread) / groups));
   line("groups with signal", with_interval(p.signal()));
   line("verifier failures", std::to_string(sum(p.groups, &GroupTally::verifier_failed)));
   line("answer length", fmt::format("{:.0f} tokens on average, the longest {} (rollout.max_tokens is {})",
                                     mean_length(p), longest, p.max_tokens));
-  line("memory of a step", fmt::format("about {:.0f} MiB (estimated)", static_cast<double>(p.memory.total()) / (1 << 20)));
+  line("memory of a step",
+       fmt::format("about {:.0f} MiB (estimated)", static_cast<double>(p.memory.total()) / (1 << 20)));
   line("time of a step",
-       fmt::format("about {}: sampling {} (measured), verdicts {} (measured), scoring {} and training {} (from a "
-                   "measured micro-batch of {} tokens)",
-                   duration(p.step_s()), duration(p.sample_s), duration(p.verify_s), duration(p.score_s),
-                   duration(p.train_s), p.micro_batch));
+       fmt::format(
+           "about {}: sampling {} (measured), verdicts {} (measured), scoring {} and training {} (from a "
+           "measured micro-batch of {} tokens)",
+           duration(p.step_s()), duration(p.sample_s), duration(p.verify_s), duration(p.score_s),
+           duration(p.train_s), p.micro_batch));
   line("whole run", fmt::format("{} steps: about {}, if answers keep their length", p.steps,
                                 duration(p.step_s() * static_cast<double>(p.steps))));
   for (const PreflightFinding& f : found)

@@ -9,7 +9,9 @@ namespace r1 {
 namespace {
 
 double mean_of(const std::vector<double>& values) {
-  return values.empty() ? 0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  return values.empty()
+             ? 0
+             : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 constexpr std::string_view kEvalPrefix = "eval.", kPassAt1 = ".pass_at_1";
@@ -47,7 +49,8 @@ void TrainingWatch::watch_entropy(const Json& row, std::vector<std::string>& sai
   if (entropy_.now() >= kLeastEntropy || entropy_.now() >= kEntropyShare * entropy_.start()) return;
   said_entropy_ = true;
   said.push_back(fmt::format(
-      "step {}: warning: entropy has collapsed from {:.3f} to {:.3f} nats a token: answers of a group become equal "
+      "step {}: warning: entropy has collapsed from {:.3f} to {:.3f} nats a token: answers of a group become "
+      "equal "
       "and teach nothing; lower optimizer.lr, raise loss.clip_high (0.28 in DAPO) or loss.kl, or stop here",
       row.get_int("step"), entropy_.start(), entropy_.now()));
 }
@@ -56,10 +59,11 @@ void TrainingWatch::watch_length(const Json& row, std::vector<std::string>& said
   if (said_length_ || !truncated_.full()) return;
   if (truncated_.now() <= kMostCutOff || truncated_.now() < truncated_.start() + kCutOffRise) return;
   said_length_ = true;
-  said.push_back(fmt::format(
-      "step {}: warning: answers run to the cap: {:.0f} % are cut off at rollout.max_tokens, {:.0f} % were at first; "
-      "raise rollout.max_tokens, or punish length with reward.overlong",
-      row.get_int("step"), 100 * truncated_.now(), 100 * truncated_.start()));
+  said.push_back(
+      fmt::format("step {}: warning: answers run to the cap: {:.0f} % are cut off at rollout.max_tokens, "
+                  "{:.0f} % were at first; "
+                  "raise rollout.max_tokens, or punish length with reward.overlong",
+                  row.get_int("step"), 100 * truncated_.now(), 100 * truncated_.start()));
 }
 
 void TrainingWatch::watch_held_out(const Json& row, std::vector<std::string>& said) {
@@ -80,11 +84,14 @@ void TrainingWatch::watch_held_out(const Json& row, std::vector<std::string>& sa
     const double fall = best.pass_at_1 - now;
     const double chance = 1.96 * std::hypot(deviation, best.deviation);
     const double rise = reward_.now() - best.reward;
-    if (said_held_out_ || fall <= chance || rise <= kRewardRise * std::max(1e-9, std::abs(best.reward))) continue;
+    if (said_held_out_ || fall <= chance || rise <= kRewardRise * std::max(1e-9, std::abs(best.reward)))
+      continue;
     said_held_out_ = true;
     said.push_back(fmt::format(
-        "step {}: warning: the reward rises ({:.3f} to {:.3f}) while held-out {} falls (pass@1 {:.3f} at step {}, {:.3f} "
-        "now): the model learns what the reward pays and not the task; read r1 samples RUN --right, mend [reward] or "
+        "step {}: warning: the reward rises ({:.3f} to {:.3f}) while held-out {} falls (pass@1 {:.3f} at "
+        "step {}, {:.3f} "
+        "now): the model learns what the reward pays and not the task; read r1 samples RUN --right, mend "
+        "[reward] or "
         "the data, and keep the best model with checkpoint.best = \"{}\"",
         row.get_int("step"), best.reward, reward_.now(), name, best.pass_at_1, best.step, now, name));
   }
@@ -96,10 +103,11 @@ void TrainingWatch::watch_signal(const Json& row, std::vector<std::string>& said
   flat_reward_ = flat ? flat_reward_ + row.get_number_or("reward", 0) : 0;
   if (said_signal_ || flat_ < kFlatSteps) return;
   said_signal_ = true;
-  said.push_back(fmt::format(
-      "step {}: warning: the reward has not varied within any group in {} steps (it is {:.3g} on average): nothing is "
-      "learned from that; look at data.task, [reward], rollout.max_tokens and r1 samples RUN",
-      row.get_int("step"), flat_, flat_reward_ / static_cast<double>(flat_)));
+  said.push_back(
+      fmt::format("step {}: warning: the reward has not varied within any group in {} steps (it is {:.3g} on "
+                  "average): nothing is "
+                  "learned from that; look at data.task, [reward], rollout.max_tokens and r1 samples RUN",
+                  row.get_int("step"), flat_, flat_reward_ / static_cast<double>(flat_)));
 }
 
 }  // namespace r1
