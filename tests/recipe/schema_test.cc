@@ -121,6 +121,12 @@ std::string value_of(const std::string& key, const Json& leaf) {
   const std::string type = leaf.get_string("type");
   if (type == "string") return key == "stage.name" ? "\"s\"" : "\"x\"";
   if (type == "boolean") return "true";
+  if (type == "array" && leaf.at("items").contains("properties")) {  // of tables
+    std::string table;
+    for (const auto& [name, inner] : leaf.at("items").at("properties").members())
+      table += (table.empty() ? "" : ", ") + name + " = " + value_of(key + "." + name, inner);
+    return "[{" + table + "}]";
+  }
   if (type == "array") return leaf.at("items").get_string("type") == "string" ? "[\"f\"]" : "[0.5, 0.5]";
   if (const Json* low = leaf.find("minimum")) return low->dump();
   return "1";
@@ -202,7 +208,7 @@ TEST(Schema, EveryKeyThatAReaderNamesIsInASchema) {
       known.insert(leaf.key);
       if (const Json* choices = leaf.schema.find("anyOf"))
         collect_leaves(choices->at(size_t{1}), leaf.key + ".", leaves);
-      if (leaf.key == "stage")
+      if (leaf.key == "stage" || leaf.key == "eval")
         for (const auto& [name, inner] : leaf.schema.at("items").at("properties").members())
           known.insert(name);
     }

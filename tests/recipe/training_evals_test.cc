@@ -147,7 +147,7 @@ TEST_F(TrainingEvalsOfRun, TheValidationLossOfGivenFilesIsTheMeanOverTheirTokens
   // Trained with lr 0, so that the loss is the base's own: of all rows, as training's first epoch has it.
   std::string text = read_file(sft("a.toml", "a", "", ""));
   text.replace(text.find("lr = 1e-3"), 9, "lr = 1e-30");
-  text.replace(text.find("tokens = 300"), 12, "tokens = 1");
+  text.replace(text.find("tokens = 300"), 12, "tokens = 2");
   text.replace(text.find("steps = 12"), 10, "steps = 40");
   text += "[validation]\nfiles = [\"" + (root / "rows.jsonl").string() + "\"]\nevery = 40\n";
   run_sft_config(write("b.toml", text), {}, pool, reporter);
