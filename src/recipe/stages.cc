@@ -173,6 +173,8 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
     check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
   TrainingEvals evals(f.evals, file, config.run, bundle, std::move(validation), config.micro_tokens,
                       config.optimizer.steps, threads, reporter);
+  if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
+    evals.check_memory_with(memory, options.memory_limit);
   if (!run) run.emplace(config.run, file, options.resume);
   TrainOptions measured = options;
   measured.measures = evals.measures();
@@ -283,6 +285,8 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
   TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps,
                             threads, reporter);
+  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
+    measured_by.check_memory_with(memory, options.memory_limit);
   RunDirectory run(config.run, file, options.resume);
   TrainOptions measured = options;
   measured.measures = measured_by.measures();
@@ -357,6 +361,8 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   const GrpoConfig& config = opened.stage.config;
   TrainingEvals evals(opened.stage.evals, opened.file, config.run, opened.bundle, {}, config.micro_tokens,
                       config.optimizer.steps, threads, reporter);
+  if (!opened.stage.evals.evals.empty() && !RunDirectory::finished(config.run.out, config.optimizer.steps))
+    evals.check_memory_with(memory_of(opened.bundle, config, threads), options.memory_limit);
   if (!RunDirectory::has_trained(config.run.out)) check_before_first_step(opened, options, threads, reporter);
   TrainOptions measured = options;
   measured.measures = evals.measures();

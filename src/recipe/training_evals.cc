@@ -189,6 +189,31 @@ StepMeasures TrainingEvals::measures() {
           .measure = [this](int64_t step, Json& row) { measure(step, row); }};
 }
 
+void TrainingEvals::check_memory_with(MemoryEstimate step, int64_t limit) const {
+  int64_t most = 0;
+  for (size_t i = 0; i < config_.evals.size(); ++i) {
+    const EvalOptions& options = config_.evals[i].options;
+    SamplingLoad load{.max_batch = options.batch,
+                      .prefill_chunk = kEvalPrefillChunk,
+                      .samples = std::ssize(problems_[i]) * options.samples,
+                      .prompt_tokens = 0,
+                      .longest_prompt = 0,
+                      .max_tokens = options.max_tokens};
+    for (const Problem& problem : problems_[i]) {
+      const int64_t prompt = std::ssize(bundle_.chat_prompt(problem.question).tokens);
+      load.prompt_tokens += prompt;
+      load.longest_prompt = std::max(load.longest_prompt, prompt);
+    }
+    MemoryEstimate sampling;
+    add_sampling(sampling, bundle_.model.config(), run_.numerics, load, threads_);
+    most = std::max(most, sampling.total());
+  }
+  if (most == 0) return;
+  step.activations += most;
+  check_memory(step, limit, "a step with an [[eval]] beside it",
+               "the eval's problems, samples or max_tokens, or batch.micro");
+}
+
 void TrainingEvals::begin(int64_t step) {
   const fs::path samples = run_.out / "evals.jsonl", best = run_.out / "best";
   std::error_code ec;

@@ -69,6 +69,9 @@ class TrainingEvals {
                 int64_t steps, ThreadPool& threads, Reporter& reporter);
 
   StepMeasures measures();
+  // Throws Error if a step that needs `step` and the largest evaluation beside it do not fit into `limit` bytes (0:
+  // the machine's).
+  void check_memory_with(MemoryEstimate step, int64_t limit) const;
 
  private:
   void begin(int64_t step);

@@ -69,6 +69,10 @@ std::string duration(double seconds) {
   return fmt::format("{:.1f} days", seconds / 86400);
 }
 
+std::string about(double seconds) {
+  return (seconds < 0.05 ? "" : "about ") + duration(seconds);
+}
+
 double mean_length(const Preflight& p) {
   return static_cast<double>(sum(p.groups, &GroupTally::tokens)) /
          static_cast<double>(std::max<int64_t>(1, p.samples()));
@@ -198,13 +202,12 @@ std::vector<std::string> preflight_table(const Preflight& p, std::span<const Pre
   line("memory of a step",
        fmt::format("about {:.0f} MiB (estimated)", static_cast<double>(p.memory.total()) / (1 << 20)));
   line("time of a step",
-       fmt::format(
-           "about {}: sampling {} (measured), verdicts {} (measured), scoring {} and training {} (from a "
-           "measured micro-batch of {} tokens)",
-           duration(p.step_s()), duration(p.sample_s), duration(p.verify_s), duration(p.score_s),
-           duration(p.train_s), p.micro_batch));
-  line("whole run", fmt::format("{} steps: about {}, if answers keep their length", p.steps,
-                                duration(p.step_s() * static_cast<double>(p.steps))));
+       fmt::format("{}: sampling {} (measured), verdicts {} (measured), scoring {} and training {} (from a "
+                   "measured micro-batch of {} tokens)",
+                   about(p.step_s()), duration(p.sample_s), duration(p.verify_s), duration(p.score_s),
+                   duration(p.train_s), p.micro_batch));
+  line("whole run", fmt::format("{} steps: {}, if answers keep their length", p.steps,
+                                about(p.step_s() * static_cast<double>(p.steps))));
   for (const PreflightFinding& f : found)
     lines.push_back(fmt::format("  {}: {}: {}", f.refuses ? "refused" : "warning", f.what, f.advice));
   return lines;
