@@ -12,6 +12,7 @@
 #include "recipe/training_evals.h"
 #include "train/default_lr.h"
 #include "train/grpo.h"
+#include "train/grpo_step.h"
 #include "train/memory.h"
 #include "train/out_folder.h"
 
