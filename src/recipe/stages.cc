@@ -382,6 +382,7 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
   };
   check(model_key, overrides.model);
   check("teacher", overrides.teacher);
+  check_eval_tasks(file);
 }
 
 void read_stage_keys(std::string_view kind, ConfigFile& file) {

@@ -56,23 +56,29 @@ std::string figure_of(const std::string& name) {
   return name == kValidation ? "validation.loss" : "eval." + name + ".pass_at_1";
 }
 
+// The file of problems; "" if the task is a task's name. Throws Error at the key if it is neither.
+fs::path file_of_eval(const ConfigFile& file, const std::string& key, const std::string& task) {
+  const fs::path path = file.beside(task, key);
+  std::error_code ec;
+  if (fs::is_regular_file(path, ec)) return path;
+  try {
+    check_task(task, Split::held_out);
+  } catch (const Error& error) {
+    file.fail(key, fmt::format("is no file, and {}", error.what()));
+  }
+  return {};
+}
+
 // A file of problems, or a task's held-out ones.
 std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, Reporter& reporter) {
-  const std::string key = e.key + ".task";
-  const fs::path path = file.beside(e.task, key);
-  std::error_code ec;
+  const fs::path path = file_of_eval(file, e.key + ".task", e.task);
   std::vector<Problem> problems;
-  if (fs::is_regular_file(path, ec)) {
+  if (!path.empty()) {
     ProblemFile read = read_problems(path.string());
     if (!read.refused.empty()) reporter.note(refusal_notice(read));
     problems = std::move(read.problems);
     if (std::ssize(problems) > e.problems) problems.resize(static_cast<size_t>(e.problems));
     return problems;
-  }
-  try {
-    check_task(e.task, Split::held_out);
-  } catch (const Error& error) {
-    file.fail(key, fmt::format("is no file, and {}", error.what()));
   }
   for (int64_t i = 0; i < e.problems; ++i)
     problems.push_back(make_problem(e.task, 0, static_cast<uint64_t>(i), Split::held_out));
@@ -143,6 +149,14 @@ TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, i
                                              known.empty() ? "there is none" : "there are: " + known));
   }
   return c;
+}
+
+void check_eval_tasks(const ConfigFile& file) {
+  const Json settings = file.settings();
+  for (int64_t i = 0; file.has(fmt::format("eval[{}]", i)); ++i) {
+    const std::string key = fmt::format("eval[{}].task", i);
+    (void)file_of_eval(file, key, settings.get_string(key));
+  }
 }
 
 bool is_held_out(const Document& document, double share) {

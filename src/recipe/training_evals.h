@@ -55,6 +55,10 @@ struct TrainingEvalConfig {
 TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, int64_t max_tokens,
                                        bool documents);
 
+// Throws Error at an [[eval]] whose task is neither a file nor a task with held-out problems. The keys of `file`
+// have been read.
+void check_eval_tasks(const ConfigFile& file);
+
 // Reports whether a document with this prompt is held out. The share of prompts is `share`, by their hash.
 bool is_held_out(const Document& document, double share);
 // Moves the held-out documents out of `documents`. Throws Error if one of the two parts would be empty.

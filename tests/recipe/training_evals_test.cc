@@ -170,6 +170,16 @@ TEST_F(TrainingEvalsOfRun, TwoAnswersToOneQuestionLieOnOneSide) {
   EXPECT_NEAR(static_cast<double>(held), 200, 4 * 13.4);  // four standard deviations
 }
 
+TEST_F(TrainingEvalsOfRun, AMistakeInALaterStageIsSaidBeforeTheFirstOneRuns) {
+  grpo_config("x.toml", "x", "", "[[eval]]\ntask = \"cuntdown\"\nevery = 2\n");
+  try {
+    check_stage_config("grpo", root / "x.toml", {});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("eval[0].task is no file, and"), std::string::npos) << e.what();
+  }
+}
+
 TEST_F(TrainingEvalsOfRun, MistakesAreOneClearLine) {
   const auto grpo = [&](const std::string& more) { return error_of(grpo_config("x.toml", "x", "", more)); };
   const auto expect = [](const std::string& error, const std::string& part) {
