@@ -119,7 +119,7 @@ TEST_F(Grpo, RunStoppedAtAnyMomentEndsWithTheSameWeights) {
       ++stops;
     }
   }
-  EXPECT_GT(stops, 2);
+  EXPECT_GT(stops, 1);
   EXPECT_TRUE(read_file(root / "b/model/model.safetensors") == want);
 }
 
