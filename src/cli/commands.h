@@ -101,16 +101,36 @@ struct TrainCommandOptions {
   CommonOptions common;
   std::string kind;  // pretrain, sft, grpo, distill
   std::string config, out;
-  bool resume = false;
+  std::vector<std::string> set;  // KEY=VALUE
+  bool resume = false, force = false;
 };
 int run_train_command(const TrainCommandOptions& options);
+
+struct PreflightOptions {
+  CommonOptions common;
+  std::string config;
+  std::vector<std::string> set;   // KEY=VALUE
+  std::optional<int64_t> groups;  // at least so many
+  std::optional<double> seconds;  // about the longest time
+};
+int run_preflight(const PreflightOptions& options);
+
+struct SamplesOptions {
+  CommonOptions common;
+  std::string run, task;
+  std::optional<int64_t> step, diff;
+  int64_t limit = 10;
+  bool wrong = false, right = false;
+};
+int run_samples(const SamplesOptions& options);
 
 struct RecipeCommandOptions {
   CommonOptions common;
   std::string config;
-  bool resume = false, all = false;
+  bool resume = false, all = false, force = false;
   std::optional<uint64_t> seed;
   std::string out;
+  std::vector<std::string> set;  // KEY=VALUE
 };
 int run_recipe_command(const RecipeCommandOptions& options);
 

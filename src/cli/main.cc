@@ -131,6 +131,8 @@ struct Program {
   r1::RewardOptions reward;
   std::array<r1::TrainCommandOptions, 4> train;
   r1::RecipeCommandOptions recipe;
+  r1::PreflightOptions preflight;
+  r1::SamplesOptions samples;
   r1::EvalCommandOptions eval;
   r1::DataCheckOptions data_check;
   r1::DataShowOptions data_show;
@@ -334,7 +336,18 @@ struct Program {
     sub->add_option("NAME", schema.name, "grpo, metrics.jsonl, ... (default: a list of all)")->type_name("");
   }
 
+  static void add_set(CLI::App* sub, std::vector<std::string>& set, const char* help) {
+    sub->add_option("--set", set, help)
+        ->expected(1)
+        ->take_all()
+        ->allow_extra_args(false)
+        ->type_name("KEY=VALUE");
+  }
+
   void add_training() {
+    constexpr const char* kSet =
+        "Set a key of the configuration, for example --set rollout.group=8; may be repeated";
+    constexpr const char* kForce = "Train although the preflight refuses the run";
     constexpr const char* kConfig = "The configuration, a TOML file (r1 schema lists its keys)";
     constexpr const char* kModelAsJson = "The path of the model as {\"model\": PATH}";
     constexpr std::array<std::array<const char*, 2>, 4> kStages = {
@@ -349,6 +362,8 @@ struct Program {
       stage->add_option("CONFIG", train[i].config, kConfig)->type_name("")->required();
       stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
       stage->add_option("--out", train[i].out, "Run directory, instead of the configuration's");
+      add_set(stage, train[i].set, kSet);
+      if (train[i].kind == "grpo") stage->add_flag("--force", train[i].force, kForce);
     }
     CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, r1::run_recipe_command,
                         Machine::training, "What its stages gave, as one JSON object");
@@ -357,6 +372,28 @@ struct Program {
     sub->add_flag("--all", recipe.all, "Run the optional stages too");
     sub->add_option("--seed", recipe.seed, "Seed, instead of the recipe's");
     sub->add_option("--out", recipe.out, "Run directory, instead of the recipe's");
+    add_set(sub, recipe.set,
+            "Set a key of the recipe, or with --set STAGE.KEY=VALUE one of a stage's file; may be repeated");
+    sub->add_flag("--force", recipe.force, kForce);
+    sub = add("preflight", "What a GRPO run would meet, before anything is trained", preflight,
+              r1::run_preflight, Machine::training, "One JSON object instead of a table");
+    sub->add_option("CONFIG", preflight.config, kConfig)->type_name("")->required();
+    add_set(sub, preflight.set, kSet);
+    sub->add_option("--groups", preflight.groups,
+                    "Groups of answers to sample (default: 8, or more if a refusal is near)");
+    sub->add_option("--seconds", preflight.seconds, "Begin no group that would end later (default: 30)");
+    sub = add("samples", "The answers of a run, with their verdicts", samples, r1::run_samples, Machine::none,
+              "One JSON object instead of text");
+    sub->add_option("RUN", samples.run, "The directory of one stage, or a file of samples")
+        ->type_name("")
+        ->required();
+    sub->add_option("--step", samples.step, "Answers of this step (default: the last one that has any)");
+    CLI::Option* wrong = sub->add_flag("--wrong", samples.wrong, "Only wrong answers");
+    sub->add_flag("--right", samples.right, "Only right answers")->excludes(wrong);
+    sub->add_option("--task", samples.task, "Only answers of this task, or of the [[eval]] of this name");
+    sub->add_option("--limit", samples.limit, "Answers, or problems, that are shown (default: 10)");
+    sub->add_option("--diff", samples.diff,
+                    "Beside the answers of this earlier step to the same problems; changed verdicts first");
     sub = add("report", "A run, or several side by side, as one HTML page", report, r1::run_report,
               Machine::none, "The path of the page as {\"report\": PATH}");
     sub->add_option("RUN", report.runs, "The directory of a recipe, or of one stage; several are compared")

@@ -117,6 +117,8 @@ std::string command_to_go_on(const RecipeCommandOptions& options, bool all) {
   std::string command = shell_word(::program_invocation_name) + " recipe " + shell_word(options.config);
   if (options.seed) command += fmt::format(" --seed {}", *options.seed);
   if (!options.out.empty()) command += " --out " + shell_word(options.out);
+  for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
+  if (options.force) command += " --force";
   return command + (all ? " --all" : "") + " --resume";
 }
 
@@ -148,7 +150,9 @@ int run_recipe_command(const RecipeCommandOptions& options) {
                          .seed = options.seed,
                          .out = options.out,
                          .memory_limit = memory_limit(options.common),
-                         .stop = StopSignals::asked},
+                         .stop = StopSignals::asked,
+                         .set = options.set,
+                         .force = options.force},
                         threads, reporter);
   } catch (const Stopped& e) {
     stopped = e.what();

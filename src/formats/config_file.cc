@@ -44,6 +44,7 @@ constexpr int kMaxDepth = 32;
 struct Entry {
   Json value;  // scalars and arrays of scalars
   int64_t line = 0;
+  std::string option = {};  // --set KEY=VALUE, if that gave the value
 };
 
 using Entries = std::map<std::string, Entry, std::less<>>;
@@ -121,6 +122,7 @@ int64_t asserting_line(std::string_view text) {
 struct ConfigFile::Impl {
   std::string source, text;
   std::string overrides;  // the values that replace the file's own: seed = 3, out = "runs/x"
+  std::string options;    // --set rollout.group=8
   Entries entries;
   Sections sections;
   Json tree;
@@ -249,6 +251,8 @@ bool ConfigFile::has(std::string_view key) const {
 
 void ConfigFile::fail(std::string_view key, std::string_view reason) const {
   const auto at = impl_->entries.find(key);
+  if (at != impl_->entries.end() && !at->second.option.empty())
+    throw Error(fmt::format("{}: {} {}", at->second.option, key, reason));
   if (at == impl_->entries.end() || at->second.line == 0)  // missing, or set by override_with
     throw Error(fmt::format("{}: {} {}", impl_->source, key, reason));
   throw Error(fmt::format("{}:{}: {} {}", impl_->source, at->second.line, key, reason));
@@ -380,8 +384,93 @@ Json ConfigFile::subtree(std::string_view key) {
 void ConfigFile::override_with(std::string_view key, Json value, bool noted) {
   Entry& entry = impl_->entries[std::string(key)];
   entry.value = std::move(value);
+  entry.option.clear();
   if (!noted) return;
   impl_->overrides += fmt::format("{}{} = {}", impl_->overrides.empty() ? "" : ", ", key, entry.value.dump());
+}
+
+namespace {
+
+// "a.b[2].c": what a key of --set may look like.
+bool is_dotted_key(std::string_view key) {
+  const auto is_word = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  bool wants_word = true;
+  for (size_t i = 0; i < key.size(); ++i) {
+    if (is_word(key[i])) {
+      if (i > 0 && key[i - 1] == ']') return false;
+      wants_word = false;
+    } else if (key[i] == '.') {
+      if (wants_word) return false;
+      wants_word = true;
+    } else if (key[i] == '[') {
+      const size_t close = key.find(']', i);
+      if (wants_word || close == std::string_view::npos || close == i + 1) return false;
+      if (key.substr(i + 1, close - i - 1).find_first_not_of("0123456789") != std::string_view::npos)
+        return false;
+      i = close;
+    } else {
+      return false;
+    }
+  }
+  return !wants_word;
+}
+
+// Puts `value` at a dotted key; what stands in its way is replaced.
+Json with_value(const Json& tree, std::string_view key, const Json& value) {
+  Json out = tree.is_object() ? tree : Json::object();
+  const size_t dot = key.find('.');
+  const std::string head(key.substr(0, dot));
+  if (dot == std::string_view::npos) return out.set(head, value);
+  const Json* inner = out.find(head);
+  return out.set(head, with_value(inner == nullptr ? Json::object() : *inner, key.substr(dot + 1), value));
+}
+
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
+  return begin == std::string_view::npos ? std::string_view() : text.substr(begin, end - begin + 1);
+}
+
+}  // namespace
+
+void ConfigFile::set(std::string_view assignment) {
+  const std::string option = "--set " + shell_word(std::string(assignment));
+  const size_t equals = assignment.find('=');
+  const std::string key(trimmed(assignment.substr(0, equals)));
+  if (equals == std::string_view::npos || !is_dotted_key(key))
+    throw Error(option + " cannot be read: it must be KEY=VALUE, for example --set rollout.group=8");
+  const std::string_view text = trimmed(assignment.substr(equals + 1));
+  if (text.empty()) throw Error(option + " has no value: write \"\" for an empty string");
+  toml::table table;
+  try {
+    table = toml::parse(fmt::format("value = {}", text), option);
+    if (table.size() != 1) throw Error(option + " has more than one value");
+  } catch (const toml::parse_error& e) {
+    std::string reason(e.description());
+    std::ranges::replace(reason, '\n', ' ');
+    if (text.find_first_of("\"'[]{}#,\n\r") != std::string_view::npos)
+      throw Error(fmt::format("{}: the value is not valid TOML: {}", option, reason));
+    table.insert_or_assign("value", std::string(text));
+  } catch (const TomlAssertion&) {
+    throw Error(option + ": the value is not valid TOML");
+  }
+  const toml::node& node = *table.get("value");
+  std::erase_if(impl_->entries, [&](const auto& entry) {
+    return entry.first == key || entry.first.starts_with(key + ".") || entry.first.starts_with(key + "[");
+  });
+  std::erase_if(impl_->sections, [&](const auto& section) {
+    return section.first == key || section.first.starts_with(key + ".") ||
+           section.first.starts_with(key + "[");
+  });
+  Entries given;
+  Sections ignored;  // an unknown one is named by its keys
+  flatten(node, key, option, 0, given, ignored);
+  for (auto& [name, entry] : given)
+    impl_->entries[name] = {.value = std::move(entry.value), .line = 0, .option = option};
+  if (key.find('[') == std::string::npos)
+    impl_->tree = with_value(impl_->tree, key, r1::to_json(node, option, 0));
+  impl_->options += (impl_->options.empty() ? "" : " ") + option;
 }
 
 void ConfigFile::finish() const {
@@ -396,7 +485,9 @@ void ConfigFile::finish() const {
     }
     if (taken) continue;
     const std::string near = nearest_name(key, known);
-    throw Error(fmt::format("{}:{}: unknown key {}{}", impl_->source, entry.line, key,
+    const std::string where =
+        entry.option.empty() ? fmt::format("{}:{}", impl_->source, entry.line) : entry.option;
+    throw Error(fmt::format("{}: unknown key {}{}", where, key,
                             near.empty() ? "" : fmt::format(" (did you mean {}?)", near)));
   }
 }
@@ -411,6 +502,12 @@ const std::string& ConfigFile::source() const {
 
 std::filesystem::path ConfigFile::beside(const std::filesystem::path& path) const {
   return (std::filesystem::path(impl_->source).parent_path() / path).lexically_normal();
+}
+
+std::filesystem::path ConfigFile::beside(const std::filesystem::path& path, std::string_view key) const {
+  const auto at = impl_->entries.find(key);
+  if (at == impl_->entries.end() || at->second.option.empty()) return beside(path);
+  return path.lexically_normal();
 }
 
 Json ConfigFile::settings() const {
@@ -431,6 +528,11 @@ Json ConfigFile::settings() const {
 std::string ConfigFile::annotated_copy() const {
   std::string head = std::string(kCopyOf) + impl_->source;
   std::ranges::replace(head, '\n', ' ');  // because a comment ends with its line
+  if (!impl_->options.empty()) {
+    std::string options = impl_->options;
+    std::ranges::replace(options, '\n', ' ');
+    head += "\n" + std::string(kOptions) + options;
+  }
   if (!impl_->overrides.empty()) head += "\n# In place of its own: " + impl_->overrides;
   return head + "\n" + impl_->text;
 }

@@ -51,6 +51,11 @@ class ConfigFile {
   // fingerprint and, if `noted` is set, of the annotated copy.
   void override_with(std::string_view key, Json value, bool noted = true);
 
+  // Applies `--set KEY=VALUE`: the settings are as if the file had KEY = VALUE. VALUE is TOML; a word that
+  // is not (countdown3, runs/a) is a string. It replaces whatever the file has at KEY, tables included. Errors
+  // about the key name the option instead of a line. Throws Error if the assignment cannot be read.
+  void set(std::string_view assignment);
+
   // Throws Error if a key has not been claimed.
   void finish() const;
 
@@ -69,6 +74,8 @@ class ConfigFile {
   const std::string& source() const;
   // Resolves a path in the file: a relative one counts from the file's folder.
   std::filesystem::path beside(const std::filesystem::path& path) const;
+  // The same for the value of `key`: if set() gave it, a relative path counts from the working directory.
+  std::filesystem::path beside(const std::filesystem::path& path, std::string_view key) const;
   // Every key that was asked for, with its value or its default: the meaning of the file, however it is
   // written. A key that has neither is left out.
   Json settings() const;
@@ -76,6 +83,8 @@ class ConfigFile {
   // were replaced. The copy is TOML again.
   std::string annotated_copy() const;
   static constexpr std::string_view kCopyOf = "# A copy of ";  // its first line, then source()
+  // A line of the copy if there were any: the options by which the command line changed the file.
+  static constexpr std::string_view kOptions = "# Options of the command: ";
   // SHA-256 of the file's values (not of its comments or layout). A resumed run must have the same
   // fingerprint.
   std::string fingerprint() const;

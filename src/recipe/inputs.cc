@@ -25,10 +25,10 @@ std::string content_of(const fs::path& file) {
 }  // namespace
 
 fs::path model_of(const ConfigFile& file, std::string_view key, const std::string& name) {
-  if (const auto found = find_model(name, file.beside(""))) return *found;
+  if (const auto found = find_model(name, file.beside("", key))) return *found;
   file.fail(key,
             fmt::format("is \"{}\": no model is there ({} has no config.json), nor is it a shipped one ({})",
-                        name, file.beside(name).string(), fmt::join(shipped_models(), ", ")));
+                        name, file.beside(name, key).string(), fmt::join(shipped_models(), ", ")));
 }
 
 std::string content_of_model(const fs::path& directory) {

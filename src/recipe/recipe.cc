@@ -33,6 +33,7 @@ struct Stage {
   std::string task;
   int64_t problems = 0;
   EvalOptions eval;
+  std::vector<std::string> set;           // KEY=VALUE in place of its file's
   Numerics numerics = Numerics::cpu_f32;  // for evaluations only; a training stage's own file has it
 };
 
@@ -63,7 +64,7 @@ void check_source(ConfigFile& file, const std::string& key, const Stage& stage, 
 // Finds a file of problems or a task by name, so that a mistake is reported before the first stage runs.
 // Returns the file's path or the task's name.
 std::string find_eval_task(const ConfigFile& file, const std::string& key, const std::string& task) {
-  const fs::path problems = file.beside(task);
+  const fs::path problems = file.beside(task, key);
   std::error_code ec;
   if (fs::is_regular_file(problems, ec)) {
     (void)read_problems(problems.string());
@@ -87,7 +88,8 @@ StageOverrides overrides_of(const Recipe& recipe, const Stage& stage) {
   return {.seed = recipe.seed,
           .out = (recipe.out / stage.name).string(),
           .model = stage.model,
-          .teacher = stage.teacher};
+          .teacher = stage.teacher,
+          .set = stage.set};
 }
 
 // Finds what the stages name and reads the files of those that will run, so that mistakes are reported before
@@ -106,7 +108,7 @@ void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
       stage.task = find_eval_task(file, key_of(i, "task"), stage.task);
       continue;
     }
-    stage.config = file.beside(stage.config).string();
+    stage.config = file.beside(stage.config, key_of(i, "config")).string();
     std::error_code ec;
     if (!fs::is_regular_file(stage.config, ec))
       file.fail(key_of(i, "config"), fmt::format("is no file: {} is not there", stage.config));
@@ -274,8 +276,10 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
     return entry;
   }
   // If the recipe is resumed, its begun stages are resumed too. Each stage compares its settings itself.
-  const TrainOptions train{
-      .resume = options.resume, .memory_limit = options.memory_limit, .stop = options.stop};
+  const TrainOptions train{.resume = options.resume,
+                           .force = options.force,
+                           .memory_limit = options.memory_limit,
+                           .stop = options.stop};
   const auto run = stage.kind == "grpo"      ? run_grpo_config
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config
@@ -345,6 +349,33 @@ fs::path check_out(const Recipe& recipe, const RecipeOptions& options) {
   return out;
 }
 
+// KEY=VALUE sets a key of the recipe's own file; STAGE.KEY=VALUE one of the stage's file, or of its [[stage]]
+// if it is an evaluation. Returns those for the stages' files, by stage.
+std::map<std::string, std::vector<std::string>> apply(const std::vector<std::string>& assignments,
+                                                      ConfigFile& file) {
+  std::map<std::string, std::vector<std::string>> of_stages;
+  std::map<std::string, int64_t> stages;
+  for (int64_t i = 0; i < file.array_size("stage"); ++i)
+    stages.emplace(file.text_or(key_of(static_cast<size_t>(i), "name"), ""), i);
+  for (const std::string& assignment : assignments) {
+    const std::string key = assignment.substr(0, assignment.find('='));
+    const size_t dot = key.find('.');
+    const auto at = dot == std::string::npos ? stages.end() : stages.find(key.substr(0, dot));
+    if (at == stages.end()) {
+      file.set(assignment);
+      continue;
+    }
+    const std::string of_stage = assignment.substr(dot + 1);
+    const auto index = static_cast<size_t>(at->second);
+    if (file.text_or(key_of(index, "kind"), "") == "eval") {
+      file.set(fmt::format("stage[{}].{}", index, of_stage));
+    } else {
+      of_stages[at->first].push_back(of_stage);
+    }
+  }
+  return of_stages;
+}
+
 }  // namespace
 
 void read_recipe_keys(ConfigFile& file) {
@@ -354,9 +385,13 @@ void read_recipe_keys(ConfigFile& file) {
 RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, ThreadPool& threads,
                         RecipeReporter& reporter) {
   ConfigFile file = ConfigFile::read(config);
+  const auto of_stages = apply(options.set, file);
   if (options.seed) file.override_with("seed", Json(static_cast<int64_t>(*options.seed)));
   if (!options.out.empty()) file.override_with("out", Json(options.out));
   Recipe recipe = read_recipe(file);
+  for (Stage& stage : recipe.stages) {
+    if (const auto at = of_stages.find(stage.name); at != of_stages.end()) stage.set = at->second;
+  }
   find_inputs(file, recipe, options.all);
   recipe.out = check_out(recipe, options);
   std::error_code ec;

@@ -23,6 +23,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/threads.h"
 #include "formats/config_file.h"
@@ -38,6 +39,9 @@ struct RecipeOptions {
   std::string out = {};               // in place of the recipe's
   int64_t memory_limit = 0;           // bytes; see TrainOptions
   std::function<bool()> stop = {};    // see TrainOptions
+  // KEY=VALUE (ConfigFile::set): of the recipe's own file, or, as STAGE.KEY=VALUE, of a stage's.
+  std::vector<std::string> set = {};
+  bool force = false;  // see TrainOptions
 };
 
 class RecipeReporter : public Reporter {

@@ -33,6 +33,16 @@ void note_change(const std::string& original, const std::string& copy, Json& cha
   }
 }
 
+// The options by which the command line changed the file; "" if there were none.
+std::string options_of_copy(const std::string& text) {
+  const size_t begin = text.find('\n');
+  if (begin == std::string::npos ||
+      text.compare(begin + 1, ConfigFile::kOptions.size(), ConfigFile::kOptions) != 0)
+    return "";
+  const size_t first = begin + 1 + ConfigFile::kOptions.size();
+  return text.substr(first, text.find('\n', first) - first);
+}
+
 std::string beside(const fs::path& run) {
   return shell_word(run.string() + "-again");
 }
@@ -115,7 +125,9 @@ Json repeat_stage(const fs::path& run, const std::string& kind, Missing& missing
   if (path.empty()) return no_commands();
   Json changed = Json::array();
   note_change(path, text, changed);
-  return with_commands(fmt::format("r1 {} {}", kind, shell_word(path)), run, std::move(changed));
+  const std::string options = options_of_copy(text);
+  return with_commands(fmt::format("r1 {} {}{}{}", kind, shell_word(path), options.empty() ? "" : " ", options),
+                       run, std::move(changed));
 }
 
 }  // namespace r1

@@ -26,23 +26,27 @@ struct Kind {
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> list = {
       {"pretrain",
-       {"all", "documents", "pretrain"},
-       {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10",
-        "name = 'b'\nmodel.config.hidden_size = 8\ntokenizer.vocab_size = 300\noptimizer.steps = 20",
+       {"all", "evals", "documents", "pretrain"},
+       {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10\n[[eval]]\ntask = 'countdown3'\nevery = 5",
+        "name = 'b'\nmodel.config.hidden_size = 8\ntokenizer.vocab_size = 300\noptimizer.steps = 20\n"
+        "[[eval]]\ntask = 'countdown3'\nevery = 5",
         "name = 'c'\nmodel = 'm'\ndata.files = ['f']\noptimizer.steps = 20"}},
       {"sft",
-       {"all", "documents", "sft"},
+       {"all", "evals", "validation", "documents", "sft"},
        {"name = 'a'\nmodel = 'm'\n[data]\nfiles = ['f']\nepochs = 1",
-        "name = 'b'\nmodel = 'm'\ndata.files = ['f']\noptimizer.steps = 20"}},
+        "name = 'b'\nmodel = 'm'\ndata.files = ['f']\noptimizer.steps = 20\n"
+        "[[eval]]\ntask = 'countdown3'\nevery = 5"}},
       {"grpo",
-       {"all", "sampling", "grpo"},
-       {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10",
+       {"all", "evals", "sampling", "grpo"},
+       {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10\n[[eval]]\ntask = 'countdown3'\nevery = 5",
         "name = 'b'\nmodel = 'm'\noptimizer.steps = 20\n[rollout]\nprompts = 8\nmax_tokens = 100\n"
-        "[[reward.program]]\nname = 'p'\ncommand = ['c']\n[[reward.http]]\nname = 'h'\nurl = 'http://h'"}},
+        "[[reward.program]]\nname = 'p'\ncommand = ['c']\n[[reward.http]]\nname = 'h'\nurl = 'http://h'\n"
+        "[[eval]]\ntask = 'countdown3'\nevery = 5"}},
       {"distill",
-       {"all", "documents", "sampling", "distill"},
+       {"all", "evals", "validation", "documents", "sampling", "distill"},
        {"name = 'a'\nteacher = 't'\nstudent = 's'\ndata.epochs = 1",
-        "name = 'b'\nteacher = 't'\nstudent = 's'\noptimizer.steps = 20\nrollout.samples = 9"}},
+        "name = 'b'\nteacher = 't'\nstudent = 's'\noptimizer.steps = 20\nrollout.samples = 9\n"
+        "[[eval]]\ntask = 'countdown3'\nevery = 5"}},
       {"recipe",
        {"all", "recipe"},
        {"name = 'a'\n[[stage]]\nname = 'e'\nkind = 'eval'\nmodel = 'm'\ntask = 'countdown3'\n"

@@ -9,8 +9,10 @@
 #include "recipe/pretrain_data.h"
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
+#include "recipe/training_evals.h"
 #include "train/default_lr.h"
 #include "train/grpo.h"
+#include "train/grpo_step.h"
 #include "train/memory.h"
 #include "train/open_problems.h"
 #include "train/out_folder.h"
@@ -25,6 +27,7 @@ void read_machine(ConfigFile& file) {
 ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrides,
                 std::string_view model_key = "model") {
   ConfigFile file = ConfigFile::read(path);
+  for (const std::string& assignment : overrides.set) file.set(assignment);
   if (overrides.seed) file.override_with("seed", Json(static_cast<int64_t>(*overrides.seed)));
   if (!overrides.out.empty()) file.override_with("out", Json(overrides.out));
   const auto absolute = [](const std::string& given) {
@@ -55,6 +58,7 @@ struct FineTune {
   int64_t max_tokens = 0;
   int64_t batch_tokens = 0;
   int64_t epochs = 0;  // 0: optimizer.steps says how long
+  TrainingEvalConfig evals;
 };
 
 FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
@@ -76,6 +80,12 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
     f.model = file.text("model");
     f.data = read_data_files(file);
     if (f.data.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
+  }
+  f.evals = read_training_evals(file, f.run, EvalOptions().max_tokens, true);
+  if (f.evals.held_out > 0 && !f.teacher) {
+    if (f.data.selection.side == RowSelection::Side::held_out)
+      file.fail("data.split", "is \"held_out\", so the rows of data.held_out would be trained on; leave one of the two out");
+    f.data.selection.side = RowSelection::Side::train;
   }
   return f;
 }
@@ -167,6 +177,20 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   note_warnings(bundle.model, reporter);
   std::vector<Document> documents = read_sft_documents(
       f.data, bundle, f.loss_on_answer, f.max_tokens, [&](const std::string& line) { reporter.note(line); });
+  std::vector<Document> validation;
+  if (!f.evals.files.empty()) {
+    DataFiles own = f.data;
+    own.files = f.evals.files;
+    own.selection = {.deduplicate = false};
+    validation = read_sft_documents(own, bundle, f.loss_on_answer, f.max_tokens,
+                                    [&](const std::string& line) { reporter.note(line); });
+  } else if (f.evals.held_out > 0 && f.teacher) {
+    validation = take_held_out(documents, file, f.evals.held_out);
+  } else if (f.evals.held_out > 0) {
+    DataFiles held_out = f.data;
+    held_out.selection.side = RowSelection::Side::held_out;
+    validation = read_sft_documents(held_out, bundle, f.loss_on_answer, f.max_tokens, {});
+  }
   if (f.epochs > 0) {
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs, f.data.shuffle);
     file.override_with("optimizer.steps", Json(steps));
@@ -180,25 +204,35 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   const MemoryEstimate memory = memory_of(bundle.model.config(), config, lengths, threads);
   if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
+  TrainingEvals evals(f.evals, file, config.run, bundle, std::move(validation), config.micro_tokens,
+                      config.optimizer.steps, threads, reporter);
+  if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
+    evals.check_memory_with(memory, options.memory_limit);
   if (!run) run.emplace(config.run, file, options.resume);
+  TrainOptions measured = options;
+  measured.measures = evals.measures();
   pretrain(bundle, config, epochs_of(std::move(documents), f.run.seed, f.data.shuffle), *run, memory, threads, reporter,
-           options);
+           measured);
   return run->model_path();
 }
 
 struct PretrainStage {
   PretrainConfig config;
   PretrainData data;
+  TrainingEvalConfig evals;
 };
 
 PretrainStage read_pretrain_stage(ConfigFile& file) {
   const PretrainConfig config = read_pretrain_config(file);
-  return {.config = config, .data = read_pretrain_data(file, config.run.seed)};
+  return {.config = config,
+          .data = read_pretrain_data(file, config.run.seed),
+          .evals = read_training_evals(file, config.run, EvalOptions().max_tokens, false)};
 }
 
 struct GrpoStage {
   GrpoConfig config;
   std::string model;
+  TrainingEvalConfig evals;
 };
 
 // The files of the user's programs: a resumed run must have the same.
@@ -210,7 +244,9 @@ void find_program_files(GrpoConfig& config) {
 }
 
 GrpoStage read_grpo_stage(ConfigFile& file) {
-  return {.config = read_grpo_config(file), .model = file.text("model")};
+  GrpoConfig config = read_grpo_config(file);
+  TrainingEvalConfig evals = read_training_evals(file, config.run, config.max_tokens, false);
+  return {.config = std::move(config), .model = file.text("model"), .evals = std::move(evals)};
 }
 
 // "[data] max_tokens" and its like: positions that the model does not have.
@@ -272,7 +308,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
                                           ThreadPool& threads, Reporter& reporter,
                                           const StageOverrides& overrides) {
   ConfigFile file = open(path, overrides);
-  auto [config, data] = read_pretrain_stage(file);
+  auto [config, data, evals] = read_pretrain_stage(file);
   file.finish();
   config.run.out = check_run_folder(config.run.out);
   RunDirectory::check_free(config.run.out, options.resume);
@@ -290,21 +326,35 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
+  TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps,
+                            threads, reporter);
+  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
+    measured_by.check_memory_with(memory, options.memory_limit);
   RunDirectory run(config.run, file, options.resume);
-  pretrain(bundle, config, documents, run, memory, threads, reporter, options);
+  TrainOptions measured = options;
+  measured.measures = measured_by.measures();
+  pretrain(bundle, config, documents, run, memory, threads, reporter, measured);
   return run.model_path();
 }
 
-std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
-                                      ThreadPool& threads, Reporter& reporter,
-                                      const StageOverrides& overrides) {
+namespace {
+
+// A GRPO stage, ready to be trained or tried. Nothing is written.
+struct OpenedGrpo {
+  ConfigFile file;
+  GrpoStage stage;
+  ModelBundle bundle;
+};
+
+OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& overrides, Reporter& reporter,
+                     const std::function<void(RunConfig&)>& check_out) {
   ConfigFile file = open(path, overrides);
-  auto [config, name] = read_grpo_stage(file);
+  GrpoStage stage = read_grpo_stage(file);
+  GrpoConfig& config = stage.config;
   file.finish();
-  const std::filesystem::path model = model_of(file, "model", name);
+  const std::filesystem::path model = model_of(file, "model", stage.model);
   check_files(file, config.data.files);
-  config.run.out = check_run_folder(config.run.out);
-  RunDirectory::check_free(config.run.out, options.resume);
+  check_out(config.run);
   config.run.inputs.set("model", content_of_model(model));
   if (!config.data.files.empty()) config.run.inputs.set("data.files", content_of_files(config.data.files));
   open_prompt_format(config.prompt, config.run);
@@ -321,7 +371,55 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
     for (const std::string& line : config.problems->notes()) reporter.note(line);
   }
   tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));
-  grpo(bundle, config, file, threads, reporter, options);
+  return {.file = std::move(file), .stage = std::move(stage), .bundle = std::move(bundle)};
+}
+
+// Says what the run will meet; refuses one that cannot learn unless options.force is set.
+void check_before_first_step(OpenedGrpo& opened, const TrainOptions& options, ThreadPool& threads,
+                             Reporter& reporter) {
+  const GrpoConfig& config = opened.stage.config;
+  const Preflight preflight = run_preflight_samples(opened.bundle, config, {}, threads, options);
+  const std::vector<PreflightFinding> found = findings(preflight, config);
+  for (const std::string& line : preflight_table(preflight, found)) reporter.note(line);
+  for (const PreflightFinding& f : found) {
+    if (!f.refuses) continue;
+    if (options.force) {
+      reporter.note("goes on all the same, because of --force");
+      return;
+    }
+    throw Error(fmt::format("{}: refused before its first step: {}: {}; --force trains all the same",
+                            opened.file.source(), f.what, f.advice));
+  }
+}
+
+}  // namespace
+
+PreflightOfConfig preflight_grpo_config(const std::filesystem::path& path, const PreflightLimits& limits,
+                                        const TrainOptions& options, ThreadPool& threads, Reporter& reporter,
+                                        const StageOverrides& overrides) {
+  OpenedGrpo opened = open_grpo(path, overrides, reporter, [](RunConfig&) {});
+  PreflightOfConfig out;
+  out.preflight = run_preflight_samples(opened.bundle, opened.stage.config, limits, threads, options);
+  out.found = findings(out.preflight, opened.stage.config);
+  return out;
+}
+
+std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
+                                      ThreadPool& threads, Reporter& reporter,
+                                      const StageOverrides& overrides) {
+  OpenedGrpo opened = open_grpo(path, overrides, reporter, [&](RunConfig& run) {
+    run.out = check_run_folder(run.out);
+    RunDirectory::check_free(run.out, options.resume);
+  });
+  const GrpoConfig& config = opened.stage.config;
+  TrainingEvals evals(opened.stage.evals, opened.file, config.run, opened.bundle, {}, config.micro_tokens,
+                      config.optimizer.steps, threads, reporter);
+  if (!opened.stage.evals.evals.empty() && !RunDirectory::finished(config.run.out, config.optimizer.steps))
+    evals.check_memory_with(memory_of(opened.bundle, config, threads), options.memory_limit);
+  if (!RunDirectory::has_trained(config.run.out)) check_before_first_step(opened, options, threads, reporter);
+  TrainOptions measured = options;
+  measured.measures = evals.measures();
+  grpo(opened.bundle, config, opened.file, threads, reporter, measured);
   return config.run.out / "model";
 }
 
@@ -339,6 +437,7 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
     file.fail("prompt.template", "names a file that is not there: " + file.beside(prompt).string());
   check(model_key, overrides.model);
   check("teacher", overrides.teacher);
+  check_eval_tasks(file);
 }
 
 void read_stage_keys(std::string_view kind, ConfigFile& file) {

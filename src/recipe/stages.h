@@ -15,9 +15,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/threads.h"
 #include "formats/config_file.h"
+#include "train/preflight.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
 
@@ -26,10 +28,11 @@ namespace r1 {
 // Settings by which a recipe or the command line replaces the file's own. Paths are absolute or relative to
 // the working directory.
 struct StageOverrides {
-  std::optional<uint64_t> seed;
-  std::string out;      // "": the file's
-  std::string model;    // "": the file's; a distillation's student
-  std::string teacher;  // "": the file's
+  std::optional<uint64_t> seed = {};
+  std::string out = {};               // "": the file's
+  std::string model = {};             // "": the file's; a distillation's student
+  std::string teacher = {};           // "": the file's
+  std::vector<std::string> set = {};  // KEY=VALUE (ConfigFile::set); the settings above take precedence
 };
 
 // Each function returns the directory of the finished model. Throws Error or Stopped.
@@ -45,6 +48,16 @@ std::filesystem::path run_distill_config(const std::filesystem::path& config, co
 std::filesystem::path run_grpo_config(const std::filesystem::path& config, const TrainOptions& options,
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
+
+// The preflight of a GRPO stage: what it would meet, and what is wrong. Nothing is written. Throws Error or
+// Stopped.
+struct PreflightOfConfig {
+  Preflight preflight;
+  std::vector<PreflightFinding> found;
+};
+PreflightOfConfig preflight_grpo_config(const std::filesystem::path& config, const PreflightLimits& limits,
+                                        const TrainOptions& options, ThreadPool& threads, Reporter& reporter,
+                                        const StageOverrides& overrides = {});
 
 // Reads a stage's file as the functions above do, and checks that the models and files that it names exist,
 // except those that `overrides` gives, which may not have been made yet. Throws Error.

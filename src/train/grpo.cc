@@ -7,29 +7,35 @@
 
 #include "base/process.h"
 #include "base/text_util.h"
+#include "formats/jsonl.h"
+#include "text/think.h"
 #include "train/grpo_step.h"
 #include "train/step_loop.h"
+#include "train/watch.h"
 
 namespace r1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kStepsToVary = 3;  // a reward that is the same in every group for so long is worth a line
-
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> problems,
-                    std::span<const Rollout> rollouts, const GrpoConfig& config, const std::string& weights) {
+                    std::span<const Rollout> rollouts, const GrpoConfig& config, const ModelBundle& bundle,
+                    const std::string& weights) {
   for (const Rollout& r : rollouts) {
     Json logprobs = Json::array();
     for (const float lp : r.old_logprobs) logprobs.push_back(hex_float(lp));
     const auto prompt = std::span(r.tokens).first(static_cast<size_t>(r.prompt_size));
     Json row = Json::object();
     row.set("step", step).set("prompt", static_cast<int64_t>(r.prompt)).set("sample", r.sample);
-    row.set("question", problems[static_cast<size_t>(r.problem)].question);
+    const Problem& problem = problems[static_cast<size_t>(r.problem)];
+    row.set("task", problem.task).set("question", problem.question).set("gold", problem.gold);
+    row.set("text",
+            response_text(bundle.tokenizer, std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
+    if (!r.opening.empty()) row.set("prompt_opened", true);
     row.set("prompt_tokens", Json::array_of(prompt));
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
     row.set("logprobs", std::move(logprobs)).set("temperature", config.temperature);
@@ -60,12 +66,12 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   return row;
 }
 
-std::string no_signal_line(int64_t step, double reward) {
-  return fmt::format(
-      "the reward has not varied within any group in {} steps (it is {} on average): nothing is learned from "
-      "that; "
-      "look at [data], [reward], rollout.max_tokens and samples.jsonl",
-      step, reward);
+// Of the steps that an earlier part of the run has taken.
+TrainingWatch watch_so_far(const RunDirectory& run, int64_t steps) {
+  TrainingWatch watch;
+  if (steps == 0) return watch;
+  for (const Json& row : read_jsonl(run.path() / "metrics.jsonl")) (void)watch.add(row);
+  return watch;
 }
 
 }  // namespace
@@ -96,7 +102,8 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
   } else {
     run.start_afresh();
   }
-  bool varied = state.step >= kStepsToVary;  // or too late to say so
+  options.measures.begin_at(state.step);
+  TrainingWatch watch = watch_so_far(run, state.step);
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
   const auto take_step = [&](TrainerState& at) {
@@ -105,7 +112,7 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
     const bool record = config.samples_every > 0 && (step == 1 || step % config.samples_every == 0);
     const std::string weights = record ? bundle.model.weights_sha256() : "";
     GrpoStepResult result = trainer.step(step, at.next_problem, hooks, [&] { return options.stop_asked(); });
-    if (record) write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config, weights);
+    if (record) write_rollouts(run, step, trainer.problems(), trainer.rollouts(), config, bundle, weights);
     at.step = step;
     at.tokens += result.tokens;
     at.next_problem += result.problems;
@@ -113,12 +120,12 @@ void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, Threa
     at.updates = trainer.updates();
     at.wall_s = wall_before + seconds_since(begin);
     result.step_s = seconds_since(step_begin);
-    varied = varied || result.flat_groups < 1;
-    if (!varied && step == kStepsToVary) reporter.note(no_signal_line(step, result.reward));
-    const Json row = metrics_row(at, result);
+    Json row = metrics_row(at, result);
+    if (options.measures.is_due(step)) options.measures.measure(step, row);
     run.write_metrics(row);
     reporter.step(row, steps);
     for (const std::string& line : trainer.judging_notes(step)) reporter.note(line);
+    for (const std::string& line : watch.add(row)) reporter.note(line);
   };
   run_steps(run, state, config.checkpoint,
             {.steps = steps,

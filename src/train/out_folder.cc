@@ -46,7 +46,7 @@ bool is_model_file(std::string_view name) {
 
 bool is_run_file(std::string_view name) {
   return any_of(name, {"run.json", "config.toml", "metrics.jsonl", "samples.jsonl", "data.jsonl",
-                       "teacher.json", "eval.json", "report.html"}) ||
+                       "evals.jsonl", "teacher.json", "eval.json", "report.html"}) ||
          name.starts_with("events.out.tfevents.");
 }
 
@@ -101,7 +101,7 @@ void check_stage_entries(const fs::path& out, const fs::path& directory) {
     const std::string name(without_spare(entry.path().filename().string()));
     if (is_folder(entry) && name == "checkpoints") {
       check_checkpoints(out, entry.path());
-    } else if (is_folder(entry) ? name != "model" : !is_file(entry) || !is_run_file(name)) {
+    } else if (is_folder(entry) ? name != "model" && name != "best" : !is_file(entry) || !is_run_file(name)) {
       foreign(out, entry.path());
     }
   }

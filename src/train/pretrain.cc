@@ -224,6 +224,7 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentS
   } else {
     run.start_afresh();
   }
+  options.measures.begin_at(state.step);
   const double wall_before = state.wall_s;
   const auto begin = Clock::now();
   const auto step = [&](TrainerState& at) {
@@ -234,9 +235,10 @@ void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentS
     at.tokens += result.tokens;
     at.updates = trainer.optimizer.steps_done();
     at.wall_s = wall_before + std::chrono::duration<double>(Clock::now() - begin).count();
-    if (at.step % config.log_every != 0 && at.step != steps) return;
-    const Json row =
-        metrics_row(at, result, std::chrono::duration<double>(Clock::now() - step_begin).count());
+    const bool measured = options.measures.is_due(at.step);
+    if (at.step % config.log_every != 0 && at.step != steps && !measured) return;
+    Json row = metrics_row(at, result, std::chrono::duration<double>(Clock::now() - step_begin).count());
+    if (measured) options.measures.measure(at.step, row);
     run.write_metrics(row);
     reporter.step(row, steps);
   };

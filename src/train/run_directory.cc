@@ -82,14 +82,18 @@ RunDirectory::RunDirectory(const RunConfig& run, ConfigFile& config, bool resume
     check_free(out_, resume);
     go_on(run);
   }
-  if (!fs::create_directories(out_ / "checkpoints", ec) && ec)
-    throw Error(fmt::format("{}: the run directory cannot be made: {}", out_.string(), ec.message()));
+  const auto make = [&](const fs::path& directory) {
+    if (!fs::create_directories(directory, ec) && ec)
+      throw Error(fmt::format("{}: the run directory cannot be made: {}", out_.string(), ec.message()));
+  };
+  make(out_);
   Json json = goes_on ? read_json(index) : Json::object();
   json.set("kind", run.kind).set("config", config.source());
   json.set("config_sha256", fingerprint_of(settings_));
   json.set("numerics", name_of(run.numerics));
   json.set("settings", settings_.values).set("inputs", settings_.inputs);
-  write_file_atomically(index, json.dump(2) + "\n");
+  write_file_atomically(index, json.dump(2) + "\n");  // first: it makes the folder known as a run's
+  make(out_ / "checkpoints");
   write_file_atomically(out_ / "config.toml", config.annotated_copy());
   if (read_checkpoint_config(config).tensorboard) events_.emplace(out_);
 }

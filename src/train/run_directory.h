@@ -5,6 +5,8 @@
 //   OUT/config.toml               a copy of the configuration
 //   OUT/metrics.jsonl             a row per step
 //   OUT/samples.jsonl             rollouts (reinforcement learning)
+//   OUT/evals.jsonl               samples of [[eval]] (recipe/training_evals.h)
+//   OUT/best/                     the best model so far ([checkpoint] best)
 //   OUT/events.out.tfevents.*     the numbers of metrics.jsonl for TensorBoard ([log] tensorboard = true)
 //   OUT/checkpoints/step-000120/  a Hugging Face directory, with optimizer.safetensors and trainer.json
 //                                 beside the weights
@@ -85,6 +87,9 @@ class RunDirectory {
   // Reports whether `out` holds a finished run of `steps` steps, or of any number.
   static bool finished(const std::filesystem::path& out, std::optional<int64_t> steps = std::nullopt);
 
+  // Reports whether `out` holds a run that has taken a step.
+  static bool has_trained(const std::filesystem::path& out);
+
   // Reports whether there is anything to do up to step `steps`: false if the model of that step exists. A run
   // that was finished at an earlier step continues; its model stays until the new one is written. Throws
   // Error if it cannot continue.
@@ -119,7 +124,6 @@ class RunDirectory {
 
   void go_on(const RunConfig& run);
   static bool holds_work(const std::filesystem::path& out);
-  static bool has_trained(const std::filesystem::path& out);
 
   std::filesystem::path out_;
   RunSettings settings_;

@@ -6,10 +6,13 @@
 #include <functional>
 #include <string>
 
+#include "train/step_measures.h"
+
 namespace r1 {
 
 struct TrainOptions {
   bool resume = false;
+  bool force = false;            // a run that the preflight refuses is made all the same
   int64_t stop_after_steps = 0;  // for tests: end as if killed after that many more steps; 0: run to the end
   int64_t memory_limit = 0;  // bytes; a step that may need more is refused before the first; 0: the machine's
   // Called between steps and while answers are sampled. If it returns true, the run saves its state and
@@ -17,6 +20,7 @@ struct TrainOptions {
   std::function<bool()> stop = {};
   // For tests: the clock of the default checkpoints; empty: the system's.
   std::function<double()> seconds = {};
+  StepMeasures measures = {};
   bool stop_asked() const { return stop && stop(); }
 };
 

@@ -62,7 +62,7 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   const auto bare = r1_run({});
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
-  EXPECT_EQ(helps().size(), 16u);
+  EXPECT_EQ(helps().size(), 18u);
   for (const char* name :
        {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;
@@ -98,7 +98,7 @@ TEST(CliHelp, EveryListedOptionIsRead) {
 // The options of the machine are listed only for commands in which they have an effect, and are unknown elsewhere.
 TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> models{"run", "generate", "score", "eval"};
-  const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe"};
+  const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe", "preflight"};
   for (const auto& [command, help] : helps()) {
     const bool model = models.contains(command), training = trainings.contains(command);
     const bool threads = model || training || command == "doctor" || command == "reward";

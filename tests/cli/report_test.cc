@@ -45,7 +45,7 @@ TEST(CliReport, ARecipeLeavesItsReport) {
                          "[[stage]]\nname = \"zero\"\nkind = \"grpo\"\nconfig = \"zero.toml\"\nmodel = \"" +
                          base + "\"\n" + exam("after", "@zero"));
   const std::filesystem::path out = scratch() / "small";
-  const auto result = r1_run({"recipe", recipe, "--out", out.string(), "--seed", "3"});
+  const auto result = r1_run({"recipe", recipe, "--out", out.string(), "--seed", "3", "--force"});
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_NE(result.err.find("the report is " + (out / "report.html").string()), std::string::npos)
       << result.err;

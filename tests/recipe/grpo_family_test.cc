@@ -115,7 +115,7 @@ TEST_F(GrpoFamily, ARewardThatNeverVariesIsSaidOnce) {
   const auto config = write("b.toml", std::string(text).replace(at, 15, "max_tokens = 1"));
   ThreadPool threads(1);
   SilentReporter reporter;
-  run_grpo_config(config, {}, threads, reporter);
+  run_grpo_config(config, {.force = true}, threads, reporter);
   int said = 0;
   for (const std::string& note : reporter.notes)
     said += note.find("the reward has not varied") != std::string::npos;

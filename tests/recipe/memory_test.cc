@@ -127,7 +127,7 @@ TEST_F(MemoryOfAStage, ReinforcementLearningIsEstimatedWithinATenth) {
                        read_file(grpo_config("a.toml", out, "", "[loss]\nkl = 0.01\n"));
     text.replace(text.find("micro = 300"), 11, std::string("micro = ") + micro);
     text.replace(text.find("max_tokens = 40"), 15, "max_tokens = 16");  // as long as nearly every answer gets
-    run_grpo_config(write("a.toml", text), {}, pool, reporter);
+    run_grpo_config(write("a.toml", text), {.force = true}, pool, reporter);
     const Json run = read_json(root / out / "run.json");
     expect_near(run, "activations", "measured_activations");
     expect_near(run, "kv", "measured_kv");

@@ -57,7 +57,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 // The curve of one column of a stage.
 function curve(stage, key, name) {
   const steps = stage.columns.step || stage.columns[key].map((_, i) => i + 1);
-  return { name, points: stage.columns[key].map((y, at) => ({ x: steps[at], y })) };
+  // A figure that only some steps have (an evaluation) is drawn through them.
+  return { name, points: stage.columns[key].map((y, at) => ({ x: steps[at], y })).filter(({ y }) => y !== null) };
 }
 
 function settings(curves, { floor, stacked }) {

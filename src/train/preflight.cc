@@ -1,0 +1,222 @@
+#include "train/preflight.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include "train/grpo_rollouts.h"
+#include "train/grpo_step.h"
+#include "train/step_loop.h"
+
+namespace r1 {
+namespace {
+
+constexpr int64_t kProbeTokens = 64;      // of each answer of the first, timed group
+constexpr double kShareOfSampling = 0.8;  // of the time; the rest is for the micro-batch
+constexpr double kMicroBatchSeconds = 2;  // about the most that the timed micro-batch takes
+constexpr double kTrainingCost = 3;       // a token of training against one of prefill: forward and backward
+constexpr int64_t kLeastMicroBatch = 256;
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+GroupTally tally(std::span<const Rollout> group) {
+  GroupTally t;
+  t.samples = std::ssize(group);
+  double squares = 0;
+  for (const Rollout& r : group) {
+    const int64_t tokens = std::ssize(r.tokens) - r.prompt_size;
+    t.right += r.correct ? 1 : 0;
+    t.well_formed += r.well_formed ? 1 : 0;
+    t.truncated += r.finish == FinishReason::length ? 1 : 0;
+    t.tokens += tokens;
+    t.longest = std::max(t.longest, tokens);
+    t.reward += r.reward / static_cast<double>(t.samples);
+    t.signal = t.signal || r.reward != group.front().reward;
+  }
+  for (const Rollout& r : group) squares += (r.reward - t.reward) * (r.reward - t.reward);
+  t.spread = std::sqrt(squares / static_cast<double>(t.samples));
+  return t;
+}
+
+// Samples rounds of groups and keeps the answers of the largest round for the timing of training.
+class Sampler {
+ public:
+  Sampler(const ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads,
+          const TrainOptions& options)
+      : bundle_(bundle),
+        config_(config),
+        ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
+        engine_(bundle.model, ctx_, {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}),
+        stop_([&options] { return options.stop_asked(); }) {
+    config_.dynamic_filter = false;
+  }
+
+  // Seconds a token of sampling.
+  double probe() {
+    config_.max_tokens = std::min(config_.max_tokens, kProbeTokens);
+    const double begin = now_s();
+    const RolloutSet set = round(1);
+    return (now_s() - begin) / static_cast<double>(std::max<int64_t>(1, set.totals.tokens));
+  }
+
+  void sample(int64_t groups, int64_t max_tokens, Preflight& out) {
+    config_.max_tokens = max_tokens;
+    const double begin = now_s();
+    RolloutSet set = round(groups);
+    const double taken = now_s() - begin;
+    first_problem_ += groups;
+    seconds_ += taken;
+    for (int64_t g = 0; g < groups; ++g) {
+      out.groups.push_back(
+          tally(std::span(set.rollouts)
+                    .subspan(static_cast<size_t>(g * config_.group), static_cast<size_t>(config_.group))));
+    }
+    if (set.totals.problems < largest_.totals.problems) return;
+    largest_seconds_ = taken - set.totals.verify_s;
+    largest_ = std::move(set);
+  }
+
+  double seconds_a_group(const Preflight& out) const {
+    return seconds_ / static_cast<double>(std::max<size_t>(1, out.groups.size()));
+  }
+  const RolloutSet& largest() const { return largest_; }
+  double largest_seconds() const { return largest_seconds_; }  // its sampling, without the verdicts
+
+ private:
+  RolloutSet round(int64_t groups) {
+    config_.prompts = groups;
+    const int64_t step = static_cast<int64_t>(kPreflightStep) + rounds_++;
+    try {
+      return collect_rollouts(bundle_, engine_, config_, step, first_problem_, stop_);
+    } catch (const StepAbandoned&) {
+      throw Stopped("stopped during the preflight: nothing was trained");
+    }
+  }
+
+  const ModelBundle& bundle_;
+  GrpoConfig config_;
+  Arena arena_;
+  Context ctx_;
+  Engine engine_;
+  std::function<bool()> stop_;
+  RolloutSet largest_;
+  double seconds_ = 0, largest_seconds_ = 0;
+  int64_t first_problem_ = 0, rounds_ = 0;
+};
+
+// More groups, if what is known is near a refusal but does not justify it; else as many as there are.
+int64_t groups_wanted(const Preflight& p) {
+  const int64_t have = std::ssize(p.groups);
+  const Share signal = p.signal(), truncated = p.truncated();
+  if (signal.value == 0) return std::max(have, groups_to_refuse(p.groups_a_step));
+  if (truncated.value > kMostTruncated && truncated.low <= kMostTruncated)
+    return std::max(have, groups_to_refuse(p.groups_a_step));
+  return have;
+}
+
+void sample_groups(Sampler& sampler, const PreflightLimits& limits, double begin, const GrpoConfig& config,
+                   Preflight& out) {
+  const double budget = kShareOfSampling * limits.seconds;
+  const double token_s = sampler.probe();
+  const auto left = [&] { return budget - (now_s() - begin); };
+  // Even if no answer of a group ends by itself.
+  const auto group_s = [&](int64_t tokens) { return token_s * static_cast<double>(config.group * tokens); };
+  out.sampled_to = config.max_tokens;
+  if (group_s(config.max_tokens) > left()) {
+    const double tokens = left() / group_s(1);
+    out.sampled_to = std::clamp<int64_t>(static_cast<int64_t>(std::max(tokens, 0.0)),
+                                         std::min(kProbeTokens, config.max_tokens), config.max_tokens);
+  }
+  int64_t wanted = limits.groups;
+  double each = group_s(out.sampled_to);
+  while (std::ssize(out.groups) < wanted) {
+    const auto fit = static_cast<int64_t>(std::clamp(left() / std::max(each, 1e-9), 0.0, 1e6));
+    const int64_t missing = wanted - std::ssize(out.groups);
+    if (fit < 1 && !out.groups.empty()) break;
+    sampler.sample(std::clamp<int64_t>(fit, 1, std::min(missing, std::max<int64_t>(config.prompts, 8))),
+                   out.sampled_to, out);
+    each = sampler.seconds_a_group(out);
+    if (std::ssize(out.groups) >= wanted) wanted = std::max(wanted, groups_wanted(out));
+  }
+}
+
+// Answers of the sampled groups, as many as a micro-batch has, or as its time allows; one at least.
+std::vector<ScoredRow> micro_batch(const RolloutSet& set, const GrpoConfig& config, double token_s) {
+  const double affordable = kMicroBatchSeconds / (kTrainingCost * std::max(token_s, 1e-9));
+  const int64_t most = std::min(config.micro_tokens,
+                                std::max(kLeastMicroBatch, static_cast<int64_t>(std::min(affordable, 1e9))));
+  std::vector<ScoredRow> rows;
+  int64_t tokens = 0;
+  for (const Rollout& r : set.rollouts) {
+    const int64_t more = std::ssize(r.tokens) - 1;
+    if (!rows.empty() && tokens + more > most) break;
+    rows.push_back({r.tokens, r.prompt_size});
+    tokens += more;
+  }
+  return rows;
+}
+
+// Times a forward, and a forward with its backward, of one micro-batch.
+void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler& sampler, ThreadPool& threads,
+                   Preflight& out) {
+  const RolloutSet& set = sampler.largest();
+  const double token_s =
+      sampler.largest_seconds() / static_cast<double>(std::max<int64_t>(1, set.totals.sampled_tokens));
+  const std::vector<ScoredRow> rows = micro_batch(set, config, token_s);
+  for (const ScoredRow& row : rows) out.micro_batch += std::ssize(row.tokens) - 1;
+  Lanes lanes(threads, config.run.numerics);
+  ScoringOptions options{.temperature = static_cast<float>(config.temperature),
+                         .micro_tokens = config.micro_tokens};
+  double begin = now_s();
+  (void)score(bundle.model, lanes, rows, options);
+  const double forward = now_s() - begin;
+  options.entropy = true;
+  begin = now_s();
+  differentiate(bundle.model, lanes, rows, options,
+                [](const RowGradient& row) { std::ranges::fill(row.gradient, 1e-3f); });
+  const double both = now_s() - begin;
+  bundle.model.zero_gradients(threads);
+
+  int64_t tokens = 0;
+  for (const Rollout& r : set.rollouts) tokens += std::ssize(r.tokens) - 1;
+  const double groups = static_cast<double>(set.totals.problems);
+  const double prompts = static_cast<double>(config.prompts);
+  const double micros = static_cast<double>(tokens) / groups * prompts / static_cast<double>(out.micro_batch);
+  const double moving = config.loss.kl > 0 || config.dynamic_filter ? 1.0 : out.signal().value;
+  out.train_s =
+      static_cast<double>(config.epochs) * micros * (moving * both + (1 - moving) * std::min(forward, both));
+  const int passes = (config.epochs * config.minibatches > 1 ? 1 : 0) + (config.loss.kl > 0 ? 1 : 0);
+  out.score_s = passes * micros * forward;
+  // Rounds of sampling until the groups with signal suffice.
+  const double useful = std::max(out.signal().value, 1e-9);
+  const double rounds =
+      config.dynamic_filter ? std::clamp(std::ceil(1 / useful), 1.0, double(config.filter_rounds)) : 1.0;
+  out.sample_s = sampler.largest_seconds() / groups * prompts * rounds;
+  out.verify_s = set.totals.verify_s / groups * prompts * rounds;
+}
+
+}  // namespace
+
+Preflight run_preflight_samples(ModelBundle& bundle, const GrpoConfig& config, const PreflightLimits& limits,
+                                ThreadPool& threads, const TrainOptions& options) {
+  const double begin = now_s();
+  Preflight out;
+  out.max_tokens = config.max_tokens;
+  out.steps = config.optimizer.steps;
+  out.groups_a_step = config.prompts * (config.dynamic_filter ? config.filter_rounds : 1);
+  out.memory = memory_of(bundle, config, threads);
+  check_memory(out.memory, options.memory_limit, "a step",
+               "batch.micro, rollout.batch or rollout.max_tokens");
+  {
+    Sampler sampler(bundle, config, threads, options);
+    sample_groups(sampler, limits, begin, config, out);
+    time_training(bundle, config, sampler, threads, out);
+  }
+  out.seconds = now_s() - begin;
+  return out;
+}
+
+}  // namespace r1
