@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "train/grpo_rollouts.h"
 #include "train/grpo_step.h"
@@ -25,7 +26,11 @@ double now_s() {
 GroupTally tally(std::span<const Rollout> group) {
   GroupTally t;
   t.samples = std::ssize(group);
-  double squares = 0;
+  int64_t judged = 0;
+  for (const Rollout& r : group) judged += r.failed() ? 0 : 1;
+  t.verifier_failed = t.samples - judged;
+  double squares = 0, first = 0;
+  bool any = false;
   for (const Rollout& r : group) {
     const int64_t tokens = std::ssize(r.tokens) - r.prompt_size;
     t.right += r.correct ? 1 : 0;
@@ -33,11 +38,13 @@ GroupTally tally(std::span<const Rollout> group) {
     t.truncated += r.finish == FinishReason::length ? 1 : 0;
     t.tokens += tokens;
     t.longest = std::max(t.longest, tokens);
-    t.reward += r.reward / static_cast<double>(t.samples);
-    t.signal = t.signal || r.reward != group.front().reward;
+    if (r.failed()) continue;
+    if (!std::exchange(any, true)) first = r.reward;
+    t.reward += r.reward / static_cast<double>(judged);
+    t.signal = t.signal || r.reward != first;
   }
-  for (const Rollout& r : group) squares += (r.reward - t.reward) * (r.reward - t.reward);
-  t.spread = std::sqrt(squares / static_cast<double>(t.samples));
+  for (const Rollout& r : group) squares += r.failed() ? 0 : (r.reward - t.reward) * (r.reward - t.reward);
+  t.spread = judged > 0 ? std::sqrt(squares / static_cast<double>(judged)) : 0;
   return t;
 }
 
@@ -50,6 +57,8 @@ class Sampler {
         config_(config),
         ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
         engine_(bundle.model, ctx_, {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}),
+        reward_(config.reward, config.max_tokens),
+        threads_(threads),
         stop_([&options] { return options.stop_asked(); }) {
     config_.dynamic_filter = false;
   }
@@ -90,7 +99,7 @@ class Sampler {
     config_.prompts = groups;
     const int64_t step = static_cast<int64_t>(kPreflightStep) + rounds_++;
     try {
-      return collect_rollouts(bundle_, engine_, config_, step, first_problem_, stop_);
+      return collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem_, stop_);
     } catch (const StepAbandoned&) {
       throw Stopped("stopped during the preflight: nothing was trained");
     }
@@ -101,6 +110,8 @@ class Sampler {
   Arena arena_;
   Context ctx_;
   Engine engine_;
+  Reward reward_;
+  ThreadPool& threads_;
   std::function<bool()> stop_;
   RolloutSet largest_;
   double seconds_ = 0, largest_seconds_ = 0;
