@@ -23,12 +23,12 @@ double deviation_of(std::span<const double> values) {
 }
 
 // One ratio's share of the loss, and its derivative with respect to the ratio's logarithm (for cispo, to logp_t).
-struct Term {
+struct SurrogateTerm {
   double loss = 0, gradient = 0;
   bool clipped = false;
 };
 
-Term surrogate_term(const GrpoLossConfig& config, double ratio, double advantage, double logp) {
+SurrogateTerm surrogate_term(const GrpoLossConfig& config, double ratio, double advantage, double logp) {
   const double clipped = std::clamp(ratio, 1.0 - config.clip_low, 1.0 + config.clip_high);
   if (config.surrogate == Surrogate::cispo) {
     return {-clipped * advantage * logp, -clipped * advantage, clipped != ratio};
@@ -106,7 +106,7 @@ SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp
   SampleLoss out;
   for (size_t t = 0; t < n; ++t) {
     const double ratio = exact_exp(config.ratio == Ratio::token ? difference(t) : log_ratio);
-    const Term term = surrogate_term(config, ratio, advantage, static_cast<double>(logp[t]));
+    const SurrogateTerm term = surrogate_term(config, ratio, advantage, static_cast<double>(logp[t]));
     double loss = term.loss, slope = term.gradient * moved;
     out.clipped += term.clipped ? 1 : 0;
     if (config.kl > 0) {
