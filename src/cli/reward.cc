@@ -54,8 +54,8 @@ RewardInput read_input(const std::string& path, const RewardFile& file) {
     std::string error = row.error;
     if (error.empty()) {
       try {
-        out.rows.push_back(read_reward_row(row.value, row.row, tokenizer, file.task,
-                                           !file.config.reward.decided_outside()));
+        out.rows.push_back(
+            read_reward_row(row.value, row.row, tokenizer, file.task, !file.config.reward.decided_outside()));
         out.errors.emplace_back();
         continue;
       } catch (const Error& e) {
@@ -89,7 +89,8 @@ Json result_row(const RewardRow& row, const RewardResult& result, std::span<cons
   return out;
 }
 
-std::string summary(std::span<const RewardResult> results, std::span<const int64_t> groups, const Reward& reward) {
+std::string summary(std::span<const RewardResult> results, std::span<const int64_t> groups,
+                    const Reward& reward) {
   std::array<int64_t, 3> status{};
   int64_t correct = 0, with_signal = 0;
   double sum = 0;
@@ -111,7 +112,8 @@ std::string summary(std::span<const RewardResult> results, std::span<const int64
   }
   const auto judged = static_cast<double>(std::max<int64_t>(1, status[0] + status[1]));
   std::string out = fmt::format(
-      "r1: {} samples in {} groups: {} scored, {} refused, {} verifier_failed; {} correct; reward {:.4g} on average; "
+      "r1: {} samples in {} groups: {} scored, {} refused, {} verifier_failed; {} correct; reward {:.4g} on "
+      "average; "
       "groups with signal: {}\n",
       results.size(), groups.size(), status[0], status[1], status[2], correct, sum / judged, with_signal);
   for (size_t t = 0; t < terms.size(); ++t)
@@ -139,7 +141,8 @@ int run_reward(const RewardOptions& options) {
       if (StopSignals::asked()) throw StepAbandoned();
     });
   } catch (const StepAbandoned&) {
-    return report_stop("stopped before all rows were judged; nothing was written", options.common.command_line);
+    return report_stop("stopped before all rows were judged; nothing was written",
+                       options.common.command_line);
   }
   RowOutput out("-");
   size_t next = 0;
@@ -151,7 +154,8 @@ int run_reward(const RewardOptions& options) {
   show_warnings(reward.take_notes());
   write_stderr(summary(results, groups, reward));
   const int64_t failed = std::ranges::count_if(results, [](const RewardResult& r) { return r.failed(); });
-  if (failed > 0 && failed == std::ssize(results)) throw Error("the verifier failed for every sample; the first: " + results.front().verdict.why);
+  if (failed > 0 && failed == std::ssize(results))
+    throw Error("the verifier failed for every sample; the first: " + results.front().verdict.why);
   return status_of_rows(std::ssize(input.errors) - std::ssize(input.rows), std::ssize(input.errors));
 }
 

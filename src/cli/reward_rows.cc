@@ -60,16 +60,18 @@ void read_answer(const Json& row, const Tokenizer& tokenizer, RewardRow& out) {
     out.response = answered_text(tokenizer, ids, out.ended, opening);
     return;
   }
-  if (text == nullptr) throw Error(row.source() + ": the row has no answer; it needs response, text or tokens");
+  if (text == nullptr)
+    throw Error(row.source() + ": the row has no answer; it needs response, text or tokens");
   out.response = whole_response(text->string(), opening);
-  out.tokens = tokens != nullptr ? tokens->integer() : std::ssize(tokenizer.encode(text->string(), false)) + 1;
+  out.tokens =
+      tokens != nullptr ? tokens->integer() : std::ssize(tokenizer.encode(text->string(), false)) + 1;
   if (out.tokens < 1) tokens->fail(fmt::format("is {}; it must be at least 1", out.tokens));
 }
 
 }  // namespace
 
-RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer, const std::string& task,
-                          bool needs_gold) {
+RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer,
+                          const std::string& task, bool needs_gold) {
   if (!row.is_object()) row.fail("is not an object");
   RewardRow out;
   out.row = number;

@@ -31,7 +31,7 @@ struct RewardRow {
 
 // `task` judges rows that name none; `needs_gold`: the task's verifier is asked, so the gold must be one that it can
 // read. Throws Error for a row that cannot be used.
-RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer, const std::string& task,
-                          bool needs_gold);
+RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer,
+                          const std::string& task, bool needs_gold);
 
 }  // namespace r1

@@ -27,7 +27,8 @@ FreeAnswer free_answer(std::string_view response) {
   return {.text = rest, .why = {}};
 }
 
-Verdict judge_free_answer(std::string_view response, const std::function<std::string(std::string_view)>& judge) {
+Verdict judge_free_answer(std::string_view response,
+                          const std::function<std::string(std::string_view)>& judge) {
   Verdict verdict;
   verdict.well_formed = read_response(response).well_formed();
   const FreeAnswer answer = free_answer(response);

@@ -26,6 +26,7 @@ FreeAnswer free_answer(std::string_view response);
 
 // Returns the verdict of `judge`, which gets the answer and returns "ok" or a reason. The format is judged as
 // response.h says.
-Verdict judge_free_answer(std::string_view response, const std::function<std::string(std::string_view)>& judge);
+Verdict judge_free_answer(std::string_view response,
+                          const std::function<std::string(std::string_view)>& judge);
 
 }  // namespace r1

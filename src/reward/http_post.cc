@@ -24,8 +24,8 @@ constexpr uint64_t kMaxBody = uint64_t{64} << 20;
 
 // Runs the operation behind `result` to its end, or gives up.
 template <class Result>
-Result finish(boost::asio::io_context& io, std::future<Result> result, std::chrono::steady_clock::time_point until,
-              const std::atomic<bool>& stop) {
+Result finish(boost::asio::io_context& io, std::future<Result> result,
+              std::chrono::steady_clock::time_point until, const std::atomic<bool>& stop) {
   using namespace std::chrono_literals;
   while (result.wait_for(0s) != std::future_status::ready) {
     if (stop.load()) throw Error("it was stopped");
@@ -40,8 +40,9 @@ Result finish(boost::asio::io_context& io, std::future<Result> result, std::chro
 
 std::string http_post(const HttpAddress& to, const std::string& body, double timeout_s,
                       const std::atomic<bool>& stop) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                                            std::chrono::duration<double>(timeout_s));
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                             std::chrono::duration<double>(timeout_s));
   boost::asio::io_context io;
   tcp::resolver resolver(io);
   tcp::socket socket(io);
@@ -74,7 +75,8 @@ std::string http_post(const HttpAddress& to, const std::string& body, double tim
     http::response_parser<http::string_body> parser;
     parser.body_limit(kMaxBody);
     run(http::async_read(socket, buffer, parser, boost::asio::use_future));
-    if (parser.get().result_int() != 200) throw Error(fmt::format("it answered with status {}", parser.get().result_int()));
+    if (parser.get().result_int() != 200)
+      throw Error(fmt::format("it answered with status {}", parser.get().result_int()));
     return std::move(parser.get().body());
   } catch (const boost::system::system_error& e) {
     throw Error(fmt::format("{}:{}: {}", to.host, to.port, e.code().message()));

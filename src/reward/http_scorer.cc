@@ -123,7 +123,8 @@ struct HttpScorer::Impl {
     for (const size_t row : batch) {
       if (open.contains(rows[row].id)) rest.push_back(row);
     }
-    if (!rest.empty() && why.empty()) why = fmt::format("its body has no answer for {}", rows[rest.front()].id);
+    if (!rest.empty() && why.empty())
+      why = fmt::format("its body has no answer for {}", rows[rest.front()].id);
     return rest;
   }
 
@@ -154,7 +155,8 @@ struct HttpScorer::Impl {
       waiting.pop_front();
       if (!ever_answered && failed_requests >= kHopelessRequests) {
         for (const size_t row : batch)
-          settle(row, {.why = fmt::format("its first {} requests have failed ({})", failed_requests, last_retry)});
+          settle(row,
+                 {.why = fmt::format("its first {} requests have failed ({})", failed_requests, last_retry)});
       } else {
         handle(batch, lock);
       }
@@ -207,11 +209,13 @@ std::vector<std::string> HttpScorer::take_notes() {
   Impl& http = *impl_;
   std::vector<std::string> notes;
   if (http.retried > 0)
-    notes.push_back(fmt::format("reward endpoint {}: {} request{} failed and the rows were asked again; the last because {}",
-                                http.config.name, http.retried, http.retried == 1 ? "" : "s", http.last_retry));
+    notes.push_back(fmt::format(
+        "reward endpoint {}: {} request{} failed and the rows were asked again; the last because {}",
+        http.config.name, http.retried, http.retried == 1 ? "" : "s", http.last_retry));
   if (http.twice > 0)
-    notes.push_back(fmt::format("reward endpoint {}: {} row{} answered more than once, the last {}; the first answer counts",
-                                http.config.name, http.twice, http.twice == 1 ? " was" : "s were", http.last_twice));
+    notes.push_back(fmt::format(
+        "reward endpoint {}: {} row{} answered more than once, the last {}; the first answer counts",
+        http.config.name, http.twice, http.twice == 1 ? " was" : "s were", http.last_twice));
   http.retried = http.twice = 0;
   return notes;
 }

@@ -67,7 +67,8 @@ std::string judge_json(const Json& gold, std::string_view answer) {
 }  // namespace
 
 JsonVerifier::JsonVerifier(const Json& gold) {
-  Json read = gold.is_string() ? parse_json(gold.string(), gold.source().empty() ? "gold" : gold.source()) : gold;
+  Json read =
+      gold.is_string() ? parse_json(gold.string(), gold.source().empty() ? "gold" : gold.source()) : gold;
   if (!read.is_object()) gold.fail("is not a JSON object");
   if (read.size() == 0) gold.fail("has no fields to compare");
   gold_ = std::make_shared<const Json>(std::move(read));

@@ -60,26 +60,35 @@ struct FrequentWords {
 };
 constexpr auto kFrequent = std::to_array<FrequentWords>({
     {"en",
-     "the of and to in is that it for was on are as with be this have from or had by not but what all were we when "
-     "your can there an which their if will each about how up out them then these so some would into has more two "
+     "the of and to in is that it for was on are as with be this have from or had by not but what all were "
+     "we when "
+     "your can there an which their if will each about how up out them then these so some would into has "
+     "more two "
      "first need now let get use find since must only also because answer wait number check equals"},
     {"fr",
-     "le la les de des un en tous et est une dans que qui pour pas sur au avec ce il elle sont nous vous mais ou plus tout cette "
+     "le la les de des un en tous et est une dans que qui pour pas sur au avec ce il elle sont nous vous "
+     "mais ou plus tout cette "
      "aux ses son par si donc alors comme du nombre faut peut nombres réponse"},
     {"de",
-     "der die das in alle aller und ist nicht ein eine zu den von mit sich auf für dem des im als auch es an werden aus er hat "
-     "dass sie nach wird bei einer um am sind noch wie einem über so zum wir ich aber oder wenn also zahl antwort"},
+     "der die das in alle aller und ist nicht ein eine zu den von mit sich auf für dem des im als auch es an "
+     "werden aus er hat "
+     "dass sie nach wird bei einer um am sind noch wie einem über so zum wir ich aber oder wenn also zahl "
+     "antwort"},
     {"es",
-     "el la los las de todos y es en un una que por con no para como más pero sus le ya este sí porque esta entre cuando muy "
+     "el la los las de todos y es en un una que por con no para como más pero sus le ya este sí porque esta "
+     "entre cuando muy "
      "sin sobre también hasta hay donde entonces del se al lo número respuesta"},
     {"it",
-     "il la lo gli in le e è di che un una per non con sono del della dei si da al come più ma anche nel questo questa "
+     "il la lo gli in le e è di che un una per non con sono del della dei si da al come più ma anche nel "
+     "questo questa "
      "quindi allora numero abbiamo risposta"},
     {"pt",
-     "o a os as e é de um do da em um uma que não para com por mais dos das se na no como mas ao são então também "
+     "o a os as e é de um do da em um uma que não para com por mais dos das se na no como mas ao são então "
+     "também "
      "temos número resposta"},
     {"nl",
-     "de het een en van is dat niet in op te zijn voor met die aan er om dan ook als maar we wordt bij door naar "
+     "de het een en van is dat niet in op te zijn voor met die aan er om dan ook als maar we wordt bij door "
+     "naar "
      "dus deze dit getal antwoord"},
 });
 
@@ -101,8 +110,9 @@ const std::map<std::string, uint32_t, std::less<>>& frequent_words() {
 }
 
 bool is_spaceless(UScriptCode script) {
-  constexpr auto kSpaceless = std::to_array<UScriptCode>({USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA,
-                                                          USCRIPT_THAI, USCRIPT_LAO, USCRIPT_KHMER, USCRIPT_MYANMAR});
+  constexpr auto kSpaceless =
+      std::to_array<UScriptCode>({USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA, USCRIPT_THAI, USCRIPT_LAO,
+                                  USCRIPT_KHMER, USCRIPT_MYANMAR});
   return std::ranges::find(kSpaceless, script) != kSpaceless.end();
 }
 
@@ -242,7 +252,8 @@ LanguageCount count_language(std::string_view text, std::string_view language) {
     }
     spread(votes);
     count.words += static_cast<double>(votes.size());
-    count.in_target += static_cast<double>(std::ranges::count_if(votes, [](Vote v) { return v != Vote::other; }));
+    count.in_target +=
+        static_cast<double>(std::ranges::count_if(votes, [](Vote v) { return v != Vote::other; }));
   }
   return count;
 }

@@ -79,8 +79,8 @@ struct PatternVerifier::Code {
     PCRE2_SIZE offset = 0;
     const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
                              (gold.ignore_case ? static_cast<uint32_t>(PCRE2_CASELESS) : 0);
-    pcre = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(gold.pattern.data()), gold.pattern.size(), options, &error,
-                         &offset, context);
+    pcre = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(gold.pattern.data()), gold.pattern.size(), options,
+                         &error, &offset, context);
     pcre2_compile_context_free(context);
     if (pcre != nullptr) return;
     PCRE2_UCHAR text[256];
@@ -95,8 +95,8 @@ struct PatternVerifier::Code {
   std::string judge(std::string_view answer) const {
     thread_local const MatchState state;
     const std::string text = replace_invalid_utf8(answer);
-    const int code = pcre2_match(pcre, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, match_options,
-                                 state.data, state.limits);
+    const int code = pcre2_match(pcre, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
+                                 match_options, state.data, state.limits);
     if (code >= 0) return "ok";
     return code == PCRE2_ERROR_NOMATCH ? "no_match" : "pattern_gave_up";
   }
@@ -107,7 +107,8 @@ PatternVerifier::PatternVerifier(const Json& gold) {
   try {
     code_ = std::make_shared<const Code>(read);
   } catch (const Error& e) {
-    throw Error(gold.source().empty() ? std::string(e.what()) : fmt::format("{}: {}", gold.source(), e.what()));
+    throw Error(gold.source().empty() ? std::string(e.what())
+                                      : fmt::format("{}: {}", gold.source(), e.what()));
   }
 }
 

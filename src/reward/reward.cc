@@ -107,7 +107,8 @@ void Reward::ask(Outside& outside, std::span<const RewardSample> samples, bool d
     result.terms.back() = answer.score;
     if (!decides || result.failed() || !samples[asked[k]].ended) continue;
     verdict.status = answer.status;
-    verdict.correct = answer.status == SampleStatus::scored && answer.correct.value_or(answer.score >= outside.threshold);
+    verdict.correct =
+        answer.status == SampleStatus::scored && answer.correct.value_or(answer.score >= outside.threshold);
     verdict.why = !answer.why.empty() ? answer.why : verdict.correct ? "ok" : "wrong";
   }
 }

@@ -60,8 +60,8 @@ class Reward {
  private:
   struct Outside;
   std::vector<Verdict> verdicts(ThreadPool& threads, std::span<const RewardSample> samples) const;
-  void ask(Outside& outside, std::span<const RewardSample> samples, bool decides, std::span<RewardResult> results,
-           const std::function<void()>& tick) const;
+  void ask(Outside& outside, std::span<const RewardSample> samples, bool decides,
+           std::span<RewardResult> results, const std::function<void()>& tick) const;
 
   void add_up(std::span<const RewardSample> group, std::span<RewardResult> results) const;
 

@@ -19,7 +19,8 @@ constexpr double kMaxWeight = 1e6;
 std::string read_name(ConfigFile& config, const std::string& key, std::set<std::string>& taken) {
   std::string name = config.text(key);
   if (name.empty()) config.fail(key, "is empty");
-  if (!taken.insert(name).second) config.fail(key, fmt::format("is \"{}\", which is another term's name", name));
+  if (!taken.insert(name).second)
+    config.fail(key, fmt::format("is \"{}\", which is another term's name", name));
   return name;
 }
 
@@ -27,7 +28,8 @@ ProgramConfig read_program(ConfigFile& config, const std::string& at, std::set<s
   ProgramConfig p;
   p.name = read_name(config, at + ".name", taken);
   p.command = config.texts_or(at + ".command", {});
-  if (p.command.empty()) config.fail(at + ".command", "is missing; it is a list such as [\"python3\", \"check.py\"]");
+  if (p.command.empty())
+    config.fail(at + ".command", "is missing; it is a list such as [\"python3\", \"check.py\"]");
   p.folder = config.beside("");
   p.weight = config.number_or(at + ".weight", p.weight, -kMaxWeight, kMaxWeight);
   p.threshold = config.number_or(at + ".threshold", p.threshold, -kMaxWeight, kMaxWeight);
@@ -44,7 +46,8 @@ HttpConfig read_http(ConfigFile& config, const std::string& at, std::set<std::st
   h.name = read_name(config, at + ".name", taken);
   h.url = config.text(at + ".url");
   if (h.url.starts_with("https://"))
-    config.fail(at + ".url", "is an https address; only http:// is supported, so let a proxy on this machine do TLS");
+    config.fail(at + ".url",
+                "is an https address; only http:// is supported, so let a proxy on this machine do TLS");
   if (!h.url.starts_with("http://")) config.fail(at + ".url", "must begin with http://");
   h.weight = config.number_or(at + ".weight", h.weight, -kMaxWeight, kMaxWeight);
   h.threshold = config.number_or(at + ".threshold", h.threshold, -kMaxWeight, kMaxWeight);
@@ -94,8 +97,9 @@ void check_programs(const ConfigFile& config, const RewardConfig& reward) {
     if (!find_program(name, program.folder).empty()) continue;
     config.fail(fmt::format("reward.program[{}].command", i),
                 fmt::format("begins with {}, which is no program {}", name,
-                            name.find('/') == std::string::npos ? "in PATH (for one beside this file write ./" + name + ")"
-                                                                : "that can be executed"));
+                            name.find('/') == std::string::npos
+                                ? "in PATH (for one beside this file write ./" + name + ")"
+                                : "that can be executed"));
   }
 }
 

@@ -19,8 +19,8 @@ struct ProgramConfig {
   double weight = 1;
   double threshold = 1;  // an answer is right from this score on, unless the program says "correct" itself
   int64_t workers = 2;
-  int64_t in_flight = 16;  // rows that a process has at a time, at most
-  double timeout_s = 30;   // for each answer; the start of a process is part of its first one
+  int64_t in_flight = 16;    // rows that a process has at a time, at most
+  double timeout_s = 30;     // for each answer; the start of a process is part of its first one
   int64_t memory_mb = 4096;  // address space of a process; 0: no limit
   bool truncated = false;    // asked about answers that were cut off, too
 };

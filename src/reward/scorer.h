@@ -28,7 +28,7 @@ struct ScoreRow {
 
 struct ScoreAnswer {
   SampleStatus status = SampleStatus::verifier_failed;
-  double score = 0;             // finite
+  double score = 0;               // finite
   std::optional<bool> correct{};  // as the answer says
   std::string why{};              // the answer's own; of a failed one what went wrong, in a sentence
 };

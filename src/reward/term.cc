@@ -102,9 +102,8 @@ std::vector<WeightedTerm> make_terms(const RewardConfig& config, int64_t cap) {
     });
   }
   if (config.repetition != 0) {
-    own("repetition", config.repetition, [n = config.repetition_words](const TermSample& s) {
-      return -repetition_of(s.response, n);
-    });
+    own("repetition", config.repetition,
+        [n = config.repetition_words](const TermSample& s) { return -repetition_of(s.response, n); });
   }
   if (config.length != 0 && config.length_target > 0) {
     own("length", config.length,

@@ -23,7 +23,8 @@ std::string compatible_form(std::string_view text, bool fold_case) {
   std::string out;
   if (U_SUCCESS(status)) {
     icu::StringByteSink<std::string> sink(&out, static_cast<int32_t>(text.size()));
-    form->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<int32_t>(text.size())), sink, nullptr, status);
+    form->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<int32_t>(text.size())), sink, nullptr,
+                        status);
   }
   if (U_FAILURE(status)) throw Error(fmt::format("ICU cannot normalise the text: {}", u_errorName(status)));
   return out;

@@ -12,13 +12,17 @@ using test::rows_of;
 using test::write;
 
 std::string config(const std::string& name, const std::string& more) {
-  return write(name, "name = \"t\"\nmodel = \"" R1_SOURCE_DIR "/models/r1-nano\"\n[optimizer]\nsteps = 3\n"
-                     "[data]\ntask = \"arithmetic\"\n" + more);
+  return write(name, "name = \"t\"\nmodel = \"" R1_SOURCE_DIR
+                     "/models/r1-nano\"\n[optimizer]\nsteps = 3\n"
+                     "[data]\ntask = \"arithmetic\"\n" +
+                         more);
 }
 
 TEST(CliReward, ScoresAFileWithEveryTermInOrder) {
   const std::string file = config("r.toml", "[reward]\nformat = 0.5\nbrevity = 0.25\nlanguage = 1\n");
-  const auto result = r1_run({"reward", file, "--input", "-"}, R"J({"question":"2+2?","gold":4,"response":"<think>two and two</think><answer>4</answer>","tokens":10,"id":"a"}
+  const auto result = r1_run(
+      {"reward", file, "--input", "-"},
+      R"J({"question":"2+2?","gold":4,"response":"<think>two and two</think><answer>4</answer>","tokens":10,"id":"a"}
 {"question":"2+2?","gold":4,"response":"<think>two 和 two</think><answer>4</answer>","tokens":30}
 {"question":"2+2?","gold":"4","text":"<think>two","truncated":true}
 {"question":"3+2?","answer":5,"text":"<think></think><answer>six</answer>"}
@@ -29,8 +33,9 @@ nonsense
   EXPECT_EQ(result.status, 2) << result.err;
   const auto rows = rows_of(result.out);
   ASSERT_EQ(rows.size(), 7u) << result.out;
-  EXPECT_EQ(rows[0].dump(), R"J({"row":0,"id":"a","status":"scored","correct":true,"why":"ok","reward":2.625,)J"
-                            R"J("terms":{"accuracy":1.0,"format":1.0,"brevity":0.5,"language":1.0}})J");
+  EXPECT_EQ(rows[0].dump(),
+            R"J({"row":0,"id":"a","status":"scored","correct":true,"why":"ok","reward":2.625,)J"
+            R"J("terms":{"accuracy":1.0,"format":1.0,"brevity":0.5,"language":1.0}})J");
   EXPECT_EQ(rows[1].at("terms").get_number("brevity"), -0.5);
   EXPECT_EQ(rows[1].at("terms").get_number("language"), 2.0 / 3);
   EXPECT_EQ(rows[2].get_string("status"), "refused");
@@ -39,7 +44,8 @@ nonsense
   EXPECT_NE(rows[4].get_string("error").find("the row has no answer"), std::string::npos);
   EXPECT_NE(rows[5].get_string("error").find("the row has no gold"), std::string::npos);
   EXPECT_TRUE(rows[6].contains("error"));
-  EXPECT_NE(result.err.find("4 samples in 2 groups: 2 scored, 2 refused, 0 verifier_failed; 2 correct"), std::string::npos)
+  EXPECT_NE(result.err.find("4 samples in 2 groups: 2 scored, 2 refused, 0 verifier_failed; 2 correct"),
+            std::string::npos)
       << result.err;
   EXPECT_NE(result.err.find("groups with signal: 1"), std::string::npos) << result.err;
 }
@@ -69,25 +75,35 @@ TEST(CliReward, AProgramDecidesIfAccuracyHasNoWeight) {
 
   const auto none = r1_run({"reward", config("n.toml", section("always_exit")), "--input", "-"}, input);
   EXPECT_EQ(none.status, 2);
-  EXPECT_NE(none.err.find("the verifier failed for every sample; the first: verifier_failed: check: it exited with status 1"),
-            std::string::npos)
+  EXPECT_NE(
+      none.err.find(
+          "the verifier failed for every sample; the first: verifier_failed: check: it exited with status 1"),
+      std::string::npos)
       << none.err;
 }
 
 TEST(CliReward, MistakesAreErrorsOfTheirLine) {
-  const auto error = [](const std::string& more) { return r1_run({"reward", config("e.toml", more), "--input", "-"}).err; };
-  EXPECT_NE(error("[reward]\nlanguage_target = 'english'\n").find("e.toml:8: reward.language_target unknown language english"),
+  const auto error = [](const std::string& more) {
+    return r1_run({"reward", config("e.toml", more), "--input", "-"}).err;
+  };
+  EXPECT_NE(error("[reward]\nlanguage_target = 'english'\n")
+                .find("e.toml:8: reward.language_target unknown language english"),
             std::string::npos);
-  EXPECT_NE(error("[[reward.program]]\nname = 'x'\n").find("reward.program[0].command is missing"), std::string::npos);
-  EXPECT_NE(error("[[reward.program]]\nname = 'x'\ncommand = ['sh']\nwait = 3\n").find("unknown key reward.program[0].wait"),
+  EXPECT_NE(error("[[reward.program]]\nname = 'x'\n").find("reward.program[0].command is missing"),
             std::string::npos);
-  EXPECT_NE(error("[[reward.program]]\nname = 'format'\ncommand = ['sh']\n").find("is \"format\", which is another term's name"),
+  EXPECT_NE(error("[[reward.program]]\nname = 'x'\ncommand = ['sh']\nwait = 3\n")
+                .find("unknown key reward.program[0].wait"),
             std::string::npos);
-  EXPECT_NE(error("[[reward.http]]\nname = 'x'\nurl = 'https://h'\n").find("only http:// is supported"), std::string::npos);
+  EXPECT_NE(error("[[reward.program]]\nname = 'format'\ncommand = ['sh']\n")
+                .find("is \"format\", which is another term's name"),
+            std::string::npos);
+  EXPECT_NE(error("[[reward.http]]\nname = 'x'\nurl = 'https://h'\n").find("only http:// is supported"),
+            std::string::npos);
 }
 
 TEST(CliVerify, RewardsOfATextAreItsTerms) {
-  const auto result = r1_run({"verify", "--input", "-"}, R"J({"reward":"language","text":"<think>We add 我们把数 them.</think>"}
+  const auto result = r1_run({"verify", "--input", "-"},
+                             R"J({"reward":"language","text":"<think>We add 我们把数 them.</think>"}
 {"reward":"language","text":"Сложим числа","language":"ru"}
 {"reward":"repetition","text":"a b a b a b","words":2}
 {"reward":"repetition","text":"a b c d e f"}
@@ -107,7 +123,8 @@ TEST(CliVerify, RewardsOfATextAreItsTerms) {
   ASSERT_EQ(rows.size(), 14u);
   const std::vector<double> scores = {0.6, 1, -0.6, 0, -0.5, 0.5, 0, 0};
   for (size_t i = 0; i < scores.size(); ++i) EXPECT_DOUBLE_EQ(rows[i].get_number("score"), scores[i]) << i;
-  EXPECT_NE(rows[8].get_string("error").find("it must be format, language, repetition or length"), std::string::npos);
+  EXPECT_NE(rows[8].get_string("error").find("it must be format, language, repetition or length"),
+            std::string::npos);
   EXPECT_NE(rows[9].get_string("error").find("did you mean language?"), std::string::npos);
   EXPECT_NE(rows[10].get_string("error").find("unknown language xx"), std::string::npos);
   EXPECT_TRUE(rows[11].get_bool("correct"));

@@ -1,12 +1,13 @@
 // GRPO with a user's program as the reward: the bits of the built-in task, failures masked and named, and the same
 // weights after a kill.
+#include "tests/reward/reward_program.h"
+
 #include <fmt/format.h>
 
 #include "base/random.h"
 #include "formats/jsonl.h"
 #include "reward/verdict.h"
 #include "tests/base/kill_at.h"
-#include "tests/reward/reward_program.h"
 #include "tests/train/train_test_util.h"
 #include "train/grpo_loss.h"
 
@@ -18,10 +19,11 @@ class RewardProgram : public RunFolder {
   static std::string program_section(const std::string& mode, const std::string& more = "") {
     std::string command;
     for (const std::string& word : test::program(mode)) command += "\"" + word + "\", ";
-    return "[reward]\naccuracy = 0\n[[reward.program]]\nname = \"check\"\ncommand = [" + command + "]\nmemory_mb = 0\n" +
-           more;
+    return "[reward]\naccuracy = 0\n[[reward.program]]\nname = \"check\"\ncommand = [" + command +
+           "]\nmemory_mb = 0\n" + more;
   }
-  std::string train(const std::filesystem::path& config, bool resume = false, SilentReporter* reporter = nullptr) const {
+  std::string train(const std::filesystem::path& config, bool resume = false,
+                    SilentReporter* reporter = nullptr) const {
     ThreadPool threads(2);
     SilentReporter silent;
     return weights_of(run_grpo_config(config, {.resume = resume, .stop_after_steps = 0}, threads,
@@ -33,7 +35,8 @@ TEST_F(RewardProgram, GivesTheWeightsOfTheBuiltInTaskToTheBit) {
   SilentReporter built_in, own;
   const std::string want = train(grpo_config("a.toml", "a"), false, &built_in);
   EXPECT_FALSE(want == weights_of(base())) << "nothing was learned: the test shows nothing";
-  EXPECT_TRUE(train(grpo_config("b.toml", "b", "", program_section("right", "workers = 3\n")), false, &own) == want);
+  EXPECT_TRUE(train(grpo_config("b.toml", "b", "", program_section("right", "workers = 3\n")), false, &own) ==
+              want);
   ASSERT_EQ(own.rows.size(), built_in.rows.size());
   double accuracy = 0;
   for (size_t i = 0; i < own.rows.size(); ++i) {
@@ -49,7 +52,8 @@ TEST_F(RewardProgram, KilledAndResumedItEndsWithTheSameWeights) {
   std::string want;
   const int64_t changes = test::count_changes(
       [&] { want = train(grpo_config("a.toml", "a", "", program_section("length", "threshold = 40\n"))); });
-  const auto config = grpo_config("b.toml", "b", "", program_section("length", "threshold = 40\nworkers = 1\n"));
+  const auto config =
+      grpo_config("b.toml", "b", "", program_section("length", "threshold = 40\nworkers = 1\n"));
   Random random(3);
   for (int killed = 0; killed < 4;) {
     if (test::killed_at_change(random.between(1, changes / 2), [&] { train(config, true); })) {
@@ -74,14 +78,16 @@ TEST_F(RewardProgram, FailuresAreMaskedNamedAndNeverAZero) {
       if (row.get_string("status") == "verifier_failed") {
         ++failed;
         EXPECT_EQ(row.get_number("advantage"), 0);
-        EXPECT_TRUE(row.get_string("why").starts_with("verifier_failed: check: it says: no idea")) << row.get_string("why");
+        EXPECT_TRUE(row.get_string("why").starts_with("verifier_failed: check: it says: no idea"))
+            << row.get_string("why");
         continue;
       }
       ++rest;
       rewards.push_back(row.get_number("reward"));
       advantages.push_back(row.get_number("advantage"));
     }
-    EXPECT_EQ(advantages, group_advantages(rewards, std::max<int64_t>(1, std::ssize(rewards)), Normalise::group));
+    EXPECT_EQ(advantages,
+              group_advantages(rewards, std::max<int64_t>(1, std::ssize(rewards)), Normalise::group));
   }
   EXPECT_GT(failed, 0);
   EXPECT_GT(rest, failed);
@@ -101,7 +107,8 @@ TEST_F(RewardProgram, AStepWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
     FAIL() << "the run went on";
   } catch (const Error& e) {
     const std::string what = e.what();
-    EXPECT_NE(what.find("step 1: the verifier failed for all 18 samples that it was asked about; the first is prompt 0 sample 0: "
+    EXPECT_NE(what.find("step 1: the verifier failed for all 18 samples that it was asked about; the first "
+                        "is prompt 0 sample 0: "
                         "verifier_failed: check: it exited with status 1"),
               std::string::npos)
         << what;
@@ -110,12 +117,14 @@ TEST_F(RewardProgram, AStepWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
 }
 
 TEST_F(RewardProgram, AProgramThatIsNotThereIsAnErrorOfItsLine) {
-  const auto config = grpo_config("a.toml", "a", "", "[[reward.program]]\nname = \"p\"\ncommand = [\"no-such-program\"]\n");
+  const auto config =
+      grpo_config("a.toml", "a", "", "[[reward.program]]\nname = \"p\"\ncommand = [\"no-such-program\"]\n");
   try {
     train(config);
     FAIL();
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("reward.program[0].command begins with no-such-program, which is no program in PATH"),
+    EXPECT_NE(std::string(e.what()).find(
+                  "reward.program[0].command begins with no-such-program, which is no program in PATH"),
               std::string::npos)
         << e.what();
   }

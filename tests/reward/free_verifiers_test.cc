@@ -35,19 +35,24 @@ TEST(FreeAnswer, IsFoundWithAndWithoutTags) {
   EXPECT_EQ(free_answer("It is <answer>Lyon</answer> no, <answer>Paris</answer>.").text, "Paris");
   EXPECT_EQ(free_answer("<think>so it is Paris").why, "truncated");
   EXPECT_EQ(free_answer("<think>x</think><answer>Par").why, "truncated");
-  EXPECT_EQ(free_answer("<think><answer>Paris</answer></think>").why, "no_answer") << "an answer in the thought";
+  EXPECT_EQ(free_answer("<think><answer>Paris</answer></think>").why, "no_answer")
+      << "an answer in the thought";
   EXPECT_EQ(free_answer(" \n").why, "no_answer");
   EXPECT_EQ(free_answer(std::string(kMaxFreeAnswerBytes + 1, 'x')).why, "too_long");
 }
 
 TEST(TextVerifier, CaseSpaceAndPunctuationAroundDoNotCount) {
-  for (const char* right : {"Paris", "paris.", " PARIS ", "**Paris**", "\"Paris\"", "<think>x</think><answer>Paris</answer>",
-                            "\xEF\xBC\xB0\xEF\xBD\x81\xEF\xBD\x92\xEF\xBD\x89\xEF\xBD\x93"})  // full width
+  for (const char* right :
+       {"Paris", "paris.", " PARIS ", "**Paris**", "\"Paris\"", "<think>x</think><answer>Paris</answer>",
+        "\xEF\xBC\xB0\xEF\xBD\x81\xEF\xBD\x92\xEF\xBD\x89\xEF\xBD\x93"})  // full width
     EXPECT_EQ(why("text", "\"Paris\"", right), "ok") << right;
   for (const char* wrong : {"Pariss", "Lyon", "Paris, France", "Par is"})
     EXPECT_EQ(why("text", "\"Paris\"", wrong), "wrong_text") << wrong;
   EXPECT_EQ(why("text", "\"New  York\"", "new\nyork"), "ok");
-  EXPECT_EQ(why("text", "\"STRASSE\"", "stra\xC3\x9F" "e"), "ok");
+  EXPECT_EQ(why("text", "\"STRASSE\"",
+                "stra\xC3\x9F"
+                "e"),
+            "ok");
   EXPECT_EQ(why("text", "\"[1, 2)\"", "(1, 2]"), "wrong_text");
   EXPECT_EQ(why("text", "5", "-5"), "wrong_text");
   EXPECT_EQ(why("text", "1.50", "1.50"), "ok");
@@ -66,7 +71,8 @@ TEST(TextVerifier, PoliciesAndSeveralGolds) {
   EXPECT_EQ(why("text", R"({"text": "Paris.", "punctuation": "exact"})", "Paris"), "wrong_text");
   EXPECT_EQ(refusal("text", R"({"text": "a", "Case": "exact"})"),
             "F.jsonl:3: Case is not a field of a text gold; text, case, space and punctuation are");
-  EXPECT_NE(refusal("text", R"({"text": "a", "case": "no"})").find("must be one of ignore, exact"), std::string::npos);
+  EXPECT_NE(refusal("text", R"({"text": "a", "case": "no"})").find("must be one of ignore, exact"),
+            std::string::npos);
   EXPECT_NE(refusal("text", "\"...\"").find("nothing to compare"), std::string::npos);
   EXPECT_NE(refusal("text", "[]"), "");
 }
@@ -81,7 +87,8 @@ TEST(PatternVerifier, MatchesTheWholeAnswerUnlessItSearches) {
   EXPECT_EQ(why("regex", R"("a|ab")", "ab"), "ok") << "whole means that every alternative is tried";
   EXPECT_EQ(why("regex", R"("\\p{Lu}.")", "\xC3\x89\xC3\xA9"), "ok");
   EXPECT_EQ(why("regex", R"(".*")", "\xFF"), "ok");
-  EXPECT_EQ(refusal("regex", R"("(a")"), "F.jsonl:3: the pattern cannot be read: missing closing parenthesis at offset 2");
+  EXPECT_EQ(refusal("regex", R"("(a")"),
+            "F.jsonl:3: the pattern cannot be read: missing closing parenthesis at offset 2");
   EXPECT_NE(refusal("regex", R"({"pattern": "a", "match": "all"})"), "");
   EXPECT_NE(refusal("regex", "\"\""), "");
 }
@@ -96,7 +103,8 @@ TEST(PatternVerifier, AHostilePatternEndsAsTheVerifiersFailure) {
 
 TEST(JsonVerifier, ComparesTheNamedFieldsByValue) {
   const char* gold = R"({"city": "Paris", "population": 2.1e6, "tags": ["a", 1], "at": {"lat": 48.85}})";
-  const char* right = R"({"population": 2100000, "city": "Paris", "tags": ["a", 1.0], "at": {"lat": 48.850, "lon": 2}, "extra": null})";
+  const char* right =
+      R"({"population": 2100000, "city": "Paris", "tags": ["a", 1.0], "at": {"lat": 48.850, "lon": 2}, "extra": null})";
   EXPECT_EQ(why("json", gold, right), "ok");
   EXPECT_EQ(why("json", gold, std::string("<think>x</think><answer>") + right + "</answer>"), "ok");
   EXPECT_EQ(why("json", gold, std::string("Here it is:\n```json\n") + right + "\n```\nDone."), "ok");

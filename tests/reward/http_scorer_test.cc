@@ -20,7 +20,8 @@ namespace {
 class Server {
  public:
   using Respond = std::function<std::string(const Json& body)>;
-  explicit Server(Respond respond) : respond_(std::move(respond)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit Server(Respond respond)
+      : respond_(std::move(respond)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -83,15 +84,17 @@ std::string ok(const Json& body) {
 Json scores(const Json& body, bool reversed = false) {
   std::vector<Json> out;
   for (const Json& row : body.at("rows").items()) {
-    out.push_back(Json::object().set("id", row.get_string("id")).set("score", std::ssize(row.get_string("response"))));
+    out.push_back(
+        Json::object().set("id", row.get_string("id")).set("score", std::ssize(row.get_string("response"))));
   }
   if (reversed) std::ranges::reverse(out);
   return Json::object().set("scores", Json::array_of(out));
 }
 
 bool is_bad(const Json& body) {
-  return std::ranges::any_of(body.at("rows").items(),
-                             [](const Json& row) { return row.get_string("response").find("BAD") != std::string::npos; });
+  return std::ranges::any_of(body.at("rows").items(), [](const Json& row) {
+    return row.get_string("response").find("BAD") != std::string::npos;
+  });
 }
 
 HttpConfig endpoint(const std::string& url, int64_t batch = 4) {
@@ -108,7 +111,8 @@ std::vector<ScoreAnswer> ask(const HttpConfig& config, bool bad = false) {
   for (int i = 0; i < 12; ++i) {
     Json row = Json::object();
     const std::string id = "s" + std::to_string(i);
-    row.set("id", id).set("response", std::string(static_cast<size_t>(i), 'x') + (bad && i == 3 ? "BAD" : ""));
+    row.set("id", id).set("response",
+                          std::string(static_cast<size_t>(i), 'x') + (bad && i == 3 ? "BAD" : ""));
     rows.push_back({id, row.dump()});
   }
   HttpScorer scorer(config);
@@ -118,7 +122,8 @@ std::vector<ScoreAnswer> ask(const HttpConfig& config, bool bad = false) {
 void expect_good(const std::vector<ScoreAnswer>& answers, int but = -1) {
   for (int i = 0; i < 12; ++i) {
     if (i == but) continue;
-    EXPECT_EQ(answers[static_cast<size_t>(i)].status, SampleStatus::scored) << answers[static_cast<size_t>(i)].why;
+    EXPECT_EQ(answers[static_cast<size_t>(i)].status, SampleStatus::scored)
+        << answers[static_cast<size_t>(i)].why;
     EXPECT_EQ(answers[static_cast<size_t>(i)].score, i);
   }
 }
@@ -130,11 +135,13 @@ TEST(HttpScorer, ScoresComeBackById) {
 
 TEST(HttpScorer, ABadRowIsNamedAndTheOthersAreScored) {
   const std::pair<Server::Respond, const char*> faults[] = {
-      {[](const Json&) { return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"; }, "it answered with status 500"},
+      {[](const Json&) { return "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"; },
+       "it answered with status 500"},
       {[](const Json&) { return ""; }, "end of stream"},
       {[](const Json&) { return ok(Json("no")); }, "its body"},
       {[](const Json&) { return "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nno!"; }, "its body"},
-      {[](const Json&) { return ok(Json::object().set("scores", Json::array())); }, "its body has no answer for s3"}};
+      {[](const Json&) { return ok(Json::object().set("scores", Json::array())); },
+       "its body has no answer for s3"}};
   for (const auto& [fault, reason] : faults) {
     Server server([&](const Json& body) { return is_bad(body) ? fault(body) : ok(scores(body)); });
     const auto answers = ask(endpoint(server.url()), true);
@@ -175,7 +182,8 @@ TEST(HttpScorer, AddressesAreRead) {
   EXPECT_EQ(parse_http_url("http://h").target, "/");
   EXPECT_EQ(parse_http_url("http://[::1]:9/x").host, "::1");
   EXPECT_EQ(parse_http_url("http://[::1]:9/x").port, "9");
-  for (const char* bad : {"https://h", "h", "http://", "http://h:0", "http://h:x", "http://u@h", "http://h/a b", "http://[::1/x"})
+  for (const char* bad : {"https://h", "h", "http://", "http://h:0", "http://h:x", "http://u@h",
+                          "http://h/a b", "http://[::1/x"})
     EXPECT_THROW(parse_http_url(bad), Error) << bad;
 }
 

@@ -38,7 +38,8 @@ std::vector<ScoreRow> rows(std::initializer_list<int> bad = {}) {
   std::vector<ScoreRow> out;
   for (int i = 0; i < 12; ++i) {
     const bool is_bad = std::ranges::find(bad, i) != bad.end();
-    out.push_back(row("s" + std::to_string(i), std::string(static_cast<size_t>(i + 1), 'x') + (is_bad ? "BAD" : "")));
+    out.push_back(
+        row("s" + std::to_string(i), std::string(static_cast<size_t>(i + 1), 'x') + (is_bad ? "BAD" : "")));
   }
   return out;
 }
@@ -63,7 +64,8 @@ void expect_good(const std::vector<ScoreAnswer>& answers, std::initializer_list<
 }
 
 // Rows 3 and 7 fail with a reason that contains `reason`; every other row is as if nothing had been.
-void expect_named(const std::string& mode, const std::string& reason, double timeout_s = 60, int64_t memory_mb = 0) {
+void expect_named(const std::string& mode, const std::string& reason, double timeout_s = 60,
+                  int64_t memory_mb = 0) {
   for (const int64_t workers : {1, 3}) {
     for (const int64_t in_flight : {1, 16}) {
       SCOPED_TRACE(mode + " " + std::to_string(workers) + " " + std::to_string(in_flight));
@@ -95,16 +97,24 @@ TEST(ProgramPool, ACrashIsNamedPerRow) {
 TEST(ProgramPool, AnExitIsNamedPerRowWithItsLastWords) {
   expect_named("exit", "it exited with status 3; its standard error ends with last words");
 }
-TEST(ProgramPool, AHangIsNamedPerRow) { expect_named("hang", "it gave no answer within 1.5 s", 1.5); }
+TEST(ProgramPool, AHangIsNamedPerRow) {
+  expect_named("hang", "it gave no answer within 1.5 s", 1.5);
+}
 TEST(ProgramPool, GarbageIsNamedPerRow) {
   expect_named("garbage", "it printed a line that is no answer: Traceback, or a print");
 }
 TEST(ProgramPool, AnswersToRowsThatWereNotAskedAreNamed) {
   expect_named("wrong_id", "it answered nobody, which it was not asked");
 }
-TEST(ProgramPool, AnAnswerWithoutAScoreIsNamed) { expect_named("no_score", "its answer has no score: {\"id\":\"s"); }
-TEST(ProgramPool, AProgramMaySayThatItCannotJudge) { expect_named("error", "it says: no idea"); }
-TEST(ProgramPool, EndlessOutputIsNamedPerRow) { expect_named("flood", "it printed a line of more than"); }
+TEST(ProgramPool, AnAnswerWithoutAScoreIsNamed) {
+  expect_named("no_score", "its answer has no score: {\"id\":\"s");
+}
+TEST(ProgramPool, AProgramMaySayThatItCannotJudge) {
+  expect_named("error", "it says: no idea");
+}
+TEST(ProgramPool, EndlessOutputIsNamedPerRow) {
+  expect_named("flood", "it printed a line of more than");
+}
 TEST(ProgramPool, TheMemoryLimitHolds) {
   if (kAddressSanitizer) GTEST_SKIP() << "AddressSanitizer reserves more address space than any limit";
   expect_named("eat", "it ", 60, 512);
@@ -128,8 +138,10 @@ TEST(ProgramPool, AProgramThatNeverAnswersIsGivenUpSoon) {
   for (int i = 0; i < 2000; ++i) many.push_back(row("m" + std::to_string(i), "x"));
   const auto answers = ask(config, many);
   for (const ScoreAnswer& a : answers) ASSERT_EQ(a.status, SampleStatus::verifier_failed);
-  EXPECT_NE(answers.front().why.find("it gave no answer within 0.5 s"), std::string::npos) << answers.front().why;
-  EXPECT_NE(answers.back().why.find("it answered none of the first"), std::string::npos) << answers.back().why;
+  EXPECT_NE(answers.front().why.find("it gave no answer within 0.5 s"), std::string::npos)
+      << answers.front().why;
+  EXPECT_NE(answers.back().why.find("it answered none of the first"), std::string::npos)
+      << answers.back().why;
   EXPECT_EQ(ask(pool_of("always_exit"), rows()).front().status, SampleStatus::verifier_failed);
 }
 
@@ -157,7 +169,11 @@ TEST(ProgramPool, ACallCanBeStoppedAndThePoolUsedAgain) {
   ProgramPool pool(config);
   struct Stop {};
   int ticks = 0;
-  EXPECT_THROW(pool.ask(rows({3}), [&] { if (++ticks > 20) throw Stop(); }), Stop);
+  EXPECT_THROW(pool.ask(rows({3}),
+                        [&] {
+                          if (++ticks > 20) throw Stop();
+                        }),
+               Stop);
   expect_good(pool.ask(rows(), {}));
 }
 

@@ -159,7 +159,8 @@ std::string ChildProcess::end(int wait_ms) {
   for (int ms = 0;; ++ms) {
     // The id stays its own until it is waited for, so that the group can still be killed by it.
     siginfo_t info{};
-    ended = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+    ended =
+        ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
     if (ended == pid_ || ms >= wait_ms) break;
     ::poll(nullptr, 0, 1);
   }

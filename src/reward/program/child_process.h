@@ -25,8 +25,8 @@ class ChildProcess {
  public:
   // `memory_bytes` bounds the address space; 0: no limit. The process's working folder is `folder`. Throws Error
   // "cannot be started: REASON". `guard` outlives it.
-  ChildProcess(const std::vector<std::string>& command, const std::filesystem::path& folder, int64_t memory_bytes,
-               ProcessGuard& guard);
+  ChildProcess(const std::vector<std::string>& command, const std::filesystem::path& folder,
+               int64_t memory_bytes, ProcessGuard& guard);
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;

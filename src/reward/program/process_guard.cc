@@ -95,10 +95,15 @@ ProcessGuard::~ProcessGuard() {
 
 void ProcessGuard::tell(char sign, pid_t group) const {
   const std::string line = fmt::format("{}{}\n", sign, group);
-  [[maybe_unused]] const ssize_t n = ::write(pipe_, line.data(), line.size());  // short lines are written whole
+  [[maybe_unused]] const ssize_t n =
+      ::write(pipe_, line.data(), line.size());  // short lines are written whole
 }
 
-void ProcessGuard::watch(pid_t group) { tell('+', group); }
-void ProcessGuard::forget(pid_t group) { tell('-', group); }
+void ProcessGuard::watch(pid_t group) {
+  tell('+', group);
+}
+void ProcessGuard::forget(pid_t group) {
+  tell('-', group);
+}
 
 }  // namespace r1

@@ -135,9 +135,11 @@ struct ProgramPool::Impl {
     } catch (const Error&) {
     }
     if (id.empty()) {
-      give_up(worker, fmt::format("it printed a line that is no answer: {} (an answer is a JSON object with the id of "
-                                  "its row; anything else belongs on standard error)",
-                                  shown(line)));
+      give_up(
+          worker,
+          fmt::format("it printed a line that is no answer: {} (an answer is a JSON object with the id of "
+                      "its row; anything else belongs on standard error)",
+                      shown(line)));
       return;
     }
     if (const auto row = worker.answered(id)) {
@@ -190,8 +192,9 @@ struct ProgramPool::Impl {
       if (fds[3 * k + 1].revents != 0) worker.read_errors();
       if (fds[3 * k].revents != 0) read(worker);
       if (worker.running() && worker.timed_out(Clock::now()))
-        give_up(worker, fmt::format("it gave no answer within {} s{}", config.timeout_s,
-                                    worker.has_answered_any() ? "" : " (it must flush its output after each line)"));
+        give_up(worker,
+                fmt::format("it gave no answer within {} s{}", config.timeout_s,
+                            worker.has_answered_any() ? "" : " (it must flush its output after each line)"));
     }
   }
 
@@ -230,7 +233,8 @@ std::vector<ScoreAnswer> ProgramPool::ask(std::span<const ScoreRow> rows, const 
   for (size_t i = 0; i < rows.size(); ++i) pool.waiting.push_back(i);
   for (ProgramWorker& worker : pool.workers) {
     // An id that it knows from an earlier call could get that call's second answer.
-    if (std::ranges::any_of(rows, [&](const ScoreRow& row) { return worker.has_answered(row.id); })) worker.stop("", 0);
+    if (std::ranges::any_of(rows, [&](const ScoreRow& row) { return worker.has_answered(row.id); }))
+      worker.stop("", 0);
   }
   try {
     pool.run(tick);
@@ -245,11 +249,12 @@ std::vector<std::string> ProgramPool::take_notes() {
   Impl& pool = *impl_;
   std::vector<std::string> notes;
   if (pool.restarts > 0)
-    notes.push_back(fmt::format("reward program {}: {} restart{}; the last because {}", pool.config.name, pool.restarts,
-                                pool.restarts == 1 ? "" : "s", pool.last_restart));
+    notes.push_back(fmt::format("reward program {}: {} restart{}; the last because {}", pool.config.name,
+                                pool.restarts, pool.restarts == 1 ? "" : "s", pool.last_restart));
   if (pool.twice > 0)
-    notes.push_back(fmt::format("reward program {}: {} row{} answered more than once, the last {}; the first answer counts",
-                                pool.config.name, pool.twice, pool.twice == 1 ? " was" : "s were", pool.last_twice));
+    notes.push_back(fmt::format(
+        "reward program {}: {} row{} answered more than once, the last {}; the first answer counts",
+        pool.config.name, pool.twice, pool.twice == 1 ? " was" : "s were", pool.last_twice));
   pool.restarts = pool.twice = 0;
   return notes;
 }

@@ -38,8 +38,8 @@ void ProgramWorker::start() {
 }
 
 void ProgramWorker::restart_clock() {
-  deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                 std::chrono::duration<double>(config_.timeout_s));
+  deadline_ = Clock::now() +
+              std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(config_.timeout_s));
 }
 
 void ProgramWorker::send(size_t row, const std::string& id, std::string_view line) {

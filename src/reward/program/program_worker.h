@@ -29,7 +29,7 @@ class ProgramWorker {
 
   bool running() const { return child_.has_value(); }
   bool fresh() const { return running() && !used_; }  // it has been asked nothing yet
-  void start();                                        // in place of the process that is there. Throws Error
+  void start();                                       // in place of the process that is there. Throws Error
   void send(size_t row, const std::string& id, std::string_view line);
   bool timed_out(Clock::time_point now) const { return !asked.empty() && now >= deadline_; }
   Clock::time_point deadline() const { return deadline_; }
