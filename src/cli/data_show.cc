@@ -27,7 +27,7 @@ Marks marks_of_output() {
 }
 
 // Special tokens stay in the text.
-std::string text_of(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+std::string marked_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
   return printable(tokenizer.decode(tokens));
 }
 
@@ -39,10 +39,10 @@ std::string block(const Tokenizer& tokenizer, const PreviewItem& item, const Mar
   if (!item.gold.empty()) head += ", answer " + printable(item.gold);
   const auto split = static_cast<size_t>(item.learnt_from);
   const std::span<const int32_t> tokens = item.tokens;
-  std::string text = text_of(tokenizer, tokens.first(split));
+  std::string text = marked_text(tokenizer, tokens.first(split));
   if (item.learnt_from < size) {
     text.append(marks.begin);
-    text += text_of(tokenizer, tokens.subspan(split));
+    text += marked_text(tokenizer, tokens.subspan(split));
     text.append(marks.end);
   }
   return head + "\n" + text + "\n\n";

@@ -155,7 +155,7 @@ void Account::write(const DataFiles& data, const std::string& file,
   if (!unused.empty() && is_whole && !data.is_own) note(unused);
 }
 
-std::string content_of(const Record& record) {
+std::string repeated_content(const Record& record) {
   if (!record.text.empty()) return record.text;
   if (!record.messages.is_null()) return record.messages.dump() + record.tools.dump();
   return record.question + "\n" + record.answer;
@@ -223,7 +223,7 @@ class Reading {
     };
     try {
       const Record record = read();
-      const std::string content = content_of(record);
+      const std::string content = repeated_content(record);
       const RowChooser::Choice choice =
           chooser_.choose(record.question.empty() ? content : record.question, content);
       account.duplicates += choice == RowChooser::Choice::duplicate ? 1 : 0;
