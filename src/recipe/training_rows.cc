@@ -184,8 +184,10 @@ class Reading {
       }
     }
     account.is_whole = !stopped_;
-    if (note_) account.write(data_, path, note_);
-    if (account.used > 0 || is_done()) return;
+    if (account.used > 0 || is_done()) {
+      if (note_) account.write(data_, path, note_);
+      return;
+    }
     const std::string first = account.first();
     if (!first.empty())
       throw Error(account.rows == 1 ? first : first + " (and no other row of the file can be used)");
