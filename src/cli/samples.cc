@@ -14,7 +14,6 @@
 #include "cli/output.h"
 #include "cli/printable.h"
 #include "formats/jsonl.h"
-#include "recipe/report_data.h"
 #include "text/think.h"
 
 namespace r1 {
@@ -41,12 +40,12 @@ std::vector<fs::path> sample_files(const fs::path& run) {
     throw Error(fmt::format("{}: is no folder of a run, nor a file of samples", run.string()));
   std::vector<fs::path> files;
   for (const char* name : {"samples.jsonl", "evals.jsonl"}) {
-    if (is_there(run / name)) files.push_back(run / name);
+    if (fs::exists(run / name, ec)) files.push_back(run / name);
   }
   if (!files.empty()) return files;
   std::vector<std::string> stages;
   for (const auto& entry : fs::directory_iterator(run, ec)) {
-    if (is_there(entry.path() / "samples.jsonl") || is_there(entry.path() / "evals.jsonl"))
+    if (fs::exists(entry.path() / "samples.jsonl", ec) || fs::exists(entry.path() / "evals.jsonl", ec))
       stages.push_back(shell_word(entry.path().string()));
   }
   std::ranges::sort(stages);
