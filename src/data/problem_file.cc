@@ -20,9 +20,9 @@ ProblemFile read_rows(const std::filesystem::path& path, const ProblemRowOptions
     std::string what = row.error;
     if (what.empty()) {
       what = error_in_row(fmt::format("{}:{}", path.string(), row.line), [&] {
-        Record record = read_record(row.value, options.mapping);
+        Record record = read_record(row.value, options.mapping, options.gold);
         if (record.task == "math" && record.format != "task") record.task = options.task;
-        Problem problem = problem_of(record, static_cast<int>(row.row % kPhrasings));
+        Problem problem = problem_of(record, static_cast<int>(row.row % kPhrasings), options.gold);
         if (options.check) options.check(problem, record.gold);
         file.problems.push_back(std::move(problem));
         file.lines.push_back(row.line);

@@ -27,6 +27,7 @@ struct ProblemRowOptions {
   RecordMapping mapping;
   std::string task = "math";  // of rows that name none and are no countdown
   ProblemCheck check;         // empty: every problem is good
+  GoldIs gold = GoldIs::required;
 };
 
 struct RefusedRow {

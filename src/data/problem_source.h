@@ -38,6 +38,7 @@ struct ProblemData {
   double held_out = 0.05;
   int64_t limit = 0;
   bool shuffle = true, deduplicate = true;
+  GoldIs gold = GoldIs::required;  // optional: the user's program judges, whatever the gold is
 };
 
 // Reads the keys above. Throws Error at the key, also for a task whose problems cannot be generated for training.

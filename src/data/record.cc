@@ -152,7 +152,7 @@ bool read_task(const Json& row, Record& record) {
   return true;
 }
 
-void read_question(const Json& row, Record& record) {
+void read_question(const Json& row, GoldIs gold_is, Record& record) {
   const std::string_view question = first_of(row, kQuestions), answer = first_of(row, kAnswers);
   const std::string_view gold = first_of(row, kGolds);
   if (question.empty()) {
@@ -165,6 +165,10 @@ void read_question(const Json& row, Record& record) {
   record.question = row.at(question).string();
   take_plain_answer(row, record);
   if (record.answer.empty() && record.gold.is_null()) {
+    if (gold_is == GoldIs::optional) {
+      record.format = question;
+      return;
+    }
     for (const char* name : kAnswers) {
       if (const Json* empty = row.find(name)) empty->fail("is empty or null: the row has no answer");
     }
@@ -207,7 +211,7 @@ RecordMapping::RecordMapping(const std::string& question, const std::string& ans
   if (!answer.empty()) answer_ = std::make_shared<const Expression>(answer, where + "data.answer");
 }
 
-Record read_record(const Json& row, const RecordMapping& mapping) {
+Record read_record(const Json& row, const RecordMapping& mapping, GoldIs gold_is) {
   if (!row.is_object()) row.fail("is no object");
   Record record;
   if (!mapping.empty()) {
@@ -246,7 +250,7 @@ Record read_record(const Json& row, const RecordMapping& mapping) {
     if (trimmed(record.text).empty()) row.at("text").fail("is empty");
     return record;
   }
-  read_question(row, record);
+  read_question(row, gold_is, record);
   return record;
 }
 
@@ -278,7 +282,7 @@ std::string marked_answer(std::string_view text) {
   return "";
 }
 
-Problem problem_of(const Record& record, int phrasing) {
+Problem problem_of(const Record& record, int phrasing, GoldIs gold_is) {
   if (has_context(record.messages))
     throw Error("has a conversation of several messages; a problem is one question");
   Problem problem;
@@ -289,13 +293,14 @@ Problem problem_of(const Record& record, int phrasing) {
   } else {
     if (!record.text.empty()) throw Error("is a plain document; a problem needs a question and an answer");
     if (trimmed(record.question).empty()) throw Error("has no question");
-    if (record.gold.is_null() || (record.gold.is_string() && trimmed(record.gold.string()).empty())) {
+    const bool none = record.gold.is_null() || (record.gold.is_string() && trimmed(record.gold.string()).empty());
+    if (none && gold_is == GoldIs::required) {
       throw Error(
           "has no final answer: its answer is long and has neither \"#### ...\" nor \\boxed{...}; name the "
           "final answer gold, or write answer under [data]");
     }
     problem.question = record.question;
-    problem.gold = record.gold.dump();
+    if (!none) problem.gold = record.gold.dump();
   }
   problem.task = record.task;
   return problem;

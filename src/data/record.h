@@ -14,6 +14,7 @@
 // Rows of HumanEval and MBPP are recognised and refused: their answers are programs.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ struct Record {
   std::string text;    // a plain document; "": none
 };
 
+// Whether a row must have a final answer. A problem that the user's own program judges needs none.
+enum class GoldIs : uint8_t { required, optional };
+
 // Where the question and the answer of a row stand, as [data] question and answer say: a Jinja expression over the
 // row's fields (choices[answer], info.question ~ "?"), or a template, if the text holds {{ or {%.
 class RecordMapping {
@@ -44,14 +48,14 @@ class RecordMapping {
   bool empty() const { return question_ == nullptr && answer_ == nullptr; }
 
  private:
-  friend Record read_record(const Json& row, const RecordMapping& mapping);
+  friend Record read_record(const Json& row, const RecordMapping& mapping, GoldIs gold);
   struct Expression;
   std::shared_ptr<const Expression> question_, answer_;
 };
 
 // Throws Error ("FILE:LINE: ..." if the row was parsed under that name) for a row that is of no known format or is not of
 // its format's form. An expression of the mapping takes the place of the fields above; it fails if it gives no text.
-Record read_record(const Json& row, const RecordMapping& mapping = {});
+Record read_record(const Json& row, const RecordMapping& mapping = {}, GoldIs gold = GoldIs::required);
 
 // The final answer at the end of a reference answer: behind its last "####", or in its last \boxed{...}, \fbox{...} or
 // \framebox{...}; "": none of these.
@@ -60,6 +64,6 @@ std::string marked_answer(std::string_view text);
 // The record as a problem. A countdown without a question is asked in `phrasing` (0 .. kPhrasings - 1). Throws Error if
 // the record has no question or no final answer, or if its conversation is more than one question. Whether the task's
 // verifier can read the gold is not looked at.
-Problem problem_of(const Record& record, int phrasing = 0);
+Problem problem_of(const Record& record, int phrasing = 0, GoldIs gold = GoldIs::required);
 
 }  // namespace r1

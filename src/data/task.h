@@ -21,7 +21,7 @@ class Json;
 struct Problem {
   std::string task;      // its name, with the level if one was asked for
   std::string question;  // the user's turn, without any prompt around it
-  // JSON, by verifier (reward/verifier.h). countdown: {"numbers":[3,5,7],"target":24}; expression, number:
+  // JSON, by verifier (reward/verifier.h); empty if the user's own program judges and there is none. countdown: {"numbers":[3,5,7],"target":24}; expression, number:
   // "24" or "7/2"; equation: {"unknown":"x","value":"7/2"}; math: any text, "\\frac{1}{2}"; digits:
   // {"base":16,"digits":"ff"}; calendar: {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}; roles:
   // {"Ann":"knight","Bob":"knave"}; text, regex and json: as reward/text_verifier.h, pattern_verifier.h and

@@ -134,9 +134,12 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
 }
 
 Error all_failed(int64_t step, const RolloutTotals& totals) {
-  return Error(fmt::format("step {}: the verifier failed for all {} samples that it was asked about; the first is {}; mend "
-                           "it, then go on with --resume",
-                           step, totals.failed, totals.failures.front()));
+  constexpr int64_t kLastStep = int64_t{1} << 30;  // a preflight's rounds have numbers above it
+  const bool in_run = step < kLastStep;
+  return Error(fmt::format("{}: the verifier failed for all {} samples that it was asked about; the first is {}; mend it, "
+                           "then {}",
+                           in_run ? fmt::format("step {}", step) : "preflight", totals.failed, totals.failures.front(),
+                           in_run ? "go on with --resume" : "try again"));
 }
 
 // Moves group `g` of `from` to the end of `to`.

@@ -7,7 +7,7 @@
 
 namespace r1 {
 
-// Rows of files with a gold that no verifier reads, or with a prompt that leaves no room for an answer, are left out; the
+// Rows of files with a gold that no verifier reads (if data.gold requires one), or with a prompt that leaves no room for an answer, are left out; the
 // source's notes name them. Throws as ProblemSource::open does.
 ProblemSource open_problems(const ProblemData& data, uint64_t seed, const ModelBundle& bundle,
                             const PromptFormat& format);
