@@ -94,6 +94,7 @@ int run_verify(const VerifyOptions& options);
 struct RewardOptions {
   CommonOptions common;
   std::string config, input;
+  std::vector<std::string> set;  // KEY=VALUE
 };
 int run_reward(const RewardOptions& options);
 
@@ -167,6 +168,7 @@ struct DataShowOptions {
   CommonOptions common;
   std::string config;
   std::string kind;  // "": as the configuration shows
+  std::vector<std::string> set;  // KEY=VALUE
   int64_t count = 3;
 };
 int run_data_show(const DataShowOptions& options);
@@ -176,6 +178,7 @@ struct EvalCommandOptions {
   SamplingFlags sampling;
   std::string prompt_template, system, think;  // "": the default
   std::string model, task, output;
+  std::string reward;            // a grpo configuration whose [reward] judges; "": the tasks' verifiers
   std::string question, answer;  // of a file: expressions of data/record.h's mapping; "": none
   std::string split = "all";     // of a file: all, train or held_out
   double held_out = 0.05;

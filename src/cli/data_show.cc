@@ -68,11 +68,11 @@ Json json_of(const Tokenizer& tokenizer, const PreviewItem& item) {
 
 int run_data_show(const DataShowOptions& options) {
   check_between("-n", options.count, 1, kMostShown);
-  const std::string kind = options.kind.empty() ? kind_of_config(options.config) : options.kind;
+  const std::string kind = options.kind.empty() ? kind_of_config(options.config, options.set) : options.kind;
   const Marks marks = marks_of_output();
   Json shown = Json::array(), notes = Json::array();
   preview(
-      options.config, kind, options.count,
+      options.config, options.set, kind, options.count,
       [&](const Tokenizer& tokenizer, const PreviewItem& item) {
         if (options.common.json) {
           shown.push_back(json_of(tokenizer, item));

@@ -1,7 +1,10 @@
 // cli/eval.cc: `r1 eval`: a model against generated or given problems.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "cli/bounds.h"
 #include "cli/common.h"
@@ -12,6 +15,8 @@
 #include "engine/ask.h"
 #include "eval/evaluate.h"
 #include "reward/problem_file.h"
+#include "reward/reward.h"
+#include "train/grpo.h"
 
 namespace r1 {
 namespace {
@@ -25,8 +30,8 @@ bool is_file(const std::string& task) {
 }
 
 // The problems on the side that --split names, as [data] split has it.
-ProblemFile file_of(const EvalCommandOptions& options) {
-  ProblemFile file = read_problems(options.task, RecordMapping(options.question, options.answer, ""));
+ProblemFile file_of(const EvalCommandOptions& options, GoldIs gold) {
+  ProblemFile file = read_problems(options.task, RecordMapping(options.question, options.answer, ""), gold);
   if (options.split == "all") return file;
   ProblemFile side = file;
   side.problems.clear();
@@ -54,9 +59,9 @@ void check_file_options(const EvalCommandOptions& options) {
 }
 
 // A task's name, or a file of problems.
-ProblemFile problems_of(const EvalCommandOptions& options) {
+ProblemFile problems_of(const EvalCommandOptions& options, GoldIs gold) {
   constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
-  if (is_file(options.task)) return file_of(options);
+  if (is_file(options.task)) return file_of(options, gold);
   check_task(options.task, Split::held_out);
   const int64_t count = options.problems.value_or(kGenerated);
   check_row_count(count * options.samples);  // before time and memory go into the problems
@@ -112,6 +117,7 @@ class SampleRows {
       job.identity = job_identity("eval", directory, bundle.model, numerics);
       job.identity.set("problems", problems_sha256(problems)).set("--samples", samples_);
       add_flags(job.identity, options.sampling);
+      if (!options.reward.empty()) job.identity.set("--reward", sha256_hex(read_file(options.reward)));
       if (!prompt.is_default()) job.identity.set("--prompt-template, --system, --think", to_json(prompt));
     }
     out_.emplace(std::move(job), "samples");
@@ -143,6 +149,22 @@ class SampleRows {
   std::optional<OrderedOutput> out_;
 };
 
+// [reward] of --reward CONFIG.
+std::optional<RewardConfig> judge_of(const EvalCommandOptions& options) {
+  if (options.reward.empty()) return std::nullopt;
+  ConfigFile config = ConfigFile::read(options.reward);
+  RewardConfig reward = read_grpo_config(config).reward;
+  check_programs(config, reward);
+  return reward;
+}
+
+std::string first_failure(const EvalResult& result) {
+  for (const EvalSample& s : result.rows) {
+    if (s.verdict.status == SampleStatus::verifier_failed) return s.verdict.why;
+  }
+  return "";
+}
+
 void check_options(const EvalCommandOptions& options) {
   check_common(options.common);
   if (options.problems) check_between("--problems", *options.problems, 1, kMostProblems);
@@ -165,7 +187,8 @@ int run_eval(const EvalCommandOptions& options) {
   EvalOptions eval;
   eval.prompt = prompt_format_of(options.prompt_template, options.system, options.think);
   load_prompt_format(eval.prompt);
-  ProblemFile file = problems_of(options);
+  const std::optional<RewardConfig> judge = judge_of(options);
+  ProblemFile file = problems_of(options, judge && judge->decided_outside() ? GoldIs::optional : GoldIs::required);
   const std::vector<Problem>& problems = file.problems;
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
@@ -189,6 +212,13 @@ int run_eval(const EvalCommandOptions& options) {
   eval.seed = options.sampling.seed;
   eval.batch = options.batch;
   eval.kv_bytes = runtime.kv_bytes();
+  std::optional<Reward> reward;
+  if (judge) {
+    reward.emplace(*judge, eval.max_tokens);
+    eval.judge = [&](const Problem& problem, const std::string& response, int64_t tokens, bool ended) {
+      return judge_one(*reward, runtime.threads, problem, response, tokens, ended);
+    };
+  }
   SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt);
   std::vector<EvalSample> finished = rows.finished();
   Counter counter("samples", std::ssize(problems) * eval.samples - std::ssize(finished));
@@ -201,6 +231,12 @@ int run_eval(const EvalCommandOptions& options) {
       std::move(finished));
   counter.clear();
   rows.close();
+  const int64_t failed = std::ranges::count_if(
+      result.rows, [](const EvalSample& s) { return s.verdict.status == SampleStatus::verifier_failed; });
+  if (failed > 0) {
+    write_stderr(fmt::format("r1: the verifier failed for {} of {} answers, which count as wrong; the first reason: {}\n",
+                             failed, result.rows.size(), first_failure(result)));
+  }
   if (!options.common.json) {
     std::string text = table(result, directory.string(), options.task);
     if (!file.refused.empty()) text += fmt::format("  rows refused  {}\n", file.refused.size());

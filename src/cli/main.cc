@@ -262,6 +262,7 @@ struct Program {
     sub->add_option("--input", reward.input,
                     "Rows {\"question\", \"gold\", \"response\"} or those of samples.jsonl; -: standard input")
         ->required();
+    add_set(sub, reward.set, kSet);
 
     sub = add("eval", "Measure a model on problems with checkable answers", eval, r1::run_eval,
               Machine::model, "One JSON object instead of a table");
@@ -283,6 +284,8 @@ struct Program {
                     "question alone), or FILE.jinja")
         ->group(kPrompt);
     sub->add_option("--system", eval.system, "The system message")->group(kPrompt);
+    sub->add_option("--reward", eval.reward,
+                    "A grpo configuration whose [reward] judges, programs included, instead of the tasks' verifiers");
     sub->add_option("--think", eval.think,
                     "open: the prompt ends inside <think>; off: it ends with an empty thought; free (default): "
                     "as the template ends it")
@@ -315,6 +318,7 @@ struct Program {
         ->type_name("")
         ->required();
     sub->add_option("-n", data_show.count, "Documents or prompts (default: 3)");
+    add_set(sub, data_show.set, kSet);
     sub->add_option("--kind", data_show.kind, "pretrain, sft, grpo or distill, if the file alone does not show it")
         ->check(CLI::IsMember({"pretrain", "sft", "grpo", "distill"}));
     sub->add_flag("--json", data_show.common.json, "One JSON object: every token with its id, text and flags")
@@ -344,9 +348,10 @@ struct Program {
         ->type_name("KEY=VALUE");
   }
 
+  static constexpr const char* kSet =
+      "Set a key of the configuration, for example --set rollout.group=8; may be repeated";
+
   void add_training() {
-    constexpr const char* kSet =
-        "Set a key of the configuration, for example --set rollout.group=8; may be repeated";
     constexpr const char* kForce = "Train although the preflight refuses the run";
     constexpr const char* kConfig = "The configuration, a TOML file (r1 schema lists its keys)";
     constexpr const char* kModelAsJson = "The path of the model as {\"model\": PATH}";

@@ -28,8 +28,9 @@ struct RewardFile {
   std::string task;
 };
 
-RewardFile read_reward_file(const std::string& path) {
+RewardFile read_reward_file(const std::string& path, std::span<const std::string> set) {
   ConfigFile file = ConfigFile::read(path);
+  for (const std::string& assignment : set) file.set(assignment);
   file.choice_or("device", "cpu", {"cpu"});
   RewardFile out{.config = read_grpo_config(file), .model = {}, .task = {}};
   const std::string model = file.text("model");
@@ -127,7 +128,7 @@ std::string summary(std::span<const RewardResult> results, std::span<const int64
 int run_reward(const RewardOptions& options) {
   check_training(options.common);
   const StopSignals signals;
-  const RewardFile file = read_reward_file(options.config);
+  const RewardFile file = read_reward_file(options.config, options.set);
   const RewardInput input = read_input(options.input, file);
   ThreadPool threads(thread_count(options.common));
   Reward reward(file.config.reward, file.config.max_tokens);

@@ -119,7 +119,7 @@ const std::vector<std::string>& ProblemSource::notes() const {
 ProblemData read_problem_data(ConfigFile& file) {
   ProblemData data;
   for (const std::string& name : file.texts_or("data.files", {}))
-    data.files.push_back(file.beside(name).string());
+    data.files.push_back(file.beside(name, "data.files").string());
   const bool from_files = !data.files.empty();
   data.task = file.text_or("data.task", from_files ? "math" : data.task);
   try {

@@ -133,7 +133,7 @@ PromptFormat read_prompt_format(ConfigFile& file) {
   } catch (const Error& e) {
     file.fail("prompt.template", e.what());
   }
-  if (format.form == Template::file) format.file = file.beside(name).string();
+  if (format.form == Template::file) format.file = file.beside(name, "prompt.template").string();
   format.named = file.has("prompt.template");
   format.system = file.text_or("prompt.system", "");
   try {

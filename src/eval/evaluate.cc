@@ -20,8 +20,7 @@ Request settings_of(const EvalOptions& options) {
   return settings;
 }
 
-EvalSample judge(const ModelBundle& bundle, const Verifier& verifier, int64_t index, const Completion& c,
-                 const std::string& opening) {
+EvalSample sample_of(const ModelBundle& bundle, int64_t index, const Completion& c, const std::string& opening) {
   EvalSample row;
   row.problem = index;
   row.sample = c.sample;
@@ -30,7 +29,6 @@ EvalSample judge(const ModelBundle& bundle, const Verifier& verifier, int64_t in
   row.tokens = static_cast<int64_t>(c.tokens.size());
   row.thinking = thinking_tokens(bundle.tokenizer, c.tokens, row.prompt_opened);
   row.finish = c.finish;
-  row.verdict = verify_answer(bundle.tokenizer, verifier, c.tokens, c.finish == FinishReason::stop, opening);
   return row;
 }
 
@@ -53,7 +51,8 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     result.kept_tokens += row.tokens;
   }
   const std::vector<Request> all = ask(bundle, problems, settings_of(options), options.prompt);
-  std::vector<Verifier> verifiers(problems.begin(), problems.end());  // each gold is read once
+  std::vector<Verifier> verifiers;  // each gold is read once
+  if (!options.judge) verifiers = std::vector<Verifier>(problems.begin(), problems.end());
   std::vector<Request> requests;
   std::vector<int64_t> problem_of;  // the problem of each request
   for (int64_t i = 0; i < result.problems; ++i) {
@@ -70,9 +69,14 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
   const auto begin = std::chrono::steady_clock::now();
   const auto judge_sample = [&](const Completion& c) {
     const auto request = static_cast<size_t>(c.request);
-    const int64_t problem = problem_of[request];
-    result.rows.push_back(
-        judge(bundle, verifiers[static_cast<size_t>(problem)], problem, c, requests[request].opening));
+    const auto problem = static_cast<size_t>(problem_of[request]);
+    const std::string& opening = requests[request].opening;
+    const bool ended = c.finish == FinishReason::stop;
+    EvalSample row = sample_of(bundle, problem_of[request], c, opening);
+    row.verdict = options.judge ? options.judge(problems[problem], answered_text(bundle.tokenizer, c.tokens, ended, opening),
+                                                row.tokens, ended)
+                                : verify_answer(bundle.tokenizer, verifiers[problem], c.tokens, ended, opening);
+    result.rows.push_back(std::move(row));
     if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
   };
   if (!requests.empty()) engine.stream(requests, judge_sample);

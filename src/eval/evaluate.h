@@ -30,6 +30,11 @@ namespace r1 {
 inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
+// Decides about an answer in place of the task's verifier. `response` is whole (text/think.h); `tokens` are those of the
+// answer; `ended` is false if the answer was cut off.
+using EvalJudge =
+    std::function<Verdict(const Problem& problem, const std::string& response, int64_t tokens, bool ended)>;
+
 struct EvalOptions {
   int64_t samples = 4;  // of each problem
   PromptFormat prompt;
@@ -38,6 +43,7 @@ struct EvalOptions {
   uint64_t seed = 0;
   int64_t batch = 256;   // sequences at a time; changes no result
   int64_t kv_bytes = 0;  // see EngineOptions
+  EvalJudge judge;       // empty: the verifier of each problem's task
 };
 
 struct EvalSample {

@@ -20,9 +20,15 @@ namespace fs = std::filesystem;
 using UseItem = std::function<void(const Tokenizer&, const PreviewItem&)>;
 using NoteLine = std::function<void(const std::string&)>;
 
-bool fits(const fs::path& config, std::string_view kind) {
+ConfigFile read_with(const fs::path& config, std::span<const std::string> set) {
+  ConfigFile file = ConfigFile::read(config);
+  for (const std::string& assignment : set) file.set(assignment);
+  return file;
+}
+
+bool fits(const fs::path& config, std::span<const std::string> set, std::string_view kind) {
   try {
-    ConfigFile file = ConfigFile::read(config);
+    ConfigFile file = read_with(config, set);
     read_stage_keys(kind, file);
     return true;
   } catch (const Error&) {
@@ -100,8 +106,8 @@ void preview_prompts(const fs::path& model, const ProblemData& data, PromptForma
 
 }  // namespace
 
-std::string kind_of_config(const fs::path& config) {
-  const ConfigFile file = ConfigFile::read(config);
+std::string kind_of_config(const fs::path& config, std::span<const std::string> set) {
+  const ConfigFile file = read_with(config, set);
   if (file.has("teacher") || file.has("student")) return "distill";
   if (file.has("model.config") || file.has("tokenizer")) return "pretrain";
   for (const char* section : {"rollout", "reward", "loss", "filter", "prompt"}) {
@@ -109,7 +115,7 @@ std::string kind_of_config(const fs::path& config) {
   }
   std::vector<std::string> kinds;
   for (const char* kind : {"pretrain", "sft", "grpo"}) {
-    if (fits(config, kind)) kinds.emplace_back(kind);
+    if (fits(config, set, kind)) kinds.emplace_back(kind);
   }
   if (kinds.size() > 1) {
     throw Error(fmt::format("{}: may be a configuration of {}: say which with --kind", config.string(),
@@ -118,13 +124,13 @@ std::string kind_of_config(const fs::path& config) {
   return kinds.empty() ? "sft" : kinds.front();
 }
 
-void preview(const fs::path& config, std::string_view kind, int64_t count, const UseItem& use,
-             const NoteLine& note) {
+void preview(const fs::path& config, std::span<const std::string> set, std::string_view kind, int64_t count,
+             const UseItem& use, const NoteLine& note) {
   {
-    ConfigFile whole = ConfigFile::read(config);
+    ConfigFile whole = read_with(config, set);
     read_stage_keys(kind, whole);  // every mistake of the file, as training would say it
   }
-  ConfigFile file = ConfigFile::read(config);
+  ConfigFile file = read_with(config, set);
   if (kind == "pretrain") {
     preview_pretrain(file, count, use, note);
   } else if (kind == "sft") {

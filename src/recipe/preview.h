@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,14 +21,16 @@ struct PreviewItem {
   std::string gold = {};    // of a problem: Problem::gold
 };
 
+// `set` has KEY=VALUE assignments of the command line.
+//
 // The kind of stage that a file configures: pretrain, sft, grpo or distill. Throws Error if it could be several,
 // and the reader's error if it is none.
-std::string kind_of_config(const std::filesystem::path& config);
+std::string kind_of_config(const std::filesystem::path& config, std::span<const std::string> set = {});
 
 // Calls use(tokenizer, item) for the first `count` documents (pretrain, sft) or problems' prompts (grpo,
 // distill). Documents of files come in the files' order, problems in that of the run's first step; no weight is
 // trained and nothing is written. `note` gets lines about rows that were left out up to there. Throws Error.
-void preview(const std::filesystem::path& config, std::string_view kind, int64_t count,
+void preview(const std::filesystem::path& config, std::span<const std::string> set, std::string_view kind, int64_t count,
              const std::function<void(const Tokenizer&, const PreviewItem&)>& use,
              const std::function<void(const std::string&)>& note);
 

@@ -412,6 +412,9 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
     RunDirectory::check_free(run.out, options.resume);
   });
   const GrpoConfig& config = opened.stage.config;
+  opened.stage.evals.prompt = config.prompt;
+  opened.stage.evals.max_tokens = config.max_tokens;
+  if (config.reward.decided_outside()) opened.stage.evals.judge = config.reward;
   TrainingEvals evals(opened.stage.evals, opened.file, config.run, opened.bundle, {}, config.micro_tokens,
                       config.optimizer.steps, threads, reporter);
   if (!opened.stage.evals.evals.empty() && !RunDirectory::finished(config.run.out, config.optimizer.steps))

@@ -71,11 +71,11 @@ fs::path file_of_eval(const ConfigFile& file, const std::string& key, const std:
 }
 
 // A file of problems, or a task's held-out ones.
-std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, Reporter& reporter) {
+std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, GoldIs gold, Reporter& reporter) {
   const fs::path path = file_of_eval(file, e.key + ".task", e.task);
   std::vector<Problem> problems;
   if (!path.empty()) {
-    ProblemFile read = read_problems(path.string());
+    ProblemFile read = read_problems(path.string(), {}, gold);
     if (!read.refused.empty()) reporter.note(refusal_notice(read));
     problems = std::move(read.problems);
     if (std::ssize(problems) > e.problems) problems.resize(static_cast<size_t>(e.problems));
@@ -86,11 +86,11 @@ std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& f
   return problems;
 }
 
-void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBundle& bundle,
+void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBundle& bundle, const PromptFormat& format,
                    std::span<const Problem> problems) {
   const int64_t context = bundle.model.config().max_positions;
   for (const Problem& problem : problems) {
-    const int64_t prompt = std::ssize(bundle.chat_prompt(problem.question).tokens);
+    const int64_t prompt = std::ssize(make_prompt(bundle, format, problem.question).tokens);
     if (prompt + 1 > context) {
       file.fail(e.key + ".task",
                 fmt::format("has a prompt of {} tokens; the model's context is {}, so nothing is "
@@ -194,9 +194,10 @@ TrainingEvals::TrainingEvals(const TrainingEvalConfig& config, const ConfigFile&
       threads_(threads),
       reporter_(reporter) {
   for (const TrainingEval& e : config.evals) {
-    problems_.push_back(problems_of_eval(e, file, reporter));
-    check_prompts(e, file, bundle, problems_.back());
+    problems_.push_back(problems_of_eval(e, file, config.judge ? GoldIs::optional : GoldIs::required, reporter));
+    check_prompts(e, file, bundle, config.prompt, problems_.back());
   }
+  if (config.judge && !config.evals.empty()) reward_.emplace(*config.judge, config.max_tokens);
 }
 
 StepMeasures TrainingEvals::measures() {
@@ -216,7 +217,7 @@ void TrainingEvals::check_memory_with(MemoryEstimate step, int64_t limit) const 
                       .longest_prompt = 0,
                       .max_tokens = options.max_tokens};
     for (const Problem& problem : problems_[i]) {
-      const int64_t prompt = std::ssize(bundle_.chat_prompt(problem.question).tokens);
+      const int64_t prompt = std::ssize(make_prompt(bundle_, config_.prompt, problem.question).tokens);
       load.prompt_tokens += prompt;
       load.longest_prompt = std::max(load.longest_prompt, prompt);
     }
@@ -266,7 +267,19 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
   const TrainingEval& e = config_.evals[index];
   Arena arena;
   Context ctx{.arena = arena, .threads = threads_, .numerics = run_.numerics};
-  const EvalResult result = evaluate(bundle_, ctx, problems_[index], e.options);
+  EvalOptions options = e.options;
+  options.prompt = config_.prompt;
+  if (reward_) {
+    options.judge = [this](const Problem& problem, const std::string& response, int64_t tokens, bool ended) {
+      return judge_one(*reward_, threads_, problem, response, tokens, ended);
+    };
+  }
+  const EvalResult result = evaluate(bundle_, ctx, problems_[index], options);
+  const int64_t failed = std::ranges::count_if(
+      result.rows, [](const EvalSample& s) { return s.verdict.status == SampleStatus::verifier_failed; });
+  if (failed > 0)
+    reporter_.note(fmt::format("step {}: held-out {}: the verifier failed for {} answers, which count as wrong", step,
+                               e.name, failed));
   JsonlWriter samples(run_.out / "evals.jsonl", FileWriter::Mode::append);
   for (const EvalSample& s : result.rows) {
     Json line = Json::object();

@@ -27,7 +27,9 @@
 #include "base/threads.h"
 #include "engine/model_bundle.h"
 #include "eval/evaluate.h"
+#include "engine/prompt_format.h"
 #include "formats/config_file.h"
+#include "reward/reward.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
@@ -48,6 +50,9 @@ struct TrainingEvalConfig {
   double held_out = 0;             // share of documents
   std::vector<std::string> files;  // of [validation]
   int64_t validation_every = 0;    // 0: no validation
+  PromptFormat prompt;             // as the run asks
+  std::optional<RewardConfig> judge;  // of a run whose own program says which answers are right
+  int64_t max_tokens = 0;             // of the run; the judge's cap
   bool validates() const { return validation_every > 0; }
 };
 
@@ -95,6 +100,7 @@ class TrainingEvals {
   ThreadPool& threads_;
   Reporter& reporter_;
   std::optional<double> best_;  // the figure of OUT/best; a loss is negated
+  std::optional<Reward> reward_;  // of config_.judge
 };
 
 }  // namespace r1

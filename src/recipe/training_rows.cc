@@ -260,7 +260,7 @@ std::string TrainingRow::where() const {
 DataFiles read_data_files(ConfigFile& file) {
   DataFiles data;
   for (const std::string& name : file.texts_or("data.files", {}))
-    data.files.push_back(file.beside(name).string());
+    data.files.push_back(file.beside(name, "data.files").string());
   const std::string question = file.text_or("data.question", ""), answer = file.text_or("data.answer", "");
   data.mapping = RecordMapping(question, answer, file.source());
   data.selection = read_row_selection(file);

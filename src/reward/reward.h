@@ -72,4 +72,8 @@ class Reward {
   std::vector<double> weights_;
 };
 
+// The verdict on one answer, as a group of its own.
+Verdict judge_one(Reward& reward, ThreadPool& threads, const Problem& problem, const std::string& response,
+                  int64_t tokens, bool ended);
+
 }  // namespace r1

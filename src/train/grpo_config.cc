@@ -48,6 +48,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.minibatches = config.integer_or("rollout.minibatches", c.minibatches, 1, c.prompts);
   c.engine_batch = config.integer_or("rollout.batch", c.engine_batch, 1, 1 << 20);
   c.reward = read_reward_config(config, c.max_tokens);
+  if (c.reward.decided_outside()) c.data.gold = GoldIs::optional;
   read_loss(config, c);
   c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);
   c.filter_rounds = config.integer_or("filter.rounds", c.filter_rounds, 1, 1000);
