@@ -188,7 +188,8 @@ int run_eval(const EvalCommandOptions& options) {
   eval.prompt = prompt_format_of(options.prompt_template, options.system, options.think);
   load_prompt_format(eval.prompt);
   const std::optional<RewardConfig> judge = judge_of(options);
-  ProblemFile file = problems_of(options, judge && judge->decided_outside() ? GoldIs::optional : GoldIs::required);
+  ProblemFile file =
+      problems_of(options, judge && judge->decided_outside() ? GoldIs::optional : GoldIs::required);
   const std::vector<Problem>& problems = file.problems;
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
@@ -198,7 +199,8 @@ int run_eval(const EvalCommandOptions& options) {
     show_warnings({&note, 1});
   check_max_tokens(options.sampling, bundle.model.config());
   if (is_file(options.task)) {
-    refuse_problems(file, options.task, [&](const Problem& problem) { check_room(bundle, problem, eval.prompt); });
+    refuse_problems(file, options.task,
+                    [&](const Problem& problem) { check_room(bundle, problem, eval.prompt); });
     const auto most = static_cast<size_t>(options.problems.value_or(INT64_MAX));
     if (file.problems.size() > most) file.problems.resize(most);
     if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
@@ -215,9 +217,7 @@ int run_eval(const EvalCommandOptions& options) {
   std::optional<Reward> reward;
   if (judge) {
     reward.emplace(*judge, eval.max_tokens);
-    eval.judge = [&](const Problem& problem, const std::string& response, int64_t tokens, bool ended) {
-      return judge_one(*reward, runtime.threads, problem, response, tokens, ended);
-    };
+    eval.judge = [&](const RewardSample& sample) { return judge_one(*reward, runtime.threads, sample); };
   }
   SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt);
   std::vector<EvalSample> finished = rows.finished();
@@ -234,8 +234,9 @@ int run_eval(const EvalCommandOptions& options) {
   const int64_t failed = std::ranges::count_if(
       result.rows, [](const EvalSample& s) { return s.verdict.status == SampleStatus::verifier_failed; });
   if (failed > 0) {
-    write_stderr(fmt::format("r1: the verifier failed for {} of {} answers, which count as wrong; the first reason: {}\n",
-                             failed, result.rows.size(), first_failure(result)));
+    write_stderr(fmt::format(
+        "r1: the verifier failed for {} of {} answers, which count as wrong; the first reason: {}\n", failed,
+        result.rows.size(), first_failure(result)));
   }
   if (!options.common.json) {
     std::string text = table(result, directory.string(), options.task);

@@ -47,7 +47,8 @@ struct ProblemSource::State {
 void ProblemSource::State::read_files(const ProblemData& data, const ProblemCheck& check) {
   RowChooser chooser({.side = data.side, .held_out = data.held_out, .deduplicate = data.deduplicate});
   std::string first_refusal;
-  const ProblemRowOptions options{.mapping = data.mapping, .task = data.task, .check = check, .gold = data.gold};
+  const ProblemRowOptions options{
+      .mapping = data.mapping, .task = data.task, .check = check, .gold = data.gold};
   for (const std::string& path : data.files) {
     ProblemFile file = read_problem_rows(path, options);
     Counts counts{.rows = file.problems.size() + file.refused.size(), .refused = file.refused.size()};

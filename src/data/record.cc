@@ -293,7 +293,8 @@ Problem problem_of(const Record& record, int phrasing, GoldIs gold_is) {
   } else {
     if (!record.text.empty()) throw Error("is a plain document; a problem needs a question and an answer");
     if (trimmed(record.question).empty()) throw Error("has no question");
-    const bool none = record.gold.is_null() || (record.gold.is_string() && trimmed(record.gold.string()).empty());
+    const bool none =
+        record.gold.is_null() || (record.gold.is_string() && trimmed(record.gold.string()).empty());
     if (none && gold_is == GoldIs::required) {
       throw Error(
           "has no final answer: its answer is long and has neither \"#### ...\" nor \\boxed{...}; name the "

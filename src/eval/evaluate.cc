@@ -1,5 +1,7 @@
 #include "eval/evaluate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -20,7 +22,8 @@ Request settings_of(const EvalOptions& options) {
   return settings;
 }
 
-EvalSample sample_of(const ModelBundle& bundle, int64_t index, const Completion& c, const std::string& opening) {
+EvalSample sample_of(const ModelBundle& bundle, int64_t index, const Completion& c,
+                     const std::string& opening) {
   EvalSample row;
   row.problem = index;
   row.sample = c.sample;
@@ -38,7 +41,8 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
                     const EvalOptions& options, const OnEvalSample& on_sample,
                     std::vector<EvalSample> finished) {
   if (problems.empty()) throw Error("there are no problems to evaluate on");
-  if (options.samples < 1) throw Error("an evaluation has " + std::to_string(options.samples) +
+  if (options.samples < 1)
+    throw Error("an evaluation has " + std::to_string(options.samples) +
                 " samples per problem; it must have at least one");
   EvalResult result;
   result.problems = static_cast<int64_t>(problems.size());
@@ -73,9 +77,13 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     const std::string& opening = requests[request].opening;
     const bool ended = c.finish == FinishReason::stop;
     EvalSample row = sample_of(bundle, problem_of[request], c, opening);
-    row.verdict = options.judge ? options.judge(problems[problem], answered_text(bundle.tokenizer, c.tokens, ended, opening),
-                                                row.tokens, ended)
-                                : verify_answer(bundle.tokenizer, verifiers[problem], c.tokens, ended, opening);
+    row.verdict = options.judge
+                      ? options.judge({.problem = &problems[problem],
+                                       .id = fmt::format("{}/{}", problem, c.sample),
+                                       .response = answered_text(bundle.tokenizer, c.tokens, ended, opening),
+                                       .tokens = row.tokens,
+                                       .ended = ended})
+                      : verify_answer(bundle.tokenizer, verifiers[problem], c.tokens, ended, opening);
     result.rows.push_back(std::move(row));
     if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
   };

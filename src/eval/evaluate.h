@@ -23,6 +23,7 @@
 #include "engine/model_bundle.h"
 #include "engine/prompt_format.h"
 #include "formats/json.h"
+#include "reward/reward.h"
 #include "reward/verdict.h"
 
 namespace r1 {
@@ -30,10 +31,8 @@ namespace r1 {
 inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
-// Decides about an answer in place of the task's verifier. `response` is whole (text/think.h); `tokens` are those of the
-// answer; `ended` is false if the answer was cut off.
-using EvalJudge =
-    std::function<Verdict(const Problem& problem, const std::string& response, int64_t tokens, bool ended)>;
+// Decides about an answer in place of the task's verifier (reward/reward.h). Its id is "PROBLEM/SAMPLE", both from 0.
+using EvalJudge = std::function<Verdict(RewardSample sample)>;
 
 struct EvalOptions {
   int64_t samples = 4;  // of each problem

@@ -30,8 +30,8 @@ std::string kind_of_config(const std::filesystem::path& config, std::span<const 
 // Calls use(tokenizer, item) for the first `count` documents (pretrain, sft) or problems' prompts (grpo,
 // distill). Documents of files come in the files' order, problems in that of the run's first step; no weight is
 // trained and nothing is written. `note` gets lines about rows that were left out up to there. Throws Error.
-void preview(const std::filesystem::path& config, std::span<const std::string> set, std::string_view kind, int64_t count,
-             const std::function<void(const Tokenizer&, const PreviewItem&)>& use,
+void preview(const std::filesystem::path& config, std::span<const std::string> set, std::string_view kind,
+             int64_t count, const std::function<void(const Tokenizer&, const PreviewItem&)>& use,
              const std::function<void(const std::string&)>& note);
 
 }  // namespace r1

@@ -84,7 +84,9 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   f.evals = read_training_evals(file, f.run, EvalOptions().max_tokens, true);
   if (f.evals.held_out > 0 && !f.teacher) {
     if (f.data.selection.side == RowSelection::Side::held_out)
-      file.fail("data.split", "is \"held_out\", so the rows of data.held_out would be trained on; leave one of the two out");
+      file.fail(
+          "data.split",
+          "is \"held_out\", so the rows of data.held_out would be trained on; leave one of the two out");
     f.data.selection.side = RowSelection::Side::train;
   }
   return f;
@@ -175,8 +177,8 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
   note_warnings(bundle.model, reporter);
-  std::vector<Document> documents = read_sft_documents(
-      f.data, bundle, f.loss_on_answer, f.max_tokens, [&](const std::string& line) { reporter.note(line); });
+  std::vector<Document> documents = read_sft_documents(f.data, bundle, f.loss_on_answer, f.max_tokens,
+                                                       [&](const std::string& line) { reporter.note(line); });
   std::vector<Document> validation;
   if (!f.evals.files.empty()) {
     DataFiles own = f.data;
@@ -211,8 +213,8 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   if (!run) run.emplace(config.run, file, options.resume);
   TrainOptions measured = options;
   measured.measures = evals.measures();
-  pretrain(bundle, config, epochs_of(std::move(documents), f.run.seed, f.data.shuffle), *run, memory, threads, reporter,
-           measured);
+  pretrain(bundle, config, epochs_of(std::move(documents), f.run.seed, f.data.shuffle), *run, memory, threads,
+           reporter, measured);
   return run->model_path();
 }
 
@@ -239,7 +241,8 @@ struct GrpoStage {
 void find_program_files(GrpoConfig& config) {
   for (size_t i = 0; i < config.reward.programs.size(); ++i) {
     const std::vector<std::string> files = files_of(config.reward.programs[i]);
-    if (!files.empty()) config.run.inputs.set(fmt::format("reward.program[{}].command", i), content_of_files(files));
+    if (!files.empty())
+      config.run.inputs.set(fmt::format("reward.program[{}].command", i), content_of_files(files));
   }
 }
 
@@ -321,8 +324,8 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   note_warnings(bundle.model, reporter);
   const ModelConfig& model = bundle.model.config();
   check_context(file, "data.max_tokens", config.max_tokens, model.max_positions, model);
-  const DocumentSource documents =
-      pretrain_documents(data, bundle, config.max_tokens, [&](const std::string& line) { reporter.note(line); });
+  const DocumentSource documents = pretrain_documents(data, bundle, config.max_tokens,
+                                                      [&](const std::string& line) { reporter.note(line); });
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");

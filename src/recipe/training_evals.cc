@@ -6,10 +6,10 @@
 #include <chrono>
 #include <cstring>
 
-#include "data/row_selection.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "data/row_selection.h"
 #include "formats/jsonl.h"
 #include "model/lanes.h"
 #include "model/scoring.h"
@@ -71,7 +71,8 @@ fs::path file_of_eval(const ConfigFile& file, const std::string& key, const std:
 }
 
 // A file of problems, or a task's held-out ones.
-std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, GoldIs gold, Reporter& reporter) {
+std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, GoldIs gold,
+                                      Reporter& reporter) {
   const fs::path path = file_of_eval(file, e.key + ".task", e.task);
   std::vector<Problem> problems;
   if (!path.empty()) {
@@ -86,8 +87,8 @@ std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& f
   return problems;
 }
 
-void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBundle& bundle, const PromptFormat& format,
-                   std::span<const Problem> problems) {
+void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBundle& bundle,
+                   const PromptFormat& format, std::span<const Problem> problems) {
   const int64_t context = bundle.model.config().max_positions;
   for (const Problem& problem : problems) {
     const int64_t prompt = std::ssize(make_prompt(bundle, format, problem.question).tokens);
@@ -128,7 +129,8 @@ TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, i
   }
   if (documents) {
     // The same key says which rows are held out (data/row_selection.h); only if it is given, they are a validation set.
-    if (file.has("data.held_out")) c.held_out = file.number_or("data.held_out", RowSelection().held_out, 0, 1);
+    if (file.has("data.held_out"))
+      c.held_out = file.number_or("data.held_out", RowSelection().held_out, 0, 1);
     for (const std::string& name : file.texts_or("validation.files", {}))
       c.files.push_back(file.beside(name, "validation.files").string());
     const std::optional<int64_t> every = file.integer_if("validation.every", 1, int64_t{1} << 40);
@@ -194,7 +196,8 @@ TrainingEvals::TrainingEvals(const TrainingEvalConfig& config, const ConfigFile&
       threads_(threads),
       reporter_(reporter) {
   for (const TrainingEval& e : config.evals) {
-    problems_.push_back(problems_of_eval(e, file, config.judge ? GoldIs::optional : GoldIs::required, reporter));
+    problems_.push_back(
+        problems_of_eval(e, file, config.judge ? GoldIs::optional : GoldIs::required, reporter));
     check_prompts(e, file, bundle, config.prompt, problems_.back());
   }
   if (config.judge && !config.evals.empty()) reward_.emplace(*config.judge, config.max_tokens);
@@ -270,16 +273,18 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
   EvalOptions options = e.options;
   options.prompt = config_.prompt;
   if (reward_) {
-    options.judge = [this](const Problem& problem, const std::string& response, int64_t tokens, bool ended) {
-      return judge_one(*reward_, threads_, problem, response, tokens, ended);
+    options.judge = [&](RewardSample sample) {
+      sample.id = fmt::format("{}/{}/{}", e.name, step, sample.id);
+      return judge_one(*reward_, threads_, sample);
     };
   }
   const EvalResult result = evaluate(bundle_, ctx, problems_[index], options);
   const int64_t failed = std::ranges::count_if(
       result.rows, [](const EvalSample& s) { return s.verdict.status == SampleStatus::verifier_failed; });
   if (failed > 0)
-    reporter_.note(fmt::format("step {}: held-out {}: the verifier failed for {} answers, which count as wrong", step,
-                               e.name, failed));
+    reporter_.note(
+        fmt::format("step {}: held-out {}: the verifier failed for {} answers, which count as wrong", step,
+                    e.name, failed));
   JsonlWriter samples(run_.out / "evals.jsonl", FileWriter::Mode::append);
   for (const EvalSample& s : result.rows) {
     Json line = Json::object();

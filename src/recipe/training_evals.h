@@ -26,8 +26,8 @@
 
 #include "base/threads.h"
 #include "engine/model_bundle.h"
-#include "eval/evaluate.h"
 #include "engine/prompt_format.h"
+#include "eval/evaluate.h"
 #include "formats/config_file.h"
 #include "reward/reward.h"
 #include "train/pretrain.h"
@@ -46,11 +46,11 @@ struct TrainingEval {
 
 struct TrainingEvalConfig {
   std::vector<TrainingEval> evals;
-  std::string best;                // "": none is kept
-  double held_out = 0;             // share of documents
-  std::vector<std::string> files;  // of [validation]
-  int64_t validation_every = 0;    // 0: no validation
-  PromptFormat prompt;             // as the run asks
+  std::string best;                   // "": none is kept
+  double held_out = 0;                // share of documents
+  std::vector<std::string> files;     // of [validation]
+  int64_t validation_every = 0;       // 0: no validation
+  PromptFormat prompt;                // as the run asks
   std::optional<RewardConfig> judge;  // of a run whose own program says which answers are right
   int64_t max_tokens = 0;             // of the run; the judge's cap
   bool validates() const { return validation_every > 0; }
@@ -99,7 +99,7 @@ class TrainingEvals {
   int64_t micro_tokens_, steps_;
   ThreadPool& threads_;
   Reporter& reporter_;
-  std::optional<double> best_;  // the figure of OUT/best; a loss is negated
+  std::optional<double> best_;    // the figure of OUT/best; a loss is negated
   std::optional<Reward> reward_;  // of config_.judge
 };
 

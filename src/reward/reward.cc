@@ -165,9 +165,7 @@ std::vector<std::string> Reward::take_notes() {
   return notes;
 }
 
-Verdict judge_one(Reward& reward, ThreadPool& threads, const Problem& problem, const std::string& response,
-                  int64_t tokens, bool ended) {
-  const RewardSample sample{.problem = &problem, .id = "0", .response = response, .tokens = tokens, .ended = ended};
+Verdict judge_one(Reward& reward, ThreadPool& threads, const RewardSample& sample) {
   const int64_t one = 1;
   return reward.judge(threads, {&sample, 1}, {&one, 1}).front().verdict;
 }

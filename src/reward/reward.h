@@ -72,8 +72,8 @@ class Reward {
   std::vector<double> weights_;
 };
 
-// The verdict on one answer, as a group of its own.
-Verdict judge_one(Reward& reward, ThreadPool& threads, const Problem& problem, const std::string& response,
-                  int64_t tokens, bool ended);
+// The verdict on one answer, as a group of its own. A program is restarted if it is asked about an id that it knows from
+// an earlier call.
+Verdict judge_one(Reward& reward, ThreadPool& threads, const RewardSample& sample);
 
 }  // namespace r1

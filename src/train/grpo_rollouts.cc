@@ -86,8 +86,8 @@ void count(const ModelBundle& bundle, const Rollout& r, RolloutTotals& totals) {
 }
 
 // Verdicts, rewards, and the round's totals.
-void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const GrpoConfig& config, int64_t step,
-           const std::function<bool()>& stop, RolloutSet& set) {
+void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const GrpoConfig& config,
+           int64_t step, const std::function<bool()>& stop, RolloutSet& set) {
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<RewardSample> samples = samples_of(bundle, set, step);
   const std::vector<int64_t> groups(set.problems.size(), config.group);
@@ -113,7 +113,8 @@ void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const
 // True if no two of the samples that count differ in their reward.
 bool is_flat(std::span<const Rollout> group) {
   const auto first = std::ranges::find_if(group, [](const Rollout& r) { return !r.failed(); });
-  return std::ranges::all_of(group, [&](const Rollout& r) { return r.failed() || r.reward == first->reward; });
+  return std::ranges::all_of(group,
+                             [&](const Rollout& r) { return r.failed() || r.reward == first->reward; });
 }
 
 void add(RolloutTotals& to, const RolloutTotals& from) {
@@ -136,10 +137,11 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
 Error all_failed(int64_t step, const RolloutTotals& totals) {
   constexpr int64_t kLastStep = int64_t{1} << 30;  // a preflight's rounds have numbers above it
   const bool in_run = step < kLastStep;
-  return Error(fmt::format("{}: the verifier failed for all {} samples that it was asked about; the first is {}; mend it, "
-                           "then {}",
-                           in_run ? fmt::format("step {}", step) : "preflight", totals.failed, totals.failures.front(),
-                           in_run ? "go on with --resume" : "try again"));
+  return Error(fmt::format(
+      "{}: the verifier failed for all {} samples that it was asked about; the first is {}; mend it, "
+      "then {}",
+      in_run ? fmt::format("step {}", step) : "preflight", totals.failed, totals.failures.front(),
+      in_run ? "go on with --resume" : "try again"));
 }
 
 // Moves group `g` of `from` to the end of `to`.
@@ -190,7 +192,8 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& r
     rewards.push_back(r.reward);
     failed.push_back(r.failed());
   }
-  const std::vector<double> advantages = group_advantages(rewards, failed, config.group, config.loss.normalise);
+  const std::vector<double> advantages =
+      group_advantages(rewards, failed, config.group, config.loss.normalise);
   for (size_t i = 0; i < rewards.size(); ++i) {
     Rollout& r = kept.rollouts[i];
     r.advantage = advantages[i];
