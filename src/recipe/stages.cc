@@ -170,6 +170,29 @@ void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& t
                "batch.micro or data.max_tokens");
 }
 
+// The documents of the rows on the held-out side, of all files together. A small file may have none.
+std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& bundle,
+                                         const ConfigFile& file) {
+  std::vector<Document> documents;
+  for (const std::string& path : f.data.files) {
+    DataFiles one = f.data;
+    one.files = {path};
+    one.selection.side = RowSelection::Side::held_out;
+    try {
+      for (Document& d : read_sft_documents(one, bundle, f.loss_on_answer, f.max_tokens))
+        documents.push_back(std::move(d));
+    } catch (
+        const Error&) {  // no row is on that side; the training side has named all that is wrong with the file
+    }
+  }
+  if (documents.empty())
+    file.fail("data.held_out",
+              fmt::format("is {}, which leaves no document for the validation loss; raise it, or name "
+                          "[validation] files",
+                          f.evals.held_out));
+  return documents;
+}
+
 // The training of a fine-tuning: pre-training's machinery, with documents of its own. `f` has its models and
 // inputs. run: a distillation has opened it before its teacher was asked; else it is opened once all is
 // checked.
@@ -189,9 +212,7 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   } else if (f.evals.held_out > 0 && f.teacher) {
     validation = take_held_out(documents, file, f.evals.held_out);
   } else if (f.evals.held_out > 0) {
-    DataFiles held_out = f.data;
-    held_out.selection.side = RowSelection::Side::held_out;
-    validation = read_sft_documents(held_out, bundle, f.loss_on_answer, f.max_tokens, {});
+    validation = held_out_documents(f, bundle, file);
   }
   if (f.epochs > 0) {
     const int64_t steps = steps_of_epochs(documents, f.run.seed, f.batch_tokens, f.epochs, f.data.shuffle);

@@ -129,13 +129,11 @@ TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, i
   }
   if (documents) {
     // The same key says which rows are held out (data/row_selection.h); only if it is given, they are a validation set.
-    if (file.has("data.held_out"))
-      c.held_out = file.number_or("data.held_out", RowSelection().held_out, 0, 1);
     for (const std::string& name : file.texts_or("validation.files", {}))
       c.files.push_back(file.beside(name, "validation.files").string());
+    if (file.has("data.held_out") && c.files.empty())
+      c.held_out = file.number_or("data.held_out", RowSelection().held_out, 0, 1);
     const std::optional<int64_t> every = file.integer_if("validation.every", 1, int64_t{1} << 40);
-    if (c.held_out > 0 && !c.files.empty())
-      file.fail("data.held_out", "and validation.files: only one of the two can be given");
     constexpr int64_t kEvery = 10;
     if (c.held_out > 0 || !c.files.empty()) {
       c.validation_every = every.value_or(kEvery);

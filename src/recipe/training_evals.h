@@ -8,6 +8,7 @@
 //   [data] held_out = 0.05      sft, distill: if the file gives it, documents with this share of all questions,
 //                               chosen by a hash, are not trained on; their mean next-token loss is the validation
 //                               loss. In sft they are the rows that split = "held_out" selects.
+//                               With [validation] files it only says which rows data.split selects.
 //   [validation] files          sft, distill: documents for the validation loss from files of their own
 //                every          steps
 //   [checkpoint] best           the name of an [[eval]], or "validation": the model with the highest pass@1 (the

@@ -17,7 +17,7 @@ class PromptStages : public RunFolder {
   std::vector<Json> run(const std::filesystem::path& path, bool resume = false) const {
     ThreadPool threads(2);
     SilentReporter reporter;
-    run_grpo_config(path, {.resume = resume}, threads, reporter);
+    run_grpo_config(path, {.resume = resume, .force = true}, threads, reporter);
     return reporter.rows;
   }
   std::string asked(const std::string& name) const {

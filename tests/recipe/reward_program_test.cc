@@ -107,7 +107,7 @@ TEST_F(RewardProgram, AStepWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
     FAIL() << "the run went on";
   } catch (const Error& e) {
     const std::string what = e.what();
-    EXPECT_NE(what.find("step 1: the verifier failed for all 18 samples that it was asked about; the first "
+    EXPECT_NE(what.find("preflight: the verifier failed for all 6 samples that it was asked about; the first "
                         "is prompt 0 sample 0: "
                         "verifier_failed: check: it exited with status 1"),
               std::string::npos)

@@ -192,12 +192,12 @@ TEST_F(TrainingEvalsOfRun, MistakesAreOneClearLine) {
          "eval[1].task has the name \"countdown3\", as an earlier [[eval]]");
   expect(error_of(with_best("y.toml", "y", "countdown4", kEval)),
          "checkpoint.best is \"countdown4\"; it must name an [[eval]] (there are: countdown3, four)");
-  expect(error_of(sft("z.toml", "z", "held_out = 0.5\n", "[validation]\nfiles = [\"rows.jsonl\"]\n"), true),
-         "data.held_out and validation.files: only one of the two can be given");
+  expect(error_of(sft("z.toml", "z", "held_out = 0.5\nsplit = \"held_out\"\n"), true),
+         "data.split is \"held_out\", so the rows of data.held_out would be trained on");
   expect(error_of(sft("z.toml", "z", "", "[validation]\nevery = 3\n"), true),
          "validation.every is given without documents");
   expect(error_of(sft("z.toml", "z", "held_out = 0.001\n"), true),
-         "of 40 documents that leaves 40 to train on and 0");
+         "data.held_out is 0.001, which leaves no document for the validation loss");
 }
 
 }  // namespace
