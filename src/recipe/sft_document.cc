@@ -19,7 +19,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // The message that is learnt.
-struct Answer {
+struct AnswerParts {
   std::string text;     // thought and content, as a model would write them
   std::string thought;  // trimmed; "": none
   std::string content;  // what follows the thought, trimmed
@@ -40,8 +40,8 @@ std::string reasoning_of(const Json& message) {
   return {};
 }
 
-Answer answer_of(const Json& message) {
-  Answer answer;
+AnswerParts answer_of(const Json& message) {
+  AnswerParts answer;
   const Json* calls = message.find("tool_calls");
   answer.has_calls = calls != nullptr && calls->is_array() && calls->size() > 0;
   const Json* content = message.find("content");
@@ -122,7 +122,7 @@ std::string end_of_turn(const ChatInput& before, const ModelBundle& bundle) {
 
 // How the template may be given the last message: as the row has it, or with the thought in a field of its
 // own.
-std::vector<Json> versions_of(const Json& message, const Answer& answer) {
+std::vector<Json> versions_of(const Json& message, const AnswerParts& answer) {
   std::vector<Json> versions{message};
   if (!answer.thought.empty() && reasoning_of(message).empty())
     versions.push_back(Json(message).set("content", answer.content).set("reasoning_content", answer.thought));
@@ -135,7 +135,7 @@ bool has_one_tag_at_most(std::string_view text) {
 
 // What follows the prompt.
 std::string completion_of(const ChatInput& before, const Json& message, const ChatPrompt& prompt,
-                          const Answer& answer, const ModelBundle& bundle) {
+                          const AnswerParts& answer, const ModelBundle& bundle) {
   const std::string_view start(prompt.text.data(), prompt.text.size() - prompt.opening.size());
   for (const Json& version : versions_of(message, answer)) {
     ChatInput whole = before;
@@ -234,7 +234,7 @@ std::vector<std::string> left_out_of(const ChatInput& input, const std::string& 
 }
 
 // Without a chat template: the messages' text as it stands, and the answer.
-ChatPrompt plain_prompt(const ChatInput& before, const Answer& answer, const ModelBundle& bundle) {
+ChatPrompt plain_prompt(const ChatInput& before, const AnswerParts& answer, const ModelBundle& bundle) {
   if (answer.has_calls || !before.tools.is_null())
     throw Error("the model has no chat template, and so no way to write tools and tool calls");
   ChatPrompt prompt;
@@ -248,7 +248,7 @@ ChatPrompt plain_prompt(const ChatInput& before, const Answer& answer, const Mod
 
 SftDocument sft_document(const Json& row, const ModelBundle& bundle, bool loss_on_answer) {
   const ChatInput input = conversation_of(row);
-  const Answer answer = answer_of(input.messages.items().back());
+  const AnswerParts answer = answer_of(input.messages.items().back());
   ChatInput before = without_last(input);
   before.add_generation_prompt = true;
   SftDocument out;

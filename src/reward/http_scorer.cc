@@ -64,7 +64,7 @@ struct HttpScorer::Impl {
   int64_t retried = 0, twice = 0;
   std::string last_retry, last_twice;
 
-  std::span<const ScoreRow> rows;
+  std::span<const RowToScore> rows;
   std::vector<ScoreAnswer> answers;
   std::deque<Batch> waiting;
   int64_t left = 0, failed_requests = 0;
@@ -172,7 +172,8 @@ HttpScorer::HttpScorer(const HttpConfig& config) : impl_(std::make_unique<Impl>(
 }
 HttpScorer::~HttpScorer() = default;
 
-std::vector<ScoreAnswer> HttpScorer::ask(std::span<const ScoreRow> rows, const std::function<void()>& tick) {
+std::vector<ScoreAnswer> HttpScorer::ask(std::span<const RowToScore> rows,
+                                         const std::function<void()>& tick) {
   Impl& http = *impl_;
   http.rows = rows;
   http.answers.assign(rows.size(), {});

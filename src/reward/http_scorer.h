@@ -30,7 +30,7 @@ class HttpScorer : public Scorer {
   // Connects to nothing yet. Throws Error for a URL that cannot be read.
   explicit HttpScorer(const HttpConfig& config);
   ~HttpScorer() override;
-  std::vector<ScoreAnswer> ask(std::span<const ScoreRow> rows, const std::function<void()>& tick) override;
+  std::vector<ScoreAnswer> ask(std::span<const RowToScore> rows, const std::function<void()>& tick) override;
   std::vector<std::string> take_notes() override;
 
  private:

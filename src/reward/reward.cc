@@ -32,7 +32,7 @@ Verdict cut_off() {
   return verdict;
 }
 
-ScoreRow row_of(const RewardSample& sample) {
+RowToScore row_of(const RewardSample& sample) {
   const Problem& problem = *sample.problem;
   const FreeAnswer answer = free_answer(sample.response);
   Json row = Json::object();
@@ -85,7 +85,7 @@ std::vector<Verdict> Reward::verdicts(ThreadPool& threads, std::span<const Rewar
 // Appends the scorer's value to every sample's terms.
 void Reward::ask(Outside& outside, std::span<const RewardSample> samples, bool decides,
                  std::span<RewardResult> results, const std::function<void()>& tick) const {
-  std::vector<ScoreRow> rows;
+  std::vector<RowToScore> rows;
   std::vector<size_t> asked;
   for (size_t i = 0; i < samples.size(); ++i) {
     results[i].terms.push_back(0);

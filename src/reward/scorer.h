@@ -21,7 +21,7 @@ namespace r1 {
 
 class Json;
 
-struct ScoreRow {
+struct RowToScore {
   std::string id;
   std::string json;  // the object, on one line
 };
@@ -41,7 +41,8 @@ class Scorer {
   virtual ~Scorer() = default;
   // One answer per row, in the rows' order, whatever goes wrong outside. `tick` is called several times per second and
   // may throw to stop. Calls come from one thread that lives as long as the scorer.
-  virtual std::vector<ScoreAnswer> ask(std::span<const ScoreRow> rows, const std::function<void()>& tick) = 0;
+  virtual std::vector<ScoreAnswer> ask(std::span<const RowToScore> rows,
+                                       const std::function<void()>& tick) = 0;
   // Lines on what went wrong since the last call and changed no score: restarts, answers given twice.
   virtual std::vector<std::string> take_notes() = 0;
 };

@@ -107,7 +107,7 @@ HttpConfig endpoint(const std::string& url, int64_t batch = 4) {
 }
 
 std::vector<ScoreAnswer> ask(const HttpConfig& config, bool bad = false) {
-  std::vector<ScoreRow> rows;
+  std::vector<RowToScore> rows;
   for (int i = 0; i < 12; ++i) {
     Json row = Json::object();
     const std::string id = "s" + std::to_string(i);

@@ -27,15 +27,15 @@ ProgramConfig pool_of(const std::string& mode, int64_t workers = 2, int64_t in_f
   return config;
 }
 
-ScoreRow row(const std::string& id, const std::string& response) {
+RowToScore row(const std::string& id, const std::string& response) {
   Json json = Json::object();
   json.set("id", id).set("task", "number").set("question", "q").set("gold", "4").set("response", response);
   return {id, json.dump()};
 }
 
 // Twelve rows of different lengths; those of `bad` contain BAD.
-std::vector<ScoreRow> rows(std::initializer_list<int> bad = {}) {
-  std::vector<ScoreRow> out;
+std::vector<RowToScore> rows(std::initializer_list<int> bad = {}) {
+  std::vector<RowToScore> out;
   for (int i = 0; i < 12; ++i) {
     const bool is_bad = std::ranges::find(bad, i) != bad.end();
     out.push_back(
@@ -44,7 +44,7 @@ std::vector<ScoreRow> rows(std::initializer_list<int> bad = {}) {
   return out;
 }
 
-std::vector<ScoreAnswer> ask(const ProgramConfig& config, const std::vector<ScoreRow>& rows,
+std::vector<ScoreAnswer> ask(const ProgramConfig& config, const std::vector<RowToScore>& rows,
                              std::vector<std::string>* notes = nullptr) {
   ProgramPool pool(config);
   std::vector<ScoreAnswer> answers = pool.ask(rows, {});
@@ -134,7 +134,7 @@ TEST(ProgramPool, TheFirstOfTwoAnswersCounts) {
 TEST(ProgramPool, AProgramThatNeverAnswersIsGivenUpSoon) {
   ProgramConfig config = pool_of("no_flush", 4, 16);
   config.timeout_s = 0.5;
-  std::vector<ScoreRow> many;
+  std::vector<RowToScore> many;
   for (int i = 0; i < 2000; ++i) many.push_back(row("m" + std::to_string(i), "x"));
   const auto answers = ask(config, many);
   for (const ScoreAnswer& a : answers) ASSERT_EQ(a.status, SampleStatus::verifier_failed);

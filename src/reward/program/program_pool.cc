@@ -58,7 +58,7 @@ struct ProgramPool::Impl {
   std::string last_restart, last_twice, last_failure;
 
   // Of the call at work.
-  std::span<const ScoreRow> rows;
+  std::span<const RowToScore> rows;
   std::vector<ScoreAnswer> answers;
   std::vector<bool> done;
   int64_t left = 0, failed = 0;
@@ -220,7 +220,8 @@ struct ProgramPool::Impl {
 ProgramPool::ProgramPool(const ProgramConfig& config) : impl_(std::make_unique<Impl>(config)) {}
 ProgramPool::~ProgramPool() = default;
 
-std::vector<ScoreAnswer> ProgramPool::ask(std::span<const ScoreRow> rows, const std::function<void()>& tick) {
+std::vector<ScoreAnswer> ProgramPool::ask(std::span<const RowToScore> rows,
+                                          const std::function<void()>& tick) {
   Impl& pool = *impl_;
   const PipeSignalHeld held;
   pool.rows = rows;
@@ -233,7 +234,7 @@ std::vector<ScoreAnswer> ProgramPool::ask(std::span<const ScoreRow> rows, const 
   for (size_t i = 0; i < rows.size(); ++i) pool.waiting.push_back(i);
   for (ProgramWorker& worker : pool.workers) {
     // An id that it knows from an earlier call could get that call's second answer.
-    if (std::ranges::any_of(rows, [&](const ScoreRow& row) { return worker.has_answered(row.id); }))
+    if (std::ranges::any_of(rows, [&](const RowToScore& row) { return worker.has_answered(row.id); }))
       worker.stop("", 0);
   }
   try {

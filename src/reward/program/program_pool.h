@@ -27,7 +27,7 @@ class ProgramPool : public Scorer {
   // Starts nothing yet.
   explicit ProgramPool(const ProgramConfig& config);
   ~ProgramPool() override;  // kills all processes
-  std::vector<ScoreAnswer> ask(std::span<const ScoreRow> rows, const std::function<void()>& tick) override;
+  std::vector<ScoreAnswer> ask(std::span<const RowToScore> rows, const std::function<void()>& tick) override;
   std::vector<std::string> take_notes() override;
 
  private:
