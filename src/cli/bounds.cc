@@ -13,7 +13,8 @@ void check_between(std::string_view option, int64_t value, int64_t low, int64_t 
 
 void check_row_count(int64_t rows) {
   if (rows > kMostRows)
-    throw Error(fmt::format("the output would have {} rows, and at most {} are written: split the job", rows, kMostRows));
+    throw Error(fmt::format("the output would have {} rows, and at most {} are written: split the job", rows,
+                            kMostRows));
 }
 
 void check_max_tokens(const SamplingFlags& flags, const ModelConfig& config) {

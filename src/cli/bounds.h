@@ -10,9 +10,10 @@
 
 namespace r1 {
 
-inline constexpr int64_t kMostSamples = 65'536;        // per prompt
-inline constexpr int64_t kMostRows = int64_t{1} << 24;  // of an output: a journal's index takes 12 bytes per row
-inline constexpr int64_t kMostBatch = 65'536;          // sequences at a time
+inline constexpr int64_t kMostSamples = 65'536;  // per prompt
+// Rows of an output. A journal's index takes 12 bytes per row.
+inline constexpr int64_t kMostRows = int64_t{1} << 24;
+inline constexpr int64_t kMostBatch = 65'536;  // sequences at a time
 inline constexpr int64_t kMostPrefillChunk = int64_t{1} << 20;
 inline constexpr int64_t kMostProblems = 1'000'000;
 

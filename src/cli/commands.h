@@ -167,7 +167,7 @@ int run_data_check(const DataCheckOptions& options);
 struct DataShowOptions {
   CommonOptions common;
   std::string config;
-  std::string kind;  // "": as the configuration shows
+  std::string kind;              // "": as the configuration shows
   std::vector<std::string> set;  // KEY=VALUE
   int64_t count = 3;
 };

@@ -58,11 +58,12 @@ fs::path resolve_model(const std::string& name) {
   if (const auto found = find_model(wanted)) return *found;
   const std::vector<std::string> shipped = shipped_models();
   const std::string near = nearest_name(wanted, shipped);
-  throw Error(fmt::format(
-      "{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, download its Hugging Face "
-      "repository and give the directory",
-      wanted, near.empty() ? "" : " (did you mean " + near + "?)",
-      shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
+  throw Error(
+      fmt::format("{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, "
+                  "download its Hugging Face "
+                  "repository and give the directory",
+                  wanted, near.empty() ? "" : " (did you mean " + near + "?)",
+                  shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
 }
 
 int64_t parse_size(const std::string& text) {
@@ -99,8 +100,8 @@ void check_common(const CommonOptions& common) {
   }
   constexpr int64_t kMostThreads = 1024;
   if (common.threads < 0 || common.threads > kMostThreads) {
-    throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all that there are)", common.threads,
-                            kMostThreads));
+    throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all that there are)",
+                            common.threads, kMostThreads));
   }
   memory_limit(common);
 }

@@ -23,7 +23,7 @@ struct GenerateRow {
 
 // Reads every row of the input, in order. A row's settings override those of `base`. `now`: local time for
 // templates that write the date, in seconds since 1970. Throws Error if the output would have too many rows.
-std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model, const Request& base,
-                                            int64_t now);
+std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model,
+                                            const Request& base, int64_t now);
 
 }  // namespace r1

@@ -14,7 +14,8 @@ namespace {
 // A signal handler reaches only globals. The texts are set before the handlers are installed and outlive them.
 struct Notice {
   std::string after;  // for example " of 40 samples are finished. ..."
-  struct sigaction old_int {}, old_term {};
+  struct sigaction old_int {
+  }, old_term{};
 };
 Notice* live = nullptr;
 std::atomic<int64_t> finished_count{0};

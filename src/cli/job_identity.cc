@@ -15,7 +15,8 @@ void add_files(const fs::path& folder, std::vector<fs::path>& files) {
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     const fs::path extension = entry.path().extension();
-    if (entry.is_regular_file() && (extension == ".json" || extension == ".jinja")) files.push_back(entry.path());
+    if (entry.is_regular_file() && (extension == ".json" || extension == ".jinja"))
+      files.push_back(entry.path());
   }
 }
 
@@ -38,7 +39,8 @@ std::string files_sha256(const fs::path& directory) {
 
 }  // namespace
 
-Json job_identity(const std::string& command, const fs::path& directory, const Model& model, Numerics numerics) {
+Json job_identity(const std::string& command, const fs::path& directory, const Model& model,
+                  Numerics numerics) {
   Json json = Json::object();
   json.set("command", command);
   json.set("model weights", model.weights_sha256());

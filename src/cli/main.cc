@@ -259,8 +259,9 @@ struct Program {
     sub->add_option("CONFIG", reward.config, "The configuration, a TOML file (r1 schema lists its keys)")
         ->type_name("")
         ->required();
-    sub->add_option("--input", reward.input,
-                    "Rows {\"question\", \"gold\", \"response\"} or those of samples.jsonl; -: standard input")
+    sub->add_option(
+           "--input", reward.input,
+           "Rows {\"question\", \"gold\", \"response\"} or those of samples.jsonl; -: standard input")
         ->required();
     add_set(sub, reward.set, kSet);
 
@@ -271,24 +272,29 @@ struct Program {
         ->required();
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
     sub->add_option("--problems", eval.problems, "Problems to draw (default: 200; of a file: all)");
-    sub->add_option("--split", eval.split, "Of a file: all (default), train or held_out, as [data] split has it");
+    sub->add_option("--split", eval.split,
+                    "Of a file: all (default), train or held_out, as [data] split has it");
     sub->add_option("--held-out", eval.held_out, "Of a file: the share that is held out (default: 0.05)");
-    sub->add_option("--question", eval.question, "Of a file: a Jinja expression over a row's fields: the question");
+    sub->add_option("--question", eval.question,
+                    "Of a file: a Jinja expression over a row's fields: the question");
     sub->add_option("--answer", eval.answer, "Of a file: likewise, the answer");
     sub->add_option("--output", eval.output, "A JSONL file: every sample as a row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");
     constexpr const char* kPrompt = "Prompt";
-    sub->add_option("--prompt-template", eval.prompt_template,
-                    "chat (default: the model's chat template), r1-zero (the R1 paper's plain text), raw (the "
-                    "question alone), or FILE.jinja")
+    sub->add_option(
+           "--prompt-template", eval.prompt_template,
+           "chat (default: the model's chat template), r1-zero (the R1 paper's plain text), raw (the "
+           "question alone), or FILE.jinja")
         ->group(kPrompt);
     sub->add_option("--system", eval.system, "The system message")->group(kPrompt);
-    sub->add_option("--reward", eval.reward,
-                    "A grpo configuration whose [reward] judges, programs included, instead of the tasks' verifiers");
-    sub->add_option("--think", eval.think,
-                    "open: the prompt ends inside <think>; off: it ends with an empty thought; free (default): "
-                    "as the template ends it")
+    sub->add_option(
+        "--reward", eval.reward,
+        "A grpo configuration whose [reward] judges, programs included, instead of the tasks' verifiers");
+    sub->add_option(
+           "--think", eval.think,
+           "open: the prompt ends inside <think>; off: it ends with an empty thought; free (default): "
+           "as the template ends it")
         ->group(kPrompt);
     add_sampling(sub, eval.sampling, kLongestAnswerHelp);
     sub->add_option("--seed", eval.sampling.seed,
@@ -300,26 +306,31 @@ struct Program {
     CLI::App* data = app.add_subcommand("data", "Look at data before training on it");
     data->group("Commands");
     data->require_subcommand(1);
-    CLI::App* sub = data->add_subcommand("check", "What files hold: formats, dropped rows, lengths, duplicates, overlap");
+    CLI::App* sub =
+        data->add_subcommand("check", "What files hold: formats, dropped rows, lengths, duplicates, overlap");
     sub->group("Commands");
-    sub->add_option("FILES", data_check.files, "JSONL, .gz, or a JSON array (docs/guide.md lists the formats)")
+    sub->add_option("FILES", data_check.files,
+                    "JSONL, .gz, or a JSON array (docs/guide.md lists the formats)")
         ->type_name("")
         ->required();
     sub->add_option("--against", data_check.against,
                     "Evaluation files: rows that share ten words in a row with them are counted");
     sub->add_option("--model", data_check.model, "Count tokens as this model does");
-    sub->add_option("--question", data_check.question, "A Jinja expression over a row's fields: the question");
+    sub->add_option("--question", data_check.question,
+                    "A Jinja expression over a row's fields: the question");
     sub->add_option("--answer", data_check.answer, "Likewise, the answer");
     sub->add_flag("--json", data_check.common.json, "One JSON object instead of a table")->group("Output");
     sub->callback([this] { chosen = [this] { return r1::run_data_check(data_check); }; });
 
-    sub = data->add_subcommand("show", "The first documents or prompts of a configuration, trained tokens marked");
+    sub = data->add_subcommand("show",
+                               "The first documents or prompts of a configuration, trained tokens marked");
     sub->add_option("CONFIG", data_show.config, "The configuration of pretrain, sft, grpo or distill")
         ->type_name("")
         ->required();
     sub->add_option("-n", data_show.count, "Documents or prompts (default: 3)");
     add_set(sub, data_show.set, kSet);
-    sub->add_option("--kind", data_show.kind, "pretrain, sft, grpo or distill, if the file alone does not show it")
+    sub->add_option("--kind", data_show.kind,
+                    "pretrain, sft, grpo or distill, if the file alone does not show it")
         ->check(CLI::IsMember({"pretrain", "sft", "grpo", "distill"}));
     sub->add_flag("--json", data_show.common.json, "One JSON object: every token with its id, text and flags")
         ->group("Output");

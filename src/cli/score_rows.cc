@@ -17,8 +17,8 @@ void read_row(const Json& json, const ModelConfig& config, ScoreRow& row) {
   check_tokens(config, row.tokens, json.source());
   row.from = json.get_int_or("from", 1);
   if (row.from < 1 || row.from > row.size()) {
-    json.at("from").fail(fmt::format("is {}; it must be between 1 and {} (nothing precedes token 0)", row.from,
-                                     row.size()));
+    json.at("from").fail(
+        fmt::format("is {}; it must be between 1 and {} (nothing precedes token 0)", row.from, row.size()));
   }
 }
 

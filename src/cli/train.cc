@@ -32,7 +32,8 @@ int run_train_command(const TrainCommandOptions& options) {
   } catch (const Stopped& e) {
     stopped = e.what();
   }
-  std::string command = shell_word(::program_invocation_name) + " " + options.kind + " " + shell_word(options.config);
+  std::string command =
+      shell_word(::program_invocation_name) + " " + options.kind + " " + shell_word(options.config);
   if (!options.out.empty()) command += " --out " + shell_word(options.out);
   for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
   if (options.force) command += " --force";

@@ -166,7 +166,8 @@ CountdownProblem countdown_of(const Json& gold) {
   if (numbers == nullptr) numbers = gold.find("nums");
   if (numbers == nullptr) gold.fail("needs numbers and target");
   if (numbers->size() < 2 || numbers->size() > kMaxCountdownNumbers) {
-    numbers->fail(fmt::format("has {} numbers; it must have between 2 and {}", numbers->size(), kMaxCountdownNumbers));
+    numbers->fail(
+        fmt::format("has {} numbers; it must have between 2 and {}", numbers->size(), kMaxCountdownNumbers));
   }
   CountdownProblem out{.numbers = {}, .target = gold.get_int("target")};
   for (const Json& number : numbers->items()) {

@@ -32,9 +32,9 @@ struct ModelBundle {
   Model model;
   Tokenizer tokenizer;
   ChatTemplates chat_template;  // empty() if there is none
-  std::string bos, eos;       // their text, for the template
-  SamplingParams sampling;    // generation_config.json's
-  int64_t max_tokens = 0;     // its max_new_tokens; 0: it has none
+  std::string bos, eos;         // their text, for the template
+  SamplingParams sampling;      // generation_config.json's
+  int64_t max_tokens = 0;       // its max_new_tokens; 0: it has none
   // Any of them ends an answer: the union of generation_config.json, config.json, tokenizer_config.json and
   // special_tokens_map.json, in this order.
   std::vector<int32_t> stop_tokens;

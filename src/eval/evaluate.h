@@ -72,9 +72,9 @@ struct EvalResult {
       0;  // thinking tokens of the correct samples (none of which is truncated); 0: none is correct
   double truncated = 0;  // shares of all samples
   double well_formed = 0;
-  int64_t tokens = 0;  // generated in all
-  double seconds = 0;         // of this run
-  int64_t kept_tokens = 0;    // of samples that an earlier, interrupted run finished; they took no time now
+  int64_t tokens = 0;       // generated in all
+  double seconds = 0;       // of this run
+  int64_t kept_tokens = 0;  // of samples that an earlier, interrupted run finished; they took no time now
   // Rate of the samples that were made in `seconds`; 0 if there were none.
   double tokens_per_s() const {
     return seconds > 0 ? static_cast<double>(tokens - kept_tokens) / seconds : 0.0;

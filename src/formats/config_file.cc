@@ -272,7 +272,8 @@ void ConfigFile::fail_missing(std::string_view key) const {
   const auto [section, leaf] = split(key);
   for (const auto& [name, entry] : impl_->entries) {
     const auto [other_section, other_leaf] = split(name);
-    if (impl_->asked.contains(name) || !is_near(section, other_section) || !is_near(leaf, other_leaf)) continue;
+    if (impl_->asked.contains(name) || !is_near(section, other_section) || !is_near(leaf, other_leaf))
+      continue;
     fail(key, fmt::format("is missing; line {} has {}: is that what is meant?", entry.line, name));
   }
   fail(key, "is missing");

@@ -88,9 +88,10 @@ void Journal::read() {
   const auto begin = static_cast<int64_t>(end) + 1;
   if (begin == file_.size()) return file_.truncate(0);
   if (!job_.resume) {
-    throw Error(fmt::format("{}: has finished rows of a run that was interrupted. To go on: {}. To begin anew, "
-                            "delete the file first",
-                            path, job_.resume_command));
+    throw Error(
+        fmt::format("{}: has finished rows of a run that was interrupted. To go on: {}. To begin anew, "
+                    "delete the file first",
+                    path, job_.resume_command));
   }
   check_identity(header);
   const int64_t whole = read_rows(text.substr(end + 1), begin);
@@ -100,8 +101,9 @@ void Journal::read() {
 void Journal::check_identity(const Json& header) const {
   const std::string path = file_.path().string();
   const auto refuse = [&](const std::string& difference) {
-    throw Error(fmt::format("{}: was begun with {}: give what it was begun with, or delete the file to begin anew",
-                            path, difference));
+    throw Error(
+        fmt::format("{}: was begun with {}: give what it was begun with, or delete the file to begin anew",
+                    path, difference));
   };
   for (const auto& [key, value] : job_.identity.members()) {
     const Json* was = header.find(key);

@@ -72,7 +72,8 @@ int64_t read_original_positions(const Json& json, const Json& block, int64_t max
     const Json* field = where->find("original_max_position_embeddings");
     if (field == nullptr || field->is_null()) continue;
     const int64_t value = field->integer();
-    if (value < 1 || value > (int64_t{1} << 31)) field->fail("is out of range; it must be between 1 and 2^31");
+    if (value < 1 || value > (int64_t{1} << 31))
+      field->fail("is out of range; it must be between 1 and 2^31");
     return value;
   }
   return max_positions;

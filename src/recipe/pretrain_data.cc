@@ -1,8 +1,7 @@
 #include "recipe/pretrain_data.h"
 
-#include <stdlib.h>  // mkdtemp
-
 #include <fmt/format.h>
+#include <stdlib.h>  // mkdtemp
 
 #include <algorithm>
 #include <iterator>
@@ -158,8 +157,8 @@ std::vector<Document> pieces_of(const Document& document, int64_t max_tokens) {
     const int64_t end = std::min(begin + max_tokens, size);
     const int64_t from = std::max<int64_t>(1, document.loss_from - begin);
     if (from >= end - begin) continue;  // nothing of it is learnt
-    pieces.push_back({.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end},
-                      .loss_from = from});
+    pieces.push_back(
+        {.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end}, .loss_from = from});
   }
   return pieces;
 }

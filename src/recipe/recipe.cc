@@ -193,10 +193,10 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
   std::error_code ec;
   const bool from_file = fs::is_regular_file(stage.task, ec);
   const std::string task = from_file ? content_of_files({stage.task}) : stage.task;
-  const std::string key =
-      sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", task, stage.problems, stage.eval.samples,
-                             stage.eval.sampling.temperature, stage.eval.max_tokens, seed, name_of(stage.numerics),
-                             bundle.model.weights_sha256(), bundle.chat_template.text()));
+  const std::string key = sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", task, stage.problems,
+                                                 stage.eval.samples, stage.eval.sampling.temperature,
+                                                 stage.eval.max_tokens, seed, name_of(stage.numerics),
+                                                 bundle.model.weights_sha256(), bundle.chat_template.text()));
   const fs::path summary = out / "eval.json";
   if (fs::exists(summary, ec)) {
     Json before = read_json(summary);

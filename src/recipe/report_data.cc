@@ -384,7 +384,8 @@ Json Collector::finish(Json data) {
 Json collect_report(const fs::path& run) {
   if (!is_there(run)) throw Error(run.string() + ": there is no such directory");
   std::error_code ec;
-  if (!fs::is_directory(run, ec)) throw Error(run.string() + ": is a file; it must be the directory of a run");
+  if (!fs::is_directory(run, ec))
+    throw Error(run.string() + ": is a file; it must be the directory of a run");
   Collector collector;
   collector.run = run.has_filename() ? run : run.parent_path();  // removes a trailing slash
   if (is_there(run / "recipe.json")) return collector.finish(collector.recipe());

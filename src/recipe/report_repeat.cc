@@ -126,8 +126,9 @@ Json repeat_stage(const fs::path& run, const std::string& kind, Missing& missing
   Json changed = Json::array();
   note_change(path, text, changed);
   const std::string options = options_of_copy(text);
-  return with_commands(fmt::format("r1 {} {}{}{}", kind, shell_word(path), options.empty() ? "" : " ", options),
-                       run, std::move(changed));
+  return with_commands(
+      fmt::format("r1 {} {}{}{}", kind, shell_word(path), options.empty() ? "" : " ", options), run,
+      std::move(changed));
 }
 
 }  // namespace r1

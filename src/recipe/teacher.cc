@@ -48,10 +48,9 @@ bool has_repeats(const std::string& text) {
 }
 
 std::string key_of(const TeacherConfig& c, const std::string& weights, const std::string& chat_template) {
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.data.task, c.seed, c.problems, c.samples,
-                  c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest, c.repeats, c.filter_tokens,
-                  name_of(c.numerics), weights, chat_template);
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.data.task, c.seed, c.problems,
+                                 c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
+                                 c.repeats, c.filter_tokens, name_of(c.numerics), weights, chat_template);
   const ProblemData& d = c.data;
   if (!d.files.empty()) {
     text += fmt::format(" {} {} {} {} {} {} {} {}", content_of_files(d.files), d.question, d.answer,
@@ -240,10 +239,11 @@ Teacher::Teacher(TeacherConfig config, fs::path out, ThreadPool& threads)
   if (fs::exists(t.summary, ec)) {
     const Json known = read_json(t.summary);
     if (known.get_string_or("key", "") != t.key) {
-      throw Error(fmt::format(
-          "{}: is of another teacher, seed, task, [prompt], [rollout] or [filter] than this configuration's: name "
-          "another out, or remove the folder",
-          t.summary.string()));
+      throw Error(
+          fmt::format("{}: is of another teacher, seed, task, [prompt], [rollout] or [filter] than this "
+                      "configuration's: name "
+                      "another out, or remove the folder",
+                      t.summary.string()));
     }
     t.before = from_json(known);
   }
@@ -272,8 +272,8 @@ TeacherResult Teacher::sample(Reporter& reporter) {
   if (result.correct == 0) {
     throw Error(fmt::format(
         "{}: as a teacher it solved none of {} problems of {} ({} samples): there is nothing to learn from",
-        t.config.teacher, t.config.problems,
-        t.config.data.files.empty() ? t.config.data.task : "data.files", result.samples));
+        t.config.teacher, t.config.problems, t.config.data.files.empty() ? t.config.data.task : "data.files",
+        result.samples));
   }
   if (result.kept == 0) {
     throw Error(

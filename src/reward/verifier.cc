@@ -86,8 +86,10 @@ SampleStatus status_of(const Verdict& verdict) {
   constexpr auto kUnread = std::to_array<std::string_view>(
       {"no_think", "text_before_think", "repeated_tag", "tags_out_of_order", "truncated", "no_answer",
        "text_before_answer", "text_after_answer", "too_long", "not_readable", "not_json"});
-  if (verdict.why == "verifier_failed" || verdict.why == "pattern_gave_up") return SampleStatus::verifier_failed;
-  const bool unread = verdict.why.starts_with("bad_") || std::ranges::find(kUnread, verdict.why) != kUnread.end();
+  if (verdict.why == "verifier_failed" || verdict.why == "pattern_gave_up")
+    return SampleStatus::verifier_failed;
+  const bool unread =
+      verdict.why.starts_with("bad_") || std::ranges::find(kUnread, verdict.why) != kUnread.end();
   return unread ? SampleStatus::refused : SampleStatus::scored;
 }
 

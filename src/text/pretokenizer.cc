@@ -33,8 +33,7 @@ void PreTokenizer::add(const Json& description, bool last, int depth) {
   if (before_.size() > kMaxSplits || depth > 8) description.fail("is too long or too deep");
   if (type == "Sequence") {
     const auto& parts = description.at("pretokenizers").items();
-    if (parts.empty() && last)
-      description.at("pretokenizers").fail("is empty; it must end with a ByteLevel");
+    if (parts.empty() && last) description.at("pretokenizers").fail("is empty; it must end with a ByteLevel");
     for (size_t i = 0; i < parts.size(); ++i) add(parts[i], last && i + 1 == parts.size(), depth + 1);
   } else if ((type == "ByteLevel") != last) {
     description.fail(fmt::format(
@@ -146,7 +145,8 @@ void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& piec
   }
   // An empty match cuts the text but is not a word.
   const auto is_empty = [](const TextRange& word) { return word.begin == word.end; };
-  words.erase(std::remove_if(words.begin() + static_cast<ptrdiff_t>(first), words.end(), is_empty), words.end());
+  words.erase(std::remove_if(words.begin() + static_cast<ptrdiff_t>(first), words.end(), is_empty),
+              words.end());
 }
 
 void PreTokenizer::add_spaces(std::string& text, std::vector<TextRange>& words) const {

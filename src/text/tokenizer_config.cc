@@ -31,7 +31,8 @@ void fill_tokens(const Json& config, TokenizerConfig& out) {
 std::optional<int64_t> count_at_least(const Json& config, std::string_view field, int64_t low) {
   const Json* value = config.find(field);
   if (value == nullptr || value->is_null()) return std::nullopt;
-  if (value->integer() < low) value->fail(fmt::format("is {}; it must be at least {}", value->integer(), low));
+  if (value->integer() < low)
+    value->fail(fmt::format("is {}; it must be at least {}", value->integer(), low));
   return value->integer();
 }
 

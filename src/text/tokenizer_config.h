@@ -17,8 +17,8 @@ struct TokenizerConfig {
   std::string pad;
   bool says_bos = false;  // a file has the field; it may be null, which means none
   bool says_eos = false;
-  std::vector<std::string> all_eos;  // of every file: files may differ
-  std::optional<bool> add_bos;       // in older files, in place of tokenizer.json's post-processor
+  std::vector<std::string> all_eos;         // of every file: files may differ
+  std::optional<bool> add_bos;              // in older files, in place of tokenizer.json's post-processor
   std::optional<int64_t> model_max_length;  // tokens; the huge number that means "unknown" is nothing
 };
 

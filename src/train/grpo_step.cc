@@ -57,7 +57,8 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   std::vector<int64_t> prompts;
   for (int64_t i = 0; i < std::max(config.prompts, kLookedAt); ++i) {
     const Problem problem = config.problems->at(i);
-    const auto prompt = static_cast<int64_t>(make_prompt(bundle, config.prompt, problem.question).tokens.size());
+    const auto prompt =
+        static_cast<int64_t>(make_prompt(bundle, config.prompt, problem.question).tokens.size());
     load.longest_prompt = std::max(load.longest_prompt, prompt);
     load.prompt_tokens += i < config.prompts ? prompt : 0;
     prompts.push_back(prompt);
@@ -92,10 +93,11 @@ std::vector<std::string> GrpoTrainer::judging_notes(int64_t step) {
   std::vector<std::string> notes = reward_.take_notes();
   const RolloutTotals& t = set_.totals;
   if (t.failed == 0) return notes;
-  notes.push_back(fmt::format("step {}: the verifier failed for {} of {} samples; they are left out:", step, t.failed,
-                              t.samples));
+  notes.push_back(fmt::format("step {}: the verifier failed for {} of {} samples; they are left out:", step,
+                              t.failed, t.samples));
   for (const std::string& failure : t.failures) notes.push_back("  " + failure);
-  if (t.failed > std::ssize(t.failures)) notes.push_back(fmt::format("  and {} more", t.failed - std::ssize(t.failures)));
+  if (t.failed > std::ssize(t.failures))
+    notes.push_back(fmt::format("  and {} more", t.failed - std::ssize(t.failures)));
   return notes;
 }
 

@@ -125,7 +125,8 @@ void check_can_be_made(const fs::path& out) {
   fs::path above = fs::absolute(out, ec);
   while (above.has_relative_path() && !fs::exists(above, ec)) above = above.parent_path();
   if (!fs::is_directory(above, ec)) {
-    throw Error(fmt::format("{}: the run directory cannot be made: {} is a file", out.string(), above.string()));
+    throw Error(
+        fmt::format("{}: the run directory cannot be made: {} is a file", out.string(), above.string()));
   }
   if (::access(above.c_str(), W_OK | X_OK) != 0) {
     throw Error(fmt::format("{}: the run directory cannot be made: {}: {}", out.string(), above.string(),

@@ -18,8 +18,8 @@ bool is_free(std::string_view key) {
   constexpr std::array<std::string_view, 4> kKeys = {"out", "device", "batch.micro", "rollout.batch"};
   constexpr std::array<std::string_view, 4> kSections = {"checkpoint.", "log.", "eval", "validation."};
   // How the user's own judges are reached and bounded: what they say does not depend on it.
-  constexpr std::array<std::string_view, 7> kOfJudges = {".workers", ".in_flight", ".timeout_s", ".memory_mb",
-                                                         ".parallel", ".batch", ".url"};
+  constexpr std::array<std::string_view, 7> kOfJudges = {
+      ".workers", ".in_flight", ".timeout_s", ".memory_mb", ".parallel", ".batch", ".url"};
   if (key.starts_with("reward.program[") || key.starts_with("reward.http[")) {
     return std::ranges::any_of(kOfJudges, [&](std::string_view end) { return key.ends_with(end); });
   }

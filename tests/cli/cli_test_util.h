@@ -61,11 +61,13 @@ struct Started {
   std::string out, err;  // paths
 };
 
-inline Started start(std::vector<std::string> words, const std::string& streams, const std::string& input = "",
-                     const std::string& stdout_to = "", const std::string& stdin_from = "") {
+inline Started start(std::vector<std::string> words, const std::string& streams,
+                     const std::string& input = "", const std::string& stdout_to = "",
+                     const std::string& stdin_from = "") {
   const std::string in = stdin_from.empty() ? write(streams + "stdin", input) : stdin_from;
   Started started;
-  started.out = stdout_to.empty() || stdout_to == kClosed ? (scratch() / (streams + "stdout")).string() : stdout_to;
+  started.out =
+      stdout_to.empty() || stdout_to == kClosed ? (scratch() / (streams + "stdout")).string() : stdout_to;
   started.err = (scratch() / (streams + "stderr")).string();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -100,7 +102,8 @@ inline std::vector<std::string> r1_words(const std::vector<std::string>& argumen
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   // These commands run no model.
-  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report", "schema", "data", "samples"};
+  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report",
+                                             "schema",   "data",     "samples"};
   const auto has = [&](const char* word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
@@ -217,7 +220,8 @@ inline fs::path make_scripted_model(const std::string& name, const std::string& 
   Model model = Model::load(directory);
   for (Parameter& p : model.parameters()) {
     const std::span<float> values = p.value.values();
-    if (p.name.ends_with("o_proj.weight") || p.name.ends_with("down_proj.weight")) std::ranges::fill(values, 0.0f);
+    if (p.name.ends_with("o_proj.weight") || p.name.ends_with("down_proj.weight"))
+      std::ranges::fill(values, 0.0f);
     if (p.name != "model.embed_tokens.weight" && p.name != "lm_head.weight") continue;
     // Direction 0 belongs to every token that is not in the script, direction i + 1 to its token i.
     const bool embeds = p.name == "model.embed_tokens.weight";

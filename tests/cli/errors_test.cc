@@ -168,17 +168,20 @@ TEST(CliErrors, UnknownCommandNamesTheNearest) {
 
 TEST(CliErrors, UnknownOrMissingOptions) {
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--temprature", "1"}), "--temprature (did you mean --temperature?)");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--colour"}), "unknown option --colour (r1 run --help lists the options)");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--colour"}),
+                        "unknown option --colour (r1 run --help lists the options)");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--temperature", "hot"}), "--temperature is hot; it must be a number");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--max-tokens", "1.5"}), "--max-tokens is 1.5; it must be an integer");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--max-tokens", "99999999999999999999"}), "--max-tokens is 9999999999999999999");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "--max-tokens", "99999999999999999999"}),
+                        "--max-tokens is 9999999999999999999");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--seed", "-1"}), "--seed is -1; it must be an integer from 0");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--threads", "1", "--seed"}), "--seed needs a value");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--seed", "1", "--seed", "2"}), "--seed is given more than once");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "a", "b"}), "unexpected argument b");
   EXPECT_ONE_LINE_ERROR(r1_run({"generate", test::tiny_llama()}), "r1 generate needs --input");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "--show-thinking", "--hide-thinking"}), "not both");
-  EXPECT_ONE_LINE_ERROR(r1_run({"doctor", "--python", "python3"}), "--python is only for --against-transformers");
+  EXPECT_ONE_LINE_ERROR(r1_run({"doctor", "--python", "python3"}),
+                        "--python is only for --against-transformers");
 }
 
 TEST(CliErrors, OptionsOutOfRange) {
@@ -194,8 +197,7 @@ TEST(CliErrors, OptionsOutOfRange) {
   EXPECT_ONE_LINE_ERROR(with("--min-p", "2"), "--min-p");
   EXPECT_ONE_LINE_ERROR(with("--max-tokens", "0"), "--max-tokens is 0; it must be at least 1");
   EXPECT_ONE_LINE_ERROR(with("--threads", "-3"), "--threads");
-  EXPECT_ONE_LINE_ERROR(with("--threads", "100000"),
-                        "--threads is 100000; it must be between 1 and 1024");
+  EXPECT_ONE_LINE_ERROR(with("--threads", "100000"), "--threads is 100000; it must be between 1 and 1024");
   EXPECT_ONE_LINE_ERROR(with("--device", "cuda:0"), "this build has no CUDA");
   EXPECT_ONE_LINE_ERROR(with("--dtype", "int4"), "f32, bf16");
   EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-f16"), "cpu-f32, cpu-bf16, cpu-avx512bf16");

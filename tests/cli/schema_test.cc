@@ -85,10 +85,13 @@ TEST(CliSchema, EvaluationsFit) {
 }
 
 TEST(CliSchema, WhatADataCheckPrintsFits) {
-  const std::string file = write("checked.jsonl",
-                                 "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"1+1?\", \"answer\": \"3\"}\n"
-                                 "{\"text\": \"a document\"}\n{\n");
-  const Result result = r1_run({"data", "check", file, "/nonexistent.jsonl", "--against", write("clean.jsonl", "{\"text\": \"one two three\"}\n"), "--model", tiny_llama(), "--json"});
+  const std::string file =
+      write("checked.jsonl",
+            "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"1+1?\", \"answer\": \"3\"}\n"
+            "{\"text\": \"a document\"}\n{\n");
+  const Result result =
+      r1_run({"data", "check", file, "/nonexistent.jsonl", "--against",
+              write("clean.jsonl", "{\"text\": \"one two three\"}\n"), "--model", tiny_llama(), "--json"});
   EXPECT_EQ(result.status, 2);
   expect_fits("data-check.json", result.out);
 }

@@ -35,8 +35,9 @@ class ChatPrompts : public testing::Test {
 TEST_F(ChatPrompts, ToolsVariablesAndTokensReachTheTemplate) {
   write("tokenizer_config.json",
         R"({"eos_token": "<｜end▁of▁sentence｜>", "chat_template": "{{ messages[0].content }}"})");
-  write("additional_chat_templates/tool_use.jinja",
-        "{{ bos_token }}{{ tools[0].function.name }} {{ style }} {{ messages[0].content }}<think>{{ '\\n' }}");
+  write(
+      "additional_chat_templates/tool_use.jinja",
+      "{{ bos_token }}{{ tools[0].function.name }} {{ style }} {{ messages[0].content }}<think>{{ '\\n' }}");
   const ModelBundle bundle = ModelBundle::load(root);
   const ChatPrompt prompt = bundle.chat(chat_input(row));
   // config.json names the begin-of-sentence token, which the tokenizer's files do not.

@@ -171,8 +171,11 @@ TEST(HfWeights, ATensorThatTheIndexAlonePromisesIsMissingWhenItIsAskedFor) {
   const HfWeights weights(dir.path());
   std::vector<float> out(2);
   weights.read("a", {1, 2}, out);
-  EXPECT_EQ(error_of([&] { weights.read("x", {1, 2}, out); }),
-            (dir / "s1.safetensors").string() + ": tensor x is missing, " + index.string() + " says it is here");
+  EXPECT_EQ(
+      error_of([&] {
+        weights.read("x", {1, 2}, out);
+      }),
+      (dir / "s1.safetensors").string() + ": tensor x is missing, " + index.string() + " says it is here");
 }
 
 TEST(HfWeights, ShapesAreComparedBeforeAnythingIsRead) {
@@ -182,9 +185,12 @@ TEST(HfWeights, ShapesAreComparedBeforeAnythingIsRead) {
   const auto field = [](int64_t size) { return size == 2 ? "" : "hidden_size = " + std::to_string(size); };
   EXPECT_EQ(error_of([&] { weights.check("w", {2, 2}, field); }), "");
   EXPECT_EQ(weights.unread(), std::vector<std::string>{"w"});
-  EXPECT_EQ(error_of([&] { weights.check("w", {2, 1000000000}, field); }),
+  EXPECT_EQ(error_of([&] {
+              weights.check("w", {2, 1000000000}, field);
+            }),
             (dir / "model.safetensors").string() +
-                ": tensor w is [2, 2], config.json says [2, 1000000000] (hidden_size = 1000000000): the file and the "
+                ": tensor w is [2, 2], config.json says [2, 1000000000] (hidden_size = 1000000000): the file "
+                "and the "
                 "config are from different models");
   EXPECT_NE(error_of([&] { weights.check("w", {4}, field); }).find("(hidden_size = 4)"), std::string::npos);
 }

@@ -190,7 +190,8 @@ TEST(Json, ErrorsNameFileAndField) {
   EXPECT_EQ(json.at("a,b").source(), "c.json");
   const Json kept = Json(json.at("rope_scaling"));  // a copy outlives its document and keeps its source
   EXPECT_EQ(kept.at("factor").path(), "rope_scaling.factor");
-  EXPECT_EQ(error_of([] { Json(3).string(); }), "JSON value: the document is an integer; it must be a string");
+  EXPECT_EQ(error_of([] { Json(3).string(); }),
+            "JSON value: the document is an integer; it must be a string");
 }
 
 TEST(Json, FallbacksCoverMissingAndNullOnly) {

@@ -253,9 +253,9 @@ TEST(Safetensors, TakesWhatTheFormatAllows) {
                         "w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}})",
                     4),
             "");
-  for (const char* type : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "I16", "U16", "F16", "BF16", "I32",
-                           "U32", "F32", "I64", "U64", "F64", "C64", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
-                           "F6_E2M3", "F6_E3M2", "F4"}) {
+  for (const char* type : {"BOOL",    "U8",          "I8",          "F8_E4M3", "F8_E5M2", "I16", "U16", "F16",
+                           "BF16",    "I32",         "U32",         "F32",     "I64",     "U64", "F64", "C64",
+                           "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}) {
     const std::string header =
         std::string(R"({"w":{"dtype":")") + type + R"(","shape":[0],"data_offsets":[0,0]}})";
     EXPECT_EQ(refusal(header, 0), "") << type;

@@ -147,8 +147,9 @@ TEST(Config, RefusesRopesThatItDoesNotKnow) {
             std::string::npos);
   EXPECT_EQ(error_of(with_rope(llama3().set("mscale_all_dim", 1.0))), "");  // only DeepSeek-V3 would use it
   Json deepseek = read_json(kGolden / "deepseek_v3-yarn/config.json").set("rope_parameters", nullptr);
-  EXPECT_NE(error_of(deepseek.set("rope_scaling", llama3().set("mscale_all_dim", 1.0))).find("belongs to yarn"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(deepseek.set("rope_scaling", llama3().set("mscale_all_dim", 1.0))).find("belongs to yarn"),
+      std::string::npos);
   // If a file has both blocks, the first is read, as in transformers.
   EXPECT_EQ(read_again(with_rope(yarn()).set("rope_parameters", llama3())), read_again(with_rope(yarn())));
   EXPECT_NE(error_of(with_rope("yarn")).find("rope_scaling is a string"), std::string::npos);

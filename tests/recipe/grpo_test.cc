@@ -83,7 +83,8 @@ TEST_F(Grpo, ATasksProblemsThroughAFileGiveTheSameWeights) {
   const std::string from_task = finish(generated, 2);
   EXPECT_EQ(from_task, finish(with("files = [\"problems.jsonl\"]\nshuffle = false\ndeduplicate = false"), 2));
   std::filesystem::remove_all(root / "b");
-  EXPECT_NE(from_task, finish(with("files = [\"problems.jsonl\"]\nlimit = 5"), 2)) << "other problems, other weights";
+  EXPECT_NE(from_task, finish(with("files = [\"problems.jsonl\"]\nlimit = 5"), 2))
+      << "other problems, other weights";
 }
 
 TEST_F(Grpo, ARunOnFilesResumesToTheSameWeights) {

@@ -93,7 +93,8 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
 // A second teacher uses the kept answers again, but not if its template differs.
 TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
   const auto teacher = test::opened_model("r1-nano", root / "teacher");
-  const TeacherConfig config{.teacher = teacher.string(), .data = {.task = "countdown3"}, .problems = 4, .samples = 2};
+  const TeacherConfig config{
+      .teacher = teacher.string(), .data = {.task = "countdown3"}, .problems = 4, .samples = 2};
   ThreadPool threads(2);
   SilentReporter first, second;
   std::filesystem::create_directories(root / "d");
@@ -108,7 +109,8 @@ TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
     Teacher(config, root / "d", threads);
     FAIL() << "the answers of another template were taken";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("teacher.json: is of another teacher"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("teacher.json: is of another teacher"), std::string::npos)
+        << e.what();
   }
   EXPECT_EQ(read_file(root / "d" / "data.jsonl"), before);
 }

@@ -175,10 +175,12 @@ void expect_read(const std::string& kind, const std::string& text) {
 TEST(Schema, ReadersAcceptEveryKeyOfTheirSchema) {
   const Json pretrain = schema_of("pretrain");
   // Documents are generated or read from files.
-  const std::set<std::string> corpus = {"data.task",      "data.four_numbers", "data.stop",        "data.long_share",
-                                        "data.long_stop", "data.aimed",        "data.max_attempts"};
-  const std::set<std::string> of_files = {"data.files",    "data.question", "data.answer",  "data.split",
-                                          "data.held_out", "data.limit",    "data.shuffle", "data.deduplicate"};
+  const std::set<std::string> corpus = {"data.task",        "data.four_numbers", "data.stop",
+                                        "data.long_share",  "data.long_stop",    "data.aimed",
+                                        "data.max_attempts"};
+  const std::set<std::string> of_files = {"data.files",   "data.question",   "data.answer",
+                                          "data.split",   "data.held_out",   "data.limit",
+                                          "data.shuffle", "data.deduplicate"};
   std::set<std::string> old_model = corpus;
   old_model.insert({"tokenizer.vocab_size", "tokenizer.documents"});
   expect_read("pretrain", with_every_key(pretrain, of_files) + "model.config.hidden_size = 8\n");

@@ -151,7 +151,8 @@ TEST_F(Sft, ADistillationOnAFileOfATasksProblemsKeepsTheSameAnswers) {
   const Json summary = read_json(root / "a" / "teacher.json");
   std::string rows;
   for (int64_t i = 0; i < summary.get_int("problems"); ++i) {
-    const Problem problem = make_problem(summary.get_string("task"), 5, static_cast<uint64_t>(i), Split::train);
+    const Problem problem =
+        make_problem(summary.get_string("task"), 5, static_cast<uint64_t>(i), Split::train);
     rows += parse_json(problem.gold, "gold").set("question", problem.question).dump() + "\n";
   }
   write("problems.jsonl", rows + "{\"question\": \"no answer\"}\n");
@@ -161,8 +162,8 @@ TEST_F(Sft, ADistillationOnAFileOfATasksProblemsKeepsTheSameAnswers) {
   const auto b = run_distill_config(write("b.toml", text), {}, threads, reporter);
   EXPECT_TRUE(weights_of(a) == weights_of(b));
   const auto said = [&](const std::string& words) {
-    return std::ranges::any_of(reporter.notes,
-                               [&](const std::string& line) { return line.find(words) != std::string::npos; });
+    return std::ranges::any_of(
+        reporter.notes, [&](const std::string& line) { return line.find(words) != std::string::npos; });
   };
   EXPECT_TRUE(said("1 of 13 rows cannot be used and are left out; the first: ")) << "a dropped row is named";
 }

@@ -32,7 +32,8 @@ bool is_among(const std::string_view (&names)[N], std::string_view name) {
 
 const std::string& want_string(const Value& value) {
   if (value.is_undefined()) value.fail_undefined();
-  if (!value.is_string()) throw TemplateError(fmt::format("{} stands in the place of a string", value.type_name()));
+  if (!value.is_string())
+    throw TemplateError(fmt::format("{} stands in the place of a string", value.type_name()));
   return value.string();
 }
 
