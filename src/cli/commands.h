@@ -178,10 +178,10 @@ struct EvalCommandOptions {
   SamplingFlags sampling;
   std::string prompt_template, system, think;  // "": the default
   std::string model, task, output;
-  std::string reward;            // a grpo configuration whose [reward] judges; "": the tasks' verifiers
-  std::string question, answer;  // of a file: expressions of data/record.h's mapping; "": none
-  std::string split = "all";     // of a file: all, train or held_out
-  double held_out = 0.05;
+  std::string reward;              // a grpo configuration whose [reward] judges; "": the tasks' verifiers
+  std::string question, answer;    // of a file: expressions of data/record.h's mapping; "": none
+  std::string split;               // of a file: all, train or held_out; "": all
+  std::optional<double> held_out;  // share of the questions that are held out
   int64_t samples = 4;
   std::optional<int64_t> problems;
   int64_t batch = 256;

@@ -32,7 +32,8 @@ inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
 // Decides about an answer in place of the task's verifier (reward/reward.h). Its id is "PROBLEM/SAMPLE", both from 0.
-using EvalJudge = std::function<Verdict(RewardSample sample)>;
+// Several answers come at a time, so that the judge may work on them side by side.
+using EvalJudge = std::function<std::vector<Verdict>(std::span<const RewardSample> samples)>;
 
 struct EvalOptions {
   int64_t samples = 4;  // of each problem

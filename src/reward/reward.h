@@ -72,8 +72,8 @@ class Reward {
   std::vector<double> weights_;
 };
 
-// The verdict on one answer, as a group of its own. A program is restarted if it is asked about an id that it knows from
-// an earlier call.
-Verdict judge_one(Reward& reward, ThreadPool& threads, const RewardSample& sample);
+// Returns the verdicts alone, in the order of the samples. A program is restarted if it is asked about an id that it
+// knows from an earlier call.
+std::vector<Verdict> verdicts_of(Reward& reward, ThreadPool& threads, std::span<const RewardSample> samples);
 
 }  // namespace r1
