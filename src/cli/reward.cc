@@ -52,8 +52,8 @@ RewardInput read_input(const std::string& path, const RewardFile& file) {
     std::string error = row.error;
     if (error.empty()) {
       try {
-        out.rows.push_back(
-            read_reward_row(row.value, row.row, tokenizer, file.task, !file.config.reward.decided_outside()));
+        out.rows.push_back(read_reward_row(row.value, row.row, tokenizer, file.task,
+                                           !file.config.reward.decided_outside(), file.config.prompt.think));
         out.errors.emplace_back();
         continue;
       } catch (const Error& e) {

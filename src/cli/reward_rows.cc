@@ -44,7 +44,7 @@ void read_problem(const Json& row, const std::string& task, bool needs_gold, Pro
   if (needs_gold) (void)Verifier(problem);  // throws for a gold that is not of its task's shape
 }
 
-void read_answer(const Json& row, const Tokenizer& tokenizer, RewardRow& out) {
+void read_answer(const Json& row, const Tokenizer& tokenizer, PromptFormat::Think think, RewardRow& out) {
   const Json* tokens = first_there(row, {"tokens"});
   const Json* text = first_there(row, {"response", "text", "completion", "pred"});
   std::string opening = row.get_bool_or("prompt_opened", false) ? std::string(kThinkOpen) : "";
@@ -54,8 +54,11 @@ void read_answer(const Json& row, const Tokenizer& tokenizer, RewardRow& out) {
       if (id < 0 || id >= tokenizer.vocab_size())
         tokens->fail(fmt::format("has token {}, which the model's tokenizer does not have", id));
     }
-    if (const Json* prompt = row.find("prompt_tokens"))
-      opening = thought_opening(tokenizer.decode(read_token_ids(*prompt)));
+    if (const Json* prompt = row.find("prompt_tokens")) {
+      opening = think == PromptFormat::Think::off
+                    ? std::string(kEmptyThought)
+                    : thought_opening(tokenizer.decode(read_token_ids(*prompt)));
+    }
     out.tokens = std::ssize(ids);
     out.response = answered_text(tokenizer, ids, out.ended, opening);
     return;
@@ -71,14 +74,14 @@ void read_answer(const Json& row, const Tokenizer& tokenizer, RewardRow& out) {
 }  // namespace
 
 RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer,
-                          const std::string& task, bool needs_gold) {
+                          const std::string& task, bool needs_gold, PromptFormat::Think think) {
   if (!row.is_object()) row.fail("is not an object");
   RewardRow out;
   out.row = number;
   out.id = row_id(row);
   out.ended = is_ended(row);
   read_problem(row, task, needs_gold, out.problem);
-  read_answer(row, tokenizer, out);
+  read_answer(row, tokenizer, think, out);
   out.group = row.contains("step") && row.contains("sample")
                   ? fmt::format("{}/{}", row.get_int("step"), row.get_int("prompt"))
                   : "question " + out.problem.question;

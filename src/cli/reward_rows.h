@@ -13,6 +13,7 @@
 #include <string>
 
 #include "data/task.h"
+#include "engine/prompt_format.h"
 #include "formats/json.h"
 #include "reward/reward.h"
 #include "text/tokenizer.h"
@@ -30,8 +31,8 @@ struct RewardRow {
 };
 
 // `task` judges rows that name none; `needs_gold`: the task's verifier is asked, so the gold must be one that it can
-// read. Throws Error for a row that cannot be used.
+// read. `think` says how the prompts of rows with prompt_tokens were asked. Throws Error for a row that cannot be used.
 RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer,
-                          const std::string& task, bool needs_gold);
+                          const std::string& task, bool needs_gold, PromptFormat::Think think);
 
 }  // namespace r1

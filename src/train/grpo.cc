@@ -35,7 +35,7 @@ void write_rollouts(RunDirectory& run, int64_t step, std::span<const Problem> pr
     row.set("task", problem.task).set("question", problem.question).set("gold", problem.gold);
     row.set("text",
             response_text(bundle.tokenizer, std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
-    if (!r.opening.empty()) row.set("prompt_opened", true);
+    if (opens_thought(r.opening)) row.set("prompt_opened", true);
     row.set("prompt_tokens", Json::array_of(prompt));
     row.set("tokens", Json::array_of(std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size))));
     row.set("logprobs", std::move(logprobs)).set("temperature", config.temperature);

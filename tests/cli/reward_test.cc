@@ -92,6 +92,33 @@ TEST(CliReward, AConfigurationMayHaveEveryKeyOfATraining) {
   EXPECT_EQ(result.status, 0) << result.err;
 }
 
+TEST(CliReward, AgreesWithTheRunOnItsSamplesHoweverThePromptWasAsked) {
+  for (const std::string think : {"free", "open", "off"}) {
+    const std::string out = (test::scratch() / ("run-" + think)).string();
+    const std::string file =
+        write("think-" + think + ".toml",
+              "name = \"t\"\nmodel = \"" R1_SOURCE_DIR "/models/r1-nano\"\nout = \"" + out +
+                  "\"\n[data]\ntask = \"countdown3\"\n[prompt]\nthink = \"" + think +
+                  "\"\n[reward]\nformat = 0.5\n[rollout]\nprompts = 3\ngroup = 6\nmax_tokens = 60\n"
+                  "[optimizer]\nsteps = 1\n[log]\nsamples_every = 1\n");
+    const auto run = r1_run({"grpo", file, "--force"});
+    ASSERT_EQ(run.status, 0) << run.err;
+    const auto samples = rows_of(read_file(out + "/samples.jsonl"));
+    const auto judged = rows_of(r1_run({"reward", file, "--input", out + "/samples.jsonl"}).out);
+    ASSERT_EQ(judged.size(), samples.size());
+    int64_t well_formed = 0;
+    for (size_t i = 0; i < samples.size(); ++i) {
+      EXPECT_EQ(judged[i].get_bool("correct"), samples[i].get_bool("correct"))
+          << think << " " << samples[i].dump();
+      EXPECT_EQ(judged[i].get_string("why"), samples[i].get_string("why")) << think;
+      EXPECT_EQ(judged[i].get_number("reward"), samples[i].get_number("reward")) << think;
+      EXPECT_EQ(samples[i].get_bool_or("prompt_opened", false), think == "open");
+      well_formed += judged[i].at("terms").get_number("format") > 0 ? 1 : 0;
+    }
+    EXPECT_TRUE(well_formed > 0 || think == "off") << think;
+  }
+}
+
 TEST(CliReward, JudgesAnEvaluation) {
   std::string words;
   for (const std::string& word : test::program("length")) words += "'" + word + "', ";
