@@ -31,7 +31,8 @@ namespace r1 {
 inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
-// Decides about an answer in place of the task's verifier (reward/reward.h). Its id is "PROBLEM/SAMPLE", both from 0.
+// Judges an answer in place of the task's verifier (reward/reward.h). The sample's id is "PROBLEM/SAMPLE",
+// both counted from 0.
 using EvalJudge = std::function<Verdict(RewardSample sample)>;
 
 struct EvalOptions {
