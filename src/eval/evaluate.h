@@ -36,7 +36,7 @@ inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps co
 using EvalJudge = std::function<Verdict(RewardSample sample)>;
 
 struct EvalOptions {
-  int64_t samples = 4;  // of each problem
+  int64_t samples = 4;  // per problem
   PromptFormat prompt;
   SamplingParams sampling;
   int64_t max_tokens = 256;

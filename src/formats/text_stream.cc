@@ -90,9 +90,7 @@ bool TextStream::more() {
   } else {
     window_.clear();
   }
-  const size_t step = std::max(
-      kStep,
-      std::min(held, kMostHeld - held));  // the step grows with the held text, so a long row takes few steps
+  const size_t step = std::max(kStep, std::min(held, kMostHeld - held));  // few steps for a long row
   window_.resize(held + step);
   const size_t read = gunzip_->read(window_.data() + held, step);
   window_.resize(held + read);

@@ -63,7 +63,7 @@ std::string without_index(const std::string& key) {
   return open == std::string::npos ? key : key.substr(0, open + 1) + key.substr(close);
 }
 
-// A key, with the bounds and defaults with which the examples' readers ask for it.
+// A key, as merged from all examples whose reader asks for it.
 struct Merged {
   Asked asked;
   int64_t times = 0;

@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kShuffleStream = 0x53465453;  // "SFTS"
 
-// Copies the fields that sft_document reads beside the conversation.
+// Fields of a row that sft_document reads beside the conversation.
 constexpr const char* kBeside[] = {"documents", "chat_template_kwargs"};
 
 bool is_given(const Json& row, const char* name) {

@@ -133,7 +133,7 @@ bool has_one_tag_at_most(std::string_view text) {
   return text.find(kThinkOpen) == text.rfind(kThinkOpen);
 }
 
-// Text behind the prompt.
+// Returns the text behind the prompt.
 std::string completion_of(const ChatInput& before, const Json& message, const ChatPrompt& prompt,
                           const AnswerParts& answer, const ModelBundle& bundle) {
   const std::string_view start(prompt.text.data(), prompt.text.size() - prompt.opening.size());

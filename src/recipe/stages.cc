@@ -181,8 +181,7 @@ std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& b
     try {
       for (Document& d : read_sft_documents(one, bundle, f.loss_on_answer, f.max_tokens))
         documents.push_back(std::move(d));
-    } catch (
-        const Error&) {  // no row is on that side; the training side has reported everything that is wrong with the file
+    } catch (const Error&) {  // no row is on that side; the training side reports all mistakes of the file
     }
   }
   if (documents.empty())

@@ -31,7 +31,7 @@ struct RolloutTotals {
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
   // Samples whose verifier failed. They count only in samples, tokens, sampled_tokens and truncated.
   int64_t failed = 0;
-  int64_t asked = 0;  // samples that a verifier judged or failed to judge: all but those that were cut off
+  int64_t asked = 0;  // samples that a verifier was asked about: failed ones, and those that were not cut off
   std::vector<std::string> failures;  // the first few failures: prompt, sample and reason
   double reward = 0;
   double verify_s = 0;

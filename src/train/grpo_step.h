@@ -23,9 +23,8 @@ struct GrpoStepResult {
   double length = 0;            // answer tokens per sample
   double thinking_correct = 0;  // thought tokens of correct, untruncated samples
   double entropy = 0, kl = 0, clip_fraction = 0, truncated = 0;
-  double verifier_failed =
-      0;                   // share of samples; reward, accuracy and format are means over the other samples
-  double flat_groups = 0;  // share of groups whose rewards are all equal
+  double verifier_failed = 0;  // share of samples; reward, accuracy and format are means over the rest
+  double flat_groups = 0;      // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
   Optimizer::Result update;  // of the step's last minibatch
   double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0, step_s = 0;

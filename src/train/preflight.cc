@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kProbeTokens = 64;      // answer tokens of the first group, which is timed
 constexpr double kShareOfSampling = 0.8;  // of `seconds`; the rest is for the micro-batch
 constexpr double kMicroBatchSeconds = 2;  // approximate limit for the timed micro-batch
-constexpr double kTrainingCost = 3;  // cost of a token in training (forward and backward), with prefill as 1
+constexpr double kTrainingCost = 3;       // cost of a trained token (forward and backward), with prefill as 1
 constexpr int64_t kLeastMicroBatch = 256;
 
 double now_s() {
