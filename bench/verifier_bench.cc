@@ -2,8 +2,8 @@
 //
 //   verifier_bench ROWS.jsonl [REPEATS]      rows {"gold", "pred"}; prints one line and a JSON object
 //
-// Each verdict reads its gold anew, as r1 verify does. "gold read once" is the way in which training and
-// evaluation judge. bench/peers/math_verify_peer.py times Math-Verify on the same rows.
+// Each verdict reads its gold again, as r1 verify does. "gold read once" times the verdicts of training and
+// evaluation, which read a gold once. bench/peers/math_verify_peer.py times Math-Verify on the same rows.
 #include <fmt/format.h>
 
 #include <algorithm>
