@@ -178,10 +178,10 @@ struct EvalCommandOptions {
   SamplingFlags sampling;
   std::string prompt_template, system, think;  // "": the default
   std::string model, task, output;
-  std::string reward;            // a grpo configuration whose [reward] judges; "": the tasks' verifiers
-  std::string question, answer;  // expressions of data/record.h's mapping, for a file of problems; "": none
-  std::string split = "all";     // all, train or held_out, for a file of problems
-  double held_out = 0.05;
+  std::string reward;              // a grpo configuration whose [reward] judges; "": the tasks' verifiers
+  std::string question, answer;    // expressions of data/record.h's mapping, for a file of problems; "": none
+  std::string split;               // all, train or held_out, for a file of problems; "": all
+  std::optional<double> held_out;  // share of the questions that are held out
   int64_t samples = 4;
   std::optional<int64_t> problems;
   int64_t batch = 256;

@@ -14,9 +14,9 @@
 #include "data/problem_source.h"
 #include "engine/ask.h"
 #include "eval/evaluate.h"
+#include "recipe/stages.h"
 #include "reward/problem_file.h"
 #include "reward/reward.h"
-#include "train/grpo.h"
 
 namespace r1 {
 namespace {
@@ -32,12 +32,13 @@ bool is_file(const std::string& task) {
 // Reads a file of problems and keeps those on the side that --split names, as [data] split does.
 ProblemFile file_of(const EvalCommandOptions& options, GoldIs gold) {
   ProblemFile file = read_problems(options.task, RecordMapping(options.question, options.answer, ""), gold);
-  if (options.split == "all") return file;
+  if (options.split.empty() || options.split == "all") return file;
+  const double share = options.held_out.value_or(RowSelection().held_out);
   ProblemFile side = file;
   side.problems.clear();
   side.lines.clear();
   for (size_t i = 0; i < file.problems.size(); ++i) {
-    const bool held_out = is_held_out_question(file.problems[i].question, options.held_out);
+    const bool held_out = is_held_out_question(file.problems[i].question, share);
     if (held_out != (options.split == "held_out")) continue;
     side.problems.push_back(std::move(file.problems[i]));
     side.lines.push_back(file.lines[i]);
@@ -49,11 +50,14 @@ ProblemFile file_of(const EvalCommandOptions& options, GoldIs gold) {
 }
 
 void check_file_options(const EvalCommandOptions& options) {
-  if (options.split != "all" && options.split != "train" && options.split != "held_out")
+  if (!options.split.empty() && options.split != "all" && options.split != "train" &&
+      options.split != "held_out")
     throw Error(fmt::format("--split is {}; it must be all, train or held_out", options.split));
-  if (!(options.held_out >= 0 && options.held_out <= 1))
-    throw Error(fmt::format("--held-out is {}; it must be between 0 and 1", options.held_out));
-  const bool given = options.split != "all" || !options.question.empty() || !options.answer.empty();
+  if (options.held_out && !(*options.held_out >= 0 && *options.held_out <= 1))
+    throw Error(fmt::format("--held-out is {}; it must be between 0 and 1", *options.held_out));
+  if (options.held_out && options.split.empty())
+    throw Error("--held-out is given without --split; --split says which side is asked: train or held_out");
+  const bool given = !options.split.empty() || !options.question.empty() || !options.answer.empty();
   if (given && !is_file(options.task))
     throw Error(fmt::format("--split, --question and --answer are for files; {} is a task", options.task));
 }
@@ -99,7 +103,7 @@ class SampleRows {
  public:
   SampleRows(const EvalCommandOptions& options, const ModelBundle& bundle, Numerics numerics,
              const std::filesystem::path& directory, std::span<const Problem> problems,
-             const PromptFormat& prompt)
+             const PromptFormat& prompt, const std::optional<RewardConfig>& judge)
       : samples_(options.samples), problems_(problems) {
     if (options.output.empty()) return;
     Journal::Job job;
@@ -117,7 +121,13 @@ class SampleRows {
       job.identity = job_identity("eval", directory, bundle.model, numerics);
       job.identity.set("problems", problems_sha256(problems)).set("--samples", samples_);
       add_flags(job.identity, options.sampling);
-      if (!options.reward.empty()) job.identity.set("--reward", sha256_hex(read_file(options.reward)));
+      if (judge) {
+        std::string content = read_file(options.reward);
+        for (const ProgramConfig& program : judge->programs) {
+          for (const std::string& file : files_of(program)) content += "\n" + sha256_hex(read_file(file));
+        }
+        job.identity.set("--reward", sha256_hex(content));
+      }
       if (!prompt.is_default()) job.identity.set("--prompt-template, --system, --think", to_json(prompt));
     }
     out_.emplace(std::move(job), "samples");
@@ -153,7 +163,7 @@ class SampleRows {
 std::optional<RewardConfig> judge_of(const EvalCommandOptions& options) {
   if (options.reward.empty()) return std::nullopt;
   ConfigFile config = ConfigFile::read(options.reward);
-  RewardConfig reward = read_grpo_config(config).reward;
+  RewardConfig reward = read_grpo_settings(config).reward;
   check_programs(config, reward);
   return reward;
 }
@@ -173,7 +183,7 @@ void check_options(const EvalCommandOptions& options) {
   if (options.output == "-" && options.common.json)
     throw Error("--output - and --json would both write to standard output: give the rows a file");
   if (!options.output.empty()) {
-    check_output(options.output, {options.task}, options.resume);
+    check_output(options.output, {options.task, options.reward}, options.resume);
   } else if (options.resume) {
     throw Error("--resume goes on with the rows of --output, which is missing");
   }
@@ -217,9 +227,11 @@ int run_eval(const EvalCommandOptions& options) {
   std::optional<Reward> reward;
   if (judge) {
     reward.emplace(*judge, eval.max_tokens);
-    eval.judge = [&](const RewardSample& sample) { return judge_one(*reward, runtime.threads, sample); };
+    eval.judge = [&](std::span<const RewardSample> samples) {
+      return verdicts_of(*reward, runtime.threads, samples);
+    };
   }
-  SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt);
+  SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt, judge);
   std::vector<EvalSample> finished = rows.finished();
   Counter counter("samples", std::ssize(problems) * eval.samples - std::ssize(finished));
   const EvalResult result = evaluate(
@@ -259,6 +271,7 @@ int run_eval(const EvalCommandOptions& options) {
   if (sampling.presence_penalty != 0) set("presence_penalty", sampling.presence_penalty);
   if (sampling.frequency_penalty != 0) set("frequency_penalty", sampling.frequency_penalty);
   if (!eval.prompt.is_default()) json.set("prompt", to_json(eval.prompt));
+  if (judge) json.set("reward", options.reward).set("verifier_failed", failed);
   if (!file.refused.empty()) {
     json.set("rows_refused", file.refused.size());
     Json errors = Json::array();

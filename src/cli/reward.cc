@@ -18,7 +18,7 @@
 #include "cli/stop_signals.h"
 #include "formats/config_file.h"
 #include "recipe/inputs.h"
-#include "train/grpo.h"
+#include "recipe/stages.h"
 #include "train/step_loop.h"
 
 namespace r1 {
@@ -33,12 +33,9 @@ struct RewardFile {
 RewardFile read_reward_file(const std::string& path, std::span<const std::string> set) {
   ConfigFile file = ConfigFile::read(path);
   for (const std::string& assignment : set) file.set(assignment);
-  file.choice_or("device", "cpu", {"cpu"});
-  RewardFile out{.config = read_grpo_config(file), .model = {}, .task = {}};
-  const std::string model = file.text("model");
-  file.finish();
+  RewardFile out{.config = read_grpo_settings(file), .model = {}, .task = {}};
   check_programs(file, out.config.reward);
-  out.model = model_of(file, "model", model);
+  out.model = model_of(file, "model", file.settings().get_string("model"));
   out.task = file.settings().get_string_or("data.task", "math");
   return out;
 }

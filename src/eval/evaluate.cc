@@ -13,6 +13,8 @@ namespace r1 {
 
 namespace {
 
+constexpr int64_t kJudgedTogether = 64;  // an interrupted evaluation loses at most so many answers
+
 Request settings_of(const EvalOptions& options) {
   Request settings;
   settings.samples = options.samples;
@@ -71,23 +73,41 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
       bundle.model, ctx,
       {.max_batch = options.batch, .prefill_chunk = kEvalPrefillChunk, .kv_bytes = options.kv_bytes});
   const auto begin = std::chrono::steady_clock::now();
-  const auto judge_sample = [&](const Completion& c) {
+  const auto take = [&](EvalSample row) {
+    result.rows.push_back(std::move(row));
+    if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
+  };
+  std::vector<EvalSample> unjudged;  // only with options.judge
+  std::vector<RewardSample> to_judge;
+  const auto judge_all = [&] {
+    const std::vector<Verdict> verdicts = options.judge(to_judge);
+    for (size_t i = 0; i < unjudged.size(); ++i) {
+      unjudged[i].verdict = verdicts[i];
+      take(std::move(unjudged[i]));
+    }
+    unjudged.clear();
+    to_judge.clear();
+  };
+  const auto on_answer = [&](const Completion& c) {
     const auto request = static_cast<size_t>(c.request);
     const auto problem = static_cast<size_t>(problem_of[request]);
     const std::string& opening = requests[request].opening;
     const bool ended = c.finish == FinishReason::stop;
     EvalSample row = sample_of(bundle, problem_of[request], c, opening);
-    row.verdict = options.judge
-                      ? options.judge({.problem = &problems[problem],
-                                       .id = fmt::format("{}/{}", problem, c.sample),
-                                       .response = answered_text(bundle.tokenizer, c.tokens, ended, opening),
-                                       .tokens = row.tokens,
-                                       .ended = ended})
-                      : verify_answer(bundle.tokenizer, verifiers[problem], c.tokens, ended, opening);
-    result.rows.push_back(std::move(row));
-    if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
+    if (!options.judge) {
+      row.verdict = verify_answer(bundle.tokenizer, verifiers[problem], c.tokens, ended, opening);
+      return take(std::move(row));
+    }
+    to_judge.push_back({.problem = &problems[problem],
+                        .id = fmt::format("{}/{}", problem, c.sample),
+                        .response = answered_text(bundle.tokenizer, c.tokens, ended, opening),
+                        .tokens = row.tokens,
+                        .ended = ended});
+    unjudged.push_back(std::move(row));
+    if (std::ssize(unjudged) == kJudgedTogether) judge_all();
   };
-  if (!requests.empty()) engine.stream(requests, judge_sample);
+  if (!requests.empty()) engine.stream(requests, on_answer);
+  if (!unjudged.empty()) judge_all();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   std::ranges::sort(result.rows, {},
                     [](const EvalSample& row) { return std::pair(row.problem, row.sample); });

@@ -31,9 +31,9 @@ namespace r1 {
 inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
-// Judges an answer in place of the task's verifier (reward/reward.h). The sample's id is "PROBLEM/SAMPLE",
-// both counted from 0.
-using EvalJudge = std::function<Verdict(RewardSample sample)>;
+// Judges answers in place of the task's verifier (reward/reward.h). A sample's id is "PROBLEM/SAMPLE", both
+// counted from 0. The judge gets several answers per call, so that it can work on them in parallel.
+using EvalJudge = std::function<std::vector<Verdict>(std::span<const RewardSample> samples)>;
 
 struct EvalOptions {
   int64_t samples = 4;  // per problem

@@ -467,6 +467,13 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
   check_eval_tasks(file);
 }
 
+GrpoConfig read_grpo_settings(ConfigFile& file) {
+  read_machine(file);
+  GrpoConfig config = read_grpo_stage(file).config;
+  file.finish();
+  return config;
+}
+
 void read_stage_keys(std::string_view kind, ConfigFile& file) {
   read_machine(file);
   if (kind == "pretrain") {

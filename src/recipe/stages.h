@@ -19,6 +19,7 @@
 
 #include "base/threads.h"
 #include "formats/config_file.h"
+#include "train/grpo.h"
 #include "train/preflight.h"
 #include "train/pretrain.h"
 #include "train/reporter.h"
@@ -63,6 +64,10 @@ PreflightOfConfig preflight_grpo_config(const std::filesystem::path& config, con
 // except those that `overrides` gives, which may not have been made yet. Throws Error.
 void check_stage_config(std::string_view kind, const std::filesystem::path& config,
                         const StageOverrides& overrides);
+
+// Returns the settings of a grpo stage. Every key of the file is checked as run_grpo_config checks it. Opens no other
+// file.
+GrpoConfig read_grpo_settings(ConfigFile& file);
 
 // Reads and checks every key of a stage of this kind, as the functions above do. Opens no other file.
 void read_stage_keys(std::string_view kind, ConfigFile& file);

@@ -274,9 +274,10 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
   EvalOptions options = e.options;
   options.prompt = config_.prompt;
   if (reward_) {
-    options.judge = [&](RewardSample sample) {
-      sample.id = fmt::format("{}/{}/{}", e.name, step, sample.id);
-      return judge_one(*reward_, threads_, sample);
+    options.judge = [&](std::span<const RewardSample> samples) {
+      std::vector<RewardSample> named(samples.begin(), samples.end());
+      for (RewardSample& sample : named) sample.id = fmt::format("{}/{}/{}", e.name, step, sample.id);
+      return verdicts_of(*reward_, threads_, named);
     };
   }
   const EvalResult result = evaluate(bundle_, ctx, problems_[index], options);

@@ -214,9 +214,7 @@ std::vector<std::string> HttpScorer::take_notes() {
         "reward endpoint {}: {} request{} failed and the rows were asked again; the last because {}",
         http.config.name, http.retried, http.retried == 1 ? "" : "s", http.last_retry));
   if (http.twice > 0)
-    notes.push_back(fmt::format(
-        "reward endpoint {}: {} row{} answered more than once, the last {}; the first answer counts",
-        http.config.name, http.twice, http.twice == 1 ? " was" : "s were", http.last_twice));
+    notes.push_back(repeated_answers("reward endpoint " + http.config.name, http.twice, http.last_twice));
   http.retried = http.twice = 0;
   return notes;
 }

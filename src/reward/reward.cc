@@ -165,9 +165,12 @@ std::vector<std::string> Reward::take_notes() {
   return notes;
 }
 
-Verdict judge_one(Reward& reward, ThreadPool& threads, const RewardSample& sample) {
-  const int64_t one = 1;
-  return reward.judge(threads, {&sample, 1}, {&one, 1}).front().verdict;
+std::vector<Verdict> verdicts_of(Reward& reward, ThreadPool& threads, std::span<const RewardSample> samples) {
+  const std::vector<int64_t> groups(samples.size(), 1);
+  std::vector<Verdict> verdicts;
+  for (RewardResult& result : reward.judge(threads, samples, groups))
+    verdicts.push_back(std::move(result.verdict));
+  return verdicts;
 }
 
 }  // namespace r1

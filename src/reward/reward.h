@@ -77,8 +77,8 @@ class Reward {
   std::vector<double> weights_;
 };
 
-// Returns the verdict on one answer, judged as a group of its own. A program that has answered the same id in
-// an earlier call is restarted.
-Verdict judge_one(Reward& reward, ThreadPool& threads, const RewardSample& sample);
+// Returns only the verdicts, in the order of the samples. A program that has answered one of the ids in an
+// earlier call is restarted.
+std::vector<Verdict> verdicts_of(Reward& reward, ThreadPool& threads, std::span<const RewardSample> samples);
 
 }  // namespace r1

@@ -34,4 +34,9 @@ ScoreAnswer read_score(const Json& answer) {
   }
 }
 
+std::string repeated_answers(const std::string& judge, int64_t rows, const std::string& last_id) {
+  return fmt::format("{}: {} row{} answered more than once, the last {}; the first answer counts", judge,
+                     rows, rows == 1 ? " was" : "s were", last_id);
+}
+
 }  // namespace r1

@@ -49,4 +49,7 @@ class Scorer {
   virtual std::vector<std::string> take_notes() = 0;
 };
 
+// Returns a line about rows that `judge` ("reward program check") answered more than once.
+std::string repeated_answers(const std::string& judge, int64_t rows, const std::string& last_id);
+
 }  // namespace r1

@@ -134,14 +134,10 @@ void add(RolloutTotals& to, const RolloutTotals& from) {
   to.verify_s += from.verify_s;
 }
 
-Error all_failed(int64_t step, const RolloutTotals& totals) {
-  constexpr int64_t kLastStep = int64_t{1} << 30;  // a preflight's rounds have numbers above it
-  const bool in_run = step < kLastStep;
-  return Error(fmt::format(
-      "{}: the verifier failed for all {} samples that it was asked about; the first is {}; mend it, "
-      "then {}",
-      in_run ? fmt::format("step {}", step) : "preflight", totals.failed, totals.failures.front(),
-      in_run ? "go on with --resume" : "try again"));
+NothingJudged nothing_judged(const RolloutTotals& totals) {
+  return NothingJudged(
+      fmt::format("the verifier failed for all {} samples that it was asked about; the first is {}",
+                  totals.failed, totals.failures.front()));
 }
 
 // Moves group `g` of `from` to the end of `to`.
@@ -185,7 +181,7 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& r
   }
   const RolloutTotals& t = kept.totals;
   if (t.failed > 0 && t.failed == t.asked && (t.failed >= kTooManyFailures || t.failed == t.samples))
-    throw all_failed(step, t);
+    throw nothing_judged(t);
   std::vector<double> rewards;
   std::vector<bool> failed;
   for (const Rollout& r : kept.rollouts) {

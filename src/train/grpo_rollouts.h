@@ -14,6 +14,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "reward/reward.h"
@@ -41,6 +42,12 @@ struct RolloutSet {
   std::vector<Problem> problems;  // of the groups that are trained on
   std::vector<Rollout> rollouts;  // in groups, in order of the problems
   RolloutTotals totals;
+};
+
+// The verifier failed for every sample that it was asked about. The message says so and quotes the first failure.
+class NothingJudged : public Error {
+ public:
+  using Error::Error;
 };
 
 // `first_problem` is the first problem that no earlier step has used; this step uses totals.problems problems

@@ -242,7 +242,11 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
                                  const std::function<bool()>& stop) {
   GrpoStepResult result;
   Stopwatch watch;
-  set_ = collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem, stop);
+  try {
+    set_ = collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem, stop);
+  } catch (const NothingJudged& e) {
+    throw Error(fmt::format("step {}: {}; mend it, then go on with --resume", step, e.what()));
+  }
   scored_tokens_ = 0;
   for (const Rollout& r : set_.rollouts) scored_tokens_ += static_cast<int64_t>(r.old_logprobs.size());
   describe(result);

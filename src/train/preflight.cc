@@ -1,5 +1,7 @@
 #include "train/preflight.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -102,6 +104,8 @@ class Sampler {
       return collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem_, stop_);
     } catch (const StepAbandoned&) {
       throw Stopped("stopped during the preflight: nothing was trained");
+    } catch (const NothingJudged& e) {
+      throw Error(fmt::format("preflight: {}; mend it, then try again", e.what()));
     }
   }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"
+#include "tests/formats/json_schema.h"
 #include "tests/reward/reward_program.h"
 
 namespace r1 {
@@ -80,6 +81,50 @@ TEST(CliReward, AProgramDecidesIfAccuracyHasNoWeight) {
           "the verifier failed for every sample; the first: verifier_failed: check: it exited with status 1"),
       std::string::npos)
       << none.err;
+}
+
+TEST(CliReward, AConfigurationMayHaveEveryKeyOfATraining) {
+  const auto result = r1_run(
+      {"reward",
+       config("v.toml", "[[eval]]\ntask = 'countdown3'\nevery = 2\n[checkpoint]\nbest = 'countdown3'\n"),
+       "--input", "-"},
+      R"J({"question":"2+2?","gold":4,"response":"<think></think><answer>4</answer>"})J");
+  EXPECT_EQ(result.status, 0) << result.err;
+}
+
+TEST(CliReward, JudgesAnEvaluation) {
+  std::string words;
+  for (const std::string& word : test::program("length")) words += "'" + word + "', ";
+  const std::string file =
+      config("e.toml", "[reward]\naccuracy = 0\n[[reward.program]]\nname = 'check'\ncommand = [" + words +
+                           "]\nthreshold = 60\nmemory_mb = 0\n");
+  const std::string questions = write("questions.jsonl", R"J({"question":"Make 24 from 3, 5 and 9."}
+{"question":"Make 10 from 2, 3 and 4."}
+)J");
+  const std::string output = (test::scratch() / "judged.jsonl").string();
+  const auto result = r1_run({"eval", "r1-nano", "--task", questions, "--samples", "40", "--reward", file,
+                              "--output", output, "--json", "--max-tokens", "100"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json summary = parse_json(result.out, "eval");
+  EXPECT_EQ(summary.get_string("reward"), file);
+  EXPECT_EQ(summary.get_int("verifier_failed"), 0);
+  int64_t right = 0, wrong = 0;
+  for (const Json& row : rows_of(read_file(output))) {
+    const bool ended = row.get_string("finish_reason") == "stop";
+    EXPECT_EQ(row.get_bool("correct"), ended && row.get_string("text").size() >= 60) << row.dump();
+    ++(row.get_bool("correct") ? right : wrong);
+  }
+  EXPECT_EQ(right + wrong, 80) << "more than are judged together";
+  EXPECT_GT(right, 0);
+  EXPECT_GT(wrong, 0);
+  const Json schema = parse_json(r1_run({"schema", "eval.json"}).out, "schema");
+  EXPECT_EQ(test::SchemaValidator(schema).check(summary), "");
+
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"eval", "r1-nano", "--task", "countdown3", "--reward", file, "--output", file}), file);
+  EXPECT_EQ(read_file(file).substr(0, 4), "name") << "the configuration is untouched";
+  EXPECT_ONE_LINE_ERROR(r1_run({"eval", "r1-nano", "--task", questions, "--held-out", "0.2"}),
+                        "--held-out is given without --split");
 }
 
 TEST(CliReward, MistakesAreErrorsOfTheirLine) {

@@ -100,7 +100,21 @@ TEST_F(RewardProgram, FailuresAreMaskedNamedAndNeverAZero) {
   EXPECT_TRUE(named);
 }
 
-TEST_F(RewardProgram, AStepWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
+TEST_F(RewardProgram, AStepWithoutAnyVerdictSaysHowToGoOn) {
+  const auto config =
+      grpo_config("c.toml", "c", "", program_section("fails_in_step_1", "truncated = true\n"));
+  try {
+    train(config);
+    FAIL() << "the run went on";
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    EXPECT_TRUE(what.starts_with("step 1: the verifier failed for all 18 samples that it was asked about"))
+        << what;
+    EXPECT_NE(what.find("it says: no idea; mend it, then go on with --resume"), std::string::npos) << what;
+  }
+}
+
+TEST_F(RewardProgram, APreflightWithoutAnyVerdictStopsTheRunAndNamesTheProgram) {
   const auto config = grpo_config("a.toml", "a", "", program_section("always_exit", "truncated = true\n"));
   try {
     train(config);

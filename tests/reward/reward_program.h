@@ -114,6 +114,8 @@ inline void misbehave(const std::string& mode, const Json& row) {
     Json answer = right ? right_answer(row) : length_answer(row);
     if (mode == "some_fail" && row.get_string("response").size() % 5 == 0)
       answer = Json::object().set("id", row.get_string("id")).set("error", "no idea");
+    if (mode == "fails_in_step_1" && row.get_string("id").starts_with("1/"))
+      answer = Json::object().set("id", row.get_string("id")).set("error", "no idea");
     if (mode == "cwd") answer.set("why", std::filesystem::current_path().filename().string());
     say(answer);
     if (mode == "twice") say(answer.set("score", -1));

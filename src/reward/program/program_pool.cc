@@ -253,9 +253,7 @@ std::vector<std::string> ProgramPool::take_notes() {
     notes.push_back(fmt::format("reward program {}: {} restart{}; the last because {}", pool.config.name,
                                 pool.restarts, pool.restarts == 1 ? "" : "s", pool.last_restart));
   if (pool.twice > 0)
-    notes.push_back(fmt::format(
-        "reward program {}: {} row{} answered more than once, the last {}; the first answer counts",
-        pool.config.name, pool.twice, pool.twice == 1 ? " was" : "s were", pool.last_twice));
+    notes.push_back(repeated_answers("reward program " + pool.config.name, pool.twice, pool.last_twice));
   pool.restarts = pool.twice = 0;
   return notes;
 }
