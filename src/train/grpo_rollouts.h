@@ -44,7 +44,8 @@ struct RolloutSet {
   RolloutTotals totals;
 };
 
-// The verifier failed for every sample that it was asked about. The message says so and quotes the first failure.
+// Thrown if the verifier failed for every sample that it was asked about. The message quotes the first
+// failure.
 class NothingJudged : public Error {
  public:
   using Error::Error;
