@@ -2,8 +2,11 @@
 //
 //   verifier_bench ROWS.jsonl [REPEATS]      rows {"gold", "pred"}; prints one line and a JSON object
 //
-// Each verdict reads its gold anew, as r1 verify does. "gold read once" is the way in which training and
-// evaluation judge. bench/peers/math_verify_peer.py times Math-Verify on the same rows.
+// If a row has a completion_tail, as those of verifier/math_model_answers.jsonl have, that text is judged in place of
+// pred.
+//
+// Each verdict reads its gold again, as r1 verify does. "gold read once" times the verdicts of training and
+// evaluation, which read a gold once. bench/peers/math_verify_peer.py times Math-Verify on the same rows.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,7 +35,9 @@ int run(const std::string& path, int repeats) {
   };
   std::vector<Pair> pairs;
   for (const r1::Json& row : r1::read_jsonl(path)) {
-    Pair& pair = pairs.emplace_back(Pair{r1::gold_text(row.at("gold")), row.get_string("pred"), nullptr});
+    Pair& pair = pairs.emplace_back(
+        Pair{r1::gold_text(row.at("gold")),
+             row.get_string(row.contains("completion_tail") ? "completion_tail" : "pred"), nullptr});
     pair.verifier = std::make_unique<r1::MathVerifier>(pair.gold);
   }
   if (pairs.empty()) throw r1::Error(path + ": has no rows");

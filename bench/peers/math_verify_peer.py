@@ -16,7 +16,7 @@ repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 
 def verdict(row):
     gold = parse("$" + row["gold"] + "$" if "$" not in row["gold"] else row["gold"], parsing_timeout=None)
-    return verify(gold, parse(row["pred"], parsing_timeout=None), timeout_seconds=None)
+    return verify(gold, parse(row.get("completion_tail", row["pred"]), parsing_timeout=None), timeout_seconds=None)
 
 
 for row in rows[:20]:  # warms up imports and caches

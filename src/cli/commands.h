@@ -111,8 +111,8 @@ struct PreflightOptions {
   CommonOptions common;
   std::string config;
   std::vector<std::string> set;   // KEY=VALUE
-  std::optional<int64_t> groups;  // at least so many
-  std::optional<double> seconds;  // about the longest time
+  std::optional<int64_t> groups;  // the least number
+  std::optional<double> seconds;  // approximate time limit
 };
 int run_preflight(const PreflightOptions& options);
 
@@ -167,7 +167,7 @@ int run_data_check(const DataCheckOptions& options);
 struct DataShowOptions {
   CommonOptions common;
   std::string config;
-  std::string kind;              // "": as the configuration shows
+  std::string kind;              // "": found from the configuration's keys
   std::vector<std::string> set;  // KEY=VALUE
   int64_t count = 3;
 };
@@ -179,8 +179,8 @@ struct EvalCommandOptions {
   std::string prompt_template, system, think;  // "": the default
   std::string model, task, output;
   std::string reward;              // a grpo configuration whose [reward] judges; "": the tasks' verifiers
-  std::string question, answer;    // of a file: expressions of data/record.h's mapping; "": none
-  std::string split;               // of a file: all, train or held_out; "": all
+  std::string question, answer;    // expressions of data/record.h's mapping, for a file of problems; "": none
+  std::string split;               // all, train or held_out, for a file of problems; "": all
   std::optional<double> held_out;  // share of the questions that are held out
   int64_t samples = 4;
   std::optional<int64_t> problems;

@@ -1,4 +1,4 @@
-// cli/data_check.cc: `r1 data check`: what files of data hold, before anything is trained on them.
+// cli/data_check.cc: `r1 data check`: reports what data files hold, before anything is trained on them.
 #include "reward/data_check.h"
 
 #include <fmt/format.h>

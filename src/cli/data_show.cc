@@ -1,5 +1,6 @@
-// cli/data_show.cc: `r1 data show`: the first documents or prompts of a configuration, as the model is given
-// them, with the tokens that are trained on marked: in colour and underlined on a terminal, else between « and ».
+// cli/data_show.cc: `r1 data show`: prints the first documents or prompts of a configuration as the model
+// gets them. The tokens that are trained on are marked: in colour and underlined on a terminal, else between
+// « and ».
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -26,7 +27,7 @@ Marks marks_of_output() {
   return colour ? Marks{"\x1b[4;32m", "\x1b[0m"} : Marks{"«", "»"};
 }
 
-// Special tokens stay in the text.
+// Returns the text of the tokens, including special tokens.
 std::string marked_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
   return printable(tokenizer.decode(tokens));
 }

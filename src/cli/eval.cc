@@ -29,7 +29,7 @@ bool is_file(const std::string& task) {
          std::filesystem::exists(task, none);
 }
 
-// The problems on the side that --split names, as [data] split has it.
+// Reads a file of problems and keeps those on the side that --split names, as [data] split does.
 ProblemFile file_of(const EvalCommandOptions& options, GoldIs gold) {
   ProblemFile file = read_problems(options.task, RecordMapping(options.question, options.answer, ""), gold);
   if (options.split.empty() || options.split == "all") return file;
@@ -62,7 +62,7 @@ void check_file_options(const EvalCommandOptions& options) {
     throw Error(fmt::format("--split, --question and --answer are for files; {} is a task", options.task));
 }
 
-// A task's name, or a file of problems.
+// Loads the problems of --task: a task's name or a file of problems.
 ProblemFile problems_of(const EvalCommandOptions& options, GoldIs gold) {
   constexpr int64_t kGenerated = 200;  // +-7 points at pass@1 0.5
   if (is_file(options.task)) return file_of(options, gold);
@@ -90,7 +90,7 @@ std::string table(const EvalResult& r, const std::string& model, const std::stri
   return out;
 }
 
-// What the problems are, whatever they came from.
+// Returns a hash of the problems' content, which does not depend on where they came from.
 std::string problems_sha256(std::span<const Problem> problems) {
   std::string text;
   for (const Problem& p : problems)
@@ -159,7 +159,7 @@ class SampleRows {
   std::optional<OrderedOutput> out_;
 };
 
-// [reward] of --reward CONFIG.
+// Returns [reward] of the configuration that --reward names, or nothing without --reward.
 std::optional<RewardConfig> judge_of(const EvalCommandOptions& options) {
   if (options.reward.empty()) return std::nullopt;
   ConfigFile config = ConfigFile::read(options.reward);

@@ -273,11 +273,11 @@ struct Program {
     sub->add_option("--samples", eval.samples, "Samples of each problem (default: 4)");
     sub->add_option("--problems", eval.problems, "Problems to draw (default: 200; of a file: all)");
     sub->add_option("--split", eval.split,
-                    "Of a file: all (default), train or held_out, as [data] split has it");
-    sub->add_option("--held-out", eval.held_out, "Of a file: the share that is held out (default: 0.05)");
+                    "Side of a file that is asked: all (default), train or held_out (see data.split)");
+    sub->add_option("--held-out", eval.held_out, "Share of a file that is held out (default: 0.05)");
     sub->add_option("--question", eval.question,
-                    "Of a file: a Jinja expression over a row's fields: the question");
-    sub->add_option("--answer", eval.answer, "Of a file: likewise, the answer");
+                    "Jinja expression over a row's fields that gives the question (files only)");
+    sub->add_option("--answer", eval.answer, "Jinja expression that gives the answer (files only)");
     sub->add_option("--output", eval.output, "A JSONL file: every sample as a row");
     sub->add_flag("--resume", eval.resume, "Go on with the samples that OUTPUT.journal has");
     sub->add_option("--batch", eval.batch, "Sequences sampled at a time (default: 256); it changes no bit");
@@ -306,19 +306,19 @@ struct Program {
     CLI::App* data = app.add_subcommand("data", "Look at data before training on it");
     data->group("Commands");
     data->require_subcommand(1);
-    CLI::App* sub =
-        data->add_subcommand("check", "What files hold: formats, dropped rows, lengths, duplicates, overlap");
+    CLI::App* sub = data->add_subcommand(
+        "check", "Report formats, dropped rows, lengths, duplicates and overlap of data files");
     sub->group("Commands");
     sub->add_option("FILES", data_check.files,
                     "JSONL, .gz, or a JSON array (docs/guide.md lists the formats)")
         ->type_name("")
         ->required();
     sub->add_option("--against", data_check.against,
-                    "Evaluation files: rows that share ten words in a row with them are counted");
+                    "Evaluation files: rows that share ten consecutive words with them are counted");
     sub->add_option("--model", data_check.model, "Count tokens as this model does");
     sub->add_option("--question", data_check.question,
-                    "A Jinja expression over a row's fields: the question");
-    sub->add_option("--answer", data_check.answer, "Likewise, the answer");
+                    "Jinja expression over a row's fields that gives the question");
+    sub->add_option("--answer", data_check.answer, "Jinja expression that gives the answer");
     sub->add_flag("--json", data_check.common.json, "One JSON object instead of a table")->group("Output");
     sub->callback([this] { chosen = [this] { return r1::run_data_check(data_check); }; });
 
@@ -391,8 +391,8 @@ struct Program {
     add_set(sub, recipe.set,
             "Set a key of the recipe, or with --set STAGE.KEY=VALUE one of a stage's file; may be repeated");
     sub->add_flag("--force", recipe.force, kForce);
-    sub = add("preflight", "What a GRPO run would meet, before anything is trained", preflight,
-              r1::run_preflight, Machine::training, "One JSON object instead of a table");
+    sub = add("preflight", "Try a GRPO run before anything is trained: lengths, signal, time and memory",
+              preflight, r1::run_preflight, Machine::training, "One JSON object instead of a table");
     sub->add_option("CONFIG", preflight.config, kConfig)->type_name("")->required();
     add_set(sub, preflight.set, kSet);
     sub->add_option("--groups", preflight.groups,

@@ -1,5 +1,5 @@
-// cli/preflight.cc: `r1 preflight`: what a GRPO run would meet, without training anything. The exit status is 1
-// if the run would be refused.
+// cli/preflight.cc: `r1 preflight`: predicts how a GRPO run will go, without training anything. The exit
+// status is 1 if the run would be refused.
 #include "train/preflight.h"
 
 #include <fmt/format.h>

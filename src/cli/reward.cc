@@ -1,9 +1,11 @@
-// cli/reward.cc: `r1 reward CONFIG.toml --input F.jsonl`: scores answers with the reward of a grpo configuration before
-// anything is trained. Prints one object per row, in order:
+// cli/reward.cc: `r1 reward CONFIG.toml --input F.jsonl`: scores answers with the reward of a grpo configuration
+// before anything is trained. Prints one object per row, in order:
 //
-//   {"row", "id"?, "status": "scored" | "refused" | "verifier_failed", "correct", "why", "reward", "terms": {name: value}}
+//   {"row", "id"?, "status": "scored" | "refused" | "verifier_failed", "correct", "why", "reward",
+//    "terms": {name: value}}
 //
-// reward is null if the verifier failed. The values of terms are without their weights. A summary goes to standard error.
+// reward is null if the verifier failed. Values of terms are not multiplied by their weights. A summary goes to
+// standard error.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,10 +40,10 @@ RewardFile read_reward_file(const std::string& path, std::span<const std::string
   return out;
 }
 
-// The rows of the input; a row that cannot be used becomes an error row of the output.
+// Rows of the input. A row that cannot be used becomes an error row of the output.
 struct RewardInput {
   std::vector<RewardRow> rows;
-  std::vector<Json> errors;  // by row, null for one that is good
+  std::vector<Json> errors;  // one per row; null if the row can be used
 };
 
 RewardInput read_input(const std::string& path, const RewardFile& file) {

@@ -30,7 +30,7 @@ void read_problem(const Json& row, const std::string& task, bool needs_gold, Pro
   if (const Json* question = first_there(row, {"question", "prompt", "problem"}); question != nullptr) {
     if (question->is_string()) problem.question = question->string();
   }
-  // A row of samples.jsonl holds the gold as the text that it was read from.
+  // A row of samples.jsonl holds Problem::gold itself, which is JSON in a string.
   const bool ours = row.contains("weights_sha256");
   if (const Json* gold = first_there(row, {"gold", "answer"}); gold != nullptr) {
     problem.gold = ours && gold->is_string() ? gold->string()

@@ -1,5 +1,5 @@
-// cli/samples.cc: `r1 samples`: the answers of a training run, from its samples.jsonl (rollouts of grpo) and
-// evals.jsonl ([[eval]]), or the answers of an evaluation.
+// cli/samples.cc: `r1 samples`: shows the answers of a training run, from its samples.jsonl (rollouts of
+// grpo) and evals.jsonl ([[eval]]), or the answers of an evaluation.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,13 +23,13 @@ namespace {
 
 struct ShownSample {
   Json row;
-  int64_t step = 0;  // 0: of an evaluation by itself
+  int64_t step = 0;  // 0: the row is from r1 eval
   std::string eval;  // the [[eval]]'s name; "": a rollout
   bool correct = false;
 
   std::string question() const { return row.get_string("question"); }
   std::string task() const { return row.get_string_or("task", ""); }
-  // What one problem is called by at every step.
+  // Returns a key that identifies the problem at every step.
   std::string problem() const { return eval + "\n" + question(); }
 };
 
@@ -58,7 +58,7 @@ std::vector<fs::path> sample_files(const fs::path& run) {
                   run.string()));
 }
 
-// Rows of a run at work may end in a torn line; that one is left out.
+// Leaves out a torn last line, which the file of a running training may have.
 std::vector<ShownSample> read_shown_samples(const fs::path& run) {
   std::vector<ShownSample> samples;
   for (const fs::path& path : sample_files(run)) {
@@ -113,7 +113,7 @@ class SamplePrinter {
 
   std::string question_of(const ShownSample& s) const { return indented_lines(clean(s.question())); }
 
-  // "step 20  countdown3  right  38 tokens  reward 1.00"
+  // Returns a headline such as "step 20  countdown3  right  38 tokens  reward 1.00".
   static std::string head_of(const ShownSample& s) {
     std::string head = s.step > 0 ? fmt::format("step {}", s.step) : std::string("evaluation");
     if (!s.eval.empty()) head += "  [[eval]] " + printable(s.eval);
@@ -172,7 +172,7 @@ int show_samples(const std::vector<ShownSample>& samples, int64_t step, const Sa
   return 0;
 }
 
-// The answers to one problem at two steps.
+// Answers to one problem at two steps.
 struct AskedTwice {
   std::vector<const ShownSample*> before, after;
   static int64_t right(const std::vector<const ShownSample*>& list) {
@@ -207,7 +207,7 @@ int show_difference(const std::vector<ShownSample>& samples, int64_t step, int64
                     "an [[eval]] asks the same ones whenever it is due",
                     earlier, step));
   }
-  // Those whose verdict has changed come first.
+  // Problems whose verdict has changed come first.
   std::ranges::stable_partition(
       chosen, [](const AskedTwice* p) { return p->before.front()->correct != p->after.front()->correct; });
   const size_t all = chosen.size();

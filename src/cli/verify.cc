@@ -3,13 +3,13 @@
 //   {"gold": text or a number, "pred": free text, "options"?: see reward/math/math_verifier.h}  {"correct", "why"}
 //   {"gold": "24" or an expression, "pred": an expression, "options": {"numbers": [...]}}       {"correct", "why"}
 //   {"gold": {"numbers": [...], "target": N}, "pred": a whole response}                         {"correct", "why"}
-//   {"task": NAME, "gold": as data/task.h says, "pred": a whole response}                       {"correct", "why"}
+//   {"task": NAME, "gold": see Problem::gold in data/task.h, "pred": a whole response}          {"correct", "why"}
 //   {"reward": NAME, "text": a whole response, ...}                                             {"score"}
-//     format                                      1 if it is well formed, else 0
+//     format                                      1 if the response is well formed, else 0
 //     language, "language"?: "en"                 share of the thought's words in the language (reward/language.h)
 //     repetition, "words"?: 4                     minus the share of repeated n-grams (reward/repetition.h)
 //     length, "tokens"?, "target"?, "others"?: [lengths of the group's other answers], "correct"?: true
-//                                                 as reward/term.h says; without "tokens" the words are counted
+//                                                 the term of reward/term.h; without "tokens", words are counted
 //
 // "prompt_opened": true means that the prompt of a whole response ended with <think> (text/think.h).
 //

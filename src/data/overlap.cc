@@ -13,7 +13,7 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-// splitmix64's finaliser: every bit of the input moves every bit of the output.
+// Mixes the bits with splitmix64's finaliser: every input bit affects every output bit.
 uint64_t mixed(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
@@ -25,7 +25,7 @@ struct Word {
   uint64_t hash = 0;
 };
 
-// The next word at or after `at`; false at the end of the text.
+// Finds the next word at or after `at`. Returns false at the end of the text.
 bool next_word(std::string_view text, size_t at, Word& word) {
   while (at < text.size() && !is_word_byte(text[at])) ++at;
   if (at == text.size()) return false;

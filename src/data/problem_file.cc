@@ -34,7 +34,7 @@ ProblemFile read_rows(const std::filesystem::path& path, const ProblemRowOptions
   return file;
 }
 
-// Plain commas: no field of these files is quoted.
+// Splits at every separator, because no field of these files is quoted.
 std::vector<std::string_view> split_fields(std::string_view line, char separator) {
   std::vector<std::string_view> fields;
   for (size_t begin = 0;;) {

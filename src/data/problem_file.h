@@ -2,9 +2,9 @@
 //
 //   .csv                    a header with a column Puzzles ("1 1 4 6"): the Game of 24, so the target is 24; other
 //                           columns are ignored
-//   .jsonl, .json, .gz ...  rows as data/record.h recognises them. The row's task (default: of the options) determines
-//                           the verifier and the form of the gold (Problem::gold). If a countdown row has no question, it
-//                           is asked in phrasing (row modulo kPhrasings).
+//   .jsonl, .json, .gz ...  rows as data/record.h recognises them. The row's task (default: the options' task)
+//                           determines the verifier and the form of the gold (Problem::gold). A countdown row
+//                           without a question is asked in phrasing (row modulo kPhrasings).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ using ProblemCheck = std::function<void(const Problem& problem, const Json& gold
 
 struct ProblemRowOptions {
   RecordMapping mapping;
-  std::string task = "math";  // of rows that name none and are no countdown
-  ProblemCheck check;         // empty: every problem is good
+  std::string task = "math";  // the task of rows that name none and are no countdown
+  ProblemCheck check;         // empty: every problem is accepted
   GoldIs gold = GoldIs::required;
 };
 
@@ -37,23 +37,24 @@ struct RefusedRow {
 
 struct ProblemFile {
   std::vector<Problem> problems;           // in the file's order
-  std::vector<int64_t> lines;              // of each problem
-  int64_t rows = 0;                        // of the file: read or refused
+  std::vector<int64_t> lines;              // the line of each problem
+  int64_t rows = 0;                        // number of rows in the file, read or refused
   std::vector<RefusedRow> refused;         // rows that cannot be read or fail the check
-  std::map<std::string, int64_t> formats;  // rows by Record::format
+  std::map<std::string, int64_t> formats;  // Record::format -> number of rows
 };
 
-// Throws Error if the file cannot be read, and for a CSV without the column. May give no problem.
+// Throws Error if the file cannot be read, and for a CSV without the column. The result may have no problems.
 ProblemFile read_problem_rows(const std::filesystem::path& path, const ProblemRowOptions& options);
 
-// The same; also throws, with the first row's reason, if no row can be read or there is none.
+// Does the same, and throws Error if no row gives a problem; the error is that of the first refused row.
 ProblemFile read_some_problems(const std::filesystem::path& path, const ProblemRowOptions& options);
 
-// Calls action(); an Error from it becomes "WHERE: reason", unless it says so already.
-std::string error_in_row(const std::string& where, const std::function<void()>& action);  // "": no error
+// Calls action() and returns the text of its Error as "WHERE: reason"; `where` is not repeated if the text
+// begins with it. Returns "" if there is no error.
+std::string error_in_row(const std::string& where, const std::function<void()>& action);
 
-// Moves problems that fail the check to `refused`, named by `path` and line. Throws Error, with the first one's reason, if
-// none is left.
+// Moves problems that fail the check to `refused`; their errors name `path` and the line. Throws Error, with
+// the first one's reason, if no problem is left.
 void refuse_problems(ProblemFile& file, const std::filesystem::path& path,
                      const std::function<void(const Problem&)>& check);
 

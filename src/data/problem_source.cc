@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kOrderStream = 0x50524F42;  // "PROB"
 
-// What a file gave, for its line to the user.
+// Counts of a file's rows, for its line to the user.
 struct Counts {
   size_t rows = 0, refused = 0, duplicates = 0, other_side = 0, used = 0;
 };
@@ -30,13 +30,13 @@ std::string note_of(const std::string& path, const ProblemFile& file, const Coun
 }  // namespace
 
 struct ProblemSource::State {
-  std::string task;  // of generated problems
+  std::string task;  // the task of generated problems; empty with files
   uint64_t seed = 0;
   Split split = Split::train;
-  std::vector<Problem> problems;  // of files
+  std::vector<Problem> problems;  // the problems of the files
   bool shuffle = false;
   std::vector<std::string> notes;
-  // The order of the epoch that is being read.
+  // The order of the epoch that was read last.
   std::mutex mutex;
   int64_t epoch = -1;
   std::vector<uint32_t> order;

@@ -15,7 +15,7 @@ namespace r1 {
 namespace {
 
 constexpr std::array kQuestions = {"question", "problem", "prompt", "query"};
-// The whole answer, the first of these that the row has; then the final one.
+// Fields of the whole answer, then of the final answer. The first one that the row has is used.
 constexpr std::array kAnswers = {"solution", "completion", "response", "output", "answer"};
 constexpr std::array kGolds = {"gold", "final_answer", "ground_truth", "expected_answer", "answer"};
 
@@ -25,7 +25,7 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
 }
 
-// Name of the first of these fields that the row has and that is neither null nor blank; "" if it has none.
+// Returns the name of the first of these fields that the row has and that is neither null nor blank, or "".
 template <size_t N>
 std::string_view first_of(const Json& row, const std::array<const char*, N>& names) {
   for (const char* name : names) {
@@ -36,7 +36,7 @@ std::string_view first_of(const Json& row, const std::array<const char*, N>& nam
   return {};
 }
 
-// Text, a number as it is written, or a list of one of these.
+// Returns an answer as text. It may be text, a number (as it is written), or a list with one of these.
 std::string answer_text(const Json& value) {
   if (value.is_string()) return value.string();
   if (value.is_number()) return value.literal();
@@ -92,24 +92,24 @@ std::string format_of(const Json& row, std::string_view question, std::string_vi
   return fmt::format("{}/{}", question, answer);
 }
 
-// The final answer of a field that holds one, perhaps behind its derivation.
+// Returns the final answer in a field's text, which may begin with the derivation.
 std::string final_of(const std::string& text) {
   const std::string mark = marked_answer(text);
   return mark.empty() ? std::string(trimmed(text)) : mark;
 }
 
-// A text that is an answer as it stands: short and in one line.
+// Returns the text if it can be a final answer as it stands (short, one line), else "".
 std::string short_answer(const std::string& text) {
   constexpr size_t kShort = 200;
   const std::string_view all = trimmed(text);
   return all.size() <= kShort && all.find('\n') == std::string_view::npos ? std::string(all) : "";
 }
 
-// The final answer that the row has in a field of its own; null: none.
+// Returns the final answer that the row has in a field of its own, or null.
 Json given_gold(const Json& row) {
   const std::string_view gold = first_of(row, kGolds);
   if (!gold.empty()) return final_of(answer_text(row.at(gold)));
-  const Json* model = row.find("reward_model");  // verl's name
+  const Json* model = row.find("reward_model");  // the name in verl's data sets
   const Json* truth = model != nullptr && model->is_object() ? model->find("ground_truth") : nullptr;
   return truth != nullptr && !truth->is_null() ? Json(final_of(answer_text(*truth))) : Json();
 }
@@ -179,7 +179,7 @@ void read_question(const Json& row, GoldIs gold_is, Record& record) {
 
 }  // namespace
 
-// An expression becomes a template that prints it.
+// Holds an expression as a template that prints it.
 struct RecordMapping::Expression {
   Expression(const std::string& text, const std::string& source)
       : key(source), expression(is_template(text) ? text : "{{ " + text + " }}", source) {}
@@ -235,7 +235,7 @@ Record read_record(const Json& row, const RecordMapping& mapping, GoldIs gold_is
   }
   refuse_programs(row);
   if (read_share_gpt(row, record) || read_messages(row, record) || read_message_prompt(row, record)) {
-    Json gold = given_gold(row);  // beside the conversation
+    Json gold = given_gold(row);  // a gold beside the conversation takes precedence
     if (!gold.is_null()) record.gold = std::move(gold);
     return record;
   }

@@ -1,4 +1,4 @@
-// data/record.h: one row of a data set, in whichever of the usual formats it is.
+// data/record.h: one row of a data set, in any of the usual formats.
 //
 //   GSM8K, MATH-500, AIME, AMC, Minerva   as published
 //   question and answer                   question | problem | prompt | query, with answer | solution | completion |
@@ -30,20 +30,22 @@ struct Record {
   std::string question;       // the user's turn; "": none
   std::string answer;         // the whole reference answer, as found; "": none
   Json gold = {};      // the final answer, as data/task.h's Problem::gold: a string for "math"; null: none
-  Json messages = {};  // the conversation, roles as chat templates name them; null: none
+  Json messages = {};  // the conversation, with the roles that chat templates use; null: none
   Json tools = {};     // a list; null: none
   std::string text;    // a plain document; "": none
 };
 
-// Whether a row must have a final answer. A problem that the user's own program judges needs none.
+// Tells if a row must have a final answer. A problem that the user's own program judges needs none.
 enum class GoldIs : uint8_t { required, optional };
 
-// Where the question and the answer of a row stand, as [data] question and answer say: a Jinja expression over the
-// row's fields (choices[answer], info.question ~ "?"), or a template, if the text holds {{ or {%.
+// Expressions that give the question and the answer of a row, from [data] question and answer. Each is a
+// Jinja expression over the row's fields (choices[answer], info.question ~ "?"), or a template if it contains
+// {{ or {%.
 class RecordMapping {
  public:
   RecordMapping() = default;  // recognises the formats above
-  // "": no expression. `source` names the file in errors. Throws Error for an expression that is no Jinja.
+  // An empty string is no expression. `source` names the configuration in errors. Throws Error for an
+  // expression that is not valid Jinja.
   RecordMapping(const std::string& question, const std::string& answer, const std::string& source);
   bool empty() const { return question_ == nullptr && answer_ == nullptr; }
 
@@ -53,17 +55,18 @@ class RecordMapping {
   std::shared_ptr<const Expression> question_, answer_;
 };
 
-// Throws Error ("FILE:LINE: ..." if the row was parsed under that name) for a row that is of no known format or is not of
-// its format's form. An expression of the mapping takes the place of the fields above; it fails if it gives no text.
+// Reads a row. An expression of the mapping replaces the fields above; the row fails if it gives no text.
+// Throws Error ("FILE:LINE: ..." if the row was parsed under that name) for a row in no known format or with
+// a field that its format does not allow.
 Record read_record(const Json& row, const RecordMapping& mapping = {}, GoldIs gold = GoldIs::required);
 
-// The final answer at the end of a reference answer: behind its last "####", or in its last \boxed{...}, \fbox{...} or
-// \framebox{...}; "": none of these.
+// Returns the final answer of a reference answer: the text behind the last "####", or in the last
+// \boxed{...}, \fbox{...} or \framebox{...}. Returns "" if there is none of these.
 std::string marked_answer(std::string_view text);
 
-// The record as a problem. A countdown without a question is asked in `phrasing` (0 .. kPhrasings - 1). Throws Error if
-// the record has no question or no final answer, or if its conversation is more than one question. Whether the task's
-// verifier can read the gold is not looked at.
+// Returns the record as a problem. A countdown without a question is asked in `phrasing` (0 .. kPhrasings -
+// 1). Throws Error if the record has no question or no final answer, or if its conversation is more than one
+// question. It does not check that the task's verifier can read the gold.
 Problem problem_of(const Record& record, int phrasing = 0, GoldIs gold = GoldIs::required);
 
 }  // namespace r1

@@ -18,7 +18,7 @@ bool is_assistant(const Json& message) {
   return message.get_string_or("role", "") == "assistant";
 }
 
-// "" for content that is not text.
+// Returns the message's text, or "" if its content is not text.
 std::string text_of(const Json& message) {
   const Json* content = message.find("content");
   if (content == nullptr || content->is_null()) return "";
@@ -39,7 +39,8 @@ std::string whole_answer(const Json& message) {
   return content;
 }
 
-// Question, answer and gold of the record are those of its conversation, where the row has not given them otherwise.
+// Fills the record's question, answer and gold from its conversation, unless the row's own fields have given
+// them.
 void take_conversation(Record& record) {
   const std::vector<Json>& messages = record.messages.items();
   size_t asked = messages.size();
@@ -79,7 +80,7 @@ void take_system(const Json& row, Json& messages) {
   if (!system.empty()) messages.push_back(message("system", system));
 }
 
-// {"name", "arguments"} as text.
+// Parses a call {"name", "arguments"} that is written as text.
 Json called(const Json& value) {
   const Json call = parse_json(value.string(), fmt::format("{}: {}", value.source(), value.path()));
   if (!call.is_object()) value.fail("is no function call: it must hold an object with name and arguments");

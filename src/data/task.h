@@ -21,11 +21,16 @@ class Json;
 struct Problem {
   std::string task;      // its name, with the level if one was asked for
   std::string question;  // the user's turn, without any prompt around it
-  // JSON, by verifier (reward/verifier.h); empty if the user's own program judges and there is none. countdown: {"numbers":[3,5,7],"target":24}; expression, number:
-  // "24" or "7/2"; equation: {"unknown":"x","value":"7/2"}; math: any text, "\\frac{1}{2}"; digits:
-  // {"base":16,"digits":"ff"}; calendar: {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}; roles:
-  // {"Ann":"knight","Bob":"knave"}; text, regex and json: as reward/text_verifier.h, pattern_verifier.h and
-  // json_verifier.h say
+  // The answer as JSON, in the form of the task's verifier (reward/verifier.h). It may be empty if the user's own
+  // program judges.
+  //   countdown          {"numbers":[3,5,7],"target":24}
+  //   expression, number "24" or "7/2"
+  //   equation           {"unknown":"x","value":"7/2"}
+  //   math               any text, such as "\\frac{1}{2}"
+  //   digits             {"base":16,"digits":"ff"}
+  //   calendar           {"weekday":"Friday"}, {"days":59} or {"date":"2024-03-01"}
+  //   roles              {"Ann":"knight","Bob":"knave"}
+  //   text, regex, json  see reward/text_verifier.h, pattern_verifier.h and json_verifier.h
   std::string gold;
   // The content, which contamination checks compare and whose hash decides the split (split.h). countdown*:
   // "countdown 3 5 7", the numbers ascending. Empty if it is not known, as for a question from a file.

@@ -13,15 +13,16 @@
 
 namespace r1 {
 
-// Request i is `settings` with problem i's question as `format` writes it, the model's stop tokens, and the
-// random numbers of prompt settings.key.prompt + i.
+// Returns one request per problem. Request i is `settings` with problem i's question in `format`, the model's
+// stop tokens, and the random numbers of prompt settings.key.prompt + i.
 std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> problems,
                          const Request& settings, const PromptFormat& format = {});
 
 // Throws Error if the problem's prompt leaves no room for an answer in the model's context.
 void check_room(const ModelBundle& bundle, const Problem& problem, const PromptFormat& format = {});
 
-// Tokens of all prompts. A prompt counts once, however many samples it has, because the engine runs it once.
+// Returns the tokens of all prompts. A prompt counts once, however many samples it has, because the engine
+// runs it once.
 int64_t prompt_tokens(std::span<const Request> requests);
 
 }  // namespace r1

@@ -16,7 +16,7 @@ namespace {
 using Template = PromptFormat::Template;
 using Think = PromptFormat::Think;
 
-// DeepSeek-R1 (arXiv 2501.12948), table 1: the template of DeepSeek-R1-Zero, around the question.
+// The template of DeepSeek-R1-Zero (arXiv 2501.12948, table 1), before and after the question.
 constexpr std::string_view kR1ZeroBefore =
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
     "assistant first thinks about the reasoning process in the mind and then provides the user with the "
@@ -35,7 +35,7 @@ std::string_view name_of(Think think) {
   return kThinkNames[static_cast<size_t>(think)];
 }
 
-// What stands between a prompt and a tag that is put behind it. A chat template's own end is complete.
+// Returns the text between a prompt and a tag behind it. A chat template's prompt needs none.
 std::string_view before_tag(Template form) {
   return form == Template::r1_zero ? " " : form == Template::raw ? "\n" : "";
 }
@@ -64,7 +64,7 @@ std::string own_text(const ModelBundle& bundle, const PromptFormat& format, std:
   return format.own.render_adapted(input);
 }
 
-// The prompt's text as the template ends it.
+// Returns the prompt's text as the template writes it, without an added tag.
 std::string rendered(const ModelBundle& bundle, const PromptFormat& format, std::string_view question) {
   switch (format.form) {
     case Template::chat:
@@ -89,9 +89,9 @@ std::vector<int32_t> encoded(const ModelBundle& bundle, Template form, const std
   return bundle.raw_prompt(text);
 }
 
-// True if the template writes the system message.
+// Returns true if the template writes the system message.
 bool writes_system(const ModelBundle& bundle, const PromptFormat& format) {
-  constexpr const char* kAnyQuestion = "qvxz question";  // no template writes it by itself
+  constexpr const char* kAnyQuestion = "qvxz question";  // a text that no template contains
   const std::string with = rendered(bundle, format, kAnyQuestion);
   if (with.find(format.system) != std::string::npos) return true;
   PromptFormat without = format;

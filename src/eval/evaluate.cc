@@ -13,7 +13,7 @@ namespace r1 {
 
 namespace {
 
-constexpr int64_t kJudgedTogether = 64;  // an interrupted evaluation loses at most so many answers
+constexpr int64_t kJudgedTogether = 64;  // answers per call; an interruption loses at most this many
 
 Request settings_of(const EvalOptions& options) {
   Request settings;
@@ -77,7 +77,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     result.rows.push_back(std::move(row));
     if (on_sample) on_sample(result.rows.back(), std::ssize(result.rows), total);
   };
-  std::vector<EvalSample> unjudged;  // only with options.judge
+  std::vector<EvalSample> unjudged;  // used only with options.judge
   std::vector<RewardSample> to_judge;
   const auto judge_all = [&] {
     const std::vector<Verdict> verdicts = options.judge(to_judge);

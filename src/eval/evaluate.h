@@ -31,12 +31,12 @@ namespace r1 {
 inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
 inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
 
-// Decides about an answer in place of the task's verifier (reward/reward.h). Its id is "PROBLEM/SAMPLE", both from 0.
-// Several answers come at a time, so that the judge may work on them side by side.
+// Judges answers in place of the task's verifier (reward/reward.h). A sample's id is "PROBLEM/SAMPLE", both
+// counted from 0. The judge gets several answers per call, so that it can work on them in parallel.
 using EvalJudge = std::function<std::vector<Verdict>(std::span<const RewardSample> samples)>;
 
 struct EvalOptions {
-  int64_t samples = 4;  // of each problem
+  int64_t samples = 4;  // per problem
   PromptFormat prompt;
   SamplingParams sampling;
   int64_t max_tokens = 256;

@@ -14,14 +14,14 @@ namespace r1 {
 class TextStream::Gunzip {
  public:
   Gunzip(std::string_view packed, const std::string& path) : packed_(packed), path_(path) {
-    constexpr int kGzipOnly = 15 + 16;  // the largest window; the header must be gzip's
+    constexpr int kGzipOnly = 15 + 16;  // the largest window, and only gzip headers
     if (inflateInit2(&state_, kGzipOnly) != Z_OK) throw Error(path_ + ": zlib has no memory to unpack it");
   }
   ~Gunzip() { inflateEnd(&state_); }
   Gunzip(const Gunzip&) = delete;
   Gunzip& operator=(const Gunzip&) = delete;
 
-  // Unpacks up to `size` bytes; 0: the file has ended.
+  // Unpacks up to `size` bytes. Returns 0 at the end of the file.
   size_t read(char* out, size_t size) {
     state_.next_out = reinterpret_cast<Bytef*>(out);
     state_.avail_out = static_cast<uInt>(size);
@@ -46,7 +46,7 @@ class TextStream::Gunzip {
                             state_.msg != nullptr ? state_.msg : "no reason given"));
   }
 
-  // A gzip file is one member or several, one behind the other. Zeros behind the last one are padding.
+  // Starts the next member: a gzip file is a sequence of members. Zeros behind the last one are padding.
   void next_member() {
     const size_t begin = packed_.find_first_not_of('\0');
     ended_ = begin == std::string_view::npos;
@@ -90,7 +90,7 @@ bool TextStream::more() {
   } else {
     window_.clear();
   }
-  const size_t step = std::max(kStep, std::min(held, kMostHeld - held));  // long rows in few steps
+  const size_t step = std::max(kStep, std::min(held, kMostHeld - held));  // few steps for a long row
   window_.resize(held + step);
   const size_t read = gunzip_->read(window_.data() + held, step);
   window_.resize(held + read);

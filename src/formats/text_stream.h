@@ -1,7 +1,8 @@
-// formats/text_stream.h: the text of a file, read from front to back; gzip files (RFC 1952) are unpacked on the way.
+// formats/text_stream.h: reads the text of a file from front to back and unpacks gzip files (RFC 1952) on the
+// way.
 //
-// A plain file is mapped. A gzip file is recognised by its first two bytes, whatever its name, and only a window of its
-// text is held. Pipes are read whole before the first byte is given.
+// A plain file is mapped. A gzip file is recognised by its first two bytes, whatever its name, and only a
+// window of its text is held. A pipe is read whole before any text is available.
 #pragma once
 
 #include <cstddef>
@@ -23,14 +24,14 @@ class TextStream {
   TextStream(const TextStream&) = delete;
   TextStream& operator=(const TextStream&) = delete;
 
-  // The text that is held, behind what was consumed. consume() and more() end the life of earlier views.
+  // Returns the text that is held and not yet consumed. more() invalidates earlier views.
   std::string_view rest() const { return rest_; }
   void consume(size_t bytes) { rest_.remove_prefix(bytes); }
-  // Adds to rest(); false at the end of the file. Throws Error for a gzip file that is damaged or cut short, and if
-  // rest() would grow beyond kMostHeld.
+  // Extends rest(). Returns false at the end of the file. Throws Error for a gzip file that is damaged or cut
+  // short, and if rest() would exceed kMostHeld.
   bool more();
 
-  // SHA-256 of the file's bytes: of a gzip file, those on disk.
+  // Returns the SHA-256 of the file's bytes; a gzip file is not unpacked for it.
   std::string content_sha256() const;
 
   static constexpr size_t kMostHeld = size_t{256} << 20;  // bytes of a gzip file's unpacked text

@@ -106,7 +106,7 @@ class Model {
   void pack(Context& ctx) const;
 
   const ModelConfig& config() const { return config_; }
-  // What only load() can report: one line per warning, with the file's name.
+  // Warnings that only load() can give, one line each, with the file's name.
   const std::vector<std::string>& warnings() const { return warnings_; }
   const Weight& head() const { return head_; }
   std::deque<Parameter>& parameters() { return *parameters_; }

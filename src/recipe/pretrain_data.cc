@@ -31,7 +31,7 @@ const std::string kChatTemplate =
     "' + message['content'].split('</think>')[-1] + eos_token }}{% endif %}{% endfor %}" +
     "{% if add_generation_prompt %}{{ '" + kAssistant + "' }}{% endif %}";
 
-// The texts of the first tokenizer_documents rows.
+// Returns the texts of the first tokenizer_documents rows.
 void feed_rows(const PretrainData& data, BpeTrainer& trainer) {
   int64_t fed = 0;
   const auto feed = [&](const TrainingRow& row) {
@@ -156,7 +156,7 @@ std::vector<Document> pieces_of(const Document& document, int64_t max_tokens) {
   for (int64_t begin = 0; begin + 1 < size; begin += max_tokens - 1) {
     const int64_t end = std::min(begin + max_tokens, size);
     const int64_t from = std::max<int64_t>(1, document.loss_from - begin);
-    if (from >= end - begin) continue;  // nothing of it is learnt
+    if (from >= end - begin) continue;  // the piece has no token to learn
     pieces.push_back(
         {.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end}, .loss_from = from});
   }

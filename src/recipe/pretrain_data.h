@@ -13,12 +13,12 @@
 //     files = [...]           documents of files (recipe/training_rows.h)
 //
 // A task's document is the question as rendered by the chat template, the reasoning trace, and the
-// end-of-sequence token. A text of a file is encoded as a raw prompt is, and ended by that token. A row with an
-// answer becomes a document as in sft (recipe/sft_document.h). What is longer than data.max_tokens is cut into
-// pieces, never left out: each piece begins with the last token of the one before, so that every token but a
+// end-of-sequence token. A text of a file is encoded like a raw prompt and ended by that token. A row with an
+// answer becomes a document as in sft (recipe/sft_document.h). A document that is longer than data.max_tokens
+// is cut into pieces. Each piece begins with the last token of the piece before, so that every token but a
 // document's first is predicted once.
 //
-// Files are read as streams; what is held is the documents' tokens.
+// Files are read as streams. Only the documents' tokens are held.
 #pragma once
 
 #include <cstdint>
@@ -50,17 +50,17 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed);
 // model that needs more than memory_limit bytes (see check_memory) before it is made.
 ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config,
                                  int64_t memory_limit);
-// The bundle must outlive the source. Thread-safe. `note` gets the lines of read_training_rows and one with the
-// numbers of documents, pieces and tokens.
+// Returns the documents by index. The bundle must outlive the source, which is thread-safe. `note` gets the
+// lines of read_training_rows and one with the numbers of documents, pieces and tokens.
 DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& bundle, int64_t max_tokens,
                                   const std::function<void(const std::string&)>& note = {});
 
-// Calls use(row, document) for each whole document of the files; reads no further if it returns false.
+// Calls use(row, document) for each whole document of the files. Reading stops if it returns false.
 void each_pretrain_document(const PretrainData& data, const ModelBundle& bundle,
                             const std::function<bool(const TrainingRow&, const Document&)>& use,
                             const std::function<void(const std::string&)>& note = {});
 
-// The document in pieces of at most max_tokens >= 2, without those that have no token to learn.
+// Cuts the document into pieces of at most max_tokens >= 2. Pieces without a token to learn are left out.
 std::vector<Document> pieces_of(const Document& document, int64_t max_tokens);
 
 }  // namespace r1

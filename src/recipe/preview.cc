@@ -36,7 +36,7 @@ bool fits(const fs::path& config, std::span<const std::string> set, std::string_
   }
 }
 
-// Hands on `count` documents of files, or fewer.
+// Passes at most `count` documents to the user.
 class Documents {
  public:
   Documents(const ModelBundle& bundle, int64_t count, const UseItem& use)
@@ -128,7 +128,7 @@ void preview(const fs::path& config, std::span<const std::string> set, std::stri
              const UseItem& use, const NoteLine& note) {
   {
     ConfigFile whole = read_with(config, set);
-    read_stage_keys(kind, whole);  // every mistake of the file, as training would say it
+    read_stage_keys(kind, whole);  // reports mistakes of the file as training would
   }
   ConfigFile file = read_with(config, set);
   if (kind == "pretrain") {

@@ -33,8 +33,8 @@ struct Stage {
   std::string task;
   int64_t problems = 0;
   EvalOptions eval;
-  std::vector<std::string> set;           // KEY=VALUE in place of its file's
-  Numerics numerics = Numerics::cpu_f32;  // for evaluations only; a training stage's own file has it
+  std::vector<std::string> set;           // KEY=VALUE; replaces settings of the stage's own file
+  Numerics numerics = Numerics::cpu_f32;  // for evaluations only; a training stage's own file sets it
 };
 
 struct Recipe {
@@ -349,8 +349,9 @@ fs::path check_out(const Recipe& recipe, const RecipeOptions& options) {
   return out;
 }
 
-// KEY=VALUE sets a key of the recipe's own file; STAGE.KEY=VALUE one of the stage's file, or of its [[stage]]
-// if it is an evaluation. Returns those for the stages' files, by stage.
+// Applies --set. KEY=VALUE sets a key of the recipe's own file. STAGE.KEY=VALUE sets a key of the stage's
+// file, or of its [[stage]] entry if it is an evaluation. Returns the assignments for the stages' files, by
+// stage.
 std::map<std::string, std::vector<std::string>> apply(const std::vector<std::string>& assignments,
                                                       ConfigFile& file) {
   std::map<std::string, std::vector<std::string>> of_stages;

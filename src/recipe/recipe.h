@@ -39,7 +39,7 @@ struct RecipeOptions {
   std::string out = {};               // in place of the recipe's
   int64_t memory_limit = 0;           // bytes; see TrainOptions
   std::function<bool()> stop = {};    // see TrainOptions
-  // KEY=VALUE (ConfigFile::set): of the recipe's own file, or, as STAGE.KEY=VALUE, of a stage's.
+  // KEY=VALUE (ConfigFile::set) for the recipe's own file, or STAGE.KEY=VALUE for a stage's file.
   std::vector<std::string> set = {};
   bool force = false;  // see TrainOptions
 };

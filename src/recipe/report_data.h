@@ -35,7 +35,7 @@ Json collect_report(const std::filesystem::path& run);
 // The kinds of a run of one stage, which are also the commands that make such runs.
 inline constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
 
-bool is_there(const std::filesystem::path& path);  // false if that cannot be told
+bool is_there(const std::filesystem::path& path);  // false if the path cannot be checked
 
 // Sentences that say what is left out and why.
 using Missing = std::vector<std::string>;

@@ -33,7 +33,7 @@ void note_change(const std::string& original, const std::string& copy, Json& cha
   }
 }
 
-// The options by which the command line changed the file; "" if there were none.
+// Returns the options by which the command line changed the file, or "".
 std::string options_of_copy(const std::string& text) {
   const size_t begin = text.find('\n');
   if (begin == std::string::npos ||

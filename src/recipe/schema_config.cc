@@ -63,7 +63,7 @@ std::string without_index(const std::string& key) {
   return open == std::string::npos ? key : key.substr(0, open + 1) + key.substr(close);
 }
 
-// A key as all examples ask for it.
+// A key, as merged from all examples whose reader asks for it.
 struct Merged {
   Asked asked;
   int64_t times = 0;
@@ -153,9 +153,9 @@ Json leaf(const Asked& asked, const std::string& meaning) {
   return json;
 }
 
-// The dotted keys as a tree of tables.
+// A table of the configuration; dotted keys become a tree of tables.
 struct Table {
-  std::optional<Json> own;  // set if the table's name is also a key, as pretrain's model
+  std::optional<Json> own;  // set if the table's name is also a key, such as pretrain's model
   bool required = false;
   bool list = false;  // a list such as [[stage]]: `tables` describe each item
   std::map<std::string, Table> tables;

@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kShuffleStream = 0x53465453;  // "SFTS"
 
-// The fields of a row that sft_document reads beside the conversation.
+// Fields of a row that sft_document reads beside the conversation.
 constexpr const char* kBeside[] = {"documents", "chat_template_kwargs"};
 
 bool is_given(const Json& row, const char* name) {
@@ -26,7 +26,7 @@ bool is_given(const Json& row, const char* name) {
   return value != nullptr && !value->is_null();
 }
 
-// True if sft_document can read the row as it stands: its errors then name the row's own fields.
+// Returns true if sft_document can read the row as it stands. Its errors then name the row's own fields.
 bool is_plain(const Json& row, const Record& record) {
   const bool asks = is_given(row, "question") || is_given(row, "response");
   if (is_given(row, "messages")) return record.format == "messages" && !asks;
@@ -71,7 +71,7 @@ void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool lo
   if (bundle.stop_tokens.empty())
     throw Error("the model names no end-of-sequence token: an answer could not end");
   const int64_t context = bundle.model.config().max_positions;
-  std::map<std::string, std::string> left_out;  // kind of content -> its first row
+  std::map<std::string, std::string> left_out;  // kind of content -> first row that has it
   const auto learn = [&](const TrainingRow& row) {
     const SftDocument made = sft_document(sft_row(row.row, row.record), bundle, loss_on_answer);
     const auto size = std::ssize(made.document.tokens);

@@ -4,9 +4,10 @@
 //          epochs = 3                 or optimizer.steps
 //          loss_on = "answer" | "all"
 //
-// Each row becomes a document as recipe/sft_document.h says: of a question, the whole answer is learnt (of GSM8K,
-// MATH-500 and Minerva the worked solution), of a conversation its last answer. A row that cannot be used, or
-// that is longer than data.max_tokens or the model's context, is left out, counted and named.
+// Each row becomes a document as recipe/sft_document.h says. The learnt part is the whole answer of a
+// question (the worked solution in GSM8K, MATH-500 and Minerva), or the last answer of a conversation. A row
+// that cannot be used, or that is longer than data.max_tokens or the model's context, is left out, counted
+// and named.
 #pragma once
 
 #include <cstdint>
@@ -20,28 +21,28 @@
 
 namespace r1 {
 
-// A row as sft_document reads it: {"question", "response"} or {"messages"}, with its tools, documents and
-// chat_template_kwargs. Throws Error for a row without an answer.
+// Returns a row as sft_document reads it: {"question", "response"} or {"messages"}, with its tools, documents
+// and chat_template_kwargs. Throws Error for a row without an answer.
 Json sft_row(const Json& row, const Record& record);
 
-// Calls use(row, document) for each document; reads no further if it returns false. Notes and errors are those
-// of read_training_rows; `note` also gets one line for each kind of content that the chat template leaves out.
+// Calls use(row, document) for each document. Reading stops if it returns false. Notes and errors are those
+// of read_training_rows; `note` also gets one line per kind of content that the chat template leaves out.
 void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool loss_on_answer,
                        int64_t max_tokens,
                        const std::function<bool(const TrainingRow&, const Document&)>& use,
                        const std::function<void(const std::string&)>& note = {});
 
-// All documents, in the files' order.
+// Returns all documents in the files' order.
 std::vector<Document> read_sft_documents(const DataFiles& data, const ModelBundle& bundle,
                                          bool loss_on_answer, int64_t max_tokens,
                                          const std::function<void(const std::string&)>& note = {});
-// The same of all rows of these files, repeated ones too, as a teacher has written them.
+// Does the same for all rows of files that a teacher has written, repeated rows included.
 std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
                                          bool loss_on_answer, int64_t max_tokens,
                                          const std::function<void(const std::string&)>& note = {});
 
-// `documents` must not be empty. Each epoch takes all of them in an order of its own, a function of
-// (seed, epoch), or, without shuffle, as they are. Thread-safe.
+// Returns the documents by index, epoch after epoch. With `shuffle` each epoch has an order of its own, a
+// function of (seed, epoch). `documents` must not be empty. Thread-safe.
 DocumentSource epochs_of(std::vector<Document> documents, uint64_t seed, bool shuffle);
 DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed);
 

@@ -110,7 +110,7 @@ std::string after_opening(std::string_view text, std::string_view opening) {
                      text.substr(std::min(text.find_first_not_of(kSpaces), text.size())));
 }
 
-// What the template writes behind an answer.
+// Returns the text that the template writes behind an answer.
 std::string end_of_turn(const ChatInput& before, const ModelBundle& bundle) {
   ChatInput input = before;
   input.messages.push_back(Json::object().set("role", "assistant").set("content", kAnyAnswer));
@@ -133,7 +133,7 @@ bool has_one_tag_at_most(std::string_view text) {
   return text.find(kThinkOpen) == text.rfind(kThinkOpen);
 }
 
-// What follows the prompt.
+// Returns the text behind the prompt.
 std::string completion_of(const ChatInput& before, const Json& message, const ChatPrompt& prompt,
                           const AnswerParts& answer, const ModelBundle& bundle) {
   const std::string_view start(prompt.text.data(), prompt.text.size() - prompt.opening.size());

@@ -39,7 +39,7 @@ ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrid
   return file;
 }
 
-// Before anything is loaded.
+// Checks that the files exist, before anything is loaded.
 void check_files(const ConfigFile& file, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     std::error_code none;
@@ -48,16 +48,16 @@ void check_files(const ConfigFile& file, const std::vector<std::string>& names) 
   }
 }
 
-// What fine-tuning reads of its file.
+// The settings of a fine-tuning stage (sft or distill).
 struct FineTune {
   RunConfig run;
   std::string model;                     // a distillation's student
-  DataFiles data;                        // a distillation makes its own
-  std::optional<TeacherConfig> teacher;  // of a distillation
+  DataFiles data;                        // for a distillation, the file that its teacher writes
+  std::optional<TeacherConfig> teacher;  // set for a distillation
   bool loss_on_answer = true;
   int64_t max_tokens = 0;
   int64_t batch_tokens = 0;
-  int64_t epochs = 0;  // 0: optimizer.steps says how long
+  int64_t epochs = 0;  // 0: optimizer.steps gives the length
   TrainingEvalConfig evals;
 };
 
@@ -74,7 +74,7 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
     f.teacher = read_teacher_config(file, f.run);
     f.model = file.text("student");
     f.data.files = {(f.run.out / "data.jsonl").string()};
-    f.data.selection.deduplicate = false;  // a problem that was drawn twice is learnt twice
+    f.data.selection.deduplicate = false;  // a problem that was drawn twice is trained on twice
     f.data.is_own = true;
   } else {
     f.model = file.text("model");
@@ -92,14 +92,14 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   return f;
 }
 
-// The template's file is one of the run's inputs.
+// Loads the template's file and adds it to the run's inputs.
 void open_prompt_format(PromptFormat& format, RunConfig& run) {
   load_prompt_format(format);
   if (!format.file.empty()) run.inputs.set("prompt.template", content_of_files({format.file}));
 }
 
-// [data] epochs = N has become optimizer.steps; the selection bias of a router is left alone unless the file
-// says otherwise.
+// Reads the training settings. [data] epochs = N has become optimizer.steps. The default of balance.gamma is
+// 0, which leaves a router's selection bias as it is.
 PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
   const double gamma = file.number_or("balance.gamma", 0, 0, 1);
   PretrainConfig config = read_pretrain_config(file, kTeachingDefaults);
@@ -108,7 +108,7 @@ PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
   return config;
 }
 
-// The whole file. How many steps N epochs are is not known yet: any number does.
+// Reads the whole file. The number of steps in N epochs is not known yet, so a placeholder is used.
 struct FineTuneFile {
   FineTune stage;
   PretrainConfig training;
@@ -121,8 +121,8 @@ FineTuneFile read_fine_tune_file(ConfigFile& file, std::string_view kind) {
   return out;
 }
 
-// Once before all else, so that a mistake is said before a teacher is asked or a data set is read. The models
-// are found.
+// Checks the file before anything else, so that a mistake is reported before a teacher is asked or a data set
+// is read. Finds the models.
 FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
   FineTuneFile out = read_fine_tune_file(file, kind);
   FineTune& stage = out.stage;
@@ -160,8 +160,8 @@ void find_inputs(FineTune& f) {
   }
 }
 
-// Before the teacher samples for hours: would the student's training fit? Its rows are not known yet; they
-// are taken to be as long as they may be.
+// Checks that the student's training fits into memory, before the teacher samples for hours. Its rows are not
+// known yet and are assumed to have the largest permitted length.
 void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
   if (RunDirectory::finished(file.stage.run.out)) return;
   const ModelConfig model = config_of(file.stage.model);
@@ -170,7 +170,7 @@ void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& t
                "batch.micro or data.max_tokens");
 }
 
-// The documents of the rows on the held-out side, of all files together. A small file may have none.
+// Returns the documents of the held-out rows of all files. A small file may have none.
 std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& bundle,
                                          const ConfigFile& file) {
   std::vector<Document> documents;
@@ -181,8 +181,7 @@ std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& b
     try {
       for (Document& d : read_sft_documents(one, bundle, f.loss_on_answer, f.max_tokens))
         documents.push_back(std::move(d));
-    } catch (
-        const Error&) {  // no row is on that side; the training side has named all that is wrong with the file
+    } catch (const Error&) {  // no row is on that side; the training side reports all mistakes of the file
     }
   }
   if (documents.empty())
@@ -193,9 +192,9 @@ std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& b
   return documents;
 }
 
-// The training of a fine-tuning: pre-training's machinery, with documents of its own. `f` has its models and
-// inputs. run: a distillation has opened it before its teacher was asked; else it is opened once all is
-// checked.
+// Trains a fine-tuning stage like pre-training, with documents of its own. `f` has its models and inputs.
+// `run` is set for a distillation, which opens it before its teacher is asked; otherwise the run is opened
+// once everything is checked.
 std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::optional<RunDirectory>& run,
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
@@ -258,7 +257,7 @@ struct GrpoStage {
   TrainingEvalConfig evals;
 };
 
-// The files of the user's programs: a resumed run must have the same.
+// Adds the files of the user's programs to the inputs, because a resumed run must have the same.
 void find_program_files(GrpoConfig& config) {
   for (size_t i = 0; i < config.reward.programs.size(); ++i) {
     const std::vector<std::string> files = files_of(config.reward.programs[i]);
@@ -273,7 +272,7 @@ GrpoStage read_grpo_stage(ConfigFile& file) {
   return {.config = std::move(config), .model = file.text("model"), .evals = std::move(evals)};
 }
 
-// "[data] max_tokens" and its like: positions that the model does not have.
+// Throws Error if a setting such as [data] max_tokens exceeds the model's positions.
 void check_context(const ConfigFile& file, std::string_view key, int64_t tokens, int64_t most,
                    const ModelConfig& model) {
   if (tokens > most)
@@ -281,7 +280,7 @@ void check_context(const ConfigFile& file, std::string_view key, int64_t tokens,
                                model.max_positions, most));
 }
 
-// Of the first documents: those of later steps are like them.
+// Returns the lengths of the first documents. Those of later steps are assumed to be similar.
 std::vector<int64_t> first_lengths(const DocumentSource& documents, const PretrainConfig& config) {
   constexpr int64_t kLookedAt = 256;
   std::vector<int64_t> lengths;
@@ -363,7 +362,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
 
 namespace {
 
-// A GRPO stage, ready to be trained or tried. Nothing is written.
+// Prepares a GRPO stage for training or a preflight. Writes nothing.
 struct OpenedGrpo {
   ConfigFile file;
   GrpoStage stage;
@@ -398,7 +397,8 @@ OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& ov
   return {.file = std::move(file), .stage = std::move(stage), .bundle = std::move(bundle)};
 }
 
-// Says what the run will meet; refuses one that cannot learn unless options.force is set.
+// Runs the preflight and reports its findings. Throws Error for a run that cannot learn, unless options.force
+// is set.
 void check_before_first_step(OpenedGrpo& opened, const TrainOptions& options, ThreadPool& threads,
                              Reporter& reporter) {
   const GrpoConfig& config = opened.stage.config;

@@ -33,7 +33,7 @@ struct StageOverrides {
   std::string out = {};               // "": the file's
   std::string model = {};             // "": the file's; a distillation's student
   std::string teacher = {};           // "": the file's
-  std::vector<std::string> set = {};  // KEY=VALUE (ConfigFile::set); the settings above take precedence
+  std::vector<std::string> set = {};  // KEY=VALUE (ConfigFile::set); the members above take precedence
 };
 
 // Each function returns the directory of the finished model. Throws Error or Stopped.
@@ -50,8 +50,8 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& config, const
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
 
-// The preflight of a GRPO stage: what it would meet, and what is wrong. Nothing is written. Throws Error or
-// Stopped.
+// Runs the preflight of a GRPO stage (train/preflight.h) and returns its figures and findings. Writes
+// nothing. Throws Error or Stopped.
 struct PreflightOfConfig {
   Preflight preflight;
   std::vector<PreflightFinding> found;

@@ -145,7 +145,7 @@ struct Teacher::Impl {
   std::string key;
   std::optional<TeacherResult> before;  // it has answered already
   std::vector<Problem> problems;
-  std::vector<std::string> notes;  // of their files
+  std::vector<std::string> notes;  // about the files of the problems
   std::vector<Request> requests;
   MemoryEstimate memory;
   std::string prompt_note;
@@ -213,7 +213,7 @@ TeacherResult Teacher::Impl::keep_best(const std::vector<Completion>& completion
       if (!verify_answer(bundle.tokenizer, verifier, c.tokens, ended, opening).correct) continue;
       ++result.correct;
       const std::string text = bundle.tokenizer.decode(std::span(c.tokens).first(c.tokens.size() - 1));
-      // An empty thought that the prompt has written is not the teacher's: the student is not taught it.
+      // An empty thought that the prompt contains is not the teacher's, so the student does not learn it.
       good.push_back({&c, opens_thought(opening) ? whole_response(text, opening) : text});
     }
     result.solved += good.empty() ? 0 : 1;

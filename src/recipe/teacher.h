@@ -5,7 +5,7 @@
 //   keep = 1                                the largest number of samples kept per problem
 //   [data] task, problems                   the task's training problems 0 .. problems - 1 of the seed
 //   [data] files, ...                       or problems of files (data/problem_source.h), all or the first `problems`
-//   [prompt] template, system, think        how the teacher is asked (engine/prompt_format.h)
+//   [prompt] template, system, think        the form of the teacher's prompts (engine/prompt_format.h)
 //   [rollout] samples, max_tokens, temperature, top_p, batch
 //   [filter] prefer = "first" | "shortest"  which of a problem's good samples are kept
 //            repeats = false                drops a sample whose thought says a line twice
@@ -34,10 +34,10 @@ namespace r1 {
 struct TeacherConfig {
   std::string teacher;  // a model's directory, or as the file names it
   ProblemData data;
-  PromptFormat prompt = {};  // loaded, when it comes to a Teacher
+  PromptFormat prompt = {};  // a Teacher needs it loaded
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
-  int64_t problems = 4096;  // of files, 0: all
+  int64_t problems = 4096;  // 0: all problems of the files
   int64_t samples = 4, max_tokens = 256, batch = 512;
   double temperature = 1.0, top_p = 1.0;
   int64_t keep = 1;

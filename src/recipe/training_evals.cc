@@ -52,12 +52,13 @@ bool has_figure(const TrainingEvalConfig& c, const std::string& name) {
   return std::ranges::find(c.evals, name, &TrainingEval::name) != c.evals.end();
 }
 
-// The names of rows of metrics.jsonl.
+// Returns the key in rows of metrics.jsonl.
 std::string figure_of(const std::string& name) {
   return name == kValidation ? "validation.loss" : "eval." + name + ".pass_at_1";
 }
 
-// The file of problems; "" if the task is a task's name. Throws Error at the key if it is neither.
+// Returns the path of a file of problems, or "" if `task` names a task. Throws Error that names the key if it
+// is neither.
 fs::path file_of_eval(const ConfigFile& file, const std::string& key, const std::string& task) {
   const fs::path path = file.beside(task, key);
   std::error_code ec;
@@ -70,7 +71,7 @@ fs::path file_of_eval(const ConfigFile& file, const std::string& key, const std:
   return {};
 }
 
-// A file of problems, or a task's held-out ones.
+// Loads the problems of a file, or a task's held-out problems.
 std::vector<Problem> problems_of_eval(const TrainingEval& e, const ConfigFile& file, GoldIs gold,
                                       Reporter& reporter) {
   const fs::path path = file_of_eval(file, e.key + ".task", e.task);
@@ -101,7 +102,7 @@ void check_prompts(const TrainingEval& e, const ConfigFile& file, const ModelBun
   }
 }
 
-// The number of leading rows that belong to steps up to `step`.
+// Returns the number of leading rows that belong to steps up to `step`.
 int64_t rows_until(const fs::path& path, int64_t step) {
   std::error_code ec;
   if (!fs::exists(path, ec)) return 0;
@@ -128,7 +129,8 @@ TrainingEvalConfig read_training_evals(ConfigFile& file, const RunConfig& run, i
     c.evals.push_back(std::move(e));
   }
   if (documents) {
-    // The same key says which rows are held out (data/row_selection.h); only if it is given, they are a validation set.
+    // data.held_out also affects data.split (data/row_selection.h). It makes a validation set only if the
+    // file gives it.
     for (const std::string& name : file.texts_or("validation.files", {}))
       c.files.push_back(file.beside(name, "validation.files").string());
     if (file.has("data.held_out") && c.files.empty())
@@ -162,7 +164,8 @@ void check_eval_tasks(const ConfigFile& file) {
 }
 
 bool is_held_out(const Document& document, double share) {
-  // What is asked decides, so that two answers to one question lie on one side. Without a prompt, all tokens do.
+  // The hash covers the prompt only, so that all answers to one question are on the same side. Without a
+  // prompt it covers all tokens.
   const int64_t size = document.loss_from > 1 ? document.loss_from : std::ssize(document.tokens);
   std::string bytes;
   for (int64_t i = 0; i < size; ++i) bytes += std::to_string(document.tokens[static_cast<size_t>(i)]) + " ";
@@ -239,7 +242,7 @@ void TrainingEvals::begin(int64_t step) {
   recover_directory(best);
   best_.reset();
   if (config_.best.empty() || step == 0) return;
-  // A model of OUT/best that is later than `step` will be written again by the steps that are repeated.
+  // If OUT/best is from a step after `step`, the repeated steps write it again.
   if (!fs::exists(best / "best.json", ec) || read_json(best / "best.json").get_string("eval") != config_.best)
     return;
   for (const Json& row : read_jsonl(run_.out / "metrics.jsonl")) {

@@ -36,7 +36,7 @@ const Json* text_field(const Json& row, const char* name) {
   return value != nullptr && value->is_string() ? value : nullptr;
 }
 
-// Data sets whose answers are programs.
+// Reads a row of a data set whose answers are programs. Returns false if it is another row.
 bool read_program(const Json& row, Record& record) {
   struct Form {
     const char *format, *question, *answer, *tests;
@@ -90,8 +90,8 @@ class Columns {
  private:
   static constexpr size_t kMost = 30;
 
-  // Without a column that is used, the row is another one or none. The unused ones are left out with it, so
-  // that of two columns with the same text one is used.
+  // Returns true if the row without this column gives another record or none. The known unused columns are
+  // removed too, so that one of two columns with the same text counts as used.
   bool is_used(const Json& row, const std::string& name, const Record& record,
                const RecordMapping& mapping) const {
     if (name == "documents" || name == "chat_template_kwargs") return true;  // recipe/sft_document.h
@@ -107,17 +107,17 @@ class Columns {
   std::vector<std::string> used_, unused_;
 };
 
-// What became of a file's rows.
+// Counts of what was done with a file's rows.
 struct Account {
   int64_t rows = 0, used = 0, refused = 0, duplicates = 0, other_side = 0;
-  bool is_whole = true;  // the reading was not stopped by the user of the rows
+  bool is_whole = true;  // `use` has not stopped the reading
   std::string first_refusal;
   struct Long {
     int64_t rows = 0;
     std::string first;
   };
-  std::map<std::string, Long> too_long;    // by the limit's name
-  std::map<std::string, int64_t> formats;  // of used rows
+  std::map<std::string, Long> too_long;    // limit -> rows that exceed it
+  std::map<std::string, int64_t> formats;  // format -> number of used rows
   Columns columns;
 
   void refuse(const std::string& what) {
@@ -161,7 +161,7 @@ std::string repeated_content(const Record& record) {
   return record.question + "\n" + record.answer;
 }
 
-// The rows of all files, and the state that they share.
+// Reads the rows of all files. Keeps the state that the files share.
 class Reading {
  public:
   Reading(const DataFiles& data, const std::function<bool(const TrainingRow&)>& use,

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kMostReasons = 20;
 
-// Reasons that differ in numbers alone are one.
+// Replaces numbers by #, so that reasons that differ only in numbers are equal.
 std::string without_numbers(std::string_view reason) {
   std::string out;
   for (const char c : reason) {
@@ -25,7 +25,7 @@ std::string without_numbers(std::string_view reason) {
   return out;
 }
 
-// The rows that were left out, by reason.
+// Groups rows that were left out by reason.
 class Reasons {
  public:
   void add(std::string_view error, const std::string& where, int64_t line) {
@@ -66,7 +66,7 @@ std::string conversation_text(const Json& messages) {
   return out;
 }
 
-// All that a row says, by part. A conversation stands for its question and answer.
+// Returns the texts of a row by part. A conversation replaces its question and answer.
 std::vector<std::pair<const char*, std::string>> parts_of(const Record& record) {
   if (record.messages.is_array()) return {{"conversation", conversation_text(record.messages)}};
   if (!record.text.empty()) return {{"text", record.text}};
@@ -94,7 +94,8 @@ void collect_strings(const Json& json, std::vector<std::string>& texts) {
   }
 }
 
-// The texts of an evaluation's row: question and answer, or, of rows of another kind, every string.
+// Returns the texts of an evaluation's row: the parts of a record, or all strings of a row in no known
+// format.
 std::vector<std::string> evaluation_texts(const Json& row) {
   std::vector<std::string> texts;
   try {
@@ -152,7 +153,8 @@ void DataCheck::compare(const Record& record, int64_t line, FileCheck& out) {
   std::string said;
   for (const auto& [name, text] : parts_of(record)) said += text + "\n";
   const bool has_question = !record.question.empty() && !record.messages.is_array();
-  // A question with its answers; of documents and conversations, the whole text.
+  // A question is the key and its final answer the value. Documents and conversations are keyed by the whole
+  // text.
   const std::string final_answer = has_question && !record.gold.is_null() ? record.gold.dump() : "";
   const uint64_t key = hash(has_question ? record.question : said);
   const uint64_t answer = hash(final_answer);

@@ -22,7 +22,7 @@ using tcp = boost::asio::ip::tcp;
 
 constexpr uint64_t kMaxBody = uint64_t{64} << 20;
 
-// Runs the operation behind `result` to its end, or gives up.
+// Runs the operation behind `result` to its end, or until the time is over or `stop` is set.
 template <class Result>
 Result finish(boost::asio::io_context& io, std::future<Result> result,
               std::chrono::steady_clock::time_point until, const std::atomic<bool>& stop) {

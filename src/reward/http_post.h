@@ -1,4 +1,4 @@
-// reward/http_post.h: one HTTP request with a JSON body, in the time that it is given.
+// reward/http_post.h: sends one HTTP request with a JSON body, within a time limit.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,8 @@
 
 namespace r1 {
 
-// Returns the body of the response. Throws Error for everything but a response of status 200 within `timeout_s`, and
-// within a tenth of a second once `stop` is set.
+// Returns the body of the response. Throws Error unless a response of status 200 comes within `timeout_s`.
+// Once `stop` is set, throws Error within a tenth of a second.
 std::string http_post(const HttpAddress& to, const std::string& body, double timeout_s,
                       const std::atomic<bool>& stop);
 

@@ -69,7 +69,7 @@ struct HttpScorer::Impl {
   std::deque<Batch> waiting;
   int64_t left = 0, failed_requests = 0;
   std::atomic<bool> stop{false};
-  std::mutex mutex;  // of all above but config, address and rows
+  std::mutex mutex;  // guards all members above except config, address and rows
   std::condition_variable changed;
 
   void settle(size_t row, ScoreAnswer answer) {
@@ -82,7 +82,7 @@ struct HttpScorer::Impl {
     --left;
   }
 
-  // The rows of `batch` that have no answer are tried again alone, or have failed.
+  // Queues the unanswered rows of `batch` to be tried again alone, or lets the row fail if it was alone.
   void give_up(const Batch& batch, std::string_view why, bool alone) {
     ++failed_requests;
     if (alone) {
@@ -94,7 +94,7 @@ struct HttpScorer::Impl {
     for (const size_t row : batch) waiting.push_back({row});
   }
 
-  // Settles the rows that the body answers; returns the others.
+  // Settles the rows that the body answers. Returns the other rows.
   Batch read(const Batch& batch, const std::string& body, std::string& why) {
     std::unordered_map<std::string, size_t> open;
     std::set<std::string> taken;
@@ -186,7 +186,7 @@ std::vector<ScoreAnswer> HttpScorer::ask(std::span<const RowToScore> rows,
     Batch& batch = http.waiting.emplace_back();
     for (size_t i = begin; i < std::min(begin + size, rows.size()); ++i) batch.push_back(i);
   }
-  std::vector<std::jthread> threads;  // their end is waited for on every way out
+  std::vector<std::jthread> threads;  // joined on every exit from this function
   for (int64_t i = 0; i < std::min<int64_t>(http.config.parallel, std::ssize(rows)); ++i)
     threads.emplace_back([&http] { http.work(); });
   try {

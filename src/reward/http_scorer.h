@@ -1,13 +1,15 @@
-// reward/http_scorer.h: [[reward.http]]: an endpoint of the user's that scores rows (scorer.h).
+// reward/http_scorer.h: [[reward.http]]: the user's endpoint that scores rows (scorer.h).
 //
 //   POST URL, Content-Type: application/json      {"rows": [row, ...]}
 //   200                                           {"scores": [answer, ...]}, in any order; one answer per row, by id
 //
-// Requests of at most `batch` rows go out on `parallel` connections. If a request fails (no connection, a time-out,
-// another status, a body that is not as above, a row without an answer), the rows without an answer are asked again, each
-// alone; a row that fails there again has failed. If a row is answered twice, the first answer counts. If no row has ever
-// been answered and kHopelessRequests have failed, the remaining rows fail without being asked.
-// http:// only: nothing here does TLS.
+// Requests of at most `batch` rows are sent on `parallel` connections. If a request fails (no connection, a
+// time-out, another status, a malformed body, a row without an answer), its rows without an answer are asked
+// again, one row per request. A row fails if that request fails too. If a row is answered twice, the first
+// answer counts. If no row has ever been answered and kHopelessRequests have failed, the remaining rows fail
+// without being asked.
+//
+// Only http:// is supported, because TLS is not implemented.
 #pragma once
 
 #include <memory>
@@ -19,7 +21,7 @@ namespace r1 {
 
 inline constexpr int64_t kHopelessRequests = 8;
 
-// Where a URL points. Throws Error if it is not http://HOST[:PORT][/PATH].
+// The parts of a URL.
 struct HttpAddress {
   std::string host, port, target;
 };
@@ -27,7 +29,7 @@ HttpAddress parse_http_url(const std::string& url);
 
 class HttpScorer : public Scorer {
  public:
-  // Connects to nothing yet. Throws Error for a URL that cannot be read.
+  // Opens no connection yet. Throws Error for a URL that cannot be read.
   explicit HttpScorer(const HttpConfig& config);
   ~HttpScorer() override;
   std::vector<ScoreAnswer> ask(std::span<const RowToScore> rows, const std::function<void()>& tick) override;

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-// The inside of the last block between ``` lines; all of the text if there is none.
+// Returns the inside of the last block between ``` lines, or the whole text if there is no block.
 std::string_view unfenced(std::string_view text) {
   constexpr std::string_view kFence = "```";
   const size_t close = text.rfind(kFence);
@@ -19,7 +19,7 @@ std::string_view unfenced(std::string_view text) {
   const size_t open = text.rfind(kFence, close - 1);
   if (open == std::string_view::npos || open + kFence.size() > close) return text;
   std::string_view inside = text.substr(open + kFence.size(), close - open - kFence.size());
-  size_t language = 0;  // ```json
+  size_t language = 0;  // the name behind ```, as in ```json
   while (language < inside.size() && is_letter(inside[language])) ++language;
   return trim(inside.substr(language));
 }
@@ -31,7 +31,8 @@ bool equal_numbers(const Json& a, const Json& b) {
   return x.ok() && y.ok() && x.value == y.value;
 }
 
-// "" if the answer has what the gold asks for, else the reason. `path` is the field's, "" for the whole.
+// Returns "" if the answer has all fields of the gold, else the reason. `path` is the path of the two values;
+// "" at the top.
 std::string difference(const Json& gold, const Json& answer, const std::string& path) {
   const auto wrong = [&] { return "wrong_field:" + path; };
   if (gold.is_number() && answer.is_number()) return equal_numbers(gold, answer) ? "" : wrong();

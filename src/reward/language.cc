@@ -22,7 +22,7 @@ namespace {
 
 struct Language {
   std::string_view name;
-  std::array<UScriptCode, 3> scripts;  // unused places hold USCRIPT_INVALID_CODE
+  std::array<UScriptCode, 3> scripts;  // unused elements are USCRIPT_INVALID_CODE
 };
 
 constexpr UScriptCode kNoScript = USCRIPT_INVALID_CODE;
@@ -92,7 +92,7 @@ constexpr auto kFrequent = std::to_array<FrequentWords>({
      "dus deze dit getal antwoord"},
 });
 
-// The set of languages, as bits of kFrequent's rows, in which a word is frequent.
+// Maps a word to the languages in which it is frequent: bit i is kFrequent[i].
 const std::map<std::string, uint32_t, std::less<>>& frequent_words() {
   static const auto table = [] {
     std::map<std::string, uint32_t, std::less<>> out;
@@ -119,7 +119,7 @@ bool is_spaceless(UScriptCode script) {
 struct Word {
   UScriptCode script = kNoScript;
   int64_t letters = 0;
-  std::string text;  // of a Latin word, in lower case
+  std::string text;  // in lower case; set for Latin words only
 };
 
 UScriptCode script_of(char32_t c) {
@@ -133,7 +133,7 @@ class WordReader {
  public:
   explicit WordReader(std::string_view text) : rest_(text) {}
 
-  // The words of the next line; nothing at the end of the text.
+  // Returns the words of the next line, or nothing at the end of the text.
   std::optional<std::vector<Word>> line() {
     if (rest_.empty()) return std::nullopt;
     std::vector<Word> words;
@@ -172,7 +172,7 @@ class WordReader {
   }
 
  private:
-  // A LaTeX command or a tag; else the one character.
+  // Skips a LaTeX command or a tag, or else one character.
   void skip_markup() {
     size_t end = 1;
     if (rest_[0] == '\\') {
@@ -192,7 +192,7 @@ class WordReader {
 
 enum class Vote : uint8_t { none, target, other };
 
-// What a word of the target's script says for itself.
+// Returns the vote of a word in the target's script, if it is a frequent word.
 Vote vote_of(const Word& word, uint32_t target) {
   const auto at = frequent_words().find(word.text);
   if (target == 0 || at == frequent_words().end()) return Vote::none;
@@ -200,7 +200,8 @@ Vote vote_of(const Word& word, uint32_t target) {
   return at->second == target ? Vote::target : Vote::none;
 }
 
-// Gives every word without a vote that of the nearest word with one, the one before it first.
+// Gives every word without a vote the vote of the nearest word before it, or else of the nearest word after
+// it.
 void spread(std::vector<Vote>& votes) {
   Vote last = Vote::none;
   for (Vote& vote : votes) {

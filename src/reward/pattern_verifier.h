@@ -1,10 +1,11 @@
-// reward/pattern_verifier.h: the answer matches a regular expression (PCRE2). Total: any bytes give a verdict.
+// reward/pattern_verifier.h: decides if the answer matches a regular expression (PCRE2). Any bytes give a verdict.
 //
-// Gold: "[A-Z]{2}\\d+" or {"pattern": P, "match": "whole" | "search", "case": "exact" | "ignore"}
-//   whole (default): the pattern matches all of the answer, white space around it aside. search: a part of it.
+//   gold    "[A-Z]{2}\\d+" or {"pattern": P, "match": "whole" | "search", "case": "exact" | "ignore"}
+//   whole   the default: the pattern must match all of the answer, except for white space around it
+//   search  the pattern must match a part of the answer
 //
-// A match may take kMatchSteps steps and kMatchDepth nested ones, a few milliseconds. A pattern that needs more has
-// not judged the answer: why = "pattern_gave_up", which is the verifier's failure and not the answer's.
+// A match may take kMatchSteps steps and a depth of kMatchDepth, which is a few milliseconds. If a pattern needs
+// more, the verifier has failed (why = "pattern_gave_up"), and the answer is not judged.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kLongestWord = 16;  // bytes
 
-// The words as numbers: equal words, equal numbers.
+// Returns one number per word. Equal words have equal numbers.
 std::vector<uint32_t> numbered_words(std::string_view text) {
   std::unordered_map<std::string, uint32_t> numbers;
   std::vector<uint32_t> words;
@@ -24,7 +24,7 @@ std::vector<uint32_t> numbered_words(std::string_view text) {
     word.clear();
   };
   for (const char c : text) {
-    const bool inside = (static_cast<unsigned char>(c) & 0xC0) == 0x80;  // of a character of several bytes
+    const bool inside = (static_cast<unsigned char>(c) & 0xC0) == 0x80;  // a continuation byte of UTF-8
     const bool part_of_word = is_letter(c) || is_digit(c) || (static_cast<unsigned char>(c) & 0x80) != 0;
     if (!part_of_word || (!inside && word.size() >= kLongestWord)) end_word();
     if (is_blank(c)) continue;
@@ -39,7 +39,8 @@ std::vector<uint32_t> numbered_words(std::string_view text) {
 
 double repetition_of(std::string_view text, int64_t n) {
   R1_CHECK(n >= 1, "n-grams of ", n);
-  // Pairs of numbers are numbered again: after k rounds a number stands for k + 1 words in a row.
+  // Adjacent numbers are paired and numbered again. After k rounds a number stands for k + 1 consecutive
+  // words.
   const std::vector<uint32_t> words = numbered_words(text);
   std::vector<uint32_t> grams = words;
   for (int64_t k = 1; k < n && !grams.empty(); ++k) {

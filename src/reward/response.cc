@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kTags{"<think>", "</think>", "<answer>", "</answer>"};
 
-// What is to be judged: the answer of a well-formed response; if there is no <answer> nor </answer>, the last
-// \boxed{...} behind the thought.
+// Returns the answer of a well-formed response. If the response has neither <answer> nor </answer>, returns
+// the last \boxed{...} behind the thought. Returns nothing for any other response.
 std::optional<std::string_view> answer_of(const Response& parts, std::string_view response) {
   if (parts.well_formed()) return parts.answer;
   if (parts.why != "no_answer") return std::nullopt;

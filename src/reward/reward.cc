@@ -113,7 +113,7 @@ void Reward::ask(Outside& outside, std::span<const RewardSample> samples, bool d
   }
 }
 
-// Puts the values of the terms of term.h in front of those from outside, and adds all up.
+// Inserts the values of term.h's terms before those of programs and endpoints, and computes the sums.
 void Reward::add_up(std::span<const RewardSample> samples, std::span<RewardResult> results) const {
   std::vector<TermSample> group;
   for (size_t i = 0; i < samples.size(); ++i) {

@@ -1,14 +1,19 @@
-// reward/reward.h: what samples are paid: the task's verifier, the user's programs and endpoints, and the terms.
+// reward/reward.h: computes the rewards of samples from the task's verifier, the user's programs and endpoints, and
+// the terms.
 //
-// Which answers are right ("correct", the accuracy of metrics.jsonl):
-//   - the task's verifier says it; but
-//   - if reward.accuracy is 0 and there is a program (or, without one, an endpoint), the first of them says it: by its
-//     answer's "correct", else by score >= threshold. The task's verifier is not asked then, and gold may be anything.
-// An answer that was cut off is never right. A program is asked about it only if it says truncated = true; else its score
-// is 0.
+// An answer is right ("correct", the accuracy of metrics.jsonl) if its judge says so:
+//   - The judge is the task's verifier, except in the next case.
+//   - If reward.accuracy is 0 and there is a program, the first program is the judge; without programs, the first
+//     endpoint. It judges by the "correct" of its answer, or else by score >= threshold. The task's verifier is then
+//     not asked, and gold may be anything.
+// An answer that was cut off is never right. A program or endpoint is asked about it only if its setting truncated is
+// true; otherwise its score for the answer is 0.
 //
-// Status of a sample: verifier_failed if whatever had to judge it failed; it is then no part of its group, and its
-// reward is 0 and must not be used. Else refused if what decides about right and wrong found no answer to read. Else scored.
+// The status of a sample is the first of these that applies:
+//   verifier_failed  the verifier, a program or an endpoint failed for it. The sample is not part of its group, and
+//                    its reward is 0 and must not be used.
+//   refused          the judge found no answer that it can read
+//   scored           all other samples
 #pragma once
 
 #include <functional>
@@ -29,15 +34,15 @@ namespace r1 {
 struct RewardSample {
   const Problem* problem = nullptr;  // not null
   std::string id;                    // unique among the samples of a call
-  std::string response;              // whole (text/think.h), without the stop token
-  int64_t tokens = 0;                // of the answer, the stop token included
-  bool ended = false;                // by its stop token; false: it was cut off
+  std::string response;              // the whole response (text/think.h), without the stop token
+  int64_t tokens = 0;                // answer tokens, including the stop token
+  bool ended = false;                // true: with its stop token; false: it was cut off
 };
 
 struct RewardResult {
   Verdict verdict;
   double total = 0;
-  std::vector<double> terms;  // values without their weights, by term_names()
+  std::vector<double> terms;  // values before weighting, in the order of term_names()
   bool failed() const { return verdict.status == SampleStatus::verifier_failed; }
 };
 
@@ -47,12 +52,12 @@ class Reward {
   Reward(const RewardConfig& config, int64_t cap);
   ~Reward();
 
-  // In the order of the sum (term.h), with their weights.
+  // Names and weights of the terms, in the order of the sum (term.h).
   const std::vector<std::string>& term_names() const { return names_; }
   const std::vector<double>& weights() const { return weights_; }
 
-  // Judges samples in consecutive groups of the given sizes. Verifiers run on all threads; each problem's gold is read
-  // once. `tick` as in scorer.h. Throws Error for a gold that the task's verifier cannot read.
+  // Judges samples in consecutive groups of the given sizes. Verifiers run on all threads, and each problem's
+  // gold is read once. See scorer.h for `tick`. Throws Error for a gold that the task's verifier cannot read.
   std::vector<RewardResult> judge(ThreadPool& threads, std::span<const RewardSample> samples,
                                   std::span<const int64_t> groups, const std::function<void()>& tick = {});
   std::vector<std::string> take_notes();
@@ -72,8 +77,8 @@ class Reward {
   std::vector<double> weights_;
 };
 
-// Returns the verdicts alone, in the order of the samples. A program is restarted if it is asked about an id that it
-// knows from an earlier call.
+// Returns only the verdicts, in the order of the samples. A program that has answered one of the ids in an
+// earlier call is restarted.
 std::vector<Verdict> verdicts_of(Reward& reward, ThreadPool& threads, std::span<const RewardSample> samples);
 
 }  // namespace r1

@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kMaxWeight = 1e6;
 
-// A name is a key of "terms" in samples.jsonl and r1 reward's rows.
+// Reads a name, which becomes a key of "terms" in samples.jsonl and in r1 reward's rows.
 std::string read_name(ConfigFile& config, const std::string& key, std::set<std::string>& taken) {
   std::string name = config.text(key);
   if (name.empty()) config.fail(key, "is empty");

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-// A value that depends on the sample alone.
+// A term whose value depends only on the sample itself.
 class OwnTerm : public Term {
  public:
   using Value = std::function<double(const TermSample&)>;
@@ -96,7 +96,7 @@ std::vector<WeightedTerm> make_terms(const RewardConfig& config, int64_t cap) {
   }
   if (config.brevity != 0) terms.push_back({"brevity", config.brevity, std::make_unique<Brevity>()});
   if (config.language != 0) {
-    count_language("", config.language_target);  // an unknown language is an error now
+    count_language("", config.language_target);  // throws here for an unknown language
     own("language", config.language, [language = config.language_target](const TermSample& s) {
       return language_consistency(s.response, language);
     });

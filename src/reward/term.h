@@ -1,6 +1,6 @@
 // reward/term.h: the parts of a reward. A term looks at a whole group of samples and gives a value to each.
 //
-//   reward = sum over the terms of weight x value, added in double in this fixed order:
+//   reward = sum over the terms of weight x value, added in double in this order:
 //
 //   accuracy     1 if the answer is right, else 0
 //   format       1 if the response is well formed (response.h), else 0
@@ -14,10 +14,11 @@
 //   length       with a target of N tokens: -min(1, |n - N| / N) (LCPO-Exact, 2503.04697). Without one, Kimi k1.5's
 //                length reward (2501.12599): v = 1/2 - (n - shortest) / (longest - shortest) over the group; a right
 //                answer gets v, a wrong one min(0, v); 0 for all if the group's answers are equally long
-//   program, http: in the order of the file, the programs first: the scores that they gave (reward.h)
+//   programs     their scores (reward.h), in the order of the file
+//   endpoints    their scores, in the order of the file
 //
-// accuracy and format are always added, the others only if their weight is not 0. Samples whose verifier failed are no
-// part of their group: not of its means, and their value is 0 and not used.
+// accuracy and format are always added, the other terms only if their weight is not 0. Samples whose verifier failed
+// are not part of their group or of its means. Their value is 0 and not used.
 #pragma once
 
 #include <cstdint>
@@ -32,16 +33,16 @@
 namespace r1 {
 
 struct TermSample {
-  std::string_view response{};  // whole (text/think.h)
+  std::string_view response{};  // the whole response (text/think.h)
   bool correct = false, well_formed = false;
-  int64_t tokens = 0;  // of the answer
+  int64_t tokens = 0;  // answer tokens
   bool failed = false;
 };
 
 class Term {
  public:
   virtual ~Term() = default;
-  // One value per sample of the group. Safe from any thread.
+  // Returns one value per sample of the group. Safe from any thread.
   virtual std::vector<double> values(std::span<const TermSample> group) const = 0;
 };
 
@@ -51,8 +52,8 @@ struct WeightedTerm {
   std::unique_ptr<const Term> term;
 };
 
-// The terms of a configuration in the order above, programs and endpoints left out. `cap` is the largest number of
-// answer tokens. Throws Error for an unknown language.
+// Returns the terms of a configuration in the order above, without programs and endpoints. `cap` is the
+// largest number of answer tokens. Throws Error for an unknown language.
 std::vector<WeightedTerm> make_terms(const RewardConfig& config, int64_t cap);
 
 }  // namespace r1

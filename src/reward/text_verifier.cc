@@ -38,7 +38,8 @@ bool is_punctuation(char32_t c) {
   return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_P_MASK) != 0;
 }
 
-// What people write around an answer. Brackets and signs are not among them: [1, 2) is not (1, 2].
+// Returns true for characters that people write around an answer. Brackets and signs are not among them: [1,
+// 2) is not (1, 2].
 bool is_decoration(char32_t c) {
   constexpr std::u32string_view kAround = U".,;:!?'\"`*_\u00A1\u00BF\u3001\u3002";
   const uint32_t mask = U_GET_GC_MASK(static_cast<UChar32>(c));
@@ -94,7 +95,7 @@ std::string compared_text(std::string_view text, const TextPolicy& policy) {
   if (policy.punctuation == TextPolicy::Punctuation::ends)
     rest = without_ends(rest, [](char32_t c) { return is_space(c) || is_decoration(c); });
   std::string out;
-  bool blank = false;  // white space that is written once something follows it
+  bool blank = false;  // a pending blank, which is written once a character follows
   for (const char32_t c : rest) {
     if (policy.punctuation == TextPolicy::Punctuation::ignore && is_punctuation(c)) continue;
     if (policy.space != TextPolicy::Space::exact && is_space(c)) {

@@ -1,15 +1,15 @@
-// reward/text_verifier.h: the answer is a text: a name, a word, a title. Total: any bytes give a verdict.
+// reward/text_verifier.h: decides if the answer is a given text: a name, a word, a title. Any bytes give a verdict.
 //
-// Gold: "Paris", a number (taken as it is written), ["Paris", "Ville de Paris"] (any of them is right), or
+// The gold is "Paris", a number (taken as it is written), ["Paris", "Ville de Paris"] (any of them is right), or
 //   {"text": one of the above, "case": C, "space": S, "punctuation": P}
 //
 //   case         ignore (default): Unicode case folding; exact
-//   space        collapse (default): a run of white space is one blank; ignore: none counts; exact
-//   punctuation  ends (default): . , ; : ! ? quotes, * _ and ` around the answer do not count; ignore: all of
-//                Unicode's punctuation, minus signs included, counts for nothing; exact
+//   space        collapse (default): a run of white space is one blank; ignore: white space is dropped; exact
+//   punctuation  ends (default): . , ; : ! ? quotes, * _ and ` around the answer are dropped; ignore: all of
+//                Unicode's punctuation is dropped, minus signs included; exact
 //
-// Compatible forms are one (Unicode NFKC: full-width letters, ligatures) under every policy. White space around the
-// answer never counts. Invalid UTF-8 is read as U+FFFD.
+// Under every policy, compatible forms are equal (Unicode NFKC: full-width letters, ligatures), white space around
+// the answer is dropped, and invalid UTF-8 is read as U+FFFD.
 #pragma once
 
 #include <string>
@@ -31,12 +31,13 @@ struct TextPolicy {
   Punctuation punctuation = Punctuation::ends;
 };
 
-// The text that is compared: two texts are equal under a policy if these are.
+// Returns a normal form: two texts are equal under a policy if their normal forms are.
 std::string compared_text(std::string_view text, const TextPolicy& policy);
 
 class TextVerifier {
  public:
-  // Throws Error for a gold of another shape, an unknown field or policy, and a text of which nothing is left.
+  // Throws Error for a gold of another shape, an unknown field or policy, and a text whose normal form is
+  // empty.
   explicit TextVerifier(const Json& gold);
   // `why` is "ok", one of free_answer.h's reasons, or wrong_text.
   Verdict verify(std::string_view response) const;

@@ -28,8 +28,8 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
   bool single_word = false;  // only if no word character touches it
-  // What happens if an added token has the same content already: its flags are replaced, or it keeps them, or
-  // it keeps them but becomes special.
+  // The treatment of an added token that already has the same content: its flags are replaced, or it keeps
+  // them, or it keeps them but becomes special.
   enum class IfKnown { replace, keep, make_special };
   IfKnown if_known = IfKnown::replace;
 };

@@ -1,7 +1,7 @@
 // text/bpe.h: byte-pair encoding of one word (Sennrich, Haddow, Birch 2016; over bytes, as GPT-2 does).
 //
-// Of all adjacent pairs that have a merge, the pair of lowest rank is merged, the leftmost first, until no
-// such pair is left.
+// The adjacent pair whose merge has the lowest rank is merged, the leftmost of equal pairs first, until no
+// pair has a merge.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ struct Merge {
   int32_t result = 0;
 };
 
-// What bytes are before merging.
+// The symbols that bytes become before merging.
 struct ByteTokens {
   std::array<int32_t, 256> id{};                          // the byte's token, -1: none
   std::array<std::array<int32_t, 2>, 256> fallback = {};  // instead of one that is missing; -1: no token
@@ -86,8 +86,8 @@ class BpeModel {
   bool all_bytes_ = true;  // each has a token
   std::vector<PairSlot> pairs_;
   bool ignore_merges_ = false;
-  // What merging makes of a word that is a token: not looked yet, the token itself (the usual case),
-  // something else. Relaxed: whoever looks finds the same.
+  // Tells if merging turns a word that is a token into that token: not known yet, yes (the usual case), no.
+  // Relaxed accesses suffice, because every thread finds the same value.
   enum class Whole : uint8_t { unknown, yes, no };
   std::unique_ptr<std::atomic<Whole>[]> whole_;
 };

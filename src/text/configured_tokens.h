@@ -8,7 +8,7 @@
 
 namespace r1 {
 
-// What transformers adds when it loads the directory, in its order:
+// Returns the tokens that transformers adds when it loads the directory, in its order:
 //   1. tokenizer_config.json's added_tokens_decoder, by id. Its flags replace those of a token that
 //      tokenizer.json has too. A directory without that field has added_tokens.json {content: id} instead.
 //   2. The named special tokens (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token,

@@ -66,7 +66,7 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r) {
   return row;
 }
 
-// Of the steps that an earlier part of the run has taken.
+// Returns a watch that has seen the steps of the run's earlier parts.
 TrainingWatch watch_so_far(const RunDirectory& run, int64_t steps) {
   TrainingWatch watch;
   if (steps == 0) return watch;

@@ -37,7 +37,7 @@ namespace r1 {
 struct GrpoConfig {
   RunConfig run;
   ProblemData data;
-  std::optional<ProblemSource> problems;  // set for generated problems; the stage opens files
+  std::optional<ProblemSource> problems;  // set for generated problems; for files, the stage sets it
   PromptFormat prompt;
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
@@ -71,7 +71,7 @@ struct Rollout {
   std::string why;
   SampleStatus status = SampleStatus::scored;
   double reward = 0, advantage = 0;
-  bool masked = false;  // not part of the loss: cut off (loss.overlong = "mask"), or its verifier failed
+  bool masked = false;  // left out of the loss: cut off (loss.overlong = "mask"), or its verifier failed
   bool failed() const { return status == SampleStatus::verifier_failed; }
 };
 

@@ -42,8 +42,8 @@ struct GrpoLossConfig {
 // Returns the advantages of samples in consecutive groups of `group`, given their rewards. A group whose
 // rewards are all equal gets zeros.
 std::vector<double> group_advantages(std::span<const double> rewards, int64_t group, Normalise normalise);
-// The same, but samples with left_out[i] are no part of their group or of the step: the means and deviations are those of
-// the other samples, and theirs is 0.
+// Does the same, but leaves samples with left_out[i] out of their group and of the step: means and deviations
+// are those of the other samples, and the advantage of a left-out sample is 0.
 std::vector<double> group_advantages(std::span<const double> rewards, const std::vector<bool>& left_out,
                                      int64_t group, Normalise normalise);
 

@@ -52,7 +52,7 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
   return set;
 }
 
-// What the judge is shown of a round.
+// Returns a round's samples in the form that the reward judges.
 std::vector<RewardSample> samples_of(const ModelBundle& bundle, const RolloutSet& set, int64_t step) {
   std::vector<RewardSample> samples;
   for (const Rollout& r : set.rollouts) {
@@ -110,7 +110,7 @@ void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const
   totals.verify_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// True if no two of the samples that count differ in their reward.
+// Returns true if all samples whose verifier did not fail have the same reward.
 bool is_flat(std::span<const Rollout> group) {
   const auto first = std::ranges::find_if(group, [](const Rollout& r) { return !r.failed(); });
   return std::ranges::all_of(group,

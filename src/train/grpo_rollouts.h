@@ -5,9 +5,9 @@
 // all equal are dropped, and more rounds are sampled until `prompts` groups are left or `rounds` rounds have
 // been made. If no group is left then, the last round is used whole.
 //
-// A sample whose verifier failed is masked: it has no advantage and no loss, and its group's mean and deviation are
-// those of the others. If the verifier failed for every sample of a step that it was asked about, and these
-// are kTooManyFailures or all of the step, the step throws Error.
+// A sample whose verifier failed is masked: it has no advantage and no loss, and its group's mean and
+// deviation are those of the other samples. A step throws Error if the verifier failed for every sample that
+// it was asked about, and these are at least kTooManyFailures samples or all samples of the step.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,10 @@ struct RolloutTotals {
   int64_t tokens = 0;          // of answers
   int64_t sampled_tokens = 0;  // tokens run through the sampler: answers, and each prompt once
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
-  // Samples whose verifier failed. They count in samples, tokens, sampled_tokens and truncated alone.
+  // Samples whose verifier failed. They count only in samples, tokens, sampled_tokens and truncated.
   int64_t failed = 0;
-  int64_t asked =
-      0;  // samples that a verifier was asked about: the failed ones, and those that were not cut off
-  std::vector<std::string> failures;  // the first few of them: prompt, sample and reason
+  int64_t asked = 0;  // samples that a verifier was asked about: failed ones, and those that were not cut off
+  std::vector<std::string> failures;  // the first few failures: prompt, sample and reason
   double reward = 0;
   double verify_s = 0;
 };
@@ -45,7 +44,8 @@ struct RolloutSet {
   RolloutTotals totals;
 };
 
-// The verifier failed for every sample that it was asked about. The message says so and quotes the first failure.
+// Thrown if the verifier failed for every sample that it was asked about. The message quotes the first
+// failure.
 class NothingJudged : public Error {
  public:
   using Error::Error;

@@ -23,7 +23,7 @@ struct GrpoStepResult {
   double length = 0;            // answer tokens per sample
   double thinking_correct = 0;  // thought tokens of correct, untruncated samples
   double entropy = 0, kl = 0, clip_fraction = 0, truncated = 0;
-  double verifier_failed = 0;  // share of samples; reward, accuracy and format are means over the others
+  double verifier_failed = 0;  // share of samples; reward, accuracy and format are means over the rest
   double flat_groups = 0;      // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
   Optimizer::Result update;  // of the step's last minibatch

@@ -1,4 +1,4 @@
-// train/open_problems.h: the problems that a configuration's [data] names, as far as a model can be asked them.
+// train/open_problems.h: opens the problems of a configuration's [data] that can be asked of a model.
 #pragma once
 
 #include "data/problem_source.h"
@@ -7,8 +7,8 @@
 
 namespace r1 {
 
-// Rows of files with a gold that no verifier reads (if data.gold requires one), or with a prompt that leaves no room for an answer, are left out; the
-// source's notes name them. Throws as ProblemSource::open does.
+// Leaves out rows of files whose gold no verifier can read (if data.gold requires one) or whose prompt leaves
+// no room for an answer. The source's notes name them. Throws as ProblemSource::open does.
 ProblemSource open_problems(const ProblemData& data, uint64_t seed, const ModelBundle& bundle,
                             const PromptFormat& format);
 

@@ -15,10 +15,10 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kProbeTokens = 64;      // of each answer of the first, timed group
-constexpr double kShareOfSampling = 0.8;  // of the time; the rest is for the micro-batch
-constexpr double kMicroBatchSeconds = 2;  // about the most that the timed micro-batch takes
-constexpr double kTrainingCost = 3;       // a token of training against one of prefill: forward and backward
+constexpr int64_t kProbeTokens = 64;      // answer tokens of the first group, which is timed
+constexpr double kShareOfSampling = 0.8;  // of `seconds`; the rest is for the micro-batch
+constexpr double kMicroBatchSeconds = 2;  // approximate limit for the timed micro-batch
+constexpr double kTrainingCost = 3;       // cost of a trained token (forward and backward), with prefill as 1
 constexpr int64_t kLeastMicroBatch = 256;
 
 double now_s() {
@@ -65,7 +65,7 @@ class Sampler {
     config_.dynamic_filter = false;
   }
 
-  // Seconds a token of sampling.
+  // Returns the seconds per sampled token.
   double probe() {
     config_.max_tokens = std::min(config_.max_tokens, kProbeTokens);
     const double begin = now_s();
@@ -94,7 +94,7 @@ class Sampler {
     return seconds_ / static_cast<double>(std::max<size_t>(1, out.groups.size()));
   }
   const RolloutSet& largest() const { return largest_; }
-  double largest_seconds() const { return largest_seconds_; }  // its sampling, without the verdicts
+  double largest_seconds() const { return largest_seconds_; }  // of the sampling, without the verdicts
 
  private:
   RolloutSet round(int64_t groups) {
@@ -122,7 +122,8 @@ class Sampler {
   int64_t first_problem_ = 0, rounds_ = 0;
 };
 
-// More groups, if what is known is near a refusal but does not justify it; else as many as there are.
+// Returns a larger number of groups if the figures are near a refusal but do not justify it; otherwise the
+// present number.
 int64_t groups_wanted(const Preflight& p) {
   const int64_t have = std::ssize(p.groups);
   const Share signal = p.signal(), truncated = p.truncated();
@@ -137,7 +138,7 @@ void sample_groups(Sampler& sampler, const PreflightLimits& limits, double begin
   const double budget = kShareOfSampling * limits.seconds;
   const double token_s = sampler.probe();
   const auto left = [&] { return budget - (now_s() - begin); };
-  // Even if no answer of a group ends by itself.
+  // An upper bound: no answer of the group ends by itself.
   const auto group_s = [&](int64_t tokens) { return token_s * static_cast<double>(config.group * tokens); };
   out.sampled_to = config.max_tokens;
   if (group_s(config.max_tokens) > left()) {
@@ -158,7 +159,8 @@ void sample_groups(Sampler& sampler, const PreflightLimits& limits, double begin
   }
 }
 
-// Answers of the sampled groups, as many as a micro-batch has, or as its time allows; one at least.
+// Returns answers of the sampled groups for one micro-batch: at least one, and no more than its size and its
+// time allow.
 std::vector<ScoredRow> micro_batch(const RolloutSet& set, const GrpoConfig& config, double token_s) {
   const double affordable = kMicroBatchSeconds / (kTrainingCost * std::max(token_s, 1e-9));
   const int64_t most = std::min(config.micro_tokens,
@@ -174,7 +176,7 @@ std::vector<ScoredRow> micro_batch(const RolloutSet& set, const GrpoConfig& conf
   return rows;
 }
 
-// Times a forward, and a forward with its backward, of one micro-batch.
+// Times the forward of one micro-batch, and its forward with backward.
 void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler& sampler, ThreadPool& threads,
                    Preflight& out) {
   const RolloutSet& set = sampler.largest();
@@ -205,7 +207,7 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
       static_cast<double>(config.epochs) * micros * (moving * both + (1 - moving) * std::min(forward, both));
   const int passes = (config.epochs * config.minibatches > 1 ? 1 : 0) + (config.loss.kl > 0 ? 1 : 0);
   out.score_s = passes * micros * forward;
-  // Rounds of sampling until the groups with signal suffice.
+  // Expected rounds of sampling until the groups with signal suffice.
   const double useful = std::max(out.signal().value, 1e-9);
   const double rounds =
       config.dynamic_filter ? std::clamp(std::ceil(1 / useful), 1.0, double(config.filter_rounds)) : 1.0;

@@ -1,4 +1,4 @@
-// train/preflight_findings.cc: the figures of a preflight, what they say, and how they are shown.
+// train/preflight_findings.cc: the statistics of a preflight, its findings, and its table.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace r1 {
 namespace {
 
-constexpr double kZ = 1.96;       // of 95 %
+constexpr double kZ = 1.96;       // for 95 %
 constexpr double kMissed = 0.05;  // chance that a refusal for want of signal is wrong
 
 // Wilson's score interval (Wilson 1927) of a share of n trials.
@@ -21,8 +21,8 @@ Share wilson(double p, double n) {
   return {.value = p, .low = p <= 0 ? 0.0 : centre - half, .high = p >= 1 ? 1.0 : centre + half};
 }
 
-// The share of samples that `count` counts. Samples of one group resemble each other: d is how much more the
-// groups' shares vary than those of independent samples would.
+// Returns the share of samples that `count` counts. Samples of one group resemble each other; the design
+// effect d is the ratio by which the groups' shares vary more than those of independent samples.
 Share clustered(std::span<const GroupTally> groups, int64_t GroupTally::*count) {
   double samples = 0, counted = 0;
   for (const GroupTally& g : groups) {
@@ -137,7 +137,8 @@ Share Preflight::signal() const {
 }
 
 int64_t groups_to_refuse(int64_t groups_a_step) {
-  // 1 - 0.05^(1/n) < 1/g. A step of a few groups may wait several steps for one with signal: 32 at least.
+  // The smallest n with 1 - 0.05^(1/n) < 1/g. Steps of a few groups may need several steps until one has
+  // signal, so g is at least 32.
   constexpr int64_t kLeast = 32;
   const double share = 1.0 / static_cast<double>(std::max(kLeast, groups_a_step));
   return static_cast<int64_t>(std::ceil(std::log(kMissed) / std::log1p(-share)));

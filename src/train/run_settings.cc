@@ -13,11 +13,11 @@
 namespace r1 {
 namespace {
 
-// They change no result: where it is written, how often, and how much is held at a time.
+// Settings that change no result: places and frequencies of output, and the amount that is held at a time.
 bool is_free(std::string_view key) {
   constexpr std::array<std::string_view, 4> kKeys = {"out", "device", "batch.micro", "rollout.batch"};
   constexpr std::array<std::string_view, 4> kSections = {"checkpoint.", "log.", "eval", "validation."};
-  // How the user's own judges are reached and bounded: what they say does not depend on it.
+  // Addresses and limits of the user's own judges, which do not affect their scores.
   constexpr std::array<std::string_view, 7> kOfJudges = {
       ".workers", ".in_flight", ".timeout_s", ".memory_mb", ".parallel", ".batch", ".url"};
   if (key.starts_with("reward.program[") || key.starts_with("reward.http[")) {

@@ -7,7 +7,7 @@
 //
 //   checkpoint, log, eval, validation, device, out, batch.micro, rollout.batch     they change no result
 //   reward.program[].workers, in_flight, timeout_s, memory_mb; reward.http[].url, parallel, batch, timeout_s
-//                                                                how judges are reached and bounded
+//                                                                addresses and limits of judges
 //   optimizer.steps, data.epochs                                 must not be below the steps that are done
 #pragma once
 

@@ -1,5 +1,5 @@
-// train/step_measures.h: what a run measures of itself besides training: evaluations and the validation loss.
-// train/ does not know how that is done (recipe/training_evals.h does); it calls these functions.
+// train/step_measures.h: the hooks by which a run measures its model: evaluations and the validation loss.
+// train/ only calls these functions; recipe/training_evals.h implements them.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 namespace r1 {
 
 struct StepMeasures {
-  // Called once before the first step that is taken now, with the number of steps that are done. The rows of
-  // metrics.jsonl beyond that step have been dropped.
+  // Called once before the first step of this process, with the number of finished steps. The later rows of
+  // metrics.jsonl have been dropped.
   std::function<void(int64_t step)> begin = {};
-  // Reports whether step `step` is followed by a measurement.
+  // Returns true if a measurement follows step `step`.
   std::function<bool(int64_t step)> due = {};
   // Measures after step `step`, whose row of metrics.jsonl gets the figures. Changes no weight and draws no
   // random number of the run.

@@ -12,7 +12,7 @@ namespace r1 {
 
 struct TrainOptions {
   bool resume = false;
-  bool force = false;            // a run that the preflight refuses is made all the same
+  bool force = false;            // trains even if the preflight refuses the run
   int64_t stop_after_steps = 0;  // for tests: end as if killed after that many more steps; 0: run to the end
   int64_t memory_limit = 0;  // bytes; a step that may need more is refused before the first; 0: the machine's
   // Called between steps and while answers are sampled. If it returns true, the run saves its state and

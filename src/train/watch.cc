@@ -73,7 +73,7 @@ void TrainingWatch::watch_held_out(const Json& row, std::vector<std::string>& sa
         key.substr(kEvalPrefix.size(), key.size() - kEvalPrefix.size() - kPassAt1.size());
     const std::string stem = std::string(kEvalPrefix) + name;
     const double now = value.number();
-    // The interval is +-1.96 deviations.
+    // A 95 % interval is +-1.96 deviations.
     const double deviation =
         (row.get_number_or(stem + ".high", now) - row.get_number_or(stem + ".low", now)) / (2 * 1.96);
     Best& best = best_[name];

@@ -1,6 +1,6 @@
-// train/watch.h: warnings about a reinforcement learning run, from the rows of its metrics.jsonl: each once,
-// with the step and what to do. A run that is resumed gives its earlier rows again, so that nothing is said
-// twice.
+// train/watch.h: warns about a reinforcement learning run from the rows of its metrics.jsonl. Each warning is
+// given once, with the step and advice. A resumed run adds its earlier rows again, so that no warning is
+// repeated.
 //
 // A window is the mean over kWindow steps; the first window is the run's beginning, the last one its present.
 //
@@ -28,7 +28,7 @@ inline constexpr int64_t kFlatSteps = 3;
 
 class TrainingWatch {
  public:
-  // Takes a step's row; returns the warnings that it gives rise to.
+  // Takes a step's row and returns the new warnings.
   std::vector<std::string> add(const Json& row);
 
  private:
@@ -49,7 +49,7 @@ class TrainingWatch {
   void watch_signal(const Json& row, std::vector<std::string>& said);
 
   Series entropy_, truncated_, reward_;
-  std::map<std::string, Best> best_;  // by evaluation
+  std::map<std::string, Best> best_;  // evaluation -> its best figure
   int64_t flat_ = 0;                  // consecutive steps without signal
   double flat_reward_ = 0;            // the sum of their rewards
   bool said_entropy_ = false, said_length_ = false, said_held_out_ = false, said_signal_ = false;

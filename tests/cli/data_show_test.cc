@@ -1,4 +1,4 @@
-// r1 data show: what a configuration's model is given, with the trained tokens marked.
+// `r1 data show` prints the input of a configuration's model, with the trained tokens marked.
 #include <gtest/gtest.h>
 
 #include "tests/cli/cli_test_util.h"
@@ -59,7 +59,7 @@ TEST_F(DataShow, JsonHasEveryTokenWithItsFlags) {
   ASSERT_EQ(r.status, 0) << r.err;
   const Json json = parse_json(r.out, "out");
   EXPECT_EQ(json.get_string("kind"), "sft");
-  EXPECT_EQ(json.at("notes").size(), 2u);  // what was used, and the row that was left out
+  EXPECT_EQ(json.at("notes").size(), 2u);  // one about the used rows, one about the row that was left out
   const Json& tokens = json.at("shown").at(size_t{0}).at("tokens");
   EXPECT_EQ(tokens.at(size_t{0}).get_string("text"), "<bos>");
   EXPECT_TRUE(tokens.at(size_t{0}).get_bool("special"));

@@ -14,7 +14,7 @@
 
 namespace r1::test {
 
-// What a prompt begins with: from here on the terminal marks what is pasted.
+// The beginning of a prompt. From here on the terminal marks pasted text.
 inline constexpr const char* kPrompt = "\x1b[?2004h> ";
 inline constexpr const char* kFurtherPrompt = "\x1b[?2004h. ";
 
@@ -100,7 +100,7 @@ class Terminal {
     ASSERT_EQ(::waitpid(pid_, &status, WUNTRACED), pid_);
     ASSERT_TRUE(WIFSTOPPED(status)) << "it ended";
   }
-  // Whether typed characters wait for Enter and are echoed, as a shell expects it.
+  // Returns true if typed characters wait for Enter and are echoed, as a shell expects it.
   bool is_plain() const {
     struct termios modes {};
     ::tcgetattr(fd_, &modes);

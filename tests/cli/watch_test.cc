@@ -41,7 +41,7 @@ TEST(CliPreflight, SaysEachFigureInATable) {
                                                                                      << result.out;
 }
 
-// The configuration of which nearly all answers would be cut off.
+// With this configuration nearly all answers would be cut off.
 TEST(CliPreflight, ARunWhoseAnswersAreCutOffIsRefusedWithTheReason) {
   const std::string config = config_of("cut.toml"), out = (scratch() / "cut-off-run").string();
   const Result tried = r1_run({"preflight", config, "--set", "rollout.max_tokens=12", "--json"});
@@ -196,7 +196,7 @@ TEST(CliSet, EveryCommandThatTakesAConfigurationHasIt) {
                         "--set rollout.groop=3: unknown key rollout.groop");
 }
 
-// Relative to the working directory, which is not the folder of the configuration.
+// The working directory is not the folder of the configuration.
 TEST(CliSet, RelativePathsCountFromTheWorkingDirectory) {
   const fs::path near = fs::relative(kBase, fs::current_path());
   const Result result =

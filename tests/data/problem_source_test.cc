@@ -1,4 +1,4 @@
-// Problems by index: the same ones in every run, whatever was asked before.
+// Problems by index are the same in every run and do not depend on earlier calls.
 #include "data/problem_source.h"
 
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ TEST_F(ProblemSources, AnEpochIsEveryProblemOnceInAnOrderOfItsOwn) {
   EXPECT_EQ(std::set(second.begin(), second.end()).size(), 50u);
   EXPECT_NE(first, second);
   EXPECT_NE(first, questions(other, 0, 50));
-  for (int64_t i = 99; i >= 0; --i)  // backwards: the answer does not depend on what was asked before
+  for (int64_t i = 99; i >= 0; --i)  // backwards, because the result must not depend on earlier calls
     EXPECT_EQ(again.at(i).question, (i < 50 ? first : second)[static_cast<size_t>(i % 50)]);
 }
 

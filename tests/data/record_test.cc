@@ -1,4 +1,4 @@
-// Rows of data sets are read as people have them.
+// Rows of data sets are read in the forms in which people have them.
 #include "data/record.h"
 
 #include <gtest/gtest.h>

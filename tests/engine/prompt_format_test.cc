@@ -19,7 +19,7 @@ class Prompts : public testing::Test {
   ~Prompts() override { fs::remove_all(root); }
 
   static ModelBundle nano() { return ModelBundle::load(std::string(R1_SOURCE_DIR) + "/models/r1-nano-base"); }
-  // The same model with another chat template.
+  // Returns the same model with another chat template.
   static ModelBundle with_template(const std::string& text) {
     ModelBundle bundle = nano();
     bundle.chat_template = text.empty() ? ChatTemplates() : ChatTemplates::of(text, "T");
@@ -94,7 +94,7 @@ TEST_F(Prompts, AFileReadsQuestionAndSystemOrMessages) {
       jinja("{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}");
   const ChatPrompt prompt = make_prompt(bundle, format(chat, "S"), kQuestion);
   EXPECT_EQ(prompt.text, bundle.bos + "[system]S[user]What is 2 + 3?");
-  // The template wrote the begin-of-text token: it must not be there twice.
+  // The template wrote the begin-of-text token, which must not occur twice.
   EXPECT_EQ(prompt.tokens, bundle.tokenizer.encode(prompt.text, false));
 }
 
@@ -137,7 +137,7 @@ TEST_F(Prompts, OpenIsRefusedIfTheTemplateClosesTheThought) {
 }
 
 TEST_F(Prompts, ASystemMessageIsNeverLeftOut) {
-  // r1-nano's template writes the user's turns alone.
+  // r1-nano's template writes only the user's turns.
   const std::string dropped = error_of([&] { check_prompt_format(nano(), format("", "Be brief."), "m"); });
   EXPECT_NE(dropped.find("does not write a system message"), std::string::npos) << dropped;
   const ModelBundle writes =

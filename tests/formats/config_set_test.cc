@@ -1,4 +1,4 @@
-// --set KEY=VALUE is as if the file said so.
+// --set KEY=VALUE has the same effect as the key in the file.
 #include <gtest/gtest.h>
 
 #include "base/error.h"

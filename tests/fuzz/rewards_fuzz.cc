@@ -1,5 +1,5 @@
-// Golds and answers of the verifiers text, regex and json, the terms that read text, and what programs and endpoints
-// answer: any bytes give a verdict, a number or an Error.
+// Golds and answers of the verifiers text, regex and json, the terms that read text, and the answers of
+// programs and endpoints: any bytes give a verdict, a number or an Error.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

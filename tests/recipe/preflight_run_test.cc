@@ -10,7 +10,7 @@ namespace {
 
 class PreflightOfRun : public RunFolder {
  protected:
-  // The error of a run, or "".
+  // Returns the error of a run, or "".
   std::string run(const std::filesystem::path& config, const TrainOptions& options = {}) {
     ThreadPool threads(2);
     reporter = SilentReporter();
@@ -92,7 +92,7 @@ TEST_F(PreflightOfRun, ARecipesStageIsRefusedToo) {
   ThreadPool threads(2);
   EXPECT_THROW(run_recipe(recipe, {}, threads, silent), Error);
   EXPECT_EQ(silent.steps, 0);
-  // One key of the stage's file, set from outside, mends it.
+  // Setting one key of the stage's file from outside makes the run possible.
   run_recipe(recipe, {.resume = true, .set = {"zero.rollout.max_tokens=40", "zero.optimizer.steps=2"}},
              threads, silent);
   EXPECT_EQ(silent.steps, 2);
@@ -110,12 +110,12 @@ TEST_F(PreflightOfRun, SaysWhatTheRunWillBe) {
   EXPECT_GT(p.preflight.train_s, 0);
   EXPECT_GT(p.preflight.memory.total(), 0);
   EXPECT_FALSE(std::filesystem::exists(root / "a"));
-  // The same figures whenever it is asked.
+  // A second preflight gives the same figures.
   const PreflightOfConfig again = preflight_grpo_config(root / "a.toml", {}, {}, threads, reporter);
   EXPECT_EQ(again.preflight.accuracy().value, p.preflight.accuracy().value);
 }
 
-// With no time at all, one group is sampled, to the fewest tokens: nothing is refused then.
+// Without any time, one group of the fewest tokens is sampled, and nothing is refused.
 TEST_F(PreflightOfRun, ASlowModelIsAskedLess) {
   ThreadPool threads(2);
   const auto config = changed("a.toml", "a", "max_tokens = 40", "max_tokens = 400");

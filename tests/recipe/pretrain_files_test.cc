@@ -1,4 +1,4 @@
-// Pre-training on documents of files: texts, whole or in pieces, for a new model and for one to go on from.
+// Pre-training on documents of files: texts, whole or in pieces, for a new model and for an existing one.
 #include "recipe/pretrain_data.h"
 #include "tests/train/train_test_util.h"
 
@@ -94,7 +94,7 @@ TEST_F(PretrainFiles, ANewModelAndItsTokenizerLearnFromTheFilesAndResumeToTheBit
   ASSERT_EQ(reporter.rows.size(), 4u);
   EXPECT_LT(reporter.rows.back().get_number("loss"), reporter.rows.front().get_number("loss"));
   const ModelBundle bundle = ModelBundle::load(whole);
-  EXPECT_LT(bundle.tokenizer.encode("the sky is blue", false).size(), 12u);  // its merges are of these texts
+  EXPECT_LT(bundle.tokenizer.encode("the sky is blue", false).size(), 12u);  // merges of these texts
   const std::string weights = weights_of(whole);
   std::filesystem::remove_all(root / "out");
   run_pretrain_config(path, {.resume = false, .stop_after_steps = 3}, threads, silent);

@@ -1,5 +1,5 @@
-// [prompt] in the stages that ask: grpo asks in the words that it names, a distillation's teacher too, and a
-// resumed run must ask in the same words.
+// [prompt] sets the form of grpo's prompts and of a distillation's teacher's prompts, and a resumed run must
+// have the same one.
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
 #include "text/think.h"

@@ -1,5 +1,5 @@
-// GRPO with a user's program as the reward: the bits of the built-in task, failures masked and named, and the same
-// weights after a kill.
+// GRPO with a user's program as the reward gives the bits of the built-in task, masks and names failures, and
+// ends with the same weights after a kill.
 #include "tests/reward/reward_program.h"
 
 #include <fmt/format.h>

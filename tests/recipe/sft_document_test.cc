@@ -111,7 +111,7 @@ TEST_F(SftDocuments, ATemplateWithoutAnEndGetsTheModelsStopToken) {
       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
       "{% if add_generation_prompt %}assistant: {% endif %}",
       "[0, 1]");
-  // Of two stop tokens, the one that tokenizer_config.json names as eos_token is used.
+  // There are two stop tokens. The one that tokenizer_config.json names as eos_token is used.
   EXPECT_EQ(learnt(none, messages(R"({"role": "assistant", "content": "21"})")), std::string("21\n") + kEos);
 }
 

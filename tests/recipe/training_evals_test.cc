@@ -1,4 +1,5 @@
-// What a run measures of itself: it changes no bit, a killed run ends with the same files, the best model stays.
+// Measurements of a run in training change no bit, a killed run ends with the same files, and the best model
+// is kept.
 #include "recipe/training_evals.h"
 
 #include "base/error.h"
@@ -30,7 +31,7 @@ class TrainingEvalsOfRun : public RunFolder {
     SilentReporter silent;
     run_grpo_config(config, {.resume = resume}, pool, silent);
   }
-  // Everything in metrics.jsonl but times.
+  // Returns metrics.jsonl without times.
   std::string figures(const std::string& out) const {
     std::string text;
     for (const Json& row : read_jsonl(root / out / "metrics.jsonl")) {
@@ -96,7 +97,7 @@ TEST_F(TrainingEvalsOfRun, AKilledRunEndsWithTheSameFilesAndTheSameBest) {
     if (test::killed_at_change(random.between(1, changes), [&] { finish(config, 1, true); })) {
       ++killed;
     } else {
-      fs::remove_all(root / "b");  // it came to its end: begin again
+      fs::remove_all(root / "b");  // the run ended before the kill, so it is repeated
     }
   }
   finish(config, 2, true);
@@ -144,7 +145,7 @@ TEST_F(TrainingEvalsOfRun, HeldOutRowsAreNotTrainedOnAndTheirLossIsMeasured) {
 TEST_F(TrainingEvalsOfRun, TheValidationLossOfGivenFilesIsTheMeanOverTheirTokens) {
   ThreadPool pool(2);
   SilentReporter reporter;
-  // Trained with lr 0, so that the loss is the base's own: of all rows, as training's first epoch has it.
+  // lr is 0, so the loss is the base model's own. The first epoch of training has it for all rows.
   std::string text = read_file(sft("a.toml", "a", "", ""));
   text.replace(text.find("lr = 1e-3"), 9, "lr = 1e-30");
   text.replace(text.find("tokens = 300"), 12, "tokens = 2");

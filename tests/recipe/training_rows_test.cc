@@ -1,5 +1,5 @@
-// Rows of data sets as they are found: every format becomes a document to learn, and a row that is left out is
-// counted and named.
+// Every format of published data sets becomes a document to learn, and a row that is left out is counted and
+// named.
 #include "recipe/sft_data.h"
 #include "tests/train/train_test_util.h"
 

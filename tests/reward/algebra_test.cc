@@ -1,4 +1,4 @@
-// Exact values: equal values have one form, different ones differ, and nothing costs more than its budget.
+// Equal values have one form, different values have different forms, and no operation exceeds its budget.
 #include "reward/math/algebra.h"
 
 #include <gtest/gtest.h>

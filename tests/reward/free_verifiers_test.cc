@@ -1,4 +1,4 @@
-// The verifiers of tasks of the user's own: text, regex, json.
+// The verifiers of the user's own tasks: text, regex, json.
 #include <gtest/gtest.h>
 
 #include "base/error.h"

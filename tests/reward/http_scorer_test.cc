@@ -1,4 +1,4 @@
-// An endpoint of the user's: rows out, scores in, and every way in which that can go wrong.
+// The user's endpoint gets rows and returns scores; every kind of failure is tested.
 #include "reward/http_scorer.h"
 
 #include <arpa/inet.h>
@@ -16,7 +16,8 @@
 namespace r1 {
 namespace {
 
-// A server that answers each connection's one request as `respond` says: a whole HTTP response, "" to hang up.
+// A server that answers the one request of each connection with the result of `respond`: a whole HTTP
+// response, or "" to close the connection.
 class Server {
  public:
   using Respond = std::function<std::string(const Json& body)>;

@@ -1,4 +1,4 @@
-// Public cases and real answers (R1_TEST_DATA): answers that others grade as right are right here.
+// Public cases and real answers (R1_TEST_DATA): answers that other graders accept are accepted here.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

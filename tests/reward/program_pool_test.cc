@@ -1,4 +1,4 @@
-// A pool of the user's programs: whatever a program does, every row gets its answer or its failure, by name.
+// Whatever a program of the pool does, every row gets its answer or a failure that names it.
 #include "reward/program/program_pool.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ RowToScore row(const std::string& id, const std::string& response) {
   return {id, json.dump()};
 }
 
-// Twelve rows of different lengths; those of `bad` contain BAD.
+// Returns twelve rows of different lengths. The rows in `bad` contain BAD.
 std::vector<RowToScore> rows(std::initializer_list<int> bad = {}) {
   std::vector<RowToScore> out;
   for (int i = 0; i < 12; ++i) {
@@ -63,7 +63,8 @@ void expect_good(const std::vector<ScoreAnswer>& answers, std::initializer_list<
   }
 }
 
-// Rows 3 and 7 fail with a reason that contains `reason`; every other row is as if nothing had been.
+// Expects that rows 3 and 7 fail with a reason that contains `reason`, and that every other row is
+// unaffected.
 void expect_named(const std::string& mode, const std::string& reason, double timeout_s = 60,
                   int64_t memory_mb = 0) {
   for (const int64_t workers : {1, 3}) {

@@ -2,13 +2,13 @@
 // kProgramFlag and a mode as arguments, and a static initialiser takes over before any test runs.
 //
 //   right        scores as the task's own verifier does: 1 or 0
-//   length       scores the response's bytes; "why" tells them
+//   length       the score is the response's number of bytes; "why" has it too
 //   reversed     answers the rows that it has read in reverse order, eight at a time or when none comes for a while
 //   twice        answers every row twice, the second time with another score
 //   no_flush     never answers
 //   crash, exit, hang, garbage, wrong_id, no_score, error, flood, eat
-//                answers as `length` does, but for responses that contain "BAD" does what its name says
-//   some_fail    says that it cannot judge responses whose number of bytes can be divided by five, else as `right`
+//                answers as `length` does, but misbehaves as its name says for responses that contain "BAD"
+//   some_fail    answers "error" for responses whose number of bytes is divisible by five, else as `right` does
 //   always_exit  ends at once
 //   noisy        fills its standard error before every answer
 //   cwd          "why" is the name of its working folder
@@ -63,7 +63,7 @@ inline Json right_answer(const Json& row) {
   return out;
 }
 
-// What a mode does to a row with "BAD".
+// Does what the mode does to a row with "BAD".
 inline void misbehave(const std::string& mode, const Json& row) {
   if (mode == "crash") ::raise(SIGSEGV);
   if (mode == "exit") {
@@ -127,7 +127,7 @@ inline void misbehave(const std::string& mode, const Json& row) {
 // Runs before main, in every binary that includes this header.
 [[gnu::constructor]] inline void act_if_asked(int argc, char** argv) {
   if (argc < 3 || std::string(argv[1]) != kProgramFlag) return;
-  static std::ios_base::Init streams;  // this may run before the streams are made
+  static std::ios_base::Init streams;  // this may run before the streams are initialised
   try {
     act(argv[2], argc > 3 ? argv[3] : "");
   } catch (const std::exception& e) {

@@ -1,4 +1,4 @@
-// What samples are paid: each term alone, and the sum.
+// Rewards of samples: each term alone, and the sum.
 #include "reward/term.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ TermSample sample(bool correct, bool well_formed, int64_t tokens, bool failed = 
   return {.response = {}, .correct = correct, .well_formed = well_formed, .tokens = tokens, .failed = failed};
 }
 
-// The weighted sum of the group's terms, in the documented order.
+// Returns the weighted sums of the group's terms, added in the documented order.
 std::vector<double> paid(const RewardConfig& config, const std::vector<TermSample>& group, int64_t cap) {
   std::vector<double> sum(group.size());
   bool first = true;
@@ -60,14 +60,14 @@ TEST(Term, OverlongFallsLinearlyToTheCap) {
 TEST(Term, BrevityComparesTheCorrectAnswersOfAGroupOnly) {
   RewardConfig config;
   config.brevity = 0.1;
-  // Correct answers of 10 and 30 tokens: their mean is 20. A short wrong answer is paid nothing.
+  // The mean of correct answers of 10 and 30 tokens is 20. A short wrong answer gets nothing.
   EXPECT_EQ(
       paid(config,
            {sample(true, true, 10), sample(true, true, 30), sample(false, true, 1), sample(false, false, 99)},
            100),
       (std::vector<double>{1.05, 0.95, 0, 0}));
   EXPECT_EQ(paid(config, {sample(true, true, 10), sample(false, true, 3)}, 100), (std::vector<double>{1, 0}));
-  // Far longer than the mean: the term stays within its weight.
+  // The term of an answer far longer than the mean stays within its weight.
   std::vector<TermSample> many(9, sample(true, true, 1));
   many.push_back(sample(true, true, 1000));
   EXPECT_DOUBLE_EQ(paid(config, many, 1000).back(), 0.9);

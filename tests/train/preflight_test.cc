@@ -1,4 +1,4 @@
-// What a preflight's figures justify.
+// Findings that a preflight's figures justify.
 #include "train/preflight.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ GrpoConfig config_of_16() {
   return c;
 }
 
-// `groups` groups of 16; `with_signal` of them have one right answer; every one has `truncated` cut-off answers.
+// Returns `groups` groups of 16 samples. `with_signal` of them have one right answer, and every group has
+// `truncated` cut-off answers.
 Preflight made(int64_t groups, int64_t with_signal, int64_t truncated = 0) {
   Preflight p;
   p.max_tokens = p.sampled_to = 100;

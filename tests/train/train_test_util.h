@@ -1,5 +1,5 @@
-// What the trainer's tests share: the shipped base, short configurations, silent reporting, a folder of their
-// own.
+// Helpers of the trainer's tests: the shipped base, short configurations, silent reporting, a folder per
+// test.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Warnings of a run, on series that are made up here.
+// Warnings of a run, on made-up series.
 #include "train/watch.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ void add_eval(Json& row, double pass_at_1, double half) {
   row.set("eval.held.low", pass_at_1 - half).set("eval.held.high", pass_at_1 + half);
 }
 
-// All warnings of a series, and the step of each.
+// Returns all warnings of a series, each with its step.
 template <class RowOfStep>
 std::vector<std::string> said_of(int64_t steps, const RowOfStep& row, TrainingWatch watch = {}) {
   std::vector<std::string> said;

@@ -351,7 +351,7 @@ inline bool copies_b(const Gemm& g, int64_t row_tiles) {
   return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3;
 }
 
-// What is prefetched while one micro-kernel runs: every `step` floats, from `at` on.
+// Memory that is prefetched while one micro-kernel runs: every `step` floats, from `at` on.
 struct Ahead {
   const float* at;
   int64_t step;

@@ -71,7 +71,7 @@ struct MoeWeights {
   std::vector<Expert> experts;  // E
 };
 
-// What a forward counted, for the bias update and the metrics. Integers may be summed in any order.
+// Counts of a forward, for the bias update and the metrics. Integers may be summed in any order.
 struct MoeStats {
   std::vector<int64_t> selected;  // [E]; forwards add to it
 };

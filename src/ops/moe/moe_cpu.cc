@@ -111,7 +111,7 @@ void add_weight_gradient(GemmList& list, const Chunk& chunk, int64_t e, const fl
             .accumulate = true});
 }
 
-// What the backward needs besides x and y.
+// Values that the backward needs besides x and y.
 struct Saved {
   Routing routing;
   Balance balance;
@@ -157,7 +157,7 @@ void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const S
   }
 }
 
-// What all chunks share in the backward of the experts.
+// State that all chunks share in the backward of the experts.
 struct ExpertsBackward {
   Context& ctx;
   const Tensor& x;

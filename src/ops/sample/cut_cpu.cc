@@ -74,7 +74,7 @@ void apply(const SampleRow& row, Cut cut) {
   }
 }
 
-// What the search adds up: 1 per token, or the tokens' weights.
+// The quantity that the search sums: 1 per token, or the tokens' weights.
 enum class By { count, weight };
 
 // Sums and counts of classes of tokens.

@@ -24,7 +24,7 @@ namespace r1 {
 // True if any of these settings is on. If none is, sample_token() needs no history.
 bool looks_back(const SamplingParams& params);
 
-// What the settings need to know of one sequence. Its size grows with the sequence's length.
+// The history of one sequence that the settings need. Its size grows with the sequence's length.
 class TokenHistory {
  public:
   struct Seen {

@@ -1,15 +1,15 @@
 // reward/math/extract.h: finds the final answer in free text.
 //
-// The answer is the first of these that the text has:
+// The answer is the first of these that the text contains:
 //   tag      <answer>...</answer>, the last one
 //   boxed    \boxed{...}: the last one, together with those before it that only "and", "," or "name =" parts from it
 //   hashes   #### 72: the rest of the line
 //   phrase   "the answer is ...", "final answer: ...": the last one
 //   math     the last $...$, $$...$$, \(...\) or \[...\], together with its neighbours as for boxed
 //   number   the last number, with its sign, its fraction bar and its percent or currency sign
-// Of the last box, the last #### and the last phrase, the latest comes first; a number behind the last
-// formula precedes it. If the text has a complete thought, only the text behind </think> is searched. The
-// caller should first try to read the whole text as an answer.
+// The last box, the last #### and the last phrase are ordered by position, the latest first. A number behind
+// the last formula precedes that formula. If the text has a complete thought, only the text behind </think>
+// is searched. The caller should first try to read the whole text as an answer.
 #pragma once
 
 #include <cstdint>

@@ -54,7 +54,7 @@ constexpr auto kGreek = std::to_array<std::string_view>(
      "tau",      "upsilon", "phi",   "varphi", "chi",     "psi",        "omega", "Gamma", "Delta",
      "Theta",    "Lambda",  "Xi",    "Sigma",  "Phi",     "Psi",        "Omega", "ell",   "hbar"});
 
-// Words of prose, whose letters are not variables. A text that has one of them is not notation.
+// Words of prose, whose letters are not variables. A text with such a word is not notation.
 constexpr auto kProse =
     std::to_array<std::string_view>({"is", "are", "was", "be",   "the",  "so",  "it",  "its", "we", "of",
                                      "to", "for", "has", "that", "this", "not", "but", "if",  "by", "as"});

@@ -39,7 +39,7 @@ struct Pipe {
   }
   Pipe(const Pipe&) = delete;
   Pipe& operator=(const Pipe&) = delete;
-  // Gives an end away; it will not block.
+  // Makes an end non-blocking and passes it to the caller.
   static int take(int& end) {
     ::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | O_NONBLOCK);
     return std::exchange(end, -1);
@@ -54,11 +54,12 @@ struct Launch {
   rlim_t memory;  // 0: no limit
 };
 
-// In the new process, which still runs on its parent's memory: nothing but system calls. Returns if it fails.
+// Runs in the new process, which still shares its parent's memory, so it makes only system calls. Returns
+// only if it fails.
 void become(const Launch& launch, pid_t parent) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(127);  // it died before the line above
+  if (::getppid() != parent) ::_exit(127);  // the parent died before the prctl
   struct sigaction plain {};
   plain.sa_handler = SIG_DFL;
   ::sigaction(SIGPIPE, &plain, nullptr);
@@ -77,12 +78,13 @@ void become(const Launch& launch, pid_t parent) {
   ::execve(launch.path, launch.argv, environ);
 }
 
-// vfork: posix_spawn can set neither limits nor PR_SET_PDEATHSIG, and fork would copy the page tables of a process with
-// the weights of a model in memory. Returns the errno of a failure in `error`.
+// Starts the process with vfork, because posix_spawn can set neither limits nor PR_SET_PDEATHSIG, and fork
+// would copy the page tables of a process with the weights of a model in memory. Sets `error` to the errno of
+// a failure.
 [[gnu::noinline]] pid_t launch_process(const Launch& launch, int& error) {
   sigset_t all, before;
   ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);  // no handler of ours may run in the child
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);  // no signal handler may run in the child
   const pid_t parent = ::getpid();
   volatile int failure = 0;
   const pid_t pid = ::vfork();
@@ -157,7 +159,7 @@ std::string ChildProcess::end(int wait_ms) {
   int status = 0;
   pid_t ended = 0;
   for (int ms = 0;; ++ms) {
-    // The id stays its own until it is waited for, so that the group can still be killed by it.
+    // WNOWAIT leaves the child a zombie, so its id is not reused and the group can still be killed by it.
     siginfo_t info{};
     ended =
         ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;

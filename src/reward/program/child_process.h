@@ -1,8 +1,8 @@
-// reward/program/child_process.h: a process of the user's, with pipes to its standard streams and limits of its own.
+// reward/program/child_process.h: a child process with pipes to its standard streams and limits of its own.
 //
-// It runs in its own process group, without a shell. It is killed when this object ends and when the thread that
-// made it ends, however that happens (PR_SET_PDEATHSIG): make it on a thread that lives as long as the object. Its group
-// is killed with it, and by the guard if this process is killed.
+// The child runs in its own process group, without a shell. It is killed when this object is destroyed and
+// when the thread that started it ends for any reason (PR_SET_PDEATHSIG), so that thread must live as long as
+// the object. The child's group is killed with it. If this process is killed, the guard kills the group.
 #pragma once
 
 #include <sys/types.h>
@@ -17,28 +17,29 @@
 
 namespace r1 {
 
-// Finds the file that a command's first word names: with a / in it a path, which counts from `folder`; else it is looked
-// for in PATH. "" if there is no such file, or if it cannot be executed.
+// Finds the executable that a command's first word names. A name with a / is a path relative to `folder`; any
+// other name is searched in PATH. Returns "" if there is no such file or it cannot be executed.
 std::string find_program(const std::string& name, const std::filesystem::path& folder);
 
 class ChildProcess {
  public:
-  // `memory_bytes` bounds the address space; 0: no limit. The process's working folder is `folder`. Throws Error
-  // "cannot be started: REASON". `guard` outlives it.
+  // Starts the command with `folder` as its working directory. `memory_bytes` limits the address space (0: no
+  // limit). `guard` must outlive this object. Throws Error "cannot be started: REASON".
   ChildProcess(const std::vector<std::string>& command, const std::filesystem::path& folder,
                int64_t memory_bytes, ProcessGuard& guard);
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
-  // Our ends of the pipes; none of them blocks.
+  // This process's ends of the pipes, which do not block.
   int input() const { return input_; }
   int output() const { return output_; }
   int errors() const { return errors_; }
   pid_t pid() const { return pid_; }
 
-  // Kills it and all of its group, and says how it ended: "exited with status 1", "was killed by signal 11
-  // (Segmentation fault)", or "" if it was still at work. `wait_ms`: so long it may take to end by itself.
+  // Waits at most `wait_ms` for the child to end, then kills it and its group. Returns how it ended by
+  // itself, "exited with status 1" or "was killed by signal 11 (Segmentation fault)", or "" if it was still
+  // running.
   std::string end(int wait_ms);
 
  private:

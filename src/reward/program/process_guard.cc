@@ -22,7 +22,8 @@ namespace {
 
 constexpr const char* kGuardName = "r1-guard";
 
-// "+123\n" and "-123\n" until the end of the pipe, which is the end of the process that wrote them.
+// Reads "+123\n" (watch) and "-123\n" (forget) until the pipe ends, which it does when the process that
+// writes it ends. Then kills the watched groups.
 [[noreturn]] void stand_guard() {
   std::set<pid_t> groups;
   std::string rest;
@@ -47,7 +48,7 @@ constexpr const char* kGuardName = "r1-guard";
   ::_exit(0);
 }
 
-// Before main, whatever program this is part of.
+// Runs before main, in every program that contains this file.
 [[gnu::constructor]] void stand_guard_if_asked(int argc, char** argv) {
   if (argc == 1 && std::strcmp(argv[0], kGuardName) == 0) stand_guard();
 }
@@ -70,7 +71,7 @@ ProcessGuard::ProcessGuard() {
   ::sigfillset(&all);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setpgroup(&attributes, 0);  // Ctrl-C is not for it
+  ::posix_spawnattr_setpgroup(&attributes, 0);  // so that Ctrl-C does not reach the guard
   ::posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   std::string name = kGuardName;
@@ -87,7 +88,7 @@ ProcessGuard::ProcessGuard() {
 
 ProcessGuard::~ProcessGuard() {
   ::close(pipe_);
-  // A child of a fork may still hold the pipe: then it would not end by itself.
+  // A forked child may still hold the pipe, and then the guard would not end by itself.
   ::kill(pid_, SIGKILL);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -96,7 +97,7 @@ ProcessGuard::~ProcessGuard() {
 void ProcessGuard::tell(char sign, pid_t group) const {
   const std::string line = fmt::format("{}{}\n", sign, group);
   [[maybe_unused]] const ssize_t n =
-      ::write(pipe_, line.data(), line.size());  // short lines are written whole
+      ::write(pipe_, line.data(), line.size());  // a pipe takes a short line whole
 }
 
 void ProcessGuard::watch(pid_t group) {

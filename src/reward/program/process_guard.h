@@ -1,7 +1,9 @@
-// reward/program/process_guard.h: kills process groups if this process dies without having done so, by SIGKILL too.
+// reward/program/process_guard.h: kills process groups if this process dies before it has done so, even by
+// SIGKILL.
 //
-// A death signal (PR_SET_PDEATHSIG) reaches a child, but not what the child has started. So a small process stands by:
-// this program again, which does nothing but read the groups' numbers from a pipe and kill them once the pipe ends.
+// A death signal (PR_SET_PDEATHSIG) reaches a child, but not the processes that the child has started. The
+// guard is therefore a small process: this program again, which only reads the groups' numbers from a pipe
+// and kills the groups when the pipe ends.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +18,7 @@ class ProcessGuard {
   ProcessGuard& operator=(const ProcessGuard&) = delete;
 
   void watch(pid_t group);
-  void forget(pid_t group);  // it has been killed
+  void forget(pid_t group);  // call it after the group has been killed
 
  private:
   void tell(char sign, pid_t group) const;

@@ -18,9 +18,9 @@ namespace r1 {
 namespace {
 
 using Clock = ProgramWorker::Clock;
-constexpr int kEndsByItself_ms = 200;  // between the end of its output and its own
+constexpr int kEndsByItself_ms = 200;  // the time that a process has to exit after it has closed its output
 
-// A write to a process that is gone must be an error and not a signal, whoever the caller is.
+// Blocks SIGPIPE, so that a write to a process that has ended returns an error in any caller.
 class PipeSignalHeld {
  public:
   PipeSignalHeld() {
@@ -52,12 +52,12 @@ struct ProgramPool::Impl {
 
   ProgramConfig config;
   ProcessGuard guard;
-  std::deque<ProgramWorker> workers;  // they hold references to config and guard
+  std::deque<ProgramWorker> workers;  // they refer to config and guard
   bool ever_answered = false;
   int64_t restarts = 0, twice = 0;
   std::string last_restart, last_twice, last_failure;
 
-  // Of the call at work.
+  // State of the current call of ask().
   std::span<const RowToScore> rows;
   std::vector<ScoreAnswer> answers;
   std::vector<bool> done;
@@ -76,7 +76,7 @@ struct ProgramPool::Impl {
   }
   void fail(size_t row, std::string why) { settle(row, {.why = std::move(why)}); }
 
-  // The process is no good any more: its rows are tried again, or have failed.
+  // Stops a process that has failed. Its rows are queued to be tried again, or fail if they were tried alone.
   void give_up(ProgramWorker& worker, std::string_view reason, int wait_ms = 0) {
     const std::vector<ProgramWorker::Asked> asked = worker.asked;
     const bool alone = worker.alone;
@@ -114,7 +114,7 @@ struct ProgramPool::Impl {
   void feed(ProgramWorker& worker) {
     if (worker.alone) return;
     if (!to_retry.empty()) {
-      if (!worker.asked.empty()) return;  // it will be free soon
+      if (!worker.asked.empty()) return;  // it still has rows to answer
       if (!worker.fresh() && !start(worker)) return;
       worker.alone = true;
       send(worker, to_retry);
@@ -170,7 +170,7 @@ struct ProgramPool::Impl {
     }
   }
 
-  // Waits for what the processes do, at most a tenth of a second, and takes note of it.
+  // Waits at most a tenth of a second for the processes' pipes, then reads and writes.
   void wait() {
     std::vector<pollfd> fds;
     std::vector<size_t> owner;
@@ -233,14 +233,14 @@ std::vector<ScoreAnswer> ProgramPool::ask(std::span<const RowToScore> rows,
   pool.waiting.clear();
   for (size_t i = 0; i < rows.size(); ++i) pool.waiting.push_back(i);
   for (ProgramWorker& worker : pool.workers) {
-    // An id that it knows from an earlier call could get that call's second answer.
+    // A process that has answered an id in an earlier call could send a second answer to it now.
     if (std::ranges::any_of(rows, [&](const RowToScore& row) { return worker.has_answered(row.id); }))
       worker.stop("", 0);
   }
   try {
     pool.run(tick);
   } catch (...) {
-    for (ProgramWorker& worker : pool.workers) worker.stop("", 0);  // it may still answer this call's rows
+    for (ProgramWorker& worker : pool.workers) worker.stop("", 0);  // a later call must not get its answers
     throw;
   }
   return std::move(pool.answers);

@@ -14,10 +14,10 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kLastWords = 200;  // bytes of standard error that are quoted
+constexpr size_t kLastWords = 200;  // bytes of standard error that are quoted at most
 constexpr size_t kChunk = 64 * 1024;
 
-// Appends what can be read now, at most one chunk. False at the end of the file.
+// Appends the bytes that can be read now, at most one chunk. Returns false at the end of the file.
 bool read_chunk(int fd, std::string& to) {
   std::array<char, kChunk> chunk;
   const ssize_t n = ::read(fd, chunk.data(), chunk.size());
@@ -52,7 +52,7 @@ void ProgramWorker::send(size_t row, const std::string& id, std::string_view lin
 
 void ProgramWorker::write_some() {
   const ssize_t n = ::write(input(), to_write_.data(), to_write_.size());
-  // It reads no more: its output or the clock will tell what that means.
+  // The process no longer reads. The end of its output or the time-out will show why.
   if (n < 0 && errno != EAGAIN && errno != EINTR) to_write_.clear();
   if (n > 0) to_write_.erase(0, static_cast<size_t>(n));
 }
@@ -88,7 +88,7 @@ std::optional<size_t> ProgramWorker::answered(const std::string& id) {
 std::string ProgramWorker::stop(std::string_view otherwise, int wait_ms) {
   if (!child_) return std::string(otherwise);
   const std::string ended = child_->end(wait_ms);
-  for (int i = 0; i < 4; ++i) read_errors();  // a pipe holds no more
+  for (int i = 0; i < 4; ++i) read_errors();  // four chunks are more than a pipe holds
   std::string out = ended.empty() ? std::string(otherwise) : "it " + ended;
   std::string_view words = trim(last_words_);
   if (!words.empty()) out += "; its standard error ends with " + shown(words);

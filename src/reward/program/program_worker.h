@@ -1,4 +1,4 @@
-// reward/program/program_worker.h: one process of a pool and what it has been asked. Nothing here blocks.
+// reward/program/program_worker.h: one process of a pool and its open rows. Nothing here blocks.
 #pragma once
 
 #include <chrono>
@@ -19,17 +19,17 @@ class ProgramWorker {
   using Clock = std::chrono::steady_clock;
   ProgramWorker(const ProgramConfig& config, ProcessGuard& guard) : config_(config), guard_(guard) {}
 
-  // The rows that it has and has not answered, by the caller's numbers.
+  // Rows that the process has not answered yet, by the caller's numbers.
   struct Asked {
     size_t row;
     std::string id;
   };
   std::vector<Asked> asked;
-  bool alone = false;  // the one row that it has failed once and is tried again
+  bool alone = false;  // its only row has failed once and is tried again
 
   bool running() const { return child_.has_value(); }
-  bool fresh() const { return running() && !used_; }  // it has been asked nothing yet
-  void start();                                       // in place of the process that is there. Throws Error
+  bool fresh() const { return running() && !used_; }  // it has had no row yet
+  void start();                                       // replaces a running process. Throws Error
   void send(size_t row, const std::string& id, std::string_view line);
   bool timed_out(Clock::time_point now) const { return !asked.empty() && now >= deadline_; }
   Clock::time_point deadline() const { return deadline_; }
@@ -40,18 +40,20 @@ class ProgramWorker {
   bool has_to_write() const { return !to_write_.empty(); }
   void write_some();
   void read_errors();
-  // Reads what is there; false at the end of the process's output.
+  // Reads the output that is available. Returns false at its end.
   bool read_some();
-  // The next whole line; nothing if there is none yet. `too_long` is set for a line beyond kMaxAnswerLine.
+  // Returns the next whole line, or nothing if there is none yet. Sets `too_long` if the line exceeds
+  // kMaxAnswerLine.
   std::optional<std::string> line(bool& too_long);
 
-  // Takes the row of `id` from `asked`, and gives the others their time anew. Nothing if it does not have that row.
+  // Removes the row of `id` from `asked`, returns it and restarts the clock for the other rows. Returns
+  // nothing if `asked` does not have it.
   std::optional<size_t> answered(const std::string& id);
   bool has_answered(const std::string& id) const { return done_.contains(id); }
   bool has_answered_any() const { return !done_.empty(); }
 
-  // Kills it. Returns a clause: how it ended if it did so by itself, else `otherwise`; with the end of what it wrote on
-  // standard error.
+  // Kills the process. Returns a clause that says how it ended by itself, or else `otherwise`, followed by
+  // the end of its standard error.
   std::string stop(std::string_view otherwise, int wait_ms);
 
  private:
