@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -58,9 +59,8 @@ std::vector<fs::path> sample_files(const fs::path& run) {
                   run.string()));
 }
 
-// Leaves out a torn last line, which the file of a running training may have.
-std::vector<ShownSample> read_shown_samples(const fs::path& run) {
-  std::vector<ShownSample> samples;
+// Calls use(row) for each sample. Leaves out a torn last line, which the file of a running training may have.
+void each_sample(const fs::path& run, const std::function<void(Json& row)>& use) {
   for (const fs::path& path : sample_files(run)) {
     JsonlReader reader(path);
     JsonlRow row;
@@ -70,22 +70,36 @@ std::vector<ShownSample> read_shown_samples(const fs::path& run) {
         if (!reader.next(row)) break;
         throw Error(bad);
       }
-      ShownSample s;
-      s.step = row.value.get_int_or("step", 0);
-      s.eval = row.value.get_string_or("eval", "");
-      s.correct = row.value.get_bool("correct");
-      (void)row.value.get_string("question");
-      s.row = std::move(row.value);
-      samples.push_back(std::move(s));
+      use(row.value);
     }
   }
-  if (samples.empty()) throw Error(fmt::format("{}: has no samples yet", run.string()));
+}
+
+std::set<int64_t> steps_of_samples(const fs::path& run) {
+  std::set<int64_t> steps;
+  each_sample(run, [&](const Json& row) { steps.insert(row.get_int_or("step", 0)); });
+  if (steps.empty()) throw Error(fmt::format("{}: has no samples yet", run.string()));
+  return steps;
+}
+
+// Reads the samples of these steps alone: a run's rows with their tokens and log-probs may not fit into memory.
+std::vector<ShownSample> read_shown_samples(const fs::path& run, const std::set<int64_t>& steps) {
+  std::vector<ShownSample> samples;
+  each_sample(run, [&](Json& row) {
+    const int64_t step = row.get_int_or("step", 0);
+    if (!steps.contains(step)) return;
+    ShownSample s;
+    s.step = step;
+    s.eval = row.get_string_or("eval", "");
+    s.correct = row.get_bool("correct");
+    (void)row.get_string("question");
+    s.row = std::move(row);
+    samples.push_back(std::move(s));
+  });
   return samples;
 }
 
-void check_step(const std::vector<ShownSample>& samples, const char* option, int64_t step) {
-  std::set<int64_t> steps;
-  for (const ShownSample& s : samples) steps.insert(s.step);
+void check_step(const std::set<int64_t>& steps, const char* option, int64_t step) {
   if (!steps.contains(step))
     throw Error(fmt::format("{} is {}; there are samples of steps {}", option, step, fmt::join(steps, ", ")));
 }
@@ -254,14 +268,15 @@ int run_samples(const SamplesOptions& options) {
   check_common(options.common);
   constexpr int64_t kMostShown = 1'000'000;
   check_between("--limit", options.limit, 1, kMostShown);
-  const std::vector<ShownSample> samples = read_shown_samples(options.run);
-  if (options.step) check_step(samples, "--step", *options.step);
-  const int64_t step = options.step.value_or(std::ranges::max_element(samples, {}, &ShownSample::step)->step);
-  if (!options.diff) return show_samples(samples, step, options);
-  check_step(samples, "--diff", *options.diff);
+  const std::set<int64_t> steps = steps_of_samples(options.run);
+  if (options.step) check_step(steps, "--step", *options.step);
+  const int64_t step = options.step.value_or(*steps.rbegin());
+  if (!options.diff) return show_samples(read_shown_samples(options.run, {step}), step, options);
+  check_step(steps, "--diff", *options.diff);
   if (*options.diff == step)
     throw Error(fmt::format("--diff is {}, which is the step that is shown: name another", step));
-  return show_difference(samples, step, *options.diff, options);
+  return show_difference(read_shown_samples(options.run, {step, *options.diff}), step, *options.diff,
+                         options);
 }
 
 }  // namespace r1

@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "data/record_chat.h"
 #include "formats/shown.h"
@@ -19,19 +20,13 @@ constexpr std::array kQuestions = {"question", "problem", "prompt", "query"};
 constexpr std::array kAnswers = {"solution", "completion", "response", "output", "answer"};
 constexpr std::array kGolds = {"gold", "final_answer", "ground_truth", "expected_answer", "answer"};
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpaces = " \t\r\n";
-  const size_t begin = std::min(text.find_first_not_of(kSpaces), text.size());
-  return text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
-}
-
 // Returns the name of the first of these fields that the row has and that is neither null nor blank, or "".
 template <size_t N>
 std::string_view first_of(const Json& row, const std::array<const char*, N>& names) {
   for (const char* name : names) {
     const Json* value = row.find(name);
     if (value == nullptr || value->is_null()) continue;
-    if (!value->is_string() || !trimmed(value->string()).empty()) return name;
+    if (!value->is_string() || !trim(value->string()).empty()) return name;
   }
   return {};
 }
@@ -95,13 +90,13 @@ std::string format_of(const Json& row, std::string_view question, std::string_vi
 // Returns the final answer in a field's text, which may begin with the derivation.
 std::string final_of(const std::string& text) {
   const std::string mark = marked_answer(text);
-  return mark.empty() ? std::string(trimmed(text)) : mark;
+  return mark.empty() ? std::string(trim(text)) : mark;
 }
 
 // Returns the text if it can be a final answer as it stands (short, one line), else "".
 std::string short_answer(const std::string& text) {
   constexpr size_t kShort = 200;
-  const std::string_view all = trimmed(text);
+  const std::string_view all = trim(text);
   return all.size() <= kShort && all.find('\n') == std::string_view::npos ? std::string(all) : "";
 }
 
@@ -195,7 +190,7 @@ struct RecordMapping::Expression {
     } catch (const Error& error) {
       row.fail(error.what());
     }
-    if (trimmed(text).empty())
+    if (trim(text).empty())
       row.fail(fmt::format("has no text where {} looks (its fields are {})", key, fields_of(row)));
     return text;
   }
@@ -227,7 +222,7 @@ Record read_record(const Json& row, const RecordMapping& mapping, GoldIs gold_is
       take_plain_answer(row, record);
     } else {
       record.answer = mapping.answer_->in(row);
-      const bool is_object = verifier_name(record.task) != "math" && trimmed(record.answer).starts_with("{");
+      const bool is_object = verifier_name(record.task) != "math" && trim(record.answer).starts_with("{");
       record.gold = is_object ? parse_json(record.answer, row.source() + ": data.answer")
                               : Json(final_of(record.answer));
     }
@@ -247,7 +242,7 @@ Record read_record(const Json& row, const RecordMapping& mapping, GoldIs gold_is
   if (first_of(row, kQuestions).empty() && row.contains("text")) {
     record.format = "text";
     record.text = row.get_string("text");
-    if (trimmed(record.text).empty()) row.at("text").fail("is empty");
+    if (trim(record.text).empty()) row.at("text").fail("is empty");
     return record;
   }
   read_question(row, gold_is, record);
@@ -258,7 +253,7 @@ std::string marked_answer(std::string_view text) {
   const size_t hashes = text.rfind("####");
   if (hashes != std::string_view::npos) {
     const std::string_view line = text.substr(hashes + 4);
-    const std::string_view answer = trimmed(line.substr(0, line.find('\n')));
+    const std::string_view answer = trim(line.substr(0, line.find('\n')));
     if (!answer.empty()) return std::string(answer);
   }
   size_t box = std::string_view::npos, inside = 0;
@@ -276,7 +271,7 @@ std::string marked_answer(std::string_view text) {
     } else if (text[at] == '{') {
       ++depth;
     } else if (text[at] == '}' && --depth == 0) {
-      return std::string(trimmed(text.substr(inside, at - inside)));
+      return std::string(trim(text.substr(inside, at - inside)));
     }
   }
   return "";
@@ -292,9 +287,9 @@ Problem problem_of(const Record& record, int phrasing, GoldIs gold_is) {
     if (!record.question.empty()) problem.question = record.question;
   } else {
     if (!record.text.empty()) throw Error("is a plain document; a problem needs a question and an answer");
-    if (trimmed(record.question).empty()) throw Error("has no question");
+    if (trim(record.question).empty()) throw Error("has no question");
     const bool none =
-        record.gold.is_null() || (record.gold.is_string() && trimmed(record.gold.string()).empty());
+        record.gold.is_null() || (record.gold.is_string() && trim(record.gold.string()).empty());
     if (none && gold_is == GoldIs::required) {
       throw Error(
           "has no final answer: its answer is long and has neither \"#### ...\" nor \\boxed{...}; name the "

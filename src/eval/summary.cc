@@ -1,27 +1,11 @@
 // eval/summary.cc: computes the figures from judged samples.
 #include <algorithm>
 #include <cmath>
-#include <tuple>
-#include <utility>
 
+#include "base/interval.h"
 #include "eval/evaluate.h"
 
 namespace r1 {
-namespace {
-
-constexpr double kZ = 1.96;  // for 95 %
-
-// Returns Wilson's score interval of a share p of n independent trials (Wilson 1927).
-// At p = 0 it is [0, z^2 / (n + z^2)].
-std::pair<double, double> wilson_interval(double p, double n) {
-  const double zz = kZ * kZ;
-  const double centre = (p + zz / (2 * n)) / (1 + zz / n);
-  const double half = kZ * std::sqrt(p * (1 - p) / n + zz / (4 * n * n)) / (1 + zz / n);
-  return {p == 0 ? 0.0 : centre - half, p == 1 ? 1.0 : centre + half};
-}
-
-}  // namespace
-
 double pass_at_k(int64_t samples, int64_t correct, int64_t k) {
   R1_CHECK(k >= 1 && k <= samples && correct >= 0 && correct <= samples, "k ", k, " samples ", samples,
            " correct ", correct);
@@ -66,9 +50,11 @@ void summarise(EvalResult& result) {
   const bool alike = std::ranges::all_of(correct, [&](int64_t c) { return c == correct.front(); });
   const bool all_or_none = right == 0 || right == static_cast<int64_t>(result.rows.size());
   if (alike && (result.problems > 1 || all_or_none)) {
-    std::tie(result.low, result.high) = wilson_interval(result.pass_at_1, n);
+    const Interval interval = wilson_interval(result.pass_at_1, n);
+    result.low = interval.low;
+    result.high = interval.high;
   } else {
-    const double half = result.problems < 2 ? 1.0 : kZ * std::sqrt(squares / (n * (n - 1)));
+    const double half = result.problems < 2 ? 1.0 : kZ95 * std::sqrt(squares / (n * (n - 1)));
     result.low = std::max(0.0, result.pass_at_1 - half);
     result.high = std::min(1.0, result.pass_at_1 + half);
   }

@@ -31,6 +31,7 @@ struct TomlAssertion {};
 #pragma pop_macro("TOML_UNREACHABLE")
 #include <toml++/toml.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -428,20 +429,15 @@ Json with_value(const Json& tree, std::string_view key, const Json& value) {
   return out.set(head, with_value(inner == nullptr ? Json::object() : *inner, key.substr(dot + 1), value));
 }
 
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
-  return begin == std::string_view::npos ? std::string_view() : text.substr(begin, end - begin + 1);
-}
-
 }  // namespace
 
 void ConfigFile::set(std::string_view assignment) {
   const std::string option = "--set " + shell_word(std::string(assignment));
   const size_t equals = assignment.find('=');
-  const std::string key(trimmed(assignment.substr(0, equals)));
+  const std::string key(trim(assignment.substr(0, equals)));
   if (equals == std::string_view::npos || !is_dotted_key(key))
     throw Error(option + " cannot be read: it must be KEY=VALUE, for example --set rollout.group=8");
-  const std::string_view text = trimmed(assignment.substr(equals + 1));
+  const std::string_view text = trim(assignment.substr(equals + 1));
   if (text.empty()) throw Error(option + " has no value: write \"\" for an empty string");
   toml::table table;
   try {

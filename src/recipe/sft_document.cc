@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "text/think.h"
 
@@ -12,11 +13,6 @@ namespace {
 
 constexpr std::string_view kSpaces = " \t\r\n";
 constexpr const char* kAnyAnswer = "qvxz answer";  // stands for an answer; no template writes it by itself
-
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = std::min(text.find_first_not_of(kSpaces), text.size());
-  return text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
-}
 
 // The message that is learnt.
 struct AnswerParts {
@@ -50,13 +46,13 @@ AnswerParts answer_of(const Json& message) {
   if (!reasoning.empty()) {
     if (find_thought(answer.text))
       message.fail("has reasoning_content, and <think> in content: give the thought once");
-    answer.text = fmt::format("{}\n{}\n{}\n\n{}", kThinkOpen, trimmed(reasoning), kThinkClose, answer.text);
+    answer.text = fmt::format("{}\n{}\n{}\n\n{}", kThinkOpen, trim(reasoning), kThinkClose, answer.text);
   } else if (closes_a_thought(answer.text)) {
     answer.text = fmt::format("{}\n{}", kThinkOpen, answer.text);  // of a prompt that had opened the thought
   }
   const ThinkSplit parts = split_think(answer.text);
   answer.thought = parts.thought;
-  answer.content = trimmed(parts.answer);
+  answer.content = trim(parts.answer);
   if (answer.thought.empty() && answer.content.empty() && !answer.has_calls)
     message.fail("is the answer to learn, and it has neither content nor tool_calls");
   return answer;
@@ -172,7 +168,7 @@ void end_turn(std::vector<int32_t>& tokens, const ModelBundle& bundle) {
   for (; tail > 0; --tail) {
     const int32_t token = tokens[tail - 1];
     const bool special = is_stop(token) || ends_a_turn(bundle.tokenizer, token);
-    if (!special && !trimmed(bundle.tokenizer.piece_bytes(token)).empty()) break;
+    if (!special && !trim(bundle.tokenizer.piece_bytes(token)).empty()) break;
     if (special && last_special == tokens.size()) last_special = tail - 1;
   }
   const auto stop = std::find_if(tokens.begin() + static_cast<std::ptrdiff_t>(tail), tokens.end(), is_stop);
@@ -188,12 +184,12 @@ void end_turn(std::vector<int32_t>& tokens, const ModelBundle& bundle) {
 
 // The beginning of a text, as far as no template would rewrite it.
 std::string_view beginning(std::string_view text) {
-  const std::string_view all = trimmed(text);
+  const std::string_view all = trim(text);
   std::string_view part =
       all.substr(0, std::min(all.find_first_of("\n\r\t\"'\\<>&{}"), all.size())).substr(0, 40);
   while (!part.empty() && part.size() < all.size() && (all[part.size()] & 0xC0) == 0x80)
     part.remove_suffix(1);
-  return trimmed(part);
+  return trim(part);
 }
 
 void add_once(std::vector<std::string>& names, std::string name) {

@@ -4,21 +4,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interval.h"
 #include "base/text_util.h"
 #include "train/preflight.h"
 
 namespace r1 {
 namespace {
 
-constexpr double kZ = 1.96;       // for 95 %
 constexpr double kMissed = 0.05;  // chance that a refusal for want of signal is wrong
 
-// Wilson's score interval (Wilson 1927) of a share of n trials.
 Share wilson(double p, double n) {
-  const double zz = kZ * kZ;
-  const double centre = (p + zz / (2 * n)) / (1 + zz / n);
-  const double half = kZ * std::sqrt(p * (1 - p) / n + zz / (4 * n * n)) / (1 + zz / n);
-  return {.value = p, .low = p <= 0 ? 0.0 : centre - half, .high = p >= 1 ? 1.0 : centre + half};
+  const Interval interval = wilson_interval(p, n);
+  return {.value = p, .low = interval.low, .high = interval.high};
 }
 
 // Returns the share of samples that `count` counts. Samples of one group resemble each other; the design
