@@ -16,7 +16,7 @@
 #include "base/text_util.h"
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "tensor/dtype.h"
+#include "tensor/numerics.h"
 
 namespace {
 

@@ -58,6 +58,7 @@ class Lanes {
   // model.
   void pack(const Model& model);
   ThreadPool& threads() const { return threads_; }
+  Numerics numerics() const { return numerics_; }
   int64_t peak() const;  // peak bytes of all lanes' arenas together
 
  private:

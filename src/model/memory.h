@@ -12,7 +12,7 @@
 
 #include "base/threads.h"
 #include "model/config.h"
-#include "tensor/dtype.h"
+#include "tensor/numerics.h"
 
 namespace r1 {
 

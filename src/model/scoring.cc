@@ -24,8 +24,8 @@ bool same_prompt(const ScoredRow& a, const ScoredRow& b) {
 
 }  // namespace
 
-std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt) {
-  const int64_t most = most_family_tokens(prompt);
+std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt, const GradientCut& cut) {
+  const int64_t most = most_family_tokens(prompt, cut);
   int64_t left = std::accumulate(scored.begin(), scored.end(), int64_t{0});
   std::vector<size_t> counts;
   for (size_t begin = 0; begin < scored.size(); begin += counts.back()) {
@@ -42,7 +42,8 @@ std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt) {
   return counts;
 }
 
-std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts) {
+std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts,
+                                          const GradientCut& cut) {
   std::vector<PromptFamily> out;
   std::vector<int64_t> scored;
   for (size_t begin = 0; begin < rows.size();) {
@@ -54,7 +55,7 @@ std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Promp
         scored.push_back(scored_tokens(rows[i]));
     }
     size_t first = 0;
-    for (const size_t count : cut_group(scored, prompt)) {
+    for (const size_t count : cut_group(scored, prompt, cut)) {
       const auto answers = std::span(scored).subspan(first, count);
       out.push_back({.begin = begin,
                      .end = begin + count,
@@ -112,10 +113,11 @@ namespace {
 
 // The last `idle` rows have their own pieces, at the end.
 struct Pieces {
-  Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, int threads, size_t idle = 0)
-      : families(prompt_families(rows.first(rows.size() - idle), options.prompts)) {
+  Pieces(std::span<const ScoredRow> rows, const ScoringOptions& options, const Lanes& lanes, size_t idle = 0)
+      : cut(row_of(lanes.numerics()).gradient_cut),
+        families(prompt_families(rows.first(rows.size() - idle), options.prompts, cut)) {
     const size_t moving = families.size();
-    for (PromptFamily family : prompt_families(rows.last(idle), options.prompts)) {
+    for (PromptFamily family : prompt_families(rows.last(idle), options.prompts, cut)) {
       family.begin += rows.size() - idle;
       family.end += rows.size() - idle;
       families.push_back(family);
@@ -125,7 +127,7 @@ struct Pieces {
       tokens += family.tokens;
       largest = std::max(largest, family.tokens);
     }
-    const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, threads);
+    const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, lanes.threads().size());
     side_by_side = plan.side_by_side;
     pieces = cut_pieces(std::span(families).first(moving), plan.piece);
     differentiated = pieces.size();
@@ -136,6 +138,7 @@ struct Pieces {
     const auto [first, last] = pieces[piece];
     return std::span(families).subspan(first, last - first);
   }
+  GradientCut cut;
   std::vector<PromptFamily> families;
   std::vector<std::pair<size_t, size_t>> pieces;
   size_t differentiated = 0;  // of the pieces, the first ones
@@ -216,7 +219,7 @@ std::span<float> scored_of(const Scored& piece, float* flat, std::span<const Sco
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
                                       const ScoringOptions& options) {
   std::vector<std::vector<float>> out(rows.size());
-  const Pieces pieces(rows, options, lanes.threads().size());
+  const Pieces pieces(rows, options, lanes);
   if (pieces.side_by_side) lanes.pack(model);
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
     forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, [&](const Scored& piece) {
@@ -232,7 +235,7 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
 void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, const ScoringOptions& options,
                    const std::function<void(const RowGradient&)>& set, const RouterTraining& routers,
                    size_t idle) {
-  const Pieces pieces(rows, options, lanes.threads().size(), idle);
+  const Pieces pieces(rows, options, lanes, idle);
   if (pieces.side_by_side) lanes.pack(model);
   const LaneRouters lane_routers(routers, lanes.threads().size());
   lanes.run(pieces.pieces.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {

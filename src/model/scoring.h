@@ -11,6 +11,7 @@
 
 #include "model/lanes.h"
 #include "model/model.h"
+#include "tensor/numerics.h"
 
 namespace r1 {
 
@@ -31,19 +32,19 @@ struct PromptFamily {
   int64_t prompt = 0;  // tokens that run once, before the rows; 0: every row runs whole
   int64_t tokens = 0;  // all tokens that run
 };
-std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts);
+std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts,
+                                          const GradientCut& cut = {});
 
 // The most scored tokens of a family (a longer row is a family of its own). A short family is one thread's
 // work and stays in its caches; with a long prompt, a family has enough tokens to make the prompt's
 // repetition cheap.
-constexpr int64_t most_family_tokens(int64_t prompt) {
-  constexpr int64_t kLeast = 384, kMost = 2048, kPrompts = 16;
-  return std::clamp(kPrompts * prompt, kLeast, kMost);
+constexpr int64_t most_family_tokens(int64_t prompt, const GradientCut& cut = {}) {
+  return std::clamp(cut.prompts * prompt, cut.least, cut.most);
 }
 // Cuts a group of answers to a prompt of `prompt` tokens (that are not themselves scored) into families of
 // about the same size. scored[i] is the number of scored tokens of answer i. Returns the number of rows of
 // each family.
-std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt);
+std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt, const GradientCut& cut = {});
 
 // Rows as the input of one forward. The last token of a row predicts nothing and does not run.
 struct ScoreBatch {

@@ -1,9 +1,9 @@
 // tensor/arena.h: the memory of a step's activations.
 //
 // An arena is one reserved range of address space. Taking memory moves a mark up and releasing moves it back,
-// so a step allocates nothing, and the peak is a number that can be printed. The system provides pages on
-// first touch. Arenas are not thread-safe: ops take memory before they go parallel. Under AddressSanitizer
-// the gaps between blocks are poisoned.
+// so a step allocates nothing, and the peak is a number that can be printed. Memory is committed as the mark
+// first passes it. Arenas are not thread-safe: ops take memory before they go parallel. Under AddressSanitizer
+// the gaps between blocks of host memory are poisoned.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ class Arena {
  public:
   // If more than `limit` bytes are held at once, take() throws an Error that names the limit. Under ulimit -v
   // the limit is lower: a share of the available address space.
-  explicit Arena(size_t limit = kDefaultLimit);
+  explicit Arena(size_t limit = kDefaultLimit, Memory& memory = host_memory());
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -32,10 +32,13 @@ class Arena {
   size_t mark() const { return used_; }
   void release(size_t mark);  // frees everything taken since mark() returned `mark`
   size_t peak() const { return peak_; }
+  Memory& memory() const { return memory_; }
+  bool poisoned() const { return &memory_ == &host_memory(); }  // under AddressSanitizer
 
   static constexpr size_t kDefaultLimit = size_t{1} << 38;  // address space, not memory
 
  private:
+  Memory& memory_;
   std::byte* base_ = nullptr;
   size_t limit_ = 0;
   size_t used_ = 0;

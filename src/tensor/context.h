@@ -3,21 +3,29 @@
 
 #include "base/threads.h"
 #include "tensor/arena.h"
-#include "tensor/dtype.h"
+#include "tensor/numerics.h"
 #include "tensor/tape.h"
 #include "tensor/tensor.h"
 
 namespace r1 {
 
 struct Context {
-  Arena& arena;
+  Arena& arena;  // tensors and scratch, in the device's memory
   ThreadPool& threads;
   Tape* tape = nullptr;  // null: inference
   Device device = Device::cpu;
   Numerics numerics = Numerics::cpu_f32;
+  Arena* host_arena = nullptr;  // null: the tensors' arena, which on the CPU serves both
+  void* stream = nullptr;       // cudaStream_t; null on the CPU
+  // Ops take their memory and launch nothing. The arena's memory is no_memory(), and so is the weights'.
+  bool measuring = false;
 
+  const NumericsRow& row() const { return row_of(numerics, device); }
   // The type of activations between ops.
-  DType activations() const { return activation_dtype(numerics); }
+  DType activations() const { return row().activations; }
+  // The closures of the tape and the task lists of kernels live here.
+  Arena& host() const { return host_arena != nullptr ? *host_arena : arena; }
+  Memory& memory() const { return arena.memory(); }
 
   // An op's output: uninitialised memory, named on the tape if there is one.
   Tensor output(Shape shape, DType dtype = DType::f32) {
@@ -25,6 +33,15 @@ struct Context {
     if (tape != nullptr) tape->name(t);
     return t;
   }
+};
+
+// The scratch of one op: at the end of its scope, both arenas are as they were.
+class OpScope {
+ public:
+  explicit OpScope(const Context& ctx) : tensors_(ctx.arena), host_(ctx.host()) {}
+
+ private:
+  ArenaScope tensors_, host_;
 };
 
 }  // namespace r1

@@ -2,9 +2,6 @@
 
 #include <bit>
 #include <cmath>
-#include <string>
-
-#include "base/error.h"
 
 namespace r1 {
 
@@ -22,43 +19,8 @@ std::string_view name_of(DType dtype) {
   return "?";
 }
 
-std::string_view name_of(Numerics numerics) {
-  switch (numerics) {
-    case Numerics::cpu_f32:
-      return "cpu-f32";
-    case Numerics::cpu_bf16:
-      return "cpu-bf16";
-    case Numerics::cpu_avx512bf16:
-      return "cpu-avx512bf16";
-  }
-  return "?";
-}
-
-bool machine_has(Numerics numerics) {
-  if (numerics != Numerics::cpu_avx512bf16) return true;
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bw");
-#else
-  return false;
-#endif
-}
-
-Numerics numerics_from_name(std::string_view name) {
-  std::string known;
-  for (const Numerics numerics : kAllNumerics) {
-    if (name != name_of(numerics)) {
-      known += (known.empty() ? "" : ", ") + std::string(name_of(numerics));
-    } else if (machine_has(numerics)) {
-      return numerics;
-    } else {
-      throw Error(
-          "numerics \"" + std::string(name) +
-          "\": this machine's processor has no AVX512-BF16: use cpu-bf16, which runs anywhere (its bits "
-          "differ)");
-    }
-  }
-  throw Error("numerics \"" + std::string(name) + "\" is not known: this build has " + known);
+std::string_view name_of(Device device) {
+  return device == Device::cuda ? "cuda" : "cpu";
 }
 
 float f32_from_bf16(uint16_t bits) {

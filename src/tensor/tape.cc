@@ -51,7 +51,7 @@ void Tape::own_gradient(int32_t sharer) {
   if (!read_later) return;
   Node& n = nodes_[static_cast<size_t>(sharer)];
   const Tensor copy = new_gradient(n.shape);
-  std::copy_n(n.grad.f32(), n.grad.count(), copy.f32());
+  arena_.memory().copy(copy.data, n.grad.data, n.grad.bytes(), stream_);
   n.grad = copy;
   nodes_[static_cast<size_t>(last)].next_sharer = std::exchange(n.next_sharer, sharer);
 }
@@ -70,7 +70,7 @@ Tensor Tape::new_gradient(const Shape& shape) {
   t.data = free_[best].data;
   t.shape = shape;
   free_.erase(free_.begin() + static_cast<int64_t>(best));
-  ASAN_UNPOISON_MEMORY_REGION(t.data, bytes);
+  if (arena_.poisoned()) ASAN_UNPOISON_MEMORY_REGION(t.data, bytes);
   return t;
 }
 
@@ -83,7 +83,7 @@ void Tape::retire(size_t step) {
     const auto self = static_cast<int32_t>(i);
     if (n.next_sharer == self) {
       free_.push_back({n.grad.data, n.grad.bytes()});
-      ASAN_POISON_MEMORY_REGION(n.grad.data, n.grad.bytes());
+      if (arena_.poisoned()) ASAN_POISON_MEMORY_REGION(n.grad.data, n.grad.bytes());
     } else {
       int32_t before = n.next_sharer;
       while (nodes_[static_cast<size_t>(before)].next_sharer != self)
@@ -96,6 +96,7 @@ void Tape::retire(size_t step) {
 
 void Tape::backward(Context& ctx, const BackwardProgress* before, BackwardProgress* own) {
   before_ = before;
+  stream_ = ctx.stream;
   for (running_ = steps_.size(); running_ > 0;) {
     --running_;
     steps_[running_].run(steps_[running_].closure, ctx);

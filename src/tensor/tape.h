@@ -1,7 +1,7 @@
 // tensor/tape.h: reverse-mode differentiation.
 //
-// An op that is given a tape records one closure; backward() runs the closures last to first. Closures and
-// gradients live in the arena: recording allocates nothing else. Gradients of activations are f32 and are
+// An op that is given a tape records one closure; backward() runs the closures last to first. Gradients live in
+// the arena of the tensors and closures in the host's: recording allocates nothing else. Gradients of activations are f32 and are
 // made on first use: the first writer assigns, later ones add, in the (fixed) order of the tape. Once the op
 // that made an activation has run its backward, nobody reads the gradient any more and its memory is reused,
 // so the few live gradients stay in the caches. Gradients of parameters live with the parameters and always
@@ -41,7 +41,9 @@ struct BackwardProgress {
 
 class Tape {
  public:
-  explicit Tape(Arena& arena) : arena_(arena) {}
+  // On the CPU, one arena serves tensors and closures.
+  explicit Tape(Arena& arena) : Tape(arena, arena) {}
+  Tape(Arena& tensors, Arena& host) : arena_(tensors), host_(host) {}
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -53,7 +55,7 @@ class Tape {
   template <class F>
   void record(const F& backward) {
     static_assert(std::is_trivially_destructible_v<F>, "the tape never runs destructors");
-    void* at = arena_.take(sizeof(F));
+    void* at = host_.take(sizeof(F));
     new (at) F(backward);
     steps_.push_back(
         {at, [](const void* f, Context& ctx) { (*static_cast<const F*>(f))(ctx); }, nodes_.size()});
@@ -96,6 +98,7 @@ class Tape {
   void retire(size_t step);
 
   Arena& arena_;
+  Arena& host_;
   std::vector<Step> steps_;  // these vectors keep their capacity from step to step
   std::vector<Node> nodes_;
   struct Block {
@@ -105,6 +108,7 @@ class Tape {
   std::vector<Block> free_;  // memory of gradients that nobody reads any more
   size_t running_ = 0;       // the step that backward() is at
   const BackwardProgress* before_ = nullptr;
+  void* stream_ = nullptr;  // of the context of backward()
 };
 
 }  // namespace r1

@@ -1,18 +1,6 @@
 #include "tensor/tensor.h"
 
-#include <sys/mman.h>
-
-#include <cstdlib>
-#include <cstring>
-
-#include "base/machine.h"
-
 namespace r1 {
-namespace {
-
-constexpr size_t kMapped = size_t{1} << 20;
-
-}  // namespace
 
 Shape::Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
 
@@ -43,34 +31,13 @@ Tensor Tensor::reshaped(Shape to) const {
   return t;
 }
 
-Buffer::Buffer(Shape shape, DType dtype) {
+Buffer::Buffer(Shape shape, DType dtype, Memory& memory) {
   bytes_ = (static_cast<size_t>(shape.count()) * size_of(dtype) + 63) / 64 * 64;
   if (bytes_ == 0) bytes_ = 64;
-  // Large buffers are the system's zero pages, provided on first touch: zeroing gigabytes that are then
-  // overwritten takes seconds.
-  const bool mapped = bytes_ >= kMapped;
-  void* at = mapped ? ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                    : std::aligned_alloc(64, bytes_);
-  if (at == nullptr || at == MAP_FAILED)
-    throw Error("out of memory: " + std::to_string(bytes_) + " bytes for a tensor " + shape.str() +
-                ulimit_advice());
-  if (mapped) {
-    ::madvise(at, bytes_, MADV_HUGEPAGE);  // fewer waits for the TLB; only a hint
-  } else {
-    std::memset(at, 0, bytes_);
-  }
-  data_ = std::unique_ptr<void, Free>(at, Free{mapped ? bytes_ : 0});
-  view_.data = at;
+  data_ = std::unique_ptr<void, Free>(memory.allocate(bytes_), Free{&memory, bytes_});
+  view_.data = data_.get();
   view_.shape = shape;
   view_.dtype = dtype;
-}
-
-void Buffer::Free::operator()(void* p) const {
-  if (mapped > 0) {
-    ::munmap(p, mapped);
-  } else {
-    std::free(p);
-  }
 }
 
 }  // namespace r1

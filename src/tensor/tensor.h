@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "tensor/dtype.h"
+#include "tensor/memory.h"
 
 namespace r1 {
 
@@ -77,7 +78,8 @@ void in_f32(const Tensor& t, const F& f) {
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Shape shape, DType dtype);
+  // Throws Error if the memory has too little left.
+  Buffer(Shape shape, DType dtype, Memory& memory = host_memory());
   Buffer(Buffer&&) noexcept = default;
   Buffer& operator=(Buffer&&) noexcept = default;
   const Tensor& tensor() const { return view_; }
@@ -85,8 +87,9 @@ class Buffer {
 
  private:
   struct Free {
-    size_t mapped;  // bytes of the buffer's own mapping; 0: allocated on the heap
-    void operator()(void* p) const;
+    Memory* memory;
+    size_t bytes;
+    void operator()(void* p) const { memory->free(p, bytes); }
   };
   std::unique_ptr<void, Free> data_;
   size_t bytes_ = 0;

@@ -29,7 +29,7 @@
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
 #include "formats/tfevents.h"
-#include "tensor/dtype.h"
+#include "tensor/numerics.h"
 #include "train/run_settings.h"
 
 namespace r1 {

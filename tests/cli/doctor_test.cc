@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "formats/safetensors.h"
-#include "tensor/dtype.h"
+#include "tensor/numerics.h"
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 

@@ -28,10 +28,9 @@
 #include <span>
 
 #include "base/threads.h"
+#include "tensor/numerics.h"
 
 namespace r1 {
-
-enum class Product : uint8_t { f32, bf16, avx512bf16 };
 
 struct Gemm {
   int64_t M = 0, N = 0, K = 0;

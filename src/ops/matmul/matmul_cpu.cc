@@ -102,18 +102,6 @@ void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, 
   if (bias != nullptr && bias->grad) add_bias_gradient(ctx, dy.f32(), T, N, bias->grad.f32());
 }
 
-Product product_of(Numerics numerics) {
-  switch (numerics) {
-    case Numerics::cpu_f32:
-      return Product::f32;
-    case Numerics::cpu_bf16:
-      return Product::bf16;
-    case Numerics::cpu_avx512bf16:
-      return Product::avx512bf16;
-  }
-  return Product::f32;
-}
-
 // Packs the matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
 void pack_matrix(Context& ctx, const Parameter& dense, const Tensor& panels) {
   const int64_t N = dense.value.dim(0), K = dense.value.dim(1);
@@ -152,7 +140,7 @@ void Weight::pack(Context& ctx) const {
 
 void Weight::fill_b(Context& ctx, Gemm& g) const {
   pack(ctx);
-  g.product = product_of(ctx.numerics);
+  g.product = ctx.row().product;
   g.b = static_cast<const float*>(packed_.tensor().data);
   g.b_panel = (ctx.activations() == DType::f32 ? K() : pair_rows(K())) * kPanel;
   g.b_row = kPanel;

@@ -7,7 +7,7 @@
 //
 // dx is cut over rows, dw over columns: each column's sum is one chain.
 #include "ops/convert/convert.h"
-#include "ops/norm/norm.h"
+#include "ops/norm/norm_backend.h"
 #include "ops/simd/grain.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -17,8 +17,9 @@
 #include "ops/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace r1 {
+namespace r1::cpu {
 namespace HWY_NAMESPACE {
+using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows [begin, end). If rstd [T] is given, it is written.
@@ -106,67 +107,51 @@ void norm_dw_columns(const float* x, const float* dy, const float* rstd, int64_t
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace r1
+}  // namespace r1::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace r1 {
-namespace {
+namespace r1::cpu {
 
 HWY_EXPORT(norm_rows);
 HWY_EXPORT(norm_dx_rows_assign);
 HWY_EXPORT(norm_dx_rows_add);
 HWY_EXPORT(norm_dw_columns);
 
-void norm_backward(Context& ctx, const Tensor& x, const Tensor& y, const float* rstd, Parameter& w) {
-  const Tensor dy = ctx.tape->grad(y);
-  if (!dy) return;
-  const int64_t D = x.dim(-1), T = x.rows();
-  const GradSlot s = ctx.tape->slot(x);  // before the scope, because the gradient outlives it
-  const ArenaScope scope(ctx.arena);
-  const float* xp = as_f32(ctx, x);
-  const float* dyp = dy.f32();
-  const float* wp = weight_f32(ctx, w.value);
-  if (s) {
-    float* dx = s.grad.f32();
-    const auto rows =
-        s.accumulate ? HWY_DYNAMIC_DISPATCH(norm_dx_rows_add) : HWY_DYNAMIC_DISPATCH(norm_dx_rows_assign);
-    ctx.threads.parallel_for(T, row_grain(D),
-                             [&](int64_t begin, int64_t end) { rows(xp, wp, dyp, rstd, begin, end, D, dx); });
+void norm_forward(Context& ctx, const NormForward& call) {
+  const int64_t D = call.x.dim(-1), T = call.x.rows();
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.y);
+  const float* x = as_f32(ctx, call.x);
+  const float* w = weight_f32(ctx, call.w->value);
+  float* y = out.data();
+  ctx.threads.parallel_for(T, row_grain(D), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(norm_rows)(x, w, begin, end, D, call.eps, y, call.rstd);
+  });
+  out.store(ctx);
+}
+
+void norm_backward(Context& ctx, const NormBackward& call) {
+  const int64_t D = call.x.dim(-1), T = call.x.rows();
+  const OpScope scope(ctx);
+  const float* x = as_f32(ctx, call.x);
+  const float* dy = call.dy.f32();
+  const float* w = weight_f32(ctx, call.w->value);
+  if (call.dx) {
+    float* dx = call.dx.grad.f32();
+    const auto rows = call.dx.accumulate ? HWY_DYNAMIC_DISPATCH(norm_dx_rows_add)
+                                         : HWY_DYNAMIC_DISPATCH(norm_dx_rows_assign);
+    ctx.threads.parallel_for(
+        T, row_grain(D), [&](int64_t begin, int64_t end) { rows(x, w, dy, call.rstd, begin, end, D, dx); });
   }
-  if (w.grad) {
+  if (call.w->grad) {
     ctx.tape->await_turn();
-    float* dw = w.grad.f32();
+    float* dw = call.w->grad.f32();
     ctx.threads.parallel_for(D, column_grain(ctx.threads, D), [&](int64_t begin, int64_t end) {
-      HWY_DYNAMIC_DISPATCH(norm_dw_columns)(xp, dyp, rstd, T, D, begin, end, dw);
+      HWY_DYNAMIC_DISPATCH(norm_dw_columns)(x, dy, call.rstd, T, D, begin, end, dw);
     });
   }
 }
 
-}  // namespace
-
-Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps) {
-  const int64_t D = x.dim(-1), T = x.rows();
-  R1_CHECK(w.value.count() == D, "norm weight ", w.name, " ", w.value.shape.str(), ", input ", x.shape.str());
-  const Tensor y = ctx.output(x.shape, ctx.activations());
-  float* rstd = ctx.tape != nullptr ? ctx.arena.array<float>(T) : nullptr;
-  {
-    const ArenaScope scope(ctx.arena);
-    const F32Output out(ctx, y);
-    const float* xp = as_f32(ctx, x);
-    const float* wp = weight_f32(ctx, w.value);
-    float* yp = out.data();
-    ctx.threads.parallel_for(T, row_grain(D), [&](int64_t begin, int64_t end) {
-      HWY_DYNAMIC_DISPATCH(norm_rows)(xp, wp, begin, end, D, eps, yp, rstd);
-    });
-    out.store(ctx);
-  }
-  if (ctx.tape != nullptr) {
-    Parameter* weight = &w;
-    ctx.tape->record([x, y, rstd, weight](Context& c) { norm_backward(c, x, y, rstd, *weight); });
-  }
-  return y;
-}
-
-}  // namespace r1
+}  // namespace r1::cpu
 #endif

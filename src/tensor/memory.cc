@@ -1,0 +1,93 @@
+#include "tensor/memory.h"
+
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+#include "base/machine.h"
+
+namespace r1 {
+namespace {
+
+constexpr size_t kAlign = 64;
+
+void* map(size_t bytes, int flags) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  if (at == MAP_FAILED) return nullptr;
+  ::madvise(at, bytes, MADV_HUGEPAGE);  // fewer waits for the TLB; only a hint
+  return at;
+}
+
+class HostMemory final : public Memory {
+ public:
+  Device device() const override { return Device::cpu; }
+  // The system provides pages on first touch, so nothing is left to commit.
+  void* reserve(size_t bytes) override { return map(bytes, MAP_NORESERVE); }
+  void commit(void*, size_t) override {}
+  void release(void* base, size_t reserved) override { ::munmap(base, reserved); }
+
+  void* allocate(size_t bytes) override {
+    // Large blocks are the system's zero pages: zeroing gigabytes that are then overwritten takes seconds.
+    void* at = bytes >= kMapped ? map(bytes, 0) : std::aligned_alloc(kAlign, whole_lines(bytes));
+    if (at == nullptr) throw Error("out of memory: " + std::to_string(bytes) + " bytes" + ulimit_advice());
+    if (bytes < kMapped) std::memset(at, 0, bytes);
+    return at;
+  }
+  void free(void* at, size_t bytes) override {
+    if (bytes >= kMapped) {
+      ::munmap(at, bytes);
+    } else {
+      std::free(at);
+    }
+  }
+
+  void write(void* to, const void* host, size_t bytes, void*) override { std::memcpy(to, host, bytes); }
+  void read(void* host, const void* from, size_t bytes, void*) override { std::memcpy(host, from, bytes); }
+  void copy(void* to, const void* from, size_t bytes, void*) override { std::memcpy(to, from, bytes); }
+  void zero(void* at, size_t bytes, void*) override { std::memset(at, 0, bytes); }
+
+ private:
+  static constexpr size_t kMapped = size_t{1} << 20;
+  static size_t whole_lines(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+};
+
+class NoMemory final : public Memory {
+ public:
+  Device device() const override { return Device::cpu; }
+  void* reserve(size_t bytes) override { return address(bytes); }
+  void commit(void*, size_t) override {}
+  void release(void*, size_t) override {}
+  void* allocate(size_t bytes) override { return address(bytes); }
+  void free(void*, size_t) override {}
+  void write(void*, const void*, size_t, void*) override {}
+  void read(void*, const void*, size_t, void*) override {}
+  void copy(void*, const void*, size_t, void*) override {}
+  void zero(void*, size_t, void*) override {}
+
+ private:
+  // No program can map these, so a read of one ends the program at once.
+  void* address(size_t bytes) {
+    const uint64_t size = (static_cast<uint64_t>(bytes) / kAlign + 1) * kAlign;
+    return reinterpret_cast<void*>(next_.fetch_add(size));  // NOLINT: an address that is never read
+  }
+  std::atomic<uint64_t> next_{uint64_t{1} << 62};
+};
+
+}  // namespace
+
+Memory& host_memory() {
+  static HostMemory memory;
+  return memory;
+}
+
+Memory& no_memory() {
+  static NoMemory memory;
+  return memory;
+}
+
+}  // namespace r1

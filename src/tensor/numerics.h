@@ -1,0 +1,65 @@
+// tensor/numerics.h: the numerics names of DESIGN.md, each a row of one table.
+//
+// A numerics fixes the reduction order, the rounding points and the types of activations, keys and values: a
+// token's log-prob is a pure function of (weights, prefix, numerics). Samples and checkpoints record its
+// name; resuming under a name with other bits is refused. Rows of different devices may share a name; their
+// bits are then equal.
+//
+//   cpu-f32         weights, activations, keys and values in f32
+//   cpu-bf16        weights, activations between ops, keys and values in bf16; every op computes as in
+//                   cpu-f32 and rounds once, at its end. The residual stream, what is added to it, the logits
+//                   and all gradients stay f32; in training the weights' master copy does, too
+//   cpu-avx512bf16  the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "tensor/dtype.h"
+
+namespace r1 {
+
+enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
+inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};
+
+// How products with a Weight are summed (ops/matmul/gemm.h).
+enum class Product : uint8_t { f32, bf16, avx512bf16 };
+
+// How the rows of a training step are cut for the gradient. A group of answers to one prompt is cut into
+// families, and each family runs the prompt once (model/scoring.h): the gradients of the prompt's keys are
+// summed per family. A family has at most `prompts` times the prompt's tokens, but between `least` and `most`.
+// `partial_sums` is the number of sums that a weight's gradient is cut into: 1 is one chain over all tokens.
+struct GradientCut {
+  int64_t least = 384, most = 2048, prompts = 16;
+  int64_t partial_sums = 1;
+};
+
+struct NumericsRow {
+  Numerics id;
+  std::string_view name;
+  Device device;
+  DType activations;  // between ops
+  DType cache;        // of keys and values
+  Product product;
+  int64_t k_shards;  // a product's K is cut into so many chains, which are added in order
+  GradientCut gradient_cut;
+  int64_t key_tile;  // keys per tile of attention, counted from position 0 (kKeyTile)
+};
+
+// The row of a numerics. Throws BrokenInvariant if it has none for the device.
+const NumericsRow& row_of(Numerics numerics, Device device = Device::cpu);
+inline std::string_view name_of(Numerics numerics) {
+  return row_of(numerics).name;
+}
+// Throws an Error that lists the known names, or that says what this machine lacks.
+Numerics numerics_from_name(std::string_view name);
+bool machine_has(Numerics numerics);
+inline DType activation_dtype(Numerics numerics) {
+  return row_of(numerics).activations;
+}
+// What runs a model whose matrices have this type if the user names no numerics. It is the row that every
+// machine has, so that one command gives the same bits everywhere.
+Numerics default_numerics(DType matrices);
+
+}  // namespace r1
