@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/text_util.h"
@@ -129,12 +130,33 @@ int thread_count(const CommonOptions& common) {
   return common.threads > 0 ? static_cast<int>(common.threads) : available_threads();
 }
 
+namespace {
+
+// A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of.
+void show_default(Numerics numerics) {
+  static std::once_flag once;
+  if (numerics != Numerics::cpu_bf16) return;
+  std::call_once(once, [] {
+    const bool faster = machine_has(Numerics::cpu_avx512bf16);
+    const std::string line =
+        fmt::format("numerics {}{}", name_of(Numerics::cpu_bf16),
+                    faster ? fmt::format("; --numerics {} is faster here, and its bits differ",
+                                         name_of(Numerics::cpu_avx512bf16))
+                           : "");
+    show_warnings(std::vector{line});
+  });
+}
+
+}  // namespace
+
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
   const bool bf16 = common.dtype.empty()
                         ? read_model_config(read_json(model / "config.json")).dtype == DType::bf16
                         : common.dtype == "bf16";
-  return bf16 ? Numerics::cpu_bf16 : Numerics::cpu_f32;
+  const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32);
+  show_default(numerics);
+  return numerics;
 }
 
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)

@@ -36,8 +36,9 @@ void show_warnings(std::span<const std::string> lines);
 // Prints the path of the finished model; with --json, {"model": path}.
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
-// Returns the numerics given by --numerics, else by --dtype, else by the checkpoint's dtype: cpu-bf16 for
-// bf16, and cpu-f32 for all others. Throws Error if they are unknown or this machine does not support them.
+// Returns the numerics given by --numerics, else the default (tensor/numerics.h) of --dtype or of the
+// checkpoint's dtype. A default of 16 bits is printed to standard error, once per process. Throws Error if the
+// numerics are unknown or this machine does not support them.
 Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights

@@ -137,8 +137,10 @@ std::string machine_text(const Json& facts) {
                             facts.get_number("fma_gflops"),
                             bf16.is_null() ? "" : fmt::format("{:.0f} of VDPBF16PS, ", bf16.number()),
                             facts.get_number("read_gb_s")));
-  line("numerics", fmt::format("{}; CUDA: {}", joined(facts.at("numerics")),
-                               facts.get_bool("cuda") ? "yes" : "not built"));
+  line("numerics",
+       fmt::format("{}; the default is {} for f32 and {} for bf16; CUDA: {}", joined(facts.at("numerics")),
+                   name_of(default_numerics(DType::f32)), name_of(default_numerics(DType::bf16)),
+                   facts.get_bool("cuda") ? "yes" : "not built"));
   std::vector<std::string> versions;
   for (const auto& [name, version] : facts.at("libraries").members())
     versions.push_back(name == "openssl" ? version.string() : name + " " + version.string());

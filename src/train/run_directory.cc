@@ -41,7 +41,7 @@ RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
 
 Numerics read_numerics(ConfigFile& config, const std::string& key) {
   const std::string name = config.choice_or(
-      key, name_of(Numerics::cpu_f32),
+      key, name_of(default_numerics(DType::f32)),
       {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16), name_of(Numerics::cpu_avx512bf16)});
   try {
     return numerics_from_name(name);
