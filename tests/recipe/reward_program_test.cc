@@ -48,6 +48,22 @@ TEST_F(RewardProgram, GivesTheWeightsOfTheBuiltInTaskToTheBit) {
   EXPECT_GT(accuracy, 0);
 }
 
+TEST_F(RewardProgram, WithTheProblemsInAFileItGivesTheWeightsOfTheBuiltInTaskToTheBit) {
+  std::string rows;
+  for (uint64_t i = 0; i < 12; ++i) {
+    const Problem problem = make_problem("countdown3", 5, i, Split::train);
+    const Json gold = parse_json(problem.gold, "gold");
+    rows += Json(gold).set("task", problem.task).set("question", problem.question).dump() + "\n";
+  }
+  write("problems.jsonl", rows);
+  const std::string want = train(grpo_config("a.toml", "a"));
+  std::string text = read_file(grpo_config("b.toml", "b", "", program_section("right", "workers = 3\n")));
+  const std::string task = "task = \"countdown3\"";
+  text.replace(text.find(task), task.size(),
+               "files = [\"problems.jsonl\"]\nshuffle = false\ndeduplicate = false");
+  EXPECT_TRUE(train(write("b.toml", text)) == want);
+}
+
 TEST_F(RewardProgram, KilledAndResumedItEndsWithTheSameWeights) {
   std::string want;
   const int64_t changes = test::count_changes(
