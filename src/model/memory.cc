@@ -263,7 +263,7 @@ Tensor Walk::latent_attention(const Tensor& x) {
   return matmul(expanded.reshaped(Shape{T_, H * c_.v_head_dim}), c_.hidden_size, DType::f32);
 }
 
-// ---- attention: tiles of 12 query rows by 32 keys (ops/attention/kernels.h)
+// ---- attention: tiles of 12 query rows by 32 keys (ops/attention/kernels_cpu.h)
 
 constexpr int64_t kTileRows = 12;
 constexpr int64_t kBlockFloats = kTileRows * kKeyTile;

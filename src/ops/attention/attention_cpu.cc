@@ -1,17 +1,16 @@
-// ops/attention/attention_cpu.cc: the op: writes pages, cuts the work into tasks, records the backward.
+// ops/attention/attention_cpu.cc: attention on the CPU: writes pages, and cuts the work into tasks for the
+// kernels.
 //
 // How rows are cut into tiles, tasks and threads changes no bit (attention.h), so speed alone decides.
 #include <algorithm>
-#include <cstring>
 #include <functional>
-#include <optional>
 #include <utility>
 
-#include "ops/attention/attention.h"
-#include "ops/attention/kernels.h"
+#include "ops/attention/attention_backend.h"
+#include "ops/attention/kernels_cpu.h"
 #include "ops/convert/convert.h"
 
-namespace r1 {
+namespace r1::cpu {
 
 namespace {
 
@@ -25,47 +24,6 @@ constexpr int64_t kBackwardBudget = 1 << 20;  // floats of p and ds
 
 int64_t padded(int64_t floats) {
   return (floats + 15) / 16 * 16;
-}
-
-void check(const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k, const Tensor& v) {
-  const int64_t T = batch.T();
-  R1_CHECK(q.shape.rank() == 3 && q.dim(0) == T, "q ", q.shape.str(), " T ", T);
-  R1_CHECK(k.shape == Shape({T, pages.G, pages.K}), "k ", k.shape.str(), " G ", pages.G, " K ", pages.K);
-  R1_CHECK(v.shape == Shape({T, pages.G, pages.V}), "v ", v.shape.str(), " G ", pages.G, " V ", pages.V);
-  if (pages.values_in_keys && T > 0) {
-    R1_CHECK(pages.V <= pages.K && k.dtype == v.dtype &&
-                 std::memcmp(k.data, v.data, static_cast<size_t>(pages.V) * size_of(v.dtype)) == 0,
-             "pages hold values in their keys, but v is not k's first ", pages.V, " columns");
-  }
-  R1_CHECK(q.dim(2) == pages.K && pages.G > 0 && q.dim(1) % pages.G == 0, "q ", q.shape.str(), " G ",
-           pages.G);
-  R1_CHECK(static_cast<int64_t>(batch.positions.size()) == T && batch.S() >= 0, "positions ",
-           batch.positions.size(), " T ", T);
-  R1_CHECK(batch.offsets[0] == 0 && batch.offsets.back() == T, "offsets end at ", batch.offsets.back());
-  for (int64_t s = 0; s < batch.S(); ++s) {
-    const int64_t begin = batch.offsets[static_cast<size_t>(s)],
-                  n = batch.offsets[static_cast<size_t>(s + 1)] - begin;
-    R1_CHECK(n >= 0, "row ", s, " has ", n, " tokens");
-    if (n == 0) continue;
-    const int64_t first = batch.positions[static_cast<size_t>(begin)];
-    const int64_t last = batch.positions[static_cast<size_t>(begin + n - 1)];
-    R1_CHECK(first >= 0 && last == first + n - 1, "row ", s, " positions ", first, " to ", last);
-    R1_CHECK(last / kKeyTile < batch.max_pages &&
-                 (s + 1) * batch.max_pages <= static_cast<int64_t>(batch.pages.size()),
-             "row ", s, " position ", last, " max_pages ", batch.max_pages);
-    R1_CHECK(batch.prefix(s) <= first && (batch.tail(s) >= 0) == (batch.prefix(s) % kKeyTile != 0), "row ", s,
-             " starts at ", first, ", its prefix is ", batch.prefix(s), ", its tail ", batch.tail(s));
-    const int64_t parent = batch.parent(s);
-    if (parent < 0) continue;
-    // The rows of a family are consecutive: the row before is the parent or another child of it.
-    R1_CHECK(parent < s && batch.parent(parent) < 0 && (parent == s - 1 || batch.parent(s - 1) == parent),
-             "row ", s, " has parent ", parent);
-    const int64_t start = batch.offsets[static_cast<size_t>(parent)];
-    R1_CHECK(batch.offsets[static_cast<size_t>(parent + 1)] - start == first &&
-                 batch.positions[static_cast<size_t>(start)] == 0,
-             "row ", s, " goes on from position ", first, ", its parent starts at ",
-             batch.positions[static_cast<size_t>(start)]);
-  }
 }
 
 // Writes all keys and values before any key is read, because rows may share pages. Tokens may be cut
@@ -142,7 +100,7 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
   int64_t count = 0;
   for (int64_t s = 0; s < S; ++s)
     count += f.size.G * ceil_div((f.offsets[s + 1] - f.offsets[s]) * heads, step);
-  ForwardTask* tasks = ctx.arena.array<ForwardTask>(count);
+  ForwardTask* tasks = ctx.host().array<ForwardTask>(count);
   int64_t at = 0;
   double total = 0, longest = 0;
   const auto cost = [](const ForwardTask& t) {
@@ -178,7 +136,6 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
 }
 
 void forward(Context& ctx, Forward& f, const Batch& batch) {
-  const ArenaScope scope(ctx.arena);
   write_rows(ctx.threads, f, batch);
   write_tails(ctx.threads, f, batch);
   const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
@@ -269,7 +226,7 @@ void backward_family(ThreadPool& threads, const Backward& job, const RowFamily& 
 
 // Families by group: the wide ones, then the others, each with the longest first.
 std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S) {
-  RowFamily* list = ctx.arena.array<RowFamily>(S * job.size.G);
+  RowFamily* list = ctx.host().array<RowFamily>(S * job.size.G);
   int64_t count = 0;
   for (int64_t s = 0; s < S;) {
     RowFamily family{.begin = static_cast<int32_t>(s)};
@@ -295,7 +252,6 @@ std::span<RowFamily> make_families(Context& ctx, const Backward& job, int64_t S)
 }
 
 void backward(Context& ctx, const Backward& job, int64_t S) {
-  const ArenaScope scope(ctx.arena);
   std::span<const RowFamily> families = make_families(ctx, job, S);
   const auto floats = [&job](const RowFamily& x, int64_t sharing) {
     return padded(BackwardTask::scratch_floats(job.size, x.keys, block_tiles(job.size, x, sharing)));
@@ -320,16 +276,20 @@ void backward(Context& ctx, const Backward& job, int64_t S) {
 
 }  // namespace
 
-Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
-                 const Tensor& v, float scale) {
-  check(batch, pages, q, k, v);
-  const int64_t T = batch.T(), S = batch.S(), H = q.dim(1);
-  R1_CHECK(pages.dtype == ctx.activations(), "pages of ", name_of(pages.dtype), " with ",
-           name_of(ctx.numerics));
-  const Tensor out = ctx.output({T, H, pages.V}, ctx.activations());
+void attention_forward(Context& ctx, const AttentionForward& call) {
+  const KvPages& pages = call.pages;
+  const Batch& batch = call.batch;
+  const OpScope scope(ctx);
+  const F32Output scratch(ctx, call.saved.out ? call.saved.out : call.out);
   Forward f;
-  f.size = {H, pages.G, pages.K, pages.V};
-  f.scale = scale;
+  f.size = {call.q.dim(1), pages.G, pages.K, pages.V};
+  f.scale = call.scale;
+  f.q = as_f32(ctx, call.q);
+  f.k = as_f32(ctx, call.k);
+  f.v = as_f32(ctx, call.v);
+  f.out = scratch.data();
+  f.maxima = call.saved.maxima;
+  f.sums = call.saved.sums;
   f.page_data = pages.data;
   f.bf16_pages = pages.dtype == DType::bf16;
   f.page_elements = pages.page_elements();
@@ -344,56 +304,33 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     f.prefixes = batch.prefixes.data();
     f.tails = batch.tails.data();
   }
-  if (ctx.tape != nullptr) {
-    for (int64_t s = 0; s < S; ++s) {
-      R1_CHECK(f.offsets[s] == f.offsets[s + 1] || f.positions[f.offsets[s]] == 0 || batch.parent(s) >= 0,
-               "a tape wants rows from position 0 or a parent's end; row ", s, " starts at ",
-               f.positions[f.offsets[s]]);
-    }
-    f.maxima = ctx.arena.array<float>(T * H);
-    f.sums = ctx.arena.array<float>(T * H);
-  }
-  std::optional<ArenaScope> nothing_kept;
-  if (ctx.tape == nullptr) nothing_kept.emplace(ctx.arena);
-  const F32Output values(ctx, out);  // the backward needs o before rounding
-  {
-    const ArenaScope scope(ctx.arena);
-    f.q = as_f32(ctx, q);
-    f.k = as_f32(ctx, k);
-    f.v = as_f32(ctx, v);
-    f.out = values.data();
-    forward(ctx, f, batch);
-  }
-  values.store(ctx);
-  if (ctx.tape == nullptr) return out;
-
-  int32_t* offsets = ctx.arena.array<int32_t>(S + 1);  // the batch may be gone when the tape runs
-  std::copy(batch.offsets.begin(), batch.offsets.end(), offsets);
-  int32_t* parents = batch.parents.empty() ? nullptr : ctx.arena.array<int32_t>(S);
-  std::copy(batch.parents.begin(), batch.parents.end(), parents);
-  Backward job;
-  job.size = f.size;
-  job.scale = scale;
-  job.maxima = f.maxima;
-  job.sums = f.sums;
-  job.offsets = offsets;
-  job.parents = parents;
-  job.out = values.data();
-  ctx.tape->record([job, S, q, k, v, out](Context& c) {
-    const Tensor d_out = c.tape->grad(out);
-    if (!d_out || q.dim(0) == 0) return;
-    Backward b = job;
-    if (const GradSlot slot = c.tape->slot(q)) b.dq = slot.grad.f32(), b.add_dq = slot.accumulate;
-    if (const GradSlot slot = c.tape->slot(k)) b.dk = slot.grad.f32(), b.add_dk = slot.accumulate;
-    if (const GradSlot slot = c.tape->slot(v)) b.dv = slot.grad.f32(), b.add_dv = slot.accumulate;
-    const ArenaScope scope(c.arena);
-    b.q = as_f32(c, q);
-    b.k = as_f32(c, k);
-    b.v = as_f32(c, v);
-    b.d_out = d_out.f32();
-    backward(c, b, S);
-  });
-  return out;
+  forward(ctx, f, batch);
+  if (call.out.dtype == DType::bf16) narrow(ctx.threads, f.out, call.out.count(), call.out.bf16());
 }
 
-}  // namespace r1
+void attention_backward(Context& ctx, const AttentionBackward& call) {
+  const OpScope scope(ctx);
+  Backward job;
+  job.size = {call.q.dim(1), call.k.dim(1), call.k.dim(2), call.v.dim(2)};
+  job.scale = call.scale;
+  job.q = as_f32(ctx, call.q);
+  job.k = as_f32(ctx, call.k);
+  job.v = as_f32(ctx, call.v);
+  job.out = call.saved.out.f32();
+  job.d_out = call.d_out.f32();
+  job.maxima = call.saved.maxima;
+  job.sums = call.saved.sums;
+  const auto put = [](const GradSlot& slot, float*& grad, bool& add) {
+    if (!slot) return;
+    grad = slot.grad.f32();
+    add = slot.accumulate;
+  };
+  put(call.dq, job.dq, job.add_dq);
+  put(call.dk, job.dk, job.add_dk);
+  put(call.dv, job.dv, job.add_dv);
+  job.offsets = call.offsets;
+  job.parents = call.parents;
+  backward(ctx, job, call.S);
+}
+
+}  // namespace r1::cpu

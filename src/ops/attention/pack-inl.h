@@ -14,7 +14,7 @@
 #include <cstring>
 
 #include "hwy/highway.h"
-#include "ops/attention/kernels.h"
+#include "ops/attention/kernels_cpu.h"
 #include "ops/simd/bf16-inl.h"
 #include "ops/simd/lanes-inl.h"
 #include "ops/simd/transpose-inl.h"

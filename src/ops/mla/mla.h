@@ -13,7 +13,6 @@
 // cpu-f32: each sum walks d (or r) strictly in order, one FMA per step, so it is bit-exact per token.
 // Gradients of kv_b walk t in order and continue from what they held. The bf16 numerics, cpu-avx512bf16
 // included, walk the same chains over rounded q, o and kv_b and round the result.
-// rounded q, o and kv_b and round what comes out.
 #pragma once
 
 #include "ops/rope/rope.h"
@@ -52,7 +51,7 @@ class LatentWeight {
     DType activations = DType::f32;  // bf16 rounds the values
   };
   // Returns true if the copy must be made now; from then on it counts as made.
-  bool renew(Copy& copy, DType activations, Shape shape) const;
+  bool renew(const Context& ctx, Copy& copy, Shape shape) const;
   mutable Copy rows_, panels_;
 };
 

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/moe/route.h"
+#include "ops/moe/moe_backend.h"
 
 namespace r1 {
-
+namespace cpu {
 namespace {
 
 // One row of n tokens: scale * n * sum over e of f_e P_e, in double, tokens and experts in order.
@@ -30,13 +30,14 @@ double exactly_summable(double loss) {
 
 }  // namespace
 
-Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTraining& training) {
+void moe_balance(Context& ctx, const MoeBalance& call) {
+  const Batch& batch = call.batch;
+  const Routing& r = call.routing;
+  const MoeTraining& training = call.training;
+  float* pull = call.balance.pull;
+  int32_t* token_row = call.balance.token_row;
   const int64_t S = batch.S();
-  R1_CHECK(S >= 0 && (S == 0 ? r.T == 0 : batch.offsets[0] == 0 && batch.offsets.back() == r.T), "T ", r.T,
-           " batch rows ", S);
-  float* pull = ctx.arena.array<float>(S * r.E);
-  int32_t* token_row = ctx.arena.array<int32_t>(r.T);
-  ArenaScope scope(ctx.arena);
+  const OpScope scope(ctx);
   const bool wanted = training.balance_loss != nullptr;
   double* losses = ctx.arena.array<double>(S);
   double* room = ctx.arena.array<double>(2 * r.E * ctx.threads.size());
@@ -58,11 +59,11 @@ Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTra
       losses[row] = wanted ? exactly_summable(row_loss(r, begin, end, f, scale, f + r.E)) : 0;
     }
   });
-  if (wanted) {
-    for (int64_t row = 0; row < S; ++row) *training.balance_loss += losses[row];
-  }
-  return {pull, token_row};
+  if (!wanted || ctx.measuring) return;
+  for (int64_t row = 0; row < S; ++row) *training.balance_loss += losses[row];
 }
+
+}  // namespace cpu
 
 void update_selection_bias(Parameter& bias, MoeStats& stats, float gamma) {
   const int64_t E = bias.value.count();

@@ -1,4 +1,4 @@
-// ops/moe/moe_cpu.cc: the experts: gather by expert, three grouped products, combine; and the backward.
+// ops/moe/moe_cpu.cc: the experts on the CPU: gather by expert, three grouped products, combine; and the backward.
 //
 // Work goes chunk by chunk (route.h). Rows are sorted by expert, then token, so that each expert's products
 // are plain matrix products over consecutive rows and its weight gradients walk t in order.
@@ -8,16 +8,14 @@
 // backward the gradients of gate and up take the place of gate and up.
 #include <algorithm>
 #include <new>
-#include <optional>
 
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
+#include "ops/moe/moe_backend.h"
 #include "ops/moe/moe_kernels.h"
-#include "ops/moe/route.h"
 #include "ops/swiglu/swiglu.h"
 
-namespace r1 {
-
+namespace r1::cpu {
 namespace {
 
 // Rows that a thread takes at a time: about 64 KiB, whatever the width.
@@ -46,10 +44,10 @@ void gather_by_row(Context& ctx, const Routing& r, const Chunk& chunk, const flo
   });
 }
 
-// A list of products in the arena, at most two per expert.
+// A list of products in the host arena, at most two per expert.
 class GemmList {
  public:
-  GemmList(Arena& arena, int64_t limit) : list_(arena.array<Gemm>(limit)) {}
+  GemmList(Context& ctx, int64_t limit) : list_(ctx.host().array<Gemm>(limit)) {}
   void add(const Gemm& g) { new (list_ + count_++) Gemm(g); }
   void run(Context& ctx) {
     gemm_batch(ctx.threads, {list_, static_cast<size_t>(count_)});
@@ -111,58 +109,11 @@ void add_weight_gradient(GemmList& list, const Chunk& chunk, int64_t e, const fl
             .accumulate = true});
 }
 
-// Values that the backward needs besides x and y.
-struct Saved {
-  Routing routing;
-  Balance balance;
-  float* gate;  // [A T, F], by chunk and row; without a tape, room for one chunk at a time
-  float* up;
-};
-
-void experts_forward(Context& ctx, const Tensor& x, const MoeWeights& w, const Saved& saved, float* y) {
-  const Routing& r = saved.routing;
-  const int64_t D = x.dim(1), F = w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
-  ArenaScope scope(ctx.arena);
-  float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
-  float* h = ctx.arena.array<float>(most * F);
-  GemmList list(ctx.arena, 2 * r.E);
-  const auto round = [&ctx](float* values, int64_t n) {
-    if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, values, n, values);
-  };
-  for (int64_t c = 0; c < r.chunks(); ++c) {
-    const Chunk chunk = chunk_of(r, c);
-    float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
-    float* up = saved.up + (ctx.tape != nullptr ? chunk.first * F : 0);
-    gather_by_row(ctx, r, chunk, x.f32(), D, rows);
-    for (int64_t e = 0; e < r.E; ++e) {
-      if (chunk.count(e) == 0) continue;
-      const Expert& expert = w.experts[static_cast<size_t>(e)];
-      list.add(times_weight(ctx, chunk, e, rows, expert.gate, gate));
-      list.add(times_weight(ctx, chunk, e, rows, expert.up, up));
-    }
-    list.run(ctx);
-    round(gate, chunk.n * F);
-    round(up, chunk.n * F);
-    swiglu_into(ctx.threads, gate, up, chunk.n * F, h);
-    round(h, chunk.n * F);
-    for (int64_t e = 0; e < r.E; ++e) {
-      if (chunk.count(e) == 0) continue;
-      list.add(times_weight(ctx, chunk, e, h, w.experts[static_cast<size_t>(e)].down, rows));
-    }
-    list.run(ctx);
-    ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
-      moe_kernels::combine(rows, r.rows + chunk.first, r.weights + chunk.first, begin, end, r.A, D,
-                           y + chunk.begin * D);
-    });
-  }
-}
-
 // State that all chunks share in the backward of the experts.
 struct ExpertsBackward {
   Context& ctx;
-  const Tensor& x;
   const MoeWeights& w;
-  const Saved& saved;
+  const MoeSaved& saved;
   const float* dy;
   float* drow;         // [A T] by chunk and row: the gradients of the slots' weights
   const GradSlot& dx;  // assigned or added to, if needed
@@ -173,13 +124,13 @@ struct ExpertsBackward {
 
 void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
   const Routing& r = b.saved.routing;
-  const int64_t D = b.x.dim(1), F = b.w.experts[0].gate.N();
+  const int64_t D = b.saved.x.dim(1), F = b.w.experts[0].gate.N();
   float *rows = b.rows, *dh = b.dh, *gate = b.saved.gate + chunk.first * F,
         *up = b.saved.up + chunk.first * F;
   GemmList& list = b.list;
   const bool round_h = b.ctx.activations() == DType::bf16;
   const auto each = [&](const auto& add) {
-    const ArenaScope scope(b.ctx.arena);
+    const OpScope scope(b.ctx);
     for (int64_t e = 0; e < r.E; ++e) {
       if (chunk.count(e) > 0) add(e, b.w.experts[static_cast<size_t>(e)]);
     }
@@ -198,7 +149,7 @@ void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
   });
   each([&](int64_t e, const Expert& expert) { add_weight_gradient(list, chunk, e, rows, dh, expert.down); });
 
-  gather_by_row(b.ctx, r, chunk, b.x.f32(), D, rows);
+  gather_by_row(b.ctx, r, chunk, b.saved.x.f32(), D, rows);
   each([&](int64_t e, const Expert& expert) {
     add_weight_gradient(list, chunk, e, gate, rows, expert.gate);
     add_weight_gradient(list, chunk, e, up, rows, expert.up);
@@ -217,20 +168,18 @@ void chunk_backward(const ExpertsBackward& b, const Chunk& chunk) {
   });
 }
 
-void experts_backward(Context& ctx, const Tensor& x, const MoeWeights& w, const Saved& saved, const float* dy,
-                      float* drow, const GradSlot& dx) {
-  const Routing& r = saved.routing;
+void experts_backward(Context& ctx, const MoeBackward& call, float* drow) {
+  const Routing& r = call.saved.routing;
   const int64_t most = std::min(r.chunk, r.T) * r.A;
-  GemmList list(ctx.arena, 2 * r.E);
+  GemmList list(ctx, 2 * r.E);
   const ExpertsBackward b{ctx,
-                          x,
-                          w,
-                          saved,
-                          dy,
+                          call.w,
+                          call.saved,
+                          call.dy.f32(),
                           drow,
-                          dx,
-                          ctx.arena.array<float>(most * x.dim(1)),
-                          ctx.arena.array<float>(most * w.experts[0].gate.N()),
+                          call.dx,
+                          ctx.arena.array<float>(most * call.saved.x.dim(1)),
+                          ctx.arena.array<float>(most * call.w.experts[0].gate.N()),
                           list};
   for (int64_t c = 0; c < r.chunks(); ++c) chunk_backward(b, chunk_of(r, c));
 }
@@ -268,71 +217,61 @@ void router_backward(Context& ctx, const Tensor& x, const Weight& router, const 
   }
 }
 
-void moe_backward(Context& ctx, const Tensor& x, const Tensor& y, const MoeWeights& w, const Saved& saved) {
-  const Routing& r = saved.routing;
-  const Tensor dy = ctx.tape->grad(y);
-  if ((!dy && saved.balance.pull == nullptr) || r.T == 0) return;
-  const GradSlot dx = ctx.tape->slot(x);  // before the scope, because the gradient outlives it
-  ArenaScope scope(ctx.arena);
-  ctx.tape->await_turn();
-  float* drow = nullptr;
-  if (dy) {
-    drow = ctx.arena.array<float>(r.slots());
-    experts_backward(ctx, x, w, saved, dy.f32(), drow, dx);
-  }
-  float* dlogits = ctx.arena.array<float>(r.T * r.E);
-  route_backward(ctx, w.config, r, drow, saved.balance, dlogits);
-  router_backward(ctx, x, w.router, r, dlogits, dx, static_cast<bool>(dy) || dx.accumulate);
-}
-
-void check_experts(const MoeWeights& w, int64_t D) {
-  R1_CHECK(!w.experts.empty() && w.router, "no experts");
-  const int64_t F = w.experts[0].gate.N();
-  R1_CHECK(w.router.bias() == nullptr, "a router with a bias");
-  for (const Expert& e : w.experts) {
-    R1_CHECK(e.gate.N() == F && e.gate.K() == D && e.up.N() == F && e.up.K() == D && e.down.N() == D &&
-                 e.down.K() == F,
-             "an expert's shapes: D ", D, " F ", F);
-    R1_CHECK(e.gate.bias() == nullptr && e.up.bias() == nullptr && e.down.bias() == nullptr,
-             "an expert with a bias");
-  }
-}
-
-void count_selected(const Routing& r, MoeStats& stats) {
-  if (stats.selected.empty()) stats.selected.assign(static_cast<size_t>(r.E), 0);
-  R1_CHECK(static_cast<int64_t>(stats.selected.size()) == r.E, "counts of ", stats.selected.size(), " E ",
-           r.E);
-  for (int64_t c = 0; c < r.chunks(); ++c) {
-    const Chunk chunk = chunk_of(r, c);
-    for (int64_t e = 0; e < r.E; ++e) stats.selected[static_cast<size_t>(e)] += chunk.count(e);
-  }
-}
-
 }  // namespace
 
-Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights& w,
-           const MoeTraining& training) {
-  Tensor y = ctx.output(in.shape);
-  std::optional<ArenaScope> scope;  // without a tape only y is kept
-  if (ctx.tape == nullptr) scope.emplace(ctx.arena);
-  Saved saved{};
-  check_experts(w, in.dim(-1));
-  const Tensor x = as_f32_tensor(ctx, in);  // kept for the backward
-  saved.routing = route(ctx, x, w);
-  if (training.stats != nullptr) count_selected(saved.routing, *training.stats);
-  if (training.balance_scale != 0 && (ctx.tape != nullptr || training.balance_loss != nullptr)) {
-    saved.balance = balance(ctx, batch, saved.routing, training);
-  }
+void moe_forward(Context& ctx, const MoeForward& call) {
+  const MoeSaved& saved = call.saved;
   const Routing& r = saved.routing;
-  const int64_t kept = ctx.tape != nullptr ? r.T : std::min(r.chunk, r.T);
-  const int64_t activations = kept * r.A * w.experts[0].gate.N();
-  saved.gate = ctx.arena.array<float>(activations);
-  saved.up = ctx.arena.array<float>(activations);
-  experts_forward(ctx, x, w, saved, y.f32());
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([x, y, saved, weights = &w](Context& c) { moe_backward(c, x, y, *weights, saved); });
+  const std::vector<Expert>& experts = call.w.experts;
+  const int64_t D = saved.x.dim(1), F = experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
+  const OpScope scope(ctx);
+  float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
+  float* h = ctx.arena.array<float>(most * F);
+  GemmList list(ctx, 2 * r.E);
+  const auto round = [&ctx](float* values, int64_t n) {
+    if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, values, n, values);
+  };
+  for (int64_t c = 0; c < r.chunks(); ++c) {
+    const Chunk chunk = chunk_of(r, c);
+    float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
+    float* up = saved.up + (ctx.tape != nullptr ? chunk.first * F : 0);
+    gather_by_row(ctx, r, chunk, saved.x.f32(), D, rows);
+    for (int64_t e = 0; e < r.E; ++e) {
+      if (chunk.count(e) == 0) continue;
+      const Expert& expert = experts[static_cast<size_t>(e)];
+      list.add(times_weight(ctx, chunk, e, rows, expert.gate, gate));
+      list.add(times_weight(ctx, chunk, e, rows, expert.up, up));
+    }
+    list.run(ctx);
+    round(gate, chunk.n * F);
+    round(up, chunk.n * F);
+    swiglu_into(ctx.threads, gate, up, chunk.n * F, h);
+    round(h, chunk.n * F);
+    for (int64_t e = 0; e < r.E; ++e) {
+      if (chunk.count(e) == 0) continue;
+      list.add(times_weight(ctx, chunk, e, h, experts[static_cast<size_t>(e)].down, rows));
+    }
+    list.run(ctx);
+    float* y = call.y.f32() + chunk.begin * D;
+    ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
+      moe_kernels::combine(rows, r.rows + chunk.first, r.weights + chunk.first, begin, end, r.A, D, y);
+    });
   }
-  return y;
 }
 
-}  // namespace r1
+void moe_backward(Context& ctx, const MoeBackward& call) {
+  const Routing& r = call.saved.routing;
+  const OpScope scope(ctx);
+  ctx.tape->await_turn();
+  float* drow = nullptr;
+  if (call.dy) {
+    drow = ctx.arena.array<float>(r.slots());
+    experts_backward(ctx, call, drow);
+  }
+  float* dlogits = ctx.arena.array<float>(r.T * r.E);
+  route_backward(ctx, call.w.config, r, drow, call.saved.balance, dlogits);
+  router_backward(ctx, call.saved.x, call.w.router, r, dlogits, call.dx,
+                  static_cast<bool>(call.dy) || call.dx.accumulate);
+}
+
+}  // namespace r1::cpu

@@ -1,4 +1,4 @@
-// ops/moe/route.h: the router's part of the op, shared only by moe_cpu.cc, route_cpu.cc and balance_cpu.cc.
+// ops/moe/route.h: the router's part of the op. Private to this folder, its tests and its benchmark.
 //
 // A *slot* is one (token, selected expert) pair; each token has A slots, in ascending expert index. Tokens
 // are processed in *chunks* of consecutive tokens, small enough for the caches. A *row* is a slot's place
@@ -13,8 +13,9 @@
 
 namespace r1 {
 
-// All arrays lie in the arena; they are plain pointers, so that a tape's closure can hold them. Chunk c holds
-// tokens [c * chunk, (c + 1) * chunk), and its slots, by row, from c * chunk * A on.
+// The arrays lie in the tensors' arena, except that `starts`, by which the products are listed, lies in the
+// host's. They are plain pointers, so that a tape's closure can hold them. Chunk c holds tokens [c * chunk,
+// (c + 1) * chunk), and its slots, by row, from c * chunk * A on.
 struct Routing {
   int64_t T = 0, E = 0, A = 0;
   int64_t chunk = 0;             // tokens; a multiple of the 64 that route_cpu.cc processes at a time
@@ -31,19 +32,18 @@ struct Routing {
 
 // The balance loss of one batch. `pull` is what it adds to the gradient of P_e.
 struct Balance {
-  const float* pull = nullptr;         // [S, E] scale * f_e
-  const int32_t* token_row = nullptr;  // [T] the row of the batch that each token belongs to
+  float* pull = nullptr;         // [S, E] scale * f_e
+  int32_t* token_row = nullptr;  // [T] the row of the batch that each token belongs to
 };
 
-// Computes scores, selection, weights and the sort by expert, chunk by chunk. The result lies in the arena.
+// Computes scores, selection, weights and the sort by expert, chunk by chunk.
 Routing route(Context& ctx, const Tensor& x, const MoeWeights& w);
 
-// Adds the loss to *training.balance_loss, if given. The result lies in the arena.
-Balance balance(Context& ctx, const Batch& batch, const Routing& routing, const MoeTraining& training);
-
+namespace cpu {
 // Assigns dlogits [T, E]. drow [T * A], by chunk and row, is the gradient of each slot's weight, or null if
 // the experts got no gradient. A Balance without data means no balance loss.
 void route_backward(Context& ctx, const MoeConfig& config, const Routing& routing, const float* drow,
                     const Balance& balance, float* dlogits);
+}  // namespace cpu
 
 }  // namespace r1

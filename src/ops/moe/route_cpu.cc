@@ -1,4 +1,4 @@
-// ops/moe/route_cpu.cc: selection, weights, the sort by expert, and the backward to the router's logits.
+// ops/moe/route_cpu.cc: the router on the CPU: selection, weights, the sort by expert, and the backward to the router's logits.
 //
 // Tokens are processed in fixed blocks. A block counts its slots by expert, the counts are summed in block
 // order, and each block then places its own slots: a counting sort whose result (expert ascending, token
@@ -9,11 +9,10 @@
 #include <cstdint>
 
 #include "base/integers.h"
+#include "ops/moe/moe_backend.h"
 #include "ops/moe/moe_kernels.h"
-#include "ops/moe/route.h"
 
-namespace r1 {
-
+namespace r1::cpu {
 namespace {
 
 constexpr int64_t kBlock = 64;  // tokens
@@ -87,30 +86,6 @@ float divisor(const float* s, const int32_t* selected, const MoeConfig& config) 
   return sum + 1e-20f;
 }
 
-void check_config(const MoeConfig& config, const MoeWeights& w, const Tensor& x) {
-  const int64_t E = config.experts;
-  R1_CHECK(E >= 1 && static_cast<int64_t>(w.experts.size()) == E && w.router.N() == E, "E ", E, " router ",
-           w.router.N(), " experts ", w.experts.size());
-  R1_CHECK(x.shape.rank() == 2 && w.router.K() == x.dim(1), "x ", x.shape.str(), " router K ", w.router.K());
-  R1_CHECK(config.groups >= 1 && E % config.groups == 0, "groups ", config.groups, " E ", E);
-  R1_CHECK(config.top_groups >= 1 && config.top_groups <= config.groups, "top_groups ", config.top_groups);
-  R1_CHECK(config.active >= 1 && config.active <= config.top_groups * (E / config.groups), "active ",
-           config.active, " of E ", E);
-  R1_CHECK(w.bias == nullptr || w.bias->value.count() == E, "selection bias of E ", E);
-  R1_CHECK(x.dim(0) * config.active < INT32_MAX, "slots ", x.dim(0) * config.active);
-}
-
-// Tokens per chunk: few enough that a thread's share of the rows (x and its output, gate, up, h) fits
-// its second-level cache, but so many that an expert sees at least 128 rows on average, which make
-// loading its weights worthwhile.
-int64_t chunk_tokens(const MoeWeights& w, int threads) {
-  constexpr int64_t kCacheFloats = int64_t{1} << 18;
-  const int64_t A = w.config.active;
-  const int64_t fitting = threads * kCacheFloats / (A * (w.router.K() + 3 * w.experts[0].gate.N()));
-  const int64_t tokens = std::max(fitting, 128 * w.config.experts / A);
-  return ceil_div(tokens, kBlock) * kBlock;
-}
-
 // Sorts each chunk's slots by expert, then token. `next` [blocks, E] holds the blocks' counts and
 // becomes each block's next row.
 void sort_by_expert(Context& ctx, const Routing& r, int32_t* next) {
@@ -144,27 +119,37 @@ void sort_by_expert(Context& ctx, const Routing& r, int32_t* next) {
   });
 }
 
+// The rows of a chunk go to the experts as evenly as they can, so that as many experts as possible have some.
+void spread_evenly(const Routing& r) {
+  for (int64_t c = 0; c < r.chunks(); ++c) {
+    const int64_t rows = (std::min(r.T, (c + 1) * r.chunk) - c * r.chunk) * r.A;
+    for (int64_t e = 0; e <= r.E; ++e) r.starts[c * (r.E + 1) + e] = ceil_div(rows * e, r.E);
+  }
+}
+
 }  // namespace
 
-Routing route(Context& ctx, const Tensor& x, const MoeWeights& w) {
-  const MoeConfig& config = w.config;
-  check_config(config, w, x);
-  Routing r{
-      .T = x.dim(0), .E = config.experts, .A = config.active, .chunk = chunk_tokens(w, ctx.threads.size())};
-  r.scores = ctx.arena.array<float>(r.T * r.E);
-  r.experts = ctx.arena.array<int32_t>(r.slots());
-  r.weights = ctx.arena.array<float>(r.slots());
-  r.rows = ctx.arena.array<int32_t>(r.slots());
-  r.tokens = ctx.arena.array<int32_t>(r.slots());
-  r.row_weights = ctx.arena.array<float>(r.slots());
-  r.starts = ctx.arena.array<int64_t>(r.chunks() * (r.E + 1));
+// Tokens per chunk: few enough that a thread's share of the rows (x and its output, gate, up, h) fits
+// its second-level cache, but so many that an expert sees at least 128 rows on average, which make
+// loading its weights worthwhile.
+int64_t moe_chunk_tokens(const Context& ctx, const MoeWeights& w) {
+  constexpr int64_t kCacheFloats = int64_t{1} << 18;
+  const int64_t A = w.config.active;
+  const int64_t fitting =
+      ctx.threads.size() * kCacheFloats / (A * (w.router.K() + 3 * w.experts[0].gate.N()));
+  const int64_t tokens = std::max(fitting, 128 * w.config.experts / A);
+  return ceil_div(tokens, kBlock) * kBlock;
+}
 
-  ArenaScope scope(ctx.arena);
+void moe_route(Context& ctx, const MoeRoute& call) {
+  const MoeConfig& config = call.w.config;
+  const Routing& r = call.routing;
+  const OpScope scope(ctx);
   int32_t* counts = ctx.arena.array<int32_t>(ceil_div(r.T, kBlock) * r.E);
   const int64_t stride = Scratch::size(r.E, config.groups);
   int32_t* room = ctx.arena.array<int32_t>(stride * ctx.threads.size());
-  const float* bias = w.bias != nullptr ? w.bias->value.f32() : nullptr;
-  matmul_into(ctx, x.f32(), r.T, w.router, r.scores);
+  const float* bias = call.w.bias != nullptr ? call.w.bias->value.f32() : nullptr;
+  matmul_into(ctx, call.x.f32(), r.T, call.w.router, r.scores);
   ctx.threads.parallel_for_thread(r.T, kBlock, [&](int64_t begin, int64_t end, int thread) {
     const Scratch scratch(room + thread * stride, r.E, config.groups);
     int32_t* count = counts + begin / kBlock * r.E;
@@ -181,8 +166,8 @@ Routing route(Context& ctx, const Tensor& x, const MoeWeights& w) {
       }
     }
   });
+  if (ctx.measuring) return spread_evenly(r);
   sort_by_expert(ctx, r, counts);
-  return r;
 }
 
 void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, const float* drow,
@@ -221,4 +206,4 @@ void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, con
   });
 }
 
-}  // namespace r1
+}  // namespace r1::cpu

@@ -1,4 +1,4 @@
-// ops/attention/attention_forward.cc: the forward kernels: scores, softmax, values, one task at a time.
+// ops/attention/forward_cpu.cc: the forward kernels: scores, softmax, values, one task at a time.
 //
 // A task is a few tiles of 12 query rows of one group and of one sequence, or of several that share a
 // prefix. The scores of all its keys are held (48 bytes per key and tile), so that the maximum is known
@@ -8,10 +8,10 @@
 // before each sequence's own keys.
 #include <limits>
 
-#include "ops/attention/kernels.h"
+#include "ops/attention/kernels_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/attention/attention_forward.cc"
+#define HWY_TARGET_INCLUDE "ops/attention/forward_cpu.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
 #include "ops/attention/chains-inl.h"

@@ -1,4 +1,4 @@
-// ops/attention/attention_backward.cc: the backward kernels.
+// ops/attention/backward_cpu.cc: the backward kernels.
 //
 // For one row of the batch and one group, with rows r = (query i, head h of the group) in that order:
 //
@@ -20,10 +20,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "ops/attention/kernels.h"
+#include "ops/attention/kernels_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/attention/attention_backward.cc"
+#define HWY_TARGET_INCLUDE "ops/attention/backward_cpu.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
 #include "ops/attention/chains-inl.h"

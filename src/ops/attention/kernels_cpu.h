@@ -1,4 +1,4 @@
-// ops/attention/kernels.h: the interface between the op (attention_cpu.cc) and its vector kernels. Private to
+// ops/attention/kernels_cpu.h: the interface between the op (attention_cpu.cc) and its vector kernels. Private to
 // this folder.
 //
 // Query rows are the tokens of one sequence times the heads of one key/value group, heads inside: row r is

@@ -1,14 +1,14 @@
-// ops/moe/moe_kernels.cc: see moe_kernels.h.
+// ops/moe/moe_kernels_cpu.cc: see moe_kernels.h.
 //
 // Rounding: silu(g) = g / (1 + e) with e = exp(-g), as in ops/swiglu; its slope is s * fma(g, 1 - s, 1) with
 // s = 1 / (1 + e).
-#include "ops/moe/moe_kernels.h"
-
 #include <cstddef>
 #include <cstring>
 
+#include "ops/moe/moe_kernels.h"
+
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/moe/moe_kernels.cc"
+#define HWY_TARGET_INCLUDE "ops/moe/moe_kernels_cpu.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "ops/simd/bf16-inl.h"

@@ -1,10 +1,10 @@
-// ops/attention/attention_pages.cc: writes new keys and values into their pages.
+// ops/attention/pages_cpu.cc: writes new keys and values into their pages.
 #include <cstring>
 
-#include "ops/attention/kernels.h"
+#include "ops/attention/kernels_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/attention/attention_pages.cc"
+#define HWY_TARGET_INCLUDE "ops/attention/pages_cpu.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
 #include "ops/attention/pack-inl.h"

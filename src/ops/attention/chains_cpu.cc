@@ -1,13 +1,13 @@
-// ops/attention/chains.cc: chains-inl.h's inner product: register tiles, and how outputs are cut into them.
+// ops/attention/chains_cpu.cc: chains-inl.h's inner product: register tiles, and how outputs are cut into them.
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
-#include "ops/attention/kernels.h"
+#include "ops/attention/kernels_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/attention/chains.cc"
+#define HWY_TARGET_INCLUDE "ops/attention/chains_cpu.cc"
 #include "hwy/foreach_target.h"  // must come before highway.h
 #include "hwy/highway.h"
 #include "ops/attention/chains-inl.h"

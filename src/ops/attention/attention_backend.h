@@ -1,0 +1,45 @@
+// ops/attention/attention_backend.h: what attention.cc asks of a backend. Private to this folder.
+#pragma once
+
+#include "ops/attention/attention.h"
+
+namespace r1 {
+
+// Values of the forward that the backward reads. They lie in the tensors' arena until the tape has run.
+struct AttentionSaved {
+  float* maxima = nullptr;  // [T, H]; null: nothing is saved
+  float* sums = nullptr;    // [T, H]
+  Tensor out{};             // [T, H, V] f32: the output before it is rounded, or the output itself
+};
+
+// Writes k and v into the pages, then assigns `out`. The batch has been checked.
+struct AttentionForward {
+  const Batch& batch;
+  const KvPages& pages;
+  Tensor q, k, v, out;
+  float scale = 1;
+  AttentionSaved saved{};
+};
+
+struct AttentionBackward {
+  Tensor q, k, v, d_out;
+  float scale = 1;
+  AttentionSaved saved{};
+  // Copies of the batch's, in the host arena.
+  int64_t S = 0;
+  const int32_t* offsets = nullptr;  // [S + 1]
+  const int32_t* parents = nullptr;  // [S]; null if no row has one
+  GradSlot dq{}, dk{}, dv{};         // no data: not needed
+};
+
+namespace cpu {
+void attention_forward(Context& ctx, const AttentionForward& call);
+void attention_backward(Context& ctx, const AttentionBackward& call);
+}  // namespace cpu
+
+namespace cuda {
+void attention_forward(Context& ctx, const AttentionForward& call);
+void attention_backward(Context& ctx, const AttentionBackward& call);
+}  // namespace cuda
+
+}  // namespace r1

@@ -1,0 +1,64 @@
+// ops/moe/moe_backend.h: what moe.cc asks of a backend. Private to this folder. The letters are those of
+// moe.h; route.h describes Routing and Balance.
+#pragma once
+
+#include "ops/moe/route.h"
+
+namespace r1 {
+
+// Fills the routing's arrays. While memory is measured, `starts` is the worst case of all routings: as many
+// experts as possible have rows.
+struct MoeRoute {
+  Tensor x;  // [T, D] f32
+  const MoeWeights& w;
+  const Routing& routing;
+};
+
+// Fills the balance's arrays and adds the loss to *training.balance_loss, if that is given.
+struct MoeBalance {
+  const Batch& batch;
+  const Routing& routing;
+  const MoeTraining& training;
+  const Balance& balance;
+};
+
+// Values that the backward needs besides y.
+struct MoeSaved {
+  Tensor x;  // [T, D] f32
+  Routing routing{};
+  Balance balance{};
+  float* gate = nullptr;  // [A T, F], by chunk and row; without a tape, room for one chunk at a time
+  float* up = nullptr;
+};
+
+// The experts: assigns y from saved.x and saved.routing, and fills gate and up.
+struct MoeForward {
+  const MoeWeights& w;
+  const MoeSaved& saved;
+  Tensor y;  // [T, D] f32
+};
+
+struct MoeBackward {
+  const MoeWeights& w;
+  const MoeSaved& saved;  // gate and up are overwritten
+  Tensor dy;              // no data: only the balance loss has a gradient
+  GradSlot dx;            // no data: not needed
+};
+
+namespace cpu {
+int64_t moe_chunk_tokens(const Context& ctx, const MoeWeights& w);  // Routing::chunk
+void moe_route(Context& ctx, const MoeRoute& call);
+void moe_balance(Context& ctx, const MoeBalance& call);
+void moe_forward(Context& ctx, const MoeForward& call);
+void moe_backward(Context& ctx, const MoeBackward& call);
+}  // namespace cpu
+
+namespace cuda {
+int64_t moe_chunk_tokens(const Context& ctx, const MoeWeights& w);
+void moe_route(Context& ctx, const MoeRoute& call);
+void moe_balance(Context& ctx, const MoeBalance& call);
+void moe_forward(Context& ctx, const MoeForward& call);
+void moe_backward(Context& ctx, const MoeBackward& call);
+}  // namespace cuda
+
+}  // namespace r1
