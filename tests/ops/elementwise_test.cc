@@ -86,36 +86,44 @@ TEST(Elementwise, SlicesColumnsAndZeroesTheRestOfTheGradient) {
   }
 }
 
-TEST(Elementwise, GathersRowsAndAddsGradientsInTheOrderOfTheIndices) {
+TEST(Elementwise, AddsInPlace) {
+  for (const int64_t N : kWidths) {
+    Random random(static_cast<uint64_t>(N));
+    const auto x = random_normal(random, 7 * N), term = random_normal(random, 7 * N);
+    expect_one_answer(
+        [&](int threads) {
+          OpRun r(false, threads);
+          const Tensor tx = r.input({7, N}, x), other = r.input({7 * N}, term);
+          add_in_place(r.ctx, tx, other);
+          expect_same_bits(other.values(), term, "term");
+          expect_same_bits(tx.values(), sum_of(x, term), "x");
+          return to_vector(tx);
+        },
+        "sum in place");
+  }
+}
+
+TEST(Elementwise, GathersRowsInAnyOrder) {
   for (const int64_t N : kWidths) {
     Random random(static_cast<uint64_t>(N));
     const std::vector<int32_t> indices = {4, 0, 4, 4, 2, 0, 5, 4};
-    const int64_t T = 6, R = static_cast<int64_t>(indices.size());
-    const auto x = random_normal(random, T * N), dy = random_normal(random, R * N);
-    const auto run = [&](int threads) {
-      OpRun r(true, threads);
-      const Tensor tx = r.input({T, N}, x);
-      std::vector<float> dx;
-      r.want(tx, &dx);
-      const Tensor y = gather_rows(r.ctx, tx, indices);
-      std::vector<float> out = to_vector(y);
-      r.seed(y, dy);
-      r.backward();
-      append(out, dx);
-      return out;
-    };
-    std::vector<float> want, want_dx(x.size(), 0.0f);
-    for (int64_t i = 0; i < R; ++i) {
-      const int64_t row = indices[static_cast<size_t>(i)];
-      for (int64_t n = 0; n < N; ++n) {
-        want.push_back(x[static_cast<size_t>(row * N + n)]);
-        want_dx[static_cast<size_t>(row * N + n)] += dy[static_cast<size_t>(i * N + n)];
-      }
+    const auto x = random_normal(random, 6 * N);
+    std::vector<float> want;
+    for (const int32_t row : indices)
+      append(want, std::span(x).subspan(static_cast<size_t>(row * N), static_cast<size_t>(N)));
+    for (const int threads : {1, 3}) {
+      OpRun r(false, threads);
+      expect_same_bits(gather_rows(r.ctx, r.input({6, N}, x), indices).values(), want, "gather");
     }
-    append(want, want_dx);
-    expect_same_bits(run(1), want, "gather");
-    expect_one_answer(run, "gather");
   }
+}
+
+TEST(Elementwise, RefusesATapeForOpsWithoutABackward) {
+  OpRun r;
+  const Tensor x = r.input({2, 3}, std::vector<float>(6, 1.0f));
+  const std::vector<int32_t> first = {0};
+  EXPECT_THROW(gather_rows(r.ctx, x, first), BrokenInvariant);
+  EXPECT_THROW(add_in_place(r.ctx, x, x), BrokenInvariant);
 }
 
 TEST(Elementwise, TakesNoRowsAndRefusesWrongShapes) {
@@ -124,15 +132,16 @@ TEST(Elementwise, TakesNoRowsAndRefusesWrongShapes) {
   EXPECT_EQ(add(r.ctx, none, none).count(), 0);
   EXPECT_EQ(slice_columns(r.ctx, none, 1, 3).shape, Shape({0, 2}));
   EXPECT_EQ(slice_columns(r.ctx, some, 1, 1).shape, Shape({2, 0}));
-  EXPECT_EQ(gather_rows(r.ctx, some, {}).shape, Shape({0, 3}));
   r.seed(slice_columns(r.ctx, none, 1, 3), {});
-  r.seed(gather_rows(r.ctx, some, {}), {});
   r.backward();
+  r.ctx.tape = nullptr;
+  EXPECT_EQ(gather_rows(r.ctx, some, {}).shape, Shape({0, 3}));
   const std::vector<int32_t> beyond = {2}, negative = {-1};
   EXPECT_THROW(add(r.ctx, none, some), BrokenInvariant);
   EXPECT_THROW(slice_columns(r.ctx, some, 2, 4), BrokenInvariant);
   EXPECT_THROW(gather_rows(r.ctx, some, beyond), BrokenInvariant);
   EXPECT_THROW(gather_rows(r.ctx, some, negative), BrokenInvariant);
+  EXPECT_THROW(add_in_place(r.ctx, none, some), BrokenInvariant);
 }
 
 TEST(Elementwise, LargeTensorsAreTheSameForAnyThreads) {

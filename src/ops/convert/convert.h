@@ -12,6 +12,7 @@
 
 namespace r1 {
 
+// For the CPU's kernels of other ops.
 void widen(ThreadPool& threads, const uint16_t* from, int64_t n, float* to);
 void narrow(ThreadPool& threads, const float* from, int64_t n, uint16_t* to);
 // The same on the calling thread, for use inside parallel regions.
@@ -20,14 +21,14 @@ void narrow(const float* from, int64_t n, uint16_t* to);
 // Rounds to bf16 values that stay f32. `to` may be `from`.
 void round_to_bf16(ThreadPool& threads, const float* from, int64_t n, float* to);
 
+// Copies rows of `table` [R, N], f32 or bf16, as f32: to[i] = table[rows[i]].
+void copy_rows_f32(ThreadPool& threads, const Tensor& table, std::span<const int32_t> rows, float* to);
+
 // Returns an activation as f32: in place, or widened into the arena (bf16). Call it inside an ArenaScope.
 const float* as_f32(Context& ctx, const Tensor& t);
 
 // The same as a view in t's shape, with t's place on the tape.
 Tensor as_f32_tensor(Context& ctx, const Tensor& t);
-
-// Copies rows of `table` [R, N], f32 or bf16, as f32: to[i] = table[rows[i]].
-void copy_rows_f32(ThreadPool& threads, const Tensor& table, std::span<const int32_t> rows, float* to);
 
 // Returns a parameter as the forward sees it, in f32: in place, or, if the numerics rounds weights or the
 // value is stored in bf16, as a copy in the arena. Call it inside an ArenaScope.

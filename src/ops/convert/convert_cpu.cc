@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "ops/convert/convert.h"
+#include "ops/convert/convert_backend.h"
 #include "ops/simd/grain.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -75,20 +76,6 @@ void round_to_bf16(ThreadPool& threads, const float* from, int64_t n, float* to)
   });
 }
 
-const float* as_f32(Context& ctx, const Tensor& t) {
-  if (t.dtype != DType::bf16) return t.f32();
-  float* wide = ctx.arena.array<float>(t.count());
-  widen(ctx.threads, t.bf16(), t.count(), wide);
-  return wide;
-}
-
-Tensor as_f32_tensor(Context& ctx, const Tensor& t) {
-  Tensor wide = t;
-  wide.data = const_cast<float*>(as_f32(ctx, t));
-  wide.dtype = DType::f32;
-  return wide;
-}
-
 void copy_rows_f32(ThreadPool& threads, const Tensor& table, std::span<const int32_t> rows, float* to) {
   const int64_t N = table.dim(-1);
   threads.parallel_for(static_cast<int64_t>(rows.size()), row_grain(N), [&](int64_t begin, int64_t end) {
@@ -103,19 +90,20 @@ void copy_rows_f32(ThreadPool& threads, const Tensor& table, std::span<const int
   });
 }
 
-const float* weight_f32(Context& ctx, const Tensor& value) {
-  if (value.dtype == DType::bf16 || ctx.activations() == DType::f32) return as_f32(ctx, value);
-  float* rounded = ctx.arena.array<float>(value.count());
-  round_to_bf16(ctx.threads, value.f32(), value.count(), rounded);
-  return rounded;
+namespace cpu {
+
+void widen_values(Context& ctx, const Widen& call) {
+  widen(ctx.threads, call.from, call.n, call.to);
 }
 
-F32Output::F32Output(Context& ctx, const Tensor& y)
-    : y_(y), data_(y.dtype == DType::bf16 ? ctx.arena.array<float>(y.count()) : y.f32()) {}
-
-void F32Output::store(Context& ctx) const {
-  if (y_.dtype == DType::bf16) narrow(ctx.threads, data_, y_.count(), y_.bf16());
+void narrow_values(Context& ctx, const Narrow& call) {
+  narrow(ctx.threads, call.from, call.n, call.to);
 }
 
+void round_values(Context& ctx, const RoundToBf16& call) {
+  round_to_bf16(ctx.threads, call.from, call.n, call.to);
+}
+
+}  // namespace cpu
 }  // namespace r1
 #endif

@@ -11,13 +11,16 @@ namespace r1 {
 
 // a + b, of the same shape, both f32 (the residual stream).
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
+// x += term, both f32 and of equal count. It has no backward: what a tape has named is a broken
+// invariant.
+void add_in_place(Context& ctx, const Tensor& x, const Tensor& term);
 // x [T, N] -> [T, end - begin], a copy of columns [begin, end).
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
-// x [T, N], indices [R] (in any order, repeats allowed) -> [R, N]. The backward adds in the order of the
-// indices, which must outlive the tape. An index out of range is a broken invariant.
+// x [T, N], indices [R] (in any order, repeats allowed, on the host) -> [R, N]. It has no backward: under a
+// tape it is a broken invariant, and so is an index out of range.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);
 
-// For other ops: copies or adds `count` columns of T rows. The rows are from_width and to_width floats wide.
+// For the CPU's kernels of other ops: copies or adds `count` columns of T rows. The rows are from_width and to_width floats wide.
 struct Columns {
   const float* from;
   int64_t from_width;

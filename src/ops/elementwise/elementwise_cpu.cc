@@ -1,7 +1,9 @@
 // ops/elementwise/elementwise_cpu.cc: sums and slices of rows on the CPU, limited by memory bandwidth.
+#include <cstddef>
 #include <cstring>
 
 #include "ops/elementwise/elementwise.h"
+#include "ops/elementwise/elementwise_backend.h"
 #include "ops/simd/grain.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -46,13 +48,6 @@ void zero_floats(float* to, int64_t n) {
   std::memset(to, 0, static_cast<size_t>(n) * sizeof(float));
 }
 
-// dx += dy, for y = x + ...
-void pass_on(Context& ctx, const Tensor& y, const Tensor& x) {
-  if (ctx.tape->share(y, x)) return;
-  const Tensor dx = ctx.tape->slot(x).grad;
-  add_into(ctx.threads, ctx.tape->grad(y).f32(), dx.count(), dx.f32());
-}
-
 template <class T>
 void copy_block(ThreadPool& threads, int64_t rows, int64_t count, const T* from, int64_t from_width, T* to,
                 int64_t to_width) {
@@ -61,41 +56,6 @@ void copy_block(ThreadPool& threads, int64_t rows, int64_t count, const T* from,
       std::memcpy(to + t * to_width, from + t * from_width, static_cast<size_t>(count) * sizeof(T));
     }
   });
-}
-
-void slice_backward(Context& ctx, const Tensor& x, const Tensor& y, int64_t first) {
-  const Tensor dy = ctx.tape->grad(y);
-  if (!dy) return;
-  const GradSlot s = ctx.tape->slot(x);
-  if (!s) return;
-  const int64_t T = x.rows(), N = x.dim(-1), M = y.dim(-1);
-  const Columns columns{dy.f32(), M, s.grad.f32() + first, N, M};
-  if (s.accumulate) {
-    add_columns(ctx.threads, T, columns);
-    return;
-  }
-  float* dx = s.grad.f32();
-  ctx.threads.parallel_for(T, row_grain(N), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      float* row = dx + t * N;
-      zero_floats(row, first);
-      copy_floats(row + first, columns.from + t * M, M);
-      zero_floats(row + first + M, N - first - M);
-    }
-  });
-}
-
-void gather_backward(Context& ctx, const Tensor& x, const Tensor& y, std::span<const int32_t> indices) {
-  const Tensor dy = ctx.tape->grad(y);
-  if (!dy) return;
-  const GradSlot s = ctx.tape->slot(x);
-  if (!s) return;
-  float* dx = s.grad.f32();
-  if (!s.accumulate) {
-    ctx.threads.parallel_for(x.count(), kGrainFloats,
-                             [&](int64_t begin, int64_t end) { zero_floats(dx + begin, end - begin); });
-  }
-  scatter_add_rows(ctx.threads, dy.f32(), indices, x.dim(-1), dx);
 }
 
 }  // namespace
@@ -127,57 +87,57 @@ void scatter_add_rows(ThreadPool& threads, const float* from, std::span<const in
   });
 }
 
-Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
-  R1_CHECK(a.shape == b.shape, "add ", a.shape.str(), " and ", b.shape.str());
-  const Tensor y = ctx.output(a.shape);
-  const float* ap = a.f32();
-  const float* bp = b.f32();
-  float* yp = y.f32();
-  ctx.threads.parallel_for(a.count(), kGrainFloats, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(add_kernel)(ap + begin, bp + begin, end - begin, yp + begin);
+namespace cpu {
+
+void add_values(Context& ctx, const Add& call) {
+  const float* a = call.a.f32();
+  const float* b = call.b.f32();
+  float* y = call.y.f32();
+  ctx.threads.parallel_for(call.y.count(), kGrainFloats, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(add_kernel)(a + begin, b + begin, end - begin, y + begin);
   });
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([a, b, y](Context& c) {
-      pass_on(c, y, a);
-      pass_on(c, y, b);
-    });
-  }
-  return y;
 }
 
-Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) {
-  const int64_t N = x.dim(-1), T = x.rows(), M = end - begin;
-  R1_CHECK(0 <= begin && begin <= end && end <= N, "columns [", begin, ", ", end, ") of ", x.shape.str());
-  const Tensor y = ctx.output({T, M}, x.dtype);
-  if (x.dtype == DType::bf16) {
-    copy_block(ctx.threads, T, M, x.bf16() + begin, N, y.bf16(), M);
+void slice_forward(Context& ctx, const SliceColumns& call) {
+  const int64_t T = call.x.rows(), N = call.x.dim(-1), M = call.y.dim(-1);
+  if (call.x.dtype == DType::bf16) {
+    copy_block(ctx.threads, T, M, call.x.bf16() + call.first, N, call.y.bf16(), M);
   } else {
-    copy_block(ctx.threads, T, M, x.f32() + begin, N, y.f32(), M);
+    copy_block(ctx.threads, T, M, call.x.f32() + call.first, N, call.y.f32(), M);
   }
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([x, y, begin](Context& c) { slice_backward(c, x, y, begin); });
-  }
-  return y;
 }
 
-Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices) {
-  const int64_t N = x.dim(-1), T = x.rows(), R = static_cast<int64_t>(indices.size());
-  for (const int32_t i : indices) R1_CHECK(i >= 0 && i < T, "row ", i, " of ", x.shape.str());
-  const Tensor y = ctx.output({R, N}, x.dtype);
-  const char* xp = static_cast<const char*>(x.data);
-  char* yp = static_cast<char*>(y.data);
-  const size_t row = static_cast<size_t>(N) * size_of(x.dtype);
-  ctx.threads.parallel_for(R, row_grain(N), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      std::memcpy(yp + static_cast<size_t>(r) * row,
-                  xp + static_cast<size_t>(indices[static_cast<size_t>(r)]) * row, row);
+void slice_backward(Context& ctx, const SliceBackward& call) {
+  const int64_t first = call.first;
+  const Tensor& grad = call.dx.grad;
+  const int64_t T = grad.rows(), N = grad.dim(-1), M = call.dy.dim(-1);
+  const float* dy = call.dy.f32();
+  float* dx = grad.f32();
+  if (call.dx.accumulate) {
+    add_columns(ctx.threads, T, {.from = dy, .from_width = M, .to = dx + first, .to_width = N, .count = M});
+    return;
+  }
+  ctx.threads.parallel_for(T, row_grain(N), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* row = dx + t * N;
+      zero_floats(row, first);
+      copy_floats(row + first, dy + t * M, M);
+      zero_floats(row + first + M, N - first - M);
     }
   });
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([x, y, indices](Context& c) { gather_backward(c, x, y, indices); });
-  }
-  return y;
 }
 
+void gather_forward(Context& ctx, const GatherRows& call) {
+  const auto* x = static_cast<const std::byte*>(call.x.data);
+  auto* y = static_cast<std::byte*>(call.y.data);
+  const int64_t N = call.x.dim(-1);
+  const size_t row = static_cast<size_t>(N) * size_of(call.x.dtype);
+  ctx.threads.parallel_for(std::ssize(call.indices), row_grain(N), [&](int64_t begin, int64_t end) {
+    for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r)
+      std::memcpy(y + r * row, x + static_cast<size_t>(call.indices[r]) * row, row);
+  });
+}
+
+}  // namespace cpu
 }  // namespace r1
 #endif

@@ -35,6 +35,8 @@ class RopeTable {
   RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions);
   int64_t width() const { return pairs_ * 2; }  // P
   int64_t max_positions() const { return max_positions_; }
+  // A position outside [0, max_positions) is a broken invariant (callers check lengths first).
+  void check(std::span<const int32_t> positions) const;
   // [P/2] each.
   const float* cosines(int64_t position) const { return block(position) + position % kBlock * pairs_; }
   const float* sines(int64_t position) const { return cosines(position) + kBlock * pairs_; }
@@ -61,7 +63,7 @@ struct Rotary {
   int64_t width() const { return table->width(); }
 };
 
-// Turns the `width` floats at x + (t * H + h) * x_head and writes them to y + (t * H + h) * y_head. `back`
+// For the CPU's kernels of other ops: turns the `width` floats at x + (t * H + h) * x_head and writes them to y + (t * H + h) * y_head. `back`
 // turns the other way; `add` adds to y instead of assigning.
 struct RopeHeads {
   const float* x = nullptr;
@@ -74,8 +76,7 @@ struct RopeHeads {
 void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& heads);
 
 // x [T, H, K]: the last P of each head's K components turn (offset = K - P; for GQA models K = P), the rest
-// is copied. positions [T]; a position >= max_positions is a broken invariant (callers check lengths first).
-// The backward reads `positions` and `table` again, so they must outlive the tape.
+// is copied. positions [T], checked. The backward reads `positions` and `table` again, so they must outlive the tape.
 Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, const RopeTable& table,
             RopeStyle style);
 

@@ -2,13 +2,9 @@
 //
 // The backward is the same turn with the sines negated (exactly), so one kernel serves both. Pairs are
 // independent, so no bit depends on the vector width.
-#include <atomic>
-#include <mutex>
-#include <utility>
-
-#include "base/math.h"
 #include "ops/convert/convert.h"
 #include "ops/rope/rope.h"
+#include "ops/rope/rope_backend.h"
 #include "ops/simd/grain.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -146,16 +142,10 @@ void run_job(ThreadPool& threads, int64_t T, const RopeJob& job) {
     HWY_DYNAMIC_DISPATCH(rope_rows)(job, begin, end);
   });
 }
-
-void check_positions(std::span<const int32_t> positions, const RopeTable& table) {
-  for (const int32_t p : positions) {
-    R1_CHECK(p >= 0 && p < table.max_positions(), "position ", p, " of ", table.max_positions());
-  }
-}
 }  // namespace
 
 void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& heads) {
-  check_positions(rotary.positions, *rotary.table);
+  rotary.table->check(rotary.positions);
   run_job(threads, static_cast<int64_t>(rotary.positions.size()),
           {.x = heads.x,
            .positions = rotary.positions.data(),
@@ -170,99 +160,43 @@ void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& head
            .y = heads.y});
 }
 
-struct RopeTable::Blocks {
-  std::vector<float> inv_freq;
-  float attention_factor = 1.0f;
-  std::mutex making;
-  std::vector<std::unique_ptr<float[]>> memory;        // by block; null until the block is made
-  std::unique_ptr<std::atomic<const float*>[]> ready;  // the same pointers, for readers
-};
+namespace cpu {
 
-RopeTable::RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions)
-    : blocks_(std::make_shared<Blocks>()), pairs_(std::ssize(inv_freq)), max_positions_(max_positions) {
-  const auto count = static_cast<size_t>((max_positions + kBlock - 1) / kBlock);
-  blocks_->inv_freq.assign(inv_freq.begin(), inv_freq.end());
-  blocks_->attention_factor = attention_factor;
-  blocks_->memory.resize(count);
-  blocks_->ready = std::make_unique<std::atomic<const float*>[]>(count);
+void rope_forward(Context& ctx, const RopeForward& call) {
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.y);
+  const int64_t K = call.x.dim(2);
+  run_job(ctx.threads, call.x.dim(0),
+          {.x = as_f32(ctx, call.x),
+           .positions = call.rotary.positions.data(),
+           .table = call.rotary.table,
+           .H = call.x.dim(1),
+           .K = K,
+           .x_head = K,
+           .y_head = K,
+           .style = call.rotary.style,
+           .sign = 1.0f,
+           .add = false,
+           .y = out.data()});
+  out.store(ctx);
 }
 
-const float* RopeTable::block(int64_t position) const {
-  const int64_t index = position / kBlock;
-  const float* made = blocks_->ready[static_cast<size_t>(index)].load(std::memory_order_acquire);
-  return made != nullptr ? made : make_block(index);
+void rope_backward(Context& ctx, const RopeBackward& call) {
+  const int64_t K = call.dy.dim(2);
+  run_job(ctx.threads, call.dy.dim(0),
+          {.x = call.dy.f32(),
+           .positions = call.rotary.positions.data(),
+           .table = call.rotary.table,
+           .H = call.dy.dim(1),
+           .K = K,
+           .x_head = K,
+           .y_head = K,
+           .style = call.rotary.style,
+           .sign = -1.0f,
+           .add = call.dx.accumulate,
+           .y = call.dx.grad.f32()});
 }
 
-const float* RopeTable::make_block(int64_t index) const {
-  const std::lock_guard lock(blocks_->making);
-  std::unique_ptr<float[]>& memory = blocks_->memory[static_cast<size_t>(index)];
-  if (memory) return memory.get();  // another thread was first
-  auto made = std::make_unique<float[]>(static_cast<size_t>(2 * kBlock * pairs_));
-  const float factor = blocks_->attention_factor;
-  for (int64_t p = 0; p < kBlock; ++p) {
-    for (int64_t i = 0; i < pairs_; ++i) {
-      const float angle = static_cast<float>(index * kBlock + p) * blocks_->inv_freq[static_cast<size_t>(i)];
-      double sine = 0, cosine = 0;
-      exact_sincos(static_cast<double>(angle), &sine, &cosine);
-      made[static_cast<size_t>(p * pairs_ + i)] = static_cast<float>(cosine) * factor;
-      made[static_cast<size_t>((kBlock + p) * pairs_ + i)] = static_cast<float>(sine) * factor;
-    }
-  }
-  memory = std::move(made);
-  blocks_->ready[static_cast<size_t>(index)].store(memory.get(), std::memory_order_release);
-  return memory.get();
-}
-
-Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, const RopeTable& table,
-            RopeStyle style) {
-  R1_CHECK(x.shape.rank() == 3, "rope input ", x.shape.str());
-  const int64_t T = x.dim(0), H = x.dim(1), K = x.dim(2);
-  R1_CHECK(static_cast<int64_t>(positions.size()) == T, positions.size(), " positions, input ",
-           x.shape.str());
-  R1_CHECK(table.width() <= K, "rotary width ", table.width(), ", input ", x.shape.str());
-  check_positions(positions, table);
-  const Tensor y = ctx.output(x.shape, ctx.activations());
-  {
-    const ArenaScope scope(ctx.arena);
-    const F32Output out(ctx, y);
-    run_job(ctx.threads, T,
-            {.x = as_f32(ctx, x),
-             .positions = positions.data(),
-             .table = &table,
-             .H = H,
-             .K = K,
-             .x_head = K,
-             .y_head = K,
-             .style = style,
-             .sign = 1.0f,
-             .add = false,
-             .y = out.data()});
-    out.store(ctx);
-  }
-  if (ctx.tape != nullptr) {
-    const int32_t* at = positions.data();
-    const RopeTable* turns = &table;
-    ctx.tape->record([x, y, at, turns, style](Context& c) {
-      const Tensor dy = c.tape->grad(y);
-      if (!dy) return;
-      const GradSlot s = c.tape->slot(x);
-      if (!s) return;
-      run_job(c.threads, x.dim(0),
-              {.x = dy.f32(),
-               .positions = at,
-               .table = turns,
-               .H = x.dim(1),
-               .K = x.dim(2),
-               .x_head = x.dim(2),
-               .y_head = x.dim(2),
-               .style = style,
-               .sign = -1.0f,
-               .add = s.accumulate,
-               .y = s.grad.f32()});
-    });
-  }
-  return y;
-}
-
+}  // namespace cpu
 }  // namespace r1
 #endif

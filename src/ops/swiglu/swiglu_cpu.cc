@@ -8,6 +8,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/simd/grain.h"
 #include "ops/swiglu/swiglu.h"
+#include "ops/swiglu/swiglu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/swiglu/swiglu_cpu.cc"
@@ -21,7 +22,7 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-void swiglu_forward(const float* gate, const float* up, int64_t n, float* y) {
+void swiglu_values(const float* gate, const float* up, int64_t n, float* y) {
   map2(gate, up, y, n, [](auto d, auto g, auto u) R1_LAMBDA {
     const auto one_plus_e = hn::Add(hn::Set(d, 1.0f), exp_vector(d, hn::Neg(g)));
     return hn::Mul(hn::Div(g, one_plus_e), u);
@@ -39,8 +40,8 @@ HWY_INLINE void swiglu_gradients(D d, V g, V u, V dy, V* dg, V* du) {
 }
 
 // dgate and dup may be gate and up (or dy).
-void swiglu_backward(const float* gate, const float* up, const float* dy, int64_t n, float* dgate,
-                     float* dup) {
+void swiglu_value_gradients(const float* gate, const float* up, const float* dy, int64_t n, float* dgate,
+                            float* dup) {
   const hn::ScalableTag<float> d;
   using V = hn::VFromD<decltype(d)>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -67,56 +68,48 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace r1 {
 
-HWY_EXPORT(swiglu_forward);
-HWY_EXPORT(swiglu_backward);
+HWY_EXPORT(swiglu_values);
+HWY_EXPORT(swiglu_value_gradients);
 
 namespace {
 constexpr int64_t kGrain = kGrainFloats / 2;  // an exp and a division per element: twice the work of a copy
-
-void backward_op(Context& ctx, const Tensor& gate, const Tensor& up, const Tensor& y) {
-  const Tensor dy = ctx.tape->grad(y);
-  if (!dy) return;
-  const GradSlot g = ctx.tape->slot(gate), u = ctx.tape->slot(up);
-  if (!g && !u) return;
-  const ArenaScope scope(ctx.arena);
-  const int64_t n = dy.count();
-  const bool g_direct = g && !g.accumulate, u_direct = u && !u.accumulate;
-  float* dg = g_direct ? g.grad.f32() : ctx.arena.array<float>(n);
-  float* du = u_direct ? u.grad.f32() : ctx.arena.array<float>(n);
-  swiglu_backward_into(ctx.threads, as_f32(ctx, gate), as_f32(ctx, up), dy.f32(), n, dg, du);
-  if (g && !g_direct) add_into(ctx.threads, dg, n, g.grad.f32());
-  if (u && !u_direct) add_into(ctx.threads, du, n, u.grad.f32());
-}
 }  // namespace
 
 void swiglu_into(ThreadPool& threads, const float* gate, const float* up, int64_t n, float* y) {
   threads.parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(swiglu_forward)(gate + begin, up + begin, end - begin, y + begin);
+    HWY_DYNAMIC_DISPATCH(swiglu_values)(gate + begin, up + begin, end - begin, y + begin);
   });
 }
 
 void swiglu_backward_into(ThreadPool& threads, const float* gate, const float* up, const float* dy, int64_t n,
                           float* dgate, float* dup) {
   threads.parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(swiglu_backward)
+    HWY_DYNAMIC_DISPATCH(swiglu_value_gradients)
     (gate + begin, up + begin, dy + begin, end - begin, dgate + begin, dup + begin);
   });
 }
 
-Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up) {
-  R1_CHECK(gate.shape == up.shape, "gate ", gate.shape.str(), ", up ", up.shape.str());
-  const Tensor y = ctx.output(gate.shape, ctx.activations());
-  {
-    const ArenaScope scope(ctx.arena);
-    const F32Output out(ctx, y);
-    swiglu_into(ctx.threads, as_f32(ctx, gate), as_f32(ctx, up), gate.count(), out.data());
-    out.store(ctx);
-  }
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([gate, up, y](Context& c) { backward_op(c, gate, up, y); });
-  }
-  return y;
+namespace cpu {
+
+void swiglu_forward(Context& ctx, const SwigluForward& call) {
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.y);
+  swiglu_into(ctx.threads, as_f32(ctx, call.gate), as_f32(ctx, call.up), call.y.count(), out.data());
+  out.store(ctx);
 }
 
+void swiglu_backward(Context& ctx, const SwigluBackward& call) {
+  const OpScope scope(ctx);
+  const int64_t n = call.dy.count();
+  const bool gate_direct = call.dgate && !call.dgate.accumulate, up_direct = call.dup && !call.dup.accumulate;
+  float* dgate = gate_direct ? call.dgate.grad.f32() : ctx.arena.array<float>(n);
+  float* dup = up_direct ? call.dup.grad.f32() : ctx.arena.array<float>(n);
+  swiglu_backward_into(ctx.threads, as_f32(ctx, call.gate), as_f32(ctx, call.up), call.dy.f32(), n, dgate,
+                       dup);
+  if (call.dgate && !gate_direct) add_into(ctx.threads, dgate, n, call.dgate.grad.f32());
+  if (call.dup && !up_direct) add_into(ctx.threads, dup, n, call.dup.grad.f32());
+}
+
+}  // namespace cpu
 }  // namespace r1
 #endif
