@@ -3,21 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <unordered_map>
 
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/random.h"
+#include "formats/weight_source.h"
 #include "model/builder.h"
 #include "ops/elementwise/elementwise.h"
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights) {
+Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
+  model.frozen_ = use == WeightUse::inference;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -59,9 +63,50 @@ Model Model::create(const ModelConfig& config, uint64_t seed) {
   return model;
 }
 
+namespace {
+
+// Hands out the matrices of a frozen model again, from where it has them.
+class SameSource final : public WeightSource {
+ public:
+  explicit SameSource(const std::deque<Parameter>& parameters) {
+    for (const Parameter& p : parameters) {
+      names_.push_back(p.name);
+      if (p.frozen()) stored_.emplace(p.name, &p.stored);
+    }
+  }
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape&) const override { return *stored_.at(name); }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view name) const override {
+    const auto at = stored_.find(std::string(name));
+    return at == stored_.end() ? "" : at->second->owner->path();
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, const Stored*> stored_;
+};
+
+// The values of `from` -> the memory of `to`, of the same shape and type.
+void copy_value(const Parameter& from, const Tensor& to) {
+  if (!from.frozen()) {
+    std::memcpy(to.data, from.value.data, to.bytes());
+    return;
+  }
+  read_finite(from.stored, to);
+}
+
+}  // namespace
+
 Model Model::clone() const {
-  Model copy = build(config_, matrices_);
-  copy.copy_weights_from(*this);
+  const SameSource source(*parameters_);
+  Model copy = build(config_, matrices_, &source, frozen_ ? WeightUse::inference : WeightUse::training);
+  for (size_t i = 0; i < parameters_->size(); ++i) {
+    const Parameter& to = (*copy.parameters_)[i];
+    if (!to.frozen()) copy_value((*parameters_)[i], to.value);
+  }
   return copy;
 }
 
@@ -74,7 +119,8 @@ void Model::copy_weights_from(const Model& other) {
              from.value.shape.str());
     R1_CHECK(to.value.dtype == from.value.dtype, to.name, " ", name_of(to.value.dtype), " ",
              name_of(from.value.dtype));
-    std::memcpy(to.value.data, from.value.data, to.value.bytes());
+    R1_CHECK(!to.frozen(), to.name, " is frozen");
+    copy_value(from, to.value);
     ++to.version;
   }
 }
@@ -123,20 +169,23 @@ std::vector<Parameter*> Model::selection_biases() const {
 
 void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
+    R1_CHECK(!p.frozen(), p.name, " is frozen: load the model for training");
     if (!p.trainable || p.grad) continue;
     storage_.emplace_back(p.value.shape, DType::f32);
     p.grad = storage_.back().tensor();
   }
-  if (config_.tie_word_embeddings && embedding_->grad && !embedding_->row_grad) {
-    storage_.emplace_back(embedding_->value.shape, DType::f32);
-    embedding_->row_grad = storage_.back().tensor();
+  Parameter& embedding = table().dense();
+  if (config_.tie_word_embeddings && embedding.grad && !embedding.row_grad) {
+    storage_.emplace_back(embedding.value.shape, DType::f32);
+    embedding.row_grad = storage_.back().tensor();
   }
 }
 
 void Model::join_gradients(ThreadPool& threads) {
-  const Tensor& apart = embedding_->row_grad;
+  const Parameter& embedding = table().dense();
+  const Tensor& apart = embedding.row_grad;
   if (!apart) return;
-  add_into(threads, apart.f32(), apart.count(), embedding_->grad.f32());
+  add_into(threads, apart.f32(), apart.count(), embedding.grad.f32());
   std::memset(apart.data, 0, apart.bytes());
 }
 
@@ -154,9 +203,23 @@ std::string Model::weights_sha256() const {
   Sha256 hash;
   for (const Parameter& p : *parameters_) {
     hash.update(std::as_bytes(std::span(p.name)));
-    in_f32(p.value, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
+    in_f32(p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
   }
   return hash.hex();
+}
+
+void Model::check_finite() const {
+  for (const Parameter& p : *parameters_) {
+    if (p.frozen()) {
+      r1::check_finite(p.stored);
+      continue;
+    }
+    in_f32(p, [&p](std::span<const float> values) {
+      for (const float v : values) {
+        if (!std::isfinite(v)) throw Error(p.name + ": has a value that is not finite");
+      }
+    });
+  }
 }
 
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what) {

@@ -43,7 +43,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   MemoryEstimate memory = trained_model(model, numerics);
   memory.program = program_bytes(memory);
   if (config.loss.kl > 0) {
-    const MemoryEstimate reference = used_model(model, numerics, DType::f32);  // a clone of the model
+    const MemoryEstimate reference = used_model(model, numerics, DType::f32, WeightUse::training);  // a clone
     memory.weights += reference.weights;
     memory.packed += reference.packed;
   }
@@ -111,9 +111,9 @@ void GrpoTrainer::save(const std::filesystem::path& directory) const {
 }
 
 void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) {
-  bundle_.model.copy_weights_from(Model::load(directory));
+  bundle_.model.copy_weights_from(Model::load(directory, DType::f32, WeightUse::inference));
   optimizer_.load(directory, updates);
-  if (reference_) reference_->copy_weights_from(Model::load(directory / "reference"));
+  if (reference_) reference_->copy_weights_from(Model::load(directory / "reference", DType::f32, WeightUse::inference));
 }
 
 MemoryMeasured GrpoTrainer::memory() const {

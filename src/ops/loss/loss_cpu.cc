@@ -158,7 +158,7 @@ void chunk_backward(Context& ctx, const Call& call, const Chunk& chunk, const Gr
                        .a_row = V,
                        .a_col = 1,
                        .b = chunk.w,
-                       .b_panel = 32,
+                       .b_panel = kPanel,
                        .b_row = D,
                        .c = chunk.dh,
                        .c_row = D,
@@ -180,7 +180,7 @@ void chunk_backward(Context& ctx, const Call& call, const Chunk& chunk, const Gr
                        .a_row = 1,
                        .a_col = V,
                        .b = chunk.h,
-                       .b_panel = 32,
+                       .b_panel = kPanel,
                        .b_row = D,
                        .c = w.grad.f32(),
                        .c_row = D,
@@ -214,7 +214,7 @@ void backward(Context& ctx, const Call& call) {
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
-  const float* w = slot ? weight_f32(ctx, call.head->dense().value) : nullptr;
+  const float* w = slot ? call.head->rows(ctx) : nullptr;
   ctx.tape->await_turn();
   for (int64_t first = 0; first < count; first += size) {
     const Chunk chunk{kept + first, counted + first, std::min(size, count - first), rows, dz, dh, w};
