@@ -1,6 +1,7 @@
 #include "model/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace r1 {
 namespace {
@@ -40,6 +41,15 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
   layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
+}
+
+void KvCache::copy_pages_from(const KvCache& other) {
+  R1_CHECK(other.pages_ <= pages_ && (other.layers_.empty() || other.layers_.size() == layers_.size()),
+           "a cache of ", other.pages_, " pages does not fit into one of ", pages_);
+  for (size_t i = 0; i < other.layers_.size(); ++i) {
+    const KvPages& from = other.layers_[i];
+    std::memcpy(layers_[i].data, from.data, static_cast<size_t>(other.pages_) * from.page_bytes());
+  }
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {
