@@ -22,7 +22,7 @@ CpuRunner::CpuRunner(const Model& model, Context& ctx, int64_t max_batch)
 
 void CpuRunner::resize(int64_t pages, bool keep) {
   KvCache larger(model_.config(), pages, ctx_.activations());
-  if (keep) larger.copy_pages_from(cache_);
+  if (keep) larger.copy_pages_from(ctx_, cache_);
   cache_ = std::move(larger);
 }
 

@@ -46,6 +46,10 @@ struct Demand {
 
 }  // namespace
 
+int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest) {
+  return (std::min(max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
+}
+
 struct Engine::Impl final : RowSink {
   Impl(const Model& m, Context& ctx, const EngineOptions& o)
       : model(m),
@@ -102,9 +106,7 @@ struct Engine::Impl final : RowSink {
 // time.
 void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
   const int64_t per_page = runner.page_bytes();
-  // The cache has room for a whole batch and for prompts that are prefilled ahead.
-  int64_t pages =
-      (std::min(options.max_batch, wanted.samples) + 1) * (KvCache::pages_for(wanted.longest) + 1);
+  int64_t pages = cache_pages(options.max_batch, wanted.samples, wanted.longest);
   if (options.kv_bytes > 0) pages = std::min(pages, options.kv_bytes / per_page);
   if (options.kv_bytes > 0 && pages < wanted.most_pages) {
     throw Error(

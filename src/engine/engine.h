@@ -48,6 +48,11 @@ struct Events {
   std::vector<Failure> failed;    // requests that ended with an error; their other samples are dropped
 };
 
+// Returns the pages that an engine's cache has without a bound, for so many samples whose prompt and answer have at
+// most `longest` tokens together: for a full batch and for prompts that are prefilled ahead, with a partly filled
+// page for each.
+int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest);
+
 class Engine {
  public:
   using RequestId = int64_t;

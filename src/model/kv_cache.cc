@@ -1,7 +1,6 @@
 #include "model/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace r1 {
 namespace {
@@ -43,12 +42,13 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages
   layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
 }
 
-void KvCache::copy_pages_from(const KvCache& other) {
+void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {
   R1_CHECK(other.pages_ <= pages_ && (other.layers_.empty() || other.layers_.size() == layers_.size()),
            "a cache of ", other.pages_, " pages does not fit into one of ", pages_);
   for (size_t i = 0; i < other.layers_.size(); ++i) {
     const KvPages& from = other.layers_[i];
-    std::memcpy(layers_[i].data, from.data, static_cast<size_t>(other.pages_) * from.page_bytes());
+    const size_t bytes = static_cast<size_t>(other.pages_) * from.page_bytes();
+    ctx.memory().copy(layers_[i].data, from.data, bytes, ctx.stream);
   }
 }
 

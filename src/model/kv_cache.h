@@ -23,7 +23,7 @@ class KvCache {
 
   // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages of
   // the same numbers.
-  void copy_pages_from(const KvCache& other);
+  void copy_pages_from(Context& ctx, const KvCache& other);
 
   int64_t pages() const { return pages_; }
   DType dtype() const { return layers_.empty() ? DType::f32 : layers_.front().dtype; }
