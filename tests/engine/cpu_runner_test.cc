@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <mutex>
 
 #include "tests/model/golden_models.h"
 
@@ -11,15 +12,18 @@ namespace r1 {
 namespace {
 
 struct Logits final : RowSink {
+  std::mutex mutex;  // parts call from several threads
   std::map<const Sequence*, std::vector<float>> got;
   SamplingParams params;
   std::map<const Sequence*, Sampled> drawn;
   RowToSample draw_of(const Sequence&) const override { return {.params = &params, .uniform = 0.4f}; }
   bool take(Sequence& s, const Sampled& sampled) override {
+    const std::lock_guard lock(mutex);
     drawn[&s] = sampled;
     return true;
   }
   void logits(const ScheduledRow& row, std::span<const float> logits) override {
+    const std::lock_guard lock(mutex);
     got[row.sequence].insert(got[row.sequence].end(), logits.begin(), logits.end());
   }
 };
@@ -43,7 +47,7 @@ TEST(CpuRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
     Arena arena;
     ThreadPool pool(threads);
     Context ctx{.arena = arena, .threads = pool};
-    CpuRunner runner(model, ctx, 16);
+    CpuRunner runner(model, ctx, 64);
     runner.resize(30, false);
     // One token at a time.
     std::vector<float> want;
@@ -66,6 +70,7 @@ TEST(CpuRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
     }
     Logits sink;
     runner.run(rows, 1, sink);
+    EXPECT_EQ(runner.part_bytes() > 0, threads > 1) << "rows go in parts, too";
     for (size_t i = 0; i < 20; ++i) {
       EXPECT_EQ(sequences[i].computed, 11);
       EXPECT_EQ(sink.drawn.at(&sequences[i]).token, drawn.token);
