@@ -48,17 +48,23 @@ PrefixTree::Node* PrefixTree::pin(const PrefixKey& key, std::span<const int32_t>
   Node* node = root.get();
   use(node);
   for (int64_t page = 0; page < most_pages && std::ssize(tokens) >= (page + 1) * kKeyTile; ++page) {
-    const auto child =
-        node->children_.find(page_of(tokens.subspan(static_cast<size_t>(page * kKeyTile), kKeyTile)));
-    if (child == node->children_.end()) break;
-    node = child->second.get();
-    use(node);
+    Node* const child =
+        pin_child(node, page_of(tokens.subspan(static_cast<size_t>(page * kKeyTile), kKeyTile)));
+    if (child == nullptr) break;
+    node = child;
   }
   return node;
 }
 
 void PrefixTree::pin_again(Node* node) {
   for (; node != nullptr; node = node->parent_) use(node);
+}
+
+PrefixTree::Node* PrefixTree::pin_child(Node* node, const Tokens& tokens) {
+  const auto child = node->children_.find(tokens);
+  if (child == node->children_.end()) return nullptr;
+  use(child->second.get());
+  return child->second.get();
 }
 
 PrefixTree::Node* PrefixTree::extend(Node* node, std::span<const int32_t> tokens, int32_t page) {

@@ -61,7 +61,9 @@ class PrefixTree {
   Node* pin(const PrefixKey& key, std::span<const int32_t> tokens, int64_t most_pages);
   // Pins a path that is pinned already for another user.
   void pin_again(Node* node);
-  // Moves the end of a pinned path down by one page of tokens. Returns the child. Its page is `page` if it is
+  // Moves the end of a pinned path down by one page of tokens. Returns the child, or null if it is not known.
+  Node* pin_child(Node* node, const Tokens& tokens);
+  // The same, but adds the child if it is not known. Returns the child. Its page is `page` if it is
   // new; otherwise it is that of an earlier sequence, with the same contents.
   Node* extend(Node* node, std::span<const int32_t> tokens, int32_t page);
   void unpin(Node* node);

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "model/kv_cache.h"
@@ -243,11 +244,19 @@ Plan Scheduler::plan(int64_t steps) {
   Plan plan;
   int64_t budget = limits_.prefill_chunk;
   bool decode = true;
+  std::set<NextPage> computing;  // pages that this plan's rows complete
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& s = *running_[i];
     const int64_t behind = s.size() - s.computed;
     const bool decodes = !s.is_prompt() && behind == 1 && s.generated() > 0;
-    const int64_t take = decodes ? 1 : std::min(budget, behind);
+    std::optional<NextPage> page;
+    if (!decodes) {
+      catch_up(s);
+      page = next_page(s);
+      const bool at_page = s.computed % kKeyTile == 0;
+      if (page && at_page && computing.contains(*page)) continue;
+    }
+    const int64_t take = decodes ? 1 : std::min(budget, s.size() - s.computed);
     if (take == 0) continue;
     if (!hold(s, s.computed + take)) {
       R1_CHECK(i > 0 && i == running_.size() - 1, "the oldest sequence has no page");
@@ -255,6 +264,7 @@ Plan Scheduler::plan(int64_t steps) {
       break;
     }
     if (!decodes) budget -= take;
+    if (page && s.computed + take >= (s.node->depth() + 1) * kKeyTile) computing.insert(*page);
     decode = decode && decodes;
     plan.rows.push_back({.sequence = &s, .begin = s.computed, .end = s.computed + take});
   }
@@ -294,6 +304,37 @@ void Scheduler::keep_full_pages(Sequence& s) {
       pool_.drop(page);
       page = s.node->page();
     }
+  }
+}
+
+// Returns what names the next page that the sequence completes, if the tree will have it and another sequence may be
+// in need of the same page.
+std::optional<Scheduler::NextPage> Scheduler::next_page(const Sequence& s) const {
+  if (s.node == nullptr || s.tail >= 0) return std::nullopt;
+  const int64_t first = s.node->depth() * kKeyTile;
+  if (s.size() <= first + kKeyTile) return std::nullopt;
+  NextPage page{s.node, {}};
+  std::copy_n(s.tokens.begin() + first, kKeyTile, page.second.begin());
+  return page;
+}
+
+// Continues from pages that another sequence has completed since this one began.
+void Scheduler::catch_up(Sequence& s) {
+  while (s.node != nullptr && s.computed == s.node->depth() * kKeyTile) {
+    const std::optional<NextPage> page = next_page(s);
+    if (!page) return;
+    PrefixTree::Node* const known = tree_.pin_child(s.node, page->second);
+    if (known == nullptr) return;
+    const auto depth = static_cast<size_t>(s.node->depth());
+    pool_.share(known->page());
+    if (depth < s.pages.size()) {
+      pool_.drop(std::exchange(s.pages[depth], known->page()));
+    } else {
+      s.pages.push_back(known->page());
+    }
+    s.node = known;
+    s.computed += kKeyTile;
+    cached_tokens_ += kKeyTile;
   }
 }
 

@@ -12,13 +12,15 @@
 // only when all pages that the sample may ever need are free. None of this changes a bit of any result.
 //
 // Full pages are kept in a prefix tree, also after a request has ended, and are found by later requests with
-// the same first tokens. A page that is split between a prompt and its sample stays with them.
+// the same first tokens. Of sequences that need the same next page at the same time, one computes it and the others
+// wait for it. A page that is split between a prompt and its sample stays with them.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -146,8 +148,11 @@ class Scheduler {
   void admit();
   bool has_room_for_sample(const Group& group) const;
   bool fork(size_t prompt, std::vector<Sequence*>& started);
+  using NextPage = std::pair<const PrefixTree::Node*, PrefixTree::Tokens>;
+  std::optional<NextPage> next_page(const Sequence& s) const;
   int64_t more_steps(std::span<const ScheduledRow> rows, int64_t steps);
   void keep_full_pages(Sequence& s);
+  void catch_up(Sequence& s);
 
   SchedulerLimits limits_;
   PagePool pool_;

@@ -336,6 +336,24 @@ TEST(Scheduler, APrefixIsComputedOnce) {
   EXPECT_EQ(m.scheduler().cached_tokens(), 96);
 }
 
+// Requests that come together wait for the one that computes what they share.
+TEST(Scheduler, APrefixOfRequestsThatComeTogetherIsComputedOnce) {
+  for (const bool reserve : {false, true}) {
+    Machine m({.max_batch = 8, .prefill_chunk = 70, .pages = 60}, 1);
+    std::vector<int32_t> prompt(100, 5);
+    for (int32_t last = 0; last < 4; ++last) {
+      prompt.back() = last;
+      m.submit(prompt, last == 0 ? 1 : 2, 1, reserve);
+    }
+    m.submit(prompt, 1, 1, reserve, "anna");
+    while (m.step(1, 1000)) {
+    }
+    EXPECT_EQ(m.computed(), 100 + 3 * 4 + 100);
+    EXPECT_EQ(m.scheduler().cached_tokens(), 3 * 96);
+    EXPECT_EQ(m.scheduler().free_pages() + m.scheduler().cached_pages(), 60);
+  }
+}
+
 // A turn of a conversation continues from the pages of the answer before.
 TEST(Scheduler, TheAnswerIsAKnownPrefixOfTheNextTurn) {
   Machine m({.max_batch = 4, .prefill_chunk = 1000, .pages = 40}, 1);
