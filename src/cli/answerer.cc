@@ -49,8 +49,7 @@ void Answerer::limit(Request& request, Answer& answer) const {
   at_most(config.max_positions - answer.prompt_tokens, AnswerLimit::context);
   if (runtime_.kv_bytes() > 0 && !limit_is_given_) {
     const int64_t pages = runtime_.kv_bytes() / KvCache::bytes_per_page(config, runtime_.ctx.activations());
-    // A prompt that ends inside a page takes that page twice (see Engine).
-    at_most((pages - 1) * kKeyTile - answer.prompt_tokens, AnswerLimit::memory);
+    at_most(pages * kKeyTile - answer.prompt_tokens, AnswerLimit::memory);
   }
   answer.limit = request.max_tokens;
 }
@@ -60,7 +59,8 @@ Answer Answerer::answer(const Question& question, const std::function<void(int32
   check_prompt(model_.model(), question.prompt, question.what);
   Request request = base_;
   request.prompt = question.prompt;
-  request.key = {.seed = question.seed, .step = question.part, .prompt = 0};
+  request.key = {
+      .seed = question.seed, .step = 0, .prompt = 0, .first_draw = static_cast<uint32_t>(question.drawn)};
   request.detect_loops = question.detect_loops && !ignore_eos_;
   Answer answer;
   answer.prompt_tokens = static_cast<int64_t>(question.prompt.size());

@@ -18,14 +18,14 @@ enum class AnswerLimit : uint8_t {
   memory,   // --memory-limit
   context,  // the model's context is full
 };
-// The default limit of an answer. The cache allocates all its pages before the first token, so an answer does
-// not get all of a large context by default.
+// The default limit of an answer. The cache has address space for all its pages before the first token, so an
+// answer does not get all of a large context by default.
 inline constexpr int64_t kLongestAnswer = 8192;
 
 struct Question {
   std::vector<int32_t> prompt;
   uint64_t seed = 0;
-  uint32_t part = 0;         // 1, 2, ... for continuations of an answer: each has its own random numbers
+  int64_t drawn = 0;         // tokens of this conversation that were drawn before, see RandomKey::first_draw
   bool detect_loops = true;  // end an answer that only repeats itself, unless --ignore-eos is given
   std::string what = {};     // names the prompt in errors
 };

@@ -215,7 +215,10 @@ class Chat {
 
   void ask(const std::string& text) {
     const ConversationPrompt prompt = conversation_.prompt(text, answerer_.room());
-    Last next{.question = {.prompt = prompt.tokens, .seed = next_seed_, .what = "the question"},
+    Last next{.question = {.prompt = prompt.tokens,
+                           .seed = next_seed_,
+                           .drawn = prompt.drawn,
+                           .what = "the question"},
               .text = text,
               .tokens = {},
               .opening = prompt.opening};
@@ -242,7 +245,6 @@ class Chat {
 
   void more() {
     if (!last_ || !last_->is_cut) throw Error("no answer was cut, so there is nothing to go on with");
-    ++last_->question.part;
     answer();
   }
 
@@ -250,6 +252,7 @@ class Chat {
   void answer() {
     Question question = last_->question;
     question.prompt.insert(question.prompt.end(), last_->tokens.begin(), last_->tokens.end());
+    question.drawn += std::ssize(last_->tokens);
     const bool opened = !last_->opening.empty();
     const ThinkSplit before = split_think(response_text(bundle_.tokenizer, last_->tokens), opened);
     const bool in_thought = last_->tokens.empty() ? opened : before.has_thought && !before.closed;
@@ -258,7 +261,8 @@ class Chat {
     printer.finish();
     last_->tokens.insert(last_->tokens.end(), answer.tokens.begin(), answer.tokens.end());
     last_->is_cut = answer.stopped || answer.finish == FinishReason::length;
-    conversation_.replace_last_response(response_text(bundle_.tokenizer, last_->tokens));
+    conversation_.replace_last_response(response_text(bundle_.tokenizer, last_->tokens),
+                                        std::ssize(last_->tokens));
     const std::string cut = cut_note(answer, bundle_.model, true);
     remark(cut.empty() ? judgement(bundle_.tokenizer, last_->text, last_->tokens, last_->opening) : cut);
     if (verbose_) remark(speed_note(answer, question.seed));

@@ -86,18 +86,22 @@ ConversationPrompt Conversation::prompt(const std::string& question, int64_t roo
     prompt.tokens = std::move(chat.tokens);
     prompt.opening = std::move(chat.opening);
     prompt.left_out = wanted - turns;
+    prompt.drawn = 0;
+    for (auto turn = said_.end() - turns; turn != said_.end(); ++turn) prompt.drawn += turn->tokens;
     if (static_cast<int64_t>(prompt.tokens.size()) <= most) break;
   }
   return prompt;
 }
 
-void Conversation::add(const std::string& question, const std::string& response, const std::string& opening) {
-  said_.push_back({question, response, opening});
+void Conversation::add(const std::string& question, const std::string& response, const std::string& opening,
+                       int64_t tokens) {
+  said_.push_back({question, response, opening, tokens});
 }
 
-void Conversation::replace_last_response(const std::string& response) {
+void Conversation::replace_last_response(const std::string& response, int64_t tokens) {
   R1_CHECK(!said_.empty(), "nothing was said");
   said_.back().response = response;
+  said_.back().tokens = tokens;
 }
 
 void Conversation::drop_last() {

@@ -20,6 +20,7 @@ struct ConversationPrompt {
   std::vector<int32_t> tokens;
   std::string opening;   // the prompt's thought_opening (text/think.h)
   int64_t left_out = 0;  // oldest turns that did not fit
+  int64_t drawn = 0;  // tokens that were generated for the answers in the prompt, see RandomKey::first_draw
 };
 
 class Conversation {
@@ -36,9 +37,10 @@ class Conversation {
   // long. Throws Error if the template refuses it.
   ConversationPrompt prompt(const std::string& question, int64_t room) const;
 
-  // `response` is all that the model wrote after a prompt with this `opening`.
-  void add(const std::string& question, const std::string& response, const std::string& opening);
-  void replace_last_response(const std::string& response);
+  // `response` is all that the model wrote after a prompt with this `opening`, in so many tokens.
+  void add(const std::string& question, const std::string& response, const std::string& opening,
+           int64_t tokens = 0);
+  void replace_last_response(const std::string& response, int64_t tokens);
   void drop_last();
   void clear() { said_.clear(); }  // the system prompt stays
   bool empty() const { return said_.empty(); }
@@ -49,6 +51,7 @@ class Conversation {
  private:
   struct Turn {
     std::string question, response, opening;
+    int64_t tokens = 0;  // of the response
   };
   enum class ThoughtForm { inside, apart, dropped };
 

@@ -1,172 +1,20 @@
-// engine/engine.cc: each step starts samples of ready prompts, plans a ragged batch, runs the forward,
-// samples and advances.
+// engine/engine.cc: each step starts samples of ready prompts, plans a ragged batch, has the runner execute it,
+// and turns what came out into events.
 #include "engine/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <map>
 #include <unordered_map>
 #include <utility>
 
-#include "base/integers.h"
 #include "base/machine.h"
 #include "base/random.h"
-#include "engine/row_batch.h"
 #include "engine/scheduler.h"
-#include "model/lanes.h"
-#include "model/memory.h"
-#include "ops/convert/convert.h"
-#include "ops/elementwise/elementwise.h"
 #include "ops/sample/history.h"
 
 namespace r1 {
-
-std::vector<Request> unfinished_part(const Request& request,
-                                     const std::function<bool(int64_t sample)>& is_finished) {
-  std::vector<Request> parts;
-  bool joins = false;  // the sample before this one is unfinished, too
-  for (int64_t sample = request.first_sample; sample < request.first_sample + request.samples; ++sample) {
-    if (is_finished(sample)) {
-      joins = false;
-      continue;
-    }
-    if (!joins) {
-      parts.push_back(request);
-      parts.back().first_sample = sample;
-      parts.back().samples = 0;
-    }
-    ++parts.back().samples;
-    joins = true;
-  }
-  return parts;
-}
-
-std::string_view name_of(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::stop:
-      return "stop";
-    case FinishReason::length:
-      return "length";
-    case FinishReason::loop:
-      return "loop";
-  }
-  return "?";
-}
-
-FinishReason finish_from_name(std::string_view name) {
-  for (const FinishReason reason : {FinishReason::stop, FinishReason::length, FinishReason::loop}) {
-    if (name_of(reason) == name) return reason;
-  }
-  throw Error("finish_reason is \"" + std::string(name) + "\"; it must be stop, length or loop");
-}
-
-bool is_looping(std::span<const int32_t> tokens) {
-  const int64_t n = static_cast<int64_t>(tokens.size());
-  // A period must repeat at least four times within the window.
-  for (int64_t period = 1; period <= kLoopTokens / 4 && n >= kLoopTokens; ++period) {
-    bool same = true;
-    for (int64_t i = n - 1; same && i >= n - kLoopTokens + period; --i) {
-      same = tokens[static_cast<size_t>(i)] == tokens[static_cast<size_t>(i - period)];
-    }
-    if (same) return true;
-  }
-  return false;
-}
-
-struct Engine::Impl {
-  Impl(const Model& m, Context& c, const EngineOptions& o)
-      : model(m),
-        ctx(c),
-        options(o),
-        packed_bytes(model_memory(m.config(), c.numerics, DType::f32).packed),
-        parted(decodes_in_parts(o.max_batch, packed_bytes, c.threads.size())),
-        part_tokens(most_part_tokens(o.max_batch, c.threads.size())) {}
-
-  const Model& model;
-  Context& ctx;
-  EngineOptions options;
-  int64_t packed_bytes;
-  bool parted;          // whether some batches go in parts
-  int64_t part_tokens;  // the most tokens of a part in one pass through the model
-  KvCache cache;
-
-  // State of the current run.
-  std::span<const Request> requests;
-  const OnToken* on_token = nullptr;
-  std::function<void(Completion&)> on_done;  // may move the completion's vectors out
-  std::unique_ptr<Scheduler> scheduler;
-  std::map<int64_t, std::vector<float>>
-      prompt_logits;  // by request; kept from the end of prefill until the last sample starts
-  // A sample in progress.
-  struct Live {
-    Completion completion;
-    std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
-  };
-  std::unordered_map<const Sequence*, Live> live;
-  RowBatch whole;
-  std::vector<Sampled> drawn;  // by row of the batch
-
-  // A thread's share of the decoding sequences, with the state to run them alone.
-  struct Part {
-    explicit Part(Numerics numerics) : lane(numerics) {}
-    Lane lane;
-    RowBatch batch;
-    std::vector<ScheduledRow> rows;  // rows of the current forward; in decoding, rows that still run
-    std::vector<Sequence*> ended;
-    std::vector<Sampled> drawn;
-    std::exception_ptr failed;
-  };
-  std::vector<std::unique_ptr<Part>> parts;
-
-  // The index of a sequence's sample, which keys its random numbers.
-  int64_t sample_of(const Sequence& s) const {
-    return requests[static_cast<size_t>(s.request)].first_sample + s.sample;
-  }
-
-  void run(std::span<const Request> list);
-  void prepare(std::span<const Request> list);
-  void start();
-  bool forward();
-  void forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows, std::span<Sampled> out);
-  bool goes_in_parts(std::span<const ScheduledRow> rows) const;
-  void share_out(std::span<const ScheduledRow> rows);
-  void in_parts(const std::function<void(Part&)>& body);
-  void forward_part(Part& part);
-  void forward_in_parts(std::span<const ScheduledRow> rows);
-  void decode_in_parts(std::span<const ScheduledRow> rows);
-  void decode_part(Part& part, std::atomic<bool>& meet);
-  void take_drawn(Part& part);
-  bool take(Sequence& sequence, const Sampled& sampled);
-  void end(Sequence* sequence);
-  Sampled draw(const Sequence& sequence, float* logits) const;
-};
-
-Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
-    : impl_(std::make_unique<Impl>(model, ctx, options)) {
-  R1_CHECK(ctx.tape == nullptr, "the engine samples without a tape");
-}
-Engine::~Engine() = default;
-
-int64_t Engine::kv_bytes() const {
-  return impl_->cache.pages() * KvCache::bytes_per_page(impl_->model.config(), impl_->cache.dtype());
-}
-
-int64_t Engine::part_bytes() const {
-  int64_t bytes = 0;
-  for (const auto& part : impl_->parts) bytes += static_cast<int64_t>(part->lane.arena.peak());
-  return bytes;
-}
-
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
-                         const ThreadPool& threads) {
-  const int64_t packed = model_memory(config, numerics, DType::f32).packed;
-  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
-  ThreadPool alone(1);
-  const int64_t rows = most_part_tokens(max_batch, threads.size());
-  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
-}
-
 namespace {
 
 // Returns the bytes of free memory that a cache may take, or 0 if they are unknown.
@@ -176,334 +24,396 @@ int64_t spare_memory() {
   return most / 4 * 3;
 }
 
-// Returns the most tokens that an answer may have. Throws Error if there is no room for any.
-int64_t room_of(const Request& r, const ModelConfig& model, const std::string& what) {
-  const int64_t length = static_cast<int64_t>(r.prompt.size());
-  if (length >= model.max_positions) {
-    throw Error(what + ": is " + std::to_string(length) +
-                " tokens long and leaves no room for an answer in the model's context of " +
-                std::to_string(model.max_positions));
-  }
-  const int64_t most = r.sampling.max_length;
-  if (most > 0 && length >= most) {
-    throw Error(what + ": is " + std::to_string(length) +
-                " tokens long and leaves no room for an answer within max_length = " + std::to_string(most) +
-                ": raise max_length, or give the number of new tokens");
-  }
-  const int64_t room = std::min(r.max_tokens, model.max_positions - length);
-  return most > 0 ? std::min(room, most - length) : room;
+uint64_t weights_version(const Model& model) {
+  uint64_t sum = 0;
+  for (const Parameter& p : model.parameters()) sum += p.version;
+  return sum;
 }
+
+// What requests ask of the cache.
+struct Demand {
+  int64_t longest = 0;     // tokens of the longest sequence
+  int64_t samples = 0;     // of all requests
+  int64_t most_pages = 1;  // of a request alone
+
+  void add(const Request& r, const ModelConfig& config) {
+    const int64_t length = static_cast<int64_t>(r.prompt.size()), room = room_of(r, config);
+    longest = std::max(longest, length + room);
+    samples += r.samples;
+    most_pages = std::max(most_pages, Scheduler::pages_needed(length, r.samples, room));
+  }
+};
 
 }  // namespace
 
-void Engine::Impl::prepare(std::span<const Request> list) {
-  requests = list;
-  live.clear();
-  prompt_logits.clear();
-  int64_t longest = 0, samples = 0, most_pages = 1;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const Request& r = list[i];
-    const std::string what = "prompt " + std::to_string(i);
-    check_tokens(model.config(), r.prompt, what);
-    if (r.max_tokens < 1 || r.samples < 1)
-      throw Error(what + ": has no token or asks for no sample; it must have at least one of each");
-    const int64_t length = static_cast<int64_t>(r.prompt.size());
-    const int64_t total = length + room_of(r, model.config(), what);
-    longest = std::max(longest, total);
-    most_pages =
-        std::max(most_pages, KvCache::pages_for(length) + KvCache::pages_for(total) - length / kKeyTile);
-    samples += r.samples;
+int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest) {
+  return (std::min(max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
+}
+
+struct Engine::Impl final : RowSink {
+  Impl(const Model& m, Context& ctx, const EngineOptions& o)
+      : model(m),
+        options(o),
+        runner(m, ctx, o.max_batch),
+        scheduler({.max_batch = o.max_batch,
+                   .prefill_chunk = o.prefill_chunk,
+                   .pages = 0,
+                   .keep_prefixes = o.keep_prefixes,
+                   .numerics = std::string(name_of(ctx.numerics))}),
+        weights(weights_version(m)) {}
+
+  const Model& model;
+  EngineOptions options;
+  CpuRunner runner;
+  Scheduler scheduler;
+  uint64_t weights;  // the version of what the pages hold
+
+  std::map<RequestId, Request> requests;  // in progress; the scheduler holds their prompts
+  RequestId next_id = 0;
+  Demand demand;  // of all requests since the engine was idle
+  // A sample in progress.
+  struct Live {
+    Sequence* sequence = nullptr;
+    Completion completion;
+    std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
+    bool ended = false;
+    std::string failed;  // why its request cannot go on
+  };
+  std::unordered_map<const Sequence*, Live> live;
+  Events events;
+
+  const Request& request_of(const Sequence& s) const { return requests.at(s.group->id); }
+  int64_t sample_of(const Sequence& s) const { return request_of(s).first_sample + s.sample; }
+
+  void make_room(const Demand& wanted, const std::string& what);
+  RequestId submit(Request request, const std::string& what);
+  void forget(RequestId id);
+  void begin(Sequence& s);
+  void start_samples();
+  void collect(const Sequence& s, int64_t first_token);
+  void settle(std::span<Sequence* const> samples);
+  void step(int64_t tokens);
+  Completion stop(RequestId id, int64_t sample);
+  void stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
+              const OnToken& on_token);
+  void tell(const std::map<RequestId, int64_t>& index, const OnToken& on_token);
+
+  RowToSample draw_of(const Sequence& s) const override;
+  bool take(Sequence& s, const Sampled& sampled) override;
+};
+
+// Grows the cache to what is wanted. A smaller cache changes no bit, only the number of sequences that run at a
+// time.
+void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
+  const int64_t per_page = runner.page_bytes();
+  int64_t pages = cache_pages(options.max_batch, wanted.samples, wanted.longest);
+  if (options.kv_bytes > 0) pages = std::min(pages, options.kv_bytes / per_page);
+  if (options.kv_bytes > 0 && pages < wanted.most_pages) {
+    throw Error(
+        fmt::format("{}the KV cache may use {} MiB, the longest prompt and answer need {} MiB: raise "
+                    "--memory-limit or lower --max-tokens",
+                    what, options.kv_bytes >> 20, wanted.most_pages * per_page >> 20));
   }
-  const int64_t per_page = KvCache::bytes_per_page(model.config(), ctx.activations());
-  // The cache has room for a whole batch and for prompts that are prefilled ahead.
-  int64_t want = (std::min(options.max_batch, samples) + 1) * (KvCache::pages_for(longest) + 1);
-  if (options.kv_bytes > 0) want = std::min(want, options.kv_bytes / per_page);
-  // A smaller cache changes no bit, only the number of sequences that run at a time.
+  if (pages <= runner.pages()) return;
   const int64_t spare = options.kv_bytes > 0 ? 0 : spare_memory();
-  if (spare > 0) want = std::max(most_pages, std::min(want, spare / per_page));
-  if (want < most_pages) {
-    throw Error("the KV cache may use " + std::to_string(options.kv_bytes >> 20) +
-                " MiB, the longest prompt and answer need " + std::to_string(most_pages * per_page >> 20) +
-                " MiB: raise --memory-limit or lower --max-tokens");
-  }
-  if (want > cache.pages()) cache = KvCache(model.config(), want, ctx.activations());
-  scheduler = std::make_unique<Scheduler>(SchedulerLimits{
-      .max_batch = options.max_batch, .prefill_chunk = options.prefill_chunk, .pages = cache.pages()});
-  if (parted) model.pack(ctx);
-  for (size_t i = 0; i < list.size(); ++i) {
-    scheduler->submit(static_cast<int64_t>(i), list[i].prompt, list[i].samples,
-                      room_of(list[i], model.config(), ""));
-  }
+  if (spare > 0) pages = std::max(wanted.most_pages, std::min(pages, spare / per_page));
+  if (pages <= runner.pages()) return;
+  runner.resize(pages, scheduler.free_pages() < scheduler.pages());
+  scheduler.grow(pages);
 }
 
-Sampled Engine::Impl::draw(const Sequence& s, float* logits) const {
-  const Request& r = requests[static_cast<size_t>(s.request)];
-  const auto bits = philox(
-      {static_cast<uint32_t>(s.generated), static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
-      {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
-  const int64_t V = model.config().vocab_size;
-  const float uniform = uniform_from_bits(bits[0]);
-  const TokenHistory* history = live.find(&s)->second.history.get();
-  return history == nullptr ? sample_token(logits, V, r.sampling, uniform)
-                            : sample_token(logits, V, r.sampling, *history, r.stop_tokens, uniform);
+Engine::RequestId Engine::Impl::submit(Request request, const std::string& what) {
+  check_request(request, model.config(), what);
+  if (requests.empty()) demand = {};
+  Demand with = demand;
+  with.add(request, model.config());
+  make_room(with, what + ": ");
+  demand = with;
+  const int64_t room = room_of(request, model.config());
+  scheduler.submit({.id = next_id,
+                    .prompt = std::exchange(request.prompt, {}),
+                    .samples = request.samples,
+                    .max_generated = room,
+                    .reserve = options.reserve,
+                    .owner = request.owner});
+  requests.emplace(next_id, std::move(request));
+  return next_id++;
 }
 
-// Takes the sample's next token; returns true if it is the last.
+// Drops all that is known of a request, except events.
+void Engine::Impl::forget(RequestId id) {
+  std::erase_if(live, [&](const auto& entry) { return entry.second.completion.request == id; });
+  runner.drop_logits(id);
+  scheduler.cancel(id);
+  requests.erase(id);
+}
+
+RowToSample Engine::Impl::draw_of(const Sequence& s) const {
+  const Request& r = request_of(s);
+  const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
+  const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
+                           {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  return {.params = &r.sampling,
+          .uniform = uniform_from_bits(bits[0]),
+          .history = live.at(&s).history.get(),
+          .stop_tokens = r.stop_tokens};
+}
+
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
-  const Request& r = requests[static_cast<size_t>(s.request)];
-  if (sampled.token == kNothingLeft) {
-    throw Error("prompt " + std::to_string(s.request) + ": the sampling settings forbid every token after " +
-                std::to_string(s.generated) + " (suppress_tokens, bad_words_ids, no_repeat_ngram_size)");
-  }
-  if (sampled.token < 0) {
-    throw Error("prompt " + std::to_string(s.request) +
-                ": the model's logits are not numbers: its weights are broken");
-  }
-  Live& sample = live.find(&s)->second;
+  const Request& r = request_of(s);
+  Live& sample = live.at(&s);
   Completion& c = sample.completion;
+  if (sampled.token < 0) {
+    sample.failed = sampled.token == kNothingLeft
+                        ? fmt::format(
+                              "the sampling settings forbid every token after {} (suppress_tokens, "
+                              "bad_words_ids, no_repeat_ngram_size)",
+                              s.generated())
+                        : "the model's logits are not numbers: its weights are broken";
+    return sample.ended = true;
+  }
   if (sample.history) sample.history->add(sampled.token);
-  c.tokens.push_back(sampled.token);
+  s.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
-  s.next_token = sampled.token;
-  ++s.generated;
-  const bool wanted = !*on_token || (*on_token)(s.request, c.sample, sampled.token);
-  if (!wanted || std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
+  const auto answer = std::span(s.tokens).subspan(s.group->prompt.size());
+  if (std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
     c.finish = FinishReason::stop;
-  } else if (s.generated >= s.max_generated) {
+  } else if (s.generated() >= s.group->max_generated) {
     c.finish = FinishReason::length;
-  } else if (r.detect_loops && is_looping(c.tokens)) {
+  } else if (r.detect_loops && is_looping(answer)) {
     c.finish = FinishReason::loop;
   } else {
     return false;
   }
-  return true;
+  return sample.ended = true;
 }
 
-void Engine::Impl::end(Sequence* s) {
-  auto done = live.extract(s);
-  on_done(done.mapped().completion);
-  scheduler->finish(s);
+// Makes the state of a sample if it has just started.
+void Engine::Impl::begin(Sequence& s) {
+  const auto [at, is_new] = live.try_emplace(&s);
+  if (!is_new) return;
+  Live& sample = at->second;
+  sample.sequence = &s;
+  sample.completion.request = s.group->id;
+  sample.completion.sample = sample_of(s);
+  if (looks_back(request_of(s).sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
 }
 
-void Engine::Impl::start() {
-  const int64_t V = model.config().vocab_size;
+// Turns a sample's tokens from `first` on into events.
+void Engine::Impl::collect(const Sequence& s, int64_t first) {
+  const Completion& c = live.at(&s).completion;
+  const auto prompt = static_cast<int64_t>(s.group->prompt.size());
+  for (int64_t i = first; i < s.size(); ++i) {
+    events.tokens.push_back({.request = c.request,
+                             .sample = c.sample,
+                             .token = s.tokens[static_cast<size_t>(i)],
+                             .logprob = c.logprobs[static_cast<size_t>(i - prompt)]});
+  }
+}
+
+// Ends the samples that have made their last token, and the requests that failed.
+void Engine::Impl::settle(std::span<Sequence* const> samples) {
+  std::vector<RequestId> failed;
+  for (Sequence* s : samples) {
+    const auto at = live.find(s);
+    if (!at->second.ended) continue;
+    Completion& c = at->second.completion;
+    const RequestId id = c.request;
+    if (!at->second.failed.empty()) {
+      // The samples of a request may fail together.
+      if (std::ranges::find(failed, id) == failed.end())
+        events.failed.push_back({.request = id, .why = std::move(at->second.failed)});
+      failed.push_back(id);
+      continue;
+    }
+    const auto prompt = static_cast<int64_t>(s->group->prompt.size());
+    c.tokens.assign(s->tokens.begin() + prompt, s->tokens.end());
+    events.ended.push_back(std::move(c));
+    live.erase(at);
+    const bool last = s->group->ended + 1 == s->group->samples;
+    scheduler.finish(s);
+    if (last) {
+      runner.drop_logits(id);
+      requests.erase(id);
+    }
+  }
+  for (const RequestId id : failed) forget(id);
+}
+
+void Engine::Impl::start_samples() {
   // A sample may end with its first token and make room for another.
   for (;;) {
-    const auto started = scheduler->start_samples();
-    if (started.empty()) break;
-    for (const auto& [sequence, prompt] : started) {
-      Live& sample = live[sequence];
-      sample.completion.request = sequence->request;
-      sample.completion.sample = sample_of(*sequence);
-      if (looks_back(requests[static_cast<size_t>(sequence->request)].sampling))
-        sample.history = std::make_unique<TokenHistory>(prompt->tokens);
+    const std::vector<Sequence*> started = scheduler.start_samples();
+    if (started.empty()) return;
+    for (Sequence* s : started) begin(*s);
+    runner.draw_first(started, *this);
+    for (const Sequence* s : started) {
+      if (s->group->started == s->group->samples) runner.drop_logits(s->group->id);
+      collect(*s, static_cast<int64_t>(s->group->prompt.size()));
     }
-    {
-      const ArenaScope scope(ctx.arena);
-      float* rows = ctx.arena.array<float>(V * ctx.threads.size());
-      drawn.resize(started.size());
-      ctx.threads.parallel_for_thread(std::ssize(started), 8, [&](int64_t begin, int64_t end, int thread) {
-        float* row = rows + thread * V;
-        for (int64_t i = begin; i < end; ++i) {
-          const auto& [sequence, prompt] = started[static_cast<size_t>(i)];
-          std::ranges::copy(prompt_logits.at(prompt->request), row);
-          drawn[static_cast<size_t>(i)] = draw(*sequence, row);
-        }
-      });
-    }
-    for (size_t i = 0; i < started.size(); ++i) {
-      const auto& [sequence, prompt] = started[i];
-      if (sequence->sample == prompt->samples - 1) prompt_logits.erase(prompt->request);
-      if (take(*sequence, drawn[i])) end(sequence);
-    }
-    scheduler->retire_prompts();
+    settle(started);
   }
 }
 
-// Runs one forward of some rows and draws a token for each row that decodes: out[i] belongs to row i. A
-// finished prompt's logits are stored in the place that forward() made for them.
-void Engine::Impl::forward_rows(Context& c, RowBatch& batch, std::span<const ScheduledRow> rows,
-                                std::span<Sampled> out) {
-  batch.build(rows);
-  const ArenaScope scope(c.arena);
-  const Tensor hidden = model.forward(c, batch.view(), cache);
-  const int64_t V = model.config().vocab_size, n = std::ssize(batch.last_tokens());
-  const Tensor last = gather_rows(c, hidden, batch.last_tokens());
-  float* logits = c.arena.array<float>(n * V);
-  matmul_into(c, as_f32(c, last), n, model.head(), logits);
-  c.threads.parallel_for(std::ssize(rows), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const size_t row = static_cast<size_t>(i);
-      const Sequence* s = rows[row].sequence;
-      if (s != nullptr) out[row] = draw(*s, logits + batch.logits_row(row) * V);
-    }
+void Engine::Impl::step(int64_t tokens) {
+  events.tokens.clear();
+  events.ended.clear();
+  events.failed.clear();
+  if (weights_version(model) != weights) {
+    weights = weights_version(model);
+    scheduler.forget_pages();
+  }
+  start_samples();
+  if (tokens > 0 && !events.tokens.empty() && --tokens == 0) return;
+  const Plan plan = scheduler.plan(tokens == 0 ? runner.slice() : tokens);
+  if (plan.rows.empty()) {
+    R1_CHECK(scheduler.idle() || !events.ended.empty() || !events.failed.empty(),
+             "the engine stopped with work left");
+    return;
+  }
+  std::vector<Sequence*> drawing;
+  std::vector<int64_t> first;  // of each, its first new token
+  for (const ScheduledRow& row : plan.rows) {
+    if (!row.draws()) continue;
+    begin(*row.sequence);
+    drawing.push_back(row.sequence);
+    first.push_back(row.end);
+  }
+  runner.run(plan.rows, plan.steps, *this);
+  scheduler.advance(plan.rows);
+  for (size_t i = 0; i < drawing.size(); ++i) collect(*drawing[i], first[i]);
+  settle(drawing);
+}
+
+Completion Engine::Impl::stop(RequestId id, int64_t sample) {
+  const auto at = std::ranges::find_if(live, [&](const auto& entry) {
+    const Completion& c = entry.second.completion;
+    return c.request == id && c.sample == sample;
   });
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].prompt == nullptr || batch.logits_row(i) < 0) continue;
-    const float* at = logits + batch.logits_row(i) * V;
-    prompt_logits.at(rows[i].prompt->request).assign(at, at + V);
-  }
+  if (at == live.end()) throw Error(fmt::format("request {} has no sample {} in progress", id, sample));
+  Sequence* const s = at->second.sequence;
+  at->second.ended = true;
+  at->second.completion.finish = FinishReason::stop;
+  settle({&s, 1});
+  Completion stopped = std::move(events.ended.back());
+  events.ended.pop_back();
+  return stopped;
 }
 
-// Returns true if a step of the whole batch consists of many small ops, as in decoding and for short prompts.
-bool Engine::Impl::goes_in_parts(std::span<const ScheduledRow> rows) const {
-  int64_t tokens = 0, longest = 0;
-  for (const ScheduledRow& row : rows) {
-    tokens += row.tokens();
-    longest = std::max(longest, row.tokens());
-  }
-  const int64_t threads = ctx.threads.size();
-  return parted && std::ssize(rows) >= threads && longest <= part_tokens &&
-         decodes_in_parts(tokens, packed_bytes, threads);
-}
-
-// Gives each part neighbouring sequences with about the same number of tokens.
-void Engine::Impl::share_out(std::span<const ScheduledRow> rows) {
-  const auto count = static_cast<size_t>(ctx.threads.size());
-  while (parts.size() < count) parts.push_back(std::make_unique<Part>(ctx.numerics));
-  int64_t all = 0, before = 0;
-  for (const ScheduledRow& row : rows) all += row.tokens();
-  for (const auto& part : parts) part->rows.clear(), part->ended.clear(), part->failed = nullptr;
-  for (const ScheduledRow& row : rows) {
-    parts[static_cast<size_t>(before * static_cast<int64_t>(count) / all)]->rows.push_back(row);
-    before += row.tokens();
-  }
-}
-
-void Engine::Impl::in_parts(const std::function<void(Part&)>& body) {
-  ctx.threads.parallel_for(std::ssize(parts), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Part& part = *parts[static_cast<size_t>(i)];
-      try {
-        body(part);
-      } catch (...) {
-        part.failed = std::current_exception();
-      }
-    }
-  });
-  for (const auto& part : parts) {
-    if (part->failed) std::rethrow_exception(part->failed);
-  }
-}
-
-// Runs the part's rows, at most part_tokens tokens at a time.
-void Engine::Impl::forward_part(Part& part) {
-  const std::span<const ScheduledRow> rows = part.rows;
-  part.drawn.resize(rows.size());
-  for (size_t first = 0, end = 0; first < rows.size(); first = end) {
-    int64_t tokens = 0;
-    for (; end < rows.size() && tokens + rows[end].tokens() <= part_tokens; ++end)
-      tokens += rows[end].tokens();
-    forward_rows(part.lane.ctx, part.batch, rows.subspan(first, end - first),
-                 std::span(part.drawn).subspan(first, end - first));
-  }
-}
-
-void Engine::Impl::forward_in_parts(std::span<const ScheduledRow> rows) {
-  share_out(rows);
-  in_parts([this](Part& part) { forward_part(part); });
-  drawn.clear();
-  for (const auto& part : parts) drawn.insert(drawn.end(), part->drawn.begin(), part->drawn.end());
-}
-
-// Generates tokens for the part's sequences until some part has made kSlice tokens per sequence or has no
-// sequence left. Then all parts meet, and the rest is shared out anew. With a listener (on_token) they meet
-// after every token, because only the thread that called run() may call it.
-void Engine::Impl::decode_part(Part& part, std::atomic<bool>& meet) {
-  constexpr int kSlice = 16;
-  for (int step = 1; !part.rows.empty(); ++step) {
-    forward_part(part);
-    if (*on_token) return;
-    take_drawn(part);
-    if (step == kSlice) meet = true;
-    if (meet) return;
-  }
-  meet = true;
-}
-
-void Engine::Impl::take_drawn(Part& part) {
-  size_t running = 0;
-  for (size_t i = 0; i < part.rows.size(); ++i) {
-    Sequence* s = part.rows[i].sequence;
-    ++s->length;
-    if (take(*s, part.drawn[i])) {
-      part.ended.push_back(s);
+// Tells the listener of a step's tokens, and ends the samples that it does not want to go on.
+void Engine::Impl::tell(const std::map<RequestId, int64_t>& index, const OnToken& on_token) {
+  for (const Events::Token& t : events.tokens) {
+    if (on_token(index.at(t.request), t.sample, t.token)) continue;
+    const auto ended = std::ranges::find_if(
+        events.ended, [&](const Completion& c) { return c.request == t.request && c.sample == t.sample; });
+    if (ended != events.ended.end()) {
+      ended->finish = FinishReason::stop;
     } else {
-      part.rows[running++] = part.rows[i];
+      Completion stopped = stop(t.request, t.sample);
+      events.ended.push_back(std::move(stopped));
     }
   }
-  part.rows.resize(running);
 }
 
-// Each thread runs a part of the decoding sequences through the whole model for several tokens. If all
-// threads met at every token, each would wait for the slowest.
-void Engine::Impl::decode_in_parts(std::span<const ScheduledRow> rows) {
-  std::atomic<bool> meet = scheduler->has_waiting();  // requests that wait for a place in the batch
-  share_out(rows);
-  in_parts([&](Part& part) {
-    try {
-      decode_part(part, meet);
-    } catch (...) {
-      meet = true;
-      throw;
+void Engine::Impl::stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
+                          const OnToken& on_token) {
+  R1_CHECK(scheduler.idle(), "the engine is busy");
+  if (list.empty()) return;
+  const auto what = [](int64_t i) { return "prompt " + std::to_string(i); };
+  Demand all;
+  for (int64_t i = 0; i < std::ssize(list); ++i) {
+    check_request(list[static_cast<size_t>(i)], model.config(), what(i));
+    all.add(list[static_cast<size_t>(i)], model.config());
+  }
+  make_room(all, "");
+  const struct CancelAll {
+    Impl& engine;
+    ~CancelAll() {
+      while (!engine.requests.empty()) engine.forget(engine.requests.begin()->first);
     }
-  });
-  for (const auto& part : parts) {
-    if (*on_token) take_drawn(*part);
-    for (Sequence* s : part->ended) end(s);
+  } cancel_all{*this};
+  std::map<RequestId, int64_t> index;  // in the list
+  for (int64_t next = 0; next < std::ssize(list) || !scheduler.idle();) {
+    // Requests are copied a little ahead of their start.
+    for (; next < std::ssize(list) && scheduler.waiting_samples() < options.max_batch; ++next)
+      index.emplace(submit(list[static_cast<size_t>(next)], what(next)), next);
+    step(on_token ? 1 : 0);
+    if (on_token) tell(index, on_token);
+    for (Completion& c : events.ended) {
+      c.request = index.at(c.request);
+      on_done(c);
+    }
+    if (!events.failed.empty())
+      throw Error(what(index.at(events.failed[0].request)) + ": " + events.failed[0].why);
   }
 }
 
-bool Engine::Impl::forward() {
-  const std::vector<ScheduledRow> rows = scheduler->plan();
-  if (rows.empty()) return false;
-  const bool decode = std::ranges::all_of(rows, [](const ScheduledRow& r) { return r.sequence != nullptr; });
-  if (decode && decodes_in_parts(std::ssize(rows), packed_bytes, ctx.threads.size())) {
-    decode_in_parts(rows);
-    return true;
-  }
-  for (const ScheduledRow& row : rows) {
-    if (row.prompt != nullptr) prompt_logits.try_emplace(row.prompt->request);
-  }
-  if (goes_in_parts(rows)) {
-    forward_in_parts(rows);
-  } else {
-    drawn.resize(rows.size());
-    forward_rows(ctx, whole, rows, drawn);
-  }
-  scheduler->advance(rows);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    Sequence* s = rows[i].sequence;
-    if (s != nullptr && take(*s, drawn[i])) end(s);
-  }
-  return true;
+Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(model, ctx, options)) {
+  R1_CHECK(ctx.tape == nullptr, "the engine samples without a tape");
+}
+Engine::~Engine() = default;
+
+Engine::RequestId Engine::submit(Request request) {
+  return impl_->submit(std::move(request), "the request");
 }
 
-void Engine::Impl::run(std::span<const Request> list) {
-  prepare(list);
-  do {
-    start();
-  } while (forward());
-  R1_CHECK(scheduler->idle(), "the engine stopped with work left");
+void Engine::cancel(RequestId id) {
+  if (impl_->requests.contains(id)) impl_->forget(id);
+}
+
+Completion Engine::stop(RequestId id, int64_t sample) {
+  return impl_->stop(id, sample);
+}
+
+Events& Engine::step(int64_t tokens) {
+  R1_CHECK(tokens >= 0, "a step of ", tokens, " tokens");
+  impl_->step(tokens);
+  return impl_->events;
 }
 
 void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token) {
-  impl_->on_token = &on_token;
-  impl_->on_done = on_done;
-  impl_->run(requests);
+  impl_->stream(requests, on_done, on_token);
 }
 
 std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token,
                                     const OnDone& on_done) {
   std::vector<Completion> completions;
-  impl_->on_token = &on_token;
-  impl_->on_done = [&](Completion& done) {
-    if (on_done) on_done(done);
-    completions.push_back(std::move(done));
-  };
-  impl_->run(requests);
+  impl_->stream(
+      requests,
+      [&](Completion& done) {
+        if (on_done) on_done(done);
+        completions.push_back(std::move(done));
+      },
+      on_token);
   std::ranges::sort(completions, {}, [](const Completion& c) { return std::pair(c.request, c.sample); });
   return completions;
+}
+
+bool Engine::idle() const {
+  return impl_->scheduler.idle();
+}
+
+void Engine::weights_changed() {
+  impl_->weights = weights_version(impl_->model);
+  impl_->scheduler.forget_pages();
+}
+
+int64_t Engine::kv_bytes() const {
+  return impl_->runner.pages() * impl_->runner.page_bytes();
+}
+
+int64_t Engine::part_bytes() const {
+  return impl_->runner.part_bytes();
+}
+
+Engine::Statistics Engine::statistics() const {
+  const Scheduler& s = impl_->scheduler;
+  return {.pages = s.pages(),
+          .free_pages = s.free_pages(),
+          .cached_pages = s.cached_pages(),
+          .cached_tokens = s.cached_tokens(),
+          .preemptions = s.preemptions()};
 }
 
 }  // namespace r1

@@ -1,71 +1,87 @@
-// engine/engine.h: prompts in, samples out. `r1 run`, `r1 generate`, `r1 eval` and the trainer all use it.
+// engine/engine.h: prompts in, samples out, one step at a time. `r1 run`, `r1 generate`, `r1 eval` and the
+// trainer all use it.
 //
-// A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics): batching,
-// chunking, threads and sharing of prompts change no bit of its tokens or log-probs.
+// A sample is a pure function of (weights, prompt, sampling parameters, random key, numerics). What else is
+// in progress, chunking, threads, shared prefixes, preemption and the time of submission change no bit of its
+// tokens or log-probs.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "engine/cpu_runner.h"
+#include "engine/request.h"
 #include "model/model.h"
-#include "ops/sample/sample.h"
 
 namespace r1 {
-
-// Names a sample's random numbers: draw i of a sample is Philox of (seed; position i, sample, prompt, step).
-struct RandomKey {
-  uint64_t seed = 0;
-  uint32_t step = 0;
-  uint32_t prompt = 0;
-};
-
-struct Request {
-  std::vector<int32_t> prompt;  // at least one token
-  std::string opening;          // see ChatPrompt; changes no sample
-  int64_t samples = 1;
-  int64_t first_sample = 0;  // the samples are first_sample .. first_sample + samples - 1
-  int64_t max_tokens = 256;  // generated, the stop token included; sampling.max_length may be less
-  SamplingParams sampling;
-  RandomKey key;
-  std::vector<int32_t>
-      stop_tokens;            // usually the model's end-of-sequence tokens; kept as a sample's last token
-  bool detect_loops = false;  // end a sample that only repeats itself
-};
-
-// The unfinished samples of `request`, as requests: one for each run of consecutive samples.
-std::vector<Request> unfinished_part(const Request& request,
-                                     const std::function<bool(int64_t sample)>& is_finished);
-
-enum class FinishReason : uint8_t { stop, length, loop };
-std::string_view name_of(FinishReason reason);
-FinishReason finish_from_name(std::string_view name);  // throws Error
-
-struct Completion {
-  int64_t request = 0;
-  int64_t sample = 0;
-  std::vector<int32_t> tokens;  // generated, with the stop token
-  std::vector<float> logprobs;  // of each, see ops/sample
-  FinishReason finish = FinishReason::length;
-};
 
 struct EngineOptions {
   int64_t max_batch = 64;
   int64_t prefill_chunk = 2048;
-  int64_t kv_bytes =
-      0;  // upper bound of the cache; 0: whatever max_batch sequences of the longest request need
+  // Upper bound of the cache. 0: it grows to what max_batch sequences of the longest request need, unless the
+  // machine has less memory.
+  int64_t kv_bytes = 0;
+  // A sample starts only when all pages that it may ever need are free, so that nothing is computed twice.
+  // Otherwise pages are taken as they are needed, and samples may be preempted.
+  bool reserve = false;
+  // Full pages of tokens are shared between requests and kept after they end, until their memory is needed.
+  bool keep_prefixes = true;
 };
+
+// The events of one step.
+struct Events {
+  struct Token {
+    int64_t request = 0, sample = 0;
+    int32_t token = 0;
+    float logprob = 0;
+  };
+  struct Failure {
+    int64_t request = 0;
+    std::string why;
+  };
+  std::vector<Token> tokens;      // those of one sample in order
+  std::vector<Completion> ended;  // samples that ended; their last tokens are in `tokens`, too
+  std::vector<Failure> failed;    // requests that ended with an error; their other samples are dropped
+};
+
+// Returns the pages that an engine's cache has without a bound, for so many samples whose prompt and answer have at
+// most `longest` tokens together: for a full batch and for prompts that are prefilled ahead, with a partly filled
+// page for each.
+int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest);
 
 class Engine {
  public:
+  using RequestId = int64_t;
+
   // The context carries no tape; model and context outlive the engine.
   Engine(const Model& model, Context& ctx, const EngineOptions& options);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
+
+  // Queues a request. Ids count up from 0. Throws Error if it can never be answered: check_request(), or a cache
+  // that is too small for it alone.
+  RequestId submit(Request request);
+  // Ends a request without further events. Its pages are free before the next step. No effect if it has ended.
+  void cancel(RequestId id);
+  // Ends one sample now, with finish reason stop, and returns what it has. Throws Error if it is not in progress.
+  Completion stop(RequestId id, int64_t sample);
+  // Advances what is in progress, if there is anything, by at least one forward or the first tokens of samples. Every
+  // sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result is valid until the next
+  // call of step() or stop().
+  //
+  // If it throws (out of memory), the engine must not be used again, except to destroy it.
+  Events& step(int64_t tokens = 1);
+  bool idle() const;  // nothing is in progress
+
+  // Must be called after the model's weights have changed, before the next step. Cached prefixes are forgotten,
+  // and what is in progress is computed again with the new weights. (Changes that Parameter::version counts are
+  // noticed without it.)
+  void weights_changed();
 
   // Called for each token as it is made (streaming). If it returns false, the sample ends with finish reason
   // stop.
@@ -73,33 +89,30 @@ class Engine {
   // Called for each sample as it ends.
   using OnDone = std::function<void(const Completion&)>;
 
-  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the
-  // samples in progress. Throws Error for a prompt that does not fit the model's context or the cache (before
-  // anything runs), or for weights that make NaN.
+  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the samples
+  // in progress. The engine must be idle. Throws Error for an impossible request before anything runs, and for the
+  // first request that fails. Afterwards, also if a callback has thrown, the engine is idle.
   void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {});
 
   // The same; returns the completions in order of (request, sample).
   std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},
                               const OnDone& on_done = {});
 
-  int64_t kv_bytes() const;  // bytes of the cache: the most that any run needed
+  int64_t kv_bytes() const;  // bytes of the cache: the most that was needed so far
   // Peak bytes of the per-thread arenas (part_activations); the context's arena holds the rest.
   int64_t part_bytes() const;
+
+  struct Statistics {
+    int64_t pages = 0, free_pages = 0;  // free: neither in use nor cached
+    int64_t cached_pages = 0;           // known to the prefix tree
+    int64_t cached_tokens = 0;  // so far, tokens that were not computed because their pages were cached
+    int64_t preemptions = 0;    // so far
+  };
+  Statistics statistics() const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Bytes of the per-thread arenas, with sequences of at most `keys` positions. If a step consists of many
-// small ops, each thread takes a part of a decoding batch through the whole model in its own arena. 0: all
-// threads share each op of this model, in the context's arena.
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
-                         const ThreadPool& threads);
-
-// Returns true if `tokens` ends in a block repeated over and over: the same period for at least kLoopTokens
-// tokens.
-bool is_looping(std::span<const int32_t> tokens);
-inline constexpr int64_t kLoopTokens = 256;
 
 }  // namespace r1

@@ -4,8 +4,12 @@
 
 namespace r1 {
 
-PagePool::PagePool(int64_t pages) : references_(static_cast<size_t>(pages), 0) {
-  for (int64_t p = pages; p > 0; --p) free_.push_back(static_cast<int32_t>(p - 1));
+void PagePool::grow(int64_t pages) {
+  R1_CHECK(pages >= size(), "a pool of ", size(), " pages cannot shrink to ", pages);
+  std::vector<int32_t> fresh;
+  for (int64_t p = pages; p > size(); --p) fresh.push_back(static_cast<int32_t>(p - 1));
+  free_.insert(free_.begin(), fresh.begin(), fresh.end());
+  references_.resize(static_cast<size_t>(pages), 0);
 }
 
 int32_t PagePool::take() {

@@ -6,16 +6,18 @@
 
 namespace r1 {
 
-// Pages are reference-counted: the samples of a prompt share its pages.
+// Pages are reference-counted: sequences share pages with each other and with the prefix tree.
 class PagePool {
  public:
-  explicit PagePool(int64_t pages);
+  explicit PagePool(int64_t pages) { grow(pages); }
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t size() const { return static_cast<int64_t>(references_.size()); }
   int32_t take();  // one reference; there must be a free page. The lowest-numbered is not promised: bits
                    // never depend on it
   void share(int32_t page);
   void drop(int32_t page);
+  // Adds free pages, up to `pages` in all. They are taken after those that were free before.
+  void grow(int64_t pages);
 
  private:
   std::vector<int32_t> free_;

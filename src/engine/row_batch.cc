@@ -12,10 +12,6 @@ constexpr int64_t kSharedCache = int64_t{16} << 20;
 // With fewer tokens per part, reading all weights costs as much as the other threads save.
 constexpr int64_t kLeastTokens = 4;
 
-const std::vector<int32_t>& pages_of(const ScheduledRow& row) {
-  return row.sequence != nullptr ? row.sequence->pages : row.prompt->pages;
-}
-
 }  // namespace
 
 void RowBatch::build(std::span<const ScheduledRow> rows) {
@@ -24,33 +20,25 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
   offsets_.assign(1, 0);
   prefixes_.clear();
   tails_.clear();
-  last_tokens_.clear();
-  logits_row_.clear();
+  wanted_tokens_.clear();
+  first_logits_.assign(1, 0);
   size_t most = 1;
-  for (const ScheduledRow& row : rows) most = std::max(most, pages_of(row).size());
+  for (const ScheduledRow& row : rows) most = std::max(most, row.sequence->pages.size());
   max_pages_ = static_cast<int64_t>(most);
   pages_.assign(rows.size() * most, -1);
   for (size_t i = 0; i < rows.size(); ++i) {
     const ScheduledRow& row = rows[i];
-    std::ranges::copy(pages_of(row), pages_.begin() + static_cast<int64_t>(i * most));
-    prefixes_.push_back(row.sequence != nullptr ? row.sequence->prefix : 0);
-    tails_.push_back(row.sequence != nullptr ? row.sequence->tail : -1);
-    if (row.sequence != nullptr) {
-      tokens_.push_back(row.sequence->next_token);
-      positions_.push_back(static_cast<int32_t>(row.sequence->length));
-    } else {
-      for (int64_t p = row.begin; p < row.end; ++p) {
-        tokens_.push_back(row.prompt->tokens[static_cast<size_t>(p)]);
-        positions_.push_back(static_cast<int32_t>(p));
-      }
+    const Sequence& s = *row.sequence;
+    std::ranges::copy(s.pages, pages_.begin() + static_cast<int64_t>(i * most));
+    prefixes_.push_back(s.prefix);
+    tails_.push_back(s.tail);
+    for (int64_t p = row.begin; p < row.end; ++p) {
+      if (p >= row.first_logits()) wanted_tokens_.push_back(static_cast<int32_t>(tokens_.size()));
+      tokens_.push_back(s.tokens[static_cast<size_t>(p)]);
+      positions_.push_back(static_cast<int32_t>(p));
     }
     offsets_.push_back(static_cast<int32_t>(tokens_.size()));
-    if (row.sequence != nullptr || row.end == std::ssize(row.prompt->tokens)) {
-      logits_row_.push_back(static_cast<int32_t>(last_tokens_.size()));
-      last_tokens_.push_back(static_cast<int32_t>(tokens_.size()) - 1);
-    } else {
-      logits_row_.push_back(-1);
-    }
+    first_logits_.push_back(static_cast<int32_t>(wanted_tokens_.size()));
   }
 }
 

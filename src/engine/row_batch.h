@@ -16,13 +16,13 @@ class RowBatch {
   void build(std::span<const ScheduledRow> rows);
   // Valid until the next build.
   Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, {}, prefixes_, tails_}; }
-  // The last token of every row that needs logits: an index into the tokens.
-  std::span<const int32_t> last_tokens() const { return last_tokens_; }
-  // Row i's index in last_tokens(), or -1.
-  int32_t logits_row(size_t i) const { return logits_row_[i]; }
+  // The tokens whose logits are wanted, as indices into the batch's tokens; in order of the rows.
+  std::span<const int32_t> wanted_tokens() const { return wanted_tokens_; }
+  // Row i's part of wanted_tokens(): [first_logits(i), first_logits(i + 1)).
+  int32_t first_logits(size_t i) const { return first_logits_[i]; }
 
  private:
-  std::vector<int32_t> tokens_, positions_, offsets_, pages_, tails_, last_tokens_, logits_row_;
+  std::vector<int32_t> tokens_, positions_, offsets_, pages_, tails_, wanted_tokens_, first_logits_;
   std::vector<int64_t> prefixes_;
   int64_t max_pages_ = 0;
 };

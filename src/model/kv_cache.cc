@@ -42,6 +42,16 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages
   layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
 }
 
+void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {
+  R1_CHECK(other.pages_ <= pages_ && (other.layers_.empty() || other.layers_.size() == layers_.size()),
+           "a cache of ", other.pages_, " pages does not fit into one of ", pages_);
+  for (size_t i = 0; i < other.layers_.size(); ++i) {
+    const KvPages& from = other.layers_[i];
+    const size_t bytes = static_cast<size_t>(other.pages_) * from.page_bytes();
+    ctx.memory().copy(layers_[i].data, from.data, bytes, ctx.stream);
+  }
+}
+
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {
   return config.layers * static_cast<int64_t>(shape_of(config, dtype).page_bytes());
 }

@@ -21,6 +21,10 @@ class KvCache {
   KvCache(const ModelConfig& config, int64_t pages, DType dtype);
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
+  // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages of
+  // the same numbers.
+  void copy_pages_from(Context& ctx, const KvCache& other);
+
   int64_t pages() const { return pages_; }
   DType dtype() const { return layers_.empty() ? DType::f32 : layers_.front().dtype; }
   const KvPages& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }

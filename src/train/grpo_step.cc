@@ -84,7 +84,10 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
       lanes_(threads, config.run.numerics),
       engine_(bundle.model, sampling_,
-              {.max_batch = config.engine_batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0}),
+              {.max_batch = config.engine_batch,
+               .prefill_chunk = kPrefillChunk,
+               .kv_bytes = 0,
+               .reserve = true}),
       reward_(config.reward, config.max_tokens) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
 }
@@ -243,6 +246,7 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
   GrpoStepResult result;
   Stopwatch watch;
   try {
+    engine_.weights_changed();
     set_ = collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem, stop);
   } catch (const NothingJudged& e) {
     throw Error(fmt::format("step {}: {}; mend it, then go on with --resume", step, e.what()));

@@ -109,9 +109,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t running = std::min(load.max_batch, load.samples);
   const int64_t longest = load.longest_prompt +
                           std::clamp<int64_t>(config.max_positions - load.longest_prompt, 0, load.max_tokens);
-  // Pages are counted as Engine allocates them: for a full batch of the longest sequences and one more, with
-  // a partly filled page for each.
-  const int64_t pages = (running + 1) * (KvCache::pages_for(longest) + 1);
+  const int64_t pages = cache_pages(load.max_batch, load.samples, longest);
   estimate.kv += pages * KvCache::bytes_per_page(config, activation_dtype(numerics));
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);

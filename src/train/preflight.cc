@@ -58,7 +58,8 @@ class Sampler {
       : bundle_(bundle),
         config_(config),
         ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
-        engine_(bundle.model, ctx_, {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0}),
+        engine_(bundle.model, ctx_,
+                {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0, .reserve = true}),
         reward_(config.reward, config.max_tokens),
         threads_(threads),
         stop_([&options] { return options.stop_asked(); }) {

@@ -92,6 +92,24 @@ TEST(Conversation, TheOldestTurnsGoFirst) {
   EXPECT_EQ(alone.prompt("q", 16).left_out, 0) << "asked for, not for lack of room";
 }
 
+// They key the next answer's random numbers.
+TEST(Conversation, APromptCountsTheTokensOfTheAnswersThatItShows) {
+  const ModelBundle bundle = bundle_with("drawn", "{% for m in messages %}{{ m.content }},{% endfor %}");
+  Conversation conversation(bundle, std::nullopt);
+  EXPECT_EQ(conversation.prompt("q", 16).drawn, 0);
+  conversation.add("a", "", "");
+  conversation.replace_last_response("x", 70);
+  conversation.add("b", "x", "", 5);
+  EXPECT_EQ(conversation.prompt("q", 16).drawn, 75);
+  const int64_t context = bundle.model.config().max_positions;
+  const auto room = context - static_cast<int64_t>(bundle.tokenizer.encode("b,x,q,", false).size());
+  EXPECT_EQ(conversation.prompt("q", room).drawn, 5) << "the first turn did not fit";
+  EXPECT_EQ(conversation.prompt("q", context - 1).drawn, 0);
+  Conversation alone(bundle, 0);
+  alone.add("a", "x", "", 70);
+  EXPECT_EQ(alone.prompt("q", 16).drawn, 0) << "every question stands alone, and a seed repeats its answer";
+}
+
 TEST(ChatCommand, OnlyKnownWordsAreCommands) {
   using Kind = ChatCommand::Kind;
   EXPECT_EQ(read_chat_command("make 24").kind, Kind::question);

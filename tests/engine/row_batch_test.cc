@@ -12,20 +12,24 @@ std::vector<T> list(std::span<const T> x) {
 }
 
 TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
-  const std::vector<int32_t> text{10, 11, 12, 13, 14};
-  Prompt early, late;  // the first continues after this batch, the second ends with it
-  early.tokens = late.tokens = text;
+  Group group;
+  Sequence early, late, decoding;  // the first continues after this batch, the others end with it
+  early.group = late.group = decoding.group = &group;
+  early.sample = late.sample = Sequence::kPrompt;
+  early.tokens = late.tokens = {10, 11, 12, 13, 14};
   early.pages = {7};
   late.pages = {8};
-  Sequence decoding;
+  decoding.tokens.assign(40, 1);
+  decoding.tokens.push_back(99);
   decoding.pages = {3, 5, 4};
-  decoding.length = 40;
   decoding.prefix = 35;
   decoding.tail = 9;
-  decoding.next_token = 99;
-  const std::vector<ScheduledRow> rows{{.prompt = &early, .begin = 1, .end = 3},
-                                       {.sequence = &decoding},
-                                       {.prompt = &late, .begin = 3, .end = 5}};
+  const std::vector<ScheduledRow> rows{{.sequence = &early, .begin = 1, .end = 3},
+                                       {.sequence = &decoding, .begin = 40, .end = 41},
+                                       {.sequence = &late, .begin = 3, .end = 5}};
+  EXPECT_FALSE(rows[0].draws());
+  EXPECT_TRUE(rows[1].draws());
+  EXPECT_FALSE(rows[2].draws()) << "its samples draw";
   RowBatch batch;
   for (int again = 0; again < 2; ++again) {  // nothing is left of an earlier batch
     batch.build(rows);
@@ -37,14 +41,33 @@ TEST(RowBatch, HoldsTokensPagesAndWhoseLogitsAreWanted) {
     EXPECT_EQ(list(view.pages), (std::vector<int32_t>{7, -1, -1, 3, 5, 4, 8, -1, -1}));
     EXPECT_EQ(list(view.prefixes), (std::vector<int64_t>{0, 35, 0}));
     EXPECT_EQ(list(view.tails), (std::vector<int32_t>{-1, 9, -1}));
-    EXPECT_EQ(list(batch.last_tokens()), (std::vector<int32_t>{2, 4}));
-    EXPECT_EQ(batch.logits_row(0), -1);
-    EXPECT_EQ(batch.logits_row(1), 0);
-    EXPECT_EQ(batch.logits_row(2), 1);
+    EXPECT_EQ(list(batch.wanted_tokens()), (std::vector<int32_t>{2, 4}));
+    EXPECT_EQ(batch.first_logits(0), 0);
+    EXPECT_EQ(batch.first_logits(1), 0) << "the first row wants none";
+    EXPECT_EQ(batch.first_logits(2), 1);
+    EXPECT_EQ(batch.first_logits(3), 2);
   }
   batch.build(std::span(rows).subspan(1, 1));
   EXPECT_EQ(list(batch.view().tokens), (std::vector<int32_t>{99}));
-  EXPECT_EQ(list(batch.last_tokens()), (std::vector<int32_t>{0}));
+  EXPECT_EQ(list(batch.wanted_tokens()), (std::vector<int32_t>{0}));
+}
+
+TEST(RowBatch, ARowMayWantSeveralLogits) {
+  Group group;
+  Sequence a, b;
+  a.group = b.group = &group;
+  a.sample = b.sample = Sequence::kPrompt;
+  a.tokens = b.tokens = {10, 11, 12, 13, 14};
+  a.pages = b.pages = {0};
+  const std::vector<ScheduledRow> rows{{.sequence = &a, .begin = 0, .end = 4, .logits_from = 1},
+                                       {.sequence = &b, .begin = 2, .end = 4},
+                                       {.sequence = &b, .begin = 0, .end = 5, .logits_from = 0}};
+  RowBatch batch;
+  batch.build(rows);
+  EXPECT_EQ(list(batch.wanted_tokens()), (std::vector<int32_t>{1, 2, 3, 6, 7, 8, 9, 10}));
+  EXPECT_EQ(batch.first_logits(1), 3);
+  EXPECT_EQ(batch.first_logits(2), 3);
+  EXPECT_EQ(batch.first_logits(3), 8);
 }
 
 TEST(RowBatch, GoesInPartsWhereASmallModelDecodes) {

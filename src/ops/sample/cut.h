@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "ops/sample/sample.h"
 
@@ -25,6 +26,11 @@ void keep_top_k(const SampleRow& row, int64_t k);
 void keep_top_p(const SampleRow& row, float top_p);
 // Keeps weights of at least min_p (the largest weight is exactly 1).
 void keep_min_p(const SampleRow& row, float min_p);
+
+// The largest of z [n]; +0 for -0, as in row_softmax().
+float largest_logit(const float* z, int64_t n);
+// Sets the tokens that are not allowed to -infinity. Empty: all are allowed.
+void forbid_unless_allowed(float* z, int64_t n, std::span<const uint64_t> allowed);
 
 // Filters and draws. Temperature 0 takes the largest, of equals the lowest index. `row.max` must be finite.
 int64_t draw_token(const SampleRow& row, const SamplingParams& params, float uniform);

@@ -53,18 +53,6 @@ class Edits {
   std::vector<Entry> log_;
 };
 
-float largest(const float* z, int64_t n) {
-  constexpr int64_t kLanes = 16;  // vectorises; the maximum does not depend on the order
-  float lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, kForbidden);
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t j = 0; j < kLanes; ++j) lanes[j] = z[i + j] > lanes[j] ? z[i + j] : lanes[j];
-  }
-  for (; i < n; ++i) lanes[0] = std::max(lanes[0], z[i]);
-  return *std::max_element(lanes, lanes + kLanes) + 0.0f;  // +0 for -0, as in row_softmax()
-}
-
 bool ends_with(std::span<const int32_t> tokens, std::span<const int32_t> end) {
   return tokens.size() >= end.size() && std::ranges::equal(tokens.last(end.size()), end);
 }
@@ -144,7 +132,7 @@ TokenHistory::Seen& TokenHistory::entry(int32_t token) {
 }
 
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
-                     std::span<const int32_t> stop_tokens, float uniform) {
+                     std::span<const int32_t> stop_tokens, float uniform, std::span<const uint64_t> allowed) {
   Edits edits(logits);
   add_biases(params, history, stop_tokens, logits, edits);
   penalise(params, history, logits, edits);
@@ -154,7 +142,8 @@ Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, con
   const RowSoftmax softmax = row_softmax(logits, V, scale);
   if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
   edits.apply(scale);
-  const float max = largest(logits, V);
+  forbid_unless_allowed(logits, V, allowed);
+  const float max = largest_logit(logits, V);
   if (!std::isfinite(max))
     return {max < 0 ? kNothingLeft : kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
   const int64_t chosen = draw_token({logits, V, max}, params, uniform);

@@ -51,7 +51,7 @@ class TokenHistory {
 // Like sample_token() without a history. min_new_tokens and min_length hold back `stop_tokens`. Returns token
 // kNothingLeft if the settings forbid every token.
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
-                     std::span<const int32_t> stop_tokens, float uniform);
-inline constexpr int32_t kNothingLeft = -2;
+                     std::span<const int32_t> stop_tokens, float uniform,
+                     std::span<const uint64_t> allowed = {});
 
 }  // namespace r1

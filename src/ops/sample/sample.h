@@ -11,12 +11,20 @@
 // logits, which have the order of the probabilities but do not round to ties. The cumulative sum runs over
 // blocks of 256 tokens: a block's total in 16 f64 lanes and a tree, blocks in order, and inside the chosen
 // block in index order. The row is not sorted and nothing is allocated (cut.h).
+//
+// A mask of allowed tokens (a grammar's) is a bit per token: bit n % 64 of word n / 64. A token that is not
+// allowed counts like a logit of -infinity for the filters and the draw. The reported log-prob ignores the
+// mask, as it ignores the filters.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace r1 {
+
+struct Context;
+class TokenHistory;
 
 // Adds `bias` to the logit of the last of `tokens` if the others are the latest tokens of the sequence.
 // -infinity forbids it.
@@ -54,9 +62,29 @@ struct Sampled {
   float logprob = 0;
 };
 
-// logits [V] are overwritten. uniform is in [0, 1). All logits must be finite or -infinity, with at least one
-// finite. NaN results in token kNotNumbers (the caller reports which weights are broken).
+// Tokens that stand for a failed draw. NaN or infinite logits (the caller reports which weights are broken):
 inline constexpr int32_t kNotNumbers = -1;
-Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform);
+// The settings and the mask forbid every token:
+inline constexpr int32_t kNothingLeft = -2;
+
+// logits [V] are overwritten. uniform is in [0, 1). All logits must be finite or -infinity, with at least one
+// finite; otherwise the token is kNotNumbers. `allowed` is empty (all are allowed) or has a bit per token.
+Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform,
+                     std::span<const uint64_t> allowed = {});
+
+// One draw of a batch.
+struct RowToSample {
+  float* logits = nullptr;  // [V], overwritten unless `keep`
+  bool keep = false;        // other draws need the logits, too
+  const SamplingParams* params = nullptr;
+  float uniform = 0;
+  const TokenHistory* history = nullptr;      // null if the settings do not look back
+  std::span<const int32_t> stop_tokens = {};  // used only with a history
+  std::span<const uint64_t> allowed = {};
+};
+
+// Draws out[i] for rows[i] of V logits each. Every draw is that of sample_token() alone: it does not depend on
+// the other rows. Rows may share logits if all of them keep these.
+void sample_rows(Context& ctx, int64_t V, std::span<const RowToSample> rows, std::span<Sampled> out);
 
 }  // namespace r1

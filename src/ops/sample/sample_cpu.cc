@@ -68,11 +68,40 @@ int64_t draw_token(const SampleRow& row, const SamplingParams& params, float uni
   return chosen;
 }
 
-Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform) {
+float largest_logit(const float* z, int64_t n) {
+  constexpr int64_t kLanes = 16;  // vectorises; the maximum does not depend on the order
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, kNone);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) lanes[j] = z[i + j] > lanes[j] ? z[i + j] : lanes[j];
+  }
+  for (; i < n; ++i) lanes[0] = std::max(lanes[0], z[i]);
+  return *std::max_element(lanes, lanes + kLanes) + 0.0f;
+}
+
+void forbid_unless_allowed(float* z, int64_t n, std::span<const uint64_t> allowed) {
+  if (allowed.empty()) return;
+  R1_CHECK(std::ssize(allowed) == (n + 63) / 64, "a mask of ", allowed.size(), " words for ", n, " tokens");
+  for (int64_t first = 0; first < n; first += 64) {
+    const uint64_t word = allowed[static_cast<size_t>(first / 64)];
+    if (word == ~uint64_t{0}) continue;
+    for (int64_t i = first; i < std::min(n, first + 64); ++i) {
+      if ((word >> (i - first) & 1) == 0) z[i] = -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
+Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform,
+                     std::span<const uint64_t> allowed) {
   const RowSoftmax softmax =
       row_softmax(logits, V, params.temperature == 0 ? 1.0f : 1.0f / params.temperature);
   if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
-  const int64_t chosen = draw_token({logits, V, softmax.max}, params, uniform);
+  forbid_unless_allowed(logits, V, allowed);
+  const float max = allowed.empty() ? softmax.max : largest_logit(logits, V);
+  if (!std::isfinite(max)) return {kNothingLeft, std::numeric_limits<float>::quiet_NaN()};
+  const int64_t chosen = draw_token({logits, V, max}, params, uniform);
   return {static_cast<int32_t>(chosen), row_log_prob(softmax, logits, chosen)};
 }
 

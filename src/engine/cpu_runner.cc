@@ -1,0 +1,214 @@
+#include "engine/cpu_runner.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/memory.h"
+#include "ops/convert/convert.h"
+#include "ops/elementwise/elementwise.h"
+
+namespace r1 {
+
+void RowSink::logits(const ScheduledRow& row, std::span<const float>) {
+  R1_CHECK(row.logits_from < 0, "nobody takes the logits of a row that wants them");
+}
+
+CpuRunner::CpuRunner(const Model& model, Context& ctx, int64_t max_batch)
+    : model_(model),
+      ctx_(ctx),
+      packed_bytes_(model_memory(model.config(), ctx.numerics, DType::f32).packed),
+      parted_(decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
+      part_tokens_(most_part_tokens(max_batch, ctx.threads.size())) {}
+
+void CpuRunner::resize(int64_t pages, bool keep) {
+  KvCache larger(model_.config(), pages, ctx_.activations());
+  if (keep) larger.copy_pages_from(ctx_, cache_);
+  cache_ = std::move(larger);
+}
+
+int64_t CpuRunner::page_bytes() const {
+  return KvCache::bytes_per_page(model_.config(), ctx_.activations());
+}
+
+// If threads that decode in parts met at every token, each would wait for the slowest.
+int64_t CpuRunner::slice() const {
+  constexpr int64_t kSlice = 16;
+  return parted_ ? kSlice : 1;
+}
+
+int64_t CpuRunner::part_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& part : parts_) bytes += static_cast<int64_t>(part->lane.arena.peak());
+  return bytes;
+}
+
+int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+                         const ThreadPool& threads) {
+  const int64_t packed = model_memory(config, numerics, DType::f32).packed;
+  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
+  ThreadPool alone(1);
+  const int64_t rows = most_part_tokens(max_batch, threads.size());
+  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
+}
+
+// Hands out the logits that rows ask for, and keeps those of prompts for their samples.
+void CpuRunner::hold_logits(const RowBatch& batch, std::span<const ScheduledRow> rows, const float* logits,
+                            RowSink& sink) {
+  const int64_t V = model_.config().vocab_size;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int64_t first = batch.first_logits(i), end = batch.first_logits(i + 1);
+    if (rows[i].logits_from >= 0)
+      sink.logits(rows[i], {logits + first * V, static_cast<size_t>((end - first) * V)});
+    if (rows[i].sequence->is_prompt() && rows[i].ends())
+      held_.at(rows[i].sequence->group->id).assign(logits + (end - 1) * V, logits + end * V);
+  }
+}
+
+// Runs one forward of some rows, and draws the next token of each row that ends its sample.
+void CpuRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink) {
+  work.batch.build(rows);
+  const ArenaScope scope(ctx.arena);
+  const Tensor hidden = model_.forward(ctx, work.batch.view(), cache_);
+  const int64_t V = model_.config().vocab_size, n = std::ssize(work.batch.wanted_tokens());
+  const Tensor wanted = gather_rows(ctx, hidden, work.batch.wanted_tokens());
+  float* logits = ctx.arena.array<float>(n * V);
+  matmul_into(ctx, as_f32(ctx, wanted), n, model_.head(), logits);
+  hold_logits(work.batch, rows, logits, sink);
+  work.to_sample.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].draws()) continue;
+    work.to_sample.push_back(sink.draw_of(*rows[i].sequence));
+    work.to_sample.back().logits = logits + (work.batch.first_logits(i + 1) - 1) * V;
+  }
+  work.drawn.resize(work.to_sample.size());
+  sample_rows(ctx, V, work.to_sample, work.drawn);
+}
+
+void CpuRunner::draw_first(std::span<Sequence* const> samples, RowSink& sink) {
+  work_.to_sample.clear();
+  for (const Sequence* s : samples) {
+    work_.to_sample.push_back(sink.draw_of(*s));
+    work_.to_sample.back().logits = held_.at(s->group->id).data();
+    work_.to_sample.back().keep = true;
+  }
+  work_.drawn.resize(samples.size());
+  sample_rows(ctx_, model_.config().vocab_size, work_.to_sample, work_.drawn);
+  for (size_t i = 0; i < samples.size(); ++i) sink.take(*samples[i], work_.drawn[i]);
+}
+
+// Returns true if a step of the whole batch consists of many small ops, as in decoding and for short prompts.
+bool CpuRunner::goes_in_parts(std::span<const ScheduledRow> rows) const {
+  int64_t tokens = 0, longest = 0;
+  for (const ScheduledRow& row : rows) {
+    tokens += row.tokens();
+    longest = std::max(longest, row.tokens());
+  }
+  const int64_t threads = ctx_.threads.size();
+  return parted_ && std::ssize(rows) >= threads && longest <= part_tokens_ &&
+         decodes_in_parts(tokens, packed_bytes_, threads);
+}
+
+// Gives each part neighbouring rows with about the same number of tokens.
+void CpuRunner::share_out(std::span<const ScheduledRow> rows) {
+  const auto count = static_cast<size_t>(ctx_.threads.size());
+  while (parts_.size() < count) parts_.push_back(std::make_unique<Part>(ctx_.numerics));
+  int64_t all = 0, before = 0;
+  for (const ScheduledRow& row : rows) all += row.tokens();
+  for (const auto& part : parts_) part->rows.clear(), part->failed = nullptr;
+  for (const ScheduledRow& row : rows) {
+    parts_[static_cast<size_t>(before * static_cast<int64_t>(count) / all)]->rows.push_back(row);
+    before += row.tokens();
+  }
+}
+
+void CpuRunner::in_parts(const std::function<void(Part&)>& body) {
+  ctx_.threads.parallel_for(std::ssize(parts_), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Part& part = *parts_[static_cast<size_t>(i)];
+      try {
+        body(part);
+      } catch (...) {
+        part.failed = std::current_exception();
+      }
+    }
+  });
+  for (const auto& part : parts_) {
+    if (part->failed) std::rethrow_exception(part->failed);
+  }
+}
+
+namespace {
+
+// Notes that the rows' keys are computed, and hands over the drawn tokens. Leaves in `rows` those that draw
+// again, with the token that was drawn.
+size_t take_drawn(std::span<ScheduledRow> rows, std::span<const Sampled> drawn, RowSink& sink) {
+  size_t running = 0, draw = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ScheduledRow row = rows[i];
+    Sequence& s = *row.sequence;
+    const bool draws = row.draws();
+    s.computed = row.end;
+    if (!draws || sink.take(s, drawn[draw++])) continue;
+    rows[running++] = {.sequence = &s, .begin = row.end, .end = row.end + 1};
+  }
+  return running;
+}
+
+}  // namespace
+
+// Runs the part's rows, at most part_tokens_ tokens at a time. Leaves in `rows` those that draw again.
+void CpuRunner::forward_part(Part& part, RowSink& sink) {
+  size_t running = 0;
+  for (size_t first = 0, end = 0; first < part.rows.size(); first = end) {
+    int64_t tokens = 0;
+    for (; end < part.rows.size() && tokens + part.rows[end].tokens() <= part_tokens_; ++end)
+      tokens += part.rows[end].tokens();
+    const std::span<ScheduledRow> rows = std::span(part.rows).subspan(first, end - first);
+    forward(part.lane.ctx, part.work, rows, sink);
+    const size_t left = take_drawn(rows, part.work.drawn, sink);
+    std::copy_n(rows.begin(), left, part.rows.begin() + static_cast<int64_t>(running));
+    running += left;
+  }
+  part.rows.resize(running);
+}
+
+// Generates tokens for the part's sequences until some part has made `steps` tokens per sequence or has no
+// sequence left. Then all parts meet.
+void CpuRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet) {
+  for (int64_t step = 1; !part.rows.empty(); ++step) {
+    forward_part(part, sink);
+    if (step == steps) meet = true;
+    if (meet) return;
+  }
+  meet = true;
+}
+
+void CpuRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
+  if (parted_) model_.pack(ctx_);
+  for (const ScheduledRow& row : rows) {
+    if (row.sequence->is_prompt() && row.ends()) held_.try_emplace(row.sequence->group->id);
+  }
+  const bool decode = std::ranges::all_of(
+      rows, [](const ScheduledRow& row) { return row.tokens() == 1 && row.draws() && row.logits_from < 0; });
+  if (decode && decodes_in_parts(std::ssize(rows), packed_bytes_, ctx_.threads.size())) {
+    std::atomic<bool> meet = false;
+    share_out(rows);
+    in_parts([&](Part& part) {
+      try {
+        decode_part(part, std::min(steps, slice()), sink, meet);
+      } catch (...) {
+        meet = true;
+        throw;
+      }
+    });
+  } else if (goes_in_parts(rows)) {
+    share_out(rows);
+    in_parts([&](Part& part) { forward_part(part, sink); });
+  } else {
+    forward(ctx_, work_, rows, sink);
+    std::vector<ScheduledRow> own(rows.begin(), rows.end());
+    take_drawn(own, work_.drawn, sink);
+  }
+}
+
+}  // namespace r1

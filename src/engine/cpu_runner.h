@@ -1,0 +1,79 @@
+// engine/cpu_runner.h: runs rows on the threads of a CPU.
+//
+// If a step consists of many small ops, each thread takes a part of the batch through the whole model, in an
+// arena of its own, for several tokens; otherwise all threads share each op.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "engine/row_batch.h"
+#include "engine/runner.h"
+#include "model/lanes.h"
+#include "model/model.h"
+
+namespace r1 {
+
+class CpuRunner final : public Runner {
+ public:
+  // Model and context outlive the runner. `max_batch` is the scheduler's.
+  CpuRunner(const Model& model, Context& ctx, int64_t max_batch);
+
+  void resize(int64_t pages, bool keep) override;
+  int64_t pages() const override { return cache_.pages(); }
+  int64_t page_bytes() const override;
+  int64_t slice() const override;
+  void run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) override;
+  void draw_first(std::span<Sequence* const> samples, RowSink& sink) override;
+  void drop_logits(int64_t group) override { held_.erase(group); }
+
+  int64_t part_bytes() const;  // peak bytes of the parts' arenas
+
+ private:
+  // What a forward of some rows works with; kept from one to the next.
+  struct Work {
+    RowBatch batch;
+    std::vector<RowToSample> to_sample;
+    std::vector<Sampled> drawn;
+  };
+  // A thread's share of the rows, with the state to run them alone.
+  struct Part {
+    explicit Part(Numerics numerics) : lane(numerics) {}
+    Lane lane;
+    Work work;
+    std::vector<ScheduledRow> rows;  // those that still run
+    std::exception_ptr failed;
+  };
+
+  void forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink);
+  void hold_logits(const RowBatch& batch, std::span<const ScheduledRow> rows, const float* logits,
+                   RowSink& sink);
+  bool goes_in_parts(std::span<const ScheduledRow> rows) const;
+  void share_out(std::span<const ScheduledRow> rows);
+  void in_parts(const std::function<void(Part&)>& body);
+  void forward_part(Part& part, RowSink& sink);
+  void decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet);
+
+  const Model& model_;
+  Context& ctx_;
+  int64_t packed_bytes_;
+  bool parted_;          // whether some batches go in parts
+  int64_t part_tokens_;  // the most tokens of a part in one pass through the model
+  KvCache cache_;
+  Work work_;
+  std::vector<std::unique_ptr<Part>> parts_;
+  // By request: the logits of a prompt's last token, from the end of prefill until its last sample has started.
+  std::map<int64_t, std::vector<float>> held_;
+};
+
+// Bytes of the per-thread arenas, with sequences of at most `keys` positions. 0: all threads share each op of
+// this model, in the context's arena.
+int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+                         const ThreadPool& threads);
+
+}  // namespace r1

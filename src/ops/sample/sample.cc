@@ -1,0 +1,13 @@
+#include "ops/sample/sample.h"
+
+#include "ops/backend.h"
+#include "ops/sample/sample_backend.h"
+
+namespace r1 {
+
+void sample_rows(Context& ctx, int64_t V, std::span<const RowToSample> rows, std::span<Sampled> out) {
+  R1_CHECK(rows.size() == out.size(), rows.size(), " rows, ", out.size(), " results");
+  R1_CPU_BACKEND(ctx, sample_rows, (SampleRows{.V = V, .rows = rows, .out = out}));
+}
+
+}  // namespace r1
