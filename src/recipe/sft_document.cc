@@ -267,18 +267,38 @@ AnsweredTurn answered_turn(const Json& row, const ChatInput& input, size_t index
   return turn;
 }
 
-// Appends the turn to the document whose tokens its prompt repeats, or begins a new document.
-void add_turn(const AnsweredTurn& turn, std::vector<Document>& documents) {
-  const std::vector<int32_t>& prompt = turn.prompt.tokens;
-  const bool goes_on =
-      !documents.empty() && documents.back().tokens.size() <= prompt.size() &&
-      std::equal(documents.back().tokens.begin(), documents.back().tokens.end(), prompt.begin());
-  if (!goes_on) documents.emplace_back();
-  Document& document = documents.back();
-  document.tokens = prompt;
-  document.tokens.insert(document.tokens.end(), turn.answer.begin(), turn.answer.end());
-  document.trained.push_back({std::ssize(prompt), std::ssize(document.tokens)});
-}
+// The documents of a conversation, turn after turn.
+class ConversationDocuments {
+ public:
+  explicit ConversationDocuments(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  // Appends the turn to the last document if its prompt goes on with that document's text, else begins a new
+  // document.
+  void add(const AnsweredTurn& turn) {
+    const std::string& prompt = turn.prompt.text;
+    if (!documents_.empty() && prompt.starts_with(text_)) {
+      append(tokenizer_.encode(prompt.substr(text_.size()), false));
+    } else {
+      documents_.push_back({.tokens = turn.prompt.tokens, .trained = {}});
+    }
+    const int64_t begin = std::ssize(documents_.back().tokens);
+    append(turn.answer);
+    documents_.back().trained.push_back({begin, std::ssize(documents_.back().tokens)});
+    text_ = prompt;
+    for (const int32_t token : turn.answer) text_ += tokenizer_.piece_bytes(token);
+  }
+  std::vector<Document> take() { return std::move(documents_); }
+
+ private:
+  void append(const std::vector<int32_t>& more) {
+    std::vector<int32_t>& tokens = documents_.back().tokens;
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+
+  const Tokenizer& tokenizer_;
+  std::vector<Document> documents_;
+  std::string text_;  // of the last document
+};
 
 struct NamedLossOn {
   LossOn loss_on;
@@ -302,13 +322,14 @@ LossOn read_loss_on(ConfigFile& file, LossOn fallback) {
 SftDocument sft_document(const Json& row, const ModelBundle& bundle, LossOn loss_on) {
   const ChatInput input = conversation_of(row);
   const size_t last = input.messages.size() - 1;
-  SftDocument out;
+  ConversationDocuments documents(bundle.tokenizer);
   for (size_t i = 1; loss_on == LossOn::assistant && i < last; ++i) {
     if (input.messages.at(i).get_string_or("role", "") == "assistant")
-      add_turn(answered_turn(row, input, i, bundle), out.documents);
+      documents.add(answered_turn(row, input, i, bundle));
   }
   const AnsweredTurn turn = answered_turn(row, input, last, bundle);
-  add_turn(turn, out.documents);
+  documents.add(turn);
+  SftDocument out{.documents = documents.take(), .left_out = {}};
   if (loss_on == LossOn::all) out.documents.back() = document_from(std::move(out.documents.back().tokens));
   if (!bundle.chat_template.empty()) out.left_out = left_out_of(input, turn.prompt.text + turn.completion);
   return out;

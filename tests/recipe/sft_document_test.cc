@@ -49,6 +49,17 @@ class SftDocuments : public RunFolder {
     const Document d = document(bundle, row).documents[0];
     return text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(d.prompt_size())));
   }
+  // Returns the text of every range that loss_on = "assistant" trains on.
+  static std::vector<std::string> all_learnt(const ModelBundle& bundle, const std::string& row) {
+    std::vector<std::string> out;
+    for (const Document& d : document(bundle, row, LossOn::assistant).documents) {
+      for (const TokenRange& r : d.trained) {
+        out.push_back(text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(r.begin),
+                                                               static_cast<size_t>(r.end - r.begin))));
+      }
+    }
+    return out;
+  }
   static std::string whole(const ModelBundle& bundle, const std::string& row) {
     return text(bundle, document(bundle, row).documents[0].tokens);
   }
@@ -183,16 +194,11 @@ TEST_F(SftDocuments, EveryAnswerOfAConversationIsLearntInOneDocument) {
   const ModelBundle model = bundle(kRoles);
   const SftDocument d = document(model, kTurns, LossOn::assistant);
   ASSERT_EQ(d.documents.size(), 1u);
-  EXPECT_EQ(d.documents[0].tokens, document(model, kTurns, LossOn::all).documents[0].tokens);
-  std::vector<std::string> answers;
-  for (const TokenRange& r : d.documents[0].trained) {
-    answers.push_back(text(model, std::span(d.documents[0].tokens)
-                                      .subspan(static_cast<size_t>(r.begin), static_cast<size_t>(r.size()))));
-  }
-  EXPECT_EQ(answers, (std::vector<std::string>{std::string("(add {\"a\": 3})") + kEos,
-                                               std::string("It is 7.") + kEos, std::string("Yes.") + kEos}));
-  // The last range is what loss_on = "answer" learns.
-  EXPECT_EQ(d.documents[0].trained.back(), document(model, kTurns).documents[0].trained.front());
+  EXPECT_EQ(text(model, d.documents[0].tokens), whole(model, kTurns));
+  EXPECT_EQ(all_learnt(model, kTurns),
+            (std::vector<std::string>{std::string("(add {\"a\": 3})") + kEos, std::string("It is 7.") + kEos,
+                                      std::string("Yes.") + kEos}));
+  EXPECT_EQ(d.documents[0].trained.back().end, std::ssize(d.documents[0].tokens));
 }
 
 TEST_F(SftDocuments, AnAnswerAfterARewrittenTurnIsADocumentOfItsOwn) {
@@ -330,6 +336,15 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
       ++refused;
       continue;
     }
+    const std::vector<std::string> answers =
+        all_learnt(model, R"({"messages": [{"role": "user", "content": "What is 3*7?"},
+          {"role": "assistant", "content": "<think>\nthree sevens\n</think>\n\nIt is 21."},
+          {"role": "user", "content": "And 3*8?"}, {"role": "assistant", "content": "It is 24."}]})");
+    ASSERT_EQ(answers.size(), 2u) << file;
+    EXPECT_NE(answers[0].find("three sevens"), std::string::npos) << file << ": " << answers[0];
+    EXPECT_NE(answers[0].find("It is 21."), std::string::npos) << file << ": " << answers[0];
+    EXPECT_NE(answers[1].find("It is 24."), std::string::npos) << file << ": " << answers[1];
+    EXPECT_EQ(answers[1].find("21"), std::string::npos) << file << ": " << answers[1];
     for (const std::string& row : rows) {
       const std::string got = learnt(model, row);
       const auto once = [&](const std::string& words) {
