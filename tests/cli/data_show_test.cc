@@ -42,10 +42,13 @@ TEST_F(DataShow, MarksEveryAnswerOfAConversation) {
       write("turns.jsonl", R"({"messages": [{"role": "user", "content": "2+3?"},)"
                            R"({"role": "assistant", "content": "5"}, {"role": "user", "content": "4+4?"},)"
                            R"({"role": "assistant", "content": "8"}]})");
-  const std::string data = config("turns", "files = [\"" + rows + "\"]\nloss_on = \"assistant\"\n");
+  const std::string data = write(
+      "turns.toml", "name = \"t\"\nmodel = \"" R1_SOURCE_DIR "/models/r1-nano-base\"\n[data]\nfiles = [\"" +
+                        rows + "\"]\nloss_on = \"assistant\"\n[optimizer]\nlr = 1e-3\nsteps = 2\n");
   const Result r = show({data, "--kind", "sft"});
   ASSERT_EQ(r.status, 0) << r.err;
-  EXPECT_NE(r.out.find("<|User|>2+3?<|Assistant|>«5<eos>»<|User|>4+4?<|Assistant|>«8<eos>»\n"),
+  EXPECT_NE(r.out.find("<｜User｜>2+3?<｜Assistant｜>«5<｜end▁of▁sentence｜>»<｜User｜>4+4?<｜Assistant｜>"
+                       "«8<｜end▁of▁sentence｜>»\n"),
             std::string::npos)
       << r.out;
   EXPECT_NE(r.out.find("4 of them trained on"), std::string::npos) << r.out;
