@@ -3,21 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/random.h"
 #include "model/builder.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/optim/optim.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights) {
+Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights, Memory& memory) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
+  model.memory_ = &memory;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -45,36 +47,38 @@ void check_fits_machine(const ModelConfig& c) {
 
 }  // namespace
 
-Model Model::create(const ModelConfig& config, uint64_t seed) {
+Model Model::create(const ModelConfig& config, uint64_t seed, Memory& memory) {
   check_fits_machine(config);
-  Model model = build(config, DType::f32);
+  Model model = build(config, DType::f32, nullptr, memory);
+  std::vector<float> piece(size_t{1} << 15);
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {
     ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
     if (p.value.shape.rank() != 2) continue;
     Random random(seed, stream);
-    for (float& value : p.value.values())
-      value = static_cast<float>(random.normal() * config.initializer_range);
+    for (int64_t first = 0; first < p.value.count(); first += std::ssize(piece)) {
+      const auto part =
+          std::span(piece).first(static_cast<size_t>(std::min(std::ssize(piece), p.value.count() - first)));
+      for (float& value : part) value = static_cast<float>(random.normal() * config.initializer_range);
+      write_values(memory, p.value, first, part);
+    }
   }
   return model;
 }
 
 Model Model::clone() const {
-  Model copy = build(config_, matrices_);
+  Model copy = build(config_, matrices_, nullptr, *memory_);
   copy.copy_weights_from(*this);
   return copy;
 }
 
 void Model::copy_weights_from(const Model& other) {
   R1_CHECK(parameters_->size() == other.parameters_->size(), "different models");
+  R1_CHECK(memory_ == other.memory_, "weights in different memories");
   for (size_t i = 0; i < parameters_->size(); ++i) {
     Parameter& to = (*parameters_)[i];
     const Parameter& from = (*other.parameters_)[i];
-    R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ",
-             from.value.shape.str());
-    R1_CHECK(to.value.dtype == from.value.dtype, to.name, " ", name_of(to.value.dtype), " ",
-             name_of(from.value.dtype));
-    std::memcpy(to.value.data, from.value.data, to.value.bytes());
+    copy_values(*memory_, from.value, to.value);
     ++to.version;
   }
 }
@@ -124,30 +128,25 @@ std::vector<Parameter*> Model::selection_biases() const {
 void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
     if (!p.trainable || p.grad) continue;
-    storage_.emplace_back(p.value.shape, DType::f32);
+    storage_.emplace_back(p.value.shape, DType::f32, *memory_);
     p.grad = storage_.back().tensor();
   }
   if (config_.tie_word_embeddings && embedding_->grad && !embedding_->row_grad) {
-    storage_.emplace_back(embedding_->value.shape, DType::f32);
+    storage_.emplace_back(embedding_->value.shape, DType::f32, *memory_);
     embedding_->row_grad = storage_.back().tensor();
   }
 }
 
-void Model::join_gradients(ThreadPool& threads) {
+void Model::join_gradients(Context& ctx) {
   const Tensor& apart = embedding_->row_grad;
   if (!apart) return;
-  add_into(threads, apart.f32(), apart.count(), embedding_->grad.f32());
-  std::memset(apart.data, 0, apart.bytes());
+  add_in_place(ctx, embedding_->grad, apart);
+  zero_values(ctx.memory(), apart, ctx.stream);
 }
 
-void Model::zero_gradients(ThreadPool& threads) {
-  std::vector<Parameter*> list = trainable();
-  threads.parallel_for(static_cast<int64_t>(list.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Tensor& g = list[static_cast<size_t>(i)]->grad;
-      if (g) std::memset(g.data, 0, static_cast<size_t>(g.count()) * sizeof(float));
-    }
-  });
+void Model::zero_gradients(Context& ctx) {
+  const std::vector<Parameter*> list = trainable();
+  r1::zero_gradients(ctx, list);
 }
 
 std::string Model::weights_sha256() const {

@@ -90,7 +90,7 @@ class Model {
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
-  static Model create(const ModelConfig& config, uint64_t seed);
+  static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
   // An independent copy of the weights (a reference policy).
   Model clone() const;
 
@@ -120,12 +120,14 @@ class Model {
   // Router biases by layer (null for dense layers), for balancing.
   std::vector<Parameter*> selection_biases() const;
 
+  // The memory of weights and gradients.
+  Memory& memory() const { return *memory_; }
   // Allocates zeroed gradients for every trainable parameter; they live as long as the model.
   void allocate_gradients();
-  void zero_gradients(ThreadPool& threads);
+  void zero_gradients(Context& ctx);
   // Called after the last backward: adds the gradients that are held apart (Parameter::row_grad) to the
   // others.
-  void join_gradients(ThreadPool& threads);
+  void join_gradients(Context& ctx);
   // Copies values (shapes must agree) and marks packed copies stale.
   void copy_weights_from(const Model& other);
 
@@ -133,11 +135,13 @@ class Model {
   friend class ModelBuilder;
   Model() = default;
   // Compares every tensor's shape with `weights` before it allocates memory for it.
-  static Model build(const ModelConfig& config, DType matrices, const HfWeights* weights = nullptr);
+  static Model build(const ModelConfig& config, DType matrices, const HfWeights* weights = nullptr,
+                     Memory& memory = host_memory());
 
   ModelConfig config_;
   std::vector<std::string> warnings_;
   DType matrices_ = DType::f32;
+  Memory* memory_ = &host_memory();
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
   Parameter* embedding_ = nullptr;

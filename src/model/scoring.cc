@@ -150,7 +150,7 @@ struct Scored {
   size_t begin, end;  // rows
   ScoreBatch input;
   Tensor logprobs;
-  float* entropy = nullptr;
+  Tensor entropy;  // no data: not wanted
 };
 
 // Runs the forward of one piece and passes the result to `use`; the batch must outlive the tape's backward.
@@ -161,10 +161,11 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   Scored out{.begin = families.front().begin,
              .end = families.back().end,
              .input = make_score_batch(rows, families),
-             .logprobs = {}};
+             .logprobs = {},
+             .entropy = {}};
   const KvCache kv(model.config(), out.input.batch.page_count, ctx);
   const Batch batch = out.input.batch.view();
-  if (options.entropy) out.entropy = ctx.arena.array<float>(batch.T());
+  if (options.entropy) out.entropy = ctx.arena.tensor({batch.T()});
   const Tensor hidden = model.forward(ctx, batch, kv, routers);
   out.logprobs =
       token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
@@ -254,14 +255,15 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
       for (size_t i = piece.begin; i < piece.end; ++i) {
         set({.row = i,
              .logprobs = of_row(piece.logprobs.f32(), i),
-             .entropy = of_row(piece.entropy, i),
+             .entropy = of_row(piece.entropy ? piece.entropy.f32() : nullptr, i),
              .gradient = of_row(gradient, i)});
       }
       if (ctx.tape != nullptr) ctx.tape->backward(ctx, p.before, p.own);
     });
   });
   lane_routers.add_to_all();
-  model.join_gradients(lanes.threads());
+  Context ctx = lanes.context();
+  model.join_gradients(ctx);
 }
 
 }  // namespace r1

@@ -32,7 +32,7 @@ Measured measure(Model& model, Numerics numerics, std::span<const int64_t> rows,
     Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
     const ScoreBatch input = make_score_batch(scored);
     const KvCache kv(model.config(), input.batch.page_count, ctx);
-    float* entropy = arena.array<float>(input.batch.view().T());
+    const Tensor entropy = arena.tensor({input.batch.view().T()});
     token_log_probs(ctx, model.forward(ctx, input.batch.view(), kv), model.head(), input.targets, 1.0f,
                     entropy);
     out.score = static_cast<int64_t>(arena.peak());
