@@ -130,7 +130,7 @@ int run_reward(const RewardOptions& options) {
   const RewardFile file = read_reward_file(options.config, options.set);
   const RewardInput input = read_input(options.input, file);
   ThreadPool threads(thread_count(options.common));
-  Reward reward(file.config.reward, file.config.max_tokens);
+  Reward reward(file.config.reward, file.config.rollout.max_tokens);
   std::vector<RewardSample> samples;
   for (const RewardRow& row : input.rows)
     samples.push_back({&row.problem, std::to_string(row.row), row.response, row.tokens, row.ended});

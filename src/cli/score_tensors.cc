@@ -56,7 +56,7 @@ void write_gradients(std::span<const ScoreRow> rows, Model& model, Lanes& lanes,
     if (row.has_scores()) list.push_back({row.tokens, row.from});
   }
   int64_t scored = 0;
-  for (const ScoredRow& row : list) scored += static_cast<int64_t>(row.tokens.size()) - row.from;
+  for (const ScoredRow& row : list) scored += row.scored();
   if (scored == 0) throw Error(path + ": no row has a token to score, so there is no loss to differentiate");
   model.allocate_gradients();
   std::vector<double> losses(list.size());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/integers.h"
@@ -102,6 +103,15 @@ MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType ma
   out.weights = m.weights;
   out.packed = m.packed;
   return out;
+}
+
+SamplingLoad sampling_load(const SamplingSettings& settings, std::span<const int64_t> prompts) {
+  return {.max_batch = settings.batch,
+          .prefill_chunk = settings.prefill_chunk,
+          .samples = std::ssize(prompts) * settings.samples,
+          .prompt_tokens = std::accumulate(prompts.begin(), prompts.end(), int64_t{0}),
+          .longest_prompt = prompts.empty() ? 0 : *std::ranges::max_element(prompts),
+          .max_tokens = settings.max_tokens};
 }
 
 void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics numerics,

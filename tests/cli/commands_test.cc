@@ -69,7 +69,7 @@ TEST(CliTokenize, SpecialTokensAreAddedSplitAndSkipped) {
   EXPECT_EQ(answer({}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", false)));
   EXPECT_EQ(answer({"--add-special-tokens"}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", true)));
   EXPECT_EQ(answer({"--split-special-tokens"}, text).at("tokens"),
-            ids(tokenizer.encode_ordinary("<|User|>hi")));
+            ids(tokenizer.encode("<|User|>hi", false, Tokenizer::Special::as_text)));
   EXPECT_EQ(answer({}, R"({"id": "a7", "text": ""})").get_string("id"), "a7");
   const std::string row = answer({}, text).dump();
   EXPECT_EQ(answer({"--decode"}, row).get_string("text"), "<|User|>hi");
