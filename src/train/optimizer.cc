@@ -62,10 +62,8 @@ Optimizer::Optimizer(Model& model, const OptimizerConfig& config)
   }
 }
 
-Optimizer::Result Optimizer::update(ThreadPool& threads) {
+Optimizer::Result Optimizer::update(Context& ctx) {
   Result result;
-  Arena arena;
-  Context ctx{.arena = arena, .threads = threads};
   result.grad_norm = gradient_norm(ctx, parameters_);
   if (!std::isfinite(result.grad_norm)) {
     throw Error("step " + std::to_string(steps_done_ + 1) +
