@@ -112,7 +112,7 @@ int main(int argc, char** argv) try {
     }
   }
   if (o.batches.empty()) o.batches.assign(std::begin(Options::kBatches), std::end(Options::kBatches));
-  measure(Model::load(o.model, activation_dtype(o.numerics)), o);
+  measure(Model::load(o.model, activation_dtype(o.numerics), WeightUse::inference), o);
   return 0;
 } catch (const std::exception& e) {
   fmt::print(stderr, "decode_bench: {}\n", e.what());

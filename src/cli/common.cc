@@ -23,8 +23,8 @@ namespace fs = std::filesystem;
 int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
   const int64_t limit = memory_limit(common);
   if (limit == 0) return 0;
-  constexpr int64_t kWeightCopies = 2;
-  const int64_t weights = model.weight_bytes() * kWeightCopies;
+  const int64_t copies = model.frozen() ? 1 : 2;  // the kernels keep their own layout
+  const int64_t weights = model.weight_bytes() * copies;
   const int64_t half = (limit - weights) / 2;
   if (half < (int64_t{1} << 20)) {
     throw Error(fmt::format(
@@ -171,14 +171,14 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (fs::exists(directory / "tokenizer.json")) {
-    out.bundle = ModelBundle::load(directory, matrices);
+    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     show_warnings(out.bundle->warnings);
     return out;
   }
-  out.bare = Model::load(directory, matrices);
+  out.bare = Model::load(directory, matrices, WeightUse::inference);
   const ModelConfig& config = out.bare->config();
   const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
   out.sampling = generation.sampling;

@@ -43,7 +43,7 @@ void show_model(const CommonOptions& common, const std::filesystem::path& direct
 Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
-// (counted twice, since the kernels keep their own layout) is divided evenly between activations and cache.
+// (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between activations and cache.
 struct Runtime {
   Runtime(const CommonOptions& common, const Model& model, Numerics numerics);
   Runtime(const Runtime&) = delete;

@@ -79,9 +79,9 @@ std::string instruction_sets(ThreadPool& threads) {
 
 std::string memory_needed(const std::filesystem::path& directory) {
   const ModelConfig config = read_model_config(read_json(directory / "config.json"));
-  const ModelMemory need = model_memory(config, Numerics::cpu_f32, DType::f32);
+  const ModelMemory need = model_memory(config, Numerics::cpu_f32, DType::f32, WeightUse::inference);
   const int64_t bytes = need.weights + need.packed, available = memory_facts().available;
-  const std::string text = fmt::format("weights in f32 and the kernels' copies need {} MiB, {} are available",
+  const std::string text = fmt::format("weights in f32 need {} MiB, {} are available",
                                        (bytes >> 20) + 1, available >> 20);
   if (available > 0 && bytes > available) throw Error(text + ": take a smaller model, or a larger machine");
   return text;
@@ -195,15 +195,10 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
   if (!checks.back().ok) return checks;
   std::optional<SamplingModel> model;
   checks.push_back(check("model files", [&] {
-    model = load(Numerics::cpu_f32);  // throws if a tensor is missing, misshapen or not finite
-    int64_t finite = 0;
-    for (const Parameter& p : model->model().parameters()) {
-      in_f32(model->model().memory(), p.value, [&finite](std::span<const float> values) {
-        for (const float v : values) finite += std::isfinite(v) ? 1 : 0;
-      });
-    }
-    if (finite != model->model().parameter_count()) throw Error("some weights are not finite");
-    return fmt::format("{}, {} weights, all finite", name_of(model->model().config().family), finite);
+    model = load(Numerics::cpu_f32);  // throws if a tensor is missing or misshapen
+    model->model().check_finite();
+    return fmt::format("{}, {} weights, all finite", name_of(model->model().config().family),
+                       model->model().parameter_count());
   }));
   if (!model) return checks;
   if (model->bundle) {

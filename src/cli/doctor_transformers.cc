@@ -122,7 +122,7 @@ std::string get_them(const std::string& python) {
 
 Check compare_with_transformers(const fs::path& directory, const std::string& python, ThreadPool& threads) {
   const TemporaryFolder folder;
-  const Model model = Model::load(directory);
+  const Model model = Model::load(directory, DType::f32, WeightUse::inference);
   const auto rows = some_rows(model.config());
   Json json = Json::array();
   for (const auto& row : rows) json.push_back(Json::array_of(row));

@@ -117,7 +117,8 @@ int run_score(const ScoreOptions& options) {
       .directory = resolve_model(options.model),
       .input_sha256 = {}};
   const Numerics numerics = choose_numerics(options.common, job.directory);
-  Model model = Model::load(job.directory, activation_dtype(numerics));
+  Model model = Model::load(job.directory, activation_dtype(numerics),
+                            options.gradients.empty() ? WeightUse::inference : WeightUse::training);
   show_warnings(model.warnings());
   const std::string logprobs = logprobs_path(options);
   std::vector<ScoreRow> rows;

@@ -53,8 +53,8 @@ std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab
 
 }  // namespace
 
-ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices) {
-  return create(Model::load(directory, matrices), directory);
+ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
+  return create(Model::load(directory, matrices, use), directory);
 }
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {

@@ -25,7 +25,8 @@ struct ChatPrompt {
 
 struct ModelBundle {
   // Loads a Hugging Face directory with tokenizer.json; matrices as in Model::load. Throws Error.
-  static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32);
+  static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32,
+                          WeightUse use = WeightUse::training);
   // New weights beside the tokenizer files of `tokenizer_directory`.
   static ModelBundle create(Model model, const std::filesystem::path& tokenizer_directory);
 

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstring>
 #include <map>
 
 #include "base/error.h"
@@ -29,42 +26,20 @@ bool is_plain_file_name(std::string_view name) {
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
-// Returns the index of the first NaN or infinity, or n if there is none. The test looks for an exponent of
-// all ones in the bits of f32 or bf16, so it does not depend on the compiler's floating-point options.
-template <class Bits, Bits kExponent, class T>
-size_t first_with(std::span<const T> values) {
-  constexpr size_t kBlock = 4096;  // without an early exit inside a block, the loop vectorises
-  const auto is_bad = [](T v) { return (std::bit_cast<Bits>(v) & kExponent) == kExponent; };
-  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
-    const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
-    Bits bad = 0;
-    for (const T v : block) bad |= is_bad(v) ? 1 : 0;
-    if (bad != 0) return begin + static_cast<size_t>(std::ranges::find_if(block, is_bad) - block.begin());
-  }
-  return values.size();
-}
-size_t first_not_finite(std::span<const float> values) {
-  return first_with<uint32_t, 0x7F800000>(values);
-}
-size_t first_not_finite(std::span<const uint16_t> values) {
-  return first_with<uint16_t, 0x7F80>(values);
-}
-
 // Returns true if `other` has the same tensor as `file`, bit for bit.
 bool is_same(const SafetensorsFile& file, const SafetensorsFile& other, const TensorInfo& tensor) {
   const TensorInfo* mine = file.find(tensor.name);
-  return mine != nullptr && mine->type == tensor.type && mine->shape == tensor.shape &&
-         std::ranges::equal(file.bytes(*mine), other.bytes(tensor));
-}
-
-std::string index_string(size_t flat, std::span<const int64_t> shape) {
-  std::vector<int64_t> index(shape.size());
-  int64_t rest = static_cast<int64_t>(flat);
-  for (size_t d = shape.size(); d-- > 0;) {
-    index[d] = rest % shape[d];
-    rest /= shape[d];
+  if (mine == nullptr || mine->type != tensor.type || mine->shape != tensor.shape) return false;
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  std::vector<std::byte> a, b;
+  for (uint64_t at = 0, size = tensor.end - tensor.begin; at < size; at += kPiece) {
+    a.resize(std::min(kPiece, size - at));
+    b.resize(a.size());
+    file.read_bytes(*mine, at, a);
+    other.read_bytes(tensor, at, b);
+    if (a != b) return false;
   }
-  return shape_string(index);
+  return true;
 }
 
 }  // namespace
@@ -190,38 +165,32 @@ const HfWeights::Entry& HfWeights::entry(const std::string& name, const Shape& e
   return found;
 }
 
+Stored HfWeights::take(const std::string& name, const Shape& expected) const {
+  const Entry& found = entry(name, expected, "");
+  return found.file->stored(*found.info);
+}
+
 void HfWeights::read(const std::string& name, const Shape& expected, std::span<float> out,
                      std::string_view why) const {
-  read_checked(entry(name, expected, why), out);
+  const Entry& found = entry(name, expected, why);
+  const Stored stored = found.file->stored(*found.info);
+  stored.read(0, out);
+  check_finite(stored, 0, out);
 }
 
 void HfWeights::read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const {
-  const Entry& found = entry(name, expected, "");
-  if (found.info->type != StoredType::bf16) {
-    std::vector<float> wide(out.size());
-    read_checked(found, wide);
-    std::ranges::transform(wide, out.begin(), bf16_from_f32);
-    return;
-  }
-  std::memcpy(out.data(), found.file->bytes(*found.info).data(), out.size_bytes());
-  const size_t bad = first_not_finite(std::span<const uint16_t>(out));
-  if (bad != out.size()) refuse(found, bad, f32_from_bf16(out[bad]));
+  const Stored stored = take(name, expected);
+  // What is finite in f32 and infinite in bf16 is not the file's fault.
+  if (stored.format != Format::bf16) check_finite(stored);
+  stored.read(0, out);
+  if (stored.format == Format::bf16) check_finite(stored, 0, out);
 }
 
 void HfWeights::read_f32(const std::string& name, std::span<float> out) const {
-  read_checked(entry(name), out);
-}
-
-void HfWeights::read_checked(const Entry& found, std::span<float> out) const {
-  read_as_f32(*found.file, *found.info, out);
-  const size_t bad = first_not_finite(std::span<const float>(out));
-  if (bad != out.size()) refuse(found, bad, out[bad]);
-}
-
-void HfWeights::refuse(const Entry& found, size_t at, float value) const {
-  throw Error(fmt::format("{}: tensor {} is {} at {}: the weights are damaged", found.file->path(),
-                          shown(found.info->name), std::isnan(value) ? "NaN" : "infinite",
-                          index_string(at, found.info->shape)));
+  const Entry& found = entry(name);
+  const Stored stored = found.file->stored(*found.info);
+  stored.read(0, out);
+  check_finite(stored, 0, out);
 }
 
 std::vector<std::string> HfWeights::unread() const {

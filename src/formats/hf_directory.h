@@ -1,13 +1,12 @@
 // formats/hf_directory.h: the weights of a Hugging Face checkpoint directory.
 //
 // The directory has either model.safetensors, or model.safetensors.index.json ({"weight_map": {tensor:
-// shard}}) and its shards. If both are there, the single file wins, as in transformers. Everything is mapped
-// and checked at once; no tensor is read yet.
+// shard}}) and its shards. If both are there, the single file wins, as in transformers. All files are opened
+// and their headers checked at once; no tensor is read yet.
 #pragma once
 
 #include <atomic>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,29 +15,25 @@
 #include <vector>
 
 #include "formats/safetensors.h"
-#include "tensor/tensor.h"
+#include "formats/weight_source.h"
 
 namespace r1 {
 
-class HfWeights {
+class HfWeights final : public WeightSource {
  public:
   // Throws Error for a missing file or shard, for a shard that is not a plain file name in the directory, and
   // for a tensor that two shards hold with different values. A tensor that the index lists and its shard
   // lacks is an error only when it is asked for.
   explicit HfWeights(const std::filesystem::path& directory);
 
-  const std::vector<std::string>& names() const { return names_; }  // sorted
+  const std::vector<std::string>& names() const override { return names_; }
   const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: no such tensor
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  // If there is no tensor `name`, that name stands for the tensor `other`, if there is one. `name` outlives
-  // this.
-  void alias(std::string_view name, std::string_view other);
-
-  // Throws Error if the tensor is missing or has another shape, before any of its data is read. `field`
-  // returns the settings that ask for a dimension of that size, for the message: "hidden_size = 64"; "":
-  // none.
-  using FieldOf = std::function<std::string(int64_t size)>;
-  void check(const std::string& name, const Shape& expected, const FieldOf& field) const;
+  void alias(std::string_view name, std::string_view other) override;
+  void check(const std::string& name, const Shape& expected, const FieldOf& field) const override;
+  Stored take(const std::string& name, const Shape& expected) const override;
+  std::vector<std::string> unread() const override;
+  std::string file_of(std::string_view name) const override;
 
   // Reads a tensor as f32. Throws Error if it is missing (with the nearest name), has another shape than
   // `expected`, or holds NaN or infinity. `why` is the setting that asks for that shape, for the message:
@@ -50,9 +45,6 @@ class HfWeights {
   // The same as f32, in the file's own shape; `out` has the tensor's count.
   void read_f32(const std::string& name, std::span<float> out) const;
 
-  std::vector<std::string> unread() const;           // sorted names that no read function was asked for
-  std::string file_of(std::string_view name) const;  // path of the file that holds it, for messages
-
  private:
   struct Entry {
     const SafetensorsFile* file = nullptr;
@@ -63,8 +55,6 @@ class HfWeights {
   const Entry& find_entry(const std::string& name) const;
   const Entry& entry(const std::string& name) const;  // also marks it as read
   const Entry& entry(const std::string& name, const Shape& expected, std::string_view why) const;
-  void read_checked(const Entry& entry, std::span<float> out) const;
-  [[noreturn]] void refuse(const Entry& entry, size_t at, float value) const;
 
   std::string directory_;
   std::string listing_;  // the file or index that lists the tensors, for messages

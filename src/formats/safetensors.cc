@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/file_reader.h"
 #include "base/text_util.h"
 #include "formats/json.h"
 #include "formats/shown.h"
@@ -157,39 +158,41 @@ void check_layout(std::vector<TensorInfo>& tensors, uint64_t data_size, const st
   }
 }
 
-void widen(StoredType type, std::span<const std::byte> bytes, std::span<float> out) {
-  const std::byte* in = bytes.data();
-  const size_t n = out.size();
-  if (n == 0) return;
-  if (type == StoredType::f32) {
-    std::memcpy(out.data(), in, n * 4);
-  } else if (type == StoredType::bf16) {
-    // Written out instead of calling f32_from_bf16, so that the loop vectorises: every weight of a model
-    // passes here. The bits are the same.
-    for (size_t i = 0; i < n; ++i) {
-      uint16_t half;
-      std::memcpy(&half, in + i * 2, 2);
-      const uint32_t bits = static_cast<uint32_t>(half) << 16;
-      std::memcpy(&out[i], &bits, 4);
-    }
-  } else if (type == StoredType::f16) {
-    for (size_t i = 0; i < n; ++i) {
-      uint16_t half;
-      std::memcpy(&half, in + i * 2, 2);
-      out[i] = f32_from_f16(half);
-    }
-  } else {
-    for (size_t i = 0; i < n; ++i) {
-      double value;
-      std::memcpy(&value, in + i * 8, 8);
-      out[i] = static_cast<float>(value);
-    }
+// The format of numbers that can be read here.
+std::optional<Format> number_format(StoredType type) {
+  switch (type) {
+    case StoredType::f64: return Format::f64;
+    case StoredType::f32: return Format::f32;
+    case StoredType::bf16: return Format::bf16;
+    case StoredType::f16: return Format::f16;
+    default: return std::nullopt;
   }
 }
 
-bool is_float(StoredType type) {
-  return type == StoredType::f32 || type == StoredType::bf16 || type == StoredType::f16 ||
-         type == StoredType::f64;
+class FileBytes final : public StoredBytes {
+ public:
+  explicit FileBytes(const std::filesystem::path& path) : file_(path) {}
+  const std::string& path() const override { return file_.path(); }
+  void read(uint64_t begin, std::span<std::byte> to, std::string_view tensor) const override {
+    file_.read(begin, to, tensor.empty() ? "" : fmt::format("tensor {}", shown(tensor)));
+  }
+  uint64_t size() const { return file_.size(); }
+
+ private:
+  FileReader file_;
+};
+
+SafetensorsHeader read_header(const FileBytes& file) {
+  std::vector<std::byte> head(std::min<uint64_t>(8, file.size()));
+  file.read(0, head, "");
+  if (head.size() == 8) {
+    const uint64_t length = little_endian_u64(head);
+    if (length <= kMaxSafetensorsHeader && length <= file.size() - 8) {
+      head.resize(8 + length);
+      file.read(8, std::span(head).subspan(8), "");
+    }
+  }
+  return parse_safetensors_header(head, file.size(), file.path());
 }
 
 }  // namespace
@@ -209,24 +212,26 @@ std::string shape_string(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source) {
-  if (file.size() < 8) {
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, uint64_t file_size,
+                                           const std::string& source) {
+  if (file_size < 8) {
     throw Error(
         fmt::format("{}: is {} bytes, a safetensors file has at least 8: it is truncated or something else",
-                    source, file.size()));
+                    source, file_size));
   }
-  const uint64_t length = little_endian_u64(file.first(8));
+  const uint64_t length = little_endian_u64(head.first(8));
   if (length > kMaxSafetensorsHeader) {
     throw Error(fmt::format(
         "{}: the header's length is {} bytes, at most {} are allowed: this is not a safetensors file", source,
         length, kMaxSafetensorsHeader));
   }
-  if (length > file.size() - 8) {
+  if (length > file_size - 8) {
     throw Error(
         fmt::format("{}: the header is {} bytes long, the file has {} after its length: it is truncated",
-                    source, length, file.size() - 8));
+                    source, length, file_size - 8));
   }
-  const std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
+  R1_CHECK(head.size() >= 8 + length, source, ": ", head.size(), " bytes of a header of ", length);
+  const std::string_view text(reinterpret_cast<const char*>(head.data()) + 8, length);
   const size_t start = text.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos || text[start] != '{') {
     throw Error(
@@ -235,7 +240,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
   const Json json = parse_json(text, fmt::format("{}: header", source));
   SafetensorsHeader header;
   header.data_begin = 8 + length;
-  const uint64_t data_size = file.size() - header.data_begin;
+  const uint64_t data_size = file_size - header.data_begin;
   for (const Json::Member& entry : json.members()) {
     if (entry.first == kMetadata) {
       if (entry.second.is_null()) continue;
@@ -248,8 +253,10 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
   return header;
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : path_(path.string()), file_(path), header_(parse_safetensors_header(file_.bytes(), path_)) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path.string()) {
+  const auto file = std::make_shared<FileBytes>(path);
+  header_ = read_header(*file);
+  file_ = file;
   for (size_t i = 0; i < header_.tensors.size(); ++i) by_name_.emplace(header_.tensors[i].name, i);
 }
 
@@ -258,19 +265,36 @@ const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   return at == by_name_.end() ? nullptr : &header_.tensors[at->second];
 }
 
-std::span<const std::byte> SafetensorsFile::bytes(const TensorInfo& tensor) const {
-  return file_.bytes().subspan(header_.data_begin + tensor.begin, tensor.end - tensor.begin);
+std::vector<std::byte> SafetensorsFile::bytes(const TensorInfo& tensor) const {
+  std::vector<std::byte> out(tensor.end - tensor.begin);
+  read_bytes(tensor, 0, out);
+  return out;
 }
 
-void read_as_f32(const SafetensorsFile& file, const TensorInfo& tensor, std::span<float> out) {
-  if (!is_float(tensor.type)) {
-    refuse(file.path(), tensor.name,
+void SafetensorsFile::read_bytes(const TensorInfo& tensor, uint64_t begin, std::span<std::byte> to) const {
+  R1_CHECK(begin + to.size() <= tensor.end - tensor.begin, tensor.name, ": bytes ", begin, ", ", to.size());
+  file_->read(header_.data_begin + tensor.begin + begin, to, tensor.name);
+}
+
+Stored SafetensorsFile::stored(const TensorInfo& tensor) const {
+  const std::optional<Format> format = number_format(tensor.type);
+  if (!format) {
+    refuse(path_, tensor.name,
            fmt::format("is {}; only F32, BF16, F16 and F64 are read as numbers: convert the checkpoint first",
                        name_of(tensor.type)));
   }
+  return {.name = shown(tensor.name),
+          .format = *format,
+          .shape = tensor.shape.size() <= 4 ? Shape(tensor.shape) : Shape{tensor.count()},
+          .begin = header_.data_begin + tensor.begin,
+          .owner = file_,
+          .scales = nullptr};
+}
+
+void read_as_f32(const SafetensorsFile& file, const TensorInfo& tensor, std::span<float> out) {
   R1_CHECK(out.size() == static_cast<size_t>(tensor.count()), tensor.name, ": room for ", out.size(),
            ", has ", tensor.count());
-  widen(tensor.type, file.bytes(tensor), out);
+  file.stored(tensor).read(0, out);
 }
 
 namespace {

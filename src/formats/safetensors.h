@@ -8,13 +8,15 @@
 // Everything that the reference implementation (0.8) reads is read, such as null metadata, further fields of
 // a tensor and types that no model here uses, with one exception: a name that appears twice is refused. A
 // file is checked whole before anything of it is used: every byte after the header belongs to exactly one
-// tensor. Files may be larger than memory: reading maps, writing streams.
+// tensor. Files may be larger than memory: tensors are read when they are asked for, writing streams. Nothing
+// is mapped, so a file that is cut while it is in use is an Error.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "tensor/stored.h"
 
 namespace r1 {
 
@@ -71,8 +74,10 @@ struct SafetensorsHeader {
   uint64_t data_begin = 0;  // bytes from the start of the file
 };
 
-// `file` is the whole file. Throws Error "SOURCE: tensor NAME ..." if it breaks a rule.
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source);
+// `head` is the file's beginning with all of the header, `file_size` the size of all of it. Throws Error
+// "SOURCE: tensor NAME ..." if it breaks a rule.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, uint64_t file_size,
+                                           const std::string& source);
 
 inline constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;  // the limit of the reference implementation
 
@@ -82,12 +87,17 @@ class SafetensorsFile {
   const std::string& path() const { return path_; }
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
-  const TensorInfo* find(std::string_view name) const;               // nullptr: there is none
-  std::span<const std::byte> bytes(const TensorInfo& tensor) const;  // may be unaligned
+  const TensorInfo* find(std::string_view name) const;              // nullptr: there is none
+  std::vector<std::byte> bytes(const TensorInfo& tensor) const;     // reads them
+  // Bytes from `begin` on of a tensor, into `to`. Throws Error if the file was cut since it was opened.
+  void read_bytes(const TensorInfo& tensor, uint64_t begin, std::span<std::byte> to) const;
+  // Where a tensor's numbers are; it keeps the file open. Of more than four dimensions, the shape is flat.
+  // Throws Error for types that are not floating-point numbers of 16 bits or more.
+  Stored stored(const TensorInfo& tensor) const;
 
  private:
   std::string path_;
-  MappedFile file_;
+  std::shared_ptr<const StoredBytes> file_;
   SafetensorsHeader header_;
   std::unordered_map<std::string_view, size_t> by_name_;  // into header_.tensors, whose names do not move
 };

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "formats/hf_directory.h"
+#include "formats/weight_source.h"
 #include "tensor/transfer.h"
 
 namespace r1 {
@@ -11,10 +11,16 @@ namespace r1 {
 Parameter* ModelBuilder::add(const std::string& name, Shape shape, DType dtype) {
   if (weights_ != nullptr)
     weights_->check(name, shape, [this](int64_t size) { return fields_of_size(config_, size); });
-  model_.storage_.emplace_back(shape, dtype, *model_.memory_);
   Parameter& p = model_.parameters_->emplace_back();
   p.name = name;
-  p.value = model_.storage_.back().tensor();
+  if (model_.frozen_ && shape.rank() == 2) {
+    p.value.shape = shape;
+    p.value.dtype = dtype;
+    p.stored = weights_->take(name, shape);
+  } else {
+    model_.storage_.emplace_back(shape, dtype, *model_.memory_);
+    p.value = model_.storage_.back().tensor();
+  }
   return &p;
 }
 
@@ -49,7 +55,7 @@ float ModelBuilder::query_scale(int64_t width, double factor) {
 
 void ModelBuilder::build() {
   const int64_t d = config_.hidden_size;
-  model_.embedding_ = matrix("model.embed_tokens.weight", config_.vocab_size, d);
+  Parameter* embedding = matrix("model.embed_tokens.weight", config_.vocab_size, d);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     Block& block = model_.blocks_.emplace_back();
     const std::string prefix = "model.layers." + std::to_string(layer);
@@ -62,8 +68,12 @@ void ModelBuilder::build() {
     }
   }
   model_.norm_ = vector("model.norm.weight", d, 1.0f);
-  model_.head_ =
-      config_.tie_word_embeddings ? Weight(model_.embedding_) : weight("lm_head", config_.vocab_size, d);
+  if (config_.tie_word_embeddings) {
+    model_.head_ = Weight(embedding);
+  } else {
+    model_.embedding_ = Weight(embedding, nullptr, Weight::Layout::rows);
+    model_.head_ = weight("lm_head", config_.vocab_size, d);
+  }
 
   const RopeFrequencies frequencies = rope_frequencies(config_.rope, config_.rope_width());
   model_.rope_ = RopeTable(frequencies.inverse, frequencies.attention_factor, config_.max_positions);

@@ -9,7 +9,7 @@ namespace r1 {
 
 class ModelBuilder {
  public:
-  ModelBuilder(Model& model, const HfWeights* weights)
+  ModelBuilder(Model& model, const WeightSource* weights)
       : model_(model), config_(model.config_), weights_(weights) {}
 
   // Builds all parameters. Each family fills every block; the embedding, the last norm and the head are
@@ -31,7 +31,7 @@ class ModelBuilder {
 
   Model& model_;
   const ModelConfig& config_;
-  const HfWeights* weights_;  // nullptr: a new model
+  const WeightSource* weights_;  // nullptr: a new model
 };
 
 }  // namespace r1

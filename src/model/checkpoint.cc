@@ -38,7 +38,7 @@ bool may_be_ignored(const std::string& name, const ModelConfig& config) {
 }
 
 // Checks the number of layers before single tensors, so that the error names the field and not a tensor.
-void check_layers(const ModelConfig& config, const HfWeights& weights, const std::string& source) {
+void check_layers(const ModelConfig& config, const WeightSource& weights, const std::string& source) {
   int64_t layers = 0;
   for (const std::string& name : weights.names()) layers = std::max(layers, layer_of(name) + 1);
   if (config.layers > layers) {
@@ -49,7 +49,7 @@ void check_layers(const ModelConfig& config, const HfWeights& weights, const std
   }
 }
 
-void warn_of_unread(const ModelConfig& config, const HfWeights& weights, std::vector<std::string>& warnings) {
+void warn_of_unread(const ModelConfig& config, const WeightSource& weights, std::vector<std::string>& warnings) {
   constexpr size_t kShown = 3;
   std::vector<std::string> names;
   std::string file;
@@ -72,19 +72,17 @@ StoredType stored(DType dtype) {
   return dtype == DType::bf16 ? StoredType::bf16 : dtype == DType::f16 ? StoredType::f16 : StoredType::f32;
 }
 
-// Reads one tensor per thread at a time. Of several Errors, the first in the model's order is thrown.
-void read_parameters(const HfWeights& weights, std::deque<Parameter>& parameters) {
+// Reads one tensor per thread at a time, and checks every value. Of several Errors, the first in the model's
+// order is thrown. What is frozen is not read.
+void read_parameters(const WeightSource& weights, std::deque<Parameter>& parameters) {
   std::vector<std::exception_ptr> errors(parameters.size());
   ThreadPool threads(std::min(available_threads(), 8));
   threads.parallel_for(std::ssize(parameters), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const Parameter& p = parameters[i];
+      if (p.frozen()) continue;
       try {
-        if (p.value.dtype == DType::f32) {
-          weights.read(p.name, p.value.shape, p.value.values());
-        } else {
-          weights.read(p.name, p.value.shape, {p.value.bf16(), static_cast<size_t>(p.value.count())});
-        }
+        read_finite(weights.take(p.name, p.value.shape), p.value);
       } catch (...) {
         errors[i] = std::current_exception();
       }
@@ -97,7 +95,7 @@ void read_parameters(const HfWeights& weights, std::deque<Parameter>& parameters
 
 }  // namespace
 
-Model Model::load(const std::filesystem::path& directory, DType matrices) {
+Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
   std::error_code ec;
   if (!std::filesystem::is_directory(directory, ec)) {
     throw Error(directory.string() +
@@ -110,7 +108,7 @@ Model Model::load(const std::filesystem::path& directory, DType matrices) {
   if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
   try {
     check_layers(config, weights, source);
-    Model model = build(config, matrices, &weights);
+    Model model = build(config, matrices, &weights, use);
     read_parameters(weights, *model.parameters_);
     model.warnings_ = config.warnings;
     warn_of_unread(config, weights, model.warnings_);
@@ -134,7 +132,7 @@ void Model::save(const std::filesystem::path& directory, DType dtype) const {
   }
   SafetensorsWriter out(directory / "model.safetensors", std::move(declared));
   for (const Parameter& p : *parameters_) {
-    in_f32(p.value, [&](std::span<const float> values) { out.write(p.name, values); });
+    in_f32(p, [&](std::span<const float> values) { out.write(p.name, values); });
   }
   out.close();
 }

@@ -31,7 +31,7 @@ void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
 
 Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
                       const RouterTraining& training) const {
-  Tensor x = embed(ctx, batch.tokens, *embedding_);
+  Tensor x = embed(ctx, batch.tokens, table());
   for (size_t i = 0; i < blocks_.size(); ++i) {
     MoeTraining moe;
     moe.balance_scale = training.balance_scale;

@@ -21,6 +21,7 @@ struct WeightCount {
   DType panels = DType::f32;         // or bf16: pairs along k
   int64_t matrices = 0, floats = 0;  // elements of either kind; vectors stay f32
   int64_t packed = 0;                // bytes
+  bool once = false;                 // for inference
   // The copy of a matrix that products read, [n, k].
   void pack(int64_t n, int64_t k) {
     packed += panels_floats(n, panels == DType::f32 ? k : pair_rows(k)) * kFloat;
@@ -49,6 +50,18 @@ void count_latent_attention(const ModelConfig& c, WeightCount& count) {
   count.weight(c.kv_lora_rank + c.qk_rope_head_dim, d, c.lora_bias);
   count.floats += c.kv_lora_rank;
   count.matrices += c.heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank;
+  if (count.once) {  // one copy, by head
+    for (int64_t h = 0; h < c.heads; ++h) {
+      if (count.panels == DType::f32) {
+        count.packed += c.qk_nope_head_dim * c.kv_lora_rank * kFloat;
+      } else {
+        count.pack(c.kv_lora_rank, c.qk_nope_head_dim);
+      }
+      count.pack(c.v_head_dim, c.kv_lora_rank);
+    }
+    count.weight(d, c.heads * c.v_head_dim, c.lora_bias);
+    return;
+  }
   // Half of kv_b, which the values need, is packed in f32 in every numerics (ops/mla).
   count.packed += c.heads * panels_floats(c.v_head_dim, c.kv_lora_rank) * kFloat;
   if (count.panels == DType::bf16)  // and of the whole matrix, rounded
@@ -433,8 +446,9 @@ Tensor Walk::log_probs(const Tensor& h) {
 
 }  // namespace
 
-ModelMemory model_memory(const ModelConfig& c, Numerics numerics, DType matrices) {
-  WeightCount count{.panels = activation_dtype(numerics)};
+ModelMemory model_memory(const ModelConfig& c, Numerics numerics, DType matrices, WeightUse use) {
+  const bool once = use == WeightUse::inference;
+  WeightCount count{.panels = activation_dtype(numerics), .once = once};
   int64_t frozen = 0;
   count.matrices += c.vocab_size * c.hidden_size;
   for (int64_t layer = 0; layer < c.layers; ++layer) {
@@ -460,7 +474,9 @@ ModelMemory model_memory(const ModelConfig& c, Numerics numerics, DType matrices
   } else {
     count.weight(c.vocab_size, c.hidden_size);
   }
-  return {.weights = count.matrices * static_cast<int64_t>(size_of(matrices)) +
+  // Held beside the panels: all matrices, or only the rows of a table that is no factor.
+  const int64_t rows = !once ? count.matrices : c.tie_word_embeddings ? 0 : c.vocab_size * c.hidden_size;
+  return {.weights = rows * static_cast<int64_t>(size_of(matrices)) +
                      (count.floats + c.max_positions * c.rope_width()) * kFloat,
           .gradients = (count.matrices + count.floats - frozen) * kFloat,
           .row_gradients = c.tie_word_embeddings ? c.vocab_size * c.hidden_size * kFloat : 0,

@@ -12,6 +12,7 @@
 
 #include "base/threads.h"
 #include "model/config.h"
+#include "model/weight_use.h"
 #include "tensor/numerics.h"
 
 namespace r1 {
@@ -23,7 +24,9 @@ struct ModelMemory {
   int64_t row_gradients = 0;  // of a tied head's rows (Parameter::row_grad)
   int64_t packed = 0;         // copies in the layout of the matrix kernels
 };
-ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices);
+// A model for inference holds each matrix once: those that products read count as packed.
+ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices,
+                         WeightUse use = WeightUse::training);
 
 // The new tokens of a row, and the number of positions before them: those of the last earlier row without a
 // prefix (a family: tensor/batch.h).

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <unordered_map>
 
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/random.h"
+#include "formats/weight_source.h"
 #include "model/builder.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/optim/optim.h"
@@ -14,12 +17,14 @@
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights, Memory& memory) {
+Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use,
+                   Memory& memory) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
   model.memory_ = &memory;
+  model.frozen_ = use == WeightUse::inference;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -49,7 +54,7 @@ void check_fits_machine(const ModelConfig& c) {
 
 Model Model::create(const ModelConfig& config, uint64_t seed, Memory& memory) {
   check_fits_machine(config);
-  Model model = build(config, DType::f32, nullptr, memory);
+  Model model = build(config, DType::f32, nullptr, WeightUse::training, memory);
   std::vector<float> piece(size_t{1} << 15);
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {
@@ -66,9 +71,47 @@ Model Model::create(const ModelConfig& config, uint64_t seed, Memory& memory) {
   return model;
 }
 
+namespace {
+
+// Hands out the matrices of a frozen model again, from where it has them.
+class SameSource final : public WeightSource {
+ public:
+  explicit SameSource(const std::deque<Parameter>& parameters) {
+    for (const Parameter& p : parameters) {
+      names_.push_back(p.name);
+      if (p.frozen()) stored_.emplace(p.name, &p.stored);
+    }
+  }
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape&) const override { return *stored_.at(name); }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view name) const override {
+    const auto at = stored_.find(std::string(name));
+    return at == stored_.end() ? "" : at->second->owner->path();
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, const Stored*> stored_;
+};
+
+void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
+  if (!from.frozen()) return copy_values(memory, from.value, to);
+  read_finite(from.stored, to);
+}
+
+}  // namespace
+
 Model Model::clone() const {
-  Model copy = build(config_, matrices_, nullptr, *memory_);
-  copy.copy_weights_from(*this);
+  const SameSource source(*parameters_);
+  Model copy =
+      build(config_, matrices_, &source, frozen_ ? WeightUse::inference : WeightUse::training, *memory_);
+  for (size_t i = 0; i < parameters_->size(); ++i) {
+    const Parameter& to = (*copy.parameters_)[i];
+    if (!to.frozen()) copy_value(*memory_, (*parameters_)[i], to.value);
+  }
   return copy;
 }
 
@@ -78,7 +121,8 @@ void Model::copy_weights_from(const Model& other) {
   for (size_t i = 0; i < parameters_->size(); ++i) {
     Parameter& to = (*parameters_)[i];
     const Parameter& from = (*other.parameters_)[i];
-    copy_values(*memory_, from.value, to.value);
+    R1_CHECK(!to.frozen(), to.name, " is frozen");
+    copy_value(*memory_, from, to.value);
     ++to.version;
   }
 }
@@ -127,21 +171,23 @@ std::vector<Parameter*> Model::selection_biases() const {
 
 void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
+    R1_CHECK(!p.frozen(), p.name, " is frozen: load the model for training");
     if (!p.trainable || p.grad) continue;
     storage_.emplace_back(p.value.shape, DType::f32, *memory_);
     p.grad = storage_.back().tensor();
   }
-  if (config_.tie_word_embeddings && embedding_->grad && !embedding_->row_grad) {
-    storage_.emplace_back(embedding_->value.shape, DType::f32, *memory_);
-    embedding_->row_grad = storage_.back().tensor();
+  Parameter& embedding = table().dense();
+  if (config_.tie_word_embeddings && embedding.grad && !embedding.row_grad) {
+    storage_.emplace_back(embedding.value.shape, DType::f32, *memory_);
+    embedding.row_grad = storage_.back().tensor();
   }
 }
 
 void Model::join_gradients(Context& ctx) {
-  const Tensor& apart = embedding_->row_grad;
-  if (!apart) return;
-  add_in_place(ctx, embedding_->grad, apart);
-  zero_values(ctx.memory(), apart, ctx.stream);
+  const Parameter& embedding = table().dense();
+  if (!embedding.row_grad) return;
+  add_in_place(ctx, embedding.grad, embedding.row_grad);
+  zero_values(ctx.memory(), embedding.row_grad, ctx.stream);
 }
 
 void Model::zero_gradients(Context& ctx) {
@@ -153,9 +199,23 @@ std::string Model::weights_sha256() const {
   Sha256 hash;
   for (const Parameter& p : *parameters_) {
     hash.update(std::as_bytes(std::span(p.name)));
-    in_f32(p.value, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
+    in_f32(p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
   }
   return hash.hex();
+}
+
+void Model::check_finite() const {
+  for (const Parameter& p : *parameters_) {
+    if (p.frozen()) {
+      r1::check_finite(p.stored);
+      continue;
+    }
+    in_f32(p, [&p](std::span<const float> values) {
+      for (const float v : values) {
+        if (!std::isfinite(v)) throw Error(p.name + ": has a value that is not finite");
+      }
+    });
+  }
 }
 
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what) {

@@ -16,6 +16,7 @@
 
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/weight_use.h"
 #include "ops/matmul/matmul.h"
 #include "ops/mla/mla.h"
 #include "ops/moe/moe.h"
@@ -24,7 +25,7 @@
 
 namespace r1 {
 
-class HfWeights;
+class WeightSource;
 
 // A training step's interface to the routers: the balance loss to add, and the statistics to collect.
 struct RouterTraining {
@@ -87,11 +88,12 @@ class Model {
   // A model that is trained needs f32. Tensors that have no place in this architecture are skipped with a
   // warning, as in transformers. Throws Error for missing, misshapen or non-finite tensors and for an unknown
   // architecture.
-  static Model load(const std::filesystem::path& directory, DType matrices = DType::f32);
+  static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
+                    WeightUse use = WeightUse::training);
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
-  // An independent copy of the weights (a reference policy).
+  // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
   // Writes config.json and model.safetensors into an existing directory.
@@ -113,7 +115,13 @@ class Model {
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();
   int64_t parameter_count() const;
+  // The weights as the forward reads them, without padding; a trained model holds them twice.
   int64_t weight_bytes() const;
+  bool frozen() const { return frozen_; }
+  // Bytes of weights, gradients and packed copies that are in memory now.
+  int64_t held_bytes() const;
+  // Reads every value. Throws Error, with the tensor and the index, if one is NaN or infinite.
+  void check_finite() const;
   // Parameters that a token passes through: all except the experts that are not chosen.
   int64_t active_parameter_count() const;
   std::string weights_sha256() const;  // of names and f32 values, whatever their type in memory
@@ -128,15 +136,17 @@ class Model {
   // Called after the last backward: adds the gradients that are held apart (Parameter::row_grad) to the
   // others.
   void join_gradients(Context& ctx);
-  // Copies values (shapes must agree) and marks packed copies stale.
+  // Copies values (shapes must agree) and marks packed copies stale. Of a model for training; `other` may be
+  // frozen.
   void copy_weights_from(const Model& other);
 
  private:
   friend class ModelBuilder;
   Model() = default;
+  const Weight& table() const { return embedding_ ? embedding_ : head_; }
   // Compares every tensor's shape with `weights` before it allocates memory for it.
-  static Model build(const ModelConfig& config, DType matrices, const HfWeights* weights = nullptr,
-                     Memory& memory = host_memory());
+  static Model build(const ModelConfig& config, DType matrices, const WeightSource* weights = nullptr,
+                     WeightUse use = WeightUse::training, Memory& memory = host_memory());
 
   ModelConfig config_;
   std::vector<std::string> warnings_;
@@ -144,7 +154,8 @@ class Model {
   Memory* memory_ = &host_memory();
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
-  Parameter* embedding_ = nullptr;
+  bool frozen_ = false;
+  Weight embedding_;  // empty if it is the head's matrix
   Parameter* norm_ = nullptr;
   Weight head_;
   std::vector<Block> blocks_;

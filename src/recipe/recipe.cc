@@ -179,7 +179,8 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
 Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const RecipeOptions& settings,
               ThreadPool& threads, RecipeReporter& reporter) {
   const fs::path& model_path = stage.model;
-  const ModelBundle bundle = ModelBundle::load(model_path, activation_dtype(stage.numerics));
+  const ModelBundle bundle =
+      ModelBundle::load(model_path, activation_dtype(stage.numerics), WeightUse::inference);
   std::error_code ec;
   const bool from_file = fs::is_regular_file(stage.task, ec);
   const std::string task = from_file ? content_of_files({stage.task}) : stage.task;

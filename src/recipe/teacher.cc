@@ -142,7 +142,7 @@ struct Teacher::Impl {
         summary(out / "teacher.json"),
         data(out / "data.jsonl"),
         threads(t),
-        bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics))) {}
+        bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics), WeightUse::inference)) {}
   void check_context() const;
   void make_requests();
   std::vector<Completion> answer();

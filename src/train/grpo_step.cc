@@ -41,7 +41,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   MemoryEstimate memory = trained_model(model, numerics);
   memory.program = program_bytes(memory);
   if (config.loss.kl > 0) {
-    const MemoryEstimate reference = used_model(model, numerics, DType::f32);  // a clone of the model
+    const MemoryEstimate reference = used_model(model, numerics, DType::f32, WeightUse::training);  // a clone
     memory.weights += reference.weights;
     memory.packed += reference.packed;
   }
@@ -102,7 +102,8 @@ void GrpoTrainer::save(const std::filesystem::path& directory) const {
 
 void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) {
   optimizer_.load(directory, updates);
-  if (reference_) reference_->copy_weights_from(Model::load(directory / "reference"));
+  if (reference_)
+    reference_->copy_weights_from(Model::load(directory / "reference", DType::f32, WeightUse::inference));
 }
 
 MemoryMeasured GrpoTrainer::memory() const {
@@ -158,7 +159,8 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
   for (const Rollout& r : set_.rollouts) {
     scored_tokens_ += r.policy_tokens();
     for (const RolloutSegment& s : r.segments) {
-      R1_CHECK(!s.policy || s.weights == updates(), "weights of update ", s.weights, " at update ", updates());
+      R1_CHECK(!s.policy || s.weights == updates(), "weights of update ", s.weights, " at update ",
+               updates());
     }
   }
   describe(result);

@@ -97,8 +97,8 @@ MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics) {
   return out;
 }
 
-MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices) {
-  const ModelMemory m = model_memory(config, numerics, matrices);
+MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices, WeightUse use) {
+  const ModelMemory m = model_memory(config, numerics, matrices, use);
   MemoryEstimate out;
   out.weights = m.weights;
   out.packed = m.packed;

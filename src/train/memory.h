@@ -64,7 +64,8 @@ int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t t
 // The weights, gradients, optimizer state and kernels' copies of a model in training.
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics);
 // The weights, with matrices of this type, and the kernels' copies.
-MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices);
+MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType matrices,
+                          WeightUse use = WeightUse::inference);
 // Adds the memory of sampling, which is separate from training's: KV pages, activations and the answers.
 void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics numerics,
                   const SamplingLoad& load, ThreadPool& threads);

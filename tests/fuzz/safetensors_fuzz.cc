@@ -17,7 +17,7 @@ void require(bool condition) {
 
 void parse(std::span<const std::byte> file) {
   try {
-    const r1::SafetensorsHeader header = r1::parse_safetensors_header(file, "fuzz");
+    const r1::SafetensorsHeader header = r1::parse_safetensors_header(file, file.size(), "fuzz");
     uint64_t covered = 0;
     unsigned sum = 0;
     for (const r1::TensorInfo& tensor : header.tensors) {

@@ -284,13 +284,13 @@ TEST(Bf16, Embedding) {
   const auto table = random_normal(random, 7 * 20);
   NumericsRun run(Numerics::cpu_bf16);
   OwnedParameter w({7, 20}, table);
-  const Tensor y = embed(run.ctx, tokens, w.p);
+  const Tensor y = embed(run.ctx, tokens, Weight(&w.p));
   ASSERT_EQ(y.dtype, DType::f32);
   const Buffer stored({7, 20}, DType::bf16);
   std::ranges::transform(table, stored.tensor().bf16(), bf16_from_f32);
   Parameter narrow;
   narrow.value = stored.tensor();
-  const Tensor again = embed(run.ctx, tokens, narrow);
+  const Tensor again = embed(run.ctx, tokens, Weight(&narrow));
   for (int64_t t = 0; t < 4; ++t) {
     for (int64_t d = 0; d < 20; ++d) {
       const float want =

@@ -27,7 +27,7 @@ std::vector<float> run(const Case& c, int threads, int64_t cut) {
     OpRun r(true, threads);
     const auto part = std::span<const int32_t>(c.tokens).subspan(static_cast<size_t>(begin),
                                                                  static_cast<size_t>(end - begin));
-    const Tensor y = embed(r.ctx, part, table.p);
+    const Tensor y = embed(r.ctx, part, Weight(&table.p));
     append(out, y.values());
     r.seed(y, std::span<const float>(c.dy).subspan(static_cast<size_t>(begin * c.D),
                                                    static_cast<size_t>((end - begin) * c.D)));
@@ -59,10 +59,10 @@ TEST(Embed, RefusesTokensOutOfRangeAndTakesNone) {
   OpRun r;
   OwnedParameter table({4, 3}, std::vector<float>(12, 1.0f), false);
   const std::vector<int32_t> beyond = {4}, negative = {-1}, good = {3};
-  EXPECT_THROW(embed(r.ctx, beyond, table.p), BrokenInvariant);
-  EXPECT_THROW(embed(r.ctx, negative, table.p), BrokenInvariant);
-  EXPECT_EQ(embed(r.ctx, {}, table.p).shape, Shape({0, 3}));
-  r.seed(embed(r.ctx, good, table.p), std::vector<float>(3, 1.0f));
+  EXPECT_THROW(embed(r.ctx, beyond, Weight(&table.p)), BrokenInvariant);
+  EXPECT_THROW(embed(r.ctx, negative, Weight(&table.p)), BrokenInvariant);
+  EXPECT_EQ(embed(r.ctx, {}, Weight(&table.p)).shape, Shape({0, 3}));
+  r.seed(embed(r.ctx, good, Weight(&table.p)), std::vector<float>(3, 1.0f));
   r.backward();  // the table is frozen, so there is nothing to write to
 }
 

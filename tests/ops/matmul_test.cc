@@ -353,7 +353,7 @@ TEST(Matmul, OneThreadOfSeveralDoesNotPack) {
     return refused[0] && refused[1] ? 2 : refused[0] || refused[1] ? 1 : 0;
   };
   EXPECT_EQ(refusals(), 2);
-  weight.pack(run.ctx);
+  weight.prepare(run.ctx);
   EXPECT_EQ(refusals(), 0);
   ++parameter.p.version;
   EXPECT_EQ(refusals(), 2);

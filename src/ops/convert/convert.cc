@@ -20,6 +20,7 @@ Tensor as_f32_tensor(Context& ctx, const Tensor& t) {
 }
 
 const float* weight_f32(Context& ctx, const Tensor& value) {
+  R1_CHECK(value, "a frozen weight ", value.shape.str(), " has no rows: its Weight has them");
   if (value.dtype == DType::bf16 || ctx.activations() == DType::f32) return as_f32(ctx, value);
   float* rounded = ctx.arena.array<float>(value.count());
   R1_CPU_BACKEND(ctx, round_values, (RoundToBf16{.from = value.f32(), .n = value.count(), .to = rounded}));

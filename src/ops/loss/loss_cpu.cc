@@ -120,7 +120,7 @@ void hidden_gradient(Context& ctx, const LogProbsBackward& call, const LossChunk
                      .a_row = V,
                      .a_col = 1,
                      .b = chunk.w,
-                     .b_panel = 32,
+                     .b_panel = kPanel,
                      .b_row = D,
                      .c = chunk.dh,
                      .c_row = D,
@@ -134,30 +134,6 @@ void hidden_gradient(Context& ctx, const LogProbsBackward& call, const LossChunk
       for (int64_t d = 0; d < D; ++d) to[d] = add ? to[d] + from[d] : from[d];
     }
   });
-}
-
-void head_gradients(Context& ctx, const LogProbsBackward& call, const LossChunk& chunk) {
-  const int64_t D = call.forward.h.dim(1), V = call.forward.head->N();
-  if (const Parameter& w = call.forward.head->dense(); w.grad) {
-    gemm(ctx.threads, {.M = V,
-                       .N = D,
-                       .K = chunk.n,
-                       .a = chunk.dz,
-                       .a_row = 1,
-                       .a_col = V,
-                       .b = chunk.h,
-                       .b_panel = 32,
-                       .b_row = D,
-                       .c = w.grad.f32(),
-                       .c_row = D,
-                       .accumulate = true});
-  }
-  if (const Parameter* bias = call.forward.head->bias(); bias != nullptr && bias->grad) {
-    const OpScope scope(ctx);
-    int32_t* zeros = ctx.host().array<int32_t>(chunk.n);
-    std::fill(zeros, zeros + chunk.n, 0);
-    scatter_add_rows(ctx.threads, chunk.dz, {zeros, static_cast<size_t>(chunk.n)}, V, bias->grad.f32());
-  }
 }
 
 }  // namespace
@@ -220,14 +196,14 @@ void log_probs_backward(Context& ctx, const LogProbsBackward& call) {
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
-  const float* w = call.dh ? weight_f32(ctx, f.head->dense().value) : nullptr;
+  const float* w = call.dh ? f.head->rows(ctx) : nullptr;
   ctx.tape->await_turn();
   for (int64_t first = 0; first < count; first += size) {
     const LossChunk chunk{kept + first, counted + first, std::min(size, count - first), rows, dz, dh, w};
     copy_rows_f32(ctx.threads, f.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);
     make_dz(ctx, call, chunk);
     if (call.dh) hidden_gradient(ctx, call, chunk);
-    head_gradients(ctx, call, chunk);
+    f.head->add_weight_gradient(ctx, chunk.dz, chunk.h, chunk.n);
   }
 }
 

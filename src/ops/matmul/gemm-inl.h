@@ -39,7 +39,7 @@ using Tag = hn::CappedTag<float, 16>;
 using Vec = hn::Vec<Tag>;
 
 inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
-inline constexpr int kPanelVecs = 32 / kLanes;          // 2, 4 or 8
+inline constexpr int kPanelVecs = static_cast<int>(kPanel) / kLanes;  // 2, 4 or 8
 inline constexpr bool kSixteenRegisters = kLanes == 8;  // AVX2
 inline constexpr int kMaxAcc = kSixteenRegisters ? 12 : 24;
 inline constexpr int kMaxVecs = kPanelVecs == 2 || kSixteenRegisters ? 2 : 4;
@@ -323,9 +323,9 @@ inline void copy_rows(const float* a, int64_t a_row, int64_t rows, int64_t K, fl
 // Copies rows [0, K) of one panel of a plain B, from b, into [k][32]. Nothing after B's last column is read.
 inline void copy_panel(const float* b, int64_t b_row, int64_t width, int64_t K, float* to) {
   const Tag d;
-  for (int64_t k = 0; k < K; ++k, b += b_row, to += 32) {
-    if (width == 32) {
-      for (int64_t n = 0; n < 32; n += kLanes) hn::StoreU(hn::LoadU(d, b + n), d, to + n);
+  for (int64_t k = 0; k < K; ++k, b += b_row, to += kPanel) {
+    if (width == kPanel) {
+      for (int64_t n = 0; n < kPanel; n += kLanes) hn::StoreU(hn::LoadU(d, b + n), d, to + n);
     } else {
       for (int64_t n = 0; n < width; ++n) to[n] = b[n];
     }
@@ -348,7 +348,7 @@ inline ReadA plan_a(const Gemm& g, int64_t panels) {
 // Rows of a plain B that are a power of two apart share a few of the cache's sets. A copy of the current
 // block pays once three row tiles read it.
 inline bool copies_b(const Gemm& g, int64_t row_tiles) {
-  return g.b_row != 32 && g.b_panel == 32 && row_tiles >= 3;
+  return g.b_row != kPanel && g.b_panel == kPanel && row_tiles >= 3;
 }
 
 // Memory that is prefetched while one micro-kernel runs: every `step` floats, from `at` on.
@@ -363,8 +363,8 @@ inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int
                            int64_t call) {
   const int64_t k = k_next + call % 2, a_lines = (M + 15) / 16, line = call / 2;
   if (line < a_lines) return {g.a + m0 + line * 16 + k * g.a_col, 2 * g.a_col};
-  const int64_t b_lines = (std::min(p1 * 32, g.N) - p0 * 32 + 15) / 16;
-  return {g.b + p0 * 32 + std::min(line - a_lines, b_lines - 1) * 16 + k * g.b_row, 2 * g.b_row};
+  const int64_t b_lines = (std::min(p1 * kPanel, g.N) - p0 * kPanel + 15) / 16;
+  return {g.b + p0 * kPanel + std::min(line - a_lines, b_lines - 1) * 16 + k * g.b_row, 2 * g.b_row};
 }
 
 // A few rows, without copies and without blocks of k. Returns the first panel that is not done.
@@ -383,12 +383,12 @@ int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) 
              .ahead_step = 0,
              .tail = kLanes,
              .accumulate = g.accumulate};
-  const int64_t end = std::min(p1, g.N / 32);
+  const int64_t end = std::min(p1, g.N / kPanel);
   const int64_t most = wide_panels(static_cast<int>(M));
   while (p0 < end) {
     const int64_t panels = std::min(most, end - p0);
     o.b = o.ahead = g.b + p0 * g.b_panel;
-    o.c = g.c + m0 * g.c_row + p0 * 32;
+    o.c = g.c + m0 * g.c_row + p0 * kPanel;
     kWide<kPairs>[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
     p0 += panels;
   }
@@ -405,7 +405,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     if (p0 >= p1) return;
   }
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
-  alignas(64) float panel[kPairs ? 1 : kCopiedBlockK * 32];
+  alignas(64) float panel[kPairs ? 1 : kCopiedBlockK * kPanel];
   const RowTiling tiling(M);
   const bool columns = !kPairs && g.a_col != 1;
   const bool copy_b = !kPairs && copies_b(g, tiling.tiles);
@@ -416,7 +416,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
              .a_col = g.a_col,
              .b = nullptr,
              .b_panel = 0,
-             .b_row = copy_b ? 32 : g.b_row,
+             .b_row = copy_b ? kPanel : g.b_row,
              .c = nullptr,
              .c_row = g.c_row,
              .K = 0,
@@ -428,7 +428,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   do {
     o.K = std::min(block_k, g.K - k0);
     for (int64_t p = p0; p < p1; ++p) {
-      const int64_t width = std::min<int64_t>(32, g.N - p * 32);
+      const int64_t width = std::min(kPanel, g.N - p * kPanel);
       const float* b = g.b + p * g.b_panel + k0 / kPerRow * g.b_row;
       if (copy_b) {
         copy_panel(b, g.b_row, width, o.K, panel);
@@ -436,10 +436,10 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
       }
       // The next block after that of a packed panel is b_panel further on, or, after the last panel, kBlockK
       // rows after the first panel's block.
-      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * 32;
+      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * kPanel;
       const bool has_next_block = k0 + block_k < g.K;
-      const bool packed_ahead = g.b_row == 32 && o.K > 0 && (p + 1 < p1 || has_next_block);
-      const bool rows_ahead = g.a_row == 1 && g.b_row != 32 && g.b_panel == 32 && has_next_block;
+      const bool packed_ahead = g.b_row == kPanel && o.K > 0 && (p + 1 < p1 || has_next_block);
+      const bool rows_ahead = g.a_row == 1 && g.b_row != kPanel && g.b_panel == kPanel && has_next_block;
       if (p == p0 && read_a == ReadA::copied_columns)
         copy_columns(g.a + m0 * g.a_row + k0 * g.a_col, g.a_row, g.a_col, tiling, o.K, copies);
       for (int64_t i = 0; i < tiling.tiles; ++i) {
@@ -460,7 +460,7 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         }
         constexpr int64_t kAcross = kMaxVecs * kLanes;
         o.b = b;
-        o.c = g.c + (m0 + m) * g.c_row + p * 32;
+        o.c = g.c + (m0 + m) * g.c_row + p * kPanel;
         int64_t n = 0;
         for (; n + kAcross <= width; n += kAcross, o.b += kAcross, o.c += kAcross)
           kWhole<kPairs>[columns][static_cast<size_t>(rows - 1)](o);

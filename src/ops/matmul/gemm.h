@@ -32,6 +32,9 @@
 
 namespace r1 {
 
+// Columns of a panel. Kernels hold a row of a panel in registers: two vectors of AVX-512.
+inline constexpr int64_t kPanel = 32;
+
 struct Gemm {
   int64_t M = 0, N = 0, K = 0;
   const float* a = nullptr;
@@ -53,6 +56,15 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list);
 // One product on the calling thread, for use inside parallel regions (attention tiles).
 void gemm_serial(const Gemm& g);
 
+// ---- packing
+
+constexpr int64_t pair_rows(int64_t K) {
+  return (K + 1) / 2;
+}
+constexpr int64_t panels_floats(int64_t N, int64_t K) {
+  return (N + kPanel - 1) / kPanel * kPanel * K;
+}
+
 // Packs w [N, K], with row stride w_row, as B[k, n] = w[n * w_row + k] into zero-padded panels
 // [ceil(N / 32)][K][32].
 void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row, float* panels);
@@ -63,11 +75,15 @@ void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_
 // Packs w [N, K] as pairs, [ceil(N / 32)][ceil(K / 2)][32] units of 32 bits: rounds f32, copies bf16.
 void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs);
 void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs);
-constexpr int64_t pair_rows(int64_t K) {
-  return (K + 1) / 2;
-}
-constexpr int64_t panels_floats(int64_t N, int64_t K) {
-  return (N + 31) / 32 * 32 * K;
-}
+
+// One panel, on the calling thread, of rows w [width, K] that follow each other, width <= 32.
+void pack_one_panel(const float* w, int64_t width, int64_t K, float* panel);
+void pack_one_panel(const float* w, int64_t width, int64_t K, uint32_t* pairs);
+void pack_one_panel(const uint16_t* w, int64_t width, int64_t K, uint32_t* pairs);
+// Packs a row-major B [K, N] as pairs, on the calling thread.
+void pack_rows_as_pairs(const uint16_t* b, int64_t K, int64_t N, uint32_t* pairs);
+// Copies row n of panels of a matrix with K columns back, in f32.
+void unpack_row(const float* panels, int64_t n, int64_t K, float* to);
+void unpack_row(const uint32_t* pairs, int64_t n, int64_t K, float* to);
 
 }  // namespace r1

@@ -57,7 +57,7 @@ R1_AVX512BF16 void run(const Operands& o) {
   }
   const uint32_t* a = o.a;
   const uint32_t* b = o.b;
-  for (int64_t i = 0; i < o.pairs; ++i, ++a, b += 32) {
+  for (int64_t i = 0; i < o.pairs; ++i, ++a, b += kPanel) {
     __m512i column[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
@@ -116,7 +116,7 @@ __mmask16 mask_of(int64_t columns) {
 
 R1_AVX512BF16 void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const int64_t M = m1 - m0, tiles = (M + kMaxRows - 1) / kMaxRows;
-  R1_CHECK(M <= kTileRows && g.a_col == 1 && g.b_row == 32, "M ", M, " a_col ", g.a_col, " b_row ", g.b_row);
+  R1_CHECK(M <= kTileRows && g.a_col == 1 && g.b_row == kPanel, "M ", M, " a_col ", g.a_col, " b_row ", g.b_row);
   alignas(64) uint32_t copies[kTileRows * kCopiedRow];
   const uint32_t* b = reinterpret_cast<const uint32_t*>(g.b);
   int64_t k0 = 0;
@@ -133,14 +133,14 @@ R1_AVX512BF16 void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, i
                .accumulate = g.accumulate || k0 > 0};
     for (int64_t p = p0; p < p1;) {
       const bool wide = M <= kWideRows && p + kWidePanels <= p1;
-      const int64_t panels = wide ? kWidePanels : 1, left = g.N - (p + panels - 1) * 32;
+      const int64_t panels = wide ? kWidePanels : 1, left = g.N - (p + panels - 1) * kPanel;
       o.masks[0] = mask_of(left);
       o.masks[1] = mask_of(left - 16);
-      o.b = b + p * g.b_panel + k0 / 2 * 32;
+      o.b = b + p * g.b_panel + k0 / 2 * kPanel;
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t begin = M * i / tiles, rows = M * (i + 1) / tiles - begin;
         o.a = copies + begin * kCopiedRow;
-        o.c = g.c + (m0 + begin) * g.c_row + p * 32;
+        o.c = g.c + (m0 + begin) * g.c_row + p * kPanel;
         (wide ? kWide[static_cast<size_t>(rows - 1)] : kNarrow[static_cast<size_t>(rows - 1)])(o);
       }
       p += panels;

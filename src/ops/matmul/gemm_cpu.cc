@@ -3,7 +3,6 @@
 
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/gemm_avx512bf16.h"
-#include "tensor/dtype.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/matmul/gemm_cpu.cc"
@@ -11,7 +10,6 @@
 // These includes must come after foreach_target.h.
 #include "hwy/highway.h"
 #include "ops/matmul/gemm-inl.h"
-#include "ops/simd/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace r1 {
@@ -22,17 +20,6 @@ void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
     gemm_detail::tile<true>(g, m0, m1, p0, p1);
   } else {
     gemm_detail::tile<false>(g, m0, m1, p0, p1);
-  }
-}
-
-// Packs `width` rows of w [., K] into a panel [K][32]; columns beyond `width` become zeros.
-void pack_panel(const float* w, int64_t width, int64_t K, int64_t w_row, float* to) {
-  constexpr int64_t kBlock = 64;  // steps of k: the panel's lines stay near while rows are spread over them
-  for (int64_t k = 0; k < K; k += kBlock) {
-    const int64_t n = std::min(kBlock, K - k);
-    float* at = to + k * 32;
-    if (width < 32) std::fill_n(at, n * 32, 0.0f);
-    transpose_rows(w + k, w_row, width, n, at);
   }
 }
 
@@ -50,10 +37,7 @@ namespace r1 {
 
 namespace {
 
-constexpr int64_t kWidth = 32;  // columns of a panel
-
 HWY_EXPORT(gemm_tile);
-HWY_EXPORT(pack_panel);
 
 #if defined(R1_ADDRESS_SANITIZER)
 void check_rows(const char* what, const Gemm& g, const float* first, int64_t rows, int64_t row,
@@ -72,9 +56,9 @@ void check_memory(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1)
   if (by_rows) check_rows("A", g, g.a + m0 * g.a_row, g.K == 0 ? 0 : m1 - m0, g.a_row, g.K);
   if (!by_rows && g.a_row == 1) check_rows("A", g, g.a + m0, g.K, g.a_col, m1 - m0);
   for (int64_t p = p0; p < p1; ++p) {
-    const int64_t width = std::min(kWidth, g.N - p * kWidth);
+    const int64_t width = std::min(kPanel, g.N - p * kPanel);
     check_rows("B", g, g.b + p * g.b_panel, g.product == Product::f32 ? g.K : pair_rows(g.K), g.b_row, width);
-    check_rows("C", g, g.c + m0 * g.c_row + p * kWidth, m1 - m0, g.c_row, width);
+    check_rows("C", g, g.c + m0 * g.c_row + p * kPanel, m1 - m0, g.c_row, width);
   }
 }
 #else
@@ -101,7 +85,7 @@ struct Cut {
 };
 
 int64_t panels_of(const Gemm& g) {
-  return ceil_div(g.N, kWidth);
+  return ceil_div(g.N, kPanel);
 }
 
 int64_t fmas(const Gemm& g) {
@@ -117,7 +101,7 @@ Cut cut(const Gemm& g, int64_t target) {
   const int64_t panels = panels_of(g);
   c.rows = std::min(g.M, kTileRows);
   c.panels = std::min<int64_t>(panels, 8);
-  const int64_t a_panel_row = std::max<int64_t>(g.K, 1) * kWidth;  // FMAs
+  const int64_t a_panel_row = std::max<int64_t>(g.K, 1) * kPanel;  // FMAs
   while (c.rows > 24 && c.rows * c.panels * a_panel_row > target) c.rows = std::max<int64_t>(24, c.rows / 2);
   while (c.panels > 1 && c.rows * c.panels * a_panel_row > target) c.panels = (c.panels + 1) / 2;
   while (c.rows > 12 && c.rows * c.panels * a_panel_row > target) c.rows = 12;
@@ -200,65 +184,6 @@ void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
       run_tile(list[at], cuts[at], i - (ends[at] - cuts[at].tiles));
     }
   });
-}
-
-void pack_rows(ThreadPool& threads, const float* b, int64_t K, int64_t N, int64_t b_row, float* panels) {
-  threads.parallel_for(K, std::max<int64_t>(1, 16384 / std::max<int64_t>(N, 1)),
-                       [&](int64_t begin, int64_t end) {
-                         for (int64_t k = begin; k < end; ++k)
-                           for (int64_t n0 = 0; n0 < N; n0 += kWidth) {
-                             float* to = panels + n0 * K + k * kWidth;
-                             const int64_t width = std::min(kWidth, N - n0);
-                             std::copy_n(b + k * b_row + n0, width, to);
-                             std::fill(to + width, to + kWidth, 0.0f);
-                           }
-                       });
-}
-
-void pack_transposed(ThreadPool& threads, const float* w, int64_t N, int64_t K, int64_t w_row,
-                     float* panels) {
-  threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      HWY_DYNAMIC_DISPATCH(pack_panel)
-      (w + p * kWidth * w_row, std::min(kWidth, N - p * kWidth), K, w_row, panels + p * K * kWidth);
-    }
-  });
-}
-
-namespace {
-
-// bits(k, n) returns one element as bf16.
-template <class T, class Bits>
-void pack_pairs_by(ThreadPool& threads, const T* w, int64_t N, int64_t K, uint32_t* pairs, const Bits& bits) {
-  const int64_t rows = pair_rows(K);
-  threads.parallel_for(ceil_div(N, kWidth), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      uint32_t* to = pairs + p * rows * kWidth;
-      const int64_t width = std::min(kWidth, N - p * kWidth);
-      for (int64_t k0 = 0; k0 < K; k0 += 32) {  // blocks of k, as in pack_panel
-        const int64_t k1 = std::min(k0 + 32, K);
-        for (int64_t n = 0; n < width; ++n) {
-          const T* row = w + (p * kWidth + n) * K;
-          for (int64_t k = k0; k < k1; k += 2) {
-            const uint32_t high = k + 1 < K ? bits(row[k + 1]) : 0;
-            to[k / 2 * kWidth + n] = bits(row[k]) | high << 16;
-          }
-        }
-        for (int64_t k = k0; k < k1; k += 2)
-          std::fill(to + k / 2 * kWidth + width, to + (k / 2 + 1) * kWidth, 0u);
-      }
-    }
-  });
-}
-
-}  // namespace
-
-void pack_pairs(ThreadPool& threads, const float* w, int64_t N, int64_t K, uint32_t* pairs) {
-  pack_pairs_by(threads, w, N, K, pairs, [](float v) -> uint32_t { return bf16_from_f32(v); });
-}
-
-void pack_pairs(ThreadPool& threads, const uint16_t* w, int64_t N, int64_t K, uint32_t* pairs) {
-  pack_pairs_by(threads, w, N, K, pairs, [](uint16_t v) -> uint32_t { return v; });
 }
 
 }  // namespace r1

@@ -10,42 +10,14 @@
 // batch into consecutive pieces changes nothing.
 #pragma once
 
-#include "ops/matmul/gemm.h"
+#include "ops/matmul/weight.h"
 #include "tensor/context.h"
 #include "tensor/parameter.h"
 
 namespace r1 {
 
-// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will
-// live here too. It keeps a copy of the matrix in the kernel's layout (gemm.h): panels of kPanel outputs,
-// f32 or pairs of bf16 depending on the numerics. The copy is made on first use and again when
-// dense.version has changed.
-class Weight {
- public:
-  Weight() = default;
-  Weight(Parameter* dense, Parameter* bias = nullptr);  // non-owning; the model owns its parameters
-  int64_t N() const { return dense_->value.dim(0); }
-  int64_t K() const { return dense_->value.dim(1); }
-  Parameter& dense() const { return *dense_; }
-  Parameter* bias() const { return bias_; }
-  explicit operator bool() const { return dense_ != nullptr; }
-  // Brings the copy that products read up to date. Never call it inside a parallel region. Afterwards, until
-  // the parameter's version or the activation type changes, threads may use the weight together.
-  void pack(Context& ctx) const;
-  // Packs, then sets b, its strides and the product of `g` for this matrix.
-  void fill_b(Context& ctx, Gemm& g) const;
-
- private:
-  Parameter* dense_ = nullptr;
-  Parameter* bias_ = nullptr;
-  mutable Buffer packed_;  // f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]
-  mutable uint64_t packed_version_ = 0;
-};
-
-inline constexpr int64_t kPanel = 32;
-
 // x [T, K] -> [T, N] in the numerics' activation type, or in `dtype` (f32 for logits and for what joins the
-// residual stream).
+// residual stream). `w` must outlive the tape.
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w);
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
 

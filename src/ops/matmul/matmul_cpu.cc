@@ -1,14 +1,15 @@
 // ops/matmul/matmul_cpu.cc: every product here is one gemm; they differ in which matrix is read by rows.
 //
 //   y   = x W^T    A = x      B = W, packed by the Weight once per version
-//   dx  = dy W     A = dy     B = W in place (bf16: widened, rounded like the forward's)
+//   dx  = dy W     A = dy     B = W in place (bf16: widened, rounded like the forward's), or in tiles that are
+//                             unpacked (frozen)
 //   dW += dy^T x   A = dy^T   B = x in place; C continues from the gradient held
 #include <algorithm>
 
 #include "base/integers.h"
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
-#include "ops/matmul/matmul.h"
+#include "ops/matmul/matmul_backend.h"
 
 namespace r1 {
 
@@ -51,7 +52,7 @@ void add_bias_gradient(Context& ctx, const float* dy, int64_t T, int64_t N, floa
 }
 
 // Returns g with B = b, row-major [g.K, g.N]: in place (each tile copies what it reads), or, if so many row
-// tiles follow that packing B once is cheaper, packed into the arena. Call it inside an ArenaScope.
+// tiles follow that packing B once is cheaper, packed into the arena. Call it inside an OpScope.
 Gemm with_b(Context& ctx, Gemm g, const float* b) {
   constexpr int64_t kLongRow = 320, kManyRows = 768;
   g.b = b;
@@ -67,93 +68,25 @@ Gemm with_b(Context& ctx, Gemm g, const float* b) {
   return g;
 }
 
-void backward(Context& ctx, const Tensor& x, const Tensor& y, Parameter& dense, Parameter* bias) {
-  const Tensor dy = ctx.tape->grad(y);
-  if (!dy) return;
-  const int64_t T = y.dim(0), N = dense.value.dim(0), K = dense.value.dim(1);
-  if (const GradSlot dx = ctx.tape->slot(x)) {
-    const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, with_b(ctx,
-                             {.M = T,
-                              .N = K,
-                              .K = N,
-                              .a = dy.f32(),
-                              .a_row = N,
-                              .c = dx.grad.f32(),
-                              .c_row = K,
-                              .accumulate = dx.accumulate},
-                             weight_f32(ctx, dense.value)));
-  }
-  ctx.tape->await_turn();
-  if (dense.grad) {
-    const ArenaScope scope(ctx.arena);
-    gemm(ctx.threads, with_b(ctx,
-                             {.M = N,
-                              .N = K,
-                              .K = T,
-                              .a = dy.f32(),
-                              .a_row = 1,
-                              .a_col = N,
-                              .c = dense.grad.f32(),
-                              .c_row = K,
-                              .accumulate = true},
-                             as_f32(ctx, x)));
-  }
-  if (bias != nullptr && bias->grad) add_bias_gradient(ctx, dy.f32(), T, N, bias->grad.f32());
-}
+// The columns of dx that a tile of the dequantised matrix adds at a time are all of them; its rows are these.
+constexpr int64_t kTileElements = int64_t{1} << 21;
 
-// Packs the matrix, f32 or bf16, into panels of f32 or of pairs of bf16.
-void pack_matrix(Context& ctx, const Parameter& dense, const Tensor& panels) {
-  const int64_t N = dense.value.dim(0), K = dense.value.dim(1);
-  if (panels.dtype == DType::f32) {
-    const ArenaScope scope(ctx.arena);
-    pack_transposed(ctx.threads, as_f32(ctx, dense.value), N, K, K, panels.f32());
-  } else if (dense.value.dtype == DType::bf16) {
-    pack_pairs(ctx.threads, dense.value.bf16(), N, K, static_cast<uint32_t*>(panels.data));
-  } else {
-    pack_pairs(ctx.threads, dense.value.f32(), N, K, static_cast<uint32_t*>(panels.data));
-  }
+void add_transposed(Context& ctx, const WeightTransposed& call, int64_t first, int64_t count, const float* rows,
+                    bool accumulate) {
+  const Gemm g = with_b(ctx,
+                        {.M = call.T,
+                         .N = call.w->K(),
+                         .K = count,
+                         .a = call.dy + first,
+                         .a_row = call.w->N(),
+                         .c = call.dx,
+                         .c_row = call.w->K(),
+                         .accumulate = accumulate},
+                        rows);
+  if (!ctx.measuring) gemm(ctx.threads, g);
 }
 
 }  // namespace
-
-Weight::Weight(Parameter* dense, Parameter* bias) : dense_(dense), bias_(bias) {
-  R1_CHECK(dense_ != nullptr);
-  const Shape& shape = dense_->value.shape;
-  R1_CHECK(shape.rank() == 2, dense_->name, " ", shape.str());
-  if (bias_ != nullptr)
-    R1_CHECK(bias_->value.shape == Shape({N()}), bias_->name, " ", bias_->value.shape.str());
-}
-
-void Weight::pack(Context& ctx) const {
-  const DType dtype = ctx.activations();
-  const Tensor& held = packed_.tensor();
-  if (packed_version_ == dense_->version && held.dtype == dtype) return;
-  R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
-  const int64_t panels = ceil_div(N(), kPanel);
-  const Shape shape =
-      dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
-  if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
-  pack_matrix(ctx, *dense_, packed_.tensor());
-  packed_version_ = dense_->version;
-}
-
-void Weight::fill_b(Context& ctx, Gemm& g) const {
-  pack(ctx);
-  g.product = ctx.row().product;
-  g.b = static_cast<const float*>(packed_.tensor().data);
-  g.b_panel = (ctx.activations() == DType::f32 ? K() : pair_rows(K())) * kPanel;
-  g.b_row = kPanel;
-}
-
-void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y) {
-  Gemm g{.M = T, .N = w.N(), .K = w.K(), .a = x, .a_row = w.K(), .c = y, .c_row = w.N()};
-  w.fill_b(ctx, g);
-  gemm(ctx.threads, g);
-  if (w.bias() == nullptr) return;
-  const ArenaScope scope(ctx.arena);
-  add_bias(ctx, weight_f32(ctx, w.bias()->value), T, w.N(), y);
-}
 
 namespace {
 
@@ -167,7 +100,7 @@ bool by_row_blocks(const Context& ctx, const Tensor& x, const Weight& w) {
 }
 
 void matmul_by_row_blocks(Context& ctx, const Tensor& x, const Weight& w, const Tensor& y) {
-  const ArenaScope scope(ctx.arena);
+  const OpScope scope(ctx);
   const int64_t T = x.dim(0), N = w.N(), K = w.K(), floats = kBlockRows * (K + N);
   float* scratch = ctx.arena.array<float>(floats * ctx.threads.size());
   const float* bias = w.bias() != nullptr ? weight_f32(ctx, w.bias()->value) : nullptr;
@@ -192,28 +125,79 @@ void matmul_by_row_blocks(Context& ctx, const Tensor& x, const Weight& w, const 
 
 }  // namespace
 
-Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
-  R1_CHECK(x.shape.rank() == 2 && x.dim(1) == w.K(), w.dense().name, " is ", w.dense().value.shape.str(),
-           ", its input ", x.shape.str());
-  Tensor y = ctx.output({x.dim(0), w.N()}, dtype);
-  if (by_row_blocks(ctx, x, w)) {
-    matmul_by_row_blocks(ctx, x, w, y);
-  } else {
-    const ArenaScope scope(ctx.arena);
-    const F32Output out(ctx, y);
-    matmul_into(ctx, as_f32(ctx, x), x.dim(0), w, out.data());
-    out.store(ctx);
-  }
-  if (ctx.tape != nullptr) {
-    Parameter* dense = &w.dense();
-    Parameter* bias = w.bias();
-    ctx.tape->record([=](Context& c) { backward(c, x, y, *dense, bias); });
-  }
-  return y;
+namespace cpu {
+
+void times(Context& ctx, const WeightProduct& call) {
+  const Weight& w = *call.w;
+  Gemm g{.M = call.T, .N = w.N(), .K = w.K(), .a = call.x, .a_row = w.K(), .c = call.y, .c_row = w.N()};
+  w.fill_b(ctx, g);
+  if (!ctx.measuring) gemm(ctx.threads, g);
+  if (w.bias() == nullptr) return;
+  const OpScope scope(ctx);
+  add_bias(ctx, weight_f32(ctx, w.bias()->value), call.T, w.N(), call.y);
 }
 
-Tensor matmul(Context& ctx, const Tensor& x, const Weight& w) {
-  return matmul(ctx, x, w, ctx.activations());
+void matmul_forward(Context& ctx, const MatmulForward& call) {
+  if (by_row_blocks(ctx, call.x, *call.w)) return matmul_by_row_blocks(ctx, call.x, *call.w, call.y);
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.y);
+  times(ctx, {.w = call.w, .x = as_f32(ctx, call.x), .T = call.x.dim(0), .y = out.data()});
+  out.store(ctx);
 }
 
+void times_transposed(Context& ctx, const WeightTransposed& call) {
+  const Weight& w = *call.w;
+  const OpScope scope(ctx);
+  if (!w.dense().frozen())
+    return add_transposed(ctx, call, 0, w.N(), weight_f32(ctx, w.dense().value), call.accumulate);
+  // dx walks n in order over the tiles: resting in memory between them rounds nothing.
+  const int64_t K = w.K(), most = std::max<int64_t>(1, kTileElements / std::max<int64_t>(K, 1));
+  float* tile = ctx.arena.array<float>(std::min(most, w.N()) * K);
+  for (int64_t n = 0; n < w.N(); n += most) {
+    const OpScope inner(ctx);
+    const int64_t count = std::min(most, w.N() - n);
+    w.dequantise(ctx, n, count, tile);
+    add_transposed(ctx, call, n, count, tile, call.accumulate || n > 0);
+  }
+}
+
+void add_weight_gradient(Context& ctx, const WeightGradient& call) {
+  const Weight& w = *call.w;
+  const int64_t N = w.N(), K = w.K();
+  if (const Tensor& grad = w.dense().grad) {
+    const OpScope scope(ctx);
+    const Gemm g = with_b(ctx,
+                          {.M = N,
+                           .N = K,
+                           .K = call.T,
+                           .a = call.dy,
+                           .a_row = 1,
+                           .a_col = N,
+                           .c = grad.f32(),
+                           .c_row = K,
+                           .accumulate = true},
+                          call.x);
+    if (!ctx.measuring) gemm(ctx.threads, g);
+  }
+  const Parameter* bias = w.bias();
+  if (bias != nullptr && bias->grad) add_bias_gradient(ctx, call.dy, call.T, N, bias->grad.f32());
+}
+
+void matmul_backward(Context& ctx, const MatmulBackward& call) {
+  const int64_t T = call.x.dim(0);
+  const float* dy = call.dy.f32();
+  if (call.dx) {
+    times_transposed(ctx, {.w = call.w,
+                           .dy = dy,
+                           .T = T,
+                           .dx = call.dx.grad.f32(),
+                           .accumulate = call.dx.accumulate});
+  }
+  ctx.tape->await_turn();
+  const OpScope scope(ctx);
+  const float* x = call.w->dense().grad ? as_f32(ctx, call.x) : nullptr;
+  add_weight_gradient(ctx, {.w = call.w, .dy = dy, .x = x, .T = T});
+}
+
+}  // namespace cpu
 }  // namespace r1

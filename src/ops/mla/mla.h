@@ -15,45 +15,11 @@
 // included, walk the same chains over rounded q, o and kv_b and round the result.
 #pragma once
 
+#include "ops/mla/latent_weight.h"
 #include "ops/rope/rope.h"
 #include "tensor/context.h"
-#include "tensor/parameter.h"
 
 namespace r1 {
-
-class LatentWeight {
- public:
-  LatentWeight() = default;
-  // kv_b [H * (n + v), R], non-owning.
-  LatentWeight(Parameter* kv_b, int64_t heads, int64_t nope, int64_t value);
-  Parameter& kv_b() const { return *kv_b_; }
-  int64_t heads() const { return heads_; }
-  int64_t nope() const { return nope_; }
-  int64_t value() const { return value_; }
-  int64_t latent() const { return kv_b_->value.dim(1); }
-  // Brings both copies below up to date. Never call it inside a parallel region. Afterwards, until the
-  // version or the activation type changes, threads may use the weight together.
-  void pack(Context& ctx) const;
-  // kv_b as the forward sees it, in f32: in place, or a rounded or widened copy that is remade when the
-  // version changes.
-  const float* rows(Context& ctx) const;
-  // W_uv by head, in panels of 32 over d; remade when the version changes.
-  const float* value_panels(Context& ctx) const;
-  int64_t value_panel_floats() const { return (value_ + 31) / 32 * 32 * latent(); }  // per head
-
- private:
-  Parameter* kv_b_ = nullptr;
-  int64_t heads_ = 0, nope_ = 0, value_ = 0;
-  // A copy in some layout, and the version and type that it was made from.
-  struct Copy {
-    Buffer buffer;
-    uint64_t version = 0;
-    DType activations = DType::f32;  // bf16 rounds the values
-  };
-  // Returns true if the copy must be made now; from then on it counts as made.
-  bool renew(const Context& ctx, Copy& copy, Shape shape) const;
-  mutable Copy rows_, panels_;
-};
 
 // q [T, H, n + P] -> [T, H, R + P]; P is the rotary width.
 Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary);

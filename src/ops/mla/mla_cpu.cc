@@ -11,8 +11,6 @@
 namespace r1::cpu {
 namespace {
 
-constexpr int64_t kPanel = 32;
-
 // Runs make(h) for every head as one batch.
 template <class Make>
 void for_heads(Context& ctx, int64_t H, const Make& make) {
@@ -155,18 +153,16 @@ void absorb_query(Context& ctx, const AbsorbQuery& call) {
   const OpScope scope(ctx);
   const F32Output values(ctx, call.out);
   const float* queries = as_f32(ctx, call.q);
-  const float* kv_b = w.rows(ctx);
   for_heads(ctx, H, [&](int64_t h) {
-    return Gemm{.M = T,
-                .N = R,
-                .K = n,
-                .a = queries + h * (n + P),
-                .a_row = H * (n + P),
-                .b = kv_b + h * (n + w.value()) * R,
-                .b_panel = kPanel,
-                .b_row = R,
-                .c = values.data() + h * (R + P),
-                .c_row = H * (R + P)};
+    Gemm g{.M = T,
+           .N = R,
+           .K = n,
+           .a = queries + h * (n + P),
+           .a_row = H * (n + P),
+           .c = values.data() + h * (R + P),
+           .c_row = H * (R + P)};
+    w.fill_key_b(ctx, h, g);
+    return g;
   });
   rope_heads(ctx.threads, call.rotary,
              {.x = queries + n, .x_head = n + P, .y = values.data() + R, .y_head = R + P, .H = H});
@@ -192,18 +188,16 @@ void expand_value(Context& ctx, const ExpandValue& call) {
   const OpScope scope(ctx);
   const F32Output values(ctx, call.out);
   const float* latents = as_f32(ctx, call.o);
-  const float* panels = w.value_panels(ctx);
   for_heads(ctx, H, [&](int64_t h) {
-    return Gemm{.M = T,
-                .N = v,
-                .K = R,
-                .a = latents + h * R,
-                .a_row = H * R,
-                .b = panels + h * w.value_panel_floats(),
-                .b_panel = R * kPanel,
-                .b_row = kPanel,
-                .c = values.data() + h * v,
-                .c_row = H * v};
+    Gemm g{.M = T,
+           .N = v,
+           .K = R,
+           .a = latents + h * R,
+           .a_row = H * R,
+           .c = values.data() + h * v,
+           .c_row = H * v};
+    w.fill_value_b(ctx, h, g);
+    return g;
   });
   values.store(ctx);
 }

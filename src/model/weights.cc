@@ -1,0 +1,66 @@
+// model/weights.cc: what concerns every matrix of a model: packing them ahead of several forwards, and the
+// memory that they hold.
+#include "model/model.h"
+
+namespace r1 {
+namespace {
+
+// Calls f for every Weight and every LatentWeight of a part, if it is there.
+template <class F>
+void each(const Weight& w, const F& f) {
+  if (w) f(w);
+}
+
+template <class F>
+void each(const GroupedAttention& a, const F& f) {
+  for (const Weight* w : {&a.q, &a.k, &a.v, &a.o}) each(*w, f);
+}
+
+template <class F>
+void each(const LatentAttention& a, const F& f) {
+  for (const Weight* w : {&a.q, &a.q_a, &a.kv_a, &a.o}) each(*w, f);
+  f(a.kv_b);
+}
+
+template <class F>
+void each(const Mlp& mlp, const F& f) {
+  for (const Weight* w : {&mlp.gate, &mlp.up, &mlp.down}) each(*w, f);
+}
+
+template <class F>
+void each(const MoeLayer& moe, const F& f) {
+  each(moe.routed.router, f);
+  for (const Expert& e : moe.routed.experts) {
+    for (const Weight* w : {&e.gate, &e.up, &e.down}) each(*w, f);
+  }
+  each(moe.shared, f);
+}
+
+template <class F>
+void each(const std::vector<Block>& blocks, const F& f) {
+  for (const Block& block : blocks) {
+    std::visit([&f](const auto& a) { each(a, f); }, block.attention);
+    std::visit([&f](const auto& m) { each(m, f); }, block.mlp);
+  }
+}
+
+}  // namespace
+
+void Model::pack(Context& ctx) const {
+  const auto prepare = [&ctx](const auto& w) { w.prepare(ctx); };
+  each(embedding_, prepare);
+  each(blocks_, prepare);
+  each(head_, prepare);
+}
+
+int64_t Model::held_bytes() const {
+  int64_t bytes = 0;
+  for (const Buffer& buffer : storage_) bytes += static_cast<int64_t>(buffer.bytes());
+  const auto add = [&bytes](const auto& w) { bytes += w.held_bytes(); };
+  each(embedding_, add);
+  each(blocks_, add);
+  each(head_, add);
+  return bytes;
+}
+
+}  // namespace r1

@@ -1,0 +1,94 @@
+// ops/matmul/matmul_backend.h: what matmul.cc and weight.cc ask of a backend. Private to this folder.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/matmul/weight.h"
+#include "tensor/context.h"
+
+namespace r1 {
+
+// y [T, N] = x [T, K] W^T (+ bias), rounded to y's type.
+struct MatmulForward {
+  Tensor x, y;
+  const Weight* w = nullptr;
+};
+
+struct MatmulBackward {
+  Tensor x, dy;
+  const Weight* w = nullptr;
+  GradSlot dx;  // no data: not needed
+};
+
+// The same product of plain f32 memory.
+struct WeightProduct {
+  const Weight* w = nullptr;
+  const float* x = nullptr;
+  int64_t T = 0;
+  float* y = nullptr;
+};
+
+// dx [T, K] = or += dy [T, N] W.
+struct WeightTransposed {
+  const Weight* w = nullptr;
+  const float* dy = nullptr;
+  int64_t T = 0;
+  float* dx = nullptr;
+  bool accumulate = false;
+};
+
+struct WeightGradient {
+  const Weight* w = nullptr;
+  const float* dy = nullptr;
+  const float* x = nullptr;
+  int64_t T = 0;
+};
+
+// Fills `panels` (f32 or pairs of bf16, see weight.h) from a value or, of a frozen matrix, from its file.
+struct PackWeight {
+  const Parameter* dense = nullptr;
+  Tensor panels;
+};
+
+// Fills `rows` [N, K], of the type that weight.cc has chosen, from a frozen matrix's file.
+struct ReadRows {
+  const Parameter* dense = nullptr;
+  Tensor rows;
+};
+
+// to[i] = row indices[i], in f32, of `held`: panels if `packed`, else rows. `rounding` is the type that the
+// forward rounds to. Without indices: rows [first, first + count).
+struct CopyRows {
+  Tensor held;
+  int64_t K = 0;
+  bool packed = false;
+  DType rounding = DType::f32;
+  std::span<const int32_t> indices;
+  int64_t first = 0, count = 0;
+  float* to = nullptr;
+};
+
+namespace cpu {
+void matmul_forward(Context& ctx, const MatmulForward& call);
+void matmul_backward(Context& ctx, const MatmulBackward& call);
+void times(Context& ctx, const WeightProduct& call);
+void times_transposed(Context& ctx, const WeightTransposed& call);
+void add_weight_gradient(Context& ctx, const WeightGradient& call);
+void pack_weight(Context& ctx, const PackWeight& call);
+void read_rows(Context& ctx, const ReadRows& call);
+void copy_rows(Context& ctx, const CopyRows& call);
+}  // namespace cpu
+
+namespace cuda {
+void matmul_forward(Context& ctx, const MatmulForward& call);
+void matmul_backward(Context& ctx, const MatmulBackward& call);
+void times(Context& ctx, const WeightProduct& call);
+void times_transposed(Context& ctx, const WeightTransposed& call);
+void add_weight_gradient(Context& ctx, const WeightGradient& call);
+void pack_weight(Context& ctx, const PackWeight& call);
+void read_rows(Context& ctx, const ReadRows& call);
+void copy_rows(Context& ctx, const CopyRows& call);
+}  // namespace cuda
+
+}  // namespace r1

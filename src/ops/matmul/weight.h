@@ -1,0 +1,71 @@
+// ops/matmul/weight.h: a matrix that products and row look-ups read.
+//
+// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will live
+// here too. What is held in memory:
+//
+//   trained  the parameter's value (f32, row-major), and a copy in the kernel's layout that is made again when
+//            dense.version has changed
+//   frozen   one copy, made from where the parameter is stored: in the kernel's layout (Layout::panels) or, for
+//            a table that only look-ups read, as rows in the stored format (Layout::rows)
+//
+// The kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the numerics. A
+// frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/matmul/gemm.h"
+#include "tensor/context.h"
+#include "tensor/parameter.h"
+
+namespace r1 {
+
+class Weight {
+ public:
+  enum class Layout : uint8_t { panels, rows };
+
+  Weight() = default;
+  // Non-owning; the model owns its parameters.
+  Weight(Parameter* dense, Parameter* bias = nullptr, Layout layout = Layout::panels);
+  int64_t N() const { return dense_->value.dim(0); }
+  int64_t K() const { return dense_->value.dim(1); }
+  Parameter& dense() const { return *dense_; }  // a frozen one has no data
+  Parameter* bias() const { return bias_; }
+  explicit operator bool() const { return dense_ != nullptr; }
+
+  // Brings the copy that products read up to date. Never call it inside a parallel region. Afterwards, until
+  // the parameter's version or the activation type changes, threads may use the weight together. Throws Error
+  // if a frozen matrix cannot be read from its file.
+  void prepare(Context& ctx) const;
+  int64_t held_bytes() const { return static_cast<int64_t>(held_.bytes()); }  // of the copy, now
+
+  // Prepares, then sets b, its strides and the product of `g` for this matrix: g computes x W^T.
+  void fill_b(Context& ctx, Gemm& g) const;
+  // y [T, N] = x [T, K] W^T (+ bias), not rounded. x is f32 and holds values of the activation type.
+  void times(Context& ctx, const float* x, int64_t T, float* y) const;
+  // dx [T, K] = or += dy [T, N] W, walking n in order.
+  void times_transposed(Context& ctx, const float* dy, int64_t T, float* dx, bool accumulate) const;
+  // The gradients of W and of the bias += dy^T x and the sum of dy, walking t in order, if they are wanted.
+  void add_weight_gradient(Context& ctx, const float* dy, const float* x, int64_t T) const;
+
+  // Rows [first, first + count) as the forward sees them, in f32 -> to [count, K].
+  void dequantise(Context& ctx, int64_t first, int64_t count, float* to) const;
+  // The whole matrix as the forward sees it, [N, K] in f32: in place, or a copy in the arena. Call it inside
+  // an OpScope.
+  const float* rows(Context& ctx) const;
+  // Row rows[i] as the forward sees it, in f32 -> to[i].
+  void copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const;
+
+ private:
+  bool is_fresh(DType activations) const;
+
+  Parameter* dense_ = nullptr;
+  Parameter* bias_ = nullptr;
+  Layout layout_ = Layout::panels;
+  // Panels: f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K].
+  mutable Buffer held_;
+  mutable uint64_t held_version_ = 0;
+};
+
+}  // namespace r1

@@ -1,0 +1,65 @@
+// tensor/stored.h: a tensor as a checkpoint stores it: its format, and where its bytes are.
+//
+// Values are read in pieces, into the caller's memory, and converted on the way: nothing is kept here. Several
+// tensors may share one owner, and a tensor may be a part of another, such as one expert of a stack.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "tensor/dtype.h"
+#include "tensor/tensor.h"
+
+namespace r1 {
+
+// How elements are stored. Formats of blocks (quantised, or FP8 with scales) will join these.
+enum class Format : uint8_t { f64, f32, bf16, f16 };
+constexpr size_t size_of(Format format) {
+  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : 2;
+}
+
+// Bytes that tensors are read from: an open file, or memory. Any thread may read.
+class StoredBytes {
+ public:
+  virtual ~StoredBytes() = default;
+  virtual const std::string& path() const = 0;  // for messages
+  // Fills `to` from byte `begin` on. Throws Error, with the file and `tensor`, if the file was cut.
+  virtual void read(uint64_t begin, std::span<std::byte> to, std::string_view tensor) const = 0;
+};
+
+struct Stored {
+  std::string name;  // in the checkpoint, for messages
+  Format format = Format::f32;
+  Shape shape;
+  uint64_t begin = 0;  // of the first element, in owner's bytes
+  std::shared_ptr<const StoredBytes> owner;
+  std::shared_ptr<const Stored> scales;  // null: the format has none
+
+  explicit operator bool() const { return owner != nullptr; }
+  int64_t count() const { return shape.count(); }
+  // Entry `index` of the first dimension, with the same owner.
+  Stored part(int64_t index) const;
+
+  // Elements [first, first + to.size()), row-major. Throws Error if the bytes cannot be read.
+  void read_raw(int64_t first, std::span<std::byte> to) const;  // in their own format
+  void read(int64_t first, std::span<float> to) const;          // f64 rounds, the others are exact
+  void read(int64_t first, std::span<uint16_t> to) const;       // bf16: as it is, or rounded from f32
+};
+
+// Widens elements in their own format, as Stored::read does.
+void widen_stored(Format format, std::span<const std::byte> from, std::span<float> to);
+
+// Throws Error "FILE: tensor NAME is NaN at [2, 3]: the weights are damaged" if a value of `values`, which
+// begin with element `first` of `stored`, is NaN or infinite.
+void check_finite(const Stored& stored, int64_t first, std::span<const float> values);
+void check_finite(const Stored& stored, int64_t first, std::span<const uint16_t> bf16);
+// The same for all of a tensor, which is read for it.
+void check_finite(const Stored& stored);
+// Reads all of a tensor into `to`, f32 or bf16, and checks every value.
+void read_finite(const Stored& stored, const Tensor& to);
+
+}  // namespace r1
