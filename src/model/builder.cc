@@ -1,7 +1,7 @@
 #include "model/builder.h"
 
-#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "formats/hf_directory.h"
 
@@ -10,7 +10,7 @@ namespace r1 {
 Parameter* ModelBuilder::add(const std::string& name, Shape shape, DType dtype) {
   if (weights_ != nullptr)
     weights_->check(name, shape, [this](int64_t size) { return fields_of_size(config_, size); });
-  model_.storage_.emplace_back(shape, dtype);
+  model_.storage_.emplace_back(shape, dtype, *model_.memory_);
   Parameter& p = model_.parameters_->emplace_back();
   p.name = name;
   p.value = model_.storage_.back().tensor();
@@ -23,7 +23,8 @@ Parameter* ModelBuilder::matrix(const std::string& name, int64_t rows, int64_t c
 
 Parameter* ModelBuilder::vector(const std::string& name, int64_t size, float initial, bool trainable) {
   Parameter* p = add(name, Shape{size}, DType::f32);
-  std::ranges::fill(p->value.values(), initial);
+  const std::vector<float> values(static_cast<size_t>(size), initial);
+  model_.memory_->write(p->value.data, values.data(), p->value.bytes());
   p->trainable = trainable;
   return p;
 }

@@ -13,11 +13,12 @@
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights) {
+Model Model::build(const ModelConfig& config, DType matrices, const HfWeights* weights, Memory& memory) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
+  model.memory_ = &memory;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -57,6 +58,10 @@ Model Model::create(const ModelConfig& config, uint64_t seed) {
       value = static_cast<float>(random.normal() * config.initializer_range);
   }
   return model;
+}
+
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory) {
+  return build(config, matrices, nullptr, memory);
 }
 
 Model Model::clone() const {
@@ -124,11 +129,11 @@ std::vector<Parameter*> Model::selection_biases() const {
 void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
     if (!p.trainable || p.grad) continue;
-    storage_.emplace_back(p.value.shape, DType::f32);
+    storage_.emplace_back(p.value.shape, DType::f32, *memory_);
     p.grad = storage_.back().tensor();
   }
   if (config_.tie_word_embeddings && embedding_->grad && !embedding_->row_grad) {
-    storage_.emplace_back(embedding_->value.shape, DType::f32);
+    storage_.emplace_back(embedding_->value.shape, DType::f32, *memory_);
     embedding_->row_grad = storage_.back().tensor();
   }
 }

@@ -133,7 +133,7 @@ void Weight::pack(Context& ctx) const {
   const int64_t panels = ceil_div(N(), kPanel);
   const Shape shape =
       dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
-  if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype);
+  if (!held || held.shape != shape || held.dtype != dtype) packed_ = Buffer(shape, dtype, ctx.memory());
   pack_matrix(ctx, *dense_, packed_.tensor());
   packed_version_ = dense_->version;
 }
