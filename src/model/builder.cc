@@ -1,7 +1,7 @@
 #include "model/builder.h"
 
-#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "formats/weight_source.h"
 #include "tensor/transfer.h"

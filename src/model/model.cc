@@ -104,6 +104,41 @@ void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
 
 }  // namespace
 
+namespace {
+
+// Stands in for the files of a model that has shapes alone: its matrices are stored, but nobody reads them.
+class NoSource final : public WeightSource, public StoredBytes {
+ public:
+  explicit NoSource(DType matrices) : format_(matrices == DType::bf16 ? Format::bf16 : Format::f32) {}
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape& shape) const override {
+    return {
+        .name = name, .format = format_, .shape = shape, .begin = 0, .owner = nobody(), .scales = nullptr};
+  }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view) const override { return path_; }
+  const std::string& path() const override { return path_; }
+  void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
+    R1_CHECK(false, tensor, " has no values: the model is measured");
+  }
+
+ private:
+  std::shared_ptr<const StoredBytes> nobody() const { return std::make_shared<NoSource>(*this); }
+
+  Format format_;
+  std::vector<std::string> names_;
+  std::string path_;
+};
+
+}  // namespace
+
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
+  const NoSource source(matrices);
+  return build(config, matrices, use == WeightUse::inference ? &source : nullptr, use, memory);
+}
+
 Model Model::clone() const {
   const SameSource source(*parameters_);
   Model copy =

@@ -93,6 +93,10 @@ class Model {
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
+  // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
+  // backward run under Context::measuring alone. `memory` must outlive it.
+  static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
+                          WeightUse use = WeightUse::training);
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
@@ -151,7 +155,7 @@ class Model {
   ModelConfig config_;
   std::vector<std::string> warnings_;
   DType matrices_ = DType::f32;
-  Memory* memory_ = &host_memory();
+  Memory* memory_ = &host_memory();                    // of weights and gradients
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
   bool frozen_ = false;
