@@ -15,15 +15,10 @@ KvPages shape_of(const ModelConfig& config, DType dtype) {
   return pages;
 }
 
-std::vector<KvPages> cut(const ModelConfig& config, int64_t pages, const Tensor& storage) {
+std::vector<KvPages> cut(const ModelConfig& config, const Tensor& storage) {
   std::vector<KvPages> layers;
-  char* at = static_cast<char*>(storage.data);
-  for (int64_t i = 0; i < config.layers; ++i) {
-    KvPages layer = shape_of(config, storage.dtype);
-    layer.data = at;
-    at += static_cast<size_t>(pages) * layer.page_bytes();
-    layers.push_back(layer);
-  }
+  for (int64_t i = 0; i < config.layers; ++i)
+    layers.push_back(shape_of(config, storage.dtype).of_layer(storage, i));
   return layers;
 }
 
@@ -33,13 +28,13 @@ Shape all_pages(const ModelConfig& config, int64_t pages) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
-    : pages_(pages), storage_(all_pages(config, pages), dtype) {
-  layers_ = cut(config, pages, storage_.tensor());
+KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory)
+    : pages_(pages), storage_(all_pages(config, pages), dtype, memory) {
+  layers_ = cut(config, storage_.tensor());
 }
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
-  layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
+  layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages), ctx.row().cache));
 }
 
 void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {

@@ -6,6 +6,7 @@
 
 #include "base/integers.h"
 #include "ops/loss/loss.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -164,9 +165,17 @@ struct Pieces {
 struct Scored {
   size_t begin, end;  // rows
   ScoreBatch input;
-  Tensor logprobs;
-  float* entropy = nullptr;
+  Tensor logprobs;  // [T], on the tape
+  // The values of all tokens, on the host; empty: not wanted.
+  std::span<float> logprob_values, entropy_values;
 };
+
+// [T] values on the host, copied from `t`.
+std::span<float> on_host(Context& ctx, const Tensor& t) {
+  const std::span<float> values(ctx.host().array<float>(t.count()), static_cast<size_t>(t.count()));
+  read_values(ctx.memory(), t, 0, values, ctx.stream);
+  return values;
+}
 
 // Runs the forward of one piece and passes the result to `use`; the batch must outlive the tape's backward.
 template <class Use>
@@ -176,13 +185,16 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   Scored out{.begin = families.front().begin,
              .end = families.back().end,
              .input = make_score_batch(rows, families),
-             .logprobs = {}};
+             .logprobs = {},
+             .logprob_values = {},
+             .entropy_values = {}};
   const KvCache kv(model.config(), out.input.batch.page_count, ctx);
   const Batch batch = out.input.batch.view();
-  if (options.entropy) out.entropy = ctx.arena.array<float>(batch.T());
+  const Tensor entropy = options.entropy ? ctx.arena.tensor({batch.T()}) : Tensor();
   const Tensor hidden = model.forward(ctx, batch, kv, routers);
-  out.logprobs =
-      token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
+  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, entropy);
+  out.logprob_values = on_host(ctx, out.logprobs);
+  if (entropy) out.entropy_values = on_host(ctx, entropy);
   use(out);
 }
 
@@ -228,16 +240,17 @@ class LaneRouters {
 // values themselves; the values of several ranges are copied together, and write_back() copies them back.
 class RowValues {
  public:
-  RowValues(const Scored& piece, float* flat, std::span<const ScoredRow> rows, size_t i) : row_(rows[i]) {
-    if (flat == nullptr) return;
-    first_ = flat + piece.input.scored[i - piece.begin];
+  RowValues(const Scored& piece, std::span<float> flat, std::span<const ScoredRow> rows, size_t i)
+      : row_(rows[i]) {
+    if (flat.empty()) return;
+    first_ = flat.data() + piece.input.scored[i - piece.begin];
     if (row_.ranges.size() <= 1) return;
     copy_.resize(static_cast<size_t>(row_.scored()));
     each_range(row_.ranges, [&](const TokenRange& r, int64_t before) {
       std::copy_n(at(r), r.size(), copy_.begin() + before);
     });
   }
-  std::span<float> values() {
+  std::span<float> all() {
     if (first_ == nullptr) return {};
     return copy_.empty() ? std::span(first_, static_cast<size_t>(row_.scored())) : std::span(copy_);
   }
@@ -266,8 +279,8 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
     forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, [&](const Scored& piece) {
       for (size_t i = piece.begin; i < piece.end; ++i) {
-        RowValues logprobs(piece, piece.logprobs.f32(), rows, i);
-        out[i].assign(logprobs.values().begin(), logprobs.values().end());
+        RowValues logprobs(piece, piece.logprob_values, rows, i);
+        out[i].assign(logprobs.all().begin(), logprobs.all().end());
       }
     });
   });
@@ -285,25 +298,21 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
     Context ctx = p.ctx;
     if (p.index >= pieces.differentiated) ctx.tape = nullptr;
     forward_piece(model, ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
-      float* gradient = nullptr;
-      if (ctx.tape != nullptr) {
-        gradient = ctx.tape->slot(piece.logprobs).grad.f32();
-        std::fill_n(gradient, piece.logprobs.count(), 0.0f);
-      }
+      std::vector<float> gradient(ctx.tape != nullptr ? piece.logprob_values.size() : 0);
       for (size_t i = piece.begin; i < piece.end; ++i) {
-        RowValues logprobs(piece, piece.logprobs.f32(), rows, i), entropy(piece, piece.entropy, rows, i),
-            gradients(piece, gradient, rows, i);
-        set({.row = i,
-             .logprobs = logprobs.values(),
-             .entropy = entropy.values(),
-             .gradient = gradients.values()});
+        RowValues logprobs(piece, piece.logprob_values, rows, i),
+            entropy(piece, piece.entropy_values, rows, i), gradients(piece, gradient, rows, i);
+        set({.row = i, .logprobs = logprobs.all(), .entropy = entropy.all(), .gradient = gradients.all()});
         gradients.write_back();
       }
-      if (ctx.tape != nullptr) ctx.tape->backward(ctx, p.before, p.own);
+      if (ctx.tape == nullptr) return;
+      write_values(ctx.memory(), ctx.tape->slot(piece.logprobs).grad, 0, gradient, ctx.stream);
+      ctx.tape->backward(ctx, p.before, p.own);
     });
   });
   lane_routers.add_to_all();
-  model.join_gradients(lanes.threads());
+  Context ctx = lanes.context();
+  model.join_gradients(ctx);
 }
 
 }  // namespace r1

@@ -195,7 +195,8 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
       result.train_s += watch.lap();
       // If there is nothing to learn from, neither the optimizer's moments nor the schedule may move.
       if (!figures.moves) continue;
-      result.update = optimizer_.update(threads_);
+      Context ctx = lanes_.context();
+      result.update = optimizer_.update(ctx);
       result.update_s += watch.lap();
     }
   }

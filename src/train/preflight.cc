@@ -198,7 +198,8 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
   differentiate(bundle.model, lanes, rows, options,
                 [](const RowGradient& row) { std::ranges::fill(row.gradient, 1e-3f); });
   const double both = now_s() - begin;
-  bundle.model.zero_gradients(threads);
+  Context ctx = lanes.context();
+  bundle.model.zero_gradients(ctx);
 
   int64_t tokens = 0;
   for (const Rollout& r : set.rollouts) tokens += std::ssize(r.tokens) - 1;

@@ -137,11 +137,12 @@ StepResult PretrainStage::train_on(const std::vector<Document>& list) {
       routers);
   for (const double loss : losses) result.loss += loss;
   result.loss /= static_cast<double>(scored);
-  result.update = optimizer_.update(threads_);
+  Context ctx = lanes_.context();
+  result.update = optimizer_.update(ctx);
   const std::vector<Parameter*> biases = model_.selection_biases();
   for (size_t i = 0; i < biases.size(); ++i) {
     if (biases[i] != nullptr)
-      update_selection_bias(*biases[i], stats_[i], static_cast<float>(config_.bias_gamma));
+      update_selection_bias(ctx, *biases[i], stats_[i], static_cast<float>(config_.bias_gamma));
   }
   return result;
 }
