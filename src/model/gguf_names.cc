@@ -6,7 +6,6 @@
 #include <charconv>
 
 #include "base/error.h"
-#include "formats/safetensors.h"
 #include "formats/shown.h"
 
 namespace r1 {
@@ -94,89 +93,6 @@ int64_t permuted_rows(const ModelConfig& config, std::string_view part) {
   return config.family == Family::llama && turned ? config.head_dim : 0;
 }
 
-std::string layer_tensor(const GgufPlace& place, std::string_view part) {
-  const std::optional<LayerName> cut = cut_layer(place.tensor, "blk.");
-  return fmt::format("blk.{}.{}", cut->number, part);
-}
-
-class GgufWeightReader {
- public:
-  GgufWeightReader(const GgufFile& file, const ModelConfig& config, const std::string& name)
-      : file_(file), config_(config), name_(name) {}
-
-  void read(const std::vector<int64_t>& shape, std::span<float> out) const;
-
- private:
-  const GgufTensor& at(const std::string& tensor, std::vector<int64_t> shape) const;
-  void read_latent(const GgufPlace& place, const std::vector<int64_t>& shape, std::span<float> out) const;
-  void read_permuted(const GgufTensor& tensor, int64_t head_rows, std::span<float> out) const;
-
-  const GgufFile& file_;
-  const ModelConfig& config_;
-  const std::string& name_;
-};
-
-const GgufTensor& GgufWeightReader::at(const std::string& tensor, std::vector<int64_t> shape) const {
-  const GgufTensor* found = file_.find(tensor);
-  if (found == nullptr)
-    throw Error(fmt::format("{}: tensor {} ({}) is missing", file_.path(), tensor, shown(name_)));
-  if (found->shape != shape) {
-    throw Error(fmt::format(
-        "{}: tensor {} ({}) is {}; it must be {}: the keys and the tensors are of different models",
-        file_.path(*found), tensor, shown(name_), shape_string(found->shape), shape_string(shape)));
-  }
-  return *found;
-}
-
-void GgufWeightReader::read_permuted(const GgufTensor& tensor, int64_t head_rows,
-                                     std::span<float> out) const {
-  const int64_t rows = tensor.shape.front(), width = tensor.count() / rows;
-  if (tensor.shape.size() == 1) {  // a bias: one number per row, in no blocks
-    std::vector<float> all(out.size());
-    read_as_f32(file_, tensor, all);
-    for (int64_t row = 0; row < rows; ++row)
-      out[static_cast<size_t>(row)] = all[static_cast<size_t>(gguf_row(row, head_rows))];
-    return;
-  }
-  for (int64_t row = 0; row < rows; ++row) {
-    read_as_f32(file_, tensor, gguf_row(row, head_rows) * width,
-                out.subspan(static_cast<size_t>(row * width), static_cast<size_t>(width)));
-  }
-}
-
-// kv_b_proj [H (nope + V), R] from attn_k_b [H, R, nope] and attn_v_b [H, V, R].
-void GgufWeightReader::read_latent(const GgufPlace& place, const std::vector<int64_t>& shape,
-                                   std::span<float> out) const {
-  const int64_t heads = config_.heads, nope = config_.qk_nope_head_dim, value = config_.v_head_dim,
-                rank = config_.kv_lora_rank;
-  R1_CHECK(shape == (std::vector<int64_t>{heads * (nope + value), rank}), name_, " ", shape_string(shape));
-  const GgufTensor& keys = at(layer_tensor(place, kKeyPart), {heads, rank, nope});
-  const GgufTensor& values = at(layer_tensor(place, kValuePart), {heads, value, rank});
-  std::vector<float> head(static_cast<size_t>(rank * nope));
-  for (int64_t h = 0; h < heads; ++h) {
-    float* const rows = out.data() + h * (nope + value) * rank;
-    read_as_f32(file_, keys, h * rank * nope, head);
-    for (int64_t r = 0; r < rank; ++r) {
-      for (int64_t n = 0; n < nope; ++n) rows[n * rank + r] = head[static_cast<size_t>(r * nope + n)];
-    }
-    read_as_f32(file_, values, h * value * rank, {rows + nope * rank, static_cast<size_t>(value * rank)});
-  }
-}
-
-void GgufWeightReader::read(const std::vector<int64_t>& shape, std::span<float> out) const {
-  const std::optional<GgufPlace> place = gguf_place(config_, name_);
-  if (!place) throw Error(fmt::format("{}: GGUF has no name for tensor {}", file_.path(), shown(name_)));
-  if (place->is_latent && file_.find(place->tensor) == nullptr &&
-      file_.find(layer_tensor(*place, kKeyPart)) != nullptr)
-    return read_latent(*place, shape, out);
-  std::vector<int64_t> stored = shape;
-  if (place->expert >= 0) stored.insert(stored.begin(), config_.moe.experts);
-  const GgufTensor& tensor = at(place->tensor, stored);
-  if (place->head_rows > 0) return read_permuted(tensor, place->head_rows, out);
-  const auto count = static_cast<int64_t>(out.size());
-  read_as_f32(file_, tensor, std::max<int64_t>(place->expert, 0) * count, out);
-}
-
 }  // namespace
 
 int64_t gguf_row(int64_t row, int64_t head_rows) {
@@ -242,11 +158,6 @@ std::vector<std::string> gguf_checkpoint_names(const GgufFile& file, const Model
   std::ranges::sort(names);
   names.erase(std::unique(names.begin(), names.end()), names.end());  // kv_b_proj of two parts
   return names;
-}
-
-void read_gguf_weight(const GgufFile& file, const ModelConfig& config, const std::string& name,
-                      const std::vector<int64_t>& shape, std::span<float> out) {
-  GgufWeightReader(file, config, name).read(shape, out);
 }
 
 }  // namespace r1

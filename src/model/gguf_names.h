@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,8 +41,34 @@ int64_t gguf_row(int64_t row, int64_t head_rows);
 // that belongs to no part of the model. Rotary factors are left out: the config has them.
 std::vector<std::string> gguf_checkpoint_names(const GgufFile& file, const ModelConfig& config);
 
-// Reads a checkpoint's tensor: dequantised, its rows put back, an expert cut out, kv_b_proj joined. Throws
-// Error if it is missing or has another shape.
+// Reads a checkpoint's tensor as f32: dequantised, its rows put back, an expert cut out, kv_b_proj joined.
+class GgufTensorReader {
+ public:
+  // Throws Error if the tensor is missing, has another shape, or has a type without values (formats/gguf_blocks.h).
+  GgufTensorReader(GgufFile file, const ModelConfig& config, const std::string& name,
+                   std::vector<int64_t> shape);
+  // Elements [first, first + out.size()), row-major. Safe from many threads.
+  void read(int64_t first, std::span<float> out) const;
+  const std::string& path() const;  // of the file that has the tensor
+
+ private:
+  struct Head;  // of a joined kv_b_proj: the one that was read last
+  const GgufTensor& find(const std::string& tensor, const std::vector<int64_t>& shape) const;
+  void read_latent(int64_t first, std::span<float> out) const;
+  void fill_head(int64_t head) const;
+
+  GgufFile file_;
+  std::string name_;
+  std::vector<int64_t> shape_;
+  const GgufTensor* tensor_ = nullptr;  // or the keys' part of kv_b_proj
+  const GgufTensor* values_ = nullptr;  // the values' part of kv_b_proj
+  int64_t offset_ = 0;                  // elements before the first, in a stack of experts
+  int64_t head_rows_ = 0;               // as in GgufPlace
+  int64_t nope_ = 0, value_ = 0, rank_ = 0;
+  std::shared_ptr<Head> head_;
+};
+
+// The whole tensor at once.
 void read_gguf_weight(const GgufFile& file, const ModelConfig& config, const std::string& name,
                       const std::vector<int64_t>& shape, std::span<float> out);
 

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/random.h"
+#include "formats/gguf_blocks.h"
 #include "formats/hf_directory.h"
 #include "formats/safetensors.h"
 #include "model/gguf_config.h"
@@ -207,6 +209,52 @@ TEST(GgufModel, NamesTheTensorThatIsWrong) {
   EXPECT_NE(
       error_of([&] { read_gguf_weight(file, config, "x", {6}, out); }).find("GGUF has no name for tensor x"),
       std::string::npos);
+}
+
+// Any range of a tensor is that range of the whole: within blocks, across rows that are put back, across heads.
+TEST(GgufModel, ReadsRangesOfATensor) {
+  const auto compare = [](const GgufFile& file, const ModelConfig& config, const std::string& name,
+                          const std::vector<int64_t>& shape) {
+    const GgufTensorReader reader(file, config, name, shape);
+    std::vector<float> whole(static_cast<size_t>(shape[0] * shape[1]));
+    reader.read(0, whole);
+    Random random(5);
+    for (int i = 0; i < 300; ++i) {
+      const auto first = static_cast<size_t>(random.below(std::ssize(whole)));
+      const auto count = static_cast<size_t>(random.below(std::ssize(whole) - static_cast<int64_t>(first)));
+      std::vector<float> part(count);
+      reader.read(static_cast<int64_t>(first), part);
+      EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(first)))
+          << name << " from " << first << ", " << count;
+    }
+    return whole;
+  };
+  TemporaryDirectory dir;
+  const std::vector<float> numbers = [] {
+    Random random(6);
+    std::vector<float> out(32 * 64);
+    for (float& v : out) v = static_cast<float>(random.normal());
+    return out;
+  }();
+  std::string blocks(numbers.size() / 32 * 18, '\0');
+  quantize(GgufType::q4_0, numbers, std::as_writable_bytes(std::span(blocks)));
+  put(dir / "m.gguf", GgufBuilder().tensor("blk.0.attn_q.weight", {64, 32}, 2, 0).data(blocks).file());
+  const GgufFile file(dir / "m.gguf");
+  ModelConfig config;
+  config.family = Family::llama;
+  config.head_dim = 8;
+  const std::vector<float> whole = compare(file, config, "model.layers.0.self_attn.q_proj.weight", {32, 64});
+  std::vector<float> stored(whole.size());
+  read_as_f32(file, file.tensors()[0], stored);
+  for (int64_t row = 0; row < 32; ++row) {
+    ASSERT_TRUE(std::equal(whole.begin() + row * 64, whole.begin() + (row + 1) * 64,
+                           stored.begin() + gguf_row(row, 8) * 64))
+        << row;
+  }
+  const GgufFile split = gguf_model("deepseek2-split");
+  const ModelConfig latent = read_model_config(split);
+  compare(split, latent, "model.layers.1.self_attn.kv_b_proj.weight",
+          {latent.heads * (latent.qk_nope_head_dim + latent.v_head_dim), latent.kv_lora_rank});
 }
 
 // The factors of Llama 3.1 (8) and 3.2 (32) at a head of 64 and of 128.
