@@ -11,7 +11,7 @@ namespace r1 {
 // A tokenizer's rules that a GGUF file does not spell out, in tokenizer.json's form.
 struct GgufPreTokenizer {
   Json pre_tokenizer = {};
-  Json normalizer = {};             // null: none
+  Json normalizer = {};        // null: none
   bool ignore_merges = false;  // a word that is a token is that token
   bool add_bos = false;        // if the file does not say
 };

@@ -8,8 +8,7 @@
 
 #include "base/error.h"
 #include "formats/shown.h"
-#include "text/gguf_pretokenizers.h"
-#include "text/tokenizer_spec.h"
+#include "text/gguf_tokenizer_parts.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -136,26 +135,29 @@ void add_prefix_and_suffix(const GgufMetadata& metadata, bool bos_by_default, To
 
 }  // namespace
 
-Tokenizer read_gguf_tokenizer(const GgufMetadata& metadata) {
+GgufTokenizerParts read_gguf_tokenizer_parts(const GgufMetadata& metadata) {
   const std::string_view model = metadata.get_string(kModel);
   if (model != "gpt2")
     metadata.fail(kModel,
                   fmt::format("is {}: only gpt2, which is byte-level BPE, is supported", shown(model)));
-  GgufPreTokenizer rules;
+  GgufTokenizerParts out;
   try {
-    rules = gguf_pre_tokenizer(metadata.get_string_or(kPre, "default"));
+    out.rules = gguf_pre_tokenizer(metadata.get_string_or(kPre, "default"));
   } catch (const Error& error) {
     metadata.fail(kPre, error.what());
   }
-  const Vocabulary vocabulary = read_vocabulary(metadata);
-  TokenizerSpec spec;
-  spec.ignore_merges = rules.ignore_merges;
-  spec.normalizer = Normalizer(rules.normalizer);
-  spec.pre_tokenizer = PreTokenizer(rules.pre_tokenizer);
-  add_tokens(vocabulary, spec);
-  add_merges(metadata, spec);
-  add_prefix_and_suffix(metadata, rules.add_bos, spec);
-  return Tokenizer::from_spec(std::move(spec), metadata.source());
+  out.spec.ignore_merges = out.rules.ignore_merges;
+  add_tokens(read_vocabulary(metadata), out.spec);
+  add_merges(metadata, out.spec);
+  add_prefix_and_suffix(metadata, out.rules.add_bos, out.spec);
+  return out;
+}
+
+Tokenizer read_gguf_tokenizer(const GgufMetadata& metadata) {
+  GgufTokenizerParts parts = read_gguf_tokenizer_parts(metadata);
+  parts.spec.normalizer = Normalizer(parts.rules.normalizer);
+  parts.spec.pre_tokenizer = PreTokenizer(parts.rules.pre_tokenizer);
+  return Tokenizer::from_spec(std::move(parts.spec), metadata.source());
 }
 
 GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {
@@ -182,7 +184,7 @@ GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {
   return out;
 }
 
-ChatTemplates read_gguf_chat_templates(const GgufMetadata& metadata) {
+std::vector<ChatTemplates::Named> read_gguf_named_templates(const GgufMetadata& metadata) {
   std::vector<ChatTemplates::Named> named;
   const auto add = [&](std::string_view name, std::string_view key) {
     const std::string_view text = metadata.get_string(key);
@@ -192,21 +194,30 @@ ChatTemplates read_gguf_chat_templates(const GgufMetadata& metadata) {
   if (metadata.contains(kTemplate)) add("default", kTemplate);
   if (metadata.contains(kTemplates)) {
     for (const std::string_view name : metadata.strings(kTemplates)) {
+      if (!is_valid_utf8(name)) metadata.fail(kTemplates, "has a name that is not UTF-8");
       if (name != "default") add(name, fmt::format("{}.{}", kTemplate, name));
     }
   }
-  Json special = Json::object();
-  if (named.empty()) return ChatTemplates::of(named, special);
+  return named;
+}
+
+Json read_gguf_special_texts(const GgufMetadata& metadata) {
   const std::vector<std::string_view> tokens = metadata.strings(kTokens);
   const GgufSpecialTokens ids = read_gguf_special_tokens(metadata);
+  Json out = Json::object();
   const auto set = [&](const char* name, int32_t id) {
-    if (id >= 0) special.set(name, std::string(tokens[static_cast<size_t>(id)]));
+    if (id >= 0) out.set(name, std::string(tokens[static_cast<size_t>(id)]));
   };
   set("bos_token", ids.bos);
   set("eos_token", ids.eos);
   set("pad_token", ids.pad);
   set("unk_token", ids.unk);
-  return ChatTemplates::of(named, special);
+  return out;
+}
+
+ChatTemplates read_gguf_chat_templates(const GgufMetadata& metadata) {
+  const std::vector<ChatTemplates::Named> named = read_gguf_named_templates(metadata);
+  return ChatTemplates::of(named, named.empty() ? Json::object() : read_gguf_special_texts(metadata));
 }
 
 }  // namespace r1

@@ -2,6 +2,7 @@
 #include "text/gguf_tokenizer.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <map>
@@ -13,7 +14,9 @@
 #include "tests/formats/gguf_builder.h"
 #include "tests/text/text_test.h"
 #include "text/gguf_pretokenizers.h"
+#include "text/gguf_tokenizer_files.h"
 #include "text/pretokenizer.h"
+#include "text/tokenizer_config.h"
 
 namespace r1 {
 namespace {
@@ -96,11 +99,16 @@ TEST(GgufTokenizer, GivesTheIdsOfTheModelsTokenizerJson) {
     const Tokenizer want = Tokenizer::load(path);
     GgufBuilder builder = converted(read_json(path), c.pre, c.padding);
     builder.set("tokenizer.ggml.bos_token_id", c.bos).set("tokenizer.ggml.add_bos_token", true);
-    const Tokenizer got = read_gguf_tokenizer(metadata_of(builder));
+    const GgufMetadata metadata = metadata_of(builder);
+    const Tokenizer got = read_gguf_tokenizer(metadata);
+    const Tokenizer written =
+        Tokenizer::from_json(parse_json(gguf_tokenizer_files(metadata).at("tokenizer.json"), "written"));
     EXPECT_EQ(got.vocab_size(), want.vocab_size()) << c.folder;
+    EXPECT_EQ(written.vocab_size(), want.vocab_size()) << c.folder;
     EXPECT_TRUE(got.warnings().empty()) << got.warnings().front();
     for (const std::string& text : trial_texts()) {
       EXPECT_EQ(got.encode(text, true), want.encode(text, true)) << c.folder << ": " << text;
+      EXPECT_EQ(written.encode(text, true), want.encode(text, true)) << c.folder << ": " << text;
       EXPECT_EQ(got.encode_ordinary(text), want.encode_ordinary(text)) << c.folder << ": " << text;
       EXPECT_EQ(got.decode(want.encode(text, true)), want.decode(want.encode(text, true)));
     }
@@ -206,6 +214,32 @@ TEST(GgufTokenizer, RendersTheFilesTemplates) {
   const ChatTemplates two = read_gguf_chat_templates(metadata_of(one));
   EXPECT_EQ(two.render({.messages = hello}), "<s>hi</s>");
   EXPECT_EQ(two.render({.messages = hello, .tools = Json::array().push_back(Json::object())}), "tools!");
+}
+
+// What a model that came from a GGUF file is saved with.
+TEST(GgufTokenizer, BecomesTheFilesOfADirectory) {
+  const std::filesystem::path dir =
+      std::filesystem::path(testing::TempDir()) / ("r1_gguf_files_" + std::to_string(getpid()));
+  std::filesystem::create_directories(dir);
+  GgufBuilder builder = small();
+  builder.set("tokenizer.ggml.add_bos_token", true)
+      .set("tokenizer.chat_template", "{{ bos_token }}x{{ eos_token }}");
+  for (const auto& [name, text] : gguf_tokenizer_files(metadata_of(builder)))
+    write_file_atomically(dir / name, text);
+  const Tokenizer tokenizer = Tokenizer::load(dir);
+  EXPECT_EQ(tokenizer.encode("ab<s>a<tool>b<|im_end|>", true), (std::vector<int32_t>{3, 2, 3, 0, 4, 1, 6}));
+  EXPECT_EQ(tokenizer.vocab_size(), 8);
+  EXPECT_FALSE(tokenizer.is_special(4));
+  EXPECT_EQ(ChatTemplates::load(dir).render({}), "<s>x</s>");
+  const TokenizerConfig config = load_tokenizer_config(dir);
+  EXPECT_EQ(config.bos, "<s>");
+  EXPECT_EQ(config.eos, "</s>");
+  builder.set("tokenizer.chat_templates", std::vector<std::string>{"tool_use"})
+      .set("tokenizer.chat_template.tool_use", "t");
+  for (const auto& [name, text] : gguf_tokenizer_files(metadata_of(builder)))
+    write_file_atomically(dir / name, text);
+  EXPECT_EQ(ChatTemplates::load(dir).render({.tools = Json::array().push_back(Json::object())}), "t");
+  std::filesystem::remove_all(dir);
 }
 
 TEST(GgufTokenizer, NamesTheKeyThatIsWrong) {
