@@ -6,6 +6,7 @@
 
 #include "formats/safetensors.h"
 #include "tests/cli/cli_test_util.h"
+#include "tests/formats/gguf_builder.h"
 
 namespace r1 {
 namespace {
@@ -29,6 +30,25 @@ TEST(CliTokenize, BackAndForth) {
     EXPECT_EQ(text.status, 0) << text.err;
     EXPECT_EQ(parse_json(text.out, "text").get_string("text"), "Use 3, 5 and 7 \u00e9\U0001F600");
   }
+}
+
+// A GGUF file serves both commands without its weights.
+TEST(CliTokenize, TakesAGgufFile) {
+  GgufBuilder builder;
+  builder.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.pre", "gpt-2").set("tokenizer.ggml.bos_token_id", 3);
+  builder.set("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab", "<s>"});
+  builder.set("tokenizer.ggml.token_type", std::vector<int32_t>{1, 1, 1, 3});
+  builder.set("tokenizer.ggml.merges", std::vector<std::string>{"a b"}).set("tokenizer.ggml.add_bos_token", true);
+  builder.set("tokenizer.chat_template", "{{ bos_token }}[{{ messages[0].content }}]");
+  const std::string file = write("m.gguf", builder.file());
+  const auto ids = r1_run({"tokenize", file, "--input", "-", "--add-special-tokens"}, "{\"text\":\"abba\"}\n");
+  EXPECT_EQ(ids.status, 0) << ids.err;
+  EXPECT_EQ(parse_json(ids.out, "out").dump(), R"({"tokens":[3,2,1,0]})");
+  const auto text = r1_run({"template", file, "--input", "-"}, R"({"messages":[{"role":"user","content":"hi"}]})" "\n");
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_EQ(parse_json(text.out, "out").get_string("rendered"), "<s>[hi]");
+  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", write("cut.gguf", builder.file().substr(0, 90)), "--input", "-"}, ""),
+                        "cut.gguf: ");
 }
 
 TEST(CliTokenize, EveryBadRowSaysWhatIsWrongWithIt) {
