@@ -60,7 +60,7 @@ void CpuRunner::hold_logits(const RowBatch& batch, std::span<const ScheduledRow>
     if (rows[i].logits_from >= 0)
       sink.logits(rows[i], {logits + first * V, static_cast<size_t>((end - first) * V)});
     if (rows[i].sequence->is_prompt() && rows[i].ends())
-      held_.at(rows[i].sequence->group->id).assign(logits + (end - 1) * V, logits + end * V);
+      std::copy_n(logits + (end - 1) * V, V, held_.at(rows[i].sequence->group->id).begin());
   }
 }
 
@@ -186,7 +186,8 @@ void CpuRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomi
 void CpuRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
   if (parted_) model_.pack(ctx_);
   for (const ScheduledRow& row : rows) {
-    if (row.sequence->is_prompt() && row.ends()) held_.try_emplace(row.sequence->group->id);
+    if (row.sequence->is_prompt() && row.ends())
+      held_[row.sequence->group->id].resize(static_cast<size_t>(model_.config().vocab_size));
   }
   const bool decode = std::ranges::all_of(
       rows, [](const ScheduledRow& row) { return row.tokens() == 1 && row.draws() && row.logits_from < 0; });

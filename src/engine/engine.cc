@@ -30,20 +30,6 @@ uint64_t weights_version(const Model& model) {
   return sum;
 }
 
-// What requests ask of the cache.
-struct Demand {
-  int64_t longest = 0;     // tokens of the longest sequence
-  int64_t samples = 0;     // of all requests
-  int64_t most_pages = 1;  // of a request alone
-
-  void add(const Request& r, const ModelConfig& config) {
-    const int64_t length = static_cast<int64_t>(r.prompt.size()), room = room_of(r, config);
-    longest = std::max(longest, length + room);
-    samples += r.samples;
-    most_pages = std::max(most_pages, Scheduler::pages_needed(length, r.samples, room));
-  }
-};
-
 }  // namespace
 
 int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest) {
@@ -61,6 +47,20 @@ struct Engine::Impl final : RowSink {
                    .keep_prefixes = o.keep_prefixes,
                    .numerics = std::string(name_of(ctx.numerics))}),
         weights(weights_version(m)) {}
+
+  // What requests ask of the cache.
+  struct Demand {
+    int64_t longest = 0;     // tokens of the longest sequence
+    int64_t samples = 0;     // of all requests
+    int64_t most_pages = 1;  // of a request alone
+
+    void add(const Request& r, const ModelConfig& config) {
+      const int64_t length = static_cast<int64_t>(r.prompt.size()), room = room_of(r, config);
+      longest = std::max(longest, length + room);
+      samples += r.samples;
+      most_pages = std::max(most_pages, Scheduler::pages_needed(length, r.samples, room));
+    }
+  };
 
   const Model& model;
   EngineOptions options;

@@ -74,7 +74,7 @@ class Engine {
   // sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result is valid until the next
   // call of step() or stop().
   //
-  // If it throws (out of memory), the engine must not be used again, except to destroy it.
+  // If it throws (out of memory), the requests in progress must be cancelled.
   Events& step(int64_t tokens = 1);
   bool idle() const;  // nothing is in progress
 
