@@ -95,7 +95,7 @@ struct Engine::Impl final : RowSink {
   void step(int64_t tokens);
   Completion stop(RequestId id, int64_t sample);
   void stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
-              const OnToken& on_token);
+              const OnToken& on_token, const OnFailed& on_failed);
   void tell(const std::map<RequestId, int64_t>& index, const OnToken& on_token);
 
   RowToSample draw_of(const Sequence& s) const override;
@@ -316,7 +316,7 @@ void Engine::Impl::tell(const std::map<RequestId, int64_t>& index, const OnToken
 }
 
 void Engine::Impl::stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
-                          const OnToken& on_token) {
+                          const OnToken& on_token, const OnFailed& on_failed) {
   R1_CHECK(scheduler.idle(), "the engine is busy");
   if (list.empty()) return;
   const auto what = [](int64_t i) { return "prompt " + std::to_string(i); };
@@ -343,8 +343,10 @@ void Engine::Impl::stream(std::span<const Request> list, const std::function<voi
       c.request = index.at(c.request);
       on_done(c);
     }
-    if (!events.failed.empty())
-      throw Error(what(index.at(events.failed[0].request)) + ": " + events.failed[0].why);
+    for (const Events::Failure& f : events.failed) {
+      if (!on_failed) throw Error(what(index.at(f.request)) + ": " + f.why);
+      on_failed(index.at(f.request), f.why);
+    }
   }
 }
 
@@ -372,20 +374,20 @@ Events& Engine::step(int64_t tokens) {
   return impl_->events;
 }
 
-void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token) {
-  impl_->stream(requests, on_done, on_token);
+void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token,
+                    const OnFailed& on_failed) {
+  impl_->stream(requests, on_done, on_token, on_failed);
 }
 
 std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token,
                                     const OnDone& on_done) {
   std::vector<Completion> completions;
-  impl_->stream(
-      requests,
-      [&](Completion& done) {
-        if (on_done) on_done(done);
-        completions.push_back(std::move(done));
-      },
-      on_token);
+  impl_->stream(requests,
+                [&](Completion& done) {
+                  if (on_done) on_done(done);
+                  completions.push_back(std::move(done));
+                },
+                on_token, {});
   std::ranges::sort(completions, {}, [](const Completion& c) { return std::pair(c.request, c.sample); });
   return completions;
 }
