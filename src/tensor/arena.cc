@@ -38,16 +38,16 @@ void* Arena::take(size_t bytes) {
     throw Error("out of memory: a step needs more than the " + std::to_string(limit_ >> 20) +
                 " MiB it may use" + (scarce.empty() ? "; lower the batch or raise --memory-limit" : scarce));
   }
+  if (used_ + want > peak_) {
+    memory_.commit(base_, used_ + want);  // may throw: nothing is taken then
+    peak_ = used_ + want;
+  }
   void* at = base_ + used_;
   if (poisoned()) {
     ASAN_UNPOISON_MEMORY_REGION(at, bytes);
     ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(at) + bytes, want - bytes);
   }
   used_ += want;
-  if (used_ > peak_) {
-    memory_.commit(base_, used_);
-    peak_ = used_;
-  }
   return at;
 }
 
