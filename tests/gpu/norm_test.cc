@@ -119,8 +119,8 @@ TEST_F(CudaNorm, OpPicksTheDevice) {
               .stream = stream.get()};
   Memory& memory = cuda_memory();
   const Buffer value({c.D}, DType::f32, memory), grad({c.D}, DType::f32, memory);
-  memory.write(value.tensor().data, c.w.data(), value.bytes());
-  memory.write(grad.tensor().data, c.dw_held.data(), grad.bytes());
+  memory.write(value.tensor().data, c.w.data(), value.tensor().bytes());
+  memory.write(grad.tensor().data, c.dw_held.data(), grad.tensor().bytes());
   Parameter w{.name = "w", .value = value.tensor(), .grad = grad.tensor()};
   const Tensor x = ctx.output({c.T, c.D});
   memory.write(x.data, c.x.data(), x.bytes(), stream.get());
@@ -135,7 +135,7 @@ TEST_F(CudaNorm, OpPicksTheDevice) {
   memory.read(got.data(), y.data, y.bytes(), stream.get());
   memory.write(tape.slot(y).grad.data, c.dy.data(), y.bytes(), stream.get());
   tape.backward(ctx);
-  memory.read(dw.data(), grad.tensor().data, grad.bytes(), stream.get());
+  memory.read(dw.data(), grad.tensor().data, grad.tensor().bytes(), stream.get());
   const NormResult cpu = on_cpu(c, false);
   expect_cpu_bits(got, cpu.y, "y");
   expect_cpu_bits(dx, cpu.dx, "dx");
