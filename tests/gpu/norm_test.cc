@@ -2,7 +2,7 @@
 #include "ops/norm/norm.h"
 
 #include "ops/norm/norm_cuda.h"
-#include "tests/gpu/device.h"
+#include "tests/gpu/device_run.h"
 #include "tests/ops/test_util.h"
 
 namespace r1 {
@@ -104,42 +104,21 @@ TEST_F(CudaNorm, KeepsNaNAndInfinityInTheirRows) {
   }
 }
 
-// The op itself, as the model calls it, with a context of the device.
 TEST_F(CudaNorm, OpPicksTheDevice) {
   const NormCase c(50, 200);
-  const cuda::Stream stream;
-  Arena tensors(Arena::kDefaultLimit, cuda_memory()), host;
-  ThreadPool threads(1);
-  Tape tape(tensors, host);
-  Context ctx{.arena = tensors,
-              .threads = threads,
-              .tape = &tape,
-              .device = Device::cuda,
-              .host_arena = &host,
-              .stream = stream.get()};
-  Memory& memory = cuda_memory();
-  const Buffer value({c.D}, DType::f32, memory), grad({c.D}, DType::f32, memory);
-  memory.write(value.tensor().data, c.w.data(), value.tensor().bytes());
-  memory.write(grad.tensor().data, c.dw_held.data(), grad.tensor().bytes());
-  Parameter w{.name = "w", .value = value.tensor(), .grad = grad.tensor()};
-  const Tensor x = ctx.output({c.T, c.D});
-  memory.write(x.data, c.x.data(), x.bytes(), stream.get());
-  std::vector<float> dx(c.x.size());
-  std::vector<float>* const dx_at = &dx;
-  tape.record([x, dx_at](Context& k) {
-    const Tensor g = k.tape->grad(x);
-    k.memory().read(dx_at->data(), g.data, g.bytes(), k.stream);
-  });
-  const Tensor y = rms_norm(ctx, x, w, kNormEps);
-  std::vector<float> got(c.x.size()), dw(c.w.size());
-  memory.read(got.data(), y.data, y.bytes(), stream.get());
-  memory.write(tape.slot(y).grad.data, c.dy.data(), y.bytes(), stream.get());
-  tape.backward(ctx);
-  memory.read(dw.data(), grad.tensor().data, grad.tensor().bytes(), stream.get());
-  const NormResult cpu = on_cpu(c, false);
-  expect_cpu_bits(got, cpu.y, "y");
-  expect_cpu_bits(dx, cpu.dx, "dx");
-  expect_cpu_bits(dw, cpu.dw, "dw");
+  expect_both_agree(
+      [&](auto& r) -> std::vector<std::vector<float>> {
+        PlacedParameter w(r.ctx.memory(), {c.D}, c.w, c.dw_held);
+        const Tensor x = r.input({c.T, c.D}, c.x);
+        std::vector<float> dx;
+        r.want(x, &dx);
+        const Tensor y = rms_norm(r.ctx, x, w.p, kNormEps);
+        const std::vector<float> out = values(r, y);
+        r.seed(y, c.dy);
+        r.backward();
+        return {out, dx, w.gradient()};
+      },
+      c.name());
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include "base/math.h"
 #include "ops/rope/rope_cuda.h"
-#include "tests/gpu/device.h"
+#include "tests/gpu/device_run.h"
 #include "tests/ops/test_util.h"
 
 namespace r1 {
@@ -11,6 +11,13 @@ namespace {
 using namespace test;
 
 constexpr int64_t kPositions = 1500;
+
+std::vector<float> frequencies_of(int64_t P) {
+  std::vector<float> out;
+  for (int64_t i = 0; i < P / 2; ++i)
+    out.push_back(static_cast<float>(exact_pow(1e4, -2.0 * static_cast<double>(i) / static_cast<double>(P))));
+  return out;
+}
 
 // The whole of a RopeTable, as it lies in the CPU's memory.
 std::vector<float> whole_table(const RopeTable& table) {
@@ -32,11 +39,7 @@ void compare_rope(int64_t T, int64_t H, int64_t P, int64_t still, RopeStyle styl
   const std::vector<float> held = mixed_numbers(random, T * H * K);
   std::vector<int32_t> positions;
   for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(random.below(kPositions)));
-  std::vector<float> frequencies;
-  for (int64_t i = 0; i < P / 2; ++i)
-    frequencies.push_back(
-        static_cast<float>(exact_pow(1e4, -2.0 * static_cast<double>(i) / static_cast<double>(P))));
-  const RopeTable table(frequencies, 1.25f, kPositions);
+  const RopeTable table(frequencies_of(P), 1.25f, kPositions);
 
   const cuda::Stream stream;
   const DeviceFloats x(x_values), device_dy(dy), device_table(whole_table(table)), y(T * H * K);
@@ -82,6 +85,31 @@ TEST_F(CudaRope, HasTheBitsOfTheCpu) {
         for (const int64_t still : {0, 1, 5, 128}) compare_rope(T, T > 500 ? 2 : 5, P, still, style);
       }
     }
+  }
+}
+
+// The copy of the table grows with the positions that are used.
+TEST_F(CudaRope, OpPicksTheDevice) {
+  const RopeTable table(frequencies_of(32), 1.0f, 5000);
+  Random random(3);
+  const int64_t T = 21, H = 3, K = 40;
+  for (const int64_t below : {10, 300, 5000, 200}) {
+    std::vector<int32_t> positions;
+    for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(random.below(below)));
+    const std::vector<float> x_values = mixed_numbers(random, T * H * K),
+                             dy = mixed_numbers(random, T * H * K);
+    expect_both_agree(
+        [&](auto& r) -> std::vector<std::vector<float>> {
+          const Tensor x = r.input({T, H, K}, x_values);
+          std::vector<float> dx;
+          r.want(x, &dx);
+          const Tensor y = rope(r.ctx, x, positions, table, RopeStyle::half);
+          const std::vector<float> out = values(r, y);
+          r.seed(y, dy);
+          r.backward();
+          return {out, dx};
+        },
+        "positions below " + std::to_string(below));
   }
 }
 

@@ -4,10 +4,16 @@
 //   y0 = fma(x0, c, -(x1 * s)),   y1 = fma(x1, c, x0 * s),   s with its sign
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
+#include "ops/rope/rope_backend.h"
 #include "ops/rope/rope_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
+
+static_assert(kRopeBlock == RopeTable::kBlock);
+
 namespace {
 
 constexpr int kThreads = 256;
@@ -49,6 +55,42 @@ void rope_rows(const RopeRows& rows, void* stream) {
   const auto kernel = rows.add ? turn_pairs<true> : turn_pairs<false>;
   kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(rows, static_cast<int>(items));
   check_launch("rope_rows");
+}
+
+namespace {
+
+// Turns x [T, H, K] into y. Positions and table are on the host.
+void turn(Context& ctx, const Rotary& rotary, const Tensor& x, const Tensor& y, bool back, bool add) {
+  const OpScope scope(ctx);
+  const int64_t T = x.dim(0), H = x.dim(1), K = x.dim(2);
+  auto* positions = ctx.arena.array<int32_t>(T);
+  if (ctx.measuring || T == 0) return;
+  ctx.memory().write(positions, rotary.positions.data(), rotary.positions.size_bytes(), ctx.stream);
+  const int64_t count = 1 + *std::max_element(rotary.positions.begin(), rotary.positions.end());
+  rope_rows({.x = x.f32(),
+             .x_head = K,
+             .y = y.f32(),
+             .y_head = K,
+             .T = T,
+             .H = H,
+             .still = K - rotary.width(),
+             .P = rotary.width(),
+             .positions = positions,
+             .table = rotary.table->copy_in(ctx.memory(), count, ctx.stream),
+             .interleaved = rotary.style == RopeStyle::interleaved,
+             .back = back,
+             .add = add},
+            ctx.stream);
+}
+
+}  // namespace
+
+void rope_forward(Context& ctx, const RopeForward& call) {
+  turn(ctx, call.rotary, call.x, call.y, false, false);
+}
+
+void rope_backward(Context& ctx, const RopeBackward& call) {
+  turn(ctx, call.rotary, call.dy, call.dx.grad, true, call.dx.accumulate);
 }
 
 }  // namespace r1::cuda
