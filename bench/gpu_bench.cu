@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/elementwise/elementwise_cuda.h"
 #include "ops/embed/embed_cuda.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/norm/norm_cuda.h"
@@ -199,7 +200,7 @@ void bench_rest(Bench& bench) {
   const auto matrix = static_cast<double>(x.bytes());
   void* const s = bench.stream();
   bench.row("embed 16384 x 4096", 0, 2 * matrix,
-            [&] { cuda::embed_rows(table.at(), device_tokens, T, D, y.at(), s); });
+            [&] { cuda::gather_rows_f32(table.at(), device_tokens, T, D, y.at(), s); });
   bench.row("embed gradient 16384 x 4096", 0, 3 * matrix,
             [&] { cuda::embed_add_rows(x.at(), device_tokens, T, D, table.at(), s); });
   cuda::RopeRows rows{.x = x.at(),

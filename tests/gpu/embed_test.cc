@@ -1,8 +1,9 @@
 // tests/gpu/embed_test.cc: token embedding on the device has cpu-f32's bits, forward and backward.
 #include "ops/embed/embed.h"
 
+#include "ops/elementwise/elementwise_cuda.h"
 #include "ops/embed/embed_cuda.h"
-#include "tests/gpu/device.h"
+#include "tests/gpu/device_run.h"
 #include "tests/ops/test_util.h"
 
 namespace r1 {
@@ -26,7 +27,8 @@ void compare_embed(int64_t T, int64_t V, int64_t D, int64_t shift, int64_t commo
   OwnedParameter parameter({V, D}, table);
   std::copy(held.begin(), held.end(), parameter.p.grad.f32());
   OpRun r;
-  const Tensor y = embed(r.ctx, tokens, parameter.p);
+  const Weight weight(&parameter.p);
+  const Tensor y = embed(r.ctx, tokens, weight);
   const std::vector<float> want = to_vector(y);
   r.seed(y, dy);
   r.backward();
@@ -35,7 +37,7 @@ void compare_embed(int64_t T, int64_t V, int64_t D, int64_t shift, int64_t commo
   const DeviceFloats device_table(table, shift), device_dy(dy, shift), gradient(held, shift),
       out(T * D, shift);
   const DeviceInts device_tokens(tokens);
-  cuda::embed_rows(device_table.data(), device_tokens.data(), T, D, out.data(), stream.get());
+  cuda::gather_rows_f32(device_table.data(), device_tokens.data(), T, D, out.data(), stream.get());
   cuda::embed_add_rows(device_dy.data(), device_tokens.data(), T, D, gradient.data(), stream.get());
   expect_cpu_bits(out.values(stream), want, what + " y");
   expect_cpu_bits(gradient.values(stream), to_vector(parameter.p.grad), what + " gradient");
@@ -52,6 +54,26 @@ TEST_F(CudaEmbed, HasTheBitsOfTheCpu) {
 
 TEST_F(CudaEmbed, AddsACommonTokenInTheOrderOfTime) {
   compare_embed(6000, 50, 130, 0, 7);
+}
+
+TEST_F(CudaEmbed, OpPicksTheDevice) {
+  Random random(9);
+  const int64_t T = 60, V = 17, D = 36;
+  const auto table = mixed_numbers(random, V * D), held = mixed_numbers(random, V * D);
+  const auto dy = mixed_numbers(random, T * D);
+  std::vector<int32_t> tokens;
+  for (int64_t t = 0; t < T; ++t) tokens.push_back(static_cast<int32_t>(random.below(V)));
+  expect_both_agree(
+      [&](auto& r) -> std::vector<std::vector<float>> {
+        PlacedParameter parameter(r.ctx.memory(), {V, D}, table, held);
+        const Weight weight(&parameter.p);
+        const Tensor y = embed(r.ctx, tokens, weight);
+        const std::vector<float> out = values(r, y);
+        r.seed(y, dy);
+        r.backward();
+        return {out, parameter.gradient()};
+      },
+      "embed");
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // tests/gpu/matmul_test.cc: f32 products on the device have the bits of the CPU's gemm: one chain of FMAs per
 // output, in the order of k, in every layout and with every kernel.
+#include "ops/matmul/matmul.h"
+
 #include "base/threads.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul_cuda.h"
-#include "tests/gpu/device.h"
+#include "tests/gpu/device_run.h"
 #include "tests/ops/test_util.h"
 
 namespace r1 {
@@ -145,6 +147,74 @@ TEST_F(CudaMatmul, NaNAndInfinityStayInTheirRowsAndColumns) {
     c.w[static_cast<size_t>(20 * c.K + 89)] = std::numeric_limits<float>::infinity();
     c.dy[static_cast<size_t>(2 * c.N + 3)] = kNaN;
     compare_matmul(c);
+  }
+}
+
+TEST_F(CudaMatmul, OpPicksTheDevice) {
+  for (const int64_t T : {1, 9, 70}) {
+    const MatmulCase c(T, 65, 44);
+    expect_both_agree(
+        [&](auto& r) -> std::vector<std::vector<float>> {
+          PlacedParameter w(r.ctx.memory(), {c.N, c.K}, c.w, c.dw);
+          PlacedParameter bias(r.ctx.memory(), {c.N}, c.bias, c.dbias);
+          const Weight weight(&w.p, &bias.p);
+          const Tensor x = r.input({c.T, c.K}, c.x);
+          std::vector<float> dx;
+          r.want(x, &dx);
+          const Tensor y = matmul(r.ctx, x, weight);
+          r.seed(y, c.dy);
+          r.seed(matmul(r.ctx, x, weight), c.dy);  // dx has two parts
+          const std::vector<float> out = values(r, y);
+          r.backward();
+          return {out, dx, w.gradient(), bias.gradient()};
+        },
+        c.name());
+  }
+}
+
+// A checkpoint's bytes in memory.
+class Bytes final : public StoredBytes {
+ public:
+  explicit Bytes(std::span<const std::byte> bytes) : bytes_(bytes.begin(), bytes.end()) {}
+  const std::string& path() const override { return path_; }
+  void read(uint64_t begin, std::span<std::byte> to, std::string_view) const override {
+    std::memcpy(to.data(), bytes_.data() + begin, to.size());
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::string path_ = "memory";
+};
+
+TEST_F(CudaMatmul, FrozenMatricesAreReadFromTheirFiles) {
+  const MatmulCase c(21, 70, 50);
+  std::vector<uint16_t> narrow;
+  for (const float v : c.w) narrow.push_back(bf16_from_f32(v));
+  for (const Format format : {Format::f32, Format::bf16}) {
+    const auto bytes =
+        format == Format::f32 ? std::as_bytes(std::span(c.w)) : std::as_bytes(std::span(narrow));
+    for (const DType type : {DType::f32, DType::bf16}) {
+      Parameter p{
+          .name = "w",
+          .value = {.data = nullptr, .shape = {c.N, c.K}, .dtype = type},
+          .stored = {
+              .name = "w", .format = format, .shape = {c.N, c.K}, .owner = std::make_shared<Bytes>(bytes)}};
+      expect_both_agree(
+          [&](auto& r) -> std::vector<std::vector<float>> {
+            const Weight factor(&p), table(&p, nullptr, Weight::Layout::rows);
+            const Tensor x = r.input({c.T, c.K}, c.x);
+            std::vector<float> dx;
+            r.want(x, &dx);
+            const Tensor y = matmul(r.ctx, x, factor);
+            const Tensor rows = r.ctx.output({3, c.K});
+            table.copy_rows(r.ctx, std::vector<int32_t>{7, 69, 7}, rows.f32());
+            r.seed(y, c.dy);
+            const std::vector<float> out = values(r, y), copied = values(r, rows);
+            r.backward();
+            return {out, copied, dx};
+          },
+          "frozen");
+    }
   }
 }
 

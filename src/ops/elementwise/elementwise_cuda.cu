@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops/elementwise/elementwise_backend.h"
+#include "ops/elementwise/elementwise_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -19,13 +20,27 @@ __global__ void __launch_bounds__(kThreads) add_floats(const float* a, const flo
     y[i] = __fadd_rn(a[i], b[i]);
 }
 
-// Row t of y [T, M] = columns [first, first + M) of row t (or indices[t]) of x [., N].
+// Row t of y [T, M] = columns [first, first + M) of row t of x [T, N].
 __global__ void __launch_bounds__(kThreads)
-    copy_columns(const float* x, int64_t N, int64_t first, const int32_t* indices, int64_t M, float* y) {
-  const int64_t t = blockIdx.x, row = indices != nullptr ? indices[t] : t;
-  const float* from = x + row * N + first;
+    copy_columns(const float* x, int64_t N, int64_t first, int64_t M, float* y) {
+  const int64_t t = blockIdx.x;
+  const float* from = x + t * N + first;
 #pragma unroll 4
   for (int64_t i = threadIdx.x; i < M; i += kThreads) y[t * M + i] = from[i];
+}
+
+// y[r] = table[indices[r]], of rows of n floats or vectors of four.
+template <class Vector>
+__global__ void __launch_bounds__(kThreads)
+    copy_rows_of(const Vector* table, const int32_t* indices, int64_t n, Vector* y) {
+  const int64_t r = blockIdx.x;
+  const Vector* from = table + indices[r] * n;
+#pragma unroll 4
+  for (int64_t i = threadIdx.x; i < n; i += kThreads) y[r * n + i] = from[i];
+}
+
+bool aligned(const void* p) {
+  return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0;
 }
 
 // The backward of a slice: columns [first, first + M) of dx [T, N] become dy, the others 0; or dy is added.
@@ -49,6 +64,20 @@ cudaStream_t stream_of(const Context& ctx) {
 
 }  // namespace
 
+void gather_rows_f32(const float* table, const int32_t* indices, int64_t R, int64_t N, float* y,
+                     void* stream) {
+  if (R == 0 || N == 0) return;
+  const auto s = static_cast<cudaStream_t>(stream);
+  const auto blocks = static_cast<unsigned>(R);
+  if (N % 4 == 0 && aligned(table) && aligned(y)) {
+    copy_rows_of<<<blocks, kThreads, 0, s>>>(reinterpret_cast<const float4*>(table), indices, N / 4,
+                                             reinterpret_cast<float4*>(y));
+  } else {
+    copy_rows_of<<<blocks, kThreads, 0, s>>>(table, indices, N, y);
+  }
+  check_launch("gather_rows");
+}
+
 void add_values(Context& ctx, const Add& call) {
   const int64_t n = call.y.count();
   if (ctx.measuring || n == 0) return;
@@ -61,7 +90,7 @@ void add_values(Context& ctx, const Add& call) {
 void slice_forward(Context& ctx, const SliceColumns& call) {
   if (ctx.measuring || call.y.count() == 0) return;
   copy_columns<<<static_cast<unsigned>(call.x.rows()), kThreads, 0, stream_of(ctx)>>>(
-      call.x.f32(), call.x.dim(-1), call.first, nullptr, call.y.dim(-1), call.y.f32());
+      call.x.f32(), call.x.dim(-1), call.first, call.y.dim(-1), call.y.f32());
   check_launch("slice_columns");
 }
 
@@ -80,9 +109,7 @@ void gather_forward(Context& ctx, const GatherRows& call) {
   auto* indices = ctx.arena.array<int32_t>(R);
   if (ctx.measuring || call.y.count() == 0) return;
   ctx.memory().write(indices, call.indices.data(), call.indices.size_bytes(), ctx.stream);
-  copy_columns<<<static_cast<unsigned>(R), kThreads, 0, stream_of(ctx)>>>(call.x.f32(), N, 0, indices, N,
-                                                                          call.y.f32());
-  check_launch("gather_rows");
+  gather_rows_f32(call.x.f32(), indices, R, N, call.y.f32(), ctx.stream);
 }
 
 }  // namespace r1::cuda

@@ -5,6 +5,7 @@
 // block waits for another, and nothing is sorted.
 #include <cuda_runtime.h>
 
+#include "ops/embed/embed_backend.h"
 #include "ops/embed/embed_cuda.h"
 #include "tensor/cuda.h"
 
@@ -15,16 +16,6 @@ constexpr int kThreads = 256;
 constexpr int kPerThread = 4;                    // columns
 constexpr int kColumns = kThreads * kPerThread;  // of one block
 constexpr int kWarps = kThreads / 32;
-
-template <class Vector>
-__global__ void __launch_bounds__(kThreads)
-    copy_rows(const Vector* table, const int32_t* tokens, int64_t D, Vector* y) {
-  const int64_t t = blockIdx.x;
-  const Vector* from = table + tokens[t] * D;
-  Vector* to = y + t * D;
-#pragma unroll 4
-  for (int64_t d = threadIdx.x; d < D; d += kThreads) to[d] = from[d];
-}
 
 __global__ void __launch_bounds__(kThreads)
     add_rows(const float* dy, const int32_t* tokens, int64_t T, int64_t D, float* gradient) {
@@ -73,24 +64,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-bool aligned(const void* p) {
-  return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0;
-}
-
 }  // namespace
-
-void embed_rows(const float* table, const int32_t* tokens, int64_t T, int64_t D, float* y, void* stream) {
-  if (T == 0 || D == 0) return;
-  const auto s = static_cast<cudaStream_t>(stream);
-  const auto blocks = static_cast<unsigned>(T);
-  if (D % 4 == 0 && aligned(table) && aligned(y)) {
-    copy_rows<<<blocks, kThreads, 0, s>>>(reinterpret_cast<const float4*>(table), tokens, D / 4,
-                                          reinterpret_cast<float4*>(y));
-  } else {
-    copy_rows<<<blocks, kThreads, 0, s>>>(table, tokens, D, y);
-  }
-  check_launch("embed_rows");
-}
 
 void embed_add_rows(const float* dy, const int32_t* tokens, int64_t T, int64_t D, float* gradient,
                     void* stream) {
@@ -98,6 +72,20 @@ void embed_add_rows(const float* dy, const int32_t* tokens, int64_t T, int64_t D
   const dim3 grid(static_cast<unsigned>(T), static_cast<unsigned>((D + kColumns - 1) / kColumns));
   add_rows<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(dy, tokens, T, D, gradient);
   check_launch("embed_add_rows");
+}
+
+void embed_forward(Context& ctx, const EmbedForward& call) {
+  call.table->copy_rows(ctx, call.tokens, call.y.f32());
+}
+
+void embed_backward(Context& ctx, const EmbedBackward& call) {
+  const OpScope scope(ctx);
+  const int64_t T = std::ssize(call.tokens);
+  auto* tokens = ctx.arena.array<int32_t>(T);
+  ctx.tape->await_turn();
+  if (ctx.measuring) return;
+  ctx.memory().write(tokens, call.tokens.data(), call.tokens.size_bytes(), ctx.stream);
+  embed_add_rows(call.dy.f32(), tokens, T, call.dy.dim(1), call.grad.f32(), ctx.stream);
 }
 
 }  // namespace r1::cuda
