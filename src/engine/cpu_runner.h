@@ -51,8 +51,8 @@ class CpuRunner final : public Runner {
   };
 
   void forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink);
-  void hold_logits(const RowBatch& batch, std::span<const ScheduledRow> rows, const float* logits,
-                   RowSink& sink);
+  void hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
+                   const Tensor& logits, RowSink& sink);
   bool goes_in_parts(std::span<const ScheduledRow> rows) const;
   void share_out(std::span<const ScheduledRow> rows);
   void in_parts(const std::function<void(Part&)>& body);
@@ -68,7 +68,7 @@ class CpuRunner final : public Runner {
   Work work_;
   std::vector<std::unique_ptr<Part>> parts_;
   // By request: the logits of a prompt's last token, from the end of prefill until its last sample has started.
-  std::map<int64_t, std::vector<float>> held_;
+  std::map<int64_t, Buffer> held_;
 };
 
 // Bytes of the per-thread arenas, with sequences of at most `keys` positions. 0: all threads share each op of

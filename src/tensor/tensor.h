@@ -53,6 +53,8 @@ struct Tensor {
   std::span<float> values() const { return {f32(), static_cast<size_t>(count())}; }
   // Returns a view of the same storage and tape node with another shape of equal count.
   Tensor reshaped(Shape to) const;
+  // Returns a view of entries [first, first + count) of the first dimension. It has no tape node.
+  Tensor part(int64_t first, int64_t count) const;
 
  private:
   void* typed(DType want) const {
