@@ -132,7 +132,7 @@ void Model::save(const std::filesystem::path& directory, DType dtype) const {
   }
   SafetensorsWriter out(directory / "model.safetensors", std::move(declared));
   for (const Parameter& p : *parameters_) {
-    in_f32(p, [&](std::span<const float> values) { out.write(p.name, values); });
+    in_f32(*memory_, p, [&](std::span<const float> values) { out.write(p.name, values); });
   }
   out.close();
 }

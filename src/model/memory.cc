@@ -103,19 +103,23 @@ void sample(Measuring& m, const SamplingBatch& batch, int64_t logits) {
 
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices, WeightUse use) {
   Measuring m(config, numerics, matrices, 1, use);
-  ModelMemory out;
-  const auto built = static_cast<int64_t>(m.memory.allocated());
-  for (const Parameter* p : m.model.trainable())
-    out.gradients += p->value.count() * static_cast<int64_t>(sizeof(float));
+  constexpr int64_t kFloat = sizeof(float);
   const int64_t table = config.vocab_size * config.hidden_size;
-  if (config.tie_word_embeddings) out.row_gradients = table * static_cast<int64_t>(sizeof(float));
+  ModelMemory out;
+  out.weights = config.max_positions * config.rope_width() * kFloat;
+  for (const Parameter& p : m.model.parameters()) {
+    if (!p.frozen()) out.weights += static_cast<int64_t>(p.value.bytes());
+    if (p.trainable) out.gradients += p.value.count() * kFloat;
+  }
+  if (config.tie_word_embeddings) out.row_gradients = table * kFloat;
+  const size_t before = m.memory.allocated();
   m.model.pack(m.ctx);
-  // A frozen table that is no factor is held as rows.
-  const bool rows = use == WeightUse::inference && !config.tie_word_embeddings;
-  const int64_t row_bytes = rows ? table * static_cast<int64_t>(size_of(matrices)) : 0;
-  out.weights =
-      built + row_bytes + config.max_positions * config.rope_width() * static_cast<int64_t>(sizeof(float));
-  out.packed = static_cast<int64_t>(m.memory.allocated()) - built - row_bytes;
+  out.packed = static_cast<int64_t>(m.memory.allocated() - before);
+  if (use == WeightUse::inference && !config.tie_word_embeddings) {  // no factor: it is held as rows
+    const Buffer rows({config.vocab_size, config.hidden_size}, matrices, m.memory);
+    out.weights += static_cast<int64_t>(rows.tensor().bytes());
+    out.packed -= static_cast<int64_t>(rows.bytes());
+  }
   return out;
 }
 

@@ -234,7 +234,7 @@ std::string Model::weights_sha256() const {
   Sha256 hash;
   for (const Parameter& p : *parameters_) {
     hash.update(std::as_bytes(std::span(p.name)));
-    in_f32(p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
+    in_f32(*memory_, p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
   }
   return hash.hex();
 }
@@ -245,7 +245,7 @@ void Model::check_finite() const {
       r1::check_finite(p.stored);
       continue;
     }
-    in_f32(p, [&p](std::span<const float> values) {
+    in_f32(*memory_, p, [&p](std::span<const float> values) {
       for (const float v : values) {
         if (!std::isfinite(v)) throw Error(p.name + ": has a value that is not finite");
       }

@@ -63,19 +63,6 @@ struct Tensor {
   }
 };
 
-// Passes t's values to f in f32, piece by piece and in order. Bf16 values are widened on the stack.
-template <class F>
-void in_f32(const Tensor& t, const F& f) {
-  if (t.dtype != DType::bf16) return f(std::span<const float>(t.values()));
-  std::array<float, 4096> piece;
-  const std::span<const uint16_t> all(t.bf16(), static_cast<size_t>(t.count()));
-  for (size_t at = 0; at < all.size(); at += piece.size()) {
-    const auto part = all.subspan(at, std::min(piece.size(), all.size() - at));
-    std::ranges::transform(part, piece.begin(), f32_from_bf16);
-    f(std::span<const float>(piece).first(part.size()));
-  }
-}
-
 // Owned, 64-byte aligned, zeroed storage for weights, optimizer state and KV pages.
 class Buffer {
  public:

@@ -24,6 +24,7 @@ TEST(WeightsMemory, NewWeightsAreTheSameInEveryMemory) {
     const Model here = Model::create(config, 3);
     const Model there = Model::create(config, 3, masked);
     EXPECT_EQ(values_of(there), values_of(here)) << name;
+    EXPECT_EQ(there.weights_sha256(), here.weights_sha256()) << name;
   }
 }
 

@@ -123,7 +123,7 @@ const float* LatentWeight::rows(Context& ctx) const {
     float* to = rows_.buffer.tensor().f32();
     if (kv_b_->frozen()) {
       int64_t at = 0;
-      in_f32(*kv_b_, [&](std::span<const float> values) {
+      in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
         std::ranges::copy(values, to + at);
         at += std::ssize(values);
       });
