@@ -46,9 +46,8 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t m
                          const ThreadPool& threads) {
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
-  ThreadPool alone(1);
   const int64_t rows = most_part_tokens(max_batch, threads.size());
-  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
+  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, 1);
 }
 
 // Hands out the logits that rows ask for, and keeps those of prompts for their samples.

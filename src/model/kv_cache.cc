@@ -33,8 +33,8 @@ Shape all_pages(const ModelConfig& config, int64_t pages) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
-    : pages_(pages), storage_(all_pages(config, pages), dtype) {
+KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory)
+    : pages_(pages), storage_(all_pages(config, pages), dtype, memory) {
   layers_ = cut(config, pages, storage_.tensor());
 }
 

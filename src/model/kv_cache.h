@@ -18,7 +18,7 @@ class KvCache {
   KvCache() = default;
   // The first owns its memory (the engine's); the second takes it from ctx's arena (a training batch's, until
   // the scope ends).
-  KvCache(const ModelConfig& config, int64_t pages, DType dtype);
+  KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
   // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages of

@@ -16,12 +16,14 @@
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use) {
+Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use,
+                   Memory& memory) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
   model.frozen_ = use == WeightUse::inference;
+  model.memory_ = &memory;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -89,6 +91,40 @@ class SameSource final : public WeightSource {
   std::unordered_map<std::string, const Stored*> stored_;
 };
 
+// Hands out shapes for a model without memory. Nothing is ever read.
+class ShapeSource final : public WeightSource {
+ public:
+  explicit ShapeSource(DType dtype) : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32) {}
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape& shape) const override {
+    Stored stored;
+    stored.name = name;
+    stored.format = format_;
+    stored.shape = shape;
+    stored.owner = owner_;
+    return stored;
+  }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view) const override { return {}; }
+
+ private:
+  class Nothing final : public StoredBytes {
+   public:
+    const std::string& path() const override { return path_; }
+    void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
+      R1_CHECK(false, tensor, " of a model without memory is read");
+    }
+
+   private:
+    std::string path_ = "a model without memory";
+  };
+  Format format_;
+  std::vector<std::string> names_;
+  std::shared_ptr<const StoredBytes> owner_ = std::make_shared<Nothing>();
+};
+
 // The values of `from` -> the memory of `to`, of the same shape and type.
 void copy_value(const Parameter& from, const Tensor& to) {
   if (!from.frozen()) {
@@ -99,6 +135,11 @@ void copy_value(const Parameter& from, const Tensor& to) {
 }
 
 }  // namespace
+
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
+  const ShapeSource source(matrices);
+  return build(config, matrices, &source, use, memory);
+}
 
 Model Model::clone() const {
   const SameSource source(*parameters_);
@@ -171,12 +212,12 @@ void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
     R1_CHECK(!p.frozen(), p.name, " is frozen: load the model for training");
     if (!p.trainable || p.grad) continue;
-    storage_.emplace_back(p.value.shape, DType::f32);
+    storage_.emplace_back(p.value.shape, DType::f32, *memory_);
     p.grad = storage_.back().tensor();
   }
   Parameter& embedding = table().dense();
   if (config_.tie_word_embeddings && embedding.grad && !embedding.row_grad) {
-    storage_.emplace_back(embedding.value.shape, DType::f32);
+    storage_.emplace_back(embedding.value.shape, DType::f32, *memory_);
     embedding.row_grad = storage_.back().tensor();
   }
 }

@@ -93,6 +93,10 @@ class Model {
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed);
+  // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
+  // backward run under Context::measuring alone. `memory` must outlive it.
+  static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
+                          WeightUse use = WeightUse::training);
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
@@ -144,11 +148,12 @@ class Model {
   const Weight& table() const { return embedding_ ? embedding_ : head_; }
   // Compares every tensor's shape with `weights` before it allocates memory for it.
   static Model build(const ModelConfig& config, DType matrices, const WeightSource* weights = nullptr,
-                     WeightUse use = WeightUse::training);
+                     WeightUse use = WeightUse::training, Memory& memory = host_memory());
 
   ModelConfig config_;
   std::vector<std::string> warnings_;
   DType matrices_ = DType::f32;
+  Memory* memory_ = nullptr;  // of weights and gradients
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
   bool frozen_ = false;

@@ -80,10 +80,9 @@ int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t t
   const LanePlan plan = plan_lanes(tokens, largest, micro, threads.size());
   const std::vector<RowTokens> piece = rows(plan.piece);
   if (!plan.side_by_side || tokens <= plan.piece)
-    return row_activations(config, numerics, piece, options, threads);
-  ThreadPool alone(1);
+    return row_activations(config, numerics, piece, options, threads.size());
   const int64_t lanes = std::min<int64_t>(threads.size(), ceil_div(tokens, std::max(plan.piece, largest)));
-  return lanes * row_activations(config, numerics, piece, options, alone);
+  return lanes * row_activations(config, numerics, piece, options, 1);
 }
 
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics) {
@@ -114,7 +113,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
-  estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
+  estimate.activations += sampling_activations(config, numerics, together, running, longest, threads.size());
   estimate.activations += part_activations(config, numerics, running, longest, threads);
   // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;

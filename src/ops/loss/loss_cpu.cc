@@ -82,10 +82,10 @@ struct Call {
 void forward(Context& ctx, const Call& call, float* entropy) {
   const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
   float* logprobs = call.logprobs.f32();
-  std::fill(logprobs, logprobs + T, 0.0f);
-  if (entropy != nullptr) std::fill(entropy, entropy + T, 0.0f);
-  const ArenaScope scope(ctx.arena);
-  int32_t* kept = ctx.arena.array<int32_t>(T);
+  if (!ctx.measuring) std::fill(logprobs, logprobs + T, 0.0f);
+  if (!ctx.measuring && entropy != nullptr) std::fill(entropy, entropy + T, 0.0f);
+  const OpScope scope(ctx);
+  int32_t* kept = ctx.host().array<int32_t>(T);
   int64_t count = 0;
   for (int32_t t = 0; t < T; ++t) {
     if (call.targets[t] >= 0) kept[count++] = t;
@@ -200,14 +200,15 @@ void backward(Context& ctx, const Call& call) {
   const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
   const float* g = grad.f32();
   const GradSlot slot = ctx.tape->slot(call.h);
-  if (slot && !slot.accumulate) std::memset(slot.grad.data, 0, static_cast<size_t>(T * D) * sizeof(float));
-  const ArenaScope scope(ctx.arena);
-  int32_t* kept = ctx.arena.array<int32_t>(T);
-  int32_t* counted = ctx.arena.array<int32_t>(T);
+  if (!ctx.measuring && slot && !slot.accumulate)
+    std::memset(slot.grad.data, 0, static_cast<size_t>(T * D) * sizeof(float));
+  const OpScope scope(ctx);
+  int32_t* kept = ctx.host().array<int32_t>(T);
+  int32_t* counted = ctx.host().array<int32_t>(T);
   int64_t count = 0;
   for (int32_t t = 0, before = 0; t < T; ++t) {
     if (call.targets[t] < 0) continue;
-    if (g[t] != 0.0f) kept[count] = t, counted[count++] = before;
+    if (ctx.measuring || g[t] != 0.0f) kept[count] = t, counted[count++] = before;
     ++before;
   }
   const int64_t size = std::min(chunk_tokens(V), count);

@@ -119,18 +119,19 @@ void LatentWeight::fill_value_b(Context& ctx, int64_t head, Gemm& g) const {
 const float* LatentWeight::rows(Context& ctx) const {
   const Tensor& value = kv_b_->value;
   if (!kv_b_->frozen() && value.dtype == DType::f32 && ctx.activations() == DType::f32) return value.f32();
-  if (renew(ctx, rows_, value.shape) && !ctx.measuring) {
+  if (renew(ctx, rows_, value.shape)) {
     float* to = rows_.buffer.tensor().f32();
-    if (kv_b_->frozen()) {
+    if (kv_b_->frozen() && !ctx.measuring) {
       int64_t at = 0;
       in_f32(*kv_b_, [&](std::span<const float> values) {
         std::ranges::copy(values, to + at);
         at += std::ssize(values);
       });
       if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, to, value.count(), to);
-    } else {
+    } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);
-      std::copy_n(weight_f32(ctx, value), value.count(), to);
+      const float* from = weight_f32(ctx, value);
+      if (!ctx.measuring) std::copy_n(from, value.count(), to);
     }
   }
   return rows_.buffer.tensor().f32();
