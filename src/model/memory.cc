@@ -88,18 +88,20 @@ struct SamplingBatch {
   int64_t max_pages = 0;
 };
 
-// The sampler's use of the model (engine/cpu_runner.h): `logits` rows of the batch want logits.
-void sample(Measuring& m, const SamplingBatch& batch, int64_t logits) {
+// The sampler's use of the model (engine/cpu_runner.h): a forward after which `count` rows are drawn, and
+// first draws from logits that are kept.
+void sample(Measuring& m, const SamplingBatch& batch, int64_t count) {
+  const int64_t V = m.model.config().vocab_size;
+  std::vector<Sampled> drawn(static_cast<size_t>(count));
   const ArenaScope scope(m.arena);
+  sample_rows(m.ctx, V, std::vector<RowToSample>(drawn.size(), {.keep = true}), drawn);
   const KvCache kv(m.model.config(), 1, m.ctx.activations(), m.memory);
   const Tensor hidden = m.model.forward(m.ctx, batch.view(), kv);
-  std::vector<int32_t> wanted(static_cast<size_t>(logits), batch.last_tokens.back());
+  const std::vector<int32_t> wanted(drawn.size(), batch.last_tokens.back());
   const Tensor last = gather_rows(m.ctx, hidden, wanted);
-  float* scores = m.arena.array<float>(logits * m.model.config().vocab_size);
-  matmul_into(m.ctx, as_f32(m.ctx, last), logits, m.model.head(), scores);
-  std::vector<Sampled> drawn(wanted.size());
-  const std::vector<RowToSample> draws(wanted.size(), {.logits = scores, .keep = true});
-  sample_rows(m.ctx, m.model.config().vocab_size, draws, drawn);
+  float* logits = m.arena.array<float>(count * V);
+  matmul_into(m.ctx, as_f32(m.ctx, last), count, m.model.head(), logits);
+  sample_rows(m.ctx, V, std::vector<RowToSample>(drawn.size(), {.logits = logits}), drawn);
 }
 
 }  // namespace

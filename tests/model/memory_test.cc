@@ -2,6 +2,8 @@
 // shapes of batch.
 #include "model/memory.h"
 
+#include <functional>
+
 #include "formats/json.h"
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
@@ -112,10 +114,29 @@ TEST_P(MemoryOf, UsedModelsAreStoredInTheirType) {
   EXPECT_GE(2 * memory.packed, wide.packed);  // rows of odd length, and latent values stay f32
 }
 
+TEST_P(MemoryOf, ModelsForInferenceHoldEachMatrixOnce) {
+  for (const Numerics numerics : kBothTypes) {
+    const DType matrices = activation_dtype(numerics);
+    const Model model = Model::load(kGoldenModels / GetParam(), matrices, WeightUse::inference);
+    const ModelConfig& config = model.config();
+    const ModelMemory memory = model_memory(config, numerics, matrices, WeightUse::inference);
+    ThreadPool threads(1);
+    Arena arena;
+    Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
+    model.pack(ctx);
+    const int64_t table = 4 * config.max_positions * config.rope_width();
+    // A buffer is rounded up to 64 bytes.
+    EXPECT_NEAR(static_cast<double>(memory.weights + memory.packed - table),
+                static_cast<double>(model.held_bytes()),
+                64.0 * static_cast<double>(model.parameters().size()));
+    EXPECT_LT(memory.weights, model_memory(config, numerics, matrices).weights);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(GoldenModels, MemoryOf, testing::ValuesIn(test::kGoldenNames),
                          test::golden_test_name);
 
-Model wide(const std::string& family) {
+Model wide(const std::string& family, const std::function<void(Json&)>& change = {}) {
   Json json = Json::object();
   json.set("model_type", family).set("vocab_size", 3000).set("hidden_size", 352).set("head_dim", 40);
   json.set("intermediate_size", 700).set("moe_intermediate_size", 200).set("num_hidden_layers", 2);
@@ -125,6 +146,7 @@ Model wide(const std::string& family) {
   json.set("n_group", 1).set("topk_group", 1);
   json.set("max_position_embeddings", 512).set("rms_norm_eps", 1e-6).set("rope_theta", 10000.0);
   if (family == "deepseek_v3") json.set("q_lora_rank", 330);
+  if (change) change(json);
   return Model::create(read_model_config(parse_json(json.dump(), "wide")), 1);
 }
 
@@ -140,14 +162,16 @@ TEST(Memory, WideModelsToo) {
 
 // In bf16 numerics the backward rounds the weights of every expert that got a token into scratch.
 TEST(Memory, ExpertsCountAtTheirWorst) {
-  Model model = wide("deepseek_v3");
+  Model model = wide("deepseek_v3", [](Json& json) {
+    json.set("n_routed_experts", 16).set("vocab_size", 64).set("moe_intermediate_size", 512);
+  });
   model.allocate_gradients();
   ThreadPool threads(2);
-  const std::vector<int64_t> rows(8, 70);
-  const std::vector<RowTokens> whole(8, RowTokens{70});
+  const std::vector<int64_t> rows(8, 20);
+  const std::vector<RowTokens> whole(8, RowTokens{20});
   const int64_t estimate =
       row_activations(model.config(), Numerics::cpu_bf16, whole, {.backward = true, .balance = true}, 2);
-  EXPECT_EQ(estimate, measure(model, Numerics::cpu_bf16, rows, threads).backward);
+  EXPECT_EQ(estimate, measure(model, Numerics::cpu_bf16, rows, threads).backward);  // all 16 have tokens
   for (Parameter* bias : model.selection_biases()) {
     if (bias == nullptr) continue;
     for (int64_t e = 2; e < bias->value.count(); ++e) bias->value.f32()[e] = -100.0f;  // all tokens to two

@@ -50,7 +50,8 @@ void LatentWeight::prepare_frozen(Context& ctx) const {
   const bool stale = renew(ctx, keys_, {heads_, key_units});  // units of 32 bits of either kind
   if (!renew(ctx, values_, {heads_, value_units}) && !stale) return;
   if (ctx.measuring) return;
-  const Buffer wide({ctx.threads.size(), head}, DType::f32), narrowed({ctx.threads.size(), head}, DType::bf16);
+  const Buffer wide({ctx.threads.size(), head}, DType::f32),
+      narrowed({ctx.threads.size(), head}, DType::bf16);
   FirstError error;
   ctx.threads.parallel_for_thread(heads_, 1, [&](int64_t begin, int64_t end, int thread) {
     float* rows = wide.tensor().f32() + thread * head;
