@@ -88,38 +88,39 @@ struct SamplingBatch {
   int64_t max_pages = 0;
 };
 
-// The sampler's use of the model (engine/cpu_runner.h): `logits` rows of the batch want logits.
-void sample(Measuring& m, const SamplingBatch& batch, int64_t logits) {
-  const ArenaScope scope(m.arena);
-  const KvCache kv(m.model.config(), 1, m.ctx.activations(), m.memory);
+// The sampler's use of the model (engine/cpu_runner.h): a forward after which `count` rows are drawn, and
+// first draws from logits that are kept.
+void sample(Measuring& m, const SamplingBatch& batch, int64_t count) {
+  const int64_t V = m.model.config().vocab_size;
+  std::vector<Sampled> drawn(static_cast<size_t>(count));
+  const OpScope scope(m.ctx);
+  const Buffer kept({V}, DType::f32, m.memory);
+  sample_rows(m.ctx, V, std::vector<RowToSample>(drawn.size(), {.logits = kept.tensor(), .keep = true}),
+              drawn);
+  const KvCache kv(m.model.config(), 1, m.ctx.row().cache, m.memory);
   const Tensor hidden = m.model.forward(m.ctx, batch.view(), kv);
-  std::vector<int32_t> wanted(static_cast<size_t>(logits), batch.last_tokens.back());
-  const Tensor last = gather_rows(m.ctx, hidden, wanted);
-  matmul(m.ctx, last, m.model.head(), DType::f32);
-  m.ctx.host().array<Sampled>(logits);
+  const std::vector<int32_t> wanted(drawn.size(), batch.last_tokens.back());
+  const Tensor logits = matmul(m.ctx, gather_rows(m.ctx, hidden, wanted), m.model.head(), DType::f32);
+  std::vector<RowToSample> rows;
+  for (int64_t i = 0; i < count; ++i) rows.push_back({.logits = logits.part(i, 1)});
+  sample_rows(m.ctx, V, rows, drawn);
 }
 
 }  // namespace
 
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices, WeightUse use) {
+  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
   Measuring m(config, numerics, matrices, 1, use);
-  constexpr int64_t kFloat = sizeof(float);
-  const int64_t table = config.vocab_size * config.hidden_size;
   ModelMemory out;
   out.weights = config.max_positions * config.rope_width() * kFloat;
   for (const Parameter& p : m.model.parameters()) {
-    if (!p.frozen()) out.weights += static_cast<int64_t>(p.value.bytes());
+    if (p.value) out.weights += static_cast<int64_t>(p.value.bytes());
     if (p.trainable) out.gradients += p.value.count() * kFloat;
   }
-  if (config.tie_word_embeddings) out.row_gradients = table * kFloat;
+  if (config.tie_word_embeddings) out.row_gradients = config.vocab_size * config.hidden_size * kFloat;
   const size_t before = m.memory.allocated();
   m.model.pack(m.ctx);
   out.packed = static_cast<int64_t>(m.memory.allocated() - before);
-  if (use == WeightUse::inference && !config.tie_word_embeddings) {  // no factor: it is held as rows
-    const Buffer rows({config.vocab_size, config.hidden_size}, matrices, m.memory);
-    out.weights += static_cast<int64_t>(rows.tensor().bytes());
-    out.packed -= static_cast<int64_t>(rows.bytes());
-  }
   return out;
 }
 

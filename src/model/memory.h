@@ -22,7 +22,7 @@ struct ModelMemory {
   int64_t row_gradients = 0;  // of a tied head's rows (Parameter::row_grad)
   int64_t packed = 0;         // copies in the layout of the matrix kernels
 };
-// A model for inference holds each matrix once: those that products read count as packed.
+// A model for inference holds each matrix once, and all of them count as packed.
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices,
                          WeightUse use = WeightUse::training);
 

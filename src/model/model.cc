@@ -97,6 +97,41 @@ class SameSource final : public WeightSource {
   std::unordered_map<std::string, const Stored*> stored_;
 };
 
+// Hands out shapes for a model without memory. Nothing is ever read.
+class ShapeSource final : public WeightSource {
+ public:
+  explicit ShapeSource(DType dtype) : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32) {}
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape& shape) const override {
+    Stored stored;
+    stored.name = name;
+    stored.format = format_;
+    stored.shape = shape;
+    stored.owner = owner_;
+    return stored;
+  }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view) const override { return {}; }
+
+ private:
+  class Nothing final : public StoredBytes {
+   public:
+    const std::string& path() const override { return path_; }
+    void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
+      R1_CHECK(false, tensor, " of a model without memory is read");
+    }
+
+   private:
+    std::string path_ = "a model without memory";
+  };
+  Format format_;
+  std::vector<std::string> names_;
+  std::shared_ptr<const StoredBytes> owner_ = std::make_shared<Nothing>();
+};
+
+// The values of `from` -> the memory of `to`, of the same shape and type.
 void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
   if (!from.frozen()) return copy_values(memory, from.value, to);
   read_finite(from.stored, to);
@@ -104,39 +139,9 @@ void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
 
 }  // namespace
 
-namespace {
-
-// Stands in for the files of a model that has shapes alone: its matrices are stored, but nobody reads them.
-class NoSource final : public WeightSource, public StoredBytes {
- public:
-  explicit NoSource(DType matrices) : format_(matrices == DType::bf16 ? Format::bf16 : Format::f32) {}
-  const std::vector<std::string>& names() const override { return names_; }
-  void alias(std::string_view, std::string_view) override {}
-  void check(const std::string&, const Shape&, const FieldOf&) const override {}
-  Stored take(const std::string& name, const Shape& shape) const override {
-    return {
-        .name = name, .format = format_, .shape = shape, .begin = 0, .owner = nobody(), .scales = nullptr};
-  }
-  std::vector<std::string> unread() const override { return {}; }
-  std::string file_of(std::string_view) const override { return path_; }
-  const std::string& path() const override { return path_; }
-  void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
-    R1_CHECK(false, tensor, " has no values: the model is measured");
-  }
-
- private:
-  std::shared_ptr<const StoredBytes> nobody() const { return std::make_shared<NoSource>(*this); }
-
-  Format format_;
-  std::vector<std::string> names_;
-  std::string path_;
-};
-
-}  // namespace
-
 Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
-  const NoSource source(matrices);
-  return build(config, matrices, use == WeightUse::inference ? &source : nullptr, use, memory);
+  const ShapeSource source(matrices);
+  return build(config, matrices, &source, use, memory);
 }
 
 Model Model::clone() const {
