@@ -42,12 +42,13 @@ int64_t CpuRunner::part_bytes() const {
   return bytes;
 }
 
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+int64_t part_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& sampler,
                          const ThreadPool& threads) {
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
-  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
-  const int64_t rows = most_part_tokens(max_batch, threads.size());
-  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, 1);
+  if (!decodes_in_parts(sampler.sequences, packed, threads.size())) return 0;
+  SamplingShape part = sampler;
+  part.tokens = part.sequences = most_part_tokens(sampler.sequences, threads.size());
+  return threads.size() * sampling_activations(config, numerics, part, 1);
 }
 
 // Hands out the logits that rows ask for, and keeps those of prompts for their samples.

@@ -15,6 +15,7 @@
 #include "engine/row_batch.h"
 #include "engine/runner.h"
 #include "model/lanes.h"
+#include "model/memory.h"
 #include "model/model.h"
 
 namespace r1 {
@@ -71,9 +72,9 @@ class CpuRunner final : public Runner {
   std::map<int64_t, std::vector<float>> held_;
 };
 
-// Bytes of the per-thread arenas, with sequences of at most `keys` positions. 0: all threads share each op of
-// this model, in the context's arena.
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+// Bytes of the per-thread arenas of a sampler of this shape, of which all sequences decode. 0: all threads
+// share each op of this model, in the context's arena.
+int64_t part_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& sampler,
                          const ThreadPool& threads);
 
 }  // namespace r1

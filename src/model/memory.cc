@@ -66,18 +66,17 @@ WholeBatch batch_of(std::span<const RowTokens> rows) {
 // A sampler's batch: sequences of one new token each after a common prefix, and one row of new tokens of a
 // prompt; all end at position keys - 1.
 struct SamplingBatch {
-  SamplingBatch(int64_t sequences, int64_t prompt_tokens, int64_t keys) {
-    max_pages = KvCache::pages_for(keys);
+  SamplingBatch(int64_t sequences, int64_t prompt_tokens, const SamplingShape& shape) {
+    max_pages = KvCache::pages_for(shape.keys);
     const auto add = [&](int64_t count, int64_t prefix) {
-      const int64_t first = keys - count;
-      for (int64_t p = first; p < keys; ++p) positions.push_back(static_cast<int32_t>(p));
+      for (int64_t p = shape.keys - count; p < shape.keys; ++p) positions.push_back(static_cast<int32_t>(p));
       tokens.resize(positions.size(), 0);
       offsets.push_back(static_cast<int32_t>(tokens.size()));
       prefixes.push_back(prefix);
       tails.push_back(prefix % kKeyTile == 0 ? -1 : 0);
       last_tokens.push_back(offsets.back() - 1);
     };
-    for (int64_t s = 0; s < sequences; ++s) add(1, keys - 1);
+    for (int64_t s = 0; s < sequences; ++s) add(1, std::min(shape.prompt, shape.keys - 1));
     if (prompt_tokens > 0) add(prompt_tokens, 0);
     pages.assign(prefixes.size() * static_cast<size_t>(max_pages), 0);
   }
@@ -149,13 +148,14 @@ int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<
   return m.peak();
 }
 
-int64_t sampling_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t sequences,
-                             int64_t keys, int threads) {
-  keys = std::max(keys, tokens);
-  Measuring m(with_context(config, keys), numerics, DType::f32, threads);
-  const int64_t decoding = std::min(sequences, tokens);
-  sample(m, {decoding, tokens - decoding, keys}, sequences);
-  sample(m, {0, tokens, keys}, sequences);
+int64_t sampling_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& shape,
+                             int threads) {
+  SamplingShape longest = shape;
+  longest.keys = std::max(shape.keys, shape.tokens);
+  Measuring m(with_context(config, longest.keys), numerics, DType::f32, threads);
+  const int64_t decoding = std::min(shape.sequences, shape.tokens);
+  sample(m, {decoding, shape.tokens - decoding, longest}, shape.sequences);
+  sample(m, {0, shape.tokens, longest}, shape.sequences);
   return m.peak();
 }
 

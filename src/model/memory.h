@@ -43,9 +43,14 @@ struct ActivationOptions {
 int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const RowTokens> rows,
                         const ActivationOptions& options, int threads);
 
-// Peak bytes of an Arena while `tokens` new tokens of `sequences` sequences of at most `keys` positions go
-// through the sampler: one token of each sequence, after a prompt that all share, and a part of a prompt.
-int64_t sampling_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t sequences,
-                             int64_t keys, int threads);
+// The largest forward of a sampler: one new token of each of `sequences` sequences and, up to `tokens` tokens
+// in all, a part of a prompt. Sequences are at most `keys` positions long, and those of one prompt share its
+// keys; the longest prompt has `prompt` tokens.
+struct SamplingShape {
+  int64_t tokens = 0, sequences = 0, prompt = 0, keys = 0;
+};
+// Peak bytes of an Arena of a sampler.
+int64_t sampling_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& shape,
+                             int threads);
 
 }  // namespace r1

@@ -113,8 +113,10 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
-  estimate.activations += sampling_activations(config, numerics, together, running, longest, threads.size());
-  estimate.activations += part_activations(config, numerics, running, longest, threads);
+  const SamplingShape largest{
+      .tokens = together, .sequences = running, .prompt = load.longest_prompt, .keys = longest};
+  estimate.activations += sampling_activations(config, numerics, largest, threads.size());
+  estimate.activations += part_activations(config, numerics, largest, threads);
   // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
   estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);

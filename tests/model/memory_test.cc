@@ -169,14 +169,18 @@ TEST(Memory, ExpertsCountAtTheirWorst) {
   ThreadPool threads(2);
   const std::vector<int64_t> rows(8, 20);
   const std::vector<RowTokens> whole(8, RowTokens{20});
+  const auto real = [&] { return measure(model, Numerics::cpu_bf16, rows, threads).backward; };
   const int64_t estimate =
       row_activations(model.config(), Numerics::cpu_bf16, whole, {.backward = true, .balance = true}, 2);
-  EXPECT_EQ(estimate, measure(model, Numerics::cpu_bf16, rows, threads).backward);  // all 16 have tokens
+  EXPECT_GE(estimate, real());
   for (Parameter* bias : model.selection_biases()) {
     if (bias == nullptr) continue;
     for (int64_t e = 2; e < bias->value.count(); ++e) bias->value.f32()[e] = -100.0f;  // all tokens to two
   }
-  EXPECT_GT(estimate, measure(model, Numerics::cpu_bf16, rows, threads).backward);
+  const int64_t expert = 512 * model.config().hidden_size * 4;
+  const int64_t two = real();
+  EXPECT_GT(estimate, two + expert);
+  EXPECT_LE(estimate, two + 14 * (expert + 64));  // 64: the gap between an arena's blocks
 }
 
 // Published sizes are measured on any machine: nothing is held but the shapes and the lists of work.
@@ -197,7 +201,9 @@ TEST(Memory, A671BModelIsMeasuredWithoutItsMemory) {
   const std::vector<RowTokens> rows(8, RowTokens{2048});
   const ActivationOptions training{.backward = true, .entropy = true, .balance = true};
   EXPECT_GT(row_activations(config, Numerics::cpu_bf16, rows, training, 64), int64_t{500} << 30);
-  EXPECT_GT(sampling_activations(config, Numerics::cpu_bf16, 4096, 256, 32768, 64), int64_t{1} << 30);
+  EXPECT_GT(sampling_activations(config, Numerics::cpu_bf16,
+                                 {.tokens = 4096, .sequences = 256, .prompt = 512, .keys = 32768}, 64),
+            int64_t{1} << 30);
 }
 
 }  // namespace
