@@ -40,7 +40,9 @@ void write_logits(std::span<const ScoreRow> rows, const Model& model, Context& c
       const int64_t n = std::min(chunk, row.size() - t);
       ArenaScope scratch(ctx.arena);
       matmul_into(ctx, states + t * hidden.dim(-1), n, model.head(), logits);
-      out.write(fmt::format("logits.{}", row.row), {logits, static_cast<size_t>(n * V)});
+      const std::span<const float> values(logits, static_cast<size_t>(n * V));
+      check_numbers(model, values, fmt::format("row {}", row.row));
+      out.write(fmt::format("logits.{}", row.row), values);
     }
   }
   out.close();

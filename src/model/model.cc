@@ -222,6 +222,12 @@ void Model::check_finite() const {
   }
 }
 
+void check_numbers(const Model& model, std::span<const float> values, const std::string& what) {
+  if (std::ranges::none_of(values, [](float v) { return std::isnan(v); })) return;
+  model.check_finite();
+  throw Error(what + ": the model's outputs are not numbers, although its weights are: they are too large");
+}
+
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what) {
   if (tokens.empty()) throw Error(what + ": has no tokens");
   if (static_cast<int64_t>(tokens.size()) > config.max_positions) {

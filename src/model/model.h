@@ -159,6 +159,10 @@ class Model {
   RopeTable rope_;
 };
 
+// Throws Error if one of `values`, which the model has computed, is NaN. The message names the damaged tensor if
+// there is one, which is searched for then. `what` is what was computed: "row 3".
+void check_numbers(const Model& model, std::span<const float> values, const std::string& what);
+
 // Throws Error if a token is not in the vocabulary or the sequence is longer than the model's context.
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what);
 

@@ -96,7 +96,7 @@ TEST(CliErrors, WrongShapeIsNamed) {
                         "model.norm.weight");
 }
 
-TEST(CliErrors, NanWeightIsNamed) {
+TEST(CliErrors, NanWeightEndsTheAnswer) {
   EXPECT_ONE_LINE_ERROR(run_changed("nan",
                                     [](const auto& model) {
                                       rewrite(model, [](auto& d, auto& v) {
@@ -105,7 +105,23 @@ TEST(CliErrors, NanWeightIsNamed) {
                                         return true;
                                       });
                                     }),
-                        "model.layers.1.mlp.up_proj.weight");
+                        "logits are not numbers");
+}
+
+// Reading a model does not check its matrices, so scoring says which one is damaged when a result is not a number.
+TEST(CliErrors, ScoringADamagedModelNamesTheTensor) {
+  const auto model = test::make_model("nan-scored");
+  rewrite(model, [](auto& d, auto& v) {
+    if (d.name == "model.layers.1.mlp.up_proj.weight") v[5] = std::numeric_limits<float>::quiet_NaN();
+    return true;
+  });
+  const std::string rows = write("nan-rows.jsonl", "{\"tokens\": [0, 70, 71], \"from\": 1}\n");
+  for (const std::vector<std::string>& what : {std::vector<std::string>{"--logprobs", "-"},
+                                               {"--output", (scratch() / "nan.safetensors").string()}}) {
+    std::vector<std::string> args = {"score", model.string(), "--input", rows};
+    args.insert(args.end(), what.begin(), what.end());
+    EXPECT_ONE_LINE_ERROR(r1_run(args), "tensor model.layers.1.mlp.up_proj.weight is NaN at [0, 5]");
+  }
 }
 
 TEST(CliErrors, UnknownArchitectureIsNamed) {
