@@ -49,7 +49,8 @@ void check_layers(const ModelConfig& config, const WeightSource& weights, const 
   }
 }
 
-void warn_of_unread(const ModelConfig& config, const WeightSource& weights, std::vector<std::string>& warnings) {
+void warn_of_unread(const ModelConfig& config, const WeightSource& weights,
+                    std::vector<std::string>& warnings) {
   constexpr size_t kShown = 3;
   std::vector<std::string> names;
   std::string file;
