@@ -3,16 +3,18 @@
     python3 bench/make_shape.py r1-distill-qwen-1.5b FOLDER          # 3.6 GB, once
     python3 bench/weights_once.py BEFORE_R1 FOLDER [PAIRS] [R1]      # BEFORE_R1: an r1 of another commit; R1: build/r1
 
-Each pair runs both programs, one after the other, twice: a prompt of 8 tokens with 33 tokens sampled, and a prompt of
-520 tokens with one. The files are in the page cache (a run before the first pair sees to it).
+Each pair runs both programs, one after the other, three times: a prompt of 8 tokens with one token sampled, the same with 17,
+and a prompt of 264 tokens with one. The files are in the page cache (a run before the first pair sees to it).
 
-  memory     VmHWM over the file's size
-  start      loading and the first token, of the short prompt, in seconds
-  decode     tokens per second of the other 32
-  prefill    512 tokens over what the long prompt takes longer than the short one, in tokens per second of wall time
-  user CPU   seconds that the program's own code ran, in both runs together: other work on the machine does not count
+  memory       the largest VmHWM over the file's size
+  start        loading and the first token of the short prompt, in seconds of wall time
+  start CPU    seconds of CPU time of that whole run, user and system; with nothing else on the machine, divided by the
+               threads, about its wall time
+  decode       tokens per second of wall time, over 16 tokens
+  decode CPU   milliseconds of user CPU time per token: 17 tokens less one
+  prefill CPU  milliseconds of user CPU time per token: the long prompt less the short one
 
-A last column holds the ratio of the new program to the one before. The summary takes the median over the pairs.
+Each figure is given for the program before and for the new one, with the ratio of the two. The summary takes the median over the pairs.
 """
 import json
 import os
@@ -36,22 +38,24 @@ def run(program, folder, prompt, tokens):
                 sys.exit(f"{' '.join(command)}: status {status}")
             out.seek(0)
             answer = json.load(out)
-    return answer, usage.ru_maxrss * 1024, usage.ru_utime
+    return answer, usage
 
 
 def measure(program, folder, size):
     short = [(7919 * i) % 151000 + 1 for i in range(8)]
-    long = [(7919 * i) % 151000 + 1 for i in range(520)]
-    answer, memory, user = run(program, folder, short, 33)
-    times = answer["timings"]
-    more, more_memory, more_user = run(program, folder, long, 1)
+    long = [(7919 * i) % 151000 + 1 for i in range(264)]
+    first, start = run(program, folder, short, 1)
+    answer, decode = run(program, folder, short, 17)
+    read, prefill = run(program, folder, long, 1)
+    times = first["timings"]
     return {
-        "memory": max(memory, more_memory) / size,
+        "memory": max(u.ru_maxrss for u in (start, decode, prefill)) * 1024 / size,
         "start": times["load_s"] + times["prompt_s"],
-        "decode": 32 / times["generation_s"],
-        "prefill": 512 / (more["timings"]["prompt_s"] - times["prompt_s"]),
-        "user CPU": user + more_user,
-        "tokens": answer["tokens"] + more["tokens"],
+        "start CPU": start.ru_utime + start.ru_stime,
+        "decode": 16 / answer["timings"]["generation_s"],
+        "decode CPU": (decode.ru_utime - start.ru_utime) / 16 * 1e3,
+        "prefill CPU": (prefill.ru_utime - start.ru_utime) / 256 * 1e3,
+        "tokens": answer["tokens"] + read["tokens"],
     }
 
 
