@@ -194,11 +194,12 @@ TEST_F(CudaMatmul, FrozenMatricesAreReadFromTheirFiles) {
     const auto bytes =
         format == Format::f32 ? std::as_bytes(std::span(c.w)) : std::as_bytes(std::span(narrow));
     for (const DType type : {DType::f32, DType::bf16}) {
-      Parameter p{
-          .name = "w",
-          .value = {.data = nullptr, .shape = {c.N, c.K}, .dtype = type},
-          .stored = {
-              .name = "w", .format = format, .shape = {c.N, c.K}, .owner = std::make_shared<Bytes>(bytes)}};
+      Parameter p;
+      p.name = p.stored.name = "w";
+      p.value.shape = p.stored.shape = {c.N, c.K};
+      p.value.dtype = type;
+      p.stored.format = format;
+      p.stored.owner = std::make_shared<Bytes>(bytes);
       expect_both_agree(
           [&](auto& r) -> std::vector<std::vector<float>> {
             const Weight factor(&p), table(&p, nullptr, Weight::Layout::rows);
