@@ -1,14 +1,16 @@
 #include "formats/gguf_blocks.h"
 
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "tensor/dtype.h"
+#include "tensor/stored.h"
 
 namespace r1 {
 namespace {
 
-constexpr int kSmallBlock = 32, kLargeBlock = 256;
+constexpr int kSmallBlock = 32;
 using Bytes = const std::byte*;
 
 unsigned byte_at(Bytes block, int at) {
@@ -61,31 +63,39 @@ void q8_0(Bytes b, float* out) {
   for (int i = 0; i < kSmallBlock; ++i) out[i] = static_cast<float>(load_at<int8_t>(b, 2 + i)) * d;
 }
 
-// Element i of 256 in two bits: 32 bytes hold 128 elements, 32 for each pair of bits.
-int two_bits(Bytes qs, int i) {
-  return static_cast<int>(byte_at(qs, i / 128 * 32 + i % 32) >> (i % 128 / 32 * 2) & 3);
+// Calls use(i, q) for the 32 elements that share two bits of each of 32 bytes: part j of 8, i from 32 j on.
+template <class Use>
+void each_two_bits(Bytes qs, int j, const Use& use) {
+  const Bytes bytes = qs + j / 4 * 32;
+  const int shift = j % 4 * 2;
+  for (int l = 0; l < 32; ++l) use(32 * j + l, static_cast<int>(byte_at(bytes, l) >> shift & 3));
 }
 
 void q2_k(Bytes b, float* out) {  // 16 scales, 64 bytes of elements, d, dmin
   const float d = half_at(b, 80), dmin = half_at(b, 82);
-  for (int i = 0; i < kLargeBlock; ++i) {
-    const unsigned s = byte_at(b, i / 16);
-    const float scale = d * static_cast<float>(s & 15), least = dmin * static_cast<float>(s >> 4);
-    out[i] = scale * static_cast<float>(two_bits(b + 16, i)) - least;
+  float scale[16], least[16];
+  for (int k = 0; k < 16; ++k) {
+    scale[k] = d * static_cast<float>(byte_at(b, k) & 15);
+    least[k] = dmin * static_cast<float>(byte_at(b, k) >> 4);
   }
+  for (int j = 0; j < 8; ++j)
+    each_two_bits(b + 16, j,
+                  [&](int i, int q) { out[i] = scale[i / 16] * static_cast<float>(q) - least[i / 16]; });
 }
 
 void q3_k(Bytes b, float* out) {  // 32 bytes of third bits, 64 bytes of elements, 12 bytes of scales, d
   const float d = half_at(b, 108);
-  float scales[16];
+  float scale[16];
   for (int k = 0; k < 16; ++k) {
     const unsigned low = byte_at(b, 96 + k % 8) >> (k < 8 ? 0 : 4) & 15;
     const unsigned high = byte_at(b, 104 + k % 4) >> (k / 4 * 2) & 3;
-    scales[k] = d * static_cast<float>(static_cast<int>(low | high << 4) - 32);
+    scale[k] = d * static_cast<float>(static_cast<int>(low | high << 4) - 32);
   }
-  for (int i = 0; i < kLargeBlock; ++i) {
-    const bool third = (byte_at(b, i % 32) >> (i / 32) & 1) != 0;  // if it is not set, 4 is subtracted
-    out[i] = scales[i / 16] * static_cast<float>(two_bits(b + 32, i) - (third ? 0 : 4));
+  for (int j = 0; j < 8; ++j) {
+    each_two_bits(b + 32, j, [&](int i, int q) {
+      const int third = static_cast<int>(byte_at(b, i % 32) >> j & 1);  // if it is not set, 4 is subtracted
+      out[i] = scale[i / 16] * static_cast<float>(q - 4 + 4 * third);
+    });
   }
 }
 
@@ -117,11 +127,15 @@ void q45_k(Bytes b, float* out) {
 
 void q6_k(Bytes b, float* out) {  // 128 bytes of low halves, 64 bytes of high pairs, 16 scales, d
   const float d = half_at(b, 208);
-  for (int i = 0; i < kLargeBlock; ++i) {
-    const unsigned low = byte_at(b, i / 128 * 64 + i % 64) >> (i % 128 < 64 ? 0 : 4) & 15;
-    const int q = static_cast<int>(low) | two_bits(b + 128, i) << 4;
-    const float scale = d * static_cast<float>(load_at<int8_t>(b, 192 + i / 16));
-    out[i] = scale * static_cast<float>(q - 32);
+  float scale[16];
+  for (int k = 0; k < 16; ++k) scale[k] = d * static_cast<float>(load_at<int8_t>(b, 192 + k));
+  for (int j = 0; j < 8; ++j) {
+    const Bytes low = b + j / 4 * 64 + j % 2 * 32;
+    const int shift = j % 4 / 2 * 4;
+    each_two_bits(b + 128, j, [&](int i, int q) {
+      const int all = static_cast<int>(byte_at(low, i % 32) >> shift & 15) | q << 4;
+      out[i] = scale[i / 16] * static_cast<float>(all - 32);
+    });
   }
 }
 
@@ -142,31 +156,10 @@ void iq4_xs(Bytes b, float* out) {  // d, 8 high pairs of scales, 8 low halves, 
   }
 }
 
-void f32(Bytes b, float* out) {
-  *out = load_at<float>(b, 0);
-}
-void f64(Bytes b, float* out) {
-  *out = static_cast<float>(load_at<double>(b, 0));
-}
-void f16(Bytes b, float* out) {
-  *out = half_at(b, 0);
-}
-void bf16(Bytes b, float* out) {
-  *out = f32_from_bf16(load_at<uint16_t>(b, 0));
-}
-
 using OneBlock = void (*)(Bytes, float*);
 
 OneBlock function_of(GgufType type) {
   switch (type) {
-    case GgufType::f32:
-      return f32;
-    case GgufType::f64:
-      return f64;
-    case GgufType::f16:
-      return f16;
-    case GgufType::bf16:
-      return bf16;
     case GgufType::q4_0:
       return q4_0;
     case GgufType::q4_1:
@@ -206,19 +199,36 @@ OneBlock function_of(GgufType type) {
   }
 }
 
+// Of the types whose elements stand by themselves.
+std::optional<Format> format_of(GgufType type) {
+  switch (type) {
+    case GgufType::f32:
+      return Format::f32;
+    case GgufType::f64:
+      return Format::f64;
+    case GgufType::f16:
+      return Format::f16;
+    case GgufType::bf16:
+      return Format::bf16;
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 bool can_dequantize(GgufType type) {
-  return function_of(type) != nullptr;
+  return format_of(type).has_value() || function_of(type) != nullptr;
 }
 
 void dequantize(GgufType type, std::span<const std::byte> blocks, std::span<float> out) {
-  const OneBlock function = function_of(type);
-  R1_CHECK(function != nullptr, name_of(type), " has no values");
+  R1_CHECK(can_dequantize(type), name_of(type), " has no values");
   const auto bytes = static_cast<size_t>(row_of(type).bytes), block = static_cast<size_t>(row_of(type).block);
   const size_t count = blocks.size() / bytes;
   R1_CHECK(count * bytes == blocks.size() && count * block == out.size(), blocks.size(), " bytes of ",
            name_of(type), " for ", out.size(), " elements");
+  if (const std::optional<Format> format = format_of(type)) return widen_stored(*format, blocks, out);
+  const OneBlock function = function_of(type);
   for (size_t i = 0; i < count; ++i) function(blocks.data() + i * bytes, out.data() + i * block);
 }
 
