@@ -16,26 +16,26 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kMaxSize = int64_t{1} << 30;
+constexpr int64_t kMaxGgufSize = int64_t{1} << 30;
 
 struct ArchitectureRow {
   std::string_view name, model_type;
 };
-constexpr std::array<ArchitectureRow, 4> kArchitectures = {
+constexpr std::array<ArchitectureRow, 4> kGgufArchitectures = {
     {{"llama", "llama"}, {"qwen2", "qwen2"}, {"qwen3", "qwen3"}, {"deepseek2", "deepseek_v3"}}};
 
 // Keys of an architecture that change what is computed and that no model here has.
-constexpr std::string_view kForeign[] = {"logit_scale",
-                                         "residual_scale",
-                                         "embedding_scale",
-                                         "attention.scale",
-                                         "attention.clamp_kqv",
-                                         "attention.max_alibi_bias",
-                                         "attn_logit_softcapping",
-                                         "final_logit_softcapping",
-                                         "rope.dimension_sections",
-                                         "nextn_predict_layers",
-                                         "n_deepstack_layers"};
+constexpr std::string_view kForeignKeys[] = {"logit_scale",
+                                             "residual_scale",
+                                             "embedding_scale",
+                                             "attention.scale",
+                                             "attention.clamp_kqv",
+                                             "attention.max_alibi_bias",
+                                             "attn_logit_softcapping",
+                                             "final_logit_softcapping",
+                                             "rope.dimension_sections",
+                                             "nextn_predict_layers",
+                                             "n_deepstack_layers"};
 
 // The shortest decimal number for an f32, as config.json has it: 1e-5, not 9.99999975e-6.
 double decimal_of(double value) {
@@ -53,8 +53,9 @@ class GgufConfigReader {
 
  private:
   std::string key(std::string_view name) const { return fmt::format("{}.{}", architecture_, name); }
-  int64_t whole(std::string_view name, int64_t low = 1, int64_t high = kMaxSize) const;
-  int64_t whole_or(std::string_view name, int64_t fallback, int64_t low = 1, int64_t high = kMaxSize) const;
+  int64_t whole(std::string_view name, int64_t low = 1, int64_t high = kMaxGgufSize) const;
+  int64_t whole_or(std::string_view name, int64_t fallback, int64_t low = 1,
+                   int64_t high = kMaxGgufSize) const;
   double number_or(std::string_view name, double fallback) const;
   bool has_tensor(std::string_view name) const { return file_.find(name) != nullptr; }
   int64_t vocabulary() const;
@@ -123,7 +124,7 @@ std::string GgufConfigReader::matrix_type() const {
 }
 
 void GgufConfigReader::refuse_foreign() const {
-  for (const std::string_view name : kForeign) {
+  for (const std::string_view name : kForeignKeys) {
     const std::string full = key(name);
     if (!keys_.contains(full)) continue;
     if (!keys_.is_array(full) && keys_.get_number(full) == 0.0) continue;
@@ -309,10 +310,10 @@ void GgufConfigReader::read_rope(Json& json) const {
 
 Json GgufConfigReader::read() {
   architecture_ = keys_.get_string("general.architecture");
-  const auto* const row = std::ranges::find(kArchitectures, architecture_, &ArchitectureRow::name);
-  if (row == kArchitectures.end()) {
+  const auto* const row = std::ranges::find(kGgufArchitectures, architecture_, &ArchitectureRow::name);
+  if (row == kGgufArchitectures.end()) {
     std::vector<std::string_view> known;
-    for (const ArchitectureRow& known_row : kArchitectures) known.push_back(known_row.name);
+    for (const ArchitectureRow& known_row : kGgufArchitectures) known.push_back(known_row.name);
     keys_.fail("general.architecture",
                fmt::format("is {}: {} are known", shown(architecture_), fmt::join(known, ", ")));
   }

@@ -20,14 +20,14 @@ struct GgufTensorReader::Head {
 
 namespace {
 
-constexpr std::string_view kKeyPart = "attn_k_b.weight", kValuePart = "attn_v_b.weight";
+constexpr std::string_view kLatentKeys = "attn_k_b.weight", kLatentValues = "attn_v_b.weight";
 
 // "blk.3.attn_kv_b.weight" -> "blk.3.PART"
 std::string beside(const std::string& tensor, std::string_view part) {
   return fmt::format("{}.{}", tensor.substr(0, tensor.find('.', tensor.find('.') + 1)), part);
 }
 
-int64_t count_of(const std::vector<int64_t>& shape) {
+int64_t elements_of(const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (const int64_t dim : shape) count *= dim;
   return count;
@@ -59,21 +59,21 @@ GgufTensorReader::GgufTensorReader(GgufFile file, const ModelConfig& config, con
   const std::optional<GgufPlace> place = gguf_place(config, name_);
   if (!place) throw Error(fmt::format("{}: GGUF has no name for tensor {}", file_.path(), shown(name_)));
   if (place->is_latent && file_.find(place->tensor) == nullptr &&
-      file_.find(beside(place->tensor, kKeyPart)) != nullptr) {
+      file_.find(beside(place->tensor, kLatentKeys)) != nullptr) {
     nope_ = config.qk_nope_head_dim;
     value_ = config.v_head_dim;
     rank_ = config.kv_lora_rank;
     R1_CHECK(shape_ == (std::vector<int64_t>{config.heads * (nope_ + value_), rank_}), name_, " ",
              shape_string(shape_));
-    tensor_ = &find(beside(place->tensor, kKeyPart), {config.heads, rank_, nope_});
-    values_ = &find(beside(place->tensor, kValuePart), {config.heads, value_, rank_});
+    tensor_ = &find(beside(place->tensor, kLatentKeys), {config.heads, rank_, nope_});
+    values_ = &find(beside(place->tensor, kLatentValues), {config.heads, value_, rank_});
     head_ = std::make_shared<Head>();
     return;
   }
   std::vector<int64_t> stored = shape_;
   if (place->expert >= 0) stored.insert(stored.begin(), config.moe.experts);
   tensor_ = &find(place->tensor, stored);
-  offset_ = std::max<int64_t>(place->expert, 0) * count_of(shape_);
+  offset_ = std::max<int64_t>(place->expert, 0) * elements_of(shape_);
   head_rows_ = place->head_rows;
 }
 
@@ -98,12 +98,12 @@ const std::string& GgufTensorReader::path() const {
 }
 
 void GgufTensorReader::read(int64_t first, std::span<float> out) const {
-  R1_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= count_of(shape_), name_, " ", first,
+  R1_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= elements_of(shape_), name_, " ", first,
            " + ", out.size());
   if (values_ != nullptr) return read_latent(first, out);
   if (head_rows_ == 0) return read_range(file_, *tensor_, offset_ + first, out);
   // Row by row, of which the first and the last may be cut.
-  const int64_t width = count_of(shape_) / shape_.front();
+  const int64_t width = elements_of(shape_) / shape_.front();
   for (size_t at = 0; at < out.size();) {
     const int64_t row = (first + static_cast<int64_t>(at)) / width,
                   column = (first + static_cast<int64_t>(at)) % width;
