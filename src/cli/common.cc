@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
+#include "model/gguf_config.h"
 #include "text/think.h"
 
 namespace r1 {
@@ -50,10 +51,10 @@ void set_if_given(const std::optional<double>& flag, std::string_view option, do
 fs::path resolve_model(const std::string& name) {
   std::error_code none;
   if (!name.empty() && fs::is_directory(name, none)) return name;
-  if (name.ends_with(".gguf"))
-    throw Error(name + ": GGUF files are not supported yet; give a Hugging Face directory with safetensors");
+  if (is_gguf(name)) return name;
+  if (name.ends_with(".gguf")) throw Error(name + ": no such file");
   if (!name.empty() && fs::exists(name, none)) {
-    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors");
+    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors, or a GGUF file");
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (const auto found = find_model(wanted)) return *found;
@@ -152,7 +153,7 @@ void show_default(Numerics numerics) {
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
   const bool bf16 = common.dtype.empty()
-                        ? read_model_config(read_json(model / "config.json")).dtype == DType::bf16
+                        ? load_model_config(model).dtype == DType::bf16
                         : common.dtype == "bf16";
   const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32);
   show_default(numerics);
@@ -170,7 +171,7 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.directory = directory;
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
-  if (fs::exists(directory / "tokenizer.json")) {
+  if (is_gguf(directory) || fs::exists(directory / "tokenizer.json")) {
     out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;

@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "cli/doctor.h"
+#include "model/gguf_config.h"
 #include "model/memory.h"
 #include "model/scoring.h"
 #include "ops/matmul/matmul.h"
@@ -73,7 +74,7 @@ std::string instruction_sets(ThreadPool& threads) {
 // ---- checks of a model
 
 std::string memory_needed(const std::filesystem::path& directory) {
-  const ModelConfig config = read_model_config(read_json(directory / "config.json"));
+  const ModelConfig config = load_model_config(directory);
   const ModelMemory need = model_memory(config, Numerics::cpu_f32, DType::f32, WeightUse::inference);
   const int64_t bytes = need.weights + need.packed, available = memory_facts().available;
   const std::string text = fmt::format("weights in f32 need {} MiB, {} are available",

@@ -19,6 +19,7 @@
 #include "formats/config_file.h"
 #include "recipe/inputs.h"
 #include "recipe/stages.h"
+#include "text/gguf_tokenizer.h"
 #include "train/step_loop.h"
 
 namespace r1 {
@@ -47,7 +48,7 @@ struct RewardInput {
 };
 
 RewardInput read_input(const std::string& path, const RewardFile& file) {
-  const Tokenizer tokenizer = Tokenizer::load(file.model);
+  const Tokenizer tokenizer = load_tokenizer(file.model);
   RewardInput out;
   JsonlReader reader(input_path(path));
   for (JsonlRow row; reader.next(row);) {

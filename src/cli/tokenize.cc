@@ -4,7 +4,6 @@
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/row_fields.h"
-#include "formats/gguf_file.h"
 #include "text/gguf_tokenizer.h"
 
 namespace r1 {
@@ -35,19 +34,14 @@ Json decode_row(const Tokenizer& tokenizer, const TokenizeOptions& options, cons
   return answer;
 }
 
-// Reads a tokenizer.json, a GGUF file, or a model's directory.
-Tokenizer tokenizer_of(const std::string& model) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(model, none)) return Tokenizer::load(resolve_model(model));
-  if (model.ends_with(".gguf")) return read_gguf_tokenizer(GgufFile(model).metadata());
-  return Tokenizer::load(model);
-}
-
 }  // namespace
 
 int run_tokenize(const TokenizeOptions& options) {
   check_common(options.common);
-  const Tokenizer tokenizer = tokenizer_of(options.model);
+  std::error_code none;
+  const bool is_file = std::filesystem::is_regular_file(options.model, none);
+  const Tokenizer tokenizer =
+      load_tokenizer(is_file ? std::filesystem::path(options.model) : resolve_model(options.model));
   show_warnings(tokenizer.warnings());
   return answer_rows(options.input, [&](const Json& row) {
     Json answer = options.decode ? decode_row(tokenizer, options, row) : encode_row(tokenizer, options, row);

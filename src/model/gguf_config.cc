@@ -336,6 +336,16 @@ Json gguf_config_json(const GgufFile& file) {
   return GgufConfigReader(file).read();
 }
 
+bool is_gguf(const std::filesystem::path& model) {
+  std::error_code none;
+  return model.extension() == ".gguf" && std::filesystem::is_regular_file(model, none);
+}
+
+ModelConfig load_model_config(const std::filesystem::path& model) {
+  if (is_gguf(model)) return read_model_config(GgufFile(model));
+  return read_model_config(read_json(model / "config.json"));
+}
+
 ModelConfig read_model_config(const GgufFile& file) {
   // Parsed again, so that what is wrong between two fields is said with the file's name.
   return read_model_config(parse_json(gguf_config_json(file).dump(), file.path()));

@@ -5,6 +5,8 @@
 // them, so that the angles are those of the model's config.json to the bit.
 #pragma once
 
+#include <filesystem>
+
 #include "formats/gguf_file.h"
 #include "model/config.h"
 
@@ -13,7 +15,13 @@ namespace r1 {
 // The config.json that the file's keys and tensors amount to, in its own names. Throws Error "FILE: KEY ...".
 Json gguf_config_json(const GgufFile& file);
 
-// The same, read. dtype is that of the matrices; bf16 if they are quantised.
+// True for a file whose name ends in .gguf: a model is such a file, or a Hugging Face directory.
+bool is_gguf(const std::filesystem::path& model);
+
+// The sizes of a model that is either. Throws Error.
+ModelConfig load_model_config(const std::filesystem::path& model);
+
+// gguf_config_json, read. dtype is that of the matrices; bf16 if they are quantised.
 ModelConfig read_model_config(const GgufFile& file);
 
 }  // namespace r1

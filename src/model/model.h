@@ -84,7 +84,7 @@ struct Block {
 
 class Model {
  public:
-  // Loads a checkpoint: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
+  // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
   // A model that is trained needs f32. Tensors that have no place in this architecture are skipped with a
   // warning, as in transformers. Throws Error for missing, misshapen or non-finite tensors and for an unknown
   // architecture.

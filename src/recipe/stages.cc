@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "model/gguf_config.h"
 #include "recipe/inputs.h"
 #include "recipe/pretrain_data.h"
 #include "recipe/sft_data.h"
@@ -141,7 +142,7 @@ void note_warnings(const Model& model, Reporter& reporter) {
 }
 
 ModelConfig config_of(const std::filesystem::path& model) {
-  return read_model_config(read_json(model / "config.json"));
+  return load_model_config(model);
 }
 
 void tell(Reporter& reporter, const std::string& line) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "formats/gguf_file.h"
 #include "formats/shown.h"
 #include "text/gguf_tokenizer_parts.h"
 #include "text/utf8.h"
@@ -158,6 +159,11 @@ Tokenizer read_gguf_tokenizer(const GgufMetadata& metadata) {
   parts.spec.normalizer = Normalizer(parts.rules.normalizer);
   parts.spec.pre_tokenizer = PreTokenizer(parts.rules.pre_tokenizer);
   return Tokenizer::from_spec(std::move(parts.spec), metadata.source());
+}
+
+Tokenizer load_tokenizer(const std::filesystem::path& model) {
+  if (model.extension() != ".gguf" || std::filesystem::is_directory(model)) return Tokenizer::load(model);
+  return read_gguf_tokenizer(GgufFile(model).metadata());
 }
 
 GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {

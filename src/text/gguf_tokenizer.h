@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <vector>
 
 #include "formats/gguf.h"
@@ -18,6 +19,9 @@
 namespace r1 {
 
 Tokenizer read_gguf_tokenizer(const GgufMetadata& metadata);
+
+// The tokenizer of a GGUF file, a tokenizer.json, or a Hugging Face directory.
+Tokenizer load_tokenizer(const std::filesystem::path& model);
 
 struct GgufSpecialTokens {
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;  // -1: none

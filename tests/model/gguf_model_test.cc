@@ -11,6 +11,7 @@
 #include "model/gguf_config.h"
 #include "model/gguf_names.h"
 #include "model/gguf_rope.h"
+#include "model/model.h"
 #include "tests/formats/formats_test_util.h"
 #include "tests/formats/gguf_builder.h"
 
@@ -89,6 +90,29 @@ TEST(GgufModel, EveryTensorIsTheCheckpointsRoundedToF16) {
     }
     const std::vector<std::string> listed = gguf_checkpoint_names(file, config);
     EXPECT_EQ(std::set<std::string>(listed.begin(), listed.end()), names) << gguf;
+  }
+}
+
+// Model::load of a GGUF file has the weights of the directory that it was made from, rounded to f16 as they are in the
+// file; a frozen model, which reads them when it needs them, as well.
+TEST(GgufModel, LoadsTheWeightsOfTheDirectory) {
+  const std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
+                                                         {"qwen2-yarn", "qwen2-yarn"},
+                                                         {"qwen3-tied", "qwen3-tied"},
+                                                         {"deepseek2-groups", "deepseek_v3-groups"},
+                                                         {"deepseek2-split", "deepseek_v3-yarn-mscale"}};
+  for (const auto& [gguf, golden] : kModels) {
+    Model want = Model::load(golden_model(golden));
+    for (Parameter& p : want.parameters()) {
+      if (p.value.shape.rank() < 2) continue;
+      for (float& v : p.value.values()) v = f32_from_f16(f16_from_f32(v));
+    }
+    const std::string path = std::string(R1_SOURCE_DIR) + "/tests/golden/gguf/" + gguf + ".gguf";
+    for (const WeightUse use : {WeightUse::training, WeightUse::inference}) {
+      const Model got = Model::load(path, DType::f32, use);
+      EXPECT_TRUE(got.warnings().empty()) << got.warnings().front();
+      EXPECT_EQ(got.weights_sha256(), want.weights_sha256()) << gguf;
+    }
   }
 }
 
