@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
+#include "formats/gguf_file.h"
 #include "model/gguf_config.h"
 #include "text/think.h"
 
@@ -54,7 +55,8 @@ fs::path resolve_model(const std::string& name) {
   if (is_gguf(name)) return name;
   if (name.ends_with(".gguf")) throw Error(name + ": no such file");
   if (!name.empty() && fs::exists(name, none)) {
-    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors, or a GGUF file");
+    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors, or a " +
+                "GGUF file");
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (const auto found = find_model(wanted)) return *found;
@@ -166,12 +168,21 @@ Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numer
       arena(arena_limit()),
       ctx{.arena = arena, .threads = threads, .numerics = numerics} {}
 
+namespace {
+
+bool has_tokenizer(const fs::path& model) {
+  if (is_gguf(model)) return GgufFile(model).metadata().contains("tokenizer.ggml.model");
+  return fs::exists(model / "tokenizer.json");
+}
+
+}  // namespace
+
 SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory) {
   SamplingModel out;
   out.directory = directory;
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
-  if (is_gguf(directory) || fs::exists(directory / "tokenizer.json")) {
+  if (has_tokenizer(directory)) {
     out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
@@ -195,7 +206,8 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
 
 const ModelBundle& SamplingModel::tokenized() const {
   if (!bundle)
-    throw Error(directory.string() + ": has no tokenizer.json: give token ids (\"tokens\", --prompt-tokens)");
+    throw Error(fmt::format("{}: has no {}: give token ids (\"tokens\", --prompt-tokens)", directory.string(),
+                            is_gguf(directory) ? "tokenizer" : "tokenizer.json"));
   return *bundle;
 }
 

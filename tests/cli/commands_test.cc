@@ -35,20 +35,27 @@ TEST(CliTokenize, BackAndForth) {
 // A GGUF file serves both commands without its weights.
 TEST(CliTokenize, TakesAGgufFile) {
   GgufBuilder builder;
-  builder.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.pre", "gpt-2").set("tokenizer.ggml.bos_token_id", 3);
+  builder.set("tokenizer.ggml.model", "gpt2")
+      .set("tokenizer.ggml.pre", "gpt-2")
+      .set("tokenizer.ggml.bos_token_id", 3);
   builder.set("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab", "<s>"});
   builder.set("tokenizer.ggml.token_type", std::vector<int32_t>{1, 1, 1, 3});
-  builder.set("tokenizer.ggml.merges", std::vector<std::string>{"a b"}).set("tokenizer.ggml.add_bos_token", true);
+  builder.set("tokenizer.ggml.merges", std::vector<std::string>{"a b"})
+      .set("tokenizer.ggml.add_bos_token", true);
   builder.set("tokenizer.chat_template", "{{ bos_token }}[{{ messages[0].content }}]");
   const std::string file = write("m.gguf", builder.file());
-  const auto ids = r1_run({"tokenize", file, "--input", "-", "--add-special-tokens"}, "{\"text\":\"abba\"}\n");
+  const auto ids =
+      r1_run({"tokenize", file, "--input", "-", "--add-special-tokens"}, "{\"text\":\"abba\"}\n");
   EXPECT_EQ(ids.status, 0) << ids.err;
   EXPECT_EQ(parse_json(ids.out, "out").dump(), R"({"tokens":[3,2,1,0]})");
-  const auto text = r1_run({"template", file, "--input", "-"}, R"({"messages":[{"role":"user","content":"hi"}]})" "\n");
+  const auto text =
+      r1_run({"template", file, "--input", "-"}, R"({"messages":[{"role":"user","content":"hi"}]})"
+                                                 "\n");
   EXPECT_EQ(text.status, 0) << text.err;
   EXPECT_EQ(parse_json(text.out, "out").get_string("rendered"), "<s>[hi]");
-  EXPECT_ONE_LINE_ERROR(r1_run({"tokenize", write("cut.gguf", builder.file().substr(0, 90)), "--input", "-"}, ""),
-                        "cut.gguf: ");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"tokenize", write("cut.gguf", builder.file().substr(0, 90)), "--input", "-"}, ""),
+      "cut.gguf: ");
 }
 
 TEST(CliTokenize, EveryBadRowSaysWhatIsWrongWithIt) {
@@ -325,6 +332,33 @@ TEST(CliScore, LogitsAndLogProbsAgree) {
 }
 
 // The file's gradient is that of the loss that the file states: a central difference on one weight must agree.
+// The same model as a GGUF file and as a directory: equal log-probs, sampled and scored, in f32 and in bf16.
+TEST(CliScore, AGgufFileGivesTheBitsOfItsDirectory) {
+  for (const char* name :
+       {"llama-llama3", "qwen2-yarn", "qwen3-tied", "deepseek2-groups", "deepseek2-split"}) {
+    const std::string gguf = std::string(R1_SOURCE_DIR) + "/tests/golden/gguf/" + name + ".gguf";
+    const std::string directory = (scratch() / (std::string("from-gguf-") + name)).string();
+    std::filesystem::create_directories(directory);
+    Model::load(gguf).save(directory, DType::f32);
+    const std::string input =
+        write("gguf-score.jsonl", "{\"tokens\":[5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]}\n");
+    for (const char* dtype : {"f32", "bf16"}) {
+      const auto bits = [&](const std::string& model) {
+        const std::string out = (scratch() / "gguf-lp.jsonl").string();
+        const auto result = r1_run({"score", model, "--input", input, "--logprobs", out, "--dtype", dtype});
+        EXPECT_EQ(result.status, 0) << result.err;
+        return test::rows_of(read_file(out)).at(0).at("logprobs").dump();
+      };
+      EXPECT_EQ(bits(gguf), bits(directory)) << name << " " << dtype;
+    }
+    const std::string sampled = (scratch() / "gguf-generated.jsonl").string();
+    const auto result = r1_run(
+        {"generate", gguf, "--input", input, "--output", sampled, "--max-tokens", "4", "--ignore-eos"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(test::rows_of(read_file(sampled)).at(0).at("tokens").size(), 4u) << name;
+  }
+}
+
 TEST(CliScore, GradientsMatchTheLoss) {
   for (const auto config : {test::llama_config, test::deepseek_config}) {
     const bool deepseek = config == test::deepseek_config;
