@@ -331,7 +331,6 @@ TEST(CliScore, LogitsAndLogProbsAgree) {
   EXPECT_TRUE(std::equal(two.begin(), two.end(), logits.end() - 2 * V));
 }
 
-// The file's gradient is that of the loss that the file states: a central difference on one weight must agree.
 // The same model as a GGUF file and as a directory: equal log-probs, sampled and scored, in f32 and in bf16.
 TEST(CliScore, AGgufFileGivesTheBitsOfItsDirectory) {
   for (const char* name :
@@ -359,6 +358,7 @@ TEST(CliScore, AGgufFileGivesTheBitsOfItsDirectory) {
   }
 }
 
+// The file's gradient is that of the loss that the file states: a central difference on one weight must agree.
 TEST(CliScore, GradientsMatchTheLoss) {
   for (const auto config : {test::llama_config, test::deepseek_config}) {
     const bool deepseek = config == test::deepseek_config;
