@@ -23,7 +23,7 @@ fi
 
 # DT_RPATH, not DT_RUNPATH: libraries find each other by it too.
 export LDFLAGS=-Wl,--disable-new-dtags
-options=(-G Ninja -DCMAKE_BUILD_TYPE=Release -DR1_TESTS=OFF -DR1_BENCH=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON
+options=(-G Ninja -DCMAKE_BUILD_TYPE=Release -DR1_TESTS=OFF -DR1_BENCH=OFF -DR1_CUDA=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON
   "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib")
 if [[ $arm == yes ]]; then
   . scripts/cross_arm64.sh  # sets arm_root, arm_options

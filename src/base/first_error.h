@@ -18,7 +18,9 @@ class FirstError {
       if (error_ == nullptr) error_ = std::current_exception();
     }
   }
-  // After the parallel_for: throws the error if there was one.
+  // After the parallel_for.
+  bool failed() const { return error_ != nullptr; }
+  // Throws the error if there was one.
   void rethrow() const {
     if (error_ != nullptr) std::rethrow_exception(error_);
   }

@@ -46,6 +46,7 @@ struct ThreadPool::Impl {
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> workers;
+  int idle = 0;  // the size of a pool that runs nothing; 0: it runs
 
   static constexpr uint64_t kUnclaimed = (uint64_t{1} << 32) - 1;
   static constexpr uint64_t kFromFront = uint64_t{1} << 32;
@@ -107,16 +108,25 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
   }
 }
 
+ThreadPool::ThreadPool(int threads, Idle) : impl_(std::make_unique<Impl>()) {
+  R1_CHECK(threads >= 1, "threads ", threads);
+  impl_->idle = threads;
+}
+
 ThreadPool::~ThreadPool() {
   impl_->end();
 }
 
 int ThreadPool::size() const {
-  return static_cast<int>(impl_->workers.size()) + 1;
+  return impl_->idle > 0 ? impl_->idle : static_cast<int>(impl_->workers.size()) + 1;
+}
+
+bool ThreadPool::is_idle() const {
+  return impl_->idle > 0;
 }
 
 void ThreadPool::run(int64_t n, int64_t grain, Chunk chunk, const void* body) {
-  if (n <= 0) return;
+  if (n <= 0 || impl_->idle > 0) return;
   if (grain < 1) grain = 1;
   if (inside_parallel || impl_->workers.empty() || n <= grain) {
     for (int64_t begin = 0; begin < n; begin += grain)

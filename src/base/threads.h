@@ -13,6 +13,10 @@ namespace r1 {
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // >= 1; counts the caller
+  // A pool of this size without threads: it runs nothing. It is for measuring the memory of a computation
+  // (tensor/context.h).
+  static ThreadPool idle(int threads) { return {threads, Idle{}}; }
+  bool is_idle() const;
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -39,6 +43,8 @@ class ThreadPool {
   }
 
  private:
+  struct Idle {};
+  ThreadPool(int threads, Idle);
   using Chunk = void (*)(const void* body, int64_t begin, int64_t end, int thread);
   void run(int64_t n, int64_t grain, Chunk chunk, const void* body);
   struct Impl;

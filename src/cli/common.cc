@@ -13,6 +13,8 @@
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
+#include "formats/gguf_file.h"
+#include "model/gguf_config.h"
 #include "text/think.h"
 
 namespace r1 {
@@ -40,9 +42,9 @@ double checked(std::string_view option, double value, double low, double high) {
   return value;
 }
 
-void set_if_given(const std::optional<double>& flag, std::string_view option, double low, double high,
+void set_if_given(const std::optional<double>& flag, std::string_view option, const SamplingBounds& bounds,
                   float& setting) {
-  if (flag) setting = static_cast<float>(checked(option, *flag, low, high));
+  if (flag) setting = static_cast<float>(checked(option, *flag, bounds.low, bounds.high));
 }
 
 }  // namespace
@@ -50,10 +52,11 @@ void set_if_given(const std::optional<double>& flag, std::string_view option, do
 fs::path resolve_model(const std::string& name) {
   std::error_code none;
   if (!name.empty() && fs::is_directory(name, none)) return name;
-  if (name.ends_with(".gguf"))
-    throw Error(name + ": GGUF files are not supported yet; give a Hugging Face directory with safetensors");
+  if (is_gguf(name)) return name;
+  if (name.ends_with(".gguf")) throw Error(name + ": no such file");
   if (!name.empty() && fs::exists(name, none)) {
-    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors");
+    throw Error(name + ": is a file; a model is a directory with config.json and model.safetensors, or a " +
+                "GGUF file");
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (const auto found = find_model(wanted)) return *found;
@@ -152,7 +155,7 @@ void show_default(Numerics numerics) {
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
   const bool bf16 = common.dtype.empty()
-                        ? read_model_config(read_json(model / "config.json")).dtype == DType::bf16
+                        ? load_model_config(model).dtype == DType::bf16
                         : common.dtype == "bf16";
   const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32);
   show_default(numerics);
@@ -165,12 +168,21 @@ Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numer
       arena(arena_limit()),
       ctx{.arena = arena, .threads = threads, .numerics = numerics} {}
 
+namespace {
+
+bool has_tokenizer(const fs::path& model) {
+  if (is_gguf(model)) return GgufFile(model).metadata().contains("tokenizer.ggml.model");
+  return fs::exists(model / "tokenizer.json");
+}
+
+}  // namespace
+
 SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory) {
   SamplingModel out;
   out.directory = directory;
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
-  if (fs::exists(directory / "tokenizer.json")) {
+  if (has_tokenizer(directory)) {
     out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
@@ -194,7 +206,8 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
 
 const ModelBundle& SamplingModel::tokenized() const {
   if (!bundle)
-    throw Error(directory.string() + ": has no tokenizer.json: give token ids (\"tokens\", --prompt-tokens)");
+    throw Error(fmt::format("{}: has no {}: give token ids (\"tokens\", --prompt-tokens)", directory.string(),
+                            is_gguf(directory) ? "tokenizer" : "tokenizer.json"));
   return *bundle;
 }
 
@@ -206,38 +219,38 @@ void check_at_least(std::string_view option, int64_t value, int64_t low) {
   if (value < low) throw Error(fmt::format("{} is {}; it must be at least {}", option, value, low));
 }
 
-Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
-                     const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
-  // These ranges equal those of engine/sampling_config.cc, which reads the same settings from JSON.
-  constexpr double kHottest = 1000, kMostPenalty = 1000, kLeastRepetition = 1e-3;
-  Request request;
-  SamplingParams& sampling = request.sampling;
-  sampling = defaults;
-  set_if_given(flags.temperature, "--temperature", 0, kHottest, sampling.temperature);
+SamplingSettings sampling_settings(const SamplingFlags& flags, const SamplingParams& defaults,
+                                   int64_t max_tokens) {
+  SamplingSettings settings{.params = defaults};
+  SamplingParams& sampling = settings.params;
+  set_if_given(flags.temperature, "--temperature", kTemperatureBounds, sampling.temperature);
   if (flags.top_p && !(*flags.top_p > 0 && *flags.top_p <= 1))
     throw Error(fmt::format("--top-p is {}; it must be more than 0 and at most 1", *flags.top_p));
-  set_if_given(flags.top_p, "--top-p", 0, 1, sampling.top_p);
-  set_if_given(flags.min_p, "--min-p", 0, 1, sampling.min_p);
-  set_if_given(flags.repetition_penalty, "--repetition-penalty", kLeastRepetition, kMostPenalty,
+  set_if_given(flags.top_p, "--top-p", kShareBounds, sampling.top_p);
+  set_if_given(flags.min_p, "--min-p", kShareBounds, sampling.min_p);
+  set_if_given(flags.repetition_penalty, "--repetition-penalty", kRepetitionBounds,
                sampling.repetition_penalty);
-  set_if_given(flags.presence_penalty, "--presence-penalty", -kMostPenalty, kMostPenalty,
-               sampling.presence_penalty);
-  set_if_given(flags.frequency_penalty, "--frequency-penalty", -kMostPenalty, kMostPenalty,
-               sampling.frequency_penalty);
+  set_if_given(flags.presence_penalty, "--presence-penalty", kPenaltyBounds, sampling.presence_penalty);
+  set_if_given(flags.frequency_penalty, "--frequency-penalty", kPenaltyBounds, sampling.frequency_penalty);
   if (flags.top_k) {
     check_at_least("--top-k", *flags.top_k, 0);
     sampling.top_k = *flags.top_k;
   }
   if (flags.max_tokens) {
     check_at_least("--max-tokens", *flags.max_tokens, 1);
-    request.max_tokens = *flags.max_tokens;
+    settings.max_tokens = *flags.max_tokens;
     sampling.max_length = 0;
   } else if (max_tokens > 0) {
-    request.max_tokens = max_tokens;
+    settings.max_tokens = max_tokens;
   } else {
-    request.max_tokens = sampling.max_length > 0 ? sampling.max_length : kDefaultMaxTokens;
+    settings.max_tokens = sampling.max_length > 0 ? sampling.max_length : kDefaultMaxTokens;
   }
-  request.key.seed = flags.seed;
+  return settings;
+}
+
+Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
+                     const std::vector<int32_t>& stop_tokens, int64_t max_tokens) {
+  Request request = sampling_settings(flags, defaults, max_tokens).request({.seed = flags.seed});
   if (!flags.ignore_eos) request.stop_tokens = stop_tokens;
   return request;
 }

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
+#include "engine/sampling_settings.h"
 #include "tensor/context.h"
 
 namespace r1 {
@@ -78,8 +79,11 @@ struct SamplingModel {
   int64_t max_tokens = 0;  // the model's own limit; 0: it has none
 };
 
-// Returns a request with the flags, and the model's defaults for flags that are not given. Prompt, samples
-// and key are left to the caller. Throws Error for an invalid value.
+// Returns the settings that the flags give, and the model's defaults for flags that are not given. Throws Error
+// for an invalid value.
+SamplingSettings sampling_settings(const SamplingFlags& flags, const SamplingParams& defaults,
+                                   int64_t max_tokens);
+// Returns a request with these settings. Prompt, samples and key are left to the caller.
 Request base_request(const SamplingFlags& flags, const SamplingParams& defaults,
                      const std::vector<int32_t>& stop_tokens, int64_t max_tokens);
 inline constexpr int64_t kDefaultMaxTokens = 1024;  // used if max_tokens is 0

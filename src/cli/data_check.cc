@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/common.h"
 #include "cli/output.h"
+#include "text/gguf_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -91,7 +92,7 @@ int run_data_check(const DataCheckOptions& options) {
                               .against = options.against,
                               .count_tokens = {}};
   if (!options.model.empty()) {
-    tokenizer = Tokenizer::load(resolve_model(options.model));
+    tokenizer = load_tokenizer(resolve_model(options.model));
     settings.count_tokens = [&](std::string_view text) {
       return std::ssize(tokenizer->encode(std::string(text), false));
     };

@@ -3,6 +3,7 @@
 // « and ».
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
@@ -33,31 +34,38 @@ std::string marked_text(const Tokenizer& tokenizer, std::span<const int32_t> tok
 }
 
 std::string block(const Tokenizer& tokenizer, const PreviewItem& item, const Marks& marks) {
-  const auto size = std::ssize(item.tokens);
-  std::string head = fmt::format("--- {}: {} tokens", printable(item.from), size);
-  if (item.learnt_from < size) head += fmt::format(", {} of them trained on", size - item.learnt_from);
+  const std::span<const int32_t> tokens = item.tokens;
+  std::string head = fmt::format("--- {}: {} tokens", printable(item.from), tokens.size());
+  if (!item.trained.empty()) head += fmt::format(", {} of them trained on", count_tokens(item.trained));
   if (item.pieces > 1) head += fmt::format(", cut into {} pieces", item.pieces);
   if (!item.gold.empty()) head += ", answer " + printable(item.gold);
-  const auto split = static_cast<size_t>(item.learnt_from);
-  const std::span<const int32_t> tokens = item.tokens;
-  std::string text = marked_text(tokenizer, tokens.first(split));
-  if (item.learnt_from < size) {
-    text.append(marks.begin);
-    text += marked_text(tokenizer, tokens.subspan(split));
-    text.append(marks.end);
+  const auto part = [&](int64_t begin, int64_t end) {
+    return marked_text(tokenizer,
+                       tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+  };
+  std::string text;
+  int64_t at = 0;
+  for (const TokenRange& range : item.trained) {
+    text += part(at, range.begin);
+    text.append(marks.begin).append(part(range.begin, range.end)).append(marks.end);
+    at = range.end;
   }
-  return head + "\n" + text + "\n\n";
+  return head + "\n" + text + part(at, std::ssize(tokens)) + "\n\n";
 }
 
 Json json_of(const Tokenizer& tokenizer, const PreviewItem& item) {
   Json tokens = Json::array();
+  const auto is_trained = [&](int64_t position) {
+    return std::ranges::any_of(item.trained,
+                               [&](const TokenRange& r) { return r.begin <= position && position < r.end; });
+  };
   for (size_t i = 0; i < item.tokens.size(); ++i) {
     const int32_t id = item.tokens[i];
     tokens.push_back(Json::object()
                          .set("id", static_cast<int64_t>(id))
                          .set("text", tokenizer.decode({&id, 1}))
                          .set("special", tokenizer.is_special(id))
-                         .set("trained", static_cast<int64_t>(i) >= item.learnt_from));
+                         .set("trained", is_trained(static_cast<int64_t>(i))));
   }
   Json json = Json::object().set("from", item.from);
   if (!item.gold.empty()) json.set("gold", item.gold);

@@ -11,10 +11,12 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "cli/doctor.h"
+#include "model/gguf_config.h"
 #include "model/memory.h"
 #include "model/scoring.h"
 #include "ops/matmul/matmul.h"
 #include "ops/simd/targets.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 namespace {
@@ -43,10 +45,11 @@ std::string random_numbers() {
 std::string instruction_sets(ThreadPool& threads) {
   constexpr int64_t T = 37, N = 70, K = 130;  // no multiples of a vector's length
   Random random(1);
-  std::vector<float> x(T * K);
+  std::vector<float> x(T * K), values(N * K);
   for (float& v : x) v = static_cast<float>(random.normal());
+  for (float& v : values) v = static_cast<float>(random.normal());
   const Buffer matrix(Shape{N, K}, DType::f32);
-  for (float& v : matrix.tensor().values()) v = static_cast<float>(random.normal());
+  write_values(host_memory(), matrix.tensor(), 0, values);
   Parameter w{.name = "w", .value = matrix.tensor(), .grad = {}};
   const Weight weight(&w);
   std::vector<float> first;
@@ -59,8 +62,11 @@ std::string instruction_sets(ThreadPool& threads) {
     ThreadPool one(1);
     for (ThreadPool* pool : {&one, &threads}) {
       Context ctx{.arena = arena, .threads = *pool};
+      const OpScope scope(ctx);
+      const Tensor in = arena.tensor({T, K});
+      write_values(ctx.memory(), in, 0, x);
       std::vector<float> y(T * N);
-      matmul_into(ctx, x.data(), T, weight, y.data());
+      read_values(ctx.memory(), matmul(ctx, in, weight, DType::f32), 0, y);
       if (first.empty()) first = y;
       if (std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) != 0)
         throw Error(fmt::format("{} and {} threads give other bits than {} and one: {}", target.name,
@@ -73,7 +79,7 @@ std::string instruction_sets(ThreadPool& threads) {
 // ---- checks of a model
 
 std::string memory_needed(const std::filesystem::path& directory) {
-  const ModelConfig config = read_model_config(read_json(directory / "config.json"));
+  const ModelConfig config = load_model_config(directory);
   const ModelMemory need = model_memory(config, Numerics::cpu_f32, DType::f32, WeightUse::inference);
   const int64_t bytes = need.weights + need.packed, available = memory_facts().available;
   const std::string text = fmt::format("weights in f32 need {} MiB, {} are available",

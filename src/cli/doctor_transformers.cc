@@ -16,6 +16,7 @@
 #include "cli/doctor.h"
 #include "model/scoring.h"
 #include "ops/matmul/matmul.h"
+#include "tensor/transfer.h"
 
 extern char** environ;
 
@@ -95,7 +96,6 @@ std::vector<std::vector<int32_t>> some_rows(const ModelConfig& config) {
 
 std::vector<float> our_logits(const Model& model, const std::vector<std::vector<int32_t>>& rows,
                               ThreadPool& threads) {
-  const int64_t V = model.config().vocab_size;
   std::vector<float> out;
   Arena arena;
   Context ctx{.arena = arena, .threads = threads};
@@ -105,9 +105,8 @@ std::vector<float> our_logits(const Model& model, const std::vector<std::vector<
     const WholeBatch whole = whole_batch(std::span(&tokens, 1));
     const KvCache kv(model.config(), whole.page_count, ctx);
     const Tensor hidden = model.forward(ctx, whole.view(), kv);
-    const size_t at = out.size();
-    out.resize(at + row.size() * static_cast<size_t>(V));
-    matmul_into(ctx, hidden.f32(), hidden.dim(0), model.head(), out.data() + at);
+    in_f32(ctx.memory(), matmul(ctx, hidden, model.head(), DType::f32),
+           [&out](std::span<const float> values) { out.insert(out.end(), values.begin(), values.end()); });
   }
   return out;
 }

@@ -216,24 +216,22 @@ int run_eval(const EvalCommandOptions& options) {
     if (!file.refused.empty()) write_stderr("r1: " + refusal_notice(file) + "\n");
   }
   check_row_count(std::ssize(problems) * options.samples);
-  const Request base = base_request(options.sampling, bundle.sampling, bundle.stop_tokens, bundle.max_tokens);
+  eval.sampling = sampling_settings(options.sampling, bundle.sampling, bundle.max_tokens);
   Runtime runtime(options.common, bundle.model, numerics);
-  eval.samples = options.samples;
-  eval.sampling = base.sampling;
-  eval.max_tokens = base.max_tokens;
   eval.seed = options.sampling.seed;
-  eval.batch = options.batch;
-  eval.kv_bytes = runtime.kv_bytes();
+  eval.sampling.samples = options.samples;
+  eval.sampling.batch = options.batch;
+  eval.sampling.kv_bytes = runtime.kv_bytes();
   std::optional<Reward> reward;
   if (judge) {
-    reward.emplace(*judge, eval.max_tokens);
+    reward.emplace(*judge, eval.sampling.max_tokens);
     eval.judge = [&](std::span<const RewardSample> samples) {
       return verdicts_of(*reward, runtime.threads, samples);
     };
   }
   SampleRows rows(options, bundle, numerics, directory, problems, eval.prompt, judge);
   std::vector<EvalSample> finished = rows.finished();
-  Counter counter("samples", std::ssize(problems) * eval.samples - std::ssize(finished));
+  Counter counter("samples", std::ssize(problems) * options.samples - std::ssize(finished));
   const EvalResult result = evaluate(
       bundle, runtime.ctx, problems, eval,
       [&](const EvalSample& sample, int64_t, int64_t) {
@@ -261,10 +259,10 @@ int run_eval(const EvalCommandOptions& options) {
       .set("task", options.task)
       .set("seed", static_cast<int64_t>(eval.seed));
   const auto set = [&](const char* name, float value) { json.set(name, static_cast<double>(value)); };
-  const SamplingParams& sampling = eval.sampling;
+  const SamplingParams& sampling = eval.sampling.params;
   set("temperature", sampling.temperature);
   set("top_p", sampling.top_p);
-  json.set("max_tokens", eval.max_tokens);
+  json.set("max_tokens", eval.sampling.max_tokens);
   if (sampling.top_k > 0) json.set("top_k", sampling.top_k);
   if (sampling.min_p > 0) set("min_p", sampling.min_p);
   if (sampling.repetition_penalty != 1) set("repetition_penalty", sampling.repetition_penalty);

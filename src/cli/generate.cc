@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <ctime>
+#include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -47,15 +49,15 @@ class OfflineBatch {
 
   int run() {
     OrderedOutput out(job(), "samples");
-    int64_t bad = 0;
+    std::set<int64_t> bad;  // rows
     for (const GenerateRow& row : rows_) {
       if (row.error.empty()) continue;
-      ++bad;
-      out.settle(slot(row, 0), error_line(row));
+      bad.insert(row.row);
+      out.settle(slot(row, 0), error_line(row, row.error));
     }
-    sample(out);
+    sample(out, bad);
     out.close();
-    return status_of_rows(bad, std::ssize(rows_));
+    return status_of_rows(std::ssize(bad), std::ssize(rows_));
   }
 
  private:
@@ -88,7 +90,8 @@ class OfflineBatch {
     return first_slot_[static_cast<size_t>(row.row)] + sample;
   }
 
-  void sample(OrderedOutput& out) {
+  // Adds to `bad` the rows that could not be answered.
+  void sample(OrderedOutput& out, std::set<int64_t>& bad) {
     for (GenerateRow& row : rows_) {
       if (!row.error.empty()) continue;
       for (Request& request :
@@ -107,16 +110,36 @@ class OfflineBatch {
                   {.max_batch = options_.batch,
                    .prefill_chunk = options_.prefill_chunk,
                    .kv_bytes = runtime.kv_bytes()});
-    engine.stream(requests_, [&](const Completion& c) {
-      const GenerateRow& row = rows_[static_cast<size_t>(row_of_request_[static_cast<size_t>(c.request)])];
+    const auto row_of = [this](int64_t request) -> const GenerateRow& {
+      return rows_[static_cast<size_t>(row_of_request_[static_cast<size_t>(request)])];
+    };
+    std::set<int64_t> finished;  // slots
+    const auto on_done = [&](const Completion& c) {
+      const GenerateRow& row = row_of(c.request);
       out.finish(slot(row, c.sample), line_of(row, c));
+      finished.insert(slot(row, c.sample));
       counter.add(1);
-    });
+    };
+    // The settings of a row may leave no token to draw.
+    const auto on_failed = [&](int64_t request, const std::string& why) {
+      const GenerateRow& row = row_of(request);
+      const Request& of = requests_[static_cast<size_t>(request)];
+      bad.insert(row.row);
+      for (int64_t s = of.first_sample; s < of.first_sample + of.samples; ++s) {
+        if (finished.contains(slot(row, s))) continue;
+        out.settle(slot(row, s), error_line(row, why, s));
+        counter.add(1);
+      }
+    };
+    engine.stream(requests_, on_done, {}, on_failed);
   }
 
-  static std::string error_line(const GenerateRow& row) {
-    Json json = error_row(row.row, row.error);
+  // Without a sample, the error is the whole row's.
+  static std::string error_line(const GenerateRow& row, const std::string& error,
+                                std::optional<int64_t> sample = {}) {
+    Json json = error_row(row.row, error);
     if (row.id) json.set("id", *row.id);
+    if (sample) json.set("sample", *sample);
     return json.dump();
   }
 

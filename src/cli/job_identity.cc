@@ -4,7 +4,10 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/file_reader.h"
 #include "base/hash.h"
+#include "formats/gguf_file.h"
+#include "model/gguf_config.h"
 
 namespace r1 {
 namespace {
@@ -20,8 +23,24 @@ void add_files(const fs::path& folder, std::vector<fs::path>& files) {
   }
 }
 
+// Returns the SHA-256 of a GGUF file's bytes before its first tensor.
+std::string header_sha256(const fs::path& path) {
+  const GgufFile file(path);
+  const FileReader reader(path);
+  uint64_t end = reader.size();
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (tensor.file == 0) end = std::min(end, tensor.begin);
+  }
+  std::vector<std::byte> bytes(end);
+  reader.read(0, bytes);
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.hex();
+}
+
 // Returns the SHA-256 of the names and contents of all .json and .jinja files.
 std::string files_sha256(const fs::path& directory) {
+  if (is_gguf(directory)) return header_sha256(directory);
   std::vector<fs::path> files;
   add_files(directory, files);
   add_files(directory / "additional_chat_templates", files);

@@ -228,7 +228,7 @@ struct Program {
   void add_tools() {
     CLI::App* sub =
         add("tokenize", "Text to token ids, or back", tokenize, r1::run_tokenize, Machine::none, "");
-    add_model(sub, tokenize.model, "A model, or a tokenizer.json (default: r1-nano)");
+    add_model(sub, tokenize.model, "A model, a tokenizer.json or a GGUF file (default: r1-nano)");
     sub->add_option("--input", tokenize.input, "Rows {\"text\"} (--decode: {\"tokens\"}); -: standard input")
         ->required();
     CLI::Option* decode = sub->add_flag("--decode", tokenize.decode, "Token ids to text");
@@ -243,7 +243,7 @@ struct Program {
         ->needs(decode);
 
     sub = add("template", "Render chat templates", chat_template, r1::run_template, Machine::none, "");
-    add_model(sub, chat_template.model, "A model, or a template's file (default: r1-nano)");
+    add_model(sub, chat_template.model, "A model, a template's file or a GGUF file (default: r1-nano)");
     sub->add_option("--input", chat_template.input,
                     "Rows {\"messages\", ...}; further fields are template variables; -: standard input")
         ->required();

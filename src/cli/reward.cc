@@ -19,6 +19,7 @@
 #include "formats/config_file.h"
 #include "recipe/inputs.h"
 #include "recipe/stages.h"
+#include "text/gguf_tokenizer.h"
 #include "train/step_loop.h"
 
 namespace r1 {
@@ -47,7 +48,7 @@ struct RewardInput {
 };
 
 RewardInput read_input(const std::string& path, const RewardFile& file) {
-  const Tokenizer tokenizer = Tokenizer::load(file.model);
+  const Tokenizer tokenizer = load_tokenizer(file.model);
   RewardInput out;
   JsonlReader reader(input_path(path));
   for (JsonlRow row; reader.next(row);) {
@@ -130,7 +131,7 @@ int run_reward(const RewardOptions& options) {
   const RewardFile file = read_reward_file(options.config, options.set);
   const RewardInput input = read_input(options.input, file);
   ThreadPool threads(thread_count(options.common));
-  Reward reward(file.config.reward, file.config.max_tokens);
+  Reward reward(file.config.reward, file.config.rollout.max_tokens);
   std::vector<RewardSample> samples;
   for (const RewardRow& row : input.rows)
     samples.push_back({&row.problem, std::to_string(row.row), row.response, row.tokens, row.ended});

@@ -55,8 +55,10 @@ void write_logprobs(const LogprobJob& job, std::span<const ScoreRow> rows, const
   int64_t tokens = 0;
   const auto score_some = [&] {
     const auto scored = score(model, lanes, some, options);
-    for (size_t i = 0; i < of.size(); ++i)
+    for (size_t i = 0; i < of.size(); ++i) {
+      check_numbers(model, scored[i], fmt::format("row {}", of[i]->row));
       out.finish(of[i]->row, logprob_line(*of[i], scored[i], job.format));
+    }
     some.clear();
     of.clear();
     tokens = 0;

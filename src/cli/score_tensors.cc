@@ -9,8 +9,10 @@
 #include "base/pending_file.h"
 #include "formats/safetensors.h"
 #include "model/scoring.h"
-#include "ops/convert/convert.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
+#include "ops/matmul/matmul.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -34,13 +36,15 @@ void write_logits(std::span<const ScoreRow> rows, const Model& model, Context& c
     const KvCache kv(model.config(), whole.page_count, ctx);
     const Tensor hidden = model.forward(ctx, whole.view(), kv);
     const int64_t chunk = std::clamp<int64_t>(kLogitFloats / V, 1, row.size());
-    float* logits = ctx.arena.array<float>(chunk * V);
-    const float* states = as_f32(ctx, hidden);
     for (int64_t t = row.size() - kept(row); t < row.size(); t += chunk) {
-      const int64_t n = std::min(chunk, row.size() - t);
-      ArenaScope scratch(ctx.arena);
-      matmul_into(ctx, states + t * hidden.dim(-1), n, model.head(), logits);
-      out.write(fmt::format("logits.{}", row.row), {logits, static_cast<size_t>(n * V)});
+      const OpScope scratch(ctx);
+      std::vector<int32_t> at(static_cast<size_t>(std::min(chunk, row.size() - t)));
+      std::iota(at.begin(), at.end(), static_cast<int32_t>(t));
+      const Tensor logits = matmul(ctx, gather_rows(ctx, hidden, at), model.head(), DType::f32);
+      in_f32(ctx.memory(), logits, [&](std::span<const float> values) {
+        check_numbers(model, values, fmt::format("row {}", row.row));
+        out.write(fmt::format("logits.{}", row.row), values);
+      });
     }
   }
   out.close();
@@ -54,7 +58,7 @@ void write_gradients(std::span<const ScoreRow> rows, Model& model, Lanes& lanes,
     if (row.has_scores()) list.push_back({row.tokens, row.from});
   }
   int64_t scored = 0;
-  for (const ScoredRow& row : list) scored += static_cast<int64_t>(row.tokens.size()) - row.from;
+  for (const ScoredRow& row : list) scored += row.scored();
   if (scored == 0) throw Error(path + ": no row has a token to score, so there is no loss to differentiate");
   model.allocate_gradients();
   std::vector<double> losses(list.size());
@@ -75,7 +79,10 @@ void write_gradients(std::span<const ScoreRow> rows, Model& model, Lanes& lanes,
   SafetensorsWriter out(pending.path(), std::move(declared));
   const float mean = static_cast<float>(loss / static_cast<double>(scored));
   out.write("loss", {&mean, 1});
-  for (const Parameter* p : parameters) out.write("grad." + p->name, p->grad.values());
+  for (const Parameter* p : parameters) {
+    in_f32(model.memory(), p->grad,
+           [&](std::span<const float> values) { out.write("grad." + p->name, values); });
+  }
   out.close();
   pending.commit();
 }

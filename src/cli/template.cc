@@ -9,7 +9,9 @@
 #include "base/file.h"
 #include "cli/common.h"
 #include "cli/output.h"
+#include "formats/gguf_file.h"
 #include "text/chat_templates.h"
+#include "text/gguf_tokenizer.h"
 
 namespace r1 {
 namespace {
@@ -30,10 +32,11 @@ int64_t seconds_of_date(const std::string& date) {
 
 bool is_template_file(const std::filesystem::path& model) {
   std::error_code none;
-  return std::filesystem::is_regular_file(model, none) && model.extension() != ".json";
+  return std::filesystem::is_regular_file(model, none) && model.extension() != ".json" &&
+         model.extension() != ".gguf";
 }
 
-// Reads a Jinja file, a model's directory, or a JSON file in a model's directory, which stands for the directory.
+// Reads a Jinja file, a GGUF file, a model's directory, or a JSON file in a model's directory, which stands for the directory.
 ChatTemplates templates_of(const std::filesystem::path& model) {
   std::error_code none;
   if (is_template_file(model)) {
@@ -42,6 +45,11 @@ ChatTemplates templates_of(const std::filesystem::path& model) {
                               kMaxTemplateBytes));
     }
     return ChatTemplates::of(read_file(model), model.string());
+  }
+  if (model.extension() == ".gguf" && std::filesystem::is_regular_file(model, none)) {
+    ChatTemplates templates = read_gguf_chat_templates(GgufFile(model).metadata());
+    if (templates.empty()) throw Error(model.string() + ": has no chat template (tokenizer.chat_template)");
+    return templates;
   }
   const bool is_json = std::filesystem::is_regular_file(model, none);
   const std::filesystem::path directory = is_json ? std::filesystem::absolute(model).parent_path()

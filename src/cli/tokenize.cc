@@ -4,6 +4,7 @@
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/row_fields.h"
+#include "text/gguf_tokenizer.h"
 
 namespace r1 {
 namespace {
@@ -40,7 +41,7 @@ int run_tokenize(const TokenizeOptions& options) {
   std::error_code none;
   const bool is_file = std::filesystem::is_regular_file(options.model, none);
   const Tokenizer tokenizer =
-      Tokenizer::load(is_file ? std::filesystem::path(options.model) : resolve_model(options.model));
+      load_tokenizer(is_file ? std::filesystem::path(options.model) : resolve_model(options.model));
   show_warnings(tokenizer.warnings());
   return answer_rows(options.input, [&](const Json& row) {
     Json answer = options.decode ? decode_row(tokenizer, options, row) : encode_row(tokenizer, options, row);

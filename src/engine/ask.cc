@@ -31,6 +31,14 @@ void check_room(const ModelBundle& bundle, const Problem& problem, const PromptF
   }
 }
 
+std::vector<int64_t> prompt_lengths(const ModelBundle& bundle, std::span<const Problem> problems,
+                                    const PromptFormat& format) {
+  std::vector<int64_t> lengths;
+  for (const Problem& p : problems)
+    lengths.push_back(std::ssize(make_prompt(bundle, format, p.question).tokens));
+  return lengths;
+}
+
 int64_t prompt_tokens(std::span<const Request> requests) {
   int64_t tokens = 0;
   for (const Request& r : requests) tokens += static_cast<int64_t>(r.prompt.size());

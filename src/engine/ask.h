@@ -21,6 +21,10 @@ std::vector<Request> ask(const ModelBundle& bundle, std::span<const Problem> pro
 // Throws Error if the problem's prompt leaves no room for an answer in the model's context.
 void check_room(const ModelBundle& bundle, const Problem& problem, const PromptFormat& format = {});
 
+// Returns the number of tokens of each problem's prompt.
+std::vector<int64_t> prompt_lengths(const ModelBundle& bundle, std::span<const Problem> problems,
+                                    const PromptFormat& format);
+
 // Returns the tokens of all prompts. A prompt counts once, however many samples it has, because the engine
 // runs it once.
 int64_t prompt_tokens(std::span<const Request> requests);

@@ -4,8 +4,9 @@
 
 #include "base/error.h"
 #include "model/memory.h"
-#include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/matmul/matmul.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -42,53 +43,55 @@ int64_t CpuRunner::part_bytes() const {
   return bytes;
 }
 
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+int64_t part_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& sampler,
                          const ThreadPool& threads) {
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
-  if (!decodes_in_parts(max_batch, packed, threads.size())) return 0;
-  ThreadPool alone(1);
-  const int64_t rows = most_part_tokens(max_batch, threads.size());
-  return threads.size() * sampling_activations(config, numerics, rows, rows, keys, alone);
+  if (!decodes_in_parts(sampler.sequences, packed, threads.size())) return 0;
+  SamplingShape part = sampler;
+  part.tokens = part.sequences = most_part_tokens(sampler.sequences, threads.size());
+  return threads.size() * sampling_activations(config, numerics, part, 1);
 }
 
 // Hands out the logits that rows ask for, and keeps those of prompts for their samples.
-void CpuRunner::hold_logits(const RowBatch& batch, std::span<const ScheduledRow> rows, const float* logits,
-                            RowSink& sink) {
-  const int64_t V = model_.config().vocab_size;
+void CpuRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
+                            const Tensor& logits, RowSink& sink) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t first = batch.first_logits(i), end = batch.first_logits(i + 1);
-    if (rows[i].logits_from >= 0)
-      sink.logits(rows[i], {logits + first * V, static_cast<size_t>((end - first) * V)});
+    if (rows[i].logits_from >= 0) {
+      const Tensor wanted = logits.part(first, end - first);
+      std::vector<float> values(static_cast<size_t>(wanted.count()));
+      read_values(ctx.memory(), wanted, 0, values, ctx.stream);
+      sink.logits(rows[i], values);
+    }
     if (rows[i].sequence->is_prompt() && rows[i].ends())
-      held_.at(rows[i].sequence->group->id).assign(logits + (end - 1) * V, logits + end * V);
+      copy_values(ctx.memory(), logits.part(end - 1, 1), held_.at(rows[i].sequence->group->id).tensor(),
+                  ctx.stream);
   }
 }
 
 // Runs one forward of some rows, and draws the next token of each row that ends its sample.
 void CpuRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink) {
   work.batch.build(rows);
-  const ArenaScope scope(ctx.arena);
+  const OpScope scope(ctx);
   const Tensor hidden = model_.forward(ctx, work.batch.view(), cache_);
-  const int64_t V = model_.config().vocab_size, n = std::ssize(work.batch.wanted_tokens());
   const Tensor wanted = gather_rows(ctx, hidden, work.batch.wanted_tokens());
-  float* logits = ctx.arena.array<float>(n * V);
-  matmul_into(ctx, as_f32(ctx, wanted), n, model_.head(), logits);
-  hold_logits(work.batch, rows, logits, sink);
+  const Tensor logits = matmul(ctx, wanted, model_.head(), DType::f32);
+  hold_logits(ctx, work.batch, rows, logits, sink);
   work.to_sample.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].draws()) continue;
     work.to_sample.push_back(sink.draw_of(*rows[i].sequence));
-    work.to_sample.back().logits = logits + (work.batch.first_logits(i + 1) - 1) * V;
+    work.to_sample.back().logits = logits.part(work.batch.first_logits(i + 1) - 1, 1);
   }
   work.drawn.resize(work.to_sample.size());
-  sample_rows(ctx, V, work.to_sample, work.drawn);
+  sample_rows(ctx, model_.config().vocab_size, work.to_sample, work.drawn);
 }
 
 void CpuRunner::draw_first(std::span<Sequence* const> samples, RowSink& sink) {
   work_.to_sample.clear();
   for (const Sequence* s : samples) {
     work_.to_sample.push_back(sink.draw_of(*s));
-    work_.to_sample.back().logits = held_.at(s->group->id).data();
+    work_.to_sample.back().logits = held_.at(s->group->id).tensor();
     work_.to_sample.back().keep = true;
   }
   work_.drawn.resize(samples.size());
@@ -186,7 +189,9 @@ void CpuRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomi
 void CpuRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
   if (parted_) model_.pack(ctx_);
   for (const ScheduledRow& row : rows) {
-    if (row.sequence->is_prompt() && row.ends()) held_.try_emplace(row.sequence->group->id);
+    if (row.sequence->is_prompt() && row.ends())
+      held_.try_emplace(row.sequence->group->id, Shape{1, model_.config().vocab_size}, DType::f32,
+                        ctx_.memory());
   }
   const bool decode = std::ranges::all_of(
       rows, [](const ScheduledRow& row) { return row.tokens() == 1 && row.draws() && row.logits_from < 0; });

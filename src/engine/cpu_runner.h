@@ -15,6 +15,7 @@
 #include "engine/row_batch.h"
 #include "engine/runner.h"
 #include "model/lanes.h"
+#include "model/memory.h"
 #include "model/model.h"
 
 namespace r1 {
@@ -51,8 +52,8 @@ class CpuRunner final : public Runner {
   };
 
   void forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink);
-  void hold_logits(const RowBatch& batch, std::span<const ScheduledRow> rows, const float* logits,
-                   RowSink& sink);
+  void hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
+                   const Tensor& logits, RowSink& sink);
   bool goes_in_parts(std::span<const ScheduledRow> rows) const;
   void share_out(std::span<const ScheduledRow> rows);
   void in_parts(const std::function<void(Part&)>& body);
@@ -68,12 +69,12 @@ class CpuRunner final : public Runner {
   Work work_;
   std::vector<std::unique_ptr<Part>> parts_;
   // By request: the logits of a prompt's last token, from the end of prefill until its last sample has started.
-  std::map<int64_t, std::vector<float>> held_;
+  std::map<int64_t, Buffer> held_;
 };
 
-// Bytes of the per-thread arenas, with sequences of at most `keys` positions. 0: all threads share each op of
-// this model, in the context's arena.
-int64_t part_activations(const ModelConfig& config, Numerics numerics, int64_t max_batch, int64_t keys,
+// Bytes of the per-thread arenas of a sampler of this shape, of which all sequences decode. 0: all threads
+// share each op of this model, in the context's arena.
+int64_t part_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& sampler,
                          const ThreadPool& threads);
 
 }  // namespace r1

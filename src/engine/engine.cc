@@ -30,20 +30,6 @@ uint64_t weights_version(const Model& model) {
   return sum;
 }
 
-// What requests ask of the cache.
-struct Demand {
-  int64_t longest = 0;     // tokens of the longest sequence
-  int64_t samples = 0;     // of all requests
-  int64_t most_pages = 1;  // of a request alone
-
-  void add(const Request& r, const ModelConfig& config) {
-    const int64_t length = static_cast<int64_t>(r.prompt.size()), room = room_of(r, config);
-    longest = std::max(longest, length + room);
-    samples += r.samples;
-    most_pages = std::max(most_pages, Scheduler::pages_needed(length, r.samples, room));
-  }
-};
-
 }  // namespace
 
 int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest) {
@@ -61,6 +47,20 @@ struct Engine::Impl final : RowSink {
                    .keep_prefixes = o.keep_prefixes,
                    .numerics = std::string(name_of(ctx.numerics))}),
         weights(weights_version(m)) {}
+
+  // What requests ask of the cache.
+  struct Demand {
+    int64_t longest = 0;     // tokens of the longest sequence
+    int64_t samples = 0;     // of all requests
+    int64_t most_pages = 1;  // of a request alone
+
+    void add(const Request& r, const ModelConfig& config) {
+      const int64_t length = static_cast<int64_t>(r.prompt.size()), room = room_of(r, config);
+      longest = std::max(longest, length + room);
+      samples += r.samples;
+      most_pages = std::max(most_pages, Scheduler::pages_needed(length, r.samples, room));
+    }
+  };
 
   const Model& model;
   EngineOptions options;
@@ -95,7 +95,7 @@ struct Engine::Impl final : RowSink {
   void step(int64_t tokens);
   Completion stop(RequestId id, int64_t sample);
   void stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
-              const OnToken& on_token);
+              const OnToken& on_token, const OnFailed& on_failed);
   void tell(const std::map<RequestId, int64_t>& index, const OnToken& on_token);
 
   RowToSample draw_of(const Sequence& s) const override;
@@ -153,7 +153,8 @@ RowToSample Engine::Impl::draw_of(const Sequence& s) const {
   const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
   const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
                            {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
-  return {.params = &r.sampling,
+  return {.logits = {},
+          .params = &r.sampling,
           .uniform = uniform_from_bits(bits[0]),
           .history = live.at(&s).history.get(),
           .stop_tokens = r.stop_tokens};
@@ -316,7 +317,7 @@ void Engine::Impl::tell(const std::map<RequestId, int64_t>& index, const OnToken
 }
 
 void Engine::Impl::stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
-                          const OnToken& on_token) {
+                          const OnToken& on_token, const OnFailed& on_failed) {
   R1_CHECK(scheduler.idle(), "the engine is busy");
   if (list.empty()) return;
   const auto what = [](int64_t i) { return "prompt " + std::to_string(i); };
@@ -343,8 +344,10 @@ void Engine::Impl::stream(std::span<const Request> list, const std::function<voi
       c.request = index.at(c.request);
       on_done(c);
     }
-    if (!events.failed.empty())
-      throw Error(what(index.at(events.failed[0].request)) + ": " + events.failed[0].why);
+    for (const Events::Failure& f : events.failed) {
+      if (!on_failed) throw Error(what(index.at(f.request)) + ": " + f.why);
+      on_failed(index.at(f.request), f.why);
+    }
   }
 }
 
@@ -372,20 +375,20 @@ Events& Engine::step(int64_t tokens) {
   return impl_->events;
 }
 
-void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token) {
-  impl_->stream(requests, on_done, on_token);
+void Engine::stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token,
+                    const OnFailed& on_failed) {
+  impl_->stream(requests, on_done, on_token, on_failed);
 }
 
 std::vector<Completion> Engine::run(std::span<const Request> requests, const OnToken& on_token,
                                     const OnDone& on_done) {
   std::vector<Completion> completions;
-  impl_->stream(
-      requests,
-      [&](Completion& done) {
-        if (on_done) on_done(done);
-        completions.push_back(std::move(done));
-      },
-      on_token);
+  impl_->stream(requests,
+                [&](Completion& done) {
+                  if (on_done) on_done(done);
+                  completions.push_back(std::move(done));
+                },
+                on_token, {});
   std::ranges::sort(completions, {}, [](const Completion& c) { return std::pair(c.request, c.sample); });
   return completions;
 }

@@ -74,7 +74,7 @@ class Engine {
   // sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result is valid until the next
   // call of step() or stop().
   //
-  // If it throws (out of memory), the engine must not be used again, except to destroy it.
+  // If it throws (out of memory), the requests in progress must be cancelled.
   Events& step(int64_t tokens = 1);
   bool idle() const;  // nothing is in progress
 
@@ -89,10 +89,15 @@ class Engine {
   // Called for each sample as it ends.
   using OnDone = std::function<void(const Completion&)>;
 
+  // Called for each request that cannot go on, with the reason.
+  using OnFailed = std::function<void(int64_t request, const std::string& why)>;
+
   // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the samples
-  // in progress. The engine must be idle. Throws Error for an impossible request before anything runs, and for the
-  // first request that fails. Afterwards, also if a callback has thrown, the engine is idle.
-  void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {});
+  // in progress. The engine must be idle. Throws Error for an impossible request before anything runs. A request that
+  // fails is handed to on_failed, and the others go on; without on_failed, Error is thrown. Afterwards, also if a
+  // callback has thrown, the engine is idle.
+  void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {},
+              const OnFailed& on_failed = {});
 
   // The same; returns the completions in order of (request, sample).
   std::vector<Completion> run(std::span<const Request> requests, const OnToken& on_token = {},

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/gguf_config.h"
+
 namespace r1 {
 namespace fs = std::filesystem;
 
@@ -9,7 +11,7 @@ namespace {
 
 bool is_model(const fs::path& directory) {
   std::error_code none;
-  return fs::is_regular_file(directory / "config.json", none);
+  return is_gguf(directory) || fs::is_regular_file(directory / "config.json", none);
 }
 
 // Returns the folders that hold models: models/ above the program's folder (for build/r1), then models/ here.

@@ -5,7 +5,12 @@
 
 #include "base/file.h"
 #include "engine/generation_config.h"
+#include "formats/gguf_file.h"
 #include "formats/json.h"
+#include "formats/shown.h"
+#include "model/gguf_config.h"
+#include "text/gguf_tokenizer.h"
+#include "text/gguf_tokenizer_files.h"
 #include "text/think.h"
 #include "text/tokenizer_config.h"
 
@@ -51,9 +56,56 @@ std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab
           std::to_string(tokens - 1) + " are not the model's: a prompt that has one is refused"};
 }
 
+// GGUF's keys of sampling settings, which models have in generation_config.json.
+constexpr std::string_view kSampling = "general.sampling.";
+
+// What a model that came from a GGUF file is saved with.
+std::map<std::string, std::string> files_of(const GgufMetadata& metadata, const std::vector<int32_t>& stops) {
+  std::map<std::string, std::string> files = gguf_tokenizer_files(metadata);
+  Json generation = Json::object();
+  generation.set("eos_token_id", Json::array_of(stops));
+  files["generation_config.json"] = generation.dump(2) + "\n";
+  return files;
+}
+
+ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
+  Tokenizer tokenizer = read_gguf_tokenizer(metadata);
+  std::vector<std::string> warnings = model.warnings();
+  warnings.insert(warnings.end(), tokenizer.warnings().begin(), tokenizer.warnings().end());
+  const std::vector<std::string> beyond =
+      tokens_beyond(tokenizer, model.config().vocab_size, metadata.source());
+  warnings.insert(warnings.end(), beyond.begin(), beyond.end());
+  for (const std::string_view key : metadata.keys()) {
+    if (key.starts_with(kSampling))
+      warnings.push_back(metadata.source() + ": " + shown(key) +
+                         " is not applied: give the setting as an option");
+  }
+  const GgufSpecialTokens special = read_gguf_special_tokens(metadata);
+  const auto text_of = [&](int32_t id) { return id < 0 ? std::string() : tokenizer.token_of(id); };
+  std::vector<int32_t> stops;
+  for (const int32_t id : special.stops) {
+    if (id < model.config().vocab_size) add(stops, id);
+  }
+  const std::string bos = text_of(special.bos), eos = text_of(special.eos);
+  std::map<std::string, std::string> files;
+  if (use == WeightUse::training) files = files_of(metadata, stops);
+  return {.model = std::move(model),
+          .tokenizer = std::move(tokenizer),
+          .chat_template = read_gguf_chat_templates(metadata),
+          .bos = bos,
+          .eos = eos,
+          .sampling = {},
+          .max_tokens = 0,
+          .stop_tokens = std::move(stops),
+          .warnings = std::move(warnings),
+          .files = std::move(files)};
+}
+
 }  // namespace
 
 ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
+  if (is_gguf(directory))
+    return of_gguf(Model::load(directory, matrices, use), GgufFile(directory).metadata(), use);
   return create(Model::load(directory, matrices, use), directory);
 }
 

@@ -5,22 +5,22 @@
 #include <array>
 #include <limits>
 
+#include "engine/sampling_settings.h"
+
 namespace r1 {
 namespace {
-
-constexpr double kMostPenalty = 1000;
 
 const Json* given(const Json& json, std::string_view name) {
   const Json* field = json.find(name);
   return field == nullptr || field->is_null() ? nullptr : field;
 }
 
-void read_number(const Json& json, std::string_view name, double low, double high, float& out) {
+void read_number(const Json& json, std::string_view name, const SamplingBounds& bounds, float& out) {
   const Json* field = given(json, name);
   if (field == nullptr) return;
   const double value = field->number();
-  if (!(value >= low && value <= high))
-    field->fail(fmt::format("is {}; it must be between {} and {}", value, low, high));
+  if (!(value >= bounds.low && value <= bounds.high))
+    field->fail(fmt::format("is {}; it must be between {} and {}", value, bounds.low, bounds.high));
   out = static_cast<float>(value);
 }
 
@@ -111,7 +111,7 @@ std::span<const std::string> sampling_fields() {
 }
 
 void read_sampling(const Json& json, int64_t vocab_size, SamplingParams& params) {
-  read_number(json, "temperature", 0, 1000, params.temperature);
+  read_number(json, "temperature", kTemperatureBounds, params.temperature);
   if (const Json* sample = given(json, "do_sample")) {
     if (!sample->boolean()) {
       params.temperature = 0.0f;
@@ -121,11 +121,11 @@ void read_sampling(const Json& json, int64_t vocab_size, SamplingParams& params)
   }
   read_count(json, "top_k", -1, params.top_k);
   if (params.top_k < 0) params.top_k = 0;  // vLLM writes -1 for "off"
-  read_number(json, "top_p", 0, 1, params.top_p);
-  read_number(json, "min_p", 0, 1, params.min_p);
-  read_number(json, "repetition_penalty", 1e-3, kMostPenalty, params.repetition_penalty);
-  read_number(json, "presence_penalty", -kMostPenalty, kMostPenalty, params.presence_penalty);
-  read_number(json, "frequency_penalty", -kMostPenalty, kMostPenalty, params.frequency_penalty);
+  read_number(json, "top_p", kShareBounds, params.top_p);
+  read_number(json, "min_p", kShareBounds, params.min_p);
+  read_number(json, "repetition_penalty", kRepetitionBounds, params.repetition_penalty);
+  read_number(json, "presence_penalty", kPenaltyBounds, params.presence_penalty);
+  read_number(json, "frequency_penalty", kPenaltyBounds, params.frequency_penalty);
   read_count(json, "no_repeat_ngram_size", 0, params.no_repeat_ngram);
   read_shortest(json, params);
   read_count(json, "max_length", 0, params.max_length);

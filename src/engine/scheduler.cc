@@ -14,7 +14,7 @@ int64_t prompt_size(const Group& group) {
   return static_cast<int64_t>(group.prompt.size());
 }
 
-int64_t count(const std::vector<int32_t>& pages) {
+int64_t page_count(const std::vector<int32_t>& pages) {
   return static_cast<int64_t>(pages.size());
 }
 
@@ -70,7 +70,7 @@ bool Scheduler::has_waiting() const {
 int64_t Scheduler::available() const {
   int64_t pages = pool_.free_pages() + tree_.evictable(), growing = 0;
   for (const auto& s : running_) {
-    pages -= std::max<int64_t>(0, KvCache::pages_for(s->size()) - count(s->pages));
+    pages -= std::max<int64_t>(0, KvCache::pages_for(s->size()) - page_count(s->pages));
     growing += s->group->reserve ? 0 : 1;
   }
   return pages - growing / 8;  // a few of them will need another page soon
@@ -98,7 +98,7 @@ bool Scheduler::take_pages(std::vector<int32_t>& into, int64_t wanted, const Age
 
 // Gives a running sequence pages for so many positions. Returns false if it is the youngest and there are none.
 bool Scheduler::hold(Sequence& s, int64_t positions) {
-  const int64_t wanted = KvCache::pages_for(positions) - count(s.pages);
+  const int64_t wanted = KvCache::pages_for(positions) - page_count(s.pages);
   return wanted <= 0 || take_pages(s.pages, wanted, age_of(s), true);
 }
 
@@ -135,9 +135,12 @@ bool Scheduler::begin(Sequence& s) {
     std::ranges::reverse(s.pages);
     for (const int32_t page : s.pages) pool_.share(page);
   }
-  const int64_t known = count(s.pages);
+  const int64_t known = page_count(s.pages);
   const int64_t all = prompt_size(group) + group.max_generated;
-  int64_t wanted = KvCache::pages_for(s.is_prompt() ? s.size() : group.reserve ? all : s.size() + 1) - known;
+  const int64_t wanted = KvCache::pages_for(s.is_prompt()   ? s.size()
+                                            : group.reserve ? all
+                                                            : s.size() + 1) -
+                         known;
   const int64_t aside = !s.is_prompt() ? 0 : group.reserve ? own_pages(group) : 1;
   if (wanted + aside > available()) {
     release(s);
@@ -279,9 +282,9 @@ int64_t Scheduler::more_steps(std::span<const ScheduledRow> rows, int64_t steps)
     Sequence& s = *row.sequence;
     // The sample may end before it makes so many tokens.
     const int64_t most = std::min(steps, s.group->max_generated - s.generated());
-    const int64_t wanted = KvCache::pages_for(s.computed + most) - count(s.pages);
+    const int64_t wanted = KvCache::pages_for(s.computed + most) - page_count(s.pages);
     if (wanted > 0 && !take_pages(s.pages, wanted, age_of(s), false))
-      steps = std::min(steps, count(s.pages) * kKeyTile - s.computed);
+      steps = std::min(steps, page_count(s.pages) * kKeyTile - s.computed);
   }
   return steps;
 }

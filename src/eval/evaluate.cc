@@ -15,15 +15,6 @@ namespace {
 
 constexpr int64_t kJudgedTogether = 64;  // answers per call; an interruption loses at most this many
 
-Request settings_of(const EvalOptions& options) {
-  Request settings;
-  settings.samples = options.samples;
-  settings.max_tokens = options.max_tokens;
-  settings.sampling = options.sampling;
-  settings.key = {.seed = options.seed, .step = kEvalStep, .prompt = 0};
-  return settings;
-}
-
 EvalSample sample_of(const ModelBundle& bundle, int64_t index, const Completion& c,
                      const std::string& opening) {
   EvalSample row;
@@ -43,12 +34,12 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
                     const EvalOptions& options, const OnEvalSample& on_sample,
                     std::vector<EvalSample> finished) {
   if (problems.empty()) throw Error("there are no problems to evaluate on");
-  if (options.samples < 1)
-    throw Error("an evaluation has " + std::to_string(options.samples) +
+  if (options.sampling.samples < 1)
+    throw Error("an evaluation has " + std::to_string(options.sampling.samples) +
                 " samples per problem; it must have at least one");
   EvalResult result;
   result.problems = static_cast<int64_t>(problems.size());
-  result.samples = options.samples;
+  result.samples = options.sampling.samples;
   result.rows = std::move(finished);
   const int64_t total = result.problems * result.samples;
   std::vector<bool> is_finished(static_cast<size_t>(total));
@@ -56,7 +47,9 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
     is_finished[static_cast<size_t>(row.problem * result.samples + row.sample)] = true;
     result.kept_tokens += row.tokens;
   }
-  const std::vector<Request> all = ask(bundle, problems, settings_of(options), options.prompt);
+  const std::vector<Request> all =
+      ask(bundle, problems, options.sampling.request({.seed = options.seed, .step = kEvalStep, .prompt = 0}),
+          options.prompt);
   std::vector<Verifier> verifiers;  // each gold is read once
   if (!options.judge) verifiers = std::vector<Verifier>(problems.begin(), problems.end());
   std::vector<Request> requests;
@@ -69,9 +62,7 @@ EvalResult evaluate(const ModelBundle& bundle, Context& ctx, std::span<const Pro
       problem_of.push_back(i);
     }
   }
-  Engine engine(
-      bundle.model, ctx,
-      {.max_batch = options.batch, .prefill_chunk = kEvalPrefillChunk, .kv_bytes = options.kv_bytes});
+  Engine engine(bundle.model, ctx, options.sampling.engine());
   const auto begin = std::chrono::steady_clock::now();
   const auto take = [&](EvalSample row) {
     result.rows.push_back(std::move(row));

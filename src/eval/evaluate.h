@@ -22,28 +22,24 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "engine/prompt_format.h"
+#include "engine/sampling_settings.h"
 #include "formats/json.h"
 #include "reward/reward.h"
 #include "reward/verdict.h"
 
 namespace r1 {
 
-inline constexpr int64_t kEvalPrefillChunk = 2048;  // tokens; changes no result
-inline constexpr uint32_t kEvalStep = 0x4556414C;   // "EVAL"; training steps count from 0 and stay below
+inline constexpr uint32_t kEvalStep = 0x4556414C;  // "EVAL"; training steps count from 0 and stay below
 
 // Judges answers in place of the task's verifier (reward/reward.h). A sample's id is "PROBLEM/SAMPLE", both
 // counted from 0. The judge gets several answers per call, so that it can work on them in parallel.
 using EvalJudge = std::function<std::vector<Verdict>(std::span<const RewardSample> samples)>;
 
 struct EvalOptions {
-  int64_t samples = 4;  // per problem
   PromptFormat prompt;
-  SamplingParams sampling;
-  int64_t max_tokens = 256;
+  SamplingSettings sampling = {.samples = 4, .batch = 256};
   uint64_t seed = 0;
-  int64_t batch = 256;   // sequences at a time; changes no result
-  int64_t kv_bytes = 0;  // see EngineOptions
-  EvalJudge judge;       // empty: the verifier of each problem's task
+  EvalJudge judge;  // empty: the verifier of each problem's task
 };
 
 struct EvalSample {

@@ -34,7 +34,6 @@ struct TomlAssertion {};
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/text_util.h"
 
 namespace r1 {
@@ -532,12 +531,6 @@ std::string ConfigFile::annotated_copy() const {
   }
   if (!impl_->overrides.empty()) head += "\n# In place of its own: " + impl_->overrides;
   return head + "\n" + impl_->text;
-}
-
-std::string ConfigFile::fingerprint() const {
-  std::string text;
-  for (const auto& [key, entry] : impl_->entries) text += key + "=" + entry.value.dump() + "\n";
-  return sha256_hex(text);
 }
 
 }  // namespace r1

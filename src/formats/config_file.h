@@ -47,8 +47,8 @@ class ConfigFile {
   // The whole subtree as JSON (the caller checks its members); null if there is none.
   Json subtree(std::string_view key);
 
-  // Replaces a key's value by one from elsewhere (the command line, a recipe). It becomes part of the
-  // fingerprint and, if `noted` is set, of the annotated copy.
+  // Replaces a key's value by one from elsewhere (the command line, a recipe). If `noted` is set, it becomes
+  // part of the annotated copy.
   void override_with(std::string_view key, Json value, bool noted = true);
 
   // Applies `--set KEY=VALUE`: the settings are as if the file had KEY = VALUE. VALUE is TOML; a word that
@@ -85,9 +85,6 @@ class ConfigFile {
   static constexpr std::string_view kCopyOf = "# A copy of ";  // its first line, then source()
   // A line of the copy if there were any: the options by which the command line changed the file.
   static constexpr std::string_view kOptions = "# Options of the command: ";
-  // SHA-256 of the file's values (not of its comments or layout). A resumed run must have the same
-  // fingerprint.
-  std::string fingerprint() const;
 
  private:
   [[noreturn]] void fail_missing(std::string_view key) const;

@@ -27,7 +27,7 @@ class HfWeights final : public WeightSource {
   explicit HfWeights(const std::filesystem::path& directory);
 
   const std::vector<std::string>& names() const override { return names_; }
-  const TensorInfo* find(std::string_view name) const;              // type and shape; nullptr: no such tensor
+  const TensorInfo* find(std::string_view name) const;  // type and shape; nullptr: no such tensor
   bool contains(std::string_view name) const { return find(name) != nullptr; }
   void alias(std::string_view name, std::string_view other) override;
   void check(const std::string& name, const Shape& expected, const FieldOf& field) const override;

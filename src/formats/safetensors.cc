@@ -161,11 +161,16 @@ void check_layout(std::vector<TensorInfo>& tensors, uint64_t data_size, const st
 // The format of numbers that can be read here.
 std::optional<Format> number_format(StoredType type) {
   switch (type) {
-    case StoredType::f64: return Format::f64;
-    case StoredType::f32: return Format::f32;
-    case StoredType::bf16: return Format::bf16;
-    case StoredType::f16: return Format::f16;
-    default: return std::nullopt;
+    case StoredType::f64:
+      return Format::f64;
+    case StoredType::f32:
+      return Format::f32;
+    case StoredType::bf16:
+      return Format::bf16;
+    case StoredType::f16:
+      return Format::f16;
+    default:
+      return std::nullopt;
   }
 }
 

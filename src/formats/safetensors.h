@@ -87,8 +87,8 @@ class SafetensorsFile {
   const std::string& path() const { return path_; }
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
-  const TensorInfo* find(std::string_view name) const;              // nullptr: there is none
-  std::vector<std::byte> bytes(const TensorInfo& tensor) const;     // reads them
+  const TensorInfo* find(std::string_view name) const;           // nullptr: there is none
+  std::vector<std::byte> bytes(const TensorInfo& tensor) const;  // reads them
   // Bytes from `begin` on of a tensor, into `to`. Throws Error if the file was cut since it was opened.
   void read_bytes(const TensorInfo& tensor, uint64_t begin, std::span<std::byte> to) const;
   // Where a tensor's numbers are; it keeps the file open. Of more than four dimensions, the shape is flat.

@@ -1,9 +1,10 @@
 #include "model/builder.h"
 
-#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "formats/weight_source.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -17,7 +18,7 @@ Parameter* ModelBuilder::add(const std::string& name, Shape shape, DType dtype) 
     p.value.dtype = dtype;
     p.stored = weights_->take(name, shape);
   } else {
-    model_.storage_.emplace_back(shape, dtype);
+    model_.storage_.emplace_back(shape, dtype, *model_.memory_);
     p.value = model_.storage_.back().tensor();
   }
   return &p;
@@ -29,7 +30,7 @@ Parameter* ModelBuilder::matrix(const std::string& name, int64_t rows, int64_t c
 
 Parameter* ModelBuilder::vector(const std::string& name, int64_t size, float initial, bool trainable) {
   Parameter* p = add(name, Shape{size}, DType::f32);
-  std::ranges::fill(p->value.values(), initial);
+  write_values(*model_.memory_, p->value, 0, std::vector<float>(static_cast<size_t>(size), initial));
   p->trainable = trainable;
   return p;
 }

@@ -1,4 +1,4 @@
-// model/checkpoint.cc: weights from and to a Hugging Face directory.
+// model/checkpoint.cc: weights from a Hugging Face directory or a GGUF file, and to a directory.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,6 +11,8 @@
 #include "base/threads.h"
 #include "formats/hf_directory.h"
 #include "formats/shown.h"
+#include "model/gguf_config.h"
+#include "model/gguf_weights.h"
 #include "model/model.h"
 
 namespace r1 {
@@ -49,7 +51,8 @@ void check_layers(const ModelConfig& config, const WeightSource& weights, const 
   }
 }
 
-void warn_of_unread(const ModelConfig& config, const WeightSource& weights, std::vector<std::string>& warnings) {
+void warn_of_unread(const ModelConfig& config, const WeightSource& weights,
+                    std::vector<std::string>& warnings) {
   constexpr size_t kShown = 3;
   std::vector<std::string> names;
   std::string file;
@@ -97,13 +100,20 @@ void read_parameters(const WeightSource& weights, std::deque<Parameter>& paramet
 
 Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
   std::error_code ec;
-  if (!std::filesystem::is_directory(directory, ec)) {
+  const bool gguf = is_gguf(directory);
+  if (!gguf && !std::filesystem::is_directory(directory, ec)) {
     throw Error(directory.string() +
-                ": no such directory: a model is a Hugging Face directory with config.json");
+                ": no such directory: a model is a Hugging Face directory with config.json, or a GGUF file");
   }
-  const std::string source = (directory / "config.json").string();
-  const ModelConfig config = read_model_config(read_json(directory / "config.json"));
-  HfWeights weights(directory);
+  const std::string source = gguf ? directory.string() : (directory / "config.json").string();
+  const ModelConfig config = load_model_config(directory);
+  std::unique_ptr<WeightSource> opened;
+  if (gguf) {
+    opened = std::make_unique<GgufWeights>(GgufFile(directory), config);
+  } else {
+    opened = std::make_unique<HfWeights>(directory);
+  }
+  WeightSource& weights = *opened;
   // If two tensors share their values, a file may hold either of them.
   if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
   try {
@@ -132,7 +142,7 @@ void Model::save(const std::filesystem::path& directory, DType dtype) const {
   }
   SafetensorsWriter out(directory / "model.safetensors", std::move(declared));
   for (const Parameter& p : *parameters_) {
-    in_f32(p, [&](std::span<const float> values) { out.write(p.name, values); });
+    in_f32(*memory_, p, [&](std::span<const float> values) { out.write(p.name, values); });
   }
   out.close();
 }

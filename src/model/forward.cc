@@ -23,8 +23,8 @@ constexpr float kLatentNormEps = 1e-6f;
 // cache.
 template <class Part>
 void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
-  const ArenaScope scope(ctx.arena);
-  add_into(ctx.threads, part(x).f32(), x.count(), x.f32());
+  const OpScope scope(ctx);
+  add_in_place(ctx, x, part(x));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tensor/transfer.h"
+
 namespace r1 {
 namespace {
 
@@ -15,15 +17,10 @@ KvPages shape_of(const ModelConfig& config, DType dtype) {
   return pages;
 }
 
-std::vector<KvPages> cut(const ModelConfig& config, int64_t pages, const Tensor& storage) {
+std::vector<KvPages> cut(const ModelConfig& config, const Tensor& storage) {
   std::vector<KvPages> layers;
-  char* at = static_cast<char*>(storage.data);
-  for (int64_t i = 0; i < config.layers; ++i) {
-    KvPages layer = shape_of(config, storage.dtype);
-    layer.data = at;
-    at += static_cast<size_t>(pages) * layer.page_bytes();
-    layers.push_back(layer);
-  }
+  for (int64_t i = 0; i < config.layers; ++i)
+    layers.push_back(shape_of(config, storage.dtype).of_layer(storage, i));
   return layers;
 }
 
@@ -33,23 +30,25 @@ Shape all_pages(const ModelConfig& config, int64_t pages) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype)
-    : pages_(pages), storage_(all_pages(config, pages), dtype) {
-  layers_ = cut(config, pages, storage_.tensor());
+KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory)
+    : pages_(pages), storage_(all_pages(config, pages), dtype, memory) {
+  layers_ = cut(config, storage_.tensor());
 }
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
-  layers_ = cut(config, pages, ctx.arena.tensor(all_pages(config, pages), ctx.activations()));
+  layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages), ctx.row().cache));
 }
 
 void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {
-  R1_CHECK(other.pages_ <= pages_ && (other.layers_.empty() || other.layers_.size() == layers_.size()),
-           "a cache of ", other.pages_, " pages does not fit into one of ", pages_);
-  for (size_t i = 0; i < other.layers_.size(); ++i) {
-    const KvPages& from = other.layers_[i];
-    const size_t bytes = static_cast<size_t>(other.pages_) * from.page_bytes();
-    ctx.memory().copy(layers_[i].data, from.data, bytes, ctx.stream);
-  }
+  if (other.pages_ == 0) return;
+  const Tensor &from = other.storage_.tensor(), &to = storage_.tensor();
+  R1_CHECK(from && to && other.pages_ <= pages_ && from.dim(0) == to.dim(0), "a cache of ", other.pages_,
+           " pages does not fit into one of ", pages_);
+  const auto layer = [](const Tensor& t, int64_t i) {
+    return t.part(i, 1).reshaped(Shape{t.dim(1), t.dim(2)});
+  };
+  for (int64_t i = 0; i < from.dim(0); ++i)
+    copy_values(ctx.memory(), layer(from, i), layer(to, i).part(0, other.pages_), ctx.stream);
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {

@@ -11,14 +11,14 @@
 
 namespace r1 {
 
-// The elements have the numerics' activation type. A page holds kKeyTile positions of one sequence in one
+// The elements have the numerics' type of keys and values. A page holds kKeyTile positions of one sequence in one
 // layer; page p of every layer belongs to the same positions.
 class KvCache {
  public:
   KvCache() = default;
   // The first owns its memory (the engine's); the second takes it from ctx's arena (a training batch's, until
   // the scope ends).
-  KvCache(const ModelConfig& config, int64_t pages, DType dtype);
+  KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
   // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages of
@@ -38,7 +38,8 @@ class KvCache {
   std::vector<KvPages> layers_;
 };
 
-// A batch of whole sequences, for scoring and training. It owns the arrays that Batch points to.
+// A batch of whole sequences, for scoring and training. It owns the arrays that Batch points to; they are on
+// the host, and an op that needs them elsewhere copies them.
 struct WholeBatch {
   std::vector<int32_t> tokens, positions, offsets, pages;
   std::vector<int32_t> parents;  // empty if no row has one

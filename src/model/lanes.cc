@@ -26,15 +26,24 @@ LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads)
 }
 
 void Lanes::pack(const Model& model) {
-  Context ctx{.arena = lane(0).lane.arena, .threads = threads_, .numerics = numerics_};
+  Context ctx = context();
   model.pack(ctx);
+}
+
+Context Lanes::context() {
+  Lane& first = lane(0).lane;
+  return {.arena = first.arena,
+          .threads = threads_,
+          .device = first.ctx.device,
+          .numerics = numerics_,
+          .host_arena = first.host.get()};
 }
 
 // The first lane, which all threads may share, may fill the limit alone.
 Lanes::Own& Lanes::lane(size_t i) {
   while (lanes_.size() <= i) {
     const auto sharing = static_cast<size_t>(lanes_.empty() ? 1 : threads_.size());
-    lanes_.push_back(std::make_unique<Own>(numerics_, limit_ / sharing));
+    lanes_.push_back(std::make_unique<Own>(numerics_, limit_ / sharing, memory_));
   }
   return *lanes_[i];
 }
@@ -60,7 +69,7 @@ void Lanes::run(size_t pieces, bool side_by_side, bool differentiate,
       Context ctx = own.lane.ctx;
       if (differentiate) ctx.tape = &own.tape;
       for (size_t piece; (piece = next.fetch_add(1)) < pieces;) {
-        const ArenaScope scope(own.lane.arena);
+        const OpScope scope(ctx);
         try {
           body({.index = piece,
                 .lane = static_cast<int>(i),
@@ -83,12 +92,10 @@ void Lanes::run(size_t pieces, bool side_by_side, bool differentiate,
 void Lanes::run_together(size_t pieces, bool differentiate, const std::function<void(const Piece&)>& body) {
   for (size_t i = 0; i < pieces; ++i) {
     Own& own = lane(0);
-    const ArenaScope scope(own.lane.arena);
+    Context ctx = context();
+    const OpScope scope(ctx);
     own.tape.clear();
-    Context ctx{.arena = own.lane.arena,
-                .threads = threads_,
-                .tape = differentiate ? &own.tape : nullptr,
-                .numerics = numerics_};
+    if (differentiate) ctx.tape = &own.tape;
     body({.index = i, .lane = 0, .ctx = ctx, .before = nullptr, .own = nullptr});
   }
 }

@@ -18,9 +18,16 @@ namespace r1 {
 
 // One thread's own memory and context, without a tape.
 struct Lane {
-  explicit Lane(Numerics numerics, size_t limit = Arena::kDefaultLimit)
-      : arena(limit), ctx{.arena = arena, .threads = alone, .numerics = numerics} {}
+  explicit Lane(Numerics numerics, size_t limit = Arena::kDefaultLimit, Memory& memory = host_memory())
+      : arena(limit, memory),
+        host(&memory == &host_memory() ? nullptr : std::make_unique<Arena>()),
+        ctx{.arena = arena,
+            .threads = alone,
+            .device = memory.device(),
+            .numerics = numerics,
+            .host_arena = host.get()} {}
   Arena arena;
+  std::unique_ptr<Arena> host;  // null if `arena` is in the host's memory
   ThreadPool alone{1};
   Context ctx;
 };
@@ -36,9 +43,10 @@ LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads)
 // The lanes and their memory, which is kept from batch to batch.
 class Lanes {
  public:
-  // `limit` is in bytes, as Arena's; lanes side by side each have a share of it.
-  Lanes(ThreadPool& threads, Numerics numerics, size_t limit = Arena::kDefaultLimit)
-      : threads_(threads), numerics_(numerics), limit_(limit) {}
+  // `limit` is in bytes, as Arena's; lanes side by side each have a share of it. Activations lie in `memory`.
+  Lanes(ThreadPool& threads, Numerics numerics, size_t limit = Arena::kDefaultLimit,
+        Memory& memory = host_memory())
+      : threads_(threads), numerics_(numerics), limit_(limit), memory_(memory) {}
 
   // The current piece. ctx has a tape if the batch is differentiated; `before` and `own` are for its
   // backward.
@@ -54,6 +62,8 @@ class Lanes {
   void run(size_t pieces, bool side_by_side, bool differentiate,
            const std::function<void(const Piece&)>& body);
 
+  // The first lane with all threads and without a tape, for work between two runs.
+  Context context();
   // Brings the model's packed copies up to date. Forwards side by side need that, because they only read the
   // model.
   void pack(const Model& model);
@@ -63,9 +73,9 @@ class Lanes {
 
  private:
   struct Own {
-    Own(Numerics numerics, size_t limit) : lane(numerics, limit) {}
+    Own(Numerics numerics, size_t limit, Memory& memory) : lane(numerics, limit, memory) {}
     Lane lane;
-    Tape tape{lane.arena};
+    Tape tape{lane.arena, lane.ctx.host()};
   };
   Own& lane(size_t i);
   void run_together(size_t pieces, bool differentiate, const std::function<void(const Piece&)>& body);
@@ -73,6 +83,7 @@ class Lanes {
   ThreadPool& threads_;
   Numerics numerics_;
   size_t limit_;
+  Memory& memory_;
   std::vector<std::unique_ptr<Own>> lanes_;
 };
 

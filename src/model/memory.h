@@ -1,16 +1,14 @@
-// model/memory.h: computes the memory of a model and its forward by arithmetic, without loading the model.
+// model/memory.h: the memory of a model and of its forward and backward, without loading the model.
 //
-// Weights, gradients and the kernels' copies follow from config.json. Activations come from a walk over the
-// forward of model/forward.cc in which every op is reduced to its shapes (an operation's contract says which
-// tensors it keeps). The walk takes its tensors from a real Arena and names them on a real Tape, whose memory
-// nobody touches, so alignment, scopes and the order of the backward are those of the step itself.
-// tests/model/memory_test.cc compares both with real forwards of every family.
+// It is measured by running the ops themselves on a model that has shapes but no memory (Model::shape_only)
+// in the mode that takes memory and launches nothing (Context::measuring). What depends on the data, like the
+// tokens of an expert, counts at its worst. tests/model/memory_test.cc compares the results with real forwards
+// of every family.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "base/threads.h"
 #include "model/config.h"
 #include "model/weight_use.h"
 #include "tensor/numerics.h"
@@ -24,7 +22,7 @@ struct ModelMemory {
   int64_t row_gradients = 0;  // of a tied head's rows (Parameter::row_grad)
   int64_t packed = 0;         // copies in the layout of the matrix kernels
 };
-// A model for inference holds each matrix once: those that products read count as packed.
+// A model for inference holds each matrix once, and all of them count as packed.
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices,
                          WeightUse use = WeightUse::training);
 
@@ -32,7 +30,6 @@ ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType mat
 // prefix (a family: tensor/batch.h).
 struct RowTokens {
   int64_t tokens = 0, prefix = 0;
-  int64_t keys() const { return prefix + tokens; }
 };
 
 // Options of row_activations.
@@ -41,12 +38,19 @@ struct ActivationOptions {
   bool entropy = false;   // the entropy of every token is computed
   bool balance = false;   // the experts' balance loss is computed
 };
+// Peak bytes of an Arena while the rows, all of whose tokens are scored, go through the model on so many
+// threads. The arena also holds their keys and values.
 int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<const RowTokens> rows,
-                        const ActivationOptions& options, ThreadPool& threads);
+                        const ActivationOptions& options, int threads);
 
-// Peak bytes of an Arena while `tokens` new tokens of `sequences` sequences of at most `keys` positions go
-// through the sampler.
-int64_t sampling_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t sequences,
-                             int64_t keys, ThreadPool& threads);
+// The largest forward of a sampler: one new token of each of `sequences` sequences and, up to `tokens` tokens
+// in all, a part of a prompt. Sequences are at most `keys` positions long, and those of one prompt share its
+// keys; the longest prompt has `prompt` tokens.
+struct SamplingShape {
+  int64_t tokens = 0, sequences = 0, prompt = 0, keys = 0;
+};
+// Peak bytes of an Arena of a sampler.
+int64_t sampling_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& shape,
+                             int threads);
 
 }  // namespace r1

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <unordered_map>
 
 #include "base/hash.h"
@@ -13,14 +12,18 @@
 #include "formats/weight_source.h"
 #include "model/builder.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/optim/optim.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
-Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use) {
+Model Model::build(const ModelConfig& config, DType matrices, const WeightSource* weights, WeightUse use,
+                   Memory& memory) {
   R1_CHECK(matrices == DType::f32 || matrices == DType::bf16, name_of(matrices));
   Model model;
   model.config_ = config;
   model.matrices_ = matrices;
+  model.memory_ = &memory;
   model.frozen_ = use == WeightUse::inference;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
@@ -49,16 +52,21 @@ void check_fits_machine(const ModelConfig& c) {
 
 }  // namespace
 
-Model Model::create(const ModelConfig& config, uint64_t seed) {
+Model Model::create(const ModelConfig& config, uint64_t seed, Memory& memory) {
   check_fits_machine(config);
-  Model model = build(config, DType::f32);
+  Model model = build(config, DType::f32, nullptr, WeightUse::training, memory);
+  std::vector<float> piece(size_t{1} << 15);
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {
     ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
     if (p.value.shape.rank() != 2) continue;
     Random random(seed, stream);
-    for (float& value : p.value.values())
-      value = static_cast<float>(random.normal() * config.initializer_range);
+    for (int64_t first = 0; first < p.value.count(); first += std::ssize(piece)) {
+      const auto part =
+          std::span(piece).first(static_cast<size_t>(std::min(std::ssize(piece), p.value.count() - first)));
+      for (float& value : part) value = static_cast<float>(random.normal() * config.initializer_range);
+      write_values(memory, p.value, first, part);
+    }
   }
   return model;
 }
@@ -89,38 +97,72 @@ class SameSource final : public WeightSource {
   std::unordered_map<std::string, const Stored*> stored_;
 };
 
-// The values of `from` -> the memory of `to`, of the same shape and type.
-void copy_value(const Parameter& from, const Tensor& to) {
-  if (!from.frozen()) {
-    std::memcpy(to.data, from.value.data, to.bytes());
-    return;
+// Hands out shapes for a model without memory. Nothing is ever read.
+class ShapeSource final : public WeightSource {
+ public:
+  explicit ShapeSource(DType dtype) : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32) {}
+  const std::vector<std::string>& names() const override { return names_; }
+  void alias(std::string_view, std::string_view) override {}
+  void check(const std::string&, const Shape&, const FieldOf&) const override {}
+  Stored take(const std::string& name, const Shape& shape) const override {
+    Stored stored;
+    stored.name = name;
+    stored.format = format_;
+    stored.shape = shape;
+    stored.owner = owner_;
+    return stored;
   }
+  std::vector<std::string> unread() const override { return {}; }
+  std::string file_of(std::string_view) const override { return {}; }
+
+ private:
+  class Nothing final : public StoredBytes {
+   public:
+    const std::string& path() const override { return path_; }
+    void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
+      R1_CHECK(false, tensor, " of a model without memory is read");
+    }
+
+   private:
+    std::string path_ = "a model without memory";
+  };
+  Format format_;
+  std::vector<std::string> names_;
+  std::shared_ptr<const StoredBytes> owner_ = std::make_shared<Nothing>();
+};
+
+// The values of `from` -> the memory of `to`, of the same shape and type.
+void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
+  if (!from.frozen()) return copy_values(memory, from.value, to);
   read_finite(from.stored, to);
 }
 
 }  // namespace
 
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
+  const ShapeSource source(matrices);
+  return build(config, matrices, &source, use, memory);
+}
+
 Model Model::clone() const {
   const SameSource source(*parameters_);
-  Model copy = build(config_, matrices_, &source, frozen_ ? WeightUse::inference : WeightUse::training);
+  Model copy =
+      build(config_, matrices_, &source, frozen_ ? WeightUse::inference : WeightUse::training, *memory_);
   for (size_t i = 0; i < parameters_->size(); ++i) {
     const Parameter& to = (*copy.parameters_)[i];
-    if (!to.frozen()) copy_value((*parameters_)[i], to.value);
+    if (!to.frozen()) copy_value(*memory_, (*parameters_)[i], to.value);
   }
   return copy;
 }
 
 void Model::copy_weights_from(const Model& other) {
   R1_CHECK(parameters_->size() == other.parameters_->size(), "different models");
+  R1_CHECK(memory_ == other.memory_, "weights in different memories");
   for (size_t i = 0; i < parameters_->size(); ++i) {
     Parameter& to = (*parameters_)[i];
     const Parameter& from = (*other.parameters_)[i];
-    R1_CHECK(to.value.shape == from.value.shape, to.name, " ", to.value.shape.str(), " ",
-             from.value.shape.str());
-    R1_CHECK(to.value.dtype == from.value.dtype, to.name, " ", name_of(to.value.dtype), " ",
-             name_of(from.value.dtype));
     R1_CHECK(!to.frozen(), to.name, " is frozen");
-    copy_value(from, to.value);
+    copy_value(*memory_, from, to.value);
     ++to.version;
   }
 }
@@ -171,39 +213,33 @@ void Model::allocate_gradients() {
   for (Parameter& p : *parameters_) {
     R1_CHECK(!p.frozen(), p.name, " is frozen: load the model for training");
     if (!p.trainable || p.grad) continue;
-    storage_.emplace_back(p.value.shape, DType::f32);
+    storage_.emplace_back(p.value.shape, DType::f32, *memory_);
     p.grad = storage_.back().tensor();
   }
   Parameter& embedding = table().dense();
   if (config_.tie_word_embeddings && embedding.grad && !embedding.row_grad) {
-    storage_.emplace_back(embedding.value.shape, DType::f32);
+    storage_.emplace_back(embedding.value.shape, DType::f32, *memory_);
     embedding.row_grad = storage_.back().tensor();
   }
 }
 
-void Model::join_gradients(ThreadPool& threads) {
+void Model::join_gradients(Context& ctx) {
   const Parameter& embedding = table().dense();
-  const Tensor& apart = embedding.row_grad;
-  if (!apart) return;
-  add_into(threads, apart.f32(), apart.count(), embedding.grad.f32());
-  std::memset(apart.data, 0, apart.bytes());
+  if (!embedding.row_grad) return;
+  add_in_place(ctx, embedding.grad, embedding.row_grad);
+  zero_values(ctx.memory(), embedding.row_grad, ctx.stream);
 }
 
-void Model::zero_gradients(ThreadPool& threads) {
-  std::vector<Parameter*> list = trainable();
-  threads.parallel_for(static_cast<int64_t>(list.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Tensor& g = list[static_cast<size_t>(i)]->grad;
-      if (g) std::memset(g.data, 0, static_cast<size_t>(g.count()) * sizeof(float));
-    }
-  });
+void Model::zero_gradients(Context& ctx) {
+  const std::vector<Parameter*> list = trainable();
+  r1::zero_gradients(ctx, list);
 }
 
 std::string Model::weights_sha256() const {
   Sha256 hash;
   for (const Parameter& p : *parameters_) {
     hash.update(std::as_bytes(std::span(p.name)));
-    in_f32(p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
+    in_f32(*memory_, p, [&](std::span<const float> values) { hash.update(std::as_bytes(values)); });
   }
   return hash.hex();
 }
@@ -214,12 +250,18 @@ void Model::check_finite() const {
       r1::check_finite(p.stored);
       continue;
     }
-    in_f32(p, [&p](std::span<const float> values) {
+    in_f32(*memory_, p, [&p](std::span<const float> values) {
       for (const float v : values) {
         if (!std::isfinite(v)) throw Error(p.name + ": has a value that is not finite");
       }
     });
   }
+}
+
+void check_numbers(const Model& model, std::span<const float> values, const std::string& what) {
+  if (std::ranges::none_of(values, [](float v) { return std::isnan(v); })) return;
+  model.check_finite();
+  throw Error(what + ": the model's outputs are not numbers, although its weights are: they are too large");
 }
 
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what) {

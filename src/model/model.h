@@ -84,7 +84,7 @@ struct Block {
 
 class Model {
  public:
-  // Loads a checkpoint: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
+  // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
   // A model that is trained needs f32. Tensors that have no place in this architecture are skipped with a
   // warning, as in transformers. Throws Error for missing, misshapen or non-finite tensors and for an unknown
   // architecture.
@@ -92,7 +92,11 @@ class Model {
                     WeightUse use = WeightUse::training);
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
-  static Model create(const ModelConfig& config, uint64_t seed);
+  static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
+  // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
+  // backward run under Context::measuring alone. `memory` must outlive it.
+  static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
+                          WeightUse use = WeightUse::training);
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
@@ -128,12 +132,14 @@ class Model {
   // Router biases by layer (null for dense layers), for balancing.
   std::vector<Parameter*> selection_biases() const;
 
+  // The memory of weights and gradients.
+  Memory& memory() const { return *memory_; }
   // Allocates zeroed gradients for every trainable parameter; they live as long as the model.
   void allocate_gradients();
-  void zero_gradients(ThreadPool& threads);
+  void zero_gradients(Context& ctx);
   // Called after the last backward: adds the gradients that are held apart (Parameter::row_grad) to the
   // others.
-  void join_gradients(ThreadPool& threads);
+  void join_gradients(Context& ctx);
   // Copies values (shapes must agree) and marks packed copies stale. Of a model for training; `other` may be
   // frozen.
   void copy_weights_from(const Model& other);
@@ -144,11 +150,12 @@ class Model {
   const Weight& table() const { return embedding_ ? embedding_ : head_; }
   // Compares every tensor's shape with `weights` before it allocates memory for it.
   static Model build(const ModelConfig& config, DType matrices, const WeightSource* weights = nullptr,
-                     WeightUse use = WeightUse::training);
+                     WeightUse use = WeightUse::training, Memory& memory = host_memory());
 
   ModelConfig config_;
   std::vector<std::string> warnings_;
   DType matrices_ = DType::f32;
+  Memory* memory_ = &host_memory();                    // of weights and gradients
   std::unique_ptr<std::deque<Parameter>> parameters_;  // addresses stay: weights point into it
   std::deque<Buffer> storage_;
   bool frozen_ = false;
@@ -158,6 +165,10 @@ class Model {
   std::vector<Block> blocks_;
   RopeTable rope_;
 };
+
+// Throws Error if one of `values`, which the model has computed, is NaN. The message names the damaged tensor if
+// there is one, which is searched for then. `what` is what was computed: "row 3".
+void check_numbers(const Model& model, std::span<const float> values, const std::string& what);
 
 // Throws Error if a token is not in the vocabulary or the sequence is longer than the model's context.
 void check_tokens(const ModelConfig& config, std::span<const int32_t> tokens, const std::string& what);

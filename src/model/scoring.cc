@@ -6,35 +6,48 @@
 
 #include "base/integers.h"
 #include "ops/loss/loss.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
+ScoredRow::ScoredRow(std::span<const int32_t> row, int64_t from) : tokens(row) {
+  R1_CHECK(from >= 1 && from <= std::ssize(row) && std::ssize(row) >= 2, "from ", from, " of ", row.size());
+  ranges = tail_range(from, std::ssize(row));
+}
+
+ScoredRow::ScoredRow(std::span<const int32_t> row, TokenRanges scored)
+    : tokens(row), ranges(std::move(scored)) {
+  R1_CHECK(std::ssize(row) >= 2, "a row of ", row.size());
+  check_ranges(ranges, 1, std::ssize(row));
+}
+
 namespace {
 
-int64_t scored_tokens(const ScoredRow& row) {
-  const auto size = static_cast<int64_t>(row.tokens.size());
-  R1_CHECK(row.from >= 1 && row.from <= size && size >= 2, "from ", row.from, " of ", size);
-  return size - row.from;
+// Returns the number of tokens of a row that run behind its prompt: the prompt's last token predicts the first
+// scored one, and the row's last token predicts nothing.
+int64_t tokens_behind_prompt(const ScoredRow& row) {
+  return std::ssize(row.tokens) - row.first_scored();
 }
 
 bool same_prompt(const ScoredRow& a, const ScoredRow& b) {
-  const auto prompt = static_cast<size_t>(a.from);
-  return a.from == b.from && std::ranges::equal(a.tokens.first(prompt), b.tokens.first(prompt));
+  const auto prompt = static_cast<size_t>(a.first_scored());
+  return a.first_scored() == b.first_scored() &&
+         std::ranges::equal(a.tokens.first(prompt), b.tokens.first(prompt));
 }
 
 }  // namespace
 
-std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt, const GradientCut& cut) {
+std::vector<size_t> cut_group(std::span<const int64_t> answers, int64_t prompt, const GradientCut& cut) {
   const int64_t most = most_family_tokens(prompt, cut);
-  int64_t left = std::accumulate(scored.begin(), scored.end(), int64_t{0});
+  int64_t left = std::accumulate(answers.begin(), answers.end(), int64_t{0});
   std::vector<size_t> counts;
-  for (size_t begin = 0; begin < scored.size(); begin += counts.back()) {
+  for (size_t begin = 0; begin < answers.size(); begin += counts.back()) {
     const int64_t even = ceil_div(left, std::max<int64_t>(1, ceil_div(left, most)));
-    int64_t tokens = scored[begin];
+    int64_t tokens = answers[begin];
     size_t end = begin + 1;
     // Rounds to the nearest: half an answer too many is as good as half an answer too few.
-    for (; end < scored.size(); tokens += scored[end++]) {
-      if (tokens + scored[end] / 2 > even || tokens + scored[end] > most) break;
+    for (; end < answers.size(); tokens += answers[end++]) {
+      if (tokens + answers[end] / 2 > even || tokens + answers[end] > most) break;
     }
     counts.push_back(end - begin);
     left -= tokens;
@@ -45,18 +58,18 @@ std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt, c
 std::vector<PromptFamily> prompt_families(std::span<const ScoredRow> rows, Prompts prompts,
                                           const GradientCut& cut) {
   std::vector<PromptFamily> out;
-  std::vector<int64_t> scored;
+  std::vector<int64_t> behind;
   for (size_t begin = 0; begin < rows.size();) {
-    scored.assign(1, scored_tokens(rows[begin]));
+    behind.assign(1, tokens_behind_prompt(rows[begin]));
     // The prompt's last token predicts each answer's first one, so it runs with the answers.
-    const int64_t prompt = rows[begin].from - 1;
+    const int64_t prompt = rows[begin].first_scored() - 1;
     if (prompts == Prompts::shared && prompt > 0) {
       for (size_t i = begin + 1; i < rows.size() && same_prompt(rows[begin], rows[i]); ++i)
-        scored.push_back(scored_tokens(rows[i]));
+        behind.push_back(tokens_behind_prompt(rows[i]));
     }
     size_t first = 0;
-    for (const size_t count : cut_group(scored, prompt, cut)) {
-      const auto answers = std::span(scored).subspan(first, count);
+    for (const size_t count : cut_group(behind, prompt, cut)) {
+      const auto answers = std::span(behind).subspan(first, count);
       out.push_back({.begin = begin,
                      .end = begin + count,
                      .prompt = count > 1 ? prompt : 0,
@@ -81,10 +94,13 @@ ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const Pro
     if (parent >= 0) add(rows[family.begin].tokens.first(skipped), -1);
     for (size_t i = family.begin; i < family.end; ++i) {
       const auto tokens = rows[i].tokens;
+      // Token p of the row is predicted at row_begin + p.
+      const int64_t row_begin = std::ssize(out.targets) - family.prompt - 1;
       add(tokens.subspan(skipped, tokens.size() - 1 - skipped), parent);
-      const auto n = static_cast<size_t>(scored_tokens(rows[i]));
-      out.scored.push_back(static_cast<int64_t>(out.targets.size() - n));
-      std::ranges::copy(tokens.last(n), out.targets.end() - static_cast<int64_t>(n));
+      out.scored.push_back(row_begin + rows[i].first_scored());
+      for (const TokenRange& r : rows[i].ranges)
+        std::copy(tokens.begin() + r.begin, tokens.begin() + r.end,
+                  out.targets.begin() + row_begin + r.begin);
     }
   }
   out.batch = whole_batch(inputs);
@@ -149,9 +165,17 @@ struct Pieces {
 struct Scored {
   size_t begin, end;  // rows
   ScoreBatch input;
-  Tensor logprobs;
-  float* entropy = nullptr;
+  Tensor logprobs;  // [T], on the tape
+  // The values of all tokens, on the host; empty: not wanted.
+  std::span<float> logprob_values, entropy_values;
 };
+
+// [T] values on the host, copied from `t`.
+std::span<float> on_host(Context& ctx, const Tensor& t) {
+  const std::span<float> values(ctx.host().array<float>(t.count()), static_cast<size_t>(t.count()));
+  read_values(ctx.memory(), t, 0, values, ctx.stream);
+  return values;
+}
 
 // Runs the forward of one piece and passes the result to `use`; the batch must outlive the tape's backward.
 template <class Use>
@@ -161,13 +185,16 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   Scored out{.begin = families.front().begin,
              .end = families.back().end,
              .input = make_score_batch(rows, families),
-             .logprobs = {}};
+             .logprobs = {},
+             .logprob_values = {},
+             .entropy_values = {}};
   const KvCache kv(model.config(), out.input.batch.page_count, ctx);
   const Batch batch = out.input.batch.view();
-  if (options.entropy) out.entropy = ctx.arena.array<float>(batch.T());
+  const Tensor entropy = options.entropy ? ctx.arena.tensor({batch.T()}) : Tensor();
   const Tensor hidden = model.forward(ctx, batch, kv, routers);
-  out.logprobs =
-      token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, out.entropy);
+  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, entropy);
+  out.logprob_values = on_host(ctx, out.logprobs);
+  if (entropy) out.entropy_values = on_host(ctx, entropy);
   use(out);
 }
 
@@ -209,10 +236,38 @@ class LaneRouters {
   std::vector<std::unique_ptr<Own>> own_;
 };
 
-// Row i's part of a piece's flat [T] values.
-std::span<float> scored_of(const Scored& piece, float* flat, std::span<const ScoredRow> rows, size_t i) {
-  return {flat + piece.input.scored[i - piece.begin], static_cast<size_t>(scored_tokens(rows[i]))};
-}
+// The values of row i's scored tokens within a piece's flat [T] values. A row of one range views the flat
+// values themselves; the values of several ranges are copied together, and write_back() copies them back.
+class RowValues {
+ public:
+  RowValues(const Scored& piece, std::span<float> flat, std::span<const ScoredRow> rows, size_t i)
+      : row_(rows[i]) {
+    if (flat.empty()) return;
+    first_ = flat.data() + piece.input.scored[i - piece.begin];
+    if (row_.ranges.size() <= 1) return;
+    copy_.resize(static_cast<size_t>(row_.scored()));
+    each_range(row_.ranges, [&](const TokenRange& r, int64_t before) {
+      std::copy_n(at(r), r.size(), copy_.begin() + before);
+    });
+  }
+  std::span<float> all() {
+    if (first_ == nullptr) return {};
+    return copy_.empty() ? std::span(first_, static_cast<size_t>(row_.scored())) : std::span(copy_);
+  }
+  void write_back() {
+    if (copy_.empty()) return;
+    each_range(row_.ranges, [&](const TokenRange& r, int64_t before) {
+      std::copy_n(copy_.begin() + before, r.size(), at(r));
+    });
+  }
+
+ private:
+  float* at(const TokenRange& r) const { return first_ + (r.begin - row_.first_scored()); }
+
+  const ScoredRow& row_;
+  float* first_ = nullptr;  // of the first scored token
+  std::vector<float> copy_;
+};
 
 }  // namespace
 
@@ -224,8 +279,8 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
     forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, [&](const Scored& piece) {
       for (size_t i = piece.begin; i < piece.end; ++i) {
-        const auto logprobs = scored_of(piece, piece.logprobs.f32(), rows, i);
-        out[i].assign(logprobs.begin(), logprobs.end());
+        RowValues logprobs(piece, piece.logprob_values, rows, i);
+        out[i].assign(logprobs.all().begin(), logprobs.all().end());
       }
     });
   });
@@ -243,25 +298,21 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
     Context ctx = p.ctx;
     if (p.index >= pieces.differentiated) ctx.tape = nullptr;
     forward_piece(model, ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
-      float* gradient = nullptr;
-      if (ctx.tape != nullptr) {
-        gradient = ctx.tape->slot(piece.logprobs).grad.f32();
-        std::fill_n(gradient, piece.logprobs.count(), 0.0f);
-      }
-      const auto of_row = [&](float* flat, size_t i) {
-        return flat == nullptr ? std::span<float>() : scored_of(piece, flat, rows, i);
-      };
+      std::vector<float> gradient(ctx.tape != nullptr ? piece.logprob_values.size() : 0);
       for (size_t i = piece.begin; i < piece.end; ++i) {
-        set({.row = i,
-             .logprobs = of_row(piece.logprobs.f32(), i),
-             .entropy = of_row(piece.entropy, i),
-             .gradient = of_row(gradient, i)});
+        RowValues logprobs(piece, piece.logprob_values, rows, i),
+            entropy(piece, piece.entropy_values, rows, i), gradients(piece, gradient, rows, i);
+        set({.row = i, .logprobs = logprobs.all(), .entropy = entropy.all(), .gradient = gradients.all()});
+        gradients.write_back();
       }
-      if (ctx.tape != nullptr) ctx.tape->backward(ctx, p.before, p.own);
+      if (ctx.tape == nullptr) return;
+      write_values(ctx.memory(), ctx.tape->slot(piece.logprobs).grad, 0, gradient, ctx.stream);
+      ctx.tape->backward(ctx, p.before, p.own);
     });
   });
   lane_routers.add_to_all();
-  model.join_gradients(lanes.threads());
+  Context ctx = lanes.context();
+  model.join_gradients(ctx);
 }
 
 }  // namespace r1

@@ -11,19 +11,29 @@
 
 #include "model/lanes.h"
 #include "model/model.h"
+#include "model/token_range.h"
 #include "tensor/numerics.h"
 
 namespace r1 {
 
-// A sequence whose tokens [from, end) are scored, each given the tokens before it; 1 <= from <= size.
+// A sequence and the ranges of its tokens that are scored, each token given all tokens before it. Nothing
+// precedes token 0, so it is never scored.
 struct ScoredRow {
+  // Scores the tokens [from, end); 1 <= from <= size.
+  ScoredRow(std::span<const int32_t> row, int64_t from);
+  ScoredRow(std::span<const int32_t> row, TokenRanges scored);
+
   std::span<const int32_t> tokens;
-  int64_t from = 1;
+  TokenRanges ranges;
+  // Returns the first scored position, or size if no token is scored.
+  int64_t first_scored() const { return ranges.empty() ? std::ssize(tokens) : ranges.front().begin; }
+  int64_t scored() const { return count_tokens(ranges); }  // number of tokens
 };
 
 // With `shared`, consecutive rows with equal tokens before the first scored one form a group. A group is cut
 // into families, and the prompt runs once per family (tensor/batch.h). The cut of a group depends on its rows
-// alone; so does the order in which gradients are summed.
+// alone; so does the order in which gradients are summed. Tokens between the ranges of a row belong to the
+// row, not to the prompt.
 enum class Prompts : uint8_t { repeated, shared };
 
 // Rows [begin, end) of the list, which must stay together.
@@ -42,15 +52,16 @@ constexpr int64_t most_family_tokens(int64_t prompt, const GradientCut& cut = {}
   return std::clamp(cut.prompts * prompt, cut.least, cut.most);
 }
 // Cuts a group of answers to a prompt of `prompt` tokens (that are not themselves scored) into families of
-// about the same size. scored[i] is the number of scored tokens of answer i. Returns the number of rows of
-// each family.
-std::vector<size_t> cut_group(std::span<const int64_t> scored, int64_t prompt, const GradientCut& cut = {});
+// about the same size. answers[i] is the number of tokens of answer i that run behind the prompt. Returns the
+// number of rows of each family.
+std::vector<size_t> cut_group(std::span<const int64_t> answers, int64_t prompt, const GradientCut& cut = {});
 
 // Rows as the input of one forward. The last token of a row predicts nothing and does not run.
 struct ScoreBatch {
   WholeBatch batch;
   std::vector<int32_t> targets;  // [T]: the next token if it is scored, else -1
-  std::vector<int64_t> scored;   // per row: where in [T] its scored tokens begin; they are contiguous
+  // Per row: where in [T] its first scored token is predicted. Its token p is predicted p - first_scored later.
+  std::vector<int64_t> scored;
 };
 // The families are whole and consecutive.
 ScoreBatch make_score_batch(std::span<const ScoredRow> rows, std::span<const PromptFamily> families);
@@ -68,12 +79,13 @@ struct ScoringOptions {
   bool entropy = false;  // differentiate() computes entropies
 };
 
-// Runs without a tape. Returns one vector per row, of size - from log-probs.
+// Runs without a tape. Returns one vector per row: the log-probs of its scored tokens, in order.
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
                                       const ScoringOptions& options);
 
-// A row in differentiate(): the log-probs of its scored tokens, their entropies (if options.entropy), and the
-// gradients of the log-probs, which the caller sets (empty for a row that is only scored).
+// A row in differentiate(): the log-probs of its scored tokens, range after range, their entropies (if
+// options.entropy), and the gradients of the log-probs, which the caller sets (empty for a row that is only
+// scored). All other tokens have gradient 0.
 struct RowGradient {
   size_t row;
   std::span<const float> logprobs, entropy;

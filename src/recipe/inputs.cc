@@ -32,6 +32,7 @@ fs::path model_of(const ConfigFile& file, std::string_view key, const std::strin
 }
 
 std::string content_of_model(const fs::path& directory) {
+  if (fs::is_regular_file(directory)) return content_of(directory);  // a GGUF file
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string extension = entry.path().extension().string();

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "recipe/sft_data.h"
-#include "recipe/sft_document.h"
 #include "text/bpe_trainer.h"
 #include "text/think.h"
 #include "train/memory.h"
@@ -89,7 +88,7 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
     data.tokenizer_vocab = file.integer("tokenizer.vocab_size", 264, 1 << 20);
     data.tokenizer_documents = file.integer_or("tokenizer.documents", 20000, 1, int64_t{1} << 32);
   }
-  data.loss_on_answer = file.choice_or("data.loss_on", "all", {"all", "answer"}) == "answer";
+  data.loss_on = read_loss_on(file, LossOn::all);
   data.rows = read_data_files(file);
   if (!data.rows.files.empty()) {
     for (const char* key : {"data.task", "data.four_numbers", "data.stop", "data.long_share",
@@ -155,10 +154,13 @@ std::vector<Document> pieces_of(const Document& document, int64_t max_tokens) {
   const int64_t size = std::ssize(document.tokens);
   for (int64_t begin = 0; begin + 1 < size; begin += max_tokens - 1) {
     const int64_t end = std::min(begin + max_tokens, size);
-    const int64_t from = std::max<int64_t>(1, document.loss_from - begin);
-    if (from >= end - begin) continue;  // the piece has no token to learn
-    pieces.push_back(
-        {.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end}, .loss_from = from});
+    TokenRanges trained = ranges_within(document.trained, begin, end);
+    // Nothing precedes the piece's first token; it was predicted by the piece before.
+    if (!trained.empty() && trained.front().begin == 0 && ++trained.front().begin == trained.front().end)
+      trained.erase(trained.begin());
+    if (trained.empty()) continue;  // the piece has no token to learn
+    pieces.push_back({.tokens = {document.tokens.begin() + begin, document.tokens.begin() + end},
+                      .trained = std::move(trained)});
   }
   return pieces;
 }
@@ -171,15 +173,18 @@ void each_pretrain_document(const PretrainData& data, const ModelBundle& bundle,
   const auto eos = bundle.tokenizer.id_of(bundle.eos);
   const int32_t end = eos ? *eos : bundle.stop_tokens.front();
   const auto learn = [&](const TrainingRow& row) {
-    if (row.record.text.empty())
-      return use(row, sft_document(sft_row(row.row, row.record), bundle, data.loss_on_answer).document);
-    if (data.loss_on_answer)
-      throw Error("is a plain document without an answer, and data.loss_on is \"answer\": set it to \"all\"");
-    Document document;
-    document.tokens = bundle.raw_prompt(row.record.text);
-    document.tokens.push_back(end);
-    if (document.tokens.size() < 2) throw Error("has no token");
-    return use(row, document);
+    if (row.record.text.empty()) {
+      const SftDocument made = sft_document(sft_row(row.row, row.record), bundle, data.loss_on);
+      return std::ranges::all_of(made.documents, [&](const Document& d) { return use(row, d); });
+    }
+    if (data.loss_on != LossOn::all)
+      throw Error(
+          fmt::format("is a plain document without an answer, and data.loss_on is \"{}\": set it to \"all\"",
+                      name_of(data.loss_on)));
+    std::vector<int32_t> tokens = bundle.raw_prompt(row.record.text);
+    tokens.push_back(end);
+    if (tokens.size() < 2) throw Error("has no token");
+    return use(row, document_from(std::move(tokens)));
   };
   read_training_rows(data.rows, learn, note);
 }
@@ -220,15 +225,13 @@ DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& b
   if (!data.rows.files.empty()) return documents_of_files(data, bundle, max_tokens, note);
   return [data, &bundle](int64_t index) {
     const CorpusText text = make_corpus_text(data.corpus, data.seed, static_cast<uint64_t>(index));
-    Document document;
     const ChatPrompt prompt = bundle.chat_prompt(text.question);
-    document.tokens = prompt.tokens;
-    if (data.loss_on_answer) document.loss_from = static_cast<int64_t>(document.tokens.size());
+    std::vector<int32_t> tokens = prompt.tokens;
     const std::vector<int32_t> answer =
         bundle.tokenizer.encode(rest_of_response(text.response, prompt.opening), false);
-    document.tokens.insert(document.tokens.end(), answer.begin(), answer.end());
-    document.tokens.push_back(bundle.stop_tokens.front());
-    return document;
+    tokens.insert(tokens.end(), answer.begin(), answer.end());
+    tokens.push_back(bundle.stop_tokens.front());
+    return document_from(std::move(tokens), data.loss_on == LossOn::all ? 1 : std::ssize(prompt.tokens));
   };
 }
 

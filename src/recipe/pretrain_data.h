@@ -6,7 +6,7 @@
 //     vocab_size, documents   a byte-level BPE trained on that many documents of the corpus
 //   [data]
 //     task = "countdown"
-//     loss_on = "all" | "answer"
+//     loss_on = "all" | "answer" | "assistant"    recipe/sft_document.h; a task's document has one answer
 //     ...                     the corpus's own settings (data/corpus.h)
 //
 //   or, instead of a task,
@@ -29,6 +29,7 @@
 #include "data/corpus.h"
 #include "engine/model_bundle.h"
 #include "formats/config_file.h"
+#include "recipe/sft_document.h"
 #include "recipe/training_rows.h"
 #include "train/pretrain.h"
 
@@ -39,7 +40,7 @@ struct PretrainData {
   Json model_config;
   int64_t tokenizer_vocab = 0;
   int64_t tokenizer_documents = 0;
-  bool loss_on_answer = false;
+  LossOn loss_on = LossOn::all;
   uint64_t seed = 0;
   CorpusOptions corpus;
   DataFiles rows;  // no files: the task's corpus

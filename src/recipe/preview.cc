@@ -43,7 +43,7 @@ class Documents {
       : bundle_(bundle), count_(count), use_(use) {}
   bool add(const std::string& from, const Document& document, int64_t pieces = 1) {
     use_(bundle_.tokenizer,
-         {.from = from, .tokens = document.tokens, .learnt_from = document.loss_from, .pieces = pieces});
+         {.from = from, .tokens = document.tokens, .trained = document.trained, .pieces = pieces});
     return ++done_ < count_;
   }
 
@@ -55,12 +55,12 @@ class Documents {
 
 void preview_sft(ConfigFile& file, int64_t count, const UseItem& use, const NoteLine& note) {
   const DataFiles data = read_data_files(file);
-  const bool answer = file.choice_or("data.loss_on", "answer", {"answer", "all"}) == "answer";
+  const LossOn loss_on = read_loss_on(file, LossOn::answer);
   const int64_t max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, 1 << 28);
   const ModelBundle bundle = ModelBundle::load(model_of(file, "model", file.text("model")));
   Documents documents(bundle, count, use);
   each_sft_document(
-      data, bundle, answer, max_tokens,
+      data, bundle, loss_on, max_tokens,
       [&](const TrainingRow& row, const Document& d) { return documents.add(row.where(), d); }, note);
 }
 
@@ -96,10 +96,8 @@ void preview_prompts(const fs::path& model, const ProblemData& data, PromptForma
   for (int64_t i = 0; i < count; ++i) {
     const Problem problem = problems.at(i);
     ChatPrompt prompt = make_prompt(bundle, format, problem.question);
-    const auto size = std::ssize(prompt.tokens);
     use(bundle.tokenizer, {.from = fmt::format("{} {}", problem.task, i),
                            .tokens = std::move(prompt.tokens),
-                           .learnt_from = size,
                            .gold = problem.gold});
   }
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/token_range.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -16,9 +17,9 @@ namespace r1 {
 struct PreviewItem {
   std::string from = {};  // "FILE:LINE", or "countdown3 0": the task and the problem's index
   std::vector<int32_t> tokens = {};
-  int64_t learnt_from = 0;  // tokens from here on are trained on; tokens.size() for a prompt
-  int64_t pieces = 1;       // the number of pieces into which pretrain cuts the document
-  std::string gold = {};    // Problem::gold, for a prompt
+  TokenRanges trained = {};  // the tokens that are trained on; none of a prompt
+  int64_t pieces = 1;        // the number of pieces into which pretrain cuts the document
+  std::string gold = {};     // Problem::gold, for a prompt
 };
 
 // Returns the kind of stage that a file configures: pretrain, sft, grpo or distill. `set` has KEY=VALUE

@@ -149,11 +149,11 @@ Recipe read_recipe(ConfigFile& file) {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
       stage.task = file.text(key("task"));
       stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 20);
-      stage.eval.samples = file.integer_or(key("samples"), 4, 1, 1024);
-      stage.eval.sampling.temperature = static_cast<float>(file.number_or(key("temperature"), 1.0, 0, 100));
-      stage.eval.max_tokens = file.integer_or(key("max_tokens"), 256, 1, 1 << 24);
       stage.numerics = read_numerics(file, key("numerics"));
-      stage.eval.batch = file.integer_or(key("batch"), 512, 1, 1 << 20);
+      SamplingSettings fallback = stage.eval.sampling;
+      fallback.batch = 512;
+      stage.eval.sampling =
+          read_sampling_settings(file, fmt::format("stage[{}]", i), fallback, {.top_p = false});
     } else {
       stage.config = file.text(key("config"));
     }
@@ -169,18 +169,8 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
   const ModelConfig& model = bundle.model.config();
   MemoryEstimate memory = used_model(model, stage.numerics, activation_dtype(stage.numerics));
   memory.program = program_bytes(memory);
-  SamplingLoad load{.max_batch = stage.eval.batch,
-                    .prefill_chunk = kEvalPrefillChunk,
-                    .samples = static_cast<int64_t>(problems.size()) * stage.eval.samples,
-                    .prompt_tokens = 0,
-                    .longest_prompt = 0,
-                    .max_tokens = stage.eval.max_tokens};
-  for (const Problem& problem : problems) {
-    const auto prompt = static_cast<int64_t>(bundle.chat_prompt(problem.question).tokens.size());
-    load.prompt_tokens += prompt;
-    load.longest_prompt = std::max(load.longest_prompt, prompt);
-  }
-  add_sampling(memory, model, stage.numerics, load, threads);
+  const std::vector<int64_t> prompts = prompt_lengths(bundle, problems, stage.eval.prompt);
+  add_sampling(memory, model, stage.numerics, sampling_load(stage.eval.sampling, prompts), threads);
   check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens");
 }
 
@@ -194,10 +184,10 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
   std::error_code ec;
   const bool from_file = fs::is_regular_file(stage.task, ec);
   const std::string task = from_file ? content_of_files({stage.task}) : stage.task;
-  const std::string key = sha256_hex(fmt::format("{} {} {} {} {} {} {} {} {}", task, stage.problems,
-                                                 stage.eval.samples, stage.eval.sampling.temperature,
-                                                 stage.eval.max_tokens, seed, name_of(stage.numerics),
-                                                 bundle.model.weights_sha256(), bundle.chat_template.text()));
+  const std::string key = sha256_hex(
+      fmt::format("{} {} {} {} {} {} {} {} {}", task, stage.problems, stage.eval.sampling.samples,
+                  stage.eval.sampling.params.temperature, stage.eval.sampling.max_tokens, seed,
+                  name_of(stage.numerics), bundle.model.weights_sha256(), bundle.chat_template.text()));
   const fs::path summary = out / "eval.json";
   if (fs::exists(summary, ec)) {
     Json before = read_json(summary);

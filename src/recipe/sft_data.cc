@@ -11,7 +11,6 @@
 #include "base/random.h"
 #include "formats/jsonl.h"
 #include "formats/shown.h"
-#include "recipe/sft_document.h"
 
 namespace r1 {
 namespace {
@@ -64,27 +63,30 @@ Json sft_row(const Json& row, const Record& record) {
   return out;
 }
 
-void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool loss_on_answer,
-                       int64_t max_tokens,
+void each_sft_document(const DataFiles& data, const ModelBundle& bundle, LossOn loss_on, int64_t max_tokens,
                        const std::function<bool(const TrainingRow&, const Document&)>& use,
                        const std::function<void(const std::string&)>& note) {
   if (bundle.stop_tokens.empty())
     throw Error("the model names no end-of-sequence token: an answer could not end");
   const int64_t context = bundle.model.config().max_positions;
   std::map<std::string, std::string> left_out;  // kind of content -> first row that has it
+  int64_t cut_rows = 0, cut_documents = 0;      // rows that need several documents
   const auto learn = [&](const TrainingRow& row) {
-    const SftDocument made = sft_document(sft_row(row.row, row.record), bundle, loss_on_answer);
-    const auto size = std::ssize(made.document.tokens);
-    if (size > max_tokens) {
-      throw TooLong(fmt::format("has {} tokens, data.max_tokens is {}", size, max_tokens),
-                    fmt::format("data.max_tokens = {}", max_tokens));
-    }
-    if (size > context) {
-      throw TooLong(fmt::format("has {} tokens, the model's context is {}", size, context),
-                    fmt::format("the model's context of {} tokens", context));
+    const SftDocument made = sft_document(sft_row(row.row, row.record), bundle, loss_on);
+    for (const Document& document : made.documents) {
+      const auto size = std::ssize(document.tokens);
+      if (size > max_tokens) {
+        throw TooLong(fmt::format("has {} tokens, data.max_tokens is {}", size, max_tokens),
+                      fmt::format("data.max_tokens = {}", max_tokens));
+      }
+      if (size > context) {
+        throw TooLong(fmt::format("has {} tokens, the model's context is {}", size, context),
+                      fmt::format("the model's context of {} tokens", context));
+      }
     }
     for (const std::string& kind : made.left_out) left_out.try_emplace(kind, row.where());
-    return use(row, made.document);
+    if (made.documents.size() > 1) ++cut_rows, cut_documents += std::ssize(made.documents);
+    return std::ranges::all_of(made.documents, [&](const Document& d) { return use(row, d); });
   };
   read_training_rows(data, learn, note);
   if (!note || data.is_own) return;
@@ -93,32 +95,26 @@ void each_sft_document(const DataFiles& data, const ModelBundle& bundle, bool lo
         "{}: the chat template does not write {}: nothing is learnt of them, here and in later rows", where,
         shown(kind)));
   }
+  if (cut_rows > 0) {
+    note(
+        fmt::format("{} conversations are learnt as {} documents: the chat template writes earlier answers "
+                    "otherwise than the model gives them, for example without thoughts",
+                    cut_rows, cut_documents));
+  }
 }
 
-std::vector<Document> read_sft_documents(const DataFiles& data, const ModelBundle& bundle,
-                                         bool loss_on_answer, int64_t max_tokens,
+std::vector<Document> read_sft_documents(const DataFiles& data, const ModelBundle& bundle, LossOn loss_on,
+                                         int64_t max_tokens,
                                          const std::function<void(const std::string&)>& note) {
   std::vector<Document> documents;
   each_sft_document(
-      data, bundle, loss_on_answer, max_tokens,
+      data, bundle, loss_on, max_tokens,
       [&](const TrainingRow&, const Document& document) {
         documents.push_back(document);
         return true;
       },
       note);
   return documents;
-}
-
-std::vector<Document> read_sft_documents(const std::vector<std::string>& files, const ModelBundle& bundle,
-                                         bool loss_on_answer, int64_t max_tokens,
-                                         const std::function<void(const std::string&)>& note) {
-  DataFiles data{.files = files};
-  data.selection.deduplicate = false;
-  return read_sft_documents(data, bundle, loss_on_answer, max_tokens, note);
-}
-
-DocumentSource shuffled_epochs(std::vector<Document> documents, uint64_t seed) {
-  return epochs_of(std::move(documents), seed, true);
 }
 
 DocumentSource epochs_of(std::vector<Document> documents, uint64_t seed, bool shuffle) {

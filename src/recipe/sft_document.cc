@@ -82,10 +82,10 @@ ChatInput conversation_of(const Json& row) {
   return chat_input(whole);
 }
 
-ChatInput without_last(const ChatInput& input) {
+ChatInput first_messages(const ChatInput& input, size_t count) {
   ChatInput out = input;
   out.messages = Json::array();
-  for (size_t i = 0; i + 1 < input.messages.size(); ++i) out.messages.push_back(input.messages.at(i));
+  for (size_t i = 0; i < count; ++i) out.messages.push_back(input.messages.at(i));
   return out;
 }
 
@@ -240,30 +240,98 @@ ChatPrompt plain_prompt(const ChatInput& before, const AnswerParts& answer, cons
   return prompt;
 }
 
-}  // namespace
-
-SftDocument sft_document(const Json& row, const ModelBundle& bundle, bool loss_on_answer) {
-  const ChatInput input = conversation_of(row);
-  const AnswerParts answer = answer_of(input.messages.items().back());
-  ChatInput before = without_last(input);
-  before.add_generation_prompt = true;
-  SftDocument out;
+// One answer: the prompt that the model gets when it is asked for it, and its tokens.
+struct AnsweredTurn {
   ChatPrompt prompt;
   std::string completion;
+  std::vector<int32_t> answer;  // the completion with the end of the turn
+};
+
+// Message `index` of the row's conversation as an answer to the messages before it.
+AnsweredTurn answered_turn(const Json& row, const ChatInput& input, size_t index, const ModelBundle& bundle) {
+  const Json& message = input.messages.at(index);
+  const AnswerParts answer = answer_of(message);
+  ChatInput before = first_messages(input, index);
+  before.add_generation_prompt = true;
+  AnsweredTurn turn;
   if (bundle.chat_template.empty()) {
-    prompt = plain_prompt(before, answer, bundle);
-    completion = after_opening(answer.text, prompt.opening);
+    turn.prompt = plain_prompt(before, answer, bundle);
+    turn.completion = after_opening(answer.text, turn.prompt.opening);
   } else {
-    if (before.messages.size() == 0) row.fail("has an answer to nothing: a message must come before it");
-    prompt = bundle.chat(before);
-    completion = completion_of(before, input.messages.items().back(), prompt, answer, bundle);
-    out.left_out = left_out_of(input, prompt.text + completion);
+    if (index == 0) row.fail("has an answer to nothing: a message must come before it");
+    turn.prompt = bundle.chat(before);
+    turn.completion = completion_of(before, message, turn.prompt, answer, bundle);
   }
-  std::vector<int32_t> tokens = bundle.tokenizer.encode(completion, false);
-  end_turn(tokens, bundle);
-  out.document.tokens = std::move(prompt.tokens);
-  out.document.loss_from = loss_on_answer ? static_cast<int64_t>(out.document.tokens.size()) : 1;
-  out.document.tokens.insert(out.document.tokens.end(), tokens.begin(), tokens.end());
+  turn.answer = bundle.tokenizer.encode(turn.completion, false);
+  end_turn(turn.answer, bundle);
+  return turn;
+}
+
+// The documents of a conversation, turn after turn.
+class ConversationDocuments {
+ public:
+  explicit ConversationDocuments(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  // Appends the turn to the last document if its prompt goes on with that document's text, else begins a new
+  // document.
+  void add(const AnsweredTurn& turn) {
+    const std::string& prompt = turn.prompt.text;
+    if (!documents_.empty() && prompt.starts_with(text_)) {
+      append(tokenizer_.encode(prompt.substr(text_.size()), false));
+    } else {
+      documents_.push_back({.tokens = turn.prompt.tokens, .trained = {}});
+    }
+    const int64_t begin = std::ssize(documents_.back().tokens);
+    append(turn.answer);
+    documents_.back().trained.push_back({begin, std::ssize(documents_.back().tokens)});
+    text_ = prompt;
+    for (const int32_t token : turn.answer) text_ += tokenizer_.piece_bytes(token);
+  }
+  std::vector<Document> take() { return std::move(documents_); }
+
+ private:
+  void append(const std::vector<int32_t>& more) {
+    std::vector<int32_t>& tokens = documents_.back().tokens;
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+
+  const Tokenizer& tokenizer_;
+  std::vector<Document> documents_;
+  std::string text_;  // of the last document
+};
+
+struct NamedLossOn {
+  LossOn loss_on;
+  std::string_view name;
+};
+constexpr NamedLossOn kLossOn[] = {
+    {LossOn::answer, "answer"}, {LossOn::assistant, "assistant"}, {LossOn::all, "all"}};
+
+}  // namespace
+
+std::string_view name_of(LossOn loss_on) {
+  return std::ranges::find(kLossOn, loss_on, &NamedLossOn::loss_on)->name;
+}
+
+LossOn read_loss_on(ConfigFile& file, LossOn fallback) {
+  const std::string name =
+      file.choice_or("data.loss_on", name_of(fallback), {kLossOn[0].name, kLossOn[1].name, kLossOn[2].name});
+  return std::ranges::find(kLossOn, name, &NamedLossOn::name)->loss_on;
+}
+
+SftDocument sft_document(const Json& row, const ModelBundle& bundle, LossOn loss_on) {
+  const ChatInput input = conversation_of(row);
+  const size_t last = input.messages.size() - 1;
+  ConversationDocuments documents(bundle.tokenizer);
+  for (size_t i = 1; loss_on == LossOn::assistant && i < last; ++i) {
+    if (input.messages.at(i).get_string_or("role", "") == "assistant")
+      documents.add(answered_turn(row, input, i, bundle));
+  }
+  const AnsweredTurn turn = answered_turn(row, input, last, bundle);
+  documents.add(turn);
+  SftDocument out{.documents = documents.take(), .left_out = {}};
+  if (loss_on == LossOn::all) out.documents.back() = document_from(std::move(out.documents.back().tokens));
+  if (!bundle.chat_template.empty()) out.left_out = left_out_of(input, turn.prompt.text + turn.completion);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "model/gguf_config.h"
 #include "recipe/inputs.h"
 #include "recipe/pretrain_data.h"
 #include "recipe/sft_data.h"
@@ -54,7 +55,7 @@ struct FineTune {
   std::string model;                     // a distillation's student
   DataFiles data;                        // for a distillation, the file that its teacher writes
   std::optional<TeacherConfig> teacher;  // set for a distillation
-  bool loss_on_answer = true;
+  LossOn loss_on = LossOn::answer;
   int64_t max_tokens = 0;
   int64_t batch_tokens = 0;
   int64_t epochs = 0;  // 0: optimizer.steps gives the length
@@ -64,7 +65,7 @@ struct FineTune {
 FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
   FineTune f;
   f.run = read_run_config(file, kind);
-  f.loss_on_answer = file.choice_or("data.loss_on", "answer", {"answer", "all"}) == "answer";
+  f.loss_on = read_loss_on(file, LossOn::answer);
   f.max_tokens = file.integer_or("data.max_tokens", PretrainConfig().max_tokens, 2, 1 << 28);
   f.batch_tokens = file.integer_or("batch.tokens", PretrainConfig().batch_tokens, 2, 1 << 28);
   if (file.has("optimizer.steps") == file.has("data.epochs"))
@@ -81,7 +82,7 @@ FineTune read_fine_tune(ConfigFile& file, std::string_view kind) {
     f.data = read_data_files(file);
     if (f.data.files.empty()) file.fail("data.files", "is missing: a list of JSONL files");
   }
-  f.evals = read_training_evals(file, f.run, EvalOptions().max_tokens, true);
+  f.evals = read_training_evals(file, f.run, EvalOptions().sampling.max_tokens, true);
   if (f.evals.held_out > 0 && !f.teacher) {
     if (f.data.selection.side == RowSelection::Side::held_out)
       file.fail(
@@ -141,7 +142,7 @@ void note_warnings(const Model& model, Reporter& reporter) {
 }
 
 ModelConfig config_of(const std::filesystem::path& model) {
-  return read_model_config(read_json(model / "config.json"));
+  return load_model_config(model);
 }
 
 void tell(Reporter& reporter, const std::string& line) {
@@ -170,6 +171,37 @@ void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& t
                "batch.micro or data.max_tokens");
 }
 
+// A stage whose settings, model and data are known. The members outlive run_stage.
+struct ReadyStage {
+  ConfigFile& file;
+  const RunConfig& run;
+  const ModelBundle& bundle;  // the model in training
+  const TrainingEvalConfig& evals;
+  const MemoryEstimate& memory;  // of a step
+  std::string_view lower;        // names the settings that lower it
+  int64_t micro_tokens = 0, steps = 0;
+  std::vector<Document> validation = {};
+  std::function<void()> last_check = {};
+  std::function<void(RunDirectory&, const TrainOptions&)> train;
+};
+
+// Checks the memory, opens the evaluations and the run's folder, and trains. `run` is set for a distillation,
+// which opens it before its teacher is asked. Returns the directory of the finished model.
+std::filesystem::path run_stage(ReadyStage stage, std::optional<RunDirectory>& run,
+                                const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
+  const bool finished = RunDirectory::finished(stage.run.out, stage.steps);
+  if (!finished) check_memory(stage.memory, options.memory_limit, "a step", stage.lower);
+  TrainingEvals evals(stage.evals, stage.file, stage.run, stage.bundle, std::move(stage.validation),
+                      stage.micro_tokens, stage.steps, threads, reporter);
+  if (!finished) evals.check_memory_with(stage.memory, options.memory_limit);
+  if (stage.last_check) stage.last_check();
+  if (!run) run.emplace(stage.run, stage.file, options.resume);
+  TrainOptions measured = options;
+  measured.measures = evals.measures();
+  stage.train(*run, measured);
+  return run->model_path();
+}
+
 // Returns the documents of the held-out rows of all files. A small file may have none.
 std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& bundle,
                                          const ConfigFile& file) {
@@ -179,7 +211,7 @@ std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& b
     one.files = {path};
     one.selection.side = RowSelection::Side::held_out;
     try {
-      for (Document& d : read_sft_documents(one, bundle, f.loss_on_answer, f.max_tokens))
+      for (Document& d : read_sft_documents(one, bundle, f.loss_on, f.max_tokens))
         documents.push_back(std::move(d));
     } catch (const Error&) {  // no row is on that side; the training side reports all mistakes of the file
     }
@@ -199,14 +231,14 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
   ModelBundle bundle = ModelBundle::load(f.model);
   note_warnings(bundle.model, reporter);
-  std::vector<Document> documents = read_sft_documents(f.data, bundle, f.loss_on_answer, f.max_tokens,
+  std::vector<Document> documents = read_sft_documents(f.data, bundle, f.loss_on, f.max_tokens,
                                                        [&](const std::string& line) { reporter.note(line); });
   std::vector<Document> validation;
   if (!f.evals.files.empty()) {
     DataFiles own = f.data;
     own.files = f.evals.files;
     own.selection = {.deduplicate = false};
-    validation = read_sft_documents(own, bundle, f.loss_on_answer, f.max_tokens,
+    validation = read_sft_documents(own, bundle, f.loss_on, f.max_tokens,
                                     [&](const std::string& line) { reporter.note(line); });
   } else if (f.evals.held_out > 0 && f.teacher) {
     validation = take_held_out(documents, file, f.evals.held_out);
@@ -224,18 +256,22 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   std::vector<int64_t> lengths;
   for (const Document& d : documents) lengths.push_back(step_tokens(d, config));
   const MemoryEstimate memory = memory_of(bundle.model.config(), config, lengths, threads);
-  if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
-    check_memory(memory, options.memory_limit, "a step", "batch.micro, or leave the longest rows out");
-  TrainingEvals evals(f.evals, file, config.run, bundle, std::move(validation), config.micro_tokens,
-                      config.optimizer.steps, threads, reporter);
-  if (!RunDirectory::finished(f.run.out, config.optimizer.steps))
-    evals.check_memory_with(memory, options.memory_limit);
-  if (!run) run.emplace(config.run, file, options.resume);
-  TrainOptions measured = options;
-  measured.measures = evals.measures();
-  pretrain(bundle, config, epochs_of(std::move(documents), f.run.seed, f.data.shuffle), *run, memory, threads,
-           reporter, measured);
-  return run->model_path();
+  return run_stage({.file = file,
+                    .run = config.run,
+                    .bundle = bundle,
+                    .evals = f.evals,
+                    .memory = memory,
+                    .lower = "batch.micro, or leave the longest rows out",
+                    .micro_tokens = config.micro_tokens,
+                    .steps = config.optimizer.steps,
+                    .validation = std::move(validation),
+                    .train =
+                        [&](RunDirectory& at, const TrainOptions& measured) {
+                          pretrain(bundle, config,
+                                   epochs_of(std::move(documents), f.run.seed, f.data.shuffle), at, memory,
+                                   threads, reporter, measured);
+                        }},
+                   run, options, threads, reporter);
 }
 
 struct PretrainStage {
@@ -248,7 +284,7 @@ PretrainStage read_pretrain_stage(ConfigFile& file) {
   const PretrainConfig config = read_pretrain_config(file);
   return {.config = config,
           .data = read_pretrain_data(file, config.run.seed),
-          .evals = read_training_evals(file, config.run, EvalOptions().max_tokens, false)};
+          .evals = read_training_evals(file, config.run, EvalOptions().sampling.max_tokens, false)};
 }
 
 struct GrpoStage {
@@ -268,7 +304,7 @@ void find_program_files(GrpoConfig& config) {
 
 GrpoStage read_grpo_stage(ConfigFile& file) {
   GrpoConfig config = read_grpo_config(file);
-  TrainingEvalConfig evals = read_training_evals(file, config.run, config.max_tokens, false);
+  TrainingEvalConfig evals = read_training_evals(file, config.run, config.rollout.max_tokens, false);
   return {.config = std::move(config), .model = file.text("model"), .evals = std::move(evals)};
 }
 
@@ -347,17 +383,20 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   const DocumentSource documents = pretrain_documents(data, bundle, config.max_tokens,
                                                       [&](const std::string& line) { reporter.note(line); });
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);
-  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
-    check_memory(memory, options.memory_limit, "a step", "batch.micro or data.max_tokens");
-  TrainingEvals measured_by(evals, file, config.run, bundle, {}, config.micro_tokens, config.optimizer.steps,
-                            threads, reporter);
-  if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
-    measured_by.check_memory_with(memory, options.memory_limit);
-  RunDirectory run(config.run, file, options.resume);
-  TrainOptions measured = options;
-  measured.measures = measured_by.measures();
-  pretrain(bundle, config, documents, run, memory, threads, reporter, measured);
-  return run.model_path();
+  std::optional<RunDirectory> run;
+  return run_stage({.file = file,
+                    .run = config.run,
+                    .bundle = bundle,
+                    .evals = evals,
+                    .memory = memory,
+                    .lower = "batch.micro or data.max_tokens",
+                    .micro_tokens = config.micro_tokens,
+                    .steps = config.optimizer.steps,
+                    .train =
+                        [&](RunDirectory& at, const TrainOptions& measured) {
+                          pretrain(bundle, config, documents, at, memory, threads, reporter, measured);
+                        }},
+                   run, options, threads, reporter);
 }
 
 namespace {
@@ -387,7 +426,7 @@ OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& ov
   note_warnings(bundle.model, reporter);
   tell(reporter, check_prompt_format(bundle, config.prompt, model.string()));
   const ModelConfig& shape = bundle.model.config();
-  check_context(file, "rollout.max_tokens", config.max_tokens, shape.max_positions - 1,
+  check_context(file, "rollout.max_tokens", config.rollout.max_tokens, shape.max_positions - 1,
                 shape);  // and a prompt
   if (!config.problems) {
     config.problems = open_problems(config.data, config.run.seed, bundle, config.prompt);
@@ -437,17 +476,28 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
   });
   const GrpoConfig& config = opened.stage.config;
   opened.stage.evals.prompt = config.prompt;
-  opened.stage.evals.max_tokens = config.max_tokens;
+  opened.stage.evals.max_tokens = config.rollout.max_tokens;
   if (config.reward.decided_outside()) opened.stage.evals.judge = config.reward;
-  TrainingEvals evals(opened.stage.evals, opened.file, config.run, opened.bundle, {}, config.micro_tokens,
-                      config.optimizer.steps, threads, reporter);
-  if (!opened.stage.evals.evals.empty() && !RunDirectory::finished(config.run.out, config.optimizer.steps))
-    evals.check_memory_with(memory_of(opened.bundle, config, threads), options.memory_limit);
-  if (!RunDirectory::has_trained(config.run.out)) check_before_first_step(opened, options, threads, reporter);
-  TrainOptions measured = options;
-  measured.measures = evals.measures();
-  grpo(opened.bundle, config, opened.file, threads, reporter, measured);
-  return config.run.out / "model";
+  const MemoryEstimate memory = memory_of(opened.bundle, config, threads);
+  std::optional<RunDirectory> run;
+  return run_stage({.file = opened.file,
+                    .run = config.run,
+                    .bundle = opened.bundle,
+                    .evals = opened.stage.evals,
+                    .memory = memory,
+                    .lower = "batch.micro, rollout.batch or rollout.max_tokens",
+                    .micro_tokens = config.micro_tokens,
+                    .steps = config.optimizer.steps,
+                    .last_check =
+                        [&] {
+                          if (!RunDirectory::has_trained(config.run.out))
+                            check_before_first_step(opened, options, threads, reporter);
+                        },
+                    .train =
+                        [&](RunDirectory& at, const TrainOptions& measured) {
+                          grpo(opened.bundle, config, at, memory, threads, reporter, measured);
+                        }},
+                   run, options, threads, reporter);
 }
 
 void check_stage_config(std::string_view kind, const std::filesystem::path& path,

@@ -29,7 +29,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int64_t kPrefillChunk = 4096;
 constexpr uint32_t kTeacherStep = 0x54454143;  // "TEAC"; training steps count from 0 and stay below
 
 struct Good {
@@ -49,8 +48,9 @@ bool has_repeats(const std::string& text) {
 
 std::string key_of(const TeacherConfig& c, const std::string& weights, const std::string& chat_template) {
   std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", c.data.task, c.seed, c.problems,
-                                 c.samples, c.max_tokens, c.temperature, c.top_p, c.keep, c.shortest,
-                                 c.repeats, c.filter_tokens, name_of(c.numerics), weights, chat_template);
+                                 c.sampling.samples, c.sampling.max_tokens, c.sampling.params.temperature,
+                                 c.sampling.params.top_p, c.keep, c.shortest, c.repeats, c.filter_tokens,
+                                 name_of(c.numerics), weights, chat_template);
   const ProblemData& d = c.data;
   if (!d.files.empty()) {
     text += fmt::format(" {} {} {} {} {} {} {} {}", content_of_files(d.files), d.question, d.answer,
@@ -81,18 +81,9 @@ MemoryEstimate memory_of(const TeacherConfig& config, const ModelConfig& model,
                          const std::vector<Request>& requests, ThreadPool& threads) {
   MemoryEstimate memory = used_model(model, config.numerics, activation_dtype(config.numerics));
   memory.program = program_bytes(memory);
-  SamplingLoad load{.max_batch = config.batch,
-                    .prefill_chunk = kPrefillChunk,
-                    .samples = static_cast<int64_t>(requests.size()) * config.samples,
-                    .prompt_tokens = 0,
-                    .longest_prompt = 0,
-                    .max_tokens = config.max_tokens};
-  for (const Request& r : requests) {
-    const auto prompt = static_cast<int64_t>(r.prompt.size());
-    load.prompt_tokens += prompt;
-    load.longest_prompt = std::max(load.longest_prompt, prompt);
-  }
-  add_sampling(memory, model, config.numerics, load, threads);
+  std::vector<int64_t> prompts;
+  for (const Request& r : requests) prompts.push_back(std::ssize(r.prompt));
+  add_sampling(memory, model, config.numerics, sampling_load(config.sampling, prompts), threads);
   return memory;
 }
 
@@ -125,12 +116,8 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   c.prompt = read_prompt_format(file);
   c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 22);
   if (!c.data.files.empty() && !file.has("data.problems")) c.problems = 0;
-  c.samples = file.integer_or("rollout.samples", c.samples, 1, 1024);
-  c.max_tokens = file.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
-  c.batch = file.integer_or("rollout.batch", c.batch, 1, 1 << 20);
-  c.temperature = file.number_or("rollout.temperature", c.temperature, 0, 100);
-  c.top_p = file.number_or("rollout.top_p", c.top_p, 0.01, 1);
-  c.keep = file.integer_or("keep", c.keep, 1, c.samples);
+  c.sampling = read_sampling_settings(file, "rollout", c.sampling, {});
+  c.keep = file.integer_or("keep", c.keep, 1, c.sampling.samples);
   c.shortest = file.choice_or("filter.prefer", "first", {"first", "shortest"}) == "shortest";
   c.repeats = file.boolean_or("filter.repeats", c.repeats);
   c.filter_tokens = file.integer_or("filter.max_tokens", 0, 0, 1 << 24);
@@ -164,10 +151,10 @@ struct Teacher::Impl {
 
 void Teacher::Impl::check_context() const {
   const int64_t context = bundle.model.config().max_positions;
-  if (config.max_tokens < context) return;
+  if (config.sampling.max_tokens < context) return;
   throw Error(
       fmt::format("{}: as a teacher it has a context of {} tokens, rollout.max_tokens is {}: {} at most",
-                  config.teacher, context, config.max_tokens, context - 1));
+                  config.teacher, context, config.sampling.max_tokens, context - 1));
 }
 
 void Teacher::Impl::make_requests() {
@@ -176,20 +163,15 @@ void Teacher::Impl::make_requests() {
   const int64_t all = source.size();
   if (all > 0) config.problems = config.problems == 0 ? all : std::min(all, config.problems);
   for (int64_t i = 0; i < config.problems; ++i) problems.push_back(source.at(i));
-  Request settings;
-  settings.samples = config.samples;
-  settings.max_tokens = config.max_tokens;
-  settings.sampling.temperature = static_cast<float>(config.temperature);
-  settings.sampling.top_p = static_cast<float>(config.top_p);
-  settings.key = {.seed = config.seed, .step = kTeacherStep, .prompt = 0};
-  requests = ask(bundle, problems, settings, config.prompt);
+  requests =
+      ask(bundle, problems, config.sampling.request({.seed = config.seed, .step = kTeacherStep, .prompt = 0}),
+          config.prompt);
 }
 
 std::vector<Completion> Teacher::Impl::answer() {
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
-  Engine engine(bundle.model, ctx,
-                {.max_batch = config.batch, .prefill_chunk = kPrefillChunk, .kv_bytes = 0});
+  Engine engine(bundle.model, ctx, config.sampling.engine());
   return engine.run(requests, {}, [&](const Completion&) {
     if (config.stop && config.stop())
       throw Stopped("stopped while the teacher answered: it will answer again");
@@ -201,11 +183,12 @@ TeacherResult Teacher::Impl::keep_best(const std::vector<Completion>& completion
   TeacherResult result;
   result.sampled_tokens = prompt_tokens(requests);
   JsonlWriter writer(data);
-  for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.samples)) {
+  for (size_t at = 0; at < completions.size(); at += static_cast<size_t>(config.sampling.samples)) {
     const Problem& problem = problems[static_cast<size_t>(completions[at].request)];
     const Verifier verifier(problem);
     std::vector<Good> good;
-    for (const Completion& c : std::span(completions).subspan(at, static_cast<size_t>(config.samples))) {
+    for (const Completion& c :
+         std::span(completions).subspan(at, static_cast<size_t>(config.sampling.samples))) {
       ++result.samples;
       result.sampled_tokens += static_cast<int64_t>(c.tokens.size());
       const bool ended = c.finish == FinishReason::stop;

@@ -25,6 +25,7 @@
 #include "base/threads.h"
 #include "data/problem_source.h"
 #include "engine/prompt_format.h"
+#include "engine/sampling_settings.h"
 #include "formats/config_file.h"
 #include "train/reporter.h"
 #include "train/run_directory.h"
@@ -38,8 +39,7 @@ struct TeacherConfig {
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
   int64_t problems = 4096;  // 0: all problems of the files
-  int64_t samples = 4, max_tokens = 256, batch = 512;
-  double temperature = 1.0, top_p = 1.0;
+  SamplingSettings sampling = {.samples = 4, .prefill_chunk = kRolloutPrefillChunk};  // [rollout]
   int64_t keep = 1;
   bool shortest = false, repeats = true;
   int64_t filter_tokens = 0;        // 0: no bound

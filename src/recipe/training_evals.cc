@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "data/row_selection.h"
+#include "engine/ask.h"
 #include "formats/jsonl.h"
 #include "model/lanes.h"
 #include "model/scoring.h"
@@ -40,9 +41,10 @@ TrainingEval read_eval(ConfigFile& file, int64_t index, const RunConfig& run, in
   if (e.name == kValidation)
     file.fail(key(named), "is \"validation\", which names the validation loss: give another name");
   e.problems = file.integer_or(key("problems"), 128, 1, 1 << 20);
-  e.options.samples = file.integer_or(key("samples"), 1, 1, 1024);
-  e.options.max_tokens = file.integer_or(key("max_tokens"), max_tokens, 1, 1 << 24);
-  e.options.sampling.temperature = static_cast<float>(file.number_or(key("temperature"), 1.0, 0, 100));
+  SamplingSettings fallback = e.options.sampling;
+  fallback.samples = 1;
+  fallback.max_tokens = max_tokens;
+  e.options.sampling = read_sampling_settings(file, e.key, fallback, {.top_p = false, .batch = false});
   e.options.seed = run.seed;
   return e;
 }
@@ -166,7 +168,7 @@ void check_eval_tasks(const ConfigFile& file) {
 bool is_held_out(const Document& document, double share) {
   // The hash covers the prompt only, so that all answers to one question are on the same side. Without a
   // prompt it covers all tokens.
-  const int64_t size = document.loss_from > 1 ? document.loss_from : std::ssize(document.tokens);
+  const int64_t size = document.prompt_size() > 1 ? document.prompt_size() : std::ssize(document.tokens);
   std::string bytes;
   for (int64_t i = 0; i < size; ++i) bytes += std::to_string(document.tokens[static_cast<size_t>(i)]) + " ";
   const std::string hex = sha256_hex(bytes).substr(0, 13);  // 52 bits: exact in a double
@@ -213,18 +215,8 @@ StepMeasures TrainingEvals::measures() {
 void TrainingEvals::check_memory_with(MemoryEstimate step, int64_t limit) const {
   int64_t most = 0;
   for (size_t i = 0; i < config_.evals.size(); ++i) {
-    const EvalOptions& options = config_.evals[i].options;
-    SamplingLoad load{.max_batch = options.batch,
-                      .prefill_chunk = kEvalPrefillChunk,
-                      .samples = std::ssize(problems_[i]) * options.samples,
-                      .prompt_tokens = 0,
-                      .longest_prompt = 0,
-                      .max_tokens = options.max_tokens};
-    for (const Problem& problem : problems_[i]) {
-      const int64_t prompt = std::ssize(make_prompt(bundle_, config_.prompt, problem.question).tokens);
-      load.prompt_tokens += prompt;
-      load.longest_prompt = std::max(load.longest_prompt, prompt);
-    }
+    const std::vector<int64_t> prompts = prompt_lengths(bundle_, problems_[i], config_.prompt);
+    const SamplingLoad load = sampling_load(config_.evals[i].options.sampling, prompts);
     MemoryEstimate sampling;
     add_sampling(sampling, bundle_.model.config(), run_.numerics, load, threads_);
     most = std::max(most, sampling.total());
@@ -308,7 +300,7 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
 void TrainingEvals::validate(int64_t step, Json& row) {
   const double begin = seconds_now();
   std::vector<ScoredRow> rows;
-  for (const Document& d : validation_) rows.push_back({d.tokens, d.loss_from});
+  for (const Document& d : validation_) rows.emplace_back(d.tokens, d.trained);
   Lanes lanes(threads_, run_.numerics);
   const auto scored =
       score(bundle_.model, lanes, rows, {.micro_tokens = micro_tokens_, .prompts = Prompts::repeated});

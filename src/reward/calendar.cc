@@ -105,8 +105,4 @@ AnswerJudge calendar_judge(const Json& gold) {
   return [date = *date](std::string_view answer) { return judge_date(answer, date); };
 }
 
-Verdict verify_calendar(const Json& gold, std::string_view response) {
-  return judge_response(response, calendar_judge(gold));
-}
-
 }  // namespace r1

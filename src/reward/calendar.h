@@ -21,6 +21,5 @@ std::optional<Date> read_date(std::string_view text);
 // English name of the weekday in any case, a number (number.h), or a date as above. `why` is "ok", one of
 // response.h's reasons, bad_weekday, bad_number:<...>, bad_date or wrong_value.
 AnswerJudge calendar_judge(const Json& gold);
-Verdict verify_calendar(const Json& gold, std::string_view response);
 
 }  // namespace r1

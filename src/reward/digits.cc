@@ -47,8 +47,4 @@ AnswerJudge digits_judge(const Json& gold) {
   };
 }
 
-Verdict verify_digits(const Json& gold, std::string_view response) {
-  return judge_response(response, digits_judge(gold));
-}
-
 }  // namespace r1

@@ -17,6 +17,5 @@ class Json;
 // reasons, bad_digits:empty, bad_digits:unknown_character (no digit of any base to 16),
 // bad_digits:digit_beyond_base or wrong_value.
 AnswerJudge digits_judge(const Json& gold);
-Verdict verify_digits(const Json& gold, std::string_view response);
 
 }  // namespace r1

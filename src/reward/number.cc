@@ -242,10 +242,6 @@ AnswerJudge number_judge(const Json& gold) {
   return [value = read_gold(gold)](std::string_view answer) { return judge_number(answer, value); };
 }
 
-Verdict verify_number(const Json& gold, std::string_view response) {
-  return judge_response(response, number_judge(gold));
-}
-
 AnswerJudge equation_judge(const Json& gold) {
   const Json& unknown = gold.at("unknown");
   const std::string& name = unknown.string();
@@ -258,10 +254,6 @@ AnswerJudge equation_judge(const Json& gold) {
     }
     return judge_number(text, value);
   };
-}
-
-Verdict verify_equation(const Json& gold, std::string_view response) {
-  return judge_response(response, equation_judge(gold));
 }
 
 }  // namespace r1

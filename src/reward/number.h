@@ -49,11 +49,9 @@ std::string gold_text(const Json& gold);
 // response.h's reasons, bad_number:<one of the above> or wrong_value. Throws Error if the gold, a JSON number
 // or a string, is no number.
 AnswerJudge number_judge(const Json& gold);
-Verdict verify_number(const Json& gold, std::string_view response);
 
 // Gold {"unknown":"x","value":"7/2"}. The answer is the number, or "x = number".
 AnswerJudge equation_judge(const Json& gold);
-Verdict verify_equation(const Json& gold, std::string_view response);
 
 // The reason of a judged answer: "ok", bad_number:<...> or wrong_value.
 std::string judge_number(std::string_view answer, const Fraction& gold);

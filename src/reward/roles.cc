@@ -128,8 +128,4 @@ AnswerJudge roles_judge(const Json& gold) {
   return [kept, people = read_people(*kept)](std::string_view answer) { return judge_roles(answer, people); };
 }
 
-Verdict verify_roles(const Json& gold, std::string_view response) {
-  return judge_response(response, roles_judge(gold));
-}
-
 }  // namespace r1

@@ -19,6 +19,5 @@ class Json;
 // response.h's reasons, or the first that holds of: bad_roles (the text is not such an answer),
 // unknown_person, person_twice, person_missing, wrong_roles.
 AnswerJudge roles_judge(const Json& gold);
-Verdict verify_roles(const Json& gold, std::string_view response);
 
 }  // namespace r1

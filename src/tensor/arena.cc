@@ -19,7 +19,7 @@ constexpr size_t kLeast = size_t{16} << 20;
 
 Arena::Arena(size_t limit, Memory& memory) : memory_(memory), limit_(limit) {
   const auto space = static_cast<size_t>(address_space_limit());
-  if (space > 0) limit_ = std::min(limit_, std::max(space / kShares, kLeast));
+  if (space > 0 && &memory_ == &host_memory()) limit_ = std::min(limit_, std::max(space / kShares, kLeast));
   void* at = memory_.reserve(limit_);
   while (at == nullptr && limit_ / 2 >= kLeast) at = memory_.reserve(limit_ /= 2);
   if (at == nullptr) throw Error("no address space is left for a step's activations" + ulimit_advice());
@@ -38,16 +38,17 @@ void* Arena::take(size_t bytes) {
     throw Error("out of memory: a step needs more than the " + std::to_string(limit_ >> 20) +
                 " MiB it may use" + (scarce.empty() ? "; lower the batch or raise --memory-limit" : scarce));
   }
+  if (counted_in_ != nullptr) counted_in_->take(bytes);
+  if (used_ + want > peak_) {
+    memory_.commit(base_, used_ + want);  // may throw: nothing is taken then
+    peak_ = used_ + want;
+  }
   void* at = base_ + used_;
   if (poisoned()) {
     ASAN_UNPOISON_MEMORY_REGION(at, bytes);
     ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(at) + bytes, want - bytes);
   }
   used_ += want;
-  if (used_ > peak_) {
-    memory_.commit(base_, used_);
-    peak_ = used_;
-  }
   return at;
 }
 

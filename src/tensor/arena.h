@@ -18,6 +18,10 @@ class Arena {
   // If more than `limit` bytes are held at once, take() throws an Error that names the limit. Under ulimit -v
   // the limit is lower: a share of the available address space.
   explicit Arena(size_t limit = kDefaultLimit, Memory& memory = host_memory());
+  // A host arena whose blocks are also taken from `counted_in`, where they have no use but to count: two
+  // arenas then measure what one takes that serves both (Context::measuring). Release both together
+  // (OpScope).
+  explicit Arena(Arena& counted_in) : Arena() { counted_in_ = &counted_in; }
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -43,6 +47,7 @@ class Arena {
   size_t limit_ = 0;
   size_t used_ = 0;
   size_t peak_ = 0;
+  Arena* counted_in_ = nullptr;
 };
 
 // Releases at the end of a scope everything taken in it.

@@ -17,7 +17,8 @@ struct Context {
   Numerics numerics = Numerics::cpu_f32;
   Arena* host_arena = nullptr;  // null: the tensors' arena, which on the CPU serves both
   void* stream = nullptr;       // cudaStream_t; null on the CPU
-  // Ops take their memory and launch nothing. The arena's memory is no_memory(), and so is the weights'.
+  // Ops take their memory and launch nothing. The memory of the arena and of the weights is a NoMemory, and
+  // the threads are idle.
   bool measuring = false;
 
   const NumericsRow& row() const { return row_of(numerics, device); }

@@ -4,6 +4,7 @@
 // below. Sizes are in bytes. Not thread-safe unless a function says so.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include "tensor/dtype.h"
@@ -35,8 +36,26 @@ class Memory {
 };
 
 Memory& host_memory();
+
 // Hands out addresses without memory, so that a step's memory can be measured by running its ops
 // (Context::measuring). Copies do nothing. Any thread may use it.
-Memory& no_memory();
+class NoMemory final : public Memory {
+ public:
+  Device device() const override { return Device::cpu; }
+  void* reserve(size_t bytes) override;
+  void commit(void*, size_t) override {}
+  void release(void*, size_t) override {}
+  void* allocate(size_t bytes) override;
+  void free(void*, size_t bytes) override { allocated_ -= bytes; }
+  void write(void*, const void*, size_t, void*) override {}
+  void read(void*, const void*, size_t, void*) override {}
+  void copy(void*, const void*, size_t, void*) override {}
+  void zero(void*, size_t, void*) override {}
+
+  size_t allocated() const { return allocated_; }  // by allocate() and not yet freed, in bytes
+
+ private:
+  std::atomic<size_t> allocated_{0};
+};
 
 }  // namespace r1

@@ -1,11 +1,15 @@
 // tensor/parameter.h: a named weight of a model, with its value and, in training, its gradient.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "tensor/stored.h"
 #include "tensor/tensor.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -27,11 +31,11 @@ struct Parameter {
   bool frozen() const { return static_cast<bool>(stored); }
 };
 
-// Passes a parameter's values to f in f32, piece by piece and in order. Those of a frozen one are read from
-// where they are stored; throws Error if they cannot be.
+// Passes a parameter's values, which lie in `memory`, to f in f32, piece by piece and in order. Those of a
+// frozen one are read from where they are stored; throws Error if they cannot be.
 template <class F>
-void in_f32(const Parameter& p, const F& f) {
-  if (!p.frozen()) return in_f32(p.value, f);
+void in_f32(Memory& memory, const Parameter& p, const F& f) {
+  if (!p.frozen()) return in_f32(memory, p.value, f);
   std::array<float, 4096> piece;
   const int64_t count = p.value.count();
   for (int64_t at = 0; at < count; at += std::ssize(piece)) {

@@ -31,6 +31,19 @@ Tensor Tensor::reshaped(Shape to) const {
   return t;
 }
 
+Tensor Tensor::part(int64_t first, int64_t count) const {
+  R1_CHECK(shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= shape[0], shape.str(), " from ",
+           first, ", ", count, " entries");
+  const int64_t entry = shape[0] == 0 ? 0 : this->count() / shape[0];
+  std::array<int64_t, 4> dims{};
+  for (int i = 0; i < shape.rank(); ++i) dims[static_cast<size_t>(i)] = i == 0 ? count : shape[i];
+  Tensor t = *this;
+  t.data = static_cast<std::byte*>(data) + static_cast<size_t>(first * entry) * size_of(dtype);
+  t.shape = Shape(std::span<const int64_t>(dims).first(static_cast<size_t>(shape.rank())));
+  t.node = -1;
+  return t;
+}
+
 Buffer::Buffer(Shape shape, DType dtype, Memory& memory) {
   bytes_ = (static_cast<size_t>(shape.count()) * size_of(dtype) + 63) / 64 * 64;
   if (bytes_ == 0) bytes_ = 64;

@@ -53,6 +53,8 @@ struct Tensor {
   std::span<float> values() const { return {f32(), static_cast<size_t>(count())}; }
   // Returns a view of the same storage and tape node with another shape of equal count.
   Tensor reshaped(Shape to) const;
+  // Returns a view of entries [first, first + count) of the first dimension. It has no tape node.
+  Tensor part(int64_t first, int64_t count) const;
 
  private:
   void* typed(DType want) const {
@@ -60,19 +62,6 @@ struct Tensor {
     return data;
   }
 };
-
-// Passes t's values to f in f32, piece by piece and in order. Bf16 values are widened on the stack.
-template <class F>
-void in_f32(const Tensor& t, const F& f) {
-  if (t.dtype != DType::bf16) return f(std::span<const float>(t.values()));
-  std::array<float, 4096> piece;
-  const std::span<const uint16_t> all(t.bf16(), static_cast<size_t>(t.count()));
-  for (size_t at = 0; at < all.size(); at += piece.size()) {
-    const auto part = all.subspan(at, std::min(piece.size(), all.size() - at));
-    std::ranges::transform(part, piece.begin(), f32_from_bf16);
-    f(std::span<const float>(piece).first(part.size()));
-  }
-}
 
 // Owned, 64-byte aligned, zeroed storage for weights, optimizer state and KV pages.
 class Buffer {

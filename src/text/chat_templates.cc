@@ -15,11 +15,7 @@ constexpr const char* kJinjaFile = "chat_template.jinja";
 constexpr const char* kJsonFile = "chat_template.json";
 constexpr const char* kFolder = "additional_chat_templates";
 
-struct Source {
-  std::string name;  // "default", "tool_use", ...
-  std::string text;
-  std::string where;
-};
+using Source = ChatTemplates::Named;
 
 void put(std::vector<Source>& sources, Source source) {
   for (Source& known : sources) {
@@ -96,12 +92,17 @@ Json special_tokens_of(const std::filesystem::path& directory) {
 }  // namespace
 
 ChatTemplates ChatTemplates::load(const std::filesystem::path& directory) {
+  const std::vector<Source> sources = sources_of(directory);
+  return of(sources, sources.empty() ? Json::object() : special_tokens_of(directory));
+}
+
+ChatTemplates ChatTemplates::of(const std::vector<Named>& named, Json special_tokens) {
   ChatTemplates out;
-  for (const Source& source : sources_of(directory)) {
+  for (const Named& source : named) {
     out.text_ += out.empty() ? source.text : fmt::format("\n{}\n{}", source.name, source.text);
     out.templates_.emplace_back(source.name, ChatTemplate(source.text, source.where));
   }
-  if (!out.empty()) out.special_tokens_ = special_tokens_of(directory);
+  out.special_tokens_ = std::move(special_tokens);
   return out;
 }
 

@@ -22,6 +22,13 @@ class ChatTemplates {
   static ChatTemplates load(const std::filesystem::path& directory);
   // One template, which names no special tokens.
   static ChatTemplates of(const std::string& text, const std::string& source);
+  // Named templates with the special tokens that they need: {"bos_token": "<s>", ...}.
+  struct Named {
+    std::string name;   // "default", "tool_use", ...
+    std::string text;
+    std::string where;  // for messages
+  };
+  static ChatTemplates of(const std::vector<Named>& named, Json special_tokens);
 
   // The template files of a directory, relative to it; tokenizer_config.json is not among them.
   static std::vector<std::string> files(const std::filesystem::path& directory);

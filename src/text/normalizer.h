@@ -15,7 +15,6 @@ class Normalizer {
   // tokenizer.json's "normalizer": null, NFC, or a Sequence of these. Throws Error naming the field.
   explicit Normalizer(const Json& description);
 
-  bool changes_nothing() const { return !nfc_; }
   std::string apply(std::string_view text) const;  // text is valid UTF-8
 
  private:

@@ -227,10 +227,6 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool post_process,
   return ids;
 }
 
-std::vector<int32_t> Tokenizer::encode_ordinary(std::string_view text) const {
-  return encode(text, false, Special::as_text);
-}
-
 std::string_view Tokenizer::Impl::bytes_of(int32_t id) const {
   if (const std::string* bytes = added.bytes_of(id)) return *bytes;
   const TokenTable& table = model.table();

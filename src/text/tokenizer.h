@@ -39,8 +39,6 @@ class Tokenizer {
   enum class Special { as_tokens, as_text };  // special tokens in the text
   std::vector<int32_t> encode(std::string_view text, bool post_process,
                               Special special = Special::as_tokens) const;
-  // The same, but special tokens in the text are ordinary text: for text from untrusted sources.
-  std::vector<int32_t> encode_ordinary(std::string_view text) const;
 
   // Returns the text of ids; invalid UTF-8 (a character cut short) becomes U+FFFD. Ids without a token, as in
   // a padded vocabulary, have no text.

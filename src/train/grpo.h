@@ -22,13 +22,14 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "engine/prompt_format.h"
+#include "engine/sampling_settings.h"
 #include "formats/config_file.h"
 #include "reward/reward_config.h"
-#include "reward/verdict.h"
 #include "train/grpo_loss.h"
+#include "train/memory.h"
 #include "train/optimizer.h"
-#include "train/pretrain.h"
 #include "train/reporter.h"
+#include "train/rollout.h"
 #include "train/run_directory.h"
 #include "train/train_options.h"
 
@@ -42,46 +43,29 @@ struct GrpoConfig {
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
   GrpoLossConfig loss;
-  int64_t prompts = 32, group = 16, max_tokens = 256;  // [rollout]
-  double temperature = 1.0, top_p = 1.0;
+  int64_t prompts = 32;  // [rollout]
+  // `samples` is the size of a group.
+  SamplingSettings rollout = {.samples = 16, .prefill_chunk = kRolloutPrefillChunk, .reserve = true};
   int64_t epochs = 1, minibatches = 1;
   int64_t reference_every = 0;  // steps between swaps of the KL's reference; 0: never
-  bool mask_overlong = false;   // loss.overlong = "mask": answers cut off at max_tokens are not trained on
+  bool mask_overlong =
+      false;  // loss.overlong = "mask": answers cut off at rollout.max_tokens are not trained on
   RewardConfig reward;
   bool dynamic_filter = false;  // [filter] dynamic: train on groups whose rewards differ
   int64_t filter_rounds = 4;    // the largest number of sampling rounds per step
   int64_t micro_tokens = 4096;
-  int64_t engine_batch = 512;
   int64_t samples_every = 10;  // steps between those whose rollouts are written to samples.jsonl; 0: none
 };
 GrpoConfig read_grpo_config(ConfigFile& config);
-
-// One sampled answer, with its scores, reward and advantage.
-struct Rollout {
-  int64_t problem = 0;  // index in the step's list
-  uint32_t prompt = 0;  // in the random key: the problem's index among all that the step sampled
-  int64_t sample = 0;
-  std::vector<int32_t> tokens;  // prompt, then answer
-  int64_t prompt_size = 0;
-  std::string opening;              // the thought's beginning that the prompt contains: see ChatPrompt
-  std::vector<float> old_logprobs;  // the sampler's, one per answer token
-  std::vector<float> ref_logprobs;
-  FinishReason finish = FinishReason::length;
-  bool correct = false, well_formed = false;
-  std::string why;
-  SampleStatus status = SampleStatus::scored;
-  double reward = 0, advantage = 0;
-  bool masked = false;  // left out of the loss: cut off (loss.overlong = "mask"), or its verifier failed
-  bool failed() const { return status == SampleStatus::verifier_failed; }
-};
 
 struct GrpoHooks {
   // Called between sampling and scoring. A test uses it to show that the comparison of the two can fail.
   std::function<void(Model&)> after_sampling;
 };
 
-// Trains bundle.model and writes it to OUT/model. Throws Error or Stopped.
-void grpo(ModelBundle& bundle, const GrpoConfig& config, ConfigFile& file, ThreadPool& threads,
-          Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
+// Trains bundle.model in `run` and writes it to OUT/model. `memory` is the estimate of a step. Throws Error or
+// Stopped.
+void grpo(ModelBundle& bundle, const GrpoConfig& config, RunDirectory& run, const MemoryEstimate& memory,
+          ThreadPool& threads, Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
 
 }  // namespace r1

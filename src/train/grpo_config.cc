@@ -40,14 +40,12 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.optimizer = read_optimizer_config(config, kTeachingDefaults);
   c.checkpoint = read_checkpoint_config(config);
   c.prompts = config.integer_or("rollout.prompts", c.prompts, 1, 1 << 16);
-  c.group = config.integer_or("rollout.group", c.group, 2, 1024);
-  c.max_tokens = config.integer_or("rollout.max_tokens", c.max_tokens, 1, 1 << 24);
-  c.temperature = config.number_or("rollout.temperature", c.temperature, 0.01, 100);
-  c.top_p = config.number_or("rollout.top_p", c.top_p, 0.01, 1);
+  // Log-probs at temperature 0 would say nothing of the policy.
+  c.rollout = read_sampling_settings(config, "rollout", c.rollout,
+                                     {.samples = "group", .fewest = 2, .coldest = 0.01});
   c.epochs = config.integer_or("rollout.epochs", c.epochs, 1, 100);
   c.minibatches = config.integer_or("rollout.minibatches", c.minibatches, 1, c.prompts);
-  c.engine_batch = config.integer_or("rollout.batch", c.engine_batch, 1, 1 << 20);
-  c.reward = read_reward_config(config, c.max_tokens);
+  c.reward = read_reward_config(config, c.rollout.max_tokens);
   if (c.reward.decided_outside()) c.data.gold = GoldIs::optional;
   read_loss(config, c);
   c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/text_util.h"
 #include "engine/ask.h"
 #include "reward/answer.h"
 #include "text/think.h"
@@ -15,37 +16,30 @@ namespace r1 {
 namespace {
 
 // Round `round` of a step: all its samples, unjudged.
-RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config, int64_t step,
-                        int64_t first_problem, int64_t round, const std::function<bool()>& stop) {
+RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoConfig& config,
+                        const RolloutStep& at, int64_t round, const std::function<bool()>& stop) {
   RolloutSet set;
   const int64_t first_in_step = round * config.prompts;
   for (int64_t i = 0; i < config.prompts; ++i) {
-    set.problems.push_back(config.problems->at(first_problem + first_in_step + i));
+    set.problems.push_back(config.problems->at(at.first_problem + first_in_step + i));
   }
-  Request settings;
-  settings.samples = config.group;
-  settings.max_tokens = config.max_tokens;
-  settings.sampling.temperature = static_cast<float>(config.temperature);
-  settings.sampling.top_p = static_cast<float>(config.top_p);
-  settings.key = {.seed = config.run.seed,
-                  .step = static_cast<uint32_t>(step),
-                  .prompt = static_cast<uint32_t>(first_in_step)};
+  const Request settings = config.rollout.request({.seed = config.run.seed,
+                                                   .step = static_cast<uint32_t>(at.step),
+                                                   .prompt = static_cast<uint32_t>(first_in_step)});
   const std::vector<Request> requests = ask(bundle, set.problems, settings, config.prompt);
   set.totals.sampled_tokens = prompt_tokens(requests);
   const auto give_up = [&](const Completion&) {
     if (stop && stop()) throw StepAbandoned();
   };
-  for (Completion& c : engine.run(requests, {}, give_up)) {
+  for (const Completion& c : engine.run(requests, {}, give_up)) {
     const Request& request = requests[static_cast<size_t>(c.request)];
     Rollout& r = set.rollouts.emplace_back();
     r.problem = c.request;
     r.prompt = request.key.prompt;
     r.sample = c.sample;
-    r.tokens = request.prompt;
-    r.prompt_size = static_cast<int64_t>(r.tokens.size());
     r.opening = request.opening;
-    r.tokens.insert(r.tokens.end(), c.tokens.begin(), c.tokens.end());
-    r.old_logprobs = std::move(c.logprobs);
+    r.add_environment(request.prompt);
+    r.add_policy(c.tokens, c.logprobs, at.weights);
     r.finish = c.finish;
     set.totals.sampled_tokens += static_cast<int64_t>(c.tokens.size());
   }
@@ -56,12 +50,11 @@ RolloutSet sample_round(const ModelBundle& bundle, Engine& engine, const GrpoCon
 std::vector<RewardSample> samples_of(const ModelBundle& bundle, const RolloutSet& set, int64_t step) {
   std::vector<RewardSample> samples;
   for (const Rollout& r : set.rollouts) {
-    const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
     const bool ended = r.finish == FinishReason::stop;
     samples.push_back({.problem = &set.problems[static_cast<size_t>(r.problem)],
                        .id = fmt::format("{}/{}/{}", step, r.prompt, r.sample),
-                       .response = answered_text(bundle.tokenizer, answer, ended, r.opening),
-                       .tokens = static_cast<int64_t>(answer.size()),
+                       .response = answered_text(bundle.tokenizer, r.answer(), ended, r.opening),
+                       .tokens = r.policy_tokens(),
                        .ended = ended});
   }
   return samples;
@@ -69,8 +62,7 @@ std::vector<RewardSample> samples_of(const ModelBundle& bundle, const RolloutSet
 
 void count(const ModelBundle& bundle, const Rollout& r, RolloutTotals& totals) {
   constexpr size_t kNamed = 8;
-  const auto answer = std::span(r.tokens).subspan(static_cast<size_t>(r.prompt_size));
-  totals.tokens += std::ssize(answer);
+  totals.tokens += r.policy_tokens();
   totals.truncated += r.finish == FinishReason::length ? 1 : 0;
   totals.asked += r.failed() || r.finish == FinishReason::stop ? 1 : 0;
   if (r.failed()) {
@@ -82,7 +74,7 @@ void count(const ModelBundle& bundle, const Rollout& r, RolloutTotals& totals) {
   totals.correct += r.correct ? 1 : 0;
   totals.well_formed += r.well_formed ? 1 : 0;
   totals.reward += r.reward;
-  if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, answer, opens_thought(r.opening));
+  if (r.correct) totals.thinking += thinking_tokens(bundle.tokenizer, r.answer(), opens_thought(r.opening));
 }
 
 // Verdicts, rewards, and the round's totals.
@@ -90,7 +82,7 @@ void judge(const ModelBundle& bundle, Reward& reward, ThreadPool& threads, const
            int64_t step, const std::function<bool()>& stop, RolloutSet& set) {
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<RewardSample> samples = samples_of(bundle, set, step);
-  const std::vector<int64_t> groups(set.problems.size(), config.group);
+  const std::vector<int64_t> groups(set.problems.size(), config.rollout.samples);
   const std::vector<RewardResult> results = reward.judge(threads, samples, groups, [&] {
     if (stop && stop()) throw StepAbandoned();
   });
@@ -153,18 +145,18 @@ void take_group(RolloutSet& from, int64_t g, int64_t group, RolloutSet& to) {
 }  // namespace
 
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& reward, ThreadPool& threads,
-                            const GrpoConfig& config, int64_t step, int64_t first_problem,
+                            const GrpoConfig& config, const RolloutStep& at,
                             const std::function<bool()>& stop) {
   RolloutSet kept;
   const int64_t rounds = config.dynamic_filter ? config.filter_rounds : 1;
   for (int64_t round = 0; round < rounds; ++round) {
-    RolloutSet set = sample_round(bundle, engine, config, step, first_problem, round, stop);
-    judge(bundle, reward, threads, config, step, stop, set);
+    RolloutSet set = sample_round(bundle, engine, config, at, round, stop);
+    judge(bundle, reward, threads, config, at.step, stop, set);
     std::vector<int64_t> useful;
     for (int64_t g = 0; g < config.prompts; ++g) {
-      const auto group =
-          std::span(set.rollouts)
-              .subspan(static_cast<size_t>(g * config.group), static_cast<size_t>(config.group));
+      const auto group = std::span(set.rollouts)
+                             .subspan(static_cast<size_t>(g * config.rollout.samples),
+                                      static_cast<size_t>(config.rollout.samples));
       const bool flat = is_flat(group);
       set.totals.flat_groups += flat ? 1 : 0;
       if (!flat || !config.dynamic_filter) useful.push_back(g);
@@ -175,7 +167,8 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& r
       for (int64_t g = 0; g < config.prompts; ++g) useful.push_back(g);
     }
     for (const int64_t g : useful) {
-      if (static_cast<int64_t>(kept.problems.size()) < config.prompts) take_group(set, g, config.group, kept);
+      if (static_cast<int64_t>(kept.problems.size()) < config.prompts)
+        take_group(set, g, config.rollout.samples, kept);
     }
     if (static_cast<int64_t>(kept.problems.size()) == config.prompts) break;
   }
@@ -189,13 +182,52 @@ RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& r
     failed.push_back(r.failed());
   }
   const std::vector<double> advantages =
-      group_advantages(rewards, failed, config.group, config.loss.normalise);
+      group_advantages(rewards, failed, config.rollout.samples, config.loss.normalise);
   for (size_t i = 0; i < rewards.size(); ++i) {
     Rollout& r = kept.rollouts[i];
     r.advantage = advantages[i];
     r.masked = r.failed() || (config.mask_overlong && r.finish == FinishReason::length);
   }
   return kept;
+}
+
+namespace {
+
+// Returns the segments behind the prompt. Positions count in the row's "tokens".
+Json segments_json(const Rollout& r) {
+  Json list = Json::array();
+  const int64_t prompt = r.segments.front().tokens.end;
+  for (const RolloutSegment& s : std::span(r.segments).subspan(1)) {
+    list.push_back(Json::object()
+                       .set("begin", s.tokens.begin - prompt)
+                       .set("end", s.tokens.end - prompt)
+                       .set("by", s.policy ? "policy" : "environment"));
+  }
+  return list;
+}
+
+}  // namespace
+
+Json rollout_row(const Rollout& r, const Problem& problem, int64_t step, const std::string& weights,
+                 const Tokenizer& tokenizer, const GrpoConfig& config) {
+  Json logprobs = Json::array();
+  for (const float lp : r.old_logprobs) logprobs.push_back(hex_float(lp));
+  Json row = Json::object();
+  row.set("step", step).set("prompt", static_cast<int64_t>(r.prompt)).set("sample", r.sample);
+  row.set("task", problem.task).set("question", problem.question).set("gold", problem.gold);
+  row.set("text", response_text(tokenizer, r.answer()));
+  if (opens_thought(r.opening)) row.set("prompt_opened", true);
+  row.set("prompt_tokens", Json::array_of(r.prompt_tokens()));
+  row.set("tokens", Json::array_of(r.answer()));
+  if (r.segments.size() > 2) row.set("segments", segments_json(r));
+  row.set("logprobs", std::move(logprobs));
+  row.set("temperature", shortest_number(config.rollout.params.temperature));
+  row.set("reward", r.reward).set("advantage", r.advantage).set("correct", r.correct).set("why", r.why);
+  row.set("status", name_of(r.status));
+  row.set("finish_reason", name_of(r.finish))
+      .set("numerics", name_of(config.run.numerics))
+      .set("weights_sha256", weights);
+  return row;
 }
 
 }  // namespace r1

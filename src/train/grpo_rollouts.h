@@ -27,7 +27,7 @@ inline constexpr int64_t kTooManyFailures = 8;
 // Sums over all samples of a step, dropped groups included. `thinking` counts correct samples only.
 struct RolloutTotals {
   int64_t samples = 0, problems = 0, flat_groups = 0;
-  int64_t tokens = 0;          // of answers
+  int64_t tokens = 0;          // that the policy sampled
   int64_t sampled_tokens = 0;  // tokens run through the sampler: answers, and each prompt once
   int64_t correct = 0, well_formed = 0, truncated = 0, thinking = 0;
   // Samples whose verifier failed. They count only in samples, tokens, sampled_tokens and truncated.
@@ -51,10 +51,21 @@ class NothingJudged : public Error {
   using Error::Error;
 };
 
-// `first_problem` is the first problem that no earlier step has used; this step uses totals.problems problems
-// from there on. `stop` is called as each answer ends and while answers are judged; throws StepAbandoned if it returns true.
+// A step as its rollouts see it.
+struct RolloutStep {
+  int64_t step = 0;           // in the random keys
+  int64_t first_problem = 0;  // the first problem that no earlier step has used
+  int64_t weights = 0;        // the version of the weights (train/rollout.h)
+};
+
+// The step uses totals.problems problems from at.first_problem on. `stop` is called as each answer ends and while answers are judged; throws StepAbandoned if it returns true.
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& reward, ThreadPool& threads,
-                            const GrpoConfig& config, int64_t step, int64_t first_problem,
+                            const GrpoConfig& config, const RolloutStep& at,
                             const std::function<bool()>& stop);
+
+// Returns a rollout's row of samples.jsonl. `weights` is the SHA-256 of the weights that sampled it. A rollout
+// with text of the environment behind its prompt also has "segments".
+Json rollout_row(const Rollout& rollout, const Problem& problem, int64_t step, const std::string& weights,
+                 const Tokenizer& tokenizer, const GrpoConfig& config);
 
 }  // namespace r1

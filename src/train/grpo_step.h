@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
-#include "model/scoring.h"
 #include "train/grpo.h"
 #include "train/grpo_rollouts.h"
+#include "train/grpo_update.h"
 #include "train/memory.h"
 
 namespace r1 {
@@ -27,7 +27,7 @@ struct GrpoStepResult {
   double flat_groups = 0;      // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
   Optimizer::Result update;  // of the step's last minibatch
-  double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0, step_s = 0;
+  double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0;
 };
 
 // Estimates the memory of a step with prompts like the run's first and every answer at its longest.
@@ -47,22 +47,14 @@ class GrpoTrainer {
   // Lines on what went wrong while the last step's samples were judged.
   std::vector<std::string> judging_notes(int64_t step);
 
+  // The optimizer's state and the reference of the KL term.
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t updates);
   MemoryMeasured memory() const;  // the peaks so far
 
  private:
-  using Rollouts = std::vector<const Rollout*>;
   void describe(GrpoStepResult& result) const;
-  struct RowResult;
-  static void compare(std::span<const float> scored, const Rollout& rollout, RowResult& row);
-  void add(const RowResult& row, GrpoStepResult& result) const;
-  ScoringOptions scoring() const;
-  // Computes the gradients of a minibatch. Returns false if none of its rollouts has a gradient.
-  bool differentiate_minibatch(std::span<const Rollout> minibatch, bool compare_first,
-                               GrpoStepResult& result);
-  void train(const Rollouts& moving, std::span<const double> weights, const Rollouts& idle,
-             bool compare_first, GrpoStepResult& result);
+  void add(const RolloutFigures& row, GrpoStepResult& result) const;
 
   ModelBundle& bundle_;
   const GrpoConfig& config_;
@@ -75,7 +67,7 @@ class GrpoTrainer {
   Engine engine_;
   Reward reward_;
   RolloutSet set_;
-  int64_t scored_tokens_ = 0;  // answer tokens of set_
+  int64_t scored_tokens_ = 0;  // policy tokens of set_
 };
 
 }  // namespace r1

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/integers.h"
@@ -80,10 +81,9 @@ int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t t
   const LanePlan plan = plan_lanes(tokens, largest, micro, threads.size());
   const std::vector<RowTokens> piece = rows(plan.piece);
   if (!plan.side_by_side || tokens <= plan.piece)
-    return row_activations(config, numerics, piece, options, threads);
-  ThreadPool alone(1);
+    return row_activations(config, numerics, piece, options, threads.size());
   const int64_t lanes = std::min<int64_t>(threads.size(), ceil_div(tokens, std::max(plan.piece, largest)));
-  return lanes * row_activations(config, numerics, piece, options, alone);
+  return lanes * row_activations(config, numerics, piece, options, 1);
 }
 
 MemoryEstimate trained_model(const ModelConfig& config, Numerics numerics) {
@@ -104,6 +104,15 @@ MemoryEstimate used_model(const ModelConfig& config, Numerics numerics, DType ma
   return out;
 }
 
+SamplingLoad sampling_load(const SamplingSettings& settings, std::span<const int64_t> prompts) {
+  return {.max_batch = settings.batch,
+          .prefill_chunk = settings.prefill_chunk,
+          .samples = std::ssize(prompts) * settings.samples,
+          .prompt_tokens = std::accumulate(prompts.begin(), prompts.end(), int64_t{0}),
+          .longest_prompt = prompts.empty() ? 0 : *std::ranges::max_element(prompts),
+          .max_tokens = settings.max_tokens};
+}
+
 void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics numerics,
                   const SamplingLoad& load, ThreadPool& threads) {
   const int64_t running = std::min(load.max_batch, load.samples);
@@ -114,8 +123,10 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);
-  estimate.activations += sampling_activations(config, numerics, together, running, longest, threads);
-  estimate.activations += part_activations(config, numerics, running, longest, threads);
+  const SamplingShape largest{
+      .tokens = together, .sequences = running, .prompt = load.longest_prompt, .keys = longest};
+  estimate.activations += sampling_activations(config, numerics, largest, threads.size());
+  estimate.activations += part_activations(config, numerics, largest, threads);
   // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
   estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "engine/sampling_settings.h"
 #include "formats/json.h"
 #include "model/memory.h"
 
@@ -30,13 +31,16 @@ struct MemoryEstimate {
   int64_t total() const { return weights + gradients + optimizer + packed + activations + kv + program; }
 };
 
-// The sampler's load: max_batch and prefill_chunk as in EngineOptions, and the sizes of the requests.
+// The sampler's load: max_batch and prefill_chunk as in EngineOptions, and the sizes of the requests, one per
+// prompt.
 struct SamplingLoad {
   int64_t max_batch = 0, prefill_chunk = 0;
   int64_t samples = 0;        // of all requests
   int64_t prompt_tokens = 0;  // of all requests
   int64_t longest_prompt = 0, max_tokens = 0;
 };
+// Returns the load of requests with these settings for prompts of these lengths.
+SamplingLoad sampling_load(const SamplingSettings& settings, std::span<const int64_t> prompts);
 
 // Returns the rows (input tokens each) of a full micro-batch of at most min(micro, most) tokens, with lengths
 // like `lengths`. The longest row comes first; if it is longer than that, it is the only one.

@@ -4,6 +4,7 @@
 
 #include "base/math.h"
 #include "formats/safetensors.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -56,14 +57,14 @@ Optimizer::Optimizer(Model& model, const OptimizerConfig& config)
     : model_(model), config_(config), parameters_(model.trainable()) {
   model.allocate_gradients();
   for (const Parameter* p : parameters_) {
-    m_.emplace_back(p->value.shape, DType::f32);
-    v_.emplace_back(p->value.shape, DType::f32);
+    m_.emplace_back(p->value.shape, DType::f32, model.memory());
+    v_.emplace_back(p->value.shape, DType::f32, model.memory());
   }
 }
 
-Optimizer::Result Optimizer::update(ThreadPool& threads) {
+Optimizer::Result Optimizer::update(Context& ctx) {
   Result result;
-  result.grad_norm = gradient_norm(threads, parameters_);
+  result.grad_norm = gradient_norm(ctx, parameters_);
   if (!std::isfinite(result.grad_norm)) {
     throw Error("step " + std::to_string(steps_done_ + 1) +
                 ": the gradient is not finite: lower optimizer.lr");
@@ -82,9 +83,9 @@ Optimizer::Result Optimizer::update(ThreadPool& threads) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const bool matrix = parameters_[i]->value.shape.rank() > 1;
     how.weight_decay = matrix ? static_cast<float>(config_.weight_decay) : 0.0f;
-    adamw_update(threads, *parameters_[i], m_[i].tensor(), v_[i].tensor(), how, scale);
+    adamw_update(ctx, *parameters_[i], m_[i].tensor(), v_[i].tensor(), how, scale);
   }
-  model_.zero_gradients(threads);
+  model_.zero_gradients(ctx);
   return result;
 }
 
@@ -98,10 +99,11 @@ void Optimizer::save(const std::filesystem::path& directory) const {
     }
   }
   SafetensorsWriter out(directory / "optimizer.safetensors", std::move(declared));
-  for (size_t i = 0; i < parameters_.size(); ++i)
-    out.write("m." + parameters_[i]->name, m_[i].tensor().values());
-  for (size_t i = 0; i < parameters_.size(); ++i)
-    out.write("v." + parameters_[i]->name, v_[i].tensor().values());
+  const auto write = [&](const std::string& name, const Tensor& moments) {
+    in_f32(model_.memory(), moments, [&](std::span<const float> values) { out.write(name, values); });
+  };
+  for (size_t i = 0; i < parameters_.size(); ++i) write("m." + parameters_[i]->name, m_[i].tensor());
+  for (size_t i = 0; i < parameters_.size(); ++i) write("v." + parameters_[i]->name, v_[i].tensor());
   out.close();
 }
 
@@ -113,7 +115,9 @@ void Optimizer::load(const std::filesystem::path& directory, int64_t steps_done)
       throw Error(file.path() + ": tensor " + name +
                   " is missing or of another size: the checkpoint is of another model");
     }
-    read_as_f32(file, *info, into.values());
+    std::vector<float> values(static_cast<size_t>(into.count()));
+    read_as_f32(file, *info, values);
+    write_values(model_.memory(), into, 0, values);
   };
   for (size_t i = 0; i < parameters_.size(); ++i) {
     read("m." + parameters_[i]->name, m_[i].tensor());

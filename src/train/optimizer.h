@@ -47,7 +47,7 @@ class Optimizer {
   };
   // Makes one update from the current gradients, then zeroes them. Throws Error if the norm is not finite;
   // nothing is changed then.
-  Result update(ThreadPool& threads);
+  Result update(Context& ctx);
   int64_t steps_done() const { return steps_done_; }
 
   // optimizer.safetensors: "m.NAME" and "v.NAME". The caller keeps the step.

@@ -34,7 +34,7 @@ GroupTally tally(std::span<const Rollout> group) {
   double squares = 0, first = 0;
   bool any = false;
   for (const Rollout& r : group) {
-    const int64_t tokens = std::ssize(r.tokens) - r.prompt_size;
+    const int64_t tokens = r.policy_tokens();
     t.right += r.correct ? 1 : 0;
     t.well_formed += r.well_formed ? 1 : 0;
     t.truncated += r.finish == FinishReason::length ? 1 : 0;
@@ -58,9 +58,8 @@ class Sampler {
       : bundle_(bundle),
         config_(config),
         ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
-        engine_(bundle.model, ctx_,
-                {.max_batch = config.engine_batch, .prefill_chunk = 4096, .kv_bytes = 0, .reserve = true}),
-        reward_(config.reward, config.max_tokens),
+        engine_(bundle.model, ctx_, config.rollout.engine()),
+        reward_(config.reward, config.rollout.max_tokens),
         threads_(threads),
         stop_([&options] { return options.stop_asked(); }) {
     config_.dynamic_filter = false;
@@ -68,23 +67,23 @@ class Sampler {
 
   // Returns the seconds per sampled token.
   double probe() {
-    config_.max_tokens = std::min(config_.max_tokens, kProbeTokens);
+    config_.rollout.max_tokens = std::min(config_.rollout.max_tokens, kProbeTokens);
     const double begin = now_s();
     const RolloutSet set = round(1);
     return (now_s() - begin) / static_cast<double>(std::max<int64_t>(1, set.totals.tokens));
   }
 
   void sample(int64_t groups, int64_t max_tokens, Preflight& out) {
-    config_.max_tokens = max_tokens;
+    config_.rollout.max_tokens = max_tokens;
     const double begin = now_s();
     RolloutSet set = round(groups);
     const double taken = now_s() - begin;
     first_problem_ += groups;
     seconds_ += taken;
     for (int64_t g = 0; g < groups; ++g) {
-      out.groups.push_back(
-          tally(std::span(set.rollouts)
-                    .subspan(static_cast<size_t>(g * config_.group), static_cast<size_t>(config_.group))));
+      out.groups.push_back(tally(std::span(set.rollouts)
+                                     .subspan(static_cast<size_t>(g * config_.rollout.samples),
+                                              static_cast<size_t>(config_.rollout.samples))));
     }
     if (set.totals.problems < largest_.totals.problems) return;
     largest_seconds_ = taken - set.totals.verify_s;
@@ -102,7 +101,8 @@ class Sampler {
     config_.prompts = groups;
     const int64_t step = static_cast<int64_t>(kPreflightStep) + rounds_++;
     try {
-      return collect_rollouts(bundle_, engine_, reward_, threads_, config_, step, first_problem_, stop_);
+      return collect_rollouts(bundle_, engine_, reward_, threads_, config_,
+                              {.step = step, .first_problem = first_problem_}, stop_);
     } catch (const StepAbandoned&) {
       throw Stopped("stopped during the preflight: nothing was trained");
     } catch (const NothingJudged& e) {
@@ -140,12 +140,15 @@ void sample_groups(Sampler& sampler, const PreflightLimits& limits, double begin
   const double token_s = sampler.probe();
   const auto left = [&] { return budget - (now_s() - begin); };
   // An upper bound: no answer of the group ends by itself.
-  const auto group_s = [&](int64_t tokens) { return token_s * static_cast<double>(config.group * tokens); };
-  out.sampled_to = config.max_tokens;
-  if (group_s(config.max_tokens) > left()) {
+  const auto group_s = [&](int64_t tokens) {
+    return token_s * static_cast<double>(config.rollout.samples * tokens);
+  };
+  out.sampled_to = config.rollout.max_tokens;
+  if (group_s(config.rollout.max_tokens) > left()) {
     const double tokens = left() / group_s(1);
-    out.sampled_to = std::clamp<int64_t>(static_cast<int64_t>(std::max(tokens, 0.0)),
-                                         std::min(kProbeTokens, config.max_tokens), config.max_tokens);
+    out.sampled_to =
+        std::clamp<int64_t>(static_cast<int64_t>(std::max(tokens, 0.0)),
+                            std::min(kProbeTokens, config.rollout.max_tokens), config.rollout.max_tokens);
   }
   int64_t wanted = limits.groups;
   double each = group_s(out.sampled_to);
@@ -171,7 +174,7 @@ std::vector<ScoredRow> micro_batch(const RolloutSet& set, const GrpoConfig& conf
   for (const Rollout& r : set.rollouts) {
     const int64_t more = std::ssize(r.tokens) - 1;
     if (!rows.empty() && tokens + more > most) break;
-    rows.push_back({r.tokens, r.prompt_size});
+    rows.emplace_back(r.tokens, r.policy_ranges());
     tokens += more;
   }
   return rows;
@@ -186,8 +189,7 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
   const std::vector<ScoredRow> rows = micro_batch(set, config, token_s);
   for (const ScoredRow& row : rows) out.micro_batch += std::ssize(row.tokens) - 1;
   Lanes lanes(threads, config.run.numerics);
-  ScoringOptions options{.temperature = static_cast<float>(config.temperature),
-                         .micro_tokens = config.micro_tokens};
+  ScoringOptions options = rollout_scoring(config);
   double begin = now_s();
   (void)score(bundle.model, lanes, rows, options);
   const double forward = now_s() - begin;
@@ -196,7 +198,8 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
   differentiate(bundle.model, lanes, rows, options,
                 [](const RowGradient& row) { std::ranges::fill(row.gradient, 1e-3f); });
   const double both = now_s() - begin;
-  bundle.model.zero_gradients(threads);
+  Context ctx = lanes.context();
+  bundle.model.zero_gradients(ctx);
 
   int64_t tokens = 0;
   for (const Rollout& r : set.rollouts) tokens += std::ssize(r.tokens) - 1;
@@ -222,7 +225,7 @@ Preflight run_preflight_samples(ModelBundle& bundle, const GrpoConfig& config, c
                                 ThreadPool& threads, const TrainOptions& options) {
   const double begin = now_s();
   Preflight out;
-  out.max_tokens = config.max_tokens;
+  out.max_tokens = config.rollout.max_tokens;
   out.steps = config.optimizer.steps;
   out.groups_a_step = config.prompts * (config.dynamic_filter ? config.filter_rounds : 1);
   out.memory = memory_of(bundle, config, threads);

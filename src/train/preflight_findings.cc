@@ -108,7 +108,7 @@ std::string advice_without_signal(const Preflight& p, const GrpoConfig& config) 
   return advice + fmt::format(
                       "take easier problems (data), a larger rollout.group than {}, or a model that has "
                       "been fine-tuned on such problems (r1 sft, r1 distill)",
-                      config.group);
+                      config.rollout.samples);
 }
 
 }  // namespace
@@ -160,7 +160,7 @@ std::vector<PreflightFinding> findings(const Preflight& p, const GrpoConfig& con
     std::string what = fmt::format(
         "in none of {} groups of {} answers do the rewards differ (95 % interval of "
         "such groups: 0 to {})",
-        n, config.group, percent(signal.high));
+        n, config.rollout.samples, percent(signal.high));
     if (!refuses)
       what += fmt::format("; {} such groups would refuse the run", groups_to_refuse(p.groups_a_step));
     found.push_back({.what = what, .advice = advice_without_signal(p, config), .refuses = refuses});

@@ -1,22 +1,20 @@
 #include "train/pretrain.h"
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 
 #include "base/process.h"
 #include "model/lanes.h"
 #include "model/scoring.h"
 #include "ops/loss/loss.h"
 #include "train/memory.h"
-#include "train/step_loop.h"
+#include "train/training_run.h"
 
 namespace r1 {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct StepResult {
   int64_t tokens = 0;
@@ -26,49 +24,69 @@ struct StepResult {
   Optimizer::Result update;
 };
 
-struct Trainer {
-  ModelBundle& bundle;
-  const PretrainConfig& config;
-  const DocumentSource& documents;
-  ThreadPool& threads;
-  Optimizer optimizer;
-  Lanes lanes;
-  std::vector<MoeStats> stats;
-  std::deque<Document> ready;  // documents [ready_first, ready_first + size), made ahead
-  int64_t ready_first = 0;
-
-  Trainer(ModelBundle& b, const PretrainConfig& c, const DocumentSource& d, ThreadPool& t)
-      : bundle(b),
-        config(c),
-        documents(d),
-        threads(t),
-        optimizer(b.model, c.optimizer),
-        lanes(t, c.run.numerics) {
-    for (const Parameter* bias : b.model.selection_biases()) {
-      stats.push_back({std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});
+class PretrainStage : public StageTrainer {
+ public:
+  PretrainStage(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,
+                ThreadPool& threads)
+      : model_(bundle.model),
+        config_(config),
+        documents_(documents),
+        threads_(threads),
+        optimizer_(bundle.model, config.optimizer),
+        lanes_(threads, config.run.numerics) {
+    for (const Parameter* bias : model_.selection_biases()) {
+      stats_.push_back(
+          {std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});
     }
   }
 
+  void step(TrainerState& state) override {
+    result_ = train_on(take(state.next_document));
+    state.next_document += result_.documents;
+    state.tokens += result_.tokens;
+    state.updates = optimizer_.steps_done();
+  }
+  Json row(const TrainerState& state, double seconds) const override;
+  void save(const std::filesystem::path& checkpoint) const override { optimizer_.save(checkpoint); }
+  void load(const std::filesystem::path& checkpoint, const TrainerState& state) override {
+    optimizer_.load(checkpoint, state.updates);
+  }
+  MemoryMeasured memory() const override {
+    return {.activations = lanes_.peak(), .kv = 0, .resident = peak_resident_bytes()};
+  }
+
+ private:
   std::vector<Document> take(int64_t first);
-  StepResult step(int64_t first_document);
+  StepResult train_on(const std::vector<Document>& list);
+
+  Model& model_;
+  const PretrainConfig& config_;
+  const DocumentSource& documents_;
+  ThreadPool& threads_;
+  Optimizer optimizer_;
+  Lanes lanes_;
+  std::vector<MoeStats> stats_;
+  std::deque<Document> ready_;  // documents [ready_first_, ready_first_ + size), made ahead
+  int64_t ready_first_ = 0;
+  StepResult result_;  // of the last step
 };
 
 // Returns the documents of one step, starting at `first`. All threads make documents, some ahead of need.
 // Which documents a step takes depends on their lengths alone.
-std::vector<Document> Trainer::take(int64_t first) {
+std::vector<Document> PretrainStage::take(int64_t first) {
   constexpr int64_t kAhead = 256;
-  if (first != ready_first) ready.clear();
-  ready_first = first;
+  if (first != ready_first_) ready_.clear();
+  ready_first_ = first;
   std::vector<Document> list;
   int64_t tokens = 0;
-  while (tokens < config.batch_tokens) {
-    if (ready.empty()) {
+  while (tokens < config_.batch_tokens) {
+    if (ready_.empty()) {
       std::vector<Document> made(kAhead);
       std::vector<std::exception_ptr> failed(kAhead);
-      threads.parallel_for(kAhead, 8, [&](int64_t begin, int64_t end) {
+      threads_.parallel_for(kAhead, 8, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           try {
-            made[static_cast<size_t>(i)] = documents(ready_first + i);
+            made[static_cast<size_t>(i)] = documents_(ready_first_ + i);
           } catch (...) {
             failed[static_cast<size_t>(i)] = std::current_exception();
           }
@@ -76,42 +94,42 @@ std::vector<Document> Trainer::take(int64_t first) {
       });
       for (size_t i = 0; i < made.size(); ++i) {
         if (failed[i]) std::rethrow_exception(failed[i]);
-        ready.push_back(std::move(made[i]));
+        ready_.push_back(std::move(made[i]));
       }
     }
-    Document document = std::move(ready.front());
-    ready.pop_front();
-    ++ready_first;
-    if (static_cast<int64_t>(document.tokens.size()) > config.max_tokens)
-      document.tokens.resize(static_cast<size_t>(config.max_tokens));
-    R1_CHECK(document.tokens.size() >= 2, "document ", ready_first - 1, " is too short");
-    document.loss_from = std::min<int64_t>(document.loss_from, static_cast<int64_t>(document.tokens.size()));
+    Document document = std::move(ready_.front());
+    ready_.pop_front();
+    ++ready_first_;
+    if (static_cast<int64_t>(document.tokens.size()) > config_.max_tokens) {
+      document.tokens.resize(static_cast<size_t>(config_.max_tokens));
+      document.trained = ranges_within(document.trained, 0, config_.max_tokens);
+    }
+    R1_CHECK(document.tokens.size() >= 2, "document ", ready_first_ - 1, " is too short");
     tokens += static_cast<int64_t>(document.tokens.size()) - 1;
     list.push_back(std::move(document));
   }
   return list;
 }
 
-StepResult Trainer::step(int64_t first_document) {
+StepResult PretrainStage::train_on(const std::vector<Document>& list) {
   StepResult result;
-  const std::vector<Document> list = take(first_document);
   result.documents = static_cast<int64_t>(list.size());
   std::vector<ScoredRow> rows;
   int64_t scored = 0;
   for (const Document& d : list) {
-    rows.push_back({d.tokens, d.loss_from});
-    scored += static_cast<int64_t>(d.tokens.size()) - d.loss_from;
+    rows.emplace_back(d.tokens, d.trained);
+    scored += rows.back().scored();
     result.tokens += static_cast<int64_t>(d.tokens.size()) - 1;
   }
   R1_CHECK(scored > 0, "a step without a scored token");
   RouterTraining routers;
-  routers.stats = &stats;
-  routers.balance_scale = static_cast<float>(config.balance_alpha / static_cast<double>(result.tokens));
+  routers.stats = &stats_;
+  routers.balance_scale = static_cast<float>(config_.balance_alpha / static_cast<double>(result.tokens));
   routers.balance_loss = &result.balance_loss;
   const float share = -1.0f / static_cast<float>(scored);
   std::vector<double> losses(rows.size());
   differentiate(
-      bundle.model, lanes, rows, {.micro_tokens = config.micro_tokens, .prompts = Prompts::repeated},
+      model_, lanes_, rows, {.micro_tokens = config_.micro_tokens, .prompts = Prompts::repeated},
       [&](const RowGradient& row) {
         std::ranges::fill(row.gradient, share);
         for (const float logprob : row.logprobs) losses[row.row] -= static_cast<double>(logprob);
@@ -119,16 +137,36 @@ StepResult Trainer::step(int64_t first_document) {
       routers);
   for (const double loss : losses) result.loss += loss;
   result.loss /= static_cast<double>(scored);
-  result.update = optimizer.update(threads);
-  const std::vector<Parameter*> biases = bundle.model.selection_biases();
+  Context ctx = lanes_.context();
+  result.update = optimizer_.update(ctx);
+  const std::vector<Parameter*> biases = model_.selection_biases();
   for (size_t i = 0; i < biases.size(); ++i) {
     if (biases[i] != nullptr)
-      update_selection_bias(*biases[i], stats[i], static_cast<float>(config.bias_gamma));
+      update_selection_bias(ctx, *biases[i], stats_[i], static_cast<float>(config_.bias_gamma));
   }
   return result;
 }
 
+Json PretrainStage::row(const TrainerState& state, double seconds) const {
+  Json row = Json::object();
+  row.set("step", state.step)
+      .set("wall_s", state.wall_s)
+      .set("tokens", state.tokens)
+      .set("loss", result_.loss);
+  row.set("balance_loss", result_.balance_loss)
+      .set("lr", result_.update.lr)
+      .set("grad_norm", result_.update.grad_norm);
+  row.set("tokens_per_s", static_cast<double>(result_.tokens) / seconds);
+  return row;
+}
+
 }  // namespace
+
+Document document_from(std::vector<int32_t> tokens, int64_t from) {
+  Document document{.tokens = std::move(tokens), .trained = {}};
+  document.trained = tail_range(std::max<int64_t>(1, from), std::ssize(document.tokens));
+  return document;
+}
 
 int64_t step_tokens(const Document& document, const PretrainConfig& config) {
   return std::max<int64_t>(1, std::min(std::ssize(document.tokens), config.max_tokens) - 1);
@@ -184,78 +222,17 @@ PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults&
   return c;
 }
 
-namespace {
-
-Json metrics_row(const TrainerState& state, const StepResult& result, double seconds) {
-  Json row = Json::object();
-  row.set("step", state.step)
-      .set("wall_s", state.wall_s)
-      .set("tokens", state.tokens)
-      .set("loss", result.loss);
-  row.set("balance_loss", result.balance_loss)
-      .set("lr", result.update.lr)
-      .set("grad_norm", result.update.grad_norm);
-  row.set("tokens_per_s", static_cast<double>(result.tokens) / seconds);
-  return row;
-}
-
-}  // namespace
-
 void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,
               RunDirectory& run, const MemoryEstimate& memory, ThreadPool& threads, Reporter& reporter,
               const TrainOptions& options) {
-  const int64_t steps = config.optimizer.steps;
-  const bool begins = run.begin(steps);
-  for (const std::string& line : run.notes()) reporter.note(line);
-  if (!begins) {
-    reporter.note(run.path().string() + " is finished: its model is used as it is");
-    bundle.model.copy_weights_from(Model::load(run.model_path()));
-    return;
-  }
-  reporter.note(memory_line(memory, "a step"));
-  reset_peak_resident();
-  Trainer trainer(bundle, config, documents, threads);
-  TrainerState state;
-  if (const auto checkpoint = run.latest()) {
-    state = run.resume_from(*checkpoint);
-    bundle.model.copy_weights_from(Model::load(*checkpoint));
-    trainer.optimizer.load(*checkpoint, state.updates);
-    reporter.note("resumed from " + checkpoint->string());
-  } else {
-    run.start_afresh();
-  }
-  options.measures.begin_at(state.step);
-  const double wall_before = state.wall_s;
-  const auto begin = Clock::now();
-  const auto step = [&](TrainerState& at) {
-    const auto step_begin = Clock::now();
-    const StepResult result = trainer.step(at.next_document);
-    ++at.step;
-    at.next_document += result.documents;
-    at.tokens += result.tokens;
-    at.updates = trainer.optimizer.steps_done();
-    at.wall_s = wall_before + std::chrono::duration<double>(Clock::now() - begin).count();
-    const bool measured = options.measures.is_due(at.step);
-    if (at.step % config.log_every != 0 && at.step != steps && !measured) return;
-    Json row = metrics_row(at, result, std::chrono::duration<double>(Clock::now() - step_begin).count());
-    if (measured) options.measures.measure(at.step, row);
-    run.write_metrics(row);
-    reporter.step(row, steps);
-  };
-  const auto save_state = [&](const std::filesystem::path& directory) {
-    bundle.save(directory);
-    trainer.optimizer.save(directory);
-  };
-  run_steps(run, state, config.checkpoint,
-            {.steps = steps,
-             .step = step,
-             .save_state = save_state,
-             .save_model = [&](const std::filesystem::path& d) { bundle.save(d); }},
-            options);
-  const MemoryMeasured measured{
-      .activations = trainer.lanes.peak(), .kv = 0, .resident = peak_resident_bytes()};
-  reporter.note(memory_line(memory, measured));
-  run.note("memory_mib", to_json(memory, measured));
+  run_training(
+      {.run = run,
+       .bundle = bundle,
+       .checkpoint = config.checkpoint,
+       .memory = memory,
+       .steps = config.optimizer.steps,
+       .log_every = config.log_every},
+      [&] { return std::make_unique<PretrainStage>(bundle, config, documents, threads); }, reporter, options);
 }
 
 }  // namespace r1

@@ -16,6 +16,7 @@
 
 #include "engine/model_bundle.h"
 #include "formats/config_file.h"
+#include "model/token_range.h"
 #include "train/memory.h"
 #include "train/optimizer.h"
 #include "train/reporter.h"
@@ -26,8 +27,12 @@ namespace r1 {
 
 struct Document {
   std::vector<int32_t> tokens;
-  int64_t loss_from = 1;  // first token that is trained on
+  TokenRanges trained;  // the tokens that are trained on; nothing precedes token 0, so it is never one
+  // Returns the number of tokens before the first one that is trained on.
+  int64_t prompt_size() const { return trained.empty() ? std::ssize(tokens) : trained.front().begin; }
 };
+// Returns a document that is trained on from token max(1, from) on.
+Document document_from(std::vector<int32_t> tokens, int64_t from = 1);
 using DocumentSource = std::function<Document(int64_t index)>;
 
 struct PretrainConfig {

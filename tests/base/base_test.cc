@@ -107,6 +107,19 @@ TEST(Threads, EveryIndexRunsOnce) {
   }
 }
 
+TEST(Threads, AnIdlePoolHasASizeAndRunsNothing) {
+  for (const int threads : {1, 3}) {
+    ThreadPool pool = ThreadPool::idle(threads);
+    EXPECT_EQ(pool.size(), threads);
+    EXPECT_TRUE(pool.is_idle());
+    EXPECT_FALSE(ThreadPool(threads).is_idle());
+    int runs = 0;
+    pool.parallel_for(1000, 1, [&](int64_t, int64_t) { ++runs; });
+    pool.parallel_for_thread(1, 1, [&](int64_t, int64_t, int) { ++runs; });
+    EXPECT_EQ(runs, 0);
+  }
+}
+
 TEST(Threads, NestedCallsRunOnTheCaller) {
   ThreadPool pool(2);
   std::atomic<int> total{0};

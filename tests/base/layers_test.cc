@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +61,63 @@ TEST(Layers, IncludesGoDownOnly) {
     const bool side = (i.layer == "train" && target == "eval") || (i.layer == "eval" && target == "train");
     EXPECT_FALSE(side) << i.file << ":" << i.line << ": train and eval do not know each other";
   }
+}
+
+// Calls use(path relative to src/, line number, line) for every line of src/.
+void each_line(const std::function<void(const std::string&, int, const std::string&)>& use) {
+  const fs::path root = fs::path(R1_SOURCE_DIR) / "src";
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream in(entry.path());
+    std::string text;
+    for (int line = 1; std::getline(in, text); ++line)
+      use(fs::relative(entry.path(), root).string(), line, text);
+  }
+}
+
+// True if a line reaches for a tensor's memory. `config.data` and its like are settings of a run.
+bool touches_tensor_memory(const std::string& line) {
+  static const std::regex typed(R"((\.|->)(f32|bf16|i32|values)\(\))");
+  static const std::regex scratch(R"(\barena\.(array|take)\b|\b(as_f32|weight_f32|matmul_into)\()");
+  static const std::regex data(R"(([\w\])]*)(\.|->)data\b(?!\s*\())");
+  static const std::set<std::string> settings = {"", "config", "c", "f", "grpo", "t", "teacher"};
+  if (line.find_first_not_of(' ') == line.find("//")) return false;
+  if (line.find("data") != std::string::npos) {
+    for (std::sregex_iterator at(line.begin(), line.end(), data), end; at != end; ++at)
+      if (!settings.contains((*at)[1].str())) return true;
+  }
+  if (line.find('(') == std::string::npos) return false;
+  return std::regex_search(line, typed) || std::regex_search(line, scratch);
+}
+
+TEST(Layers, NothingAboveOpsTouchesTensorMemory) {
+  const std::set<std::string> above = {"model", "engine", "train", "eval", "recipe", "server", "cli"};
+  EXPECT_TRUE(touches_tensor_memory("  float* x = hidden.f32();"));
+  EXPECT_TRUE(touches_tensor_memory("  std::memset(p->grad.data, 0, p->grad.bytes());"));
+  EXPECT_TRUE(touches_tensor_memory("  copy(state.tensor().data);"));
+  EXPECT_TRUE(touches_tensor_memory("  copy(buffers[i].data);"));
+  EXPECT_TRUE(touches_tensor_memory("  float* logits = ctx.arena.array<float>(V);"));
+  EXPECT_FALSE(touches_tensor_memory("  use(tokens.data(), config.data.files);"));
+  EXPECT_FALSE(touches_tensor_memory("  .data = config.data,"));
+  EXPECT_FALSE(touches_tensor_memory("  // x.data is a pointer"));
+  each_line([&](const std::string& file, int line, const std::string& text) {
+    if (!above.contains(file.substr(0, file.find('/')))) return;
+    EXPECT_FALSE(touches_tensor_memory(text))
+        << file << ":" << line << " touches a tensor's memory: call an op, or tensor/transfer.h: " << text;
+  });
+}
+
+TEST(Layers, KernelsRecordNothingAndMakeNoOutputs) {
+  int kernels = 0;
+  each_line([&](const std::string& file, int line, const std::string& text) {
+    static const std::regex kernel(R"(ops/.*_(cpu\.cc|cuda\.cu|sm90\.cu))");
+    if (!std::regex_match(file, kernel)) return;
+    kernels += line == 1 ? 1 : 0;
+    static const std::regex recorded(R"(->record\(|\.output\(|R1_(CPU_)?BACKEND\()");
+    EXPECT_FALSE(std::regex_search(text, recorded))
+        << file << ":" << line << " belongs into the op's own file: " << text;
+  });
+  EXPECT_GE(kernels, 7);
 }
 
 TEST(Layers, HeavyHeadersStandInOneFileEach) {

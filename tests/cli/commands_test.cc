@@ -6,6 +6,7 @@
 
 #include "formats/safetensors.h"
 #include "tests/cli/cli_test_util.h"
+#include "tests/formats/gguf_builder.h"
 
 namespace r1 {
 namespace {
@@ -29,6 +30,32 @@ TEST(CliTokenize, BackAndForth) {
     EXPECT_EQ(text.status, 0) << text.err;
     EXPECT_EQ(parse_json(text.out, "text").get_string("text"), "Use 3, 5 and 7 \u00e9\U0001F600");
   }
+}
+
+// A GGUF file serves both commands without its weights.
+TEST(CliTokenize, TakesAGgufFile) {
+  GgufBuilder builder;
+  builder.set("tokenizer.ggml.model", "gpt2")
+      .set("tokenizer.ggml.pre", "gpt-2")
+      .set("tokenizer.ggml.bos_token_id", 3);
+  builder.set("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab", "<s>"});
+  builder.set("tokenizer.ggml.token_type", std::vector<int32_t>{1, 1, 1, 3});
+  builder.set("tokenizer.ggml.merges", std::vector<std::string>{"a b"})
+      .set("tokenizer.ggml.add_bos_token", true);
+  builder.set("tokenizer.chat_template", "{{ bos_token }}[{{ messages[0].content }}]");
+  const std::string file = write("m.gguf", builder.file());
+  const auto ids =
+      r1_run({"tokenize", file, "--input", "-", "--add-special-tokens"}, "{\"text\":\"abba\"}\n");
+  EXPECT_EQ(ids.status, 0) << ids.err;
+  EXPECT_EQ(parse_json(ids.out, "out").dump(), R"({"tokens":[3,2,1,0]})");
+  const auto text =
+      r1_run({"template", file, "--input", "-"}, R"({"messages":[{"role":"user","content":"hi"}]})"
+                                                 "\n");
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_EQ(parse_json(text.out, "out").get_string("rendered"), "<s>[hi]");
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"tokenize", write("cut.gguf", builder.file().substr(0, 90)), "--input", "-"}, ""),
+      "cut.gguf: ");
 }
 
 TEST(CliTokenize, EveryBadRowSaysWhatIsWrongWithIt) {
@@ -69,7 +96,7 @@ TEST(CliTokenize, SpecialTokensAreAddedSplitAndSkipped) {
   EXPECT_EQ(answer({}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", false)));
   EXPECT_EQ(answer({"--add-special-tokens"}, text).at("tokens"), ids(tokenizer.encode("<|User|>hi", true)));
   EXPECT_EQ(answer({"--split-special-tokens"}, text).at("tokens"),
-            ids(tokenizer.encode_ordinary("<|User|>hi")));
+            ids(tokenizer.encode("<|User|>hi", false, Tokenizer::Special::as_text)));
   EXPECT_EQ(answer({}, R"({"id": "a7", "text": ""})").get_string("id"), "a7");
   const std::string row = answer({}, text).dump();
   EXPECT_EQ(answer({"--decode"}, row).get_string("text"), "<|User|>hi");
@@ -302,6 +329,33 @@ TEST(CliScore, LogitsAndLogProbsAgree) {
   const SafetensorsFile tail(last);
   const std::vector<float> two = tensor(tail, "logits.0", {2, V});
   EXPECT_TRUE(std::equal(two.begin(), two.end(), logits.end() - 2 * V));
+}
+
+// The same model as a GGUF file and as a directory: equal log-probs, sampled and scored, in f32 and in bf16.
+TEST(CliScore, AGgufFileGivesTheBitsOfItsDirectory) {
+  for (const char* name :
+       {"llama-llama3", "qwen2-yarn", "qwen3-tied", "deepseek2-groups", "deepseek2-split"}) {
+    const std::string gguf = std::string(R1_SOURCE_DIR) + "/tests/golden/gguf/" + name + ".gguf";
+    const std::string directory = (scratch() / (std::string("from-gguf-") + name)).string();
+    std::filesystem::create_directories(directory);
+    Model::load(gguf).save(directory, DType::f32);
+    const std::string input =
+        write("gguf-score.jsonl", "{\"tokens\":[5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]}\n");
+    for (const char* dtype : {"f32", "bf16"}) {
+      const auto bits = [&](const std::string& model) {
+        const std::string out = (scratch() / "gguf-lp.jsonl").string();
+        const auto result = r1_run({"score", model, "--input", input, "--logprobs", out, "--dtype", dtype});
+        EXPECT_EQ(result.status, 0) << result.err;
+        return test::rows_of(read_file(out)).at(0).at("logprobs").dump();
+      };
+      EXPECT_EQ(bits(gguf), bits(directory)) << name << " " << dtype;
+    }
+    const std::string sampled = (scratch() / "gguf-generated.jsonl").string();
+    const auto result = r1_run(
+        {"generate", gguf, "--input", input, "--output", sampled, "--max-tokens", "4", "--ignore-eos"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(test::rows_of(read_file(sampled)).at(0).at("tokens").size(), 4u) << name;
+  }
 }
 
 // The file's gradient is that of the loss that the file states: a central difference on one weight must agree.

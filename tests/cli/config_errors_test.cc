@@ -104,7 +104,7 @@ TEST(ConfigErrors, Sft) {
           {"epochs = 1", "epochs = -2", "data.epochs is -2; it must be between 1 and"},
           {"epochs = 1", "epochs = \"one\"", "data.epochs is not a whole number"},
           {"epochs = 1", "epochs = 1\nmax_tokens = 1", "data.max_tokens is 1; it must be between 2 and"},
-          {"epochs = 1", "epochs = 1\nloss_on = \"anwser\"", "it must be one of answer, all"},
+          {"epochs = 1", "epochs = 1\nloss_on = \"anwser\"", "it must be one of answer, assistant, all"},
           {"tokens = 300", "token = 300", "unknown key batch.token (did you mean batch.tokens?)"},
           {"tokens = 300", "tokens = 0", "batch.tokens is 0; it must be between 2 and"},
           {"lr = 1e-3", "steps = 3", "one of the two"},

@@ -1,6 +1,8 @@
 // `r1 data show` prints the input of a configuration's model, with the trained tokens marked.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/cli/cli_test_util.h"
 
 namespace r1 {
@@ -33,6 +35,31 @@ TEST_F(DataShow, MarksTheAnswerOfFineTuningAndItsEnd) {
   ASSERT_EQ(r.status, 0) << r.err;
   EXPECT_NE(r.out.find("--- " + rows + ":1: "), std::string::npos) << r.out;
   EXPECT_NE(r.out.find("<bos><|User|>2+3?<|Assistant|>«It is\n#### 5<eos>»\n"), std::string::npos) << r.out;
+}
+
+TEST_F(DataShow, MarksEveryAnswerOfAConversation) {
+  const std::string rows =
+      write("turns.jsonl", R"({"messages": [{"role": "user", "content": "2+3?"},)"
+                           R"({"role": "assistant", "content": "5"}, {"role": "user", "content": "4+4?"},)"
+                           R"({"role": "assistant", "content": "8"}]})");
+  const std::string data = write(
+      "turns.toml", "name = \"t\"\nmodel = \"" R1_SOURCE_DIR "/models/r1-nano-base\"\n[data]\nfiles = [\"" +
+                        rows + "\"]\nloss_on = \"assistant\"\n[optimizer]\nlr = 1e-3\nsteps = 2\n");
+  const Result r = show({data, "--kind", "sft"});
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_NE(r.out.find("<｜User｜>2+3?<｜Assistant｜>«5<｜end▁of▁sentence｜>»<｜User｜>4+4?<｜Assistant｜>"
+                       "«8<｜end▁of▁sentence｜>»\n"),
+            std::string::npos)
+      << r.out;
+  EXPECT_NE(r.out.find("4 of them trained on"), std::string::npos) << r.out;
+  const Result json = show({data, "--kind", "sft", "--json"});
+  const Json shown = parse_json(json.out, "out").at("shown");
+  ASSERT_EQ(shown.size(), 1u);
+  std::string trained;
+  for (const Json& token : shown.at(size_t{0}).at("tokens").items())
+    trained += token.get_bool("trained") ? "1" : "0";
+  EXPECT_TRUE(trained.ends_with("0011")) << trained;
+  EXPECT_EQ(std::ranges::count(trained, '1'), 4) << trained;
 }
 
 TEST_F(DataShow, MarksAWholeTextButItsFirstToken) {

@@ -96,7 +96,7 @@ TEST(CliErrors, WrongShapeIsNamed) {
                         "model.norm.weight");
 }
 
-TEST(CliErrors, NanWeightIsNamed) {
+TEST(CliErrors, NanWeightEndsTheAnswer) {
   EXPECT_ONE_LINE_ERROR(run_changed("nan",
                                     [](const auto& model) {
                                       rewrite(model, [](auto& d, auto& v) {
@@ -105,7 +105,23 @@ TEST(CliErrors, NanWeightIsNamed) {
                                         return true;
                                       });
                                     }),
-                        "model.layers.1.mlp.up_proj.weight");
+                        "logits are not numbers");
+}
+
+// Reading a model does not check its matrices, so scoring says which one is damaged when a result is not a number.
+TEST(CliErrors, ScoringADamagedModelNamesTheTensor) {
+  const auto model = test::make_model("nan-scored");
+  rewrite(model, [](auto& d, auto& v) {
+    if (d.name == "model.layers.1.mlp.up_proj.weight") v[5] = std::numeric_limits<float>::quiet_NaN();
+    return true;
+  });
+  const std::string rows = write("nan-rows.jsonl", "{\"tokens\": [0, 70, 71], \"from\": 1}\n");
+  for (const std::vector<std::string>& what : {std::vector<std::string>{"--logprobs", "-"},
+                                               {"--output", (scratch() / "nan.safetensors").string()}}) {
+    std::vector<std::string> args = {"score", model.string(), "--input", rows};
+    args.insert(args.end(), what.begin(), what.end());
+    EXPECT_ONE_LINE_ERROR(r1_run(args), "tensor model.layers.1.mlp.up_proj.weight is NaN at [0, 5]");
+  }
 }
 
 TEST(CliErrors, UnknownArchitectureIsNamed) {
@@ -127,7 +143,7 @@ TEST(CliErrors, MissingModelListsWhatThereIs) {
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nani", "-p", "x"}), "did you mean r1-nano?");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nosuch", "-p", "x"}), "download its Hugging Face repository");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", tokens_file(), "-p", "x"}), "is a file; a model is a directory");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", "some/model.gguf", "-p", "x"}), "GGUF files are not supported yet");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "some/model.gguf", "-p", "x"}), "some/model.gguf: no such file");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "", "-p", "x"}), "the MODEL argument is empty");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", scratch().string() + "/nosuch/model", "-p", "x"}), "nosuch/model");
 }

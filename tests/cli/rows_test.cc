@@ -52,6 +52,33 @@ TEST(CliRows, UnknownFieldsNameTheNearest) {
   expect_has(verify.out, "did you mean options?");
 }
 
+// A row whose settings leave no token to draw is an error of its own; the other rows have their samples.
+TEST(CliRows, ARowThatCannotBeAnsweredStopsNoOther) {
+  const int64_t vocab = Model::load(test::tiny_llama()).config().vocab_size;
+  std::string every = "0";
+  for (int64_t id = 1; id < vocab; ++id) every += "," + std::to_string(id);
+  const std::string plain = "{\"tokens\":[0,70]}\n";
+  const std::string stuck = "{\"tokens\":[0,70],\"id\":\"x\",\"suppress_tokens\":[" + every + "]}\n";
+  const auto result = r1_run({"generate", test::tiny_llama(), "--input", "-", "--output", "-", "--samples",
+                              "2", "--max-tokens", "9"},
+                             plain + stuck + plain);
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("1 of 3 rows"), std::string::npos) << result.err;
+  const auto rows = rows_of(result.out);
+  ASSERT_EQ(rows.size(), 6u);
+  const auto alone = generate(plain, {"--samples", "2"});
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(rows[i].get_int("row"), static_cast<int64_t>(i / 2));
+    EXPECT_EQ(rows[i].get_int("sample"), static_cast<int64_t>(i % 2));
+    EXPECT_EQ(rows[i].contains("error"), i / 2 == 1);
+    if (i < 2) {
+      EXPECT_EQ(rows[i].at("tokens").dump(), alone[i].at("tokens").dump());
+    }
+  }
+  EXPECT_NE(rows[2].get_string("error").find("forbid every token after 0"), std::string::npos);
+  EXPECT_EQ(rows[2].get_string("id"), "x");
+}
+
 TEST(CliRows, IdsComeBackAsTheyWereWritten) {
   const std::vector<std::string> ids{"\"007\"", "1.0",    "12345678901234567890", "1e3", "null", "true",
                                      "-3",      "\"a b\""};

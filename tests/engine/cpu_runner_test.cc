@@ -16,7 +16,9 @@ struct Logits final : RowSink {
   std::map<const Sequence*, std::vector<float>> got;
   SamplingParams params;
   std::map<const Sequence*, Sampled> drawn;
-  RowToSample draw_of(const Sequence&) const override { return {.params = &params, .uniform = 0.4f}; }
+  RowToSample draw_of(const Sequence&) const override {
+    return {.logits = {}, .params = &params, .uniform = 0.4f};
+  }
   bool take(Sequence& s, const Sampled& sampled) override {
     const std::lock_guard lock(mutex);
     drawn[&s] = sampled;

@@ -292,20 +292,23 @@ TEST(Engine, BrokenWeightsAreAnErrorInPartsToo) {
 
 TEST(Engine, PartsOfABatchTakeTheMemoryThatIsTold) {
   const Model model = Model::load(kGolden / "llama-biases");
-  Request r;
-  r.prompt = {3, 4};
-  r.samples = 24;
-  r.max_tokens = 40;
-  for (const int threads : {1, 2, 3}) {
-    Arena arena;
-    ThreadPool pool(threads);
-    Context ctx{.arena = arena, .threads = pool};
-    Engine engine(model, ctx, {});
-    engine.run({&r, 1});
-    const auto told = static_cast<double>(part_activations(model.config(), ctx.numerics, 24, 42, pool));
-    EXPECT_GE(told, 0.95 * static_cast<double>(engine.part_bytes())) << threads << " threads";
-    EXPECT_LE(told, 1.2 * static_cast<double>(engine.part_bytes())) << threads << " threads";
-    EXPECT_EQ(engine.part_bytes() > 0, threads > 1);
+  for (const int64_t prompt : {2, 32}) {  // with 16 tokens or more, samples pass over its keys together
+    Request r;
+    r.prompt.assign(static_cast<size_t>(prompt), 4);
+    r.samples = 24;
+    r.max_tokens = 42 - prompt;
+    for (const int threads : {1, 2, 3}) {
+      Arena arena;
+      ThreadPool pool(threads);
+      Context ctx{.arena = arena, .threads = pool};
+      Engine engine(model, ctx, {});
+      engine.run({&r, 1});
+      const SamplingShape sampler{.tokens = 24, .sequences = 24, .prompt = prompt, .keys = 42};
+      const auto told = static_cast<double>(part_activations(model.config(), ctx.numerics, sampler, pool));
+      EXPECT_GE(told, 0.95 * static_cast<double>(engine.part_bytes())) << threads << " threads";
+      EXPECT_LE(told, 1.2 * static_cast<double>(engine.part_bytes())) << threads << " threads";
+      EXPECT_EQ(engine.part_bytes() > 0, threads > 1);
+    }
   }
 }
 

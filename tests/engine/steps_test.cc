@@ -368,7 +368,10 @@ TEST(EngineSteps, AnImpossibleRequestIsRefusedAtSubmit) {
             "the request: top_p is 1.5; it must be between 0 and 1");
   EXPECT_EQ(refused([](Request& r) { r.sampling.suppress_tokens = {41}; }),
             "the request: suppress_tokens has token 41; the model's token ids are 0 to 40");
-  EXPECT_EQ(refused([](Request& r) { r.stop_tokens = {-1}; }),
+  EXPECT_EQ(refused([](Request& r) {
+              r.stop_tokens = {-1};
+              r.sampling.min_new_tokens = 2;
+            }),
             "the request: stop_tokens has token -1; the model's token ids are 0 to 40");
   EXPECT_EQ(refused([](Request& r) { r.first_sample = -1; }),
             "the request: asks for samples -1 to -1; they must be between 0 and 4294967294");

@@ -127,8 +127,8 @@ TEST(Evaluate, APromptThatOpensTheThoughtScoresLikeTheTagPutBack) {
   Arena arena;
   Context ctx{.arena = arena, .threads = threads, .numerics = Numerics::cpu_f32};
   EvalOptions options;
-  options.samples = 2;
-  options.max_tokens = 112;
+  options.sampling.samples = 2;
+  options.sampling.max_tokens = 112;
   const EvalResult result = evaluate(bundle, ctx, problems, options);
   int64_t right = 0, thinking = 0;
   for (const EvalSample& row : result.rows) {

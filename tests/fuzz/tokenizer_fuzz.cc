@@ -48,7 +48,7 @@ void use(const r1::Json& json) {
   std::string streamed;
   for (const int32_t id : ids) streamed += stream.feed(id);
   if (streamed + stream.flush() != text) std::abort();
-  tokenizer.encode_ordinary(kText);
+  tokenizer.encode(kText, false, r1::Tokenizer::Special::as_text);
 }
 
 void fuzz_tokenizer(std::string_view text) {

@@ -51,8 +51,8 @@ Answer run(Model& model, const Rows& rows, Numerics numerics) {
     matmul_into(ctx, as_f32(ctx, hidden), hidden.dim(0), model.head(), out.logits.data());
   }
   model.allocate_gradients();
-  model.zero_gradients(threads);
   Context ctx{.arena = arena, .threads = threads, .tape = &tape, .device = Device::cpu, .numerics = numerics};
+  model.zero_gradients(ctx);
   const ScoreBatch input = make_score_batch(rows.scored);
   const KvCache kv(model.config(), input.batch.page_count, ctx);
   const Tensor logprobs =
@@ -60,7 +60,7 @@ Answer run(Model& model, const Rows& rows, Numerics numerics) {
   const GradSlot slot = tape.slot(logprobs);
   std::fill_n(slot.grad.f32(), logprobs.count(), 1.0f);
   tape.backward(ctx);
-  model.join_gradients(threads);
+  model.join_gradients(ctx);
   for (const Parameter& p : model.parameters()) {
     if (p.grad) out.gradients.insert(out.gradients.end(), p.grad.values().begin(), p.grad.values().end());
   }

@@ -103,7 +103,7 @@ TEST_P(Golden, LogitsGradientsAndGreedyAgreeWithTransformers) {
     slot.grad.f32()[t] = static_cast<float>(-1.0 / n);
   }
   tape.backward(ctx);
-  model.join_gradients(threads);
+  model.join_gradients(ctx);
   EXPECT_NEAR(loss, static_cast<double>(floats(expected, "loss")[0]), 1e-5);
   int64_t compared = 0;
   for (const Parameter& p : model.parameters()) {

@@ -37,7 +37,8 @@ std::vector<float> rounded(std::vector<float> values) {
 // Returns the values of a bf16 tensor as f32.
 std::vector<float> values_of(const Tensor& t) {
   std::vector<float> out;
-  in_f32(t, [&out](std::span<const float> piece) { out.insert(out.end(), piece.begin(), piece.end()); });
+  in_f32(host_memory(), t,
+         [&out](std::span<const float> piece) { out.insert(out.end(), piece.begin(), piece.end()); });
   return out;
 }
 

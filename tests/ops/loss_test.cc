@@ -33,10 +33,12 @@ Result run(const Case& c, Weight& head, int threads, const After& after_forward,
   OpRun r(true, threads);
   const Tensor h = r.input({c.T, c.D}, c.h);
   Result out;
-  out.entropy.assign(static_cast<size_t>(c.T), kNaN);
+  const Tensor entropy = r.arena.tensor({c.T});
+  std::ranges::fill(entropy.values(), kNaN);
   r.want(h, &out.dh);
-  const Tensor logprobs = token_log_probs(r.ctx, h, head, c.targets, c.temperature, out.entropy.data());
+  const Tensor logprobs = token_log_probs(r.ctx, h, head, c.targets, c.temperature, entropy);
   out.logprobs = to_vector(logprobs);
+  out.entropy = to_vector(entropy);
   r.seed(logprobs, c.g);
   if (twice) r.seed(token_log_probs(r.ctx, h, head, c.targets, c.temperature), c.g);
   after_forward(h);

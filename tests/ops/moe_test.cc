@@ -558,11 +558,12 @@ TEST(Moe, AgreesWithTransformers) {
 TEST(MoeBalance, BiasMovesTowardsTheMeanAndCountsAreCleared) {
   test::OwnedParameter bias(Shape{4}, std::vector<float>{0, 0.5f, 1, -1}, false);
   MoeStats stats{{7, 3, 5, 5}};
-  update_selection_bias(bias.p, stats, 0.125f);
+  test::OpRun op(false);
+  update_selection_bias(op.ctx, bias.p, stats, 0.125f);
   EXPECT_EQ(test::to_vector(bias.p.value), (std::vector<float>{-0.125f, 0.625f, 1, -1}));
   EXPECT_EQ(stats.selected, (std::vector<int64_t>{0, 0, 0, 0}));
   EXPECT_EQ(bias.p.version, 2u);
-  update_selection_bias(bias.p, stats, 0.125f);
+  update_selection_bias(op.ctx, bias.p, stats, 0.125f);
   EXPECT_EQ(bias.p.value.f32()[0], -0.125f) << "nothing was counted, nothing may move";
 }
 
@@ -587,7 +588,8 @@ TEST(MoeBalance, BiasUpdatesEvenOutASkewedRouter) {
   const double before = load(stats);
   double after = 0;
   for (int step = 0; step < 150; ++step) {
-    update_selection_bias(layer.bias->p, stats, step < 75 ? 0.01f : 0.002f);
+    test::OpRun op(false);
+    update_selection_bias(op.ctx, layer.bias->p, stats, step < 75 ? 0.01f : 0.002f);
     after = load(stats);
   }
   std::printf("max load / mean load: %.2f before, %.2f after\n", before, after);

@@ -28,13 +28,13 @@ std::vector<float> run(int64_t n, uint64_t seed, int threads, int64_t begin, int
   const auto part = [&](const std::vector<float>& v) {
     return std::span<const float>(v).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   };
-  ThreadPool pool(threads);
+  OpRun r(false, threads);
   OwnedParameter p({end - begin}, part(s.w));
   Buffer m({end - begin}, DType::f32), v({end - begin}, DType::f32);
   for (size_t step = 0; step < s.grads.size(); ++step) {
     const auto g = part(s.grads[step]);
     std::copy(g.begin(), g.end(), p.p.grad.f32());
-    adamw_update(pool, p.p, m.tensor(), v.tensor(), settings(static_cast<int64_t>(step) + 1), 0.5f);
+    adamw_update(r.ctx, p.p, m.tensor(), v.tensor(), settings(static_cast<int64_t>(step) + 1), 0.5f);
   }
   EXPECT_EQ(p.p.version, 1 + s.grads.size());
   std::vector<float> out = to_vector(p.p.value);
@@ -69,8 +69,8 @@ TEST(AdamW, FirstStepMovesByTheLearningRateAndDecays) {
   p.p.grad.f32()[0] = 1e-3f;
   p.p.grad.f32()[1] = -5.0f;
   Buffer m({2}, DType::f32), v({2}, DType::f32);
-  ThreadPool pool(1);
-  adamw_update(pool, p.p, m.tensor(), v.tensor(), {.lr = 0.1f, .weight_decay = 0.5f, .step = 1}, 1.0f);
+  OpRun r(false, 1);
+  adamw_update(r.ctx, p.p, m.tensor(), v.tensor(), {.lr = 0.1f, .weight_decay = 0.5f, .step = 1}, 1.0f);
   EXPECT_NEAR(p.p.value.f32()[0], 1.0 - 0.1 * (1.0 + 0.5), 1e-5);
   EXPECT_NEAR(p.p.value.f32()[1], -2.0 - 0.1 * (-1.0 - 1.0), 1e-5);
   EXPECT_EQ(p.p.version, 2u);
@@ -79,8 +79,8 @@ TEST(AdamW, FirstStepMovesByTheLearningRateAndDecays) {
 TEST(AdamW, ZeroGradientAndZeroStateLeaveTheWeightAlone) {
   OwnedParameter p({3}, std::vector<float>{1.0f, -2.0f, 0.0f});
   Buffer m({3}, DType::f32), v({3}, DType::f32);
-  ThreadPool pool(1);
-  adamw_update(pool, p.p, m.tensor(), v.tensor(), {.step = 1000000}, 1.0f);
+  OpRun r(false, 1);
+  adamw_update(r.ctx, p.p, m.tensor(), v.tensor(), {.step = 1000000}, 1.0f);
   expect_same_bits(p.p.value.values(), std::vector<float>{1.0f, -2.0f, 0.0f}, "w");
 }
 
@@ -137,16 +137,30 @@ TEST(GradientNorm, FollowsItsFixedOrderForAnyThreadsAndInstructionSet) {
   const double want = norm_by_definition(gradients);
   EXPECT_NEAR(want, std::sqrt(plain), 1e-9 * want);
   for (const int threads : {1, 2, 3}) {
-    ThreadPool pool(threads);
-    EXPECT_EQ(gradient_norm(pool, parameters), want) << threads;
+    OpRun r(false, threads);
+    EXPECT_EQ(gradient_norm(r.ctx, parameters), want) << threads;
   }
   if (WithoutAvx512::machine_has_it()) {
     const WithoutAvx512 guard;
-    ThreadPool pool(2);
-    EXPECT_EQ(gradient_norm(pool, parameters), want) << "AVX2";
+    OpRun r(false, 2);
+    EXPECT_EQ(gradient_norm(r.ctx, parameters), want) << "AVX2";
   }
-  ThreadPool pool(1);
-  EXPECT_EQ(gradient_norm(pool, {}), 0.0);
+  OpRun r(false, 1);
+  EXPECT_EQ(gradient_norm(r.ctx, {}), 0.0);
+}
+
+TEST(ZeroGradients, ClearsEveryGradientAndPassesFrozenParameters) {
+  for (const int threads : {1, 3}) {
+    OpRun r(false, threads);
+    OwnedParameter a({3, 5}, {}, true, 1.0f), b({4097}, {}, true, kNaN);
+    OwnedParameter frozen({2}, std::vector<float>{1.0f, 2.0f}, false);
+    Parameter* const all[] = {&a.p, &frozen.p, &b.p};
+    zero_gradients(r.ctx, all);
+    expect_same_bits(a.p.grad.values(), std::vector<float>(15, 0.0f), "a");
+    expect_same_bits(b.p.grad.values(), std::vector<float>(4097, 0.0f), "b");
+    expect_same_bits(frozen.p.value.values(), std::vector<float>{1.0f, 2.0f}, "frozen");
+    zero_gradients(r.ctx, {});
+  }
 }
 
 }  // namespace

@@ -61,7 +61,9 @@ TEST(SampleRows, EqualTheSingleRowForAnyBatch) {
       std::vector<Sampled> want, got(S);
       for (size_t i = 0; i < S; ++i) {
         // Rows 3, 10, 17 ... share the logits of row 3, which they keep.
-        float* z = i % 7 == 3 ? logits[3].data() : logits[i].data();
+        Tensor z;
+        z.data = i % 7 == 3 ? logits[3].data() : logits[i].data();
+        z.shape = Shape{V};
         const float uniform = random.uniform();
         rows.push_back({.logits = z,
                         .keep = i % 7 == 3,

@@ -60,7 +60,8 @@ TEST_F(Grpo, ComparisonSeesOneChangedWeight) {
     p.value.f32()[0] += 0.01f;
     ++p.version;
   };
-  grpo(bundle, config, file, threads, reporter, {.resume = false, .stop_after_steps = 1}, hooks);
+  RunDirectory run(config.run, file, false);
+  grpo(bundle, config, run, {}, threads, reporter, {.resume = false, .stop_after_steps = 1}, hooks);
   EXPECT_GT(reporter.rows.at(0).get_number("sampler_trainer_kl"), 0.0);
   EXPECT_GT(reporter.rows.at(0).get_number("sampler_trainer_max_abs"), 0.0);
 }

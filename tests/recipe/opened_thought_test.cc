@@ -40,7 +40,9 @@ class OpenedThought : public RunFolder {
     for (const Json& row : read_jsonl(root / name / "data.jsonl"))
       out.responses.push_back(row.get_string("response"));
     const ModelBundle bundle = ModelBundle::load(student);
-    for (const Document& d : read_sft_documents({(root / name / "data.jsonl").string()}, bundle, true, 500)) {
+    for (const Document& d : read_sft_documents(
+             DataFiles{.files = {(root / name / "data.jsonl").string()}, .selection = {.deduplicate = false}},
+             bundle, LossOn::answer, 500)) {
       out.trained.push_back(bundle.tokenizer.decode(d.tokens));
     }
     return out;
@@ -94,7 +96,7 @@ TEST_F(OpenedThought, DistillationWritesTheTagOnceWhoeverOpensTheThought) {
 TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
   const auto teacher = test::opened_model("r1-nano", root / "teacher");
   const TeacherConfig config{
-      .teacher = teacher.string(), .data = {.task = "countdown3"}, .problems = 4, .samples = 2};
+      .teacher = teacher.string(), .data = {.task = "countdown3"}, .problems = 4, .sampling = {.samples = 2}};
   ThreadPool threads(2);
   SilentReporter first, second;
   std::filesystem::create_directories(root / "d");

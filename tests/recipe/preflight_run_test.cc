@@ -44,7 +44,8 @@ TEST_F(PreflightOfRun, ChangesNoBitOfTheRun) {
     ModelBundle bundle = ModelBundle::load(base());
     ThreadPool threads(2);
     SilentReporter silent;
-    grpo(bundle, config, file, threads, silent, {});  // which has no preflight
+    RunDirectory run(config.run, file, false);
+    grpo(bundle, config, run, {}, threads, silent, {});  // which has no preflight
   }
   EXPECT_TRUE(weights_of(root / "a/model") == weights_of(root / "b/model"));
   EXPECT_EQ(read_file(root / "a/samples.jsonl"), read_file(root / "b/samples.jsonl"));

@@ -41,7 +41,7 @@ TEST_F(PretrainFiles, ATextEndsWithTheEndOfSequenceToken) {
   std::vector<int32_t> want = bundle.raw_prompt("The sky is blue.");
   want.push_back(bundle.stop_tokens.front());
   EXPECT_EQ(d.tokens, want);
-  EXPECT_EQ(d.loss_from, 1);
+  EXPECT_EQ(d.prompt_size(), 1);
 }
 
 TEST_F(PretrainFiles, ATextFileIsOneDocumentThoughItHasBlankLines) {
@@ -54,25 +54,30 @@ TEST_F(PretrainFiles, ATextFileIsOneDocumentThoughItHasBlankLines) {
 }
 
 TEST_F(PretrainFiles, ALongDocumentIsCutAndEveryTokenIsPredictedOnce) {
-  Document whole;
-  for (int32_t i = 0; i < 23; ++i) whole.tokens.push_back(i);
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 23; ++i) tokens.push_back(i);
+  Document whole = document_from(tokens);
   for (const int64_t most : {2, 5, 10, 22, 23, 100}) {
     std::vector<int32_t> predicted;
     for (const Document& piece : pieces_of(whole, most)) {
       EXPECT_LE(std::ssize(piece.tokens), most);
-      for (auto i = static_cast<size_t>(piece.loss_from); i < piece.tokens.size(); ++i) {
+      for (auto i = static_cast<size_t>(piece.prompt_size()); i < piece.tokens.size(); ++i) {
         EXPECT_EQ(piece.tokens[i - 1], piece.tokens[i] - 1);
         predicted.push_back(piece.tokens[i]);
       }
     }
     EXPECT_EQ(predicted, std::vector<int32_t>(whole.tokens.begin() + 1, whole.tokens.end())) << most;
   }
-  whole.loss_from = 12;
-  std::vector<int32_t> predicted;
-  for (const Document& piece : pieces_of(whole, 5)) {
-    predicted.insert(predicted.end(), piece.tokens.begin() + piece.loss_from, piece.tokens.end());
+  whole.trained = {{4, 5}, {8, 9}, {12, 14}, {19, 22}};
+  for (const int64_t most : {2, 3, 5, 9, 10, 22, 23, 100}) {
+    std::vector<int32_t> predicted;
+    for (const Document& piece : pieces_of(whole, most)) {
+      check_ranges(piece.trained, 1, std::ssize(piece.tokens));
+      for (const TokenRange& r : piece.trained)
+        predicted.insert(predicted.end(), piece.tokens.begin() + r.begin, piece.tokens.begin() + r.end);
+    }
+    EXPECT_EQ(predicted, (std::vector<int32_t>{4, 8, 12, 13, 19, 20, 21})) << most;
   }
-  EXPECT_EQ(predicted, std::vector<int32_t>(whole.tokens.begin() + 12, whole.tokens.end()));
 }
 
 TEST_F(PretrainFiles, RowsWithAnAnswerAreWrittenByTheChatTemplate) {
@@ -80,9 +85,9 @@ TEST_F(PretrainFiles, RowsWithAnAnswerAreWrittenByTheChatTemplate) {
   PretrainData data = data_of({write("t.jsonl", "{\"prompt\": \"Q\", \"completion\": \"A\"}\n").string()});
   EXPECT_EQ(bundle.tokenizer.decode(pretrain_documents(data, bundle, 100)(0).tokens),
             "<｜begin▁of▁sentence｜><｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜>");
-  data.loss_on_answer = true;
+  data.loss_on = LossOn::answer;
   const Document d = pretrain_documents(data, bundle, 100)(0);
-  EXPECT_EQ(d.loss_from, std::ssize(bundle.chat_prompt("Q").tokens));
+  EXPECT_EQ(d.prompt_size(), std::ssize(bundle.chat_prompt("Q").tokens));
 }
 
 TEST_F(PretrainFiles, ANewModelAndItsTokenizerLearnFromTheFilesAndResumeToTheBit) {

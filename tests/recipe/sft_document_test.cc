@@ -37,19 +37,31 @@ class SftDocuments : public RunFolder {
     write_file_atomically(directory / "generation_config.json", "{\"eos_token_id\": " + eos_ids + "}");
     return ModelBundle::load(directory);
   }
-  static SftDocument document(const ModelBundle& bundle, const std::string& row, bool on_answer = true) {
-    return sft_document(parse_json(row, "rows.jsonl:1"), bundle, on_answer);
+  static SftDocument document(const ModelBundle& bundle, const std::string& row,
+                              LossOn loss_on = LossOn::answer) {
+    return sft_document(parse_json(row, "rows.jsonl:1"), bundle, loss_on);
   }
   static std::string text(const ModelBundle& bundle, std::span<const int32_t> tokens) {
     return bundle.tokenizer.decode(tokens);
   }
   // Returns the text that is trained on.
   static std::string learnt(const ModelBundle& bundle, const std::string& row) {
-    const Document d = document(bundle, row).document;
-    return text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(d.loss_from)));
+    const Document d = document(bundle, row).documents[0];
+    return text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(d.prompt_size())));
+  }
+  // Returns the text of every range that loss_on = "assistant" trains on.
+  static std::vector<std::string> all_learnt(const ModelBundle& bundle, const std::string& row) {
+    std::vector<std::string> out;
+    for (const Document& d : document(bundle, row, LossOn::assistant).documents) {
+      for (const TokenRange& r : d.trained) {
+        out.push_back(text(bundle, std::span(d.tokens).subspan(static_cast<size_t>(r.begin),
+                                                               static_cast<size_t>(r.end - r.begin))));
+      }
+    }
+    return out;
   }
   static std::string whole(const ModelBundle& bundle, const std::string& row) {
-    return text(bundle, document(bundle, row).document.tokens);
+    return text(bundle, document(bundle, row).documents[0].tokens);
   }
   static std::string failure(const ModelBundle& bundle, const std::string& row) {
     try {
@@ -77,9 +89,9 @@ TEST_F(SftDocuments, TheShippedTemplateGivesTheTokensThatItAlwaysGave) {
                              "</answer></answer>  "};
   for (const char* response : responses) {
     const Json row = Json::object().set("question", "Make 6 from 1, 2, 3.").set("response", response);
-    const Document d = sft_document(parse_json(row.dump(), "rows"), nano, true).document;
+    const Document d = sft_document(parse_json(row.dump(), "rows"), nano, LossOn::answer).documents[0];
     std::vector<int32_t> want = nano.chat_prompt("Make 6 from 1, 2, 3.").tokens;
-    EXPECT_EQ(d.loss_from, static_cast<int64_t>(want.size()));
+    EXPECT_EQ(d.prompt_size(), static_cast<int64_t>(want.size()));
     const std::vector<int32_t> answer = nano.tokenizer.encode(response, false);
     want.insert(want.end(), answer.begin(), answer.end());
     want.push_back(nano.stop_tokens.front());
@@ -92,7 +104,7 @@ TEST_F(SftDocuments, TheTurnEndsWithTheTokenThatTheTemplateWrites) {
   const ModelBundle two = bundle(kRoles, "[0, 1]");
   const std::string row = messages(R"({"role": "assistant", "content": "<think>t</think>21"})");
   EXPECT_EQ(learnt(two, row), std::string("<think>t</think>21") + kEos);  // without the newline after it
-  EXPECT_EQ(document(two, row).document.tokens.back(), 1);
+  EXPECT_EQ(document(two, row).documents[0].tokens.back(), 1);
   // A token that is not a stop token also ends the turn, and nothing follows it.
   const ModelBundle other =
       bundle("{% for m in messages %}{{ m.role }}:{{ m.content }}<｜Assistant｜>{% endfor %}");
@@ -170,6 +182,57 @@ TEST_F(SftDocuments, ToolsCallsResultsAndPartsReachTheTemplate) {
             std::string("(add {\"a\": 3})") + kEos);
 }
 
+// A user asks twice, and a tool is called in between.
+constexpr const char* kTurns = R"({"messages": [
+    {"role": "user", "content": "3+4?"},
+    {"role": "assistant", "content": "", "tool_calls": [
+      {"type": "function", "function": {"name": "add", "arguments": {"a": 3}}}]},
+    {"role": "tool", "content": "7"}, {"role": "assistant", "content": "It is 7."},
+    {"role": "user", "content": "sure?"}, {"role": "assistant", "content": "Yes."}]})";
+
+TEST_F(SftDocuments, EveryAnswerOfAConversationIsLearntInOneDocument) {
+  const ModelBundle model = bundle(kRoles);
+  const SftDocument d = document(model, kTurns, LossOn::assistant);
+  ASSERT_EQ(d.documents.size(), 1u);
+  EXPECT_EQ(text(model, d.documents[0].tokens), whole(model, kTurns));
+  EXPECT_EQ(all_learnt(model, kTurns),
+            (std::vector<std::string>{std::string("(add {\"a\": 3})") + kEos, std::string("It is 7.") + kEos,
+                                      std::string("Yes.") + kEos}));
+  EXPECT_EQ(d.documents[0].trained.back().end, std::ssize(d.documents[0].tokens));
+}
+
+TEST_F(SftDocuments, AnAnswerAfterARewrittenTurnIsADocumentOfItsOwn) {
+  const ModelBundle nano = ModelBundle::load(base());  // its template drops the thoughts of earlier turns
+  const std::string row =
+      R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "1"},
+      {"role": "user", "content": "b"}, {"role": "assistant", "content": "<think>t</think>2"},
+      {"role": "user", "content": "c"}, {"role": "assistant", "content": "<think>u</think>3"}]})";
+  const std::vector<Document> documents = document(nano, row, LossOn::assistant).documents;
+  ASSERT_EQ(documents.size(), 2u);
+  const std::string bos = "<｜begin▁of▁sentence｜>", user = "<｜User｜>", assistant = "<｜Assistant｜>";
+  EXPECT_EQ(text(nano, documents[0].tokens),
+            bos + user + "a" + assistant + "1" + kEos + user + "b" + assistant + "<think>t</think>2" + kEos);
+  EXPECT_EQ(documents[0].trained.size(), 2u);
+  EXPECT_EQ(text(nano, documents[1].tokens), bos + user + "a" + assistant + "1" + kEos + user + "b" +
+                                                 assistant + "2" + kEos + user + "c" + assistant +
+                                                 "<think>u</think>3" + kEos);
+  ASSERT_EQ(documents[1].trained.size(), 1u);
+  EXPECT_EQ(documents[1].trained[0].end, std::ssize(documents[1].tokens));
+  // Reading a file says so, and takes or leaves a row as a whole.
+  std::string line = parse_json(row, "row").dump() + "\n";
+  std::vector<std::string> notes;
+  const DataFiles data{.files = {write("turns.jsonl", line).string()}};
+  const auto read = [&](int64_t max_tokens) {
+    return read_sft_documents(data, nano, LossOn::assistant, max_tokens,
+                              [&](const std::string& note) { notes.push_back(note); });
+  };
+  EXPECT_EQ(read(100).size(), 2u);
+  EXPECT_TRUE(notes.back().starts_with("1 conversations are learnt as 2 documents")) << notes.back();
+  const auto shorter = std::ssize(documents[0].tokens), longer = std::ssize(documents[1].tokens);
+  ASSERT_LT(shorter, longer);
+  EXPECT_THROW(read(shorter), Error);
+}
+
 TEST_F(SftDocuments, TemplateVariablesOfARowAreHonoured) {
   const ModelBundle model = bundle(
       "{% if style %}[{{ style }}]{% endif %}{% for m in messages %}{{ m.content }}"
@@ -220,7 +283,8 @@ TEST_F(SftDocuments, ARowThatCannotBeUsedSaysWhy) {
   const ModelBundle refuses = bundle("{{ raise_exception('no') }}");
   const auto file = write("bad.jsonl", "{\"question\": \"q\", \"response\": \"r\"}\n");
   try {
-    read_sft_documents({file.string()}, refuses, true, 100);
+    read_sft_documents(DataFiles{.files = {file.string()}, .selection = {.deduplicate = false}}, refuses,
+                       LossOn::answer, 100);
     ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_TRUE(std::string(error.what()).starts_with(file.string() + ":1: ")) << error.what();
@@ -239,8 +303,8 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
       "{\"role\": \"assistant\", \"content\": \"r\"}]}\n";
   const auto file = write("data.jsonl", rows);
   std::vector<std::string> notes;
-  read_sft_documents({file.string()}, nano, true, 100,
-                     [&](const std::string& line) { notes.push_back(line); });
+  read_sft_documents(DataFiles{.files = {file.string()}, .selection = {.deduplicate = false}}, nano,
+                     LossOn::answer, 100, [&](const std::string& line) { notes.push_back(line); });
   ASSERT_EQ(notes.size(), 3u);
   EXPECT_EQ(notes[0], file.string() + ": 4 of 4 rows are used (messages, question/response)");
   EXPECT_EQ(notes[1], file.string() + ": columns id, source are not used");
@@ -272,6 +336,15 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
       ++refused;
       continue;
     }
+    const std::vector<std::string> answers =
+        all_learnt(model, R"({"messages": [{"role": "user", "content": "What is 3*7?"},
+          {"role": "assistant", "content": "<think>\nthree sevens\n</think>\n\nIt is 21."},
+          {"role": "user", "content": "And 3*8?"}, {"role": "assistant", "content": "It is 24."}]})");
+    ASSERT_EQ(answers.size(), 2u) << file;
+    EXPECT_NE(answers[0].find("three sevens"), std::string::npos) << file << ": " << answers[0];
+    EXPECT_NE(answers[0].find("It is 21."), std::string::npos) << file << ": " << answers[0];
+    EXPECT_NE(answers[1].find("It is 24."), std::string::npos) << file << ": " << answers[1];
+    EXPECT_EQ(answers[1].find("21"), std::string::npos) << file << ": " << answers[1];
     for (const std::string& row : rows) {
       const std::string got = learnt(model, row);
       const auto once = [&](const std::string& words) {

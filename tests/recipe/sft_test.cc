@@ -65,8 +65,8 @@ TEST_F(Sft, LearnsItsRowsAndRepeatsExactly) {
 
 TEST_F(Sft, EpochsTakeEveryRowOnceInAnOrderOfTheirOwn) {
   std::vector<Document> documents;
-  for (int32_t i = 0; i < 50; ++i) documents.push_back({.tokens = {i, i}, .loss_from = 1});
-  const DocumentSource source = shuffled_epochs(documents, 3);
+  for (int32_t i = 0; i < 50; ++i) documents.push_back(document_from({i, i}));
+  const DocumentSource source = epochs_of(documents, 3, true);
   std::vector<int32_t> first, second;
   for (int64_t i = 0; i < 50; ++i) first.push_back(source(i).tokens[0]);
   for (int64_t i = 50; i < 100; ++i) second.push_back(source(i).tokens[0]);
@@ -85,14 +85,18 @@ TEST_F(Sft, OnlyTheLastAnswerCounts) {
       "\"assistant\", "
       "\"content\": \"<think>t</think>1+2+3\"}, {\"role\": \"user\", \"content\": \"Again!\"}, {\"role\": "
       "\"assistant\", \"content\": \"<think>1*2*3=6 yes</think><answer>1*2*3</answer>\"}]}\n");
-  const auto documents = read_sft_documents({file.string()}, bundle, true, 500);
+  const auto documents = read_sft_documents(
+      DataFiles{.files = {file.string()}, .selection = {.deduplicate = false}}, bundle, LossOn::answer, 500);
   ASSERT_EQ(documents.size(), 1u);
   const Document& d = documents[0];
-  const auto scored = std::span(d.tokens).subspan(static_cast<size_t>(d.loss_from));
+  const auto scored = std::span(d.tokens).subspan(static_cast<size_t>(d.prompt_size()));
   EXPECT_EQ(bundle.tokenizer.decode(scored.first(scored.size() - 1)),
             "<think>1*2*3=6 yes</think><answer>1*2*3</answer>");
   EXPECT_EQ(scored.back(), bundle.stop_tokens.front());
-  EXPECT_EQ(read_sft_documents({file.string()}, bundle, false, 500)[0].loss_from, 1);
+  EXPECT_EQ(read_sft_documents(DataFiles{.files = {file.string()}, .selection = {.deduplicate = false}},
+                               bundle, LossOn::all, 500)[0]
+                .prompt_size(),
+            1);
 }
 
 TEST_F(Sft, BadDataIsOneClearLine) {

@@ -164,7 +164,7 @@ TEST_F(TrainingEvalsOfRun, TheValidationLossOfGivenFilesIsTheMeanOverTheirTokens
 TEST_F(TrainingEvalsOfRun, TwoAnswersToOneQuestionLieOnOneSide) {
   int64_t held = 0;
   for (int32_t i = 0; i < 2000; ++i) {
-    const Document one{.tokens = {i, 7, 8, 9}, .loss_from = 2}, two{.tokens = {i, 7, 10}, .loss_from = 2};
+    const Document one = document_from({i, 7, 8, 9}, 2), two = document_from({i, 7, 10}, 2);
     EXPECT_EQ(is_held_out(one, 0.1), is_held_out(two, 0.1));
     held += is_held_out(one, 0.1) ? 1 : 0;
   }

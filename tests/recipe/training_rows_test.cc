@@ -14,9 +14,9 @@ class TrainingRows : public RunFolder {
   Learnt learn(const DataFiles& data, int64_t max_tokens = 400) const {
     Learnt out;
     const std::vector<Document> documents = read_sft_documents(
-        data, nano_, true, max_tokens, [&](const std::string& line) { out.notes.push_back(line); });
+        data, nano_, LossOn::answer, max_tokens, [&](const std::string& line) { out.notes.push_back(line); });
     for (const Document& d : documents) {
-      const auto split = static_cast<size_t>(d.loss_from);
+      const auto split = static_cast<size_t>(d.prompt_size());
       const std::span<const int32_t> tokens = d.tokens;
       out.prompts.push_back(nano_.tokenizer.decode(tokens.first(split)));
       out.answers.push_back(nano_.tokenizer.decode(tokens.subspan(split, tokens.size() - split - 1)));
@@ -155,7 +155,7 @@ TEST_F(TrainingRows, TheLimitCountsUsedRowsOfAllFiles) {
 
 TEST_F(TrainingRows, WithoutShuffleEveryEpochTakesTheFilesOrder) {
   std::vector<Document> documents;
-  for (int32_t i = 0; i < 9; ++i) documents.push_back({.tokens = {i, i}, .loss_from = 1});
+  for (int32_t i = 0; i < 9; ++i) documents.push_back(document_from({i, i}));
   const DocumentSource source = epochs_of(documents, 3, false);
   for (int64_t i = 0; i < 27; ++i) EXPECT_EQ(source(i).tokens[0], i % 9);
 }

@@ -5,9 +5,14 @@
 #include "base/error.h"
 #include "formats/json.h"
 #include "reward/calendar.h"
+#include "reward/response.h"
 
 namespace r1 {
 namespace {
+
+Verdict verify_calendar(const Json& gold, std::string_view response) {
+  return judge_response(response, calendar_judge(gold));
+}
 
 std::string why(const std::string& gold, const std::string& answer) {
   const Verdict verdict =

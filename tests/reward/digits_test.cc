@@ -7,9 +7,14 @@
 
 #include "base/error.h"
 #include "formats/json.h"
+#include "reward/response.h"
 
 namespace r1 {
 namespace {
+
+Verdict verify_digits(const Json& gold, std::string_view response) {
+  return judge_response(response, digits_judge(gold));
+}
 
 std::string why(int base, const std::string& digits, const std::string& answer) {
   const Json gold = Json::object().set("base", base).set("digits", digits);

@@ -8,9 +8,18 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "formats/json.h"
+#include "reward/response.h"
 
 namespace r1 {
 namespace {
+
+Verdict verify_number(const Json& gold, std::string_view response) {
+  return judge_response(response, number_judge(gold));
+}
+
+Verdict verify_equation(const Json& gold, std::string_view response) {
+  return judge_response(response, equation_judge(gold));
+}
 
 std::string wrap(const std::string& answer) {
   return "<think>hm</think><answer>" + answer + "</answer>";

@@ -6,9 +6,14 @@
 
 #include "base/error.h"
 #include "formats/json.h"
+#include "reward/response.h"
 
 namespace r1 {
 namespace {
+
+Verdict verify_roles(const Json& gold, std::string_view response) {
+  return judge_response(response, roles_judge(gold));
+}
 
 const char* const kGold = R"({"Ann":"knight","Bob":"knave","Cid":"knave"})";
 

@@ -185,7 +185,7 @@ TEST(Tokenizer, AnswersForTokens) {
     }
   }
   const auto trusted = tokenizer.encode("<｜User｜>hi", false);
-  const auto plain = tokenizer.encode_ordinary("<｜end▁of▁sentence｜>hi");
+  const auto plain = tokenizer.encode("<｜end▁of▁sentence｜>hi", false, Tokenizer::Special::as_text);
   EXPECT_EQ(trusted.size(), 2u);
   EXPECT_GT(plain.size(), 2u);
   EXPECT_EQ(tokenizer.decode(plain), "<｜end▁of▁sentence｜>hi");

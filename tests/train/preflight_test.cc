@@ -10,7 +10,7 @@ namespace {
 
 GrpoConfig config_of_16() {
   GrpoConfig c;
-  c.group = 16;
+  c.rollout.samples = 16;
   return c;
 }
 

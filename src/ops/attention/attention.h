@@ -38,6 +38,16 @@ struct KvPages {
   bool values_in_keys = false;
   int64_t page_elements() const { return G * (values_in_keys ? K : K + V) * kKeyTile; }
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
+  // The pages of one layer of `storage` [layers, pages, page_elements()], which has this shape.
+  KvPages of_layer(const Tensor& storage, int64_t layer) const {
+    R1_CHECK(storage.dim(-1) == page_elements() && layer >= 0 && layer < storage.dim(0), "layer ", layer,
+             " of ", storage.shape.str(), ", ", page_elements(), " elements a page");
+    KvPages pages = *this;
+    pages.dtype = storage.dtype;
+    pages.data = static_cast<char*>(storage.data) +
+                 static_cast<size_t>(layer * storage.dim(1)) * pages.page_bytes();
+    return pages;
+  }
 };
 
 // q [T, H, K], k [T, G, K], v [T, G, V] -> [T, H, V]. For MLA, v is the latent, i.e. the first V columns

@@ -128,7 +128,7 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
       }
     }
   }
-  if (longest * static_cast<double>(16 * threads) > total) {
+  if (longest * static_cast<double>(16 * threads) > total && !ctx.measuring) {
     std::sort(tasks, tasks + at,
               [&cost](const ForwardTask& a, const ForwardTask& b) { return cost(a) > cost(b); });
   }

@@ -29,11 +29,11 @@ namespace r1 {
 inline constexpr int64_t kLogitFloats = int64_t{1} << 22;  // 16 MiB of scratch
 inline constexpr int64_t kKeptLogits = int64_t{1} << 18;   // most logits kept for the backward (1 MiB)
 
-// h [T, D], targets [T] (-1: skipped, logprob 0) -> logprobs [T]. If `entropy` is given, it receives the
-// entropy [T] of softmax(z), without gradient. Backward: d logprob[t] = g[t] gives
+// h [T, D], targets [T] (-1: skipped, logprob 0) -> logprobs [T]. `entropy` [T], if given, receives
+// the entropy of softmax(z), without gradient. Backward: d logprob[t] = g[t] gives
 // dz[n] = g (1[n = target] - p[n]). `targets` must outlive the tape.
 Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::span<const int32_t> targets,
-                       float temperature, float* entropy = nullptr);
+                       float temperature, const Tensor& entropy = {});
 
 // Overwrites a row z of logits with z * inv_temperature. Then logprob(n) = (z[n] - max) - log_sum.
 struct RowSoftmax {

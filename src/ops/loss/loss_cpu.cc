@@ -11,11 +11,11 @@
 //
 // m and sum are kept from the forward.
 #include <algorithm>
-#include <cstring>
 
 #include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
+#include "ops/loss/loss_backend.h"
 #include "ops/matmul/gemm.h"
 #include "ops/simd/grain.h"
 
@@ -27,8 +27,9 @@
 #include "ops/simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace r1 {
+namespace r1::cpu {
 namespace HWY_NAMESPACE {
+using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
 // log_sum - (sum of e (z - m)) / sum with e = exp(z - m). Below -100 e is 0; the clamp avoids 0 * -infinity.
@@ -49,11 +50,11 @@ void row_dz(const float* z, int64_t V, float inv_temperature, float max, float f
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace r1
+}  // namespace r1::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace r1 {
+namespace r1::cpu {
 
 HWY_EXPORT(row_entropy);
 HWY_EXPORT(row_dz);
@@ -69,34 +70,90 @@ int64_t softmax_grain(int64_t V) {
   return std::max<int64_t>(1, kGrainFloats / 4 / std::max<int64_t>(1, V));
 }
 
-struct Call {
-  Tensor h, logprobs;
-  const Weight* head;
-  const int32_t* targets;
-  float inv_temperature;
-  float* max;     // [T] maxima of the tempered logits, kept for the backward
-  float* sum;     // [T] likewise
-  float* logits;  // [tokens that count, V] tempered, kept if there are few; null: computed again
+// The tokens that have a target, in order, in the host's arena.
+std::span<const int32_t> tokens_with_target(Context& ctx, std::span<const int32_t> targets) {
+  auto* at = ctx.host().array<int32_t>(std::ssize(targets));
+  size_t count = 0;
+  for (size_t t = 0; t < targets.size(); ++t) {
+    if (targets[t] >= 0) at[count++] = static_cast<int32_t>(t);
+  }
+  return {at, count};
+}
+
+// Scratch of one chunk of the backward.
+struct LossChunk {
+  const int32_t* kept;
+  const int32_t* counted;  // for each kept token, how many tokens before it have a target
+  int64_t n;
+  const float* h;  // [n, D] packed
+  float* dz;       // [n, V]
+  float* dh;       // [n, D] packed
+  const float* w;  // [V, D] the head as the forward saw it; null: dh is not needed
 };
 
-void forward(Context& ctx, const Call& call, float* entropy) {
-  const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
-  float* logprobs = call.logprobs.f32();
-  std::fill(logprobs, logprobs + T, 0.0f);
-  if (entropy != nullptr) std::fill(entropy, entropy + T, 0.0f);
-  const ArenaScope scope(ctx.arena);
-  int32_t* kept = ctx.arena.array<int32_t>(T);
-  int64_t count = 0;
-  for (int32_t t = 0; t < T; ++t) {
-    if (call.targets[t] >= 0) kept[count++] = t;
-  }
-  const int64_t chunk = std::min(chunk_tokens(V), count);
+void make_dz(Context& ctx, const LogProbsBackward& call, const LossChunk& chunk) {
+  const LogProbs& f = call.forward;
+  const int64_t V = f.head->N();
+  // Kept logits are already tempered.
+  const float* kept_logits = f.logits ? f.logits.f32() : nullptr;
+  const float tempered = kept_logits == nullptr ? f.inv_temperature : 1.0f;
+  const float *g = call.dlogprobs.f32(), *max = f.max.f32(), *sum = f.sum.f32();
+  if (kept_logits == nullptr) matmul_into(ctx, chunk.h, chunk.n, *f.head, chunk.dz);
+  ctx.threads.parallel_for(chunk.n, softmax_grain(V), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = chunk.kept[i];
+      const float c = g[t] * f.inv_temperature;
+      float* row = chunk.dz + i * V;
+      const float* logits = kept_logits == nullptr ? row : kept_logits + chunk.counted[i] * V;
+      HWY_DYNAMIC_DISPATCH(row_dz)(logits, V, tempered, max[t], -(c / sum[t]), row);
+      row[f.targets[static_cast<size_t>(t)]] += c;
+    }
+  });
+}
+
+void hidden_gradient(Context& ctx, const LogProbsBackward& call, const LossChunk& chunk) {
+  const int64_t D = call.forward.h.dim(1), V = call.forward.head->N();
+  gemm(ctx.threads, {.M = chunk.n,
+                     .N = D,
+                     .K = V,
+                     .a = chunk.dz,
+                     .a_row = V,
+                     .a_col = 1,
+                     .b = chunk.w,
+                     .b_panel = kPanel,
+                     .b_row = D,
+                     .c = chunk.dh,
+                     .c_row = D,
+                     .accumulate = false});
+  float* dh = call.dh.grad.f32();
+  const bool add = call.dh.accumulate;
+  ctx.threads.parallel_for(chunk.n, row_grain(D), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* to = dh + chunk.kept[i] * D;
+      const float* from = chunk.dh + i * D;
+      for (int64_t d = 0; d < D; ++d) to[d] = add ? to[d] + from[d] : from[d];
+    }
+  });
+}
+
+}  // namespace
+
+void log_probs_forward(Context& ctx, const LogProbs& call) {
+  const int64_t D = call.h.dim(1), V = call.head->N();
+  ctx.memory().zero(call.logprobs.data, call.logprobs.bytes(), ctx.stream);
+  if (call.entropy) ctx.memory().zero(call.entropy.data, call.entropy.bytes(), ctx.stream);
+  const OpScope scope(ctx);
+  const std::span<const int32_t> kept = tokens_with_target(ctx, call.targets);
+  const int64_t count = std::ssize(kept), chunk = std::min(chunk_tokens(V), count);
   float* rows = ctx.arena.array<float>(chunk * D);
-  float* scratch = call.logits == nullptr ? ctx.arena.array<float>(chunk * V) : nullptr;
+  float* scratch = call.logits ? nullptr : ctx.arena.array<float>(chunk * V);
+  float* logprobs = call.logprobs.f32();
+  float* entropy = call.entropy ? call.entropy.f32() : nullptr;
+  float *max = call.max ? call.max.f32() : nullptr, *sum = call.sum ? call.sum.f32() : nullptr;
   for (int64_t first = 0; first < count; first += chunk) {
     const int64_t n = std::min(chunk, count - first);
-    const int32_t* at = kept + first;
-    float* logits = scratch != nullptr ? scratch : call.logits + first * V;
+    const int32_t* at = kept.data() + first;
+    float* logits = scratch != nullptr ? scratch : call.logits.f32() + first * V;
     const float* h = rows;
     if (at[n - 1] - at[0] == n - 1 && call.h.dtype == DType::f32) {
       h = call.h.f32() + at[0] * D;
@@ -109,147 +166,46 @@ void forward(Context& ctx, const Call& call, float* entropy) {
         float* z = logits + i * V;
         const int64_t t = at[i];
         const RowSoftmax row = row_softmax(z, V, call.inv_temperature);
-        logprobs[t] = row_log_prob(row, z, call.targets[t]);
-        if (entropy != nullptr) {
+        logprobs[t] = row_log_prob(row, z, call.targets[static_cast<size_t>(t)]);
+        if (entropy != nullptr)
           entropy[t] = HWY_DYNAMIC_DISPATCH(row_entropy)(z, V, row.max, row.sum, row.log_sum);
-        }
-        if (call.max != nullptr) call.max[t] = row.max, call.sum[t] = row.sum;
+        if (max != nullptr) max[t] = row.max, sum[t] = row.sum;
       }
     });
   }
 }
 
-// Scratch of one chunk of the backward.
-struct Chunk {
-  const int32_t* kept;
-  const int32_t* counted;  // for each kept token, how many tokens before it count
-  int64_t n;
-  const float* h;  // [n, D] packed
-  float* dz;       // [n, V]
-  float* dh;       // [n, D] packed
-  const float* w;  // [V, D] the head as the forward saw it; null: dh is not needed
-};
-
-void make_dz(Context& ctx, const Call& call, const float* g, const Chunk& chunk) {
-  const int64_t V = call.head->N();
-  // Kept logits are already tempered.
-  const float tempered = call.logits == nullptr ? call.inv_temperature : 1.0f;
-  if (call.logits == nullptr) matmul_into(ctx, chunk.h, chunk.n, *call.head, chunk.dz);
-  ctx.threads.parallel_for(chunk.n, softmax_grain(V), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t t = chunk.kept[i];
-      const float c = g[t] * call.inv_temperature;
-      float* row = chunk.dz + i * V;
-      const float* logits = call.logits == nullptr ? row : call.logits + chunk.counted[i] * V;
-      HWY_DYNAMIC_DISPATCH(row_dz)(logits, V, tempered, call.max[t], -(c / call.sum[t]), row);
-      row[call.targets[t]] += c;
-    }
-  });
-}
-
-void chunk_backward(Context& ctx, const Call& call, const Chunk& chunk, const GradSlot& slot) {
-  const int64_t D = call.h.dim(1), V = call.head->N();
-  Parameter& w = call.head->dense();
-  if (slot) {
-    gemm(ctx.threads, {.M = chunk.n,
-                       .N = D,
-                       .K = V,
-                       .a = chunk.dz,
-                       .a_row = V,
-                       .a_col = 1,
-                       .b = chunk.w,
-                       .b_panel = kPanel,
-                       .b_row = D,
-                       .c = chunk.dh,
-                       .c_row = D,
-                       .accumulate = false});
-    float* dh = slot.grad.f32();
-    ctx.threads.parallel_for(chunk.n, row_grain(D), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float* to = dh + chunk.kept[i] * D;
-        const float* from = chunk.dh + i * D;
-        for (int64_t d = 0; d < D; ++d) to[d] = slot.accumulate ? to[d] + from[d] : from[d];
-      }
-    });
-  }
-  if (w.grad) {
-    gemm(ctx.threads, {.M = V,
-                       .N = D,
-                       .K = chunk.n,
-                       .a = chunk.dz,
-                       .a_row = 1,
-                       .a_col = V,
-                       .b = chunk.h,
-                       .b_panel = kPanel,
-                       .b_row = D,
-                       .c = w.grad.f32(),
-                       .c_row = D,
-                       .accumulate = true});
-  }
-  if (Parameter* bias = call.head->bias(); bias != nullptr && bias->grad) {
-    const ArenaScope scope(ctx.arena);
-    int32_t* zeros = ctx.arena.array<int32_t>(chunk.n);
-    std::fill(zeros, zeros + chunk.n, 0);
-    scatter_add_rows(ctx.threads, chunk.dz, {zeros, static_cast<size_t>(chunk.n)}, V, bias->grad.f32());
-  }
-}
-
-void backward(Context& ctx, const Call& call) {
-  const Tensor grad = ctx.tape->grad(call.logprobs);
-  if (!grad) return;
-  const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
-  const float* g = grad.f32();
-  const GradSlot slot = ctx.tape->slot(call.h);
-  if (slot && !slot.accumulate) std::memset(slot.grad.data, 0, static_cast<size_t>(T * D) * sizeof(float));
-  const ArenaScope scope(ctx.arena);
-  int32_t* kept = ctx.arena.array<int32_t>(T);
-  int32_t* counted = ctx.arena.array<int32_t>(T);
+// The scratch is as large as if every token with a target had a gradient, so its size is known before the
+// gradients are.
+void log_probs_backward(Context& ctx, const LogProbsBackward& call) {
+  const LogProbs& f = call.forward;
+  const int64_t T = f.h.dim(0), D = f.h.dim(1), V = f.head->N();
+  if (call.dh && !call.dh.accumulate) ctx.memory().zero(call.dh.grad.data, call.dh.grad.bytes(), ctx.stream);
+  const OpScope scope(ctx);
+  int32_t* kept = ctx.host().array<int32_t>(T);
+  int32_t* counted = ctx.host().array<int32_t>(T);
   int64_t count = 0;
-  for (int32_t t = 0, before = 0; t < T; ++t) {
-    if (call.targets[t] < 0) continue;
-    if (g[t] != 0.0f) kept[count] = t, counted[count++] = before;
+  int32_t before = 0;
+  const float* g = call.dlogprobs.f32();
+  for (int32_t t = 0; t < T; ++t) {
+    if (f.targets[static_cast<size_t>(t)] < 0) continue;
+    if (ctx.measuring || g[t] != 0.0f) kept[count] = t, counted[count++] = before;
     ++before;
   }
-  const int64_t size = std::min(chunk_tokens(V), count);
+  const int64_t size = std::min<int64_t>(chunk_tokens(V), before);
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
-  const float* w = slot ? call.head->rows(ctx) : nullptr;
+  const float* w = call.dh ? f.head->rows(ctx) : nullptr;
   ctx.tape->await_turn();
   for (int64_t first = 0; first < count; first += size) {
-    const Chunk chunk{kept + first, counted + first, std::min(size, count - first), rows, dz, dh, w};
-    copy_rows_f32(ctx.threads, call.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);
-    make_dz(ctx, call, g, chunk);
-    chunk_backward(ctx, call, chunk, slot);
+    const LossChunk chunk{kept + first, counted + first, std::min(size, count - first), rows, dz, dh, w};
+    copy_rows_f32(ctx.threads, f.h, {chunk.kept, static_cast<size_t>(chunk.n)}, rows);
+    make_dz(ctx, call, chunk);
+    if (call.dh) hidden_gradient(ctx, call, chunk);
+    f.head->add_weight_gradient(ctx, chunk.dz, chunk.h, chunk.n);
   }
 }
 
-}  // namespace
-
-Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::span<const int32_t> targets,
-                       float temperature, float* entropy) {
-  R1_CHECK(h.shape.rank() == 2 && h.dim(1) == head.K(), "hidden states ", h.shape.str(), ", head ",
-           head.dense().value.shape.str());
-  const int64_t T = h.dim(0);
-  R1_CHECK(static_cast<int64_t>(targets.size()) == T, targets.size(), " targets, ", T, " tokens");
-  R1_CHECK(temperature > 0, "temperature ", temperature);
-  for (const int32_t target : targets) {
-    R1_CHECK(target >= -1 && target < head.N(), "target ", target, " of ", head.N());
-  }
-  const bool keep = ctx.tape != nullptr;
-  const Call call{
-      .h = h,
-      .logprobs = ctx.output({T}),
-      .head = &head,
-      .targets = targets.data(),
-      .inv_temperature = 1.0f / temperature,
-      .max = keep ? ctx.arena.array<float>(T) : nullptr,
-      .sum = keep ? ctx.arena.array<float>(T) : nullptr,
-      .logits = keep && T * head.N() <= kKeptLogits ? ctx.arena.array<float>(T * head.N()) : nullptr};
-  forward(ctx, call, entropy);
-  if (keep) ctx.tape->record([call](Context& c) { backward(c, call); });
-  return call.logprobs;
-}
-
-}  // namespace r1
+}  // namespace r1::cpu
 #endif

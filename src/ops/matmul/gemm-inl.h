@@ -40,7 +40,7 @@ using Vec = hn::Vec<Tag>;
 
 inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
 inline constexpr int kPanelVecs = static_cast<int>(kPanel) / kLanes;  // 2, 4 or 8
-inline constexpr bool kSixteenRegisters = kLanes == 8;  // AVX2
+inline constexpr bool kSixteenRegisters = kLanes == 8;                // AVX2
 inline constexpr int kMaxAcc = kSixteenRegisters ? 12 : 24;
 inline constexpr int kMaxVecs = kPanelVecs == 2 || kSixteenRegisters ? 2 : 4;
 inline constexpr int kMaxRows = kMaxAcc / kMaxVecs;
@@ -436,7 +436,8 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
       }
       // The next block after that of a packed panel is b_panel further on, or, after the last panel, kBlockK
       // rows after the first panel's block.
-      const float* next = p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * kPanel;
+      const float* next =
+          p + 1 < p1 ? b + g.b_panel : g.b + p0 * g.b_panel + (k0 + kBlockK) / kPerRow * kPanel;
       const bool has_next_block = k0 + block_k < g.K;
       const bool packed_ahead = g.b_row == kPanel && o.K > 0 && (p + 1 < p1 || has_next_block);
       const bool rows_ahead = g.a_row == 1 && g.b_row != kPanel && g.b_panel == kPanel && has_next_block;

@@ -116,7 +116,8 @@ __mmask16 mask_of(int64_t columns) {
 
 R1_AVX512BF16 void gemm_tile_avx512bf16(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
   const int64_t M = m1 - m0, tiles = (M + kMaxRows - 1) / kMaxRows;
-  R1_CHECK(M <= kTileRows && g.a_col == 1 && g.b_row == kPanel, "M ", M, " a_col ", g.a_col, " b_row ", g.b_row);
+  R1_CHECK(M <= kTileRows && g.a_col == 1 && g.b_row == kPanel, "M ", M, " a_col ", g.a_col, " b_row ",
+           g.b_row);
   alignas(64) uint32_t copies[kTileRows * kCopiedRow];
   const uint32_t* b = reinterpret_cast<const uint32_t*>(g.b);
   int64_t k0 = 0;

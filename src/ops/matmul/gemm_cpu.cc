@@ -143,6 +143,7 @@ void run_tile(const Gemm& g, const Cut& c, int64_t i) {
 }  // namespace
 
 void gemm(ThreadPool& threads, const Gemm& g) {
+  if (threads.is_idle()) return;
   const int64_t work = fmas(g);
   if (threads.size() == 1 || work < kWorthAThread) return gemm_serial(g);
   const Cut c = is_long(g) ? cut_long(g, threads.size()) : cut(g, target_of(threads, work, kTilesAThread));
@@ -159,6 +160,7 @@ void gemm_serial(const Gemm& g) {
 }
 
 void gemm_batch(ThreadPool& threads, std::span<const Gemm> list) {
+  if (threads.is_idle()) return;
   if (threads.size() == 1) {
     for (const Gemm& g : list) gemm_serial(g);
     return;

@@ -71,8 +71,8 @@ Gemm with_b(Context& ctx, Gemm g, const float* b) {
 // The columns of dx that a tile of the dequantised matrix adds at a time are all of them; its rows are these.
 constexpr int64_t kTileElements = int64_t{1} << 21;
 
-void add_transposed(Context& ctx, const WeightTransposed& call, int64_t first, int64_t count, const float* rows,
-                    bool accumulate) {
+void add_transposed(Context& ctx, const WeightTransposed& call, int64_t first, int64_t count,
+                    const float* rows, bool accumulate) {
   const Gemm g = with_b(ctx,
                         {.M = call.T,
                          .N = call.w->K(),
@@ -187,11 +187,8 @@ void matmul_backward(Context& ctx, const MatmulBackward& call) {
   const int64_t T = call.x.dim(0);
   const float* dy = call.dy.f32();
   if (call.dx) {
-    times_transposed(ctx, {.w = call.w,
-                           .dy = dy,
-                           .T = T,
-                           .dx = call.dx.grad.f32(),
-                           .accumulate = call.dx.accumulate});
+    times_transposed(
+        ctx, {.w = call.w, .dy = dy, .T = T, .dx = call.dx.grad.f32(), .accumulate = call.dx.accumulate});
   }
   ctx.tape->await_turn();
   const OpScope scope(ctx);

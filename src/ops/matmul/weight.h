@@ -8,7 +8,8 @@
 //   frozen   one copy, made from where the parameter is stored: in the kernel's layout (Layout::panels) or, for
 //            a table that only look-ups read, as rows in the stored format (Layout::rows)
 //
-// The kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the numerics. A
+// On a CUDA device, products read rows: of a trained matrix the value itself, of a frozen one a copy in f32.
+// On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the numerics. A
 // frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
 #pragma once
 
@@ -59,6 +60,7 @@ class Weight {
 
  private:
   bool is_fresh(DType activations) const;
+  bool holds_rows(const Context& ctx) const;
 
   Parameter* dense_ = nullptr;
   Parameter* bias_ = nullptr;

@@ -50,7 +50,8 @@ void LatentWeight::prepare_frozen(Context& ctx) const {
   const bool stale = renew(ctx, keys_, {heads_, key_units});  // units of 32 bits of either kind
   if (!renew(ctx, values_, {heads_, value_units}) && !stale) return;
   if (ctx.measuring) return;
-  const Buffer wide({ctx.threads.size(), head}, DType::f32), narrowed({ctx.threads.size(), head}, DType::bf16);
+  const Buffer wide({ctx.threads.size(), head}, DType::f32),
+      narrowed({ctx.threads.size(), head}, DType::bf16);
   FirstError error;
   ctx.threads.parallel_for_thread(heads_, 1, [&](int64_t begin, int64_t end, int thread) {
     float* rows = wide.tensor().f32() + thread * head;
@@ -76,12 +77,8 @@ void LatentWeight::prepare_frozen(Context& ctx) const {
       }
     });
   });
-  try {
-    error.rethrow();
-  } catch (...) {
-    keys_.version = values_.version = 0;
-    throw;
-  }
+  if (error.failed()) keys_.version = values_.version = 0;
+  error.rethrow();
 }
 
 void LatentWeight::fill_key_b(Context& ctx, int64_t head, Gemm& g) const {
@@ -119,18 +116,21 @@ void LatentWeight::fill_value_b(Context& ctx, int64_t head, Gemm& g) const {
 const float* LatentWeight::rows(Context& ctx) const {
   const Tensor& value = kv_b_->value;
   if (!kv_b_->frozen() && value.dtype == DType::f32 && ctx.activations() == DType::f32) return value.f32();
-  if (renew(ctx, rows_, value.shape) && !ctx.measuring) {
+  if (renew(ctx, rows_, value.shape)) {
     float* to = rows_.buffer.tensor().f32();
-    if (kv_b_->frozen()) {
+    if (kv_b_->frozen() && !ctx.measuring) {
+      rows_.version = 0;  // stale until it is filled: reading may throw
       int64_t at = 0;
-      in_f32(*kv_b_, [&](std::span<const float> values) {
+      in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
         std::ranges::copy(values, to + at);
         at += std::ssize(values);
       });
       if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, to, value.count(), to);
-    } else {
+      rows_.version = kv_b_->version;
+    } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);
-      std::copy_n(weight_f32(ctx, value), value.count(), to);
+      const float* from = weight_f32(ctx, value);
+      if (!ctx.measuring) std::copy_n(from, value.count(), to);
     }
   }
   return rows_.buffer.tensor().f32();

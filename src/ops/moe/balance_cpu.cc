@@ -1,4 +1,4 @@
-// ops/moe/balance_cpu.cc: keeps the experts evenly loaded: the sequence-wise loss and the selection bias.
+// ops/moe/balance_cpu.cc: the sequence-wise loss that keeps the experts evenly loaded.
 #include <algorithm>
 #include <cmath>
 
@@ -64,22 +64,5 @@ void moe_balance(Context& ctx, const MoeBalance& call) {
 }
 
 }  // namespace cpu
-
-void update_selection_bias(Parameter& bias, MoeStats& stats, float gamma) {
-  const int64_t E = bias.value.count();
-  R1_CHECK(static_cast<int64_t>(stats.selected.size()) == E, "counts of ", stats.selected.size(),
-           " experts, bias of ", E);
-  int64_t total = 0;
-  for (const int64_t n : stats.selected) total += n;
-  float* b = bias.value.f32();
-  for (int64_t e = 0; e < E; ++e) {
-    const int64_t above_mean =
-        stats.selected[static_cast<size_t>(e)] * E - total;  // exact, in units of 1 / E
-    if (above_mean > 0) b[e] -= gamma;
-    if (above_mean < 0) b[e] += gamma;
-  }
-  ++bias.version;
-  std::fill(stats.selected.begin(), stats.selected.end(), 0);
-}
 
 }  // namespace r1

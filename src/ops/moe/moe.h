@@ -89,7 +89,7 @@ Tensor moe(Context& ctx, const Batch& batch, const Tensor& x, const MoeWeights& 
 
 // V3's auxiliary-loss-free balancing: bias[e] += gamma * sign(mean selected - selected[e]), with an exact
 // comparison. Then clears the counts and adds one to bias.version.
-void update_selection_bias(Parameter& bias, MoeStats& stats, float gamma);
+void update_selection_bias(Context& ctx, Parameter& bias, MoeStats& stats, float gamma);
 
 namespace ref {
 // One token's routing in double: fills experts [A], ascending, and weights [A].

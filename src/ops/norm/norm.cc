@@ -10,14 +10,14 @@ Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps) {
   R1_CHECK(w.value.count() == D, "norm weight ", w.name, " ", w.value.shape.str(), ", input ", x.shape.str());
   const Tensor y = ctx.output(x.shape, ctx.activations());
   float* rstd = ctx.tape != nullptr ? ctx.arena.array<float>(T) : nullptr;
-  R1_CPU_BACKEND(ctx, norm_forward, (NormForward{.x = x, .y = y, .w = &w, .eps = eps, .rstd = rstd}));
+  R1_BACKEND(ctx, norm_forward, (NormForward{.x = x, .y = y, .w = &w, .eps = eps, .rstd = rstd}));
   if (ctx.tape != nullptr) {
     Parameter* weight = &w;
     ctx.tape->record([x, y, rstd, weight](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
       const GradSlot dx = c.tape->slot(x);
-      R1_CPU_BACKEND(c, norm_backward, (NormBackward{.x = x, .dy = dy, .rstd = rstd, .w = weight, .dx = dx}));
+      R1_BACKEND(c, norm_backward, (NormBackward{.x = x, .dy = dy, .rstd = rstd, .w = weight, .dx = dx}));
     });
   }
   return y;

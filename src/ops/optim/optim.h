@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/threads.h"
+#include "tensor/context.h"
 #include "tensor/parameter.h"
 
 namespace r1 {
@@ -23,10 +23,14 @@ struct AdamW {
 
 // Updates one parameter. m and v have its value's shape. grad is first multiplied by `grad_scale`
 // (clipping). Adds one to p.version.
-void adamw_update(ThreadPool& threads, Parameter& p, Tensor m, Tensor v, const AdamW& how, float grad_scale);
+void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
+                  float grad_scale);
 
 // The square root of the sum of squares over all gradients.
-double gradient_norm(ThreadPool& threads, std::span<Parameter* const> parameters);
+double gradient_norm(Context& ctx, std::span<Parameter* const> parameters);
+
+// Sets the gradients of all of them to 0.
+void zero_gradients(Context& ctx, std::span<Parameter* const> parameters);
 
 namespace ref {
 void adamw(double* w, const float* g, double* m, double* v, int64_t n, const AdamW& how, double grad_scale);

@@ -7,11 +7,10 @@
 //
 // 1 - b is taken in f32 (exact for b >= 1/2); c is computed in double, then rounded to f32.
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 
 #include "base/integers.h"
-#include "base/math.h"
-#include "ops/optim/optim.h"
+#include "ops/optim/optim_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/optim/optim_cpu.cc"
@@ -19,21 +18,10 @@
 #include "hwy/highway.h"
 #include "ops/simd/lanes-inl.h"
 
-#ifndef R1_OPS_OPTIM_TYPES
-#define R1_OPS_OPTIM_TYPES
-namespace r1 {
-namespace {
-struct AdamConstants {
-  float lr, b1, b2, one_less_b1, one_less_b2, c1, c2, eps, weight_decay, grad_scale;
-};
-constexpr int64_t kNormBlock = 4096;
-}  // namespace
-}  // namespace r1
-#endif
-
 HWY_BEFORE_NAMESPACE();
-namespace r1 {
+namespace r1::cpu {
 namespace HWY_NAMESPACE {
+using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D, class V = hn::VFromD<D>>
@@ -72,11 +60,11 @@ double block_squares(const float* x, int64_t n) {
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace r1
+}  // namespace r1::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace r1 {
+namespace r1::cpu {
 
 HWY_EXPORT(adamw_kernel);
 HWY_EXPORT(block_squares);
@@ -84,11 +72,7 @@ HWY_EXPORT(block_squares);
 namespace {
 
 constexpr int64_t kAdamGrain = 4096;  // about 4 us
-
-// 1 - b^step in double.
-double bias_correction(double b, int64_t step) {
-  return b > 0 ? 1.0 - exact_pow(b, static_cast<double>(step)) : 1.0;
-}
+constexpr int64_t kNormBlock = 4096;
 
 // Returns sum plus the squares of x: one chain over all blocks of all parameters.
 double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
@@ -111,38 +95,30 @@ double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
 
 }  // namespace
 
-void adamw_update(ThreadPool& threads, Parameter& p, Tensor m, Tensor v, const AdamW& how, float grad_scale) {
-  const int64_t n = p.value.count();
-  R1_CHECK(how.step >= 1, p.name, ": step ", how.step);
-  R1_CHECK(p.grad && p.grad.count() == n && m.count() == n && v.count() == n, p.name, ": value ",
-           p.value.shape.str(), ", m ", m.shape.str(), ", v ", v.shape.str());
-  const AdamConstants k{.lr = how.lr,
-                        .b1 = how.beta1,
-                        .b2 = how.beta2,
-                        .one_less_b1 = 1.0f - how.beta1,
-                        .one_less_b2 = 1.0f - how.beta2,
-                        .c1 = static_cast<float>(bias_correction(how.beta1, how.step)),
-                        .c2 = static_cast<float>(bias_correction(how.beta2, how.step)),
-                        .eps = how.eps,
-                        .weight_decay = how.weight_decay,
-                        .grad_scale = grad_scale};
-  const float* grad = p.grad.f32();
-  float* w = p.value.f32();
-  float* mp = m.f32();
-  float* vp = v.f32();
-  threads.parallel_for(n, kAdamGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(adamw_kernel)(k, end - begin, grad + begin, w + begin, mp + begin, vp + begin);
+void adam_update(Context& ctx, const AdamUpdate& call) {
+  const float* grad = call.grad.f32();
+  float *w = call.w.f32(), *m = call.m.f32(), *v = call.v.f32();
+  ctx.threads.parallel_for(call.w.count(), kAdamGrain, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(adamw_kernel)
+    (call.constants, end - begin, grad + begin, w + begin, m + begin, v + begin);
   });
-  ++p.version;
 }
 
-double gradient_norm(ThreadPool& threads, std::span<Parameter* const> parameters) {
+double sum_of_squares(Context& ctx, const GradientNorm& call) {
+  if (ctx.measuring) return 0;
   double sum = 0;
-  for (const Parameter* p : parameters) {
-    if (p->grad) sum = add_squares(threads, p->grad.f32(), p->grad.count(), sum);
-  }
-  return std::sqrt(sum);
+  for (const Tensor& g : call.gradients) sum = add_squares(ctx.threads, g.f32(), g.count(), sum);
+  return sum;
 }
 
-}  // namespace r1
+void zero_gradients(Context& ctx, const ZeroGradients& call) {
+  ctx.threads.parallel_for(std::ssize(call.gradients), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Tensor& g = call.gradients[static_cast<size_t>(i)];
+      std::memset(g.data, 0, g.bytes());
+    }
+  });
+}
+
+}  // namespace r1::cpu
 #endif

@@ -14,14 +14,14 @@ Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, c
   table.check(positions);
   const Rotary rotary{.positions = positions, .table = &table, .style = style};
   const Tensor y = ctx.output(x.shape, ctx.activations());
-  R1_CPU_BACKEND(ctx, rope_forward, (RopeForward{.x = x, .y = y, .rotary = rotary}));
+  R1_BACKEND(ctx, rope_forward, (RopeForward{.x = x, .y = y, .rotary = rotary}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([x, y, rotary](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
       const GradSlot dx = c.tape->slot(x);
       if (!dx) return;
-      R1_CPU_BACKEND(c, rope_backward, (RopeBackward{.dy = dy, .dx = dx, .rotary = rotary}));
+      R1_BACKEND(c, rope_backward, (RopeBackward{.dy = dy, .dx = dx, .rotary = rotary}));
     });
   }
   return y;

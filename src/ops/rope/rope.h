@@ -40,9 +40,12 @@ class RopeTable {
   // [P/2] each.
   const float* cosines(int64_t position) const { return block(position) + position % kBlock * pairs_; }
   const float* sines(int64_t position) const { return cosines(position) + kBlock * pairs_; }
+  // All of positions [0, count) in whole blocks of kBlock, each cosines [kBlock, P/2], then sines: a copy in
+  // `memory`, which stays with the table. It is made on first use, and again when later positions are needed.
+  const float* copy_in(Memory& memory, int64_t count, void* stream) const;
+  static constexpr int64_t kBlock = 256;  // positions
 
  private:
-  static constexpr int64_t kBlock = 256;  // positions
   struct Blocks;
   const float* block(int64_t position) const;  // cosines [kBlock, P/2], then sines
   const float* make_block(int64_t index) const;

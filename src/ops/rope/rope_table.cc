@@ -1,4 +1,5 @@
 // ops/rope/rope_table.cc: the cosines and sines of every position, made on the host.
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <utility>
@@ -14,6 +15,13 @@ struct RopeTable::Blocks {
   std::mutex making;
   std::vector<std::unique_ptr<float[]>> memory;        // by block; null until the block is made
   std::unique_ptr<std::atomic<const float*>[]> ready;  // the same pointers, for readers
+  std::mutex copying;
+  struct Copy {
+    Memory* memory;
+    int64_t blocks;
+    Buffer values;
+  };
+  std::vector<Copy> copies;  // at most one per memory
 };
 
 RopeTable::RopeTable(std::span<const float> inv_freq, float attention_factor, int64_t max_positions)
@@ -49,6 +57,25 @@ const float* RopeTable::make_block(int64_t index) const {
   memory = std::move(made);
   blocks_->ready[static_cast<size_t>(index)].store(memory.get(), std::memory_order_release);
   return memory.get();
+}
+
+const float* RopeTable::copy_in(Memory& memory, int64_t count, void* stream) const {
+  const std::lock_guard lock(blocks_->copying);
+  std::vector<Blocks::Copy>& copies = blocks_->copies;
+  auto copy = std::ranges::find(copies, &memory, &Blocks::Copy::memory);
+  if (copy == copies.end()) copy = copies.insert(copies.end(), {&memory, 0, {}});
+  const int64_t all = (max_positions_ + kBlock - 1) / kBlock, needed = (count + kBlock - 1) / kBlock;
+  R1_CHECK(needed <= all, count, " positions of ", max_positions_);
+  if (needed > copy->blocks) {
+    const int64_t floats = 2 * kBlock * pairs_;
+    copy->blocks = std::min(all, std::max(needed, 2 * copy->blocks));
+    copy->values = Buffer({copy->blocks, floats}, DType::f32, memory);
+    for (int64_t i = 0; i < copy->blocks; ++i) {
+      memory.write(copy->values.tensor().f32() + i * floats, block(i * kBlock),
+                   static_cast<size_t>(floats) * sizeof(float), stream);
+    }
+  }
+  return copy->values.tensor().f32();
 }
 
 void RopeTable::check(std::span<const int32_t> positions) const {

@@ -21,6 +21,8 @@
 #include <span>
 #include <vector>
 
+#include "tensor/tensor.h"
+
 namespace r1 {
 
 struct Context;
@@ -74,8 +76,8 @@ Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, flo
 
 // One draw of a batch.
 struct RowToSample {
-  float* logits = nullptr;  // [V], overwritten unless `keep`
-  bool keep = false;        // other draws need the logits, too
+  Tensor logits;      // [V], overwritten unless `keep`
+  bool keep = false;  // other draws need the logits, too
   const SamplingParams* params = nullptr;
   float uniform = 0;
   const TokenHistory* history = nullptr;      // null if the settings do not look back

@@ -22,8 +22,8 @@ void cpu::sample_rows(Context& ctx, const SampleRows& call) {
   ctx.threads.parallel_for_thread(std::ssize(call.rows), 8, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const RowToSample& row = call.rows[static_cast<size_t>(i)];
-      float* logits = row.logits;
-      if (row.keep) logits = std::copy_n(row.logits, call.V, scratch + thread * call.V) - call.V;
+      float* logits = row.logits.f32();
+      if (row.keep) logits = std::copy_n(logits, call.V, scratch + thread * call.V) - call.V;
       call.out[static_cast<size_t>(i)] = sample_row(row, logits, call.V);
     }
   });

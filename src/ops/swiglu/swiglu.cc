@@ -8,14 +8,14 @@ namespace r1 {
 Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up) {
   R1_CHECK(gate.shape == up.shape, "gate ", gate.shape.str(), ", up ", up.shape.str());
   const Tensor y = ctx.output(gate.shape, ctx.activations());
-  R1_CPU_BACKEND(ctx, swiglu_forward, (SwigluForward{.gate = gate, .up = up, .y = y}));
+  R1_BACKEND(ctx, swiglu_forward, (SwigluForward{.gate = gate, .up = up, .y = y}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([gate, up, y](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
       const GradSlot dgate = c.tape->slot(gate), dup = c.tape->slot(up);
       if (!dgate && !dup) return;
-      R1_CPU_BACKEND(c, swiglu_backward,
+      R1_BACKEND(c, swiglu_backward,
                      (SwigluBackward{.gate = gate, .up = up, .dy = dy, .dgate = dgate, .dup = dup}));
     });
   }

@@ -1,0 +1,267 @@
+// bench/gpu_bench.cu: the f32 kernels of a CUDA device beside its limits, measured in the same run.
+//
+//   gpu_bench [--json FILE]
+//   gpu_bench --device        prints the device's short name, "h200", for file names
+//
+// Limits: the rate of independent FMAs in registers, and a copy within the device's memory (bytes read plus
+// bytes written). Times are medians of repeats between events, after a warm-up, on random data.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "ops/elementwise/elementwise_cuda.h"
+#include "ops/embed/embed_cuda.h"
+#include "ops/matmul/matmul_cuda.h"
+#include "ops/norm/norm_cuda.h"
+#include "ops/rope/rope_cuda.h"
+#include "tensor/cuda.h"
+
+namespace {
+
+using namespace r1;
+
+constexpr int kChains = 16;
+constexpr int kFmas = 4096;  // of one chain
+
+__global__ void __launch_bounds__(256) fma_peak(float* out) {
+  float v[kChains];
+#pragma unroll
+  for (int c = 0; c < kChains; ++c) v[c] = static_cast<float>(threadIdx.x + c);
+  for (int i = 0; i < kFmas; ++i) {
+#pragma unroll
+    for (int c = 0; c < kChains; ++c) v[c] = __fmaf_rn(v[c], 0.5f, 1.0f);
+  }
+  float sum = 0;
+#pragma unroll
+  for (int c = 0; c < kChains; ++c) sum += v[c];
+  if (sum == -1.0f) *out = sum;  // never: it keeps the chains
+}
+
+__global__ void fill_kernel(float* to, int64_t n, uint32_t seed) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  uint32_t z = static_cast<uint32_t>(i) * 0x9E3779B9u + seed;
+  z = (z ^ z >> 16) * 0x85EBCA6Bu;
+  z = (z ^ z >> 13) * 0xC2B2AE35u;
+  to[i] = static_cast<float>(z >> 8) * 0x1p-23f - 1.0f;
+}
+
+// Random floats in the device's memory, in [-1, 1).
+class Floats {
+ public:
+  explicit Floats(int64_t n) : count_(n) {
+    cuda::check(cudaMalloc(&data_, static_cast<size_t>(n) * sizeof(float)), "cudaMalloc");
+    fill_kernel<<<static_cast<unsigned>((n + 255) / 256), 256>>>(data_, n, seed_ += 77);
+    cuda::check_launch("fill_kernel");
+    cuda::check(cudaDeviceSynchronize(), "fill_kernel");
+  }
+  ~Floats() { cudaFree(data_); }
+  Floats(const Floats&) = delete;
+  Floats& operator=(const Floats&) = delete;
+  float* at() const { return data_; }
+  size_t bytes() const { return static_cast<size_t>(count_) * sizeof(float); }
+
+ private:
+  static inline uint32_t seed_ = 1;
+  float* data_ = nullptr;
+  int64_t count_;
+};
+
+class Bench {
+ public:
+  Bench() {
+    cuda::check(cudaEventCreate(&begin_), "cudaEventCreate");
+    cuda::check(cudaEventCreate(&end_), "cudaEventCreate");
+  }
+
+  // Seconds of one call: the median of 11 groups of calls that take about 5 ms each.
+  double seconds(const std::function<void()>& run) {
+    run();
+    run();
+    int calls = 1;
+    while (time(run, calls) < 5e-3 && calls < 4096) calls *= 2;
+    std::vector<double> times(11);
+    for (double& t : times) t = time(run, calls) / calls;
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+  }
+
+  void limits() {
+    const Floats out(256), from(int64_t{1} << 29), to(int64_t{1} << 29);
+    const int blocks = cuda::multiprocessors() * 16;
+    const double fmas = static_cast<double>(blocks) * 256 * kChains * kFmas;
+    fma_peak_ = 2 * fmas / seconds([&] {
+                  fma_peak<<<blocks, 256, 0, stream()>>>(out.at());
+                  cuda::check_launch("fma_peak");
+                });
+    copy_ =
+        2 * static_cast<double>(from.bytes()) / seconds([&] {
+          cuda::check(cudaMemcpyAsync(to.at(), from.at(), from.bytes(), cudaMemcpyDeviceToDevice, stream()),
+                      "copy");
+        });
+    std::printf("limits: f32 FMA %.1f TFLOP/s, copy %.2f TB/s\n", fma_peak_ / 1e12, copy_ / 1e12);
+    std::printf("%-36s %10s %9s %9s %7s\n", "kernel", "us", "TFLOP/s", "TB/s", "limit");
+  }
+
+  // Prints a row; the limit is the larger of the two shares.
+  void row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
+    const double s = seconds(run);
+    const double compute = flops / s / fma_peak_, memory = bytes / s / copy_;
+    std::printf("%-36s %10.1f %9.2f %9.3f %5.0f %% %s\n", name.c_str(), s * 1e6, flops / s / 1e12,
+                bytes / s / 1e12, 100 * std::max(compute, memory), compute > memory ? "FMA" : "copy");
+    char line[256];
+    std::snprintf(line, sizeof line,
+                  "%s{\"name\": \"%s\", \"us\": %.3f, \"tflops\": %.3f, \"tbs\": %.4f, \"of_limit\": %.4f}",
+                  rows_.empty() ? "" : ", ", name.c_str(), s * 1e6, flops / s / 1e12, bytes / s / 1e12,
+                  std::max(compute, memory));
+    rows_ += line;
+  }
+
+  void write_json(const char* path) const {
+    FILE* file = std::fopen(path, "w");
+    if (file == nullptr) throw Error(std::string(path) + ": cannot be written");
+    std::fprintf(file, "{\"device\": \"%s\", \"fma_tflops\": %.3f, \"copy_tbs\": %.4f, \"rows\": [%s]}\n",
+                 cuda::device_facts().name.c_str(), fma_peak_ / 1e12, copy_ / 1e12, rows_.c_str());
+    std::fclose(file);
+  }
+
+  cudaStream_t stream() const { return static_cast<cudaStream_t>(stream_.get()); }
+
+ private:
+  double time(const std::function<void()>& run, int calls) {
+    cuda::check(cudaEventRecord(begin_, stream()), "cudaEventRecord");
+    for (int i = 0; i < calls; ++i) run();
+    cuda::check(cudaEventRecord(end_, stream()), "cudaEventRecord");
+    cuda::check(cudaEventSynchronize(end_), "cudaEventSynchronize");
+    float ms = 0;
+    cuda::check(cudaEventElapsedTime(&ms, begin_, end_), "cudaEventElapsedTime");
+    return ms * 1e-3;
+  }
+
+  cuda::Stream stream_;
+  cudaEvent_t begin_{}, end_{};
+  double fma_peak_ = 1, copy_ = 1;
+  std::string rows_;
+};
+
+std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
+  return std::string(name) + " " + std::to_string(T) + " x " + std::to_string(N) + " x " + std::to_string(K);
+}
+
+void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) {
+  const Floats x(T * K), w(N * K), y(T * N), dx(T * K), dw(N * K), dbias(N);
+  const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
+  const auto bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes());
+  void* const s = bench.stream();
+  bench.row(shape("y", T, N, K), flops, bytes,
+            [&] { cuda::matmul_f32(x.at(), T, w.at(), N, K, nullptr, y.at(), s); });
+  if (!training) return;
+  bench.row(shape("dx", T, N, K), flops, bytes,
+            [&] { cuda::matmul_dx_f32(y.at(), T, w.at(), N, K, false, dx.at(), s); });
+  bench.row(shape("dW", T, N, K), flops, bytes + static_cast<double>(dw.bytes()),
+            [&] { cuda::matmul_dw_f32(x.at(), y.at(), T, N, K, dw.at(), s); });
+  bench.row(shape("dbias", T, N, 1), static_cast<double>(T * N), static_cast<double>(y.bytes()),
+            [&] { cuda::matmul_dbias_f32(y.at(), T, N, dbias.at(), s); });
+}
+
+void bench_norm(Bench& bench, int64_t T, int64_t D) {
+  const Floats x(T * D), dy(T * D), y(T * D), w(D), rstd(T), dw(D);
+  const auto matrix = static_cast<double>(x.bytes());
+  const std::string at = " " + std::to_string(T) + " x " + std::to_string(D);
+  void* const s = bench.stream();
+  const cuda::NormRows rows{x.at(), dy.at(), rstd.at(), T, D};
+  bench.row("norm" + at, 0, 2 * matrix,
+            [&] { cuda::rms_norm(x.at(), w.at(), T, D, 1e-6f, y.at(), rstd.at(), s); });
+  bench.row("norm dx" + at, 0, 3 * matrix, [&] { cuda::rms_norm_dx(rows, w.at(), false, y.at(), s); });
+  bench.row("norm dw" + at, 0, 2 * matrix, [&] { cuda::rms_norm_dw(rows, dw.at(), s); });
+}
+
+void bench_rest(Bench& bench) {
+  const int64_t T = 16384, D = 4096, V = 32000, H = 32, P = 128;
+  const Floats table(V * D), x(T * D), y(T * D), turns(T * P);
+  std::vector<int32_t> tokens(T), positions(T);
+  for (int64_t t = 0; t < T; ++t) {
+    tokens[static_cast<size_t>(t)] = static_cast<int32_t>(t * 7919 % V);
+    positions[static_cast<size_t>(t)] = static_cast<int32_t>(t);
+  }
+  Memory& memory = cuda_memory();
+  const size_t bytes = tokens.size() * sizeof(int32_t);
+  auto* device_tokens = static_cast<int32_t*>(memory.allocate(bytes));
+  auto* device_positions = static_cast<int32_t*>(memory.allocate(bytes));
+  memory.write(device_tokens, tokens.data(), bytes);
+  memory.write(device_positions, positions.data(), bytes);
+  const auto matrix = static_cast<double>(x.bytes());
+  void* const s = bench.stream();
+  bench.row("embed 16384 x 4096", 0, 2 * matrix,
+            [&] { cuda::gather_rows_f32(table.at(), device_tokens, T, D, y.at(), s); });
+  bench.row("embed gradient 16384 x 4096", 0, 3 * matrix,
+            [&] { cuda::embed_add_rows(x.at(), device_tokens, T, D, table.at(), s); });
+  cuda::RopeRows rows{.x = x.at(),
+                      .x_head = P,
+                      .y = y.at(),
+                      .y_head = P,
+                      .T = T,
+                      .H = H,
+                      .P = P,
+                      .positions = device_positions,
+                      .table = turns.at()};
+  bench.row("rope half 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
+  rows.interleaved = true;
+  bench.row("rope interleaved 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
+  memory.free(device_tokens, bytes);
+  memory.free(device_positions, bytes);
+}
+
+// "NVIDIA H200" is "h200".
+std::string short_name(std::string name) {
+  if (name.starts_with("NVIDIA ")) name.erase(0, 7);
+  for (char& c : name)
+    c = std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : '-';
+  return name;
+}
+
+void run(int argc, char** argv) {
+  const bool json = argc == 3 && std::strcmp(argv[1], "--json") == 0;
+  const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
+  if (argc != 1 && !json && !name) throw Error("usage: gpu_bench [--json FILE] or gpu_bench --device");
+  const cuda::DeviceFacts device = cuda::device_facts();
+  if (name) {
+    std::printf("%s\n", short_name(device.name).c_str());
+    return;
+  }
+  std::printf("%s, compute capability %d.%d, driver for CUDA %d.%d\n", device.name.c_str(), device.major,
+              device.minor, device.driver / 1000, device.driver % 1000 / 10);
+  Bench bench;
+  bench.limits();
+  bench_matmul(bench, 8192, 4096, 4096, true);
+  bench_matmul(bench, 2048, 14336, 4096, true);
+  bench_matmul(bench, 2048, 1024, 1024, true);
+  bench_matmul(bench, 4096, 512, 128, true);
+  for (const int64_t T : {1, 4, 16, 64}) bench_matmul(bench, T, 14336, 4096, false);
+  bench_matmul(bench, 1, 4096, 4096, false);
+  bench_matmul(bench, 1, 4096, 14336, false);
+  bench_norm(bench, 16384, 4096);
+  bench_norm(bench, 131072, 128);
+  bench_norm(bench, 32768, 1024);
+  bench_rest(bench);
+  if (json) bench.write_json(argv[2]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(argc, argv);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gpu_bench: %s\n", error.what());
+    return 2;
+  }
+}

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs the GPU suite: the kernels against the CPU's bits, which tensor-core products agree, and the kernels' speed beside the device's
+# limits. It takes a minute or two on one GPU, and never more than eight. ./test --gpu builds the programs and calls it.
+#   scripts/gpu_suite.sh BUILD OUT          runs the programs in BUILD; OUT/gpu-suite.txt is the log, OUT/gpu-bench.json the times
+#   scripts/gpu_suite.sh --pack BUILD DIR   copies what a bare machine needs to DIR: the programs, their libraries and this script
+set -euo pipefail
+
+programs=(gpu_test gpu_bits_test gpu_bench)
+commit_of() { git -C "$1" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown; }
+
+if [[ ${1:-} == --pack ]]; then
+  [[ $# == 3 ]] || { echo "usage: scripts/gpu_suite.sh --pack BUILD DIR" >&2; exit 2; }
+  mkdir -p "$3/lib"
+  for program in "${programs[@]}"; do
+    [[ -x $2/$program ]] || { echo "scripts/gpu_suite.sh: $2/$program is missing: build it first (ninja ${programs[*]})" >&2; exit 2; }
+    cp "$2/$program" "$3/"
+    strip "$3/$program"
+    # The C library is the machine's own.
+    ldd "$2/$program" | awk '$2 == "=>" && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ {print $3}' | xargs -r cp -Lt "$3/lib"
+  done
+  cp "${BASH_SOURCE[0]}" "$3/gpu_suite.sh"
+  commit_of "$(dirname "${BASH_SOURCE[0]}")" >"$3/commit"
+  du -sh "$3" >&2
+  exit 0
+fi
+
+[[ $# == 2 ]] || { echo "usage: scripts/gpu_suite.sh BUILD OUT, or --pack BUILD DIR" >&2; exit 2; }
+build=$1 out=$2
+mkdir -p "$out"
+log=$out/gpu-suite.txt
+commit=$(cat "$build/commit" 2>/dev/null || commit_of "$build")
+failed=0 summary=()
+
+# Runs one program into the log and keeps a line for the end. Status 77 means that this GPU has not what the program tests.
+run() {
+  local name=$1 status=0 start=$SECONDS
+  shift
+  echo "== $name" >>"$log"
+  timeout 150 "$build/$name" "$@" >>"$log" 2>&1 || status=$?
+  local verdict="passed"
+  case $status in
+    0) ;;
+    77) verdict="SKIPPED: $(tail -n 1 "$log")" ;;
+    124) verdict="FAILED: no end after 150 s" failed=1 ;;
+    *) verdict="FAILED with status $status" failed=1 ;;
+  esac
+  summary+=("$(printf '%-14s %4d s  %s' "$name" $((SECONDS - start)) "$verdict")")
+}
+
+{
+  echo "GPU suite, $(date -u +%Y-%m-%dT%H:%MZ), commit $commit"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "nvidia-smi says nothing"
+} | tee "$log"
+run gpu_test
+run gpu_bits_test
+run gpu_bench --json "$out/gpu-bench.json"
+
+{
+  echo "== summary"
+  sed -n '/^== gpu_bits_test/,/^== gpu_bench/p' "$log" | grep -E 'DIFFERENT|FAILED|SKIPPED|every claim' || true
+  grep -E '^\[  (PASSED|SKIPPED) .* tests?[.,]|^\[  FAILED  ' "$log" | sort -u || true
+  sed -n '/^== gpu_bench/,$p' "$log" | grep -E '^limits|^kernel|%' || true
+  printf '%s\n' "${summary[@]}"
+} >"$log.end"
+cat "$log.end" >>"$log"
+cat "$log.end"
+rm "$log.end"
+exit $failed

@@ -1,0 +1,182 @@
+// ops/norm/norm_cuda.cu: RMSNorm on a CUDA device. The formulas, in the order of norm_cpu.cc:
+//
+//   rstd = 1 / sqrt(sum / D + eps), sums in sixteen lanes (ops/simd/lanes_cuda.cuh)
+//   dx   = rstd * fma(-x, k, g),   g = dy w,   k = (rstd * rstd) * (c / D),   c = g . x in sixteen lanes
+//   dw   = fma(dy, x * rstd, dw)   for t in order
+//
+// A short row belongs to a half-warp. A long one belongs to a block, which copies it to shared memory so that
+// many loads are in flight; the sums are sixteen chains either way.
+#include <cuda_runtime.h>
+
+#include "ops/norm/norm_backend.h"
+#include "ops/norm/norm_cuda.h"
+#include "ops/simd/columns_cuda.cuh"
+#include "ops/simd/lanes_cuda.cuh"
+#include "tensor/cuda.h"
+
+namespace r1::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kShortRow = 256;
+constexpr int kStaged =
+    8192;  // floats of a row in shared memory: 32 KiB; the rest of a longer row is read twice
+
+// Threads of one row: a half-warp or the block.
+template <bool kLong>
+struct Row {
+  static constexpr int kCount = kLong ? kThreads : kLanes;
+  int64_t t;
+  int thread;
+  __device__ Row()
+      : t(kLong ? blockIdx.x : static_cast<int64_t>(blockIdx.x) * (kThreads / kLanes) + threadIdx.x / kLanes),
+        thread(threadIdx.x % kCount) {}
+};
+
+__device__ __forceinline__ float rstd_of(float squares, int64_t D, float eps) {
+  const float mean = __fdiv_rn(squares, static_cast<float>(D));
+  return __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, eps)));
+}
+
+// In a long row, the first half-warp sums (its warp's other half sums the same) and tells the block.
+template <bool kLong>
+__device__ __forceinline__ float shared_sum(float lane_sum, float* told) {
+  if constexpr (!kLong) return lane_sum;
+  if (threadIdx.x == 0) *told = lane_sum;
+  __syncthreads();
+  return *told;
+}
+
+template <bool kLong>
+__global__ void __launch_bounds__(kThreads)
+    norm_rows(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd) {
+  __shared__ float staged[kLong ? kStaged : 1];
+  __shared__ float told;
+  const Row<kLong> row;
+  const int64_t t = row.t < T ? row.t : T - 1;  // whole warps run: lanes exchange sums
+  const float* from = x + t * D;
+  float lane = 0.0f;
+  const auto square = [](float sum, float v) { return __fmaf_rn(v, v, sum); };
+  if constexpr (kLong) {
+    for (int64_t begin = 0; begin < D; begin += kStaged) {
+      const int64_t n = D - begin < kStaged ? D - begin : kStaged;
+      if (begin > 0) __syncthreads();
+#pragma unroll 8
+      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = from[begin + i];
+      __syncthreads();
+      if (threadIdx.x < 32)
+        lane = fold<16>(
+            lane, n, [&](int64_t i) { return staged[i]; }, square);
+    }
+  } else {
+    lane = fold<4>(
+        lane, D, [&](int64_t i) { return from[i]; }, square);
+  }
+  const float r = rstd_of(shared_sum<kLong>(tree_sum(lane), &told), D, eps);
+  if (row.t >= T) return;
+  if (rstd != nullptr && row.thread == 0) rstd[t] = r;
+  const float* again = kLong && D <= kStaged ? staged : from;
+  float* to = y + t * D;
+#pragma unroll 4
+  for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount)
+    to[i] = __fmul_rn(__fmul_rn(again[i], r), w[i]);
+}
+
+struct Product {  // of one element: x and g = dy w
+  float x, g;
+};
+
+template <bool kLong, bool kAdd>
+__global__ void __launch_bounds__(kThreads) norm_dx_rows(NormRows in, const float* w, float* dx) {
+  constexpr int kPairs = kStaged / 2;
+  __shared__ Product staged[kLong ? kPairs : 1];
+  __shared__ float told;
+  const Row<kLong> row;
+  const int64_t t = row.t < in.T ? row.t : in.T - 1, D = in.D;
+  const float *x = in.x + t * D, *dy = in.dy + t * D;
+  const auto product = [&](int64_t i) { return Product{x[i], __fmul_rn(dy[i], w[i])}; };
+  const auto step = [](float sum, Product p) { return __fmaf_rn(p.g, p.x, sum); };
+  float lane = 0.0f;
+  if constexpr (kLong) {
+    for (int64_t begin = 0; begin < D; begin += kPairs) {
+      const int64_t n = D - begin < kPairs ? D - begin : kPairs;
+      if (begin > 0) __syncthreads();
+#pragma unroll 4
+      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = product(begin + i);
+      __syncthreads();
+      if (threadIdx.x < 32)
+        lane = fold<16>(
+            lane, n, [&](int64_t i) { return staged[i]; }, step);
+    }
+  } else {
+    lane = fold<4>(lane, D, product, step);
+  }
+  const float sum = shared_sum<kLong>(tree_sum(lane), &told);
+  if (row.t >= in.T) return;
+  const float r = in.rstd[t];
+  const float k = __fmul_rn(__fmul_rn(r, r), __fdiv_rn(sum, static_cast<float>(D)));
+  const bool kept = kLong && D <= kPairs;
+  float* to = dx + t * D;
+#pragma unroll 4
+  for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount) {
+    const Product p = kept ? staged[i] : product(i);
+    const float value = __fmul_rn(r, __fmaf_rn(-p.x, k, p.g));
+    to[i] = kAdd ? __fadd_rn(to[i], value) : value;
+  }
+}
+
+unsigned blocks_of(int64_t T, bool long_rows) {
+  constexpr int64_t kRows = kThreads / kLanes;
+  return static_cast<unsigned>(long_rows ? T : (T + kRows - 1) / kRows);
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd,
+              void* stream) {
+  if (T == 0) return;
+  const bool long_rows = D > kShortRow;
+  const auto kernel = long_rows ? norm_rows<true> : norm_rows<false>;
+  kernel<<<blocks_of(T, long_rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, w, T, D, eps, y,
+                                                                                      rstd);
+  check_launch("rms_norm");
+}
+
+void rms_norm_dx(const NormRows& rows, const float* w, bool accumulate, float* dx, void* stream) {
+  if (rows.T == 0) return;
+  const bool long_rows = rows.D > kShortRow;
+  const auto kernel = long_rows ? (accumulate ? norm_dx_rows<true, true> : norm_dx_rows<true, false>)
+                                : (accumulate ? norm_dx_rows<false, true> : norm_dx_rows<false, false>);
+  kernel<<<blocks_of(rows.T, long_rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(rows, w, dx);
+  check_launch("rms_norm_dx");
+}
+
+namespace {
+struct AddWeightGradient {
+  __device__ float operator()(float sum, float x, float dy, float rstd) const {
+    return __fmaf_rn(dy, __fmul_rn(x, rstd), sum);
+  }
+};
+}  // namespace
+
+void rms_norm_dw(const NormRows& rows, float* dw, void* stream) {
+  run_column_chains<true, true>("rms_norm_dw", {rows.x, rows.dy, rows.rstd}, rows.T, rows.D, dw,
+                                AddWeightGradient(), stream);
+}
+
+void norm_forward(Context& ctx, const NormForward& call) {
+  if (ctx.measuring) return;
+  rms_norm(call.x.f32(), call.w->value.f32(), call.x.rows(), call.x.dim(-1), call.eps, call.y.f32(),
+           call.rstd, ctx.stream);
+}
+
+void norm_backward(Context& ctx, const NormBackward& call) {
+  if (ctx.measuring) return;
+  const NormRows rows{call.x.f32(), call.dy.f32(), call.rstd, call.x.rows(), call.x.dim(-1)};
+  if (call.dx) rms_norm_dx(rows, call.w->value.f32(), call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
+  if (!call.w->grad) return;
+  ctx.tape->await_turn();
+  rms_norm_dw(rows, call.w->grad.f32(), ctx.stream);
+}
+
+}  // namespace r1::cuda

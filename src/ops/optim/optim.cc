@@ -1,0 +1,62 @@
+#include "ops/optim/optim.h"
+
+#include <cmath>
+
+#include "base/math.h"
+#include "ops/backend.h"
+#include "ops/optim/optim_backend.h"
+
+namespace r1 {
+namespace {
+
+// 1 - b^step in double.
+double bias_correction(double b, int64_t step) {
+  return b > 0 ? 1.0 - exact_pow(b, static_cast<double>(step)) : 1.0;
+}
+
+// The gradients that there are, listed in the host's arena.
+std::span<const Tensor> gradients_of(Context& ctx, std::span<Parameter* const> parameters) {
+  auto* list = ctx.host().array<Tensor>(std::ssize(parameters));
+  size_t count = 0;
+  for (const Parameter* p : parameters) {
+    if (p->grad) new (list + count++) Tensor(p->grad);
+  }
+  return {list, count};
+}
+
+}  // namespace
+
+void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
+                  float grad_scale) {
+  const int64_t n = p.value.count();
+  R1_CHECK(how.step >= 1, p.name, ": step ", how.step);
+  R1_CHECK(p.grad && p.grad.count() == n && m.count() == n && v.count() == n, p.name, ": value ",
+           p.value.shape.str(), ", m ", m.shape.str(), ", v ", v.shape.str());
+  const AdamConstants constants{.lr = how.lr,
+                                .b1 = how.beta1,
+                                .b2 = how.beta2,
+                                .one_less_b1 = 1.0f - how.beta1,
+                                .one_less_b2 = 1.0f - how.beta2,
+                                .c1 = static_cast<float>(bias_correction(how.beta1, how.step)),
+                                .c2 = static_cast<float>(bias_correction(how.beta2, how.step)),
+                                .eps = how.eps,
+                                .weight_decay = how.weight_decay,
+                                .grad_scale = grad_scale};
+  R1_CPU_BACKEND(ctx, adam_update,
+                 (AdamUpdate{.w = p.value, .grad = p.grad, .m = m, .v = v, .constants = constants}));
+  ++p.version;
+}
+
+double gradient_norm(Context& ctx, std::span<Parameter* const> parameters) {
+  const OpScope scope(ctx);
+  const GradientNorm call{.gradients = gradients_of(ctx, parameters)};
+  return std::sqrt(R1_CPU_BACKEND(ctx, sum_of_squares, call));
+}
+
+void zero_gradients(Context& ctx, std::span<Parameter* const> parameters) {
+  const OpScope scope(ctx);
+  const ZeroGradients call{.gradients = gradients_of(ctx, parameters)};
+  R1_CPU_BACKEND(ctx, zero_gradients, call);
+}
+
+}  // namespace r1

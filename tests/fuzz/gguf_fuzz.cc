@@ -1,0 +1,77 @@
+// Any bytes read as a GGUF file give an Error, or a header whose tensors lie inside the file, apart from each
+// other, and whose values can all be decoded. Tensors that have values are dequantised. A tokenizer that the keys give
+// is, written as tokenizer.json, the same tokenizer.
+#include <cstdint>
+#include <cstdlib>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "formats/gguf.h"
+#include "formats/gguf_blocks.h"
+#include "text/gguf_tokenizer.h"
+#include "text/gguf_tokenizer_files.h"
+
+namespace {
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+void use(std::span<const std::byte> file, const r1::GgufHeader& header) {
+  std::set<std::pair<uint64_t, uint64_t>> ranges;
+  for (const r1::GgufTensor& tensor : header.tensors) {
+    require(tensor.begin <= tensor.end && tensor.end - tensor.begin <= file.size());
+    if (tensor.begin == tensor.end) continue;
+    require(tensor.begin >= header.data_begin && tensor.end <= file.size());
+    require(ranges.emplace(tensor.begin, tensor.end).second);
+    if (!r1::can_dequantize(tensor.type) || tensor.count() > 1 << 20) continue;
+    std::vector<float> out(static_cast<size_t>(tensor.count()));
+    r1::dequantize(tensor.type, file.subspan(tensor.begin, tensor.end - tensor.begin), out);
+  }
+  uint64_t end = 0;
+  for (const auto& [first, last] : ranges) {
+    require(first >= end);
+    end = last;
+  }
+  for (const std::string_view key : header.metadata.keys()) {
+    require(header.metadata.contains(key));
+    require(header.metadata.json(key).dump().size() < 64 * file.size() + 64);
+  }
+}
+
+void use_text(const r1::GgufMetadata& metadata) {
+  try {
+    const r1::Tokenizer tokenizer = r1::read_gguf_tokenizer(metadata);
+    const std::string text = r1::gguf_tokenizer_files(metadata).at("tokenizer.json");
+    const r1::Tokenizer written = r1::Tokenizer::from_json(r1::parse_json(text, "fuzz"));
+    for (const char* trial : {"ab ba<s> 12\n", "<|im_end|>aab</s>", ""}) {
+      const std::vector<int32_t> ids = tokenizer.encode(trial, true);
+      require(ids == written.encode(trial, true));
+      require(tokenizer.decode(ids) == written.decode(ids));
+      for (const int32_t id : ids) require(id >= 0 && id < tokenizer.vocab_size());
+    }
+  } catch (const r1::Error& error) {
+    require(std::string_view(error.what()).starts_with("fuzz: "));
+  }
+  try {
+    static_cast<void>(r1::read_gguf_chat_templates(metadata).text());
+  } catch (const r1::Error&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::span<const std::byte> file = std::as_bytes(std::span(data, size));
+  try {
+    const r1::GgufHeader header = r1::parse_gguf_header(file, "fuzz");
+    use(file, header);
+    use_text(header.metadata);
+  } catch (const r1::Error& error) {
+    const std::string_view why = error.what();
+    require(why.starts_with("fuzz: ") && why.find('\n') == std::string_view::npos && why.size() < 2000);
+  }
+  return 0;
+}
