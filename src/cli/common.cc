@@ -154,9 +154,8 @@ void show_default(Numerics numerics) {
 
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
-  const bool bf16 = common.dtype.empty()
-                        ? load_model_config(model).dtype == DType::bf16
-                        : common.dtype == "bf16";
+  const bool bf16 =
+      common.dtype.empty() ? load_model_config(model).dtype == DType::bf16 : common.dtype == "bf16";
   const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32);
   show_default(numerics);
   return numerics;

@@ -82,8 +82,8 @@ std::string memory_needed(const std::filesystem::path& directory) {
   const ModelConfig config = load_model_config(directory);
   const ModelMemory need = model_memory(config, Numerics::cpu_f32, DType::f32, WeightUse::inference);
   const int64_t bytes = need.weights + need.packed, available = memory_facts().available;
-  const std::string text = fmt::format("weights in f32 need {} MiB, {} are available",
-                                       (bytes >> 20) + 1, available >> 20);
+  const std::string text =
+      fmt::format("weights in f32 need {} MiB, {} are available", (bytes >> 20) + 1, available >> 20);
   if (available > 0 && bytes > available) throw Error(text + ": take a smaller model, or a larger machine");
   return text;
 }

@@ -14,7 +14,7 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kAlign = 64;
+constexpr size_t kBlockAlign = 64;
 
 void* map(size_t bytes, int flags) {
   void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
@@ -33,7 +33,7 @@ class HostMemory final : public Memory {
 
   void* allocate(size_t bytes) override {
     // Large blocks are the system's zero pages: zeroing gigabytes that are then overwritten takes seconds.
-    void* at = bytes >= kMapped ? map(bytes, 0) : std::aligned_alloc(kAlign, whole_lines(bytes));
+    void* at = bytes >= kMapped ? map(bytes, 0) : std::aligned_alloc(kBlockAlign, whole_lines(bytes));
     if (at == nullptr) throw Error("out of memory: " + std::to_string(bytes) + " bytes" + ulimit_advice());
     if (bytes < kMapped) std::memset(at, 0, bytes);
     return at;
@@ -53,7 +53,7 @@ class HostMemory final : public Memory {
 
  private:
   static constexpr size_t kMapped = size_t{1} << 20;
-  static size_t whole_lines(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+  static size_t whole_lines(size_t bytes) { return (bytes + kBlockAlign - 1) / kBlockAlign * kBlockAlign; }
 };
 
 // No program can map these, so a read of one ends the program at once. They may be handed out again after
@@ -61,7 +61,7 @@ class HostMemory final : public Memory {
 void* address_without_memory(size_t bytes) {
   constexpr uint64_t kFirst = uint64_t{1} << 62, kSpan = uint64_t{1} << 62;
   static std::atomic<uint64_t> next{0};
-  const uint64_t size = (static_cast<uint64_t>(bytes) / kAlign + 1) * kAlign;
+  const uint64_t size = (static_cast<uint64_t>(bytes) / kBlockAlign + 1) * kBlockAlign;
   return reinterpret_cast<void*>(kFirst + next.fetch_add(size) % kSpan);  // NOLINT: never read
 }
 

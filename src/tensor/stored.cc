@@ -9,7 +9,7 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kPiece = 16384;  // bytes that are converted at a time, on the stack
+constexpr size_t kBytesAtATime = 16384;  // bytes that are converted at a time, on the stack
 
 // Returns the index of the first NaN or infinity, or n if there is none. The test looks for an exponent of
 // all ones in the bits of f32 or bf16, so it does not depend on the compiler's floating-point options.
@@ -48,7 +48,7 @@ inline float widen_f16(uint16_t half) {
 // Reads elements piece by piece and passes each piece's bytes, and how many elements came before, to `use`.
 template <class Use>
 void in_pieces(const Stored& stored, int64_t first, size_t count, const Use& use) {
-  alignas(64) std::array<std::byte, kPiece> piece;
+  alignas(64) std::array<std::byte, kBytesAtATime> piece;
   const size_t size = size_of(stored.format);
   for (size_t at = 0; at < count;) {
     const size_t n = std::min(piece.size() / size, count - at);
@@ -88,7 +88,7 @@ void Stored::read(int64_t first, std::span<float> to) const {
 
 void Stored::read(int64_t first, std::span<uint16_t> to) const {
   if (format == Format::bf16) return read_raw(first, std::as_writable_bytes(to));
-  std::array<float, kPiece / sizeof(float)> wide;
+  std::array<float, kBytesAtATime / sizeof(float)> wide;
   for (size_t at = 0; at < to.size(); at += wide.size()) {
     const auto part = to.subspan(at, std::min(wide.size(), to.size() - at));
     const auto values = std::span(wide).first(part.size());

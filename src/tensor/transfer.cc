@@ -5,7 +5,7 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kPiece = 4096;  // bf16 values converted at a time, on the stack
+constexpr size_t kValuesAtATime = 4096;  // bf16 values converted at a time, on the stack
 
 std::byte* address(const Tensor& t, int64_t first, size_t count) {
   R1_CHECK(first >= 0 && first + static_cast<int64_t>(count) <= t.count(), "elements [", first, ", ",
@@ -19,9 +19,9 @@ std::byte* address(const Tensor& t, int64_t first, size_t count) {
 void read_values(Memory& memory, const Tensor& t, int64_t first, std::span<float> to, void* stream) {
   const std::byte* at = address(t, first, to.size());
   if (t.dtype == DType::f32) return memory.read(to.data(), at, to.size_bytes(), stream);
-  std::array<uint16_t, kPiece> bits;
-  for (size_t done = 0; done < to.size(); done += kPiece) {
-    const size_t n = std::min(kPiece, to.size() - done);
+  std::array<uint16_t, kValuesAtATime> bits;
+  for (size_t done = 0; done < to.size(); done += kValuesAtATime) {
+    const size_t n = std::min(kValuesAtATime, to.size() - done);
     memory.read(bits.data(), at + done * sizeof(uint16_t), n * sizeof(uint16_t), stream);
     std::transform(bits.begin(), bits.begin() + static_cast<int64_t>(n),
                    to.begin() + static_cast<int64_t>(done), f32_from_bf16);
@@ -31,9 +31,9 @@ void read_values(Memory& memory, const Tensor& t, int64_t first, std::span<float
 void write_values(Memory& memory, const Tensor& t, int64_t first, std::span<const float> from, void* stream) {
   std::byte* at = address(t, first, from.size());
   if (t.dtype == DType::f32) return memory.write(at, from.data(), from.size_bytes(), stream);
-  std::array<uint16_t, kPiece> bits;
-  for (size_t done = 0; done < from.size(); done += kPiece) {
-    const auto part = from.subspan(done, std::min(kPiece, from.size() - done));
+  std::array<uint16_t, kValuesAtATime> bits;
+  for (size_t done = 0; done < from.size(); done += kValuesAtATime) {
+    const auto part = from.subspan(done, std::min(kValuesAtATime, from.size() - done));
     std::ranges::transform(part, bits.begin(), bf16_from_f32);
     memory.write(at + done * sizeof(uint16_t), bits.data(), part.size() * sizeof(uint16_t), stream);
   }

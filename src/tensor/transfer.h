@@ -28,8 +28,7 @@ void zero_values(Memory& memory, const Tensor& t, void* stream = nullptr);
 // Passes all values of t to f in f32, piece by piece and in order.
 template <class F>
 void in_f32(Memory& memory, const Tensor& t, const F& f, void* stream = nullptr) {
-  constexpr int64_t kPiece = int64_t{1}
-                             << 15;  // 128 KiB: a piece stays in a core's cache until f has read it
+  constexpr int64_t kPiece = 1 << 15;  // 128 KiB: a piece stays in a core's cache until f has read it
   std::vector<float> piece(static_cast<size_t>(std::min(kPiece, t.count())));
   for (int64_t first = 0; first < t.count(); first += kPiece) {
     const std::span<float> part(piece.data(), static_cast<size_t>(std::min(kPiece, t.count() - first)));

@@ -24,7 +24,7 @@ class ChatTemplates {
   static ChatTemplates of(const std::string& text, const std::string& source);
   // Named templates with the special tokens that they need: {"bos_token": "<s>", ...}.
   struct Named {
-    std::string name;   // "default", "tool_use", ...
+    std::string name;  // "default", "tool_use", ...
     std::string text;
     std::string where;  // for messages
   };

@@ -122,7 +122,8 @@ TEST_P(SharedPrompts, MemoryIsWhatTheArenaGives) {
       shape.push_back(
           {batch.offsets[static_cast<size_t>(s + 1)] - first, batch.positions[static_cast<size_t>(first)]});
     }
-    const auto estimate = row_activations(model.config(), ctx.numerics, shape, {.backward = true}, threads.size());
+    const auto estimate =
+        row_activations(model.config(), ctx.numerics, shape, {.backward = true}, threads.size());
     EXPECT_NEAR(static_cast<double>(estimate) / static_cast<double>(arena.peak()), 1, 0.05)
         << count << " threads";
   }

@@ -115,7 +115,9 @@ TEST_F(RolloutsOfSegments, AreNamedInSamplesIfTheEnvironmentSpoke) {
   const Tokenizer tokenizer = Tokenizer::load(R1_SOURCE_DIR "/models/r1-nano-base");
   GrpoConfig config;
   config.rollout.params.temperature = 0.7f;
-  const auto row_of = [&](const Rollout& r) { return rollout_row(r, Problem{}, 4, "sha", tokenizer, config); };
+  const auto row_of = [&](const Rollout& r) {
+    return rollout_row(r, Problem{}, 4, "sha", tokenizer, config);
+  };
   const Json row = row_of(conversation(1));
   EXPECT_EQ(row.at("segments").dump(),
             R"([{"begin":0,"end":7,"by":"policy"},{"begin":7,"end":16,"by":"environment"},)"

@@ -32,7 +32,9 @@ class CountingStage : public StageTrainer {
     seen_.noted.push_back(row.get_int("step"));
     return {"note " + std::to_string(row.get_int("step"))};
   }
-  void save(const fs::path& d) const override { write_file_atomically(d / "optimizer.safetensors", std::to_string(count_)); }
+  void save(const fs::path& d) const override {
+    write_file_atomically(d / "optimizer.safetensors", std::to_string(count_));
+  }
   void load(const fs::path& d, const TrainerState& state) override {
     ++seen_.loads;
     count_ = std::stoll(read_file(d / "optimizer.safetensors"));

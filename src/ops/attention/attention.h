@@ -44,8 +44,8 @@ struct KvPages {
              " of ", storage.shape.str(), ", ", page_elements(), " elements a page");
     KvPages pages = *this;
     pages.dtype = storage.dtype;
-    pages.data = static_cast<char*>(storage.data) +
-                 static_cast<size_t>(layer * storage.dim(1)) * pages.page_bytes();
+    pages.data =
+        static_cast<char*>(storage.data) + static_cast<size_t>(layer * storage.dim(1)) * pages.page_bytes();
     return pages;
   }
 };

@@ -16,7 +16,7 @@ Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up) {
       const GradSlot dgate = c.tape->slot(gate), dup = c.tape->slot(up);
       if (!dgate && !dup) return;
       R1_BACKEND(c, swiglu_backward,
-                     (SwigluBackward{.gate = gate, .up = up, .dy = dy, .dgate = dgate, .dup = dup}));
+                 (SwigluBackward{.gate = gate, .up = up, .dy = dy, .dgate = dgate, .dup = dup}));
     });
   }
   return y;
