@@ -92,7 +92,7 @@ int64_t parse_size(const std::string& text) {
 
 void check_common(const CommonOptions& common) {
   if (common.device.starts_with("cuda"))
-    throw Error("--device " + common.device + ": this build has no CUDA: use --device cpu");
+    throw Error("--device " + common.device + ": no command runs on a GPU yet: use --device cpu");
   if (common.device != "cpu") throw Error("--device " + common.device + ": unknown device: use --device cpu");
   if (!common.dtype.empty() && common.dtype != "f32" && common.dtype != "bf16")
     throw Error("--dtype " + common.dtype + ": unknown: this build has f32, bf16");

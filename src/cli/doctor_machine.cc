@@ -140,7 +140,7 @@ std::string machine_text(const Json& facts) {
   line("numerics",
        fmt::format("{}; the default is {} for f32 and {} for bf16; CUDA: {}", joined(facts.at("numerics")),
                    name_of(default_numerics(DType::f32)), name_of(default_numerics(DType::bf16)),
-                   facts.get_bool("cuda") ? "yes" : "not built"));
+                   facts.get_bool("cuda") ? "yes" : "no command runs on a GPU yet"));
   std::vector<std::string> versions;
   for (const auto& [name, version] : facts.at("libraries").members())
     versions.push_back(name == "openssl" ? version.string() : name + " " + version.string());
