@@ -46,12 +46,18 @@ class HostMemory final : public Memory {
     }
   }
 
-  void write(void* to, const void* host, size_t bytes, void*) override { std::memcpy(to, host, bytes); }
-  void read(void* host, const void* from, size_t bytes, void*) override { std::memcpy(host, from, bytes); }
-  void copy(void* to, const void* from, size_t bytes, void*) override { std::memcpy(to, from, bytes); }
-  void zero(void* at, size_t bytes, void*) override { std::memset(at, 0, bytes); }
+  void write(void* to, const void* host, size_t bytes, void*) override { move(to, host, bytes); }
+  void read(void* host, const void* from, size_t bytes, void*) override { move(host, from, bytes); }
+  void copy(void* to, const void* from, size_t bytes, void*) override { move(to, from, bytes); }
+  void zero(void* at, size_t bytes, void*) override {
+    if (bytes > 0) std::memset(at, 0, bytes);
+  }
 
  private:
+  // Of nothing, either side may be null.
+  static void move(void* to, const void* from, size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
   static constexpr size_t kMapped = size_t{1} << 20;
   static size_t whole_lines(size_t bytes) { return (bytes + kBlockAlign - 1) / kBlockAlign * kBlockAlign; }
 };
