@@ -22,6 +22,10 @@ void use_small_pages(void* at, size_t bytes) {
   advise(at, bytes, MADV_NOHUGEPAGE);
 }
 
+void allow_huge_pages(void* at, size_t bytes) {
+  advise(at, bytes, MADV_HUGEPAGE);
+}
+
 void provide_pages(void* at, size_t bytes) {
 #if defined(MADV_POPULATE_WRITE)
   advise(at, bytes, MADV_POPULATE_WRITE);

@@ -73,6 +73,7 @@ void pack_stored(Context& ctx, const Parameter& p, const Tensor& panels) {
     });
   });
   error.rethrow();
+  if (large) allow_huge_pages(panels.data, panels.bytes());
 }
 
 void copy_row(Context& ctx, const CopyRows& call, int64_t row, float* to) {
