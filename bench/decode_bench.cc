@@ -2,11 +2,12 @@
 //
 //   decode_bench [MODEL] [--numerics NAME] [--threads N] [--tokens N] [--context N] [--group N] [--batch N]...
 //
-// For each batch size, sequences of `context` random tokens are extended by `tokens` tokens at temperature 1. The
-// sequences of one group have the same context, as samples of one prompt do. Whole engine runs with 1 and with `tokens`
-// new tokens are timed; their difference is the time of decoding alone. The limit of a step is the larger of two times:
-// reading every weight and every key once at the bandwidth measured beside it (a prompt's keys once per group), and 2
-// FLOPs per weight and token at the FMA peak. A model that fits into a cache can exceed 100 %.
+// For each batch size, sequences of `context` random tokens are extended by `tokens` tokens at temperature 1.
+// The sequences of one group have the same context, as samples of one prompt do. Whole engine runs with 1 and
+// with `tokens` new tokens are timed; their difference is the time of decoding alone. The limit of a step is
+// the larger of two times: reading every weight and every key once at the bandwidth measured beside it (a
+// prompt's keys once per group), and 2 FLOPs per weight and token at the FMA peak. A model that fits into a
+// cache can exceed 100 %.
 #include <fmt/format.h>
 
 #include <algorithm>

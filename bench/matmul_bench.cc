@@ -5,8 +5,8 @@
 // The forward is the op as a model runs it, with activations in and out in the type of the numerics. The
 // limit is the peak of the forward's instruction: FMA, or VDPBF16PS for cpu-avx512bf16.
 //
-// Times are the median of several warm repeats. --best takes the least, for a machine that others use too. The
-// limit is measured again beside every shape, because clocks and neighbours change during a run.
+// Times are the median of several warm repeats. --best takes the least, for a machine that others use too.
+// The limit is measured again beside every shape, because clocks and neighbours change during a run.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -2,9 +2,10 @@
 //
 //   moe_bench [--json FILE] [--threads N] [--best]
 //
-// FLOPs counts the products only: T (6 A D F + 2 D E) forward and twice that backward. "routing" is the share of the
-// forward spent outside the experts: the router's product and selection, the gather and the combination, each timed
-// alone on the same data. Times are medians. --best takes the least, for a machine that others use too.
+// FLOPs counts the products only: T (6 A D F + 2 D E) forward and twice that backward. "routing" is the share
+// of the forward spent outside the experts: the router's product and selection, the gather and the
+// combination, each timed alone on the same data. Times are medians. --best takes the least, for a machine
+// that others use too.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 //
 //   verifier_bench ROWS.jsonl [REPEATS]      rows {"gold", "pred"}; prints one line and a JSON object
 //
-// If a row has a completion_tail, as those of verifier/math_model_answers.jsonl have, that text is judged in place of
-// pred.
+// If a row has a completion_tail, as those of verifier/math_model_answers.jsonl have, that text is judged in
+// place of pred.
 //
 // Each verdict reads its gold again, as r1 verify does. "gold read once" times the verdicts of training and
 // evaluation, which read a gold once. bench/peers/math_verify_peer.py times Math-Verify on the same rows.

@@ -11,8 +11,8 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-// Returns Wilson's score interval (95 %) of a share p of n > 0 independent trials (Wilson 1927). At p = 0 it is
-// [0, z^2 / (n + z^2)].
+// Returns Wilson's score interval (95 %) of a share p of n > 0 independent trials (Wilson 1927). At p = 0 it
+// is [0, z^2 / (n + z^2)].
 inline Interval wilson_interval(double p, double n) {
   const double zz = kZ95 * kZ95;
   const double centre = (p + zz / (2 * n)) / (1 + zz / n);

@@ -38,12 +38,13 @@ void show_warnings(std::span<const std::string> lines);
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
 // Returns the numerics given by --numerics, else the default (tensor/numerics.h) of --dtype or of the
-// checkpoint's dtype. A default of 16 bits is printed to standard error, once per process. Throws Error if the
-// numerics are unknown or this machine does not support them.
+// checkpoint's dtype. A default of 16 bits is printed to standard error, once per process. Throws Error if
+// the numerics are unknown or this machine does not support them.
 Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
-// (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between activations and cache.
+// (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between
+// activations and cache.
 struct Runtime {
   Runtime(const CommonOptions& common, const Model& model, Numerics numerics);
   Runtime(const Runtime&) = delete;
@@ -79,8 +80,8 @@ struct SamplingModel {
   int64_t max_tokens = 0;  // the model's own limit; 0: it has none
 };
 
-// Returns the settings that the flags give, and the model's defaults for flags that are not given. Throws Error
-// for an invalid value.
+// Returns the settings that the flags give, and the model's defaults for flags that are not given. Throws
+// Error for an invalid value.
 SamplingSettings sampling_settings(const SamplingFlags& flags, const SamplingParams& defaults,
                                    int64_t max_tokens);
 // Returns a request with these settings. Prompt, samples and key are left to the caller.

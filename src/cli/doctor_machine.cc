@@ -1,4 +1,5 @@
-// cli/doctor_machine.cc: the machine's properties, read from the system, and its peaks, measured in about a second.
+// cli/doctor_machine.cc: the machine's properties, read from the system, and its peaks, measured in about a
+// second.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -59,7 +59,8 @@ struct TemporaryFolder {
   fs::path path;
 };
 
-// Runs `words` with both outputs going to `output`. Returns the exit status, 127 if the program cannot be started.
+// Runs `words` with both outputs going to `output`. Returns the exit status, 127 if the program cannot be
+// started.
 int run(const std::vector<std::string>& words, const fs::path& output) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -11,7 +11,8 @@
 namespace r1 {
 namespace {
 
-// A signal handler reaches only globals. The texts are set before the handlers are installed and outlive them.
+// A signal handler reaches only globals. The texts are set before the handlers are installed and outlive
+// them.
 struct Notice {
   std::string after;  // for example " of 40 samples are finished. ..."
   struct sigaction old_int {

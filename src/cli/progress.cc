@@ -84,7 +84,8 @@ void TerminalReporter::note(const std::string& line) {
   sink_(line + "\n");
 }
 
-// Updates the smoothed seconds per step. Recent steps count more, because answers get longer as training goes on.
+// Updates the smoothed seconds per step. Recent steps count more, because answers get longer as training goes
+// on.
 void TerminalReporter::pace(int64_t step) {
   constexpr double kNew = 0.1;
   const double now = clock_();
@@ -116,7 +117,8 @@ void TerminalReporter::step(const Json& metrics, int64_t steps) {
   if (metrics.contains("accuracy")) {
     const double accuracy = metrics.get_number_or("accuracy", 0);
     const double thinking = metrics.get_number_or("thinking_correct", 0);
-    // One scale serves the whole run, so that bars can be compared. It leaves room for thoughts to grow fourfold.
+    // One scale serves the whole run, so that bars can be compared. It leaves room for thoughts to grow
+    // fourfold.
     if (thinking_scale_ == 0 && thinking > 0) thinking_scale_ = std::max(32.0, 4 * thinking);
     const double seconds = metrics.get_number_or("step_s", step_seconds_);
     line += fmt::format("  accuracy {} {:.2f}", bar(accuracy, kBarCells, style_.utf8), accuracy);

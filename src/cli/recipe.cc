@@ -122,7 +122,8 @@ std::string command_to_go_on(const RecipeCommandOptions& options, bool all) {
   return command + (all ? " --all" : "") + " --resume";
 }
 
-// Names the best model of the run with its figure and the command to chat with it; without one, the last model made.
+// Names the best model of the run with its figure and the command to chat with it; without one, the last
+// model made.
 void show_best(const RecipeResult& result) {
   if (result.best.empty()) {
     if (!result.model.empty()) write_stderr(fmt::format("\nthe model is {}\n", result.model.string()));

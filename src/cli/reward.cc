@@ -1,11 +1,11 @@
-// cli/reward.cc: `r1 reward CONFIG.toml --input F.jsonl`: scores answers with the reward of a grpo configuration
-// before anything is trained. Prints one object per row, in order:
+// cli/reward.cc: `r1 reward CONFIG.toml --input F.jsonl`: scores answers with the reward of a grpo
+// configuration before anything is trained. Prints one object per row, in order:
 //
 //   {"row", "id"?, "status": "scored" | "refused" | "verifier_failed", "correct", "why", "reward",
 //    "terms": {name: value}}
 //
-// reward is null if the verifier failed. Values of terms are not multiplied by their weights. A summary goes to
-// standard error.
+// reward is null if the verifier failed. Values of terms are not multiplied by their weights. A summary goes
+// to standard error.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -31,8 +31,8 @@ struct RewardRow {
 };
 
 // Reads the row with this number. `task` is the task of rows that name none. If `needs_gold` is set, the row
-// must have a gold that the task's verifier can read. `think` says how the prompts of rows with prompt_tokens were
-// asked. Throws Error if the row cannot be used.
+// must have a gold that the task's verifier can read. `think` says how the prompts of rows with prompt_tokens
+// were asked. Throws Error if the row cannot be used.
 RewardRow read_reward_row(const Json& row, int64_t number, const Tokenizer& tokenizer,
                           const std::string& task, bool needs_gold, PromptFormat::Think think);
 

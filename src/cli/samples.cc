@@ -82,7 +82,8 @@ std::set<int64_t> steps_of_samples(const fs::path& run) {
   return steps;
 }
 
-// Reads the samples of these steps alone: a run's rows with their tokens and log-probs may not fit into memory.
+// Reads the samples of these steps alone: a run's rows with their tokens and log-probs may not fit into
+// memory.
 std::vector<ShownSample> read_shown_samples(const fs::path& run, const std::set<int64_t>& steps) {
   std::vector<ShownSample> samples;
   each_sample(run, [&](Json& row) {

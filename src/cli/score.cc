@@ -1,4 +1,5 @@
-// cli/score.cc: `r1 score`: log-probs, logits and gradients of given tokens, computed by the forward that samples them.
+// cli/score.cc: `r1 score`: log-probs, logits and gradients of given tokens, computed by the forward that
+// samples them.
 #include <fmt/format.h>
 
 #include "base/error.h"

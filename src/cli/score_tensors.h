@@ -16,8 +16,8 @@ namespace r1 {
 void write_logits(std::span<const ScoreRow> rows, const Model& model, Context& ctx,
                   std::optional<int64_t> last, const std::string& path);
 
-// "loss": the mean over all scored tokens of minus their log-prob; "grad.<name>": its gradient for every trainable
-// parameter. Throws Error if no row has a token to score.
+// "loss": the mean over all scored tokens of minus their log-prob; "grad.<name>": its gradient for every
+// trainable parameter. Throws Error if no row has a token to score.
 void write_gradients(std::span<const ScoreRow> rows, Model& model, Lanes& lanes, double temperature,
                      const std::string& path);
 

@@ -1,5 +1,6 @@
-// cli/template.cc: `r1 template`: renders rows {"messages", "tools", "documents", "add_generation_prompt", "bos_token",
-// "eos_token"} to {"rendered"}. chat_template_kwargs and all other fields of a row are variables of the template.
+// cli/template.cc: `r1 template`: renders rows {"messages", "tools", "documents", "add_generation_prompt",
+// "bos_token", "eos_token"} to {"rendered"}. chat_template_kwargs and all other fields of a row are variables
+// of the template.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,7 +37,8 @@ bool is_template_file(const std::filesystem::path& model) {
          model.extension() != ".gguf";
 }
 
-// Reads a Jinja file, a GGUF file, a model's directory, or a JSON file in a model's directory, which stands for the directory.
+// Reads a Jinja file, a GGUF file, a model's directory, or a JSON file in a model's directory, which stands
+// for the directory.
 ChatTemplates templates_of(const std::filesystem::path& model) {
   std::error_code none;
   if (is_template_file(model)) {

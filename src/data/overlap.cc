@@ -36,8 +36,8 @@ bool next_word(std::string_view text, size_t at, Word& word) {
   return true;
 }
 
-// Calls use(hash, begin, end) for every run of kWords words, or once for a shorter text of kFewestWords words or more,
-// until it returns true.
+// Calls use(hash, begin, end) for every run of kWords words, or once for a shorter text of kFewestWords words
+// or more, until it returns true.
 template <class Use>
 void for_each_run(std::string_view text, const Use& use) {
   constexpr size_t kWords = OverlapIndex::kWords;

@@ -1,4 +1,5 @@
-// data/overlap.h: finds texts of evaluations in training data: the n-gram filter of DeepSeek-R1 and DeepSeekMath.
+// data/overlap.h: finds texts of evaluations in training data: the n-gram filter of DeepSeek-R1 and
+// DeepSeekMath.
 //
 // A word is a run of letters and digits, in lower case; every byte beyond ASCII counts as a letter. A text
 // overlaps with an indexed one if the two share kWords consecutive words, or if both consist of the same 3 to

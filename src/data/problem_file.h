@@ -19,8 +19,8 @@
 
 namespace r1 {
 
-// Throws Error for a problem that cannot be used, for example because its verifier cannot read its gold. `gold` is
-// problem.gold as the row has it, so that its errors name the row's field.
+// Throws Error for a problem that cannot be used, for example because its verifier cannot read its gold.
+// `gold` is problem.gold as the row has it, so that its errors name the row's field.
 using ProblemCheck = std::function<void(const Problem& problem, const Json& gold)>;
 
 struct ProblemRowOptions {

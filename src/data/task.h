@@ -21,8 +21,8 @@ class Json;
 struct Problem {
   std::string task;      // its name, with the level if one was asked for
   std::string question;  // the user's turn, without any prompt around it
-  // The answer as JSON, in the form of the task's verifier (reward/verifier.h). It may be empty if the user's own
-  // program judges.
+  // The answer as JSON, in the form of the task's verifier (reward/verifier.h). It may be empty if the user's
+  // own program judges.
   //   countdown          {"numbers":[3,5,7],"target":24}
   //   expression, number "24" or "7/2"
   //   equation           {"unknown":"x","value":"7/2"}

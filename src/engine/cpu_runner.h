@@ -36,7 +36,7 @@ class CpuRunner final : public Runner {
   int64_t part_bytes() const;  // peak bytes of the parts' arenas
 
  private:
-  // What a forward of some rows works with; kept from one to the next.
+  // The working memory of a forward of some rows, kept from one to the next.
   struct Work {
     RowBatch batch;
     std::vector<RowToSample> to_sample;
@@ -68,7 +68,8 @@ class CpuRunner final : public Runner {
   KvCache cache_;
   Work work_;
   std::vector<std::unique_ptr<Part>> parts_;
-  // By request: the logits of a prompt's last token, from the end of prefill until its last sample has started.
+  // By request: the logits of a prompt's last token, from the end of prefill until its last sample has
+  // started.
   std::map<int64_t, Buffer> held_;
 };
 

@@ -1,5 +1,5 @@
-// engine/engine.cc: each step starts samples of ready prompts, plans a ragged batch, has the runner execute it,
-// and turns what came out into events.
+// engine/engine.cc: each step starts samples of ready prompts, plans a ragged batch, has the runner execute
+// it, and turns what came out into events.
 #include "engine/engine.h"
 
 #include <fmt/format.h>
@@ -48,7 +48,7 @@ struct Engine::Impl final : RowSink {
                    .numerics = std::string(name_of(ctx.numerics))}),
         weights(weights_version(m)) {}
 
-  // What requests ask of the cache.
+  // The demand of requests on the cache.
   struct Demand {
     int64_t longest = 0;     // tokens of the longest sequence
     int64_t samples = 0;     // of all requests
@@ -102,8 +102,8 @@ struct Engine::Impl final : RowSink {
   bool take(Sequence& s, const Sampled& sampled) override;
 };
 
-// Grows the cache to what is wanted. A smaller cache changes no bit, only the number of sequences that run at a
-// time.
+// Grows the cache until it meets the demand. A smaller cache changes no bit, only the number of sequences
+// that run at a time.
 void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
   const int64_t per_page = runner.page_bytes();
   int64_t pages = cache_pages(options.max_batch, wanted.samples, wanted.longest);

@@ -48,9 +48,9 @@ struct Events {
   std::vector<Failure> failed;    // requests that ended with an error; their other samples are dropped
 };
 
-// Returns the pages that an engine's cache has without a bound, for so many samples whose prompt and answer have at
-// most `longest` tokens together: for a full batch and for prompts that are prefilled ahead, with a partly filled
-// page for each.
+// Returns the pages that an engine's cache has without a bound, for so many samples whose prompt and answer
+// have at most `longest` tokens together: for a full batch and for prompts that are prefilled ahead, with a
+// partly filled page for each.
 int64_t cache_pages(int64_t max_batch, int64_t samples, int64_t longest);
 
 class Engine {
@@ -63,24 +63,26 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Queues a request. Ids count up from 0. Throws Error if it can never be answered: check_request(), or a cache
-  // that is too small for it alone.
+  // Queues a request. Ids count up from 0. Throws Error if it can never be answered: check_request(), or a
+  // cache that is too small for it alone.
   RequestId submit(Request request);
-  // Ends a request without further events. Its pages are free before the next step. No effect if it has ended.
+  // Ends a request without further events. Its pages are free before the next step. No effect if it has
+  // ended.
   void cancel(RequestId id);
-  // Ends one sample now, with finish reason stop, and returns what it has. Throws Error if it is not in progress.
+  // Ends one sample now, with finish reason stop, and returns what it has. Throws Error if it is not in
+  // progress.
   Completion stop(RequestId id, int64_t sample);
-  // Advances what is in progress, if there is anything, by at least one forward or the first tokens of samples. Every
-  // sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result is valid until the next
-  // call of step() or stop().
+  // Advances what is in progress, if there is anything, by at least one forward or the first tokens of
+  // samples. Every sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result
+  // is valid until the next call of step() or stop().
   //
   // If it throws (out of memory), the requests in progress must be cancelled.
   Events& step(int64_t tokens = 1);
   bool idle() const;  // nothing is in progress
 
-  // Must be called after the model's weights have changed, before the next step. Cached prefixes are forgotten,
-  // and what is in progress is computed again with the new weights. (Changes that Parameter::version counts are
-  // noticed without it.)
+  // Must be called after the model's weights have changed, before the next step. Cached prefixes are
+  // forgotten, and what is in progress is computed again with the new weights. (Changes that
+  // Parameter::version counts are noticed without it.)
   void weights_changed();
 
   // Called for each token as it is made (streaming). If it returns false, the sample ends with finish reason
@@ -92,10 +94,10 @@ class Engine {
   // Called for each request that cannot go on, with the reason.
   using OnFailed = std::function<void(int64_t request, const std::string& why)>;
 
-  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the samples
-  // in progress. The engine must be idle. Throws Error for an impossible request before anything runs. A request that
-  // fails is handed to on_failed, and the others go on; without on_failed, Error is thrown. Afterwards, also if a
-  // callback has thrown, the engine is idle.
+  // Runs all requests to their end and hands each completion to on_done as it ends; memory holds only the
+  // samples in progress. The engine must be idle. Throws Error for an impossible request before anything
+  // runs. A request that fails is handed to on_failed, and the others go on; without on_failed, Error is
+  // thrown. Afterwards, also if a callback has thrown, the engine is idle.
   void stream(std::span<const Request> requests, const OnDone& on_done, const OnToken& on_token = {},
               const OnFailed& on_failed = {});
 

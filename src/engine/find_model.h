@@ -8,9 +8,9 @@
 
 namespace r1 {
 
-// Returns the first of these that is a GGUF file or has a config.json: `name` as a path (a relative one counts from `folder`;
-// "": the working directory); the shipped model of that name, if `name` has no separator. No value if there
-// is none.
+// Returns the first of these that is a GGUF file or has a config.json: `name` as a path (a relative one
+// counts from `folder`; "": the working directory); the shipped model of that name, if `name` has no
+// separator. No value if there is none.
 std::optional<std::filesystem::path> find_model(const std::string& name,
                                                 const std::filesystem::path& folder = {});
 

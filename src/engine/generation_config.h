@@ -25,8 +25,9 @@ struct GenerationConfig {
   std::vector<std::string> warnings;   // lines, each with the file's name
 };
 
-// If the file is missing, config.json's fields of these names count, as in transformers and vLLM. Throws Error that names the field if a value is impossible (temperature
-// below 0) or a token id that matters is not below `vocab_size`.
+// If the file is missing, config.json's fields of these names count, as in transformers and vLLM. Throws
+// Error that names the field if a value is impossible (temperature below 0) or a token id that matters is not
+// below `vocab_size`.
 GenerationConfig load_generation_config(const std::filesystem::path& directory, int64_t vocab_size);
 
 }  // namespace r1

@@ -36,9 +36,10 @@ std::vector<int32_t> stop_tokens_of(const GenerationConfig& generation, const Mo
   return ids;
 }
 
-// A fine-tuned model's tokenizer may have a few special tokens that the model lacks, often a padding token. A prompt
-// with such a token is refused. Returns a line that says so, or nothing if there are no such tokens. Tokens that only
-// tokenizer_config.json adds are not considered. Throws Error if the tokenizer belongs to another model.
+// A fine-tuned model's tokenizer may have a few special tokens that the model lacks, often a padding token. A
+// prompt with such a token is refused. Returns a line that says so, or nothing if there are no such tokens.
+// Tokens that only tokenizer_config.json adds are not considered. Throws Error if the tokenizer belongs to
+// another model.
 std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab_size,
                                        const std::filesystem::path& file) {
   const int64_t tokens = tokenizer.file_vocab_size();
@@ -59,7 +60,7 @@ std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab
 // GGUF's keys of sampling settings, which models have in generation_config.json.
 constexpr std::string_view kSampling = "general.sampling.";
 
-// What a model that came from a GGUF file is saved with.
+// Returns the files beside the weights with which a model from a GGUF file is saved.
 std::map<std::string, std::string> files_of(const GgufMetadata& metadata, const std::vector<int32_t>& stops) {
   std::map<std::string, std::string> files = gguf_tokenizer_files(metadata);
   Json generation = Json::object();

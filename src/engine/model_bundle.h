@@ -24,7 +24,8 @@ struct ChatPrompt {
 };
 
 struct ModelBundle {
-  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices as in Model::load. Throws Error.
+  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices as in Model::load. Throws
+  // Error.
   static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32,
                           WeightUse use = WeightUse::training);
   // New weights beside the tokenizer files of `tokenizer_directory`.

@@ -5,8 +5,8 @@
 // and its keys and values are a function of (those tokens, weights, numerics) alone. So there is one root per
 // weights version, numerics and owner, and a shared page changes no bit.
 //
-// Sequences that run pin the path whose pages they hold. What nobody pins stays until its page is needed: then
-// the leaf that was used least recently goes first.
+// Sequences that run pin the path whose pages they hold. What nobody pins stays until its page is needed:
+// then the leaf that was used least recently goes first.
 #pragma once
 
 #include <array>
@@ -56,8 +56,8 @@ class PrefixTree {
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
-  // Pins the longest known path of full pages that `tokens` begins with, at most `most_pages` long. Returns its
-  // last node, which is the root if nothing is known.
+  // Pins the longest known path of full pages that `tokens` begins with, at most `most_pages` long. Returns
+  // its last node, which is the root if nothing is known.
   Node* pin(const PrefixKey& key, std::span<const int32_t> tokens, int64_t most_pages);
   // Pins a path that is pinned already for another user.
   void pin_again(Node* node);

@@ -19,8 +19,8 @@ struct RandomKey {
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t prompt = 0;
-  // The number of tokens that were drawn with this key before: those of earlier turns of a conversation, or of
-  // the beginning of an answer that goes on. So no uniform number is used twice.
+  // The number of tokens that were drawn with this key before: those of earlier turns of a conversation, or
+  // of the beginning of an answer that goes on. So no uniform number is used twice.
   uint32_t first_draw = 0;
 };
 
@@ -56,8 +56,8 @@ struct Completion {
   FinishReason finish = FinishReason::length;
 };
 
-// Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long prompt,
-// tokens outside the vocabulary, a number that is out of range.
+// Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long
+// prompt, tokens outside the vocabulary, a number that is out of range.
 void check_request(const Request& request, const ModelConfig& config, const std::string& what);
 
 // Returns the most tokens that an answer to the (checked) request may have, at least 1.

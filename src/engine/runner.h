@@ -10,14 +10,15 @@
 
 namespace r1 {
 
-// What a runner asks of its caller. Calls for different sequences may come from several threads at a time.
+// The runner calls this interface of its caller. Calls for different sequences may come from several threads
+// at a time.
 class RowSink {
  public:
   virtual ~RowSink() = default;
   // Returns the settings of the sequence's next draw; the runner adds the logits.
   virtual RowToSample draw_of(const Sequence& sequence) const = 0;
-  // Takes the next token of a sequence, whose `computed` is up to date, and appends it to sequence.tokens. Returns
-  // true if the sequence ends with it; then nothing may be appended.
+  // Takes the next token of a sequence, whose `computed` is up to date, and appends it to sequence.tokens.
+  // Returns true if the sequence ends with it; then nothing may be appended.
   virtual bool take(Sequence& sequence, const Sampled& sampled) = 0;
   // Takes logits [row.end - row.logits_from, V] of a row whose logits_from is not -1, before the draw.
   virtual void logits(const ScheduledRow& row, std::span<const float> logits);
@@ -34,8 +35,9 @@ class Runner {
 
   // Returns the number of tokens per sequence that one run() generates at best.
   virtual int64_t slice() const = 0;
-  // Runs the rows. If each of them decodes, it may go on with them for up to `steps` tokens each; the sequences
-  // have pages for that. Sets `computed` of the rows' sequences. The logits of a prompt's last token are held.
+  // Runs the rows. If each of them decodes, it may go on with them for up to `steps` tokens each; the
+  // sequences have pages for that. Sets `computed` of the rows' sequences. The logits of a prompt's last
+  // token are held.
   virtual void run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) = 0;
   // Draws the first token of samples whose prompts' logits are held.
   virtual void draw_first(std::span<Sequence* const> samples, RowSink& sink) = 0;

@@ -1,5 +1,6 @@
-// engine/sampling_settings.h: how answers are sampled, wherever it is said: the [rollout] of grpo and distill, an
-// [[eval]] of a training, an eval [[stage]] of a recipe, or the flags of `r1 run`, `generate` and `eval`.
+// engine/sampling_settings.h: how answers are sampled, wherever it is said: the [rollout] of grpo and
+// distill, an [[eval]] of a training, an eval [[stage]] of a recipe, or the flags of `r1 run`, `generate` and
+// `eval`.
 #pragma once
 
 #include <cstdint>

@@ -96,7 +96,8 @@ bool Scheduler::take_pages(std::vector<int32_t>& into, int64_t wanted, const Age
   return true;
 }
 
-// Gives a running sequence pages for so many positions. Returns false if it is the youngest and there are none.
+// Gives a running sequence pages for so many positions. Returns false if it is the youngest and there are
+// none.
 bool Scheduler::hold(Sequence& s, int64_t positions) {
   const int64_t wanted = KvCache::pages_for(positions) - page_count(s.pages);
   return wanted <= 0 || take_pages(s.pages, wanted, age_of(s), true);
@@ -167,7 +168,8 @@ void Scheduler::resume() {
 }
 
 void Scheduler::admit() {
-  // Prompts are prefilled a little ahead of the samples that have room, but never more than the batch could start.
+  // Prompts are prefilled a little ahead of the samples that have room, but never more than the batch could
+  // start.
   int64_t coming = samples_;
   for (const auto& s : running_) coming += s->is_prompt() ? s->group->samples - s->group->started : 0;
   while (preempted_.empty() && !waiting_.empty() && coming < limits_.max_batch) {
@@ -293,8 +295,8 @@ void Scheduler::advance(std::span<const ScheduledRow> rows) {
   for (const ScheduledRow& row : rows) keep_full_pages(*row.sequence);
 }
 
-// Adds the sequence's full pages to the tree. A page that the tree has from another sequence takes the place of
-// the sequence's own.
+// Adds the sequence's full pages to the tree. A page that the tree has from another sequence takes the place
+// of the sequence's own.
 void Scheduler::keep_full_pages(Sequence& s) {
   if (s.node == nullptr || s.tail >= 0) return;
   while ((s.node->depth() + 1) * kKeyTile <= s.computed) {
@@ -310,8 +312,8 @@ void Scheduler::keep_full_pages(Sequence& s) {
   }
 }
 
-// Returns what names the next page that the sequence completes, if the tree will have it and another sequence may be
-// in need of the same page.
+// Returns what names the next page that the sequence completes, if the tree will have it and another sequence
+// may be in need of the same page.
 std::optional<Scheduler::NextPage> Scheduler::next_page(const Sequence& s) const {
   if (s.node == nullptr || s.tail >= 0) return std::nullopt;
   const int64_t first = s.node->depth() * kKeyTile;

@@ -6,14 +6,15 @@
 // several samples is a sequence of its own, computed once; every sample then continues from its pages. The
 // only sample of a request continues in the pages of its prompt.
 //
-// Requests start in the order they came. Pages are taken as they are needed. When none is free, cached prefixes
-// are forgotten, and then the youngest sequence is preempted: its pages are dropped, its tokens stay, and it is
-// computed again when there is room. So the oldest sequence always advances. A request that reserves starts a sample
-// only when all pages that the sample may ever need are free. None of this changes a bit of any result.
+// Requests start in the order they came. Pages are taken as they are needed. When none is free, cached
+// prefixes are forgotten, and then the youngest sequence is preempted: its pages are dropped, its tokens
+// stay, and it is computed again when there is room. So the oldest sequence always advances. A request that
+// reserves starts a sample only when all pages that the sample may ever need are free. None of this changes a
+// bit of any result.
 //
 // Full pages are kept in a prefix tree, also after a request has ended, and are found by later requests with
-// the same first tokens. Of sequences that need the same next page at the same time, one computes it and the others
-// wait for it. A page that is split between a prompt and its sample stays with them.
+// the same first tokens. Of sequences that need the same next page at the same time, one computes it and the
+// others wait for it. A page that is split between a prompt and its sample stays with them.
 #pragma once
 
 #include <cstdint>
@@ -76,8 +77,8 @@ struct Sequence {
 struct ScheduledRow {
   Sequence* sequence = nullptr;
   int64_t begin = 0, end = 0;
-  // The caller wants the logits of tokens [logits_from, end). -1: of none, or of the last token if it ends the
-  // sequence and the next one is drawn from it.
+  // The caller wants the logits of tokens [logits_from, end). -1: of none, or of the last token if it ends
+  // the sequence and the next one is drawn from it.
   int64_t logits_from = -1;
   int64_t tokens() const { return end - begin; }
   bool ends() const { return end == sequence->size(); }
@@ -103,11 +104,11 @@ class Scheduler {
   // Forgets a request and frees its pages. No effect if there is no such request.
   void cancel(int64_t id);
 
-  // Starts samples of prompts that are ready while there is room. The caller draws the first token of each from
-  // the prompt's logits.
+  // Starts samples of prompts that are ready while there is room. The caller draws the first token of each
+  // from the prompt's logits.
   std::vector<Sequence*> start_samples();
-  // Rows of the next forward, for up to `steps` tokens per sequence. Sequences that need a page are given one. No
-  // rows: there is nothing to do.
+  // Rows of the next forward, for up to `steps` tokens per sequence. Sequences that need a page are given
+  // one. No rows: there is nothing to do.
   Plan plan(int64_t steps);
   // Called after the forward, which has set `computed` of every row's sequence.
   void advance(std::span<const ScheduledRow> rows);

@@ -52,8 +52,8 @@ class ConfigFile {
   void override_with(std::string_view key, Json value, bool noted = true);
 
   // Applies `--set KEY=VALUE`: the settings are as if the file had KEY = VALUE. VALUE is TOML; a word that
-  // is not (countdown3, runs/a) is a string. It replaces whatever the file has at KEY, tables included. Errors
-  // about the key name the option instead of a line. Throws Error if the assignment cannot be read.
+  // is not (countdown3, runs/a) is a string. It replaces whatever the file has at KEY, tables included.
+  // Errors about the key name the option instead of a line. Throws Error if the assignment cannot be read.
   void set(std::string_view assignment);
 
   // Throws Error if a key has not been claimed.

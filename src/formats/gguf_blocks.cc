@@ -199,7 +199,7 @@ OneBlock function_of(GgufType type) {
   }
 }
 
-// Of the types whose elements stand by themselves.
+// These types store every element by itself.
 std::optional<Format> format_of(GgufType type) {
   switch (type) {
     case GgufType::f32:

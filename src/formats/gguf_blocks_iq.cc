@@ -9,7 +9,7 @@
 namespace r1::gguf_blocks {
 namespace {
 
-// What the bits of an entry stand for.
+// The meaning of the bits of an entry.
 constexpr float kTwoBits[4] = {0x08, 0x19, 0x2B, 0};
 constexpr float kThreeBits[8] = {0x04, 0x0C, 0x14, 0x1C, 0x24, 0x2C, 0x34, 0x3E};
 constexpr float kOddBits[8] = {1, 3, 5, 7, 9, 11, 13, 15};

@@ -32,10 +32,10 @@ class GgufFile {
 
   // Copies the tensor's bytes from its byte `begin`. Throws Error if the file was shortened meanwhile.
   void read(const GgufTensor& tensor, uint64_t begin, std::span<std::byte> out) const;
-  // The tensor's bytes in a mapping of its file, which is made when it is first asked for. Whoever shortens the
-  // file while it is mapped ends the program; read() has no such danger.
+  // The tensor's bytes in a mapping of its file, which is made when it is first asked for. Whoever shortens
+  // the file while it is mapped ends the program; read() has no such danger.
   std::span<const std::byte> map(const GgufTensor& tensor) const;
-  // What keeps map()'s bytes alive.
+  // Keeps map()'s bytes alive.
   std::shared_ptr<const void> owner() const { return impl_; }
 
  private:
@@ -43,8 +43,9 @@ class GgufFile {
   std::shared_ptr<const Impl> impl_;
 };
 
-// Elements [first, first + out.size()), row-major and in whole blocks. They are exact for every type but f64, which
-// rounds to nearest. Throws Error for types that have no values here (formats/gguf_blocks.h), and names the tensor.
+// Elements [first, first + out.size()), row-major and in whole blocks. They are exact for every type but f64,
+// which rounds to nearest. Throws Error for types that have no values here (formats/gguf_blocks.h), and names
+// the tensor.
 void read_as_f32(const GgufFile& file, const GgufTensor& tensor, int64_t first, std::span<float> out);
 void read_as_f32(const GgufFile& file, const GgufTensor& tensor, std::span<float> out);  // all of them
 

@@ -250,7 +250,8 @@ bool Json::operator==(const Json& other) const {
 }
 
 std::vector<uint32_t> sorted_by_key(std::span<const Json::Member> members) {
-  // An entry holds the key's first eight bytes, big-endian. They decide most comparisons without reading the strings.
+  // An entry holds the key's first eight bytes, big-endian. They decide most comparisons without reading the
+  // strings.
   struct Entry {
     uint64_t prefix;
     uint32_t index;
@@ -274,7 +275,8 @@ std::vector<uint32_t> sorted_by_key(std::span<const Json::Member> members) {
 }
 
 std::string json_path_at(std::string_view text, size_t offset) {
-  // `text` is well-formed. It is read in one pass with a stack of the open containers and the position in each.
+  // `text` is well-formed. It is read in one pass with a stack of the open containers and the position in
+  // each.
   struct Level {
     bool object;
     std::string_view key;

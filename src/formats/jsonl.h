@@ -1,8 +1,9 @@
 // formats/jsonl.h: JSON Lines: one JSON value per line.
 //
 // A bad row does not stop the reader: it reports the row, goes on after it, and the caller decides. Blank
-// lines are skipped. A gzip file is unpacked as it is read (formats/text_stream.h). A file whose name ends with .json
-// or .json.gz and whose text begins with [ is one array: its elements are the rows, in one line or over many.
+// lines are skipped. A gzip file is unpacked as it is read (formats/text_stream.h). A file whose name ends
+// with .json or .json.gz and whose text begins with [ is one array: its elements are the rows, in one line or
+// over many.
 #pragma once
 
 #include <cstdint>

@@ -91,7 +91,8 @@ class SafetensorsFile {
   std::vector<std::byte> bytes(const TensorInfo& tensor) const;  // reads them
   // Bytes from `begin` on of a tensor, into `to`. Throws Error if the file was cut since it was opened.
   void read_bytes(const TensorInfo& tensor, uint64_t begin, std::span<std::byte> to) const;
-  // Where a tensor's numbers are; it keeps the file open. Of more than four dimensions, the shape is flat.
+  // Returns where a tensor's numbers are, which keeps the file open. The shape of a tensor with more than
+  // four dimensions is flat.
   // Throws Error for types that are not floating-point numbers of 16 bits or more.
   Stored stored(const TensorInfo& tensor) const;
 

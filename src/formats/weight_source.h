@@ -28,8 +28,8 @@ class WeightSource {
   using FieldOf = std::function<std::string(int64_t size)>;
   virtual void check(const std::string& name, const Shape& expected, const FieldOf& field) const = 0;
 
-  // Where a tensor is stored. Throws Error if it is missing (with the nearest name), has another shape, or
-  // holds no floating-point numbers. Safe from many threads.
+  // Returns where a tensor is stored. Throws Error if it is missing (with the nearest name), has another
+  // shape, or holds no floating-point numbers. Safe from many threads.
   virtual Stored take(const std::string& name, const Shape& expected) const = 0;
 
   virtual std::vector<std::string> unread() const = 0;  // sorted names that were neither taken nor read

@@ -44,7 +44,8 @@ std::vector<std::string> gguf_checkpoint_names(const GgufFile& file, const Model
 // Reads a checkpoint's tensor as f32: dequantised, its rows put back, an expert cut out, kv_b_proj joined.
 class GgufTensorReader {
  public:
-  // Throws Error if the tensor is missing, has another shape, or has a type without values (formats/gguf_blocks.h).
+  // Throws Error if the tensor is missing, has another shape, or has a type without values
+  // (formats/gguf_blocks.h).
   GgufTensorReader(GgufFile file, const ModelConfig& config, const std::string& name,
                    std::vector<int64_t> shape);
   // Elements [first, first + out.size()), row-major. Safe from many threads.

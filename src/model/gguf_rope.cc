@@ -1,6 +1,7 @@
-// A pair turns once in t = 2 pi theta^(2i / P) positions. llama3 leaves pairs with t < C / high alone, divides
-// those with t > C / low by the factor F, and between them divides by 1 / ((1 - s) / F + s) with the share
-// s = (C / t - low) / (high - low). With low = 1 and a guess of high, each pair between gives C = t (1 + s (high - 1)).
+// A pair turns once in t = 2 pi theta^(2i / P) positions. llama3 leaves pairs with t < C / high alone,
+// divides those with t > C / low by the factor F, and between them divides by 1 / ((1 - s) / F + s) with the
+// share s = (C / t - low) / (high - low). With low = 1 and a guess of high, each pair between gives C = t (1
+// + s (high - 1)).
 #include "model/gguf_rope.h"
 
 #include <algorithm>

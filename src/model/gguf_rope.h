@@ -9,8 +9,9 @@
 
 namespace r1 {
 
-// `factors` [P / 2] are what each inverse frequency is divided by. Returns llama3's settings that give them within
-// 1e-4; nothing if there are none. Several settings may give the same factors: the published models' are tried first.
+// `factors` [P / 2] are what each inverse frequency is divided by. Returns llama3's settings that give them
+// within 1e-4; nothing if there are none. Several settings may give the same factors: the published models'
+// are tried first.
 std::optional<RopeConfig> llama3_rope_of(std::span<const float> factors, double theta);
 
 }  // namespace r1

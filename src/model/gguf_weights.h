@@ -1,8 +1,8 @@
 // model/gguf_weights.h: the weights of a GGUF file as a source of a checkpoint's tensors.
 //
 // Tensors are handed out in f32 under the checkpoint's names, whatever the file stores: reading dequantises,
-// puts llama's rows back, cuts experts out of their stack and joins kv_b_proj (model/gguf_names.h). Nothing is
-// kept in memory but one head of the kv_b_proj that was read last.
+// puts llama's rows back, cuts experts out of their stack and joins kv_b_proj (model/gguf_names.h). Nothing
+// is kept in memory but one head of the kv_b_proj that was read last.
 #pragma once
 
 #include <atomic>

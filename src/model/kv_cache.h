@@ -11,8 +11,8 @@
 
 namespace r1 {
 
-// The elements have the numerics' type of keys and values. A page holds kKeyTile positions of one sequence in one
-// layer; page p of every layer belongs to the same positions.
+// The elements have the numerics' type of keys and values. A page holds kKeyTile positions of one sequence in
+// one layer; page p of every layer belongs to the same positions.
 class KvCache {
  public:
   KvCache() = default;
@@ -21,8 +21,8 @@ class KvCache {
   KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
-  // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages of
-  // the same numbers.
+  // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages
+  // of the same numbers.
   void copy_pages_from(Context& ctx, const KvCache& other);
 
   int64_t pages() const { return pages_; }

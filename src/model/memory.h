@@ -2,8 +2,8 @@
 //
 // It is measured by running the ops themselves on a model that has shapes but no memory (Model::shape_only)
 // in the mode that takes memory and launches nothing (Context::measuring). What depends on the data, like the
-// tokens of an expert, counts at its worst. tests/model/memory_test.cc compares the results with real forwards
-// of every family.
+// tokens of an expert, counts at its worst. tests/model/memory_test.cc compares the results with real
+// forwards of every family.
 #pragma once
 
 #include <cstdint>

@@ -84,10 +84,10 @@ struct Block {
 
 class Model {
  public:
-  // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds more); vectors always in f32.
-  // A model that is trained needs f32. Tensors that have no place in this architecture are skipped with a
-  // warning, as in transformers. Throws Error for missing, misshapen or non-finite tensors and for an unknown
-  // architecture.
+  // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds
+  // more); vectors always in f32. A model that is trained needs f32. Tensors that have no place in this
+  // architecture are skipped with a warning, as in transformers. Throws Error for missing, misshapen or
+  // non-finite tensors and for an unknown architecture.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
                     WeightUse use = WeightUse::training);
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
@@ -166,8 +166,8 @@ class Model {
   RopeTable rope_;
 };
 
-// Throws Error if one of `values`, which the model has computed, is NaN. The message names the damaged tensor if
-// there is one, which is searched for then. `what` is what was computed: "row 3".
+// Throws Error if one of `values`, which the model has computed, is NaN. The message names the damaged tensor
+// if there is one, which is searched for then. `what` is what was computed: "row 3".
 void check_numbers(const Model& model, std::span<const float> values, const std::string& what);
 
 // Throws Error if a token is not in the vocabulary or the sequence is longer than the model's context.

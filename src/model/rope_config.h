@@ -2,8 +2,8 @@
 //
 // Both spellings are read: transformers 4 (rope_theta, and rope_scaling with "type" or "rope_type") and 5
 // (rope_parameters). A file with both is read by its rope_scaling, as in transformers. Other keys of a block
-// are ignored, as transformers ignores them, but for vLLM's attn_factor. With u[i] = theta^(2i / P) for pair i of
-// the P / 2 pairs, the inverse frequency is
+// are ignored, as transformers ignores them, but for vLLM's attn_factor. With u[i] = theta^(2i / P) for pair
+// i of the P / 2 pairs, the inverse frequency is
 //   default  1 / u[i]                                                    (Su et al. 2021)
 //   linear   1 / (u[i] factor)                                           (Chen et al. 2023)
 //   llama3   1 / u[i] where a turn is short, 1 / (u[i] factor) where it is long, between them a blend

@@ -23,8 +23,8 @@ ScoredRow::ScoredRow(std::span<const int32_t> row, TokenRanges scored)
 
 namespace {
 
-// Returns the number of tokens of a row that run behind its prompt: the prompt's last token predicts the first
-// scored one, and the row's last token predicts nothing.
+// Returns the number of tokens of a row that run behind its prompt: the prompt's last token predicts the
+// first scored one, and the row's last token predicts nothing.
 int64_t tokens_behind_prompt(const ScoredRow& row) {
   return std::ssize(row.tokens) - row.first_scored();
 }

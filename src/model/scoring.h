@@ -60,7 +60,8 @@ std::vector<size_t> cut_group(std::span<const int64_t> answers, int64_t prompt, 
 struct ScoreBatch {
   WholeBatch batch;
   std::vector<int32_t> targets;  // [T]: the next token if it is scored, else -1
-  // Per row: where in [T] its first scored token is predicted. Its token p is predicted p - first_scored later.
+  // Per row: where in [T] its first scored token is predicted. Its token p is predicted p - first_scored
+  // later.
   std::vector<int64_t> scored;
 };
 // The families are whole and consecutive.

@@ -10,8 +10,8 @@
 //
 // A backend's function takes a Context and one struct of arguments, as in ops/norm. It takes its scratch from
 // ctx.arena and its task lists from ctx.host(), and then launches its kernels. While a step's memory is
-// measured (Context::measuring), it takes the same memory and launches nothing: ctx.threads then runs nothing,
-// and every other access to a tensor's memory stands behind `if (ctx.measuring) return`.
+// measured (Context::measuring), it takes the same memory and launches nothing: ctx.threads then runs
+// nothing, and every other access to a tensor's memory stands behind `if (ctx.measuring) return`.
 #pragma once
 
 #include "base/error.h"

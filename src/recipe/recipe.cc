@@ -48,7 +48,8 @@ std::string key_of(size_t stage, const char* name) {
   return fmt::format("stage[{}].{}", stage, name);
 }
 
-// Checks a source "@STAGE": it must name an earlier stage that makes a model and that runs whenever `stage` runs.
+// Checks a source "@STAGE": it must name an earlier stage that makes a model and that runs whenever `stage`
+// runs.
 void check_source(ConfigFile& file, const std::string& key, const Stage& stage, const std::string& source,
                   const std::vector<Stage>& earlier) {
   if (!source.starts_with("@")) return;

@@ -37,7 +37,8 @@ std::string report_page(const Json& data) {
       {"@CHARTJS@", std::string(chart_js())},
       {"@SCRIPT@", std::string(charts_js()) + std::string(explain_js()) + std::string(page_js())},
   };
-  // Copies the page in one pass and fills in each part at its place, so that the text of a part is never searched.
+  // Copies the page in one pass and fills in each part at its place, so that the text of a part is never
+  // searched.
   std::string out;
   std::string_view rest = page_html();
   for (const auto& [mark, text] : parts) {

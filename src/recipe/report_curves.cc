@@ -47,7 +47,8 @@ struct Table {
   }
 };
 
-// Rounds to six digits, which are enough for a curve; integers stay exact. A NaN becomes null when it is written.
+// Rounds to six digits, which are enough for a curve; integers stay exact. A NaN becomes null when it is
+// written.
 Json short_number(double value) {
   constexpr double kExact = 0x1p53;
   if (value == std::trunc(value) && std::abs(value) < kExact) return Json(static_cast<int64_t>(value));

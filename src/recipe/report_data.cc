@@ -54,7 +54,8 @@ Json quoted(const Json& settings) {
   return out;
 }
 
-// Returns run.json, or an empty object if it is damaged: only the facts in it are then missing from the report.
+// Returns run.json, or an empty object if it is damaged: only the facts in it are then missing from the
+// report.
 Json index_of(const fs::path& directory) {
   try {
     const fs::path index = directory / "run.json";
@@ -87,7 +88,8 @@ std::string setting_of_copy(const fs::path& directory, const std::string& key) {
   }
 }
 
-// Returns where the stage's tokenizer may be: in its model, its checkpoints (newest first), or the model it began from.
+// Returns where the stage's tokenizer may be: in its model, its checkpoints (newest first), or the model it
+// began from.
 std::vector<fs::path> models_of(const fs::path& directory, const std::string& base) {
   std::vector<fs::path> checkpoints, out{directory / "model"};
   std::error_code ec;

@@ -1,4 +1,5 @@
-// recipe/report_repeat.cc: the commands that repeat a run in a folder beside it, and the files that they read.
+// recipe/report_repeat.cc: the commands that repeat a run in a folder beside it, and the files that they
+// read.
 //
 // The commands must be run in the folder in which the run was started, because its paths are relative to it.
 #include <fmt/format.h>

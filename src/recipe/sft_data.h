@@ -5,8 +5,8 @@
 //          loss_on = "answer" | "assistant" | "all"
 //
 // Each row becomes a document as recipe/sft_document.h says. The learnt part is the whole answer of a
-// question (the worked solution in GSM8K, MATH-500 and Minerva), or the last answer of a conversation, or with
-// loss_on = "assistant" all its answers, which may take several documents. A row
+// question (the worked solution in GSM8K, MATH-500 and Minerva), or the last answer of a conversation, or
+// with loss_on = "assistant" all its answers, which may take several documents. A row
 // that cannot be used, or that is longer than data.max_tokens or the model's context, is left out, counted
 // and named.
 #pragma once

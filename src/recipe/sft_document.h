@@ -24,10 +24,11 @@
 //   prompt opens a thought and the answer has none, the answer begins by closing it.
 // - Text such as "<|eot_id|>" in a message becomes the special token, as it does in transformers.
 //
-// With loss_on = "assistant", each answer is encoded as it is for "answer", after the prompt that the model gets
-// when it is asked for it. As long as this prompt repeats the text so far, the turns share one document. If the
-// template writes earlier turns in another way, as R1's does, which drops their thoughts, the answer begins a
-// document of its own, so that every answer is trained on after exactly the text that it follows in use.
+// With loss_on = "assistant", each answer is encoded as it is for "answer", after the prompt that the model
+// gets when it is asked for it. As long as this prompt repeats the text so far, the turns share one document.
+// If the template writes earlier turns in another way, as R1's does, which drops their thoughts, the answer
+// begins a document of its own, so that every answer is trained on after exactly the text that it follows in
+// use.
 #pragma once
 
 #include <string>

@@ -109,7 +109,8 @@ PretrainConfig read_fine_tune_training(ConfigFile& file, const FineTune& f) {
   return config;
 }
 
-// Reads the whole file. The number of steps in N epochs is not known yet, so a placeholder is used.
+// Reads the whole file. The number of steps in N epochs follows from the data, so any number does until that
+// is read.
 struct FineTuneFile {
   FineTune stage;
   PretrainConfig training;

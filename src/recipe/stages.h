@@ -65,8 +65,8 @@ PreflightOfConfig preflight_grpo_config(const std::filesystem::path& config, con
 void check_stage_config(std::string_view kind, const std::filesystem::path& config,
                         const StageOverrides& overrides);
 
-// Returns the settings of a grpo stage. Every key of the file is checked as run_grpo_config checks it. Opens no other
-// file.
+// Returns the settings of a grpo stage. Every key of the file is checked as run_grpo_config checks it. Opens
+// no other file.
 GrpoConfig read_grpo_settings(ConfigFile& file);
 
 // Reads and checks every key of a stage of this kind, as the functions above do. Opens no other file.

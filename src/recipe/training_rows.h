@@ -57,13 +57,13 @@ class TooLong : public Error {
   std::string limit_;
 };
 
-// Calls use(row) for each chosen row. If use throws Error, the row is left out, counted and named. If use returns
-// false, reading stops. After each file, `note` gets these lines:
+// Calls use(row) for each chosen row. If use throws Error, the row is left out, counted and named. If use
+// returns false, reading stops. After each file, `note` gets these lines:
 // - the number of used rows and their formats;
 // - one per reason why rows were left out, with the place and error of the first such row;
 // - the columns that no row used.
-// If reading was stopped, it gets only the reasons. Throws Error for a file that cannot be read or of which no row
-// can be used.
+// If reading was stopped, it gets only the reasons. Throws Error for a file that cannot be read or of which
+// no row can be used.
 void read_training_rows(const DataFiles& data, const std::function<bool(const TrainingRow&)>& use,
                         const std::function<void(const std::string&)>& note);
 

@@ -13,8 +13,9 @@
 
 namespace r1 {
 
-// Returns the whole response: `opening`, the prompt's thought_opening (text/think.h), followed by the tokens' text,
-// special tokens included. `ended` means that the last token is the stop token, which is not part of the text.
+// Returns the whole response: `opening`, the prompt's thought_opening (text/think.h), followed by the tokens'
+// text, special tokens included. `ended` means that the last token is the stop token, which is not part of
+// the text.
 std::string answered_text(const Tokenizer& tokenizer, std::span<const int32_t> tokens, bool ended,
                           std::string_view opening);
 

@@ -9,7 +9,7 @@
 // answer counts. If no row has ever been answered and kHopelessRequests have failed, the remaining rows fail
 // without being asked.
 //
-// Only http:// is supported, because TLS is not implemented.
+// The address must begin with http://; https:// is refused.
 #pragma once
 
 #include <memory>

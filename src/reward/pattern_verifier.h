@@ -1,11 +1,12 @@
-// reward/pattern_verifier.h: decides if the answer matches a regular expression (PCRE2). Any bytes give a verdict.
+// reward/pattern_verifier.h: decides if the answer matches a regular expression (PCRE2). Any bytes give a
+// verdict.
 //
 //   gold    "[A-Z]{2}\\d+" or {"pattern": P, "match": "whole" | "search", "case": "exact" | "ignore"}
 //   whole   the default: the pattern must match all of the answer, except for white space around it
 //   search  the pattern must match a part of the answer
 //
-// A match may take kMatchSteps steps and a depth of kMatchDepth, which is a few milliseconds. If a pattern needs
-// more, the verifier has failed (why = "pattern_gave_up"), and the answer is not judged.
+// A match may take kMatchSteps steps and a depth of kMatchDepth, which is a few milliseconds. If a pattern
+// needs more, the verifier has failed (why = "pattern_gave_up"), and the answer is not judged.
 #pragma once
 
 #include <cstdint>

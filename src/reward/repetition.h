@@ -2,10 +2,10 @@
 //
 //   repetition = 1 - (different n-grams) / (n-grams), in [0, 1): 0 if no n consecutive words occur twice
 //
-// This is the repetition penalty of Yeo et al. (2502.03373), taken over words. Words are separated by white space
-// and put in lower case (ASCII). Each punctuation character is a word of its own. A run of more than 16 bytes, as in
-// scripts without spaces or in "aaaa...", is cut at the first character boundary after every 16 bytes. A text with
-// fewer than n words has repetition 0.
+// This is the repetition penalty of Yeo et al. (2502.03373), taken over words. Words are separated by white
+// space and put in lower case (ASCII). Each punctuation character is a word of its own. A run of more than 16
+// bytes, as in scripts without spaces or in "aaaa...", is cut at the first character boundary after every 16
+// bytes. A text with fewer than n words has repetition 0.
 #pragma once
 
 #include <cstdint>

@@ -28,9 +28,9 @@ Verdict format_verdict(const Response& response);
 // Returns "ok" or the reason why an answer is wrong. Safe from any thread.
 using AnswerJudge = std::function<std::string(std::string_view answer)>;
 
-// Returns the verdict on a whole response. `judge` gets the answer without the wrappers of answer_text.h. It is
-// called if the format is right, and also if the thought is complete and no <answer> follows: the answer is then
-// the last \boxed{...} behind the thought. Such a response can be correct, but is not well formed.
+// Returns the verdict on a whole response. `judge` gets the answer without the wrappers of answer_text.h. It
+// is called if the format is right, and also if the thought is complete and no <answer> follows: the answer
+// is then the last \boxed{...} behind the thought. Such a response can be correct, but is not well formed.
 Verdict judge_response(std::string_view response, const AnswerJudge& judge);
 
 }  // namespace r1

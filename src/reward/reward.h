@@ -1,13 +1,13 @@
-// reward/reward.h: computes the rewards of samples from the task's verifier, the user's programs and endpoints, and
-// the terms.
+// reward/reward.h: computes the rewards of samples from the task's verifier, the user's programs and
+// endpoints, and the terms.
 //
 // An answer is right ("correct", the accuracy of metrics.jsonl) if its judge says so:
 //   - The judge is the task's verifier, except in the next case.
 //   - If reward.accuracy is 0 and there is a program, the first program is the judge; without programs, the first
 //     endpoint. It judges by the "correct" of its answer, or else by score >= threshold. The task's verifier is then
 //     not asked, and gold may be anything.
-// An answer that was cut off is never right. A program or endpoint is asked about it only if its setting truncated is
-// true; otherwise its score for the answer is 0.
+// An answer that was cut off is never right. A program or endpoint is asked about it only if its setting
+// truncated is true; otherwise its score for the answer is 0.
 //
 // The status of a sample is the first of these that applies:
 //   verifier_failed  the verifier, a program or an endpoint failed for it. The sample is not part of its group, and

@@ -17,8 +17,8 @@
 //   programs     their scores (reward.h), in the order of the file
 //   endpoints    their scores, in the order of the file
 //
-// accuracy and format are always added, the other terms only if their weight is not 0. Samples whose verifier failed
-// are not part of their group or of its means. Their value is 0 and not used.
+// accuracy and format are always added, the other terms only if their weight is not 0. Samples whose verifier
+// failed are not part of their group or of its means. Their value is 0 and not used.
 #pragma once
 
 #include <cstdint>

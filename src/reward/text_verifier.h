@@ -1,6 +1,8 @@
-// reward/text_verifier.h: decides if the answer is a given text: a name, a word, a title. Any bytes give a verdict.
+// reward/text_verifier.h: decides if the answer is a given text: a name, a word, a title. Any bytes give a
+// verdict.
 //
-// The gold is "Paris", a number (taken as it is written), ["Paris", "Ville de Paris"] (any of them is right), or
+// The gold is "Paris", a number (taken as it is written), ["Paris", "Ville de Paris"] (any of them is right),
+// or
 //   {"text": one of the above, "case": C, "space": S, "punctuation": P}
 //
 //   case         ignore (default): Unicode case folding; exact
@@ -8,8 +10,8 @@
 //   punctuation  ends (default): . , ; : ! ? quotes, * _ and ` around the answer are dropped; ignore: all of
 //                Unicode's punctuation is dropped, minus signs included; exact
 //
-// Under every policy, compatible forms are equal (Unicode NFKC: full-width letters, ligatures), white space around
-// the answer is dropped, and invalid UTF-8 is read as U+FFFD.
+// Under every policy, compatible forms are equal (Unicode NFKC: full-width letters, ligatures), white space
+// around the answer is dropped, and invalid UTF-8 is read as U+FFFD.
 #pragma once
 
 #include <string>

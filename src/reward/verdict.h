@@ -7,8 +7,8 @@
 
 namespace r1 {
 
-// scored: the answer was read and judged. refused: the verifier looked and found no answer that it can read; the
-// sample is wrong. verifier_failed: the verifier itself failed, so nothing is known about the sample.
+// scored: the answer was read and judged. refused: the verifier looked and found no answer that it can read;
+// the sample is wrong. verifier_failed: the verifier itself failed, so nothing is known about the sample.
 enum class SampleStatus : uint8_t { scored, refused, verifier_failed };
 constexpr std::string_view name_of(SampleStatus status) {
   return status == SampleStatus::scored    ? "scored"

@@ -1,9 +1,10 @@
 // reward/verifier.h: the verifier of any problem, its gold read once, and judging many answers.
 //
-// Verifiers, by the names that data/task.h's table gives them: countdown and expression (countdown.h), number and
-// equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h), math (math/math_verifier.h), text
-// (text_verifier.h), regex (pattern_verifier.h), json (json_verifier.h). The last four find the answer in free text; the
-// others want it as response.h says. The format is right as response.h says, whatever the verifier.
+// Verifiers, by the names that data/task.h's table gives them: countdown and expression (countdown.h), number
+// and equation (number.h), digits (digits.h), calendar (calendar.h), roles (roles.h), math
+// (math/math_verifier.h), text (text_verifier.h), regex (pattern_verifier.h), json (json_verifier.h). The
+// last four find the answer in free text; the others want it as response.h says. The format is right as
+// response.h says, whatever the verifier.
 #pragma once
 
 #include <functional>
@@ -39,8 +40,8 @@ struct AnswerToJudge {
   std::string_view response;
 };
 
-// Verdicts in the order of the answers, on all threads. A verifier that fails (out of memory, say) fails for its answer
-// alone: why = "verifier_failed".
+// Verdicts in the order of the answers, on all threads. A verifier that fails (out of memory, say) fails for
+// its answer alone: why = "verifier_failed".
 std::vector<Verdict> judge(ThreadPool& threads, std::span<const AnswerToJudge> answers);
 
 }  // namespace r1

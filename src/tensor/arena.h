@@ -2,8 +2,8 @@
 //
 // An arena is one reserved range of address space. Taking memory moves a mark up and releasing moves it back,
 // so a step allocates nothing, and the peak is a number that can be printed. Memory is committed as the mark
-// first passes it. Arenas are not thread-safe: ops take memory before they go parallel. Under AddressSanitizer
-// the gaps between blocks of host memory are poisoned.
+// first passes it. Arenas are not thread-safe: ops take memory before they go parallel. Under
+// AddressSanitizer the gaps between blocks of host memory are poisoned.
 #pragma once
 
 #include <cstddef>

@@ -54,7 +54,7 @@ class HostMemory final : public Memory {
   }
 
  private:
-  // Of nothing, either side may be null.
+  // If there are no bytes, either address may be null.
   static void move(void* to, const void* from, size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }

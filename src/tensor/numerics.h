@@ -23,13 +23,14 @@ namespace r1 {
 enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
 inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};
 
-// How products with a Weight are summed (ops/matmul/gemm.h).
+// The order in which products with a Weight are summed (ops/matmul/gemm.h).
 enum class Product : uint8_t { f32, bf16, avx512bf16 };
 
-// How the rows of a training step are cut for the gradient. A group of answers to one prompt is cut into
+// The cut of a training step's rows for the gradient. A group of answers to one prompt is cut into
 // families, and each family runs the prompt once (model/scoring.h): the gradients of the prompt's keys are
-// summed per family. A family has at most `prompts` times the prompt's tokens, but between `least` and `most`.
-// `partial_sums` is the number of sums that a weight's gradient is cut into: 1 is one chain over all tokens.
+// summed per family. A family has at most `prompts` times the prompt's tokens, but between `least` and
+// `most`. `partial_sums` is the number of sums that a weight's gradient is cut into: 1 is one chain over all
+// tokens.
 struct GradientCut {
   int64_t least = 384, most = 2048, prompts = 16;
   int64_t partial_sums = 1;
@@ -58,8 +59,8 @@ bool machine_has(Numerics numerics);
 inline DType activation_dtype(Numerics numerics) {
   return row_of(numerics).activations;
 }
-// What runs a model whose matrices have this type if the user names no numerics. It is the row that every
-// machine has, so that one command gives the same bits everywhere.
+// Returns the numerics of a model whose matrices have this type if the user names none. Every machine has it,
+// so one command gives the same bits everywhere.
 Numerics default_numerics(DType matrices);
 
 }  // namespace r1

@@ -19,7 +19,7 @@ struct Parameter {
   // is frozen, it has a shape and a type but no data: the values are those of `stored`, rounded to this type,
   // and only the Weight holds them in memory.
   Tensor value;
-  Tensor grad;  // f32, the same shape; ops add into it. No data: no gradient is wanted
+  Tensor grad;  // f32, the same shape; ops add into it. It has no data if the parameter gets no gradient
   // The gradient of row look-ups, for a table that is also a matrix (a tied head). It stays separate until
   // the whole batch is differentiated (Model::join_gradients): no bit depends on how the batch was cut.
   Tensor row_grad{};

@@ -26,8 +26,8 @@ size_t first_with(std::span<const T> values) {
   return values.size();
 }
 
-// f32_from_f16 without branches, so that loops vectorise. Moving the bits into f32's fields leaves the exponent
-// 112 too small, also of denormals; NaN and infinity need the largest exponent.
+// f32_from_f16 without branches, so that loops vectorise. Moving the bits into f32's fields leaves the
+// exponent 112 too small, also of denormals; NaN and infinity need the largest exponent.
 inline float widen_f16(uint16_t half) {
   const uint32_t sign = (half & 0x8000u) << 16, rest = (half & 0x7FFFu) << 13;
   const uint32_t scaled = std::bit_cast<uint32_t>(std::bit_cast<float>(rest) * 0x1p112f);

@@ -1,7 +1,7 @@
 // tensor/stored.h: a tensor as a checkpoint stores it: its format, and where its bytes are.
 //
-// Values are read in pieces, into the caller's memory, and converted on the way: nothing is kept here. Several
-// tensors may share one owner, and a tensor may be a part of another, such as one expert of a stack.
+// Values are read in pieces, into the caller's memory, and converted on the way: nothing is kept here.
+// Several tensors may share one owner, and a tensor may be a part of another, such as one expert of a stack.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace r1 {
 
-// How elements are stored. Formats of blocks (quantised, or FP8 with scales) will join these.
+// The storage of elements. Formats of blocks (quantised, or FP8 with scales) will join these.
 enum class Format : uint8_t { f64, f32, bf16, f16 };
 constexpr size_t size_of(Format format) {
   return format == Format::f64 ? 8 : format == Format::f32 ? 4 : 2;

@@ -1,11 +1,11 @@
 // tensor/tape.h: reverse-mode differentiation.
 //
-// An op that is given a tape records one closure; backward() runs the closures last to first. Gradients live in
-// the arena of the tensors and closures in the host's: recording allocates nothing else. Gradients of activations are f32 and are
-// made on first use: the first writer assigns, later ones add, in the (fixed) order of the tape. Once the op
-// that made an activation has run its backward, nobody reads the gradient any more and its memory is reused,
-// so the few live gradients stay in the caches. Gradients of parameters live with the parameters and always
-// accumulate; the trainer zeroes them.
+// An op that is given a tape records one closure; backward() runs the closures last to first. Gradients live
+// in the arena of the tensors and closures in the host's: recording allocates nothing else. Gradients of
+// activations are f32 and are made on first use: the first writer assigns, later ones add, in the (fixed)
+// order of the tape. Once the op that made an activation has run its backward, nobody reads the gradient any
+// more and its memory is reused, so the few live gradients stay in the caches. Gradients of parameters live
+// with the parameters and always accumulate; the trainer zeroes them.
 #pragma once
 
 #include <atomic>

@@ -17,7 +17,8 @@ bool is_word(char32_t code) {
     return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || (code >= '0' && code <= '9') ||
            code == '_';
   }
-  // ICU may be older than Unicode 16. A character that it does not know is alphabetic if it is a letter or a mark.
+  // ICU may be older than Unicode 16. A character that it does not know is alphabetic if it is a letter or a
+  // mark.
   if (const UnicodeRange* range = find_new_character(code)) {
     return range->category[0] == 'L' || range->category[0] == 'M' ||
            std::string_view(range->category) == "Nd";

@@ -31,7 +31,8 @@ Json part_of(const char* text) {
   return Json::object().set("type", "text").set("text", text).set(kMark, true);
 }
 
-// Returns {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates require.
+// Returns {"id", "type", "function"} with an id of nine letters and digits, which Mistral's templates
+// require.
 Json call_of(const char* name, Json arguments) {
   Json function = Json::object();
   function.set("name", name).set("arguments", std::move(arguments));
@@ -117,7 +118,8 @@ Json without_content(const Json& message, std::string_view form) {
   return out;
 }
 
-// Returns `message` with its thought under every name that templates read. reasoning_content is the usual name.
+// Returns `message` with its thought under every name that templates read. reasoning_content is the usual
+// name.
 Json with_reasoning(const Json& message) {
   if (!message.is_object()) return message;
   const Json* reasoning = nullptr;

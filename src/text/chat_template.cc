@@ -12,7 +12,8 @@
 
 namespace r1 {
 
-// The budget of a rendering that finds out which forms the template reads. Such a rendering has at most three messages.
+// The budget of a rendering that finds out which forms the template reads. Such a rendering has at most three
+// messages.
 constexpr size_t kAskingSteps = 1'000'000;
 
 struct ChatTemplate::Impl {

@@ -24,9 +24,9 @@ constexpr const char* kDeepseekV3 =
 
 constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// Letters with case, as of the Unicode version that DeepSeek LLM's pattern was made with. U+1C88 to U+1C8A are among
-// them and U+10CB2 and U+10CF2 are not, unlike there: text/unicode_delta.h lets newer letters be read as these.
-// clang-format off
+// Letters with case, as of the Unicode version that DeepSeek LLM's pattern was made with. U+1C88 to U+1C8A
+// are among them and U+10CB2 and U+10CF2 are not, unlike there: text/unicode_delta.h lets newer letters be
+// read as these. clang-format off
 constexpr const char* kCasedLetters =
     R"(\x{41}-\x{5A}\x{61}-\x{7A}\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF})"
     R"(\x{1C4}-\x{293}\x{295}-\x{2AF}\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386})"

@@ -75,8 +75,9 @@ int32_t id_at(const GgufMetadata& metadata, std::string_view key, size_t vocabul
   return static_cast<int32_t>(id);
 }
 
-// tokenizer.json numbers added tokens itself: those that are not in the vocabulary follow it. Tokens from this id on are
-// left out of the vocabulary if that gives them their own ids; otherwise every token is in it, which always does.
+// tokenizer.json numbers added tokens itself: those that are not in the vocabulary follow it. Tokens from
+// this id on are left out of the vocabulary if that gives them their own ids; otherwise every token is in it,
+// which always does.
 size_t first_outside(const Vocabulary& vocabulary) {
   size_t end = vocabulary.tokens.size();
   while (end > 0 && (vocabulary.is_added(end - 1) || !vocabulary.is_token(end - 1))) --end;

@@ -71,7 +71,8 @@ void MergeLearner::push_grown() {
   grown_.clear();
 }
 
-// Subtracts the word's pairs, merges from the left, and adds the new pairs. This is cheap because words are short.
+// Subtracts the word's pairs, merges from the left, and adds the new pairs. This is cheap because words are
+// short.
 void MergeLearner::rewrite(uint32_t index, std::pair<int32_t, int32_t> pair, int32_t made) {
   Word& word = words_[index];
   auto& symbols = word.symbols;

@@ -183,7 +183,8 @@ class Translator {
     at_ += 2;
   }
 
-  // Reads general categories and Han. The replacements of new characters have the same values of these properties.
+  // Reads general categories and Han. The replacements of new characters have the same values of these
+  // properties.
   void property() {
     if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{') refuse("a property without braces");
     const size_t close = in_.find('}', at_);

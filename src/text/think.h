@@ -1,6 +1,7 @@
 // text/think.h: the one rule for <think> ... </think>. Every command reads thoughts through this file.
 //
-// - A prompt opens a thought if its text ends with <think>, white space aside. Only the end counts: a tag in a
+// - A prompt opens a thought if its text ends with <think>, white space aside. Only the end counts: a tag in
+// a
 //   user's message, or a thought that the prompt closes again, opens nothing.
 // - A response has a thought if its prompt opened one, or if the response begins with <think>, white space
 //   aside. If both hold, the two tags count as one.
@@ -42,9 +43,9 @@ bool opens_thought(std::string_view opening);
 // A thought that is closed before it begins, as prompts of models with and without thoughts write it.
 inline constexpr std::string_view kEmptyThought = "<think>\n\n</think>\n\n";
 
-// Return the prompt with the beginning of a thought, or with an empty thought, at its end, written once. If it
-// has neither yet, `before` and <think> are appended. with_open_thought throws Error for a prompt that ends
-// with </think>.
+// Return the prompt with the beginning of a thought, or with an empty thought, at its end, written once. If
+// it has neither yet, `before` and <think> are appended. with_open_thought throws Error for a prompt that
+// ends with </think>.
 std::string with_open_thought(std::string prompt, std::string_view before);
 std::string with_empty_thought(std::string prompt, std::string_view before);
 

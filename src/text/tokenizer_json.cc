@@ -100,7 +100,8 @@ void parse_template(const Json& processor, TokenizerSpec& spec) {
     processor.at("single").fail("has more than 1024 special tokens");
 }
 
-// A second template is refused, because tokenizers would apply it to the tokens of the first as further texts.
+// A second template is refused, because tokenizers would apply it to the tokens of the first as further
+// texts.
 void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_template, int depth) {
   if (processor.is_null()) return;
   const std::string& type = processor.get_string("type");

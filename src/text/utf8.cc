@@ -89,7 +89,8 @@ size_t complete_utf8_prefix(std::string_view text) {
     const size_t at = text.size() - back;
     if ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) continue;
     const Utf8Step step = decode_utf8(text, at);
-    // A truncated sequence reaches the end of the text. One that ends earlier is invalid and will be replaced.
+    // A truncated sequence reaches the end of the text. One that ends earlier is invalid and will be
+    // replaced.
     return step.truncated && at + step.size == text.size() ? at : text.size();
   }
   return text.size();

@@ -63,8 +63,8 @@ struct GrpoHooks {
   std::function<void(Model&)> after_sampling;
 };
 
-// Trains bundle.model in `run` and writes it to OUT/model. `memory` is the estimate of a step. Throws Error or
-// Stopped.
+// Trains bundle.model in `run` and writes it to OUT/model. `memory` is the estimate of a step. Throws Error
+// or Stopped.
 void grpo(ModelBundle& bundle, const GrpoConfig& config, RunDirectory& run, const MemoryEstimate& memory,
           ThreadPool& threads, Reporter& reporter, const TrainOptions& options, const GrpoHooks& hooks = {});
 

@@ -22,7 +22,8 @@ double deviation_of(std::span<const double> values) {
   return std::sqrt(variance);
 }
 
-// One ratio's share of the loss, and its derivative with respect to the ratio's logarithm (for cispo, to logp_t).
+// One ratio's share of the loss, and its derivative with respect to the ratio's logarithm (for cispo, to
+// logp_t).
 struct SurrogateTerm {
   double loss = 0, gradient = 0;
   bool clipped = false;
@@ -62,7 +63,8 @@ std::vector<double> group_advantages(std::span<const double> rewards, const std:
   for (size_t begin = 0; begin < rewards.size(); begin += size) {
     const std::vector<double> r = counted(begin, begin + size);
     const double mean = mean_of(r);
-    // Equal rewards teach nothing. Without this test the rounding error of their mean would be divided by 1e-6.
+    // Equal rewards teach nothing. Without this test the rounding error of their mean would be divided by
+    // 1e-6.
     const bool equal = std::ranges::all_of(r, [&](double x) { return x == r.front(); });
     double scale = 0;
     if (!equal && normalise == Normalise::none) scale = 1;

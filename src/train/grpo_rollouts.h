@@ -58,13 +58,14 @@ struct RolloutStep {
   int64_t weights = 0;        // the version of the weights (train/rollout.h)
 };
 
-// The step uses totals.problems problems from at.first_problem on. `stop` is called as each answer ends and while answers are judged; throws StepAbandoned if it returns true.
+// The step uses totals.problems problems from at.first_problem on. `stop` is called as each answer ends and
+// while answers are judged; throws StepAbandoned if it returns true.
 RolloutSet collect_rollouts(const ModelBundle& bundle, Engine& engine, Reward& reward, ThreadPool& threads,
                             const GrpoConfig& config, const RolloutStep& at,
                             const std::function<bool()>& stop);
 
-// Returns a rollout's row of samples.jsonl. `weights` is the SHA-256 of the weights that sampled it. A rollout
-// with text of the environment behind its prompt also has "segments".
+// Returns a rollout's row of samples.jsonl. `weights` is the SHA-256 of the weights that sampled it. A
+// rollout with text of the environment behind its prompt also has "segments".
 Json rollout_row(const Rollout& rollout, const Problem& problem, int64_t step, const std::string& weights,
                  const Tokenizer& tokenizer, const GrpoConfig& config);
 

@@ -1,7 +1,7 @@
 // train/grpo_update.h: the gradient of one minibatch of rollouts.
 //
-// Only the policy's tokens have log-probs, weights and gradients. The environment's tokens within a rollout are
-// context: their gradient is exactly 0.
+// Only the policy's tokens have log-probs, weights and gradients. The environment's tokens within a rollout
+// are context: their gradient is exactly 0.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +33,9 @@ struct MinibatchFigures {
   bool moves = false;                    // a rollout has a gradient
 };
 
-// Adds the minibatch's gradients to the model's. Rollouts without an advantage and masked ones have none; they
-// are only scored, for the figures. With compare_first, the figures include the comparison with the sampler.
+// Adds the minibatch's gradients to the model's. Rollouts without an advantage and masked ones have none;
+// they are only scored, for the figures. With compare_first, the figures include the comparison with the
+// sampler.
 MinibatchFigures differentiate_minibatch(Model& model, Lanes& lanes, std::span<const Rollout> minibatch,
                                          const GrpoConfig& config, bool compare_first);
 

@@ -40,7 +40,8 @@ std::vector<RowTokens> full_micro_batch(std::span<const int64_t> lengths, int64_
   return rows;
 }
 
-// Returns the tokens of the largest family: as many full-length answers as fit, because shorter ones may fill it.
+// Returns the tokens of the largest family: as many full-length answers as fit, because shorter ones may fill
+// it.
 int64_t largest_family(std::span<const int64_t> prompts, int64_t group, int64_t answer) {
   int64_t largest = 0;
   for (const int64_t length : prompts) {
@@ -127,7 +128,8 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
       .tokens = together, .sequences = running, .prompt = load.longest_prompt, .keys = longest};
   estimate.activations += sampling_activations(config, numerics, largest, threads.size());
   estimate.activations += part_activations(config, numerics, largest, threads);
-  // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a fixed part.
+  // All answers are kept until the last one is finished. Each takes an id and a log-prob per token, and a
+  // fixed part.
   constexpr int64_t kBytesOfAToken = 8, kBytesOfAnAnswer = 256;
   estimate.program += load.samples * (kBytesOfAToken * (longest - load.longest_prompt) + kBytesOfAnAnswer);
 }

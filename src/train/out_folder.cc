@@ -95,7 +95,8 @@ void check_checkpoints(const fs::path& out, const fs::path& directory) {
   }
 }
 
-// Checks the entries of one stage's folder. The contents of model/ are checked when it is about to be replaced.
+// Checks the entries of one stage's folder. The contents of model/ are checked when it is about to be
+// replaced.
 void check_stage_entries(const fs::path& out, const fs::path& directory) {
   for (const fs::directory_entry& entry : entries_of(directory)) {
     const std::string name(without_spare(entry.path().filename().string()));
@@ -119,7 +120,8 @@ bool is_index(const fs::path& file, std::initializer_list<const char*> members) 
   }
 }
 
-// Checks, before anything is loaded, that the nearest existing parent is a folder in which an entry can be made.
+// Checks, before anything is loaded, that the nearest existing parent is a folder in which an entry can be
+// made.
 void check_can_be_made(const fs::path& out) {
   std::error_code ec;
   fs::path above = fs::absolute(out, ec);
@@ -161,7 +163,8 @@ fs::path cleaned(const fs::path& out) {
   return out.has_filename() || out == out.root_path() ? out : out.parent_path();
 }
 
-// Returns true if a run ended while it wrote its very first file: the folder then holds only that file's spare copy.
+// Returns true if a run ended while it wrote its very first file: the folder then holds only that file's
+// spare copy.
 bool is_torn_start(const std::vector<fs::directory_entry>& entries, std::string_view index) {
   return entries.size() == 1 && entries[0].path().filename().string() == std::string(index) + ".tmp";
 }

@@ -2,8 +2,8 @@
 // within groups, and how long a step takes.
 //
 // Samples are keyed by (seed, kPreflightStep + round, prompt, sample), which no step of a run and no
-// evaluation uses; problems are the run's first ones. Training is timed on one micro-batch, whose gradients are
-// then cleared. So no bit of the run depends on its preflight.
+// evaluation uses; problems are the run's first ones. Training is timed on one micro-batch, whose gradients
+// are then cleared. So no bit of the run depends on its preflight.
 //
 // At least `groups` groups are sampled, and more as long as a refusal is near but not justified. No group is
 // begun once `seconds` have passed. A run is refused for two reasons only:

@@ -1,8 +1,8 @@
 // train/rollout.h: one sampled conversation, as segments of tokens.
 //
-// A segment is either the policy's (sampled) or the environment's (the prompt, a tool's result, a later turn).
-// Log-probs, advantages and the loss cover the policy's tokens only; the environment's are context. A policy
-// segment names the version of the weights that sampled it: the number of updates that they have had.
+// A segment is either the policy's (sampled) or the environment's (the prompt, a tool's result, a later
+// turn). Log-probs, advantages and the loss cover the policy's tokens only; the environment's are context. A
+// policy segment names the version of the weights that sampled it: the number of updates that they have had.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct RolloutSegment {
   int64_t weights = 0;  // of a policy segment: the version of the weights that sampled it
 };
 
-// With its scores, reward and advantage.
+// A conversation with its scores, reward and advantage.
 struct Rollout {
   int64_t problem = 0;  // index in the step's list
   uint32_t prompt = 0;  // in the random key: the problem's index among all that the step sampled

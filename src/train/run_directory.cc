@@ -64,7 +64,8 @@ RunSettings settings_of(const ConfigFile& config, const Json& inputs) {
   const Json all = config.settings();
   RunSettings settings{.values = Json::object(), .inputs = inputs};
   for (const auto& [key, value] : all.members()) {
-    // [data] epochs becomes optimizer.steps once the data is read. Only the epochs, which the file gives, are compared.
+    // [data] epochs becomes optimizer.steps once the data is read. Only the epochs, which the file gives, are
+    // compared.
     if (key != "optimizer.steps" || !all.contains("data.epochs")) settings.values.set(key, value);
   }
   return settings;

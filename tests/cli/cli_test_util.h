@@ -96,8 +96,9 @@ inline Result finish(const Started& started) {
 
 inline constexpr const char* kNoSeed = "no seed";  // among the arguments of `r1 run`: let it draw one
 
-// r1 with these arguments. One thread unless the test is about threads: tests run beside others. `r1 run` draws a random
-// seed if it is given none; a test that depends on what a random model writes would then fail once in a while.
+// r1 with these arguments. One thread unless the test is about threads: tests run beside others. `r1 run`
+// draws a random seed if it is given none; a test that depends on what a random model writes would then fail
+// once in a while.
 inline std::vector<std::string> r1_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -201,8 +202,8 @@ inline fs::path make_model(const std::string& name, Json (*config)(int64_t vocab
   return directory;
 }
 
-// A model that answers every prompt of its template with `text`, then ends: each token of the text names the next
-// one. The text may hold no token twice, and the template's prompt ends with a token that is not in it.
+// A model that answers every prompt of its template with `text`, then ends: each token of the text names the
+// next one. The text may hold no token twice, and the template's prompt ends with a token that is not in it.
 inline fs::path make_scripted_model(const std::string& name, const std::string& text,
                                     const std::string& chat_template = kTemplate) {
   const fs::path directory = make_model(name, [](int64_t vocab) {

@@ -358,7 +358,8 @@ TEST(CliScore, AGgufFileGivesTheBitsOfItsDirectory) {
   }
 }
 
-// The file's gradient is that of the loss that the file states: a central difference on one weight must agree.
+// The file's gradient is that of the loss that the file states: a central difference on one weight must
+// agree.
 TEST(CliScore, GradientsMatchTheLoss) {
   for (const auto config : {test::llama_config, test::deepseek_config}) {
     const bool deepseek = config == test::deepseek_config;

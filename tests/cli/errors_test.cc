@@ -26,7 +26,8 @@ test::Result run_changed(const std::string& name,
   return r1_run({"run", model.string(), "--prompt-tokens", tokens_file(), "--json", "--max-tokens", "4"});
 }
 
-// Writes the weights again after passing each tensor through `change`. Tensors for which it returns false are left out.
+// Writes the weights again after passing each tensor through `change`. Tensors for which it returns false are
+// left out.
 void rewrite(const std::filesystem::path& model,
              const std::function<bool(SafetensorsWriter::Declared&, std::vector<float>&)>& change) {
   std::vector<SafetensorsWriter::Declared> declared;
@@ -108,7 +109,8 @@ TEST(CliErrors, NanWeightEndsTheAnswer) {
                         "logits are not numbers");
 }
 
-// Reading a model does not check its matrices, so scoring says which one is damaged when a result is not a number.
+// Reading a model does not check its matrices, so scoring says which one is damaged when a result is not a
+// number.
 TEST(CliErrors, ScoringADamagedModelNamesTheTensor) {
   const auto model = test::make_model("nan-scored");
   rewrite(model, [](auto& d, auto& v) {

@@ -1,4 +1,5 @@
-// examples/coins, shortened: the generator, a base from its corpus, reinforcement learning with its checker, the evaluation.
+// examples/coins, shortened: the generator, a base from its corpus, reinforcement learning with its checker,
+// the evaluation.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -95,7 +95,8 @@ TEST(CliHelp, EveryListedOptionIsRead) {
   }
 }
 
-// The options of the machine are listed only for commands in which they have an effect, and are unknown elsewhere.
+// The options of the machine are listed only for commands in which they have an effect, and are unknown
+// elsewhere.
 TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> models{"run", "generate", "score", "eval"};
   const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe", "preflight"};

@@ -213,7 +213,8 @@ TEST(CliRun, ACutAnswerSaysSoAndWhatHelps) {
             "r1: the answer was cut after 4 tokens: --max-tokens 16 allows longer ones\n");
 }
 
-// Without --max-tokens and max_new_tokens, an answer may take all that the context leaves and the memory has room for.
+// Without --max-tokens and max_new_tokens, an answer may take all that the context leaves and the memory has
+// room for.
 TEST(CliRun, TheContextBoundsAnAnswer) {
   const std::vector<std::string> command{"run",          test::tiny_llama(), "-p", "make 24",
                                          "--ignore-eos", "--temperature",    "0"};

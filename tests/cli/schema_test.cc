@@ -29,7 +29,8 @@ TEST(CliSchema, ListsNamesAndNamesTheNearest) {
   EXPECT_ONE_LINE_ERROR(r1_run({"schema", "metrix"}), "(did you mean metrics?)");
 }
 
-// Runs the command on good and bad rows. The good rows must fit the input schema, and all results the output schema.
+// Runs the command on good and bad rows. The good rows must fit the input schema, and all results the output
+// schema.
 void expect_rows(const std::vector<std::string>& arguments, const std::string& command,
                  const std::string& good, const std::string& bad, int status) {
   std::vector<std::string> words = arguments;

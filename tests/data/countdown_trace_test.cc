@@ -24,7 +24,8 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   }
 }
 
-// Walks a chain such as "12+3=15*4=60" from left to right. Returns its last result, or -1 if an equation is false.
+// Walks a chain such as "12+3=15*4=60" from left to right. Returns its last result, or -1 if an equation is
+// false.
 int64_t walk_chain(const std::string& chain) {
   size_t at = 0;
   const auto integer = [&] {

@@ -121,7 +121,8 @@ TEST(KnightsKnaves, GoldIsTheOnlyAssignmentThatFitsTheText) {
 }
 
 TEST(KnightsKnaves, ContentForgetsNamesAndOrder) {
-  // Many draws of the easiest level give the same content under other names. Their roles must then agree as counts.
+  // Many draws of the easiest level give the same content under other names. Their roles must then agree as
+  // counts.
   std::map<std::string, std::set<int64_t>> knights_of;
   std::map<std::string, std::set<std::string>> questions_of;
   for (uint64_t i = 0; i < 3000; ++i) {

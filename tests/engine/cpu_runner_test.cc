@@ -30,8 +30,8 @@ struct Logits final : RowSink {
   }
 };
 
-// Every token's logits are those that a forward up to this token alone gives, whatever the row asks for beside
-// them, and the draw is the same whether or not they are asked for.
+// Every token's logits are those that a forward up to this token alone gives, whatever the row asks for
+// beside them, and the draw is the same whether or not they are asked for.
 TEST(CpuRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
   const Model model = Model::load(test::kGoldenModels / "llama-biases");
   const int64_t V = model.config().vocab_size;

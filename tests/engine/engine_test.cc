@@ -1,4 +1,5 @@
-// One forward: a sample's tokens and log-probs are equal with == for any batching, chunking and number of threads.
+// One forward: a sample's tokens and log-probs are equal with == for any batching, chunking and number of
+// threads.
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>

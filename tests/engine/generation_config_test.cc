@@ -1,4 +1,5 @@
-// Each field of generation_config.json is applied, ignored as in transformers and vLLM, or named in a warning.
+// Each field of generation_config.json is applied, ignored as in transformers and vLLM, or named in a
+// warning.
 #include "engine/generation_config.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What the prefix tree remembers, and what it forgets first.
+// Tests what the prefix tree remembers, and what it forgets first.
 #include "engine/prefix_tree.h"
 
 #include <gtest/gtest.h>

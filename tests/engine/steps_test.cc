@@ -1,5 +1,5 @@
-// The engine's steps: requests come, go, are preempted and share pages at any time, and every answer has the bits of
-// that request alone.
+// The engine's steps: requests come, go, are preempted and share pages at any time, and every answer has the
+// bits of that request alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -77,8 +77,8 @@ Request random_request(Random& random, uint32_t index) {
   return r;
 }
 
-// 500 random submits, cancels and preemptions with a cache of a few pages, or 10,000 with R1_LONG=1; and now and then
-// the weights change (to equal ones).
+// 500 random submits, cancels and preemptions with a cache of a few pages, or 10,000 with R1_LONG=1; and now
+// and then the weights change (to equal ones).
 TEST(EngineSteps, EveryAnswerUnderMemoryPressureIsThatOfItsRequestAlone) {
   const char* is_long = std::getenv("R1_LONG");
   const int64_t wanted = is_long != nullptr && std::string(is_long) == "1" ? 10000 : 500;
@@ -185,8 +185,8 @@ TEST(EngineSteps, TheCacheGrowsAndKeepsItsPages) {
   expect_same(got[0], Machine({.keep_prefixes = false}).engine.run({&turn, 1})[0]);
 }
 
-// Weights change between two requests with one prefix: the second is computed anew. Parameter::version tells the
-// engine, or its caller does.
+// Weights change between two requests with one prefix: the second is computed anew. Parameter::version tells
+// the engine, or its caller does.
 TEST(EngineSteps, ChangedWeightsAreNeverMixedWithCachedPages) {
   for (const bool told : {false, true}) {
     Machine machine({});
@@ -250,8 +250,8 @@ TEST(EngineSteps, OwnersShareNoPages) {
   EXPECT_EQ(machine.engine.statistics().cached_tokens, 96);
 }
 
-// An answer that is continued as a prompt draws on as if it had not been cut, and an answer of a later turn does not
-// use the first turn's random numbers again.
+// An answer that is continued as a prompt draws on as if it had not been cut, and an answer of a later turn
+// does not use the first turn's random numbers again.
 TEST(EngineSteps, FirstDrawGoesOnWithTheRandomNumbers) {
   Machine machine({});
   Request whole = question(10);

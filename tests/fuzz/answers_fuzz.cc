@@ -61,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(r1::date_of(r1::day_number(*date)) == *date);
   }
 
-  // The text is used as a whole response, as the answer of a well-formed one, and in a box behind the thought.
+  // The text is used as a whole response, as the answer of a well-formed one, and in a box behind the
+  // thought.
   const std::string wrapped = "<think></think><answer>" + std::string(text) + "</answer>";
   const std::string boxed = "<think></think>\\boxed{" + std::string(text) + "}";
   size_t count = 0;

@@ -1,6 +1,6 @@
 // Any bytes read as a GGUF file give an Error, or a header whose tensors lie inside the file, apart from each
-// other, and whose values can all be decoded. Tensors that have values are dequantised. A tokenizer that the keys give
-// is, written as tokenizer.json, the same tokenizer.
+// other, and whose values can all be decoded. Tensors that have values are dequantised. A tokenizer that the
+// keys give is, written as tokenizer.json, the same tokenizer.
 #include <cstdint>
 #include <cstdlib>
 #include <set>

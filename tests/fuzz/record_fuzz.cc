@@ -1,4 +1,5 @@
-// Rows of data: any JSON gives a record or a reason in one line, and a record's problem has a question and a gold.
+// Rows of data: any JSON gives a record or a reason in one line, and a record's problem has a question and a
+// gold.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

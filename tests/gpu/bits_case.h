@@ -1,4 +1,5 @@
-// tests/gpu/bits_case.h: the matrices of matmul_bits_test.cu, in the forms that must not, or may, change the bits.
+// tests/gpu/bits_case.h: the matrices of matmul_bits_test.cu, in the forms that must not, or may, change the
+// bits.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -42,8 +43,8 @@ struct Draws {
   double sign() { return bits() & 1 ? 1 : -1; }
 };
 
-// normal: magnitudes about one. wide: exponents uniform over much of the type's range. cancel: wide, and every
-// product but the last few has a partner, near or far in K, that cancels it up to a few bits.
+// normal: magnitudes about one. wide: exponents uniform over much of the type's range. cancel: wide, and
+// every product but the last few has a partner, near or far in K, that cancels it up to a few bits.
 enum class Data { normal, wide, cancel };
 inline constexpr Data kAllData[] = {Data::normal, Data::wide, Data::cancel};
 

@@ -30,8 +30,8 @@ class OnDevice : public ::testing::Test {
   }
 };
 
-// `count` elements with guards of a known pattern on both sides. Elements are poisoned (NaN, -1) or copied from
-// the host. `shift` elements of the front guard are missing, so that vector loads are not aligned.
+// `count` elements with guards of a known pattern on both sides. Elements are poisoned (NaN, -1) or copied
+// from the host. `shift` elements of the front guard are missing, so that vector loads are not aligned.
 template <class T>
 class DeviceArray {
  public:
@@ -79,8 +79,8 @@ class DeviceArray {
 using DeviceFloats = DeviceArray<float>;
 using DeviceInts = DeviceArray<int32_t>;
 
-// Expects equality to the bit (0 != -0). Two NaNs are equal: which of its NaNs a processor makes is not part of
-// any contract.
+// Expects equality to the bit (0 != -0). Two NaNs are equal: which of its NaNs a processor makes is not part
+// of any contract.
 inline void expect_cpu_bits(std::span<const float> device, std::span<const float> cpu,
                             const std::string& what) {
   ASSERT_EQ(device.size(), cpu.size()) << what;

@@ -1,5 +1,5 @@
-// tests/gpu/device_run.h: an op's surroundings on the device, with the interface of tests/ops/test_util.h's OpRun:
-// a test writes an op once and runs it on both.
+// tests/gpu/device_run.h: an op's surroundings on the device, with the interface of tests/ops/test_util.h's
+// OpRun: a test writes an op once and runs it on both.
 #pragma once
 
 #include "tensor/context.h"

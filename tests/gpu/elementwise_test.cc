@@ -1,5 +1,5 @@
-// tests/gpu/elementwise_test.cc: sums, slices, gathered rows and SwiGLU on the device have cpu-f32's bits, forward
-// and backward.
+// tests/gpu/elementwise_test.cc: sums, slices, gathered rows and SwiGLU on the device have cpu-f32's bits,
+// forward and backward.
 #include "ops/elementwise/elementwise.h"
 
 #include "ops/swiglu/swiglu.h"

@@ -1,11 +1,12 @@
 // tests/gpu/matmul_bits_test.cu: which ways of computing one product on tensor cores give the same bits?
 //
-// The design of GPU matmul (DESIGN.md) counts on these claims: an output's bits do not depend on the instruction's
-// width, on which operand is on the M side, on where A comes from, on what the tile's other rows and columns
-// hold, on zeros that pad K, or on whether the accumulator rests in memory between two chunks of K; and sums of
-// chunks that are added in order are the same from every kernel. The program computes one product in all these
-// ways, on data that make each rounding visible, and prints which of them agree in every bit. It ends with 1 if a
-// claim fails and with 77 if there is no GPU of compute capability 9.0.
+// The design of GPU matmul (DESIGN.md) counts on these claims: an output's bits do not depend on the
+// instruction's width, on which operand is on the M side, on where A comes from, on what the tile's other
+// rows and columns hold, on zeros that pad K, or on whether the accumulator rests in memory between two
+// chunks of K; and sums of chunks that are added in order are the same from every kernel. The program
+// computes one product in all these ways, on data that make each rounding visible, and prints which of them
+// agree in every bit. It ends with 1 if a claim fails and with 77 if there is no GPU of compute capability
+// 9.0.
 #include <cuda_bf16.h>
 #include <cuda_fp8.h>
 

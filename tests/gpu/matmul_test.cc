@@ -43,7 +43,7 @@ struct MatmulResult {
   std::vector<float> y, y_biased, dx, dx_added, dw, dbias;
 };
 
-// As matmul.h defines the op, by the CPU's gemm.
+// Computes the op as matmul.h defines it, by the CPU's gemm.
 MatmulResult on_cpu(const MatmulCase& c) {
   ThreadPool threads(2);
   const auto product = [&](Gemm g, const std::vector<float>& b, std::vector<float> out) {

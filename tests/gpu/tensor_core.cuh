@@ -1,5 +1,5 @@
-// tests/gpu/tensor_core.cuh: the two families of tensor-core instructions, for sums in f32 of products of bf16
-// or e4m3.
+// tests/gpu/tensor_core.cuh: the two families of tensor-core instructions, for sums in f32 of products of
+// bf16 or e4m3.
 //
 //   mma.sync   one warp:      16 rows x  8 columns, 32 bytes of K (16 bf16 or 32 e4m3); every GPU from sm_80/sm_89
 //   wgmma      four warps:    64 rows x kN columns, 32 bytes of K; sm_90a alone
@@ -16,8 +16,8 @@ namespace r1::test {
 enum class Type { bf16, e4m3 };
 inline constexpr int kStep = 32;  // bytes of K in one instruction
 
-// D += A B for one warp, with lane = 4 g + t. A: rows g and g + 8, bytes 4 t and 16 + 4 t of K; B: column g, the
-// same bytes; D: rows g and g + 8, columns 2 t and 2 t + 1.
+// D += A B for one warp, with lane = 4 g + t. A: rows g and g + 8, bytes 4 t and 16 + 4 t of K; B: column g,
+// the same bytes; D: rows g and g + 8, columns 2 t and 2 t + 1.
 template <Type kType>
 __device__ __forceinline__ void mma_sync(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   if constexpr (kType == Type::bf16) {
@@ -42,8 +42,8 @@ __device__ inline void mma_sync_short(float (&d)[4], uint32_t a0, uint32_t a1, u
                : "r"(a0), "r"(a1), "r"(b));
 }
 
-// A matrix in shared memory by core matrices of 8 rows x 16 bytes (128 bytes in a row): the next eight rows lie
-// 128 bytes on, the next 16 bytes of K lie rows x 16 bytes on.
+// A matrix in shared memory by core matrices of 8 rows x 16 bytes (128 bytes in a row): the next eight rows
+// lie 128 bytes on, the next 16 bytes of K lie rows x 16 bytes on.
 __device__ inline int core_offset(int rows, int row, int byte) {
   return byte / 16 * rows * 16 + row / 8 * 128 + row % 8 * 16 + byte % 16;
 }

@@ -120,7 +120,8 @@ TEST_P(Bf16Model, NoFartherFromExactThanTransformers) {
             0.06);  // at most 0.058, with the same bits on every machine
 }
 
-// A weight stored in bf16 and a weight rounded from the f32 master at each use give the same bits, gradients included.
+// A weight stored in bf16 and a weight rounded from the f32 master at each use give the same bits, gradients
+// included.
 TEST_P(Bf16Model, StorageShowsInNoBit) {
   const Rows rows(directory());
   Model stored = Model::load(directory(), DType::bf16), master = Model::load(directory());

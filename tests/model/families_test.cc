@@ -1,5 +1,6 @@
-// A prompt is run once for all its answers: log-probs are equal to the bit, and gradients equal the sums over repeated
-// prompts, for any threads and micro-batches. Also tested: which rows share a prompt, and the memory of such a batch.
+// A prompt is run once for all its answers: log-probs are equal to the bit, and gradients equal the sums over
+// repeated prompts, for any threads and micro-batches. Also tested: which rows share a prompt, and the memory
+// of such a batch.
 #include <algorithm>
 #include <map>
 

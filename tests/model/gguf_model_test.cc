@@ -26,7 +26,7 @@ std::string golden_model(const std::string& name) {
   return std::string(R1_SOURCE_DIR) + "/tests/golden/models/" + name;
 }
 
-// What GGUF does not store, or stores otherwise.
+// GGUF does not store these fields, or stores them otherwise.
 Json comparable(ModelConfig config) {
   config.dtype = DType::f32;
   config.initializer_range = 0.02;
@@ -50,7 +50,7 @@ TEST(GgufModel, KeysGiveTheConfigOfTheCheckpoint) {
     EXPECT_EQ(got.dtype, DType::f16) << gguf;
     EXPECT_EQ(got.rope.type, want.rope.type) << gguf;
     if (std::string_view(gguf) == "deepseek2-split") {
-      // Of yarn's settings, the file has the factor, the context and mscale_all_dim.
+      // The file has yarn's factor, context and mscale_all_dim, and no other setting of it.
       EXPECT_EQ(got.rope.factor, want.rope.factor);
       EXPECT_EQ(got.rope.original_positions, want.rope.original_positions);
       EXPECT_EQ(got.rope.mscale_all_dim, want.rope.mscale_all_dim);
@@ -93,8 +93,8 @@ TEST(GgufModel, EveryTensorIsTheCheckpointsRoundedToF16) {
   }
 }
 
-// Model::load of a GGUF file has the weights of the directory that it was made from, rounded to f16 as they are in the
-// file; a frozen model, which reads them when it needs them, as well.
+// Model::load of a GGUF file has the weights of the directory that it was made from, rounded to f16 as they
+// are in the file; a frozen model, which reads them when it needs them, as well.
 TEST(GgufModel, LoadsTheWeightsOfTheDirectory) {
   const std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
                                                          {"qwen2-yarn", "qwen2-yarn"},
@@ -235,7 +235,8 @@ TEST(GgufModel, NamesTheTensorThatIsWrong) {
       std::string::npos);
 }
 
-// Any range of a tensor is that range of the whole: within blocks, across rows that are put back, across heads.
+// Any range of a tensor is that range of the whole: within blocks, across rows that are put back, across
+// heads.
 TEST(GgufModel, ReadsRangesOfATensor) {
   const auto compare = [](const GgufFile& file, const ModelConfig& config, const std::string& name,
                           const std::vector<int64_t>& shape) {

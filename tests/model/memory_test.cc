@@ -18,7 +18,7 @@ struct Measured {
   int64_t backward = 0, score = 0;
 };
 
-// As after a step of the optimizer: every forward packs the weights anew.
+// Marks all copies as stale, as a step of the optimizer does: every forward packs the weights anew.
 void make_stale(Model& model) {
   for (Parameter& p : model.parameters()) ++p.version;
 }

@@ -1,5 +1,5 @@
-// Rows whose scored tokens lie in several ranges: every log-prob and every gradient equals, to the bit, that of a row
-// which scores its whole tail and gives the tokens between the ranges gradient 0.
+// Rows whose scored tokens lie in several ranges: every log-prob and every gradient equals, to the bit, that
+// of a row which scores its whole tail and gives the tokens between the ranges gradient 0.
 #include <map>
 
 #include "base/random.h"

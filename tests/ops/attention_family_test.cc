@@ -7,7 +7,8 @@ namespace {
 
 using namespace test_attention;
 
-// A parent of `prefix` tokens, and the number of tokens that each child adds. A family without children is a plain row.
+// A parent of `prefix` tokens, and the number of tokens that each child adds. A family without children is a
+// plain row.
 struct Family {
   int64_t prefix = 0;
   std::vector<int64_t> children;
@@ -56,7 +57,8 @@ struct Families {
     }
   }
 
-  // Returns the values of the whole sequences' tokens, summed over tokens that are one token in the packed batch.
+  // Returns the values of the whole sequences' tokens, summed over tokens that are one token in the packed
+  // batch.
   template <class T>
   std::vector<double> summed(const std::vector<T>& of_whole, int64_t wide) const {
     std::vector<double> out(static_cast<size_t>(packed->T() * wide));

@@ -1,4 +1,5 @@
-// Pages that hold values inside their keys (MLA) give the same bits as pages that hold both, however tokens arrive.
+// Pages that hold values inside their keys (MLA) give the same bits as pages that hold both, however tokens
+// arrive.
 #include <gtest/gtest.h>
 
 #include <vector>

@@ -1,4 +1,5 @@
-// Rows that share a prefix, as samples of one prompt do, give each sequence its own bits, whatever runs together.
+// Rows that share a prefix, as samples of one prompt do, give each sequence its own bits, whatever runs
+// together.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -82,7 +82,8 @@ Result run(const Problem& p, int threads, float held = 0.0f) {
   return r;
 }
 
-// Returns the sum of both outputs weighted by the seeds, in double. It is the loss whose gradients run() computes.
+// Returns the sum of both outputs weighted by the seeds, in double. It is the loss whose gradients run()
+// computes.
 double loss(const Problem& p, const std::vector<float>& q, const std::vector<float>& o,
             const std::vector<float>& kv_b) {
   std::vector<double> absorbed(p.dq_out.size()), expanded(p.do_out.size());

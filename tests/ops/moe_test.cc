@@ -1,4 +1,5 @@
-// ops/moe compared with the double reference, finite differences and transformers, and with itself to the bit.
+// ops/moe compared with the double reference, finite differences and transformers, and with itself to the
+// bit.
 #include "ops/moe/moe.h"
 
 #include <algorithm>
@@ -236,7 +237,8 @@ TEST(Moe, GradientsMatchTheDoubleReference) {
     const std::vector<float> gradients = layer.gradients();
     test::expect_near(gradients, want.parameters, tolerance(want.parameters, T + D + F),
                       what + ": parameters");
-    // The router is compared on its own scale, because its gradients may be far smaller than those of the experts.
+    // The router is compared on its own scale, because its gradients may be far smaller than those of the
+    // experts.
     const auto router = static_cast<size_t>(layer.E() * D);
     want.parameters.resize(router);
     test::expect_near(std::span(gradients).first(router), want.parameters,
@@ -289,7 +291,8 @@ TEST(Moe, ReferenceGradientsMatchFiniteDifferences) {
 
 TEST(Moe, BitsDoNotDependOnThreadsOrInstructionSet) {
   Random random(4);
-  // 1100 tokens are two chunks with one thread (576 tokens each) and two threads (1088), and one chunk with three.
+  // 1100 tokens are two chunks with one thread (576 tokens each) and two threads (1088), and one chunk with
+  // three.
   for (const int64_t T : {1, 65, 1100}) {
     Layer layer({.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f}, 37, 43,
                 11);
@@ -553,18 +556,6 @@ TEST(Moe, AgreesWithTransformers) {
                                     1.42372916,    -1.74343072,   5.41775069,    -5.51045307,  -1.08387021};
   test::expect_near(run(layer, {.x = x}, 2, false).y, want, 4e-6, "y");
   test::expect_near_double(reference(layer, x), want, 1e-6, 1e-6, "the reference's y");
-}
-
-TEST(MoeBalance, BiasMovesTowardsTheMeanAndCountsAreCleared) {
-  test::OwnedParameter bias(Shape{4}, std::vector<float>{0, 0.5f, 1, -1}, false);
-  MoeStats stats{{7, 3, 5, 5}};
-  test::OpRun op(false);
-  update_selection_bias(op.ctx, bias.p, stats, 0.125f);
-  EXPECT_EQ(test::to_vector(bias.p.value), (std::vector<float>{-0.125f, 0.625f, 1, -1}));
-  EXPECT_EQ(stats.selected, (std::vector<int64_t>{0, 0, 0, 0}));
-  EXPECT_EQ(bias.p.version, 2u);
-  update_selection_bias(op.ctx, bias.p, stats, 0.125f);
-  EXPECT_EQ(bias.p.value.f32()[0], -0.125f) << "nothing was counted, nothing may move";
 }
 
 TEST(MoeBalance, BiasUpdatesEvenOutASkewedRouter) {

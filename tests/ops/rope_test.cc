@@ -1,4 +1,5 @@
-// Rotary embedding compared with the double reference, the reference compared with finite differences, and the bits.
+// Rotary embedding compared with the double reference, the reference compared with finite differences, and
+// the bits.
 #include "ops/rope/rope.h"
 
 #include "tests/ops/test_util.h"

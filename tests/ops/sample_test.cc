@@ -1,4 +1,5 @@
-// The sampler: filters compared with a sort, draws with exact probabilities, log-probs with those of the trainer.
+// The sampler: filters compared with a sort, draws with exact probabilities, log-probs with those of the
+// trainer.
 #include "ops/sample/sample.h"
 
 #include <algorithm>

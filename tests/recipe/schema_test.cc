@@ -25,7 +25,8 @@ bool matches_a_pattern(const Json& schema, const std::string& key) {
          });
 }
 
-// Checks a schema and all schemas inside it. Some keywords have a schema as their value, others hold schemas by name.
+// Checks a schema and all schemas inside it. Some keywords have a schema as their value, others hold schemas
+// by name.
 void expect_well_formed(const Json& schema, const std::string& where) {
   if (schema.is_bool()) return;
   ASSERT_TRUE(schema.is_object()) << where;

@@ -100,7 +100,8 @@ TEST_F(SftDocuments, TheShippedTemplateGivesTheTokensThatItAlwaysGave) {
 }
 
 TEST_F(SftDocuments, TheTurnEndsWithTheTokenThatTheTemplateWrites) {
-  // There are two stop tokens, of which the template writes the second. The first, <bos>, does not end the turn.
+  // There are two stop tokens, of which the template writes the second. The first, <bos>, does not end the
+  // turn.
   const ModelBundle two = bundle(kRoles, "[0, 1]");
   const std::string row = messages(R"({"role": "assistant", "content": "<think>t</think>21"})");
   EXPECT_EQ(learnt(two, row), std::string("<think>t</think>21") + kEos);  // without the newline after it
@@ -313,7 +314,8 @@ TEST_F(SftDocuments, ColumnsThatAreNotUsedAreNamedOnce) {
       << notes[2];
 }
 
-// With every published template, the thought and the answer are trained on once each, however the template writes them.
+// With every published template, the thought and the answer are trained on once each, however the template
+// writes them.
 TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
   const auto folder = shared_data("templates");
   R1_NEEDS(folder);

@@ -116,7 +116,8 @@ TEST(Algebra, RefusesWhatIsTooLargeOrHasNoValue) {
     EXPECT_EQ(relation(none, "1"), "not_a_value") << none;
 }
 
-// In random sums of radicals, a - b vanishes only if their doubles agree, and adding a rational makes them differ.
+// In random sums of radicals, a - b vanishes only if their doubles agree, and adding a rational makes them
+// differ.
 TEST(Algebra, AgreesWithDoublesOnRandomRadicals) {
   Random random(5);
   int equal = 0;

@@ -1,4 +1,5 @@
-// Answers as tokens: the stop token is not text, a cut answer is never right, and thoughts are counted by their text.
+// Answers as tokens: the stop token is not text, a cut answer is never right, and thoughts are counted by
+// their text.
 #include "reward/answer.h"
 
 #include <gtest/gtest.h>

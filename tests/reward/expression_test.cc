@@ -164,7 +164,8 @@ TEST(Expression, ReadsDecimalsWhereTheyAreWanted) {
   EXPECT_EQ(evaluate_expression("0.0000000000000000000001", Decimals::read).why, "number_too_large");
 }
 
-// ---- an independent evaluator: a random tree knows its own value by repeated addition of unreduced fractions ----
+// ---- an independent evaluator: a random tree knows its own value by repeated addition of unreduced
+// fractions ----
 
 struct Node {
   char op = 0;

@@ -1,4 +1,5 @@
-// The verifier accepts what the solver finds: all 1,362 Game of 24 puzzles, and generated problems with their traces.
+// The verifier accepts what the solver finds: all 1,362 Game of 24 puzzles, and generated problems with their
+// traces.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// Golds of GSM8K and MATH (R1_TEST_DATA) are rewritten: a rewriting that keeps the value is accepted, others are not.
+// Golds of GSM8K and MATH (R1_TEST_DATA) are rewritten: a rewriting that keeps the value is accepted, others
+// are not.
 #include <gtest/gtest.h>
 
 #include <array>

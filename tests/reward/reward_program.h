@@ -1,5 +1,6 @@
-// tests/reward/reward_program.h: the test binary as a reward program. A test names this binary as the command, with
-// kProgramFlag and a mode as arguments, and a static initialiser takes over before any test runs.
+// tests/reward/reward_program.h: the test binary as a reward program. A test names this binary as the
+// command, with kProgramFlag and a mode as arguments, and a static initialiser takes over before any test
+// runs.
 //
 //   right        scores as the task's own verifier does: 1 or 0
 //   length       the score is the response's number of bytes; "why" has it too

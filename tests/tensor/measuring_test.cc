@@ -6,7 +6,7 @@
 namespace r1 {
 namespace {
 
-// What an op and its tape do with a context's arenas.
+// Takes memory as an op and its tape do, from both arenas of a context.
 void take_and_release(Context& ctx) {
   ctx.arena.array<float>(1000);
   ctx.host().array<int32_t>(7);

@@ -1,4 +1,5 @@
-// Added tokens, and vocabularies without some bytes, compared with the tokenizers package and with transformers.
+// Added tokens, and vocabularies without some bytes, compared with the tokenizers package and with
+// transformers.
 #include "text/added_tokens.h"
 
 #include <filesystem>

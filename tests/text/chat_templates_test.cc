@@ -201,7 +201,8 @@ TEST(ChatForm, ToolCallsGetTheFormThatTheTemplateReads) {
 }
 
 TEST(ChatForm, NoContentIsWhatTheTemplateTakesForIt) {
-  // R1's template writes calls only if the content is null. Others append to the content, so it must be a string.
+  // R1's template writes calls only if the content is null. Others append to the content, so it must be a
+  // string.
   const ChatTemplates wants_null = ChatTemplates::of(
       "{% for m in messages %}{% if m.content is none %}{{ m.tool_calls[0].function.name }}"
       "{{ m.tool_calls[0].function.arguments }}{% else %}{{ m.content }}{% endif %}{% endfor %}",

@@ -35,7 +35,7 @@ std::string refusal_of(const GgufBuilder& builder) {
   return "";
 }
 
-// What llama.cpp's converter writes of a tokenizer.json, padded by `padding` unused ids.
+// Returns what llama.cpp's converter writes of a tokenizer.json, padded by `padding` unused ids.
 GgufBuilder converted(const Json& json, std::string_view pre, int padding) {
   std::map<int64_t, std::string> tokens;
   std::map<int64_t, int32_t> kinds;
@@ -218,7 +218,7 @@ TEST(GgufTokenizer, RendersTheFilesTemplates) {
   EXPECT_EQ(two.render({.messages = hello, .tools = Json::array().push_back(Json::object())}), "tools!");
 }
 
-// What a model that came from a GGUF file is saved with.
+// A model from a GGUF file is saved with these files.
 TEST(GgufTokenizer, BecomesTheFilesOfADirectory) {
   const std::filesystem::path dir =
       std::filesystem::path(testing::TempDir()) / ("r1_gguf_files_" + std::to_string(getpid()));

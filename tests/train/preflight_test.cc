@@ -51,7 +51,8 @@ TEST(Preflight, WithoutSignalARefusalNeedsThreeStepsOfGroups) {
   EXPECT_FALSE(refused(made(200, 1)));
 }
 
-// p = 1 % per answer: 8 groups of 16 are all without signal with probability 0.99^128 = 0.28, but 95 groups with
+// p = 1 % per answer: 8 groups of 16 are all without signal with probability 0.99^128 = 0.28, but 95 groups
+// with
 // 0.99^1520 = 2e-7. So a run that can learn is not refused.
 TEST(Preflight, OnePercentOfRightAnswersIsNotRefused) {
   EXPECT_NEAR(std::pow(0.99, 8 * 16), 0.276, 1e-3);

@@ -1,4 +1,5 @@
-// A run's directory over kills and resumptions: the copy of its configuration, and its numbers for TensorBoard.
+// A run's directory over kills and resumptions: the copy of its configuration, and its numbers for
+// TensorBoard.
 #include "train/run_directory.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
-// ops/attention/chains_cpu.cc: chains-inl.h's inner product: register tiles, and how outputs are cut into them.
+// ops/attention/chains_cpu.cc: chains-inl.h's inner product: register tiles, and how outputs are cut into
+// them.
 #include <array>
 #include <cstddef>
 #include <cstdint>

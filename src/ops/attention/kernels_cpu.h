@@ -1,5 +1,5 @@
-// ops/attention/kernels_cpu.h: the interface between the op (attention_cpu.cc) and its vector kernels. Private to
-// this folder.
+// ops/attention/kernels_cpu.h: the interface between the op (attention_cpu.cc) and its vector kernels.
+// Private to this folder.
 //
 // Query rows are the tokens of one sequence times the heads of one key/value group, heads inside: row r is
 // head r % (H / G) of token r / (H / G). Kernels see them in tiles of up to kTileRows, so that the heads of a

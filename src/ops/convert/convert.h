@@ -12,7 +12,7 @@
 
 namespace r1 {
 
-// For the CPU's kernels of other ops.
+// The CPU's kernels of other ops call these.
 void widen(ThreadPool& threads, const uint16_t* from, int64_t n, float* to);
 void narrow(ThreadPool& threads, const float* from, int64_t n, uint16_t* to);
 // The same on the calling thread, for use inside parallel regions.

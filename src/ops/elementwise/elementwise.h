@@ -20,7 +20,8 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
 // tape it is a broken invariant, and so is an index out of range.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);
 
-// For the CPU's kernels of other ops: copies or adds `count` columns of T rows. The rows are from_width and to_width floats wide.
+// The CPU's kernels of other ops call this. It copies or adds `count` columns of T rows. The rows are
+// from_width and to_width floats wide.
 struct Columns {
   const float* from;
   int64_t from_width;

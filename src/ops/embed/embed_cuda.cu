@@ -1,7 +1,7 @@
 // ops/embed/embed_cuda.cu: token embedding on a CUDA device.
 //
-// Backward: the rows that one token adds must be added in the order of t. The block of a token's first place in
-// the batch adds all of them; the blocks of its later places find that they are not the first and end. No
+// Backward: the rows that one token adds must be added in the order of t. The block of a token's first place
+// in the batch adds all of them; the blocks of its later places find that they are not the first and end. No
 // block waits for another, and nothing is sorted.
 #include <cuda_runtime.h>
 

@@ -1,5 +1,5 @@
-// ops/embed/embed_cuda.h: the gradient of token embedding on a CUDA device, with cpu-f32's bits. Private to this folder and its
-// tests.
+// ops/embed/embed_cuda.h: the gradient of token embedding on a CUDA device, with cpu-f32's bits. Private to
+// this folder and its tests.
 //
 // Pointers are the device's; tokens lie in [0, V). Work is queued on `stream` (a cudaStream_t) and nothing is
 // allocated. Throws Error if a launch is refused.

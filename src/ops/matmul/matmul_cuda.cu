@@ -29,8 +29,8 @@ template <int kRows, bool kByK>
 struct Tile {
   static constexpr int kFloats = kByK ? kRows * kPitch : kRows * kStepK;
 
-  // Copies rows [row0, row0 + kRows) and k [k0, k0 + kStepK), as far as they exist. The rest is left as it is:
-  // outputs of missing rows are not stored, and steps of missing k are not run.
+  // Copies rows [row0, row0 + kRows) and k [k0, k0 + kStepK), as far as they exist. The rest is left as it
+  // is: outputs of missing rows are not stored, and steps of missing k are not run.
   template <int kThreads>
   static __device__ void copy(float* tile, const Operand& from, int64_t row0, int64_t rows, int64_t k0,
                               int64_t K, bool vectors) {
@@ -53,8 +53,8 @@ struct Tile {
     }
   }
 
-  // A thread's 8 rows of the tile. `lane` of kLanes neighbours; they start at row `first`. By k they are kLanes
-  // apart; otherwise they are two vectors of 4.
+  // A thread's 8 rows of the tile. `lane` of kLanes neighbours; they start at row `first`. By k they are
+  // kLanes apart; otherwise they are two vectors of 4.
   template <int kLanes>
   static __device__ int row(int first, int lane, int i) {
     return kByK ? first + lane + i * kLanes : first + lane * 4 + i % 4 + i / 4 * (kLanes * 4);
@@ -202,7 +202,8 @@ void launch_best_tiles(const ProductF32& p, cudaStream_t stream) {
   }
 }
 
-// --- few rows -------------------------------------------------------------------------------------------------
+// --- few rows
+// -------------------------------------------------------------------------------------------------
 
 constexpr int kRowsK = 64;  // floats of k in one stage
 constexpr int kRowsStages = 6;
@@ -212,8 +213,8 @@ constexpr int kMostWarps = 4;      // that multiply
 constexpr int kRowsThreads = 128;  // every warp copies
 constexpr int kColumnsHere = 32;
 
-// kRows rows of A for each of `warps` warps, 32 columns per block. A and B by k. Stage: B [32][kRowsPitch], then
-// A [warps * kRows][kRowsPitch].
+// kRows rows of A for each of `warps` warps, 32 columns per block. A and B by k. Stage: B [32][kRowsPitch],
+// then A [warps * kRows][kRowsPitch].
 template <int kRows>
 __global__ void __launch_bounds__(kRowsThreads)
     product_rows(ProductF32 p, int warps, bool a_vectors, bool b_vectors) {

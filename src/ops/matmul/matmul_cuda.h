@@ -5,8 +5,8 @@
 //   for k = 0 .. K-1 in order: C[m, n] = fma(A[m, k], B[k, n], C[m, n])
 //   C[m, n] += bias[n]
 //
-// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws Error
-// if a launch is refused. C may not overlap A or B.
+// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws
+// Error if a launch is refused. C may not overlap A or B.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // ops/matmul/weight.h: a matrix that products and row look-ups read.
 //
-// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will live
-// here too. What is held in memory:
+// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will
+// live here too. Memory holds the following:
 //
 //   trained  the parameter's value (f32, row-major), and a copy in the kernel's layout that is made again when
 //            dense.version has changed
@@ -9,8 +9,8 @@
 //            a table that only look-ups read, as rows in the stored format (Layout::rows)
 //
 // On a CUDA device, products read rows: of a trained matrix the value itself, of a frozen one a copy in f32.
-// On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the numerics. A
-// frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
+// On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the
+// numerics. A frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,8 @@ class Weight {
   void times(Context& ctx, const float* x, int64_t T, float* y) const;
   // dx [T, K] = or += dy [T, N] W, walking n in order.
   void times_transposed(Context& ctx, const float* dy, int64_t T, float* dx, bool accumulate) const;
-  // The gradients of W and of the bias += dy^T x and the sum of dy, walking t in order, if they are wanted.
+  // Adds dy^T x to the gradient of W, and the sum of dy to that of the bias, walking t in order. Parameters
+  // without a gradient are skipped.
   void add_weight_gradient(Context& ctx, const float* dy, const float* x, int64_t T) const;
 
   // Rows [first, first + count) as the forward sees them, in f32 -> to [count, K].

@@ -1,7 +1,7 @@
 // ops/matmul/weight_cpu.cc: makes the copy that a Weight holds, and reads rows of it.
 //
-// A frozen matrix is read from its file a panel at a time into a thread's scratch, which stays in its cache, and
-// packed from there: it never lies in memory row by row as a whole, and no page of the file is mapped.
+// A frozen matrix is read from its file a panel at a time into a thread's scratch, which stays in its cache,
+// and packed from there: it never lies in memory row by row as a whole, and no page of the file is mapped.
 #include <algorithm>
 #include <cstring>
 

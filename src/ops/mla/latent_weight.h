@@ -1,6 +1,6 @@
 // ops/mla/latent_weight.h: kv_b, the matrix of latent attention, cut by head (see mla.h).
 //
-// What is held in memory:
+// Memory holds the following:
 //
 //   trained  the parameter's value; W_uv in panels of f32; in the bf16 numerics a rounded copy of all rows in f32.
 //            The copies are made again when the version changes
@@ -33,8 +33,8 @@ class LatentWeight {
   void prepare(Context& ctx) const;
   int64_t held_bytes() const;  // of the copies, now
 
-  // Prepares, then sets b, its strides and the product of `g` for one head: g computes q W_uk, [T, n] -> [T, R],
-  // or o W_uv^T, [T, R] -> [T, v].
+  // Prepares, then sets b, its strides and the product of `g` for one head: g computes q W_uk, [T, n] -> [T,
+  // R], or o W_uv^T, [T, R] -> [T, v].
   void fill_key_b(Context& ctx, int64_t head, Gemm& g) const;
   void fill_value_b(Context& ctx, int64_t head, Gemm& g) const;
 

@@ -1,4 +1,5 @@
-// ops/moe/moe_cpu.cc: the experts on the CPU: gather by expert, three grouped products, combine; and the backward.
+// ops/moe/moe_cpu.cc: the experts on the CPU: gather by expert, three grouped products, combine; and the
+// backward.
 //
 // Work goes chunk by chunk (route.h). Rows are sorted by expert, then token, so that each expert's products
 // are plain matrix products over consecutive rows and its weight gradients walk t in order.

@@ -1,4 +1,5 @@
-// ops/moe/route_cpu.cc: the router on the CPU: selection, weights, the sort by expert, and the backward to the router's logits.
+// ops/moe/route_cpu.cc: the router on the CPU: selection, weights, the sort by expert, and the backward to
+// the router's logits.
 //
 // Tokens are processed in fixed blocks. A block counts its slots by expert, the counts are summed in block
 // order, and each block then places its own slots: a counting sort whose result (expert ascending, token

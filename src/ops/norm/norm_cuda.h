@@ -1,7 +1,7 @@
 // ops/norm/norm_cuda.h: RMSNorm on a CUDA device, with cpu-f32's bits. Private to this folder and its tests.
 //
-// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws Error
-// if a launch is refused.
+// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws
+// Error if a launch is refused.
 #pragma once
 
 #include <cstdint>

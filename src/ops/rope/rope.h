@@ -66,8 +66,8 @@ struct Rotary {
   int64_t width() const { return table->width(); }
 };
 
-// For the CPU's kernels of other ops: turns the `width` floats at x + (t * H + h) * x_head and writes them to y + (t * H + h) * y_head. `back`
-// turns the other way; `add` adds to y instead of assigning.
+// The CPU's kernels of other ops call this. It turns the `width` floats at x + (t * H + h) * x_head and
+// writes them to y + (t * H + h) * y_head. `back` turns the other way; `add` adds to y instead of assigning.
 struct RopeHeads {
   const float* x = nullptr;
   int64_t x_head = 0;
@@ -79,7 +79,8 @@ struct RopeHeads {
 void rope_heads(ThreadPool& threads, const Rotary& rotary, const RopeHeads& heads);
 
 // x [T, H, K]: the last P of each head's K components turn (offset = K - P; for GQA models K = P), the rest
-// is copied. positions [T], checked. The backward reads `positions` and `table` again, so they must outlive the tape.
+// is copied. positions [T], checked. The backward reads `positions` and `table` again, so they must outlive
+// the tape.
 Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, const RopeTable& table,
             RopeStyle style);
 

@@ -1,5 +1,5 @@
-// ops/rope/rope_cuda.cu: rotary position embedding on a CUDA device. One thread turns one pair or moves two of the
-// floats that stay:
+// ops/rope/rope_cuda.cu: rotary position embedding on a CUDA device. One thread turns one pair or moves two
+// of the floats that stay:
 //
 //   y0 = fma(x0, c, -(x1 * s)),   y1 = fma(x1, c, x0 * s),   s with its sign
 #include <cuda_runtime.h>

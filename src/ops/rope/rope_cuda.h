@@ -1,16 +1,16 @@
-// ops/rope/rope_cuda.h: rotary position embedding on a CUDA device, with cpu-f32's bits. Private to this folder
-// and its tests.
+// ops/rope/rope_cuda.h: rotary position embedding on a CUDA device, with cpu-f32's bits. Private to this
+// folder and its tests.
 //
-// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws Error if
-// a launch is refused.
+// Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws
+// Error if a launch is refused.
 #pragma once
 
 #include <cstdint>
 
 namespace r1::cuda {
 
-// The sines and cosines of positions [0, n), as RopeTable lays them out: for each kRopeBlock positions, cosines
-// [kRopeBlock, P/2], then sines [kRopeBlock, P/2].
+// The sines and cosines of positions [0, n), as RopeTable lays them out: for each kRopeBlock positions,
+// cosines [kRopeBlock, P/2], then sines [kRopeBlock, P/2].
 inline constexpr int64_t kRopeBlock = 256;
 
 // For every t and h: copies (or adds) the first `still` floats at x + (t * H + h) * x_head to

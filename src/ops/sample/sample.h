@@ -85,8 +85,8 @@ struct RowToSample {
   std::span<const uint64_t> allowed = {};
 };
 
-// Draws out[i] for rows[i] of V logits each. Every draw is that of sample_token() alone: it does not depend on
-// the other rows. Rows may share logits if all of them keep these.
+// Draws out[i] for rows[i] of V logits each. Every draw is that of sample_token() alone: it does not depend
+// on the other rows. Rows may share logits if all of them keep these.
 void sample_rows(Context& ctx, int64_t V, std::span<const RowToSample> rows, std::span<Sampled> out);
 
 }  // namespace r1

@@ -1,8 +1,8 @@
 // ops/simd/columns_cuda.cuh: sums over rows that run in the order of the rows, one chain per column.
 //
-// A chain cannot be cut, so the only parallelism is across columns. A block takes kColumns of them: all of its
-// warps copy rows into shared memory, several stages ahead, and one warp runs the chains. The narrower blocks
-// are for matrices with few columns; 8 floats are still a whole sector of memory.
+// A chain cannot be cut, so the only parallelism is across columns. A block takes kColumns of them: all of
+// its warps copy rows into shared memory, several stages ahead, and one warp runs the chains. The narrower
+// blocks are for matrices with few columns; 8 floats are still a whole sector of memory.
 #pragma once
 
 #include <cuda_pipeline.h>

@@ -1,7 +1,7 @@
 // ops/simd/lanes_cuda.cuh: the sixteen virtual lanes of lanes-inl.h on a GPU: one thread is one lane.
 //
-// Element i of a row belongs to lane i mod 16, and lanes are combined 8, 4, 2, 1 apart. A half-warp is a group of
-// sixteen lanes; addition commutes, so all of its threads end with the same bits.
+// Element i of a row belongs to lane i mod 16, and lanes are combined 8, 4, 2, 1 apart. A half-warp is a
+// group of sixteen lanes; addition commutes, so all of its threads end with the same bits.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ __device__ __forceinline__ float tree_sum(float lane) {
   return lane;
 }
 
-// For every element i of this thread's lane in order: lane = step(lane, i). kAhead elements are loaded before the
-// first of them is needed.
+// For every element i of this thread's lane in order: lane = step(lane, i). kAhead elements are loaded before
+// the first of them is needed.
 template <int kAhead, class Load, class Step>
 __device__ __forceinline__ float fold(float lane, int64_t n, const Load& load, const Step& step) {
   int64_t i = threadIdx.x % kLanes;

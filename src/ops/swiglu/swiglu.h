@@ -11,7 +11,8 @@ namespace r1 {
 // gate, up [T, F] -> [T, F].
 Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up);
 
-// For the CPU's kernels of ops with their own buffers (moe): n elements. dgate and dup are assigned; they may be gate and up.
+// For the CPU's kernels of ops with their own buffers (moe): n elements. dgate and dup are assigned; they may
+// be gate and up.
 void swiglu_into(ThreadPool& threads, const float* gate, const float* up, int64_t n, float* y);
 void swiglu_backward_into(ThreadPool& threads, const float* gate, const float* up, const float* dy, int64_t n,
                           float* dgate, float* dup);

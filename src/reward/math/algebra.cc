@@ -255,7 +255,8 @@ Ratio Algebra::symbol(std::string atom) {
   return {Poly({factor_of(std::move(atom))}, 1), Fraction(1)};
 }
 
-// Returns value^(num/den) as a product of primes, for value > 0. A rest that is too large to factor counts as a prime.
+// Returns value^(num/den) as a product of primes, for value > 0. A rest that is too large to factor counts as
+// a prime.
 Monomial Algebra::prime_factors(const Integer& value, int64_t num, int64_t den) {
   std::map<std::string, int64_t> exponents;
   Integer rest = value;
@@ -282,7 +283,8 @@ Monomial Algebra::prime_factors(const Integer& value, int64_t num, int64_t den) 
     for (int64_t p = 2; p < 200; p += p == 2 ? 1 : 2) take(p);
   }
   if (rest != Integer(1)) {
-    // The rest may be a perfect power of a large number. At least the powers that the root requires are found.
+    // The rest may be a perfect power of a large number. At least the powers that the root requires are
+    // found.
     for (const unsigned degree : {2u, 3u, 5u, static_cast<unsigned>(den)}) {
       if (degree < 2 || rest.bits() / degree > 512) continue;
       const Integer root = floor_root(rest, degree);

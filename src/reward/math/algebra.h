@@ -1,17 +1,20 @@
-// reward/math/algebra.h: exact values of mathematical expressions, in a form in which equality can be decided.
+// reward/math/algebra.h: exact values of mathematical expressions, in a form in which equality can be
+// decided.
 //
-// A Poly is a sum of terms. A term is a fraction times a product of atoms with rational exponents. Atoms are primes
-// (with exponents between 0 and 1, which are radicals), pi, e, i, variables, and values that have no better form:
-// roots of sums, powers with an exponent that is not a number, sines, cosines and logarithms. A Ratio is one Poly over
-// another.
+// A Poly is a sum of terms. A term is a fraction times a product of atoms with rational exponents. Atoms are
+// primes (with exponents between 0 and 1, which are radicals), pi, e, i, variables, and values that have no
+// better form: roots of sums, powers with an exponent that is not a number, sines, cosines and logarithms. A
+// Ratio is one Poly over another.
 //
-// Equality is exact: a/b = c/d if a d - b c has no term left. For radicals of integers this decides equality in both
-// directions, because products of different roots of primes are linearly independent over the rationals (Besicovitch
-// 1940). The same holds for variables and for pi, which is transcendental. Relations between other atoms that are not
-// known here (sin(2 x) and sin x, or a root that has a simpler form) can only make equal values look different, never
-// different values equal. Variables stand for positive numbers: sqrt(x^2) is x.
+// Equality is exact: a/b = c/d if a d - b c has no term left. For radicals of integers this decides equality
+// in both directions, because products of different roots of primes are linearly independent over the
+// rationals (Besicovitch 1940). The same holds for variables and for pi, which is transcendental. Relations
+// between other atoms that are not known here (sin(2 x) and sin x, or a root that has a simpler form) can
+// only make equal values look different, never different values equal. Variables stand for positive numbers:
+// sqrt(x^2) is x.
 //
-// Work is bounded. Every operation draws on a budget; an operation that exceeds it or kMaxBits throws NotEvaluated.
+// Work is bounded. Every operation draws on a budget; an operation that exceeds it or kMaxBits throws
+// NotEvaluated.
 #pragma once
 
 #include <compare>
@@ -30,14 +33,16 @@ namespace r1::math {
 inline constexpr size_t kMaxBits = 8192;  // per coefficient
 inline constexpr int kMaxExponent = 4096;
 
-// Thrown if an expression has no value here. `why` is a literal: too_complex, division_by_zero or not_a_value.
+// Thrown if an expression has no value here. `why` is a literal: too_complex, division_by_zero or
+// not_a_value.
 struct NotEvaluated {
   std::string_view why;
 };
 
 class Poly;
 
-// An atom for which atom^period equals a Poly: for sin(x), sin(x)^2 = 1 - cos(x)^2; for the root of a sum, the sum.
+// An atom for which atom^period equals a Poly: for sin(x), sin(x)^2 = 1 - cos(x)^2; for the root of a sum,
+// the sum.
 struct Reduction {
   int period = 1;
   std::shared_ptr<const Poly> value;

@@ -71,7 +71,8 @@ bool is_value_chain(const Node& node) {
          !has_variable(node);
 }
 
-// Returns the value of an assignment: its right side; for a chain x = a = b ~ c, b; for a ~ b without a name, a.
+// Returns the value of an assignment: its right side; for a chain x = a = b ~ c, b; for a ~ b without a name,
+// a.
 const Node& assigned(const Node& relation) {
   const size_t about = relation.name.find('~');
   if (about == 0 && !is_name(relation.kids[0])) return relation.kids[0];
@@ -393,7 +394,8 @@ class Comparison {
   bool same_sides(const Node& gold, const Node& answer) {
     const Node a = rising(gold), b = rising(answer);
     if (a.name != b.name) return say("wrong_value");
-    // Sides without variables are compared directly, because every difference would be a multiple of any other.
+    // Sides without variables are compared directly, because every difference would be a multiple of any
+    // other.
     if (!has_variable(a) || !has_variable(b)) return same_in_order(a.kids, b.kids);
     for (size_t i = 0; i < a.name.size(); ++i) {
       const auto difference = [&](const Node& r) {

@@ -85,7 +85,8 @@ std::vector<Span> formulas_of(std::string_view text) {
   return out;
 }
 
-// Returns true if the text may stand between two answers of one list: , ; "and", "or", delimiters, spaces, "y_2 =".
+// Returns true if the text may stand between two answers of one list: , ; "and", "or", delimiters, spaces,
+// "y_2 =".
 bool is_connector(std::string_view between) {
   if (between.size() > 40) return false;
   std::string text;

@@ -1,4 +1,5 @@
-// reward/math/fraction.h: exact fractions of integers of any size (data/rational.h has fractions of 63-bit integers).
+// reward/math/fraction.h: exact fractions of integers of any size (data/rational.h has fractions of 63-bit
+// integers).
 #pragma once
 
 #include <compare>

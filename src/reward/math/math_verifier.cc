@@ -180,7 +180,8 @@ std::string MathVerifier::judge(std::string_view text) const {
     if (verdict == "no_answer") continue;
     why = verdict;
     if (why == "not_readable") continue;
-    // An article may be a letter, and a letter an article: "an answer", "a b c". The text without it may match too.
+    // An article may be a letter, and a letter an article: "an answer", "a b c". The text without it may
+    // match too.
     const std::string_view bare = without_article(reading);
     return why == "ok" || bare.empty() || judge_reading(bare) != "ok" ? why : "ok";
   }

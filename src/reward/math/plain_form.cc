@@ -42,7 +42,8 @@ void add_braces(std::string& text, std::string_view macro, int arguments) {
   text = std::move(out);
 }
 
-// Removes the commas of 1,234,567: each stands between groups of three digits; the first group has one to three.
+// Removes the commas of 1,234,567: each stands between groups of three digits; the first group has one to
+// three.
 void join_thousands(std::string& text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {

@@ -1,14 +1,16 @@
-// reward/program/program_pool.h: [[reward.program]]: processes that read rows and write scores (scorer.h), one JSON
-// object per line, in any order.
+// reward/program/program_pool.h: [[reward.program]]: processes that read rows and write scores (scorer.h),
+// one JSON object per line, in any order.
 //
 // - An answer belongs to the row with its id. If a row is answered twice, the first answer counts.
-// - A process is killed with its group if it ends, prints a line that is not an answer, or gives no answer within
+// - A process is killed with its group if it ends, prints a line that is not an answer, or gives no answer
+// within
 //   timeout_s. Its rows are asked again, each alone in a fresh process. A row that fails there too has failed, and
 //   its `why` gives the reason. So the outcome of a row depends on that row alone, not on its neighbours or on the
 //   process.
 // - A row fails at once if its answer has no usable score.
 // - Standard error is read continuously. Its end is quoted if the process fails.
-// - If no row has ever been answered and kHopeless rows have failed, the remaining rows fail without being asked.
+// - If no row has ever been answered and kHopeless rows have failed, the remaining rows fail without being
+// asked.
 #pragma once
 
 #include <cstdint>

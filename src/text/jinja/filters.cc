@@ -168,7 +168,8 @@ Value number(const Value& input, const Arguments& arguments, bool integer) {
   return std::isfinite(*real) ? truncated(*real) : fallback;
 }
 
-// Implements round: common rounds to the nearest, as Python's round does; the other methods are ceil and floor.
+// Implements round: common rounds to the nearest, as Python's round does; the other methods are ceil and
+// floor.
 Value round(const Value& input, const Arguments& arguments) {
   const Value* given = arguments.find(0, "precision");
   const Value* method = arguments.find(1, "method");

@@ -163,7 +163,8 @@ std::string indent(Work& work, const std::string& text, const Arguments& argumen
   return out;
 }
 
-// Returns the first `length` characters, cut at a word's end unless killwords is set. `end` replaces the rest.
+// Returns the first `length` characters, cut at a word's end unless killwords is set. `end` replaces the
+// rest.
 std::string truncate(const std::string& text, const Arguments& arguments) {
   const auto number = [&](size_t index, std::string_view name, int64_t fallback) {
     const Value* value = arguments.find(index, name);

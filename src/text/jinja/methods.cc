@@ -37,7 +37,8 @@ const std::string& want_string(const Value& value) {
   return value.string();
 }
 
-// Returns the words between white space. At most `most` cuts are made (-1: any number), from the left or the right.
+// Returns the words between white space. At most `most` cuts are made (-1: any number), from the left or the
+// right.
 std::vector<std::string> split_spaces(std::string_view text, int64_t most, bool from_right) {
   std::vector<std::pair<size_t, size_t>> words;
   for (size_t at = 0; at < text.size();) {
