@@ -18,17 +18,17 @@ CpuRunner::CpuRunner(const Model& model, Context& ctx, int64_t max_batch)
     : model_(model),
       ctx_(ctx),
       packed_bytes_(model_memory(model.config(), ctx.numerics, DType::f32).packed),
-      parted_(decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
+      parted_(ctx.device == Device::cpu && decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
       part_tokens_(most_part_tokens(max_batch, ctx.threads.size())) {}
 
 void CpuRunner::resize(int64_t pages, bool keep) {
-  KvCache larger(model_.config(), pages, ctx_.activations());
+  KvCache larger(model_.config(), pages, ctx_.row().cache, ctx_.memory());
   if (keep) larger.copy_pages_from(ctx_, cache_);
   cache_ = std::move(larger);
 }
 
 int64_t CpuRunner::page_bytes() const {
-  return KvCache::bytes_per_page(model_.config(), ctx_.activations());
+  return KvCache::bytes_per_page(model_.config(), ctx_.row().cache);
 }
 
 // If threads that decode in parts met at every token, each would wait for the slowest.
@@ -39,7 +39,7 @@ int64_t CpuRunner::slice() const {
 
 int64_t CpuRunner::part_bytes() const {
   int64_t bytes = 0;
-  for (const auto& part : parts_) bytes += static_cast<int64_t>(part->lane.arena.peak());
+  for (const auto& part : parts_) bytes += static_cast<int64_t>(part->lane.work.arena.peak());
   return bytes;
 }
 
@@ -167,7 +167,7 @@ void CpuRunner::forward_part(Part& part, RowSink& sink) {
     for (; end < part.rows.size() && tokens + part.rows[end].tokens() <= part_tokens_; ++end)
       tokens += part.rows[end].tokens();
     const std::span<ScheduledRow> rows = std::span(part.rows).subspan(first, end - first);
-    forward(part.lane.ctx, part.work, rows, sink);
+    forward(part.lane.work.ctx, part.work, rows, sink);
     const size_t left = take_drawn(rows, part.work.drawn, sink);
     std::copy_n(rows.begin(), left, part.rows.begin() + static_cast<int64_t>(running));
     running += left;
@@ -195,7 +195,7 @@ void CpuRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& 
   }
   const bool decode = std::ranges::all_of(
       rows, [](const ScheduledRow& row) { return row.tokens() == 1 && row.draws() && row.logits_from < 0; });
-  if (decode && decodes_in_parts(std::ssize(rows), packed_bytes_, ctx_.threads.size())) {
+  if (parted_ && decode && decodes_in_parts(std::ssize(rows), packed_bytes_, ctx_.threads.size())) {
     std::atomic<bool> meet = false;
     share_out(rows);
     in_parts([&](Part& part) {

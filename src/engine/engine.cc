@@ -9,20 +9,12 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/machine.h"
 #include "base/random.h"
 #include "engine/scheduler.h"
 #include "ops/sample/history.h"
 
 namespace r1 {
 namespace {
-
-// Returns the bytes of free memory that a cache may take, or 0 if they are unknown.
-int64_t spare_memory() {
-  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
-  const int64_t most = group > 0 && (free == 0 || group < free) ? group : free;
-  return most / 4 * 3;
-}
 
 uint64_t weights_version(const Model& model) {
   uint64_t sum = 0;
@@ -115,7 +107,8 @@ void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
                     what, options.kv_bytes >> 20, wanted.most_pages * per_page >> 20));
   }
   if (pages <= runner.pages()) return;
-  const int64_t spare = options.kv_bytes > 0 ? 0 : spare_memory();
+  // A quarter of what is free is left for activations and for other programs.
+  const int64_t spare = options.kv_bytes > 0 ? 0 : static_cast<int64_t>(model.memory().free_bytes()) / 4 * 3;
   if (spare > 0) pages = std::max(wanted.most_pages, std::min(pages, spare / per_page));
   if (pages <= runner.pages()) return;
   runner.resize(pages, scheduler.free_pages() < scheduler.pages());

@@ -104,10 +104,11 @@ ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
 
 }  // namespace
 
-ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
+ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use,
+                              Memory& memory) {
   if (is_gguf(directory))
-    return of_gguf(Model::load(directory, matrices, use), GgufFile(directory).metadata(), use);
-  return create(Model::load(directory, matrices, use), directory);
+    return of_gguf(Model::load(directory, matrices, use, memory), GgufFile(directory).metadata(), use);
+  return create(Model::load(directory, matrices, use, memory), directory);
 }
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {

@@ -24,10 +24,10 @@ struct ChatPrompt {
 };
 
 struct ModelBundle {
-  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices as in Model::load. Throws
-  // Error.
+  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices and memory as in
+  // Model::load. Throws Error.
   static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32,
-                          WeightUse use = WeightUse::training);
+                          WeightUse use = WeightUse::training, Memory& memory = host_memory());
   // New weights beside the tokenizer files of `tokenizer_directory`.
   static ModelBundle create(Model model, const std::filesystem::path& tokenizer_directory);
 

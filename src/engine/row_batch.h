@@ -15,7 +15,7 @@ class RowBatch {
  public:
   void build(std::span<const ScheduledRow> rows);
   // Valid until the next build.
-  Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, {}, prefixes_, tails_}; }
+  Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, prefixes_, tails_}; }
   // Returns the tokens whose logits the rows ask for, in order of the rows, as indices into the batch's
   // tokens.
   std::span<const int32_t> wanted_tokens() const { return wanted_tokens_; }

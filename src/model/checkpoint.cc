@@ -77,7 +77,7 @@ StoredType stored(DType dtype) {
 
 // Reads one tensor per thread at a time, and checks every value. Of several Errors, the first in the model's
 // order is thrown. What is frozen is not read.
-void read_parameters(const WeightSource& weights, std::deque<Parameter>& parameters) {
+void read_parameters(const WeightSource& weights, Memory& memory, std::deque<Parameter>& parameters) {
   std::vector<std::exception_ptr> errors(parameters.size());
   ThreadPool threads(std::min(available_threads(), 8));
   threads.parallel_for(std::ssize(parameters), 1, [&](int64_t begin, int64_t end) {
@@ -85,7 +85,7 @@ void read_parameters(const WeightSource& weights, std::deque<Parameter>& paramet
       const Parameter& p = parameters[i];
       if (p.frozen()) continue;
       try {
-        read_finite(weights.take(p.name, p.value.shape), p.value);
+        read_finite(weights.take(p.name, p.value.shape), memory, p.value);
       } catch (...) {
         errors[i] = std::current_exception();
       }
@@ -98,7 +98,7 @@ void read_parameters(const WeightSource& weights, std::deque<Parameter>& paramet
 
 }  // namespace
 
-Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use) {
+Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory) {
   std::error_code ec;
   const bool gguf = is_gguf(directory);
   if (!gguf && !std::filesystem::is_directory(directory, ec)) {
@@ -118,8 +118,8 @@ Model Model::load(const std::filesystem::path& directory, DType matrices, Weight
   if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
   try {
     check_layers(config, weights, source);
-    Model model = build(config, matrices, &weights, use);
-    read_parameters(weights, *model.parameters_);
+    Model model = build(config, matrices, &weights, use, memory);
+    read_parameters(weights, memory, *model.parameters_);
     model.warnings_ = config.warnings;
     warn_of_unread(config, weights, model.warnings_);
     return model;

@@ -73,10 +73,15 @@ WholeBatch whole_batch(std::span<const WholeRow> rows) {
   }
   batch.pages.assign(rows.size() * static_cast<size_t>(batch.max_pages), -1);
   for (size_t s = 0; s < rows.size(); ++s) {
-    if (families) batch.parents.push_back(rows[s].parent);
     int32_t* table = batch.pages.data() + static_cast<int64_t>(s) * batch.max_pages;
+    const int32_t* above = batch.pages.data() + std::max(rows[s].parent, 0) * batch.max_pages;
     const int64_t shared = starts[s] / kKeyTile;
-    if (shared > 0) std::copy_n(batch.pages.data() + rows[s].parent * batch.max_pages, shared, table);
+    std::copy_n(above, shared, table);
+    if (families) {
+      batch.parents.push_back(rows[s].parent);
+      batch.prefixes.push_back(starts[s]);
+      batch.tails.push_back(starts[s] % kKeyTile == 0 ? -1 : above[shared]);
+    }
     for (int64_t p = shared; p < pages[s]; ++p) table[p] = static_cast<int32_t>(batch.page_count++);
   }
   return batch;

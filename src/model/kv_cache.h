@@ -42,10 +42,11 @@ class KvCache {
 // the host, and an op that needs them elsewhere copies them.
 struct WholeBatch {
   std::vector<int32_t> tokens, positions, offsets, pages;
-  std::vector<int32_t> parents;  // empty if no row has one
+  std::vector<int64_t> prefixes;  // empty, as tails and parents, if no row has a parent
+  std::vector<int32_t> tails, parents;
   int64_t max_pages = 0;
   int64_t page_count = 0;
-  Batch view() const { return {tokens, positions, offsets, pages, max_pages, parents}; }
+  Batch view() const { return {tokens, positions, offsets, pages, max_pages, prefixes, tails, parents}; }
 };
 // New tokens of a row. They follow those of row `parent`, or start at position 0.
 struct WholeRow {

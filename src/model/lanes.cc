@@ -25,13 +25,17 @@ LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads)
   return {.piece = std::clamp(even, kLeastTokens, std::min(share, kPieceTokens)), .side_by_side = true};
 }
 
+LanePlan plan_lanes(Device device, int64_t tokens, int64_t largest, int64_t micro, int threads) {
+  return device == Device::cpu ? plan_lanes(tokens, largest, micro, threads) : LanePlan{.piece = micro};
+}
+
 void Lanes::pack(const Model& model) {
   Context ctx = context();
   model.pack(ctx);
 }
 
 Context Lanes::context() {
-  Lane& first = lane(0).lane;
+  Workspace& first = lane(0).lane.work;
   return {.arena = first.arena,
           .threads = threads_,
           .device = first.ctx.device,
@@ -50,7 +54,7 @@ Lanes::Own& Lanes::lane(size_t i) {
 
 int64_t Lanes::peak() const {
   int64_t bytes = 0;
-  for (const auto& own : lanes_) bytes += static_cast<int64_t>(own->lane.arena.peak());
+  for (const auto& own : lanes_) bytes += static_cast<int64_t>(own->lane.work.arena.peak());
   return bytes;
 }
 
@@ -66,7 +70,7 @@ void Lanes::run(size_t pieces, bool side_by_side, bool differentiate,
   threads_.parallel_for(static_cast<int64_t>(wanted), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Own& own = *lanes_[static_cast<size_t>(i)];
-      Context ctx = own.lane.ctx;
+      Context ctx = own.lane.work.ctx;
       if (differentiate) ctx.tape = &own.tape;
       for (size_t piece; (piece = next.fetch_add(1)) < pieces;) {
         const OpScope scope(ctx);

@@ -13,23 +13,16 @@
 
 #include "model/model.h"
 #include "tensor/context.h"
+#include "tensor/workspace.h"
 
 namespace r1 {
 
-// One thread's own memory and context, without a tape.
+// One thread with a workspace of its own.
 struct Lane {
   explicit Lane(Numerics numerics, size_t limit = Arena::kDefaultLimit, Memory& memory = host_memory())
-      : arena(limit, memory),
-        host(&memory == &host_memory() ? nullptr : std::make_unique<Arena>()),
-        ctx{.arena = arena,
-            .threads = alone,
-            .device = memory.device(),
-            .numerics = numerics,
-            .host_arena = host.get()} {}
-  Arena arena;
-  std::unique_ptr<Arena> host;  // null if `arena` is in the host's memory
+      : work(alone, numerics, memory, limit) {}
   ThreadPool alone{1};
-  Context ctx;
+  Workspace work;
 };
 
 // A plan for `tokens` tokens with activations of at most `micro` tokens in memory. `largest` is the biggest
@@ -39,6 +32,8 @@ struct LanePlan {
   bool side_by_side = false;  // each piece on its own lane; else one after the other, all threads on each op
 };
 LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads);
+// The same for work on a device: there, pieces are as large as they may be, one after the other.
+LanePlan plan_lanes(Device device, int64_t tokens, int64_t largest, int64_t micro, int threads);
 
 // The lanes and their memory, which is kept from batch to batch.
 class Lanes {
@@ -69,13 +64,14 @@ class Lanes {
   void pack(const Model& model);
   ThreadPool& threads() const { return threads_; }
   Numerics numerics() const { return numerics_; }
+  Memory& memory() const { return memory_; }
   int64_t peak() const;  // peak bytes of all lanes' arenas together
 
  private:
   struct Own {
     Own(Numerics numerics, size_t limit, Memory& memory) : lane(numerics, limit, memory) {}
     Lane lane;
-    Tape tape{lane.arena, lane.ctx.host()};
+    Tape tape{lane.work.arena, lane.work.ctx.host()};
   };
   Own& lane(size_t i);
   void run_together(size_t pieces, bool differentiate, const std::function<void(const Piece&)>& body);

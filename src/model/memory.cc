@@ -80,7 +80,7 @@ struct SamplingBatch {
     if (prompt_tokens > 0) add(prompt_tokens, 0);
     pages.assign(prefixes.size() * static_cast<size_t>(max_pages), 0);
   }
-  Batch view() const { return {tokens, positions, offsets, pages, max_pages, {}, prefixes, tails}; }
+  Batch view() const { return {tokens, positions, offsets, pages, max_pages, prefixes, tails}; }
 
   std::vector<int32_t> tokens, positions, offsets{0}, pages, tails, last_tokens;
   std::vector<int64_t> prefixes;

@@ -134,7 +134,7 @@ class ShapeSource final : public WeightSource {
 // The values of `from` -> the memory of `to`, of the same shape and type.
 void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
   if (!from.frozen()) return copy_values(memory, from.value, to);
-  read_finite(from.stored, to);
+  read_finite(from.stored, memory, to);
 }
 
 }  // namespace
@@ -165,6 +165,10 @@ void Model::copy_weights_from(const Model& other) {
     copy_value(*memory_, from, to.value);
     ++to.version;
   }
+}
+
+void Model::read_weights(const std::filesystem::path& checkpoint) {
+  copy_weights_from(load(checkpoint, DType::f32, WeightUse::inference, *memory_));
 }
 
 std::vector<Parameter*> Model::trainable() {

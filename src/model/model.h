@@ -86,10 +86,11 @@ class Model {
  public:
   // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds
   // more); vectors always in f32. A model that is trained needs f32. Tensors that have no place in this
-  // architecture are skipped with a warning, as in transformers. Throws Error for missing, misshapen or
-  // non-finite tensors and for an unknown architecture.
+  // architecture are skipped with a warning, as in transformers. What is trained, and the kernels' copies,
+  // lie in `memory`. Throws Error for missing, misshapen or non-finite tensors and for an unknown
+  // architecture.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
-                    WeightUse use = WeightUse::training);
+                    WeightUse use = WeightUse::training, Memory& memory = host_memory());
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
@@ -143,6 +144,8 @@ class Model {
   // Copies values (shapes must agree) and marks packed copies stale. Of a model for training; `other` may be
   // frozen.
   void copy_weights_from(const Model& other);
+  // The same with the weights of a checkpoint. Throws Error as load() does.
+  void read_weights(const std::filesystem::path& checkpoint);
 
  private:
   friend class ModelBuilder;

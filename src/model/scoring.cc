@@ -143,7 +143,8 @@ struct Pieces {
       tokens += family.tokens;
       largest = std::max(largest, family.tokens);
     }
-    const LanePlan plan = plan_lanes(tokens, largest, options.micro_tokens, lanes.threads().size());
+    const LanePlan plan =
+        plan_lanes(lanes.memory().device(), tokens, largest, options.micro_tokens, lanes.threads().size());
     side_by_side = plan.side_by_side;
     pieces = cut_pieces(std::span(families).first(moving), plan.piece);
     differentiated = pieces.size();

@@ -11,25 +11,22 @@ namespace r1 {
 // positions. Its keys lie in pages: position p of row s is slot p % kKeyTile of page
 // pages[s * max_pages + p / kKeyTile].
 //
-// Parents: training and scoring may run a prompt once for several answers (a family). A row with a parent
-// continues from the end of that row of the same batch, whose keys precede its own. A parent starts at
-// position 0 and is followed by all its children. A child's table begins with the parent's full pages. Each
-// child has its own copy of the page where the parent ends; attention writes the parent's part of it there as
-// well.
+// Prefixes: rows of one prompt share its keys, in sampling, scoring and training alike. A row with a prefix
+// reads the keys of positions below prefixes[s] from pages that other rows read too. The whole pages are in
+// its table; the page where the prefix ends is tails[s], and the row's own tokens of that page lie in the page
+// of its table. Its new tokens follow the prefix. Neighbours with the same prefix are attended together.
 //
-// Prefixes: samples of one prompt share its keys. A row with a prefix reads the keys of positions below
-// prefixes[s] from pages that other rows read too. The whole pages are in its table; the page where the
-// prefix ends is tails[s], and the row's own tokens of that page lie in the page of its table. Its new tokens
-// follow the prefix. Neighbours with the same prefix are attended together.
+// Parents: in scoring and training, a row of the same batch may compute the prefix: the parent. Its children
+// follow it, and begin where it ends. The gradients of the prefix's keys and values are those of the parent.
 struct Batch {
   std::span<const int32_t> tokens;     // [T]
   std::span<const int32_t> positions;  // [T], from 0 in each sequence
   std::span<const int32_t> offsets;    // [S+1]
   std::span<const int32_t> pages;      // [S, max_pages]; entries past a row's last page are not read
   int64_t max_pages = 0;
-  std::span<const int32_t> parents{};   // [S], -1: no parent; empty: no row has one
   std::span<const int64_t> prefixes{};  // [S] in tokens, 0: no prefix; empty: no row has one
   std::span<const int32_t> tails{};     // [S], -1: the prefix ends with a whole page; empty if prefixes is
+  std::span<const int32_t> parents{};   // [S], -1: no parent; empty: no row has one
   int64_t parent(int64_t s) const { return parents.empty() ? -1 : parents[static_cast<size_t>(s)]; }
   int64_t prefix(int64_t s) const { return prefixes.empty() ? 0 : prefixes[static_cast<size_t>(s)]; }
   int32_t tail(int64_t s) const { return tails.empty() ? -1 : tails[static_cast<size_t>(s)]; }

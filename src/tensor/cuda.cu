@@ -229,6 +229,7 @@ class CudaMemory final : public Memory {
     if (bytes > 0)
       cuda::check(cudaMemsetAsync(at, 0, bytes, static_cast<cudaStream_t>(stream)), "cudaMemset");
   }
+  size_t free_bytes() const override { return device_facts().free; }
 
  private:
   struct Piece {

@@ -10,6 +10,9 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#if defined(R1_CUDA)
+#include "tensor/cuda.h"
+#endif
 
 namespace r1 {
 namespace {
@@ -53,6 +56,11 @@ class HostMemory final : public Memory {
     if (bytes > 0) std::memset(at, 0, bytes);
   }
 
+  size_t free_bytes() const override {
+    const int64_t free = memory_facts().available, group = cgroup_limits().memory;
+    return static_cast<size_t>(group > 0 && (free == 0 || group < free) ? group : free);
+  }
+
  private:
   // If there are no bytes, either address may be null.
   static void move(void* to, const void* from, size_t bytes) {
@@ -76,6 +84,15 @@ void* address_without_memory(size_t bytes) {
 Memory& host_memory() {
   static HostMemory memory;
   return memory;
+}
+
+Memory& memory_of(Device device) {
+  if (device == Device::cpu) return host_memory();
+#if defined(R1_CUDA)
+  return cuda_memory();
+#else
+  throw Error("this r1 was built without CUDA: use the device cpu, or build it where nvcc is installed");
+#endif
 }
 
 void* NoMemory::reserve(size_t bytes) {

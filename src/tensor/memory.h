@@ -33,9 +33,14 @@ class Memory {
   virtual void read(void* host, const void* from, size_t bytes, void* stream = nullptr) = 0;
   virtual void copy(void* to, const void* from, size_t bytes, void* stream = nullptr) = 0;
   virtual void zero(void* at, size_t bytes, void* stream = nullptr) = 0;
+
+  // Bytes that are free now, of this machine or of this process's control group; 0 means unknown.
+  virtual size_t free_bytes() const { return 0; }
 };
 
 Memory& host_memory();
+// The memory of a device. Throws Error if this build or this machine has no such device.
+Memory& memory_of(Device device);
 
 // Hands out addresses without memory, so that a step's memory can be measured by running its ops
 // (Context::measuring). Copies do nothing. Any thread may use it.

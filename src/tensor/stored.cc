@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 namespace r1 {
 namespace {
@@ -151,16 +152,29 @@ void check_finite(const Stored& stored) {
   }
 }
 
-void read_finite(const Stored& stored, const Tensor& to) {
-  if (to.dtype == DType::f32) {
-    stored.read(0, to.values());
-    return check_finite(stored, 0, to.values());
+namespace {
+
+// Reads all of a tensor in elements of type T, and passes it on in pieces that stay in a core's cache.
+template <class T>
+void read_in_pieces(const Stored& stored, Memory& memory, const Tensor& to, bool check) {
+  constexpr int64_t kPiece = int64_t{1} << 15;
+  std::vector<T> piece(static_cast<size_t>(std::min(kPiece, to.count())));
+  for (int64_t first = 0; first < to.count(); first += kPiece) {
+    const auto part = std::span(piece).first(static_cast<size_t>(std::min(kPiece, to.count() - first)));
+    stored.read(first, part);
+    if (check) check_finite(stored, first, std::span<const T>(part));
+    memory.write(static_cast<T*>(to.data) + first, part.data(), part.size_bytes());
   }
+}
+
+}  // namespace
+
+void read_finite(const Stored& stored, Memory& memory, const Tensor& to) {
+  if (to.dtype == DType::f32) return read_in_pieces<float>(stored, memory, to, true);
   // A value may become infinite as bf16 although the file's is finite, which is not the file's fault.
-  if (stored.format != Format::bf16) check_finite(stored);
-  const std::span<uint16_t> bits(to.bf16(), static_cast<size_t>(to.count()));
-  stored.read(0, bits);
-  if (stored.format == Format::bf16) check_finite(stored, 0, std::span<const uint16_t>(bits));
+  const bool same = stored.format == Format::bf16;
+  if (!same) check_finite(stored);
+  read_in_pieces<uint16_t>(stored, memory, to, same);
 }
 
 }  // namespace r1

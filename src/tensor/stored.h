@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "tensor/dtype.h"
+#include "tensor/memory.h"
 #include "tensor/tensor.h"
 
 namespace r1 {
@@ -59,7 +60,7 @@ void check_finite(const Stored& stored, int64_t first, std::span<const float> va
 void check_finite(const Stored& stored, int64_t first, std::span<const uint16_t> bf16);
 // The same for all of a tensor, which is read for it.
 void check_finite(const Stored& stored);
-// Reads all of a tensor into `to`, f32 or bf16, and checks every value.
-void read_finite(const Stored& stored, const Tensor& to);
+// Reads all of a tensor into `to`, f32 or bf16, which lies in `memory`, and checks every value.
+void read_finite(const Stored& stored, Memory& memory, const Tensor& to);
 
 }  // namespace r1

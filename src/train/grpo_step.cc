@@ -102,8 +102,7 @@ void GrpoTrainer::save(const std::filesystem::path& directory) const {
 
 void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) {
   optimizer_.load(directory, updates);
-  if (reference_)
-    reference_->copy_weights_from(Model::load(directory / "reference", DType::f32, WeightUse::inference));
+  if (reference_) reference_->read_weights(directory / "reference");
 }
 
 MemoryMeasured GrpoTrainer::memory() const {

@@ -23,7 +23,7 @@ TrainerState resume_or_start(const TrainingRun& run, StageTrainer& trainer, Repo
     return {};
   }
   const TrainerState state = run.run.resume_from(*checkpoint);
-  run.bundle.model.copy_weights_from(Model::load(*checkpoint, DType::f32, WeightUse::inference));
+  run.bundle.model.read_weights(*checkpoint);
   trainer.load(*checkpoint, state);
   reporter.note("resumed from " + checkpoint->string());
   return state;
@@ -53,7 +53,7 @@ void run_training(const TrainingRun& run, const std::function<std::unique_ptr<St
   for (const std::string& line : run.run.notes()) reporter.note(line);
   if (!begins) {
     reporter.note(run.run.path().string() + " is finished: its model is used as it is");
-    run.bundle.model.copy_weights_from(Model::load(run.run.model_path(), DType::f32, WeightUse::inference));
+    run.bundle.model.read_weights(run.run.model_path());
     return;
   }
   reporter.note(memory_line(run.memory, "a step"));

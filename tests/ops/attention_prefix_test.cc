@@ -96,7 +96,7 @@ class Decoding {
     const ArenaScope scope(run_.arena);
     const int64_t T = std::ssize(tokens), wide = z.H * z.V;
     const Tensor o =
-        attention(run_.ctx, Batch{ids, positions, offsets, table, cache_.max_pages, {}, prefixes, tails},
+        attention(run_.ctx, Batch{ids, positions, offsets, table, cache_.max_pages, prefixes, tails},
                   cache_.pages, run_.input({T, z.H, z.K}, rows_of(data_.q, z.H * z.K, tokens)),
                   run_.input({T, z.G, z.K}, rows_of(data_.k, z.G * z.K, tokens)),
                   run_.input({T, z.G, z.V}, rows_of(data_.v, z.G * z.V, tokens)), data_.scale);
@@ -160,7 +160,7 @@ TEST(AttentionPrefix, IsChecked) {
   const auto attend = [&](int64_t prefix, int32_t tail) {
     const std::vector<int64_t> prefixes{prefix};
     const std::vector<int32_t> tails{tail};
-    attention(run.ctx, Batch{ids, positions, offsets, table, 3, {}, prefixes, tails}, cache.pages,
+    attention(run.ctx, Batch{ids, positions, offsets, table, 3, prefixes, tails}, cache.pages,
               run.input({1, 2, 4}, std::vector<float>(8)), run.input({1, 1, 4}, std::vector<float>(4)),
               run.input({1, 1, 4}, std::vector<float>(4)), 1.0f);
   };

@@ -159,7 +159,14 @@ struct Gradients {
 // up); without one there are no gradients.
 inline Gradients run_batch(const Data& data, int threads, bool tape, int times = 1) {
   Cache cache(data, 5);
-  std::vector<int32_t> positions, table;
+  std::vector<int32_t> positions, table, tails;
+  std::vector<int64_t> prefixes;
+  for (int64_t s = 0; s < data.S() && !data.parents.empty(); ++s) {
+    const int64_t start = data.start(s);
+    const auto last = static_cast<size_t>(data.parent(s) * cache.max_pages + start / kKeyTile);
+    prefixes.push_back(start);
+    tails.push_back(start % kKeyTile == 0 ? -1 : cache.order[last]);
+  }
   for (int64_t s = 0; s < data.S(); ++s) {
     const int64_t start = data.start(s), n = data.lengths[static_cast<size_t>(s)];
     for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(start + i));
@@ -184,7 +191,7 @@ inline Gradients run_batch(const Data& data, int threads, bool tape, int times =
   Tensor o;
   {
     const std::vector<int32_t> offsets = data.offsets, parents = data.parents;  // gone before the backward
-    const Batch batch{ids, positions, offsets, table, cache.max_pages, parents};
+    const Batch batch{ids, positions, offsets, table, cache.max_pages, prefixes, tails, parents};
     for (int i = 0; i < times; ++i) {
       o = attention(run.ctx, batch, cache.pages, q, k, v, data.scale);
       if (tape) run.seed(o, data.d_o);

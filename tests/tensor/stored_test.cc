@@ -98,7 +98,7 @@ TEST(Stored, WhatIsNotFiniteIsNamedByItsIndex) {
   const Stored narrow = stored(Format::bf16, {2, 3}, bits);
   EXPECT_NE(error_of([&] { check_finite(narrow); }).find("is NaN at [1, 2]"), std::string::npos);
   Buffer memory({2, 3}, DType::bf16);
-  EXPECT_NE(error_of([&] { read_finite(narrow, memory.tensor()); }).find("is NaN at [1, 2]"),
+  EXPECT_NE(error_of([&] { read_finite(narrow, host_memory(), memory.tensor()); }).find("is NaN at [1, 2]"),
             std::string::npos);
   values[9007] = 0;
   EXPECT_EQ(error_of([&] { check_finite(stored(Format::f32, {120, 100}, values)); }), "");

@@ -33,10 +33,10 @@ void check_parent(const Batch& batch, int64_t s, int64_t first) {
   R1_CHECK(parent < s && batch.parent(parent) < 0 && (parent == s - 1 || batch.parent(s - 1) == parent),
            "row ", s, " has parent ", parent);
   const int64_t start = batch.offsets[static_cast<size_t>(parent)];
-  R1_CHECK(batch.offsets[static_cast<size_t>(parent + 1)] - start == first &&
+  R1_CHECK(batch.offsets[static_cast<size_t>(parent + 1)] - start == first && batch.prefix(s) == first &&
                batch.positions[static_cast<size_t>(start)] == 0,
-           "row ", s, " goes on from position ", first, ", its parent starts at ",
-           batch.positions[static_cast<size_t>(start)]);
+           "row ", s, " goes on from position ", first, " after a prefix of ", batch.prefix(s),
+           ", its parent starts at ", batch.positions[static_cast<size_t>(start)]);
 }
 
 void check_rows(const Context& ctx, const Batch& batch) {

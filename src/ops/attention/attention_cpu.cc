@@ -40,18 +40,6 @@ void write_rows(ThreadPool& threads, const Forward& f, const Batch& batch) {
   });
 }
 
-// Writes each child's own copy of the page where its parent ends.
-void write_tails(ThreadPool& threads, const Forward& f, const Batch& batch) {
-  if (batch.parents.empty()) return;
-  threads.parallel_for(batch.S(), 8, [&f, &batch](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s) {
-      if (batch.parent(s) < 0 || f.offsets[s] == f.offsets[s + 1]) continue;
-      const int64_t stop = f.offsets[batch.parent(s) + 1], tail = f.positions[f.offsets[s]] % kKeyTile;
-      for (int64_t g = 0; g < f.size.G && tail > 0; ++g) write_pages(f, s, g, stop - tail, stop);
-    }
-  });
-}
-
 // Returns the end of the neighbours of row s, at most `most` rows, that one task may take: all have one token
 // and the prefix of row s.
 int64_t same_prefix(const Batch& batch, int64_t s, int64_t most) {
@@ -137,7 +125,6 @@ std::span<ForwardTask> make_tasks(Context& ctx, Forward& f, const Batch& batch) 
 
 void forward(Context& ctx, Forward& f, const Batch& batch) {
   write_rows(ctx.threads, f, batch);
-  write_tails(ctx.threads, f, batch);
   const std::span<ForwardTask> tasks = make_tasks(ctx, f, batch);
   int64_t floats = 0;
   for (const ForwardTask& t : tasks) {
