@@ -48,7 +48,7 @@ void Answerer::limit(Request& request, Answer& answer) const {
   if (max_length > 0) at_most(max_length - answer.prompt_tokens, AnswerLimit::model);
   at_most(config.max_positions - answer.prompt_tokens, AnswerLimit::context);
   if (runtime_.kv_bytes() > 0 && !limit_is_given_) {
-    const int64_t pages = runtime_.kv_bytes() / KvCache::bytes_per_page(config, runtime_.ctx.activations());
+    const int64_t pages = runtime_.kv_bytes() / KvCache::bytes_per_page(config, runtime_.ctx.row().cache);
     at_most(pages * kKeyTile - answer.prompt_tokens, AnswerLimit::memory);
   }
   answer.limit = request.max_tokens;

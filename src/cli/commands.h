@@ -11,7 +11,7 @@
 namespace r1 {
 
 struct CommonOptions {
-  std::string device = "cpu";
+  std::string device;        // "": the CPU; for a training, its configuration's
   std::string dtype;         // "": the checkpoint's
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use

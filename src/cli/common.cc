@@ -91,13 +91,13 @@ int64_t parse_size(const std::string& text) {
 }
 
 void check_common(const CommonOptions& common) {
-  if (common.device.starts_with("cuda"))
-    throw Error("--device " + common.device + ": no command runs on a GPU yet: use --device cpu");
-  if (common.device != "cpu") throw Error("--device " + common.device + ": unknown device: use --device cpu");
+  const Device device = device_memory(common).device();
   if (!common.dtype.empty() && common.dtype != "f32" && common.dtype != "bf16")
     throw Error("--dtype " + common.dtype + ": unknown: this build has f32, bf16");
   if (!common.numerics.empty()) {
-    const std::string_view dtype = name_of(activation_dtype(numerics_from_name(common.numerics)));
+    const Numerics numerics = numerics_from_name(common.numerics);
+    check_device(numerics, device);
+    const std::string_view dtype = name_of(activation_dtype(numerics));
     if (!common.dtype.empty() && common.dtype != dtype)
       throw Error(fmt::format("--numerics {} computes in {}, not in --dtype {}: give one of the two",
                               common.numerics, dtype, common.dtype));
@@ -129,6 +129,23 @@ void show_model(const CommonOptions& common, const fs::path& directory) {
   write_stdout((common.json ? Json::object().set("model", path).dump() : path) + "\n");
 }
 
+Device device_of(const CommonOptions& common) {
+  if (common.device.empty()) return Device::cpu;
+  try {
+    return device_from_name(common.device);
+  } catch (const Error& e) {
+    throw Error(fmt::format("--{}", e.what()));
+  }
+}
+
+Memory& device_memory(const CommonOptions& common) {
+  try {
+    return memory_of(device_of(common));
+  } catch (const Error& e) {
+    throw Error(fmt::format("--device {}: {}", common.device, e.what()));
+  }
+}
+
 int thread_count(const CommonOptions& common) {
   return common.threads > 0 ? static_cast<int>(common.threads) : available_threads();
 }
@@ -156,7 +173,9 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
   const bool bf16 =
       common.dtype.empty() ? load_model_config(model).dtype == DType::bf16 : common.dtype == "bf16";
-  const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32);
+  const Device device = device_of(common);
+  const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32, device);
+  if (common.dtype == "bf16") check_device(Numerics::cpu_bf16, device);
   show_default(numerics);
   return numerics;
 }
@@ -164,8 +183,7 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
     : half_of_rest(half_of_rest_of(common, model)),
       threads(thread_count(common)),
-      arena(arena_limit()),
-      ctx{.arena = arena, .threads = threads, .numerics = numerics} {}
+      work(threads, numerics, model.memory(), arena_limit()) {}
 
 namespace {
 
@@ -182,14 +200,14 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
-    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference);
+    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common));
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     show_warnings(out.bundle->warnings);
     return out;
   }
-  out.bare = Model::load(directory, matrices, WeightUse::inference);
+  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common));
   const ModelConfig& config = out.bare->config();
   const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
   out.sampling = generation.sampling;

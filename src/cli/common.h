@@ -13,7 +13,7 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "engine/sampling_settings.h"
-#include "tensor/context.h"
+#include "tensor/workspace.h"
 
 namespace r1 {
 
@@ -28,6 +28,9 @@ int64_t parse_size(const std::string& text);
 
 // Throws Error for a device or a dtype that this build does not support. Called before anything is loaded.
 void check_common(const CommonOptions& common);
+// Return the device of --device, and its memory. Throw Error if there is no such device.
+Device device_of(const CommonOptions& common);
+Memory& device_memory(const CommonOptions& common);
 int thread_count(const CommonOptions& common);
 // The same check for commands that train, which take their numerics from the configuration.
 void check_training(const CommonOptions& common);
@@ -52,8 +55,8 @@ struct Runtime {
 
   int64_t half_of_rest;  // 0: no limit
   ThreadPool threads;
-  Arena arena;
-  Context ctx;
+  Workspace work;  // on the model's device
+  Context& ctx = work.ctx;
   int64_t kv_bytes() const { return half_of_rest; }
   // Limit of the activations in bytes.
   size_t arena_limit() const {

@@ -28,8 +28,10 @@ std::string machine_text(const Json& facts);
 
 // Checks of kernels and random numbers, without a model.
 std::vector<Check> machine_checks(ThreadPool& threads);
-// Checks of a model's directory: files, tokenizer, memory, and the one forward.
-std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPool& threads);
+// Checks of a model's directory: files, tokenizer, memory, and the one forward, on the CPU and on `device`
+// ("": the CPU alone), which must give the CPU's bits.
+std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPool& threads,
+                                const std::string& device);
 
 // Compares the logits of some rows of tokens with those of transformers in f32, run by the given Python.
 // Throws Error, with how to install it, if Python or a package is missing. Opens no outbound connection.

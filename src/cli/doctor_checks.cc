@@ -140,18 +140,21 @@ std::vector<Request> some_requests(const SamplingModel& model) {
 }
 
 // Samples in one batch with all threads, then one at a time with one thread, and scores the rows with both.
-// All log-probs must be equal.
-std::string one_forward(const SamplingModel& model, ThreadPool& threads) {
+// All log-probs must be equal, and, if `expected` has samples, equal to theirs. Leaves its samples there.
+std::string one_forward(const SamplingModel& model, ThreadPool& threads, std::vector<Completion>& expected) {
   const std::vector<Request> requests = some_requests(model);
-  Arena arena;
   ThreadPool one(1);
-  Context all_threads{.arena = arena, .threads = threads, .numerics = model.numerics};
-  Context one_thread{.arena = arena, .threads = one, .numerics = model.numerics};
-  const auto sample = [&](Context& ctx, int64_t batch, int64_t chunk) {
-    return Engine(model.model(), ctx, {.max_batch = batch, .prefill_chunk = chunk, .kv_bytes = 0})
+  Workspace all_threads(threads, model.numerics, model.model().memory()),
+      one_thread(one, model.numerics, model.model().memory());
+  const auto sample = [&](Workspace& work, int64_t batch, int64_t chunk) {
+    return Engine(model.model(), work.ctx, {.max_batch = batch, .prefill_chunk = chunk, .kv_bytes = 0})
         .run(requests);
   };
   const std::vector<Completion> batch = sample(all_threads, 64, 2048), single = sample(one_thread, 1, 5);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (batch[i].tokens != expected[i].tokens || batch[i].logprobs != expected[i].logprobs)
+      throw Error(fmt::format("sample {} differs from the CPU's: {}", i, kBrokenBuild));
+  }
   std::vector<std::vector<int32_t>> rows;
   std::vector<ScoredRow> scored;
   size_t count = 0;
@@ -165,7 +168,7 @@ std::string one_forward(const SamplingModel& model, ThreadPool& threads) {
   for (size_t i = 0; i < rows.size(); ++i)
     scored.push_back({rows[i], static_cast<int64_t>(rows[i].size() - batch[i].tokens.size())});
   for (ThreadPool* pool : {&threads, &one}) {
-    Lanes lanes(*pool, model.numerics);
+    Lanes lanes(*pool, model.numerics, Arena::kDefaultLimit, model.model().memory());
     const auto together = score(model.model(), lanes, scored, {});
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto alone = score(model.model(), lanes, std::span(&scored[i], 1), {});
@@ -174,9 +177,11 @@ std::string one_forward(const SamplingModel& model, ThreadPool& threads) {
                                 kBrokenBuild));
     }
   }
+  const bool compared = !expected.empty();
+  expected = batch;
   return fmt::format(
-      "{} tokens sampled and scored, alone and together, with 1 and {} threads: all log-probs equal", count,
-      threads.size());
+      "{} tokens sampled and scored, alone and together, with 1 and {} threads: all log-probs equal{}", count,
+      threads.size(), compared ? ", and those of the CPU" : "");
 }
 
 }  // namespace
@@ -186,9 +191,11 @@ std::vector<Check> machine_checks(ThreadPool& threads) {
           check("matrix products", [&] { return instruction_sets(threads); })};
 }
 
-std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPool& threads) {
-  const auto load = [&](Numerics numerics) {
+std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPool& threads,
+                                const std::string& device) {
+  const auto load = [&](Numerics numerics, const std::string& where = "") {
     CommonOptions common;
+    common.device = where;
     common.numerics = name_of(numerics);
     return SamplingModel::load(common, directory);
   };
@@ -206,6 +213,7 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
     checks.push_back(check("tokenizer", [&] { return tokenizer_round_trip(*model->bundle); }));
     checks.push_back(check("chat template", [&] { return chat_template(*model->bundle); }));
   }
+  std::vector<Completion> f32;
   for (const Numerics numerics : kAllNumerics) {
     if (!machine_has(numerics)) continue;
     checks.push_back(check(fmt::format("one forward, {}", name_of(numerics)), [&] {
@@ -214,9 +222,18 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
         model = load(numerics);
       }
       model->numerics = numerics;
-      return one_forward(*model, threads);
+      std::vector<Completion> samples;
+      std::string found = one_forward(*model, threads, samples);
+      if (numerics == Numerics::cpu_f32) f32 = std::move(samples);
+      return found;
     }));
   }
+  if (device.empty() || device_from_name(device) == Device::cpu) return checks;
+  checks.push_back(check(fmt::format("one forward, cpu-f32 on {}", device), [&] {
+    model.reset();
+    model = load(Numerics::cpu_f32, device);
+    return one_forward(*model, threads, f32);
+  }));
   return checks;
 }
 

@@ -35,14 +35,19 @@ using r1::CommonOptions;
 using r1::SamplingFlags;
 
 // Which options of the machine a command has: those that it uses, and no others.
-enum class Machine : uint8_t { none, threads, training, model };
+enum class Machine : uint8_t { none, threads, doctor, training, model };
 
 void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
   constexpr const char* kGroup = "Machine";
   if (machine == Machine::none) return;
-  app->add_option("--device", common.device, "Where it runs; this build has: cpu")->group(kGroup);
   app->add_option("--threads", common.threads, "Threads (default: one per core)")->group(kGroup);
   if (machine == Machine::threads) return;
+  app->add_option("--device", common.device,
+                  machine == Machine::training
+                      ? "Where it runs: cpu or cuda (default: as the configuration says)"
+                      : "Where it runs: cpu, or cuda in f32 (default: cpu)")
+      ->group(kGroup);
+  if (machine == Machine::doctor) return;
   app->add_option("--memory-limit", common.memory_limit,
                   "Memory that may be used, for example 2G (default: no limit)")
       ->group(kGroup);
@@ -340,7 +345,7 @@ struct Program {
 
   void add_help() {
     CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
-                          r1::run_doctor, Machine::threads, "One JSON object instead of lines");
+                          r1::run_doctor, Machine::doctor, "One JSON object instead of lines");
     add_model(check, doctor.model);
     CLI::Option* peer = check->add_flag("--against-transformers", doctor.against_transformers,
                                         "Compare logits with those of transformers");

@@ -36,7 +36,8 @@ int run_preflight(const PreflightOptions& options) {
   TerminalReporter reporter = TerminalReporter::on_stderr();
   PreflightOfConfig result;
   try {
-    result = preflight_grpo_config(options.config, limits, train, threads, reporter, {.set = options.set});
+    result = preflight_grpo_config(options.config, limits, train, threads, reporter,
+                                   {.device = options.common.device, .set = options.set});
   } catch (const Stopped& e) {
     throw Error(e.what());
   }

@@ -150,6 +150,7 @@ int run_recipe_command(const RecipeCommandOptions& options) {
                          .all = options.all,
                          .seed = options.seed,
                          .out = options.out,
+                         .device = options.common.device,
                          .memory_limit = memory_limit(options.common),
                          .stop = StopSignals::asked,
                          .set = options.set,

@@ -121,7 +121,8 @@ int run_score(const ScoreOptions& options) {
       .input_sha256 = {}};
   const Numerics numerics = choose_numerics(options.common, job.directory);
   Model model = Model::load(job.directory, activation_dtype(numerics),
-                            options.gradients.empty() ? WeightUse::inference : WeightUse::training);
+                            options.gradients.empty() ? WeightUse::inference : WeightUse::training,
+                            device_memory(options.common));
   show_warnings(model.warnings());
   const std::string logprobs = logprobs_path(options);
   std::vector<ScoreRow> rows;
@@ -131,7 +132,7 @@ int run_score(const ScoreOptions& options) {
     if (!logprobs.empty() && has_journal(logprobs)) job.input_sha256 = reader.content_sha256();
   }
   Runtime runtime(options.common, model, numerics);
-  Lanes lanes(runtime.threads, numerics, runtime.arena_limit());
+  Lanes lanes(runtime.threads, numerics, runtime.arena_limit(), model.memory());
   int64_t bad = 0;
   for (const ScoreRow& row : rows) {
     if (row.error.empty()) continue;

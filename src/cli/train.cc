@@ -18,8 +18,12 @@ int run_train_command(const TrainCommandOptions& options) {
   train.force = options.force;
   train.memory_limit = memory_limit(options.common);
   train.stop = StopSignals::asked;
-  const StageOverrides overrides{
-      .seed = {}, .out = options.out, .model = "", .teacher = "", .set = options.set};
+  const StageOverrides overrides{.seed = {},
+                                 .out = options.out,
+                                 .model = "",
+                                 .teacher = "",
+                                 .device = options.common.device,
+                                 .set = options.set};
   const auto run = options.kind == "pretrain" ? run_pretrain_config
                    : options.kind == "sft"    ? run_sft_config
                    : options.kind == "grpo"   ? run_grpo_config
@@ -35,6 +39,7 @@ int run_train_command(const TrainCommandOptions& options) {
   std::string command =
       shell_word(::program_invocation_name) + " " + options.kind + " " + shell_word(options.config);
   if (!options.out.empty()) command += " --out " + shell_word(options.out);
+  if (!options.common.device.empty()) command += " --device " + shell_word(options.common.device);
   for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
   if (options.force) command += " --force";
   return report_stop(stopped, command + " --resume");

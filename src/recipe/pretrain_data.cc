@@ -134,7 +134,8 @@ class TemporaryFolder {
 
 ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig& config,
                                  int64_t memory_limit) {
-  if (!data.model.empty()) return ModelBundle::load(data.model);
+  Memory& memory = memory_of(config.run.device);
+  if (!data.model.empty()) return ModelBundle::load(data.model, DType::f32, WeightUse::training, memory);
   const TemporaryFolder folder;
   Json json = data.model_config;
   write_new_tokenizer(data, folder.path(), json.get_int_or("max_position_embeddings", 2048));
@@ -146,7 +147,7 @@ ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig&
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(trained_model(model, config.run.numerics), memory_limit, "the model",
                  "[model.config]'s sizes");
-  return ModelBundle::create(Model::create(model, config.run.seed), folder.path());
+  return ModelBundle::create(Model::create(model, config.run.seed, memory), folder.path());
 }
 
 std::vector<Document> pieces_of(const Document& document, int64_t max_tokens) {

@@ -85,17 +85,18 @@ fs::path made_by(const Recipe& recipe, const std::string& source) {
 }
 
 // Returns the values that replace the stage's own settings.
-StageOverrides overrides_of(const Recipe& recipe, const Stage& stage) {
+StageOverrides overrides_of(const Recipe& recipe, const Stage& stage, const std::string& device) {
   return {.seed = recipe.seed,
           .out = (recipe.out / stage.name).string(),
           .model = stage.model,
           .teacher = stage.teacher,
+          .device = device,
           .set = stage.set};
 }
 
 // Finds what the stages name and reads the files of those that will run, so that mistakes are reported before
 // the first stage runs.
-void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
+void find_inputs(const ConfigFile& file, Recipe& recipe, const RecipeOptions& options) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     Stage& stage = recipe.stages[i];
     const auto find = [&](const char* key, std::string& source) {
@@ -115,8 +116,8 @@ void find_inputs(const ConfigFile& file, Recipe& recipe, bool all) {
       file.fail(key_of(i, "config"), fmt::format("is no file: {} is not there", stage.config));
   }
   for (const Stage& stage : recipe.stages) {
-    if (stage.kind != "eval" && (all || !stage.optional))
-      check_stage_config(stage.kind, stage.config, overrides_of(recipe, stage));
+    if (stage.kind != "eval" && (options.all || !stage.optional))
+      check_stage_config(stage.kind, stage.config, overrides_of(recipe, stage, options.device));
   }
 }
 
@@ -181,7 +182,8 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
               ThreadPool& threads, RecipeReporter& reporter) {
   const fs::path& model_path = stage.model;
   const ModelBundle bundle =
-      ModelBundle::load(model_path, activation_dtype(stage.numerics), WeightUse::inference);
+      ModelBundle::load(model_path, activation_dtype(stage.numerics), WeightUse::inference,
+                        memory_of(settings.device.empty() ? Device::cpu : device_from_name(settings.device)));
   std::error_code ec;
   const bool from_file = fs::is_regular_file(stage.task, ec);
   const std::string task = from_file ? content_of_files({stage.task}) : stage.task;
@@ -213,12 +215,11 @@ Json run_eval(const Stage& stage, uint64_t seed, const fs::path& out, const Reci
     }
   }
   check_eval_memory(bundle, stage, problems, settings.memory_limit, threads);
-  Arena arena;
-  Context ctx{.arena = arena, .threads = threads, .numerics = stage.numerics};
+  Workspace work(threads, stage.numerics, bundle.model.memory());
   EvalOptions options = stage.eval;
   options.seed = seed;
   const EvalResult result =
-      evaluate(bundle, ctx, problems, options, [&](const EvalSample&, int64_t done, int64_t total) {
+      evaluate(bundle, work.ctx, problems, options, [&](const EvalSample&, int64_t done, int64_t total) {
         reporter.progress(done, total);
         if (settings.stop && settings.stop())
           throw Stopped("stopped during an evaluation: it will be made again");
@@ -276,7 +277,7 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
                    : stage.kind == "sft"     ? run_sft_config
                    : stage.kind == "distill" ? run_distill_config
                                              : run_pretrain_config;
-  result.model = run(stage.config, train, threads, reporter, overrides_of(recipe, stage));
+  result.model = run(stage.config, train, threads, reporter, overrides_of(recipe, stage, options.device));
   entry.set("model", result.model.string()).set("tokens", tokens_of(out));
   return entry;
 }
@@ -385,7 +386,7 @@ RecipeResult run_recipe(const fs::path& config, const RecipeOptions& options, Th
   for (Stage& stage : recipe.stages) {
     if (const auto at = of_stages.find(stage.name); at != of_stages.end()) stage.set = at->second;
   }
-  find_inputs(file, recipe, options.all);
+  find_inputs(file, recipe, options);
   recipe.out = check_out(recipe, options);
   std::error_code ec;
   fs::create_directories(recipe.out, ec);

@@ -37,6 +37,7 @@ struct RecipeOptions {
   bool all = false;                   // optional stages too
   std::optional<uint64_t> seed = {};  // in place of the recipe's
   std::string out = {};               // in place of the recipe's
+  std::string device = {};            // in place of the stages'; an evaluation runs on the CPU without it
   int64_t memory_limit = 0;           // bytes; see TrainOptions
   std::function<bool()> stop = {};    // see TrainOptions
   // KEY=VALUE (ConfigFile::set) for the recipe's own file, or STAGE.KEY=VALUE for a stage's file.

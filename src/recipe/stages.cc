@@ -21,22 +21,18 @@
 namespace r1 {
 namespace {
 
-void read_machine(ConfigFile& file) {
-  file.choice_or("device", "cpu", {"cpu"});
-}
-
 ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrides,
                 std::string_view model_key = "model") {
   ConfigFile file = ConfigFile::read(path);
   for (const std::string& assignment : overrides.set) file.set(assignment);
   if (overrides.seed) file.override_with("seed", Json(static_cast<int64_t>(*overrides.seed)));
   if (!overrides.out.empty()) file.override_with("out", Json(overrides.out));
+  if (!overrides.device.empty()) file.override_with("device", Json(overrides.device));
   const auto absolute = [](const std::string& given) {
     return Json(std::filesystem::absolute(given).string());
   };
   if (!overrides.model.empty()) file.override_with(model_key, absolute(overrides.model));
   if (!overrides.teacher.empty()) file.override_with("teacher", absolute(overrides.teacher));
-  read_machine(file);
   return file;
 }
 
@@ -230,7 +226,7 @@ std::vector<Document> held_out_documents(const FineTune& f, const ModelBundle& b
 // once everything is checked.
 std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::optional<RunDirectory>& run,
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
-  ModelBundle bundle = ModelBundle::load(f.model);
+  ModelBundle bundle = ModelBundle::load(f.model, DType::f32, WeightUse::training, memory_of(f.run.device));
   note_warnings(bundle.model, reporter);
   std::vector<Document> documents = read_sft_documents(f.data, bundle, f.loss_on, f.max_tokens,
                                                        [&](const std::string& line) { reporter.note(line); });
@@ -423,7 +419,8 @@ OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& ov
   open_prompt_format(config.prompt, config.run);
   check_programs(file, config.reward);
   find_program_files(config);
-  ModelBundle bundle = ModelBundle::load(model);
+  ModelBundle bundle =
+      ModelBundle::load(model, DType::f32, WeightUse::training, memory_of(config.run.device));
   note_warnings(bundle.model, reporter);
   tell(reporter, check_prompt_format(bundle, config.prompt, model.string()));
   const ModelConfig& shape = bundle.model.config();
@@ -519,14 +516,12 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
 }
 
 GrpoConfig read_grpo_settings(ConfigFile& file) {
-  read_machine(file);
   GrpoConfig config = read_grpo_stage(file).config;
   file.finish();
   return config;
 }
 
 void read_stage_keys(std::string_view kind, ConfigFile& file) {
-  read_machine(file);
   if (kind == "pretrain") {
     read_pretrain_stage(file);
   } else if (kind == "grpo") {

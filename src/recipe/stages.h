@@ -33,6 +33,7 @@ struct StageOverrides {
   std::string out = {};               // "": the file's
   std::string model = {};             // "": the file's; a distillation's student
   std::string teacher = {};           // "": the file's
+  std::string device = {};            // "": the file's
   std::vector<std::string> set = {};  // KEY=VALUE (ConfigFile::set); the members above take precedence
 };
 

@@ -111,6 +111,7 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   TeacherConfig c;
   c.seed = run.seed;
   c.numerics = run.numerics;
+  c.device = run.device;
   c.teacher = file.text("teacher");
   c.data = read_problem_data(file);
   c.prompt = read_prompt_format(file);
@@ -142,7 +143,8 @@ struct Teacher::Impl {
         summary(out / "teacher.json"),
         data(out / "data.jsonl"),
         threads(t),
-        bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics), WeightUse::inference)) {}
+        bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics), WeightUse::inference,
+                                 memory_of(config.device))) {}
   void check_context() const;
   void make_requests();
   std::vector<Completion> answer();
@@ -169,9 +171,8 @@ void Teacher::Impl::make_requests() {
 }
 
 std::vector<Completion> Teacher::Impl::answer() {
-  Arena arena;
-  Context ctx{.arena = arena, .threads = threads, .numerics = config.numerics};
-  Engine engine(bundle.model, ctx, config.sampling.engine());
+  Workspace work(threads, config.numerics, bundle.model.memory());
+  Engine engine(bundle.model, work.ctx, config.sampling.engine());
   return engine.run(requests, {}, [&](const Completion&) {
     if (config.stop && config.stop())
       throw Stopped("stopped while the teacher answered: it will answer again");

@@ -38,6 +38,7 @@ struct TeacherConfig {
   PromptFormat prompt = {};  // a Teacher needs it loaded
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
+  Device device = Device::cpu;
   int64_t problems = 4096;  // 0: all problems of the files
   SamplingSettings sampling = {.samples = 4, .prefill_chunk = kRolloutPrefillChunk};  // [rollout]
   int64_t keep = 1;

@@ -261,8 +261,7 @@ void TrainingEvals::measure(int64_t step, Json& row) {
 
 void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
   const TrainingEval& e = config_.evals[index];
-  Arena arena;
-  Context ctx{.arena = arena, .threads = threads_, .numerics = run_.numerics};
+  Workspace work(threads_, run_.numerics, bundle_.model.memory());
   EvalOptions options = e.options;
   options.prompt = config_.prompt;
   if (reward_) {
@@ -272,7 +271,7 @@ void TrainingEvals::evaluate_one(size_t index, int64_t step, Json& row) {
       return verdicts_of(*reward_, threads_, named);
     };
   }
-  const EvalResult result = evaluate(bundle_, ctx, problems_[index], options);
+  const EvalResult result = evaluate(bundle_, work.ctx, problems_[index], options);
   const int64_t failed = std::ranges::count_if(
       result.rows, [](const EvalSample& s) { return s.verdict.status == SampleStatus::verifier_failed; });
   if (failed > 0)
@@ -301,7 +300,7 @@ void TrainingEvals::validate(int64_t step, Json& row) {
   const double begin = seconds_now();
   std::vector<ScoredRow> rows;
   for (const Document& d : validation_) rows.emplace_back(d.tokens, d.trained);
-  Lanes lanes(threads_, run_.numerics);
+  Lanes lanes(threads_, run_.numerics, Arena::kDefaultLimit, bundle_.model.memory());
   const auto scored =
       score(bundle_.model, lanes, rows, {.micro_tokens = micro_tokens_, .prompts = Prompts::repeated});
   double loss = 0;

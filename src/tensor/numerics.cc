@@ -47,12 +47,17 @@ constexpr NumericsRow kRows[] = {
      .key_tile = 32},
 };
 
+const NumericsRow* find_row(Numerics numerics, Device device) {
+  for (const NumericsRow& row : kRows) {
+    if (row.id == numerics && row.device == device) return &row;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const NumericsRow& row_of(Numerics numerics, Device device) {
-  for (const NumericsRow& row : kRows) {
-    if (row.id == numerics && row.device == device) return row;
-  }
+  if (const NumericsRow* row = find_row(numerics, device)) return *row;
   R1_CHECK(false, "numerics ", static_cast<int>(numerics), " has no row for device ",
            static_cast<int>(device));
   return kRows[0];
@@ -85,8 +90,23 @@ Numerics numerics_from_name(std::string_view name) {
   throw Error("numerics \"" + std::string(name) + "\" is not known: this build has " + known);
 }
 
-Numerics default_numerics(DType matrices) {
-  return matrices == DType::f32 ? Numerics::cpu_f32 : Numerics::cpu_bf16;
+Numerics default_numerics(DType matrices, Device device) {
+  return matrices == DType::f32 || device == Device::cuda ? Numerics::cpu_f32 : Numerics::cpu_bf16;
+}
+
+Device device_from_name(std::string_view name) {
+  if (name == "cpu") return Device::cpu;
+  if (name == "cuda" || name == "cuda:0") return Device::cuda;
+  if (name.starts_with("cuda:"))
+    throw Error("device " + std::string(name) +
+                ": a process uses one GPU, which it calls cuda: choose it with CUDA_VISIBLE_DEVICES");
+  throw Error("device " + std::string(name) + ": unknown: the devices are cpu and cuda");
+}
+
+void check_device(Numerics numerics, Device device) {
+  if (find_row(numerics, device) != nullptr) return;
+  throw Error("numerics " + std::string(name_of(numerics)) +
+              " run on the CPU alone: on a GPU, use cpu-f32 (--dtype f32)");
 }
 
 }  // namespace r1

@@ -60,7 +60,12 @@ inline DType activation_dtype(Numerics numerics) {
   return row_of(numerics).activations;
 }
 // Returns the numerics of a model whose matrices have this type if the user names none. Every machine has it,
-// so one command gives the same bits everywhere.
-Numerics default_numerics(DType matrices);
+// so one command gives the same bits everywhere. A CUDA device has only cpu-f32's row so far.
+Numerics default_numerics(DType matrices, Device device = Device::cpu);
+
+// Returns the device of a name: cpu, cuda or cuda:0. Throws Error for another name.
+Device device_from_name(std::string_view name);
+// Throws Error if the device has no row of these numerics.
+void check_device(Numerics numerics, Device device);
 
 }  // namespace r1

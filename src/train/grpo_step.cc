@@ -73,9 +73,9 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       config_(config),
       threads_(threads),
       optimizer_(bundle.model, by_updates(config.optimizer, config.epochs * config.minibatches)),
-      sampling_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
-      lanes_(threads, config.run.numerics),
-      engine_(bundle.model, sampling_, config.rollout.engine()),
+      sampling_(threads, config.run.numerics, bundle.model.memory()),
+      lanes_(threads, config.run.numerics, Arena::kDefaultLimit, bundle.model.memory()),
+      engine_(bundle.model, sampling_.ctx, config.rollout.engine()),
       reward_(config.reward, config.rollout.max_tokens) {
   if (config.loss.kl > 0) reference_ = bundle.model.clone();
 }
@@ -106,7 +106,7 @@ void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) 
 }
 
 MemoryMeasured GrpoTrainer::memory() const {
-  return {.activations = static_cast<int64_t>(arena_.peak()) + lanes_.peak() + engine_.part_bytes(),
+  return {.activations = static_cast<int64_t>(sampling_.arena.peak()) + lanes_.peak() + engine_.part_bytes(),
           .kv = engine_.kv_bytes(),
           .resident = peak_resident_bytes()};
 }

@@ -61,8 +61,7 @@ class GrpoTrainer {
   ThreadPool& threads_;
   Optimizer optimizer_;
   std::optional<Model> reference_;
-  Arena arena_;
-  Context sampling_;  // no tape
+  Workspace sampling_;
   Lanes lanes_;
   Engine engine_;
   Reward reward_;

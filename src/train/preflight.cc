@@ -57,8 +57,8 @@ class Sampler {
           const TrainOptions& options)
       : bundle_(bundle),
         config_(config),
-        ctx_{.arena = arena_, .threads = threads, .numerics = config.run.numerics},
-        engine_(bundle.model, ctx_, config.rollout.engine()),
+        work_(threads, config.run.numerics, bundle.model.memory()),
+        engine_(bundle.model, work_.ctx, config.rollout.engine()),
         reward_(config.reward, config.rollout.max_tokens),
         threads_(threads),
         stop_([&options] { return options.stop_asked(); }) {
@@ -112,8 +112,7 @@ class Sampler {
 
   const ModelBundle& bundle_;
   GrpoConfig config_;
-  Arena arena_;
-  Context ctx_;
+  Workspace work_;
   Engine engine_;
   Reward reward_;
   ThreadPool& threads_;
@@ -188,7 +187,7 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
       sampler.largest_seconds() / static_cast<double>(std::max<int64_t>(1, set.totals.sampled_tokens));
   const std::vector<ScoredRow> rows = micro_batch(set, config, token_s);
   for (const ScoredRow& row : rows) out.micro_batch += std::ssize(row.tokens) - 1;
-  Lanes lanes(threads, config.run.numerics);
+  Lanes lanes(threads, config.run.numerics, Arena::kDefaultLimit, bundle.model.memory());
   ScoringOptions options = rollout_scoring(config);
   double begin = now_s();
   (void)score(bundle.model, lanes, rows, options);

@@ -33,7 +33,7 @@ class PretrainStage : public StageTrainer {
         documents_(documents),
         threads_(threads),
         optimizer_(bundle.model, config.optimizer),
-        lanes_(threads, config.run.numerics) {
+        lanes_(threads, config.run.numerics, Arena::kDefaultLimit, bundle.model.memory()) {
     for (const Parameter* bias : model_.selection_biases()) {
       stats_.push_back(
           {std::vector<int64_t>(bias == nullptr ? 0 : static_cast<size_t>(bias->value.count()))});

@@ -36,7 +36,19 @@ RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
   run.seed = static_cast<uint64_t>(config.integer_or("seed", 0, 0, INT64_MAX));
   run.out = read_out(config, run.name);
   run.numerics = read_numerics(config, "numerics");
+  run.device = read_device(config, run.numerics);
   return run;
+}
+
+Device read_device(ConfigFile& config, Numerics numerics) {
+  const std::string name = config.text_or("device", "cpu");
+  try {
+    const Device device = device_from_name(name);
+    check_device(numerics, device);
+    return memory_of(device).device();
+  } catch (const Error& e) {
+    config.fail("device", fmt::format("is refused: {}", e.what()));
+  }
 }
 
 Numerics read_numerics(ConfigFile& config, const std::string& key) {

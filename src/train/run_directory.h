@@ -29,6 +29,7 @@
 #include "formats/config_file.h"
 #include "formats/jsonl.h"
 #include "formats/tfevents.h"
+#include "tensor/memory.h"
 #include "tensor/numerics.h"
 #include "train/run_settings.h"
 
@@ -41,9 +42,10 @@ struct RunConfig {
   uint64_t seed = 0;
   std::filesystem::path out;
   Numerics numerics = Numerics::cpu_f32;
+  Device device = Device::cpu;   // which changes no bit
   Json inputs = Json::object();  // see RunSettings; the stage puts them there
 };
-// Reads name, seed, out (default runs/NAME) and numerics; the caller gives the kind. Throws Error.
+// Reads name, seed, out (default runs/NAME), numerics and device; the caller gives the kind. Throws Error.
 RunConfig read_run_config(ConfigFile& config, std::string_view kind);
 
 // Reads a name that is also used as a folder's name. Throws Error if it cannot be one.
@@ -53,6 +55,8 @@ std::filesystem::path read_out(ConfigFile& config, const std::string& name);
 
 // Reads the numerics named by `key`; the default is cpu-f32. Throws Error.
 Numerics read_numerics(ConfigFile& config, const std::string& key);
+// Reads device, which must have a row of these numerics and be there; the default is the CPU. Throws Error.
+Device read_device(ConfigFile& config, Numerics numerics);
 
 struct CheckpointConfig {
   std::optional<int64_t> every = {};  // steps; 0: never; not set: by time (train/step_loop.h)

@@ -216,7 +216,8 @@ TEST(CliErrors, OptionsOutOfRange) {
   EXPECT_ONE_LINE_ERROR(with("--max-tokens", "0"), "--max-tokens is 0; it must be at least 1");
   EXPECT_ONE_LINE_ERROR(with("--threads", "-3"), "--threads");
   EXPECT_ONE_LINE_ERROR(with("--threads", "100000"), "--threads is 100000; it must be between 1 and 1024");
-  EXPECT_ONE_LINE_ERROR(with("--device", "cuda:0"), "no command runs on a GPU yet");
+  EXPECT_ONE_LINE_ERROR(with("--device", "tpu"), "--device tpu: unknown: the devices are cpu and cuda");
+  EXPECT_ONE_LINE_ERROR(with("--device", "cuda:1"), "choose it with CUDA_VISIBLE_DEVICES");
   EXPECT_ONE_LINE_ERROR(with("--dtype", "int4"), "f32, bf16");
   EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-f16"), "cpu-f32, cpu-bf16, cpu-avx512bf16");
   if (!machine_has(Numerics::cpu_avx512bf16)) {
