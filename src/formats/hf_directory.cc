@@ -170,29 +170,6 @@ Stored HfWeights::take(const std::string& name, const Shape& expected) const {
   return found.file->stored(*found.info);
 }
 
-void HfWeights::read(const std::string& name, const Shape& expected, std::span<float> out,
-                     std::string_view why) const {
-  const Entry& found = entry(name, expected, why);
-  const Stored stored = found.file->stored(*found.info);
-  stored.read(0, out);
-  check_finite(stored, 0, out);
-}
-
-void HfWeights::read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const {
-  const Stored stored = take(name, expected);
-  // What is finite in f32 and infinite in bf16 is not the file's fault.
-  if (stored.format != Format::bf16) check_finite(stored);
-  stored.read(0, out);
-  if (stored.format == Format::bf16) check_finite(stored, 0, out);
-}
-
-void HfWeights::read_f32(const std::string& name, std::span<float> out) const {
-  const Entry& found = entry(name);
-  const Stored stored = found.file->stored(*found.info);
-  stored.read(0, out);
-  check_finite(stored, 0, out);
-}
-
 std::vector<std::string> HfWeights::unread() const {
   std::vector<std::string> out;
   for (size_t i = 0; i < names_.size(); ++i) {

@@ -35,16 +35,6 @@ class HfWeights final : public WeightSource {
   std::vector<std::string> unread() const override;
   std::string file_of(std::string_view name) const override;
 
-  // Reads a tensor as f32. Throws Error if it is missing (with the nearest name), has another shape than
-  // `expected`, or holds NaN or infinity. `why` is the setting that asks for that shape, for the message:
-  // "n_routed_experts = 16"; it may be empty. Safe from many threads.
-  void read(const std::string& name, const Shape& expected, std::span<float> out,
-            std::string_view why = "") const;
-  // The same as bf16: as it is in the file, or rounded if the file holds more.
-  void read(const std::string& name, const Shape& expected, std::span<uint16_t> out) const;
-  // The same as f32, in the file's own shape; `out` has the tensor's count.
-  void read_f32(const std::string& name, std::span<float> out) const;
-
  private:
   struct Entry {
     const SafetensorsFile* file = nullptr;

@@ -37,6 +37,14 @@ std::string opening(const TemporaryDirectory& dir) {
   return error_of([&] { HfWeights weights(dir.path()); });
 }
 
+std::vector<float> values_of(const HfWeights& weights, const std::string& name, const Shape& shape) {
+  const Stored stored = weights.take(name, shape);
+  std::vector<float> values(static_cast<size_t>(stored.count()));
+  stored.read(0, values);
+  check_finite(stored, 0, values);
+  return values;
+}
+
 TEST(HfWeights, ReadsASingleFile) {
   TemporaryDirectory dir;
   write_file(dir / "model.safetensors", {{"b", {1, 2, 3, 4}}, {"a", {5, 6}}}, StoredType::bf16);
@@ -46,12 +54,9 @@ TEST(HfWeights, ReadsASingleFile) {
   EXPECT_EQ(weights.find("b")->type, StoredType::bf16);
   EXPECT_FALSE(weights.contains("c"));
   EXPECT_EQ(weights.unread(), (std::vector<std::string>{"a", "b"}));
-  std::vector<float> out(4);
-  weights.read("b", {2, 2}, out);
-  EXPECT_EQ(out, (std::vector<float>{1, 2, 3, 4}));
+  EXPECT_EQ(values_of(weights, "b", {2, 2}), (std::vector<float>{1, 2, 3, 4}));
   EXPECT_EQ(weights.unread(), std::vector<std::string>{"a"});
-  out.resize(2);
-  weights.read_f32("a", out);
+  weights.take("a", {1, 2});
   EXPECT_TRUE(weights.unread().empty());
 }
 
@@ -63,9 +68,7 @@ TEST(HfWeights, ReadsShards) {
               {{"a", "model-1.safetensors"}, {"b", "model-2.safetensors"}, {"c", "model-1.safetensors"}});
   const HfWeights weights(dir.path());
   EXPECT_EQ(weights.names(), (std::vector<std::string>{"a", "b", "c", "forgotten"}));
-  std::vector<float> out(2);
-  weights.read("b", {1, 2}, out);
-  EXPECT_EQ(out, (std::vector<float>{5, 6}));
+  EXPECT_EQ(values_of(weights, "b", {1, 2}), (std::vector<float>{5, 6}));
   EXPECT_EQ(weights.file_of("b"), (dir / "model-2.safetensors").string());
 }
 
@@ -73,35 +76,36 @@ TEST(HfWeights, WrongShapeNamesTensorAndBothShapes) {
   TemporaryDirectory dir;
   write_file(dir / "model.safetensors", {{"model.layers.3.mlp.gate.weight", std::vector<float>(16)}});
   const HfWeights weights(dir.path());
-  std::vector<float> out(32);
-  const auto read = [&](const Shape& shape, std::string_view why) {
-    return error_of([&] { weights.read("model.layers.3.mlp.gate.weight", shape, out, why); });
+  const auto check = [&](const Shape& shape, const std::string& why) {
+    return error_of(
+        [&] { weights.check("model.layers.3.mlp.gate.weight", shape, [&](int64_t) { return why; }); });
   };
   const std::string file = (dir / "model.safetensors").string();
-  EXPECT_EQ(read({16, 2}, ""),
+  EXPECT_EQ(check({16, 2}, ""),
             file +
                 ": tensor model.layers.3.mlp.gate.weight is [8, 2], config.json says [16, 2]: "
                 "the file and the config are from different models");
-  EXPECT_EQ(read({16, 2}, "n_routed_experts = 16"), file +
-                                                        ": tensor model.layers.3.mlp.gate.weight is [8, 2], "
-                                                        "config.json says [16, 2] (n_routed_experts = 16): "
-                                                        "the file and the config are from different models");
-  EXPECT_NE(read({16}, ""), "");  // an equal count does not make the shapes equal
-  EXPECT_NE(read({2, 8}, ""), "");
+  EXPECT_EQ(check({16, 2}, "n_routed_experts = 16"), file +
+                                                         ": tensor model.layers.3.mlp.gate.weight is [8, 2], "
+                                                         "config.json says [16, 2] (n_routed_experts = 16): "
+                                                         "the file and the config are from different models");
+  EXPECT_NE(check({16}, ""), "");  // an equal count does not make the shapes equal
+  EXPECT_NE(check({2, 8}, ""), "");
 }
 
 TEST(HfWeights, MissingTensorNamesTheNearest) {
   TemporaryDirectory dir;
   write_file(dir / "model.safetensors", {{"model.layers.0.mlp.up_proj.weight", {1, 2}}});
   const HfWeights weights(dir.path());
-  std::vector<float> out(2);
   EXPECT_EQ(error_of([&] {
-              weights.read("model.layers.1.mlp.up_proj.weight", {1, 2}, out);
+              weights.take("model.layers.1.mlp.up_proj.weight", {1, 2});
             }),
             (dir / "model.safetensors").string() +
                 ": tensor model.layers.1.mlp.up_proj.weight is missing "
                 "(nearest name: model.layers.0.mlp.up_proj.weight)");
-  EXPECT_EQ(error_of([&] { weights.read_f32("lm_head", out); }),
+  EXPECT_EQ(error_of([&] {
+              weights.take("lm_head", {1, 2});
+            }),
             (dir / "model.safetensors").string() + ": tensor lm_head is missing");
 }
 
@@ -114,7 +118,7 @@ TEST(HfWeights, NotANumberIsRefusedWithItsIndex) {
       values[8193] = bad;
       write_file(dir / "model.safetensors", {{"w", values}}, type);
       const HfWeights weights(dir.path());
-      const std::string why = error_of([&] { weights.read("w", {5000, 2}, values); });
+      const std::string why = error_of([&] { values_of(weights, "w", {5000, 2}); });
       EXPECT_EQ(why, (dir / "model.safetensors").string() + ": tensor w is " +
                          (std::isnan(bad) ? "NaN" : "infinite") + " at [4096, 1]: the weights are damaged");
     }
@@ -122,7 +126,7 @@ TEST(HfWeights, NotANumberIsRefusedWithItsIndex) {
   std::vector<float> fine{std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(), 0x1p-149f,
                           -0.0f};
   write_file(dir / "model.safetensors", {{"w", fine}});
-  EXPECT_EQ(error_of([&] { HfWeights(dir.path()).read("w", {2, 2}, fine); }), "");
+  EXPECT_EQ(error_of([&] { values_of(HfWeights(dir.path()), "w", {2, 2}); }), "");
 }
 
 TEST(HfWeights, RefusesDirectoriesThatAreNoCheckpoints) {
@@ -169,11 +173,10 @@ TEST(HfWeights, ATensorThatTheIndexAlonePromisesIsMissingWhenItIsAskedFor) {
   write_file(dir / "s1.safetensors", {{"a", {1, 2}}});
   write_index(index, {{"a", "s1.safetensors"}, {"x", "s1.safetensors"}});
   const HfWeights weights(dir.path());
-  std::vector<float> out(2);
-  weights.read("a", {1, 2}, out);
+  weights.take("a", {1, 2});
   EXPECT_EQ(
       error_of([&] {
-        weights.read("x", {1, 2}, out);
+        weights.take("x", {1, 2});
       }),
       (dir / "s1.safetensors").string() + ": tensor x is missing, " + index.string() + " says it is here");
 }
@@ -202,8 +205,7 @@ TEST(HfWeights, ReadsAPublishedModel) {
   const HfWeights weights(path);
   const int64_t rows = config.get_int("vocab_size");
   const int64_t width = config.get_int("hidden_size");
-  std::vector<float> embedding(static_cast<size_t>(rows * width));
-  weights.read("model.embed_tokens.weight", {rows, width}, embedding, "vocab_size = 512");
+  values_of(weights, "model.embed_tokens.weight", {rows, width});
   EXPECT_EQ(weights.unread().size() + 1, weights.names().size());
 }
 

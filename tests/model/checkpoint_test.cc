@@ -36,7 +36,7 @@ class Checkpoint : public testing::Test {
     std::vector<Stored> out;
     for (const std::string& name : weights.names()) {
       std::vector<float> values(static_cast<size_t>(weights.find(name)->count()));
-      weights.read_f32(name, values);
+      weights.take(name, Shape(weights.find(name)->shape)).read(0, values);
       out.push_back({name,
                      StoredType::f32,
                      weights.find(name)->shape,
