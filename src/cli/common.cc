@@ -22,11 +22,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
+int64_t half_of_rest_of(const CommonOptions& common, const Model& model, Numerics numerics) {
   const int64_t limit = memory_limit(common);
   if (limit == 0) return 0;
   const int64_t copies = model.frozen() ? 1 : 2;  // the kernels keep their own layout
-  const int64_t weights = model.weight_bytes() * copies;
+  const int64_t weights = model.weight_bytes(row_of(numerics).product == Product::q8act) * copies;
   const int64_t half = (limit - weights) / 2;
   if (half < (int64_t{1} << 20)) {
     throw Error(fmt::format(
@@ -97,6 +97,10 @@ void check_common(const CommonOptions& common) {
   if (!common.numerics.empty()) {
     const Numerics numerics = numerics_from_name(common.numerics);
     check_device(numerics, device);
+    if (!common.dtype.empty() && row_of(numerics).product == Product::q8act)
+      throw Error(fmt::format("--numerics {} computes with the quantised weights, and --dtype {} dequantises "
+                              "them: give one of the two",
+                              common.numerics, common.dtype));
     const std::string_view dtype = name_of(activation_dtype(numerics));
     if (!common.dtype.empty() && common.dtype != dtype)
       throw Error(fmt::format("--numerics {} computes in {}, not in --dtype {}: give one of the two",
@@ -155,8 +159,13 @@ namespace {
 // A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of.
 void show_default(Numerics numerics) {
   static std::once_flag once;
-  if (numerics != Numerics::cpu_bf16) return;
-  std::call_once(once, [] {
+  if (numerics == Numerics::cpu_f32) return;
+  std::call_once(once, [numerics] {
+    if (numerics == Numerics::cpu_q8act) {
+      const std::string line = fmt::format(
+          "numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them", name_of(numerics));
+      return show_warnings({&line, 1});
+    }
     const bool faster = machine_has(Numerics::cpu_avx512bf16);
     const std::string line =
         fmt::format("numerics {}{}", name_of(Numerics::cpu_bf16),
@@ -169,19 +178,22 @@ void show_default(Numerics numerics) {
 
 }  // namespace
 
-Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
+Numerics choose_numerics(const CommonOptions& common, const fs::path& model, bool full) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
   const bool bf16 =
       common.dtype.empty() ? load_model_config(model).dtype == DType::bf16 : common.dtype == "bf16";
   const Device device = device_of(common);
-  const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32, device);
+  const bool quantised = !full && device == Device::cpu && common.dtype.empty() && is_gguf(model) &&
+                         has_quantised_matrices(GgufFile(model));
+  const Numerics numerics =
+      quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device);
   if (common.dtype == "bf16") check_device(Numerics::cpu_bf16, device);
   show_default(numerics);
   return numerics;
 }
 
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
-    : half_of_rest(half_of_rest_of(common, model)),
+    : half_of_rest(half_of_rest_of(common, model, numerics)),
       threads(thread_count(common)),
       work(threads, numerics, model.memory(), arena_limit()) {}
 

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "formats/gguf_blocks.h"
 #include "formats/safetensors.h"
 #include "formats/shown.h"
 #include "model/gguf_rope.h"
@@ -339,6 +340,13 @@ Json gguf_config_json(const GgufFile& file) {
 bool is_gguf(const std::filesystem::path& model) {
   std::error_code none;
   return model.extension() == ".gguf" && std::filesystem::is_regular_file(model, none);
+}
+
+bool has_quantised_matrices(const GgufFile& file) {
+  return std::ranges::any_of(file.tensors(), [](const GgufTensor& tensor) {
+    const std::optional<Format> format = format_of(tensor.type);
+    return tensor.shape.size() >= 2 && format && is_blocks(*format);
+  });
 }
 
 ModelConfig load_model_config(const std::filesystem::path& model) {

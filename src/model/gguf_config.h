@@ -21,6 +21,9 @@ bool is_gguf(const std::filesystem::path& model);
 // The sizes of a model that is either. Throws Error.
 ModelConfig load_model_config(const std::filesystem::path& model);
 
+// True if matrices of the file are stored in blocks.
+bool has_quantised_matrices(const GgufFile& file);
+
 // gguf_config_json, read. dtype is that of the matrices; bf16 if they are quantised.
 ModelConfig read_model_config(const GgufFile& file);
 

@@ -185,9 +185,12 @@ int64_t Model::parameter_count() const {
   return n;
 }
 
-int64_t Model::weight_bytes() const {
+int64_t Model::weight_bytes(bool as_blocks) const {
   int64_t n = 0;
-  for (const Parameter& p : *parameters_) n += static_cast<int64_t>(p.value.bytes());
+  for (const Parameter& p : *parameters_) {
+    const bool blocks = as_blocks && p.frozen() && is_blocks(p.stored.format);
+    n += blocks ? bytes_of(p.stored.format, p.value.count()) : static_cast<int64_t>(p.value.bytes());
+  }
   return n;
 }
 

@@ -120,8 +120,9 @@ class Model {
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();
   int64_t parameter_count() const;
-  // The weights as the forward reads them, without padding; a trained model holds them twice.
-  int64_t weight_bytes() const;
+  // The weights as the forward reads them, without padding; a trained model holds them twice. `as_blocks`:
+  // frozen matrices of blocks stay blocks (cpu-q8act).
+  int64_t weight_bytes(bool as_blocks = false) const;
   bool frozen() const { return frozen_; }
   // Bytes of weights, gradients and packed copies that are in memory now.
   int64_t held_bytes() const;

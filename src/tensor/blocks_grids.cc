@@ -1,7 +1,7 @@
 // The codebooks of the IQ2 and IQ3 types: facts of the format, packed. Entry i of a grid holds eight
 // magnitudes of two bits (IQ2) or four of three bits (IQ3), the first one in the lowest bits;
-// gguf_blocks_iq.cc knows what they stand for.
-#include "formats/gguf_blocks_grids.h"
+// blocks_iq.cc knows what they stand for.
+#include "tensor/blocks_grids.h"
 
 namespace r1 {
 

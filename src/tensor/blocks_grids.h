@@ -1,4 +1,4 @@
-// formats/gguf_blocks_grids.h: the codebooks of the IQ2 and IQ3 types, packed (gguf_blocks_grids.cc).
+// tensor/blocks_grids.h: the codebooks of the IQ2 and IQ3 types, packed (blocks_grids.cc).
 #pragma once
 
 #include <cstdint>
