@@ -61,7 +61,8 @@ void measure(const QuantBench& o, ThreadPool& threads, Format format) {
   for (const int64_t M : {1, 8, 32, 512}) {
     double best = 1e9;
     size_t at = 0;
-    for (const auto begin = Clock::now(); seconds_since(begin) < o.seconds || best > 1e8; at = (at + 1) % w.size()) {
+    for (const auto begin = Clock::now(); seconds_since(begin) < o.seconds || best > 1e8;
+         at = (at + 1) % w.size()) {
       const QuantProduct p{.w = {format, o.N, o.K, w[at].data()}, .x = q.data(), .M = M, .y = y.data()};
       const auto start = Clock::now();
       quant_products(threads, {&p, 1});
@@ -71,7 +72,9 @@ void measure(const QuantBench& o, ThreadPool& threads, Format format) {
     const double rate = static_cast<double>(bytes) / best / 1e9;
     fmt::print("{:8} {:13} {}x{} M={:<4} us {:9.1f}  GOP/s {:7.1f}  GB/s {:6.1f}{}\n", name_of(format),
                quant_kernel().name, o.N, o.K, M, best * 1e6, operations, rate,
-               M == 1 ? fmt::format("  {:.0f} % of the read bandwidth", 100 * rate / read_bandwidth(threads, int64_t{400} << 20)) : "");
+               M == 1 ? fmt::format("  {:.0f} % of the read bandwidth",
+                                    100 * rate / read_bandwidth(threads, int64_t{400} << 20))
+                      : "");
     std::fflush(stdout);
   }
 }

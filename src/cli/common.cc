@@ -98,9 +98,10 @@ void check_common(const CommonOptions& common) {
     const Numerics numerics = numerics_from_name(common.numerics);
     check_device(numerics, device);
     if (!common.dtype.empty() && row_of(numerics).product == Product::q8act)
-      throw Error(fmt::format("--numerics {} computes with the quantised weights, and --dtype {} dequantises "
-                              "them: give one of the two",
-                              common.numerics, common.dtype));
+      throw Error(
+          fmt::format("--numerics {} computes with the quantised weights, and --dtype {} dequantises "
+                      "them: give one of the two",
+                      common.numerics, common.dtype));
     const std::string_view dtype = name_of(activation_dtype(numerics));
     if (!common.dtype.empty() && common.dtype != dtype)
       throw Error(fmt::format("--numerics {} computes in {}, not in --dtype {}: give one of the two",
@@ -162,8 +163,9 @@ void show_default(Numerics numerics) {
   if (numerics == Numerics::cpu_f32) return;
   std::call_once(once, [numerics] {
     if (numerics == Numerics::cpu_q8act) {
-      const std::string line = fmt::format(
-          "numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them", name_of(numerics));
+      const std::string line =
+          fmt::format("numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them",
+                      name_of(numerics));
       return show_warnings({&line, 1});
     }
     const bool faster = machine_has(Numerics::cpu_avx512bf16);

@@ -65,8 +65,7 @@ void read_q45_k(Block b, bool fifth, BlockNumbers& out) {
   const Block s = b + 4, high = b + 16, low = fifth ? b + 48 : b + 16;
   for (int j = 0; j < 8; ++j) {
     const int top = j < 4 ? 0 : number_at(s, j - 4) >> 6, top_least = j < 4 ? 0 : number_at(s, j) >> 6;
-    out.scale[j] =
-        static_cast<int16_t>(j < 4 ? number_at(s, j) & 63 : (number_at(s, j + 4) & 15) | top << 4);
+    out.scale[j] = static_cast<int16_t>(j < 4 ? number_at(s, j) & 63 : (number_at(s, j + 4) & 15) | top << 4);
     out.least[j] =
         static_cast<int16_t>(j < 4 ? number_at(s, j + 4) & 63 : number_at(s, j + 4) >> 4 | top_least << 4);
     for (int i = 0; i < 32; ++i) {
@@ -90,7 +89,8 @@ void read_q6_k(Block b, BlockNumbers& out) {
 
 void read_iq4_xs(Block b, BlockNumbers& out) {
   for (int j = 0; j < 8; ++j) {
-    const int low = number_at(b, 4 + j / 2) >> (j % 2 * 4) & 15, high = number_at(b, 2 + j / 4) >> (j % 4 * 2) & 3;
+    const int low = number_at(b, 4 + j / 2) >> (j % 2 * 4) & 15,
+              high = number_at(b, 2 + j / 4) >> (j % 4 * 2) & 3;
     out.scale[j] = static_cast<int16_t>((low | high << 4) - 32);
     for (int i = 0; i < 32; ++i) out.q[32 * j + i] = blocks::kLevels[half_byte(b + 8 + 16 * j, i)];
   }

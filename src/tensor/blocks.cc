@@ -148,7 +148,8 @@ void iq4_xs(Bytes b, float* out) {  // d, 8 high pairs of scales, 8 low halves, 
   for (int j = 0; j < 8; ++j) {
     const unsigned low = byte_at(b, 4 + j / 2) >> (j % 2 * 4) & 15;
     const float scale = d * static_cast<float>(static_cast<int>(low | (high >> (2 * j) & 3) << 4) - 32);
-    for (int i = 0; i < 32; ++i) out[32 * j + i] = scale * static_cast<float>(blocks::kLevels[nibble_of(b + 8 + 16 * j, i)]);
+    for (int i = 0; i < 32; ++i)
+      out[32 * j + i] = scale * static_cast<float>(blocks::kLevels[nibble_of(b + 8 + 16 * j, i)]);
   }
 }
 

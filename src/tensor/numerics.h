@@ -11,7 +11,8 @@
 //                   and all gradients stay f32; in training the weights' master copy does, too
 //   cpu-avx512bf16  the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
 //   cpu-q8act       as cpu-f32, but a quantised matrix is multiplied as it is stored, by activations that are
-//                   quantised block by block (ops/matmul/quant.h). Only frozen matrices are quantised
+//                   quantised block by block (ops/matmul/quant.h), and keys and values are kept in bf16. Only
+//                   frozen matrices are quantised, so no model is trained in it
 #pragma once
 
 #include <array>
@@ -23,8 +24,8 @@
 namespace r1 {
 
 enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16, cpu_q8act };
-inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16,
-                                             Numerics::cpu_avx512bf16, Numerics::cpu_q8act};
+inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16,
+                                            Numerics::cpu_q8act};
 
 // The order in which products with a Weight are summed (ops/matmul/gemm.h). q8act: matrices of blocks as in
 // ops/matmul/quant.h, the others as f32.

@@ -69,9 +69,12 @@ TEST(Quant, EveryKernelGivesTheContractsBitsOnRaggedShapes) {
     const WithQuantKernel chosen(kernel);
     for (const Format format : block_formats()) {
       const int64_t block = row_of(format).elements;
-      const Case cases[] = {{format, 1, 1, block},          {format, 1, 50, 9 * block},
-                            {format, 2, 16, 3 * block},     {format, 5, 33, 2 * block},
-                            {format, 13, 17, 2304 / block * block}, {format, 29, 7, block}};
+      const Case cases[] = {{format, 1, 1, block},
+                            {format, 1, 50, 9 * block},
+                            {format, 2, 16, 3 * block},
+                            {format, 5, 33, 2 * block},
+                            {format, 13, 17, 2304 / block * block},
+                            {format, 29, 7, block}};
       for (const Case& c : cases) {
         const auto rows = random_blocks(format, c.N * c.K, static_cast<uint64_t>(c.M));
         const auto x = random_floats(c.M * c.K, static_cast<uint64_t>(c.N));
@@ -115,7 +118,8 @@ TEST(Quant, ExtremeWeightsAndActivationsAreExact) {
 }
 
 TEST(Quant, HostileActivationsAreDefined) {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                  kInf = std::numeric_limits<float>::infinity();
   ThreadPool threads(1);
   for (const QuantKernel& kernel : quant_kernels()) {
     if (!kernel.usable) continue;

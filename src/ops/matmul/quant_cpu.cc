@@ -14,6 +14,7 @@ namespace r1 {
 namespace {
 
 constexpr int64_t kRowsAJob = 96;
+constexpr int64_t kRowsTogether = 24;  // a multiple of what kernels take at a time
 // Below this many products of numbers (a few microseconds on one core) a list stays on the calling thread.
 constexpr int64_t kWorthAThread = 1 << 19;
 
@@ -44,7 +45,8 @@ void run_panel(const QuantProduct& p, const QuantRowLayout& layout, int64_t pane
   }
   const int64_t n = panel * kQuantPanel, width = std::min(kQuantPanel, p.w.N - n);
   for (int64_t m = 0; m < rows; ++m)
-    std::memcpy(p.y + (m0 + m) * p.w.N + n, acc + m * kQuantPanel, static_cast<size_t>(width) * sizeof(float));
+    std::memcpy(p.y + (m0 + m) * p.w.N + n, acc + m * kQuantPanel,
+                static_cast<size_t>(width) * sizeof(float));
 }
 
 struct Cut {
@@ -59,12 +61,13 @@ Cut cut_of(const QuantProduct& p, int64_t threads) {
   if (p.M <= 0 || p.w.N <= 0) return cut;
   const int64_t panels = ceil_div(p.w.N, kQuantPanel), down = ceil_div(p.M, kRowsAJob);
   cut.rows = ceil_div(p.M, down);
+  if (down > 1) cut.rows = std::min(kRowsAJob, ceil_div(cut.rows, kRowsTogether) * kRowsTogether);
   // About eight jobs a thread, for threads that lose their core for a while; but not below a few microseconds.
   const int64_t wanted = ceil_div(8 * threads, down);
   const int64_t least = ceil_div(kWorthAThread / 4, std::max<int64_t>(1, cut.rows * kQuantPanel * p.w.K));
   cut.panels = std::clamp<int64_t>(std::max(ceil_div(panels, wanted), least), 1, panels);
   cut.across = ceil_div(panels, cut.panels);
-  cut.jobs = cut.across * down;
+  cut.jobs = cut.across * ceil_div(p.M, cut.rows);
   return cut;
 }
 

@@ -16,8 +16,8 @@
 
 // Rows at a time.
 template <class V, int kBits, int kSub, bool kScaled, bool kMinimum, int kRows>
-R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::byte* d, const std::byte* start,
-                               const std::byte* sums, float* acc_at, int64_t lane) {
+R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::byte* d,
+                               const std::byte* start, const std::byte* sums, float* acc_at, int64_t lane) {
   using Int = typename V::Int;
   using Float = typename V::Float;
   constexpr int kBlock = kScaled ? 256 : 32, kSubs = kBlock / kSub, kGroups = kSub / 4;
@@ -30,8 +30,8 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
   for (int64_t b = 0; b < t.blocks; ++b) {
     Int sum[kRows];
     if constexpr (!kScaled) {
-      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-          sum[r] = kStarts ? V::all_int(start + r * t.row) : V::zero();
+      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+          kStarts ? V::all_int(start + r * t.row) : V::zero();
       V::template dot<kBits, kGroups, kRows>(sum, u, q, t.row);
       u += kBlock * kQuantPanel;
       q += kBlock;
@@ -40,8 +40,8 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
       R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = V::zero();
       for (int s = 0; s < kSubs; ++s) {
         Int part[kRows];
-        R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-            part[r] = kStarts ? V::all_int(start + r * t.row) : V::zero();
+        R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) part[r] =
+            kStarts ? V::all_int(start + r * t.row) : V::zero();
         V::template dot<kBits, kGroups, kRows>(part, u, q, t.row);
         const Int by = V::int_at(scale);
         R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = V::add(sum[r], V::times(part[r], by));
@@ -61,8 +61,8 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
         R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = V::zero();
         for (int s = 0; s < kSubs; s += 2) {
           const Int by = V::int_at(least);
-          R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-              sum[r] = V::pairs(sum[r], by, V::all_int(sums + r * t.row));
+          R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+              V::pairs(sum[r], by, V::all_int(sums + r * t.row));
           least += kQuantPanel;
           sums += 4;
         }
@@ -71,8 +71,8 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
         }
       } else {
         R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) {
-          acc[r] = V::minus_fma(V::mul(dmin, V::all_float(d + r * t.row)), V::all_float(sums + r * t.row),
-                                acc[r]);
+          acc[r] =
+              V::minus_fma(V::mul(dmin, V::all_float(d + r * t.row)), V::all_float(sums + r * t.row), acc[r]);
         }
         sums += 4;
       }
@@ -86,9 +86,9 @@ template <class V, int kBits, int kSub, bool kScaled, bool kMinimum, int kRows>
 void run_rows(const QuantTile& t, int64_t first) {
   const auto at = [&](const auto* p) { return reinterpret_cast<const std::byte*>(p) + first * t.row; };
   for (int64_t lane = 0; lane < kQuantPanel; lane += V::kLanes) {
-    tile_rows<V, kBits, kSub, kScaled, kMinimum, kRows>(
-        t, reinterpret_cast<const int8_t*>(at(t.q)), at(t.d), at(t.start), at(t.sums),
-        t.acc + first * kQuantPanel + lane, lane);
+    tile_rows<V, kBits, kSub, kScaled, kMinimum, kRows>(t, reinterpret_cast<const int8_t*>(at(t.q)), at(t.d),
+                                                        at(t.start), at(t.sums),
+                                                        t.acc + first * kQuantPanel + lane, lane);
   }
 }
 

@@ -69,8 +69,8 @@ struct V {
             part[r] = i == 0 ? products : _mm256_add_epi16(part[r], products);
           }
         }
-        R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-            sum[r] = add(sum[r], _mm256_madd_epi16(part[r], ones));
+        R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+            add(sum[r], _mm256_madd_epi16(part[r], ones));
       }
     }
   }

@@ -51,8 +51,8 @@ struct V {
   static R1_QUANT_INLINE void dot(Int* sum, const uint8_t* u, const int8_t* q, int64_t row) {
     R1_QUANT_UNROLL for (int g = 0; g < kGroups; ++g) {
       const Int w = bytes_at(u + 64 * g);
-      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-          sum[r] = _mm256_dpbusd_avx_epi32(sum[r], w, all_int(q + r * row + 4 * g));
+      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+          _mm256_dpbusd_avx_epi32(sum[r], w, all_int(q + r * row + 4 * g));
     }
   }
   static R1_QUANT_INLINE Int pairs(Int sum, Int a, Int b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }

@@ -43,8 +43,8 @@ struct V {
       uint8x16_t bytes = vld1q_u8(u + 64 * g);
       if constexpr (kBits == 8) bytes = veorq_u8(bytes, vdupq_n_u8(0x80));
       const int8x16_t w = vreinterpretq_s8_u8(bytes);
-      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r)
-          sum[r] = vdotq_s32(sum[r], w, vreinterpretq_s8_s32(all_int(q + r * row + 4 * g)));
+      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+          vdotq_s32(sum[r], w, vreinterpretq_s8_s32(all_int(q + r * row + 4 * g)));
     }
   }
   static R1_QUANT_INLINE Int pairs(Int sum, Int a, Int b) {

@@ -90,7 +90,8 @@ void quantise_rows(Format format, const float* x, int64_t M, int64_t K, std::byt
         continue;
       }
       for (int64_t j = 0; j < subs; j += 2) {
-        const auto low = static_cast<uint32_t>(sums[j]) & 0xFFFFu, high = static_cast<uint32_t>(sums[j + 1]) << 16;
+        const auto low = static_cast<uint32_t>(sums[j]) & 0xFFFFu, high = static_cast<uint32_t>(sums[j + 1])
+                                                                          << 16;
         const uint32_t pair = low | high;
         std::memcpy(out + (b * subs + j) * 2, &pair, 4);
       }

@@ -36,7 +36,7 @@ struct QuantPartsOfBlock {
 };
 
 // Elements of K that are unpacked at a time.
-inline constexpr int64_t kChunk = 2048;
+inline constexpr int64_t kChunk = 1024;
 
 // Blocks of one panel.
 struct QuantChunk {
@@ -44,7 +44,8 @@ struct QuantChunk {
   const float* d = nullptr;        // [blocks][16]
   const float* dmin = nullptr;     // [blocks][16]; of Q4_1 and Q5_1 -m
   const int32_t* scale = nullptr;  // [blocks][block / sub][16]
-  const int32_t* least = nullptr;  // [blocks][block / sub / 2][16] pairs of int16: even sub-block low, odd high
+  const int32_t* least =
+      nullptr;  // [blocks][block / sub / 2][16] pairs of int16: even sub-block low, odd high
 };
 
 // A thread's memory for a chunk.

@@ -67,8 +67,8 @@ HWY_INLINE V32 levels_of(V32 halves) {
 // Four bits of each lane, from bit 4 * group on, as bit 4 of its four bytes.
 HWY_INLINE V32 fifth_bits(V32 high, int group) {
   const V32 four = hn::And(hn::ShiftRightSame(high, 4 * group), hn::Set(D32(), 15u));
-  const V32 spread = hn::Or(hn::Or(four, hn::ShiftLeft<7>(four)),
-                            hn::Or(hn::ShiftLeft<14>(four), hn::ShiftLeft<21>(four)));
+  const V32 spread =
+      hn::Or(hn::Or(four, hn::ShiftLeft<7>(four)), hn::Or(hn::ShiftLeft<14>(four), hn::ShiftLeft<21>(four)));
   return hn::ShiftLeft<4>(hn::And(spread, hn::Set(D32(), kOne)));
 }
 
