@@ -122,9 +122,10 @@ int run_score(const ScoreOptions& options) {
   const Numerics numerics =
       choose_numerics(options.common, job.directory, /*full=*/!options.gradients.empty());
   if (!options.gradients.empty() && row_of(numerics).product == Product::q8act)
-    throw Error(fmt::format("--numerics {} has no gradients: with --gradients give --dtype f32 or bf16, which "
-                            "dequantises the weights",
-                            name_of(numerics)));
+    throw Error(
+        fmt::format("--numerics {} has no gradients: with --gradients give --dtype f32 or bf16, which "
+                    "dequantises the weights",
+                    name_of(numerics)));
   Model model = Model::load(job.directory, activation_dtype(numerics),
                             options.gradients.empty() ? WeightUse::inference : WeightUse::training,
                             device_memory(options.common));

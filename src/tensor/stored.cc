@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kBytesAtATime = 16384;  // bytes that are converted at a time, on the stack
 constexpr size_t kMostInABlock = 256;
 
-constexpr FormatRow kRows[] = {
+constexpr FormatRow kFormatRows[] = {
     {Format::f64, "F64", 1, 8},
     {Format::f32, "F32", 1, 4},
     {Format::bf16, "BF16", 1, 2},
@@ -38,7 +38,7 @@ constexpr FormatRow kRows[] = {
     {Format::iq3_xxs, "IQ3_XXS", 256, 98},
     {Format::iq3_s, "IQ3_S", 256, 110},
 };
-static_assert(std::size(kRows) == kFormats);
+static_assert(std::size(kFormatRows) == kFormats);
 
 // Returns the index of the first NaN or infinity, or n if there is none. The test looks for an exponent of
 // all ones in the bits of f32 or bf16, so it does not depend on the compiler's floating-point options.
@@ -108,7 +108,7 @@ void read_within_block(const Stored& stored, int64_t first, std::span<float> to)
 }  // namespace
 
 const FormatRow& row_of(Format format) {
-  const FormatRow& row = kRows[static_cast<size_t>(format)];
+  const FormatRow& row = kFormatRows[static_cast<size_t>(format)];
   R1_CHECK(row.format == format, static_cast<int>(format));
   return row;
 }

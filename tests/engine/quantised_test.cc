@@ -1,5 +1,5 @@
-// One forward with quantised weights (cpu-q8act): a token's log-prob has the same bits for any batch, chunk, number of threads, kernel,
-// and in sampling and scoring.
+// One forward with quantised weights (cpu-q8act): a token's log-prob has the same bits for any batch, chunk,
+// number of threads and kernel, and in sampling and scoring.
 #include <gtest/gtest.h>
 
 #include <cmath>

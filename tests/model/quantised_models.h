@@ -1,4 +1,5 @@
-// tests/model/quantised_models.h: small GGUF models of random blocks, of every format, made when they are asked for.
+// tests/model/quantised_models.h: small GGUF models of random blocks, of every format, made when they are asked
+// for.
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// A Weight of blocks: products follow the contract of quant.h, look-ups and other numerics see the dequantised numbers, and memory holds
-// the file's bytes once.
+// A Weight of blocks: products follow the contract of quant.h, look-ups and other numerics see the dequantised
+// numbers, and memory holds the file's bytes once.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -18,8 +18,8 @@
 // change a bit.
 //
 // In memory, a matrix is cut into panels of kQuantPanel rows, and a panel holds the bytes of the file's
-// blocks, rearranged so that lanes run over outputs: each part of the format's block (its nibbles, its scales,
-// ...) lies together for all blocks of the panel, and words number i of the sixteen rows follow each other.
+// blocks, rearranged so that lanes run over outputs: each part of the format's block (its nibbles, its
+// scales) lies together for all blocks of the panel, and words number i of the sixteen rows follow each other.
 // Q8_0's bytes are stored with their top bit flipped. Rows beyond N are zero.
 #pragma once
 

@@ -62,7 +62,7 @@ Cut cut_of(const QuantProduct& p, int64_t threads) {
   const int64_t panels = ceil_div(p.w.N, kQuantPanel), down = ceil_div(p.M, kRowsAJob);
   cut.rows = ceil_div(p.M, down);
   if (down > 1) cut.rows = std::min(kRowsAJob, ceil_div(cut.rows, kRowsTogether) * kRowsTogether);
-  // About eight jobs a thread, for threads that lose their core for a while; but not below a few microseconds.
+  // About eight jobs per thread, for threads that lose their core for a while, of at least some microseconds.
   const int64_t wanted = ceil_div(8 * threads, down);
   const int64_t least = ceil_div(kWorthAThread / 4, std::max<int64_t>(1, cut.rows * kQuantPanel * p.w.K));
   cut.panels = std::clamp<int64_t>(std::max(ceil_div(panels, wanted), least), 1, panels);

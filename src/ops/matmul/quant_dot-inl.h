@@ -14,7 +14,7 @@
 //   number(a)                     int32 -> f32
 //   fma, minus_fma, mul           a * b + c, c - a * b, a * b of f32
 
-// Rows at a time.
+// Computes kRows rows of kLanes outputs, from output `lane` of the panel on.
 template <class V, int kBits, int kSub, bool kScaled, bool kMinimum, int kRows>
 R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::byte* d,
                                const std::byte* start, const std::byte* sums, float* acc_at, int64_t lane) {

@@ -39,8 +39,8 @@ struct V {
   static R1_QUANT_INLINE Float mul(Float a, Float b) { return _mm256_mul_ps(a, b); }
   static R1_QUANT_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static R1_QUANT_INLINE Float minus_fma(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }
-  // Products of unsigned and signed bytes are added in pairs, in int16: 2 * 2^kBits * 127 each. So many groups
-  // of them fit in int16 at most.
+  // Products of unsigned and signed bytes are added in pairs, in int16: at most 2 * 2^bits * 127 each. Returns
+  // the number of groups whose sums fit in int16.
   static constexpr int depth(int bits, int groups) {
     const int most = bits == 4 ? 8 : bits == 5 ? 4 : 2;  // 8 * 3810, 4 * 7874, 2 * 16002
     return most < groups ? most : groups;

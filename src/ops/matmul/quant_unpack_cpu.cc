@@ -254,8 +254,8 @@ HWY_INLINE void scales_iq4_xs(const std::byte* low, const std::byte* high, int32
   });
 }
 
-// Sixteen finite f16 -> f32, denormals and all: the bits are moved into f32's fields, which leaves the exponent
-// 112 too small.
+// Sixteen finite f16 -> f32, denormals and all: the bits are moved into f32's fields, which leaves the
+// exponent 112 too small.
 HWY_INLINE void halves_to_f32(const std::byte* from, float* to) {
   const hn::Rebind<uint16_t, D32> d16;
   const hn::RebindToFloat<D32> df;
