@@ -7,6 +7,7 @@
 namespace r1 {
 namespace {
 
+namespace fs = std::filesystem;
 using test::r1_run;
 using test::scratch;
 using test::write;
