@@ -7,6 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include "tensor/fp8.h"
+
 namespace r1 {
 namespace {
 
@@ -82,6 +84,7 @@ void Stored::read_raw(int64_t first, std::span<std::byte> to) const {
 
 void Stored::read(int64_t first, std::span<float> to) const {
   if (format == Format::f32) return read_raw(first, std::as_writable_bytes(to));
+  if (format == Format::f8_e4m3) return read_fp8(*this, first, to);
   in_pieces(*this, first, to.size(), [&](std::span<const std::byte> bytes, size_t at, size_t n) {
     widen_stored(format, bytes, to.subspan(at, n));
   });
@@ -128,6 +131,9 @@ void widen_stored(Format format, std::span<const std::byte> from, std::span<floa
         std::memcpy(&value, in + i * 8, 8);
         to[i] = static_cast<float>(value);
       }
+      return;
+    case Format::f8_e4m3:
+      return widen_e4m3(from, to);
   }
 }
 

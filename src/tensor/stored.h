@@ -17,10 +17,11 @@
 
 namespace r1 {
 
-// The storage of elements. Formats of blocks (quantised, or FP8 with scales) will join these.
-enum class Format : uint8_t { f64, f32, bf16, f16 };
+// The storage of elements. f8_e4m3 is of matrices alone, with scales (tensor/fp8.h). Formats of quantised blocks
+// will join these.
+enum class Format : uint8_t { f64, f32, bf16, f16, f8_e4m3 };
 constexpr size_t size_of(Format format) {
-  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : 2;
+  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : format == Format::f8_e4m3 ? 1 : 2;
 }
 
 // Bytes that tensors are read from: an open file, or memory. Any thread may read.
@@ -47,11 +48,11 @@ struct Stored {
 
   // Elements [first, first + to.size()), row-major. Throws Error if the bytes cannot be read.
   void read_raw(int64_t first, std::span<std::byte> to) const;  // in their own format
-  void read(int64_t first, std::span<float> to) const;          // f64 rounds, the others are exact
+  void read(int64_t first, std::span<float> to) const;          // f64 and f8_e4m3 round, the others are exact
   void read(int64_t first, std::span<uint16_t> to) const;       // bf16: as it is, or rounded from f32
 };
 
-// Widens elements in their own format, as Stored::read does.
+// Widens elements in their own format, as Stored::read does but for the scales of f8_e4m3.
 void widen_stored(Format format, std::span<const std::byte> from, std::span<float> to);
 
 // Throws Error "FILE: tensor NAME is NaN at [2, 3]: the weights are damaged" if a value of `values`, which

@@ -20,6 +20,7 @@ DType held_rows_type(const Context& ctx, const Parameter& dense) {
       return DType::f16;
     case Format::f32:
     case Format::f64:
+    case Format::f8_e4m3:
       break;
   }
   return DType::f32;
