@@ -29,7 +29,7 @@ SMALL_MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=7, qk_rope_head
                  num_nextn_predict_layers=0, max_position_embeddings=640, bos_token_id=0, eos_token_id=1, hidden_size=18,
                  intermediate_size=13, moe_intermediate_size=5, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2,
                  n_group=1, topk_group=1, first_k_dense_replace=1, routed_scaling_factor=1.5, tie_word_embeddings=True)
-V2_MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=11, qk_rope_head_dim=8, qk_nope_head_dim=5, v_head_dim=7,
+V2_MLA = dict(vocab_size=V, num_hidden_layers=2, kv_lora_rank=10, qk_rope_head_dim=8, qk_nope_head_dim=6, v_head_dim=7,
               max_position_embeddings=640, bos_token_id=0, eos_token_id=1)
 CASES = {
     "deepseek_v3-groups": (DeepseekV3ForCausalLM, DeepseekV3Config(
