@@ -45,12 +45,18 @@ void read_fp8(std::span<const std::byte> file, const r1::SafetensorsHeader& head
   const r1::Format format = found->type == r1::StoredType::f32    ? r1::Format::f32
                             : found->type == r1::StoredType::bf16 ? r1::Format::bf16
                                                                   : r1::Format::f16;
-  r1::Stored stored{
-      .name = "w", .format = r1::Format::f8_e4m3, .shape = r1::Shape(weight.shape), .begin = weight.begin};
-  stored.owner = owner;
-  r1::Stored of{.name = "s", .format = format, .shape = r1::Shape(found->shape), .begin = found->begin};
-  of.owner = owner;
-  stored.scales = std::make_shared<const r1::Stored>(of);
+  const r1::Stored of{.name = "s",
+                      .format = format,
+                      .shape = r1::Shape(found->shape),
+                      .begin = found->begin,
+                      .owner = owner,
+                      .scales = nullptr};
+  const r1::Stored stored{.name = "w",
+                          .format = r1::Format::f8_e4m3,
+                          .shape = r1::Shape(weight.shape),
+                          .begin = weight.begin,
+                          .owner = owner,
+                          .scales = std::make_shared<const r1::Stored>(of)};
   r1::check_fp8_scales(stored);
   std::vector<float> all(static_cast<size_t>(stored.count())), codes(all.size()),
       factors(static_cast<size_t>(of.count()));

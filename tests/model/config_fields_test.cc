@@ -134,7 +134,7 @@ const Row kFields[] = {
     {"dv", "v_head_dim", "16", kApplied},
     {"d", "rope_interleave", "false", kApplied},
     {"dv", "n_routed_experts", "32", kApplied},
-    {"dv", "n_shared_experts", "2", kApplied},
+    {"dv", "n_shared_experts", "3", kApplied},
     {"dv", "n_shared_experts", "null", kApplied},
     {"dvm", "num_experts_per_tok", "3", kApplied},
     {"dvm", "moe_intermediate_size", "32", kApplied},

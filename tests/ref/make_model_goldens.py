@@ -101,6 +101,10 @@ CASES = {
 }
 
 
+# With these no token's experts are so near a tie that bf16 chooses others than fp32. Elsewhere the seed is the case's number.
+SEEDS = {"deepseek_v2-groups": 274, "qwen3_moe-all": 339, "deepseek_v3-moonlight": 311}
+
+
 def as_transformers_4(path):
     config = json.loads(path.read_text())
     rope = config.pop("rope_parameters")
@@ -115,7 +119,7 @@ def as_transformers_4(path):
 for seed, (name, (kind, config)) in enumerate(CASES.items()):
     if sys.argv[1:] and name not in sys.argv[1:]:
         continue
-    torch.manual_seed(seed)
+    torch.manual_seed(SEEDS.get(name, seed))
     model = kind(config).float().eval()
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")  # the grouped kernel wants widths that are multiples of four

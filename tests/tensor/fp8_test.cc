@@ -31,14 +31,19 @@ class Fp8Bytes final : public StoredBytes {
 };
 
 Stored fp8(int64_t n, int64_t k, const std::vector<uint8_t>& codes, const std::vector<float>& scales) {
-  Stored out{.name = "w", .format = Format::f8_e4m3, .shape = {n, k}};
-  out.owner = std::make_shared<Fp8Bytes>(std::as_bytes(std::span(codes)));
-  Stored of{.name = "w_scale_inv",
-            .format = Format::f32,
-            .shape = {ceil_div(n, kFp8Block), ceil_div(k, kFp8Block)}};
-  of.owner = std::make_shared<Fp8Bytes>(std::as_bytes(std::span(scales)));
-  out.scales = std::make_shared<const Stored>(of);
-  return out;
+  const auto of = std::make_shared<const Stored>(
+      Stored{.name = "w_scale_inv",
+             .format = Format::f32,
+             .shape = {ceil_div(n, kFp8Block), ceil_div(k, kFp8Block)},
+             .begin = 0,
+             .owner = std::make_shared<Fp8Bytes>(std::as_bytes(std::span(scales))),
+             .scales = nullptr});
+  return {.name = "w",
+          .format = Format::f8_e4m3,
+          .shape = {n, k},
+          .begin = 0,
+          .owner = std::make_shared<Fp8Bytes>(std::as_bytes(std::span(codes))),
+          .scales = of};
 }
 
 // By the definition in OCP's specification of 8-bit floating point.
