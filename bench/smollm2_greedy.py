@@ -143,7 +143,7 @@ def main():
     parser.add_argument("--kv", default="f16", choices=["f16", "f32"], help="llama.cpp's cache of keys and values")
     parser.add_argument("--f32", action="store_true")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="llama.cpp's wait for each other: one is faster on a busy machine")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

@@ -46,6 +46,7 @@ def main():
     parser.add_argument("--kv", default="f16", choices=["f16", "f32"])
     parser.add_argument("--f32", action="store_true", help="llama.cpp computes with F32 weights too")
     parser.add_argument("--rows", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1, help="llama.cpp's wait for each other: one is faster on a busy machine")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -54,7 +55,7 @@ def main():
         if args.f32:
             theirs = folder / "f32.gguf"
             write_f32(model, theirs)
-        r1, llama = R1(args.r1, model, "--dtype f32 --threads 2", folder), LlamaCpp(theirs, args.kv, 2)
+        r1, llama = R1(args.r1, model, f"--dtype f32 --threads {args.threads}", folder), LlamaCpp(theirs, args.kv, args.threads)
         prompts = r1.tokenize([prompt_of(q) for q in QUESTIONS[:args.rows]])
         stop = r1.tokenize([END])[0][0]
         rows, from_llama = [], []
