@@ -17,12 +17,40 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from smollm2_greedy import END, QUESTIONS, LlamaCpp, R1, packaged_model, prompt_of, write_f32  # noqa: E402
 
 
-def transformers_logits(model, rows):
-    import torch
-    from transformers import AutoModelForCausalLM
+NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+         "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+         "ffn_down": "mlp.down_proj"}
 
-    model = pathlib.Path(model)
-    net = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name, dtype=torch.float32).eval()
+
+def transformers_logits(model, rows):
+    """Of transformers' Llama with the weights as the gguf package dequantises them."""
+    import torch
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    reader = GGUFReader(model)
+    field = lambda key: reader.fields["llama." + key].contents()
+    heads = {"attn_q": field("attention.head_count"), "attn_k": field("attention.head_count_kv")}
+    state = {}
+    for tensor in reader.tensors:
+        weight = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        part = tensor.name.split(".")[-2]
+        if part in heads:  # the halves of rotary pairs, which lie side by side, go back to the halves of the head
+            rows_of, columns = weight.shape
+            weight = weight.reshape(heads[part], rows_of // heads[part] // 2, 2, columns).swapaxes(1, 2).reshape(rows_of, columns)
+        fixed = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+        name = fixed.get(tensor.name) or f"model.layers.{tensor.name.split('.')[1]}.{NAMES[part]}.weight"
+        state[name] = torch.from_numpy(np.ascontiguousarray(weight))
+    net = LlamaForCausalLM(LlamaConfig(
+        vocab_size=state["model.embed_tokens.weight"].shape[0], hidden_size=field("embedding_length"),
+        intermediate_size=field("feed_forward_length"), num_hidden_layers=field("block_count"), num_attention_heads=heads["attn_q"],
+        num_key_value_heads=heads["attn_k"], max_position_embeddings=field("context_length"),
+        rms_norm_eps=field("attention.layer_norm_rms_epsilon"), tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": float(field("rope.freq_base"))})).float().eval()
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    assert not unexpected and missing in ([], ["lm_head.weight"]), (missing, unexpected)
+    net.tie_weights()
     with torch.no_grad():
         return [net(torch.tensor([row])).logits[0].numpy() for row in rows]
 

@@ -28,8 +28,8 @@
 
 namespace r1 {
 
-// The element types of a file; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here, and
-// f8_e4m3 with scales (formats/fp8_scales.h).
+// The element types of a file; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here,
+// and f8_e4m3 with scales (formats/fp8_scales.h).
 enum class StoredType : uint8_t {
   boolean,
   u8,

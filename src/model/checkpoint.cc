@@ -32,8 +32,8 @@ int64_t layer_of(std::string_view name) {
   return std::stoll(std::string(name.substr(0, dot)));
 }
 
-// True for tensors of DeepSeek's layers after the last one, which predict further tokens. They play no part in
-// the log-probs.
+// True for tensors of DeepSeek's layers after the last one, which predict further tokens. They play no part
+// in the log-probs.
 bool is_prediction_layer(const std::string& name, const ModelConfig& config) {
   return config.is_latent() && layer_of(name) >= config.layers;
 }

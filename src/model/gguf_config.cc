@@ -218,8 +218,8 @@ void GgufConfigReader::read_experts(Json& json) const {
 }
 
 void GgufConfigReader::read_router(Json& json) const {
-  // Files made before the keys of groups existed are DeepSeek-V3 or R1, with 256 experts in 8 groups, DeepSeek-V2,
-  // with 160 experts in 8 groups, or have one group.
+  // Files made before the keys of groups existed are DeepSeek-V3 or R1, with 256 experts in 8 groups,
+  // DeepSeek-V2, with 160 experts in 8 groups, or have one group.
   const bool softmax = is_softmax(), norm = keys_.get_bool_or(key("expert_weights_norm"), false);
   const bool v3 = !softmax && experts() == 256, v2 = softmax && experts() == 160;
   const int64_t groups = whole_or("expert_group_count", v2 || v3 ? 8 : 1, 1, kMaxGgufExperts);

@@ -1,5 +1,6 @@
-// model/llama.cc: llama, qwen2, qwen3 and qwen3_moe: grouped-query attention, half-rotated rope, a dense MLP or
-// experts. Qwen2 has biases on q, k and v, Qwen3 a norm on every head of q and k (arXiv 2505.09388), llama neither.
+// model/llama.cc: llama, qwen2, qwen3 and qwen3_moe: grouped-query attention, half-rotated rope, a dense MLP
+// or experts. Qwen2 has biases on q, k and v, Qwen3 a norm on every head of q and k (arXiv 2505.09388), llama
+// neither.
 #include "model/builder.h"
 
 namespace r1 {

@@ -1,5 +1,5 @@
-// model/moe_layer.cc: the mixture of experts of DeepSeek-V2, DeepSeek-V3 and Qwen3: the same tensors, but V3 alone
-// has a selection bias, and Qwen3 has no shared experts.
+// model/moe_layer.cc: the mixture of experts of DeepSeek-V2, DeepSeek-V3 and Qwen3: the same tensors, but V3
+// alone has a selection bias, and Qwen3 has no shared experts.
 #include "model/builder.h"
 
 namespace r1 {

@@ -158,9 +158,10 @@ void find_inputs(FineTune& f) {
   }
 }
 
-// Checks that the student can be trained so, and that this fits into memory, before the teacher samples for hours. Its rows are not
-// known yet and are assumed to have the largest permitted length.
-void check_student(const ConfigFile& settings, const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
+// Checks that the student can be trained so, and that this fits into memory, before the teacher samples for
+// hours. Its rows are not known yet and are assumed to have the largest permitted length.
+void check_student(const ConfigFile& settings, const FineTuneFile& file, int64_t limit,
+                   ThreadPool& threads) {
   if (RunDirectory::finished(file.stage.run.out)) return;
   const ModelConfig model = config_of(file.stage.model);
   check_balance(settings, file.training, model);

@@ -1,5 +1,5 @@
-// tensor/fp8.h: FP8 weights as DeepSeek-V3 and R1 store them (arXiv 2412.19437, 3.3): e4m3 codes [N, K], and one scale
-// for each block of 128 x 128, the last row and column of blocks may be cut.
+// tensor/fp8.h: FP8 weights as DeepSeek-V3 and R1 store them (arXiv 2412.19437, 3.3): e4m3 codes [N, K], and
+// one scale for each block of 128 x 128, the last row and column of blocks may be cut.
 //
 //   value[n, k] = code[n, k] * scale[n / 128, k / 128], one product in f32, rounded once
 //
@@ -24,8 +24,8 @@ void widen_e4m3(std::span<const std::byte> from, std::span<float> to);
 // ceil(K / 128)].
 void read_fp8(const Stored& stored, int64_t first, std::span<float> to);
 
-// Reads all scales of such a matrix. Throws Error, with the tensor and the index, for one that is not a positive,
-// finite number.
+// Reads all scales of such a matrix. Throws Error, with the tensor and the index, for one that is not a
+// positive, finite number.
 void check_fp8_scales(const Stored& stored);
 
 }  // namespace r1

@@ -17,8 +17,8 @@
 
 namespace r1 {
 
-// The storage of elements. f8_e4m3 is of matrices alone, with scales (tensor/fp8.h). Formats of quantised blocks
-// will join these.
+// The storage of elements. f8_e4m3 is of matrices alone, with scales (tensor/fp8.h). Formats of quantised
+// blocks will join these.
 enum class Format : uint8_t { f64, f32, bf16, f16, f8_e4m3 };
 constexpr size_t size_of(Format format) {
   return format == Format::f64 ? 8 : format == Format::f32 ? 4 : format == Format::f8_e4m3 ? 1 : 2;

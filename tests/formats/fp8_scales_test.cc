@@ -1,4 +1,5 @@
-// FP8 weights of a directory: their scales are found in any shard, and pairs that do not fit are refused in one line.
+// FP8 weights of a directory: their scales are found in any shard, and pairs that do not fit are refused in
+// one line.
 #include "formats/fp8_scales.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // Any bytes read as a GGUF file give an Error, or a header whose tensors lie inside the file, apart from each
 // other, and whose values can all be decoded. Tensors that have values are dequantised. A tokenizer that the
-// keys give is, written as tokenizer.json, the same tokenizer. A model's sizes that the keys give are those of the
-// config.json that they are written as.
+// keys give is, written as tokenizer.json, the same tokenizer. A model's sizes that the keys give are those
+// of the config.json that they are written as.
 #include <unistd.h>
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Any bytes read as a safetensors file give an Error, or a directory whose tensors lie inside the file and
-// cover the data once. Each input is tried unchanged, and as the header of a file with some data. FP8 matrices are
-// read with their scales: an Error, or the products of codes and scales, whatever the range that is read.
+// cover the data once. Each input is tried unchanged, and as the header of a file with some data. FP8
+// matrices are read with their scales: an Error, or the products of codes and scales, whatever the range that
+// is read.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// A tiny DeepSeek-V3 checkpoint in FP8, as R1 is published (tests/ref/make_fp8_golden.py), beside transformers' logits
-// of the weights that PyTorch dequantised.
+// A tiny DeepSeek-V3 checkpoint in FP8, as R1 is published (tests/ref/make_fp8_golden.py), beside
+// transformers' logits of the weights that PyTorch dequantised.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// Models with a softmax router are pre-trained: Qwen3 with experts and DeepSeek-V2. What their routers do not have is
-// refused.
+// Models with a softmax router are pre-trained: Qwen3 with experts and DeepSeek-V2. What their routers do not
+// have is refused.
 #include "recipe/recipe.h"
 #include "tests/train/train_test_util.h"
 

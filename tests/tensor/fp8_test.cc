@@ -1,5 +1,5 @@
-// FP8 weights: every code is its number, scales belong to blocks of 128 x 128 whose last ones may be cut, and any
-// range is that range of the whole.
+// FP8 weights: every code is its number, scales belong to blocks of 128 x 128 whose last ones may be cut, and
+// any range is that range of the whole.
 #include "tensor/fp8.h"
 
 #include <gtest/gtest.h>

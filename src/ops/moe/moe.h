@@ -9,16 +9,17 @@
 // Selection is by s + bias: groups of E / n_group experts are ranked by the sum of their two best biased
 // scores (V3) or by their best one (V2), the best topk_group groups stay, and the best A of their experts are
 // selected. On ties the lower index wins, for groups and for experts; NaN counts as the largest. If
-// topk_group = n_group, no group is ranked. A group of one expert is ranked by its one score. Experts of groups that do not stay can never be
-// selected (their biased score counts as -infinity), as in DeepSeek's own inference code and in transformers
-// 5.23. Older versions of transformers masked with 0, which differs only if a staying group holds one of the
-// best A and its biased score is negative. Shared experts are an ordinary MLP beside this op.
+// topk_group = n_group, no group is ranked. A group of one expert is ranked by its one score. Experts of
+// groups that do not stay can never be selected (their biased score counts as -infinity), as in DeepSeek's
+// own inference code and in transformers 5.23. Older versions of transformers masked with 0, which differs
+// only if a staying group holds one of the best A and its biased score is negative. Shared experts are an
+// ordinary MLP beside this op.
 //
 // cpu-f32: router and expert products as in ops/matmul; s = 1 / (1 + exp(-z)) with our exp, or s = exp(z -
 // max of z) / their sum, in ascending index; the selected s are summed in ascending index; w = (s / sum) *
-// routed_scaling; experts are summed in ascending index by FMA from +0. Bf16 numerics: gate, up and silu(gate) * up are each rounded to bf16, the selection bias is
-// not; scores, weights, an expert's output and y stay f32. Bit-exact: y[t] and the selection are functions
-// of x[t] and the weights alone.
+// routed_scaling; experts are summed in ascending index by FMA from +0. Bf16 numerics: gate, up and
+// silu(gate) * up are each rounded to bf16, the selection bias is not; scores, weights, an expert's output
+// and y stay f32. Bit-exact: y[t] and the selection are functions of x[t] and the weights alone.
 //
 // Backward: the gradient flows through the weights w to the router; the selection itself and the bias have
 // none. Weight gradients of experts and router walk t in order and continue from what they held. An expert's
