@@ -148,6 +148,25 @@ struct SchemaOptions {
 };
 int run_schema(const SchemaOptions& options);
 
+struct PullCommandOptions {
+  CommonOptions common;
+  std::string model;  // org/name[:quant][@revision]
+  int64_t connections = 8;
+};
+int run_pull(const PullCommandOptions& options);
+
+struct ListOptions {
+  CommonOptions common;
+};
+int run_list(const ListOptions& options);
+
+struct RmOptions {
+  CommonOptions common;
+  std::string model;
+  bool yes = false;
+};
+int run_rm(const RmOptions& options);
+
 struct DoctorOptions {
   CommonOptions common;
   std::string model;

@@ -113,7 +113,9 @@ constexpr const char* kLongestTalkHelp =
     "Longest answer, in tokens (default: the model's max_new_tokens, else what its context leaves, at most "
     "8192)";
 
-constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model's name (default: r1-nano)";
+constexpr const char* kModelHelp =
+    "A Hugging Face directory, a GGUF file, a pulled model's org/name[:quant], or a shipped model's name "
+    "(default: r1-nano)";
 
 constexpr std::array<std::array<const char*, 2>, 3> kLabels = {
     {{"SUBCOMMAND", "COMMAND"}, {"Positionals", "Arguments"}, {"OPTIONS", "options"}}};
@@ -144,6 +146,9 @@ struct Program {
   r1::ReportOptions report;
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
+  r1::PullCommandOptions pull;
+  r1::ListOptions list;
+  r1::RmOptions rm;
 
   // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
@@ -343,6 +348,27 @@ struct Program {
     for (CLI::App* each : data->get_subcommands(nullptr)) check_integers(each);
   }
 
+  void add_hub() {
+    constexpr const char* kHubName =
+        "org/name[:quant][@revision], for example Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M";
+    CLI::App* sub =
+        add("pull", "Download a model from the Hugging Face hub", pull, r1::run_pull, Machine::none,
+            "One JSON object: model, commit, path, bytes, downloaded, seconds, files");
+    sub->add_option("MODEL", pull.model, kHubName)->type_name("")->required();
+    sub->add_option("--connections", pull.connections, "Connections at a time for a large file (default: 8)");
+    sub->footer(
+        "HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are read as huggingface_hub reads "
+        "them.");
+    add("list", "The downloaded models, and what r1 can do with each", list, r1::run_list, Machine::none,
+        "One JSON object: cache, models");
+    sub = add("rm", "Remove a downloaded model", rm, r1::run_rm, Machine::none,
+              "One JSON object: model, removed, bytes");
+    sub->add_option("MODEL", rm.model, "org/name[:quant][@revision], as r1 list shows it")
+        ->type_name("")
+        ->required();
+    sub->add_flag("--yes", rm.yes, "Do not ask");
+  }
+
   void add_help() {
     CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
                           r1::run_doctor, Machine::doctor, "One JSON object instead of lines");
@@ -434,6 +460,7 @@ struct Program {
     add_training();
     add_tools();
     add_data();
+    add_hub();
     add_help();
     for (CLI::App* sub : app.get_subcommands(nullptr)) check_integers(sub);
   }
