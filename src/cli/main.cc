@@ -149,6 +149,8 @@ struct Program {
   r1::PullCommandOptions pull;
   r1::ListOptions list;
   r1::RmOptions rm;
+  r1::PlanOptions plan;
+  r1::BenchOptions bench;
 
   // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
@@ -369,6 +371,32 @@ struct Program {
     sub->add_flag("--yes", rm.yes, "Do not ask");
   }
 
+  void add_measuring() {
+    CLI::App* sub = add("plan", "What a model needs and how fast it will be, before it is loaded", plan,
+                        r1::run_plan, Machine::model, "One JSON object instead of tables");
+    add_model(
+        sub, plan.model,
+        "A model as for r1 run, or deepseek-ai/DeepSeek-R1 or one of its distills, which need not be here "
+        "(default: r1-nano)");
+    sub->add_flag("--train", plan.train, "GPU hours and dollars of the published training of DeepSeek-R1");
+    sub->add_option("--utilisation", plan.utilisation, "Share of the GPUs' peak in training (default: 0.4)");
+    sub->add_option("--price", plan.price, "Dollars per GPU hour (default: 2)");
+
+    sub = add("bench", "Measure how fast a model reads prompts and decodes", bench, r1::run_bench,
+              Machine::model, "One JSON object instead of a table");
+    add_model(sub, bench.model);
+    const auto numbers = [&](const char* name, std::vector<int64_t>& values, const char* help) {
+      sub->add_option(name, values, help)->delimiter(',')->expected(1)->allow_extra_args(false);
+    };
+    numbers("--depth", bench.depths, "Tokens of context, separated by commas (default: 0,1024,4096,16384)");
+    numbers("--batch", bench.batches, "Sequences at a time, separated by commas (default: 1,8,32)");
+    sub->add_option("--repeat", bench.repeat, "Measurements of each; the median is shown (default: 5)");
+    sub->add_option("--llama-cpp-depth", bench.peer_depth,
+                    "Measure llama.cpp up to this depth (default: 4096); it must read the context first");
+    sub->add_flag("--no-llama-cpp", bench.no_llama_cpp, "Do not measure llama.cpp on a GGUF file");
+    sub->add_option("--python", bench.python, "A Python with llama-cpp-python (default: python3)");
+  }
+
   void add_help() {
     CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
                           r1::run_doctor, Machine::doctor, "One JSON object instead of lines");
@@ -461,6 +489,7 @@ struct Program {
     add_tools();
     add_data();
     add_hub();
+    add_measuring();
     add_help();
     for (CLI::App* sub : app.get_subcommands(nullptr)) check_integers(sub);
   }
