@@ -11,6 +11,7 @@
 #include "base/text_util.h"
 #include "cli/common.h"
 #include "cli/output.h"
+#include "cli/plan_config.h"
 #include "cli/plan_speed.h"
 #include "cli/plan_train.h"
 #include "engine/find_model.h"
@@ -36,13 +37,6 @@ ModelConfig config_of(const std::string& name) {
     for (const std::string& n : known_model_names()) names += (names.empty() ? "" : ", ") + n;
     throw Error(fmt::format("{}; plan also knows {}", e.what(), names));
   }
-}
-
-// The memory that a run may take now.
-int64_t memory_of(const CommonOptions& common) {
-  if (const int64_t limit = memory_limit(common); limit > 0) return limit;
-  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
-  return group > 0 ? std::min(group, free) : free;
 }
 
 Json speeds_of(const SpeedForecast& speed, const ModelConfig& config) {
@@ -164,6 +158,12 @@ Json plan_of(const PlannedModel& plan, ThreadPool& threads) {
 
 }  // namespace
 
+int64_t usable_memory(const CommonOptions& common) {
+  if (const int64_t limit = memory_limit(common); limit > 0) return limit;
+  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
+  return group > 0 ? std::min(group, free) : free;
+}
+
 int run_plan(const PlanOptions& options) {
   check_common(options.common);
   if (!options.train && (options.utilisation || options.price))
@@ -174,14 +174,10 @@ int run_plan(const PlanOptions& options) {
     throw Error("--dtype and --numerics: r1 plan shows all that this machine has");
   if (options.train) return run_plan_train(options);
   const std::string name = options.model.empty() ? kDefaultModel : options.model;
-  if (name.ends_with(".toml"))
-    throw Error(fmt::format(
-        "{}: is a configuration; r1 preflight {} says what a grpo stage needs, and every training "
-        "prints the memory of its step before the first one",
-        name, name));
+  if (name.ends_with(".toml")) return run_plan_config(options);
   PlannedModel plan{.name = name, .config = config_of(name)};
   plan.sizes = model_sizes(plan.config);
-  plan.memory = memory_of(options.common);
+  plan.memory = usable_memory(options.common);
   ThreadPool threads(thread_count(options.common));
   plan.threads = threads.size();
   constexpr int64_t kRead = int64_t{256} << 20;  // more than the caches hold

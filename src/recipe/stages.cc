@@ -186,6 +186,10 @@ struct ReadyStage {
 // which opens it before its teacher is asked. Returns the directory of the finished model.
 std::filesystem::path run_stage(ReadyStage stage, std::optional<RunDirectory>& run,
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
+  if (options.planned) {
+    options.planned(stage.memory, stage.steps);
+    return {};
+  }
   const bool finished = RunDirectory::finished(stage.run.out, stage.steps);
   if (!finished) check_memory(stage.memory, options.memory_limit, "a step", stage.lower);
   TrainingEvals evals(stage.evals, stage.file, stage.run, stage.bundle, std::move(stage.validation),

@@ -63,7 +63,29 @@ TEST(CliPlan, ErrorsAreOneLine) {
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--utilisation", "0"}),
                         "--utilisation is 0; it must be above 0 and at most 1");
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--dtype", "f32"}), "shows all that this machine has");
-  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "recipes/x.toml"}), "is a configuration");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "no.toml"}), "no.toml");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", test::write("d.toml", "teacher = \"x\"\nstudent = \"y\"\n")}),
+                        "a distillation's memory is its teacher's and its student's");
+}
+
+TEST(CliPlan, AConfigurationsStepIsMeasuredAndNothingIsWritten) {
+  const std::string out = (test::scratch() / "planned-run").string();
+  const std::string config =
+      test::write("plan-grpo.toml",
+                  "model = \"" + tiny_llama() + "\"\nout = \"" + out +
+                      "\"\n[data]\ntask = \"countdown\"\n[rollout]\nprompts = 2\ngroup = 4\nmax_tokens = 16\n"
+                      "[optimizer]\nlr = 1e-4\nsteps = 3\n");
+  const Json json = checked("plan-config", r1_run({"plan", config, "--json"}));
+  EXPECT_EQ(json.get_string("kind"), "grpo");
+  EXPECT_EQ(json.get_int("steps"), 3);
+  int64_t sum = 0;
+  for (const auto& [part, bytes] : json.at("step_bytes").members()) sum += bytes.integer();
+  EXPECT_EQ(sum, json.get_int("total_bytes"));
+  EXPECT_TRUE(json.get_bool("fits"));
+  EXPECT_FALSE(
+      checked("plan-config", r1_run({"plan", config, "--json", "--memory-limit", "1M"})).get_bool("fits"));
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_NE(r1_run({"plan", config}).out.find("gradients"), std::string::npos);
 }
 
 TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
