@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 
 #include "base/byte_text.h"
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/text_util.h"
 #include "cli/bench_peer.h"
 #include "cli/common.h"
 #include "cli/output.h"
@@ -31,10 +33,29 @@ struct Point {
   std::string skipped = {};  // why
 };
 
+// Reads "0,1024". Throws Error that names the option and its bounds.
+std::vector<int64_t> numbers_of(const char* option, std::string_view text, int64_t low, int64_t high) {
+  std::vector<int64_t> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    int64_t value = 0;
+    const auto [rest, problem] = std::from_chars(text.data() + begin, text.data() + end, value);
+    if (problem != std::errc() || rest != text.data() + end || value < low || value > high)
+      throw Error(fmt::format("{} is {}; it must be numbers between {} and {}, separated by commas", option,
+                              shell_word(text), low, high));
+    out.push_back(value);
+    begin = end + 1;
+  }
+  return out;
+}
+
 class Bench {
  public:
-  Bench(const BenchOptions& options, const std::filesystem::path& path)
+  Bench(const BenchOptions& options, const std::filesystem::path& path, std::vector<int64_t> depths,
+        std::vector<int64_t> batches)
       : options_(options),
+        depths_(std::move(depths)),
+        batches_(std::move(batches)),
         path_(path),
         numerics_(choose_numerics(options.common, path)),
         model_(Model::load(path, activation_dtype(numerics_), WeightUse::inference)),
@@ -65,8 +86,8 @@ class Bench {
  private:
   void make_points() {
     const ModelConfig& c = model_.config();
-    for (const int64_t batch : options_.batches) {
-      for (const int64_t depth : options_.depths) {
+    for (const int64_t batch : batches_) {
+      for (const int64_t depth : depths_) {
         for (const bool prefill : {true, false}) {
           Point point{.prefill = prefill, .depth = depth, .batch = batch};
           point.tokens = prefill ? std::max<int64_t>(1, kPromptTokens / batch) : kMostSteps;
@@ -205,6 +226,7 @@ class Bench {
   }
 
   const BenchOptions& options_;
+  std::vector<int64_t> depths_, batches_;
   std::filesystem::path path_;
   Numerics numerics_;
   Model model_;
@@ -257,14 +279,14 @@ int run_bench(const BenchOptions& options) {
   if (device_of(options.common) != Device::cpu)
     throw Error("--device: r1 bench measures CPUs only; use --device cpu");
   constexpr int64_t kMostBatch = 1024, kMostDepth = 1 << 20, kMostRepeats = 100;
-  const auto check = [](const char* option, int64_t value, int64_t low, int64_t high) {
-    if (value < low || value > high)
-      throw Error(fmt::format("{} is {}; it must be between {} and {}", option, value, low, high));
-  };
-  for (const int64_t batch : options.batches) check("--batch", batch, 1, kMostBatch);
-  for (const int64_t depth : options.depths) check("--depth", depth, 0, kMostDepth);
-  check("--repeat", options.repeat, 1, kMostRepeats);
-  const Json json = Bench(options, resolve_model(options.model)).run();
+  std::vector<int64_t> depths = numbers_of("--depth", options.depths, 0, kMostDepth);
+  std::vector<int64_t> batches = numbers_of("--batch", options.batches, 1, kMostBatch);
+  if (options.repeat < 1 || options.repeat > kMostRepeats)
+    throw Error(fmt::format("--repeat is {}; it must be between 1 and {}", options.repeat, kMostRepeats));
+  if (options.peer_depth < 0 || options.peer_depth > kMostDepth)
+    throw Error(
+        fmt::format("--llama-cpp-depth is {}; it must be between 0 and {}", options.peer_depth, kMostDepth));
+  const Json json = Bench(options, resolve_model(options.model), std::move(depths), std::move(batches)).run();
   write_stdout(options.common.json ? json.dump() + "\n" : bench_text(json));
   return 0;
 }

@@ -178,7 +178,7 @@ int run_plan(const PlanOptions& options);
 struct BenchOptions {
   CommonOptions common;
   std::string model;
-  std::vector<int64_t> depths = {0, 1024, 4096, 16384}, batches = {1, 8, 32};
+  std::string depths = "0,1024,4096,16384", batches = "1,8,32";  // numbers, separated by commas
   int64_t repeat = 5;
   int64_t peer_depth = 4096;  // llama.cpp is not measured deeper, because it must read the context first
   bool no_llama_cpp = false;

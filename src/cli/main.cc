@@ -385,11 +385,9 @@ struct Program {
     sub = add("bench", "Measure how fast a model reads prompts and decodes", bench, r1::run_bench,
               Machine::model, "One JSON object instead of a table");
     add_model(sub, bench.model);
-    const auto numbers = [&](const char* name, std::vector<int64_t>& values, const char* help) {
-      sub->add_option(name, values, help)->delimiter(',')->expected(1)->allow_extra_args(false);
-    };
-    numbers("--depth", bench.depths, "Tokens of context, separated by commas (default: 0,1024,4096,16384)");
-    numbers("--batch", bench.batches, "Sequences at a time, separated by commas (default: 1,8,32)");
+    sub->add_option("--depth", bench.depths,
+                    "Tokens of context, separated by commas (default: 0,1024,4096,16384)");
+    sub->add_option("--batch", bench.batches, "Sequences at a time, separated by commas (default: 1,8,32)");
     sub->add_option("--repeat", bench.repeat, "Measurements of each; the median is shown (default: 5)");
     sub->add_option("--llama-cpp-depth", bench.peer_depth,
                     "Measure llama.cpp up to this depth (default: 4096); it must read the context first");

@@ -30,10 +30,11 @@ ModelConfig slice_of(const ModelConfig& config, int bits) {
   return slice;
 }
 
-// The median of several runs of about a quarter of a second.
-double median_step(SpeedMeter& meter, int64_t depth) {
+// The median of several runs of about a seventh of a second, whose contexts end before `positions`.
+double median_step(SpeedMeter& meter, int64_t depth, int64_t positions) {
   const double once = meter.decode_step(1, depth, 2);
-  const auto steps = static_cast<int64_t>(std::clamp(0.15 / once, 2.0, 256.0));
+  const int64_t most = std::clamp<int64_t>(positions - depth - 1, 2, 256);
+  const int64_t steps = std::clamp(static_cast<int64_t>(0.15 / once), int64_t{2}, most);
   double times[7];
   for (double& t : times) t = meter.decode_step(1, depth, steps);
   std::ranges::sort(times);
@@ -62,9 +63,10 @@ SpeedForecast forecast_decoding(const ModelConfig& config, Numerics numerics, Th
   out.measured = true;
   const int64_t deep = std::min(kDeep, slice.max_positions / 2);
   const Model model = Model::of_noise(slice, activation_dtype(numerics));
-  SpeedMeter meter(model, threads, numerics, 1, std::min(slice.max_positions, deep + 512));
-  median_step(meter, 0);  // packs the weights, fills the caches
-  const double step = median_step(meter, 0), deep_step = median_step(meter, deep);
+  const int64_t positions = std::min(slice.max_positions, deep + 512);
+  SpeedMeter meter(model, threads, numerics, 1, positions);
+  median_step(meter, 0, positions);  // fills the caches
+  const double step = median_step(meter, 0, positions), deep_step = median_step(meter, deep, positions);
   const double slice_bytes = step_weight_bytes(slice, slice_sizes, bits, 1);
   out.layers_gb_s = slice_bytes / step * 1e-9;
   out.token_s = step * bytes / slice_bytes;

@@ -59,10 +59,17 @@ class GreedySink final : public RowSink {
 
 struct SpeedMeter::Impl {
   Impl(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions)
-      : work(threads, numerics, memory),
+      : work(packed(model, threads, numerics), numerics, memory),
         runner(model, work.ctx, sequences),
         pages_each(KvCache::pages_for(positions)) {
     runner.resize(sequences * pages_each, false);
+  }
+
+  // The kernels' copies of the weights outlive this, so they are not made in `memory`.
+  static ThreadPool& packed(const Model& model, ThreadPool& threads, Numerics numerics) {
+    Workspace host(threads, numerics);
+    model.pack(host.ctx);
+    return threads;
   }
 
   // Sequences of depth computed tokens and `fresh` further ones.

@@ -119,8 +119,9 @@ TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
 
 TEST(CliBench, ErrorsAreOneLine) {
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--batch", "0"}),
-                        "--batch is 0; it must be between 1 and 1024");
+                        "--batch is 0; it must be numbers between 1 and 1024, separated by commas");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--depth", "-1"}), "--depth is -1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--depth", "1,,2"}), "--depth is '1,,2'");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--repeat", "0"}), "--repeat is 0");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", "nobody/nothing"}), "r1 pull nobody/nothing");
 }

@@ -156,7 +156,8 @@ TEST_F(CliPull, OnATerminalRunOffersToPull) {
 TEST_F(CliPull, AConfigurationMayNameAPulledModel) {
   const std::string data = test::write("rows.jsonl", "{\"question\": \"1+1?\", \"answer\": \"2\"}\n");
   const std::string config =
-      test::write("pulled.toml", "model = \"" + name + "\"\n[data]\nfiles = [\"" + data + "\"]\n");
+      test::write("pulled.toml", "name = \"p\"\nmodel = \"" + name + "\"\n[data]\nfiles = [\"" + data +
+                                     "\"]\n[optimizer]\nlr = 1e-3\nsteps = 2\n");
   EXPECT_ONE_LINE_ERROR(r1_run({"data", "show", config, "--kind", "sft"}),
                         "download it with: r1 pull " + name);
   ASSERT_EQ(r1_run({"pull", name}).status, 0);
