@@ -37,7 +37,7 @@ TEST(CliPlan, AModelOnDiskAndAKnownOne) {
               2 * rows.at(size_t{1}).get_int("kv_bytes_per_token"));
     const std::string text = r1_run({"plan", model, "--memory-limit", "1G"}).out;
     EXPECT_NE(text.find("largest context"), std::string::npos);
-    EXPECT_EQ(json.get_string("best_type"), tiny ? "f32" : "Q4_0") << "1.5 B parameters in 1 GiB";
+    EXPECT_EQ(json.get_string("best_type"), tiny ? "f32" : "IQ4_XS") << "1.78 B parameters in 1 GiB";
   }
 }
 
@@ -72,7 +72,7 @@ TEST(CliPlan, AConfigurationsStepIsMeasuredAndNothingIsWritten) {
   const std::string out = (test::scratch() / "planned-run").string();
   const std::string config =
       test::write("plan-grpo.toml",
-                  "model = \"" + tiny_llama() + "\"\nout = \"" + out +
+                  std::string("name = \"p\"\n") + "model = \"" + tiny_llama() + "\"\nout = \"" + out +
                       "\"\n[data]\ntask = \"countdown\"\n[rollout]\nprompts = 2\ngroup = 4\nmax_tokens = 16\n"
                       "[optimizer]\nlr = 1e-4\nsteps = 3\n");
   const Json json = checked("plan-config", r1_run({"plan", config, "--json"}));
