@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,12 +32,18 @@ int64_t layer_of(std::string_view name) {
   return std::stoll(std::string(name.substr(0, dot)));
 }
 
-// True for tensors that may stay unread without a warning: computed tables, a tied head's copy, and
-// multi-token-prediction layers after the last layer (they play no part in the log-probs).
+// True for tensors of DeepSeek's layers after the last one, which predict further tokens. They play no part in
+// the log-probs.
+bool is_prediction_layer(const std::string& name, const ModelConfig& config) {
+  return config.is_latent() && layer_of(name) >= config.layers;
+}
+
+// True for tensors that may stay unread without being listed: computed tables, a tied head's copy, and
+// prediction layers.
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
-  return config.family == Family::deepseek_v3 && layer_of(name) >= config.layers;
+  return is_prediction_layer(name, config);
 }
 
 // Checks the number of layers before single tensors, so that the error names the field and not a tensor.
@@ -54,14 +61,23 @@ void check_layers(const ModelConfig& config, const WeightSource& weights, const 
 void warn_of_unread(const ModelConfig& config, const WeightSource& weights,
                     std::vector<std::string>& warnings) {
   constexpr size_t kShown = 3;
+  std::set<int64_t> extra;  // layers of multi-token prediction
   std::vector<std::string> names;
   std::string file;
   size_t count = 0;
   for (const std::string& name : weights.unread()) {
+    if (is_prediction_layer(name, config)) extra.insert(layer_of(name));
     if (may_be_ignored(name, config)) continue;
     ++count;
     if (names.size() < kShown) names.push_back(shown(name));
     if (file.empty()) file = weights.file_of(name);
+  }
+  if (!extra.empty()) {
+    warnings.push_back(
+        fmt::format("{}: layer {} predicts further tokens (num_nextn_predict_layers) and is not used: no "
+                    "log-prob depends on it",
+                    weights.file_of(fmt::format("model.layers.{}.eh_proj.weight", *extra.begin())),
+                    fmt::join(extra, ", ")));
   }
   if (count == 0) return;
   warnings.push_back(fmt::format("{}: {} {} no place in a {} of this config.json and {} not used: {}{}", file,

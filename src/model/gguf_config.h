@@ -1,6 +1,6 @@
 // model/gguf_config.h: the sizes of a model in a GGUF file. Its tensors are in model/gguf_names.h.
 //
-// Architectures llama, qwen2, qwen3 and deepseek2 (DeepSeek-V3 and R1) are read. Rotary scaling: "linear" and
+// Architectures llama, qwen2, qwen3, qwen3moe and deepseek2 (DeepSeek-V2, V3 and R1) are read. Rotary scaling: "linear" and
 // "yarn" are keys; llama3's is the tensor rope_freqs.weight, whose factors are traced back to the settings
 // that made them, so that the angles are those of the model's config.json to the bit.
 #pragma once

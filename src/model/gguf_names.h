@@ -35,6 +35,9 @@ std::optional<GgufPlace> gguf_place(const ModelConfig& config, std::string_view 
 // The checkpoint's name of a file's tensor, with "*" for an expert's number; "" if it has none.
 std::string checkpoint_name(std::string_view gguf_name);
 
+// N of "blk.N.PART"; nothing for any other name.
+std::optional<int64_t> gguf_layer_of(std::string_view gguf_name, std::string_view part);
+
 // The row of a permuted tensor that holds row `row` of the checkpoint's.
 int64_t gguf_row(int64_t row, int64_t head_rows);
 

@@ -1,6 +1,6 @@
 // model/model.h: a transformer: its parameters, and the one forward that samples, scores and trains.
 //
-// A family (deepseek_v3.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
+// A family (deepseek.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
 // nothing else knows which family it is. The same forward serves every use: the engine gives it pages and no
 // tape, scoring gives it a batch of whole sequences, and training gives it the same batch and a tape.
 #pragma once

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tensor/blocks.h"
+#include "tensor/fp8.h"
 
 namespace r1 {
 namespace {
@@ -20,6 +21,7 @@ constexpr FormatRow kRows[] = {
     {Format::f32, "F32", 1, 4},
     {Format::bf16, "BF16", 1, 2},
     {Format::f16, "F16", 1, 2},
+    {Format::f8_e4m3, "F8_E4M3", 1, 1},
     {Format::q4_0, "Q4_0", 32, 18},
     {Format::q4_1, "Q4_1", 32, 20},
     {Format::q5_0, "Q5_0", 32, 22},
@@ -140,6 +142,7 @@ void Stored::read_raw(int64_t first, std::span<std::byte> to) const {
 
 void Stored::read(int64_t first, std::span<float> to) const {
   if (format == Format::f32) return read_raw(first, std::as_writable_bytes(to));
+  if (format == Format::f8_e4m3) return read_fp8(*this, first, to);
   const int64_t elements = row_of(format).elements, end = first + static_cast<int64_t>(to.size());
   const int64_t whole = (first + elements - 1) / elements * elements, stop = end / elements * elements;
   const auto part = [&](int64_t from, int64_t until) {
@@ -194,6 +197,8 @@ void widen_stored(Format format, std::span<const std::byte> from, std::span<floa
         to[i] = static_cast<float>(value);
       }
       return;
+    case Format::f8_e4m3:
+      return widen_e4m3(from, to);
     default:
       R1_CHECK(false, name_of(format));
   }

@@ -17,12 +17,14 @@
 
 namespace r1 {
 
-// The storage of elements: each by itself, or in blocks with scales (tensor/blocks.h).
+// The storage of elements: each by itself, or in blocks with scales (tensor/blocks.h). f8_e4m3 is of matrices
+// alone, whose scales are another tensor (tensor/fp8.h).
 enum class Format : uint8_t {
   f64,
   f32,
   bf16,
   f16,
+  f8_e4m3,
   q4_0,
   q4_1,
   q5_0,
@@ -58,7 +60,7 @@ constexpr bool is_blocks(Format format) {
 }
 // Of an element that is stored by itself.
 constexpr size_t size_of(Format format) {
-  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : 2;
+  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : format == Format::f8_e4m3 ? 1 : 2;
 }
 // Of `elements` elements, which fill whole blocks.
 int64_t bytes_of(Format format, int64_t elements);
@@ -87,11 +89,11 @@ struct Stored {
 
   // Elements [first, first + to.size()), row-major. Throws Error if the bytes cannot be read.
   void read_raw(int64_t first, std::span<std::byte> to) const;  // in their own format, from a block's first
-  void read(int64_t first, std::span<float> to) const;          // f64 rounds, the others and blocks are exact
+  void read(int64_t first, std::span<float> to) const;          // f64 and f8_e4m3 round, the others are exact
   void read(int64_t first, std::span<uint16_t> to) const;       // bf16: as it is, or rounded from f32
 };
 
-// Widens elements in their own format, as Stored::read does. Blocks are whole.
+// Widens elements in their own format, as Stored::read does but for the scales of f8_e4m3. Blocks are whole.
 void widen_stored(Format format, std::span<const std::byte> from, std::span<float> to);
 
 // Throws Error "FILE: tensor NAME is NaN at [2, 3]: the weights are damaged" if a value of `values`, which

@@ -1,15 +1,24 @@
 // Any bytes read as a GGUF file give an Error, or a header whose tensors lie inside the file, apart from each
 // other, and whose values can all be decoded. Tensors that have values are dequantised. A tokenizer that the
-// keys give is, written as tokenizer.json, the same tokenizer.
+// keys give is, written as tokenizer.json, the same tokenizer. A model's sizes that the keys give are those of the
+// config.json that they are written as.
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "formats/gguf_blocks.h"
+#include "formats/gguf_file.h"
+#include "model/gguf_config.h"
+#include "model/gguf_names.h"
 #include "text/gguf_tokenizer.h"
 #include "text/gguf_tokenizer_files.h"
 
@@ -61,6 +70,27 @@ void use_text(const r1::GgufMetadata& metadata) {
   }
 }
 
+// The file is opened by its name, which is one for each process.
+void use_model(std::span<const std::byte> bytes) {
+  static const std::string path =
+      std::filesystem::temp_directory_path() / ("r1_gguf_fuzz_" + std::to_string(::getpid()) + ".gguf");
+  try {
+    {
+      std::ofstream out(path, std::ios::binary);
+      out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    }
+    const r1::GgufFile file(path);
+    const r1::ModelConfig config = r1::read_model_config(file);
+    const std::string text = r1::to_json(config).dump();
+    require(r1::to_json(r1::read_model_config(r1::parse_json(text, "fuzz"))).dump() == text);
+    for (const std::string& name : r1::gguf_checkpoint_names(file, config))
+      require(r1::gguf_place(config, name).has_value());
+  } catch (const r1::Error& error) {
+    require(std::string_view(error.what()).find('\n') == std::string_view::npos);
+  }
+  std::filesystem::remove(path);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -69,6 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const r1::GgufHeader header = r1::parse_gguf_header(file, "fuzz");
     use(file, header);
     use_text(header.metadata);
+    if (header.metadata.contains("general.architecture")) use_model(file);
   } catch (const r1::Error& error) {
     const std::string_view why = error.what();
     require(why.starts_with("fuzz: ") && why.find('\n') == std::string_view::npos && why.size() < 2000);

@@ -35,13 +35,15 @@ void check_experts(const MoeWeights& w, int64_t D) {
   }
 }
 
-Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTraining& training) {
+Balance balance(Context& ctx, const Batch& batch, const Routing& r, RouterScore score,
+                const MoeTraining& training) {
   const int64_t S = batch.S();
   R1_CHECK(S >= 0 && (S == 0 ? r.T == 0 : batch.offsets[0] == 0 && batch.offsets.back() == r.T), "T ", r.T,
            " batch rows ", S);
   const Balance out{.pull = ctx.arena.array<float>(S * r.E), .token_row = ctx.arena.array<int32_t>(r.T)};
-  R1_CPU_BACKEND(ctx, moe_balance,
-                 (MoeBalance{.batch = batch, .routing = r, .training = training, .balance = out}));
+  R1_CPU_BACKEND(
+      ctx, moe_balance,
+      (MoeBalance{.batch = batch, .routing = r, .score = score, .training = training, .balance = out}));
   return out;
 }
 
@@ -83,7 +85,7 @@ Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights&
   const Routing& r = saved.routing;
   if (training.stats != nullptr) count_selected(r, *training.stats);
   if (training.balance_scale != 0 && (ctx.tape != nullptr || training.balance_loss != nullptr)) {
-    saved.balance = balance(ctx, batch, r, training);
+    saved.balance = balance(ctx, batch, r, w.config.score, training);
   }
   const int64_t kept = ctx.tape != nullptr ? r.T : std::min(r.chunk, r.T);
   const int64_t activations = kept * r.A * w.experts[0].gate.N();

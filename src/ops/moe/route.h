@@ -19,7 +19,7 @@ namespace r1 {
 struct Routing {
   int64_t T = 0, E = 0, A = 0;
   int64_t chunk = 0;             // tokens; a multiple of the 64 that route_cpu.cc processes at a time
-  float* scores = nullptr;       // [T, E] s = sigmoid(x . Wg)
+  float* scores = nullptr;       // [T, E] s
   int32_t* experts = nullptr;    // [T, A] ascending
   float* weights = nullptr;      // [T, A]
   int32_t* rows = nullptr;       // [T, A] each slot's row

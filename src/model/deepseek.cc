@@ -1,10 +1,10 @@
-// model/deepseek_v3.cc: DeepSeek-V3 and R1 (arXiv 2412.19437): latent attention, then a dense MLP in the
-// first layers and a mixture of experts in the others.
+// model/deepseek.cc: DeepSeek-V2 (arXiv 2405.04434), DeepSeek-V3 and R1 (arXiv 2412.19437): latent attention,
+// then a dense MLP in the first layers and a mixture of experts in the others. Their routers differ.
 #include "model/builder.h"
 
 namespace r1 {
 
-void ModelBuilder::deepseek_v3_block(int64_t layer, Block& block) {
+void ModelBuilder::deepseek_block(int64_t layer, Block& block) {
   const std::string prefix = "model.layers." + std::to_string(layer);
   const ModelConfig& c = config_;
   LatentAttention attention;
@@ -38,19 +38,7 @@ void ModelBuilder::deepseek_v3_block(int64_t layer, Block& block) {
     block.mlp = mlp(prefix + ".mlp", c.intermediate_size);
     return;
   }
-  MoeLayer moe;
-  moe.routed.config = c.moe;
-  moe.routed.router = weight(prefix + ".mlp.gate", c.moe.experts, c.hidden_size);
-  moe.routed.bias =
-      vector(prefix + ".mlp.gate.e_score_correction_bias", c.moe.experts, 0.0f, /*trainable=*/false);
-  for (int64_t e = 0; e < c.moe.experts; ++e) {
-    Mlp expert = mlp(prefix + ".mlp.experts." + std::to_string(e), c.moe_intermediate_size);
-    moe.routed.experts.push_back({std::move(expert.gate), std::move(expert.up), std::move(expert.down)});
-  }
-  if (c.shared_experts > 0) {
-    moe.shared = mlp(prefix + ".mlp.shared_experts", c.moe_intermediate_size * c.shared_experts);
-  }
-  block.mlp = std::move(moe);
+  block.mlp = experts(prefix + ".mlp");
 }
 
 }  // namespace r1
