@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -48,38 +49,6 @@ std::optional<std::string> from_base64(std::string_view text) {
   return out;
 }
 
-struct TiktokenToken {
-  std::string bytes;
-  int32_t rank = 0;
-};
-
-std::vector<TiktokenToken> read_tokens(const std::filesystem::path& file) {
-  std::vector<TiktokenToken> tokens;
-  size_t number = 0;
-  const auto fail = [&](const std::string& why) {
-    throw Error(fmt::format("{}:{}: {}", file.string(), number, why));
-  };
-  for (const std::string& line : read_lines(file)) {
-    ++number;
-    if (line.empty()) continue;
-    const size_t space = line.find(' ');
-    int32_t rank = -1;
-    if (space == std::string::npos) fail("is not a token in base 64, a space and its rank");
-    const char* const end = line.data() + line.size();
-    const auto [stop, error] = std::from_chars(line.data() + space + 1, end, rank);
-    if (error != std::errc() || stop != end || rank < 0 || rank > kMaxTokenId - kReservedTokens)
-      fail(fmt::format("has the rank {}; it must be between 0 and {}", shown(line.substr(space + 1)),
-                       kMaxTokenId - kReservedTokens));
-    auto bytes = from_base64(std::string_view(line).substr(0, space));
-    if (!bytes || bytes->empty()) fail("has a token that is not base 64");
-    if (bytes->size() > kMaxPieceBytes)
-      fail(fmt::format("has a token of {} bytes; at most {} are accepted", bytes->size(), kMaxPieceBytes));
-    tokens.push_back({std::move(*bytes), rank});
-  }
-  if (tokens.empty()) throw Error(fmt::format("{}: has no tokens", file.string()));
-  return tokens;
-}
-
 struct TiktokenParts {
   TokenizerSpec spec;
   TokenizerRules rules;
@@ -109,7 +78,7 @@ TiktokenParts read_parts(const std::filesystem::path& directory) {
                     "Moonlight's and Kimi's, is read so, and tokenizer_config.json has {}",
                     directory.string(), kTiktokenFile, kind.empty() ? "none" : shown(kind)));
   }
-  const std::vector<TiktokenToken> tokens = read_tokens(file);
+  const std::vector<TiktokenToken> tokens = parse_tiktoken(read_file(file), file.string());
   TiktokenParts out;
   std::vector<RankedPiece> pieces;
   for (const TiktokenToken& token : tokens) {
@@ -130,6 +99,38 @@ TiktokenParts read_parts(const std::filesystem::path& directory) {
 }
 
 }  // namespace
+
+std::vector<TiktokenToken> parse_tiktoken(std::string_view text, const std::string& source) {
+  std::vector<TiktokenToken> tokens;
+  size_t number = 0;
+  const auto fail = [&](const std::string& why) {
+    throw Error(fmt::format("{}:{}: {}", source, number, why));
+  };
+  for (size_t at = 0; at < text.size();) {
+    const size_t newline = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, newline - at);
+    at = newline + 1;
+    ++number;
+    if (line.empty()) continue;
+    const size_t space = line.find(' ');
+    if (space == std::string_view::npos) fail("is not a token in base 64, a space and its rank");
+    const std::string_view digits = line.substr(space + 1);
+    int32_t rank = -1;
+    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), rank);
+    if (error != std::errc() || stop != digits.data() + digits.size() || rank < 0 ||
+        rank > kMaxTokenId - kReservedTokens) {
+      fail(fmt::format("has the rank {}; it must be between 0 and {}", shown(digits),
+                       kMaxTokenId - kReservedTokens));
+    }
+    auto bytes = from_base64(line.substr(0, space));
+    if (!bytes || bytes->empty()) fail("has a token that is not base 64");
+    if (bytes->size() > kMaxPieceBytes)
+      fail(fmt::format("has a token of {} bytes; at most {} are accepted", bytes->size(), kMaxPieceBytes));
+    tokens.push_back({std::move(*bytes), rank});
+  }
+  if (tokens.empty()) throw Error(fmt::format("{}: has no tokens", source));
+  return tokens;
+}
 
 bool has_tiktoken_file(const std::filesystem::path& directory) {
   return std::filesystem::exists(directory / kTiktokenFile) &&

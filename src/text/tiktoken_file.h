@@ -7,9 +7,12 @@
 // tokenization_kimi.py.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -17,6 +20,14 @@ namespace r1 {
 
 // True if the directory has a tiktoken.model and no tokenizer.json.
 bool has_tiktoken_file(const std::filesystem::path& directory);
+
+struct TiktokenToken {
+  std::string bytes;
+  int32_t rank = 0;
+};
+
+// Reads the text of a tiktoken.model. Throws Error "SOURCE:LINE: ...".
+std::vector<TiktokenToken> parse_tiktoken(std::string_view text, const std::string& source);
 
 // Throws Error naming the file, and the line or field.
 Tokenizer read_tiktoken(const std::filesystem::path& directory);
