@@ -16,6 +16,7 @@
 #include "formats/gguf_file.h"
 #include "model/gguf_config.h"
 #include "text/think.h"
+#include "text/tiktoken_file.h"
 
 namespace r1 {
 namespace {
@@ -203,7 +204,7 @@ namespace {
 
 bool has_tokenizer(const fs::path& model) {
   if (is_gguf(model)) return GgufFile(model).metadata().contains("tokenizer.ggml.model");
-  return fs::exists(model / "tokenizer.json");
+  return fs::exists(model / "tokenizer.json") || has_tiktoken_file(model);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "text/gguf_tokenizer.h"
 #include "text/gguf_tokenizer_files.h"
 #include "text/think.h"
+#include "text/tiktoken_file.h"
 #include "text/tokenizer_config.h"
 
 namespace r1 {
@@ -141,8 +142,11 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   for (const char* name : kTokenizerFiles) {
     if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
   }
+  if (has_tiktoken_file(directory)) {
+    for (auto& [name, text] : tiktoken_as_tokenizer_files(directory)) bundle.files[name] = std::move(text);
+  }
   for (const std::string& name : ChatTemplates::files(directory))
-    bundle.files[name] = read_file(directory / name);
+    if (!bundle.files.contains(name)) bundle.files[name] = read_file(directory / name);
   return bundle;
 }
 
