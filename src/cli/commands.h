@@ -148,6 +148,44 @@ struct SchemaOptions {
 };
 int run_schema(const SchemaOptions& options);
 
+struct PullCommandOptions {
+  CommonOptions common;
+  std::string model;  // org/name[:quant][@revision]
+  int64_t connections = 8;
+};
+int run_pull(const PullCommandOptions& options);
+
+struct ListOptions {
+  CommonOptions common;
+};
+int run_list(const ListOptions& options);
+
+struct RmOptions {
+  CommonOptions common;
+  std::string model;
+  bool yes = false;
+};
+int run_rm(const RmOptions& options);
+
+struct PlanOptions {
+  CommonOptions common;
+  std::string model;
+  bool train = false;
+  std::optional<double> utilisation, price;  // only for train
+};
+int run_plan(const PlanOptions& options);
+
+struct BenchOptions {
+  CommonOptions common;
+  std::string model;
+  std::vector<int64_t> depths = {0, 1024, 4096, 16384}, batches = {1, 8, 32};
+  int64_t repeat = 5;
+  int64_t peer_depth = 4096;  // llama.cpp is not measured deeper, because it must read the context first
+  bool no_llama_cpp = false;
+  std::string python = "python3";
+};
+int run_bench(const BenchOptions& options);
+
 struct DoctorOptions {
   CommonOptions common;
   std::string model;

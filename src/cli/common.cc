@@ -14,6 +14,7 @@
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
 #include "formats/gguf_file.h"
+#include "formats/hub_name.h"
 #include "model/gguf_config.h"
 #include "text/think.h"
 #include "text/tiktoken_file.h"
@@ -61,14 +62,17 @@ fs::path resolve_model(const std::string& name) {
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (const auto found = find_model(wanted)) return *found;
+  if (const auto hub = read_hub_name(wanted))
+    throw Error(fmt::format(
+        "{}: no such folder is here, and no such model is in the cache; download it with: r1 pull {}", wanted,
+        hub->text()));
   const std::vector<std::string> shipped = shipped_models();
   const std::string near = nearest_name(wanted, shipped);
-  throw Error(
-      fmt::format("{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, "
-                  "download its Hugging Face "
-                  "repository and give the directory",
-                  wanted, near.empty() ? "" : " (did you mean " + near + "?)",
-                  shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
+  throw Error(fmt::format(
+      "{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, "
+      "give its directory, its .gguf file, or its name on the hub, org/name, after r1 pull org/name",
+      wanted, near.empty() ? "" : " (did you mean " + near + "?)",
+      shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
 }
 
 int64_t parse_size(const std::string& text) {

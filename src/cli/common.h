@@ -17,9 +17,9 @@
 
 namespace r1 {
 
-// Returns the directory of a model. `name` is a directory, the name of a shipped model (models/NAME beside
-// the directory of the program or in the current one), or "" for kDefaultModel. Throws Error that lists the
-// shipped models.
+// Returns the directory or the GGUF file of a model. `name` is one of them, a model of the hub that is in the
+// cache (org/name), the name of a shipped model (models/NAME beside the directory of the program or in the
+// current one), or "" for kDefaultModel. Throws Error that lists the shipped models, or names r1 pull.
 std::filesystem::path resolve_model(const std::string& name);
 inline constexpr const char* kDefaultModel = "r1-nano";
 

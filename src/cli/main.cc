@@ -113,7 +113,9 @@ constexpr const char* kLongestTalkHelp =
     "Longest answer, in tokens (default: the model's max_new_tokens, else what its context leaves, at most "
     "8192)";
 
-constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model's name (default: r1-nano)";
+constexpr const char* kModelHelp =
+    "A Hugging Face directory, a GGUF file, a pulled model's org/name[:quant], or a shipped model's name "
+    "(default: r1-nano)";
 
 constexpr std::array<std::array<const char*, 2>, 3> kLabels = {
     {{"SUBCOMMAND", "COMMAND"}, {"Positionals", "Arguments"}, {"OPTIONS", "options"}}};
@@ -144,6 +146,11 @@ struct Program {
   r1::ReportOptions report;
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
+  r1::PullCommandOptions pull;
+  r1::ListOptions list;
+  r1::RmOptions rm;
+  r1::PlanOptions plan;
+  r1::BenchOptions bench;
 
   // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
@@ -343,6 +350,53 @@ struct Program {
     for (CLI::App* each : data->get_subcommands(nullptr)) check_integers(each);
   }
 
+  void add_hub() {
+    constexpr const char* kHubName =
+        "org/name[:quant][@revision], for example Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M";
+    CLI::App* sub =
+        add("pull", "Download a model from the Hugging Face hub", pull, r1::run_pull, Machine::none,
+            "One JSON object: model, commit, path, bytes, downloaded, seconds, files");
+    sub->add_option("MODEL", pull.model, kHubName)->type_name("")->required();
+    sub->add_option("--connections", pull.connections, "Connections at a time for a large file (default: 8)");
+    sub->footer(
+        "HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are read as huggingface_hub reads "
+        "them.");
+    add("list", "The downloaded models, and what r1 can do with each", list, r1::run_list, Machine::none,
+        "One JSON object: cache, models");
+    sub = add("rm", "Remove a downloaded model", rm, r1::run_rm, Machine::none,
+              "One JSON object: model, removed, bytes");
+    sub->add_option("MODEL", rm.model, "org/name[:quant][@revision], as r1 list shows it")
+        ->type_name("")
+        ->required();
+    sub->add_flag("--yes", rm.yes, "Do not ask");
+  }
+
+  void add_measuring() {
+    CLI::App* sub = add("plan", "What a model needs and how fast it will be, before it is loaded", plan,
+                        r1::run_plan, Machine::model, "One JSON object instead of tables");
+    add_model(
+        sub, plan.model,
+        "A model as for r1 run, or deepseek-ai/DeepSeek-R1 or one of its distills, which need not be here "
+        "(default: r1-nano)");
+    sub->add_flag("--train", plan.train, "GPU hours and dollars of the published training of DeepSeek-R1");
+    sub->add_option("--utilisation", plan.utilisation, "Share of the GPUs' peak in training (default: 0.4)");
+    sub->add_option("--price", plan.price, "Dollars per GPU hour (default: 2)");
+
+    sub = add("bench", "Measure how fast a model reads prompts and decodes", bench, r1::run_bench,
+              Machine::model, "One JSON object instead of a table");
+    add_model(sub, bench.model);
+    const auto numbers = [&](const char* name, std::vector<int64_t>& values, const char* help) {
+      sub->add_option(name, values, help)->delimiter(',')->expected(1)->allow_extra_args(false);
+    };
+    numbers("--depth", bench.depths, "Tokens of context, separated by commas (default: 0,1024,4096,16384)");
+    numbers("--batch", bench.batches, "Sequences at a time, separated by commas (default: 1,8,32)");
+    sub->add_option("--repeat", bench.repeat, "Measurements of each; the median is shown (default: 5)");
+    sub->add_option("--llama-cpp-depth", bench.peer_depth,
+                    "Measure llama.cpp up to this depth (default: 4096); it must read the context first");
+    sub->add_flag("--no-llama-cpp", bench.no_llama_cpp, "Do not measure llama.cpp on a GGUF file");
+    sub->add_option("--python", bench.python, "A Python with llama-cpp-python (default: python3)");
+  }
+
   void add_help() {
     CLI::App* check = add("doctor", "What this machine is, and whether everything works", doctor,
                           r1::run_doctor, Machine::doctor, "One JSON object instead of lines");
@@ -434,6 +488,8 @@ struct Program {
     add_training();
     add_tools();
     add_data();
+    add_hub();
+    add_measuring();
     add_help();
     for (CLI::App* sub : app.get_subcommands(nullptr)) check_integers(sub);
   }

@@ -22,6 +22,7 @@
 #include "cli/conversation.h"
 #include "cli/model_notes.h"
 #include "cli/output.h"
+#include "cli/pull.h"
 #include "reward/answer.h"
 #include "text/think.h"
 #include "text/utf8.h"
@@ -213,7 +214,7 @@ void talk(const RunOptions& options, const SamplingModel& model, uint64_t seed) 
 
 int run_run(const RunOptions& options) {
   check_options(options);
-  const std::filesystem::path directory = resolve_model(options.model);
+  const std::filesystem::path directory = resolve_or_pull(options.model);
   const bool has_tokens = !options.prompt_tokens.empty();
   const std::optional<std::string> text = has_tokens ? std::nullopt : prompt_text(options);
   check_conversation(options, !has_tokens && !text);

@@ -98,6 +98,8 @@ class Model {
   // backward run under Context::measuring alone. `memory` must outlive it.
   static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
                           WeightUse use = WeightUse::training);
+  // A model for inference with random weights that no file holds, to measure the speed of a shape.
+  static Model of_noise(const ModelConfig& config, DType matrices, Memory& memory = host_memory());
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 

@@ -107,8 +107,8 @@ inline std::vector<std::string> r1_words(const std::vector<std::string>& argumen
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   // These commands run no model.
-  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report",
-                                             "schema",   "data",     "samples"};
+  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report", "schema",
+                                             "data",     "samples",  "pull",   "list",   "rm"};
   const auto has = [&](const char* word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
