@@ -200,24 +200,17 @@ __global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob f) {
   }
 }
 
-// The places of all new tokens, and of a parent's tokens in the page where each child goes on (tensor/batch.h).
+// The places of all new tokens.
 std::span<const PageWrite> page_writes(Context& ctx, const Batch& batch) {
-  auto* list = ctx.host().array<PageWrite>(batch.T() + batch.S() * kKeyTile);
+  auto* list = ctx.host().array<PageWrite>(batch.T());
   size_t count = 0;
   for (int64_t s = 0; s < batch.S(); ++s) {
-    const int32_t begin = batch.offsets[static_cast<size_t>(s)],
-                  end = batch.offsets[static_cast<size_t>(s) + 1];
-    if (begin == end) continue;
-    const auto put = [&](int32_t token, int32_t position) {
-      const int64_t at = s * batch.max_pages + position / kKeyTile;
-      list[count++] = {token, batch.pages[static_cast<size_t>(at)],
-                       static_cast<int32_t>(position % kKeyTile)};
-    };
-    const int32_t first = batch.positions[static_cast<size_t>(begin)];
-    for (int32_t t = begin; t < end; ++t) put(t, first + (t - begin));
-    if (batch.parent(s) < 0) continue;
-    const int32_t stop = batch.offsets[static_cast<size_t>(batch.parent(s)) + 1];
-    for (int32_t i = static_cast<int32_t>(first % kKeyTile); i > 0; --i) put(stop - i, first - i);
+    const int32_t* table = batch.pages.data() + s * batch.max_pages;
+    const int32_t end = batch.offsets[static_cast<size_t>(s) + 1];
+    for (int32_t t = batch.offsets[static_cast<size_t>(s)]; t < end; ++t) {
+      const int32_t position = batch.positions[static_cast<size_t>(t)];
+      list[count++] = {t, table[position / kKeyTile], static_cast<int32_t>(position % kKeyTile)};
+    }
   }
   return {list, count};
 }
