@@ -87,7 +87,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     saved.sums = ctx.arena.array<float>(batch.T() * q.dim(1));
     saved.out = out.dtype == DType::f32 ? out : ctx.arena.tensor(shape);
   }
-  R1_CPU_BACKEND(ctx, attention_forward,
+  R1_BACKEND(ctx, attention_forward,
                  (AttentionForward{.batch = batch,
                                    .pages = pages,
                                    .q = q,
@@ -110,7 +110,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     call.dq = c.tape->slot(q);
     call.dk = c.tape->slot(k);
     call.dv = c.tape->slot(v);
-    R1_CPU_BACKEND(c, attention_backward, call);
+    R1_BACKEND(c, attention_backward, call);
   });
   return out;
 }

@@ -7,12 +7,15 @@
 //                  4 floats for 256 FMAs.
 //   product_rows   for few rows of A (decoding): a warp computes up to 4 rows x 32 columns, one column per lane.
 //                  The limit is the bandwidth that reads W, or K times the latency of one FMA.
+//
+// blockIdx.z is one of several products (Many): heads that lie apart, or experts with their rows.
 #include <cuda_pipeline.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
 
+#include "base/error.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/simd/columns_cuda.cuh"
 #include "tensor/cuda.h"
@@ -103,15 +106,55 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float (&a)[8
   }
 }
 
-template <int kDown, int kAcross, bool kAByK, bool kBByK>
+// One product among several: what differs from the first.
+struct One {
+  static constexpr int64_t count = 1;
+  int64_t rows(const ProductF32& p) const { return p.M; }
+  __device__ bool enter(ProductF32&) const { return true; }
+};
+struct Many {
+  int64_t count = 1;
+  Apart apart;
+  ByExpert experts;
+
+  // About how many rows a product has.
+  int64_t rows(const ProductF32& p) const {
+    return experts.starts == nullptr || experts.rows_are_k ? p.M : std::min(p.M, experts.typical);
+  }
+  // Makes p the product of blockIdx.z. Returns false if there is nothing to do.
+  __device__ bool enter(ProductF32& p) const {
+    const int64_t z = blockIdx.z;
+    if (experts.starts == nullptr) {
+      p.a.data += z * apart.a;
+      p.b.data += z * apart.b;
+      p.c += z * apart.c;
+      return true;
+    }
+    const int64_t first = experts.starts[z], rows = experts.starts[z + 1] - first;
+    p.a.data += first * p.a.row;
+    if (experts.rows_are_k) {
+      p.K = rows;
+      p.b.data += first * p.b.row;
+      p.c = experts.gradients[z];
+    } else {
+      p.M = rows;
+      p.b.data = experts.weights[z];
+      p.c += first * p.c_row;
+    }
+    return rows > 0 && p.c != nullptr;
+  }
+};
+
+template <int kDown, int kAcross, bool kAByK, bool kBByK, class Which>
 __global__ void __launch_bounds__(32 * kDown * kAcross)
-    product_tiles(ProductF32 p, bool a_vectors, bool b_vectors) {
+    product_tiles(ProductF32 p, Which which, bool a_vectors, bool b_vectors) {
   using B = Block<kDown, kAcross>;
   using TileA = Tile<B::kM, kAByK>;
   using TileB = Tile<B::kN, kBByK>;
   extern __shared__ __align__(16) float tiles[];
   float* const tiles_b = tiles + kStages * TileA::kFloats;
   const int64_t m0 = static_cast<int64_t>(blockIdx.x) * B::kM, n0 = static_cast<int64_t>(blockIdx.y) * B::kN;
+  if (!which.enter(p) || m0 >= p.M) return;
   const int warp = threadIdx.x / 32, lane_m = threadIdx.x % 32 / 8, lane_n = threadIdx.x % 8;
   const int first_m = warp % kDown * 32, first_n = warp / kDown * 64;
   const auto copy = [&](int64_t stage) {
@@ -178,27 +221,48 @@ bool has_vectors(const Operand& o) {
   return o.row % 4 == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
 }
 
-template <int kDown, int kAcross, bool kAByK, bool kBByK>
-void launch_tiles(const ProductF32& p, cudaStream_t stream) {
+// Vectors can be loaded in every one of the products.
+bool all_have_vectors(const Operand& o, const One&, int64_t) {
+  return has_vectors(o);
+}
+bool all_have_vectors(const Operand& o, const Many& many, int64_t apart) {
+  return has_vectors(o) && apart % 4 == 0 && (o.data != nullptr || many.experts.aligned);
+}
+int64_t a_apart(const One&) {
+  return 0;
+}
+int64_t a_apart(const Many& many) {
+  return many.apart.a;
+}
+int64_t b_apart(const One&) {
+  return 0;
+}
+int64_t b_apart(const Many& many) {
+  return many.apart.b;
+}
+
+template <int kDown, int kAcross, bool kAByK, bool kBByK, class Which>
+void launch_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
   using B = Block<kDown, kAcross>;
   constexpr int kBytes = shared_floats<kDown, kAcross, kAByK, kBByK>() * static_cast<int>(sizeof(float));
-  const auto kernel = product_tiles<kDown, kAcross, kAByK, kBByK>;
+  const auto kernel = product_tiles<kDown, kAcross, kAByK, kBByK, Which>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "cudaFuncSetAttribute");
   const dim3 grid(static_cast<unsigned>((p.M + B::kM - 1) / B::kM),
-                  static_cast<unsigned>((p.N + B::kN - 1) / B::kN));
-  kernel<<<grid, B::kThreads, kBytes, stream>>>(p, has_vectors(p.a), has_vectors(p.b));
+                  static_cast<unsigned>((p.N + B::kN - 1) / B::kN), static_cast<unsigned>(which.count));
+  kernel<<<grid, B::kThreads, kBytes, stream>>>(p, which, all_have_vectors(p.a, which, a_apart(which)),
+                                                all_have_vectors(p.b, which, b_apart(which)));
   check_launch("product_tiles");
 }
 
 // Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better.
-template <bool kAByK, bool kBByK>
-void launch_best_tiles(const ProductF32& p, cudaStream_t stream) {
-  const int64_t large = ((p.M + 127) / 128) * ((p.N + 127) / 128);
-  if (large >= multiprocessors()) {
-    launch_tiles<4, 2, kAByK, kBByK>(p, stream);
+template <bool kAByK, bool kBByK, class Which>
+void launch_best_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
+  const int64_t rows = which.rows(p), large = ((rows + 127) / 128) * ((p.N + 127) / 128) * which.count;
+  if (large >= multiprocessors() && (rows > 32 || which.count == 1)) {
+    launch_tiles<4, 2, kAByK, kBByK>(p, which, stream);
   } else {
-    launch_tiles<1, 1, kAByK, kBByK>(p, stream);
+    launch_tiles<1, 1, kAByK, kBByK>(p, which, stream);
   }
 }
 
@@ -215,15 +279,16 @@ constexpr int kColumnsHere = 32;
 
 // kRows rows of A for each of `warps` warps, 32 columns per block. A and B by k. Stage: B [32][kRowsPitch],
 // then A [warps * kRows][kRowsPitch].
-template <int kRows>
+template <int kRows, class Which>
 __global__ void __launch_bounds__(kRowsThreads)
-    product_rows(ProductF32 p, int warps, bool a_vectors, bool b_vectors) {
+    product_rows(ProductF32 p, Which which, int warps, bool a_vectors, bool b_vectors) {
   extern __shared__ __align__(16) float stages_memory[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int rows = warps * kRows;
   const int stage_floats = (kColumnsHere + rows) * kRowsPitch;
   const int64_t m0 = static_cast<int64_t>(blockIdx.y) * rows,
                 n0 = static_cast<int64_t>(blockIdx.x) * kColumnsHere;
+  if (!which.enter(p) || m0 >= p.M) return;
   const auto copy_rows = [&](float* to, const Operand& from, int64_t row0, int count, int64_t all, int64_t k0,
                              bool vectors) {
 #pragma unroll 4
@@ -293,39 +358,55 @@ __global__ void __launch_bounds__(kRowsThreads)
   }
 }
 
-template <int kRows>
-void launch_rows(const ProductF32& p, cudaStream_t stream) {
+template <int kRows, class Which>
+void launch_rows(const ProductF32& p, const Which& which, cudaStream_t stream) {
   const int warps = static_cast<int>(std::min<int64_t>(kMostWarps, (p.M + kRows - 1) / kRows));
   const auto bytes_of = [](int w) {
     return kRowsStages * (kColumnsHere + w * kRows) * kRowsPitch * static_cast<int>(sizeof(float));
   };
   static_assert(bytes_of(kMostWarps) <= 99 * 1024, "sm_89 has no more per block");
-  check(
-      cudaFuncSetAttribute(product_rows<kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes_of(warps)),
-      "cudaFuncSetAttribute");
+  const auto kernel = product_rows<kRows, Which>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes_of(warps)),
+        "cudaFuncSetAttribute");
   const dim3 grid(static_cast<unsigned>((p.N + kColumnsHere - 1) / kColumnsHere),
-                  static_cast<unsigned>((p.M + warps * kRows - 1) / (warps * kRows)));
-  product_rows<kRows>
-      <<<grid, kRowsThreads, bytes_of(warps), stream>>>(p, warps, has_vectors(p.a), has_vectors(p.b));
+                  static_cast<unsigned>((p.M + warps * kRows - 1) / (warps * kRows)),
+                  static_cast<unsigned>(which.count));
+  kernel<<<grid, kRowsThreads, bytes_of(warps), stream>>>(p, which, warps,
+                                                          all_have_vectors(p.a, which, a_apart(which)),
+                                                          all_have_vectors(p.b, which, b_apart(which)));
   check_launch("product_rows");
 }
 
 constexpr int64_t kFewRows = kMostWarps * kRowsPerWarp;
 
+template <class Which>
+void launch(const ProductF32& p, const Which& which, void* stream) {
+  if (p.M == 0 || p.N == 0 || which.count == 0) return;
+  const auto s = static_cast<cudaStream_t>(stream);
+  if (p.a.by_k && p.b.by_k) {
+    const int64_t rows = which.rows(p);
+    if (rows <= 1) return launch_rows<1>(p, which, s);
+    if (rows == 2) return launch_rows<2>(p, which, s);
+    if (rows <= kFewRows) return launch_rows<kRowsPerWarp>(p, which, s);
+    return launch_best_tiles<true, true>(p, which, s);
+  }
+  if (p.a.by_k) return launch_best_tiles<true, false>(p, which, s);
+  R1_CHECK(!p.b.by_k, "no product takes a transposed A and a B by k");
+  launch_best_tiles<false, false>(p, which, s);
+}
+
 }  // namespace
 
 void product_f32(const ProductF32& p, void* stream) {
-  if (p.M == 0 || p.N == 0) return;
-  const auto s = static_cast<cudaStream_t>(stream);
-  if (p.a.by_k && p.b.by_k) {
-    if (p.M == 1) return launch_rows<1>(p, s);
-    if (p.M == 2) return launch_rows<2>(p, s);
-    if (p.M <= kFewRows) return launch_rows<kRowsPerWarp>(p, s);
-    return launch_best_tiles<true, true>(p, s);
-  }
-  if (p.a.by_k) return launch_best_tiles<true, false>(p, s);
-  if (p.b.by_k) return launch_best_tiles<false, true>(p, s);
-  launch_best_tiles<false, false>(p, s);
+  launch(p, One(), stream);
+}
+
+void products_f32(const ProductF32& p, const Apart& apart, void* stream) {
+  launch(p, Many{.count = apart.count, .apart = apart, .experts = {}}, stream);
+}
+
+void products_f32(const ProductF32& p, const ByExpert& experts, void* stream) {
+  launch(p, Many{.count = experts.count, .apart = {}, .experts = experts}, stream);
 }
 
 void matmul_f32(const float* x, int64_t T, const float* w, int64_t N, int64_t K, const float* bias, float* y,

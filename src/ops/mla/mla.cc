@@ -13,13 +13,13 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const 
   R1_CHECK(rotary.width() == P && std::ssize(rotary.positions) == T, w.kv_b().name, " q ", q.shape.str(),
            " rotary width ", rotary.width(), ", ", rotary.positions.size(), " positions");
   const Tensor out = ctx.output({T, H, R + P}, ctx.activations());
-  R1_CPU_BACKEND(ctx, absorb_query, (AbsorbQuery{.q = q, .out = out, .w = &w, .rotary = rotary}));
+  R1_BACKEND(ctx, absorb_query, (AbsorbQuery{.q = q, .out = out, .w = &w, .rotary = rotary}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([q, out, weight = &w, rotary](Context& c) {
       const Tensor dout = c.tape->grad(out);
       if (!dout) return;
       const GradSlot dq = c.tape->slot(q);
-      R1_CPU_BACKEND(c, absorb_query_backward,
+      R1_BACKEND(c, absorb_query_backward,
                      (AbsorbQueryBackward{.q = q, .dout = dout, .w = weight, .rotary = rotary, .dq = dq}));
     });
   }
@@ -32,14 +32,14 @@ Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const
            c.shape.str(), " and ", compressed.shape.str(), ", rotary width ", P, ", ",
            rotary.positions.size(), " positions");
   const Tensor key = ctx.output({T, R + P}, ctx.activations());
-  R1_CPU_BACKEND(ctx, latent_key,
+  R1_BACKEND(ctx, latent_key,
                  (LatentKey{.c = c, .compressed = compressed, .key = key, .rotary = rotary}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([=](Context& b) {
       const Tensor dkey = b.tape->grad(key);
       if (!dkey) return;
       const GradSlot dcompressed = b.tape->slot(compressed), dc = b.tape->slot(c);
-      R1_CPU_BACKEND(
+      R1_BACKEND(
           b, latent_key_backward,
           (LatentKeyBackward{.dkey = dkey, .rotary = rotary, .dcompressed = dcompressed, .dc = dc}));
     });
@@ -52,13 +52,13 @@ Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {
   R1_CHECK(o.shape.rank() == 3 && o.dim(1) == H && o.dim(2) == R, w.kv_b().name, " o ", o.shape.str(),
            " heads ", H, " latent ", R);
   const Tensor out = ctx.output({o.dim(0), H, v}, ctx.activations());
-  R1_CPU_BACKEND(ctx, expand_value, (ExpandValue{.o = o, .out = out, .w = &w}));
+  R1_BACKEND(ctx, expand_value, (ExpandValue{.o = o, .out = out, .w = &w}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([o, out, weight = &w](Context& c) {
       const Tensor dout = c.tape->grad(out);
       if (!dout) return;
       const GradSlot d_o = c.tape->slot(o);
-      R1_CPU_BACKEND(c, expand_value_backward,
+      R1_BACKEND(c, expand_value_backward,
                      (ExpandValueBackward{.o = o, .dout = dout, .w = weight, .d_o = d_o}));
     });
   }
