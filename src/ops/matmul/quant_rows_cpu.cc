@@ -74,14 +74,14 @@ void quantise_rows(Format format, const float* x, int64_t M, int64_t K, std::byt
   const QuantTraits& t = quant_traits(format);
   const QuantRowLayout layout(format, K);
   const int64_t subs = t.block / t.sub;
-  const auto quantise = HWY_DYNAMIC_POINTER(quantise_block);
   for (int64_t m = 0; m < M; ++m, x += K, rows += layout.bytes) {
     auto* const d = reinterpret_cast<float*>(rows + layout.d);
     auto* const start = reinterpret_cast<int32_t*>(rows + layout.start);
     std::byte* const out = rows + layout.sums;
     for (int64_t b = 0; b < K / t.block; ++b) {
       int32_t sums[16];
-      quantise(x + b * t.block, t.block, t.sub, reinterpret_cast<int8_t*>(rows) + b * t.block, d + b, sums);
+      HWY_DYNAMIC_DISPATCH(quantise_block)
+      (x + b * t.block, t.block, t.sub, reinterpret_cast<int8_t*>(rows) + b * t.block, d + b, sums);
       for (int64_t j = 0; j < subs; ++j) start[b * subs + j] = -t.offset * sums[j];
       if (!t.minimum) continue;
       if (!t.scaled) {

@@ -360,17 +360,16 @@ QuantChunk unpack_quant(const QuantTraits& t, const std::byte* panel, int64_t K,
   const int d_part = parts.count - (t.minimum ? 2 : 1);
   const bool in_place = t.format == Format::q8_0;
   if (in_place) out.u = reinterpret_cast<const uint8_t*>(at.at[0]);
-  const auto unpack = HWY_DYNAMIC_POINTER(unpack_block);
-  const auto halves = HWY_DYNAMIC_POINTER(unpack_halves);
   for (int64_t b = 0; b < count; ++b) {
     if (!in_place) {
-      unpack(t.format, at, s.u + b * t.block * kQuantPanel, s.scale + b * subs * kQuantPanel,
-             s.least + b * (subs / 2) * kQuantPanel);
+      HWY_DYNAMIC_DISPATCH(unpack_block)
+      (t.format, at, s.u + b * t.block * kQuantPanel, s.scale + b * subs * kQuantPanel,
+       s.least + b * (subs / 2) * kQuantPanel);
     }
-    halves(at.at[d_part], s.d + b * kQuantPanel);
+    HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part], s.d + b * kQuantPanel);
     if (t.minimum) {
       float* const dmin = s.dmin + b * kQuantPanel;
-      halves(at.at[d_part + 1], dmin);
+      HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part + 1], dmin);
       if (!t.scaled) {
         for (int64_t n = 0; n < kQuantPanel; ++n) dmin[n] = -dmin[n];
       }
