@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/normalizer.h"
 #include "text/utf8.h"
 
@@ -67,7 +68,7 @@ class DecoderReader {
       part.at("type").fail(fmt::format(
           "is {}, only Replace, Metaspace, ByteFallback, Fuse, Strip and Sequence are supported where the "
           "pre-tokenizer has no ByteLevel",
-          type));
+          shown(type)));
     }
   }
 
