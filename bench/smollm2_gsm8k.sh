@@ -14,5 +14,5 @@ trap 'rm -rf "$work"' EXIT
 head -n "$problems" "$data" >"$work/gsm8k.jsonl"
 echo "# $(basename "$model"), the first $problems problems of GSM8K test, $samples samples each ${*:+($*)}"
 echo "# date $(date -u +%FT%TZ), commit $(git rev-parse --short HEAD), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)"
-build/r1 eval "$model" --task "$work/gsm8k.jsonl" --samples "$samples" --temperature 0.6 --top-p 0.95 --max-tokens 512 --seed 1 \
-  --system 'Solve the problem step by step. End with the answer in \boxed{}.' "$@" | sed "s|$work/||"
+build/r1 eval "$model" --task "$work/gsm8k.jsonl" --samples "$samples" --temperature 0.2 --top-p 0.9 --max-tokens 512 --seed 1 "$@" |
+  sed "s|$work/||; s|$(dirname "$model")/||"

@@ -178,7 +178,7 @@ GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {
                                         "<|end|>",    "<end_of_turn>", "<|endoftext|>"};
   const std::vector<std::string_view> tokens = metadata.strings(kTokens);
   const bool is_llama = metadata.get_string_or(kModel, "") == kSentencePiece;
-  // What a file does not name in a SentencePiece vocabulary, is where Llama 2 has it.
+  // If the file of a SentencePiece vocabulary names no id, Llama 2's id is used.
   const auto id = [&](std::string_view name, int32_t usual = -1) {
     const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
     const bool is_usual = is_llama && usual >= 0 && !metadata.contains(key);

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/shown.h"
 
 namespace r1 {
 namespace {
@@ -86,7 +87,7 @@ void Normalizer::add(const Json& description, int depth) {
     for (const Json& part : description.at("normalizers").items()) add(part, depth + 1);
   } else {
     description.at("type").fail(
-        fmt::format("is {}, only NFC, Prepend, Replace and Sequence are supported", type));
+        fmt::format("is {}, only NFC, Prepend, Replace and Sequence are supported", shown(type)));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/normalizer.h"
 #include "text/unicode_delta.h"
 #include "text/utf8.h"
@@ -44,8 +45,8 @@ void PreTokenizer::add(const Json& description, bool last, int depth) {
   } else if (type == "Digits") {
     add_digits(description);
   } else {
-    description.at("type").fail(
-        fmt::format("is {}, only Sequence, Split, Digits, ByteLevel and Metaspace are supported", type));
+    description.at("type").fail(fmt::format(
+        "is {}, only Sequence, Split, Digits, ByteLevel and Metaspace are supported", shown(type)));
   }
 }
 
@@ -74,7 +75,7 @@ void PreTokenizer::add_split(const Json& description) {
   } else if (behavior == "Contiguous") {
     split.behavior = Behavior::contiguous;
   } else {
-    description.at("behavior").fail(fmt::format("is {}, which is not known", behavior));
+    description.at("behavior").fail(fmt::format("is {}, which is not known", shown(behavior)));
   }
   split.invert = description.get_bool_or("invert", false);
   splits().push_back(std::move(split));
@@ -106,7 +107,8 @@ void PreTokenizer::add_metaspace(const Json& description) {
   } else if (scheme == "first") {
     spacing_.prefix = Prefix::first_word;
   } else if (scheme != "never") {
-    description.at("prepend_scheme").fail(fmt::format("is {}; it must be first, always or never", scheme));
+    description.at("prepend_scheme")
+        .fail(fmt::format("is {}; it must be first, always or never", shown(scheme)));
   }
   // The field of older files.
   if (!description.get_bool_or("add_prefix_space", true)) spacing_.prefix = Prefix::none;

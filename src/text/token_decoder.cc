@@ -6,13 +6,14 @@
 #include <optional>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/normalizer.h"
 #include "text/utf8.h"
 
 namespace r1 {
 namespace {
 
-constexpr const char* kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr const char* kReplacementText = "\xEF\xBF\xBD";  // U+FFFD
 constexpr size_t kMaxDecoders = 64;
 
 // The order in which a Sequence has its parts.
@@ -67,7 +68,7 @@ class DecoderReader {
       part.at("type").fail(fmt::format(
           "is {}, only Replace, Metaspace, ByteFallback, Fuse, Strip and Sequence are supported where the "
           "pre-tokenizer has no ByteLevel",
-          type));
+          shown(type)));
     }
   }
 
@@ -154,7 +155,7 @@ std::string with_each_byte_replaced(std::string_view bytes) {
     if (step.valid) {
       out.append(bytes, at, static_cast<size_t>(step.size));
     } else {
-      for (int i = 0; i < step.size; ++i) out += kReplacement;
+      for (int i = 0; i < step.size; ++i) out += kReplacementText;
     }
     at += static_cast<size_t>(step.size);
   }
@@ -208,7 +209,7 @@ std::string TokenJoiner::join(const DecoderRules& rules, const std::vector<std::
     if (is_valid_utf8(bytes)) {
       text += bytes;
     } else {
-      for (size_t i = 0; i < bytes.size(); ++i) text += kReplacement;
+      for (size_t i = 0; i < bytes.size(); ++i) text += kReplacementText;
     }
     bytes.clear();
   };

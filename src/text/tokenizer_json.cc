@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/configured_tokens.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer.h"
@@ -46,7 +47,7 @@ void parse_model(const Json& model, TokenizerSpec& spec) {
   if (type != "BPE") {
     (model.contains("type") ? model.at("type") : model.at("vocab"))
         .fail(fmt::format("is {}, only BPE is supported: byte-level, or SentencePiece's as Llama 2 has it",
-                          type));
+                          shown(type)));
   }
   for (const std::string_view field : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     require_absent(model, field);
@@ -121,7 +122,7 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_
       parse_post_processor(part, spec, has_template, depth + 1);
   } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
     processor.at("type").fail(
-        fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", type));
+        fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", shown(type)));
   }
 }
 
@@ -131,8 +132,8 @@ int count_byte_level(const Json& decoder, int depth) {
   const std::string& type = decoder.get_string("type");
   if (type == "ByteLevel") return 1;
   if (type != "Sequence" || depth > kMaxNesting) {
-    decoder.at("type").fail(
-        fmt::format("is {}, only ByteLevel is supported where the pre-tokenizer has a ByteLevel", type));
+    decoder.at("type").fail(fmt::format(
+        "is {}, only ByteLevel is supported where the pre-tokenizer has a ByteLevel", shown(type)));
   }
   int count = 0;
   for (const Json& part : decoder.at("decoders").items()) count += count_byte_level(part, depth + 1);

@@ -325,6 +325,8 @@ TEST(SentencePiece, NamesTheFieldOfATokenizerJsonThatIsWrong) {
   EXPECT_EQ(with("decoder", R"({"type": "WordPiece"})"),
             "t.json: decoder.type is WordPiece, only Replace, Metaspace, ByteFallback, Fuse, Strip and "
             "Sequence are supported where the pre-tokenizer has no ByteLevel");
+  EXPECT_EQ(with("decoder", R"({"type": "a\nb"})").find('\n'), std::string::npos);
+  EXPECT_EQ(with("pre_tokenizer", R"({"type": "a\nb"})").find('\n'), std::string::npos);
   EXPECT_EQ(with("normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AA=="})"),
             "t.json: normalizer.type is Precompiled, only NFC, Prepend, Replace and Sequence are supported");
   EXPECT_EQ(with("normalizer", R"({"type": "Replace", "pattern": {"Regex": " +"}, "content": " "})"),
