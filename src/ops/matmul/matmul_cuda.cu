@@ -2,9 +2,9 @@
 //
 // Every output is one chain of FMAs, run by one thread; tiles, stages and kernels never change a bit.
 //
-//   product_tiles  a block computes a tile of C, each thread 8 x 8 outputs. Tiles of A and B wait in shared
-//                  memory, kStages deep; cp.async fills them. Per 4 steps of k, a thread reads 16 vectors of
-//                  4 floats for 256 FMAs.
+//   product_tiles  a block computes a tile of C, each thread 8 x 8 outputs, or 4 x 4. Tiles of A and B wait in
+//                  shared memory, kStages deep; cp.async fills them. Per 4 steps of k, a thread reads 16
+//                  vectors of 4 floats for 256 FMAs.
 //   product_rows   for few rows of A (decoding): a warp computes up to 4 rows x 32 columns, one column per lane.
 //                  The limit is the bandwidth that reads W, or K times the latency of one FMA.
 //
@@ -56,18 +56,18 @@ struct Tile {
     }
   }
 
-  // A thread's 8 rows of the tile. `lane` of kLanes neighbours; they start at row `first`. By k they are
-  // kLanes apart; otherwise they are two vectors of 4.
+  // A thread's kPer rows of the tile. `lane` of kLanes neighbours; they start at row `first`. By k they are
+  // kLanes apart; otherwise they are vectors of 4.
   template <int kLanes>
   static __device__ int row(int first, int lane, int i) {
     return kByK ? first + lane + i * kLanes : first + lane * 4 + i % 4 + i / 4 * (kLanes * 4);
   }
   // Reads k, k + 1, k + 2, k + 3 of these rows.
-  template <int kLanes>
-  static __device__ void load(const float* tile, int first, int lane, int k, float (&out)[4][8]) {
+  template <int kLanes, int kPer>
+  static __device__ void load(const float* tile, int first, int lane, int k, float (&out)[4][kPer]) {
     if constexpr (kByK) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
+      for (int i = 0; i < kPer; ++i) {
         const float4 v = *reinterpret_cast<const float4*>(tile + row<kLanes>(first, lane, i) * kPitch + k);
         out[0][i] = v.x, out[1][i] = v.y, out[2][i] = v.z, out[3][i] = v.w;
       }
@@ -75,7 +75,7 @@ struct Tile {
 #pragma unroll
       for (int s = 0; s < 4; ++s) {
 #pragma unroll
-        for (int i = 0; i < 8; i += 4) {
+        for (int i = 0; i < kPer; i += 4) {
           const float4 v =
               *reinterpret_cast<const float4*>(tile + (k + s) * kRows + row<kLanes>(first, lane, i));
           out[s][i] = v.x, out[s][i + 1] = v.y, out[s][i + 2] = v.z, out[s][i + 3] = v.w;
@@ -85,24 +85,26 @@ struct Tile {
   }
 };
 
-// Threads of a warp lie 4 x 8 in a 32 x 64 tile of C; kDown x kAcross warps in the block's.
-template <int kDown, int kAcross>
+// A thread computes kPer x kPer outputs; the threads of a warp lie 4 x 8, and kDown x kAcross warps in the block.
+template <int kDown, int kAcross, int kPer>
 struct Block {
   static constexpr int kThreads = 32 * kDown * kAcross;
-  static constexpr int kM = 32 * kDown, kN = 64 * kAcross;
+  static constexpr int kWarpM = 4 * kPer, kWarpN = 8 * kPer;
+  static constexpr int kM = kWarpM * kDown, kN = kWarpN * kAcross;
 };
 
-template <int kDown, int kAcross, bool kAByK, bool kBByK>
+template <class B, bool kAByK, bool kBByK>
 constexpr int shared_floats() {
-  using B = Block<kDown, kAcross>;
   return kStages * (Tile<B::kM, kAByK>::kFloats + Tile<B::kN, kBByK>::kFloats);
 }
 
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const float (&a)[8], const float (&b)[8]) {
+template <int kPer>
+__device__ __forceinline__ void multiply(float (&sums)[kPer][kPer], const float (&a)[kPer],
+                                         const float (&b)[kPer]) {
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < kPer; ++i) {
 #pragma unroll
-    for (int j = 0; j < 8; ++j) sums[i][j] = __fmaf_rn(a[i], b[j], sums[i][j]);
+    for (int j = 0; j < kPer; ++j) sums[i][j] = __fmaf_rn(a[i], b[j], sums[i][j]);
   }
 }
 
@@ -145,10 +147,10 @@ struct Many {
   }
 };
 
-template <int kDown, int kAcross, bool kAByK, bool kBByK, class Which>
+template <int kDown, int kAcross, int kPer, bool kAByK, bool kBByK, class Which>
 __global__ void __launch_bounds__(32 * kDown * kAcross)
     product_tiles(ProductF32 p, Which which, bool a_vectors, bool b_vectors) {
-  using B = Block<kDown, kAcross>;
+  using B = Block<kDown, kAcross, kPer>;
   using TileA = Tile<B::kM, kAByK>;
   using TileB = Tile<B::kN, kBByK>;
   extern __shared__ __align__(16) float tiles[];
@@ -156,7 +158,7 @@ __global__ void __launch_bounds__(32 * kDown * kAcross)
   const int64_t m0 = static_cast<int64_t>(blockIdx.x) * B::kM, n0 = static_cast<int64_t>(blockIdx.y) * B::kN;
   if (!which.enter(p) || m0 >= p.M) return;
   const int warp = threadIdx.x / 32, lane_m = threadIdx.x % 32 / 8, lane_n = threadIdx.x % 8;
-  const int first_m = warp % kDown * 32, first_n = warp / kDown * 64;
+  const int first_m = warp % kDown * B::kWarpM, first_n = warp / kDown * B::kWarpN;
   const auto copy = [&](int64_t stage) {
     const int at = static_cast<int>(stage % kStages);
     const int64_t k0 = stage * kStepK;
@@ -172,12 +174,12 @@ __global__ void __launch_bounds__(32 * kDown * kAcross)
   };
 
   for (int64_t s = 0; s < kStages - 1; ++s) copy(s);
-  float sums[8][8];
+  float sums[kPer][kPer];
 #pragma unroll
-  for (int e = 0; e < 64; ++e) {
+  for (int e = 0; e < kPer * kPer; ++e) {
     bool inside = false;
-    const float* at = output(e / 8, e % 8, &inside);
-    sums[e / 8][e % 8] = p.accumulate && inside ? *at : 0.0f;
+    const float* at = output(e / kPer, e % kPer, &inside);
+    sums[e / kPer][e % kPer] = p.accumulate && inside ? *at : 0.0f;
   }
   const int64_t stages = (p.K + kStepK - 1) / kStepK;
   for (int64_t s = 0; s < stages; ++s) {
@@ -186,7 +188,7 @@ __global__ void __launch_bounds__(32 * kDown * kAcross)
     copy(s + kStages - 1);
     const float* a_tile = tiles + s % kStages * TileA::kFloats;
     const float* b_tile = tiles_b + s % kStages * TileB::kFloats;
-    float a[4][8], b[4][8];
+    float a[4][kPer], b[4][kPer];
     const int64_t left = p.K - s * kStepK;
     if (left >= kStepK) {
 #pragma unroll
@@ -208,12 +210,13 @@ __global__ void __launch_bounds__(32 * kDown * kAcross)
     }
   }
 #pragma unroll
-  for (int e = 0; e < 64; ++e) {
+  for (int e = 0; e < kPer * kPer; ++e) {
     bool inside = false;
-    float* at = output(e / 8, e % 8, &inside);
+    float* at = output(e / kPer, e % kPer, &inside);
     if (!inside) continue;
-    const int64_t n = n0 + TileB::template row<8>(first_n, lane_n, e % 8);
-    *at = p.bias != nullptr ? __fadd_rn(sums[e / 8][e % 8], p.bias[n]) : sums[e / 8][e % 8];
+    const int64_t n = n0 + TileB::template row<8>(first_n, lane_n, e % kPer);
+    const float sum = sums[e / kPer][e % kPer];
+    *at = p.bias != nullptr ? __fadd_rn(sum, p.bias[n]) : sum;
   }
 }
 
@@ -241,11 +244,11 @@ int64_t b_apart(const Many& many) {
   return many.apart.b;
 }
 
-template <int kDown, int kAcross, bool kAByK, bool kBByK, class Which>
+template <int kDown, int kAcross, int kPer, bool kAByK, bool kBByK, class Which>
 void launch_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
-  using B = Block<kDown, kAcross>;
-  constexpr int kBytes = shared_floats<kDown, kAcross, kAByK, kBByK>() * static_cast<int>(sizeof(float));
-  const auto kernel = product_tiles<kDown, kAcross, kAByK, kBByK, Which>;
+  using B = Block<kDown, kAcross, kPer>;
+  constexpr int kBytes = shared_floats<B, kAByK, kBByK>() * static_cast<int>(sizeof(float));
+  const auto kernel = product_tiles<kDown, kAcross, kPer, kAByK, kBByK, Which>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "cudaFuncSetAttribute");
   const dim3 grid(static_cast<unsigned>((p.M + B::kM - 1) / B::kM),
@@ -255,14 +258,20 @@ void launch_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) 
   check_launch("product_tiles");
 }
 
-// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better.
+// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better, and then
+// tiles of 16 x 32, whose shorter steps finish long chains sooner.
 template <bool kAByK, bool kBByK, class Which>
 void launch_best_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
-  const int64_t rows = which.rows(p), large = ((rows + 127) / 128) * ((p.N + 127) / 128) * which.count;
-  if (large >= multiprocessors() && (rows > 32 || which.count == 1)) {
-    launch_tiles<4, 2, kAByK, kBByK>(p, which, stream);
+  const int64_t rows = which.rows(p);
+  const auto blocks = [&](int64_t m, int64_t n) {
+    return (rows + m - 1) / m * ((p.N + n - 1) / n) * which.count;
+  };
+  if (blocks(128, 128) >= multiprocessors() && (rows > 32 || which.count == 1)) {
+    launch_tiles<4, 2, 8, kAByK, kBByK>(p, which, stream);
+  } else if (blocks(32, 64) >= 4 * multiprocessors()) {
+    launch_tiles<1, 1, 8, kAByK, kBByK>(p, which, stream);
   } else {
-    launch_tiles<1, 1, kAByK, kBByK>(p, which, stream);
+    launch_tiles<1, 1, 4, kAByK, kBByK>(p, which, stream);
   }
 }
 
