@@ -47,7 +47,7 @@ struct DeviceRun {
   void poison(size_t bytes) {
     const ArenaScope scope(tensors);
     const std::vector<unsigned char> pattern(bytes, 0xFF);
-    cuda_memory().write(tensors.take(bytes), pattern.data(), bytes);
+    cuda_memory().write(tensors.take(bytes), pattern.data(), bytes, stream.get());
   }
   // The values of an output that lies in poisoned memory: what follows it there must be as it was.
   std::vector<float> guarded_values(const Tensor& t) {

@@ -24,7 +24,7 @@ TEST_F(CudaOptim, StepsHaveTheBitsOfTheCpu) {
             PlacedParameter p(memory, {n}, w, gradients[0]);
             const Buffer m({n}, DType::f32, memory), v({n}, DType::f32, memory);
             for (size_t i = 0; i < gradients.size(); ++i) {
-              memory.write(p.p.grad.data, gradients[i].data(), p.p.grad.bytes());
+              memory.write(p.p.grad.data, gradients[i].data(), p.p.grad.bytes(), r.ctx.stream);
               adamw_update(r.ctx, p.p, m.tensor(), v.tensor(),
                            {.lr = 3e-3f,
                             .beta1 = 0.9f,

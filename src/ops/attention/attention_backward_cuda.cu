@@ -121,16 +121,21 @@ __global__ void __launch_bounds__(kChainThreads) slope_tiles(BackwardJob b, cons
   clear(scores);
   clear(slopes);
   const auto chains = [&](const float* left, const float* right, int64_t width, float(&sums)[kRows][kCols]) {
-    for (int64_t k0 = 0; k0 < width; k0 += kStep) {
-      const int n = static_cast<int>(min(width - k0, int64_t{kStep}));
-      __syncthreads();
-      tile.fill_a(t.rows, n, [&](int r, int k) { return left[rows[r].index * width + k0 + k]; });
-      tile.fill_b_by_k(n, columns, [&](int k, int c) {
-        return right[(BackwardJob::token_of(at, key0 + c) * b.G + t.g) * width + k0 + k];
-      });
-      __syncthreads();
-      tile.run(n, sums);
-    }
+    const bool vectors = takes_vectors(left, width);
+    const auto steps_of = [&](int64_t chunk) {
+      return static_cast<int>(min(width - chunk * kStep, int64_t{kStep}));
+    };
+    Tile::for_chunks((width + kStep - 1) / kStep,
+                     [&](int64_t chunk, int buffer) {
+                       const int64_t k0 = chunk * kStep;
+                       const int n = steps_of(chunk);
+                       tile.fill_a(buffer, t.rows, n, vectors,
+                                   [&](int r) { return left + rows[r].index * width + k0; });
+                       tile.fill_b_transposed(buffer, n, columns, [&](int c) {
+                         return right + (BackwardJob::token_of(at, key0 + c) * b.G + t.g) * width + k0;
+                       });
+                     },
+                     [&](int64_t chunk, int buffer) { tile.run(buffer, steps_of(chunk), sums); });
   };
   chains(b.q, b.k, b.K, scores);
   chains(b.d_out, b.v, b.V, slopes);
@@ -168,28 +173,29 @@ __global__ void __launch_bounds__(kChainThreads)
   const int common = rows[0].end, most = rows[t.rows - 1].end;
   float sums[kRows][kCols];
   clear(sums);
-  for (int key0 = 0; key0 < most; key0 += kStep) {
-    const int n = min(most - key0, kStep);
-    __syncthreads();
-    tile.fill_a(t.rows, n, [&](int r, int k) {
-      return key0 + k <= rows[r].position ? b.ds[rows[r].slope + key0 + k] : 0.0f;
-    });
-    tile.fill_b(n, columns, [&](int k, int c) {
-      return b.k[(BackwardJob::token_of(at, key0 + k) * b.G + t.g) * b.K + column0 + c];
-    });
-    __syncthreads();
-    if (key0 + n <= common) {
-      tile.run(n, sums);
-      continue;
-    }
-    int first[kRows], end[kRows];
+  const bool vectors = takes_vectors(b.k, b.K);
+  const auto keys_of = [&](int64_t chunk) { return min(most - static_cast<int>(chunk) * kStep, kStep); };
+  Tile::for_chunks((most + kStep - 1) / kStep,
+                   [&](int64_t chunk, int buffer) {
+                     const int key0 = static_cast<int>(chunk) * kStep, n = keys_of(chunk);
+                     tile.fill_a_by_step(buffer, t.rows, n, [&](int r, int k) {
+                       return key0 + k <= rows[r].position ? b.ds + rows[r].slope + key0 + k : nullptr;
+                     });
+                     tile.fill_b(buffer, n, columns, vectors, [&](int k, int c) {
+                       return b.k + (BackwardJob::token_of(at, key0 + k) * b.G + t.g) * b.K + column0 + c;
+                     });
+                   },
+                   [&](int64_t chunk, int buffer) {
+                     const int key0 = static_cast<int>(chunk) * kStep, n = keys_of(chunk);
+                     if (key0 + n <= common) return tile.run(buffer, n, sums);
+                     int first[kRows], end[kRows];
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      first[i] = 0;
-      end[i] = Tile::row(i) < t.rows ? rows[Tile::row(i)].end - key0 : 0;
-    }
-    tile.run_within(n, first, end, sums);
-  }
+                     for (int i = 0; i < kRows; ++i) {
+                       first[i] = 0;
+                       end[i] = Tile::row(i) < t.rows ? rows[Tile::row(i)].end - key0 : 0;
+                     }
+                     tile.run_within(buffer, n, first, end, sums);
+                   });
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     if (Tile::row(i) >= t.rows) break;
@@ -201,6 +207,17 @@ __global__ void __launch_bounds__(kChainThreads)
     }
   }
 }
+
+// A query row of a family, counted from the first token of its first row.
+struct QueryPlace {
+  int64_t token;
+  int head;  // of all H
+  __device__ QueryPlace(const BackwardJob& b, const TokenPlace& family, int g, int row) {
+    const auto heads = static_cast<int>(b.heads);
+    token = family.first + row / heads;
+    head = g * heads + row % heads;
+  }
+};
 
 // sums [T, G, width] of the tile's keys continue with weights (p or ds) times values [T, H, width] of the
 // block's query rows.
@@ -234,33 +251,38 @@ __global__ void __launch_bounds__(kChainThreads)
     for (int c = 0; c < kCols; ++c)
       sums[i][c] = Tile::row(i) < t.rows && Tile::column(c) < columns ? *place(i, c) : 0.0f;
   }
-  for (int64_t row0 = begin; row0 < end; row0 += kStep) {
-    const int n = static_cast<int>(min(end - row0, int64_t{kStep}));
-    __syncthreads();
-    tile.fill_a_by_rows(t.rows, n, [&](int key, int k) {
-      const int64_t row = row0 + k, token = at.first + row / b.heads;
-      const TokenPlace& query = b.places[token];
-      const int64_t position = query.prefix + token - query.first;
-      return t.row + key <= position ? weights[b.slope_of(query, t.g * b.heads + row % b.heads) + t.row + key]
-                                     : 0.0f;
-    });
-    tile.fill_b(n, columns, [&](int k, int c) {
-      const int64_t row = row0 + k, token = at.first + row / b.heads;
-      return values[(token * b.H + t.g * b.heads + row % b.heads) * width + column0 + c];
-    });
-    __syncthreads();
-    if (row0 >= all_begin) {
-      tile.run(n, sums);
-      continue;
-    }
-    int first[kRows], stop[kRows];
+  const bool vectors = takes_vectors(values, width);
+  const auto rows_of = [&](int64_t chunk) {
+    return static_cast<int>(min(end - begin - chunk * kStep, int64_t{kStep}));
+  };
+  Tile::for_chunks(
+      (end - begin + kStep - 1) / kStep,
+      [&](int64_t chunk, int buffer) {
+        const int64_t row0 = begin + chunk * kStep;
+        const int n = rows_of(chunk);
+        tile.fill_a_by_step(buffer, t.rows, n, [&](int key, int k) -> const float* {
+          const QueryPlace query(b, at, t.g, static_cast<int>(row0) + k);
+          const TokenPlace& place = b.places[query.token];
+          if (t.row + key > place.prefix + query.token - place.first) return nullptr;
+          return weights + b.slope_of(place, query.head) + t.row + key;
+        });
+        tile.fill_b(buffer, n, columns, vectors, [&](int k, int c) {
+          const QueryPlace query(b, at, t.g, static_cast<int>(row0) + k);
+          return values + (query.token * b.H + query.head) * width + column0 + c;
+        });
+      },
+      [&](int64_t chunk, int buffer) {
+        const int64_t row0 = begin + chunk * kStep;
+        const int n = rows_of(chunk);
+        if (row0 >= all_begin) return tile.run(buffer, n, sums);
+        int first[kRows], stop[kRows];
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      first[i] = static_cast<int>(min(max(begin_of(Tile::row(i)) - row0, int64_t{0}), int64_t{kStep}));
-      stop[i] = Tile::row(i) < t.rows ? kStep : 0;
-    }
-    tile.run_within(n, first, stop, sums);
-  }
+        for (int i = 0; i < kRows; ++i) {
+          first[i] = static_cast<int>(min(max(begin_of(Tile::row(i)) - row0, int64_t{0}), int64_t{kStep}));
+          stop[i] = Tile::row(i) < t.rows ? kStep : 0;
+        }
+        tile.run_within(buffer, n, first, stop, sums);
+      });
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
 #pragma unroll

@@ -25,6 +25,7 @@
 namespace r1::cuda {
 namespace {
 
+static_assert(kStep == kKeyTile);
 constexpr int64_t kScoreFloats = int64_t{1} << 26;  // 256 MiB
 constexpr int kThreads = 256;
 
@@ -40,6 +41,14 @@ struct RowTile {
 // Slot `slot` of page `page` receives token `token`.
 struct PageWrite {
   int32_t token, page, slot;
+};
+
+// A page; slots below `split` lie in another one, where the prefix ends.
+struct PageParts {
+  const float* own;
+  const float* tail;
+  int split;
+  __device__ const float* of(int slot) const { return slot < split ? tail : own; }
 };
 
 struct ForwardJob {
@@ -65,11 +74,14 @@ struct ForwardJob {
   __device__ int keys(const RowTile& t, int r) const {
     return positions[offsets[t.s]] + static_cast<int>((t.row + r) / heads) + 1;
   }
-  // The page that holds a slot of the sequence's page number `page`.
-  __device__ const float* page_of(int64_t s, int64_t page, int64_t slot) const {
-    const bool shared =
-        tails != nullptr && tails[s] >= 0 && page == prefixes[s] / kKeyTile && slot < prefixes[s] % kKeyTile;
-    return pages + (shared ? tails[s] : table[s * max_pages + page]) * page_elements;
+  // Where the keys and values of a sequence's page number `page` lie.
+  __device__ PageParts parts(int64_t s, int64_t page) const {
+    PageParts p{pages + table[s * max_pages + page] * page_elements, nullptr, 0};
+    if (tails != nullptr && tails[s] >= 0 && page == prefixes[s] / kKeyTile) {
+      p.tail = pages + tails[s] * page_elements;
+      p.split = static_cast<int>(prefixes[s] % kKeyTile);
+    }
+    return p;
   }
 };
 
@@ -93,32 +105,45 @@ __global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob f) {
   using Tile = ChainTile<kRows, kCols>;
   __shared__ Tile tile;
   __shared__ int64_t queries[Tile::kTileRows];
+  __shared__ PageParts parts[kCols];
   const RowTile t = f.tiles[blockIdx.x];
   const int page0 = static_cast<int>(blockIdx.y) * kCols, key0 = page0 * kKeyTile;
   if (page0 >= t.pages) return;
   const int columns = min(t.keys - key0, Tile::kColumns);
   for (int r = static_cast<int>(threadIdx.x); r < t.rows; r += kChainThreads)
     queries[r] = f.index(t, r) * f.K;
+  const int held = min(t.pages - page0, kCols);
+  if (threadIdx.x < held) parts[threadIdx.x] = f.parts(t.s, page0 + static_cast<int>(threadIdx.x));
+  __syncthreads();
+  bool whole = true;  // no page is split
+  for (int p = 0; p < held; ++p) whole = whole && parts[p].split == 0;
+  const bool vectors = takes_vectors(f.q, f.K), page_vectors = takes_vectors(f.pages, f.page_elements);
   float sums[kRows][kCols];
   clear(sums);
-  for (int64_t k0 = 0; k0 < f.K; k0 += kStep) {
-    const int n = static_cast<int>(min(f.K - k0, int64_t{kStep}));
-    __syncthreads();
-    tile.fill_a(t.rows, n, [&](int r, int k) { return f.q[queries[r] + k0 + k]; });
+  const auto steps_of = [&](int64_t chunk) {
+    return static_cast<int>(min(f.K - chunk * kStep, int64_t{kStep}));
+  };
+  const auto fill = [&](int64_t chunk, int at) {
+    const int64_t k0 = chunk * kStep;
+    const int n = steps_of(chunk);
+    tile.fill_a(at, t.rows, n, vectors, [&](int r) { return f.q + queries[r] + k0; });
+    const auto key_at = [&](int k, int c) {
+      const int slot = c % static_cast<int>(kKeyTile);
+      return parts[c / kKeyTile].of(slot) + (t.g * f.K + k0 + k) * kKeyTile + slot;
+    };
     if (f.values_in_keys) {
-      tile.fill_b_by_k(n, columns, [&](int k, int c) {
-        const int slot = c % kKeyTile;
-        return f.page_of(t.s, page0 + c / kKeyTile, slot)[(t.g * kKeyTile + slot) * f.K + k0 + k];
+      tile.fill_b_transposed(at, n, columns, [&](int c) {
+        const int slot = c % static_cast<int>(kKeyTile);
+        return parts[c / kKeyTile].of(slot) + (t.g * kKeyTile + slot) * f.K + k0;
       });
+    } else if (whole) {
+      tile.fill_b(at, n, columns, page_vectors, key_at);
     } else {
-      tile.fill_b(n, columns, [&](int k, int c) {
-        const int slot = c % kKeyTile;
-        return f.page_of(t.s, page0 + c / kKeyTile, slot)[(t.g * f.K + k0 + k) * kKeyTile + slot];
-      });
+      tile.fill_b_singly(at, n, columns, key_at);
     }
-    __syncthreads();
-    tile.run(n, sums);
-  }
+  };
+  Tile::for_chunks((f.K + kStep - 1) / kStep, fill,
+                   [&](int64_t chunk, int at) { tile.run(at, steps_of(chunk), sums); });
   const int64_t stride = t.pages * kKeyTile;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
@@ -168,25 +193,30 @@ __global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob f) {
   const int common = f.keys(t, 0);  // keys that all rows see
   float sums[kRows][kCols];
   clear(sums);
-  for (int page = 0; page < t.pages; ++page) {
-    const int key0 = page * static_cast<int>(kKeyTile), n = min(t.keys - key0, kStep);
-    __syncthreads();
-    tile.fill_a(t.rows, n, [&](int r, int k) { return f.scores[t.scores + r * stride + key0 + k]; });
-    tile.fill_b(n, columns,
-                [&](int k, int c) { return f.page_of(t.s, page, k)[group + k * f.value_row + c]; });
-    __syncthreads();
-    if (key0 + n <= common) {
-      tile.run(n, sums);
-      continue;
-    }
-    int first[kRows], end[kRows];
+  const bool vectors =
+      takes_vectors(f.pages, f.page_elements) && takes_vectors(nullptr, f.value_row) && group % 4 == 0;
+  const auto keys_of = [&](int64_t page) { return min(t.keys - static_cast<int>(page) * kStep, kStep); };
+  Tile::for_chunks(
+      t.pages,
+      [&](int64_t page, int at) {
+        const int n = keys_of(page);
+        const PageParts parts = f.parts(t.s, page);
+        tile.fill_a(at, t.rows, n, true,
+                    [&](int r) { return f.scores + t.scores + r * stride + page * kKeyTile; });
+        tile.fill_b(at, n, columns, vectors,
+                    [&](int k, int c) { return parts.of(k) + group + k * f.value_row + c; });
+      },
+      [&](int64_t page, int at) {
+        const int key0 = static_cast<int>(page) * kStep, n = keys_of(page);
+        if (key0 + n <= common) return tile.run(at, n, sums);
+        int first[kRows], end[kRows];
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      first[i] = 0;
-      end[i] = Tile::row(i) < t.rows ? f.keys(t, Tile::row(i)) - key0 : 0;
-    }
-    tile.run_within(n, first, end, sums);
-  }
+        for (int i = 0; i < kRows; ++i) {
+          first[i] = 0;
+          end[i] = Tile::row(i) < t.rows ? f.keys(t, Tile::row(i)) - key0 : 0;
+        }
+        tile.run_within(at, n, first, end, sums);
+      });
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     const int r = Tile::row(i);

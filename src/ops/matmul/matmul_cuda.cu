@@ -258,8 +258,8 @@ void launch_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) 
   check_launch("product_tiles");
 }
 
-// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better, and then
-// tiles of 16 x 32, whose shorter steps finish long chains sooner.
+// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better. If those are
+// few, four warps share each, whose shorter steps finish long chains sooner.
 template <bool kAByK, bool kBByK, class Which>
 void launch_best_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
   const int64_t rows = which.rows(p);
@@ -271,7 +271,7 @@ void launch_best_tiles(const ProductF32& p, const Which& which, cudaStream_t str
   } else if (blocks(32, 64) >= 4 * multiprocessors()) {
     launch_tiles<1, 1, 8, kAByK, kBByK>(p, which, stream);
   } else {
-    launch_tiles<1, 1, 4, kAByK, kBByK>(p, which, stream);
+    launch_tiles<2, 2, 4, kAByK, kBByK>(p, which, stream);
   }
 }
 

@@ -134,7 +134,8 @@ const float* LatentWeight::rows(Context& ctx) const {
     } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);
       const float* from = weight_f32(ctx, value);
-      if (!ctx.measuring) ctx.memory().copy(to, from, rows_.buffer.bytes(), ctx.stream);
+      if (!ctx.measuring)
+        ctx.memory().copy(to, from, static_cast<size_t>(value.count()) * sizeof(float), ctx.stream);
     }
   }
   return rows_.buffer.tensor().f32();
