@@ -245,8 +245,8 @@ class CudaMemory final : public Memory {
     std::vector<Piece> pieces;
   };
 
-  // Small writes go through pinned memory, which the device reads when the stream gets there, so that they wait
-  // for nothing. A piece is used again when its last copy is done.
+  // Small writes go through pinned memory, which the device reads when the stream gets there, so that they
+  // wait for nothing. A piece is used again when its last copy is done.
   static constexpr size_t kStagePiece = size_t{256} << 10;
   static constexpr size_t kStagePieces = 32;
   void staged(void* to, const void* host, size_t bytes, void* stream) {

@@ -1,5 +1,5 @@
-// tests/gpu/attention_test.cc: attention on the device has cpu-f32's bits: training over families of rows, prefill
-// in chunks, decoding with shared prefixes, plain pages and those of latents, and blocks of scores.
+// tests/gpu/attention_test.cc: attention on the device has cpu-f32's bits: training over families of rows,
+// prefill in chunks, decoding with shared prefixes, plain pages and those of latents, and blocks of scores.
 #include "ops/attention/attention.h"
 
 #include "tests/gpu/device_run.h"
@@ -168,8 +168,8 @@ struct Side {
   PlacedPages pages;
 };
 
-// Tokens [begin, end) of sequence s. Those of sequences below `sharing` lie behind a common prompt, whose keys
-// sequence 0 has written into pages of its own.
+// Tokens [begin, end) of sequence s. Those of sequences below `sharing` lie behind a common prompt, whose
+// keys sequence 0 has written into pages of its own.
 struct StepRow {
   int64_t s, begin, end;
   bool shares = false;

@@ -1,4 +1,5 @@
-// tests/gpu/mla_test.cc: the steps around latent attention on the device have cpu-f32's bits, forward and backward.
+// tests/gpu/mla_test.cc: the steps around latent attention on the device have cpu-f32's bits, forward and
+// backward.
 #include "ops/mla/mla.h"
 
 #include "base/math.h"

@@ -1,5 +1,5 @@
-// tests/gpu/model_test.cc: whole models of every family on the device have cpu-f32's bits: logits of prefill and
-// decoding, log-probs, entropies, gradients, and the weights after steps of AdamW.
+// tests/gpu/model_test.cc: whole models of every family on the device have cpu-f32's bits: logits of prefill
+// and decoding, log-probs, entropies, gradients, and the weights after steps of AdamW.
 #include "model/model.h"
 
 #include <map>
@@ -31,12 +31,18 @@ std::map<std::string, Json> families() {
   deepseek.set("qk_rope_head_dim", 6).set("v_head_dim", 9).set("n_routed_experts", 12);
   deepseek.set("num_experts_per_tok", 3).set("n_group", 4).set("topk_group", 2);
   deepseek.set("moe_intermediate_size", 20).set("n_shared_experts", 1).set("first_k_dense_replace", 1);
+  Json qwen_moe = grouped("qwen3_moe");
+  qwen_moe.set("num_experts", 10).set("num_experts_per_tok", 3).set("moe_intermediate_size", 20);
+  Json no_lora = deepseek, v2 = deepseek;
+  no_lora.set("q_lora_rank", nullptr).set("norm_topk_prob", false);
+  v2.set("model_type", "deepseek_v2").set("topk_method", "group_limited_greedy");
   return {{"llama", grouped("llama").set("tie_word_embeddings", true)},
           {"qwen2", grouped("qwen2")},
           {"qwen3", grouped("qwen3").set("tie_word_embeddings", true)},
+          {"qwen3_moe", qwen_moe},
+          {"deepseek_v2", v2},
           {"deepseek_v3", deepseek},
-          {"deepseek_v3 without q_lora",
-           Json(deepseek).set("q_lora_rank", nullptr).set("norm_topk_prob", false)}};
+          {"deepseek_v3 without q_lora", no_lora}};
 }
 
 // A new model whose vectors (norms, biases) are random, too.

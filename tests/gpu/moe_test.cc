@@ -1,5 +1,5 @@
-// tests/gpu/moe_test.cc: the mixture of experts on the device has cpu-f32's bits: routing, experts, balance loss,
-// counts, and the backward.
+// tests/gpu/moe_test.cc: the mixture of experts on the device has cpu-f32's bits: routing, experts, balance
+// loss, counts, and the backward.
 #include "ops/moe/moe.h"
 
 #include "tests/gpu/device_run.h"
@@ -35,7 +35,9 @@ struct MoeCase {
   std::string name() const {
     return "T " + std::to_string(T) + " D " + std::to_string(D) + " F " + std::to_string(F) + " E " +
            std::to_string(config.experts) + " A " + std::to_string(config.active) + " groups " +
-           std::to_string(config.top_groups) + "/" + std::to_string(config.groups);
+           std::to_string(config.top_groups) + "/" + std::to_string(config.groups) +
+           (config.score == RouterScore::softmax ? " softmax" : "") +
+           (config.group_rank == GroupRank::best ? " best" : "");
   }
   MoeConfig config;
   int64_t T, D, F;
@@ -111,13 +113,15 @@ MoeConfig random_config(Random& random) {
   config.active = random.between(1, config.top_groups * (config.experts / config.groups));
   config.norm_topk = random.below(4) != 0;
   config.routed_scaling = random.below(2) == 0 ? 1.0f : 2.5f;
+  config.score = random.below(2) == 0 ? RouterScore::sigmoid : RouterScore::softmax;
+  config.group_rank = random.below(2) == 0 ? GroupRank::two_best : GroupRank::best;
   return config;
 }
 
 TEST_F(CudaMoe, HasTheBitsOfTheCpu) {
   Random random(6);
   for (const int64_t T : {1, 2, 3, 17, 64, 100, 300}) {
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < 8; ++i) {
       const int64_t D = random.between(1, 70), F = random.between(1, 70);
       const MoeCase c(random_config(random), T, D, F, random.next_u32());
       compare_moe(c, {.bias = i != 2, .held_dx = i == 1, .balance = i >= 3});
@@ -130,9 +134,17 @@ TEST_F(CudaMoe, SelectsAmongManyExpertsAndGroups) {
   const MoeConfig config{
       .experts = 256, .active = 8, .groups = 8, .top_groups = 4, .norm_topk = true, .routed_scaling = 2.5f};
   compare_moe(MoeCase(config, 200, 32, 16, 11), {.balance = true});
+  MoeConfig softmax = config;
+  softmax.score = RouterScore::softmax, softmax.group_rank = GroupRank::best;
+  compare_moe(MoeCase(softmax, 150, 20, 16, 16), {.bias = false, .balance = true});
   MoeConfig odd = config;
   odd.experts = 77, odd.groups = 7, odd.top_groups = 3, odd.active = 33;
   compare_moe(MoeCase(odd, 90, 24, 20, 12), {});
+}
+
+// Their keys do not fit shared memory.
+TEST_F(CudaMoe, SelectsAmongThousandsOfExperts) {
+  compare_moe(MoeCase({.experts = 3100, .active = 5, .groups = 62, .top_groups = 9}, 20, 3, 2, 17), {});
 }
 
 // Equal scores: the lower index wins. NaN counts as the largest.

@@ -1,5 +1,5 @@
-// tests/gpu/sample_test.cc: draws on the device are the CPU's, log-probs to the bit: temperatures, filters, masks,
-// penalties, ties, rows that share their logits.
+// tests/gpu/sample_test.cc: draws on the device are the CPU's, log-probs to the bit: temperatures, filters,
+// masks, penalties, ties, rows that share their logits.
 #include "ops/sample/sample.h"
 
 #include "ops/sample/history.h"

@@ -7,10 +7,10 @@
 //   key_gradients     dk (of ds and q) and dv (of p and d_o), a chain over query rows
 //
 // The tokens of a family (a row and its children) follow each other, so the query rows that see a key are one
-// range of tokens, heads inside. p and ds of as many tokens as fit kSlopeFloats are held at a time; the chains
-// of keys go on from block to block. Two of the CPU's habits are kept, because they decide the sign of a zero
-// and where a NaN goes: keys that only later rows of a tile of kTileRows see enter a row's dq as zeros, and so do
-// rows that see a later key of the same strip of kKeyStrip keys enter dk and dv.
+// range of tokens, heads inside. p and ds of as many tokens as fit kSlopeFloats are held at a time; the
+// chains of keys go on from block to block. Two of the CPU's habits are kept, because they decide the sign of
+// a zero and where a NaN goes: keys that only later rows of a tile of kTileRows see enter a row's dq as
+// zeros, and so do rows that see a later key of the same strip of kKeyStrip keys enter dk and dv.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -44,8 +44,8 @@ struct TokenPlace {
   int64_t slopes = 0;
 };
 
-// Query rows [row, row + rows) of a group, of the row of the batch that has token `token`; or keys at positions
-// [row, row + rows) of it.
+// Query rows [row, row + rows) of a group, of the row of the batch that has token `token`; or keys at
+// positions [row, row + rows) of it.
 struct BackwardTile {
   int32_t token, g;
   int32_t row, rows;

@@ -1,7 +1,7 @@
 // ops/attention/attention_cuda.cu: the forward of attention on a CUDA device.
 //
-// Query rows of one (row of the batch, group) are cut into tiles: row r is head r % (H / G) of token r / (H / G),
-// as in kernels_cpu.h. Four kernels run one after the other:
+// Query rows of one (row of the batch, group) are cut into tiles: row r is head r % (H / G) of token r / (H /
+// G), as in kernels_cpu.h. Four kernels run one after the other:
 //
 //   write_pages   puts new keys and values into their pages
 //   score_tiles   scores [rows, keys] of a tile, a chain over K each

@@ -4,8 +4,8 @@
 //   sums[m, n] = fma(A[m, k], B[k, n], sums[m, n])   for the k of row m in order
 //
 // A block of four warps computes 4 kRows rows by 32 kCols columns: a thread kRows rows of one lane's columns.
-// Chunks of kStep steps of k lie in two buffers of shared memory: while one is computed with, cp.async fills the
-// other.
+// Chunks of kStep steps of k lie in two buffers of shared memory: while one is computed with, cp.async fills
+// the other.
 #pragma once
 
 #include <cuda_pipeline.h>

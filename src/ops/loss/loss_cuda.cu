@@ -1,5 +1,5 @@
-// ops/loss/loss_cuda.cu: log-probs of given tokens on a CUDA device. Packing, chunks and formulas are those of
-// loss_cpu.cc; chunks are larger, which changes no bit.
+// ops/loss/loss_cuda.cu: log-probs of given tokens on a CUDA device. Packing, chunks and formulas are those
+// of loss_cpu.cc; chunks are larger, which changes no bit.
 //
 // The backward reads the gradients of the log-probs back once, because tokens without one are skipped.
 #include <cuda_runtime.h>

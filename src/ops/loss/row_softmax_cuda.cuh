@@ -1,5 +1,5 @@
-// ops/loss/row_softmax_cuda.cuh: the softmax of one row of logits by one block: row_softmax.cc on a CUDA device.
-// The trainer's log-probs and the sampler's come from this one function.
+// ops/loss/row_softmax_cuda.cuh: the softmax of one row of logits by one block: row_softmax.cc on a CUDA
+// device. The trainer's log-probs and the sampler's come from this one function.
 //
 // The sum is sixteen chains, however many threads there are: one warp runs them, while the others compute the
 // exps of the next piece into shared memory. Its second half sums for the entropy; fma(e, 1, sum) is sum + e.

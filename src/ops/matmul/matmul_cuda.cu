@@ -2,11 +2,11 @@
 //
 // Every output is one chain of FMAs, run by one thread; tiles, stages and kernels never change a bit.
 //
-//   product_tiles  a block computes a tile of C, each thread 8 x 8 outputs, or 4 x 4. Tiles of A and B wait in
-//                  shared memory, kStages deep; cp.async fills them. Per 4 steps of k, a thread reads 16
+//   product_tiles  a block computes a tile of C, each thread 8 x 8 outputs, or 4 x 4. Tiles of A and B wait
+//                  in shared memory, kStages deep; cp.async fills them. Per 4 steps of k, a thread reads 16
 //                  vectors of 4 floats for 256 FMAs.
-//   product_rows   for few rows of A (decoding): a warp computes up to 4 rows x 32 columns, one column per lane.
-//                  The limit is the bandwidth that reads W, or K times the latency of one FMA.
+//   product_rows   for few rows of A (decoding): a warp computes up to 4 rows x 32 columns, one column per
+//                  lane. The limit is the bandwidth that reads W, or K times the latency of one FMA.
 //
 // blockIdx.z is one of several products (Many): heads that lie apart, or experts with their rows.
 #include <cuda_pipeline.h>
@@ -85,7 +85,8 @@ struct Tile {
   }
 };
 
-// A thread computes kPer x kPer outputs; the threads of a warp lie 4 x 8, and kDown x kAcross warps in the block.
+// A thread computes kPer x kPer outputs; the threads of a warp lie 4 x 8, and kDown x kAcross warps in the
+// block.
 template <int kDown, int kAcross, int kPer>
 struct Block {
   static constexpr int kThreads = 32 * kDown * kAcross;
@@ -258,8 +259,8 @@ void launch_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) 
   check_launch("product_tiles");
 }
 
-// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better. If those are
-// few, four warps share each, whose shorter steps finish long chains sooner.
+// Tiles of 128 x 128 read the least; if they leave multiprocessors idle, tiles of 32 x 64 do better. If those
+// are few, four warps share each, whose shorter steps finish long chains sooner.
 template <bool kAByK, bool kBByK, class Which>
 void launch_best_tiles(const ProductF32& p, const Which& which, cudaStream_t stream) {
   const int64_t rows = which.rows(p);

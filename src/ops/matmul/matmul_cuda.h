@@ -14,8 +14,8 @@
 namespace r1::cuda {
 
 // A matrix operand whose elements lie row by row, `row` floats apart. `by_k`: a row holds consecutive k, as x
-// and W in y = x W^T. Otherwise a row holds consecutive m (or n), as dy and x in dW = dy^T x. B can be by k only
-// if A is.
+// and W in y = x W^T. Otherwise a row holds consecutive m (or n), as dy and x in dW = dy^T x. B can be by k
+// only if A is.
 struct Operand {
   const float* data = nullptr;
   int64_t row = 0;
@@ -40,10 +40,10 @@ struct Apart {
 void products_f32(const ProductF32& p, const Apart& apart, void* stream);
 
 // Products of `count` experts over rows that are sorted by expert: expert e owns rows [starts[e],
-// starts[e + 1]). All arrays are the device's, so the host need not know the rows. They are either the M of the
-// product (of A and C; B is `weights[e]`), or, with `rows_are_k`, its K (of A and B; C is `gradients[e]`, and
-// experts whose gradient is null are skipped). p.M or p.K is the most rows that an expert can have; `typical` is
-// about how many they have, for speed alone.
+// starts[e + 1]). All arrays are the device's, so the host need not know the rows. They are either the M of
+// the product (of A and C; B is `weights[e]`), or, with `rows_are_k`, its K (of A and B; C is `gradients[e]`,
+// and experts whose gradient is null are skipped). p.M or p.K is the most rows that an expert can have;
+// `typical` is about how many they have, for speed alone.
 struct ByExpert {
   int64_t count = 0;
   int64_t typical = 0;

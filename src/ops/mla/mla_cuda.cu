@@ -1,5 +1,5 @@
-// ops/mla/mla_cuda.cu: the steps around latent attention on a CUDA device. Each product is one launch over all
-// heads, whose operands lie apart by the heads' strides (mla_cpu.cc).
+// ops/mla/mla_cuda.cu: the steps around latent attention on a CUDA device. Each product is one launch over
+// all heads, whose operands lie apart by the heads' strides (mla_cpu.cc).
 #include <cuda_runtime.h>
 
 #include "ops/matmul/matmul_cuda.h"

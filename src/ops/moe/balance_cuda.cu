@@ -1,7 +1,7 @@
 // ops/moe/balance_cuda.cu: the sequence-wise balance loss on a CUDA device, in the order of balance_cpu.cc.
 //
-// A block takes a row of the batch. Sums over experts are chains of one thread per token, sums over tokens are
-// chains of one thread per expert.
+// A block takes a row of the batch. Sums over experts are chains of one thread per token, sums over tokens
+// are chains of one thread per expert.
 #include <cuda_runtime.h>
 
 #include "ops/moe/moe_backend.h"
@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(kThreads) balance_rows(BalanceJob job) {
   for (int64_t t0 = begin; t0 < end; t0 += kThreads) {
     const int64_t t = t0 + threadIdx.x;
     double sum = job.softmax ? 1.0 : 1e-20;
-    for (int64_t e = 0; e < E && t < end && !job.softmax; ++e) sum = __dadd_rn(sum, static_cast<double>(r.scores[t * E + e]));
+    for (int64_t e = 0; e < E && t < end && !job.softmax; ++e)
+      sum = __dadd_rn(sum, static_cast<double>(r.scores[t * E + e]));
     sums[threadIdx.x] = sum;
     __syncthreads();
     const int64_t n = min(end - t0, int64_t{kThreads});

@@ -1,5 +1,5 @@
-// ops/moe/moe_cuda.cu: the experts on a CUDA device: gather by expert, three grouped products, combine; and the
-// backward. Steps, orders and memory are those of moe_cpu.cc.
+// ops/moe/moe_cuda.cu: the experts on a CUDA device: gather by expert, three grouped products, combine; and
+// the backward. Steps, orders and memory are those of moe_cpu.cc.
 //
 // A product over all experts is one launch, whose blocks read on the device which rows are theirs: the host
 // never waits for the routing.

@@ -1,5 +1,5 @@
-// ops/moe/route_cuda.cu: the router on a CUDA device: scores, selection, the sort by expert, and the backward to
-// the router's logits. Formulas and ties are those of route_cpu.cc.
+// ops/moe/route_cuda.cu: the router on a CUDA device: scores, selection, the sort by expert, and the backward
+// to the router's logits. Formulas and ties are those of route_cpu.cc.
 //
 // A warp selects the experts of one token. The sort is exact whatever runs first: a warp per (chunk, expert)
 // walks the chunk's slots in order, once to count and once to place.
@@ -72,22 +72,24 @@ __device__ void set_scores(float* s, int E, RouterScore score, int lane) {
   for (int e = lane; e < E; e += 32) s[e] = __fdiv_rn(s[e], sum);
 }
 
-// One warp per token: logits become scores, then the selection and its weights. `shared` holds, per warp, the
-// keys of experts and of groups.
-__global__ void __launch_bounds__(kThreads) select_experts(Routing r, MoeConfig config, const float* bias) {
+// One warp per token: logits become scores, then the selection and its weights. The keys of experts and of
+// groups lie in shared memory or, if they are too many, in `room` [T, E + groups].
+__global__ void __launch_bounds__(kThreads)
+    select_experts(Routing r, MoeConfig config, const float* bias, int32_t* room) {
   extern __shared__ int32_t shared_keys[];
   const int E = static_cast<int>(r.E), groups = static_cast<int>(config.groups), size = E / groups;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  int32_t* keys = shared_keys + warp * (E + groups);
-  int32_t* group_keys = keys + E;
   const int64_t t = static_cast<int64_t>(blockIdx.x) * kWarps + warp;
   if (t >= r.T) return;
+  int32_t* keys = room != nullptr ? room + t * (E + groups) : shared_keys + warp * (E + groups);
+  int32_t* group_keys = keys + E;
   float* s = r.scores + t * E;
   set_scores(s, E, config.score, lane);
   for (int e = lane; e < E; e += 32) keys[e] = key_of(bias != nullptr ? __fadd_rn(s[e], bias[e]) : s[e]);
   __syncwarp();
   if (config.top_groups < groups) {
-    for (int g = lane; g < groups; g += 32) group_keys[g] = group_key(keys + g * size, size, config.group_rank);
+    for (int g = lane; g < groups; g += 32)
+      group_keys[g] = group_key(keys + g * size, size, config.group_rank);
     __syncwarp();
     for (int e = lane; e < E; e += 32)
       if (rank_of(group_keys, groups, e / size) >= config.top_groups) keys[e] = kNever;
@@ -108,8 +110,8 @@ __global__ void __launch_bounds__(kThreads) select_experts(Routing r, MoeConfig 
     r.weights[t * r.A + a] = __fmul_rn(__fdiv_rn(s[selected[a]], sum), config.routed_scaling);
 }
 
-// Calls body(slot, place) for the chunk's slots of one expert, in order, with this thread's slots; returns how
-// many there are. All lanes of a warp call it.
+// Calls body(slot, place) for the chunk's slots of one expert, in order, with this thread's slots; returns
+// how many there are. All lanes of a warp call it.
 template <class Body>
 __device__ int64_t for_slots(const Routing& r, int64_t chunk, int32_t expert, const Body& body) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -154,8 +156,8 @@ __global__ void __launch_bounds__(kThreads) place_slots(Routing r) {
   });
 }
 
-// As in route_cpu.cc: the gradient of one token's balance loss with respect to s [E], and of s from there to the
-// logits.
+// As in route_cpu.cc: the gradient of one token's balance loss with respect to s [E], and of s from there to
+// the logits.
 __device__ void set_pull(RouterScore score, const float* s, const float* pull, int64_t E, float* dz) {
   if (score == RouterScore::softmax) {
     for (int64_t e = 0; e < E; ++e) dz[e] = pull[e];
@@ -217,11 +219,16 @@ void moe_route(Context& ctx, const MoeRoute& call) {
   const MoeConfig& config = call.w.config;
   const Routing& r = call.routing;
   const float* bias = call.w.bias != nullptr ? call.w.bias->value.f32() : nullptr;
+  const OpScope scope(ctx);
   matmul_into(ctx, call.x.f32(), r.T, call.w.router, r.scores);
+  constexpr size_t kMostShared = size_t{48} << 10;
+  auto shared = static_cast<size_t>(kWarps * (r.E + config.groups)) * sizeof(int32_t);
+  int32_t* keys = nullptr;
+  if (shared > kMostShared) keys = ctx.arena.array<int32_t>(r.T * (r.E + config.groups)), shared = 0;
   if (ctx.measuring || r.T == 0) return;
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
-  const auto shared = static_cast<size_t>(kWarps * (r.E + config.groups)) * sizeof(int32_t);
-  select_experts<<<static_cast<unsigned>(ceil_div(r.T, kWarps)), kThreads, shared, stream>>>(r, config, bias);
+  select_experts<<<static_cast<unsigned>(ceil_div(r.T, kWarps)), kThreads, shared, stream>>>(r, config, bias,
+                                                                                             keys);
   check_launch("moe selection");
   const dim3 grid(static_cast<unsigned>(ceil_div(r.E, kWarps)), static_cast<unsigned>(r.chunks()));
   count_slots<<<grid, kThreads, 0, stream>>>(r);

@@ -1,10 +1,10 @@
-// ops/sample/draw_cuda.cuh: filters and the draw for one row of logits by one block: cut_cpu.cc and sample_cpu.cc
-// on a CUDA device, with their bits.
+// ops/sample/draw_cuda.cuh: filters and the draw for one row of logits by one block: cut_cpu.cc and
+// sample_cpu.cc on a CUDA device, with their bits.
 //
-// Sums of a bin's weights are exact, so their order does not matter: the logits of a bin lie within 1/32, so its
-// weights have one exponent or two neighbouring ones, and 2^27 of them fit a double. The last bin holds the rest
-// of the row; there only the question whether its sum is positive matters, unless a cut by weight falls into it,
-// which takes more than 4 million tokens. One thread then sums in the order of the row.
+// Sums of a bin's weights are exact, so their order does not matter: the logits of a bin lie within 1/32, so
+// its weights have one exponent or two neighbouring ones, and 2^27 of them fit a double. The last bin holds
+// the rest of the row; there only the question whether its sum is positive matters, unless a cut by weight
+// falls into it, which takes more than 4 million tokens. One thread then sums in the order of the row.
 #pragma once
 
 #include <cuda_runtime.h>

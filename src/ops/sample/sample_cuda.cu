@@ -1,5 +1,5 @@
-// ops/sample/sample_cuda.cu: the draws of a batch on a CUDA device: one block per row, one launch, and one read of
-// the drawn tokens. The host lists what the settings change (history.h); the device changes it.
+// ops/sample/sample_cuda.cu: the draws of a batch on a CUDA device: one block per row, one launch, and one
+// read of the drawn tokens. The host lists what the settings change (history.h); the device changes it.
 #include <cuda_runtime.h>
 
 #include <algorithm>
