@@ -144,6 +144,7 @@ struct Program {
   r1::ReportOptions report;
   r1::SchemaOptions schema;
   r1::DoctorOptions doctor;
+  r1::ServeOptions serve;
 
   // `json`: what --json does; "": the output is JSON with and without it.
   template <class Options>
@@ -228,6 +229,32 @@ struct Program {
     sub->add_option("--gradients", score.gradients, "GRADS.safetensors: loss and grad.<name>");
     sub->add_option("--temperature", score.temperature, "Temperature of the log-probs (default: 1)");
     sub->add_option("--logits-last", score.logits_last, "Write only the logits of each row's last N tokens");
+  }
+
+  void add_serve() {
+    CLI::App* sub = add("serve", "Answer requests of OpenAI's API over HTTP", serve, r1::run_serve,
+                        Machine::model, "One JSON object that says where it listens, instead of a line");
+    sub->footer(
+        "Routes: POST /v1/chat/completions, /v1/completions, /tokenize, /detokenize, /apply-template; GET "
+        "/v1/models, /health, /metrics. docs/server.md describes them. SIGTERM and Ctrl-C let the answers in "
+        "progress end; a second one ends them.");
+    add_model(sub, serve.model);
+    sub->add_option("--host", serve.host,
+                    "Address to listen on (default: 127.0.0.1, which only this machine reaches)");
+    sub->add_option("--port", serve.port, "Port (default: 8000; 0: any free one)");
+    sub->add_option("--name", serve.name, "The model's name for clients (default: its directory's)");
+    sub->add_option("--api-key-file", serve.api_key_file,
+                    "A file with one key per line; requests need one of them (default: any key, or none)");
+    sub->add_option("--max-batch", serve.max_batch,
+                    "Answers generated at a time (default: 64); it changes no bit");
+    sub->add_option("--max-queue", serve.max_queue,
+                    "Requests that wait beside those (default: 256); further ones get status 429");
+    sub->add_option("--prefill-chunk", serve.prefill_chunk,
+                    "Prompt tokens taken at a time (default: 512); it changes no bit");
+    sub->add_option("--timeout", serve.timeout_s,
+                    "Seconds that a request may take, waiting included (default: 600)");
+    sub->add_option("--drain", serve.drain_s,
+                    "Seconds that answers in progress have to end after SIGTERM (default: 60)");
   }
 
   void add_tools() {
@@ -431,6 +458,7 @@ struct Program {
     for (const auto& [theirs, ours] : kLabels) app.get_formatter()->label(theirs, ours);
     add_run();
     add_using();
+    add_serve();
     add_training();
     add_tools();
     add_data();

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -70,6 +71,8 @@ struct Engine::Impl final : RowSink {
     std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
     bool ended = false;
     std::string failed;  // why its request cannot go on
+    std::deque<int32_t> forced;              // its next tokens, see force()
+    mutable std::vector<Sampled> likeliest;  // of the draw under way
   };
   std::unordered_map<const Sequence*, Live> live;
   Events events;
@@ -85,6 +88,7 @@ struct Engine::Impl final : RowSink {
   void collect(const Sequence& s, int64_t first_token);
   void settle(std::span<Sequence* const> samples);
   void step(int64_t tokens);
+  Live& live_sample(RequestId id, int64_t sample);
   Completion stop(RequestId id, int64_t sample);
   void stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
               const OnToken& on_token, const OnFailed& on_failed);
@@ -146,11 +150,14 @@ RowToSample Engine::Impl::draw_of(const Sequence& s) const {
   const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
   const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
                            {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  const Live& sample = live.at(&s);
   return {.logits = {},
           .params = &r.sampling,
           .uniform = uniform_from_bits(bits[0]),
-          .history = live.at(&s).history.get(),
-          .stop_tokens = r.stop_tokens};
+          .history = sample.history.get(),
+          .stop_tokens = r.stop_tokens,
+          .options = {.forced = sample.forced.empty() ? -1 : sample.forced.front(),
+                      .likeliest = sample.likeliest}};
 }
 
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
@@ -166,9 +173,11 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
                         : "the model's logits are not numbers: its weights are broken";
     return sample.ended = true;
   }
+  if (!sample.forced.empty()) sample.forced.pop_front();
   if (sample.history) sample.history->add(sampled.token);
   s.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
+  c.likeliest.insert(c.likeliest.end(), sample.likeliest.begin(), sample.likeliest.end());
   const auto answer = std::span(s.tokens).subspan(s.group->prompt.size());
   if (std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
     c.finish = FinishReason::stop;
@@ -190,6 +199,7 @@ void Engine::Impl::begin(Sequence& s) {
   sample.sequence = &s;
   sample.completion.request = s.group->id;
   sample.completion.sample = sample_of(s);
+  sample.likeliest.resize(static_cast<size_t>(request_of(s).top_logprobs));
   if (looks_back(request_of(s).sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
 }
 
@@ -197,11 +207,14 @@ void Engine::Impl::begin(Sequence& s) {
 void Engine::Impl::collect(const Sequence& s, int64_t first) {
   const Completion& c = live.at(&s).completion;
   const auto prompt = static_cast<int64_t>(s.group->prompt.size());
+  const int64_t top = request_of(s).top_logprobs;
   for (int64_t i = first; i < s.size(); ++i) {
+    const auto likeliest = c.likeliest.begin() + (i - prompt) * top;
     events.tokens.push_back({.request = c.request,
                              .sample = c.sample,
                              .token = s.tokens[static_cast<size_t>(i)],
-                             .logprob = c.logprobs[static_cast<size_t>(i - prompt)]});
+                             .logprob = c.logprobs[static_cast<size_t>(i - prompt)],
+                             .likeliest = {likeliest, likeliest + top}});
   }
 }
 
@@ -222,6 +235,7 @@ void Engine::Impl::settle(std::span<Sequence* const> samples) {
     }
     const auto prompt = static_cast<int64_t>(s->group->prompt.size());
     c.tokens.assign(s->tokens.begin() + prompt, s->tokens.end());
+    c.cached_tokens = s->group->cached;
     events.ended.push_back(std::move(c));
     live.erase(at);
     const bool last = s->group->ended + 1 == s->group->samples;
@@ -279,15 +293,20 @@ void Engine::Impl::step(int64_t tokens) {
   settle(drawing);
 }
 
-Completion Engine::Impl::stop(RequestId id, int64_t sample) {
+Engine::Impl::Live& Engine::Impl::live_sample(RequestId id, int64_t sample) {
   const auto at = std::ranges::find_if(live, [&](const auto& entry) {
     const Completion& c = entry.second.completion;
     return c.request == id && c.sample == sample;
   });
   if (at == live.end()) throw Error(fmt::format("request {} has no sample {} in progress", id, sample));
-  Sequence* const s = at->second.sequence;
-  at->second.ended = true;
-  at->second.completion.finish = FinishReason::stop;
+  return at->second;
+}
+
+Completion Engine::Impl::stop(RequestId id, int64_t sample) {
+  Live& ending = live_sample(id, sample);
+  Sequence* const s = ending.sequence;
+  ending.ended = true;
+  ending.completion.finish = FinishReason::stop;
   settle({&s, 1});
   Completion stopped = std::move(events.ended.back());
   events.ended.pop_back();
@@ -360,6 +379,13 @@ void Engine::cancel(RequestId id) {
 
 Completion Engine::stop(RequestId id, int64_t sample) {
   return impl_->stop(id, sample);
+}
+
+void Engine::force(RequestId id, int64_t sample, std::span<const int32_t> tokens) {
+  if (tokens.empty()) return;
+  auto& forced = impl_->live_sample(id, sample).forced;
+  check_tokens(impl_->model.config(), tokens, "the forced tokens");
+  forced.insert(forced.end(), tokens.begin(), tokens.end());
 }
 
 Events& Engine::step(int64_t tokens) {

@@ -38,7 +38,9 @@ struct Request {
   // Requests share cached prefixes only with requests of the same owner, so that no owner can learn from the
   // timing what another one asked.
   std::string owner = {};
+  int64_t top_logprobs = 0;  // report so many of the likeliest tokens beside each generated one
 };
+inline constexpr int64_t kMostTopLogprobs = 256;
 
 // The unfinished samples of `request`, as requests: one for each run of consecutive samples.
 std::vector<Request> unfinished_part(const Request& request,
@@ -54,6 +56,8 @@ struct Completion {
   std::vector<int32_t> tokens;  // generated, with the stop token
   std::vector<float> logprobs;  // of each, see ops/sample
   FinishReason finish = FinishReason::length;
+  std::vector<Sampled> likeliest = {};  // Request::top_logprobs per token, from the likeliest
+  int64_t cached_tokens = 0;  // of the prompt, tokens that were not computed for this request but found cached
 };
 
 // Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long

@@ -24,8 +24,9 @@ struct Tokenizer::Impl {
   int32_t file_size = 0;  // the highest id of tokenizer.json + 1
   std::vector<std::string> warnings;
 
-  void encode(std::string_view text, bool skip_special, std::vector<int32_t>& ids) const;
-  void encode_piece(std::string text, std::vector<int32_t>& ids) const;
+  void encode(std::string_view text, bool skip_special, std::string_view mark,
+              std::vector<int32_t>& ids) const;
+  void encode_piece(std::string text, std::string_view mark, std::vector<int32_t>& ids) const;
   std::string_view bytes_of(int32_t id) const;
 };
 
@@ -179,7 +180,11 @@ Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
                                                      .warnings = std::move(warnings)}));
 }
 
-void Tokenizer::Impl::encode_piece(std::string text, std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode_piece(std::string text, std::string_view mark, std::vector<int32_t>& ids) const {
+  if (!mark.empty()) {
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at))
+      text.erase(at, mark.size());
+  }
   std::vector<TextRange> words;
   pre_tokenizer.split(text, words);
   for (const TextRange& word : words) {
@@ -187,7 +192,8 @@ void Tokenizer::Impl::encode_piece(std::string text, std::vector<int32_t>& ids) 
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::string_view mark,
+                             std::vector<int32_t>& ids) const {
   if (text.size() > kMaxTextBytes) {
     throw Error(
         fmt::format("a text of {} bytes: at most {} can be tokenized at once", text.size(), kMaxTextBytes));
@@ -205,14 +211,14 @@ void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::vect
     }
     std::string normal = normalizer.apply(part);
     if (!added.any_normalized()) {
-      encode_piece(std::move(normal), ids);
+      encode_piece(std::move(normal), mark, ids);
       continue;
     }
     for (const AddedTokens::Span& inner : added.cut_normalized(normal, skip_special)) {
       if (inner.id >= 0) {
         ids.push_back(inner.id);
       } else {
-        encode_piece(normal.substr(inner.range.begin, inner.range.end - inner.range.begin), ids);
+        encode_piece(normal.substr(inner.range.begin, inner.range.end - inner.range.begin), mark, ids);
       }
     }
   }
@@ -222,8 +228,14 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool post_process,
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 8);
   if (post_process) ids = impl_->prefix;
-  impl_->encode(text, special == Special::as_text, ids);
+  impl_->encode(text, special == Special::as_text, {}, ids);
   if (post_process) ids.insert(ids.end(), impl_->suffix.begin(), impl_->suffix.end());
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode_marked(std::string_view text, std::string_view mark) const {
+  std::vector<int32_t> ids;
+  impl_->encode(text, false, mark, ids);
   return ids;
 }
 

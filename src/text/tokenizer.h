@@ -40,6 +40,10 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool post_process,
                               Special special = Special::as_tokens) const;
 
+  // Encodes a text in which `mark` stands inside added tokens that are not meant as such: an added token is
+  // found only without a mark in it, and the marks themselves have no tokens. No tokens of the post-processor.
+  std::vector<int32_t> encode_marked(std::string_view text, std::string_view mark) const;
+
   // Returns the text of ids; invalid UTF-8 (a character cut short) becomes U+FFFD. Ids without a token, as in
   // a padded vocabulary, have no text.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;

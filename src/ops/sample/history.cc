@@ -132,7 +132,8 @@ TokenHistory::Seen& TokenHistory::entry(int32_t token) {
 }
 
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
-                     std::span<const int32_t> stop_tokens, float uniform, std::span<const uint64_t> allowed) {
+                     std::span<const int32_t> stop_tokens, float uniform, std::span<const uint64_t> allowed,
+                     const DrawOptions& options) {
   Edits edits(logits);
   add_biases(params, history, stop_tokens, logits, edits);
   penalise(params, history, logits, edits);
@@ -141,6 +142,8 @@ Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, con
   const float scale = params.temperature == 0.0f ? 1.0f : 1.0f / params.temperature;
   const RowSoftmax softmax = row_softmax(logits, V, scale);
   if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
+  find_likeliest(softmax, logits, V, options.likeliest);
+  if (options.forced >= 0) return {options.forced, row_log_prob(softmax, logits, options.forced)};
   edits.apply(scale);
   forbid_unless_allowed(logits, V, allowed);
   const float max = largest_logit(logits, V);

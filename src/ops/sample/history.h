@@ -52,6 +52,6 @@ class TokenHistory {
 // kNothingLeft if the settings forbid every token.
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
                      std::span<const int32_t> stop_tokens, float uniform,
-                     std::span<const uint64_t> allowed = {});
+                     std::span<const uint64_t> allowed = {}, const DrawOptions& options = {});
 
 }  // namespace r1
