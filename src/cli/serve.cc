@@ -32,7 +32,8 @@ void check_serve_options(const ServeOptions& options) {
   check_between("--prefill-chunk", options.prefill_chunk, 1, int64_t{1} << 20);
   constexpr double kDay = 86400;
   if (!(options.timeout_s > 0 && options.timeout_s <= kDay))
-    throw Error(fmt::format("--timeout is {}; it must be more than 0 and at most {}", options.timeout_s, kDay));
+    throw Error(
+        fmt::format("--timeout is {}; it must be more than 0 and at most {}", options.timeout_s, kDay));
   if (!(options.drain_s >= 0 && options.drain_s <= kDay))
     throw Error(fmt::format("--drain is {}; it must be between 0 and {}", options.drain_s, kDay));
 }
@@ -59,7 +60,10 @@ void log_line(const std::string& line) {
 void show_address(const ServeOptions& options, const Server& server, const std::string& name) {
   if (options.common.json) {
     Json out = Json::object();
-    out.set("url", server.url()).set("port", server.port()).set("model", name).set("context", server.context());
+    out.set("url", server.url())
+        .set("port", server.port())
+        .set("model", name)
+        .set("context", server.context());
     write_stdout(out.dump() + "\n");
   } else {
     write_stdout(fmt::format("{} listens on {} (context {} tokens)\n", name, server.url(), server.context()));

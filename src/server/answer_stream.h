@@ -20,8 +20,8 @@ namespace r1 {
 
 // What all answers to a request have in common.
 struct AnswerRules {
-  bool splits_thought = false;  // chat: thought and content are apart. Otherwise all text is content
-  bool in_thought = false;      // the prompt has opened the thought
+  bool splits_thought = false;           // chat: thought and content are apart. Otherwise all text is content
+  bool in_thought = false;               // the prompt has opened the thought
   std::optional<int64_t> thought_limit;  // tokens
   std::vector<int32_t> close;            // the tokens of </think>
   std::vector<std::string> stop;         // applied to the content

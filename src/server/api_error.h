@@ -13,8 +13,8 @@ class ApiError : public Error {
  public:
   struct Fields {
     int status = 400;
-    std::string param = {};  // the field of the request; "": null
-    std::string code = {};   // "": null
+    std::string param = {};     // the field of the request; "": null
+    std::string code = {};      // "": null
     int64_t retry_after_s = 0;  // 0: no Retry-After header
   };
   ApiError(const std::string& message, Fields fields) : Error(message), fields_(std::move(fields)) {}

@@ -50,10 +50,13 @@ void read_logit_bias(const Json& field, int64_t vocab_size, SamplingParams& samp
     int64_t id = -1;
     const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), id);
     if (problem != std::errc() || end != name.data() + name.size() || id < 0 || id >= vocab_size)
-      field.fail(fmt::format("has the key {}; the model's token ids are 0 to {}", shown(name), vocab_size - 1));
+      field.fail(
+          fmt::format("has the key {}; the model's token ids are 0 to {}", shown(name), vocab_size - 1));
     const double bias = value.number();
-    if (!(bias >= -100 && bias <= 100)) value.fail(fmt::format("is {}; it must be between -100 and 100", bias));
-    sampling.sequence_bias.push_back({.tokens = {static_cast<int32_t>(id)}, .bias = static_cast<float>(bias)});
+    if (!(bias >= -100 && bias <= 100))
+      value.fail(fmt::format("is {}; it must be between -100 and 100", bias));
+    sampling.sequence_bias.push_back(
+        {.tokens = {static_cast<int32_t>(id)}, .bias = static_cast<float>(bias)});
   }
 }
 
@@ -76,16 +79,16 @@ void read_stop(const Json& field, std::vector<std::string>& stop) {
 }
 
 void read_limits(RequestFields& fields, ApiRequest& r) {
-  const int64_t least = r.is_chat ? 1 : 0;
-  r.max_tokens = fields.integer("max_tokens", least, kMostAnswerTokens);
+  r.max_tokens = fields.integer("max_tokens", 1, kMostAnswerTokens);
   if (!r.is_chat) return;
-  const auto newer = fields.integer("max_completion_tokens", least, kMostAnswerTokens);
+  const auto newer = fields.integer("max_completion_tokens", 1, kMostAnswerTokens);
   if (newer && r.max_tokens && *newer != *r.max_tokens)
     fields.find("max_tokens")->fail("differs from max_completion_tokens: give one of the two");
   if (newer) r.max_tokens = newer;
 }
 
-void read_sampling_fields(RequestFields& fields, const Json& body, const RequestDefaults& defaults, ApiRequest& r) {
+void read_sampling_fields(RequestFields& fields, const Json& body, const RequestDefaults& defaults,
+                          ApiRequest& r) {
   r.sampling = defaults.sampling;
   // The model's max_length bounds prompt and answer together; a request gives the number of new tokens.
   if (r.max_tokens) r.sampling.max_length = 0;
@@ -110,8 +113,7 @@ void read_stream(RequestFields& fields, ApiRequest& r) {
 void read_chat_logprobs(RequestFields& fields, ApiRequest& r) {
   r.logprobs = fields.boolean("logprobs", false);
   const auto top = fields.integer("top_logprobs", 0, kMostLikeliest);
-  if (top && *top > 0 && !r.logprobs)
-    fields.find("top_logprobs")->fail("needs \"logprobs\": true");
+  if (top && *top > 0 && !r.logprobs) fields.find("top_logprobs")->fail("needs \"logprobs\": true");
   r.top_logprobs = top.value_or(0);
 }
 
@@ -138,15 +140,16 @@ void refuse_unsupported(RequestFields& fields, ApiRequest& r) {
   }
   for (const char* name : {"tool_choice", "function_call"}) {
     const Json* choice = fields.find(name);
-    if (choice != nullptr && !(choice->is_string() && (choice->string() == "none" || choice->string() == "auto")))
+    if (choice != nullptr &&
+        !(choice->is_string() && (choice->string() == "none" || choice->string() == "auto")))
       not_supported(*choice, name);
   }
   const Json* best = fields.find("best_of");
   if (!r.is_chat && best != nullptr && best->integer() != r.n) not_supported(*best, "best_of");
   const Json* suffix = r.is_chat ? nullptr : fields.find("suffix");
   if (suffix != nullptr && !suffix->string().empty()) not_supported(*suffix, "suffix");
-  for (const char* name : {"guided_json", "guided_regex", "guided_grammar", "guided_choice", "structured_outputs",
-                           "prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
+  for (const char* name : {"guided_json", "guided_regex", "guided_grammar", "guided_choice",
+                           "structured_outputs", "prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
     const Json* field = fields.find(name);
     if (field != nullptr && !(field->is_bool() && !field->boolean())) not_supported(*field, name);
   }
@@ -157,7 +160,8 @@ void check_message(const Json& message) {
   message.get_string("role");
   const Json* content = message.find("content");
   if (content == nullptr) {
-    if (!message.contains("tool_calls") && !message.contains("reasoning_content") && !message.contains("reasoning"))
+    if (!message.contains("tool_calls") && !message.contains("reasoning_content") &&
+        !message.contains("reasoning"))
       message.fail("has no content");
     return;
   }
@@ -231,7 +235,8 @@ void read_common(RequestFields& fields, const Json& body, const RequestDefaults&
   read_stream(fields, r);
   read_sampling_fields(fields, body, defaults, r);
   if (const Json* stop = fields.find("stop")) read_stop(*stop, r.stop);
-  if (const Json* ids = fields.find("stop_token_ids")) r.stop_token_ids = read_tokens(*ids, defaults.vocab_size);
+  if (const Json* ids = fields.find("stop_token_ids"))
+    r.stop_token_ids = read_tokens(*ids, defaults.vocab_size);
   r.ignore_eos = fields.boolean("ignore_eos", false);
   r.detect_loops = fields.boolean("detect_loops", !r.ignore_eos);
   r.return_token_ids = fields.boolean("return_token_ids", false);
@@ -264,6 +269,8 @@ ApiRequest read_completion_request(const Json& body, const RequestDefaults& defa
   r.logprobs = top.has_value();
   r.top_logprobs = top.value_or(0);
   r.echo = fields.boolean("echo", false);
+  if (r.echo && r.logprobs)
+    fields.find("logprobs")->fail("is not supported together with echo yet: prompts are not scored");
   refuse_unsupported(fields, r);
   read_prompts(fields, body, defaults.vocab_size, r);
   keep_unknown(fields, r);

@@ -18,11 +18,11 @@
 
 namespace r1 {
 
-inline constexpr int64_t kMostChoices = 128;       // n
-inline constexpr int64_t kMostPrompts = 2048;      // of one completion call
+inline constexpr int64_t kMostChoices = 128;   // n
+inline constexpr int64_t kMostPrompts = 2048;  // of one completion call
 inline constexpr int64_t kMostStopStrings = 16;
-inline constexpr int64_t kMostStopBytes = 1024;    // of one
-inline constexpr int64_t kMostLikeliest = 20;      // top_logprobs
+inline constexpr int64_t kMostStopBytes = 1024;  // of one
+inline constexpr int64_t kMostLikeliest = 20;    // top_logprobs
 
 // How hard the model may think: a share of the answer's tokens.
 enum class Effort : uint8_t { none, minimal, low, medium, high, xhigh, max };

@@ -193,7 +193,8 @@ void EngineLoop::Impl::admit(std::unique_lock<std::mutex>& lock) {
 }
 
 void EngineLoop::Impl::start(std::shared_ptr<Job> job) {
-  const auto at = running.insert(running.end(), {.job = job, .ids = {}, .left = samples_of(*job), .begin = Clock::now()});
+  const auto at =
+      running.insert(running.end(), {.job = job, .ids = {}, .left = samples_of(*job), .begin = Clock::now()});
   samples += at->left;
   try {
     for (size_t i = 0; i < job->requests.size(); ++i) {
@@ -336,8 +337,7 @@ EngineLoop::~EngineLoop() {
 void EngineLoop::submit(std::shared_ptr<Job> job) {
   {
     const std::lock_guard lock(impl_->mutex);
-    if (impl_->draining)
-      throw ApiError("the server is shutting down", {.status = 503, .retry_after_s = 1});
+    if (impl_->draining) throw ApiError("the server is shutting down", {.status = 503, .retry_after_s = 1});
     if (impl_->queue.size() >= impl_->options.max_queue) {
       const double batches = static_cast<double>(impl_->queue.size()) /
                              static_cast<double>(std::max<int64_t>(impl_->options.engine.max_batch, 1));

@@ -37,8 +37,8 @@ class Job {
   };
   virtual Action token(size_t request, Events::Token& token) = 0;
   virtual void ended(size_t request, const Completion& completion) = 0;  // a sample
-  virtual void finished() = 0;  // all samples have ended
-  virtual void late() = 0;      // the deadline has passed; finished() follows
+  virtual void finished() = 0;                                           // all samples have ended
+  virtual void late() = 0;  // the deadline has passed; finished() follows
   virtual void failed(const ApiError& why) = 0;
   virtual void cancelled() = 0;
 };

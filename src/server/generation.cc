@@ -26,10 +26,11 @@ uint64_t random_seed() {
 }  // namespace
 
 struct Generation::Choice {
-  Choice(int64_t i, const Tokenizer& tokenizer, const AnswerRules& rules) : index(i), stream(tokenizer, rules) {}
+  Choice(int64_t i, const Tokenizer& tokenizer, const AnswerRules& rules)
+      : index(i), stream(tokenizer, rules) {}
   int64_t index;
   AnswerStream stream;
-  ChoiceText whole;  // not streamed: the answer so far
+  ChoiceText whole;     // not streamed: the answer so far
   bool opened = false;  // its first chunk is written
   bool over = false;
   int64_t characters = 0;  // of the tokens in earlier chunks
@@ -37,7 +38,8 @@ struct Generation::Choice {
   Clock::time_point last_token;
 };
 
-Generation::Generation(ApiRequest request, RequestInfo info, std::shared_ptr<HttpReply> reply, Serving& serving)
+Generation::Generation(ApiRequest request, RequestInfo info, std::shared_ptr<HttpReply> reply,
+                       Serving& serving)
     : request_(std::move(request)), info_(std::move(info)), reply_(std::move(reply)), serving_(serving) {
   owner = info_.owner;
   head_ = {.is_chat = request_.is_chat,
@@ -74,20 +76,21 @@ Generation::~Generation() = default;
 void Generation::add_prompt(BuiltPrompt built) {
   const char* field = request_.is_chat ? "messages" : "prompt";
   const int64_t length = std::ssize(built.tokens), room = serving_.context - length;
-  if (length == 0)
-    throw ApiError("the prompt is empty: it must have at least one token", {.param = field});
+  if (length == 0) throw ApiError("the prompt is empty: it must have at least one token", {.param = field});
   if (room < 1) {
-    throw ApiError(fmt::format("the model's context is {} tokens and the prompt has {}: it leaves no room for an "
-                               "answer",
-                               serving_.context, length),
-                   {.param = field, .code = "context_length_exceeded"});
+    throw ApiError(
+        fmt::format("the model's context is {} tokens and the prompt has {}: it leaves no room for an "
+                    "answer",
+                    serving_.context, length),
+        {.param = field, .code = "context_length_exceeded"});
   }
   const int64_t own = serving_.bundle.max_tokens;
   const int64_t wanted = request_.max_tokens ? *request_.max_tokens
                          : !request_.is_chat ? kCompletionTokens
                          : own > 0           ? own
                                              : room;
-  Prompt prompt{.built = std::move(built), .limit = std::min(wanted, room), .limited_by_context = wanted > room};
+  Prompt prompt{
+      .built = std::move(built), .limit = std::min(wanted, room), .limited_by_context = wanted > room};
   AnswerRules& rules = prompt.rules;
   rules.splits_thought = request_.is_chat;
   rules.in_thought = request_.is_chat && prompt.built.in_thought;
@@ -154,7 +157,8 @@ Job::Action Generation::token(size_t request, Events::Token& token) {
 }
 
 void Generation::write_delta(Choice& choice, AnswerStream::Delta delta) {
-  ChoiceText text{.index = choice.index, .logprobs = request_.logprobs, .token_ids = request_.return_token_ids};
+  ChoiceText text{
+      .index = choice.index, .logprobs = request_.logprobs, .token_ids = request_.return_token_ids};
   if (!delta.reasoning.empty() && !delta.content.empty()) {
     text.reasoning = std::move(delta.reasoning);
     write_chunk(choice, text);

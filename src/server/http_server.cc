@@ -31,7 +31,8 @@ namespace http = boost::beast::http;
 using tcp = asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
-constexpr size_t kPipelined = size_t{64} << 10;  // bytes of later requests that are kept while one is answered
+constexpr size_t kPipelined = size_t{64}
+                              << 10;  // bytes of later requests that are kept while one is answered
 constexpr size_t kDiscarded = size_t{256} << 20;  // bytes of a refused body that are read before the close
 constexpr double kDiscardSeconds = 10;
 
@@ -57,7 +58,10 @@ struct Sessions {
 class Session final : public std::enable_shared_from_this<Session> {
  public:
   Session(tcp::socket socket, Sessions& all)
-      : socket_(std::move(socket)), timer_(socket_.get_executor()), write_timer_(timer_.get_executor()), all_(all) {}
+      : socket_(std::move(socket)),
+        timer_(socket_.get_executor()),
+        write_timer_(timer_.get_executor()),
+        all_(all) {}
 
   void begin() {
     ErrorCode ignored;
@@ -145,8 +149,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   static HttpResponse plain(int status, const std::string& why) {
     const char* type = status >= 500 ? "server_error" : "invalid_request_error";
     return {.status = status,
-            .body = fmt::format(
-                R"({{"error":{{"message":"{}","type":"{}","param":null,"code":null}}}})", why, type)};
+            .body = fmt::format(R"({{"error":{{"message":"{}","type":"{}","param":null,"code":null}}}})", why,
+                                type)};
   }
 
   std::string head(int status, const std::string& type,
@@ -161,9 +165,10 @@ class Session final : public std::enable_shared_from_this<Session> {
   void send_head() {
     if (half_closed_ || version_ < 11) keep_alive_ = false;
     chunked_ = streaming_ && version_ >= 11;
-    std::string out = head(200, streaming_ ? "text/event-stream; charset=utf-8" : "application/json",
-                           streaming_ ? std::vector<std::pair<std::string, std::string>>{{"Cache-Control", "no-store"}}
-                                      : std::vector<std::pair<std::string, std::string>>{});
+    std::string out =
+        head(200, streaming_ ? "text/event-stream; charset=utf-8" : "application/json",
+             streaming_ ? std::vector<std::pair<std::string, std::string>>{{"Cache-Control", "no-store"}}
+                        : std::vector<std::pair<std::string, std::string>>{});
     if (chunked_) out += "Transfer-Encoding: chunked\r\n";
     head_sent_ = true;
     queue(out + "\r\n");
@@ -254,7 +259,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   void reject_for(ErrorCode error) {
-    if (error == http::error::end_of_stream || error.category() != make_error_code(http::error::bad_value).category())
+    if (error == http::error::end_of_stream ||
+        error.category() != make_error_code(http::error::bad_value).category())
       return close();
     if (error == http::error::header_limit)
       return reject(431, fmt::format("the headers are larger than {} bytes", all_.limits.header_bytes));
@@ -446,8 +452,8 @@ HttpServer::HttpServer(const std::string& host, int port, const HttpLimits& limi
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error == asio::error::address_in_use) {
-    throw Error(fmt::format("port {} of {} is in use: choose another with --port, or 0 for any free one", port,
-                            endpoint.address().to_string()));
+    throw Error(fmt::format("port {} of {} is in use: choose another with --port, or 0 for any free one",
+                            port, endpoint.address().to_string()));
   }
   if (!error) impl_->bound = acceptor.local_endpoint(error);
   if (error) throw Error(fmt::format("cannot listen on {}, port {}: {}", host, port, error.message()));

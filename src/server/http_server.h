@@ -18,8 +18,8 @@
 namespace r1 {
 
 struct HttpRequest {
-  std::string method;         // in capitals; HEAD is given as GET
-  std::string target;         // the path as it was sent, without the query
+  std::string method;  // in capitals; HEAD is given as GET
+  std::string target;  // the path as it was sent, without the query
   std::string body;
   std::string authorization;  // the header's value, or ""
   std::string origin, host;   // likewise

@@ -75,7 +75,8 @@ LiteralText::Marked LiteralText::mark(const Json& messages) const {
     if (!found) return {.messages = messages, .mark = ""};
     return {.messages = std::move(out), .mark = std::move(mark)};
   }
-  throw Error("the messages have every code point from U+FDD0 to U+FDEF, which are no characters: leave one out");
+  throw Error(
+      "the messages have every code point from U+FDD0 to U+FDEF, which are no characters: leave one out");
 }
 
 std::vector<int32_t> LiteralText::encode(const Tokenizer& tokenizer, const std::string& text,

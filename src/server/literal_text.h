@@ -27,11 +27,13 @@ class LiteralText {
   // assistant's messages, where templates look for them. Throws Error if a message has all marks already.
   Marked mark(const Json& messages) const;
   // The ids of a text that was rendered from marked messages.
-  std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text, const std::string& mark) const;
+  std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text,
+                              const std::string& mark) const;
 
  private:
   Json marked(const Json& value, bool keep_tags, const std::string& mark, bool* found) const;
-  std::string marked_text(const std::string& text, bool keep_tags, const std::string& mark, bool* found) const;
+  std::string marked_text(const std::string& text, bool keep_tags, const std::string& mark,
+                          bool* found) const;
 
   std::unordered_map<char, std::vector<std::string>> tokens_;  // by first byte
 };

@@ -56,8 +56,8 @@ void Metrics::write(std::string& out, const char* name, const char* help, const 
     out += fmt::format("{}_bucket{{le=\"{}\"}} {}\n", name, kBounds[i], total);
   }
   total += histogram.counts.back();
-  out += fmt::format("{}_bucket{{le=\"+Inf\"}} {}\n{}_sum {}\n{}_count {}\n", name, total, name, histogram.sum,
-                     name, total);
+  out += fmt::format("{}_bucket{{le=\"+Inf\"}} {}\n{}_sum {}\n{}_count {}\n", name, total, name,
+                     histogram.sum, name, total);
 }
 
 std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const {
@@ -83,7 +83,8 @@ std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const
   write_metric(out, "r1_kv_bytes", "gauge", "Bytes of the KV cache.", s.kv_bytes);
   write_metric(out, "r1_kv_pages", "gauge", "Pages of the KV cache.", s.engine.pages);
   write_metric(out, "r1_kv_pages_free", "gauge", "Pages neither in use nor cached.", s.engine.free_pages);
-  write_metric(out, "r1_kv_pages_cached", "gauge", "Pages that the prefix tree knows.", s.engine.cached_pages);
+  write_metric(out, "r1_kv_pages_cached", "gauge", "Pages that the prefix tree knows.",
+               s.engine.cached_pages);
   write(out, "r1_time_to_first_token_seconds", "From a request's arrival to its first token.", first_);
   write(out, "r1_time_between_tokens_seconds", "Between two tokens of an answer.", between_);
   write(out, "r1_request_seconds", "From a request's arrival to the end of its answer.", whole_);

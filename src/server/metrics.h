@@ -23,7 +23,7 @@ class Metrics {
   };
   void count_answer(const Answer& answer);
   void count_cancelled();
-  void first_token(double seconds);    // from the arrival of the request
+  void first_token(double seconds);  // from the arrival of the request
   void between_tokens(double seconds);
 
   std::string text(const EngineLoop::State& state, int64_t connections) const;

@@ -16,7 +16,7 @@ struct BuiltPrompt {
   std::vector<int32_t> tokens;
   std::string text;         // before it was encoded
   bool in_thought = false;  // the answer begins inside a thought
-  int64_t drawn = 0;        // tokens of the answer's beginning, if the request gave one: RandomKey::first_draw
+  int64_t drawn = 0;  // tokens of the answer's beginning, if the request gave one: RandomKey::first_draw
 };
 
 class PromptBuilder {

@@ -31,7 +31,9 @@ std::string_view host_name(std::string_view host) {
 
 std::string decoded_path(std::string_view text) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'                     ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
   };
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -120,7 +122,8 @@ void Server::Impl::check_caller(const HttpRequest& request) const {
   const std::string_view name = host_name(request.host);
   const bool is_address = name.find_first_not_of("0123456789.") == std::string_view::npos ||
                           name.find(':') != std::string_view::npos;
-  if (http.is_loopback() && !request.host.empty() && !is_address && name != "localhost" && name != options.host)
+  if (http.is_loopback() && !request.host.empty() && !is_address && name != "localhost" &&
+      name != options.host)
     throw ApiError(fmt::format("the host {} is not this server", shown(name)), {.status = 403});
   if (!request.origin.empty() && request.origin != "http://" + request.host)
     throw ApiError("web pages of other origins may not use this server", {.status = 403});
@@ -138,10 +141,8 @@ void Server::Impl::check_route(const HttpRequest& request) const {
 
 // On the socket thread: answers what is known, and hands the rest on.
 void Server::Impl::handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
-  RequestInfo info{.id = next_id(request.target),
-                   .route = "other",
-                   .owner = {},
-                   .arrival = Job::Clock::now()};
+  RequestInfo info{
+      .id = next_id(request.target), .route = "other", .owner = {}, .arrival = Job::Clock::now()};
   try {
     check_route(request);
     info.route = request.target.starts_with(kModels) ? std::string(kModels) : request.target;
@@ -211,14 +212,16 @@ void Server::Impl::check_model(const std::optional<std::string>& name) const {
 }
 
 // On the preparing thread.
-void Server::Impl::post(const HttpRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
+void Server::Impl::post(const HttpRequest& request, RequestInfo info,
+                        const std::shared_ptr<HttpReply>& reply) {
   const Json body = parse_json(request.body, kRequestSource);
   if (!body.is_object()) throw ApiError("the body must be a JSON object", {});
   const RequestDefaults defaults{.sampling = serving.bundle.sampling,
                                  .vocab_size = serving.bundle.model.config().vocab_size};
   const std::string& target = request.target;
   if (target == kChat) return generate(read_chat_request(body, defaults), std::move(info), reply);
-  if (target == kCompletions) return generate(read_completion_request(body, defaults), std::move(info), reply);
+  if (target == kCompletions)
+    return generate(read_completion_request(body, defaults), std::move(info), reply);
   TextAnswer out = target == "/tokenize"     ? tokenize_route(serving, body)
                    : target == "/detokenize" ? detokenize_route(serving, body)
                                              : template_route(serving, body);
@@ -247,8 +250,8 @@ void Server::Impl::note_unknown(const std::string& route, const std::vector<std:
       const std::lock_guard lock(mutex);
       if (noted.size() >= kMostNoted || !noted.insert(name).second) continue;
     }
-    serving.log(fmt::format("{}: the field {} is not known and was ignored (this is said once)", route,
-                            shown(name)));
+    serving.log(
+        fmt::format("{}: the field {} is not known and was ignored (this is said once)", route, shown(name)));
   }
 }
 

@@ -19,7 +19,7 @@ namespace r1 {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8000;  // 0: any free one
+  int port = 8000;   // 0: any free one
   std::string name;  // of the model, as clients call it
   ApiKeys keys;
   int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512;

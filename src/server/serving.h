@@ -28,9 +28,9 @@ struct Serving {
 
   const ModelBundle& bundle;
   PromptBuilder builder;
-  std::string name;      // of the model, as clients call it
+  std::string name;  // of the model, as clients call it
   std::string numerics;
-  int64_t context;       // tokens of prompt and answer together
+  int64_t context;  // tokens of prompt and answer together
   LogLine log;
   std::vector<int32_t> close_thought;  // the tokens of </think>
   Metrics metrics;
