@@ -194,8 +194,8 @@ struct ServeOptions {
   std::string model;
   std::string host = "127.0.0.1";
   int64_t port = 8000;
-  std::string name;          // "": the model's directory
-  std::string api_key_file;  // "": every key is accepted
+  std::string name;  // "": the model's directory
+  std::string keys;  // a file; "": every key is accepted
   int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512;
   double timeout_s = 600, drain_s = 60;
 };

@@ -233,28 +233,19 @@ struct Program {
 
   void add_serve() {
     CLI::App* sub = add("serve", "Answer requests of OpenAI's API over HTTP", serve, r1::run_serve,
-                        Machine::model, "One JSON object that says where it listens, instead of a line");
-    sub->footer(
-        "Routes: POST /v1/chat/completions, /v1/completions, /tokenize, /detokenize, /apply-template; GET "
-        "/v1/models, /health, /metrics. docs/server.md describes them. SIGTERM and Ctrl-C let the answers in "
-        "progress end; a second one ends them.");
+                        Machine::model, "Print where it listens as one JSON object");
+    sub->footer("docs/server.md describes the routes and fields. SIGTERM lets the answers in progress end.");
     add_model(sub, serve.model);
-    sub->add_option("--host", serve.host,
-                    "Address to listen on (default: 127.0.0.1, which only this machine reaches)");
+    sub->add_option("--host", serve.host, "Address to listen on (default: 127.0.0.1, this machine alone)");
     sub->add_option("--port", serve.port, "Port (default: 8000; 0: any free one)");
     sub->add_option("--name", serve.name, "The model's name for clients (default: its directory's)");
-    sub->add_option("--api-key-file", serve.api_key_file,
-                    "A file with one key per line; requests need one of them (default: any key, or none)");
-    sub->add_option("--max-batch", serve.max_batch,
-                    "Answers generated at a time (default: 64); it changes no bit");
-    sub->add_option("--max-queue", serve.max_queue,
-                    "Requests that wait beside those (default: 256); further ones get status 429");
+    sub->add_option("--api-key-file", serve.keys, "Keys, one per line (default: any key is accepted)");
+    sub->add_option("--max-batch", serve.max_batch, "Answers at a time (default: 64); it changes no bit");
+    sub->add_option("--max-queue", serve.max_queue, "Requests that wait; more get 429 (default: 256)");
     sub->add_option("--prefill-chunk", serve.prefill_chunk,
                     "Prompt tokens taken at a time (default: 512); it changes no bit");
-    sub->add_option("--timeout", serve.timeout_s,
-                    "Seconds that a request may take, waiting included (default: 600)");
-    sub->add_option("--drain", serve.drain_s,
-                    "Seconds that answers in progress have to end after SIGTERM (default: 60)");
+    sub->add_option("--timeout", serve.timeout_s, "Seconds of a request, waiting included (default: 600)");
+    sub->add_option("--drain", serve.drain_s, "Seconds that answers have to end at SIGTERM (default: 60)");
   }
 
   void add_tools() {

@@ -90,7 +90,7 @@ bool wait_for_signal(double seconds, const std::atomic<bool>& is_over) {
 
 int run_serve(const ServeOptions& options) {
   check_serve_options(options);
-  const ApiKeys keys = options.api_key_file.empty() ? ApiKeys() : ApiKeys::load(options.api_key_file);
+  const ApiKeys keys = options.keys.empty() ? ApiKeys() : ApiKeys::load(options.keys);
   const std::filesystem::path directory = resolve_model(options.model);
   const SamplingModel model = SamplingModel::load(options.common, directory);
   const ModelBundle& bundle = model.tokenized();

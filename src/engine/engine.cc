@@ -70,11 +70,17 @@ struct Engine::Impl final : RowSink {
     Completion completion;
     std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
     bool ended = false;
-    std::string failed;  // why its request cannot go on
+    std::string failed;                      // why its request cannot go on
     std::deque<int32_t> forced;              // its next tokens, see force()
     mutable std::vector<Sampled> likeliest;  // of the draw under way
   };
   std::unordered_map<const Sequence*, Live> live;
+  // Of requests that ask for them, see Completion.
+  struct PromptLogprobs {
+    std::vector<float> logprobs;
+    std::vector<Sampled> likeliest;
+  };
+  std::map<RequestId, PromptLogprobs> prompts;
   Events events;
 
   const Request& request_of(const Sequence& s) const { return requests.at(s.group->id); }
@@ -96,6 +102,7 @@ struct Engine::Impl final : RowSink {
 
   RowToSample draw_of(const Sequence& s) const override;
   bool take(Sequence& s, const Sampled& sampled) override;
+  void logits(const ScheduledRow& row, std::span<const float> logits) override;
 };
 
 // Grows the cache until it meets the demand. A smaller cache changes no bit, only the number of sequences
@@ -127,12 +134,19 @@ Engine::RequestId Engine::Impl::submit(Request request, const std::string& what)
   make_room(with, what + ": ");
   demand = with;
   const int64_t room = room_of(request, model.config());
+  const size_t length = request.prompt.size();
   scheduler.submit({.id = next_id,
                     .prompt = std::exchange(request.prompt, {}),
                     .samples = request.samples,
                     .max_generated = room,
                     .reserve = options.reserve,
+                    .fresh = request.prompt_logprobs,
                     .owner = request.owner});
+  if (request.prompt_logprobs) {
+    PromptLogprobs& p = prompts[next_id];
+    p.logprobs.resize(length - 1);
+    p.likeliest.resize((length - 1) * static_cast<size_t>(request.top_logprobs));
+  }
   requests.emplace(next_id, std::move(request));
   return next_id++;
 }
@@ -142,6 +156,7 @@ void Engine::Impl::forget(RequestId id) {
   std::erase_if(live, [&](const auto& entry) { return entry.second.completion.request == id; });
   runner.drop_logits(id);
   scheduler.cancel(id);
+  prompts.erase(id);
   requests.erase(id);
 }
 
@@ -191,6 +206,25 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   return sample.ended = true;
 }
 
+// Row i of `logits` predicts the prompt's token row.begin + i + 1. Calls for different sequences may come from
+// several threads: each writes into what belongs to its own request.
+void Engine::Impl::logits(const ScheduledRow& row, std::span<const float> logits) {
+  const Sequence& s = *row.sequence;
+  const Request& r = request_of(s);
+  PromptLogprobs& out = prompts.at(s.group->id);
+  const auto V = static_cast<size_t>(model.config().vocab_size), top = static_cast<size_t>(r.top_logprobs);
+  const SamplingParams plain{.temperature = r.sampling.temperature};
+  std::vector<float> z(V);
+  for (size_t i = 0; i * V < logits.size(); ++i) {
+    const auto at = static_cast<size_t>(row.logits_from) + i;  // the index of its log-prob: token at + 1
+    if (at >= out.logprobs.size()) break;
+    std::ranges::copy(logits.subspan(i * V, V), z.begin());
+    const DrawOptions asked{.forced = s.group->prompt[at + 1],
+                            .likeliest = std::span(out.likeliest).subspan(at * top, top)};
+    out.logprobs[at] = sample_token(z.data(), model.config().vocab_size, plain, 0.0f, {}, asked).logprob;
+  }
+}
+
 // Makes the state of a sample if it has just started.
 void Engine::Impl::begin(Sequence& s) {
   const auto [at, is_new] = live.try_emplace(&s);
@@ -236,12 +270,17 @@ void Engine::Impl::settle(std::span<Sequence* const> samples) {
     const auto prompt = static_cast<int64_t>(s->group->prompt.size());
     c.tokens.assign(s->tokens.begin() + prompt, s->tokens.end());
     c.cached_tokens = s->group->cached;
+    if (const auto of_prompt = prompts.find(id); of_prompt != prompts.end()) {
+      c.prompt_logprobs = of_prompt->second.logprobs;
+      c.prompt_likeliest = of_prompt->second.likeliest;
+    }
     events.ended.push_back(std::move(c));
     live.erase(at);
     const bool last = s->group->ended + 1 == s->group->samples;
     scheduler.finish(s);
     if (last) {
       runner.drop_logits(id);
+      prompts.erase(id);
       requests.erase(id);
     }
   }
@@ -273,7 +312,7 @@ void Engine::Impl::step(int64_t tokens) {
   }
   start_samples();
   if (tokens > 0 && !events.tokens.empty() && --tokens == 0) return;
-  const Plan plan = scheduler.plan(tokens == 0 ? runner.slice() : tokens);
+  Plan plan = scheduler.plan(tokens == 0 ? runner.slice() : tokens);
   if (plan.rows.empty()) {
     R1_CHECK(scheduler.idle() || !events.ended.empty() || !events.failed.empty(),
              "the engine stopped with work left");
@@ -281,7 +320,9 @@ void Engine::Impl::step(int64_t tokens) {
   }
   std::vector<Sequence*> drawing;
   std::vector<int64_t> first;  // of each, its first new token
-  for (const ScheduledRow& row : plan.rows) {
+  for (ScheduledRow& row : plan.rows) {
+    const int64_t last = std::ssize(row.sequence->group->prompt) - 1;
+    if (row.begin < last && prompts.contains(row.sequence->group->id)) row.logits_from = row.begin;
     if (!row.draws()) continue;
     begin(*row.sequence);
     drawing.push_back(row.sequence);

@@ -39,6 +39,8 @@ struct Request {
   // timing what another one asked.
   std::string owner = {};
   int64_t top_logprobs = 0;  // report so many of the likeliest tokens beside each generated one
+  // Report the same of the prompt's tokens. Then the whole prompt is computed, whatever is cached.
+  bool prompt_logprobs = false;
 };
 inline constexpr int64_t kMostTopLogprobs = 256;
 
@@ -57,7 +59,11 @@ struct Completion {
   std::vector<float> logprobs;  // of each, see ops/sample
   FinishReason finish = FinishReason::length;
   std::vector<Sampled> likeliest = {};  // Request::top_logprobs per token, from the likeliest
-  int64_t cached_tokens = 0;  // of the prompt, tokens that were not computed for this request but found cached
+  // Tokens of the prompt that were not computed for this request but found cached.
+  int64_t cached_tokens = 0;
+  // Request::prompt_logprobs: of the prompt's tokens from the second on, and the likeliest in their places.
+  std::vector<float> prompt_logprobs = {};
+  std::vector<Sampled> prompt_likeliest = {};
 };
 
 // Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long

@@ -129,7 +129,7 @@ void Scheduler::preempt(size_t index) {
 // is no room for its tokens and the next one.
 bool Scheduler::begin(Sequence& s) {
   Group& group = *s.group;
-  if (limits_.keep_prefixes) {
+  if (limits_.keep_prefixes && !group.fresh) {
     // The last token is always computed, because its logits are needed.
     s.node = tree_.pin({weights_, limits_.numerics, group.owner}, s.tokens, (s.size() - 1) / kKeyTile);
     for (const PrefixTree::Node* node = s.node; node->depth() > 0; node = node->parent())

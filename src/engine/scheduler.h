@@ -47,6 +47,7 @@ struct Group {
   int64_t samples = 1;
   int64_t max_generated = 0;  // tokens of each sample
   bool reserve = false;
+  bool fresh = false;  // every token of the prompt is computed; no page of it is shared with other requests
   std::string owner;
 
   uint64_t order = 0;              // of submission

@@ -32,7 +32,7 @@ struct AnswerRules {
 struct TokenRecord {
   int32_t token = 0;
   float logprob = 0;
-  std::vector<Sampled> likeliest;
+  std::vector<Sampled> likeliest = {};
 };
 
 class AnswerStream {

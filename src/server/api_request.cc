@@ -79,7 +79,9 @@ void read_stop(const Json& field, std::vector<std::string>& stop) {
 }
 
 void read_limits(RequestFields& fields, ApiRequest& r) {
-  r.max_tokens = fields.integer("max_tokens", 1, kMostAnswerTokens);
+  // An echoed prompt can be all that is asked for.
+  const bool may_be_none = !r.is_chat && fields.boolean("echo", false);
+  r.max_tokens = fields.integer("max_tokens", may_be_none ? 0 : 1, kMostAnswerTokens);
   if (!r.is_chat) return;
   const auto newer = fields.integer("max_completion_tokens", 1, kMostAnswerTokens);
   if (newer && r.max_tokens && *newer != *r.max_tokens)
@@ -269,8 +271,8 @@ ApiRequest read_completion_request(const Json& body, const RequestDefaults& defa
   r.logprobs = top.has_value();
   r.top_logprobs = top.value_or(0);
   r.echo = fields.boolean("echo", false);
-  if (r.echo && r.logprobs)
-    fields.find("logprobs")->fail("is not supported together with echo yet: prompts are not scored");
+  if (r.echo && r.logprobs && r.stream)
+    fields.find("stream")->fail("cannot be true together with echo and logprobs, which come as a whole");
   refuse_unsupported(fields, r);
   read_prompts(fields, body, defaults.vocab_size, r);
   keep_unknown(fields, r);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -89,8 +90,10 @@ void Generation::add_prompt(BuiltPrompt built) {
                          : !request_.is_chat ? kCompletionTokens
                          : own > 0           ? own
                                              : room;
-  Prompt prompt{
-      .built = std::move(built), .limit = std::min(wanted, room), .limited_by_context = wanted > room};
+  Prompt prompt{.built = std::move(built),
+                .limit = std::clamp<int64_t>(wanted, 1, room),  // the engine makes one token at least
+                .limited_by_context = wanted > room,
+                .only_prompt = wanted == 0};
   AnswerRules& rules = prompt.rules;
   rules.splits_thought = request_.is_chat;
   rules.in_thought = request_.is_chat && prompt.built.in_thought;
@@ -118,7 +121,8 @@ Request Generation::engine_request(const Prompt& prompt, size_t index) const {
           .stop_tokens = prompt.rules.stop_tokens,
           .detect_loops = request_.detect_loops,
           .owner = info_.owner,
-          .top_logprobs = request_.top_logprobs};
+          .top_logprobs = request_.top_logprobs,
+          .prompt_logprobs = request_.echo && request_.logprobs};
 }
 
 Generation::Choice& Generation::choice_at(size_t request, int64_t sample) {
@@ -142,6 +146,7 @@ Job::Action Generation::token(size_t request, Events::Token& token) {
   }
   if (choice.stream.tokens() > 0) serving_.metrics.between_tokens(seconds_between(choice.last_token, now));
   choice.last_token = now;
+  if (prompts_[request].only_prompt) return {};
   const AnswerStream::Next next = choice.stream.feed(
       {.token = token.token, .logprob = token.logprob, .likeliest = std::move(token.likeliest)});
   if (request_.stream && choice.stream.has_text()) write_delta(choice, choice.stream.take());
@@ -214,7 +219,26 @@ void Generation::ended(size_t request, const Completion& completion) {
   prompt.cached = completion.cached_tokens;
   Choice& choice = choice_at(request, completion.sample);
   choice.stream.finish();
-  complete(choice, finish_of(choice, prompt, completion));
+  complete(choice, prompt.only_prompt ? Finish{.reason = "length", .detail = "length", .stop = {}}
+                                      : finish_of(choice, prompt, completion));
+  if (request_.echo && request_.logprobs) add_prompt_logprobs(choice.whole, prompt, completion);
+}
+
+// Puts the prompt's tokens before the answer's.
+void Generation::add_prompt_logprobs(ChoiceText& whole, const Prompt& prompt,
+                                     const Completion& completion) const {
+  const auto top = static_cast<size_t>(request_.top_logprobs);
+  std::vector<TokenRecord> records;
+  for (size_t i = 0; i < prompt.built.tokens.size(); ++i) {
+    TokenRecord record{.token = prompt.built.tokens[i], .logprob = std::numeric_limits<float>::quiet_NaN()};
+    if (i > 0 && i <= completion.prompt_logprobs.size()) {
+      record.logprob = completion.prompt_logprobs[i - 1];
+      const auto likeliest = completion.prompt_likeliest.begin() + static_cast<int64_t>((i - 1) * top);
+      record.likeliest.assign(likeliest, likeliest + static_cast<int64_t>(top));
+    }
+    records.push_back(std::move(record));
+  }
+  whole.tokens.insert(whole.tokens.begin(), records.begin(), records.end());
 }
 
 void Generation::complete(Choice& choice, Finish finish) {

@@ -40,6 +40,7 @@ class Generation final : public Job {
     AnswerRules rules = {};
     int64_t limit = 0;  // tokens of an answer
     bool limited_by_context = false;
+    bool only_prompt = false;  // nothing is to be generated
     int64_t cached = 0;
   };
 
@@ -49,6 +50,7 @@ class Generation final : public Job {
   const Prompt& prompt_of(const Choice& choice) const;
   void write_delta(Choice& choice, AnswerStream::Delta delta);
   void write_chunk(Choice& choice, ChoiceText text);
+  void add_prompt_logprobs(ChoiceText& whole, const Prompt& prompt, const Completion& completion) const;
   Finish finish_of(const Choice& choice, const Prompt& prompt, const Completion& completion) const;
   void complete(Choice& choice, Finish finish);
   TokenUsage usage() const;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/sampling_settings.h"
+#include "text/think.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -53,7 +54,7 @@ Json text_logprobs(const Tokenizer& tokenizer, const ChoiceText& choice) {
     // The first token of an echoed prompt has no log-prob.
     logprobs.push_back(std::isnan(t.logprob) ? Json() : number_of(t.logprob));
     offsets.push_back(offset);
-    offset += characters(tokenizer.piece_bytes(t.token));
+    offset += characters_of(tokenizer, {t});
     Json likeliest = Json::object();
     for (const Sampled& other : t.likeliest) {
       const std::string text = other.token < 0 ? "" : text_of(tokenizer, other.token);
@@ -139,7 +140,9 @@ Json chunk_choice_json(const Tokenizer& tokenizer, bool is_chat, const ChoiceTex
 
 int64_t characters_of(const Tokenizer& tokenizer, const std::vector<TokenRecord>& tokens) {
   int64_t count = 0;
-  for (const TokenRecord& t : tokens) count += characters(tokenizer.piece_bytes(t.token));
+  for (const TokenRecord& t : tokens) {
+    if (!is_hidden(tokenizer, t.token)) count += characters(tokenizer.piece_bytes(t.token));
+  }
   return count;
 }
 

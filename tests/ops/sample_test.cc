@@ -258,7 +258,8 @@ TEST(Sample, AForcedTokenHasTheModelsLogProb) {
     std::vector<float> own = logits;
     // Neither the filters nor the mask have a say.
     const std::vector<uint64_t> mask = {1};
-    const Sampled got = sample_token(own.data(), 4, {.temperature = 0.5f, .top_k = 1}, 0.9f, mask, {.forced = token});
+    const Sampled got =
+        sample_token(own.data(), 4, {.temperature = 0.5f, .top_k = 1}, 0.9f, mask, {.forced = token});
     EXPECT_EQ(got.token, token);
     EXPECT_EQ(got.logprob, row_log_prob(row, z.data(), token));
   }

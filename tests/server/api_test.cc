@@ -63,6 +63,33 @@ TEST(Completions, LogprobsHaveOffsetsIntoTheText) {
   EXPECT_TRUE(text.starts_with(choice.get_string("text")));
 }
 
+TEST(Completions, AnEchoedPromptIsScoredAsGeneratingScoredIt) {
+  Json body = Json::object();
+  body.set("prompt", "12 + 11 =").set("seed", 3).set("max_tokens", 6).set("logprobs", 2);
+  const Json made = server().post("/v1/completions", Json(body).set("return_token_ids", true)).json();
+  Json ids = made.at("prompt_token_ids");
+  const size_t prompt = ids.size();
+  for (const Json& id : made.at("choices").at(size_t{0}).at("token_ids").items()) ids.push_back(id);
+  const Json scored =
+      server()
+          .post("/v1/completions", Json(body).set("prompt", ids).set("echo", true).set("max_tokens", 0))
+          .json();
+  const Json& got = scored.at("choices").at(size_t{0}).at("logprobs");
+  const Json& want = made.at("choices").at(size_t{0}).at("logprobs");
+  ASSERT_EQ(got.at("tokens").size(), ids.size());
+  EXPECT_TRUE(got.at("token_logprobs").at(size_t{0}).is_null());
+  EXPECT_EQ(got.at("text_offset").at(size_t{1}).integer(), 0);  // the beginning of the text has no characters
+  EXPECT_EQ(scored.at("usage").get_int("completion_tokens"), 0);
+  for (size_t i = 0; i < want.at("tokens").size(); ++i) {
+    EXPECT_EQ(got.at("token_logprobs").at(prompt + i), want.at("token_logprobs").at(i)) << i;
+    EXPECT_EQ(got.at("top_logprobs").at(prompt + i), want.at("top_logprobs").at(i)) << i;
+  }
+  const Json both = server().post("/v1/completions", Json(body).set("echo", true)).json();
+  EXPECT_EQ(both.at("choices").at(size_t{0}).at("logprobs").at("tokens").size(), ids.size());
+  EXPECT_EQ(both.at("choices").at(size_t{0}).at("text").string(),
+            "12 + 11 =" + made.at("choices").at(size_t{0}).get_string("text"));
+}
+
 TEST(Routes, ModelsTellTheTruthAboutTheContext) {
   const Json list = server().ask("GET", "/v1/models").json();
   const Json& model = list.at("data").at(size_t{0});
