@@ -53,6 +53,7 @@ struct Sessions {
   std::unordered_set<std::shared_ptr<Session>> open;
   std::atomic<int64_t> count = 0;
   bool draining = false;
+  std::function<void()> emptied;  // the last one has ended
 };
 
 class Session final : public std::enable_shared_from_this<Session> {
@@ -91,6 +92,7 @@ class Session final : public std::enable_shared_from_this<Session> {
     if (auto gone = std::exchange(gone_, {}); gone && busy_) gone();
     busy_ = false;
     if (all_.open.erase(shared_from_this()) > 0) --all_.count;
+    if (all_.open.empty()) all_.emptied();
   }
 
   // The calls of a Reply, on the server's thread. `serial` names the request that is answered.
@@ -123,11 +125,10 @@ class Session final : public std::enable_shared_from_this<Session> {
     if (!writing_) flushed();
   }
   void on_gone(uint64_t serial, std::function<void()> call) {
-    if (closed_ || serial != serial_ || !busy_) {
-      if (serial != serial_ || !ended_) call();
-      return;
-    }
+    if (serial != serial_ || ended_) return;  // it has its answer
+    if (closed_) return call();
     gone_ = std::move(call);
+    if (half_closed_ && !head_sent_) send_head();
   }
 
  private:
@@ -187,9 +188,10 @@ class Session final : public std::enable_shared_from_this<Session> {
     watch();
   }
 
-  // Waits for bytes, while the connection is idle (the next request) and while it is busy (a client that goes).
+  // Waits for bytes: those of the next request, or the end of a client whose request is being answered. If bytes of
+  // a later request are there already, only an error is waited for.
   void watch() {
-    if (watching_) return;
+    if (buffer_.size() > 0) return watch_for_errors();
     watching_ = true;
     socket_.async_read_some(buffer_.prepare(4096), bind(&Session::watched));
   }
@@ -200,16 +202,18 @@ class Session final : public std::enable_shared_from_this<Session> {
       half_closed_ = true;
       keep_alive_ = false;
       if (!busy_) return close();
-      if (!head_sent_) send_head();
-      socket_.async_wait(tcp::socket::wait_error, bind(&Session::broken));
-      return;
+      if (gone_ && !head_sent_) send_head();
+      return watch_for_errors();
     }
+    if (rejected_) return;
     if (error) return close();
     if (!busy_) return read_header();
-    if (buffer_.size() < kPipelined) return watch();
-    socket_.async_wait(tcp::socket::wait_error, bind(&Session::broken));
+    watch();
   }
-  void broken(ErrorCode) { close(); }
+  void watch_for_errors() { socket_.async_wait(tcp::socket::wait_error, bind(&Session::broken)); }
+  void broken(ErrorCode error) {
+    if (error != asio::error::operation_aborted) close();
+  }
 
   void read_header() {
     reading_ = true;
@@ -278,6 +282,7 @@ class Session final : public std::enable_shared_from_this<Session> {
     reading_ = false;
     busy_ = true;
     ErrorCode ignored;
+    timer_.cancel();
     socket_.cancel(ignored);  // a read in progress
     send(serial_, plain(status, why));
   }
@@ -295,6 +300,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   void queue(std::string bytes) {
+    if (closed_) return;
     unsent_ += bytes;
     if (unsent_.size() > all_.limits.unsent_bytes && writing_) return close();
     if (!writing_) send_unsent();
@@ -390,9 +396,10 @@ std::shared_ptr<HttpReply> Session::reply() {
 }  // namespace
 
 struct HttpServer::Impl {
-  Impl(const HttpLimits& limits, Handler handler) : acceptor(io), retry(io) {
+  Impl(const HttpLimits& limits, Handler handler) : acceptor(io), retry(io), last_moment(io) {
     sessions.limits = limits;
     sessions.handler = std::move(handler);
+    sessions.emptied = [this] { last_moment.cancel(); };
   }
 
   void accept() {
@@ -425,6 +432,20 @@ struct HttpServer::Impl {
     // With the last session the io_context runs out of work, and run() returns.
   }
 
+  void stop() {
+    drain();
+    if (sessions.open.empty()) return;
+    last_moment.expires_after(std::chrono::seconds(1));
+    last_moment.async_wait([this](ErrorCode error) {
+      if (!error) close_all();
+    });
+  }
+
+  void close_all() {
+    const auto open = sessions.open;
+    for (const auto& session : open) session->close();
+  }
+
   void close_acceptor() {
     ErrorCode ignored;
     acceptor.close(ignored);
@@ -433,7 +454,7 @@ struct HttpServer::Impl {
 
   asio::io_context io;
   tcp::acceptor acceptor;
-  asio::steady_timer retry;
+  asio::steady_timer retry, last_moment;
   Sessions sessions;
   tcp::endpoint bound;
 };
@@ -461,8 +482,7 @@ HttpServer::HttpServer(const std::string& host, int port, const HttpLimits& limi
 }
 
 HttpServer::~HttpServer() {
-  const auto open = impl_->sessions.open;
-  for (const auto& session : open) session->close();
+  impl_->close_all();
 }
 
 int HttpServer::port() const {
@@ -487,12 +507,7 @@ void HttpServer::drain() {
 }
 
 void HttpServer::stop() {
-  asio::post(impl_->io, [this] {
-    impl_->sessions.draining = true;
-    impl_->close_acceptor();
-    const auto open = impl_->sessions.open;
-    for (const auto& session : open) session->close();
-  });
+  asio::post(impl_->io, [this] { impl_->stop(); });
 }
 
 std::string reason_phrase(int status) {

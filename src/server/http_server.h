@@ -79,7 +79,7 @@ class HttpServer {
   void run();
   // Accepts no further connection and closes idle ones; connections in use end with their answer. Any thread.
   void drain();
-  // Closes everything. Any thread.
+  // The same, and closes after a second what is still open. Any thread.
   void stop();
   int64_t connections() const;  // open ones; any thread
 

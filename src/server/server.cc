@@ -158,6 +158,8 @@ void Server::Impl::handle(HttpRequest request, std::shared_ptr<HttpReply> reply)
     route(std::move(request), info, reply);
   } catch (const ApiError& e) {
     answer(info, reply, e);
+  } catch (const std::exception& e) {
+    answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
   }
 }
 
@@ -297,7 +299,7 @@ void Server::drain() {
 void Server::stop() {
   impl_->draining = true;
   impl_->loop.abandon();
-  impl_->http.drain();
+  impl_->http.stop();
 }
 
 }  // namespace r1
