@@ -191,6 +191,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   // Waits for bytes: those of the next request, or the end of a client whose request is being answered. If bytes of
   // a later request are there already, only an error is waited for.
   void watch() {
+    if (watching_) return;
     if (buffer_.size() > 0) return watch_for_errors();
     watching_ = true;
     socket_.async_read_some(buffer_.prepare(4096), bind(&Session::watched));
