@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <ctime>
@@ -9,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "cli/bounds.h"
 #include "cli/caught_signals.h"
 #include "cli/common.h"
 #include "cli/output.h"
@@ -17,19 +19,12 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kMostServed = 100000;  // batch, queue
-
-void check_between(std::string_view option, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high)
-    throw Error(fmt::format("{} is {}; it must be between {} and {}", option, value, low, high));
-}
-
 void check_serve_options(const ServeOptions& options) {
   check_common(options.common);
   check_between("--port", options.port, 0, 65535);
-  check_between("--max-batch", options.max_batch, 1, kMostServed);
-  check_between("--max-queue", options.max_queue, 1, kMostServed);
-  check_between("--prefill-chunk", options.prefill_chunk, 1, int64_t{1} << 20);
+  check_between("--max-batch", options.max_batch, 1, kMostBatch);
+  check_between("--max-queue", options.max_queue, 1, kMostBatch);
+  check_between("--prefill-chunk", options.prefill_chunk, 1, kMostPrefillChunk);
   constexpr double kDay = 86400;
   if (!(options.timeout_s > 0 && options.timeout_s <= kDay))
     throw Error(
