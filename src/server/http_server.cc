@@ -31,8 +31,6 @@ namespace http = boost::beast::http;
 using tcp = asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
-constexpr size_t kPipelined = size_t{64}
-                              << 10;  // bytes of later requests that are kept while one is answered
 constexpr size_t kDiscarded = size_t{256} << 20;  // bytes of a refused body that are read before the close
 constexpr double kDiscardSeconds = 10;
 

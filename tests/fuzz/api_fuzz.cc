@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/model_bundle.h"
+#include "model/gguf_config.h"
 #include "server/api_error.h"
 #include "server/api_request.h"
 #include "server/prompt_builder.h"
