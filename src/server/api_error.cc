@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "formats/json.h"
 
 namespace r1 {
@@ -13,7 +15,10 @@ ApiError api_error_of(const Error& error, const std::string& param) {
   if (!message.starts_with(source)) return {message, {.param = param}};
   message.erase(0, source.size());
   if (message.starts_with("offset ")) return {"the body is not JSON: " + message, {}};
-  return {message, {.param = message.substr(0, message.find(' '))}};
+  // "field NAME is missing" is said of the whole body.
+  constexpr std::string_view kMissing = "field ";
+  const size_t begin = message.starts_with(kMissing) ? kMissing.size() : 0;
+  return {message, {.param = message.substr(begin, message.find(' ', begin) - begin)}};
 }
 
 std::string error_json(const ApiError& error) {
