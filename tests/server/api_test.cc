@@ -195,7 +195,7 @@ TEST(Errors, NameTheFieldAndSayWhatIsWanted) {
         std::string_view(c.body).starts_with('"') ? "{" + hi + "," + c.body + "}" : c.body;
     const HttpAnswer answer = server().ask("POST", "/v1/chat/completions", body);
     EXPECT_EQ(answer.status, c.status) << body << answer.body;
-    const Json& error = answer.json().at("error");
+    const Json error = answer.json().at("error");
     EXPECT_EQ(error.get_string_or("param", ""), c.param) << body << answer.body;
     EXPECT_NE(error.get_string("message").find(c.message), std::string::npos) << body << answer.body;
     EXPECT_EQ(error.get_string("message").find('\n'), std::string::npos);
@@ -223,7 +223,7 @@ TEST(Errors, OfCompletions) {
 TEST(Errors, ATooLongPromptIsRefusedWithTheNumbers) {
   const HttpAnswer answer = server().post("/v1/chat/completions", question(std::string(3000, '7')));
   EXPECT_EQ(answer.status, 400);
-  const Json& error = answer.json().at("error");
+  const Json error = answer.json().at("error");
   EXPECT_EQ(error.get_string("code"), "context_length_exceeded");
   EXPECT_NE(error.get_string("message").find("1024"), std::string::npos);
   EXPECT_NE(error.get_string("message").find("3003"), std::string::npos) << error.dump();

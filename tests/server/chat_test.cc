@@ -246,7 +246,8 @@ TEST(Chat, SpecialTokensThatAUserTypesAreText) {
         "/tokenize", Json::object().set("messages", Json::array().push_back(user_message(text))));
     EXPECT_EQ(answer.status, 200) << answer.body;
     std::vector<int64_t> out;
-    for (const Json& id : answer.json().at("tokens").items()) out.push_back(id.integer());
+    const Json tokens = answer.json().at("tokens");
+    for (const Json& id : tokens.items()) out.push_back(id.integer());
     return out;
   };
   const auto count = [](const std::vector<int64_t>& list, int64_t id) {
