@@ -283,6 +283,12 @@ TokenUsage Generation::usage() const {
 
 void Generation::finished() {
   const TokenUsage used = usage();
+  serving_.metrics.count_request(info_.route, 200);
+  serving_.metrics.count_answer({.prompt_tokens = used.prompt,
+                                 .cached_tokens = used.cached,
+                                 .generated_tokens = used.completion,
+                                 .reasoning_tokens = used.reasoning,
+                                 .seconds = seconds_between(info_.arrival, Clock::now())});
   if (request_.stream) {
     if (request_.include_usage) {
       Json last = response_head(head_, true);
@@ -301,12 +307,6 @@ void Generation::finished() {
       answer.set("prompt_token_ids", Json::array_of(prompts_.front().built.tokens));
     reply_->send({.body = answer.dump(), .headers = {{"X-Request-Id", info_.id}}});
   }
-  serving_.metrics.count_request(info_.route, 200);
-  serving_.metrics.count_answer({.prompt_tokens = used.prompt,
-                                 .cached_tokens = used.cached,
-                                 .generated_tokens = used.completion,
-                                 .reasoning_tokens = used.reasoning,
-                                 .seconds = seconds_between(info_.arrival, Clock::now())});
   log(200, choices_.front()->finish.detail);
 }
 

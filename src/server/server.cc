@@ -261,8 +261,8 @@ void Server::Impl::answer(const RequestInfo& info, const std::shared_ptr<HttpRep
                           HttpResponse response, const std::string& why) {
   const int status = response.status;
   response.headers.emplace_back("X-Request-Id", info.id);
-  reply->send(std::move(response));
   serving.metrics.count_request(info.route, status);
+  reply->send(std::move(response));
   const bool is_probe = info.route == "/health" || info.route == "/metrics";
   if (is_probe && status == 200) return;
   serving.log(fmt::format("{} {} {} total_s={:.3f}{}", info.id, info.route, status,
