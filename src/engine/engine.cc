@@ -67,7 +67,8 @@ struct Engine::Impl final : RowSink {
   struct Live {
     Sequence* sequence = nullptr;
     Completion completion;
-    std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
+    std::unique_ptr<TokenHistory> history;        // null if its settings do not look back
+    std::unique_ptr<ConstraintState> constraint;  // null if the request has none
     bool ended = false;
     std::string failed;  // why its request cannot go on
   };
@@ -92,6 +93,7 @@ struct Engine::Impl final : RowSink {
 
   RowToSample draw_of(const Sequence& s) const override;
   bool take(Sequence& s, const Sampled& sampled) override;
+  static std::string why_none(const Live& sample, int32_t token);
 };
 
 // Grows the cache until it meets the demand. A smaller cache changes no bit, only the number of sequences
@@ -146,11 +148,24 @@ RowToSample Engine::Impl::draw_of(const Sequence& s) const {
   const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
   const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
                            {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  const Live& sample = live.at(&s);
   return {.logits = {},
           .params = &r.sampling,
           .uniform = uniform_from_bits(bits[0]),
-          .history = live.at(&s).history.get(),
-          .stop_tokens = r.stop_tokens};
+          .history = sample.history.get(),
+          .stop_tokens = r.stop_tokens,
+          .allowed = sample.constraint ? sample.constraint->allowed() : std::span<const uint64_t>{}};
+}
+
+// Returns why a draw found no token.
+std::string Engine::Impl::why_none(const Live& sample, int32_t token) {
+  if (token == kNotNumbers) return "the model's logits are not numbers: its weights are broken";
+  const int64_t after = sample.sequence->generated();
+  if (sample.constraint && sample.constraint->allows_none()) return fmt::format("after {} tokens: {}", after, sample.constraint->why());
+  return fmt::format(
+      "the sampling settings forbid every token{} after {} (suppress_tokens, bad_words_ids, "
+      "no_repeat_ngram_size)",
+      sample.constraint ? " that the grammar allows" : "", after);
 }
 
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
@@ -158,19 +173,17 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   Live& sample = live.at(&s);
   Completion& c = sample.completion;
   if (sampled.token < 0) {
-    sample.failed = sampled.token == kNothingLeft
-                        ? fmt::format(
-                              "the sampling settings forbid every token after {} (suppress_tokens, "
-                              "bad_words_ids, no_repeat_ngram_size)",
-                              s.generated())
-                        : "the model's logits are not numbers: its weights are broken";
+    sample.failed = why_none(sample, sampled.token);
     return sample.ended = true;
   }
   if (sample.history) sample.history->add(sampled.token);
+  if (sample.constraint) sample.constraint->add(sampled.token);
   s.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
   const auto answer = std::span(s.tokens).subspan(s.group->prompt.size());
   if (std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
+    c.finish = FinishReason::stop;
+  } else if (sample.constraint && sample.constraint->must_end()) {
     c.finish = FinishReason::stop;
   } else if (s.generated() >= s.group->max_generated) {
     c.finish = FinishReason::length;
@@ -190,7 +203,9 @@ void Engine::Impl::begin(Sequence& s) {
   sample.sequence = &s;
   sample.completion.request = s.group->id;
   sample.completion.sample = sample_of(s);
-  if (looks_back(request_of(s).sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
+  const Request& r = request_of(s);
+  if (r.constraint) sample.constraint = std::make_unique<ConstraintState>(*r.constraint, r.stop_tokens);
+  if (looks_back(r.sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
 }
 
 // Turns a sample's tokens from `first` on into events.
@@ -222,6 +237,7 @@ void Engine::Impl::settle(std::span<Sequence* const> samples) {
     }
     const auto prompt = static_cast<int64_t>(s->group->prompt.size());
     c.tokens.assign(s->tokens.begin() + prompt, s->tokens.end());
+    if (at->second.constraint) c.complete = at->second.constraint->is_complete();
     events.ended.push_back(std::move(c));
     live.erase(at);
     const bool last = s->group->ended + 1 == s->group->samples;

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/grammar/constraint.h"
 #include "model/config.h"
 #include "ops/sample/sample.h"
 
@@ -38,6 +40,9 @@ struct Request {
   // Requests share cached prefixes only with requests of the same owner, so that no owner can learn from the
   // timing what another one asked.
   std::string owner = {};
+  // A grammar that every answer follows; made for the model's vocabulary. Log-probs stay those of the model's
+  // own logits: a mask changes them as little as top_k does.
+  std::optional<Constraint> constraint = {};
 };
 
 // The unfinished samples of `request`, as requests: one for each run of consecutive samples.
@@ -54,6 +59,10 @@ struct Completion {
   std::vector<int32_t> tokens;  // generated, with the stop token
   std::vector<float> logprobs;  // of each, see ops/sample
   FinishReason finish = FinishReason::length;
+  // False if the request has a constraint and the answer is not a whole text of its grammar: it was cut short
+  // by max_tokens, by a loop or by the caller. A whole text that cannot go on ends with reason stop, without
+  // a stop token.
+  bool complete = true;
 };
 
 // Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long
