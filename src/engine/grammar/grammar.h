@@ -18,6 +18,8 @@
 #include <string>
 #include <string_view>
 
+#include "formats/json.h"
+
 namespace r1 {
 
 struct GrammarProgram;  // program.h
@@ -29,6 +31,9 @@ class Grammar {
   // Compiles a grammar in GBNF. Throws Error "SOURCE:LINE: reason" for bad syntax, and "SOURCE: reason" if
   // the grammar as a whole cannot be used.
   static std::shared_ptr<const Grammar> from_gbnf(std::string_view text, const std::string& source);
+  // Compiles a JSON Schema (json_schema.h). Throws Error "SOURCE: schema PLACE: reason".
+  static std::shared_ptr<const Grammar> from_json_schema(const Json& schema, const std::string& source,
+                                                         bool exact = false);
   // Any JSON object, without free white space.
   static std::shared_ptr<const Grammar> json_object();
   // The texts that `rules` derive. Throws Error "SOURCE: reason".

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/grammar/byte_automaton.h"
 #include "engine/grammar/rules.h"
 
@@ -48,7 +49,13 @@ struct GrammarProgram {
   std::vector<uint8_t> byte_of_class;  // one byte of each class
 };
 
-// Throws Error "SOURCE: reason" if a rule begins with itself, or if no text of the grammar ever ends.
+// The grammar has no text.
+class NoText : public Error {
+ public:
+  using Error::Error;
+};
+
+// Throws Error "SOURCE: reason" if a rule begins with itself, and NoText if no text of the grammar ever ends.
 std::unique_ptr<const GrammarProgram> compile_rules(GrammarRules rules, const std::string& source);
 
 }  // namespace r1
