@@ -30,9 +30,15 @@ struct SamplingFlags {
   bool ignore_eos = false;
 };
 
+// Files with what answers follow; "": none.
+struct GrammarFlags {
+  std::string grammar, json_schema;
+};
+
 struct RunOptions {
   CommonOptions common;
   SamplingFlags sampling;
+  GrammarFlags grammar;
   std::string model;
   std::optional<std::string> prompt;
   std::string file;              // its text follows the prompt; "-": standard input
@@ -48,6 +54,7 @@ int run_run(const RunOptions& options);
 struct GenerateOptions {
   CommonOptions common;
   SamplingFlags sampling;
+  GrammarFlags grammar;
   std::string model, input, output;
   int64_t samples = 1;
   int64_t batch = 64;

@@ -85,6 +85,14 @@ void add_sampling(CLI::App* app, SamplingFlags& s, const char* longest) {
   app->add_flag("--ignore-eos", s.ignore_eos, "Go on after the end-of-sequence token")->group(kGroup);
 }
 
+void add_grammar_options(CLI::App* app, r1::GrammarFlags& flags) {
+  app->add_option("--grammar", flags.grammar, "The answer follows this grammar, a file in GBNF")
+      ->group("Sampling");
+  app->add_option("--json-schema", flags.json_schema,
+                  "The answer is JSON that fulfils this JSON Schema, a file")
+      ->group("Sampling");
+}
+
 // CLI11 reads -1 as 2^64 - 1 and takes what is too large for the largest integer.
 template <class Integer>
 bool is_integer(const std::string& text) {
@@ -193,6 +201,7 @@ struct Program {
     sub->add_flag("--verbose", run.verbose, "Print tokens, tokens per second and the seed after each answer")
         ->group("Output");
     add_sampling(sub, run.sampling, kLongestTalkHelp);
+    add_grammar_options(sub, run.grammar);
     sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")
         ->group("Sampling");
   }
@@ -214,6 +223,7 @@ struct Program {
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
     sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
     add_sampling(sub, generate.sampling, kLongestAnswerHelp);
+    add_grammar_options(sub, generate.grammar);
     sub->add_option("--seed", generate.sampling.seed, "Seed of the random numbers (default: 0)")
         ->group("Sampling");
 
