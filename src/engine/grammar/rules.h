@@ -24,14 +24,14 @@ struct GrammarItem {
 using GrammarAlternative = std::vector<GrammarItem>;  // in order; empty: the empty text
 
 struct GrammarRule {
-  std::string name;  // of a part of a rule: the rule's name
-  std::vector<GrammarAlternative> alternatives;
+  std::string name = {};  // of a part of a rule: the rule's name
+  std::vector<GrammarAlternative> alternatives = {};
 };
 
 // Rule 0 is the root.
 struct GrammarRules {
-  std::vector<GrammarRule> rules;
-  std::vector<ByteAutomaton> automata;
+  std::vector<GrammarRule> rules = {};
+  std::vector<ByteAutomaton> automata = {};
 
   // Bounds what a hostile grammar may take.
   static constexpr size_t kMaxItems = 1'000'000;

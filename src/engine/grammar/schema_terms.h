@@ -48,42 +48,42 @@ struct CountedItems {
 };
 
 struct ArrayDemand {
-  std::vector<SchemaLiteral> prefix;
-  std::optional<SchemaLiteral> rest;  // of the items behind the prefix
+  std::vector<SchemaLiteral> prefix = {};
+  std::optional<SchemaLiteral> rest = {};  // of the items behind the prefix
   int64_t min = 0, max = INT64_MAX;
-  std::optional<CountedItems> counted;
-  SchemaScopes scopes;
+  std::optional<CountedItems> counted = {};
+  SchemaScopes scopes = {};
 };
 
 struct ObjectDemand {
-  std::vector<std::pair<std::string, SchemaLiteral>> properties;
-  std::vector<std::pair<SharedLanguage, SchemaLiteral>> patterns;
-  std::optional<SchemaLiteral> additional;  // of all other names
-  std::vector<std::string> required, forbidden;
+  std::vector<std::pair<std::string, SchemaLiteral>> properties = {};
+  std::vector<std::pair<SharedLanguage, SchemaLiteral>> patterns = {};
+  std::optional<SchemaLiteral> additional = {};  // of all other names
+  std::vector<std::string> required = {}, forbidden = {};
   bool closes = false;   // names its properties and says nothing about others
-  SharedLanguage names;  // of all names; null: any
+  SharedLanguage names = {};  // of all names; null: any
   int64_t min = 0, max = INT64_MAX;
   // There must be a property with such a name that fulfils the literal.
-  std::optional<std::pair<SharedLanguage, SchemaLiteral>> some;
-  SchemaScopes scopes;
+  std::optional<std::pair<SharedLanguage, SchemaLiteral>> some = {};
+  SchemaScopes scopes = {};
 };
 
 struct UnevaluatedDemand {
   int32_t scope = 0;
   SchemaLiteral rest = 0;
   bool items = false;  // of arrays; otherwise of objects
-  SchemaScopes outer;  // for these, everything is evaluated
+  SchemaScopes outer = {};  // for these, everything is evaluated
 };
 
 // A conjunction of demands.
 struct SchemaDemands {
   int types = kEveryType;
-  std::vector<std::pair<SchemaLiteral, SchemaScopes>> literals;
-  std::vector<SharedLanguage> strings, numbers;
+  std::vector<std::pair<SchemaLiteral, SchemaScopes>> literals = {};
+  std::vector<SharedLanguage> strings = {}, numbers = {};
   uint32_t min_length = 0, max_length = UINT32_MAX;
-  std::vector<ArrayDemand> arrays;
-  std::vector<ObjectDemand> objects;
-  std::vector<UnevaluatedDemand> unevaluated;
+  std::vector<ArrayDemand> arrays = {};
+  std::vector<ObjectDemand> objects = {};
+  std::vector<UnevaluatedDemand> unevaluated = {};
   int hinted = 0;      // types that the keywords are about, for schemas that name no type
   bool typed = false;  // "type", "enum" or "const" was there
 
@@ -112,7 +112,7 @@ class SchemaTerms {
   using Choice = std::vector<SchemaDemands>;
   struct Branch {
     SchemaDemands demands;
-    std::vector<Choice> choices;
+    std::vector<Choice> choices = {};
     std::set<std::pair<SchemaLiteral, SchemaScopes>> done;
   };
 
