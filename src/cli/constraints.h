@@ -35,7 +35,7 @@ class Constraints {
   std::map<std::string, std::shared_ptr<const TokenMasks>> known_;
 };
 
-// Returns the SHA-256 of the option's file, for job_identity.
+// Adds the SHA-256 of the option's file, for job_identity.
 void add_grammar(Json& identity, const GrammarFlags& flags);
 
 }  // namespace r1

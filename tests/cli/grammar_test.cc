@@ -36,14 +36,16 @@ TEST(CliGrammar, RowsHaveGrammarsOfTheirOwn) {
       "{\"prompt\": \"a\", \"json_schema\": {\"nullable\": true}}\n"
       "{\"prompt\": \"a\", \"json_schema\": {}, \"grammar\": \"root ::= [0-9]\"}\n"
       "{\"prompt\": \"a\"}\n";
-  std::vector<std::string> words{"generate", kNano, "--input", "-", "--output", "-", "--max-tokens", "300", "--temperature", "1"};
+  std::vector<std::string> words{"generate",     kNano, "--input",       "-", "--output", "-",
+                                 "--max-tokens", "300", "--temperature", "1"};
   const auto result = r1_run(words, rows);
   EXPECT_EQ(result.status, 2);
   const auto out = rows_of(result.out);
   ASSERT_EQ(out.size(), 5u) << result.out << result.err;
   EXPECT_TRUE(out[0].contains("complete"));
   EXPECT_TRUE(out[1].contains("complete"));
-  EXPECT_NE(out[2].get_string("error").find("json_schema: schema /: keyword \"nullable\" is not supported"), std::string::npos);
+  EXPECT_NE(out[2].get_string("error").find("json_schema: schema /: keyword \"nullable\" is not supported"),
+            std::string::npos);
   EXPECT_NE(out[3].get_string("error").find("json_schema is given beside grammar"), std::string::npos);
   EXPECT_FALSE(out[4].contains("complete"));
   words.insert(words.end(), {"--batch", "1"});

@@ -323,7 +323,11 @@ class GbnfParser {
 }  // namespace
 
 GrammarRules parse_gbnf(std::string_view text, const std::string& source) {
-  return GbnfParser(text, source).parse();
+  try {
+    return GbnfParser(text, source).parse();
+  } catch (const GrammarTooLarge& error) {
+    throw Error(source + ": " + error.what());
+  }
 }
 
 std::shared_ptr<const Grammar> Grammar::from_gbnf(std::string_view text, const std::string& source) {

@@ -127,9 +127,10 @@ GrammarRules schema_rules(const Json& schema, const std::string& source, SchemaR
 
 std::shared_ptr<const Grammar> Grammar::from_json_schema(const Json& schema, const std::string& source,
                                                          bool exact) {
-  const GrammarRules rules = schema_rules(schema, source, {.exact = exact});
   try {
-    return from_rules(rules, source);
+    return from_rules(schema_rules(schema, source, {.exact = exact}), source);
+  } catch (const GrammarTooLarge& error) {
+    throw Error(source + ": " + error.what());
   } catch (const NoText&) {
     throw NoText(source + ": no value fulfils the schema");
   }

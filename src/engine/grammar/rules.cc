@@ -9,7 +9,7 @@ namespace r1 {
 void GrammarRules::count(size_t items) {
   items_ += items;
   if (items_ > kMaxItems) {
-    throw Error(fmt::format(
+    throw GrammarTooLarge(fmt::format(
         "the grammar has more than {} parts; write shorter texts, fewer rules or smaller sets", kMaxItems));
   }
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/grammar/byte_automaton.h"
 
 namespace r1 {
@@ -26,6 +27,12 @@ using GrammarAlternative = std::vector<GrammarItem>;  // in order; empty: the em
 struct GrammarRule {
   std::string name = {};  // of a part of a rule: the rule's name
   std::vector<GrammarAlternative> alternatives = {};
+};
+
+// A grammar has more parts than GrammarRules::kMaxItems.
+class GrammarTooLarge : public Error {
+ public:
+  using Error::Error;
 };
 
 // Rule 0 is the root.

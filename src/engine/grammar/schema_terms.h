@@ -60,7 +60,7 @@ struct ObjectDemand {
   std::vector<std::pair<SharedLanguage, SchemaLiteral>> patterns = {};
   std::optional<SchemaLiteral> additional = {};  // of all other names
   std::vector<std::string> required = {}, forbidden = {};
-  bool closes = false;   // names its properties and says nothing about others
+  bool closes = false;        // names its properties and says nothing about others
   SharedLanguage names = {};  // of all names; null: any
   int64_t min = 0, max = INT64_MAX;
   // There must be a property with such a name that fulfils the literal.
@@ -71,7 +71,7 @@ struct ObjectDemand {
 struct UnevaluatedDemand {
   int32_t scope = 0;
   SchemaLiteral rest = 0;
-  bool items = false;  // of arrays; otherwise of objects
+  bool items = false;       // of arrays; otherwise of objects
   SchemaScopes outer = {};  // for these, everything is evaluated
 };
 

@@ -56,7 +56,7 @@ class SchemaWriter {
   GrammarRules rules_;
   std::map<SchemaGoal, int32_t> goals_;
   std::deque<std::pair<SchemaGoal, int32_t>> work_;
-  GrammarItem space_;  // one, or none
+  GrammarItem space_;   // one, or none
   SchemaGoal current_;  // whose rule is written
   size_t states_ = 0;
 };

@@ -47,12 +47,12 @@ class GrammarClosure {
   void add(const GrammarPlace& place) {
     if (!seen_.insert(place).second) return;
     work_.push_back(place);
-    if (seen_.size() > 16 * GrammarStates::kMostPlaces) refuse();
+    if (seen_.size() > 4 * GrammarStates::kMostPlaces) refuse();
   }
   void call(int32_t rule, const GrammarPlace& waiting) {
     auto& callers = called_[{program_.rules[static_cast<size_t>(rule)].rank, rule}];
     callers.push_back(waiting);
-    if (callers.size() > 16 * GrammarStates::kMostPlaces) refuse();
+    if (callers.size() > 4 * GrammarStates::kMostPlaces) refuse();
   }
   void set_complete() { complete_ = true; }
 

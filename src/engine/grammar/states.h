@@ -39,8 +39,8 @@ class GrammarStates {
   static constexpr int32_t kDead = 0;
   // A table of this many bytes is replaced by a new one before the next text goes on; one that reaches
   // kMostBytes within a single call, or a state with more than kMostPlaces places, is an Error.
-  static constexpr size_t kFullBytes = size_t{48} << 20, kMostBytes = size_t{512} << 20;
-  static constexpr size_t kMostPlaces = 4096;
+  static constexpr size_t kFullBytes = size_t{48} << 20, kMostBytes = size_t{256} << 20;
+  static constexpr size_t kMostPlaces = 16384;
 
   explicit GrammarStates(const GrammarProgram& program);
 

@@ -223,7 +223,7 @@ TEST(JsonSchema, WhatIsWrittenIsJsonAndFitsTheExactReading) {
           "tags": {"type": "array", "items": {"enum": ["a", "b\n", 3, null]}, "maxItems": 3}}, "required": ["name", "age"]})",
       R"({"anyOf": [{"type": "number", "exclusiveMinimum": -1.5, "multipleOf": 0.25}, {"type": "string", "format": "date"}]})",
       R"({"oneOf": [{"type": "object", "properties": {"k": {"const": 1}}, "required": ["k"]}, {"type": "array", "contains": {"const": 2}, "maxItems": 4}]})",
-      R"({"type": "string", "pattern": "^[a-c]{2}x|\\\\$", "minLength": 3})",
+      R"({"type": "string", "pattern": "^([a-c]{2}x|[0-9]+)$", "minLength": 3})",
       R"({"$defs": {"t": {"type": "object", "properties": {"left": {"$ref": "#/$defs/t"}, "v": {"type": "boolean"}}, "required": ["v"]}}, "$ref": "#/$defs/t"})"};
   for (const char* schema : schemas) {
     const auto meant = compile(schema), exact = compile(schema, true);
