@@ -22,17 +22,20 @@ namespace r1 {
 
 // False for integers, for types that only hold activations, and for types below two bits.
 bool can_dequantize(GgufType type);
-// False for the K and the IQ types, whose scales are searched for.
+// False for types without values and for IQ2 and IQ3, whose grids are not searched here.
 bool can_quantize(GgufType type);
 
 // `blocks` are whole blocks (single elements for F32, F16, BF16 and F64), `out` has all their elements. The
 // type is one that can_dequantize.
 void dequantize(GgufType type, std::span<const std::byte> blocks, std::span<float> out);
 
-// The reverse, by round to nearest (Q8_0: halves away from zero), as the gguf package does it. `values` are
-// finite and fill whole blocks; the type is one that can_quantize. Throws Error if a value is too large for
-// the type.
-void quantize(GgufType type, std::span<const float> values, std::span<std::byte> out);
+// The reverse: blocks whose scales have the least squared error that a search finds (formats/gguf_fit.h), each number
+// weighted by sqrt(mean square + x^2) and, if it is given, by the importance of its column. Q8_0 is plain rounding (halves
+// away from zero) of the largest number to 127, as the gguf package does it. A function of its arguments alone. `values`
+// are finite and fill whole blocks; `importance` is empty or has a number >= 0 for each value, whose scale does not
+// matter. The type is one that can_quantize. Throws Error if a value is too large for the type.
+void quantize(GgufType type, std::span<const float> values, std::span<std::byte> out,
+              std::span<const float> importance = {});
 
 namespace gguf_blocks {
 
