@@ -16,6 +16,7 @@ struct CommonOptions {
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
+  std::string quantize;      // a type that the weights get when they are loaded; "": as they are
   bool json = false;
   std::string command_line;  // as it was typed, for messages that say how to resume
 };
@@ -68,6 +69,30 @@ struct ScoreOptions {
   bool resume = false;
 };
 int run_score(const ScoreOptions& options);
+
+struct ConvertOptions {
+  CommonOptions common;  // dtype: the output's
+  std::string model, output;
+  bool no_tokenizer = false, force = false;
+};
+int run_convert(const ConvertOptions& options);
+
+struct QuantizeOptions {
+  CommonOptions common;
+  std::string model, output, type;
+  std::vector<std::string> tensor_types;  // PATTERN=TYPE
+  std::string imatrix;                    // "": none
+  bool pure = false, no_tokenizer = false, force = false;
+};
+int run_quantize(const QuantizeOptions& options);
+
+struct ImatrixOptions {
+  CommonOptions common;
+  std::string model, input, output;
+  int64_t chunk = 512;            // tokens
+  std::optional<int64_t> chunks;  // at most
+};
+int run_imatrix(const ImatrixOptions& options);
 
 struct TokenizeOptions {
   CommonOptions common;

@@ -15,6 +15,7 @@
 #include "engine/generation_config.h"
 #include "formats/gguf_file.h"
 #include "model/gguf_config.h"
+#include "model/quantize_plan.h"
 #include "text/think.h"
 
 namespace r1 {
@@ -108,6 +109,7 @@ void check_common(const CommonOptions& common) {
                             common.threads, kMostThreads));
   }
   memory_limit(common);
+  if (!common.quantize.empty()) quantize_preset(common.quantize, "--quantize");
 }
 
 void check_training(const CommonOptions& common) {
@@ -169,10 +171,20 @@ void show_default(Numerics numerics) {
 
 }  // namespace
 
+namespace {
+
+// A GGUF file of this type is computed in bf16 by default (read_model_config).
+bool is_bf16_file(const QuantizePreset& preset) {
+  return preset.type != GgufType::f32 && preset.type != GgufType::f16;
+}
+
+}  // namespace
+
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
-  const bool bf16 =
-      common.dtype.empty() ? load_model_config(model).dtype == DType::bf16 : common.dtype == "bf16";
+  const bool bf16 = !common.dtype.empty()      ? common.dtype == "bf16"
+                    : !common.quantize.empty() ? is_bf16_file(quantize_preset(common.quantize, "--quantize"))
+                                               : load_model_config(model).dtype == DType::bf16;
   const Device device = device_of(common);
   const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32, device);
   if (common.dtype == "bf16") check_device(Numerics::cpu_bf16, device);
@@ -200,14 +212,14 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
-    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common));
+    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     show_warnings(out.bundle->warnings);
     return out;
   }
-  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common));
+  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
   const ModelConfig& config = out.bare->config();
   const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
   out.sampling = generation.sampling;

@@ -118,6 +118,17 @@ constexpr const char* kModelHelp = "A Hugging Face directory, or a shipped model
 constexpr std::array<std::array<const char*, 2>, 3> kLabels = {
     {{"SUBCOMMAND", "COMMAND"}, {"Positionals", "Arguments"}, {"OPTIONS", "options"}}};
 
+constexpr const char* kTypesHelp =
+    "Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, IQ4_NL, IQ4_XS, Q4_1, Q4_0, Q3_K_M, Q2_K (or "
+    "F32, F16, BF16)";
+
+void add_quantize(CLI::App* app, CommonOptions& common) {
+  app->add_option(
+         "--quantize", common.quantize,
+         "Quantise the weights when they are loaded, for example Q8_0; the results are those of r1 quantize")
+      ->group("Machine");
+}
+
 constexpr const char* kLogprobFormatHelp =
     "hex: C's %a form (default); decimal: the shortest decimal number that reads back to the same bits";
 
@@ -130,6 +141,9 @@ struct Program {
   r1::RunOptions run;
   r1::GenerateOptions generate;
   r1::ScoreOptions score;
+  r1::ConvertOptions convert;
+  r1::QuantizeOptions quantize;
+  r1::ImatrixOptions imatrix;
   r1::TokenizeOptions tokenize;
   r1::TemplateOptions chat_template;
   r1::VerifyOptions verify;
@@ -193,6 +207,7 @@ struct Program {
     sub->add_flag("--verbose", run.verbose, "Print tokens, tokens per second and the seed after each answer")
         ->group("Output");
     add_sampling(sub, run.sampling, kLongestTalkHelp);
+    add_quantize(sub, run.common);
     sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")
         ->group("Sampling");
   }
@@ -214,6 +229,7 @@ struct Program {
     sub->add_flag("--logprobs", generate.logprobs, "Write the log-prob of every token");
     sub->add_option("--logprob-format", generate.logprob_format, kLogprobFormatHelp);
     add_sampling(sub, generate.sampling, kLongestAnswerHelp);
+    add_quantize(sub, generate.common);
     sub->add_option("--seed", generate.sampling.seed, "Seed of the random numbers (default: 0)")
         ->group("Sampling");
 
@@ -228,6 +244,55 @@ struct Program {
     sub->add_option("--gradients", score.gradients, "GRADS.safetensors: loss and grad.<name>");
     sub->add_option("--temperature", score.temperature, "Temperature of the log-probs (default: 1)");
     sub->add_option("--logits-last", score.logits_last, "Write only the logits of each row's last N tokens");
+    add_quantize(sub, score.common);
+  }
+
+  void add_converting() {
+    constexpr const char* kForce = "Replace an output that exists";
+    constexpr const char* kBare = "Write the weights and sizes alone, without tokenizer and chat template";
+    CLI::App* sub = add("convert", "A model as a GGUF file, or as a Hugging Face directory", convert,
+                        r1::run_convert, Machine::threads, "One JSON object: output, bytes, types");
+    sub->add_option("IN", convert.model, "A Hugging Face directory or a GGUF file")
+        ->type_name("")
+        ->required();
+    sub->add_option("OUT", convert.output, "FILE.gguf, or a directory")->type_name("")->required();
+    sub->add_option("--dtype", convert.common.dtype,
+                    "Type of the matrices: f32, bf16 or f16 (default: the input's; bf16 for a directory made "
+                    "of quantised ones)");
+    sub->add_flag("--no-tokenizer", convert.no_tokenizer, kBare);
+    sub->add_flag("--force", convert.force, kForce);
+
+    sub = add("quantize", "A model as a GGUF file with quantised weights", quantize, r1::run_quantize,
+              Machine::threads, "One JSON object: output, bytes, bits per weight, types with their errors");
+    sub->add_option("IN", quantize.model, "A Hugging Face directory or a GGUF file")
+        ->type_name("")
+        ->required();
+    sub->add_option("OUT", quantize.output, "FILE.gguf")->type_name("")->required();
+    sub->add_option("--type", quantize.type, kTypesHelp)->required();
+    sub->add_option("--imatrix", quantize.imatrix,
+                    "Which columns matter: a file of r1 imatrix, or of llama.cpp");
+    sub->add_option("--tensor-type", quantize.tensor_types,
+                    "The type of the tensors whose names match, for example 'blk.*.ffn_down.weight=Q6_K'; "
+                    "may be repeated, "
+                    "the first that matches counts")
+        ->expected(1)
+        ->take_all()
+        ->allow_extra_args(false)
+        ->type_name("PATTERN=TYPE");
+    sub->add_flag("--pure", quantize.pure,
+                  "Every matrix gets the type: no better ones where errors cost most");
+    sub->add_flag("--no-tokenizer", quantize.no_tokenizer, kBare);
+    sub->add_flag("--force", quantize.force, kForce);
+
+    sub = add("imatrix", "Find which columns of the weights matter, for r1 quantize --imatrix", imatrix,
+              r1::run_imatrix, Machine::model, "One JSON object: output, tensors, tokens, chunks");
+    add_model(sub, imatrix.model);
+    sub->add_option("--input", imatrix.input,
+                    "A text, or a JSONL file with rows {\"text\" | \"messages\" | \"tokens\"}")
+        ->required();
+    sub->add_option("-o,--output", imatrix.output, "FILE.gguf")->required();
+    sub->add_option("--chunk", imatrix.chunk, "Tokens that the model reads at a time (default: 512)");
+    sub->add_option("--chunks", imatrix.chunks, "Chunks to read, at most (default: all whole ones)");
   }
 
   void add_tools() {
@@ -302,6 +367,7 @@ struct Program {
            "as the template ends it")
         ->group(kPrompt);
     add_sampling(sub, eval.sampling, kLongestAnswerHelp);
+    add_quantize(sub, eval.common);
     sub->add_option("--seed", eval.sampling.seed,
                     "Seed of the problems and of the random numbers (default: 0)")
         ->group("Sampling");
@@ -431,6 +497,7 @@ struct Program {
     for (const auto& [theirs, ours] : kLabels) app.get_formatter()->label(theirs, ours);
     add_run();
     add_using();
+    add_converting();
     add_training();
     add_tools();
     add_data();

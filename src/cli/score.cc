@@ -122,7 +122,7 @@ int run_score(const ScoreOptions& options) {
   const Numerics numerics = choose_numerics(options.common, job.directory);
   Model model = Model::load(job.directory, activation_dtype(numerics),
                             options.gradients.empty() ? WeightUse::inference : WeightUse::training,
-                            device_memory(options.common));
+                            device_memory(options.common), options.common.quantize);
   show_warnings(model.warnings());
   const std::string logprobs = logprobs_path(options);
   std::vector<ScoreRow> rows;

@@ -14,6 +14,8 @@
 #include "model/gguf_config.h"
 #include "model/gguf_weights.h"
 #include "model/model.h"
+#include "model/open_weights.h"
+#include "model/quantize.h"
 
 namespace r1 {
 namespace {
@@ -96,9 +98,32 @@ void read_parameters(const WeightSource& weights, Memory& memory, std::deque<Par
   }
 }
 
+// What is quantised already is computed with as it is.
+void refuse_quantized(const GgufFile& file) {
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (row_of(tensor.type).block == 1) continue;
+    throw Error(
+        fmt::format("{}: tensor {} is {} already: leave out --quantize, or take the file that it was made of",
+                    file.path(tensor), shown(tensor.name), name_of(tensor.type)));
+  }
+}
+
 }  // namespace
 
-Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory) {
+std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& model, const ModelConfig& config) {
+  std::unique_ptr<WeightSource> weights;
+  if (is_gguf(model)) {
+    weights = std::make_unique<GgufWeights>(GgufFile(model), config);
+  } else {
+    weights = std::make_unique<HfWeights>(model);
+  }
+  // If two tensors share their values, a file may hold either of them.
+  if (config.tie_word_embeddings) weights->alias("model.embed_tokens.weight", "lm_head.weight");
+  return weights;
+}
+
+Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory,
+                  std::string_view quantize) {
   std::error_code ec;
   const bool gguf = is_gguf(directory);
   if (!gguf && !std::filesystem::is_directory(directory, ec)) {
@@ -107,17 +132,14 @@ Model Model::load(const std::filesystem::path& directory, DType matrices, Weight
   }
   const std::string source = gguf ? directory.string() : (directory / "config.json").string();
   const ModelConfig config = load_model_config(directory);
-  std::unique_ptr<WeightSource> opened;
-  if (gguf) {
-    opened = std::make_unique<GgufWeights>(GgufFile(directory), config);
-  } else {
-    opened = std::make_unique<HfWeights>(directory);
-  }
-  WeightSource& weights = *opened;
-  // If two tensors share their values, a file may hold either of them.
-  if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
+  std::unique_ptr<WeightSource> opened = open_weights(directory, config);
   try {
-    check_layers(config, weights, source);
+    check_layers(config, *opened, source);
+    if (!quantize.empty()) {
+      if (gguf) refuse_quantized(GgufFile(directory));
+      opened = quantized_source(std::move(opened), config, quantize_preset(quantize, "--quantize"));
+    }
+    const WeightSource& weights = *opened;
     Model model = build(config, matrices, &weights, use, memory);
     read_parameters(weights, memory, *model.parameters_);
     model.warnings_ = config.warnings;

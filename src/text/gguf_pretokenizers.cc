@@ -195,12 +195,17 @@ constexpr Row kPreTokenizers[] = {
 
 }  // namespace
 
-GgufPreTokenizer gguf_pre_tokenizer(std::string_view name) {
+std::vector<std::string_view> gguf_pre_tokenizer_names() {
   std::vector<std::string_view> names;
+  for (const Row& row : kPreTokenizers) names.push_back(row.name);
+  return names;
+}
+
+GgufPreTokenizer gguf_pre_tokenizer(std::string_view name) {
   for (const Row& row : kPreTokenizers) {
     if (row.name == name) return row.make();
-    names.push_back(row.name);
   }
+  const std::vector<std::string_view> names = gguf_pre_tokenizer_names();
   throw Error(fmt::format("is {}, which is not known: known are {}", shown(name), fmt::join(names, ", ")));
 }
 

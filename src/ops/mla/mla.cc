@@ -1,9 +1,23 @@
 #include "ops/mla/mla.h"
 
 #include "ops/backend.h"
+#include "ops/convert/convert.h"
 #include "ops/mla/mla_backend.h"
 
 namespace r1 {
+namespace {
+
+// x [T, H, width]: its first `columns` of each head are the input of parts [first, first + H) of kv_b.
+void observe_heads(Context& ctx, const Tensor& x, const LatentWeight& w, int64_t first, int64_t columns) {
+  if (ctx.inputs == nullptr || ctx.measuring) return;
+  const OpScope scope(ctx);
+  const int64_t T = x.dim(0), H = x.dim(1), width = x.dim(2);
+  const float* values = as_f32(ctx, x);
+  for (int64_t h = 0; h < H; ++h)
+    ctx.inputs->see(w.kv_b().name, first + h, 2 * H, values + h * width, T, columns, H * width);
+}
+
+}  // namespace
 
 Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary) {
   const int64_t H = w.heads(), n = w.nope(), R = w.latent();
@@ -12,6 +26,7 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const 
   const int64_t T = q.dim(0), P = q.dim(2) - n;
   R1_CHECK(rotary.width() == P && std::ssize(rotary.positions) == T, w.kv_b().name, " q ", q.shape.str(),
            " rotary width ", rotary.width(), ", ", rotary.positions.size(), " positions");
+  observe_heads(ctx, q, w, 0, n);
   const Tensor out = ctx.output({T, H, R + P}, ctx.activations());
   R1_CPU_BACKEND(ctx, absorb_query, (AbsorbQuery{.q = q, .out = out, .w = &w, .rotary = rotary}));
   if (ctx.tape != nullptr) {
@@ -51,6 +66,7 @@ Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {
   const int64_t H = w.heads(), v = w.value(), R = w.latent();
   R1_CHECK(o.shape.rank() == 3 && o.dim(1) == H && o.dim(2) == R, w.kv_b().name, " o ", o.shape.str(),
            " heads ", H, " latent ", R);
+  observe_heads(ctx, o, w, H, R);
   const Tensor out = ctx.output({o.dim(0), H, v}, ctx.activations());
   R1_CPU_BACKEND(ctx, expand_value, (ExpandValue{.o = o, .out = out, .w = &w}));
   if (ctx.tape != nullptr) {

@@ -63,6 +63,8 @@ class GemmList {
 // Multiplies rows [first, first + count) of in [., K] by w^T into the same rows of out [., N].
 Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w, float* out) {
   const int64_t first = chunk.starts[e];
+  if (ctx.inputs != nullptr && !ctx.measuring)
+    ctx.inputs->see(w.dense().name, 0, 1, in + first * w.K(), chunk.count(e), w.K(), w.K());
   Gemm g{.M = chunk.count(e),
          .N = w.N(),
          .K = w.K(),
