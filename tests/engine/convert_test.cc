@@ -2,6 +2,7 @@
 #include "engine/convert.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "engine/model_bundle.h"
@@ -27,8 +28,17 @@ const std::vector<std::string> kGolden = {"llama-llama3",
                                           "deepseek_v3-no-q-lora",
                                           "deepseek_v3-yarn-mscale"};
 
+// A golden model with the rotary layout that GGUF has; the others are refused.
 fs::path golden(const std::string& name) {
-  return fs::path(R1_SOURCE_DIR) / "tests/golden/models" / name;
+  const fs::path from = fs::path(R1_SOURCE_DIR) / "tests/golden/models" / name;
+  const fs::path to =
+      fs::path(testing::TempDir()) / ("r1_convert_" + std::to_string(::getpid()) + "_" + name);
+  fs::create_directories(to);
+  fs::copy_file(from / "model.safetensors", to / "model.safetensors", fs::copy_options::overwrite_existing);
+  Json config = read_json(from / "config.json");
+  if (config.contains("rope_interleave")) config.set("rope_interleave", true);
+  write_file_atomically(to / "config.json", config.dump());
+  return to;
 }
 
 QuantizeTally to_gguf(const fs::path& in, const fs::path& out, const char* type = nullptr, int threads = 2,
@@ -81,6 +91,8 @@ void expect_equal_weights(const fs::path& got, const fs::path& want) {
 Json comparable(const ModelConfig& config) {
   ModelConfig out = config;
   out.initializer_range = 0.02;
+  out.bos_token_id = -1;  // of the tokenizer, which these files do not have
+  out.eos_token_ids.clear();
   Json json = to_json(out);
   json.set("rope_scaling", nullptr);  // compared by its angles
   return json;
@@ -180,7 +192,8 @@ void make_wide_model(const fs::path& folder, const std::string& type) {
 
 std::map<std::string, GgufType> types_of(const fs::path& path) {
   std::map<std::string, GgufType> out;
-  for (const GgufTensor& tensor : GgufFile(path).tensors()) out[tensor.name] = tensor.type;
+  const GgufFile file(path);
+  for (const GgufTensor& tensor : file.tensors()) out[tensor.name] = tensor.type;
   return out;
 }
 
@@ -264,7 +277,8 @@ TEST(Quantize, ATallyCountsBytesAndErrors) {
   make_wide_model(dir / "m", "llama");
   const QuantizeTally tally = to_gguf(dir / "m", dir / "q.gguf", "Q8_0");
   uint64_t bytes = 0;
-  for (const GgufTensor& tensor : GgufFile(dir / "q.gguf").tensors()) bytes += tensor.end - tensor.begin;
+  const GgufFile file(dir / "q.gguf");
+  for (const GgufTensor& tensor : file.tensors()) bytes += tensor.end - tensor.begin;
   EXPECT_EQ(tally.bytes_after, bytes);
   EXPECT_NEAR(tally.bits_per_weight(), 8.5, 0.1);
   EXPECT_EQ(tally.types.at(GgufType::f32).error_squares, 0.0);
@@ -309,6 +323,13 @@ TEST(Quantize, RowsThatFitNoBlockAreRefusedByName) {
             std::string::npos)
       << why;
   EXPECT_FALSE(fs::exists(dir / "q.gguf"));
+}
+
+TEST(Convert, ASettingThatGgufHasNoPlaceForIsRefusedByName) {
+  TemporaryDirectory dir;
+  const fs::path model = fs::path(R1_SOURCE_DIR) / "tests/golden/models/deepseek_v3-yarn-mscale";
+  EXPECT_EQ(error_of([&] { to_gguf(model, dir / "m.gguf"); }),
+            (model / "config.json").string() + ": rope_interleave = false: GGUF has no place for it");
 }
 
 TEST(Convert, DamagedWeightsAreNamedAndLeaveNothing) {
