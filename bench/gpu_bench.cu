@@ -5,151 +5,19 @@
 //
 // Limits: the rate of independent FMAs in registers, and a copy within the device's memory (bytes read plus
 // bytes written). Times are medians of repeats between events, after a warm-up, on random data.
-#include <cuda_runtime.h>
-
-#include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <cstring>
-#include <functional>
-#include <string>
-#include <vector>
 
-#include "base/error.h"
+#include "bench/gpu_bench.cuh"
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/embed/embed_cuda.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/norm/norm_cuda.h"
 #include "ops/rope/rope_cuda.h"
-#include "tensor/cuda.h"
+
+namespace r1::bench {
 
 namespace {
-
-using namespace r1;
-
-constexpr int kChains = 16;
-constexpr int kFmas = 4096;  // of one chain
-
-__global__ void __launch_bounds__(256) fma_peak(float* out) {
-  float v[kChains];
-#pragma unroll
-  for (int c = 0; c < kChains; ++c) v[c] = static_cast<float>(threadIdx.x + c);
-  for (int i = 0; i < kFmas; ++i) {
-#pragma unroll
-    for (int c = 0; c < kChains; ++c) v[c] = __fmaf_rn(v[c], 0.5f, 1.0f);
-  }
-  float sum = 0;
-#pragma unroll
-  for (int c = 0; c < kChains; ++c) sum += v[c];
-  if (sum == -1.0f) *out = sum;  // never: it keeps the chains
-}
-
-__global__ void fill_kernel(float* to, int64_t n, uint32_t seed) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  uint32_t z = static_cast<uint32_t>(i) * 0x9E3779B9u + seed;
-  z = (z ^ z >> 16) * 0x85EBCA6Bu;
-  z = (z ^ z >> 13) * 0xC2B2AE35u;
-  to[i] = static_cast<float>(z >> 8) * 0x1p-23f - 1.0f;
-}
-
-// Random floats in the device's memory, in [-1, 1).
-class Floats {
- public:
-  explicit Floats(int64_t n) : count_(n) {
-    cuda::check(cudaMalloc(&data_, static_cast<size_t>(n) * sizeof(float)), "cudaMalloc");
-    fill_kernel<<<static_cast<unsigned>((n + 255) / 256), 256>>>(data_, n, seed_ += 77);
-    cuda::check_launch("fill_kernel");
-    cuda::check(cudaDeviceSynchronize(), "fill_kernel");
-  }
-  ~Floats() { cudaFree(data_); }
-  Floats(const Floats&) = delete;
-  Floats& operator=(const Floats&) = delete;
-  float* at() const { return data_; }
-  size_t bytes() const { return static_cast<size_t>(count_) * sizeof(float); }
-
- private:
-  static inline uint32_t seed_ = 1;
-  float* data_ = nullptr;
-  int64_t count_;
-};
-
-class Bench {
- public:
-  Bench() {
-    cuda::check(cudaEventCreate(&begin_), "cudaEventCreate");
-    cuda::check(cudaEventCreate(&end_), "cudaEventCreate");
-  }
-
-  // Seconds of one call: the median of 11 groups of calls that take about 5 ms each.
-  double seconds(const std::function<void()>& run) {
-    run();
-    run();
-    int calls = 1;
-    while (time(run, calls) < 5e-3 && calls < 4096) calls *= 2;
-    std::vector<double> times(11);
-    for (double& t : times) t = time(run, calls) / calls;
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2];
-  }
-
-  void limits() {
-    const Floats out(256), from(int64_t{1} << 29), to(int64_t{1} << 29);
-    const int blocks = cuda::multiprocessors() * 16;
-    const double fmas = static_cast<double>(blocks) * 256 * kChains * kFmas;
-    fma_peak_ = 2 * fmas / seconds([&] {
-                  fma_peak<<<blocks, 256, 0, stream()>>>(out.at());
-                  cuda::check_launch("fma_peak");
-                });
-    copy_ =
-        2 * static_cast<double>(from.bytes()) / seconds([&] {
-          cuda::check(cudaMemcpyAsync(to.at(), from.at(), from.bytes(), cudaMemcpyDeviceToDevice, stream()),
-                      "copy");
-        });
-    std::printf("limits: f32 FMA %.1f TFLOP/s, copy %.2f TB/s\n", fma_peak_ / 1e12, copy_ / 1e12);
-    std::printf("%-36s %10s %9s %9s %7s\n", "kernel", "us", "TFLOP/s", "TB/s", "limit");
-  }
-
-  // Prints a row; the limit is the larger of the two shares.
-  void row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
-    const double s = seconds(run);
-    const double compute = flops / s / fma_peak_, memory = bytes / s / copy_;
-    std::printf("%-36s %10.1f %9.2f %9.3f %5.0f %% %s\n", name.c_str(), s * 1e6, flops / s / 1e12,
-                bytes / s / 1e12, 100 * std::max(compute, memory), compute > memory ? "FMA" : "copy");
-    char line[256];
-    std::snprintf(line, sizeof line,
-                  "%s{\"name\": \"%s\", \"us\": %.3f, \"tflops\": %.3f, \"tbs\": %.4f, \"of_limit\": %.4f}",
-                  rows_.empty() ? "" : ", ", name.c_str(), s * 1e6, flops / s / 1e12, bytes / s / 1e12,
-                  std::max(compute, memory));
-    rows_ += line;
-  }
-
-  void write_json(const char* path) const {
-    FILE* file = std::fopen(path, "w");
-    if (file == nullptr) throw Error(std::string(path) + ": cannot be written");
-    std::fprintf(file, "{\"device\": \"%s\", \"fma_tflops\": %.3f, \"copy_tbs\": %.4f, \"rows\": [%s]}\n",
-                 cuda::device_facts().name.c_str(), fma_peak_ / 1e12, copy_ / 1e12, rows_.c_str());
-    std::fclose(file);
-  }
-
-  cudaStream_t stream() const { return static_cast<cudaStream_t>(stream_.get()); }
-
- private:
-  double time(const std::function<void()>& run, int calls) {
-    cuda::check(cudaEventRecord(begin_, stream()), "cudaEventRecord");
-    for (int i = 0; i < calls; ++i) run();
-    cuda::check(cudaEventRecord(end_, stream()), "cudaEventRecord");
-    cuda::check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-    float ms = 0;
-    cuda::check(cudaEventElapsedTime(&ms, begin_, end_), "cudaEventElapsedTime");
-    return ms * 1e-3;
-  }
-
-  cuda::Stream stream_;
-  cudaEvent_t begin_{}, end_{};
-  double fma_peak_ = 1, copy_ = 1;
-  std::string rows_;
-};
 
 std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
   return std::string(name) + " " + std::to_string(T) + " x " + std::to_string(N) + " x " + std::to_string(K);
@@ -251,14 +119,16 @@ void run(int argc, char** argv) {
   bench_norm(bench, 131072, 128);
   bench_norm(bench, 32768, 1024);
   bench_rest(bench);
+  bench_ops(bench);
   if (json) bench.write_json(argv[2]);
 }
 
 }  // namespace
+}  // namespace r1::bench
 
 int main(int argc, char** argv) {
   try {
-    run(argc, argv);
+    r1::bench::run(argc, argv);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_bench: %s\n", error.what());

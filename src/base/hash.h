@@ -1,4 +1,5 @@
-// base/hash.h: SHA-256 (FIPS 180-4, by OpenSSL). It names weights and selects held-out splits.
+// base/hash.h: SHA-256 (FIPS 180-4, by OpenSSL). It names weights and selects held-out splits. SHA-1 is only
+// for git, which names files by it.
 #pragma once
 
 #include <cstddef>
@@ -22,5 +23,17 @@ class Sha256 {
 };
 
 std::string sha256_hex(std::string_view text);
+
+class Sha1 {
+ public:
+  Sha1();
+  ~Sha1();
+  void update(std::span<const std::byte> bytes);
+  std::string hex();  // 40 digits; no update() may follow
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace r1

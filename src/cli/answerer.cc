@@ -61,6 +61,7 @@ Answer Answerer::answer(const Question& question, const std::function<void(int32
   request.prompt = question.prompt;
   request.key = {
       .seed = question.seed, .step = 0, .prompt = 0, .first_draw = static_cast<uint32_t>(question.drawn)};
+  request.constraint = question.constraint;
   request.detect_loops = question.detect_loops && !ignore_eos_;
   Answer answer;
   answer.prompt_tokens = static_cast<int64_t>(question.prompt.size());
@@ -76,6 +77,7 @@ Answer Answerer::answer(const Question& question, const std::function<void(int32
   });
   answer.tokens = completions.front().tokens;
   answer.finish = completions.front().finish;
+  answer.complete = completions.front().complete;
   answer.prompt_s = std::chrono::duration<double>(first - begin).count();
   answer.generation_s = std::chrono::duration<double>(last - first).count();
   return answer;

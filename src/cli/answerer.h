@@ -28,11 +28,13 @@ struct Question {
   int64_t drawn = 0;         // tokens of this conversation that were drawn before, see RandomKey::first_draw
   bool detect_loops = true;  // end an answer that only repeats itself, unless --ignore-eos is given
   std::string what = {};     // names the prompt in errors
+  std::optional<Constraint> constraint = {};
 };
 
 struct Answer {
   std::vector<int32_t> tokens;  // generated, the stop token included
   FinishReason finish = FinishReason::stop;
+  bool complete = true;  // see Completion
   bool stopped = false;  // by Ctrl-C or SIGTERM, if they are caught
   int64_t limit = 0;     // largest number of tokens that it could have
   AnswerLimit limited_by = AnswerLimit::option;

@@ -16,6 +16,7 @@ struct CommonOptions {
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
+  std::string quantize;      // a type that the weights get when they are loaded; "": as they are
   bool json = false;
   std::string command_line;  // as it was typed, for messages that say how to resume
 };
@@ -30,9 +31,15 @@ struct SamplingFlags {
   bool ignore_eos = false;
 };
 
+// Files with what answers follow; "": none.
+struct GrammarFlags {
+  std::string grammar, json_schema;
+};
+
 struct RunOptions {
   CommonOptions common;
   SamplingFlags sampling;
+  GrammarFlags grammar;
   std::string model;
   std::optional<std::string> prompt;
   std::string file;              // its text follows the prompt; "-": standard input
@@ -48,6 +55,7 @@ int run_run(const RunOptions& options);
 struct GenerateOptions {
   CommonOptions common;
   SamplingFlags sampling;
+  GrammarFlags grammar;
   std::string model, input, output;
   int64_t samples = 1;
   int64_t batch = 64;
@@ -68,6 +76,30 @@ struct ScoreOptions {
   bool resume = false;
 };
 int run_score(const ScoreOptions& options);
+
+struct ConvertOptions {
+  CommonOptions common;  // dtype: the output's
+  std::string model, output;
+  bool no_tokenizer = false, force = false;
+};
+int run_convert(const ConvertOptions& options);
+
+struct QuantizeOptions {
+  CommonOptions common;
+  std::string model, output, type;
+  std::vector<std::string> tensor_types;  // PATTERN=TYPE
+  std::string imatrix;                    // "": none
+  bool pure = false, no_tokenizer = false, force = false;
+};
+int run_quantize(const QuantizeOptions& options);
+
+struct ImatrixOptions {
+  CommonOptions common;
+  std::string model, input, output;
+  int64_t chunk = 512;            // tokens
+  std::optional<int64_t> chunks;  // at most
+};
+int run_imatrix(const ImatrixOptions& options);
 
 struct TokenizeOptions {
   CommonOptions common;
@@ -148,6 +180,44 @@ struct SchemaOptions {
 };
 int run_schema(const SchemaOptions& options);
 
+struct PullCommandOptions {
+  CommonOptions common;
+  std::string model;  // org/name[:quant][@revision]
+  int64_t connections = 8;
+};
+int run_pull(const PullCommandOptions& options);
+
+struct ListOptions {
+  CommonOptions common;
+};
+int run_list(const ListOptions& options);
+
+struct RmOptions {
+  CommonOptions common;
+  std::string model;
+  bool yes = false;
+};
+int run_rm(const RmOptions& options);
+
+struct PlanOptions {
+  CommonOptions common;
+  std::string model;
+  bool train = false;
+  std::optional<double> utilisation, price;  // only for train
+};
+int run_plan(const PlanOptions& options);
+
+struct BenchOptions {
+  CommonOptions common;
+  std::string model;
+  std::string depths = "0,1024,4096,16384", batches = "1,8,32";  // numbers, separated by commas
+  int64_t repeat = 5;
+  int64_t peer_depth = 4096;  // llama.cpp is not measured deeper, because it must read the context first
+  bool no_llama_cpp = false;
+  std::string python = "python3";
+};
+int run_bench(const BenchOptions& options);
+
 struct DoctorOptions {
   CommonOptions common;
   std::string model;
@@ -188,5 +258,17 @@ struct EvalCommandOptions {
   bool resume = false;
 };
 int run_eval(const EvalCommandOptions& options);
+
+struct ServeOptions {
+  CommonOptions common;
+  std::string model;
+  std::string host = "127.0.0.1";
+  int64_t port = 8000;
+  std::string name;  // "": the model's directory
+  std::string keys;  // a file; "": every key is accepted
+  int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512;
+  double timeout_s = 600, drain_s = 60;
+};
+int run_serve(const ServeOptions& options);
 
 }  // namespace r1

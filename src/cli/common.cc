@@ -13,20 +13,24 @@
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
+#include "formats/gguf_blocks.h"
 #include "formats/gguf_file.h"
+#include "formats/hub_name.h"
 #include "model/gguf_config.h"
+#include "model/quantize_plan.h"
 #include "text/think.h"
+#include "text/tiktoken_file.h"
 
 namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
 
-int64_t half_of_rest_of(const CommonOptions& common, const Model& model) {
+int64_t half_of_rest_of(const CommonOptions& common, const Model& model, Numerics numerics) {
   const int64_t limit = memory_limit(common);
   if (limit == 0) return 0;
   const int64_t copies = model.frozen() ? 1 : 2;  // the kernels keep their own layout
-  const int64_t weights = model.weight_bytes() * copies;
+  const int64_t weights = model.weight_bytes(row_of(numerics).product == Product::q8act) * copies;
   const int64_t half = (limit - weights) / 2;
   if (half < (int64_t{1} << 20)) {
     throw Error(fmt::format(
@@ -60,14 +64,17 @@ fs::path resolve_model(const std::string& name) {
   }
   const std::string wanted = name.empty() ? kDefaultModel : name;
   if (const auto found = find_model(wanted)) return *found;
+  if (const auto hub = read_hub_name(wanted))
+    throw Error(fmt::format(
+        "{}: no such folder is here, and no such model is in the cache; download it with: r1 pull {}", wanted,
+        hub->text()));
   const std::vector<std::string> shipped = shipped_models();
   const std::string near = nearest_name(wanted, shipped);
-  throw Error(
-      fmt::format("{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, "
-                  "download its Hugging Face "
-                  "repository and give the directory",
-                  wanted, near.empty() ? "" : " (did you mean " + near + "?)",
-                  shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
+  throw Error(fmt::format(
+      "{}: is neither a directory nor a shipped model{}; shipped: {}; for any other model, "
+      "give its directory, its .gguf file, or its name on the hub, org/name, after r1 pull org/name",
+      wanted, near.empty() ? "" : " (did you mean " + near + "?)",
+      shipped.empty() ? "none here" : fmt::format("{}", fmt::join(shipped, ", "))));
 }
 
 int64_t parse_size(const std::string& text) {
@@ -97,6 +104,11 @@ void check_common(const CommonOptions& common) {
   if (!common.numerics.empty()) {
     const Numerics numerics = numerics_from_name(common.numerics);
     check_device(numerics, device);
+    if (!common.dtype.empty() && row_of(numerics).product == Product::q8act)
+      throw Error(
+          fmt::format("--numerics {} computes with the quantised weights, and --dtype {} dequantises "
+                      "them: give one of the two",
+                      common.numerics, common.dtype));
     const std::string_view dtype = name_of(activation_dtype(numerics));
     if (!common.dtype.empty() && common.dtype != dtype)
       throw Error(fmt::format("--numerics {} computes in {}, not in --dtype {}: give one of the two",
@@ -108,6 +120,7 @@ void check_common(const CommonOptions& common) {
                             common.threads, kMostThreads));
   }
   memory_limit(common);
+  if (!common.quantize.empty()) quantize_preset(common.quantize, "--quantize");
 }
 
 void check_training(const CommonOptions& common) {
@@ -155,8 +168,14 @@ namespace {
 // A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of.
 void show_default(Numerics numerics) {
   static std::once_flag once;
-  if (numerics != Numerics::cpu_bf16) return;
-  std::call_once(once, [] {
+  if (numerics == Numerics::cpu_f32) return;
+  std::call_once(once, [numerics] {
+    if (numerics == Numerics::cpu_q8act) {
+      const std::string line =
+          fmt::format("numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them",
+                      name_of(numerics));
+      return show_warnings({&line, 1});
+    }
     const bool faster = machine_has(Numerics::cpu_avx512bf16);
     const std::string line =
         fmt::format("numerics {}{}", name_of(Numerics::cpu_bf16),
@@ -169,19 +188,35 @@ void show_default(Numerics numerics) {
 
 }  // namespace
 
-Numerics choose_numerics(const CommonOptions& common, const fs::path& model) {
+namespace {
+
+// A GGUF file of this type is computed in bf16 by default (read_model_config).
+bool is_bf16_file(const QuantizePreset& preset) {
+  return preset.type != GgufType::f32 && preset.type != GgufType::f16;
+}
+
+}  // namespace
+
+Numerics choose_numerics(const CommonOptions& common, const fs::path& model, bool full) {
   if (!common.numerics.empty()) return numerics_from_name(common.numerics);
-  const bool bf16 =
-      common.dtype.empty() ? load_model_config(model).dtype == DType::bf16 : common.dtype == "bf16";
+  const bool bf16 = !common.dtype.empty()      ? common.dtype == "bf16"
+                    : !common.quantize.empty() ? is_bf16_file(quantize_preset(common.quantize, "--quantize"))
+                                               : load_model_config(model).dtype == DType::bf16;
   const Device device = device_of(common);
-  const Numerics numerics = default_numerics(bf16 ? DType::bf16 : DType::f32, device);
+  const bool blocks =
+      !common.quantize.empty()
+          ? is_blocks(*format_of(quantize_preset(common.quantize, "--quantize").type))
+          : common.dtype.empty() && is_gguf(model) && has_quantised_matrices(GgufFile(model));
+  const bool quantised = blocks && !full && device == Device::cpu && common.dtype.empty();
+  const Numerics numerics =
+      quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device);
   if (common.dtype == "bf16") check_device(Numerics::cpu_bf16, device);
   show_default(numerics);
   return numerics;
 }
 
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
-    : half_of_rest(half_of_rest_of(common, model)),
+    : half_of_rest(half_of_rest_of(common, model, numerics)),
       threads(thread_count(common)),
       work(threads, numerics, model.memory(), arena_limit()) {}
 
@@ -189,7 +224,7 @@ namespace {
 
 bool has_tokenizer(const fs::path& model) {
   if (is_gguf(model)) return GgufFile(model).metadata().contains("tokenizer.ggml.model");
-  return fs::exists(model / "tokenizer.json");
+  return fs::exists(model / "tokenizer.json") || has_tiktoken_file(model);
 }
 
 }  // namespace
@@ -200,14 +235,14 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
-    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common));
+    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     show_warnings(out.bundle->warnings);
     return out;
   }
-  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common));
+  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
   const ModelConfig& config = out.bare->config();
   const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
   out.sampling = generation.sampling;

@@ -17,9 +17,9 @@
 
 namespace r1 {
 
-// Returns the directory of a model. `name` is a directory, the name of a shipped model (models/NAME beside
-// the directory of the program or in the current one), or "" for kDefaultModel. Throws Error that lists the
-// shipped models.
+// Returns the directory or the GGUF file of a model. `name` is one of them, a model of the hub that is in the
+// cache (org/name), the name of a shipped model (models/NAME beside the directory of the program or in the
+// current one), or "" for kDefaultModel. Throws Error that lists the shipped models, or names r1 pull.
 std::filesystem::path resolve_model(const std::string& name);
 inline constexpr const char* kDefaultModel = "r1-nano";
 
@@ -41,9 +41,10 @@ void show_warnings(std::span<const std::string> lines);
 void show_model(const CommonOptions& common, const std::filesystem::path& directory);
 
 // Returns the numerics given by --numerics, else the default (tensor/numerics.h) of --dtype or of the
-// checkpoint's dtype. A default of 16 bits is printed to standard error, once per process. Throws Error if
-// the numerics are unknown or this machine does not support them.
-Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model);
+// checkpoint: of its dtype, or that of quantised weights unless the weights are needed in `full`. A default
+// other than f32's is printed to standard error, once per process. Throws Error if the numerics are unknown
+// or this machine does not support them.
+Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model, bool full = false);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
 // (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between

@@ -204,7 +204,7 @@ int run_eval(const EvalCommandOptions& options) {
   const std::filesystem::path directory = resolve_model(options.model);
   const Numerics numerics = choose_numerics(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics), WeightUse::inference,
-                                               device_memory(options.common));
+                                               device_memory(options.common), options.common.quantize);
   show_warnings(bundle.warnings);
   if (const std::string note = check_prompt_format(bundle, eval.prompt, directory.string()); !note.empty())
     show_warnings({&note, 1});

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "cli/bounds.h"
 #include "cli/common.h"
+#include "cli/constraints.h"
 #include "cli/generate_rows.h"
 #include "cli/job_identity.h"
 #include "cli/logprobs.h"
@@ -30,16 +31,20 @@ int64_t local_time() {
 class OfflineBatch {
  public:
   OfflineBatch(const GenerateOptions& options, const SamplingModel& model)
-      : options_(options), model_(model), format_(logprob_format(options.logprob_format, options.logprobs)) {}
+      : options_(options),
+        model_(model),
+        constraints_(model),
+        format_(logprob_format(options.logprob_format, options.logprobs)) {}
 
   void read() {
     Request base = base_request(options_.sampling, model_.sampling, model_.stop_tokens, model_.max_tokens);
     base.samples = options_.samples;
+    base.constraint = constraints_.of_flags(options_.grammar);
     JsonlReader reader(input_path(options_.input));
     // A resumed job keeps the date on which it began.
     if (options_.resume) begun_ = Journal::header_integer(options_.output, kBegun);
     if (!begun_) begun_ = local_time();
-    rows_ = read_generate_rows(reader, model_, base, *begun_);
+    rows_ = read_generate_rows(reader, model_, base, constraints_, *begun_);
     if (has_journal(options_.output)) input_sha256_ = reader.content_sha256();
     for (const GenerateRow& row : rows_) {
       first_slot_.push_back(slots_);
@@ -73,6 +78,7 @@ class OfflineBatch {
     job.identity = job_identity("generate", model_.directory, model_.model(), model_.numerics);
     job.identity.set("input", input_sha256_).set("--samples", options_.samples);
     add_flags(job.identity, options_.sampling);
+    add_grammar(job.identity, options_.grammar);
     if (options_.logprobs)
       job.identity.set("--logprobs", true)
           .set("--logprob-format", format_ == LogprobFormat::hex ? "hex" : "decimal");
@@ -151,12 +157,14 @@ class OfflineBatch {
     json.set("prompt_tokens", Json::array_of(requests_[static_cast<size_t>(c.request)].prompt));
     json.set("tokens", Json::array_of(c.tokens)).set("text", model_.text_of(c.tokens));
     json.set("finish_reason", name_of(c.finish));
+    if (requests_[static_cast<size_t>(c.request)].constraint) json.set("complete", c.complete);
     if (options_.logprobs) json.set("logprobs", logprobs_json(c.logprobs, format_));
     return json.dump();
   }
 
   const GenerateOptions& options_;
   const SamplingModel& model_;
+  Constraints constraints_;
   LogprobFormat format_;
   std::vector<GenerateRow> rows_;    // by index in the input
   std::vector<int64_t> first_slot_;  // of each row, in the output

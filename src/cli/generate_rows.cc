@@ -99,8 +99,9 @@ RandomKey key_of(const Json& row, RandomKey key) {
 const std::vector<std::string>& known_fields() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> list = {
-        "prompt",         "tokens",  "id", "key",        "seed",           "max_tokens",
-        "max_new_tokens", "samples", "n",  "ignore_eos", "stop_token_ids", "continue_final_message"};
+        "prompt",         "tokens",     "id", "key",        "seed",           "max_tokens",
+        "max_new_tokens", "samples",    "n",  "ignore_eos", "stop_token_ids", "continue_final_message",
+        "grammar",        "json_schema"};
     list.insert(list.end(), std::begin(kChatFields), std::end(kChatFields));
     list.insert(list.end(), sampling_fields().begin(), sampling_fields().end());
     return list;
@@ -131,19 +132,32 @@ void read_settings(const Json& row, const SamplingModel& model, Request& request
   }
 }
 
-void read_row(const Json& json, const SamplingModel& model, int64_t now, GenerateRow& row) {
+// Reads "grammar" (a text in GBNF) or "json_schema" (a schema), in place of the command's.
+void read_constraint(const Json& row, Constraints& constraints, Request& request) {
+  const Json* grammar = given(row, "grammar");
+  const Json* schema = given(row, "json_schema");
+  if (grammar != nullptr && schema != nullptr) schema->fail("is given beside grammar: give one of the two");
+  if (grammar != nullptr)
+    request.constraint = constraints.of_gbnf(grammar->string(), row.source() + ": grammar");
+  if (schema != nullptr) request.constraint = constraints.of_schema(*schema, row.source() + ": json_schema");
+  if (request.constraint) request.constraint->begin = constraints.begin_after(request.prompt);
+}
+
+void read_row(const Json& json, const SamplingModel& model, Constraints& constraints, int64_t now,
+              GenerateRow& row) {
   row.id = row_id(json);
   check_row_fields(json, known_fields());
   read_settings(json, model, row.request);
   row.request.key = key_of(json, row.request.key);
   row.request.prompt = prompt_of(json, model, now);
   check_prompt(model.model(), row.request.prompt, json.source());
+  read_constraint(json, constraints, row.request);
 }
 
 }  // namespace
 
 std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model,
-                                            const Request& base, int64_t now) {
+                                            const Request& base, Constraints& constraints, int64_t now) {
   std::vector<GenerateRow> rows;
   int64_t total = 0;
   for (JsonlRow json; input.next(json);) {
@@ -153,7 +167,7 @@ std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingMo
       row.request = base;
       row.request.key.prompt = static_cast<uint32_t>(json.row);
       try {
-        read_row(json.value, model, now, row);
+        read_row(json.value, model, constraints, now, row);
       } catch (const Error& e) {
         row.error = e.what();
         row.request = {};

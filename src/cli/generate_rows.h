@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/constraints.h"
 #include "engine/engine.h"
 #include "formats/json.h"
 #include "formats/jsonl.h"
@@ -24,6 +25,6 @@ struct GenerateRow {
 // Reads every row of the input, in order. A row's settings override those of `base`. `now`: local time for
 // templates that write the date, in seconds since 1970. Throws Error if the output would have too many rows.
 std::vector<GenerateRow> read_generate_rows(JsonlReader& input, const SamplingModel& model,
-                                            const Request& base, int64_t now);
+                                            const Request& base, Constraints& constraints, int64_t now);
 
 }  // namespace r1

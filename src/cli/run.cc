@@ -19,9 +19,11 @@
 #include "cli/caught_signals.h"
 #include "cli/chat.h"
 #include "cli/common.h"
+#include "cli/constraints.h"
 #include "cli/conversation.h"
 #include "cli/model_notes.h"
 #include "cli/output.h"
+#include "cli/pull.h"
 #include "reward/answer.h"
 #include "text/think.h"
 #include "text/utf8.h"
@@ -91,11 +93,17 @@ class OnePrompt {
         model_(model),
         seed_(seed),
         load_s_(load_s),
+        constraints_(model),
+        constraint_(constraints_.of_flags(options.grammar)),
         answerer_(options.common, options.sampling, model) {}
 
   void run(const Prompt& prompt) {
-    const Question question{
-        .prompt = prompt.tokens, .seed = seed_, .detect_loops = prompt.detect_loops, .what = prompt.what};
+    Question question{.prompt = prompt.tokens,
+                      .seed = seed_,
+                      .detect_loops = prompt.detect_loops,
+                      .what = prompt.what,
+                      .constraint = constraint_};
+    if (constraint_) question.constraint->begin = constraints_.begin_after(prompt.tokens);
     if (options_.common.json || !model_.bundle) {
       const Answer answer = answerer_.answer(question, {});
       write_stdout(to_json(answer, !prompt.opening.empty()).dump() + "\n");
@@ -111,6 +119,7 @@ class OnePrompt {
     if (caught && answer.stopped) end_by_signal(seen_termination() != 0 ? seen_termination() : SIGINT);
     const std::string cut = cut_note(answer, model_.model(), false);
     if (!cut.empty()) write_stderr("r1: " + cut + "\n");
+    if (!answer.complete) write_stderr("r1: the answer is not complete: its grammar wants more text\n");
     if (options_.verbose) write_stderr(speed_note(answer, seed_) + "\n");
   }
 
@@ -130,6 +139,7 @@ class OnePrompt {
     out.set("tokens", Json::array_of(answer.tokens))
         .set("text", options_.hide_thinking ? split.answer : text);
     out.set("finish_reason", name_of(answer.finish)).set("content", split.answer);
+    if (constraint_) out.set("complete", answer.complete);
     if (!options_.hide_thinking) out.set("reasoning", split.has_thought ? Json(split.thought) : Json());
     out.set("seed", seed_).set("usage", std::move(usage)).set("timings", std::move(timings));
     return out;
@@ -139,6 +149,8 @@ class OnePrompt {
   const SamplingModel& model_;
   uint64_t seed_;
   double load_s_;
+  Constraints constraints_;
+  std::optional<Constraint> constraint_;
   Answerer answerer_;
 };
 
@@ -177,6 +189,8 @@ void check_conversation(const RunOptions& options, bool is_conversation) {
     throw Error("--turns is for a conversation: there are no earlier turns of one prompt");
   if (!is_conversation && options.no_history)
     throw Error("--no-history is for a conversation: one prompt is not kept");
+  if (is_conversation && !(options.grammar.grammar.empty() && options.grammar.json_schema.empty()))
+    throw Error("--grammar and --json-schema are for one prompt: give it with -p or --file");
 }
 
 void answer_text(const RunOptions& options, const SamplingModel& model, uint64_t seed, double load_s,
@@ -213,7 +227,7 @@ void talk(const RunOptions& options, const SamplingModel& model, uint64_t seed) 
 
 int run_run(const RunOptions& options) {
   check_options(options);
-  const std::filesystem::path directory = resolve_model(options.model);
+  const std::filesystem::path directory = resolve_or_pull(options.model);
   const bool has_tokens = !options.prompt_tokens.empty();
   const std::optional<std::string> text = has_tokens ? std::nullopt : prompt_text(options);
   check_conversation(options, !has_tokens && !text);

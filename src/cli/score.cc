@@ -119,10 +119,16 @@ int run_score(const ScoreOptions& options) {
       .format = logprob_format(options.logprob_format, true),
       .directory = resolve_model(options.model),
       .input_sha256 = {}};
-  const Numerics numerics = choose_numerics(options.common, job.directory);
+  const Numerics numerics =
+      choose_numerics(options.common, job.directory, /*full=*/!options.gradients.empty());
+  if (!options.gradients.empty() && row_of(numerics).product == Product::q8act)
+    throw Error(
+        fmt::format("--numerics {} has no gradients: with --gradients give --dtype f32 or bf16, which "
+                    "dequantises the weights",
+                    name_of(numerics)));
   Model model = Model::load(job.directory, activation_dtype(numerics),
                             options.gradients.empty() ? WeightUse::inference : WeightUse::training,
-                            device_memory(options.common));
+                            device_memory(options.common), options.common.quantize);
   show_warnings(model.warnings());
   const std::string logprobs = logprobs_path(options);
   std::vector<ScoreRow> rows;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -67,11 +68,20 @@ struct Engine::Impl final : RowSink {
   struct Live {
     Sequence* sequence = nullptr;
     Completion completion;
-    std::unique_ptr<TokenHistory> history;  // null if its settings do not look back
+    std::unique_ptr<TokenHistory> history;        // null if its settings do not look back
+    std::unique_ptr<ConstraintState> constraint;  // null if the request has none
     bool ended = false;
-    std::string failed;  // why its request cannot go on
+    std::string failed;                      // why its request cannot go on
+    std::deque<int32_t> forced;              // its next tokens, see force()
+    mutable std::vector<Sampled> likeliest;  // of the draw under way
   };
   std::unordered_map<const Sequence*, Live> live;
+  // Of requests that ask for them, see Completion.
+  struct PromptLogprobs {
+    std::vector<float> logprobs;
+    std::vector<Sampled> likeliest;
+  };
+  std::map<RequestId, PromptLogprobs> prompts;
   Events events;
 
   const Request& request_of(const Sequence& s) const { return requests.at(s.group->id); }
@@ -85,6 +95,7 @@ struct Engine::Impl final : RowSink {
   void collect(const Sequence& s, int64_t first_token);
   void settle(std::span<Sequence* const> samples);
   void step(int64_t tokens);
+  Live& live_sample(RequestId id, int64_t sample);
   Completion stop(RequestId id, int64_t sample);
   void stream(std::span<const Request> list, const std::function<void(Completion&)>& on_done,
               const OnToken& on_token, const OnFailed& on_failed);
@@ -92,6 +103,8 @@ struct Engine::Impl final : RowSink {
 
   RowToSample draw_of(const Sequence& s) const override;
   bool take(Sequence& s, const Sampled& sampled) override;
+  static std::string why_none(const Live& sample, int32_t token);
+  void logits(const ScheduledRow& row, std::span<const float> logits) override;
 };
 
 // Grows the cache until it meets the demand. A smaller cache changes no bit, only the number of sequences
@@ -123,12 +136,19 @@ Engine::RequestId Engine::Impl::submit(Request request, const std::string& what)
   make_room(with, what + ": ");
   demand = with;
   const int64_t room = room_of(request, model.config());
+  const size_t length = request.prompt.size();
   scheduler.submit({.id = next_id,
                     .prompt = std::exchange(request.prompt, {}),
                     .samples = request.samples,
                     .max_generated = room,
                     .reserve = options.reserve,
+                    .fresh = request.prompt_logprobs,
                     .owner = request.owner});
+  if (request.prompt_logprobs) {
+    PromptLogprobs& p = prompts[next_id];
+    p.logprobs.resize(length - 1);
+    p.likeliest.resize((length - 1) * static_cast<size_t>(request.top_logprobs));
+  }
   requests.emplace(next_id, std::move(request));
   return next_id++;
 }
@@ -138,6 +158,7 @@ void Engine::Impl::forget(RequestId id) {
   std::erase_if(live, [&](const auto& entry) { return entry.second.completion.request == id; });
   runner.drop_logits(id);
   scheduler.cancel(id);
+  prompts.erase(id);
   requests.erase(id);
 }
 
@@ -146,11 +167,26 @@ RowToSample Engine::Impl::draw_of(const Sequence& s) const {
   const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
   const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
                            {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
+  const Live& sample = live.at(&s);
   return {.logits = {},
           .params = &r.sampling,
           .uniform = uniform_from_bits(bits[0]),
-          .history = live.at(&s).history.get(),
-          .stop_tokens = r.stop_tokens};
+          .history = sample.history.get(),
+          .stop_tokens = r.stop_tokens,
+          .allowed = sample.constraint ? sample.constraint->allowed() : std::span<const uint64_t>{},
+          .options = {.forced = sample.forced.empty() ? -1 : sample.forced.front(),
+                      .likeliest = sample.likeliest}};
+}
+
+// Returns why a draw found no token.
+std::string Engine::Impl::why_none(const Live& sample, int32_t token) {
+  if (token == kNotNumbers) return "the model's logits are not numbers: its weights are broken";
+  const int64_t after = sample.sequence->generated();
+  if (sample.constraint && sample.constraint->allows_none()) return fmt::format("after {} tokens: {}", after, sample.constraint->why());
+  return fmt::format(
+      "the sampling settings forbid every token{} after {} (suppress_tokens, bad_words_ids, "
+      "no_repeat_ngram_size)",
+      sample.constraint ? " that the grammar allows" : "", after);
 }
 
 bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
@@ -158,19 +194,19 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   Live& sample = live.at(&s);
   Completion& c = sample.completion;
   if (sampled.token < 0) {
-    sample.failed = sampled.token == kNothingLeft
-                        ? fmt::format(
-                              "the sampling settings forbid every token after {} (suppress_tokens, "
-                              "bad_words_ids, no_repeat_ngram_size)",
-                              s.generated())
-                        : "the model's logits are not numbers: its weights are broken";
+    sample.failed = why_none(sample, sampled.token);
     return sample.ended = true;
   }
+  if (!sample.forced.empty()) sample.forced.pop_front();
   if (sample.history) sample.history->add(sampled.token);
+  if (sample.constraint) sample.constraint->add(sampled.token);
   s.tokens.push_back(sampled.token);
   c.logprobs.push_back(sampled.logprob);
+  c.likeliest.insert(c.likeliest.end(), sample.likeliest.begin(), sample.likeliest.end());
   const auto answer = std::span(s.tokens).subspan(s.group->prompt.size());
   if (std::ranges::find(r.stop_tokens, sampled.token) != r.stop_tokens.end()) {
+    c.finish = FinishReason::stop;
+  } else if (sample.constraint && sample.constraint->must_end()) {
     c.finish = FinishReason::stop;
   } else if (s.generated() >= s.group->max_generated) {
     c.finish = FinishReason::length;
@@ -182,6 +218,25 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   return sample.ended = true;
 }
 
+// Row i of `logits` predicts the prompt's token row.begin + i + 1. Calls for different sequences may come from
+// several threads: each writes into what belongs to its own request.
+void Engine::Impl::logits(const ScheduledRow& row, std::span<const float> logits) {
+  const Sequence& s = *row.sequence;
+  const Request& r = request_of(s);
+  PromptLogprobs& out = prompts.at(s.group->id);
+  const auto V = static_cast<size_t>(model.config().vocab_size), top = static_cast<size_t>(r.top_logprobs);
+  const SamplingParams plain{.temperature = r.sampling.temperature};
+  std::vector<float> z(V);
+  for (size_t i = 0; i * V < logits.size(); ++i) {
+    const auto at = static_cast<size_t>(row.logits_from) + i;  // the index of its log-prob: token at + 1
+    if (at >= out.logprobs.size()) break;
+    std::ranges::copy(logits.subspan(i * V, V), z.begin());
+    const DrawOptions asked{.forced = s.group->prompt[at + 1],
+                            .likeliest = std::span(out.likeliest).subspan(at * top, top)};
+    out.logprobs[at] = sample_token(z.data(), model.config().vocab_size, plain, 0.0f, {}, asked).logprob;
+  }
+}
+
 // Makes the state of a sample if it has just started.
 void Engine::Impl::begin(Sequence& s) {
   const auto [at, is_new] = live.try_emplace(&s);
@@ -190,18 +245,24 @@ void Engine::Impl::begin(Sequence& s) {
   sample.sequence = &s;
   sample.completion.request = s.group->id;
   sample.completion.sample = sample_of(s);
-  if (looks_back(request_of(s).sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
+  const Request& r = request_of(s);
+  sample.likeliest.resize(static_cast<size_t>(r.top_logprobs));
+  if (r.constraint) sample.constraint = std::make_unique<ConstraintState>(*r.constraint, r.stop_tokens);
+  if (looks_back(r.sampling)) sample.history = std::make_unique<TokenHistory>(s.group->prompt);
 }
 
 // Turns a sample's tokens from `first` on into events.
 void Engine::Impl::collect(const Sequence& s, int64_t first) {
   const Completion& c = live.at(&s).completion;
   const auto prompt = static_cast<int64_t>(s.group->prompt.size());
+  const int64_t top = request_of(s).top_logprobs;
   for (int64_t i = first; i < s.size(); ++i) {
+    const auto likeliest = c.likeliest.begin() + (i - prompt) * top;
     events.tokens.push_back({.request = c.request,
                              .sample = c.sample,
                              .token = s.tokens[static_cast<size_t>(i)],
-                             .logprob = c.logprobs[static_cast<size_t>(i - prompt)]});
+                             .logprob = c.logprobs[static_cast<size_t>(i - prompt)],
+                             .likeliest = {likeliest, likeliest + top}});
   }
 }
 
@@ -222,12 +283,19 @@ void Engine::Impl::settle(std::span<Sequence* const> samples) {
     }
     const auto prompt = static_cast<int64_t>(s->group->prompt.size());
     c.tokens.assign(s->tokens.begin() + prompt, s->tokens.end());
+    if (at->second.constraint) c.complete = at->second.constraint->is_complete();
+    c.cached_tokens = s->group->cached;
+    if (const auto of_prompt = prompts.find(id); of_prompt != prompts.end()) {
+      c.prompt_logprobs = of_prompt->second.logprobs;
+      c.prompt_likeliest = of_prompt->second.likeliest;
+    }
     events.ended.push_back(std::move(c));
     live.erase(at);
     const bool last = s->group->ended + 1 == s->group->samples;
     scheduler.finish(s);
     if (last) {
       runner.drop_logits(id);
+      prompts.erase(id);
       requests.erase(id);
     }
   }
@@ -259,7 +327,7 @@ void Engine::Impl::step(int64_t tokens) {
   }
   start_samples();
   if (tokens > 0 && !events.tokens.empty() && --tokens == 0) return;
-  const Plan plan = scheduler.plan(tokens == 0 ? runner.slice() : tokens);
+  Plan plan = scheduler.plan(tokens == 0 ? runner.slice() : tokens);
   if (plan.rows.empty()) {
     R1_CHECK(scheduler.idle() || !events.ended.empty() || !events.failed.empty(),
              "the engine stopped with work left");
@@ -267,7 +335,9 @@ void Engine::Impl::step(int64_t tokens) {
   }
   std::vector<Sequence*> drawing;
   std::vector<int64_t> first;  // of each, its first new token
-  for (const ScheduledRow& row : plan.rows) {
+  for (ScheduledRow& row : plan.rows) {
+    const int64_t last = std::ssize(row.sequence->group->prompt) - 1;
+    if (row.begin < last && prompts.contains(row.sequence->group->id)) row.logits_from = row.begin;
     if (!row.draws()) continue;
     begin(*row.sequence);
     drawing.push_back(row.sequence);
@@ -279,15 +349,20 @@ void Engine::Impl::step(int64_t tokens) {
   settle(drawing);
 }
 
-Completion Engine::Impl::stop(RequestId id, int64_t sample) {
+Engine::Impl::Live& Engine::Impl::live_sample(RequestId id, int64_t sample) {
   const auto at = std::ranges::find_if(live, [&](const auto& entry) {
     const Completion& c = entry.second.completion;
     return c.request == id && c.sample == sample;
   });
   if (at == live.end()) throw Error(fmt::format("request {} has no sample {} in progress", id, sample));
-  Sequence* const s = at->second.sequence;
-  at->second.ended = true;
-  at->second.completion.finish = FinishReason::stop;
+  return at->second;
+}
+
+Completion Engine::Impl::stop(RequestId id, int64_t sample) {
+  Live& ending = live_sample(id, sample);
+  Sequence* const s = ending.sequence;
+  ending.ended = true;
+  ending.completion.finish = FinishReason::stop;
   settle({&s, 1});
   Completion stopped = std::move(events.ended.back());
   events.ended.pop_back();
@@ -360,6 +435,13 @@ void Engine::cancel(RequestId id) {
 
 Completion Engine::stop(RequestId id, int64_t sample) {
   return impl_->stop(id, sample);
+}
+
+void Engine::force(RequestId id, int64_t sample, std::span<const int32_t> tokens) {
+  if (tokens.empty()) return;
+  auto& forced = impl_->live_sample(id, sample).forced;
+  check_tokens(impl_->model.config(), tokens, "the forced tokens");
+  forced.insert(forced.end(), tokens.begin(), tokens.end());
 }
 
 Events& Engine::step(int64_t tokens) {

@@ -38,6 +38,7 @@ struct Events {
     int64_t request = 0, sample = 0;
     int32_t token = 0;
     float logprob = 0;
+    std::vector<Sampled> likeliest = {};  // Request::top_logprobs of them
   };
   struct Failure {
     int64_t request = 0;
@@ -72,6 +73,10 @@ class Engine {
   // Ends one sample now, with finish reason stop, and returns what it has. Throws Error if it is not in
   // progress.
   Completion stop(RequestId id, int64_t sample);
+  // The sample's next tokens are these, before anything is drawn again. They are part of the sample, with the
+  // model's own log-probs, and count as generated; draws after them use the random numbers of their own
+  // positions. Throws Error if the sample is not in progress or a token is not in the vocabulary.
+  void force(RequestId id, int64_t sample, std::span<const int32_t> tokens);
   // Advances what is in progress, if there is anything, by at least one forward or the first tokens of
   // samples. Every sample makes at most `tokens` tokens, or as many as are efficient if it is 0. The result
   // is valid until the next call of step() or stop().

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "formats/hub_cache.h"
 #include "model/gguf_config.h"
 
 namespace r1 {
@@ -12,6 +14,15 @@ namespace {
 bool is_model(const fs::path& directory) {
   std::error_code none;
   return is_gguf(directory) || fs::is_regular_file(directory / "config.json", none);
+}
+
+// Returns the hub's cache, or an empty path in an environment that names none.
+fs::path cache_or_none() {
+  try {
+    return hub_cache_folder();
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 // Returns the folders that hold models: models/ above the program's folder (for build/r1), then models/ here.
@@ -30,6 +41,10 @@ std::optional<fs::path> find_model(const std::string& name, const fs::path& fold
   if (name.empty()) return std::nullopt;
   const fs::path direct = (folder / name).lexically_normal();
   if (is_model(direct)) return direct;
+  if (const auto hub = read_hub_name(name)) {
+    const fs::path cache = cache_or_none();
+    return cache.empty() ? std::nullopt : find_in_hub_cache(*hub, cache);
+  }
   if (name.find('/') != std::string::npos || name == "." || name == "..") return std::nullopt;
   for (const fs::path& shipped : model_folders()) {
     if (is_model(shipped / name)) return shipped / name;

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "engine/generation_config.h"
+#include "engine/gguf_sampling.h"
 #include "formats/gguf_file.h"
 #include "formats/json.h"
 #include "formats/shown.h"
@@ -12,6 +13,7 @@
 #include "text/gguf_tokenizer.h"
 #include "text/gguf_tokenizer_files.h"
 #include "text/think.h"
+#include "text/tiktoken_file.h"
 #include "text/tokenizer_config.h"
 
 namespace r1 {
@@ -57,17 +59,16 @@ std::vector<std::string> tokens_beyond(const Tokenizer& tokenizer, int64_t vocab
           std::to_string(tokens - 1) + " are not the model's: a prompt that has one is refused"};
 }
 
-// GGUF's keys of sampling settings, which models have in generation_config.json.
-constexpr std::string_view kSampling = "general.sampling.";
+}  // namespace
 
-// Returns the files beside the weights with which a model from a GGUF file is saved.
-std::map<std::string, std::string> files_of(const GgufMetadata& metadata, const std::vector<int32_t>& stops) {
+std::map<std::string, std::string> gguf_model_files(const GgufMetadata& metadata,
+                                                    const std::vector<int32_t>& stops) {
   std::map<std::string, std::string> files = gguf_tokenizer_files(metadata);
-  Json generation = Json::object();
-  generation.set("eos_token_id", Json::array_of(stops));
-  files["generation_config.json"] = generation.dump(2) + "\n";
+  files["generation_config.json"] = gguf_generation_config(metadata, stops).dump(2) + "\n";
   return files;
 }
+
+namespace {
 
 ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
   Tokenizer tokenizer = read_gguf_tokenizer(metadata);
@@ -76,11 +77,7 @@ ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
   const std::vector<std::string> beyond =
       tokens_beyond(tokenizer, model.config().vocab_size, metadata.source());
   warnings.insert(warnings.end(), beyond.begin(), beyond.end());
-  for (const std::string_view key : metadata.keys()) {
-    if (key.starts_with(kSampling))
-      warnings.push_back(metadata.source() + ": " + shown(key) +
-                         " is not applied: give the setting as an option");
-  }
+  const SamplingParams sampling = read_gguf_sampling(metadata, warnings);
   const GgufSpecialTokens special = read_gguf_special_tokens(metadata);
   const auto text_of = [&](int32_t id) { return id < 0 ? std::string() : tokenizer.token_of(id); };
   std::vector<int32_t> stops;
@@ -89,13 +86,13 @@ ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
   }
   const std::string bos = text_of(special.bos), eos = text_of(special.eos);
   std::map<std::string, std::string> files;
-  if (use == WeightUse::training) files = files_of(metadata, stops);
+  if (use == WeightUse::training) files = gguf_model_files(metadata, stops);
   return {.model = std::move(model),
           .tokenizer = std::move(tokenizer),
           .chat_template = read_gguf_chat_templates(metadata),
           .bos = bos,
           .eos = eos,
-          .sampling = {},
+          .sampling = sampling,
           .max_tokens = 0,
           .stop_tokens = std::move(stops),
           .warnings = std::move(warnings),
@@ -105,10 +102,10 @@ ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
 }  // namespace
 
 ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use,
-                              Memory& memory) {
-  if (is_gguf(directory))
-    return of_gguf(Model::load(directory, matrices, use, memory), GgufFile(directory).metadata(), use);
-  return create(Model::load(directory, matrices, use, memory), directory);
+                              Memory& memory, std::string_view quantize) {
+  Model model = Model::load(directory, matrices, use, memory, quantize);
+  if (is_gguf(directory)) return of_gguf(std::move(model), GgufFile(directory).metadata(), use);
+  return create(std::move(model), directory);
 }
 
 ModelBundle ModelBundle::create(Model model, const std::filesystem::path& directory) {
@@ -141,8 +138,11 @@ ModelBundle ModelBundle::create(Model model, const std::filesystem::path& direct
   for (const char* name : kTokenizerFiles) {
     if (std::filesystem::exists(directory / name)) bundle.files[name] = read_file(directory / name);
   }
+  if (has_tiktoken_file(directory)) {
+    for (auto& [name, text] : tiktoken_as_tokenizer_files(directory)) bundle.files[name] = std::move(text);
+  }
   for (const std::string& name : ChatTemplates::files(directory))
-    bundle.files[name] = read_file(directory / name);
+    if (!bundle.files.contains(name)) bundle.files[name] = read_file(directory / name);
   return bundle;
 }
 

@@ -15,6 +15,8 @@
 
 namespace r1 {
 
+class GgufMetadata;
+
 // An encoded prompt. `opening` is what it has written of the response's thought: its thought_opening
 // (text/think.h), or kEmptyThought if [prompt] think = "off" closed the thought.
 struct ChatPrompt {
@@ -24,10 +26,11 @@ struct ChatPrompt {
 };
 
 struct ModelBundle {
-  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices and memory as in
-  // Model::load. Throws Error.
+  // Loads a Hugging Face directory with tokenizer.json, or a GGUF file; matrices, memory and
+  // `quantize` as in Model::load. Throws Error.
   static ModelBundle load(const std::filesystem::path& directory, DType matrices = DType::f32,
-                          WeightUse use = WeightUse::training, Memory& memory = host_memory());
+                          WeightUse use = WeightUse::training, Memory& memory = host_memory(),
+                          std::string_view quantize = {});
   // New weights beside the tokenizer files of `tokenizer_directory`.
   static ModelBundle create(Model model, const std::filesystem::path& tokenizer_directory);
 
@@ -57,5 +60,9 @@ struct ModelBundle {
 
   void save(const std::filesystem::path& directory) const;  // into an existing one; weights in f32
 };
+
+// The files beside the weights with which a model from a GGUF file is saved, by name.
+std::map<std::string, std::string> gguf_model_files(const GgufMetadata& metadata,
+                                                    const std::vector<int32_t>& stops);
 
 }  // namespace r1

@@ -40,17 +40,13 @@ std::string_view before_tag(Template form) {
   return form == Template::r1_zero ? " " : form == Template::raw ? "\n" : "";
 }
 
-bool knows_enable_thinking(const ChatTemplates& templates) {
-  return templates.text().find("enable_thinking") != std::string::npos;
-}
-
 ChatInput conversation(const PromptFormat& format, const ChatTemplates& templates,
                        std::string_view question) {
   ChatInput input;
   if (!format.system.empty())
     input.messages.push_back(Json::object().set("role", "system").set("content", format.system));
   input.messages.push_back(Json::object().set("role", "user").set("content", question));
-  if (format.think != Think::free && knows_enable_thinking(templates))
+  if (format.think != Think::free && reads_enable_thinking(templates))
     input.kwargs.set("enable_thinking", format.think == Think::open);
   return input;
 }
@@ -212,6 +208,10 @@ Json to_json(const PromptFormat& format) {
   if (!format.system.empty()) json.set("system", format.system);
   json.set("think", name_of(format.think));
   return json;
+}
+
+bool reads_enable_thinking(const ChatTemplates& templates) {
+  return templates.text().find("enable_thinking") != std::string::npos;
 }
 
 ChatPrompt make_prompt(const ModelBundle& bundle, const PromptFormat& format, std::string_view question) {

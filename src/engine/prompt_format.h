@@ -60,6 +60,9 @@ std::string check_prompt_format(const ModelBundle& bundle, const PromptFormat& f
 // for the default.
 Json to_json(const PromptFormat& format);
 
+// True if the templates read the variable enable_thinking.
+bool reads_enable_thinking(const ChatTemplates& templates);
+
 // Makes the prompt of one question. For think = "off" its opening is kEmptyThought, which verifiers read
 // before the response. Throws Error if the template fails.
 ChatPrompt make_prompt(const ModelBundle& bundle, const PromptFormat& format, std::string_view question);

@@ -117,6 +117,11 @@ void check_request(const Request& r, const ModelConfig& config, const std::strin
                             r.first_sample, r.first_sample + (r.samples - 1), UINT32_MAX - 1));
   }
   check_sampling(r.sampling, config.vocab_size, what);
+  if (r.constraint && r.constraint->masks->vocabulary().size() != config.vocab_size) {
+    throw Error(fmt::format("{}: the grammar is for a vocabulary of {} tokens; the model has {}", what,
+                            r.constraint->masks->vocabulary().size(), config.vocab_size));
+  }
+  check_range(what, "top_logprobs", r.top_logprobs, 0, static_cast<double>(kMostTopLogprobs));
   // A stop token that no model draws does no harm, but it cannot be held back.
   if (r.sampling.min_new_tokens > 0 || r.sampling.min_length > 0)
     check_ids(what, "stop_tokens", r.stop_tokens, config.vocab_size);

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/grammar/constraint.h"
 #include "model/config.h"
 #include "ops/sample/sample.h"
 
@@ -38,7 +40,14 @@ struct Request {
   // Requests share cached prefixes only with requests of the same owner, so that no owner can learn from the
   // timing what another one asked.
   std::string owner = {};
+  // A grammar that every answer follows; made for the model's vocabulary. Log-probs stay those of the model's
+  // own logits: a mask changes them as little as top_k does.
+  std::optional<Constraint> constraint = {};
+  int64_t top_logprobs = 0;  // report so many of the likeliest tokens beside each generated one
+  // Report the same of the prompt's tokens. Then the whole prompt is computed, whatever is cached.
+  bool prompt_logprobs = false;
 };
+inline constexpr int64_t kMostTopLogprobs = 256;
 
 // The unfinished samples of `request`, as requests: one for each run of consecutive samples.
 std::vector<Request> unfinished_part(const Request& request,
@@ -54,6 +63,16 @@ struct Completion {
   std::vector<int32_t> tokens;  // generated, with the stop token
   std::vector<float> logprobs;  // of each, see ops/sample
   FinishReason finish = FinishReason::length;
+  // False if the request has a constraint and the answer is not a whole text of its grammar: it was cut short
+  // by max_tokens, by a loop or by the caller. A whole text that cannot go on ends with reason stop, without
+  // a stop token.
+  bool complete = true;
+  std::vector<Sampled> likeliest = {};  // Request::top_logprobs per token, from the likeliest
+  // Tokens of the prompt that were not computed for this request but found cached.
+  int64_t cached_tokens = 0;
+  // Request::prompt_logprobs: of the prompt's tokens from the second on, and the likeliest in their places.
+  std::vector<float> prompt_logprobs = {};
+  std::vector<Sampled> prompt_likeliest = {};
 };
 
 // Throws Error, which begins with `what`, if the model can never answer the request: an empty or too long

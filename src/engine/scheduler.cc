@@ -119,6 +119,7 @@ void Scheduler::preempt(size_t index) {
   std::unique_ptr<Sequence> s = std::move(running_[index]);
   running_.erase(running_.begin() + static_cast<int64_t>(index));
   release(*s);
+  s->again = true;
   if (!s->is_prompt()) --samples_;
   ++preemptions_;
   insert(preempted_, std::move(s));
@@ -127,8 +128,8 @@ void Scheduler::preempt(size_t index) {
 // Gives a sequence without pages those of a known prefix, and those that it reserves. Returns false if there
 // is no room for its tokens and the next one.
 bool Scheduler::begin(Sequence& s) {
-  const Group& group = *s.group;
-  if (limits_.keep_prefixes) {
+  Group& group = *s.group;
+  if (limits_.keep_prefixes && !group.fresh) {
     // The last token is always computed, because its logits are needed.
     s.node = tree_.pin({weights_, limits_.numerics, group.owner}, s.tokens, (s.size() - 1) / kKeyTile);
     for (const PrefixTree::Node* node = s.node; node->depth() > 0; node = node->parent())
@@ -149,6 +150,7 @@ bool Scheduler::begin(Sequence& s) {
   }
   s.computed = known * kKeyTile;
   cached_tokens_ += s.computed;
+  if (group.cached < 0) group.cached = s.computed;
   if (!group.reserve) return true;
   const bool taken =
       take_pages(s.pages, wanted, age_of(s), false) && take_pages(s.set_aside, aside, age_of(s), false);
@@ -340,6 +342,7 @@ void Scheduler::catch_up(Sequence& s) {
     s.node = known;
     s.computed += kKeyTile;
     cached_tokens_ += kKeyTile;
+    if (!s.again && s.computed <= prompt_size(*s.group)) s.group->cached += kKeyTile;
   }
 }
 

@@ -47,10 +47,13 @@ struct Group {
   int64_t samples = 1;
   int64_t max_generated = 0;  // tokens of each sample
   bool reserve = false;
+  bool fresh = false;  // every token of the prompt is computed; no page of it is shared with other requests
   std::string owner;
 
   uint64_t order = 0;              // of submission
   int64_t started = 0, ended = 0;  // samples
+  // Tokens of the prompt whose pages others had computed. -1 before the prompt has begun.
+  int64_t cached = -1;
 };
 
 struct Sequence {
@@ -64,6 +67,7 @@ struct Sequence {
   int64_t prefix = 0;                // positions whose keys are in the prompt's pages, see Batch
   int32_t tail = -1;                 // the prompt's last page, if it is partly filled
   PrefixTree::Node* node = nullptr;  // the pages up to here are the tree's, too
+  bool again = false;                // it was preempted: its pages may be found in the tree as its own
   std::vector<int32_t> set_aside;    // for the first sample of a prompt that reserves
 
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }

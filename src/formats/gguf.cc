@@ -216,6 +216,7 @@ void GgufParser::read_values() {
     } else {
       skip_value(entry.value.kind, 1);
     }
+    entry.value.end = at_;
     entries_.push_back(entry);
   }
 }

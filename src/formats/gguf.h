@@ -118,6 +118,8 @@ class GgufMetadata {
 
   // The value as JSON, arrays of arrays included. Bytes that are no UTF-8 become U+FFFD in a dump.
   Json json(std::string_view key) const;
+  // The kind and the value as they are in the file, for a copy (formats/gguf_writer.h).
+  std::span<const std::byte> raw(std::string_view key) const;
   // Throws Error "SOURCE: KEY REASON".
   [[noreturn]] void fail(std::string_view key, std::string_view reason) const;
 
@@ -128,6 +130,7 @@ class GgufMetadata {
     GgufKind element = GgufKind::u8;  // of an array
     uint64_t count = 1;
     size_t begin = 0;  // of the value, in the header's bytes; of an array: of its first element
+    size_t end = 0;    // of the value
   };
   const Value& at(std::string_view key) const;
   const Value& array_at(std::string_view key) const;

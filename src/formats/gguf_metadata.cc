@@ -262,4 +262,11 @@ Json GgufMetadata::json(std::string_view key) const {
   return json_at(key, value.kind, begin);
 }
 
+std::span<const std::byte> GgufMetadata::raw(std::string_view key) const {
+  const Value& value = at(key);
+  size_t begin = value.begin - sizeof(uint32_t);
+  if (value.kind == GgufKind::array) begin -= sizeof(uint32_t) + sizeof(uint64_t);
+  return std::span(*bytes_).subspan(begin, value.end - begin);
+}
+
 }  // namespace r1

@@ -7,8 +7,10 @@
 
 #include "base/error.h"
 #include "base/text_util.h"
+#include "formats/fp8_scales.h"
 #include "formats/json.h"
 #include "formats/shown.h"
+#include "tensor/fp8.h"
 
 namespace r1 {
 namespace fs = std::filesystem;
@@ -166,8 +168,17 @@ const HfWeights::Entry& HfWeights::entry(const std::string& name, const Shape& e
 }
 
 Stored HfWeights::take(const std::string& name, const Shape& expected) const {
-  const Entry& found = entry(name, expected, "");
-  return found.file->stored(*found.info);
+  const Entry& weight = entry(name, expected, "");
+  if (weight.info->type != StoredType::f8_e4m3) return weight.file->stored(*weight.info);
+  const auto at = by_name_.find(fp8_scales_name(weight.info->name));
+  const Entry scales = at == by_name_.end() ? Entry{} : entries_[at->second];
+  check_fp8_pair(*weight.info, weight.file->path(), scales.info,
+                 scales.file == nullptr ? listing_ : scales.file->path());
+  read_[at->second].store(true, std::memory_order_relaxed);
+  Stored out = weight.file->stored_codes(*weight.info);
+  out.scales = std::make_shared<const Stored>(scales.file->stored(*scales.info));
+  check_fp8_scales(out);
+  return out;
 }
 
 std::vector<std::string> HfWeights::unread() const {

@@ -2,7 +2,8 @@
 //
 // The directory has either model.safetensors, or model.safetensors.index.json ({"weight_map": {tensor:
 // shard}}) and its shards. If both are there, the single file wins, as in transformers. All files are opened
-// and their headers checked at once; no tensor is read yet.
+// and their headers checked at once; no tensor is read yet. FP8 weights have a second tensor with their
+// scales (formats/fp8_scales.h), which belongs to them.
 #pragma once
 
 #include <atomic>

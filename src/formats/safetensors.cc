@@ -285,12 +285,24 @@ Stored SafetensorsFile::stored(const TensorInfo& tensor) const {
   const std::optional<Format> format = number_format(tensor.type);
   if (!format) {
     refuse(path_, tensor.name,
-           fmt::format("is {}; only F32, BF16, F16 and F64 are read as numbers: convert the checkpoint first",
-                       name_of(tensor.type)));
+           fmt::format(
+               "is {}; only F32, BF16, F16 and F64 are read as numbers, and F8_E4M3 with scales: convert the "
+               "checkpoint first",
+               name_of(tensor.type)));
   }
   return {.name = shown(tensor.name),
           .format = *format,
           .shape = tensor.shape.size() <= 4 ? Shape(tensor.shape) : Shape{tensor.count()},
+          .begin = header_.data_begin + tensor.begin,
+          .owner = file_,
+          .scales = nullptr};
+}
+
+Stored SafetensorsFile::stored_codes(const TensorInfo& tensor) const {
+  R1_CHECK(tensor.type == StoredType::f8_e4m3 && tensor.shape.size() == 2, tensor.name);
+  return {.name = shown(tensor.name),
+          .format = Format::f8_e4m3,
+          .shape = Shape(tensor.shape),
           .begin = header_.data_begin + tensor.begin,
           .owner = file_,
           .scales = nullptr};

@@ -28,7 +28,8 @@
 
 namespace r1 {
 
-// The element types of a file; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here.
+// The element types of a file; f6 and f4 are packed. Only f64, f32, bf16 and f16 are read as numbers here,
+// and f8_e4m3 with scales (formats/fp8_scales.h).
 enum class StoredType : uint8_t {
   boolean,
   u8,
@@ -95,6 +96,8 @@ class SafetensorsFile {
   // four dimensions is flat.
   // Throws Error for types that are not floating-point numbers of 16 bits or more.
   Stored stored(const TensorInfo& tensor) const;
+  // The same for a matrix of FP8 codes, whose scales the caller adds.
+  Stored stored_codes(const TensorInfo& tensor) const;
 
  private:
   std::string path_;

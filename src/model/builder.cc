@@ -61,8 +61,8 @@ void ModelBuilder::build() {
     const std::string prefix = "model.layers." + std::to_string(layer);
     block.eps = config_.rms_norm_eps;
     block.attention_norm = vector(prefix + ".input_layernorm.weight", d, 1.0f);
-    if (config_.family == Family::deepseek_v3) {
-      deepseek_v3_block(layer, block);
+    if (config_.is_latent()) {
+      deepseek_block(layer, block);
     } else {
       llama_block(layer, block);
     }

@@ -26,8 +26,9 @@ class ModelBuilder {
   static float query_scale(int64_t width, double factor = 1.0);
   Parameter* add(const std::string& name, Shape shape, DType dtype);
 
-  void deepseek_v3_block(int64_t layer, Block& block);  // deepseek_v3.cc
-  void llama_block(int64_t layer, Block& block);        // llama.cc: llama, qwen2 and qwen3
+  MoeLayer experts(const std::string& prefix);       // moe_layer.cc: prefix.gate, prefix.experts.E, ...
+  void deepseek_block(int64_t layer, Block& block);  // deepseek.cc: deepseek_v2 and deepseek_v3
+  void llama_block(int64_t layer, Block& block);     // llama.cc: llama, qwen2, qwen3 and qwen3_moe
 
   Model& model_;
   const ModelConfig& config_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "model/gguf_config.h"
 #include "model/gguf_weights.h"
 #include "model/model.h"
+#include "model/open_weights.h"
+#include "model/quantize.h"
 
 namespace r1 {
 namespace {
@@ -31,12 +34,18 @@ int64_t layer_of(std::string_view name) {
   return std::stoll(std::string(name.substr(0, dot)));
 }
 
-// True for tensors that may stay unread without a warning: computed tables, a tied head's copy, and
-// multi-token-prediction layers after the last layer (they play no part in the log-probs).
+// True for tensors of DeepSeek's layers after the last one, which predict further tokens. They play no part
+// in the log-probs.
+bool is_prediction_layer(const std::string& name, const ModelConfig& config) {
+  return config.is_latent() && layer_of(name) >= config.layers;
+}
+
+// True for tensors that may stay unread without being listed: computed tables, a tied head's copy, and
+// prediction layers.
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_word_embeddings && name == "lm_head.weight") return true;
-  return config.family == Family::deepseek_v3 && layer_of(name) >= config.layers;
+  return is_prediction_layer(name, config);
 }
 
 // Checks the number of layers before single tensors, so that the error names the field and not a tensor.
@@ -54,14 +63,23 @@ void check_layers(const ModelConfig& config, const WeightSource& weights, const 
 void warn_of_unread(const ModelConfig& config, const WeightSource& weights,
                     std::vector<std::string>& warnings) {
   constexpr size_t kShown = 3;
+  std::set<int64_t> extra;  // layers of multi-token prediction
   std::vector<std::string> names;
   std::string file;
   size_t count = 0;
   for (const std::string& name : weights.unread()) {
+    if (is_prediction_layer(name, config)) extra.insert(layer_of(name));
     if (may_be_ignored(name, config)) continue;
     ++count;
     if (names.size() < kShown) names.push_back(shown(name));
     if (file.empty()) file = weights.file_of(name);
+  }
+  if (!extra.empty()) {
+    warnings.push_back(
+        fmt::format("{}: layer {} predicts further tokens (num_nextn_predict_layers) and is not used: no "
+                    "log-prob depends on it",
+                    weights.file_of(fmt::format("model.layers.{}.eh_proj.weight", *extra.begin())),
+                    fmt::join(extra, ", ")));
   }
   if (count == 0) return;
   warnings.push_back(fmt::format("{}: {} {} no place in a {} of this config.json and {} not used: {}{}", file,
@@ -96,9 +114,32 @@ void read_parameters(const WeightSource& weights, Memory& memory, std::deque<Par
   }
 }
 
+// What is quantised already is computed with as it is.
+void refuse_quantized(const GgufFile& file) {
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (row_of(tensor.type).block == 1) continue;
+    throw Error(
+        fmt::format("{}: tensor {} is {} already: leave out --quantize, or take the file that it was made of",
+                    file.path(tensor), shown(tensor.name), name_of(tensor.type)));
+  }
+}
+
 }  // namespace
 
-Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory) {
+std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& model, const ModelConfig& config) {
+  std::unique_ptr<WeightSource> weights;
+  if (is_gguf(model)) {
+    weights = std::make_unique<GgufWeights>(GgufFile(model), config);
+  } else {
+    weights = std::make_unique<HfWeights>(model);
+  }
+  // If two tensors share their values, a file may hold either of them.
+  if (config.tie_word_embeddings) weights->alias("model.embed_tokens.weight", "lm_head.weight");
+  return weights;
+}
+
+Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory,
+                  std::string_view quantize) {
   std::error_code ec;
   const bool gguf = is_gguf(directory);
   if (!gguf && !std::filesystem::is_directory(directory, ec)) {
@@ -107,17 +148,14 @@ Model Model::load(const std::filesystem::path& directory, DType matrices, Weight
   }
   const std::string source = gguf ? directory.string() : (directory / "config.json").string();
   const ModelConfig config = load_model_config(directory);
-  std::unique_ptr<WeightSource> opened;
-  if (gguf) {
-    opened = std::make_unique<GgufWeights>(GgufFile(directory), config);
-  } else {
-    opened = std::make_unique<HfWeights>(directory);
-  }
-  WeightSource& weights = *opened;
-  // If two tensors share their values, a file may hold either of them.
-  if (config.tie_word_embeddings) weights.alias("model.embed_tokens.weight", "lm_head.weight");
+  std::unique_ptr<WeightSource> opened = open_weights(directory, config);
   try {
-    check_layers(config, weights, source);
+    check_layers(config, *opened, source);
+    if (!quantize.empty()) {
+      if (gguf) refuse_quantized(GgufFile(directory));
+      opened = quantized_source(std::move(opened), config, quantize_preset(quantize, "--quantize"));
+    }
+    const WeightSource& weights = *opened;
     Model model = build(config, matrices, &weights, use, memory);
     read_parameters(weights, memory, *model.parameters_);
     model.warnings_ = config.warnings;

@@ -17,7 +17,7 @@
 
 namespace r1 {
 
-enum class Family : uint8_t { deepseek_v3, qwen2, qwen3, llama };
+enum class Family : uint8_t { deepseek_v3, qwen2, qwen3, llama, qwen3_moe, deepseek_v2 };
 
 struct ModelConfig {
   Family family = Family::llama;
@@ -27,14 +27,14 @@ struct ModelConfig {
   int64_t layers = 0;             // L
   int64_t heads = 0;              // H
   int64_t kv_heads = 0;           // G
-  int64_t head_dim = 0;           // K (all but deepseek_v3)
+  int64_t head_dim = 0;           // K (all but DeepSeek's)
   int64_t max_positions = 0;
   float rms_norm_eps = 1e-6f;
   RopeConfig rope;
   bool tie_word_embeddings = false;
-  bool qkv_bias = false;  // qwen2; attention_bias of llama and qwen3 (with o_bias)
+  bool qkv_bias = false;  // qwen2; attention_bias of llama, qwen3 and qwen3_moe (with o_bias)
   bool o_bias = false;
-  bool qk_norm = false;  // qwen3: RMSNorm of every query and key head, before rope
+  bool qk_norm = false;  // qwen3, qwen3_moe: RMSNorm of every query and key head, before rope
   bool mlp_bias = false;
   double initializer_range = 0.02;
   DType dtype = DType::f32;   // on disk
@@ -43,7 +43,7 @@ struct ModelConfig {
   std::vector<std::string> assumed;   // sizes that the file does not have: "hidden_size = 4096"
   std::vector<std::string> warnings;  // lines, each with the file's name
 
-  // deepseek_v3: latent attention
+  // deepseek_v2 and deepseek_v3: latent attention
   int64_t q_lora_rank = 0;  // 0: none
   int64_t kv_lora_rank = 0;
   int64_t qk_nope_head_dim = 0;
@@ -51,24 +51,25 @@ struct ModelConfig {
   int64_t v_head_dim = 0;
   bool rope_interleave = true;
   bool lora_bias = false;  // attention_bias: on q_a, kv_a and o
-  // deepseek_v3: mixture of experts
+  // deepseek_v2, deepseek_v3 and qwen3_moe: mixture of experts
   MoeConfig moe;
   int64_t moe_intermediate_size = 0;
-  int64_t shared_experts = 0;
-  int64_t first_dense_layers = 0;
+  int64_t shared_experts = 0;              // deepseek_*
+  int64_t first_dense_layers = 0;          // deepseek_*
+  int64_t sparse_step = 1;                 // qwen3_moe: every sparse_step-th layer has experts,
+  std::vector<int64_t> mlp_only_layers{};  // but none of these (ascending)
 
-  bool is_moe_layer(int64_t layer) const {
-    return family == Family::deepseek_v3 && moe.experts > 0 && layer >= first_dense_layers;
-  }
+  bool is_latent() const { return family == Family::deepseek_v3 || family == Family::deepseek_v2; }
+  bool has_experts() const { return is_latent() || family == Family::qwen3_moe; }
+  bool has_selection_bias() const { return family == Family::deepseek_v3; }
+  bool is_moe_layer(int64_t layer) const;
   // P: the part of a head that the rotary embedding turns.
-  int64_t rope_width() const { return family == Family::deepseek_v3 ? qk_rope_head_dim : head_dim; }
+  int64_t rope_width() const { return is_latent() ? qk_rope_head_dim : head_dim; }
   // Widths of one key/value head in the cache.
-  int64_t cache_heads() const { return family == Family::deepseek_v3 ? 1 : kv_heads; }
-  int64_t cache_key() const {
-    return family == Family::deepseek_v3 ? kv_lora_rank + qk_rope_head_dim : head_dim;
-  }
-  int64_t cache_value() const { return family == Family::deepseek_v3 ? kv_lora_rank : head_dim; }
-  bool cache_values_in_keys() const { return family == Family::deepseek_v3; }
+  int64_t cache_heads() const { return is_latent() ? 1 : kv_heads; }
+  int64_t cache_key() const { return is_latent() ? kv_lora_rank + qk_rope_head_dim : head_dim; }
+  int64_t cache_value() const { return is_latent() ? kv_lora_rank : head_dim; }
+  bool cache_values_in_keys() const { return is_latent(); }
 };
 
 // Reads a checkpoint's config.json. Throws Error naming the file and the field.

@@ -1,24 +1,15 @@
 // model/config_write.cc: writes config.json.
 #include <array>
-#include <charconv>
 
-#include "model/config.h"
+#include "model/config_fields.h"
 
 namespace r1 {
 namespace {
 
 // By Family.
-constexpr std::array<const char*, 4> kArchitectures = {"DeepseekV3ForCausalLM", "Qwen2ForCausalLM",
-                                                       "Qwen3ForCausalLM", "LlamaForCausalLM"};
-
-// The shortest decimal number for an f32, as a person would write it: 1e-6, not 9.99999997e-7.
-double shortest(float value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
-  double out = 0;
-  std::from_chars(text, end, out);
-  return out;
-}
+constexpr std::array<const char*, 6> kArchitectures = {"DeepseekV3ForCausalLM", "Qwen2ForCausalLM",
+                                                       "Qwen3ForCausalLM",      "LlamaForCausalLM",
+                                                       "Qwen3MoeForCausalLM",   "DeepseekV2ForCausalLM"};
 
 }  // namespace
 
@@ -26,7 +17,7 @@ Json to_json(const ModelConfig& config) {
   const auto dtype = [&] {
     return config.dtype == DType::bf16 ? "bfloat16" : config.dtype == DType::f16 ? "float16" : "float32";
   };
-  const bool deepseek = config.family == Family::deepseek_v3;
+  const bool deepseek = config.is_latent();
   Json json = Json::object();
   json.set("architectures", Json::array().push_back(kArchitectures[static_cast<size_t>(config.family)]));
   json.set("model_type", name_of(config.family));
@@ -37,7 +28,7 @@ Json to_json(const ModelConfig& config) {
   json.set("num_attention_heads", config.heads);
   json.set("num_key_value_heads", deepseek ? config.heads : config.kv_heads);
   json.set("max_position_embeddings", config.max_positions);
-  json.set("rms_norm_eps", shortest(config.rms_norm_eps));
+  json.set("rms_norm_eps", shortest_decimal(config.rms_norm_eps));
   write_rope_config(config.rope, json);
   json.set("hidden_act", "silu");
   json.set("tie_word_embeddings", config.tie_word_embeddings);
@@ -51,6 +42,7 @@ Json to_json(const ModelConfig& config) {
     json.set("head_dim", config.head_dim);
     if (config.family != Family::qwen2) json.set("attention_bias", config.qkv_bias);
     if (config.family == Family::llama) json.set("mlp_bias", config.mlp_bias);
+    if (config.has_experts()) write_expert_fields(config, json);
     return json;
   }
   json.set("attention_bias", config.lora_bias);
@@ -59,20 +51,8 @@ Json to_json(const ModelConfig& config) {
   json.set("qk_nope_head_dim", config.qk_nope_head_dim);
   json.set("qk_rope_head_dim", config.qk_rope_head_dim);
   json.set("v_head_dim", config.v_head_dim);
-  json.set("rope_interleave", config.rope_interleave);
-  json.set("n_routed_experts", config.moe.experts);
-  json.set("n_shared_experts", config.shared_experts);
-  json.set("num_experts_per_tok", config.moe.active);
-  json.set("moe_intermediate_size", config.moe_intermediate_size);
-  json.set("first_k_dense_replace", config.first_dense_layers);
-  json.set("n_group", config.moe.groups);
-  json.set("topk_group", config.moe.top_groups);
-  json.set("norm_topk_prob", config.moe.norm_topk);
-  json.set("routed_scaling_factor", shortest(config.moe.routed_scaling));
-  json.set("scoring_func", "sigmoid");
-  json.set("topk_method", "noaux_tc");
-  json.set("moe_layer_freq", 1);
-  json.set("num_nextn_predict_layers", 0);
+  if (config.family == Family::deepseek_v3) json.set("rope_interleave", config.rope_interleave);
+  write_expert_fields(config, json);
   return json;
 }
 

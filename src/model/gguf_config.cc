@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
+#include "formats/gguf_blocks.h"
 #include "formats/safetensors.h"
 #include "formats/shown.h"
+#include "model/config_fields.h"
+#include "model/gguf_names.h"
 #include "model/gguf_rope.h"
 
 namespace r1 {
@@ -21,8 +23,13 @@ constexpr int64_t kMaxGgufSize = int64_t{1} << 30;
 struct ArchitectureRow {
   std::string_view name, model_type;
 };
-constexpr std::array<ArchitectureRow, 4> kGgufArchitectures = {
-    {{"llama", "llama"}, {"qwen2", "qwen2"}, {"qwen3", "qwen3"}, {"deepseek2", "deepseek_v3"}}};
+// deepseek2 is also DeepSeek-V2, whose router is another (is_softmax).
+constexpr std::array<ArchitectureRow, 5> kGgufArchitectures = {{{"llama", "llama"},
+                                                                {"qwen2", "qwen2"},
+                                                                {"qwen3", "qwen3"},
+                                                                {"qwen3moe", "qwen3_moe"},
+                                                                {"deepseek2", "deepseek_v3"}}};
+constexpr int64_t kMaxGgufExperts = int64_t{1} << 16;
 
 // Keys of an architecture that change what is computed and that no model here has.
 constexpr std::string_view kForeignKeys[] = {"logit_scale",
@@ -36,15 +43,6 @@ constexpr std::string_view kForeignKeys[] = {"logit_scale",
                                              "rope.dimension_sections",
                                              "nextn_predict_layers",
                                              "n_deepstack_layers"};
-
-// The shortest decimal number for an f32, as config.json has it: 1e-5, not 9.99999975e-6.
-double decimal_of(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), static_cast<float>(value)).ptr;
-  double out = 0;
-  std::from_chars(text, end, out);
-  return out;
-}
 
 class GgufConfigReader {
  public:
@@ -66,7 +64,11 @@ class GgufConfigReader {
   void read_dense(Json& json) const;
   void read_biases(Json& json) const;
   void read_latent(Json& json) const;
+  int64_t experts() const { return whole("expert_count", 1, kMaxGgufExperts); }
+  bool is_softmax() const;
   void read_experts(Json& json) const;
+  void read_router(Json& json) const;
+  void read_qwen_experts(Json& json) const;
   void read_rope(Json& json) const;
   Json read_yarn(double factor) const;
   Json read_rotary_factors(double theta) const;
@@ -102,7 +104,7 @@ double GgufConfigReader::number_or(std::string_view name, double fallback) const
   const std::string full = key(name);
   const double value = keys_.get_number_or(full, fallback);
   if (!std::isfinite(value)) keys_.fail(full, "is no finite number");
-  return keys_.contains(full) ? decimal_of(value) : fallback;
+  return keys_.contains(full) ? shortest_decimal(static_cast<float>(value)) : fallback;
 }
 
 int64_t GgufConfigReader::vocabulary() const {
@@ -115,8 +117,10 @@ int64_t GgufConfigReader::vocabulary() const {
 
 // In config.json's names.
 std::string GgufConfigReader::matrix_type() const {
-  const GgufTensor* matrix = file_.find("blk.0.ffn_down.weight");
-  if (matrix == nullptr) matrix = file_.find("token_embd.weight");
+  const GgufTensor* matrix = nullptr;
+  for (const char* name : {"blk.0.ffn_down.weight", "blk.0.ffn_down_exps.weight", "token_embd.weight"}) {
+    if (matrix == nullptr) matrix = file_.find(name);
+  }
   if (matrix == nullptr) return "float32";
   return matrix->type == GgufType::f32 || matrix->type == GgufType::f64 ? "float32"
          : matrix->type == GgufType::f16                                ? "float16"
@@ -130,8 +134,9 @@ void GgufConfigReader::refuse_foreign() const {
     if (!keys_.is_array(full) && keys_.get_number(full) == 0.0) continue;
     keys_.fail(full, "is set, which the models here do not have");
   }
-  if (architecture_ != "deepseek2" && keys_.get_int_or(key("expert_count"), 0) != 0)
-    keys_.fail(key("expert_count"), "is not 0: of the models with experts, deepseek2 is known");
+  const bool has_experts = architecture_ == "deepseek2" || architecture_ == "qwen3moe";
+  if (!has_experts && keys_.get_int_or(key("expert_count"), 0) != 0)
+    keys_.fail(key("expert_count"), "is not 0: of the models with experts, qwen3moe and deepseek2 are known");
 }
 
 void GgufConfigReader::read_token(Json& json, const char* field, std::string_view name) const {
@@ -191,27 +196,70 @@ void GgufConfigReader::read_dense(Json& json) const {
     keys_.fail(key("attention.sliding_window"),
                fmt::format("is {}: sliding windows are not known here", window));
   read_biases(json);
+  if (architecture_ == "qwen3moe") read_qwen_experts(json);
+}
+
+// DeepSeek-V2's files have no expert_gating_func, or 1.
+bool GgufConfigReader::is_softmax() const {
+  constexpr int64_t kSoftmax = 1, kSigmoid = 2;
+  const int64_t gate = whole_or("expert_gating_func", kSoftmax, 0, INT64_MAX);
+  if (gate != kSoftmax && gate != kSigmoid)
+    keys_.fail(key("expert_gating_func"), fmt::format("is {}: 1 (softmax) and 2 (sigmoid) are known", gate));
+  return gate == kSoftmax;
 }
 
 void GgufConfigReader::read_experts(Json& json) const {
-  const int64_t experts = whole("expert_count", 1, int64_t{1} << 16);
-  json.set("n_routed_experts", experts);
-  json.set("num_experts_per_tok", whole("expert_used_count"));
-  json.set("n_shared_experts", whole_or("expert_shared_count", 0, 0));
+  json.set("n_routed_experts", experts());
+  json.set("num_experts_per_tok", whole("expert_used_count", 1, kMaxGgufExperts));
+  json.set("n_shared_experts", whole_or("expert_shared_count", 0, 0, kMaxGgufExperts));
   json.set("moe_intermediate_size", whole("expert_feed_forward_length"));
   json.set("first_k_dense_replace", whole_or("leading_dense_block_count", 0, 0));
-  // Files made before these keys existed are DeepSeek-V3 or R1, with 256 experts, or have one group.
-  const bool v3 = experts == 256;
-  json.set("n_group", whole_or("expert_group_count", v3 ? 8 : 1));
-  json.set("topk_group", whole_or("expert_group_used_count", v3 ? 4 : 1));
   json.set("routed_scaling_factor", number_or("expert_weights_scale", 1.0));
-  json.set("norm_topk_prob", keys_.get_bool_or(key("expert_weights_norm"), false));
-  constexpr int64_t kSoftmax = 1, kSigmoid = 2;
-  if (const int64_t gate = whole_or("expert_gating_func", kSoftmax); gate != kSigmoid) {
-    keys_.fail(key("expert_gating_func"),
-               fmt::format("is {}{}: the router of DeepSeek-V3 and R1, 2 (sigmoid), is known", gate,
-                           gate == kSoftmax ? " (softmax, as in DeepSeek-V2)" : ""));
+  read_router(json);
+}
+
+void GgufConfigReader::read_router(Json& json) const {
+  // Files made before the keys of groups existed are DeepSeek-V3 or R1, with 256 experts in 8 groups,
+  // DeepSeek-V2, with 160 experts in 8 groups, or have one group.
+  const bool softmax = is_softmax(), norm = keys_.get_bool_or(key("expert_weights_norm"), false);
+  const bool v3 = !softmax && experts() == 256, v2 = softmax && experts() == 160;
+  const int64_t groups = whole_or("expert_group_count", v2 || v3 ? 8 : 1, 1, kMaxGgufExperts);
+  json.set("n_group", groups);
+  json.set("topk_group", whole_or("expert_group_used_count", v2 ? 3 : v3 ? 4 : 1, 1, kMaxGgufExperts));
+  json.set("norm_topk_prob", norm);
+  if (!softmax) return;
+  if (norm) {
+    keys_.fail(
+        key("expert_weights_norm"),
+        "is true beside a softmax router (expert_gating_func): DeepSeek-V2 does not normalise its weights");
   }
+  json.set("model_type", "deepseek_v2");
+  json.set("topk_method", groups > 1 ? "group_limited_greedy" : "greedy");
+}
+
+// As in llama.cpp, weights are normalised whatever the file says. A layer with a dense MLP has its tensors.
+void GgufConfigReader::read_qwen_experts(Json& json) const {
+  if (!is_softmax())
+    keys_.fail(key("expert_gating_func"), "is 2 (sigmoid): the router of qwen3moe is 1 (softmax)");
+  if (const double scale = number_or("expert_weights_scale", 1.0); scale != 1.0 && scale != 0.0)
+    keys_.fail(key("expert_weights_scale"), fmt::format("is {}, and qwen3moe has no such factor", scale));
+  for (const char* name : {"expert_shared_count", "leading_dense_block_count"}) {
+    if (whole_or(name, 0, 0) != 0) keys_.fail(key(name), "is not 0, and qwen3moe has no such thing");
+  }
+  if (whole_or("expert_group_count", 1, 0) > 1)
+    keys_.fail(key("expert_group_count"), "is above 1, and qwen3moe has no groups of experts");
+  json.set("num_experts", experts());
+  json.set("num_experts_per_tok", whole("expert_used_count", 1, kMaxGgufExperts));
+  json.set("moe_intermediate_size", whole("expert_feed_forward_length"));
+  json.set("norm_topk_prob", true);
+  json.set("decoder_sparse_step", 1);
+  Json dense = Json::array();
+  const int64_t layers = json.get_int("num_hidden_layers");
+  for (const GgufTensor& tensor : file_.tensors()) {
+    const std::optional<int64_t> layer = gguf_layer_of(tensor.name, "ffn_gate.weight");
+    if (layer && *layer < layers) dense.push_back(*layer);
+  }
+  json.set("mlp_only_layers", std::move(dense));
 }
 
 void GgufConfigReader::read_latent(Json& json) const {
@@ -339,6 +387,13 @@ Json gguf_config_json(const GgufFile& file) {
 bool is_gguf(const std::filesystem::path& model) {
   std::error_code none;
   return model.extension() == ".gguf" && std::filesystem::is_regular_file(model, none);
+}
+
+bool has_quantised_matrices(const GgufFile& file) {
+  return std::ranges::any_of(file.tensors(), [](const GgufTensor& tensor) {
+    const std::optional<Format> format = format_of(tensor.type);
+    return tensor.shape.size() >= 2 && format && is_blocks(*format);
+  });
 }
 
 ModelConfig load_model_config(const std::filesystem::path& model) {

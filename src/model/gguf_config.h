@@ -1,8 +1,8 @@
 // model/gguf_config.h: the sizes of a model in a GGUF file. Its tensors are in model/gguf_names.h.
 //
-// Architectures llama, qwen2, qwen3 and deepseek2 (DeepSeek-V3 and R1) are read. Rotary scaling: "linear" and
-// "yarn" are keys; llama3's is the tensor rope_freqs.weight, whose factors are traced back to the settings
-// that made them, so that the angles are those of the model's config.json to the bit.
+// Architectures llama, qwen2, qwen3, qwen3moe and deepseek2 (DeepSeek-V2, V3 and R1) are read. Rotary
+// scaling: "linear" and "yarn" are keys; llama3's is the tensor rope_freqs.weight, whose factors are traced
+// back to the settings that made them, so that the angles are those of the model's config.json to the bit.
 #pragma once
 
 #include <filesystem>
@@ -20,6 +20,9 @@ bool is_gguf(const std::filesystem::path& model);
 
 // The sizes of a model that is either. Throws Error.
 ModelConfig load_model_config(const std::filesystem::path& model);
+
+// True if matrices of the file are stored in blocks.
+bool has_quantised_matrices(const GgufFile& file);
 
 // gguf_config_json, read. dtype is that of the matrices; bf16 if they are quantised.
 ModelConfig read_model_config(const GgufFile& file);

@@ -100,6 +100,12 @@ int64_t gguf_row(int64_t row, int64_t head_rows) {
   return head * head_rows + 2 * (within % half) + within / half;
 }
 
+std::optional<int64_t> gguf_layer_of(std::string_view gguf_name, std::string_view part) {
+  const std::optional<LayerName> cut = cut_layer(gguf_name, "blk.");
+  if (!cut || cut->rest != part) return std::nullopt;
+  return std::stoll(cut->number);
+}
+
 std::optional<GgufPlace> gguf_place(const ModelConfig& config, std::string_view name) {
   const auto [stem, suffix] = cut_suffix(name);
   for (const NameRow& row : kWholeModel) {
@@ -152,7 +158,14 @@ std::vector<std::string> gguf_checkpoint_names(const GgufFile& file, const Model
       names.push_back(name);
       continue;
     }
-    for (int64_t expert = 0; expert < config.moe.experts; ++expert)
+    const int64_t stacked = tensor.shape.empty() ? 0 : tensor.shape.front();
+    if (stacked != config.moe.experts) {
+      throw Error(
+          fmt::format("{}: tensor {} has {} experts, and expert_count is {}: the keys and the tensors are of "
+                      "different models",
+                      file.path(tensor), shown(tensor.name), stacked, config.moe.experts));
+    }
+    for (int64_t expert = 0; expert < stacked; ++expert)
       names.push_back(fmt::format("{}{}{}", name.substr(0, star), expert, name.substr(star + 1)));
   }
   std::ranges::sort(names);

@@ -18,6 +18,7 @@
 
 #include "formats/gguf_file.h"
 #include "model/config.h"
+#include "tensor/stored.h"
 
 namespace r1 {
 
@@ -34,6 +35,9 @@ std::optional<GgufPlace> gguf_place(const ModelConfig& config, std::string_view 
 // The checkpoint's name of a file's tensor, with "*" for an expert's number; "" if it has none.
 std::string checkpoint_name(std::string_view gguf_name);
 
+// N of "blk.N.PART"; nothing for any other name.
+std::optional<int64_t> gguf_layer_of(std::string_view gguf_name, std::string_view part);
+
 // The row of a permuted tensor that holds row `row` of the checkpoint's.
 int64_t gguf_row(int64_t row, int64_t head_rows);
 
@@ -41,21 +45,25 @@ int64_t gguf_row(int64_t row, int64_t head_rows);
 // that belongs to no part of the model. Rotary factors are left out: the config has them.
 std::vector<std::string> gguf_checkpoint_names(const GgufFile& file, const ModelConfig& config);
 
-// Reads a checkpoint's tensor as f32: dequantised, its rows put back, an expert cut out, kv_b_proj joined.
+// Reads a checkpoint's tensor, its rows put back, an expert cut out, kv_b_proj joined.
 class GgufTensorReader {
  public:
   // Throws Error if the tensor is missing, has another shape, or has a type without values
   // (formats/gguf_blocks.h).
   GgufTensorReader(GgufFile file, const ModelConfig& config, const std::string& name,
                    std::vector<int64_t> shape);
-  // Elements [first, first + out.size()), row-major. Safe from many threads.
+  // Elements [first, first + out.size()), row-major, dequantised. Safe from many threads.
   void read(int64_t first, std::span<float> out) const;
+  // The same in the file's format, as bytes of the row-major tensor; a joined kv_b_proj is f32.
+  Format format() const;
+  void read_bytes(uint64_t begin, std::span<std::byte> out) const;
   const std::string& path() const;  // of the file that has the tensor
 
  private:
   struct Head;  // of a joined kv_b_proj: the one that was read last
   const GgufTensor& find(const std::string& tensor, const std::vector<int64_t>& shape) const;
   void read_latent(int64_t first, std::span<float> out) const;
+  void read_latent_bytes(uint64_t begin, std::span<std::byte> out) const;
   void fill_head(int64_t head) const;
 
   GgufFile file_;

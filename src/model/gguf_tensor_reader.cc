@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <mutex>
 
 #include "base/error.h"
@@ -110,6 +111,36 @@ void GgufTensorReader::read(int64_t first, std::span<float> out) const {
     const auto count = std::min(out.size() - at, static_cast<size_t>(width - column));
     read_range(file_, *tensor_, gguf_row(row, head_rows_) * width + column, out.subspan(at, count));
     at += count;
+  }
+}
+
+Format GgufTensorReader::format() const {
+  return values_ != nullptr ? Format::f32 : *format_of(tensor_->type);
+}
+
+void GgufTensorReader::read_bytes(uint64_t begin, std::span<std::byte> out) const {
+  if (values_ != nullptr) return read_latent_bytes(begin, out);
+  const Format format = this->format();
+  const auto offset = static_cast<uint64_t>(bytes_of(format, offset_));
+  if (head_rows_ == 0) return file_.read(*tensor_, offset + begin, out);
+  const auto row_bytes = static_cast<uint64_t>(bytes_of(format, elements_of(shape_) / shape_.front()));
+  for (size_t at = 0; at < out.size();) {  // row by row, of which the first and the last may be cut
+    const uint64_t position = begin + at, within = position % row_bytes;
+    const auto row = static_cast<uint64_t>(gguf_row(static_cast<int64_t>(position / row_bytes), head_rows_));
+    const auto count = std::min<uint64_t>(out.size() - at, row_bytes - within);
+    file_.read(*tensor_, offset + row * row_bytes + within, out.subspan(at, count));
+    at += count;
+  }
+}
+
+void GgufTensorReader::read_latent_bytes(uint64_t begin, std::span<std::byte> out) const {
+  R1_CHECK(begin % sizeof(float) == 0 && out.size() % sizeof(float) == 0, begin, " ", out.size());
+  constexpr size_t kPiece = size_t{1} << 18;
+  std::vector<float> piece;
+  for (size_t at = 0; at < out.size(); at += piece.size() * sizeof(float)) {
+    piece.resize(std::min(kPiece, (out.size() - at) / sizeof(float)));
+    read_latent(static_cast<int64_t>((begin + at) / sizeof(float)), piece);
+    std::memcpy(out.data() + at, piece.data(), piece.size() * sizeof(float));
   }
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/text_util.h"
@@ -20,23 +19,12 @@ std::vector<int64_t> dims_of(const Shape& shape) {
   return dims;
 }
 
-// The bytes that the tensor would have in f32.
-class GgufNumbers final : public StoredBytes {
+class GgufBytes final : public StoredBytes {
  public:
-  explicit GgufNumbers(GgufTensorReader reader) : reader_(std::move(reader)) {}
+  explicit GgufBytes(GgufTensorReader reader) : reader_(std::move(reader)) {}
   const std::string& path() const override { return reader_.path(); }
   void read(uint64_t begin, std::span<std::byte> to, std::string_view) const override {
-    R1_CHECK(begin % sizeof(float) == 0 && to.size() % sizeof(float) == 0, begin, " ", to.size());
-    std::vector<float> piece;
-    const auto first = static_cast<int64_t>(begin / sizeof(float));
-    const size_t count = to.size() / sizeof(float);
-    constexpr size_t kPiece = size_t{1} << 18;
-    for (size_t at = 0; at < count;) {
-      piece.resize(std::min(kPiece, count - at));
-      reader_.read(first + static_cast<int64_t>(at), piece);
-      std::memcpy(to.data() + at * sizeof(float), piece.data(), piece.size() * sizeof(float));
-      at += piece.size();
-    }
+    reader_.read_bytes(begin, to);
   }
 
  private:
@@ -75,9 +63,9 @@ Stored GgufWeights::take(const std::string& name, const Shape& expected) const {
   read_[static_cast<size_t>(at)].store(true, std::memory_order_relaxed);
   Stored out;
   out.name = name;
-  out.format = Format::f32;
+  out.format = reader.format();
   out.shape = expected;
-  out.owner = std::make_shared<const GgufNumbers>(std::move(reader));
+  out.owner = std::make_shared<const GgufBytes>(std::move(reader));
   return out;
 }
 

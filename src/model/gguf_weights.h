@@ -1,8 +1,9 @@
 // model/gguf_weights.h: the weights of a GGUF file as a source of a checkpoint's tensors.
 //
-// Tensors are handed out in f32 under the checkpoint's names, whatever the file stores: reading dequantises,
-// puts llama's rows back, cuts experts out of their stack and joins kv_b_proj (model/gguf_names.h). Nothing
-// is kept in memory but one head of the kv_b_proj that was read last.
+// Tensors are handed out under the checkpoint's names in the file's own format, blocks included: reading puts
+// llama's rows back and cuts experts out of their stack (model/gguf_names.h). Only a kv_b_proj that the file
+// has in two parts is joined and dequantised, to f32; the head of it that was read last is all that stays in
+// memory.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,6 @@
-// model/llama.cc: llama, qwen2 and qwen3: grouped-query attention, half-rotated rope, a dense MLP. Qwen2 has
-// biases on q, k and v, Qwen3 a norm on every head of q and k (arXiv 2505.09388), llama neither.
+// model/llama.cc: llama, qwen2, qwen3 and qwen3_moe: grouped-query attention, half-rotated rope, a dense MLP
+// or experts. Qwen2 has biases on q, k and v, Qwen3 a norm on every head of q and k (arXiv 2505.09388), llama
+// neither.
 #include "model/builder.h"
 
 namespace r1 {
@@ -25,7 +26,11 @@ void ModelBuilder::llama_block(int64_t layer, Block& block) {
   }
   block.attention = std::move(attention);
   block.mlp_norm = vector(prefix + ".post_attention_layernorm.weight", d, 1.0f);
-  block.mlp = mlp(prefix + ".mlp", config_.intermediate_size, config_.mlp_bias);
+  if (config_.is_moe_layer(layer)) {
+    block.mlp = experts(prefix + ".mlp");
+  } else {
+    block.mlp = mlp(prefix + ".mlp", config_.intermediate_size, config_.mlp_bias);
+  }
 }
 
 }  // namespace r1

@@ -35,10 +35,9 @@ namespace {
 // Called before memory is allocated: catches a size with a zero too many.
 void check_fits_machine(const ModelConfig& c) {
   const auto product = [](int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); };
-  const bool deepseek = c.family == Family::deepseek_v3;
-  const int64_t width = deepseek ? c.v_head_dim : c.head_dim;
-  const double mlp =
-      deepseek ? product(c.moe_intermediate_size, c.moe.experts) : static_cast<double>(c.intermediate_size);
+  const int64_t width = c.is_latent() ? c.v_head_dim : c.head_dim;
+  const double mlp = c.has_experts() ? product(c.moe_intermediate_size, c.moe.experts)
+                                     : static_cast<double>(c.intermediate_size);
   const double layer = static_cast<double>(c.hidden_size) * (product(c.heads, width) + 3 * mlp);
   const double bytes = 4 * (product(c.vocab_size, c.hidden_size) + static_cast<double>(c.layers) * layer);
   const double memory = static_cast<double>(memory_facts().total);
@@ -185,9 +184,12 @@ int64_t Model::parameter_count() const {
   return n;
 }
 
-int64_t Model::weight_bytes() const {
+int64_t Model::weight_bytes(bool as_blocks) const {
   int64_t n = 0;
-  for (const Parameter& p : *parameters_) n += static_cast<int64_t>(p.value.bytes());
+  for (const Parameter& p : *parameters_) {
+    const bool blocks = as_blocks && p.frozen() && is_blocks(p.stored.format);
+    n += blocks ? bytes_of(p.stored.format, p.value.count()) : static_cast<int64_t>(p.value.bytes());
+  }
   return n;
 }
 

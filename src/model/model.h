@@ -1,6 +1,6 @@
 // model/model.h: a transformer: its parameters, and the one forward that samples, scores and trains.
 //
-// A family (deepseek_v3.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
+// A family (deepseek.cc, llama.cc) maps checkpoint names to parameters and picks attention and mlp;
 // nothing else knows which family it is. The same forward serves every use: the engine gives it pages and no
 // tape, scoring gives it a batch of whole sequences, and training gives it the same batch and a tape.
 #pragma once
@@ -88,9 +88,11 @@ class Model {
   // more); vectors always in f32. A model that is trained needs f32. Tensors that have no place in this
   // architecture are skipped with a warning, as in transformers. What is trained, and the kernels' copies,
   // lie in `memory`. Throws Error for missing, misshapen or non-finite tensors and for an unknown
-  // architecture.
+  // architecture. With `quantize`, a type of model/quantize_plan.h such as "Q4_K_M", the weights are those of the
+  // file that `r1 quantize` makes of the model; "" loads them as they are.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
-                    WeightUse use = WeightUse::training, Memory& memory = host_memory());
+                    WeightUse use = WeightUse::training, Memory& memory = host_memory(),
+                    std::string_view quantize = {});
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
@@ -98,6 +100,8 @@ class Model {
   // backward run under Context::measuring alone. `memory` must outlive it.
   static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
                           WeightUse use = WeightUse::training);
+  // A model for inference with random weights that no file holds, to measure the speed of a shape.
+  static Model of_noise(const ModelConfig& config, DType matrices, Memory& memory = host_memory());
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
@@ -120,8 +124,9 @@ class Model {
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();
   int64_t parameter_count() const;
-  // The weights as the forward reads them, without padding; a trained model holds them twice.
-  int64_t weight_bytes() const;
+  // The weights as the forward reads them, without padding; a trained model holds them twice. `as_blocks`:
+  // frozen matrices of blocks stay blocks (cpu-q8act).
+  int64_t weight_bytes(bool as_blocks = false) const;
   bool frozen() const { return frozen_; }
   // Bytes of weights, gradients and packed copies that are in memory now.
   int64_t held_bytes() const;

@@ -229,7 +229,7 @@ DocumentSource pretrain_documents(const PretrainData& data, const ModelBundle& b
     const ChatPrompt prompt = bundle.chat_prompt(text.question);
     std::vector<int32_t> tokens = prompt.tokens;
     const std::vector<int32_t> answer =
-        bundle.tokenizer.encode(rest_of_response(text.response, prompt.opening), false);
+        bundle.tokenizer.encode_continuation(rest_of_response(text.response, prompt.opening));
     tokens.insert(tokens.end(), answer.begin(), answer.end());
     tokens.push_back(bundle.stop_tokens.front());
     return document_from(std::move(tokens), data.loss_on == LossOn::all ? 1 : std::ssize(prompt.tokens));

@@ -222,7 +222,7 @@ void Collector::model(const std::string& name, const fs::path& directory) {
     json.set("architecture", text_in(config, "model_type"));
     set_number(json, "layers", config, "num_hidden_layers");
     set_number(json, "width", config, "hidden_size");
-    set_number(json, "experts", config, "n_routed_experts");
+    set_number(json, "experts", config, config.contains("num_experts") ? "num_experts" : "n_routed_experts");
     set_number(json, "vocabulary", config, "vocab_size");
     set_number(json, "context", config, "max_position_embeddings");
     const HfWeights weights(directory);

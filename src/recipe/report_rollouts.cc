@@ -8,6 +8,7 @@
 #include "formats/jsonl.h"
 #include "recipe/report_data.h"
 #include "text/think.h"
+#include "text/tiktoken_file.h"
 #include "text/tokenizer.h"
 
 namespace r1 {
@@ -97,7 +98,7 @@ class Reader {
 std::optional<Tokenizer> find_tokenizer(const std::vector<fs::path>& models) {
   for (const fs::path& model : models) {
     std::error_code ec;
-    if (!fs::exists(model / "tokenizer.json", ec)) continue;
+    if (!fs::exists(model / "tokenizer.json", ec) && !has_tiktoken_file(model)) continue;
     try {
       return Tokenizer::load(model);
     } catch (const Error&) {  // the next model's tokenizer may be whole

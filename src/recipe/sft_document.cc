@@ -262,7 +262,7 @@ AnsweredTurn answered_turn(const Json& row, const ChatInput& input, size_t index
     turn.prompt = bundle.chat(before);
     turn.completion = completion_of(before, message, turn.prompt, answer, bundle);
   }
-  turn.answer = bundle.tokenizer.encode(turn.completion, false);
+  turn.answer = bundle.tokenizer.encode_continuation(turn.completion);
   end_turn(turn.answer, bundle);
   return turn;
 }
@@ -277,7 +277,7 @@ class ConversationDocuments {
   void add(const AnsweredTurn& turn) {
     const std::string& prompt = turn.prompt.text;
     if (!documents_.empty() && prompt.starts_with(text_)) {
-      append(tokenizer_.encode(prompt.substr(text_.size()), false));
+      append(tokenizer_.encode_continuation(prompt.substr(text_.size())));
     } else {
       documents_.push_back({.tokens = turn.prompt.tokens, .trained = {}});
     }

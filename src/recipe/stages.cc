@@ -158,11 +158,13 @@ void find_inputs(FineTune& f) {
   }
 }
 
-// Checks that the student's training fits into memory, before the teacher samples for hours. Its rows are not
-// known yet and are assumed to have the largest permitted length.
-void check_student_memory(const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
+// Checks that the student can be trained so, and that this fits into memory, before the teacher samples for
+// hours. Its rows are not known yet and are assumed to have the largest permitted length.
+void check_student(const ConfigFile& settings, const FineTuneFile& file, int64_t limit,
+                   ThreadPool& threads) {
   if (RunDirectory::finished(file.stage.run.out)) return;
   const ModelConfig model = config_of(file.stage.model);
+  check_balance(settings, file.training, model);
   const std::vector<int64_t> longest{file.stage.max_tokens - 1};
   check_memory(memory_of(model, file.training, longest, threads), limit, "a step of the student",
                "batch.micro or data.max_tokens");
@@ -186,6 +188,10 @@ struct ReadyStage {
 // which opens it before its teacher is asked. Returns the directory of the finished model.
 std::filesystem::path run_stage(ReadyStage stage, std::optional<RunDirectory>& run,
                                 const TrainOptions& options, ThreadPool& threads, Reporter& reporter) {
+  if (options.planned) {
+    options.planned(stage.memory, stage.steps);
+    return {};
+  }
   const bool finished = RunDirectory::finished(stage.run.out, stage.steps);
   if (!finished) check_memory(stage.memory, options.memory_limit, "a step", stage.lower);
   TrainingEvals evals(stage.evals, stage.file, stage.run, stage.bundle, std::move(stage.validation),
@@ -248,6 +254,7 @@ std::filesystem::path fine_tune(ConfigFile& file, const FineTune& f, std::option
   }
   PretrainConfig config = read_fine_tune_training(file, f);
   file.finish();
+  check_balance(file, config, bundle.model.config());
   config.run = f.run;
   tell(reporter, choose_lr(config.optimizer, file, Teaching::fine_tuning, bundle.model.config()));
   std::vector<int64_t> lengths;
@@ -348,7 +355,7 @@ std::filesystem::path run_distill_config(const std::filesystem::path& path, cons
   find_inputs(f);
   f.teacher->memory_limit = options.memory_limit;
   f.teacher->stop = options.stop;
-  check_student_memory(all, options.memory_limit, threads);
+  check_student(whole, all, options.memory_limit, threads);
   std::optional<Teacher> teacher(std::in_place, *f.teacher, f.run.out, threads);
   FineTuneFile read = read_fine_tune_file(whole, "distill");
   choose_lr(read.training.optimizer, whole, Teaching::fine_tuning, config_of(f.model));
@@ -377,6 +384,7 @@ std::filesystem::path run_pretrain_config(const std::filesystem::path& path, con
   note_warnings(bundle.model, reporter);
   const ModelConfig& model = bundle.model.config();
   check_context(file, "data.max_tokens", config.max_tokens, model.max_positions, model);
+  check_balance(file, config, model);
   const DocumentSource documents = pretrain_documents(data, bundle, config.max_tokens,
                                                       [&](const std::string& line) { reporter.note(line); });
   const MemoryEstimate memory = memory_of(model, config, first_lengths(documents, config), threads);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -13,9 +12,9 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/http_client.h"
 #include "formats/json.h"
 #include "formats/shown.h"
-#include "reward/http_post.h"
 
 namespace r1 {
 namespace {
@@ -24,42 +23,9 @@ using Batch = std::vector<size_t>;
 
 }  // namespace
 
-HttpAddress parse_http_url(const std::string& url) {
-  constexpr std::string_view kScheme = "http://";
-  const auto refuse = [&](std::string_view why) -> Error {
-    return Error(fmt::format("{} {}; an address is http://HOST[:PORT][/PATH]", shown(url), why));
-  };
-  if (!url.starts_with(kScheme)) throw refuse("does not begin with http://");
-  if (std::ranges::any_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '#'; }))
-    throw refuse("has a blank, a control character or a #");
-  std::string_view rest = std::string_view(url).substr(kScheme.size());
-  HttpAddress out;
-  const size_t slash = std::min(rest.find_first_of("/?"), rest.size());
-  out.target = rest.substr(slash);
-  if (!out.target.starts_with('/')) out.target = "/" + out.target;
-  std::string_view host = rest.substr(0, slash);
-  if (host.find('@') != std::string_view::npos) throw refuse("has a user's name, which is not supported");
-  std::string_view port = "80";
-  const size_t bracket = host.starts_with('[') ? host.find(']') : 0;
-  if (bracket == std::string_view::npos) throw refuse("has a [ without its ]");
-  if (const size_t colon = host.find(':', bracket); colon != std::string_view::npos) {
-    port = host.substr(colon + 1);
-    host = host.substr(0, colon);
-  }
-  int number = 0;
-  const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (problem != std::errc() || end != port.data() + port.size() || number < 1 || number > 65535)
-    throw refuse("has a port that is not between 1 and 65535");
-  if (host.starts_with('[')) host = host.substr(1, bracket - 1);
-  if (host.empty()) throw refuse("names no host");
-  out.host = host;
-  out.port = port;
-  return out;
-}
-
 struct HttpScorer::Impl {
   HttpConfig config;
-  HttpAddress address;
+  HttpUrl address;
   bool ever_answered = false;
   int64_t retried = 0, twice = 0;
   std::string last_retry, last_twice;
@@ -128,14 +94,22 @@ struct HttpScorer::Impl {
     return rest;
   }
 
-  void handle(const Batch& batch, std::unique_lock<std::mutex>& lock) {
+  // Sends one body. A request is not repeated as it is: its rows are asked again alone.
+  std::string post(HttpClient& client, const std::string& body) const {
+    const HttpResponse response = client.send(
+        {.method = "POST", .url = address, .headers = {{"Content-Type", "application/json"}}, .body = body});
+    if (response.status != 200) throw Error(fmt::format("it answered with status {}", response.status));
+    return response.body;
+  }
+
+  void handle(HttpClient& client, const Batch& batch, std::unique_lock<std::mutex>& lock) {
     std::string body = "{\"rows\":[", why;
     for (const size_t row : batch) body += (row == batch.front() ? "" : ",") + rows[row].json;
     body += "]}";
     lock.unlock();
     std::string answer;
     try {
-      answer = http_post(address, body, config.timeout_s, stop);
+      answer = post(client, body);
     } catch (const std::exception& e) {
       why = e.what();
     }
@@ -145,6 +119,11 @@ struct HttpScorer::Impl {
   }
 
   void work() {
+    HttpClient client({.connect_s = config.timeout_s,
+                       .idle_s = config.timeout_s,
+                       .total_s = config.timeout_s,
+                       .stop = [this] { return stop.load(); },
+                       .on_wait = {}});
     std::unique_lock lock(mutex);
     while (left > 0 && !stop.load()) {
       if (waiting.empty()) {
@@ -158,7 +137,7 @@ struct HttpScorer::Impl {
           settle(row,
                  {.why = fmt::format("its first {} requests have failed ({})", failed_requests, last_retry)});
       } else {
-        handle(batch, lock);
+        handle(client, batch, lock);
       }
       changed.notify_all();
     }

@@ -9,7 +9,7 @@
 // answer counts. If no row has ever been answered and kHopelessRequests have failed, the remaining rows fail
 // without being asked.
 //
-// The address must begin with http://; https:// is refused.
+// Each connection stays open for the next request (base/http_client.h: certificates, proxies).
 #pragma once
 
 #include <memory>
@@ -20,12 +20,6 @@
 namespace r1 {
 
 inline constexpr int64_t kHopelessRequests = 8;
-
-// The parts of a URL.
-struct HttpAddress {
-  std::string host, port, target;
-};
-HttpAddress parse_http_url(const std::string& url);
 
 class HttpScorer : public Scorer {
  public:

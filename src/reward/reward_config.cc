@@ -45,10 +45,8 @@ HttpConfig read_http(ConfigFile& config, const std::string& at, std::set<std::st
   HttpConfig h;
   h.name = read_name(config, at + ".name", taken);
   h.url = config.text(at + ".url");
-  if (h.url.starts_with("https://"))
-    config.fail(at + ".url",
-                "is an https address; only http:// is supported, so let a proxy on this machine do TLS");
-  if (!h.url.starts_with("http://")) config.fail(at + ".url", "must begin with http://");
+  if (!h.url.starts_with("http://") && !h.url.starts_with("https://"))
+    config.fail(at + ".url", "must begin with http:// or https://");
   h.weight = config.number_or(at + ".weight", h.weight, -kMaxWeight, kMaxWeight);
   h.threshold = config.number_or(at + ".threshold", h.threshold, -kMaxWeight, kMaxWeight);
   h.parallel = config.integer_or(at + ".parallel", h.parallel, 1, 256);

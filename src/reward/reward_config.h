@@ -28,7 +28,7 @@ struct ProgramConfig {
 // [[reward.http]]: an endpoint that scores rows (http_scorer.h).
 struct HttpConfig {
   std::string name;
-  std::string url;  // http://HOST[:PORT]/PATH
+  std::string url;  // http[s]://HOST[:PORT]/PATH
   double weight = 1;
   double threshold = 1;
   int64_t parallel = 4;  // requests at a time

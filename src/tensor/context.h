@@ -3,6 +3,7 @@
 
 #include "base/threads.h"
 #include "tensor/arena.h"
+#include "tensor/input_observer.h"
 #include "tensor/numerics.h"
 #include "tensor/tape.h"
 #include "tensor/tensor.h"
@@ -20,6 +21,7 @@ struct Context {
   // Ops take their memory and launch nothing. The memory of the arena and of the weights is a NoMemory, and
   // the threads are idle.
   bool measuring = false;
+  InputObserver* inputs = nullptr;  // is shown what products read; null: nobody is
 
   const NumericsRow& row() const { return row_of(numerics, device); }
   // The type of activations between ops.

@@ -3,6 +3,8 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -215,6 +217,8 @@ class CudaMemory final : public Memory {
   void free(void* at, size_t) override { cudaFree(at); }
 
   void write(void* to, const void* host, size_t bytes, void* stream) override {
+    if (bytes == 0) return;
+    if (stream != nullptr && bytes <= kStagePiece) return staged(to, host, bytes, stream);
     transfer(to, host, bytes, cudaMemcpyHostToDevice, stream);
     wait(stream);
   }
@@ -240,6 +244,25 @@ class CudaMemory final : public Memory {
     size_t committed = 0;
     std::vector<Piece> pieces;
   };
+
+  // Small writes go through pinned memory, which the device reads when the stream gets there, so that they
+  // wait for nothing. A piece is used again when its last copy is done.
+  static constexpr size_t kStagePiece = size_t{256} << 10;
+  static constexpr size_t kStagePieces = 32;
+  void staged(void* to, const void* host, size_t bytes, void* stream) {
+    const std::lock_guard lock(staging_);
+    if (stage_ == nullptr) {
+      cuda::check(cudaMallocHost(&stage_, kStagePiece * kStagePieces), "cudaMallocHost");
+      for (cudaEvent_t& done : stage_done_)
+        cuda::check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
+    }
+    const size_t piece = stage_next_++ % kStagePieces;
+    cuda::check(cudaEventSynchronize(stage_done_[piece]), "cudaEventSynchronize");
+    auto* at = static_cast<std::byte*>(stage_) + piece * kStagePiece;
+    std::memcpy(at, host, bytes);
+    transfer(to, at, bytes, cudaMemcpyHostToDevice, stream);
+    cuda::check(cudaEventRecord(stage_done_[piece], static_cast<cudaStream_t>(stream)), "cudaEventRecord");
+  }
 
   static CUdeviceptr address(void* base) { return reinterpret_cast<CUdeviceptr>(base); }
   size_t whole(size_t bytes) const { return (bytes + granularity_ - 1) / granularity_ * granularity_; }
@@ -276,6 +299,10 @@ class CudaMemory final : public Memory {
   size_t granularity_ = 0, piece_ = 0;
   std::mutex mutex_;
   std::map<CUdeviceptr, Range> ranges_;
+  std::mutex staging_;
+  void* stage_ = nullptr;
+  size_t stage_next_ = 0;
+  std::array<cudaEvent_t, kStagePieces> stage_done_{};
 };
 
 }  // namespace

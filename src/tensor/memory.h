@@ -28,7 +28,8 @@ class Memory {
   virtual void free(void* at, size_t bytes) = 0;
 
   // Copies from, to and within this memory, in the order of the stream (null on the host). `write` and `read`
-  // return when the host's side may be reused. On the host, any thread may call them.
+  // return when the host's side may be reused. On a device without a stream, `write` returns when the copy is
+  // done, so that every stream finds it. On the host, any thread may call them.
   virtual void write(void* to, const void* host, size_t bytes, void* stream = nullptr) = 0;
   virtual void read(void* host, const void* from, size_t bytes, void* stream = nullptr) = 0;
   virtual void copy(void* to, const void* from, size_t bytes, void* stream = nullptr) = 0;

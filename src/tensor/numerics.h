@@ -10,6 +10,9 @@
 //                   cpu-f32 and rounds once, at its end. The residual stream, what is added to it, the logits
 //                   and all gradients stay f32; in training the weights' master copy does, too
 //   cpu-avx512bf16  the same, but products with a Weight are summed by VDPBF16PS (ops/matmul/gemm.h)
+//   cpu-q8act       as cpu-f32, but a quantised matrix is multiplied as it is stored, by activations that are
+//                   quantised block by block (ops/matmul/quant.h), and keys and values are kept in bf16. Only
+//                   frozen matrices are quantised, so no model is trained in it
 #pragma once
 
 #include <array>
@@ -20,11 +23,13 @@
 
 namespace r1 {
 
-enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16 };
-inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16};
+enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16, cpu_q8act };
+inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16,
+                                            Numerics::cpu_q8act};
 
-// The order in which products with a Weight are summed (ops/matmul/gemm.h).
-enum class Product : uint8_t { f32, bf16, avx512bf16 };
+// The order in which products with a Weight are summed (ops/matmul/gemm.h). q8act: matrices of blocks as in
+// ops/matmul/quant.h, the others as f32.
+enum class Product : uint8_t { f32, bf16, avx512bf16, q8act };
 
 // The cut of a training step's rows for the gradient. A group of answers to one prompt is cut into
 // families, and each family runs the prompt once (model/scoring.h): the gradients of the prompt's keys are
@@ -62,6 +67,8 @@ inline DType activation_dtype(Numerics numerics) {
 // Returns the numerics of a model whose matrices have this type if the user names none. Every machine has it,
 // so one command gives the same bits everywhere. A CUDA device has only cpu-f32's row so far.
 Numerics default_numerics(DType matrices, Device device = Device::cpu);
+// The same for a file some of whose matrices are quantised, on the CPU.
+inline constexpr Numerics kQuantisedNumerics = Numerics::cpu_q8act;
 
 // Returns the device of a name: cpu, cuda or cuda:0. Throws Error for another name.
 Device device_from_name(std::string_view name);

@@ -17,11 +17,53 @@
 
 namespace r1 {
 
-// The storage of elements. Formats of blocks (quantised, or FP8 with scales) will join these.
-enum class Format : uint8_t { f64, f32, bf16, f16 };
-constexpr size_t size_of(Format format) {
-  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : 2;
+// The storage of elements: each by itself, or in blocks with scales (tensor/blocks.h). f8_e4m3 is of matrices
+// alone, whose scales are another tensor (tensor/fp8.h).
+enum class Format : uint8_t {
+  f64,
+  f32,
+  bf16,
+  f16,
+  f8_e4m3,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  iq2_xxs,
+  iq2_xs,
+  iq2_s,
+  iq3_xxs,
+  iq3_s
+};
+inline constexpr size_t kFormats = static_cast<size_t>(Format::iq3_s) + 1;
+
+struct FormatRow {
+  Format format;
+  std::string_view name;  // "Q4_K"
+  int64_t elements;       // in a block; 1: each element is stored by itself
+  int64_t bytes;          // of a block
+};
+const FormatRow& row_of(Format format);
+inline std::string_view name_of(Format format) {
+  return row_of(format).name;
 }
+constexpr bool is_blocks(Format format) {
+  return format >= Format::q4_0;
+}
+// Of an element that is stored by itself.
+constexpr size_t size_of(Format format) {
+  return format == Format::f64 ? 8 : format == Format::f32 ? 4 : format == Format::f8_e4m3 ? 1 : 2;
+}
+// Of `elements` elements, which fill whole blocks.
+int64_t bytes_of(Format format, int64_t elements);
 
 // Bytes that tensors are read from: an open file, or memory. Any thread may read.
 class StoredBytes {
@@ -46,12 +88,12 @@ struct Stored {
   Stored part(int64_t index) const;
 
   // Elements [first, first + to.size()), row-major. Throws Error if the bytes cannot be read.
-  void read_raw(int64_t first, std::span<std::byte> to) const;  // in their own format
-  void read(int64_t first, std::span<float> to) const;          // f64 rounds, the others are exact
+  void read_raw(int64_t first, std::span<std::byte> to) const;  // in their own format, from a block's first
+  void read(int64_t first, std::span<float> to) const;          // f64 and f8_e4m3 round, the others are exact
   void read(int64_t first, std::span<uint16_t> to) const;       // bf16: as it is, or rounded from f32
 };
 
-// Widens elements in their own format, as Stored::read does.
+// Widens elements in their own format, as Stored::read does but for the scales of f8_e4m3. Blocks are whole.
 void widen_stored(Format format, std::span<const std::byte> from, std::span<float> to);
 
 // Throws Error "FILE: tensor NAME is NaN at [2, 3]: the weights are damaged" if a value of `values`, which

@@ -134,7 +134,7 @@ void AddedTokens::rebuild() {
   for (auto& [id, entry] : tokens_) {
     const auto normal = normal_.find(id);
     const std::string& shown = normal == normal_.end() ? entry.token.content : normal->second;
-    entry.bytes = letters_to_bytes(shown).value_or(shown);
+    entry.bytes = letters_ ? letters_to_bytes(shown).value_or(shown) : shown;
     entry.skipped = special_.contains(shown);
     has_[static_cast<size_t>(id)] = true;
     if (entry.token.normalized) {

@@ -64,7 +64,8 @@ class AddedTokens {
     int32_t count = 0;
   };
 
-  AddedTokens() = default;
+  // letters: the vocabulary is written in the letters of the byte alphabet.
+  explicit AddedTokens(bool letters = true) : letters_(letters) {}
 
   // Adds one batch (a file's list) and returns the id of each token, or -1 for an empty content, which is
   // ignored. A content that is known, as an added token or in the vocabulary, keeps its id, and its flags are
@@ -88,8 +89,8 @@ class AddedTokens {
   int32_t size() const { return tokens_.empty() ? 0 : tokens_.rbegin()->first + 1; }  // the highest id + 1
   const std::string* content_of(int32_t id) const;  // nullptr: no such token
   int32_t id_of(std::string_view content) const;    // -1: no such token
-  // The bytes that decoding writes for the token: its normalised content, read as letters of the byte
-  // alphabet if it has no other characters. nullptr: no such token.
+  // What decoding starts from: the token's normalised content, read as letters of the byte alphabet if the
+  // vocabulary is written in these and it has no other characters. nullptr: no such token.
   const std::string* bytes_of(int32_t id) const;
   bool is_skipped(int32_t id) const;  // by decode(skip_special)
 
@@ -102,6 +103,7 @@ class AddedTokens {
   std::vector<Span> cut(const TokenTrie& trie, std::string_view text, bool skip_special) const;
   void rebuild();
 
+  bool letters_;
   std::map<int32_t, Entry> tokens_;
   std::unordered_map<std::string, int32_t> ids_;     // by content
   std::unordered_set<std::string> special_;          // contents that were special once

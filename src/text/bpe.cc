@@ -6,6 +6,7 @@
 #include <queue>
 
 #include "base/error.h"
+#include "text/utf8.h"
 
 namespace r1 {
 namespace {
@@ -25,6 +26,28 @@ uint64_t mix(uint64_t x) {
 uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
+
+// Writes unk for symbols without a token. One is held back until the next known symbol or the end, so that
+// neighbours can fuse. As in tokenizers, a byte fallback is written before it.
+class UnknownSymbols {
+ public:
+  UnknownSymbols(int32_t unk, bool fuse, std::vector<int32_t>& ids) : unk_(unk), fuse_(fuse), ids_(ids) {}
+  void add() {
+    if (unk_ < 0) return;  // the symbol is dropped
+    if (!fuse_) release();
+    waits_ = true;
+  }
+  void release() {
+    if (waits_) ids_.push_back(unk_);
+    waits_ = false;
+  }
+
+ private:
+  int32_t unk_;
+  bool fuse_;
+  std::vector<int32_t>& ids_;
+  bool waits_ = false;
+};
 
 }  // namespace
 
@@ -57,20 +80,20 @@ int32_t TokenTable::find(std::string_view wanted) const {
   return -1;
 }
 
-BpeModel::BpeModel(TokenTable table, std::span<const Merge> merges, const ByteTokens& bytes,
-                   bool ignore_merges)
+BpeModel::BpeModel(TokenTable table, std::span<const Merge> merges,
+                   const std::variant<ByteTokens, CharacterTokens>& symbols, bool ignore_merges)
     : table_(std::move(table)),
-      bytes_(bytes),
-      all_bytes_(bytes.is_whole()),
+      symbols_(symbols),
       pairs_(std::bit_ceil(merges.size() * 2 + 2)),
       ignore_merges_(ignore_merges),
       whole_(new std::atomic<Whole>[table_.size()]()) {
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const uint64_t key = pair_key(merges[rank].left, merges[rank].right);
+  if (const ByteTokens* bytes = std::get_if<ByteTokens>(&symbols_)) all_bytes_ = bytes->is_whole();
+  for (const Merge& merge : merges) {
+    const uint64_t key = pair_key(merge.left, merge.right);
     size_t slot = mix(key) & (pairs_.size() - 1);
     while (pairs_[slot].key != ~uint64_t{0} && pairs_[slot].key != key)
       slot = (slot + 1) & (pairs_.size() - 1);
-    pairs_[slot] = {key, static_cast<uint32_t>(rank), merges[rank].result};
+    pairs_[slot] = {key, merge.rank, merge.result};
   }
 }
 
@@ -102,9 +125,12 @@ void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& ids) con
 void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const {
   const size_t begin = ids.size();
   if (all_bytes_) {
-    for (const char byte : word) ids.push_back(bytes_.id[static_cast<unsigned char>(byte)]);
-  } else {
+    const ByteTokens& bytes = std::get<ByteTokens>(symbols_);
+    for (const char byte : word) ids.push_back(bytes.id[static_cast<unsigned char>(byte)]);
+  } else if (std::holds_alternative<ByteTokens>(symbols_)) {
     put_bytes(word, ids);
+  } else {
+    put_characters(word, ids);
   }
   if (ids.size() - begin <= kShortWord) {
     merge_short(ids, begin);
@@ -113,29 +139,42 @@ void BpeModel::merge_all(std::string_view word, std::vector<int32_t>& ids) const
   }
 }
 
-// An unk is held back until the next known byte or the end, so that neighbours can fuse. As in tokenizers, a
-// fallback is written before it.
 void BpeModel::put_bytes(std::string_view word, std::vector<int32_t>& ids) const {
-  bool waits = false;
-  const auto release = [&] {
-    if (waits) ids.push_back(bytes_.unk);
-    waits = false;
-  };
+  const ByteTokens& bytes = std::get<ByteTokens>(symbols_);
+  UnknownSymbols unknown(bytes.unk, bytes.fuse_unk, ids);
   for (const char c : word) {
     const auto byte = static_cast<unsigned char>(c);
-    if (const int32_t id = bytes_.id[byte]; id >= 0) {
-      release();
+    if (const int32_t id = bytes.id[byte]; id >= 0) {
+      unknown.release();
       ids.push_back(id);
-    } else if (bytes_.fallback[byte][0] >= 0) {
-      for (const int32_t part : bytes_.fallback[byte]) {
+    } else if (bytes.fallback[byte][0] >= 0) {
+      for (const int32_t part : bytes.fallback[byte]) {
         if (part >= 0) ids.push_back(part);
       }
-    } else if (bytes_.unk >= 0) {
-      if (!bytes_.fuse_unk) release();
-      waits = true;
+    } else {
+      unknown.add();
     }
   }
-  release();
+  unknown.release();
+}
+
+void BpeModel::put_characters(std::string_view word, std::vector<int32_t>& ids) const {
+  const CharacterTokens& tokens = std::get<CharacterTokens>(symbols_);
+  UnknownSymbols unknown(tokens.unk, tokens.fuse_unk, ids);
+  const auto byte_token = [&](char c) { return tokens.bytes[static_cast<unsigned char>(c)]; };
+  for (size_t at = 0; at < word.size();) {
+    const std::string_view character = word.substr(at, static_cast<size_t>(decode_utf8(word, at).size));
+    at += character.size();
+    if (const int32_t id = table_.find(character); id >= 0) {
+      unknown.release();
+      ids.push_back(id);
+    } else if (std::ranges::all_of(character, [&](char c) { return byte_token(c) >= 0; })) {
+      for (const char c : character) ids.push_back(byte_token(c));
+    } else {
+      unknown.add();
+    }
+  }
+  unknown.release();
 }
 
 void BpeModel::merge_short(std::vector<int32_t>& ids, size_t begin) const {

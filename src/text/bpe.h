@@ -1,7 +1,8 @@
-// text/bpe.h: byte-pair encoding of one word (Sennrich, Haddow, Birch 2016; over bytes, as GPT-2 does).
+// text/bpe.h: byte-pair encoding of one word (Sennrich, Haddow, Birch 2016), over bytes, as GPT-2 does, or
+// over characters, as SentencePiece does.
 //
-// The adjacent pair whose merge has the lowest rank is merged, the leftmost of equal pairs first, until no
-// pair has a merge.
+// The adjacent pair whose merge has the lowest rank is merged, the leftmost of equal ranks first, until no
+// pair has a merge. The work for a word of n characters grows as n log n.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace r1 {
@@ -44,9 +46,10 @@ struct Merge {
   int32_t left = 0;
   int32_t right = 0;
   int32_t result = 0;
+  uint32_t rank = 0;
 };
 
-// The symbols that bytes become before merging.
+// The symbols that bytes become before merging: letters of the byte alphabet.
 struct ByteTokens {
   std::array<int32_t, 256> id{};                          // the byte's token, -1: none
   std::array<std::array<int32_t, 2>, 256> fallback = {};  // instead of one that is missing; -1: no token
@@ -55,11 +58,20 @@ struct ByteTokens {
   bool is_whole() const { return std::ranges::find(id, -1) == id.end(); }
 };
 
+// The symbols that characters become before merging. A character is a token of the table; else, if each of
+// its bytes has a token here, these; else unk, which neighbours may share; without an unk it is dropped.
+struct CharacterTokens {
+  std::array<int32_t, 256> bytes{};  // -1: none
+  int32_t unk = -1;
+  bool fuse_unk = false;
+};
+
 class BpeModel {
  public:
-  // `merges` in the order of their ranks; of two merges of one pair the later counts, as in Hugging Face's
-  // loader. With ignore_merges a word that is a token is that token.
-  BpeModel(TokenTable table, std::span<const Merge> merges, const ByteTokens& bytes, bool ignore_merges);
+  // Of two merges of one pair the later counts, as in Hugging Face's loader. With ignore_merges a word that
+  // is a token is that token.
+  BpeModel(TokenTable table, std::span<const Merge> merges,
+           const std::variant<ByteTokens, CharacterTokens>& symbols, bool ignore_merges);
 
   // Appends the ids of one word. Safe from many threads.
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
@@ -78,12 +90,13 @@ class BpeModel {
   Found find_merge(int32_t left, int32_t right) const;
   void merge_all(std::string_view word, std::vector<int32_t>& ids) const;
   void put_bytes(std::string_view word, std::vector<int32_t>& ids) const;
+  void put_characters(std::string_view word, std::vector<int32_t>& ids) const;
   void merge_short(std::vector<int32_t>& ids, size_t begin) const;
   void merge_long(std::vector<int32_t>& ids, size_t begin) const;
 
   TokenTable table_;
-  ByteTokens bytes_;
-  bool all_bytes_ = true;  // each has a token
+  std::variant<ByteTokens, CharacterTokens> symbols_;
+  bool all_bytes_ = false;  // each byte has a letter's token
   std::vector<PairSlot> pairs_;
   bool ignore_merges_ = false;
   // Tells if merging turns a word that is a token into that token: not known yet, yes (the usual case), no.

@@ -96,6 +96,10 @@ ChatTemplates ChatTemplates::load(const std::filesystem::path& directory) {
   return of(sources, sources.empty() ? Json::object() : special_tokens_of(directory));
 }
 
+std::vector<ChatTemplates::Named> ChatTemplates::named(const std::filesystem::path& directory) {
+  return sources_of(directory);
+}
+
 ChatTemplates ChatTemplates::of(const std::vector<Named>& named, Json special_tokens) {
   ChatTemplates out;
   for (const Named& source : named) {

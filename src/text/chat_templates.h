@@ -29,6 +29,8 @@ class ChatTemplates {
     std::string where;  // for messages
   };
   static ChatTemplates of(const std::vector<Named>& named, Json special_tokens);
+  // The templates of a directory as they are written there, without parsing them.
+  static std::vector<Named> named(const std::filesystem::path& directory);
 
   // The template files of a directory, relative to it; tokenizer_config.json is not among them.
   static std::vector<std::string> files(const std::filesystem::path& directory);

@@ -45,6 +45,18 @@ constexpr const char* kCasedLetters =
     R"(\x{104D8}-\x{104FB}\x{10C80}-\x{10CB1}\x{10CC0}-\x{10CF1}\x{118A0}-\x{118DF})"
     R"(\x{1E900}-\x{1E943})";
 // clang-format on
+// Kimi's: Chinese characters are words of their own, and a contraction belongs to its word.
+constexpr const char* kKimi =
+    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// DeepSeek V3's words, as others have taken them over.
+constexpr const char* kDeepseekDigits = R"(\p{N}{1,3})";
+constexpr const char* kDeepseekAsian = R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)";
+constexpr const char* kSparkWords =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)";
+// Words up to punctuation, of BLOOM and its kin.
+constexpr const char* kBloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+)";
+constexpr const char* kAfmoeAsian =
+    R"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{F900}-\x{FAFF}\x{3040}-\x{309F}\x{30A0}-\x{30FF}\x{FF65}-\x{FF9F}\x{2F00}-\x{2FDF}\x{0E00}-\x{0E7F}\x{0E80}-\x{0EFF}\x{1780}-\x{17FF}\x{1000}-\x{109F}\x{AA60}-\x{AA7F}\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+)";
 constexpr const char* kAsian = R"([\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 
 Json split(std::string_view pattern) {
@@ -89,11 +101,13 @@ GgufPreTokenizer llama3_merged() {
   return llama3("{1,3}");
 }
 
+GgufPreTokenizer in_nfc(GgufPreTokenizer rules) {
+  rules.normalizer = Json::object().set("type", "NFC");
+  return rules;
+}
+
 GgufPreTokenizer qwen2() {
-  GgufPreTokenizer out = llama3("");
-  out.normalizer = Json::object();
-  out.normalizer.set("type", "NFC");
-  return out;
+  return in_nfc(llama3(""));
 }
 
 GgufPreTokenizer stablelm2() {
@@ -120,10 +134,8 @@ GgufPreTokenizer tekken() {
 }
 
 GgufPreTokenizer deepseek_v3() {
-  return {.pre_tokenizer = sequence(
-              {split(R"(\p{N}{1,3})"), split(R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)"),
-               split(kDeepseekV3)},
-              false)};
+  return {.pre_tokenizer =
+              sequence({split(kDeepseekDigits), split(kDeepseekAsian), split(kDeepseekV3)}, false)};
 }
 
 GgufPreTokenizer deepseek_llm() {
@@ -149,6 +161,112 @@ GgufPreTokenizer without_a_name() {
   return {.pre_tokenizer = sequence(
               {split(R"([\p{P}\$\+<=>\^~\|]+)"), split(kGpt2), split(R"(\p{N}+)"), split("[0-9][0-9][0-9]")},
               false)};
+}
+
+// The words of Llama 3 with another pattern for one of their kinds; {} stands for the contractions.
+GgufPreTokenizer words_of(const char* pattern) {
+  return {.pre_tokenizer = sequence({split(fmt::format(fmt::runtime(pattern), kContractions))}, false)};
+}
+
+GgufPreTokenizer jais2() {
+  return words_of(
+      R"({}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s{{512}}(?!\S)|\s{{256}}(?!\S)|\s{{128}}(?!\S)|\s{{64}}(?!\S)|\s{{32}}(?!\S)|\s{{16}}(?!\S)|\s{{8}}(?!\S)|\s{{4}}(?!\S)|\s{{1,2}}(?!\S)|\s{{1}})");
+}
+
+GgufPreTokenizer qwen35() {
+  return in_nfc(words_of(
+      R"({}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"));
+}
+
+GgufPreTokenizer bailing() {
+  return words_of(
+      R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{{L}}\p{{N}}]?+\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)");
+}
+
+GgufPreTokenizer seed_coder() {
+  return words_of(
+      R"({}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)");
+}
+
+GgufPreTokenizer exaone_moe() {
+  return words_of(
+      R"({}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)");
+}
+
+GgufPreTokenizer ufakzeka() {
+  return words_of(
+      R"([^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)");
+}
+
+GgufPreTokenizer laguna() {
+  return {
+      .pre_tokenizer = sequence(
+          {split(R"([^\n]+|[\n]+)"), split(fmt::format(fmt::runtime(kLlama3), kContractions, ""))}, false)};
+}
+
+GgufPreTokenizer minicpm5() {
+  return {.pre_tokenizer = sequence(
+              {split(kDeepseekDigits), split(fmt::format(fmt::runtime(kLlama3), kContractions, "+"))}, false),
+          .ignore_merges = true};
+}
+
+GgufPreTokenizer spark() {
+  return {.pre_tokenizer = sequence(
+              {split(kDeepseekDigits), split(kDeepseekAsian), split(kSparkWords), split(R"(\p{N})")}, false)};
+}
+
+GgufPreTokenizer youtu() {
+  return {
+      .pre_tokenizer = sequence(
+          {split(
+               R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)"),
+           split(fmt::format(fmt::runtime(kGpt4o), fmt::format("{}?", kContractions), ""))},
+          false),
+      .ignore_merges = true};
+}
+
+GgufPreTokenizer bloom() {
+  return {.pre_tokenizer = sequence({split(kBloom)}, false)};
+}
+
+GgufPreTokenizer viking() {
+  return {.pre_tokenizer = sequence({split(kBloom), split(R"(\p{N})")}, false)};
+}
+
+GgufPreTokenizer chameleon() {
+  return {.pre_tokenizer =
+              sequence({split("<sentinel:[0-9]+>"), split("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"),
+                        split(R"(([\t\n]|    |  ))"), split(R"(\p{N})"), split(R"([\p{P}!-/:-@\[-`{-~])")},
+                       true),
+          .add_bos = true};
+}
+
+// Digits in groups of three from the right; without a lookahead for other word characters in AFMoE's.
+GgufPreTokenizer tiny_aya() {
+  return {.pre_tokenizer =
+              sequence({split(R"(\d{1,3}(?=(?:\d{3})*\b))"),
+                        split(fmt::format(fmt::runtime(kGpt4o), fmt::format("{}?", kContractions), "{1,3}"))},
+                       false)};
+}
+
+GgufPreTokenizer afmoe() {
+  return {
+      .pre_tokenizer = sequence(
+          {split(R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))"), split(kAfmoeAsian), split(kDeepseekV3)}, false)};
+}
+
+GgufPreTokenizer superbpe() {
+  return {.pre_tokenizer = sequence({split(R"(\p{N}+)"), split(R"((?=(\d{3})+(?!\d)))")}, false)};
+}
+
+GgufPreTokenizer granite_multilingual() {
+  GgufPreTokenizer out = gpt4o();
+  out.ignore_merges = true;
+  return out;
+}
+
+GgufPreTokenizer kimi() {
+  return {.pre_tokenizer = sequence({split(kKimi)}, false), .ignore_merges = true};
 }
 
 struct Row {
@@ -191,16 +309,70 @@ constexpr Row kPreTokenizers[] = {
     {"gpt-4o", gpt4o},
     {"llama4", gpt4o},
     {"tekken", tekken},
+    {"falcon-h1", llama3_bpe},
+    {"pixtral", llama3_bpe},
+    {"midm-2.0", llama3_bpe},
+    {"lfm2", llama3_bpe},
+    {"jina-v5-nano", llama3_bpe},
+    {"jais-2", jais2},
+    {"minicpm5", minicpm5},
+    {"spark2_5", spark},
+    {"youtu", youtu},
+    {"f2llmv2", qwen2},
+    {"hunyuan", stablelm2},
+    {"solar-open", stablelm2},
+    {"grok-2", stablelm2},
+    {"qwen35", qwen35},
+    {"hy_v4", deepseek_v3},
+    {"jais", gpt2},
+    {"jina-es", gpt2},
+    {"jina-de", gpt2},
+    {"jina-v2-es", gpt2},
+    {"jina-v2-de", gpt2},
+    {"a.x-4.0", gpt2},
+    {"mellum", gpt2},
+    {"modern-bert", gpt2},
+    {"exaone4", gpt2},
+    {"granite-docling", gpt2},
+    {"exaone", gpt2_single_digits},
+    {"minerva-7b", gpt2_single_digits},
+    {"mellum2", gpt2_single_digits},
+    {"kanana2", gpt4o},
+    {"talkie", gpt4o},
+    {"minimax-m2", gpt4o},
+    {"granite-embed-multi-97m", granite_multilingual},
+    {"tiny_aya", tiny_aya},
+    {"cohere2moe", tiny_aya},
+    {"afmoe", afmoe},
+    {"bloom", bloom},
+    {"gpt3-finnish", bloom},
+    {"poro-chat", bloom},
+    {"viking", viking},
+    {"chameleon", chameleon},
+    {"superbpe", superbpe},
+    {"bailingmoe", bailing},
+    {"bailingmoe2", bailing},
+    {"llada-moe", bailing},
+    {"seed-coder", seed_coder},
+    {"exaone-moe", exaone_moe},
+    {"laguna", laguna},
+    {"ufakzeka", ufakzeka},
+    {"kimi-k2", kimi},
 };
 
 }  // namespace
 
-GgufPreTokenizer gguf_pre_tokenizer(std::string_view name) {
+std::vector<std::string_view> gguf_pre_tokenizer_names() {
   std::vector<std::string_view> names;
+  for (const Row& row : kPreTokenizers) names.push_back(row.name);
+  return names;
+}
+
+GgufPreTokenizer gguf_pre_tokenizer(std::string_view name) {
   for (const Row& row : kPreTokenizers) {
     if (row.name == name) return row.make();
-    names.push_back(row.name);
   }
+  const std::vector<std::string_view> names = gguf_pre_tokenizer_names();
   throw Error(fmt::format("is {}, which is not known: known are {}", shown(name), fmt::join(names, ", ")));
 }
 

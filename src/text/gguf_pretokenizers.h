@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/json.h"
 
@@ -19,5 +20,11 @@ struct GgufPreTokenizer {
 // Returns the rules of `name`, those of llama.cpp's table of the same name, written as the models' own
 // tokenizer.json write them. Throws Error with the known names.
 GgufPreTokenizer gguf_pre_tokenizer(std::string_view name);
+
+std::vector<std::string_view> gguf_pre_tokenizer_names();
+
+// The reverse: the name whose rules are those of a tokenizer.json; "" if there is none. Spellings that cut no text
+// otherwise are the same: a Sequence of one, trim_offsets, a letter instead of its escape.
+std::string_view gguf_pre_tokenizer_name(const Json& tokenizer_json);
 
 }  // namespace r1

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "formats/gguf_file.h"
 #include "formats/shown.h"
+#include "text/gguf_sentencepiece.h"
 #include "text/gguf_tokenizer_parts.h"
+#include "text/tokenizer_writer.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -18,25 +20,9 @@ namespace {
 constexpr std::string_view kModel = "tokenizer.ggml.model", kPre = "tokenizer.ggml.pre",
                            kTokens = "tokenizer.ggml.tokens", kTypes = "tokenizer.ggml.token_type",
                            kMerges = "tokenizer.ggml.merges", kTemplate = "tokenizer.chat_template",
-                           kTemplates = "tokenizer.chat_templates";
+                           kTemplates = "tokenizer.chat_templates", kSentencePiece = "llama";
 
-// The values of tokenizer.ggml.token_type.
-enum TokenKind : int64_t { kUndefined = 0, kNormal, kUnknown, kControl, kUserDefined, kUnused, kByte };
-
-struct Vocabulary {
-  std::vector<std::string_view> tokens;
-  std::vector<int64_t> kinds;
-
-  // False for what only fills up the vocabulary to the model's size: converters write "[PAD100]" for id 100.
-  bool is_token(size_t id) const {
-    if (tokens[id].empty()) return false;
-    const bool filler = kinds[id] == kUnused || kinds[id] == kUserDefined;
-    return !filler || tokens[id] != fmt::format("[PAD{}]", id);
-  }
-  bool is_added(size_t id) const {
-    return kinds[id] == kControl || kinds[id] == kUserDefined || kinds[id] == kUnknown;
-  }
-};
+using Vocabulary = GgufVocabulary;
 
 Vocabulary read_vocabulary(const GgufMetadata& metadata) {
   Vocabulary out;
@@ -49,7 +35,7 @@ Vocabulary read_vocabulary(const GgufMetadata& metadata) {
     if (!is_valid_utf8(out.tokens[id]))
       metadata.fail(kTokens, fmt::format("has token {}, which is not UTF-8", id));
   }
-  out.kinds.assign(out.tokens.size(), kNormal);
+  out.kinds.assign(out.tokens.size(), Vocabulary::kNormal);
   if (!metadata.contains(kTypes)) return out;
   out.kinds = metadata.integers(kTypes);
   if (out.kinds.size() != out.tokens.size()) {
@@ -57,7 +43,7 @@ Vocabulary read_vocabulary(const GgufMetadata& metadata) {
         kTypes, fmt::format("has {} elements, and there are {} tokens", out.kinds.size(), out.tokens.size()));
   }
   for (size_t id = 0; id < out.kinds.size(); ++id) {
-    if (out.kinds[id] < kUndefined || out.kinds[id] > kByte)
+    if (out.kinds[id] < Vocabulary::kUndefined || out.kinds[id] > Vocabulary::kByte)
       metadata.fail(kTypes,
                     fmt::format("has {} for token {}; it must be between 0 and 6", out.kinds[id], id));
   }
@@ -77,8 +63,9 @@ int32_t id_at(const GgufMetadata& metadata, std::string_view key, size_t vocabul
 
 // tokenizer.json numbers added tokens itself: those that are not in the vocabulary follow it. Tokens from
 // this id on are left out of the vocabulary if that gives them their own ids; otherwise every token is in it,
-// which always does.
-size_t first_outside(const Vocabulary& vocabulary) {
+// which always does. SentencePiece's vocabularies have every token.
+size_t first_outside(const Vocabulary& vocabulary, TokenizerSpec::Symbols symbols) {
+  if (symbols == TokenizerSpec::Symbols::characters) return vocabulary.tokens.size();
   size_t end = vocabulary.tokens.size();
   while (end > 0 && (vocabulary.is_added(end - 1) || !vocabulary.is_token(end - 1))) --end;
   size_t next = 0;
@@ -92,7 +79,7 @@ size_t first_outside(const Vocabulary& vocabulary) {
 }
 
 void add_tokens(const Vocabulary& vocabulary, TokenizerSpec& spec) {
-  const size_t outside = first_outside(vocabulary);
+  const size_t outside = first_outside(vocabulary, spec.symbols);
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (!vocabulary.is_token(id)) continue;
     const std::string text(vocabulary.tokens[id]);
@@ -100,7 +87,7 @@ void add_tokens(const Vocabulary& vocabulary, TokenizerSpec& spec) {
     if (vocabulary.is_added(id)) {
       spec.added.push_back({.content = text,
                             .id = static_cast<int32_t>(id),
-                            .special = vocabulary.kinds[id] != kUserDefined,
+                            .special = vocabulary.kinds[id] != Vocabulary::kUserDefined,
                             .normalized = false});
     }
   }
@@ -137,20 +124,39 @@ void add_prefix_and_suffix(const GgufMetadata& metadata, bool bos_by_default, To
 
 }  // namespace
 
+bool GgufVocabulary::is_token(size_t id) const {
+  if (tokens[id].empty()) return false;
+  const bool filler = kinds[id] == kUnused || kinds[id] == kUserDefined;
+  return !filler || tokens[id] != fmt::format("[PAD{}]", id);
+}
+
+bool GgufVocabulary::is_added(size_t id) const {
+  return kinds[id] == kControl || kinds[id] == kUserDefined || kinds[id] == kUnknown;
+}
+
 GgufTokenizerParts read_gguf_tokenizer_parts(const GgufMetadata& metadata) {
   const std::string_view model = metadata.get_string(kModel);
-  if (model != "gpt2")
-    metadata.fail(kModel,
-                  fmt::format("is {}: only gpt2, which is byte-level BPE, is supported", shown(model)));
-  GgufTokenizerParts out;
-  try {
-    out.rules = gguf_pre_tokenizer(metadata.get_string_or(kPre, "default"));
-  } catch (const Error& error) {
-    metadata.fail(kPre, error.what());
+  if (model != "gpt2" && model != kSentencePiece) {
+    metadata.fail(kModel, fmt::format("is {}: only gpt2, which is byte-level BPE, and llama, which is "
+                                      "SentencePiece BPE, are supported",
+                                      shown(model)));
   }
-  out.spec.ignore_merges = out.rules.ignore_merges;
-  add_tokens(read_vocabulary(metadata), out.spec);
-  add_merges(metadata, out.spec);
+  GgufTokenizerParts out;
+  if (model == kSentencePiece) {
+    const Vocabulary vocabulary = read_vocabulary(metadata);
+    read_gguf_sentencepiece(metadata, vocabulary, out);
+    add_tokens(vocabulary, out.spec);
+  } else {
+    try {
+      out.rules = gguf_pre_tokenizer(metadata.get_string_or(kPre, "default"));
+    } catch (const Error& error) {
+      metadata.fail(kPre, error.what());
+    }
+    out.decoder = byte_level_decoder();
+    out.spec.ignore_merges = out.rules.ignore_merges;
+    add_tokens(read_vocabulary(metadata), out.spec);
+    add_merges(metadata, out.spec);
+  }
   add_prefix_and_suffix(metadata, out.rules.add_bos, out.spec);
   return out;
 }
@@ -171,11 +177,16 @@ GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {
   constexpr std::string_view kEnds[] = {"<|eot_id|>", "<|eom_id|>",    "<|im_end|>",
                                         "<|end|>",    "<end_of_turn>", "<|endoftext|>"};
   const std::vector<std::string_view> tokens = metadata.strings(kTokens);
-  const auto id = [&](std::string_view name) {
-    return id_at(metadata, fmt::format("tokenizer.ggml.{}_token_id", name), tokens.size());
+  const bool is_llama = metadata.get_string_or(kModel, "") == kSentencePiece;
+  // If the file of a SentencePiece vocabulary names no id, Llama 2's id is used.
+  const auto id = [&](std::string_view name, int32_t usual = -1) {
+    const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+    const bool is_usual = is_llama && usual >= 0 && !metadata.contains(key);
+    if (is_usual) return static_cast<size_t>(usual) < tokens.size() ? usual : -1;
+    return id_at(metadata, key, tokens.size());
   };
   GgufSpecialTokens out{
-      .bos = id("bos"), .eos = id("eos"), .pad = id("padding"), .unk = id("unknown"), .stops = {}};
+      .bos = id("bos", 1), .eos = id("eos", 2), .pad = id("padding"), .unk = id("unknown", 0), .stops = {}};
   const auto stop = [&](int32_t token) {
     if (token >= 0 && std::ranges::find(out.stops, token) == out.stops.end()) out.stops.push_back(token);
   };
@@ -185,7 +196,7 @@ GgufSpecialTokens read_gguf_special_tokens(const GgufMetadata& metadata) {
   if (!metadata.contains(kTypes)) return out;
   const std::vector<int64_t> kinds = metadata.integers(kTypes);
   for (size_t i = 0; i < std::min(kinds.size(), tokens.size()); ++i) {
-    if (kinds[i] == kControl && std::ranges::find(kEnds, tokens[i]) != std::end(kEnds))
+    if (kinds[i] == Vocabulary::kControl && std::ranges::find(kEnds, tokens[i]) != std::end(kEnds))
       stop(static_cast<int32_t>(i));
   }
   return out;

@@ -1,9 +1,11 @@
 // text/gguf_tokenizer.h: the tokenizer, the special tokens and the chat templates of a GGUF file.
 //
 // tokenizer.ggml.model "gpt2" is byte-level BPE, as in tokenizer.json; tokenizer.ggml.pre names its patterns
-// (text/gguf_pretokenizers.h). The ids are those of the tokenizer.json that the file was made of, except
-// where GGUF has no place for a rule: added tokens never take the white space beside them, and are found in
-// the raw text. Other kinds of tokenizers are refused by name.
+// (text/gguf_pretokenizers.h). "llama" is SentencePiece's BPE with scores; a text, and what follows an added
+// token, begins with a space unless the file says otherwise. The ids are those of the tokenizer.json or
+// SentencePiece model that the file was made of, except where GGUF has no place for a rule: added tokens
+// never take the white space beside them, and are found in the raw text. Other kinds of tokenizers are
+// refused by name.
 //
 // Each function throws Error "FILE: KEY ...".
 #pragma once

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/shown.h"
 
 namespace r1 {
 namespace {
@@ -50,25 +51,79 @@ class NfcOfUnicode9 {
   icu::FilteredNormalizer2 nfc_;
 };
 
+constexpr size_t kMaxNormalizerSteps = 64;
+constexpr size_t kMaxNormalizerText = 1024;  // bytes of a text that is put in
+
+const std::string& short_text(const Json& value) {
+  if (value.string().size() > kMaxNormalizerText)
+    value.fail(
+        fmt::format("has {} bytes; at most {} are accepted", value.string().size(), kMaxNormalizerText));
+  return value.string();
+}
+
 }  // namespace
 
 Normalizer::Normalizer(const Json& description) {
+  add(description, 0);
+}
+
+void Normalizer::add(const Json& description, int depth) {
   if (description.is_null()) return;
+  if (depth > 8 || steps_.size() >= kMaxNormalizerSteps) description.fail("is too long or too deep");
   const std::string& type = description.get_string("type");
   if (type == "NFC") {
-    nfc_ = true;
+    steps_.push_back({Kind::nfc});
+  } else if (type == "Prepend") {
+    steps_.push_back({.kind = Kind::prepend, .content = short_text(description.at("prepend"))});
+  } else if (type == "Replace") {
+    const Json& pattern = description.at("pattern");
+    if (pattern.contains("Regex"))
+      pattern.at("Regex").fail("is a regular expression: only a pattern that is a String is supported here");
+    const std::string& text = pattern.get_string("String");
+    if (text.empty()) pattern.at("String").fail("is empty");
+    steps_.push_back(
+        {.kind = Kind::replace, .pattern = text, .content = short_text(description.at("content"))});
   } else if (type == "Sequence") {
-    for (const Json& part : description.at("normalizers").items()) nfc_ |= Normalizer(part).nfc_;
+    for (const Json& part : description.at("normalizers").items()) add(part, depth + 1);
   } else {
-    description.at("type").fail(fmt::format("is {}, only NFC and Sequence are supported", type));
+    description.at("type").fail(
+        fmt::format("is {}, only NFC, Prepend, Replace and Sequence are supported", shown(type)));
   }
 }
 
-std::string Normalizer::apply(std::string_view text) const {
+std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content) {
+  std::string out;
+  size_t at = 0;
+  for (size_t next = text.find(pattern); next != std::string_view::npos; next = text.find(pattern, at)) {
+    out.append(text, at, next - at).append(content);
+    at = next + pattern.size();
+  }
+  return out.append(text.substr(at));
+}
+
+std::string Normalizer::apply(std::string_view text, bool continues) const {
   const auto is_ascii = [](char c) { return (c & 0x80) == 0; };
-  if (!nfc_ || std::all_of(text.begin(), text.end(), is_ascii)) return std::string(text);
-  static const NfcOfUnicode9 nfc;
-  return nfc.apply(text);
+  std::string out(text);
+  for (const Step& step : steps_) {
+    switch (step.kind) {
+      case Kind::nfc:
+        if (!std::all_of(out.begin(), out.end(), is_ascii)) {
+          static const NfcOfUnicode9 nfc;
+          out = nfc.apply(out);
+        }
+        break;
+      case Kind::prepend:
+        if (!out.empty() && !continues) out.insert(0, step.content);
+        break;
+      case Kind::replace:
+        out = replace_all(out, step.pattern, step.content);
+        // Replacing by longer texts again and again would let a small file fill the memory.
+        if (out.size() > 64 * text.size() + 64 * kMaxNormalizerText)
+          throw Error(fmt::format("the normalizer makes {} bytes of a text of {}", out.size(), text.size()));
+        break;
+    }
+  }
+  return out;
 }
 
 }  // namespace r1

@@ -5,7 +5,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/shown.h"
+#include "text/normalizer.h"
 #include "text/unicode_delta.h"
+#include "text/utf8.h"
 
 namespace r1 {
 namespace {
@@ -23,30 +26,27 @@ constexpr size_t kMaxSplits = 64;
 }  // namespace
 
 PreTokenizer::PreTokenizer(const Json& description) {
-  if (description.is_null())
-    description.fail("is null: only byte-level BPE is supported, which has a ByteLevel here");
-  add(description, true, 0);
+  if (!description.is_null()) add(description, true, 0);
 }
 
 void PreTokenizer::add(const Json& description, bool last, int depth) {
   const std::string& type = description.get_string("type");
-  if (before_.size() > kMaxSplits || depth > 8) description.fail("is too long or too deep");
+  if (before_.size() + after_.size() > kMaxSplits || depth > 8) description.fail("is too long or too deep");
   if (type == "Sequence") {
     const auto& parts = description.at("pretokenizers").items();
-    if (parts.empty() && last) description.at("pretokenizers").fail("is empty; it must end with a ByteLevel");
     for (size_t i = 0; i < parts.size(); ++i) add(parts[i], last && i + 1 == parts.size(), depth + 1);
-  } else if ((type == "ByteLevel") != last) {
-    description.fail(fmt::format(
-        "is {}: only byte-level BPE is supported, with its one ByteLevel in the last place", type));
   } else if (type == "ByteLevel") {
+    if (!last) description.fail("is ByteLevel, which is supported in the last place only");
     add_byte_level(description);
+  } else if (type == "Metaspace") {
+    add_metaspace(description);
   } else if (type == "Split") {
     add_split(description);
   } else if (type == "Digits") {
     add_digits(description);
   } else {
-    description.at("type").fail(
-        fmt::format("is {}, only Sequence, Split, Digits and ByteLevel are supported", type));
+    description.at("type").fail(fmt::format(
+        "is {}, only Sequence, Split, Digits, ByteLevel and Metaspace are supported", shown(type)));
   }
 }
 
@@ -75,21 +75,45 @@ void PreTokenizer::add_split(const Json& description) {
   } else if (behavior == "Contiguous") {
     split.behavior = Behavior::contiguous;
   } else {
-    description.at("behavior").fail(fmt::format("is {}, which is not known", behavior));
+    description.at("behavior").fail(fmt::format("is {}, which is not known", shown(behavior)));
   }
   split.invert = description.get_bool_or("invert", false);
-  before_.push_back(std::move(split));
+  splits().push_back(std::move(split));
 }
 
 void PreTokenizer::add_digits(const Json& description) {
   const bool individual = description.get_bool_or("individual_digits", false);
-  before_.push_back({Regex(kNumber), individual ? Behavior::isolated : Behavior::contiguous, false});
+  splits().push_back({Regex(kNumber), individual ? Behavior::isolated : Behavior::contiguous, false});
 }
 
 void PreTokenizer::add_byte_level(const Json& description) {
-  add_prefix_space_ = description.get_bool_or("add_prefix_space", true);
+  if (has_spacing_) description.fail("is a ByteLevel behind a Metaspace, which is not supported");
+  has_spacing_ = is_byte_level_ = true;
+  if (description.get_bool_or("add_prefix_space", true)) spacing_.prefix = Prefix::each_word;
   if (description.get_bool_or("use_regex", true))
     after_.push_back({Regex(kGpt2Pattern), Behavior::isolated, false});
+}
+
+void PreTokenizer::add_metaspace(const Json& description) {
+  if (has_spacing_) description.fail("is the second Metaspace, one is supported");
+  has_spacing_ = true;
+  spacing_.mark = description.get_string("replacement");
+  if (spacing_.mark.empty() ||
+      static_cast<size_t>(decode_utf8(spacing_.mark, 0).size) != spacing_.mark.size())
+    description.at("replacement").fail("must be one character");
+  const std::string scheme = description.get_string_or("prepend_scheme", "always");
+  if (scheme == "always") {
+    spacing_.prefix = Prefix::each_word;
+  } else if (scheme == "first") {
+    spacing_.prefix = Prefix::first_word;
+  } else if (scheme != "never") {
+    description.at("prepend_scheme")
+        .fail(fmt::format("is {}; it must be first, always or never", shown(scheme)));
+  }
+  // The field of older files.
+  if (!description.get_bool_or("add_prefix_space", true)) spacing_.prefix = Prefix::none;
+  if (description.get_bool_or("split", true))
+    after_.push_back({spacing_.mark, Behavior::merged_with_next, false});
 }
 
 void PreTokenizer::find_pieces(const Split& split, std::string_view text, std::string_view classified,
@@ -149,19 +173,26 @@ void PreTokenizer::join_pieces(Behavior behavior, const std::vector<Piece>& piec
               words.end());
 }
 
-void PreTokenizer::add_spaces(std::string& text, std::vector<TextRange>& words) const {
+void PreTokenizer::space(std::string& text, std::vector<TextRange>& words, TextPlace place) const {
+  if (!spacing_.used()) return;
   std::string spaced;
   spaced.reserve(text.size() + words.size());
   for (TextRange& word : words) {
+    const bool begins = word.begin == 0;
+    const bool wanted = spacing_.prefix == Prefix::each_word ? !begins || place != TextPlace::continuation
+                                                             : spacing_.prefix == Prefix::first_word &&
+                                                                   begins && place == TextPlace::beginning;
     const size_t begin = spaced.size();
-    if (text[word.begin] != ' ') spaced += ' ';
-    spaced.append(text, word.begin, word.end - word.begin);
+    const std::string replaced =
+        replace_all(std::string_view(text).substr(word.begin, word.end - word.begin), " ", spacing_.mark);
+    if (wanted && !replaced.starts_with(spacing_.mark)) spaced += spacing_.mark;
+    spaced += replaced;
     word = {begin, spaced.size()};
   }
   text = std::move(spaced);
 }
 
-void PreTokenizer::split(std::string& text, std::vector<TextRange>& words) const {
+void PreTokenizer::split(std::string& text, std::vector<TextRange>& words, TextPlace place) const {
   words.clear();
   if (text.empty()) return;
   words.push_back({0, text.size()});
@@ -183,7 +214,7 @@ void PreTokenizer::split(std::string& text, std::vector<TextRange>& words) const
     }
   };
   run(before_);
-  if (add_prefix_space_) add_spaces(text, words);
+  space(text, words, place);
   run(after_);
 }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <unicode/uchar.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "base/ascii.h"
 #include "base/error.h"
 #include "formats/shown.h"
@@ -226,15 +229,20 @@ class Translator {
   }
 
   void character_class() {
+    const size_t begin = out_.size();
     copy(1);
-    if (ahead("^")) copy(1);
+    const bool negated = ahead("^");
+    if (negated) copy(1);
     if (ahead("]")) refuse("a class that begins with ]");
     char32_t first = kNone;  // the first character of a range whose end comes next
     while (true) {
       if (at_ >= in_.size()) refuse("an unclosed class");
       if (in_[at_] == ']') break;
       if (in_[at_] == '[') refuse("a class inside a class");
-      if (ahead("&&")) refuse("an intersection of classes");
+      if (ahead("&&")) {
+        if (negated) refuse("an intersection in a negated class");
+        return except_class(begin);
+      }
       code_ = kNone;
       if (in_[at_] == '\\') {
         escape(true);
@@ -251,6 +259,35 @@ class Translator {
       }
     }
     copy(1);
+  }
+
+  // [A&&[^B]], which PCRE2 lacks: the class of what is neither outside A nor in B. A consists of general
+  // categories; `begin` is where its class starts in out_.
+  void except_class(size_t begin) {
+    constexpr std::string_view kAll[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl",
+                                         "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
+                                         "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
+    std::string_view categories = std::string_view(out_).substr(begin + 1);
+    std::vector<std::string> within;
+    while (categories.starts_with("\\p{") && !categories.starts_with("\\p{sc:")) {
+      const size_t close = categories.find('}');
+      within.emplace_back(categories.substr(3, close - 3));
+      categories.remove_prefix(close + 1);
+    }
+    if (!categories.empty() || within.empty() || !ahead("&&[^"))
+      refuse("an intersection other than of general categories with a negated class");
+    std::string outside;
+    for (const std::string_view one : kAll) {
+      const auto holds = [&](const std::string& category) { return one.starts_with(category); };
+      if (std::ranges::none_of(within, holds)) outside += fmt::format("\\p{{{}}}", one);
+    }
+    out_.resize(begin);
+    at_ += 2;
+    const size_t inner = out_.size();
+    character_class();
+    if (!ahead("]")) refuse("an intersection of more than two classes");
+    ++at_;
+    out_.insert(inner + 2, outside);
   }
 
   void group() {

@@ -18,15 +18,24 @@ struct Tokenizer::Impl {
   PreTokenizer pre_tokenizer;
   AddedTokens added;
   BpeModel model;
-  std::unordered_map<std::string, int32_t> not_letters;  // vocabulary entries outside the byte alphabet
+  bool is_byte_level = true;
+  DecoderRules decoder;                                  // of a vocabulary of characters
+  std::unordered_map<std::string, int32_t> not_letters;  // byte-level: entries outside the byte alphabet
   std::vector<int32_t> prefix;
   std::vector<int32_t> suffix;
   int32_t file_size = 0;  // the highest id of tokenizer.json + 1
   std::vector<std::string> warnings;
 
-  void encode(std::string_view text, bool skip_special, std::vector<int32_t>& ids) const;
-  void encode_piece(std::string text, std::vector<int32_t>& ids) const;
-  std::string_view bytes_of(int32_t id) const;
+  // How a text is encoded. `mark` is erased from it after special tokens are found ("": nothing is).
+  struct Encoding {
+    bool skip_special = false;
+    bool continues = false;  // it follows other text
+    std::string_view mark = {};
+  };
+  void encode(std::string_view text, const Encoding& how, std::vector<int32_t>& ids) const;
+  void encode_piece(std::string text, TextPlace place, std::string_view mark, std::vector<int32_t>& ids) const;
+  // Byte-level: the token's bytes; else its own text, which `decoder` reads.
+  std::string_view stored(int32_t id) const;
 };
 
 namespace {
@@ -59,6 +68,10 @@ std::vector<TokenBytes> collect_tokens(const TokenizerSpec& spec) {
   std::vector<TokenBytes> tokens;
   tokens.reserve(spec.vocab.size());
   for (const auto& [token, id] : spec.vocab) {
+    if (spec.symbols == TokenizerSpec::Symbols::characters) {
+      tokens.push_back({token, id, true});
+      continue;
+    }
     auto bytes = letters_to_bytes(token);
     const bool is_word = bytes.has_value();
     tokens.push_back({is_word ? std::move(*bytes) : token, id, is_word});
@@ -109,9 +122,12 @@ std::vector<Merge> collect_merges(const TokenizerSpec& spec, const TokenIds& voc
     }
     return found->second;
   };
+  R1_CHECK(spec.ranks.empty() || spec.ranks.size() == spec.merges.size(), spec.ranks.size());
   for (const auto& [left, right] : spec.merges) {
     joined.assign(left).append(right);
-    merges.push_back({id_of(left), id_of(right), id_of(joined)});
+    const size_t place = merges.size();
+    const uint32_t rank = spec.ranks.empty() ? static_cast<uint32_t>(place) : spec.ranks[place];
+    merges.push_back({id_of(left), id_of(right), id_of(joined), rank});
   }
   return merges;
 }
@@ -149,6 +165,28 @@ ByteTokens collect_bytes(const TokenizerSpec& spec, const TokenIds& vocab, const
   return bytes;
 }
 
+CharacterTokens collect_characters(const TokenizerSpec& spec, const TokenIds& vocab,
+                                   const std::string& source) {
+  const auto id_of = [&](std::string_view token) {
+    const auto found = vocab.find(token);
+    return found == vocab.end() ? -1 : found->second;
+  };
+  CharacterTokens out{.unk = spec.unk_token.empty() ? -1 : id_of(spec.unk_token), .fuse_unk = spec.fuse_unk};
+  bool whole = spec.byte_fallback;
+  for (int byte = 0; byte < 256; ++byte) {
+    const int32_t id = spec.byte_fallback ? id_of(fmt::format("<0x{:02X}>", byte)) : -1;
+    out.bytes[static_cast<size_t>(byte)] = id;
+    whole = whole && (id >= 0 || !occurs_in_utf8(byte));
+  }
+  if (!whole && out.unk < 0 && !spec.unk_token.empty()) {
+    throw Error(
+        fmt::format("{}: model.unk_token {} is not in the vocabulary, which has no token for some "
+                    "characters",
+                    source, shown(spec.unk_token)));
+  }
+  return out;
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
@@ -161,9 +199,15 @@ Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
     if (!token.is_word) not_letters.emplace(token.bytes, token.id);
   }
   const std::vector<Merge> merges = collect_merges(spec, vocab, source);
-  BpeModel model(TokenTable(std::move(tokens), size), merges, collect_bytes(spec, vocab, source),
-                 spec.ignore_merges);
-  AddedTokens added;
+  const bool is_byte_level = spec.symbols == TokenizerSpec::Symbols::bytes;
+  std::variant<ByteTokens, CharacterTokens> symbols;
+  if (is_byte_level) {
+    symbols = collect_bytes(spec, vocab, source);
+  } else {
+    symbols = collect_characters(spec, vocab, source);
+  }
+  BpeModel model(TokenTable(std::move(tokens), size), merges, symbols, spec.ignore_merges);
+  AddedTokens added(is_byte_level);
   std::vector<std::string> warnings;
   add_tokens(added, spec.added, vocab, spec, source, warnings);
   const int32_t file_size = std::max(size, added.size());
@@ -172,6 +216,8 @@ Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
                                                      .pre_tokenizer = std::move(spec.pre_tokenizer),
                                                      .added = std::move(added),
                                                      .model = std::move(model),
+                                                     .is_byte_level = is_byte_level,
+                                                     .decoder = std::move(spec.decoder),
                                                      .not_letters = std::move(not_letters),
                                                      .prefix = std::move(spec.prefix),
                                                      .suffix = std::move(spec.suffix),
@@ -179,15 +225,21 @@ Tokenizer Tokenizer::from_spec(TokenizerSpec spec, const std::string& source) {
                                                      .warnings = std::move(warnings)}));
 }
 
-void Tokenizer::Impl::encode_piece(std::string text, std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode_piece(std::string text, TextPlace place, std::string_view mark,
+                                   std::vector<int32_t>& ids) const {
+  if (!mark.empty()) {
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at))
+      text.erase(at, mark.size());
+  }
   std::vector<TextRange> words;
-  pre_tokenizer.split(text, words);
+  pre_tokenizer.split(text, words, place);
   for (const TextRange& word : words) {
     model.encode_word(std::string_view(text).substr(word.begin, word.end - word.begin), ids);
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, const Encoding& how,
+                             std::vector<int32_t>& ids) const {
   if (text.size() > kMaxTextBytes) {
     throw Error(
         fmt::format("a text of {} bytes: at most {} can be tokenized at once", text.size(), kMaxTextBytes));
@@ -197,22 +249,26 @@ void Tokenizer::Impl::encode(std::string_view text, bool skip_special, std::vect
     repaired = replace_invalid_utf8(text);
     text = repaired;
   }
-  for (const AddedTokens::Span& outer : added.cut_raw(text, skip_special)) {
+  for (const AddedTokens::Span& outer : added.cut_raw(text, how.skip_special)) {
     const std::string_view part = text.substr(outer.range.begin, outer.range.end - outer.range.begin);
     if (outer.id >= 0) {
       ids.push_back(outer.id);
       continue;
     }
-    std::string normal = normalizer.apply(part);
+    const TextPlace first = outer.range.begin > 0 ? TextPlace::inside
+                            : how.continues       ? TextPlace::continuation
+                                                  : TextPlace::beginning;
+    std::string normal = normalizer.apply(part, first == TextPlace::continuation);
     if (!added.any_normalized()) {
-      encode_piece(std::move(normal), ids);
+      encode_piece(std::move(normal), first, how.mark, ids);
       continue;
     }
-    for (const AddedTokens::Span& inner : added.cut_normalized(normal, skip_special)) {
+    for (const AddedTokens::Span& inner : added.cut_normalized(normal, how.skip_special)) {
       if (inner.id >= 0) {
         ids.push_back(inner.id);
       } else {
-        encode_piece(normal.substr(inner.range.begin, inner.range.end - inner.range.begin), ids);
+        encode_piece(normal.substr(inner.range.begin, inner.range.end - inner.range.begin),
+                     inner.range.begin == 0 ? first : TextPlace::inside, how.mark, ids);
       }
     }
   }
@@ -222,12 +278,24 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool post_process,
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 8);
   if (post_process) ids = impl_->prefix;
-  impl_->encode(text, special == Special::as_text, ids);
+  impl_->encode(text, {.skip_special = special == Special::as_text}, ids);
   if (post_process) ids.insert(ids.end(), impl_->suffix.begin(), impl_->suffix.end());
   return ids;
 }
 
-std::string_view Tokenizer::Impl::bytes_of(int32_t id) const {
+std::vector<int32_t> Tokenizer::encode_continuation(std::string_view text) const {
+  std::vector<int32_t> ids;
+  impl_->encode(text, {.continues = true}, ids);
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode_marked(std::string_view text, std::string_view mark) const {
+  std::vector<int32_t> ids;
+  impl_->encode(text, {.mark = mark}, ids);
+  return ids;
+}
+
+std::string_view Tokenizer::Impl::stored(int32_t id) const {
   if (const std::string* bytes = added.bytes_of(id)) return *bytes;
   const TokenTable& table = model.table();
   return id < 0 || id >= table.size() ? std::string_view() : table.bytes(id);
@@ -235,14 +303,23 @@ std::string_view Tokenizer::Impl::bytes_of(int32_t id) const {
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string bytes;
+  std::vector<std::string_view> tokens;
   for (const int32_t id : ids) {
-    if (!skip_special || !is_special(id)) bytes += impl_->bytes_of(id);
+    if (skip_special && is_special(id)) continue;
+    const std::string_view stored = impl_->stored(id);
+    if (impl_->is_byte_level) {
+      bytes += stored;
+    } else if (!stored.empty()) {
+      tokens.push_back(stored);
+    }
   }
+  if (!impl_->is_byte_level) return TokenJoiner::join(impl_->decoder, tokens);
   return is_valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
 }
 
 std::string Tokenizer::piece_bytes(int32_t id) const {
-  return std::string(impl_->bytes_of(id));
+  const std::string_view stored = impl_->stored(id);
+  return impl_->is_byte_level ? std::string(stored) : r1::piece_bytes(impl_->decoder, stored);
 }
 
 int32_t Tokenizer::vocab_size() const {
@@ -259,6 +336,10 @@ const std::vector<std::string>& Tokenizer::warnings() const {
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
   if (const int32_t id = impl_->added.id_of(token); id >= 0) return id;
+  if (!impl_->is_byte_level) {
+    const int32_t id = impl_->model.table().find(token);
+    return id < 0 ? std::nullopt : std::optional(id);
+  }
   if (const auto bytes = letters_to_bytes(token)) {
     const int32_t id = impl_->model.table().find(*bytes);
     if (id >= 0) return id;
@@ -269,7 +350,8 @@ std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
 
 std::string Tokenizer::token_of(int32_t id) const {
   if (const std::string* content = impl_->added.content_of(id)) return *content;
-  const std::string bytes = piece_bytes(id);
+  const std::string bytes(impl_->stored(id));
+  if (!impl_->is_byte_level) return bytes;
   return impl_->model.table().find(bytes) == id ? bytes_to_letters(bytes) : bytes;
 }
 
@@ -277,8 +359,21 @@ bool Tokenizer::is_special(int32_t id) const {
   return impl_->added.is_skipped(id);
 }
 
+StreamDecoder::StreamDecoder(Tokenizer tokenizer, bool skip_special)
+    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {
+  if (!tokenizer_.impl_->is_byte_level) joiner_ = std::make_unique<TokenJoiner>(tokenizer_.impl_->decoder);
+}
+
+StreamDecoder::~StreamDecoder() = default;
+StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
+StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
+
 std::string StreamDecoder::feed(int32_t id) {
   if (skip_special_ && tokenizer_.is_special(id)) return {};
+  if (joiner_) {
+    const std::string_view token = tokenizer_.impl_->stored(id);
+    return token.empty() ? std::string() : joiner_->add(token);
+  }
   held_ += tokenizer_.piece_bytes(id);
   const size_t whole = complete_utf8_prefix(held_);
   std::string text = replace_invalid_utf8(std::string_view(held_).substr(0, whole));
@@ -287,6 +382,7 @@ std::string StreamDecoder::feed(int32_t id) {
 }
 
 std::string StreamDecoder::flush() {
+  if (joiner_) return joiner_->finish();
   std::string text = replace_invalid_utf8(held_);
   held_.clear();
   return text;

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/configured_tokens.h"
+#include "text/tiktoken_file.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_spec.h"
 
@@ -16,7 +18,7 @@ void require_absent(const Json& model, std::string_view field) {
   if (value == nullptr || value->is_null() || (value->is_string() && value->string().empty())) return;
   if (value->is_bool() && !value->boolean()) return;
   if (value->is_number() && value->number() == 0) return;
-  value->fail("is not supported: only plain byte-level BPE is");
+  value->fail("is not supported: only plain byte-level BPE and SentencePiece BPE are");
 }
 
 int32_t token_id(const Json& value) {
@@ -40,8 +42,13 @@ std::pair<std::string, std::string> parse_merge(const Json& merge) {
 
 void parse_model(const Json& model, TokenizerSpec& spec) {
   // Files older than the field "type" do not have it.
-  const std::string type = model.get_string_or("type", "BPE");
-  if (type != "BPE") model.at("type").fail(fmt::format("is {}, only BPE is supported", type));
+  // Files of Unigram models that old have a list of pieces and scores.
+  const std::string type = model.get_string_or("type", model.at("vocab").is_array() ? "Unigram" : "BPE");
+  if (type != "BPE") {
+    (model.contains("type") ? model.at("type") : model.at("vocab"))
+        .fail(fmt::format("is {}, only BPE is supported: byte-level, or SentencePiece's as Llama 2 has it",
+                          shown(type)));
+  }
   for (const std::string_view field : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     require_absent(model, field);
   }
@@ -115,7 +122,7 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_
       parse_post_processor(part, spec, has_template, depth + 1);
   } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
     processor.at("type").fail(
-        fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", type));
+        fmt::format("is {}, only ByteLevel, TemplateProcessing and Sequence are supported", shown(type)));
   }
 }
 
@@ -124,19 +131,33 @@ void parse_post_processor(const Json& processor, TokenizerSpec& spec, bool& has_
 int count_byte_level(const Json& decoder, int depth) {
   const std::string& type = decoder.get_string("type");
   if (type == "ByteLevel") return 1;
-  if (type != "Sequence" || depth > kMaxNesting)
-    decoder.at("type").fail(fmt::format("is {}, only ByteLevel is supported", type));
+  if (type != "Sequence" || depth > kMaxNesting) {
+    decoder.at("type").fail(fmt::format(
+        "is {}, only ByteLevel is supported where the pre-tokenizer has a ByteLevel", shown(type)));
+  }
   int count = 0;
   for (const Json& part : decoder.at("decoders").items()) count += count_byte_level(part, depth + 1);
   return count;
 }
 
-// Without a decoder, tokens are decoded as ByteLevel does. The tokenizers library would join them with
-// spaces, which is never the intended text.
-void check_decoder(const Json& decoder) {
+// Without a decoder, the tokens of a byte-level vocabulary are decoded as ByteLevel does. The tokenizers
+// library would join them with spaces, which is never the intended text.
+void read_byte_level_decoder(const Json& decoder) {
   if (decoder.is_null()) return;
   const int count = count_byte_level(decoder, 0);
   if (count != 1) decoder.fail(fmt::format("has {} ByteLevel decoders; it must have one", count));
+}
+
+// The pre-tokenizer tells the kind of the vocabulary.
+void read_symbols(const Json& pre_tokenizer, const Json& decoder, TokenizerSpec& spec) {
+  if (spec.pre_tokenizer.is_byte_level()) return read_byte_level_decoder(decoder);
+  if (decoder.is_null()) {
+    pre_tokenizer.fail(
+        "has no ByteLevel, and the file has no decoder: byte-level BPE has the one, SentencePiece BPE the "
+        "other");
+  }
+  spec.symbols = TokenizerSpec::Symbols::characters;
+  spec.decoder = DecoderRules::parse(decoder);
 }
 
 }  // namespace
@@ -151,13 +172,13 @@ Tokenizer Tokenizer::from_json(const Json& json, std::vector<AddedToken> configu
   parse_model(json.at("model"), spec);
   spec.normalizer = Normalizer(field("normalizer"));
   spec.pre_tokenizer = PreTokenizer(json.at("pre_tokenizer"));
+  read_symbols(json.at("pre_tokenizer"), field("decoder"), spec);
   if (!field("added_tokens").is_null()) {
     for (const Json& token : json.at("added_tokens").items()) spec.added.push_back(parse_added(token));
   }
   bool has_template = false;
   parse_post_processor(field("post_processor"), spec, has_template, 0);
   spec.configured = std::move(configured);
-  check_decoder(field("decoder"));
   return from_spec(std::move(spec), json.source());
 }
 
@@ -167,6 +188,7 @@ Tokenizer Tokenizer::from_json(const Json& json) {
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return from_json(read_json(path));
+  if (has_tiktoken_file(path)) return read_tiktoken(path);
   return from_json(read_json(path / "tokenizer.json"), configured_tokens(path));
 }
 

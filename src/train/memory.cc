@@ -120,7 +120,7 @@ void add_sampling(MemoryEstimate& estimate, const ModelConfig& config, Numerics 
   const int64_t longest = load.longest_prompt +
                           std::clamp<int64_t>(config.max_positions - load.longest_prompt, 0, load.max_tokens);
   const int64_t pages = cache_pages(load.max_batch, load.samples, longest);
-  estimate.kv += pages * KvCache::bytes_per_page(config, activation_dtype(numerics));
+  estimate.kv += pages * KvCache::bytes_per_page(config, row_of(numerics).cache);
   // If there are more samples than max_batch, prompts are prefilled while other samples decode.
   const int64_t prefill = std::min(load.prefill_chunk, load.prompt_tokens);
   const int64_t together = load.samples > load.max_batch ? running + prefill : std::max(running, prefill);

@@ -1,5 +1,7 @@
 #include "train/pretrain.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <deque>
 #include <exception>
@@ -220,6 +222,18 @@ PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults&
   c.balance_alpha = config.number_or("balance.alpha", c.balance_alpha, 0, 10);
   c.log_every = config.integer_or("log.every", c.log_every, 1, 1000000);
   return c;
+}
+
+void check_balance(const ConfigFile& file, const PretrainConfig& config, const ModelConfig& model) {
+  if (file.has("balance.gamma") && config.bias_gamma > 0 && !model.has_selection_bias()) {
+    file.fail("balance.gamma",
+              fmt::format("is {}; a {} model has no selection bias that it could change: leave it out",
+                          config.bias_gamma, name_of(model.family)));
+  }
+  if (config.balance_alpha > 0 && !model.has_experts()) {
+    file.fail("balance.alpha", fmt::format("is {}; a {} model has no experts to balance: leave it out",
+                                           config.balance_alpha, name_of(model.family)));
+  }
 }
 
 void pretrain(ModelBundle& bundle, const PretrainConfig& config, const DocumentSource& documents,

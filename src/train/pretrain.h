@@ -50,6 +50,9 @@ struct PretrainConfig {
 // Reads the settings of pre-training itself. The recipe layer reads the model and the data
 // (recipe/pretrain_data.h).
 PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
+// Throws Error if the file sets balance.gamma, and the model's router has no selection bias, or
+// balance.alpha, and the model has no experts.
+void check_balance(const ConfigFile& file, const PretrainConfig& config, const ModelConfig& model);
 
 // Returns the number of tokens that a step counts for a document. The last token is only predicted, so it
 // does not count; tokens beyond max_tokens are cut.

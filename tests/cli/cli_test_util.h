@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,6 +50,7 @@ inline std::string write(const std::string& name, const std::string& text) {
 struct Result {
   int status = -1;  // exit status; 128 + signal where one ended it
   std::string out, err;
+  int64_t peak_mib = 0;  // the most resident memory
 };
 
 // Standard output goes to `stdout_to` where that is given (a device, say, or kClosed), else into the result.
@@ -86,8 +88,10 @@ inline Started start(std::vector<std::string> words, const std::string& streams,
 
 inline Result finish(const Started& started) {
   int status = 0;
-  R1_CHECK(::waitpid(started.pid, &status, 0) == started.pid, "waitpid");
+  rusage usage{};
+  R1_CHECK(::wait4(started.pid, &status, 0, &usage) == started.pid, "wait4");
   Result result;
+  result.peak_mib = usage.ru_maxrss / 1024;
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (fs::is_regular_file(started.out)) result.out = read_file(started.out);
   result.err = read_file(started.err);
@@ -103,8 +107,8 @@ inline std::vector<std::string> r1_words(const std::vector<std::string>& argumen
   std::vector<std::string> words{R1_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   // These commands run no model.
-  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report",
-                                             "schema",   "data",     "samples"};
+  constexpr const char* kWithoutThreads[] = {"tokenize", "template", "verify", "report", "schema",
+                                             "data",     "samples",  "pull",   "list",   "rm"};
   const auto has = [&](const char* word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };

@@ -37,7 +37,7 @@ TEST(CliDoctor, EverythingIsWellOfEveryArchitecture) {
     EXPECT_GT(json.at("machine").get_number("fma_gflops"), 0);
     EXPECT_GT(json.at("machine").get_number("read_gb_s"), 0);
     const bool pairs = machine_has(Numerics::cpu_avx512bf16);
-    EXPECT_EQ(json.at("machine").at("numerics").size(), pairs ? 3u : 2u);
+    EXPECT_EQ(json.at("machine").at("numerics").size(), pairs ? 4u : 3u);
     EXPECT_EQ(json.at("machine").at("bf16_gflops").is_null(), !pairs);
     const Json& simd = json.at("machine").at("simd");
     EXPECT_EQ(simd.at("usable").at(size_t{0}).string(), simd.get_string("chosen"));

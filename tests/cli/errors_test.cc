@@ -143,7 +143,7 @@ TEST(CliErrors, MalformedConfigTellsTheFile) {
 TEST(CliErrors, MissingModelListsWhatThereIs) {
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nosuch", "-p", "x"}), "neither a directory nor a shipped model");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nani", "-p", "x"}), "did you mean r1-nano?");
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nosuch", "-p", "x"}), "download its Hugging Face repository");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", "r1-nosuch", "-p", "x"}), "after r1 pull org/name");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", tokens_file(), "-p", "x"}), "is a file; a model is a directory");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "some/model.gguf", "-p", "x"}), "some/model.gguf: no such file");
   EXPECT_ONE_LINE_ERROR(r1_run({"run", "", "-p", "x"}), "the MODEL argument is empty");

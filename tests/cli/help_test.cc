@@ -62,7 +62,7 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   const auto bare = r1_run({});
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
-  EXPECT_EQ(helps().size(), 19u);
+  EXPECT_EQ(helps().size(), 28u);
   for (const char* name :
        {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;
@@ -74,7 +74,7 @@ TEST(CliHelp, VersionNamesNumericsAndCompilerAndNoTime) {
   EXPECT_TRUE(std::regex_match(
       result.out,
       std::regex(
-          R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16; (gcc|clang) .+ on \S+\)\n)")))
+          R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16, cpu-q8act; (gcc|clang) .+ on \S+\)\n)")))
       << result.out;
 }
 
@@ -98,16 +98,21 @@ TEST(CliHelp, EveryListedOptionIsRead) {
 // The options of the machine are listed only for commands in which they have an effect, and are unknown
 // elsewhere.
 TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
-  const std::set<std::string> models{"run", "generate", "score", "eval"};
+  const std::set<std::string> models{"run", "generate", "score", "eval", "imatrix", "serve", "plan", "bench"};
+  const std::set<std::string> quantising{"run", "generate", "score", "eval"};
   const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe", "preflight"};
   for (const auto& [command, help] : helps()) {
     const bool model = models.contains(command), training = trainings.contains(command);
-    const bool threads = model || training || command == "doctor" || command == "reward";
-    EXPECT_EQ(has(command, "--dtype"), model) << command;
+    const bool threads = model || training || command == "doctor" || command == "reward" ||
+                         command == "convert" || command == "quantize";
+    EXPECT_EQ(has(command, "--dtype"), model || command == "convert") << command;
+    EXPECT_EQ(has(command, "--quantize"), quantising.contains(command)) << command;
     EXPECT_EQ(has(command, "--numerics"), model) << command;
     EXPECT_EQ(has(command, "--memory-limit"), model || training) << command;
     EXPECT_EQ(has(command, "--threads"), threads) << command;
-    EXPECT_EQ(has(command, "--device"), threads && command != "reward") << command;
+    EXPECT_EQ(has(command, "--device"),
+              threads && command != "reward" && command != "convert" && command != "quantize")
+        << command;
     if (threads) continue;
     for (const char* option : {"--dtype", "--numerics", "--memory-limit", "--threads", "--device"})
       EXPECT_ONE_LINE_ERROR(r1_run({command, option, "1"}), std::string("unknown option ") + option);

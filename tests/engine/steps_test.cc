@@ -456,5 +456,78 @@ TEST(EngineSteps, AThrowingListenerLeavesAnIdleEngine) {
   for (size_t i = 0; i < want.size(); ++i) expect_same(got[i], want[i]);
 }
 
+// Tokens that a sample is told are part of it, with the model's log-probs, and the draws behind them are those of
+// their positions. The likeliest tokens that are reported change nothing.
+TEST(EngineSteps, AForcedTokenTakesThePlaceOfADrawnOne) {
+  Request plain;
+  for (int32_t i = 0; i < 40; ++i) plain.prompt.push_back(2 + i % 30);
+  plain.max_tokens = 12;
+  plain.samples = 2;
+  plain.key = {.seed = 9};
+  Machine machine({.max_batch = 4});
+  const auto run = [&](const Request& request, int64_t when, std::vector<int32_t> forced) {
+    const int64_t id = machine.engine.submit(request);
+    std::vector<Completion> ended;
+    std::map<int64_t, int64_t> made;  // by sample
+    while (!machine.engine.idle()) {
+      Events& events = machine.engine.step(1);
+      std::ranges::copy(events.ended, std::back_inserter(ended));
+      std::vector<int64_t> ready;
+      for (const Events::Token& t : events.tokens) {
+        EXPECT_EQ(std::ssize(t.likeliest), request.top_logprobs);
+        if (++made[t.sample] == when) ready.push_back(t.sample);
+      }
+      for (const int64_t sample : ready) machine.engine.force(id, sample, forced);
+    }
+    std::ranges::sort(ended, {}, &Completion::sample);
+    return ended;
+  };
+  const std::vector<Completion> want = run(plain, 0, {});
+  Request asks = plain;
+  asks.top_logprobs = 4;
+  const std::vector<Completion> same = run(asks, 3, {want[0].tokens[3], want[0].tokens[4]});
+  EXPECT_EQ(same[0].tokens, want[0].tokens);  // forced to what it would have drawn
+  EXPECT_EQ(same[0].logprobs, want[0].logprobs);
+  EXPECT_EQ(same[0].likeliest.size(), 4u * 12u);
+  const int32_t other = want[0].tokens[3] == 5 ? 6 : 5;
+  const std::vector<Completion> changed = run(plain, 3, {other});
+  ASSERT_EQ(changed.size(), 2u);
+  for (const Completion& c : changed) {
+    EXPECT_EQ(c.tokens[3], other);
+    EXPECT_EQ(c.tokens.size(), 12u);
+    // What follows is what a request that begins with these tokens draws.
+    Request rest = plain;
+    rest.samples = 1;
+    rest.first_sample = c.sample;
+    rest.prompt.insert(rest.prompt.end(), c.tokens.begin(), c.tokens.begin() + 4);
+    rest.max_tokens = 8;
+    rest.key.first_draw = 4;
+    Machine alone({.max_batch = 1, .keep_prefixes = false});
+    const Completion tail = alone.engine.run(std::span(&rest, 1)).front();
+    EXPECT_TRUE(std::ranges::equal(tail.tokens, std::span(c.tokens).subspan(4)));
+    EXPECT_TRUE(std::ranges::equal(tail.logprobs, std::span(c.logprobs).subspan(4)));
+  }
+  EXPECT_THROW(machine.engine.force(0, 0, std::vector<int32_t>{1}), Error);  // nothing is in progress
+}
+
+TEST(EngineSteps, ACompletionTellsHowMuchOfItsPromptWasCached) {
+  Request request;
+  for (int32_t i = 0; i < 100; ++i) request.prompt.push_back(2 + i % 30);
+  request.max_tokens = 4;
+  Machine machine({.max_batch = 4});
+  const auto cached = [&](const Request& r) {
+    machine.engine.submit(r);
+    return machine.finish().ended.front().cached_tokens;
+  };
+  EXPECT_EQ(cached(request), 0);
+  EXPECT_EQ(cached(request), 96);
+  Request longer = request;
+  longer.prompt[70] = 1;
+  EXPECT_EQ(cached(longer), 64);
+  Request foreign = request;
+  foreign.owner = "ben";
+  EXPECT_EQ(cached(foreign), 0);
+}
+
 }  // namespace
 }  // namespace r1

@@ -51,12 +51,15 @@ TEST(GgufBlocks, EveryTypeGivesTheReferencePackagesBits) {
   EXPECT_EQ(types, 19);
 }
 
-TEST(GgufBlocks, QuantisedNumbersAreTheReferencePackagesBytes) {
+TEST(GgufBlocks, PlainRoundingGivesTheReferencePackagesBytes) {
   const GgufFile file = blocks_file();
   const std::vector<float> numbers = floats_of(file, "numbers");
   int types = 0;
   for (const GgufTensor& tensor : file.tensors()) {
     if (!tensor.name.starts_with("numbers.")) continue;
+    // The others have a search (gguf_quantize_test.cc).
+    if (tensor.type != GgufType::f16 && tensor.type != GgufType::bf16 && tensor.type != GgufType::q8_0)
+      continue;
     ++types;
     ASSERT_TRUE(can_quantize(tensor.type)) << tensor.name;
     const std::span<const std::byte> want = file.map(tensor);
@@ -65,7 +68,7 @@ TEST(GgufBlocks, QuantisedNumbersAreTheReferencePackagesBytes) {
     for (size_t i = 0; i < got.size(); ++i)
       ASSERT_EQ(static_cast<int>(got[i]), static_cast<int>(want[i])) << tensor.name << " byte " << i;
   }
-  EXPECT_EQ(types, 7);
+  EXPECT_EQ(types, 3);
 }
 
 TEST(GgufBlocks, ANumberBeyondTheTypeIsAnError) {
@@ -86,7 +89,8 @@ TEST(GgufBlocks, ANumberBeyondTheTypeIsAnError) {
 TEST(GgufBlocks, ATypeWithoutValuesIsRefusedByName) {
   EXPECT_FALSE(can_dequantize(GgufType::iq1_s));
   EXPECT_FALSE(can_dequantize(GgufType::i32));
-  EXPECT_FALSE(can_quantize(GgufType::q4_k));
+  EXPECT_FALSE(can_quantize(GgufType::iq2_xs));
+  EXPECT_TRUE(can_quantize(GgufType::q4_k));
   EXPECT_TRUE(can_dequantize(GgufType::q4_k));
 }
 

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/http_url.h"
 #include "formats/json.h"
-#include "reward/http_scorer.h"
 #include "reward/language.h"
 #include "reward/repetition.h"
 #include "reward/scorer.h"

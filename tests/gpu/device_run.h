@@ -43,6 +43,24 @@ struct DeviceRun {
     return out;
   }
 
+  // Fills the device memory that ops take next, gaps between tensors included, with NaN.
+  void poison(size_t bytes) {
+    const ArenaScope scope(tensors);
+    const std::vector<unsigned char> pattern(bytes, 0xFF);
+    cuda_memory().write(tensors.take(bytes), pattern.data(), bytes, stream.get());
+  }
+  // The values of an output that lies in poisoned memory: what follows it there must be as it was.
+  std::vector<float> guarded_values(const Tensor& t) {
+    constexpr size_t kLine = 64;  // tensors are padded to it, and such a gap follows
+    const size_t after = (t.bytes() + kLine - 1) / kLine * kLine + kLine - t.bytes();
+    std::vector<unsigned char> gap(after);
+    cuda_memory().read(gap.data(), static_cast<const char*>(t.data) + t.bytes(), after, stream.get());
+    const auto written = std::ranges::find_if(gap, [](unsigned char c) { return c != 0xFF; });
+    EXPECT_EQ(written, gap.end()) << "byte " << written - gap.begin() << " after a tensor " << t.shape.str()
+                                  << " was written";
+    return values(t);
+  }
+
   cuda::Stream stream;
   Arena tensors, host;
   ThreadPool threads;
@@ -50,6 +68,16 @@ struct DeviceRun {
   Context ctx;
 };
 
+inline void poison(OpRun&, size_t = 0) {}
+inline void poison(DeviceRun& r, size_t bytes = size_t{4} << 20) {
+  r.poison(bytes);
+}
+inline std::vector<float> guarded_values(OpRun&, const Tensor& t) {
+  return to_vector(t);
+}
+inline std::vector<float> guarded_values(DeviceRun& r, const Tensor& t) {
+  return r.guarded_values(t);
+}
 inline std::vector<float> values(OpRun&, const Tensor& t) {
   return to_vector(t);
 }

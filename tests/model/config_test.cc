@@ -217,8 +217,10 @@ TEST(Config, Qwen3HasItsOwnDefaultsAndRefusals) {
   // 21 / 4 heads is not a whole number: a missing head_dim is 128, as in transformers.
   EXPECT_EQ(read_model_config(parse_json(without(json, "head_dim").dump(), "c")).head_dim, 128);
   EXPECT_EQ(error_of(Json(json).set("sliding_window", 4096).set("use_sliding_window", false)), "");
-  EXPECT_EQ(error_of(Json(json).set("model_type", "qwen3_moe")),
-            "config.json: model_type is \"qwen3_moe\": deepseek_v3, qwen2, qwen3 and llama are known");
+  EXPECT_EQ(error_of(Json(json).set("model_type", "qwen2_moe")),
+            "config.json: model_type is \"qwen2_moe\": deepseek_v2, deepseek_v3, qwen2, qwen3, qwen3_moe and "
+            "llama are "
+            "known");
   EXPECT_NE(error_of(Json(json).set("model_type", "qwen_3")).find("did you mean qwen3?"), std::string::npos);
 }
 
@@ -251,10 +253,9 @@ class Published : public testing::Test {
 };
 
 TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
-  // DeepSeek-R1's weights are quantised, so the file is refused with that name. The rest of the file is read.
-  Json r1 = read_json(root / "DeepSeek-R1/config.json");
-  EXPECT_NE(error_of(r1).find("quantization_config"), std::string::npos);
-  const ModelConfig config = read_model_config(r1.set("quantization_config", nullptr));
+  const ModelConfig config = read_model_config(read_json(root / "DeepSeek-R1/config.json"));
+  EXPECT_EQ(config.moe.experts, 256);
+  EXPECT_TRUE(config.moe.score == RouterScore::sigmoid && config.moe.group_rank == GroupRank::two_best);
   EXPECT_EQ(inverse(config), golden("DeepSeek-R1"));
   EXPECT_EQ(config.rope_width(), 64);
   EXPECT_EQ(config.rope, (RopeConfig{.type = RopeType::yarn,
@@ -276,7 +277,11 @@ TEST_F(Published, ConfigurationsAreReadWithTheirFrequencies) {
   }
   for (const char* file : {"llama-3-8b", "llama-3-70b", "qwen2-7b", "qwen2-72b"})
     EXPECT_NO_THROW(read_model_config(read_json(root / file / "config.json"))) << file;
-  EXPECT_NE(error_of(read_json(root / "qwen3-30b/config.json")).find("qwen3_moe"), std::string::npos);
+  const ModelConfig qwen = read_model_config(read_json(root / "qwen3-30b/config.json"));
+  EXPECT_EQ(qwen.moe.experts, 128);
+  EXPECT_EQ(qwen.moe.active, 8);
+  EXPECT_EQ(qwen.head_dim, 128);
+  EXPECT_TRUE(qwen.moe.norm_topk && qwen.is_moe_layer(0) && qwen.moe.score == RouterScore::softmax);
 }
 
 // Two distills are known only from their GGUF files. A config.json with the same sizes is tested.

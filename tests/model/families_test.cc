@@ -83,6 +83,8 @@ TEST_P(SharedPrompts, GiveTheLogProbsAndTheGradientsOfRepeatedOnes) {
       worst = std::max(worst, std::abs(got[i] - want[i]));
     }
     EXPECT_LE(worst, 1e-5f * scale) << name;
+    // A small model's expert may be chosen by no token.
+    if (name.find(".experts.") != std::string::npos) continue;
     EXPECT_GT(scale, 0) << name;
   }
 }

@@ -11,6 +11,7 @@
 #include "model/gguf_config.h"
 #include "model/gguf_names.h"
 #include "model/gguf_rope.h"
+#include "model/gguf_weights.h"
 #include "model/model.h"
 #include "tests/formats/formats_test_util.h"
 #include "tests/formats/gguf_builder.h"
@@ -36,16 +37,23 @@ Json comparable(ModelConfig config) {
   return json;
 }
 
+// The files of tests/golden/gguf, and the checkpoints that they were made from.
+constexpr std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
+                                                           {"qwen2-yarn", "qwen2-yarn"},
+                                                           {"qwen3-tied", "qwen3-tied"},
+                                                           {"qwen3moe-all", "qwen3_moe-all"},
+                                                           {"deepseek2-groups", "deepseek_v3-groups"},
+                                                           {"deepseek2-split", "deepseek_v3-yarn-mscale"},
+                                                           {"deepseek2-moonlight", "deepseek_v3-moonlight"},
+                                                           {"deepseek2-lite", "deepseek_v2-lite"},
+                                                           {"deepseek2-v2-groups", "deepseek_v2-groups"}};
+
 TEST(GgufModel, KeysGiveTheConfigOfTheCheckpoint) {
-  const std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
-                                                         {"qwen2-yarn", "qwen2-yarn"},
-                                                         {"qwen3-tied", "qwen3-tied"},
-                                                         {"deepseek2-groups", "deepseek_v3-groups"},
-                                                         {"deepseek2-split", "deepseek_v3-yarn-mscale"}};
   for (const auto& [gguf, golden] : kModels) {
     const ModelConfig got = read_model_config(gguf_model(gguf));
     const ModelConfig want = read_model_config(read_json(golden_model(golden) + "/config.json"));
     EXPECT_EQ(comparable(got).dump(1), comparable(want).dump(1)) << gguf;
+    EXPECT_EQ(got.family, want.family) << gguf;
     EXPECT_TRUE(got.assumed.empty()) << gguf << ": " << got.assumed.front();
     EXPECT_EQ(got.dtype, DType::f16) << gguf;
     EXPECT_EQ(got.rope.type, want.rope.type) << gguf;
@@ -58,7 +66,8 @@ TEST(GgufModel, KeysGiveTheConfigOfTheCheckpoint) {
     }
     const RopeFrequencies got_angles = rope_frequencies(got.rope, got.rope_width());
     const RopeFrequencies want_angles = rope_frequencies(want.rope, want.rope_width());
-    EXPECT_EQ(got_angles.attention_factor, want_angles.attention_factor) << gguf;
+    EXPECT_NEAR(got_angles.attention_factor, want_angles.attention_factor, 1e-6) << gguf;
+    EXPECT_NEAR(latent_score_factor(got.rope), latent_score_factor(want.rope), 1e-6) << gguf;
     ASSERT_EQ(got_angles.inverse.size(), want_angles.inverse.size());
     for (size_t i = 0; i < got_angles.inverse.size(); ++i)
       EXPECT_NEAR(got_angles.inverse[i], want_angles.inverse[i], 1e-4f * want_angles.inverse[i])
@@ -67,11 +76,6 @@ TEST(GgufModel, KeysGiveTheConfigOfTheCheckpoint) {
 }
 
 TEST(GgufModel, EveryTensorIsTheCheckpointsRoundedToF16) {
-  const std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
-                                                         {"qwen2-yarn", "qwen2-yarn"},
-                                                         {"qwen3-tied", "qwen3-tied"},
-                                                         {"deepseek2-groups", "deepseek_v3-groups"},
-                                                         {"deepseek2-split", "deepseek_v3-yarn-mscale"}};
   for (const auto& [gguf, golden] : kModels) {
     const GgufFile file = gguf_model(gguf);
     const ModelConfig config = read_model_config(file);
@@ -96,11 +100,6 @@ TEST(GgufModel, EveryTensorIsTheCheckpointsRoundedToF16) {
 // Model::load of a GGUF file has the weights of the directory that it was made from, rounded to f16 as they
 // are in the file; a frozen model, which reads them when it needs them, as well.
 TEST(GgufModel, LoadsTheWeightsOfTheDirectory) {
-  const std::pair<const char*, const char*> kModels[] = {{"llama-llama3", "llama-llama3"},
-                                                         {"qwen2-yarn", "qwen2-yarn"},
-                                                         {"qwen3-tied", "qwen3-tied"},
-                                                         {"deepseek2-groups", "deepseek_v3-groups"},
-                                                         {"deepseek2-split", "deepseek_v3-yarn-mscale"}};
   for (const auto& [gguf, golden] : kModels) {
     Model want = Model::load(golden_model(golden));
     for (Parameter& p : want.parameters()) {
@@ -186,7 +185,7 @@ TEST(GgufModel, NamesTheKeyThatIsWrong) {
   EXPECT_EQ(refusal(llama_keys()), "");
   EXPECT_EQ(refusal(GgufBuilder()), "m.gguf: general.architecture is missing");
   EXPECT_EQ(refusal(GgufBuilder().set("general.architecture", "mamba")),
-            "m.gguf: general.architecture is mamba: llama, qwen2, qwen3, deepseek2 are known");
+            "m.gguf: general.architecture is mamba: llama, qwen2, qwen3, qwen3moe, deepseek2 are known");
   EXPECT_EQ(refusal(GgufBuilder().set("general.architecture", "llama").set("llama.vocab_size", 4)),
             "m.gguf: llama.embedding_length is missing");
   EXPECT_EQ(refusal(llama_keys().set("llama.attention.head_count_kv", 0)),
@@ -201,8 +200,9 @@ TEST(GgufModel, NamesTheKeyThatIsWrong) {
       "m.gguf: llama.rope.dimension_count is 4 of a head's 8: partial rotary embeddings are not known here");
   EXPECT_EQ(refusal(llama_keys().set("llama.attention.sliding_window", 16)),
             "m.gguf: llama.attention.sliding_window is 16: sliding windows are not known here");
-  EXPECT_EQ(refusal(llama_keys().set("llama.expert_count", 8)),
-            "m.gguf: llama.expert_count is not 0: of the models with experts, deepseek2 is known");
+  EXPECT_EQ(
+      refusal(llama_keys().set("llama.expert_count", 8)),
+      "m.gguf: llama.expert_count is not 0: of the models with experts, qwen3moe and deepseek2 are known");
   EXPECT_EQ(refusal(llama_keys().set("llama.logit_scale", 0.5f)),
             "m.gguf: llama.logit_scale is set, which the models here do not have");
   EXPECT_EQ(
@@ -214,6 +214,118 @@ TEST(GgufModel, NamesTheKeyThatIsWrong) {
   EXPECT_EQ(
       refusal(llama_keys().tensor("blk.0.attn_q.bias", {32}, 0, 0).data(std::string(128, 'x'))),
       "m.gguf: tensor blk.0.attn_output.bias is missing: llama has all of the attention's biases or none");
+}
+
+GgufBuilder expert_keys(const std::string& arch) {
+  GgufBuilder out;
+  out.set("general.architecture", arch.c_str());
+  const auto key = [&](const char* name) { return arch + "." + name; };
+  out.set(key("block_count"), 2).set(key("context_length"), 64).set(key("embedding_length"), 32);
+  out.set(key("feed_forward_length"), 48).set(key("attention.head_count"), 4).set(key("vocab_size"), 10);
+  out.set(key("expert_feed_forward_length"), 8);
+  if (arch == "deepseek2") {
+    out.set(key("rope.dimension_count"), 4).set(key("attention.key_length"), 12);
+    out.set(key("attention.value_length"), 8).set(key("attention.kv_lora_rank"), 16);
+  }
+  return out;
+}
+
+TEST(GgufModel, RefusesExpertsThatTheRouterCannotChoose) {
+  TemporaryDirectory dir;
+  const auto refusal = [&](const std::string& arch, std::vector<std::pair<const char*, int>> keys,
+                           bool norm = false) {
+    GgufBuilder builder = expert_keys(arch);
+    for (const auto& [name, value] : keys) builder.set(arch + "." + name, value);
+    if (norm) builder.set(arch + ".expert_weights_norm", true);
+    put(dir / "m.gguf", builder.file());
+    const std::string why = error_of([&] { read_model_config(GgufFile(dir / "m.gguf")); });
+    const std::string path = (dir / "m.gguf").string();
+    return why.starts_with(path) ? why.substr(path.size()) : why;
+  };
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 8}, {"expert_used_count", 2}}), "");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_used_count", 2}}), ": qwen3moe.expert_count is missing");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 0}, {"expert_used_count", 2}}),
+            ": qwen3moe.expert_count is 0; it must be between 1 and 65536");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 8}, {"expert_used_count", 9}}),
+            ": num_experts_per_tok is more than num_experts, 8");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 8}, {"expert_used_count", 2}, {"expert_gating_func", 2}}),
+            ": qwen3moe.expert_gating_func is 2 (sigmoid): the router of qwen3moe is 1 (softmax)");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 8}, {"expert_used_count", 2}, {"expert_shared_count", 1}}),
+            ": qwen3moe.expert_shared_count is not 0, and qwen3moe has no such thing");
+  EXPECT_EQ(refusal("qwen3moe", {{"expert_count", 8}, {"expert_used_count", 2}, {"expert_group_count", 2}}),
+            ": qwen3moe.expert_group_count is above 1, and qwen3moe has no groups of experts");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16}, {"expert_used_count", 2}}), "");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 65537}, {"expert_used_count", 2}}),
+            ": deepseek2.expert_count is 65537; it must be between 1 and 65536");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16}, {"expert_used_count", 0}}),
+            ": deepseek2.expert_used_count is 0; it must be between 1 and 65536");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16}, {"expert_used_count", 2}, {"expert_gating_func", 3}}),
+            ": deepseek2.expert_gating_func is 3: 1 (softmax) and 2 (sigmoid) are known");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16}, {"expert_used_count", 2}}, true),
+            ": deepseek2.expert_weights_norm is true beside a softmax router (expert_gating_func): "
+            "DeepSeek-V2 does not "
+            "normalise its weights");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16}, {"expert_used_count", 2}, {"expert_group_count", 3}}),
+            ": n_group does not divide n_routed_experts");
+  EXPECT_EQ(refusal("deepseek2", {{"expert_count", 16},
+                                  {"expert_used_count", 2},
+                                  {"expert_group_count", 2},
+                                  {"expert_group_used_count", 3}}),
+            ": topk_group is more than n_group");
+}
+
+// Files of DeepSeek-V2 and V3 that are older than the keys of groups.
+TEST(GgufModel, OldFilesHaveTheGroupsOfThePublishedModels) {
+  TemporaryDirectory dir;
+  const auto config = [&](int experts, int gate) {
+    GgufBuilder builder = expert_keys("deepseek2");
+    builder.set("deepseek2.expert_count", experts).set("deepseek2.expert_used_count", 6);
+    if (gate != 0) builder.set("deepseek2.expert_gating_func", gate);
+    put(dir / "m.gguf", builder.file());
+    return read_model_config(GgufFile(dir / "m.gguf"));
+  };
+  for (const auto& [experts, gate, groups, top, score] :
+       {std::tuple(256, 2, 8, 4, RouterScore::sigmoid), std::tuple(64, 2, 1, 1, RouterScore::sigmoid),
+        std::tuple(160, 0, 8, 3, RouterScore::softmax), std::tuple(64, 0, 1, 1, RouterScore::softmax),
+        std::tuple(64, 1, 1, 1, RouterScore::softmax)}) {
+    const ModelConfig got = config(experts, gate);
+    EXPECT_EQ(got.moe.groups, groups) << experts;
+    EXPECT_EQ(got.moe.top_groups, top) << experts;
+    EXPECT_TRUE(got.moe.score == score) << experts;
+    EXPECT_EQ(got.family, score == RouterScore::softmax ? Family::deepseek_v2 : Family::deepseek_v3)
+        << experts;
+  }
+}
+
+TEST(GgufModel, QwenLayersWithADenseMlpAreKnownByTheirTensors) {
+  TemporaryDirectory dir;
+  put(dir / "m.gguf", expert_keys("qwen3moe")
+                          .set("qwen3moe.expert_count", 8)
+                          .set("qwen3moe.expert_used_count", 2)
+                          .tensor("blk.1.ffn_gate.weight", {2, 2}, 0, 0)
+                          .data(std::string(16, '\0'))
+                          .file());
+  const ModelConfig config = read_model_config(GgufFile(dir / "m.gguf"));
+  EXPECT_TRUE(config.is_moe_layer(0));
+  EXPECT_FALSE(config.is_moe_layer(1));
+  EXPECT_TRUE(config.moe.norm_topk);
+}
+
+TEST(GgufModel, AStackOfAnotherNumberOfExpertsIsRefused) {
+  TemporaryDirectory dir;
+  put(dir / "m.gguf", expert_keys("qwen3moe")
+                          .set("qwen3moe.expert_count", 65536)
+                          .set("qwen3moe.expert_used_count", 2)
+                          .tensor("blk.0.ffn_up_exps.weight", {2, 2, 3}, 0, 0)
+                          .data(std::string(48, '\0'))
+                          .file());
+  const GgufFile file(dir / "m.gguf");
+  const std::string why = error_of([&] { GgufWeights(file, read_model_config(file)); });
+  EXPECT_NE(why.find("m.gguf: tensor blk.0.ffn_up_exps.weight has 3 experts, and expert_count is 65536: the "
+                     "keys and the "
+                     "tensors are of different models"),
+            std::string::npos)
+      << why;
 }
 
 TEST(GgufModel, NamesTheTensorThatIsWrong) {

@@ -111,12 +111,16 @@ double margin(const Layer& layer, const float* x) {
   for (int64_t e = 0; e < config.experts; ++e) {
     double z = 0;
     for (int64_t d = 0; d < layer.D; ++d) z += static_cast<double>(x[d]) * layer.router()[e * layer.D + d];
-    biased.push_back(1 / (1 + std::exp(-z)) + layer.bias_values()[e]);
+    biased.push_back(config.score == RouterScore::softmax ? std::exp(z) : 1 / (1 + std::exp(-z)));
   }
+  const double sum =
+      config.score == RouterScore::softmax ? std::accumulate(biased.begin(), biased.end(), 0.0) : 1.0;
+  for (size_t e = 0; e < biased.size(); ++e)
+    biased[e] = biased[e] / sum + static_cast<double>(layer.bias_values()[e]);
   const auto group = [&](int64_t g) {
     std::vector<double> in(biased.begin() + g * size, biased.begin() + (g + 1) * size);
     std::sort(in.rbegin(), in.rend());
-    return in[0] + (size > 1 ? in[1] : 0);
+    return in[0] + (size > 1 && config.group_rank == GroupRank::two_best ? in[1] : 0);
   };
   const auto gap = [](std::vector<double> values, int64_t k) {
     std::sort(values.rbegin(), values.rend());
@@ -153,6 +157,8 @@ MoeConfig random_config(Random& random) {
   config.active = random.between(1, config.top_groups * (config.experts / config.groups));
   config.norm_topk = random.below(4) != 0;
   config.routed_scaling = random.below(2) == 0 ? 1.0f : 2.5f;
+  if (random.below(2) == 0) config.score = RouterScore::softmax;
+  if (random.below(2) == 0) config.group_rank = GroupRank::best;
   return config;
 }
 
@@ -160,7 +166,9 @@ std::string describe(const Layer& layer, int64_t T) {
   const MoeConfig& c = layer.w.config;
   std::ostringstream out;
   out << "T=" << T << " D=" << layer.D << " F=" << layer.F << " E=" << c.experts << " A=" << c.active
-      << " groups=" << c.top_groups << "/" << c.groups << (c.norm_topk ? " normalised" : "");
+      << " groups=" << c.top_groups << "/" << c.groups << (c.norm_topk ? " normalised" : "")
+      << (c.score == RouterScore::softmax ? " softmax" : "")
+      << (c.group_rank == GroupRank::best ? " best" : "");
   return out.str();
 }
 
@@ -257,7 +265,16 @@ TEST(Moe, ReferenceGradientsMatchFiniteDifferences) {
   const MoeConfig configs[] = {
       {.experts = 6, .active = 2, .routed_scaling = 1.5f},
       {.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f},
-      {.experts = 4, .active = 2, .norm_topk = false}};
+      {.experts = 4, .active = 2, .norm_topk = false},
+      {.experts = 6, .active = 2, .routed_scaling = 1.5f, .score = RouterScore::softmax},
+      {.experts = 8,
+       .active = 3,
+       .groups = 4,
+       .top_groups = 2,
+       .norm_topk = false,
+       .routed_scaling = 4.0f,
+       .score = RouterScore::softmax,
+       .group_rank = GroupRank::best}};
   for (const MoeConfig& config : configs) {
     Layer layer(config, 5, 3, 7 + static_cast<uint64_t>(config.experts));
     const int64_t T = 6, D = layer.D;
@@ -294,22 +311,26 @@ TEST(Moe, BitsDoNotDependOnThreadsOrInstructionSet) {
   // 1100 tokens are two chunks with one thread (576 tokens each) and two threads (1088), and one chunk with
   // three.
   for (const int64_t T : {1, 65, 1100}) {
-    Layer layer({.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f}, 37, 43,
-                11);
-    const Step step{.x = test::random_normal(random, T * layer.D),
-                    .dy = test::random_normal(random, T * layer.D),
-                    .offsets = {0, static_cast<int32_t>(T / 3), static_cast<int32_t>(T)},
-                    .balance_scale = 0.01f};
-    const auto compute = [&](int threads) {
-      layer.fill_gradients(0.25f);
-      Outcome out = run(layer, step, threads);
-      std::vector<float> all = out.y;
-      test::append(all, out.dx);
-      test::append(all, layer.gradients());
-      all.push_back(static_cast<float>(out.loss));
-      return all;
-    };
-    test::expect_one_answer(compute, "T=" + std::to_string(T));
+    // 23 experts are no multiple of a vector's width.
+    for (const MoeConfig& config :
+         {MoeConfig{.experts = 8, .active = 3, .groups = 4, .top_groups = 2, .routed_scaling = 2.5f},
+          MoeConfig{.experts = 23, .active = 3, .score = RouterScore::softmax}}) {
+      Layer layer(config, 37, 43, 11);
+      const Step step{.x = test::random_normal(random, T * layer.D),
+                      .dy = test::random_normal(random, T * layer.D),
+                      .offsets = {0, static_cast<int32_t>(T / 3), static_cast<int32_t>(T)},
+                      .balance_scale = 0.01f};
+      const auto compute = [&](int threads) {
+        layer.fill_gradients(0.25f);
+        Outcome out = run(layer, step, threads);
+        std::vector<float> all = out.y;
+        test::append(all, out.dx);
+        test::append(all, layer.gradients());
+        all.push_back(static_cast<float>(out.loss));
+        return all;
+      };
+      test::expect_one_answer(compute, describe(layer, T));
+    }
   }
 }
 

@@ -219,6 +219,52 @@ TEST(Sample, NeverDrawsAnImpossibleToken) {
   }
 }
 
+TEST(Sample, ReportsTheLikeliestTokensAsASortWould) {
+  Random random(4);
+  for (int round = 0; round < 200; ++round) {
+    const int64_t V = random.between(1, 300);
+    std::vector<float> logits;
+    // Few different values, so that there are ties.
+    for (int64_t i = 0; i < V; ++i) logits.push_back(static_cast<float>(random.between(-4, 4)));
+    const float temperature = round % 2 == 0 ? 0.0f : 0.5f;
+    std::vector<float> z = logits;
+    const RowSoftmax row = row_softmax(z.data(), V, temperature == 0 ? 1.0f : 1.0f / temperature);
+    std::vector<int32_t> order(logits.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    });
+    std::vector<Sampled> got(static_cast<size_t>(random.between(1, 20)));
+    const SamplingParams params{.temperature = temperature, .top_k = 3, .top_p = 0.5f};
+    std::vector<float> own = logits;
+    const Sampled drawn = sample_token(own.data(), V, params, 0.3f, {}, {.likeliest = got});
+    EXPECT_EQ(drawn.token, sample(logits, params, 0.3f).token);  // asking changes no draw
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (i >= order.size()) {
+        EXPECT_EQ(got[i].token, -1);
+        continue;
+      }
+      EXPECT_EQ(got[i].token, order[i]);
+      EXPECT_EQ(got[i].logprob, row_log_prob(row, z.data(), order[i]));
+    }
+  }
+}
+
+TEST(Sample, AForcedTokenHasTheModelsLogProb) {
+  const std::vector<float> logits = {1.0f, -2.0f, 0.5f, 3.0f};
+  std::vector<float> z = logits;
+  const RowSoftmax row = row_softmax(z.data(), 4, 2.0f);
+  for (int32_t token = 0; token < 4; ++token) {
+    std::vector<float> own = logits;
+    // Neither the filters nor the mask have a say.
+    const std::vector<uint64_t> mask = {1};
+    const Sampled got =
+        sample_token(own.data(), 4, {.temperature = 0.5f, .top_k = 1}, 0.9f, mask, {.forced = token});
+    EXPECT_EQ(got.token, token);
+    EXPECT_EQ(got.logprob, row_log_prob(row, z.data(), token));
+  }
+}
+
 TEST(Sample, ManyTokensAreTheSameBitsOnEveryInstructionSet) {
   Random random(4);
   const int64_t V = 151936;

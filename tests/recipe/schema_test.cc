@@ -340,7 +340,7 @@ TEST_F(SchemaOfRuns, BenchResultsThatWereKept) {
     if (entry.path().extension() != ".json") continue;
     const Json json = read_json(entry.path());
     if (!json.contains("bench")) continue;
-    expect_fits("bench", json);
+    expect_fits("bench-program", json);
     ++files;
   }
   EXPECT_GE(files, 1);

@@ -77,6 +77,31 @@ std::string messages(const std::string& last) {
   return R"({"messages": [{"role": "user", "content": "What is 3*7?"}, )" + last + "]}";
 }
 
+// SentencePiece's vocabularies put a space before a text, but not before an answer, which goes on with its
+// prompt: sampling sees no such space either.
+TEST_F(SftDocuments, AnAnswerGoesOnWithItsPrompt) {
+  ModelBundle model = bundle(
+      "{% for m in messages %}{% if m.role == 'user' %}<s>{{ m.content }} yo{% else %} {{ m.content }}</s>"
+      "{% endif %}{% endfor %}");
+  model.tokenizer = Tokenizer::from_json(parse_json(R"({"model": {"type": "BPE", "unk_token": "<unk>",
+      "vocab": {"<unk>": 0, "</s>": 1, "<s>": 2, "\u2581": 3, "h": 4, "i": 5, "y": 6, "o": 7, "u": 8,
+                "\u2581h": 9, "yo": 10, "\u2581yo": 11, "you": 12, "\u2581you": 13},
+      "merges": [["\u2581", "h"], ["y", "o"], ["\u2581", "yo"], ["yo", "u"], ["\u2581yo", "u"]]},
+      "added_tokens": [{"id": 1, "content": "</s>", "special": true}, {"id": 2, "content": "<s>", "special": true}],
+      "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+      "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": false},
+      "decoder": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": false}})",
+                                                    "tokenizer.json"));
+  const std::string row = R"({"messages": [{"role": "user", "content": "hi"},
+      {"role": "assistant", "content": "you"}, {"role": "user", "content": "hi"},
+      {"role": "assistant", "content": "yo"}]})";
+  const std::vector<Document> documents = document(model, row, LossOn::assistant).documents;
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_EQ(documents[0].tokens, model.tokenizer.encode("<s>hi yo you</s><s>hi yo yo</s>", false));
+  const TokenRange last = documents[0].trained.back();
+  EXPECT_EQ(documents[0].tokens[static_cast<size_t>(last.begin)], 11);  // "▁yo", not "▁" and "▁yo"
+}
+
 TEST_F(SftDocuments, TheShippedTemplateGivesTheTokensThatItAlwaysGave) {
   const ModelBundle nano = ModelBundle::load(std::string(R1_SOURCE_DIR) + "/models/r1-nano");
   const char* responses[] = {"<think>1+2=3, no</think><answer>1+2</answer>",

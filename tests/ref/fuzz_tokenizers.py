@@ -202,11 +202,7 @@ CONTENTS = ["<think>", "</think>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", 
             "\u1100\u1161", "가", "K", "K", "\x00", "\ufffd"]
 
 
-def normal_form(text, nfc):
-    return normalizers.NFC().normalize_str(text) if nfc else text
-
-
-def random_added(rng, model, nfc):
+def random_added(rng, model, normal_form):
     vocab = list(model["vocab"])
     contents = rng.sample(CONTENTS, rng.choice([0, 1, 3, 6, 12]))
     contents += ["".join(random_character(rng) for _ in range(rng.randint(1, 4))) for _ in range(rng.choice([0, 0, 2]))]
@@ -223,7 +219,7 @@ def random_added(rng, model, nfc):
         for flag in ("single_word", "lstrip", "rstrip"):
             token[flag] = rng.random() < 0.3 * wild
         # Which of two tokens counts that are the same when normalised, is chance in the package.
-        key = normal_form(content, nfc)
+        key = normal_form(content)
         if token["normalized"] and normal.setdefault(key, content) != content:
             token["normalized"] = False
         added.append(token)
@@ -267,7 +263,7 @@ def random_post_processor(rng, added):
 def random_tokenizer(rng):
     nfc = rng.random() < 0.4
     model = random_model(rng)
-    added = random_added(rng, model, nfc)
+    added = random_added(rng, model, normalizers.NFC().normalize_str if nfc else str)
     normalizer = rng.choice([{"type": "NFC"}, sequence("norm", [{"type": "NFC"}])]) if nfc else rng.choice([None, sequence("norm", [])])
     decoder = byte_level(True, True)
     return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": normalizer,
@@ -275,18 +271,102 @@ def random_tokenizer(rng):
             "decoder": rng.choice([decoder, sequence("dec", [decoder])]), "model": model}
 
 
+# ---------------------------------------------------------------- vocabularies of characters
+
+BYTES = ["<0x%02X>" % b for b in range(256)]
+PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+UNMARK = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+
+
+def metaspace(scheme, split):
+    return {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": split}
+
+
+def character_model(rng):
+    corpus = [random_text(rng, WORDS) for _ in range(rng.choice([5, 30, 80]))]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(split=rng.random() < 0.8)
+    specials = ["<unk>", "<s>", "</s>"] + BYTES
+    tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(
+        vocab_size=len(specials) + rng.choice([40, 200, 600]), special_tokens=specials, limit_alphabet=rng.choice([20, 100, 1000]), show_progress=False))
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens, merges = list(model["vocab"]), [tuple(m) for m in model["merges"]]
+    missing = set()
+    kind = rng.random()
+    if kind < 0.2:
+        missing = set(BYTES)
+    elif kind < 0.4:
+        missing = set(rng.sample(BYTES, rng.choice([1, 5, 60])))
+    tokens = [t for t in tokens if t not in missing]
+    if rng.random() < 0.2:
+        rng.shuffle(merges)
+    if rng.random() < 0.2:
+        merges = [m for m in merges if rng.random() < 0.8]
+    model = {"type": "BPE", "dropout": None, "unk_token": rng.choice(["<unk>", "<unk>", None]), "continuing_subword_prefix": None, "end_of_word_suffix": None,
+             "fuse_unk": rng.random() < 0.7, "byte_fallback": rng.random() < 0.8, "ignore_merges": rng.random() < 0.2,
+             "vocab": {t: i for i, t in enumerate(tokens)}, "merges": [list(m) for m in merges]}
+    if " " not in "".join(a + b for a, b in merges) and rng.random() < 0.3:
+        model["merges"] = ["%s %s" % m for m in merges]
+    return model
+
+
+def random_character_tokenizer(rng):
+    """As Llama 2, Mistral and Gemma have it, and mixtures."""
+    model = character_model(rng)
+    kind = rng.randrange(5)
+    normalizer, pre = None, None
+    if kind == 0:
+        normalizer = sequence("norm", [PREPEND, MARK])
+    elif kind == 1:
+        pre = metaspace(rng.choice(["first", "always", "never"]), rng.random() < 0.5)
+    elif kind == 2:
+        normalizer, pre = MARK, split(" ", "MergedWithPrevious", regex=False)
+    elif kind == 3:
+        pre = sequence("pre", [split(rng.choice([GPT2, QWEN2, r"\d", r"\s+"]), rng.choice(BEHAVIORS)), metaspace(rng.choice(["first", "always", "never"]), rng.random() < 0.5),
+                               {"type": "Digits", "individual_digits": rng.random() < 0.5}][rng.randrange(2):])
+    else:
+        steps = [PREPEND, MARK, {"type": "NFC"}, {"type": "Replace", "pattern": {"String": rng.choice(["a", "the", "\n", "\u2581\u2581"])}, "content": rng.choice(["", "b", "\u2581"])}]
+        normalizer = sequence("norm", rng.sample(steps, rng.randint(1, 4)))
+        pre = rng.choice([None, metaspace("always", True), metaspace("never", False)])
+    if normalizer:
+        shape = Tokenizer.from_str(json.dumps({"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": normalizer, "pre_tokenizer": None,
+                                               "post_processor": None, "decoder": None, "model": {**model, "merges": []}}))
+        normal = shape.normalizer.normalize_str
+    else:
+        normal = str
+    added = [{"id": i, "content": t, "special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
+             for i, t in enumerate(["<unk>", "<s>", "</s>"])]
+    more = [t for t in random_added(rng, model, normal) if t["content"] not in ("<unk>", "<s>", "</s>")]
+    added += [{**t, "id": i} for t, i in zip(more, assigned_ids(added + more, model["vocab"])[3:])]
+    decoder = rng.choice([sequence("dec", [UNMARK, {"type": "ByteFallback"}, {"type": "Fuse"}, STRIP]),
+                          sequence("dec", [UNMARK, {"type": "ByteFallback"}, {"type": "Fuse"}]), metaspace(rng.choice(["first", "always", "never"]), True),
+                          sequence("dec", [metaspace("always", True), {"type": "ByteFallback"}]),
+                          sequence("dec", [UNMARK, {"type": "Fuse"}, {**STRIP, "start": rng.choice([0, 2])}])])
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": normalizer, "pre_tokenizer": pre,
+            "post_processor": random_post_processor(rng, added), "decoder": decoder, "model": model}
+
+
 TEMPLATE = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
             "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {}}
 REFUSED = [("normalizer", {"type": "Lowercase"}), ("normalizer", sequence("norm", [{"type": "NFC"}, {"type": "Strip", "strip_left": True, "strip_right": True}])),
-           ("normalizer", {"type": "Replace", "pattern": {"String": "a"}, "content": "b"}), ("normalizer", {"type": "Prepend", "prepend": "_"}),
+           ("normalizer", {"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"}), ("normalizer", {"type": "Precompiled", "precompiled_charsmap": ""}),
            ("pre_tokenizer", {"type": "Whitespace"}), ("pre_tokenizer", sequence("pre", [{"type": "Punctuation", "behavior": "Isolated"}, byte_level(True)])),
            ("pre_tokenizer", sequence("pre", [split(r"(?i:st)"), byte_level(True)])), ("pre_tokenizer", sequence("pre", [split(r"(?i:é)"), byte_level(True)])),
            ("pre_tokenizer", sequence("pre", [split(r"[[:alpha:]]"), byte_level(True)])), ("pre_tokenizer", None),
-           ("pre_tokenizer", sequence("pre", [byte_level(True), byte_level(True)])),
+           ("pre_tokenizer", sequence("pre", [byte_level(True), byte_level(True)])), ("pre_tokenizer", metaspace("always", True)),
            ("decoder", {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always", "split": True}), ("decoder", sequence("dec", [])),
            ("post_processor", {"type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": True}),
            ("post_processor", sequence("post", [TEMPLATE, TEMPLATE])), ("pre_tokenizer", sequence("pre", [split(r"\p{Greek}"), byte_level(True)])),
            ("pre_tokenizer", sequence("pre", [split("[\U0001ccf3-\U0001fae9]"), byte_level(True)])), ("model", {"dropout": 0.5}), ("model", {"end_of_word_suffix": "</w>"}), ("model", {"continuing_subword_prefix": "##"})]
+
+
+REFUSED_CHARACTERS = [("decoder", None), ("decoder", byte_level(True)), ("decoder", sequence("dec", [STRIP, {"type": "Fuse"}])), ("decoder", {"type": "WordPiece", "prefix": "##", "cleanup": True}),
+                      ("decoder", sequence("dec", [{"type": "Fuse"}, {**STRIP, "stop": 1}])), ("decoder", sequence("dec", [{"type": "ByteFallback"}, UNMARK])),
+                      ("pre_tokenizer", {"type": "WhitespaceSplit"}), ("pre_tokenizer", sequence("pre", [metaspace("first", True), metaspace("first", True)])),
+                      ("pre_tokenizer", byte_level(True)), ("pre_tokenizer", metaspace("never", True) | {"replacement": "ab"}), ("normalizer", {"type": "NFKC"}),
+                      ("model", {"type": "Unigram"}), ("model", {"merges": [["a", "no such piece"]]}), ("model", {"vocab": {"a": -1}}), ("model", {"unk_token": "nowhere", "byte_fallback": False})]
 
 
 # ---------------------------------------------------------------- comparing
@@ -458,13 +538,13 @@ def fuzz(r1, strings, seed, keep):
     bad = done = rounds = 0
     while done < strings:
         rng = random.Random("%d/%d" % (seed, rounds))
-        description = random_tokenizer(rng)
+        description = random_character_tokenizer(rng) if rounds % 2 else random_tokenizer(rng)
         contents = [t["content"] for t in description["added_tokens"] if t["content"]]
         texts = [random_text(rng, contents) for _ in range(min(500, strings - done))]
         known = list(description["model"]["vocab"].values()) + [t["id"] for t in description["added_tokens"]]
         random_ids = [[rng.choice(known) for _ in range(rng.randint(1, 12))] for _ in range(len(texts) // 4 + 1)]
         bad += compare(r1, description, texts, random_ids, keep, "seed%d-round%d" % (seed, rounds))
-        bad += check_refusal(r1, description, REFUSED[rounds % len(REFUSED)])
+        bad += check_refusal(r1, description, (REFUSED_CHARACTERS if rounds % 2 else REFUSED)[rounds // 2 % len(REFUSED_CHARACTERS if rounds % 2 else REFUSED)])
         done += len(texts)
         rounds += 1
     return bad, done, rounds

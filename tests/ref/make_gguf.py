@@ -149,7 +149,8 @@ def experts_stacked(tensors):
     return out
 
 
-ARCHITECTURES = {"llama": MODEL_ARCH.LLAMA, "qwen2": MODEL_ARCH.QWEN2, "qwen3": MODEL_ARCH.QWEN3, "deepseek_v3": MODEL_ARCH.DEEPSEEK2}
+ARCHITECTURES = {"llama": MODEL_ARCH.LLAMA, "qwen2": MODEL_ARCH.QWEN2, "qwen3": MODEL_ARCH.QWEN3, "qwen3_moe": MODEL_ARCH.QWEN3MOE,
+                 "deepseek_v2": MODEL_ARCH.DEEPSEEK2, "deepseek_v3": MODEL_ARCH.DEEPSEEK2}
 
 
 def write_rope(writer, arch, config, latent):
@@ -160,20 +161,21 @@ def write_rope(writer, arch, config, latent):
         writer.add_rope_scaling_factor(rope["factor"])
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         for key, name in [("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")]:
-            if key in rope and not latent:
+            if key in rope and (not latent or config["model_type"] == "deepseek_v2"):
                 writer.add_float32(f"{arch}.rope.scaling.{name}", rope[key])
         if rope.get("mscale_all_dim"):
             writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
 
 
-def model(name, out, split_latent=False):
+def model(name, out, split_latent=False, gating=True):
+    """gating: whether the key of the router's function is there, which old files of DeepSeek-V2 lack."""
     config = json.loads((HERE / "models" / name / "config.json").read_text())
     tensors = load_file(HERE / "models" / name / "model.safetensors")
     family = config["model_type"]
     kind = ARCHITECTURES[family]
-    latent = family == "deepseek_v3"
+    latent = family in ("deepseek_v2", "deepseek_v3")
     heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads") or config["num_attention_heads"]
-    arch = {"deepseek_v3": "deepseek2"}.get(family, family)
+    arch = {"deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "qwen3_moe": "qwen3moe"}.get(family, family)
     writer = GGUFWriter(OUT / (out + ".gguf"), arch)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -202,13 +204,19 @@ def model(name, out, split_latent=False):
         writer.add_expert_count(config["n_routed_experts"])
         writer.add_expert_used_count(config["num_experts_per_tok"])
         writer.add_expert_shared_count(config["n_shared_experts"])
-        writer.add_expert_group_count(config["n_group"])
-        writer.add_expert_group_used_count(config["topk_group"])
+        if gating:
+            writer.add_expert_group_count(config["n_group"])
+            writer.add_expert_group_used_count(config["topk_group"])
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
         writer.add_expert_weights_scale(config["routed_scaling_factor"])
         writer.add_expert_weights_norm(config["norm_topk_prob"])
-        writer.add_uint32("deepseek2.expert_gating_func", 2)
+        if gating:
+            writer.add_uint32("deepseek2.expert_gating_func", 2 if family == "deepseek_v3" else 1)
     else:
+        if family == "qwen3_moe":
+            writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
+            writer.add_expert_used_count(config["num_experts_per_tok"])
+            writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
         writer.add_head_count_kv(kv_heads)
         width = config.get("head_dim") or config["hidden_size"] // heads
         writer.add_rope_dimension_count(width)
@@ -257,6 +265,10 @@ def main():
     model("qwen3-tied", "qwen3-tied")
     model("deepseek_v3-groups", "deepseek2-groups")
     model("deepseek_v3-yarn-mscale", "deepseek2-split", split_latent=True)
+    model("qwen3_moe-all", "qwen3moe-all")
+    model("deepseek_v2-lite", "deepseek2-lite", gating=False)
+    model("deepseek_v2-groups", "deepseek2-v2-groups", split_latent=True)
+    model("deepseek_v3-moonlight", "deepseek2-moonlight")
     for path in sorted(OUT.iterdir()):
         print(path.name, path.stat().st_size)
 

@@ -274,11 +274,13 @@ TEST(Tokenizer, RefusesWhatItDoesNotSupportByName) {
 
 TEST(Tokenizer, RefusesPatternsThatMeanSomethingElseHere) {
   for (const char* pattern : {"(?i:st)", "(?i:s)s", "(?i:\u00e9)", "\\p{Greek}", "\\p{Alphabetic}",
-                              "[[:alpha:]]", "[\U0001ccf3-\U0001fae9]", "\u2426", "[a\u2426]"}) {
+                              "[[:alpha:]]", "[\U0001ccf3-\U0001fae9]", "\u2426", "[a\u2426]", "[a&&[^b]]",
+                              "[^\\p{L}&&[^\\p{Han}]]", "[\\p{L}&&[\\p{Lu}]]", "[\\p{L}&&[^a]&&[^b]]"}) {
     EXPECT_THROW(Regex{pattern}, Error) << pattern;
   }
   for (const char* pattern : {"(?i:'s|'t|'re|'ve|'m|'ll|'d)", "[\u4e00-\u9fa5\u0800-\u4e00]", "\\p{Han}+",
-                              "[\U0001f300-\U0001faff]", "[^\\x{80}-\\x{10FFFF}]"}) {
+                              "[\U0001f300-\U0001faff]", "[^\\x{80}-\\x{10FFFF}]",
+                              "[\\p{Lo}\\p{M}&&[^\\p{Han}]]+"}) {
     EXPECT_NO_THROW(Regex{pattern}) << pattern;
   }
 }
@@ -294,6 +296,7 @@ TEST(Tokenizer, PatternsSeeNewCharactersAsTheyAre) {
   EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\ua7da"), 0u);  // Unicode 16, outside the range
   EXPECT_EQ(found("[\u0800-\u4e00\uac00-\ud7ff]", "\u0897"), 1u);  // Unicode 16, inside the range
   EXPECT_EQ(found("[\U0001f300-\U0001faff]", "\U0001fae9"), 1u);
+  EXPECT_EQ(found("[\\p{Lo}\\p{M}&&[^\\p{Han}a]]", "\u4e2d\u3042a\u0301"), 2u);
   EXPECT_EQ(found("\\w", "\u00b2"), 1u);  // Oniguruma's \w outside a class, and inside (next line)
   EXPECT_EQ(found("[\\w]", "\u00b2"), 0u);
   EXPECT_EQ(found("\\b", "a \u0301"), 4u);  // a mark is a word character

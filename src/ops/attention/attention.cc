@@ -17,7 +17,9 @@ void check_shapes(const Context& ctx, const Batch& batch, const KvPages& pages, 
   R1_CHECK(v.shape == Shape({T, pages.G, pages.V}), "v ", v.shape.str(), " G ", pages.G, " V ", pages.V);
   R1_CHECK(q.dim(2) == pages.K && pages.G > 0 && q.dim(1) % pages.G == 0, "q ", q.shape.str(), " G ",
            pages.G);
-  R1_CHECK(pages.dtype == ctx.activations(), "pages of ", name_of(pages.dtype), " with ",
+  R1_CHECK(pages.dtype == ctx.row().cache, "pages of ", name_of(pages.dtype), " with ",
+           name_of(ctx.numerics));
+  R1_CHECK(ctx.tape == nullptr || pages.dtype == ctx.activations(), "no gradients with ",
            name_of(ctx.numerics));
   if (!pages.values_in_keys || T == 0) return;
   R1_CHECK(pages.V <= pages.K && k.dtype == v.dtype, "V ", pages.V, " in keys of ", pages.K);
@@ -85,7 +87,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     saved.sums = ctx.arena.array<float>(batch.T() * q.dim(1));
     saved.out = out.dtype == DType::f32 ? out : ctx.arena.tensor(shape);
   }
-  R1_CPU_BACKEND(ctx, attention_forward,
+  R1_BACKEND(ctx, attention_forward,
                  (AttentionForward{.batch = batch,
                                    .pages = pages,
                                    .q = q,
@@ -108,7 +110,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     call.dq = c.tape->slot(q);
     call.dk = c.tape->slot(k);
     call.dv = c.tape->slot(v);
-    R1_CPU_BACKEND(c, attention_backward, call);
+    R1_BACKEND(c, attention_backward, call);
   });
   return out;
 }

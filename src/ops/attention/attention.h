@@ -12,6 +12,7 @@
 // Bit-exact: o[t] is a function of q[t] and of keys and values 0 .. position(t) alone.
 //
 // Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32.
+// cpu-q8act: q is f32 and the pages are bf16, to which k and v are rounded; all else is as in cpu-f32.
 //
 // Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from
 // the saved maximum and sum. Sums run over key or query positions in order and over the heads of a group

@@ -263,6 +263,18 @@ void backward(Context& ctx, const Backward& job, int64_t S) {
 
 }  // namespace
 
+namespace {
+
+// Keys or values in f32, rounded as the pages hold them.
+const float* for_pages(Context& ctx, const Tensor& x, DType pages) {
+  if (x.dtype != DType::f32 || pages == DType::f32) return as_f32(ctx, x);
+  float* copy = ctx.arena.array<float>(x.count());
+  if (!ctx.measuring) round_to_bf16(ctx.threads, x.f32(), x.count(), copy);
+  return copy;
+}
+
+}  // namespace
+
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const KvPages& pages = call.pages;
   const Batch& batch = call.batch;
@@ -272,8 +284,8 @@ void attention_forward(Context& ctx, const AttentionForward& call) {
   f.size = {call.q.dim(1), pages.G, pages.K, pages.V};
   f.scale = call.scale;
   f.q = as_f32(ctx, call.q);
-  f.k = as_f32(ctx, call.k);
-  f.v = as_f32(ctx, call.v);
+  f.k = for_pages(ctx, call.k, pages.dtype);
+  f.v = for_pages(ctx, call.v, pages.dtype);
   f.out = scratch.data();
   f.maxima = call.saved.maxima;
   f.sums = call.saved.sums;

@@ -8,7 +8,7 @@ namespace r1 {
 const float* as_f32(Context& ctx, const Tensor& t) {
   if (t.dtype != DType::bf16) return t.f32();
   float* wide = ctx.arena.array<float>(t.count());
-  R1_CPU_BACKEND(ctx, widen_values, (Widen{.from = t.bf16(), .n = t.count(), .to = wide}));
+  R1_BACKEND(ctx, widen_values, (Widen{.from = t.bf16(), .n = t.count(), .to = wide}));
   return wide;
 }
 
@@ -23,7 +23,7 @@ const float* weight_f32(Context& ctx, const Tensor& value) {
   R1_CHECK(value, "a frozen weight ", value.shape.str(), " has no rows: its Weight has them");
   if (value.dtype == DType::bf16 || ctx.activations() == DType::f32) return as_f32(ctx, value);
   float* rounded = ctx.arena.array<float>(value.count());
-  R1_CPU_BACKEND(ctx, round_values, (RoundToBf16{.from = value.f32(), .n = value.count(), .to = rounded}));
+  R1_BACKEND(ctx, round_values, (RoundToBf16{.from = value.f32(), .n = value.count(), .to = rounded}));
   return rounded;
 }
 
@@ -32,7 +32,7 @@ F32Output::F32Output(Context& ctx, const Tensor& y)
 
 void F32Output::store(Context& ctx) const {
   if (y_.dtype != DType::bf16) return;
-  R1_CPU_BACKEND(ctx, narrow_values, (Narrow{.from = data_, .n = y_.count(), .to = y_.bf16()}));
+  R1_BACKEND(ctx, narrow_values, (Narrow{.from = data_, .n = y_.count(), .to = y_.bf16()}));
 }
 
 }  // namespace r1

@@ -28,13 +28,13 @@ Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::s
     call.sum = ctx.arena.tensor({T});
     if (T * V <= kKeptLogits) call.logits = ctx.arena.tensor({T, V});
   }
-  R1_CPU_BACKEND(ctx, log_probs_forward, call);
+  R1_BACKEND(ctx, log_probs_forward, call);
   if (ctx.tape != nullptr) {
     ctx.tape->record([call](Context& c) {
       const Tensor dlogprobs = c.tape->grad(call.logprobs);
       if (!dlogprobs) return;
       const GradSlot dh = c.tape->slot(call.h);
-      R1_CPU_BACKEND(c, log_probs_backward,
+      R1_BACKEND(c, log_probs_backward,
                      (LogProbsBackward{.forward = call, .dlogprobs = dlogprobs, .dh = dh}));
     });
   }

@@ -1,13 +1,21 @@
 #include "ops/matmul/matmul.h"
 
 #include "ops/backend.h"
+#include "ops/convert/convert.h"
 #include "ops/matmul/matmul_backend.h"
 
 namespace r1 {
 
+void observe_input(Context& ctx, const Tensor& x, const Weight& w) {
+  if (ctx.inputs == nullptr || ctx.measuring) return;
+  const OpScope scope(ctx);
+  ctx.inputs->see(w.dense().name, 0, 1, as_f32(ctx, x), x.dim(0), w.K(), w.K());
+}
+
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
   R1_CHECK(x.shape.rank() == 2 && x.dim(1) == w.K(), w.dense().name, " is ", w.dense().value.shape.str(),
            ", its input ", x.shape.str());
+  observe_input(ctx, x, w);
   const Tensor y = ctx.output({x.dim(0), w.N()}, dtype);
   R1_BACKEND(ctx, matmul_forward, (MatmulForward{.x = x, .y = y, .w = &w}));
   if (ctx.tape != nullptr) {

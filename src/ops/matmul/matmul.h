@@ -25,6 +25,9 @@ Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
 // logits). x is f32 and holds values of the activation type.
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y);
 
+// Shows ctx.inputs, if it is set, that x [T, K] is multiplied with `w`. matmul() calls it.
+void observe_input(Context& ctx, const Tensor& x, const Weight& w);
+
 namespace ref {
 // Double-precision oracles. x [T, K], w [N, K], bias [N] or null.
 void matmul(const float* x, const float* w, const float* bias, int64_t T, int64_t N, int64_t K, double* y);

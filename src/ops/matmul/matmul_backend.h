@@ -45,24 +45,28 @@ struct WeightGradient {
   int64_t T = 0;
 };
 
-// Fills `panels` (f32 or pairs of bf16, see weight.h) from a value or, of a frozen matrix, from its file.
+// Fills `panels` (f32 or pairs of bf16, see weight.h) from a value or, of a frozen matrix, from its file, whose
+// blocks stay blocks if `blocks`.
 struct PackWeight {
   const Parameter* dense = nullptr;
   Tensor panels;
+  bool blocks = false;
 };
 
-// Fills `rows` [N, K], of the type that weight.cc has chosen, from a frozen matrix's file.
+// Fills `rows` [N, K], of the type that weight.cc has chosen, from a frozen matrix's file; i32: the bytes of
+// its blocks.
 struct ReadRows {
   const Parameter* dense = nullptr;
   Tensor rows;
 };
 
-// to[i] = row indices[i], in f32, of `held`: panels if `packed`, else rows. `rounding` is the type that the
-// forward rounds to. Without indices: rows [first, first + count).
+// to[i] = row indices[i], in f32, of `held`: panels if `packed`, else rows; of blocks if `blocks` is given.
+// `rounding` is the type that the forward rounds to. Without indices: rows [first, first + count).
 struct CopyRows {
   Tensor held;
-  int64_t K = 0;
+  int64_t N = 0, K = 0;
   bool packed = false;
+  const Format* blocks = nullptr;
   DType rounding = DType::f32;
   std::span<const int32_t> indices;
   int64_t first = 0, count = 0;

@@ -10,6 +10,7 @@
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul_backend.h"
+#include "ops/matmul/products.h"
 
 namespace r1 {
 
@@ -129,11 +130,11 @@ namespace cpu {
 
 void times(Context& ctx, const WeightProduct& call) {
   const Weight& w = *call.w;
-  Gemm g{.M = call.T, .N = w.N(), .K = w.K(), .a = call.x, .a_row = w.K(), .c = call.y, .c_row = w.N()};
-  w.fill_b(ctx, g);
-  if (!ctx.measuring) gemm(ctx.threads, g);
-  if (w.bias() == nullptr) return;
   const OpScope scope(ctx);
+  ProductList list(ctx, 1);
+  list.add({.w = &w, .x = call.x, .M = call.T, .y = call.y});
+  list.run();
+  if (w.bias() == nullptr) return;
   add_bias(ctx, weight_f32(ctx, w.bias()->value), call.T, w.N(), call.y);
 }
 

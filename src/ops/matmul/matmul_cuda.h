@@ -14,7 +14,8 @@
 namespace r1::cuda {
 
 // A matrix operand whose elements lie row by row, `row` floats apart. `by_k`: a row holds consecutive k, as x
-// and W in y = x W^T. Otherwise a row holds consecutive m (or n), as dy and x in dW = dy^T x.
+// and W in y = x W^T. Otherwise a row holds consecutive m (or n), as dy and x in dW = dy^T x. B can be by k
+// only if A is.
 struct Operand {
   const float* data = nullptr;
   int64_t row = 0;
@@ -30,6 +31,29 @@ struct ProductF32 {
   const float* bias = nullptr;  // [N], added last; or null
 };
 void product_f32(const ProductF32& p, void* stream);
+
+// `count` products of one shape, whose operands and outputs lie these many floats apart (the heads of MLA).
+struct Apart {
+  int64_t count = 1;
+  int64_t a = 0, b = 0, c = 0;
+};
+void products_f32(const ProductF32& p, const Apart& apart, void* stream);
+
+// Products of `count` experts over rows that are sorted by expert: expert e owns rows [starts[e],
+// starts[e + 1]). All arrays are the device's, so the host need not know the rows. They are either the M of
+// the product (of A and C; B is `weights[e]`), or, with `rows_are_k`, its K (of A and B; C is `gradients[e]`,
+// and experts whose gradient is null are skipped). p.M or p.K is the most rows that an expert can have;
+// `typical` is about how many they have, for speed alone.
+struct ByExpert {
+  int64_t count = 0;
+  int64_t typical = 0;
+  const int64_t* starts = nullptr;        // [count + 1]
+  const float* const* weights = nullptr;  // [count], each aligned to 16 bytes if `aligned`
+  float* const* gradients = nullptr;      // [count]
+  bool rows_are_k = false;
+  bool aligned = false;
+};
+void products_f32(const ProductF32& p, const ByExpert& experts, void* stream);
 
 // y [T, N] = x [T, K] W^T (+ bias), W row-major [N, K].
 void matmul_f32(const float* x, int64_t T, const float* w, int64_t N, int64_t K, const float* bias, float* y,

@@ -18,11 +18,18 @@ DType held_rows_type(const Context& ctx, const Parameter& dense) {
       return DType::bf16;
     case Format::f16:
       return DType::f16;
-    case Format::f32:
-    case Format::f64:
-      break;
+    default:
+      return DType::f32;
   }
-  return DType::f32;
+}
+
+// A table of blocks is looked up block by block.
+bool rows_are_blocks(const Context& ctx, const Parameter& dense) {
+  return ctx.device == Device::cpu && is_blocks(dense.stored.format);
+}
+
+Shape words_of(int64_t bytes) {
+  return {ceil_div(bytes, int64_t{4})};
 }
 
 }  // namespace
@@ -36,42 +43,71 @@ Weight::Weight(Parameter* dense, Parameter* bias, Layout layout)
     R1_CHECK(bias_->value.shape == Shape({N()}), bias_->name, " ", bias_->value.shape.str());
 }
 
-bool Weight::is_fresh(DType activations) const {
-  if (held_version_ != dense_->version) return false;
-  return layout_ == Layout::rows || held_.tensor().dtype == activations;
-}
-
 bool Weight::holds_rows(const Context& ctx) const {
   return layout_ == Layout::rows || ctx.device == Device::cuda;
 }
 
+bool Weight::has_blocks(const Context& ctx) const {
+  return !holds_rows(ctx) && ctx.row().product == Product::q8act && dense_->frozen() &&
+         is_blocks(dense_->stored.format);
+}
+
+Weight::Form Weight::form(const Context& ctx) const {
+  if (holds_rows(ctx)) return Form::rows;
+  if (has_blocks(ctx)) return Form::blocks;
+  return ctx.activations() == DType::f32 ? Form::panels : Form::pairs;
+}
+
 void Weight::prepare(Context& ctx) const {
-  const DType dtype = ctx.activations();
   if (holds_rows(ctx) && !dense_->frozen()) return;  // the value is read
-  if (is_fresh(dtype)) return;
+  const Form wanted = form(ctx);
+  if (held_version_ == dense_->version && held_form_ == wanted) return;
   R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
-  if (holds_rows(ctx)) {
-    held_ = Buffer(dense_->value.shape, held_rows_type(ctx, *dense_), ctx.memory());
-    R1_BACKEND(ctx, read_rows, (ReadRows{.dense = dense_, .rows = held_.tensor()}));
-  } else {
-    const int64_t panels = ceil_div(N(), kPanel);
-    const Shape shape =
-        dtype == DType::f32 ? Shape{panels, K(), kPanel} : Shape{panels, pair_rows(K()), kPanel, 2};
+  const auto take = [&](const Shape& shape, DType dtype) {
     const Tensor& held = held_.tensor();
     if (!held || held.shape != shape || held.dtype != dtype) {
       held_ = {};  // before the next one is taken, so that only one is held
       held_ = Buffer(shape, dtype, ctx.memory());
     }
     held_version_ = 0;  // stale until it is filled: filling may throw
+  };
+  const Format format = dense_->stored.format;
+  if (wanted == Form::rows) {
+    if (rows_are_blocks(ctx, *dense_)) {
+      take(words_of(bytes_of(format, N() * K())), DType::i32);
+    } else {
+      take(dense_->value.shape, held_rows_type(ctx, *dense_));
+    }
+    R1_BACKEND(ctx, read_rows, (ReadRows{.dense = dense_, .rows = held_.tensor()}));
+  } else if (wanted == Form::blocks) {
+    take(words_of(quant_bytes(format, N(), K())), DType::i32);
+    R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor(), .blocks = true}));
+  } else {
+    const int64_t panels = ceil_div(N(), kPanel);
+    if (wanted == Form::panels) {
+      take({panels, K(), kPanel}, DType::f32);
+    } else {
+      take({panels, pair_rows(K()), kPanel, 2}, DType::bf16);
+    }
     R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor()}));
   }
+  held_form_ = wanted;
   held_version_ = dense_->version;
 }
 
-void Weight::fill_b(Context& ctx, Gemm& g) const {
-  R1_CHECK(layout_ == Layout::panels, dense_->name, " is held as rows: it is no factor");
+QuantMatrix Weight::blocks(Context& ctx) const {
+  R1_CHECK(has_blocks(ctx), dense_->name, " has no blocks");
   prepare(ctx);
-  g.product = ctx.row().product;
+  return {.format = dense_->stored.format,
+          .N = N(),
+          .K = K(),
+          .panels = static_cast<const std::byte*>(held_.tensor().data)};
+}
+
+void Weight::fill_b(Context& ctx, Gemm& g) const {
+  R1_CHECK(layout_ == Layout::panels && !has_blocks(ctx), dense_->name, " has no panels of numbers");
+  prepare(ctx);
+  g.product = ctx.row().product == Product::q8act ? Product::f32 : ctx.row().product;
   g.b = static_cast<const float*>(held_.tensor().data);
   g.b_panel = (ctx.activations() == DType::f32 ? K() : pair_rows(K())) * kPanel;
   g.b_row = kPanel;
@@ -90,19 +126,29 @@ void Weight::add_weight_gradient(Context& ctx, const float* dy, const float* x, 
   R1_BACKEND(ctx, add_weight_gradient, (WeightGradient{.w = this, .dy = dy, .x = x, .T = T}));
 }
 
-void Weight::dequantise(Context& ctx, int64_t first, int64_t count, float* to) const {
-  R1_CHECK(first >= 0 && count >= 0 && first + count <= N(), dense_->name, " rows from ", first, ", ", count);
+void Weight::copy(Context& ctx, std::span<const int32_t> indices, int64_t first, int64_t count,
+                  float* to) const {
   const bool frozen = dense_->frozen();
   if (frozen) prepare(ctx);
+  const bool packed = frozen && !holds_rows(ctx);
+  const bool blocks = packed ? has_blocks(ctx) : frozen && rows_are_blocks(ctx, *dense_);
+  const bool narrow = ctx.activations() == DType::bf16 || (blocks && dense_->value.dtype == DType::bf16);
   R1_BACKEND(ctx, copy_rows,
              (CopyRows{.held = frozen ? held_.tensor() : dense_->value,
+                       .N = N(),
                        .K = K(),
-                       .packed = frozen && !holds_rows(ctx),
-                       .rounding = ctx.activations(),
-                       .indices = {},
+                       .packed = packed,
+                       .blocks = blocks ? &dense_->stored.format : nullptr,
+                       .rounding = narrow ? DType::bf16 : DType::f32,
+                       .indices = indices,
                        .first = first,
                        .count = count,
                        .to = to}));
+}
+
+void Weight::dequantise(Context& ctx, int64_t first, int64_t count, float* to) const {
+  R1_CHECK(first >= 0 && count >= 0 && first + count <= N(), dense_->name, " rows from ", first, ", ", count);
+  copy(ctx, {}, first, count, to);
 }
 
 const float* Weight::rows(Context& ctx) const {
@@ -117,17 +163,7 @@ const float* Weight::rows(Context& ctx) const {
 }
 
 void Weight::copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const {
-  const bool frozen = dense_->frozen();
-  if (frozen) prepare(ctx);
-  R1_BACKEND(ctx, copy_rows,
-             (CopyRows{.held = frozen ? held_.tensor() : dense_->value,
-                       .K = K(),
-                       .packed = frozen && !holds_rows(ctx),
-                       .rounding = ctx.activations(),
-                       .indices = rows,
-                       .first = 0,
-                       .count = std::ssize(rows),
-                       .to = to}));
+  copy(ctx, rows, 0, std::ssize(rows), to);
 }
 
 }  // namespace r1

@@ -1,12 +1,13 @@
 // ops/matmul/weight.h: a matrix that products and row look-ups read.
 //
-// A weight is not a tensor. Now it is dense [N, K], f32 or bf16; quantised blocks and low-rank terms will
-// live here too. Memory holds the following:
+// A weight is not a tensor. It is dense [N, K], f32 or bf16, or quantised blocks; low-rank terms will live here
+// too. Memory holds the following:
 //
 //   trained  the parameter's value (f32, row-major), and a copy in the kernel's layout that is made again when
 //            dense.version has changed
 //   frozen   one copy, made from where the parameter is stored: in the kernel's layout (Layout::panels) or, for
-//            a table that only look-ups read, as rows in the stored format (Layout::rows)
+//            a table that only look-ups read, as rows in the stored format (Layout::rows). In cpu-q8act the
+//            kernel's layout of blocks are the file's bytes, rearranged (ops/matmul/quant.h)
 //
 // On a CUDA device, products read rows: of a trained matrix the value itself, of a frozen one a copy in f32.
 // On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the
@@ -17,6 +18,7 @@
 #include <span>
 
 #include "ops/matmul/gemm.h"
+#include "ops/matmul/quant.h"
 #include "tensor/context.h"
 #include "tensor/parameter.h"
 
@@ -41,6 +43,9 @@ class Weight {
   void prepare(Context& ctx) const;
   int64_t held_bytes() const { return static_cast<int64_t>(held_.bytes()); }  // of the copy, now
 
+  // True if products read blocks; blocks() prepares them. fill_b() is for all others.
+  bool has_blocks(const Context& ctx) const;
+  QuantMatrix blocks(Context& ctx) const;
   // Prepares, then sets b, its strides and the product of `g` for this matrix: g computes x W^T.
   void fill_b(Context& ctx, Gemm& g) const;
   // y [T, N] = x [T, K] W^T (+ bias), not rounded. x is f32 and holds values of the activation type.
@@ -60,14 +65,18 @@ class Weight {
   void copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const;
 
  private:
-  bool is_fresh(DType activations) const;
+  enum class Form : uint8_t { none, panels, pairs, blocks, rows };
+  Form form(const Context& ctx) const;
   bool holds_rows(const Context& ctx) const;
+  void copy(Context& ctx, std::span<const int32_t> indices, int64_t first, int64_t count, float* to) const;
 
   Parameter* dense_ = nullptr;
   Parameter* bias_ = nullptr;
   Layout layout_ = Layout::panels;
-  // Panels: f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K].
+  // Panels: f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K]. Blocks, as panels
+  // or as rows: their bytes, as i32.
   mutable Buffer held_;
+  mutable Form held_form_ = Form::none;
   mutable uint64_t held_version_ = 0;
 };
 

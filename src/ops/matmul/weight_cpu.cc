@@ -4,6 +4,7 @@
 // and packed from there: it never lies in memory row by row as a whole, and no page of the file is mapped.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/first_error.h"
 #include "base/integers.h"
@@ -11,6 +12,7 @@
 #include "ops/convert/convert.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/simd/grain.h"
+#include "tensor/blocks.h"
 
 namespace r1::cpu {
 namespace {
@@ -76,9 +78,57 @@ void pack_stored(Context& ctx, const Parameter& p, const Tensor& panels) {
   if (large) allow_huge_pages(panels.data, panels.bytes());
 }
 
+// Blocks, a panel at a time.
+void pack_blocks(Context& ctx, const Parameter& p, const Tensor& panels) {
+  const int64_t N = p.value.dim(0), K = p.value.dim(1), threads = ctx.threads.size();
+  const Format format = p.stored.format;
+  const bool large = panels.bytes() >= kLargeBlock;
+  if (large) use_small_pages(panels.data, panels.bytes());
+  const int64_t row_bytes = bytes_of(format, K), panel_bytes = quant_panel_bytes(format, K);
+  const auto words = ceil_div(kQuantPanel * row_bytes, int64_t{4});
+  const Buffer rows({threads, words}, DType::i32);
+  FirstError error;
+  ctx.threads.parallel_for_thread(ceil_div(N, kQuantPanel), 1, [&](int64_t begin, int64_t end, int thread) {
+    auto* const bytes = reinterpret_cast<std::byte*>(rows.tensor().i32() + thread * words);
+    error.run([&] {
+      for (int64_t i = begin; i < end; ++i) {
+        std::byte* const panel = static_cast<std::byte*>(panels.data) + i * panel_bytes;
+        if (large) provide_pages(panel, static_cast<size_t>(panel_bytes));
+        const int64_t width = std::min(kQuantPanel, N - i * kQuantPanel), first = i * kQuantPanel * K;
+        const std::span<std::byte> blocks(bytes, static_cast<size_t>(width * row_bytes));
+        p.stored.read_raw(first, blocks);
+        if (const int64_t bad = first_bad_scale(format, blocks); bad >= 0) {
+          std::vector<float> values(static_cast<size_t>(row_of(format).elements));
+          p.stored.read(first + bad, values);
+          check_finite(p.stored, first + bad, values);  // throws
+        }
+        pack_quant_panel(format, bytes, width, K, panel);
+      }
+    });
+  });
+  error.rethrow();
+  if (large) allow_huge_pages(panels.data, panels.bytes());
+}
+
+// A row of blocks, in panels or by itself.
+void copy_row_of_blocks(const CopyRows& call, int64_t row, std::span<float> to) {
+  const auto* const held = static_cast<const std::byte*>(call.held.data);
+  const auto bytes = static_cast<size_t>(bytes_of(*call.blocks, call.K));
+  if (!call.packed)
+    return dequantise_blocks(*call.blocks, {held + static_cast<size_t>(row) * bytes, bytes}, to);
+  std::vector<std::byte> blocks(bytes);
+  unpack_quant_row({.format = *call.blocks, .N = call.N, .K = call.K, .panels = held}, row, blocks.data());
+  dequantise_blocks(*call.blocks, blocks, to);
+}
+
 void copy_row(Context& ctx, const CopyRows& call, int64_t row, float* to) {
   const int64_t K = call.K;
   const Tensor& held = call.held;
+  if (call.blocks != nullptr) {
+    copy_row_of_blocks(call, row, {to, static_cast<size_t>(K)});
+    if (call.rounding == DType::bf16) round_to_bf16(ctx.threads, to, K, to);
+    return;
+  }
   if (call.packed) {
     if (held.dtype == DType::f32) return unpack_row(held.f32(), row, K, to);
     return unpack_row(static_cast<const uint32_t*>(held.data), row, K, to);
@@ -101,7 +151,9 @@ void copy_row(Context& ctx, const CopyRows& call, int64_t row, float* to) {
 
 void pack_weight(Context& ctx, const PackWeight& call) {
   if (!call.dense->frozen()) return pack_value(ctx, call.dense->value, call.panels);
-  if (!ctx.measuring) pack_stored(ctx, *call.dense, call.panels);
+  if (ctx.measuring) return;
+  if (call.blocks) return pack_blocks(ctx, *call.dense, call.panels);
+  pack_stored(ctx, *call.dense, call.panels);
 }
 
 void read_rows(Context& ctx, const ReadRows& call) {
@@ -115,7 +167,10 @@ void read_rows(Context& ctx, const ReadRows& call) {
       const int64_t at = begin * K;
       const auto n = static_cast<size_t>((end - begin) * K);
       const Tensor& to = call.rows;
-      if (to.dtype == DType::bf16) {
+      if (to.dtype == DType::i32) {
+        p.stored.read_raw(at, {static_cast<std::byte*>(to.data) + bytes_of(p.stored.format, at),
+                               static_cast<size_t>(bytes_of(p.stored.format, static_cast<int64_t>(n)))});
+      } else if (to.dtype == DType::bf16) {
         p.stored.read(at, std::span(to.bf16() + at, n));
       } else if (to.dtype == DType::f16) {
         p.stored.read_raw(at, {static_cast<std::byte*>(to.data) + at * 2, n * 2});

@@ -35,7 +35,7 @@ void read_rows(Context& ctx, const ReadRows& call) {
   for (int64_t at = 0; at < count; at += kPiece) {
     const auto part = std::span(piece).first(static_cast<size_t>(std::min(kPiece, count - at)));
     read_piece(*call.dense, at, part);
-    ctx.memory().write(call.rows.f32() + at, part.data(), part.size_bytes(), ctx.stream);
+    ctx.memory().write(call.rows.f32() + at, part.data(), part.size_bytes());  // any stream may read it
   }
 }
 

@@ -37,6 +37,10 @@ int64_t LatentWeight::held_bytes() const {
 }
 
 void LatentWeight::prepare(Context& ctx) const {
+  if (ctx.device == Device::cuda) {  // products read rows
+    rows(ctx);
+    return;
+  }
   if (kv_b_->frozen()) return prepare_frozen(ctx);
   rows(ctx);
   value_panels(ctx);
@@ -122,7 +126,7 @@ const float* LatentWeight::rows(Context& ctx) const {
       rows_.version = 0;  // stale until it is filled: reading may throw
       int64_t at = 0;
       in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
-        std::ranges::copy(values, to + at);
+        ctx.memory().write(to + at, values.data(), values.size_bytes());
         at += std::ssize(values);
       });
       if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, to, value.count(), to);
@@ -130,7 +134,8 @@ const float* LatentWeight::rows(Context& ctx) const {
     } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);
       const float* from = weight_f32(ctx, value);
-      if (!ctx.measuring) std::copy_n(from, value.count(), to);
+      if (!ctx.measuring)
+        ctx.memory().copy(to, from, static_cast<size_t>(value.count()) * sizeof(float), ctx.stream);
     }
   }
   return rows_.buffer.tensor().f32();

@@ -9,12 +9,16 @@ namespace cpu {
 namespace {
 
 // One row of n tokens: scale * n * sum over e of f_e P_e, in double, tokens and experts in order.
-double row_loss(const Routing& r, int64_t begin, int64_t end, const double* f, double scale, double* share) {
+double row_loss(const Routing& r, RouterScore score, int64_t begin, int64_t end, const double* f,
+                double scale, double* share) {
   std::fill(share, share + r.E, 0.0);
   for (int64_t t = begin; t < end; ++t) {
     const float* s = r.scores + t * r.E;
-    double sum = 1e-20;
-    for (int64_t e = 0; e < r.E; ++e) sum += static_cast<double>(s[e]);
+    double sum = 1.0;  // of a softmax
+    if (score == RouterScore::sigmoid) {
+      sum = 1e-20;
+      for (int64_t e = 0; e < r.E; ++e) sum += static_cast<double>(s[e]);
+    }
     for (int64_t e = 0; e < r.E; ++e) share[e] += static_cast<double>(s[e]) / sum;
   }
   double loss = 0;
@@ -56,7 +60,7 @@ void moe_balance(Context& ctx, const MoeBalance& call) {
         f[e] *= unit;
         pull[row * r.E + e] = static_cast<float>(scale * f[e]);
       }
-      losses[row] = wanted ? exactly_summable(row_loss(r, begin, end, f, scale, f + r.E)) : 0;
+      losses[row] = wanted ? exactly_summable(row_loss(r, call.score, begin, end, f, scale, f + r.E)) : 0;
     }
   });
   if (!wanted || ctx.measuring) return;

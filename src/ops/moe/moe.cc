@@ -35,21 +35,32 @@ void check_experts(const MoeWeights& w, int64_t D) {
   }
 }
 
-Balance balance(Context& ctx, const Batch& batch, const Routing& r, const MoeTraining& training) {
+Balance balance(Context& ctx, const Batch& batch, const Routing& r, RouterScore score,
+                const MoeTraining& training) {
   const int64_t S = batch.S();
   R1_CHECK(S >= 0 && (S == 0 ? r.T == 0 : batch.offsets[0] == 0 && batch.offsets.back() == r.T), "T ", r.T,
            " batch rows ", S);
   const Balance out{.pull = ctx.arena.array<float>(S * r.E), .token_row = ctx.arena.array<int32_t>(r.T)};
-  R1_CPU_BACKEND(ctx, moe_balance,
-                 (MoeBalance{.batch = batch, .routing = r, .training = training, .balance = out}));
+  R1_BACKEND(
+      ctx, moe_balance,
+      (MoeBalance{.batch = batch, .routing = r, .score = score, .training = training, .balance = out}));
   return out;
 }
 
-void count_selected(const Routing& r, MoeStats& stats) {
+void count_selected(Context& ctx, const Routing& r, MoeStats& stats) {
   if (stats.selected.empty()) stats.selected.assign(static_cast<size_t>(r.E), 0);
   R1_CHECK(std::ssize(stats.selected) == r.E, "counts of ", stats.selected.size(), " E ", r.E);
+  const OpScope scope(ctx);
+  const int64_t* all = r.starts;
+  if (r.starts_on_device) {
+    const int64_t n = r.chunks() * (r.E + 1);
+    auto* copy = ctx.host().array<int64_t>(n);
+    if (ctx.measuring) return;
+    ctx.memory().read(copy, r.starts, static_cast<size_t>(n) * sizeof(int64_t), ctx.stream);
+    all = copy;
+  }
   for (int64_t c = 0; c < r.chunks(); ++c) {
-    const int64_t* starts = r.starts + c * (r.E + 1);
+    const int64_t* starts = all + c * (r.E + 1);
     for (int64_t e = 0; e < r.E; ++e) stats.selected[static_cast<size_t>(e)] += starts[e + 1] - starts[e];
   }
 }
@@ -59,15 +70,16 @@ void count_selected(const Routing& r, MoeStats& stats) {
 Routing route(Context& ctx, const Tensor& x, const MoeWeights& w) {
   check_config(w, x);
   Routing r{.T = x.dim(0), .E = w.config.experts, .A = w.config.active};
-  r.chunk = R1_CPU_BACKEND(ctx, moe_chunk_tokens, w);
+  r.chunk = R1_BACKEND(ctx, moe_chunk_tokens, w);
   r.scores = ctx.arena.array<float>(r.T * r.E);
   r.experts = ctx.arena.array<int32_t>(r.slots());
   r.weights = ctx.arena.array<float>(r.slots());
   r.rows = ctx.arena.array<int32_t>(r.slots());
   r.tokens = ctx.arena.array<int32_t>(r.slots());
   r.row_weights = ctx.arena.array<float>(r.slots());
-  r.starts = ctx.host().array<int64_t>(r.chunks() * (r.E + 1));
-  R1_CPU_BACKEND(ctx, moe_route, (MoeRoute{.x = x, .w = w, .routing = r}));
+  r.starts_on_device = ctx.device == Device::cuda;
+  r.starts = (r.starts_on_device ? ctx.arena : ctx.host()).array<int64_t>(r.chunks() * (r.E + 1));
+  R1_BACKEND(ctx, moe_route, (MoeRoute{.x = x, .w = w, .routing = r}));
   return r;
 }
 
@@ -81,21 +93,21 @@ Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights&
   MoeSaved saved{.x = as_f32_tensor(ctx, in)};
   saved.routing = route(ctx, saved.x, w);
   const Routing& r = saved.routing;
-  if (training.stats != nullptr) count_selected(r, *training.stats);
+  if (training.stats != nullptr) count_selected(ctx, r, *training.stats);
   if (training.balance_scale != 0 && (ctx.tape != nullptr || training.balance_loss != nullptr)) {
-    saved.balance = balance(ctx, batch, r, training);
+    saved.balance = balance(ctx, batch, r, w.config.score, training);
   }
   const int64_t kept = ctx.tape != nullptr ? r.T : std::min(r.chunk, r.T);
   const int64_t activations = kept * r.A * w.experts[0].gate.N();
   saved.gate = ctx.arena.array<float>(activations);
   saved.up = ctx.arena.array<float>(activations);
-  R1_CPU_BACKEND(ctx, moe_forward, (MoeForward{.w = w, .saved = saved, .y = y}));
+  R1_BACKEND(ctx, moe_forward, (MoeForward{.w = w, .saved = saved, .y = y}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([y, saved, weights = &w](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if ((!dy && saved.balance.pull == nullptr) || saved.routing.T == 0) return;
       const GradSlot dx = c.tape->slot(saved.x);
-      R1_CPU_BACKEND(c, moe_backward, (MoeBackward{.w = *weights, .saved = saved, .dy = dy, .dx = dx}));
+      R1_BACKEND(c, moe_backward, (MoeBackward{.w = *weights, .saved = saved, .dy = dy, .dx = dx}));
     });
   }
   return y;

@@ -1,23 +1,25 @@
-// ops/moe/moe.h: DeepSeek-V3's mixture of experts (arXiv 2412.19437, 2.1.2): routing, experts, balance.
+// ops/moe/moe.h: mixture of experts: routing, experts, balance, as in DeepSeek-V3 (arXiv 2412.19437, 2.1.2),
+// and with the router of DeepSeek-V2 (arXiv 2405.04434, 2.1.2) and Qwen3 (arXiv 2505.09388).
 //
-//   s[t, e] = sigmoid(x[t] . Wg[e])
+//   s[t, e] = sigmoid(z[t, e]), or softmax over e of z[t], with z[t, e] = x[t] . Wg[e]
 //   w[t, a] = s of the selected (unbiased), divided by their sum + 1e-20 if norm_topk, times routed_scaling
 //   y[t]    = sum over the selected, in ascending expert index, of w[t, a] * expert(x[t])
 //   expert  = down(silu(gate) * up)
 //
 // Selection is by s + bias: groups of E / n_group experts are ranked by the sum of their two best biased
-// scores, the best topk_group groups stay, and the best A of their experts are selected. On ties the lower
-// index wins, for groups and for experts; NaN counts as the largest. If topk_group = n_group, no group is
-// ranked. A group of one expert is ranked by its one score. Experts of groups that do not stay can never be
-// selected (their biased score counts as -infinity), as in DeepSeek's own inference code and in transformers
-// 5.23. Older versions of transformers masked with 0, which differs only if a staying group holds one of the
-// best A and its biased score is negative. Shared experts are an ordinary MLP beside this op.
+// scores (V3) or by their best one (V2), the best topk_group groups stay, and the best A of their experts are
+// selected. On ties the lower index wins, for groups and for experts; NaN counts as the largest. If
+// topk_group = n_group, no group is ranked. A group of one expert is ranked by its one score. Experts of
+// groups that do not stay can never be selected (their biased score counts as -infinity), as in DeepSeek's
+// own inference code and in transformers 5.23. Older versions of transformers masked with 0, which differs
+// only if a staying group holds one of the best A and its biased score is negative. Shared experts are an
+// ordinary MLP beside this op.
 //
-// cpu-f32: router and expert products as in ops/matmul; s = 1 / (1 + exp(-z)) with our exp; the selected s
-// are summed in ascending index; w = (s / sum) * routed_scaling; experts are summed in ascending index by
-// FMA from +0. Bf16 numerics: gate, up and silu(gate) * up are each rounded to bf16, the selection bias is
-// not; scores, weights, an expert's output and y stay f32. Bit-exact: y[t] and the selection are functions
-// of x[t] and the weights alone.
+// cpu-f32: router and expert products as in ops/matmul; s = 1 / (1 + exp(-z)) with our exp, or s = exp(z -
+// max of z) / their sum, in ascending index; the selected s are summed in ascending index; w = (s / sum) *
+// routed_scaling; experts are summed in ascending index by FMA from +0. Bf16 numerics: gate, up and
+// silu(gate) * up are each rounded to bf16, the selection bias is not; scores, weights, an expert's output
+// and y stay f32. Bit-exact: y[t] and the selection are functions of x[t] and the weights alone.
 //
 // Backward: the gradient flows through the weights w to the router; the selection itself and the bias have
 // none. Weight gradients of experts and router walk t in order and continue from what they held. An expert's
@@ -34,7 +36,7 @@
 //
 //   alpha * sum over e of f_e * P_e
 //   f_e = E / (A n) * #selected(e)
-//   P_e = mean over t of s[t, e] / sum_e' s[t, e']
+//   P_e = mean over t of s[t, e] / sum_e' s[t, e']   (a softmax's sum counts as 1)
 //
 // The gradient of the sum over rows of alpha * row length / total weight (see balance_scale) is added to the
 // router's, with f_e as a constant, whether or not a gradient reaches y. The loss is summed in double: over
@@ -51,6 +53,9 @@
 
 namespace r1 {
 
+enum class RouterScore : uint8_t { sigmoid, softmax };
+enum class GroupRank : uint8_t { two_best, best };
+
 struct MoeConfig {
   int64_t experts = 0;     // E
   int64_t active = 0;      // A
@@ -58,6 +63,8 @@ struct MoeConfig {
   int64_t top_groups = 1;  // topk_group
   bool norm_topk = true;
   float routed_scaling = 1.0f;
+  RouterScore score = RouterScore::sigmoid;
+  GroupRank group_rank = GroupRank::two_best;
 };
 
 struct Expert {
@@ -67,7 +74,7 @@ struct Expert {
 struct MoeWeights {
   MoeConfig config;
   Weight router;                // [E, D]
-  Parameter* bias = nullptr;    // [E] selection bias (e_score_correction_bias); trainable = false
+  Parameter* bias = nullptr;    // [E] selection bias (e_score_correction_bias), or none; trainable = false
   std::vector<Expert> experts;  // E
 };
 

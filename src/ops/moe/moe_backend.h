@@ -18,6 +18,7 @@ struct MoeRoute {
 struct MoeBalance {
   const Batch& batch;
   const Routing& routing;
+  RouterScore score;
   const MoeTraining& training;
   const Balance& balance;
 };

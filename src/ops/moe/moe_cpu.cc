@@ -12,6 +12,7 @@
 
 #include "ops/convert/convert.h"
 #include "ops/matmul/gemm.h"
+#include "ops/matmul/products.h"
 #include "ops/moe/moe_backend.h"
 #include "ops/moe/moe_kernels.h"
 #include "ops/swiglu/swiglu.h"
@@ -61,17 +62,12 @@ class GemmList {
 };
 
 // Multiplies rows [first, first + count) of in [., K] by w^T into the same rows of out [., N].
-Gemm times_weight(Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w, float* out) {
+PlainProduct times_weight(const Context& ctx, const Chunk& chunk, int64_t e, const float* in, const Weight& w,
+                          float* out) {
   const int64_t first = chunk.starts[e];
-  Gemm g{.M = chunk.count(e),
-         .N = w.N(),
-         .K = w.K(),
-         .a = in + first * w.K(),
-         .a_row = w.K(),
-         .c = out + first * w.N(),
-         .c_row = w.N()};
-  w.fill_b(ctx, g);
-  return g;
+  if (ctx.inputs != nullptr && !ctx.measuring)
+    ctx.inputs->see(w.dense().name, 0, 1, in + first * w.K(), chunk.count(e), w.K(), w.K());
+  return {.w = &w, .x = in + first * w.K(), .M = chunk.count(e), .y = out + first * w.N()};
 }
 
 // Multiplies rows of d_out [., N] by w into d_in [., K]. May take scratch from the arena.
@@ -228,7 +224,7 @@ void moe_forward(Context& ctx, const MoeForward& call) {
   const OpScope scope(ctx);
   float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
   float* h = ctx.arena.array<float>(most * F);
-  GemmList list(ctx, 2 * r.E);
+  ProductList list(ctx, 2 * r.E);
   const auto round = [&ctx](float* values, int64_t n) {
     if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, values, n, values);
   };
@@ -243,7 +239,7 @@ void moe_forward(Context& ctx, const MoeForward& call) {
       list.add(times_weight(ctx, chunk, e, rows, expert.gate, gate));
       list.add(times_weight(ctx, chunk, e, rows, expert.up, up));
     }
-    list.run(ctx);
+    list.run();
     round(gate, chunk.n * F);
     round(up, chunk.n * F);
     swiglu_into(ctx.threads, gate, up, chunk.n * F, h);
@@ -252,7 +248,7 @@ void moe_forward(Context& ctx, const MoeForward& call) {
       if (chunk.count(e) == 0) continue;
       list.add(times_weight(ctx, chunk, e, h, experts[static_cast<size_t>(e)].down, rows));
     }
-    list.run(ctx);
+    list.run();
     float* y = call.y.f32() + chunk.begin * D;
     ctx.threads.parallel_for(chunk.end - chunk.begin, rows_grain(r.A * D), [&](int64_t begin, int64_t end) {
       moe_kernels::combine(rows, r.rows + chunk.first, r.weights + chunk.first, begin, end, r.A, D, y);

@@ -9,6 +9,9 @@ namespace r1::moe_kernels {
 // z[i] = 1 / (1 + exp(-z[i])).
 void sigmoid(float* z, int64_t n);
 
+// Each row of z [T, E] becomes its softmax: exp(z - max) / sum, the sum in ascending order.
+void softmax(float* z, int64_t T, int64_t E);
+
 // rank[i] = the number of keys that come before key i: the larger ones, and equal ones of a lower index. Both
 // arrays need room up to a multiple of 16, which is overwritten (keys: with the least integer; a key may be
 // it only to mean "never").

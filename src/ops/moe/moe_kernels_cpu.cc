@@ -27,6 +27,18 @@ void moe_sigmoid(float* z, int64_t n) {
   });
 }
 
+void moe_softmax(float* z, int64_t T, int64_t E) {
+  for (int64_t t = 0; t < T; ++t) {
+    float* row = z + t * E;
+    float most = row[0], sum = 0;
+    for (int64_t e = 1; e < E; ++e) most = most < row[e] ? row[e] : most;
+    map1(row, row, E,
+         [most](auto d, auto v) HWY_ATTR { return exp_vector(d, hn::Sub(v, hn::Set(d, most))); });
+    for (int64_t e = 0; e < E; ++e) sum += row[e];
+    map1(row, row, E, [sum](auto d, auto v) HWY_ATTR { return hn::Div(v, hn::Set(d, sum)); });
+  }
+}
+
 void moe_ranks(int32_t* keys, int64_t n, int32_t* rank) {
   const hn::CappedTag<int32_t, 16> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -164,6 +176,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace r1 {
 HWY_EXPORT(moe_sigmoid);
+HWY_EXPORT(moe_softmax);
 HWY_EXPORT(moe_ranks);
 HWY_EXPORT(moe_combine);
 HWY_EXPORT(moe_add_rows);
@@ -173,6 +186,10 @@ namespace moe_kernels {
 
 void sigmoid(float* z, int64_t n) {
   HWY_DYNAMIC_DISPATCH(moe_sigmoid)(z, n);
+}
+
+void softmax(float* z, int64_t T, int64_t E) {
+  HWY_DYNAMIC_DISPATCH(moe_softmax)(z, T, E);
 }
 
 void ranks(int32_t* keys, int64_t n, int32_t* rank) {

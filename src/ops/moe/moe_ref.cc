@@ -20,10 +20,23 @@ double sigmoid(double z) {
   return 1 / (1 + std::exp(-z));
 }
 
-std::vector<double> scores(const float* x, const float* router, int64_t E, int64_t D) {
-  std::vector<double> s(static_cast<size_t>(E));
-  for (int64_t e = 0; e < E; ++e) s[static_cast<size_t>(e)] = sigmoid(dot(x, router + e * D, D));
+std::vector<double> scores(const float* x, const float* router, const MoeConfig& config, int64_t D) {
+  std::vector<double> s;
+  for (int64_t e = 0; e < config.experts; ++e) s.push_back(dot(x, router + e * D, D));
+  if (config.score == RouterScore::sigmoid) {
+    std::ranges::transform(s, s.begin(), sigmoid);
+    return s;
+  }
+  const double most = *std::ranges::max_element(s);
+  double sum = 0;
+  for (double& v : s) sum += v = std::exp(v - most);
+  for (double& v : s) v /= sum;
   return s;
+}
+
+// By this the scores are divided for the balance loss.
+double score_sum(const std::vector<double>& s, const MoeConfig& config) {
+  return config.score == RouterScore::softmax ? 1.0 : std::accumulate(s.begin(), s.end(), 1e-20);
 }
 
 // Returns the indices of the k largest; among equals the lower index comes first.
@@ -51,7 +64,8 @@ Selection select(const std::vector<double>& s, const float* bias, const MoeConfi
     std::vector<double> in_group(biased.begin() + static_cast<ptrdiff_t>(g * size),
                                  biased.begin() + static_cast<ptrdiff_t>((g + 1) * size));
     std::sort(in_group.rbegin(), in_group.rend());
-    group_scores[g] = in_group[0] + (size > 1 ? in_group[1] : 0.0);
+    const bool two = size > 1 && config.group_rank == GroupRank::two_best;
+    group_scores[g] = in_group[0] + (two ? in_group[1] : 0.0);
   }
   std::vector<double> choice(E, -std::numeric_limits<double>::infinity());
   for (const size_t g : top(group_scores, config.top_groups)) {
@@ -92,7 +106,7 @@ std::vector<double> fractions(const float* x, const float* router, const float* 
                               int64_t begin, int64_t end, int64_t D) {
   std::vector<double> f(static_cast<size_t>(config.experts));
   for (int64_t t = begin; t < end; ++t) {
-    for (const int32_t e : select(scores(x + t * D, router, config.experts, D), bias, config).experts) {
+    for (const int32_t e : select(scores(x + t * D, router, config, D), bias, config).experts) {
       f[static_cast<size_t>(e)] +=
           static_cast<double>(config.experts) / static_cast<double>(config.active * (end - begin));
     }
@@ -104,7 +118,7 @@ std::vector<double> fractions(const float* x, const float* router, const float* 
 
 void route(const float* x, const float* router, const float* bias, const MoeConfig& config, int64_t D,
            int32_t* experts, double* weights) {
-  const Selection chosen = select(scores(x, router, config.experts, D), bias, config);
+  const Selection chosen = select(scores(x, router, config, D), bias, config);
   std::copy(chosen.experts.begin(), chosen.experts.end(), experts);
   std::copy(chosen.weights.begin(), chosen.weights.end(), weights);
 }
@@ -114,7 +128,7 @@ void moe(const float* x, const float* router, const float* bias, const MoeConfig
          int64_t F, double* y) {
   std::fill(y, y + T * D, 0.0);
   for (int64_t t = 0; t < T; ++t) {
-    const Selection chosen = select(scores(x + t * D, router, config.experts, D), bias, config);
+    const Selection chosen = select(scores(x + t * D, router, config, D), bias, config);
     for (size_t a = 0; a < chosen.experts.size(); ++a) {
       const int32_t e = chosen.experts[a];
       const Hidden mid = hidden(x + t * D, gate[e], up[e], D, F);
@@ -134,8 +148,8 @@ double balance_loss(const float* x, const float* router, const float* bias, cons
   for (int64_t row = 0; row < S; ++row) {
     const std::vector<double> f = fractions(x, router, bias, config, offsets[row], offsets[row + 1], D);
     for (int64_t t = offsets[row]; t < offsets[row + 1]; ++t) {
-      const std::vector<double> s = scores(x + t * D, router, config.experts, D);
-      const double sum = std::accumulate(s.begin(), s.end(), 1e-20);
+      const std::vector<double> s = scores(x + t * D, router, config, D);
+      const double sum = score_sum(s, config);
       for (size_t e = 0; e < s.size(); ++e) loss += balance_scale * f[e] * s[e] / sum;
     }
   }
@@ -204,7 +218,7 @@ MoeGradients moe_backward(const float* x, const float* router, const float* bias
     }
   }
   for (int64_t t = 0; t < T; ++t) {
-    const std::vector<double> s = scores(x + t * D, router, config.experts, D);
+    const std::vector<double> s = scores(x + t * D, router, config, D);
     double* dx = out.x.data() + t * D;
     std::vector<double> ds(E);
     if (dy != nullptr) {
@@ -212,10 +226,12 @@ MoeGradients moe_backward(const float* x, const float* router, const float* bias
                   ds);
     }
     const std::vector<double>& p = pull[static_cast<size_t>(t)];
-    const double sum = std::accumulate(s.begin(), s.end(), 1e-20);
+    const double sum = score_sum(s, config);
     const double flow = std::inner_product(s.begin(), s.end(), p.begin(), 0.0) / sum;
+    for (size_t e = 0; e < E; ++e) ds[e] += (p[e] - flow) / sum;
+    const double mean = std::inner_product(ds.begin(), ds.end(), s.begin(), 0.0);  // of a softmax
     for (size_t e = 0; e < E; ++e) {
-      const double dz = (ds[e] + (p[e] - flow) / sum) * s[e] * (1 - s[e]);
+      const double dz = s[e] * (config.score == RouterScore::softmax ? ds[e] - mean : ds[e] * (1 - s[e]));
       for (int64_t d = 0; d < D; ++d) {
         out.router[e * static_cast<size_t>(D) + static_cast<size_t>(d)] +=
             dz * static_cast<double>(x[t * D + d]);

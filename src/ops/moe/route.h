@@ -13,19 +13,21 @@
 
 namespace r1 {
 
-// The arrays lie in the tensors' arena, except that `starts`, by which the products are listed, lies in the
-// host's. They are plain pointers, so that a tape's closure can hold them. Chunk c holds tokens [c * chunk,
+// The arrays lie in the tensors' arena, except that `starts`, by which the CPU lists the products, lies in the
+// host's; a device's products read it there, so that the host need not wait for it. They are plain pointers, so
+// that a tape's closure can hold them. Chunk c holds tokens [c * chunk,
 // (c + 1) * chunk), and its slots, by row, from c * chunk * A on.
 struct Routing {
   int64_t T = 0, E = 0, A = 0;
   int64_t chunk = 0;             // tokens; a multiple of the 64 that route_cpu.cc processes at a time
-  float* scores = nullptr;       // [T, E] s = sigmoid(x . Wg)
+  float* scores = nullptr;       // [T, E] s
   int32_t* experts = nullptr;    // [T, A] ascending
   float* weights = nullptr;      // [T, A]
   int32_t* rows = nullptr;       // [T, A] each slot's row
   int32_t* tokens = nullptr;     // [T * A] by chunk and row: the token, in 0 .. T-1
   float* row_weights = nullptr;  // [T * A] by chunk and row
   int64_t* starts = nullptr;     // [chunks, E + 1] expert e owns rows [starts[c, e], starts[c, e + 1])
+  bool starts_on_device = false;
   int64_t slots() const { return T * A; }
   int64_t chunks() const { return (T + chunk - 1) / chunk; }
 };

@@ -43,14 +43,14 @@ inline float value_of(int32_t key) {
 }
 constexpr int32_t kNever = INT32_MIN;  // below the key of -infinity
 
-// A group's score: the sum of its two best biased scores, or its only score.
-int32_t group_key(const int32_t* keys, int64_t size) {
+// A group's score: its best biased score, or the sum of its two best if it has two.
+int32_t group_key(const int32_t* keys, int64_t size, GroupRank rank) {
   int32_t first = kNever, second = kNever;
   for (int64_t e = 0; e < size; ++e) {
     second = std::max(second, std::min(first, keys[e]));
     first = std::max(first, keys[e]);
   }
-  return size == 1 ? first : key_of(value_of(first) + value_of(second));
+  return size == 1 || rank == GroupRank::best ? first : key_of(value_of(first) + value_of(second));
 }
 
 // One token: s [E] -> the A selected experts, ascending. No branch depends on a score (unpredictable).
@@ -61,7 +61,7 @@ void select(const float* s, const float* bias, const MoeConfig& config, const Sc
   if (config.top_groups < config.groups) {
     const int64_t size = E / config.groups;
     for (int64_t g = 0; g < config.groups; ++g) {
-      scratch.group_keys[g] = group_key(scratch.keys + g * size, size);
+      scratch.group_keys[g] = group_key(scratch.keys + g * size, size, config.group_rank);
     }
     moe_kernels::ranks(scratch.group_keys, config.groups, scratch.group_ranks);
     for (int64_t g = 0; g < config.groups; ++g) {
@@ -155,7 +155,11 @@ void moe_route(Context& ctx, const MoeRoute& call) {
     const Scratch scratch(room + thread * stride, r.E, config.groups);
     int32_t* count = counts + begin / kBlock * r.E;
     std::fill(count, count + r.E, 0);
-    moe_kernels::sigmoid(r.scores + begin * r.E, (end - begin) * r.E);
+    if (config.score == RouterScore::softmax) {
+      moe_kernels::softmax(r.scores + begin * r.E, end - begin, r.E);
+    } else {
+      moe_kernels::sigmoid(r.scores + begin * r.E, (end - begin) * r.E);
+    }
     for (int64_t t = begin; t < end; ++t) {
       const float* s = r.scores + t * r.E;
       int32_t* selected = r.experts + t * r.A;
@@ -171,6 +175,35 @@ void moe_route(Context& ctx, const MoeRoute& call) {
   sort_by_expert(ctx, r, counts);
 }
 
+namespace {
+
+// dz [E] = the gradient of one token's balance loss with respect to s [E].
+void set_pull(const MoeConfig& config, const float* s, const float* pull, int64_t E, float* dz) {
+  if (config.score == RouterScore::softmax) {  // p = s
+    for (int64_t e = 0; e < E; ++e) dz[e] = pull[e];
+    return;
+  }
+  // p = s / sum: ds = (pull - sum over e of pull p) / sum.
+  float sum = 0, flow = 0;
+  for (int64_t e = 0; e < E; ++e) sum += s[e];
+  sum += 1e-20f;
+  for (int64_t e = 0; e < E; ++e) flow = std::fma(pull[e], s[e] / sum, flow);
+  for (int64_t e = 0; e < E; ++e) dz[e] = (pull[e] - flow) / sum;
+}
+
+// The gradient of s [E], in dz, becomes that of the logits.
+void through_scores(const MoeConfig& config, const float* s, int64_t E, float* dz) {
+  if (config.score == RouterScore::softmax) {
+    float flow = 0;
+    for (int64_t e = 0; e < E; ++e) flow = std::fma(dz[e], s[e], flow);
+    for (int64_t e = 0; e < E; ++e) dz[e] = (dz[e] - flow) * s[e];
+    return;
+  }
+  for (int64_t e = 0; e < E; ++e) dz[e] *= s[e] * (1.0f - s[e]);
+}
+
+}  // namespace
+
 void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, const float* drow,
                     const Balance& balance, float* dlogits) {
   ctx.threads.parallel_for(r.T, kBlock, [&](int64_t begin, int64_t end) {
@@ -179,15 +212,7 @@ void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, con
       const float* s = r.scores + t * r.E;
       float* dz = dlogits + t * r.E;  // holds the gradient of s until the last loop
       std::fill(dz, dz + r.E, 0.0f);
-      if (balance.pull != nullptr) {
-        // p = s / sum: ds = (pull - sum over e of pull p) / sum.
-        const float* pull = balance.pull + balance.token_row[t] * r.E;
-        float sum = 0, flow = 0;
-        for (int64_t e = 0; e < r.E; ++e) sum += s[e];
-        sum += 1e-20f;
-        for (int64_t e = 0; e < r.E; ++e) flow = std::fma(pull[e], s[e] / sum, flow);
-        for (int64_t e = 0; e < r.E; ++e) dz[e] = (pull[e] - flow) / sum;
-      }
+      if (balance.pull != nullptr) set_pull(config, s, balance.pull + balance.token_row[t] * r.E, r.E, dz);
       if (drow != nullptr) {
         // w = scaling * s / sum over the selected: ds = scaling * (dw - sum over a of dw s / sum) / sum.
         const int32_t* selected = r.experts + t * r.A;
@@ -202,7 +227,7 @@ void route_backward(Context& ctx, const MoeConfig& config, const Routing& r, con
           dz[selected[a]] += (dw[rows[a]] - flow) / sum * config.routed_scaling;
         }
       }
-      for (int64_t e = 0; e < r.E; ++e) dz[e] *= s[e] * (1.0f - s[e]);
+      through_scores(config, s, r.E, dz);
     }
   });
 }

@@ -42,7 +42,7 @@ void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, 
                                 .eps = how.eps,
                                 .weight_decay = how.weight_decay,
                                 .grad_scale = grad_scale};
-  R1_CPU_BACKEND(ctx, adam_update,
+  R1_BACKEND(ctx, adam_update,
                  (AdamUpdate{.w = p.value, .grad = p.grad, .m = m, .v = v, .constants = constants}));
   ++p.version;
 }
@@ -50,13 +50,13 @@ void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, 
 double gradient_norm(Context& ctx, std::span<Parameter* const> parameters) {
   const OpScope scope(ctx);
   const GradientNorm call{.gradients = gradients_of(ctx, parameters)};
-  return std::sqrt(R1_CPU_BACKEND(ctx, sum_of_squares, call));
+  return std::sqrt(R1_BACKEND(ctx, sum_of_squares, call));
 }
 
 void zero_gradients(Context& ctx, std::span<Parameter* const> parameters) {
   const OpScope scope(ctx);
   const ZeroGradients call{.gradients = gradients_of(ctx, parameters)};
-  R1_CPU_BACKEND(ctx, zero_gradients, call);
+  R1_BACKEND(ctx, zero_gradients, call);
 }
 
 }  // namespace r1

@@ -42,7 +42,7 @@ class RopeTable {
   const float* sines(int64_t position) const { return cosines(position) + kBlock * pairs_; }
   // All of positions [0, count) in whole blocks of kBlock, each cosines [kBlock, P/2], then sines: a copy in
   // `memory`, which stays with the table. It is made on first use, and again when later positions are needed.
-  const float* copy_in(Memory& memory, int64_t count, void* stream) const;
+  const float* copy_in(Memory& memory, int64_t count) const;
   static constexpr int64_t kBlock = 256;  // positions
 
  private:

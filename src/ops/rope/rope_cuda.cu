@@ -59,38 +59,49 @@ void rope_rows(const RopeRows& rows, void* stream) {
 
 namespace {
 
-// Turns x [T, H, K] into y. Positions and table are on the host.
-void turn(Context& ctx, const Rotary& rotary, const Tensor& x, const Tensor& y, bool back, bool add) {
+// Fills in what follows from `rotary` and turns. Positions and table are on the host.
+void turn(Context& ctx, const Rotary& rotary, RopeRows rows) {
   const OpScope scope(ctx);
-  const int64_t T = x.dim(0), H = x.dim(1), K = x.dim(2);
-  auto* positions = ctx.arena.array<int32_t>(T);
-  if (ctx.measuring || T == 0) return;
+  rows.T = std::ssize(rotary.positions);
+  rows.P = rotary.width();
+  rows.interleaved = rotary.style == RopeStyle::interleaved;
+  auto* positions = ctx.arena.array<int32_t>(rows.T);
+  if (ctx.measuring || rows.T == 0) return;
   ctx.memory().write(positions, rotary.positions.data(), rotary.positions.size_bytes(), ctx.stream);
+  rows.positions = positions;
   const int64_t count = 1 + *std::max_element(rotary.positions.begin(), rotary.positions.end());
-  rope_rows({.x = x.f32(),
-             .x_head = K,
-             .y = y.f32(),
-             .y_head = K,
-             .T = T,
-             .H = H,
-             .still = K - rotary.width(),
-             .P = rotary.width(),
-             .positions = positions,
-             .table = rotary.table->copy_in(ctx.memory(), count, ctx.stream),
-             .interleaved = rotary.style == RopeStyle::interleaved,
-             .back = back,
-             .add = add},
-            ctx.stream);
+  rows.table = rotary.table->copy_in(ctx.memory(), count);
+  rope_rows(rows, ctx.stream);
+}
+
+// x and y [T, H, K].
+RopeRows whole_heads(const Rotary& rotary, const Tensor& x, const Tensor& y) {
+  const int64_t K = x.dim(2);
+  return {.x = x.f32(), .x_head = K, .y = y.f32(), .y_head = K, .H = x.dim(1), .still = K - rotary.width()};
 }
 
 }  // namespace
 
+void rope_heads(Context& ctx, const Rotary& rotary, const RopeHeads& heads) {
+  turn(ctx, rotary,
+       {.x = heads.x,
+        .x_head = heads.x_head,
+        .y = heads.y,
+        .y_head = heads.y_head,
+        .H = heads.H,
+        .back = heads.back,
+        .add = heads.add});
+}
+
 void rope_forward(Context& ctx, const RopeForward& call) {
-  turn(ctx, call.rotary, call.x, call.y, false, false);
+  turn(ctx, call.rotary, whole_heads(call.rotary, call.x, call.y));
 }
 
 void rope_backward(Context& ctx, const RopeBackward& call) {
-  turn(ctx, call.rotary, call.dy, call.dx.grad, true, call.dx.accumulate);
+  RopeRows rows = whole_heads(call.rotary, call.dy, call.dx.grad);
+  rows.back = true;
+  rows.add = call.dx.accumulate;
+  turn(ctx, call.rotary, rows);
 }
 
 }  // namespace r1::cuda

@@ -1,11 +1,13 @@
-// ops/rope/rope_cuda.h: rotary position embedding on a CUDA device, with cpu-f32's bits. Private to this
-// folder and its tests.
+// ops/rope/rope_cuda.h: rotary position embedding on a CUDA device, with cpu-f32's bits. For this folder, for
+// CUDA kernels of ops that turn a part of their output, and for tests.
 //
 // Pointers are the device's. Work is queued on `stream` (a cudaStream_t) and nothing is allocated. Throws
 // Error if a launch is refused.
 #pragma once
 
 #include <cstdint>
+
+#include "ops/rope/rope.h"
 
 namespace r1::cuda {
 
@@ -29,5 +31,8 @@ struct RopeRows {
   bool add = false;                    // adds to y
 };
 void rope_rows(const RopeRows& rows, void* stream);
+
+// r1::rope_heads on the device: x and y of `heads` are the device's, positions and table are on the host.
+void rope_heads(Context& ctx, const Rotary& rotary, const RopeHeads& heads);
 
 }  // namespace r1::cuda

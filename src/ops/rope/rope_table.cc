@@ -59,7 +59,7 @@ const float* RopeTable::make_block(int64_t index) const {
   return memory.get();
 }
 
-const float* RopeTable::copy_in(Memory& memory, int64_t count, void* stream) const {
+const float* RopeTable::copy_in(Memory& memory, int64_t count) const {
   const std::lock_guard lock(blocks_->copying);
   std::vector<Blocks::Copy>& copies = blocks_->copies;
   auto copy = std::ranges::find(copies, &memory, &Blocks::Copy::memory);
@@ -70,9 +70,9 @@ const float* RopeTable::copy_in(Memory& memory, int64_t count, void* stream) con
     const int64_t floats = 2 * kBlock * pairs_;
     copy->blocks = std::min(all, std::max(needed, 2 * copy->blocks));
     copy->values = Buffer({copy->blocks, floats}, DType::f32, memory);
-    for (int64_t i = 0; i < copy->blocks; ++i) {
+    for (int64_t i = 0; i < copy->blocks; ++i) {  // without a stream: any stream may read the copy
       memory.write(copy->values.tensor().f32() + i * floats, block(i * kBlock),
-                   static_cast<size_t>(floats) * sizeof(float), stream);
+                   static_cast<size_t>(floats) * sizeof(float));
     }
   }
   return copy->values.tensor().f32();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/loss/loss.h"
 #include "ops/sample/sample.h"
 
 namespace r1 {
@@ -31,6 +32,9 @@ void keep_min_p(const SampleRow& row, float min_p);
 float largest_logit(const float* z, int64_t n);
 // Sets the tokens that are not allowed to -infinity. Empty: all are allowed.
 void forbid_unless_allowed(float* z, int64_t n, std::span<const uint64_t> allowed);
+
+// Fills DrawOptions::likeliest from tempered logits z [V] that nothing has edited.
+void find_likeliest(const RowSoftmax& softmax, const float* z, int64_t V, std::span<Sampled> out);
 
 // Filters and draws. Temperature 0 takes the largest, of equals the lowest index. `row.max` must be finite.
 int64_t draw_token(const SampleRow& row, const SamplingParams& params, float uniform);

@@ -62,49 +62,46 @@ bool contains(std::span<const int32_t> tokens, int32_t token) {
 }
 
 void add_biases(const SamplingParams& params, const TokenHistory& history,
-                std::span<const int32_t> stop_tokens, const float* logits, Edits& edits) {
+                std::span<const int32_t> stop_tokens, TokenEdits& edits) {
   for (const SequenceBias& bias : params.sequence_bias) {
     const std::span<const int32_t> run = bias.tokens;
     // A ban on a stop token alone would make answers endless; transformers lifts it.
     if (run.size() == 1 && bias.bias == kForbidden && contains(stop_tokens, run[0])) continue;
     if (!ends_with(history.tokens(), run.first(run.size() - 1))) continue;
-    edits.set(run.back(), logits[run.back()] + bias.bias);
+    edits.biases.push_back({run.back(), bias.bias});
   }
 }
 
-void penalise(const SamplingParams& params, const TokenHistory& history, const float* logits, Edits& edits) {
+float penalised_logit(const SamplingParams& params, const TokenHistory::Seen& seen, float logit) {
   const float repetition = params.repetition_penalty;
-  if (repetition == 1.0f && params.presence_penalty == 0.0f && params.frequency_penalty == 0.0f) return;
-  for (const TokenHistory::Seen& seen : history.seen()) {
-    float logit = logits[seen.token];
-    if (repetition != 1.0f) logit = logit < 0.0f ? logit * repetition : logit / repetition;
-    if (seen.generated > 0) {
-      logit -= params.frequency_penalty * static_cast<float>(seen.generated);
-      logit -= params.presence_penalty;
-    }
-    edits.set(seen.token, logit);
+  if (repetition != 1.0f) logit = logit < 0.0f ? logit * repetition : logit / repetition;
+  if (seen.generated > 0) {
+    logit -= params.frequency_penalty * static_cast<float>(seen.generated);
+    logit -= params.presence_penalty;
   }
+  return logit;
 }
 
-void forbid_repeats(int64_t n, const TokenHistory& history, Edits& edits) {
+void forbid_repeats(int64_t n, const TokenHistory& history, TokenEdits& edits) {
   const std::span<const int32_t> tokens = history.tokens();
   const auto before = static_cast<size_t>(n - 1);
   if (n < 1 || tokens.size() < before) return;
   const auto end = tokens.last(before);
   for (size_t i = 0; i + before < tokens.size(); ++i) {
-    if (std::ranges::equal(tokens.subspan(i, before), end)) edits.set(tokens[i + before], kForbidden);
+    if (std::ranges::equal(tokens.subspan(i, before), end)) edits.forbidden.push_back(tokens[i + before]);
   }
 }
 
 void forbid(const SamplingParams& params, const TokenHistory& history, std::span<const int32_t> stop_tokens,
-            Edits& edits) {
+            TokenEdits& edits) {
+  const auto add = [&edits](std::span<const int32_t> tokens) {
+    edits.forbidden.insert(edits.forbidden.end(), tokens.begin(), tokens.end());
+  };
   forbid_repeats(params.no_repeat_ngram, history, edits);
-  if (history.generated() < params.min_new_tokens || std::ssize(history.tokens()) < params.min_length) {
-    for (const int32_t token : stop_tokens) edits.set(token, kForbidden);
-  }
-  for (const int32_t token : params.suppress_tokens) edits.set(token, kForbidden);
-  if (history.generated() > 0) return;
-  for (const int32_t token : params.begin_suppress_tokens) edits.set(token, kForbidden);
+  if (history.generated() < params.min_new_tokens || std::ssize(history.tokens()) < params.min_length)
+    add(stop_tokens);
+  add(params.suppress_tokens);
+  if (history.generated() == 0) add(params.begin_suppress_tokens);
 }
 
 }  // namespace
@@ -131,16 +128,33 @@ TokenHistory::Seen& TokenHistory::entry(int32_t token) {
   return seen_[at->second];
 }
 
-Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
-                     std::span<const int32_t> stop_tokens, float uniform, std::span<const uint64_t> allowed) {
-  Edits edits(logits);
-  add_biases(params, history, stop_tokens, logits, edits);
-  penalise(params, history, logits, edits);
+TokenEdits token_edits(const SamplingParams& params, const TokenHistory& history,
+                       std::span<const int32_t> stop_tokens) {
+  TokenEdits edits;
+  add_biases(params, history, stop_tokens, edits);
+  edits.penalised = params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
+                    params.frequency_penalty != 0.0f;
   forbid(params, history, stop_tokens, edits);
+  return edits;
+}
+
+Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
+                     std::span<const int32_t> stop_tokens, float uniform, std::span<const uint64_t> allowed,
+                     const DrawOptions& options) {
+  const TokenEdits wanted = token_edits(params, history, stop_tokens);
+  Edits edits(logits);
+  for (const TokenEdits::Bias& b : wanted.biases) edits.set(b.token, logits[b.token] + b.bias);
+  if (wanted.penalised) {
+    for (const TokenHistory::Seen& seen : history.seen())
+      edits.set(seen.token, penalised_logit(params, seen, logits[seen.token]));
+  }
+  for (const int32_t token : wanted.forbidden) edits.set(token, kForbidden);
   edits.take_back();
   const float scale = params.temperature == 0.0f ? 1.0f : 1.0f / params.temperature;
   const RowSoftmax softmax = row_softmax(logits, V, scale);
   if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
+  find_likeliest(softmax, logits, V, options.likeliest);
+  if (options.forced >= 0) return {options.forced, row_log_prob(softmax, logits, options.forced)};
   edits.apply(scale);
   forbid_unless_allowed(logits, V, allowed);
   const float max = largest_logit(logits, V);

@@ -48,10 +48,23 @@ class TokenHistory {
   std::unordered_map<int32_t, size_t> index_;  // into seen_
 };
 
+// What the settings change in the logits of a sequence's next token, in this order.
+struct TokenEdits {
+  struct Bias {
+    int32_t token = 0;
+    float bias = 0;
+  };
+  std::vector<Bias> biases;        // are added one after the other; a token may have several
+  bool penalised = false;          // the penalties apply to the tokens of history.seen()
+  std::vector<int32_t> forbidden;  // become -infinity; a token may occur several times
+};
+TokenEdits token_edits(const SamplingParams& params, const TokenHistory& history,
+                       std::span<const int32_t> stop_tokens);
+
 // Like sample_token() without a history. min_new_tokens and min_length hold back `stop_tokens`. Returns token
 // kNothingLeft if the settings forbid every token.
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, const TokenHistory& history,
                      std::span<const int32_t> stop_tokens, float uniform,
-                     std::span<const uint64_t> allowed = {});
+                     std::span<const uint64_t> allowed = {}, const DrawOptions& options = {});
 
 }  // namespace r1

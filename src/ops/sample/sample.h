@@ -15,6 +15,9 @@
 // A mask of allowed tokens (a grammar's) is a bit per token: bit n % 64 of word n / 64. A token that is not
 // allowed counts like a logit of -infinity for the filters and the draw. The reported log-prob ignores the
 // mask, as it ignores the filters.
+//
+// A draw can also report the likeliest tokens, and it can be told its token. Both have the log-probs of the
+// model's own distribution, and neither changes a bit of another draw.
 #pragma once
 
 #include <cstdint>
@@ -69,10 +72,19 @@ inline constexpr int32_t kNotNumbers = -1;
 // The settings and the mask forbid every token:
 inline constexpr int32_t kNothingLeft = -2;
 
+// What a draw may be asked for beside its settings.
+struct DrawOptions {
+  // >= 0: the result is this token, whatever the settings and the mask say. Nothing is drawn.
+  int32_t forced = -1;
+  // Filled with the tokens of the highest log-probs, from the likeliest; of equals the lowest id comes first.
+  // Entries beyond the vocabulary get token -1.
+  std::span<Sampled> likeliest = {};
+};
+
 // logits [V] are overwritten. uniform is in [0, 1). All logits must be finite or -infinity, with at least one
 // finite; otherwise the token is kNotNumbers. `allowed` is empty (all are allowed) or has a bit per token.
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform,
-                     std::span<const uint64_t> allowed = {});
+                     std::span<const uint64_t> allowed = {}, const DrawOptions& options = {});
 
 // One draw of a batch.
 struct RowToSample {
@@ -83,6 +95,7 @@ struct RowToSample {
   const TokenHistory* history = nullptr;      // null if the settings do not look back
   std::span<const int32_t> stop_tokens = {};  // used only with a history
   std::span<const uint64_t> allowed = {};
+  DrawOptions options = {};
 };
 
 // Draws out[i] for rows[i] of V logits each. Every draw is that of sample_token() alone: it does not depend

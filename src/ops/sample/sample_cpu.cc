@@ -93,11 +93,27 @@ void forbid_unless_allowed(float* z, int64_t n, std::span<const uint64_t> allowe
   }
 }
 
+void find_likeliest(const RowSoftmax& softmax, const float* z, int64_t V, std::span<Sampled> out) {
+  if (out.empty()) return;
+  size_t found = 0;
+  // `out` holds tokens in order; their log-probs are filled in at the end.
+  for (int64_t n = 0; n < V; ++n) {
+    if (found == out.size() && !(z[n] > z[out.back().token])) continue;
+    size_t at = found < out.size() ? found++ : found - 1;
+    for (; at > 0 && z[n] > z[out[at - 1].token]; --at) out[at] = out[at - 1];
+    out[at].token = static_cast<int32_t>(n);
+  }
+  for (size_t i = 0; i < found; ++i) out[i].logprob = row_log_prob(softmax, z, out[i].token);
+  for (size_t i = found; i < out.size(); ++i) out[i] = {-1, -std::numeric_limits<float>::infinity()};
+}
+
 Sampled sample_token(float* logits, int64_t V, const SamplingParams& params, float uniform,
-                     std::span<const uint64_t> allowed) {
+                     std::span<const uint64_t> allowed, const DrawOptions& options) {
   const RowSoftmax softmax =
       row_softmax(logits, V, params.temperature == 0 ? 1.0f : 1.0f / params.temperature);
   if (!std::isfinite(softmax.sum)) return {kNotNumbers, std::numeric_limits<float>::quiet_NaN()};
+  find_likeliest(softmax, logits, V, options.likeliest);
+  if (options.forced >= 0) return {options.forced, row_log_prob(softmax, logits, options.forced)};
   forbid_unless_allowed(logits, V, allowed);
   const float max = allowed.empty() ? softmax.max : largest_logit(logits, V);
   if (!std::isfinite(max)) return {kNothingLeft, std::numeric_limits<float>::quiet_NaN()};

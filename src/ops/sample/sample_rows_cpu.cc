@@ -8,9 +8,9 @@ namespace r1 {
 namespace {
 
 Sampled sample_row(const RowToSample& row, float* logits, int64_t V) {
-  return row.history == nullptr
-             ? sample_token(logits, V, *row.params, row.uniform, row.allowed)
-             : sample_token(logits, V, *row.params, *row.history, row.stop_tokens, row.uniform, row.allowed);
+  return row.history == nullptr ? sample_token(logits, V, *row.params, row.uniform, row.allowed, row.options)
+                                : sample_token(logits, V, *row.params, *row.history, row.stop_tokens,
+                                               row.uniform, row.allowed, row.options);
 }
 
 }  // namespace

@@ -16,6 +16,27 @@ __device__ __forceinline__ float tree_sum(float lane) {
     lane = __fadd_rn(lane, __shfl_xor_sync(0xFFFFFFFFu, lane, apart, kLanes));
   return lane;
 }
+__device__ __forceinline__ double tree_sum(double lane) {
+#pragma unroll
+  for (int apart = kLanes / 2; apart > 0; apart /= 2)
+    lane = __dadd_rn(lane, __shfl_xor_sync(0xFFFFFFFFu, lane, apart, kLanes));
+  return lane;
+}
+
+// Attention's thirty-two lanes, one per key of a tile: combined 16, 8, 4, 2, 1 apart, so a warp's threads.
+__device__ __forceinline__ float warp_tree_sum(float lane) {
+#pragma unroll
+  for (int apart = 16; apart > 0; apart /= 2)
+    lane = __fadd_rn(lane, __shfl_xor_sync(0xFFFFFFFFu, lane, apart));
+  return lane;
+}
+// The largest of a warp's values; NaN loses.
+__device__ __forceinline__ float warp_max(float value) {
+#pragma unroll
+  for (int apart = 16; apart > 0; apart /= 2)
+    value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, apart));
+  return value;
+}
 
 // For every element i of this thread's lane in order: lane = step(lane, i). kAhead elements are loaded before
 // the first of them is needed.

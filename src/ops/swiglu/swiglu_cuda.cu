@@ -10,6 +10,7 @@
 
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/swiglu/swiglu_backend.h"
+#include "ops/swiglu/swiglu_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -60,12 +61,15 @@ GradientOut out_of(const GradSlot& slot) {
 
 }  // namespace
 
-void swiglu_forward(Context& ctx, const SwigluForward& call) {
-  const int64_t n = call.y.count();
-  if (ctx.measuring || n == 0) return;
-  swiglu_floats<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
-      call.gate.f32(), call.up.f32(), n, call.y.f32());
+void swiglu_f32(const float* gate, const float* up, int64_t n, float* y, void* stream) {
+  if (n == 0) return;
+  swiglu_floats<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(gate, up, n, y);
   check_launch("swiglu");
+}
+
+void swiglu_forward(Context& ctx, const SwigluForward& call) {
+  if (ctx.measuring) return;
+  swiglu_f32(call.gate.f32(), call.up.f32(), call.y.count(), call.y.f32(), ctx.stream);
 }
 
 // gate and up may be one tensor: then both gradients go to the same memory, dgate first.

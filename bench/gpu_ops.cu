@@ -1,0 +1,214 @@
+// bench/gpu_ops.cu: whole ops of training and decoding on a CUDA device. Times include what the host does.
+#include <numeric>
+#include <span>
+
+#include "bench/gpu_bench.cuh"
+#include "ops/attention/attention.h"
+#include "ops/loss/loss.h"
+#include "ops/moe/moe.h"
+#include "ops/optim/optim.h"
+#include "ops/sample/sample.h"
+#include "tensor/context.h"
+
+namespace r1::bench {
+namespace {
+
+// An op's surroundings on the device.
+struct OpBench {
+  explicit OpBench(cudaStream_t stream)
+      : tensors(Arena::kDefaultLimit, cuda_memory()),
+        tape(tensors, host),
+        ctx{.arena = tensors,
+            .threads = threads,
+            .device = Device::cuda,
+            .host_arena = &host,
+            .stream = stream} {}
+  Tensor tensor(const Floats& from, Shape shape) {
+    Tensor t;
+    t.data = from.at();
+    t.shape = shape;
+    if (ctx.tape != nullptr) tape.name(t);
+    return t;
+  }
+  ThreadPool threads{1};
+  Arena tensors, host;
+  Tape tape;
+  Context ctx;
+};
+
+// Runs forward(b) -> output, and its backward from a gradient of random values.
+template <class Forward>
+void differentiate(OpBench& b, const Floats& gradient, const Forward& forward) {
+  const OpScope scope(b.ctx);
+  b.ctx.tape = &b.tape;
+  const Tensor y = forward();
+  const Tensor dy = b.tape.slot(y).grad;
+  b.ctx.memory().copy(dy.data, gradient.at(), dy.bytes(), b.ctx.stream);
+  b.tape.backward(b.ctx);
+  b.ctx.tape = nullptr;
+}
+
+std::vector<int32_t> counted(int64_t n, int32_t step = 1) {
+  std::vector<int32_t> out(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = static_cast<int32_t>(i) * step;
+  return out;
+}
+
+struct Heads {
+  const char* name;
+  int64_t H, G, K, V;
+  bool latent;
+};
+
+// S rows of n tokens each, from position 0.
+void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n) {
+  OpBench b(bench.stream());
+  const int64_t T = S * n, pages = n / kKeyTile;
+  const Floats q(T * h.H * h.K), k(T * h.G * h.K), v(T * h.G * h.V), gradient(T * h.H * h.V);
+  KvPages shape{nullptr, DType::f32, h.G, h.K, h.V, h.latent};
+  const Floats storage(S * pages * shape.page_elements());
+  shape.data = storage.at();
+  std::vector<int32_t> positions, table = counted(S * pages),
+                                  offsets = counted(S + 1, static_cast<int32_t>(n));
+  for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(t % n));
+  const Batch batch{positions, positions, offsets, table, pages};
+  const auto run = [&] {
+    return attention(b.ctx, batch, shape, b.tensor(q, {T, h.H, h.K}), b.tensor(k, {T, h.G, h.K}),
+                     b.tensor(v, {T, h.G, h.V}), 0.1f);
+  };
+  const double flops = static_cast<double>(T * (n + 1) * h.H * (h.K + h.V));
+  const std::string at = std::string(" ") + h.name + " " + std::to_string(S) + " x " + std::to_string(n);
+  bench.row("attention" + at, flops, 0, [&] {
+    const OpScope scope(b.ctx);
+    run();
+  });
+  const double backward = static_cast<double>(T * (n + 1) * h.H * (3 * h.K + 2 * h.V));
+  bench.row("attention both ways" + at, flops + backward, 0, [&] { differentiate(b, gradient, run); });
+}
+
+// One token of each of S sequences behind `keys` keys.
+void bench_decoding(Bench& bench, const Heads& h, int64_t S, int64_t keys) {
+  OpBench b(bench.stream());
+  const int64_t pages = keys / kKeyTile + 1;
+  const Floats q(S * h.H * h.K), k(S * h.G * h.K), v(S * h.G * h.V);
+  KvPages shape{nullptr, DType::f32, h.G, h.K, h.V, h.latent};
+  const Floats storage(S * pages * shape.page_elements());
+  shape.data = storage.at();
+  const std::vector<int32_t> positions(static_cast<size_t>(S), static_cast<int32_t>(keys)),
+      table = counted(S * pages), offsets = counted(S + 1);
+  const Batch batch{positions, positions, offsets, table, pages};
+  const double bytes = static_cast<double>(S * keys) * static_cast<double>(shape.page_bytes()) / kKeyTile;
+  bench.row(std::string("decoding ") + h.name + " " + std::to_string(S) + " x " + std::to_string(keys),
+            static_cast<double>(S * keys * h.H * (h.K + h.V) * 2), bytes, [&] {
+              const OpScope scope(b.ctx);
+              attention(b.ctx, batch, shape, b.tensor(q, {S, h.H, h.K}), b.tensor(k, {S, h.G, h.K}),
+                        b.tensor(v, {S, h.G, h.V}), 0.1f);
+            });
+}
+
+// A parameter over a random array, with a gradient.
+struct BenchParameter {
+  BenchParameter(int64_t n, int64_t k) : value(n * k), grad(n * k) {
+    p.name = "bench";
+    p.value.data = value.at();
+    p.grad.data = grad.at();
+    p.value.shape = p.grad.shape = {n, k};
+  }
+  Floats value, grad;
+  Parameter p;
+};
+
+void bench_loss(Bench& bench, int64_t T, int64_t D, int64_t V) {
+  OpBench b(bench.stream());
+  const Floats h(T * D), gradient(T);
+  BenchParameter w(V, D);
+  const Weight head(&w.p);
+  const std::vector<int32_t> targets(static_cast<size_t>(T), 7);
+  const auto run = [&] { return token_log_probs(b.ctx, b.tensor(h, {T, D}), head, targets, 1.0f); };
+  const double flops = 2.0 * static_cast<double>(T * D) * static_cast<double>(V);
+  const std::string at = " " + std::to_string(T) + " x " + std::to_string(D) + " x " + std::to_string(V);
+  bench.row("log-probs" + at, flops, 0, [&] {
+    const OpScope scope(b.ctx);
+    run();
+  });
+  bench.row("log-probs both ways" + at, 4 * flops, 0, [&] { differentiate(b, gradient, run); });
+}
+
+void bench_sample(Bench& bench, int64_t S, int64_t V, const SamplingParams& params, const char* what) {
+  OpBench b(bench.stream());
+  const Floats logits(S * V);
+  std::vector<RowToSample> rows;
+  for (int64_t s = 0; s < S; ++s) {
+    Tensor row;
+    row.data = logits.at() + s * V;
+    row.shape = {V};
+    rows.push_back({.logits = row, .params = &params, .uniform = 0.4f});
+  }
+  std::vector<Sampled> out(rows.size());
+  bench.row(std::string("sample ") + what + " " + std::to_string(S) + " x " + std::to_string(V), 0,
+            static_cast<double>(logits.bytes()), [&] { sample_rows(b.ctx, V, rows, out); });
+}
+
+void bench_adamw(Bench& bench, int64_t n) {
+  OpBench b(bench.stream());
+  BenchParameter w(n, 1);
+  const Floats m(n), v(n);
+  Parameter* list[] = {&w.p};
+  const auto bytes = static_cast<double>(m.bytes());
+  bench.row("adamw " + std::to_string(n), 0, 7 * bytes, [&] {
+    adamw_update(b.ctx, w.p, b.tensor(m, {n, 1}), b.tensor(v, {n, 1}), {.lr = 0, .step = 3}, 1.0f);
+  });
+  bench.row("gradient norm " + std::to_string(n), 0, bytes, [&] { gradient_norm(b.ctx, list); });
+}
+
+void bench_moe(Bench& bench, int64_t T, int64_t D, int64_t F, const MoeConfig& config) {
+  OpBench b(bench.stream());
+  const Floats x(T * D), gradient(T * D);
+  std::vector<std::unique_ptr<BenchParameter>> own;
+  const auto weight = [&](int64_t n, int64_t k) {
+    own.push_back(std::make_unique<BenchParameter>(n, k));
+    return Weight(&own.back()->p);
+  };
+  MoeWeights w;
+  w.config = config;
+  w.router = weight(config.experts, D);
+  for (int64_t e = 0; e < config.experts; ++e)
+    w.experts.push_back({weight(F, D), weight(F, D), weight(D, F)});
+  const double flops = 6.0 * static_cast<double>(T * config.active) * static_cast<double>(D * F);
+  const double bytes = 12.0 * static_cast<double>(std::min(config.experts, T * config.active) * D * F);
+  const std::string at = " " + std::to_string(T) + " x " + std::to_string(D) + " x " + std::to_string(F);
+  const auto run = [&] { return moe(b.ctx, {}, b.tensor(x, {T, D}), w); };
+  bench.row("moe" + at, flops, bytes, [&] {
+    const OpScope scope(b.ctx);
+    run();
+  });
+  bench.row("moe both ways" + at, 3 * flops, 3 * bytes, [&] { differentiate(b, gradient, run); });
+}
+
+}  // namespace
+
+void bench_ops(Bench& bench) {
+  const Heads grouped{"32/8 x 128", 32, 8, 128, 128, false}, small{"4/4 x 32", 4, 4, 32, 32, false},
+      latent{"16 x 576", 16, 1, 576, 512, true};
+  bench_training_attention(bench, grouped, 8, 1024);
+  bench_training_attention(bench, small, 64, 128);
+  bench_training_attention(bench, latent, 8, 512);
+  for (const int64_t S : {1, 64}) {
+    bench_decoding(bench, grouped, S, 1024);
+    bench_decoding(bench, latent, S, 1024);
+  }
+  bench_decoding(bench, small, 1024, 128);
+  bench_loss(bench, 4096, 1024, 32000);
+  bench_loss(bench, 8192, 128, 512);
+  for (const int64_t S : {1, 64}) {
+    bench_sample(bench, S, 152064, {}, "plain");
+    bench_sample(bench, S, 152064, {.top_k = 50, .top_p = 0.95f}, "top-k top-p");
+  }
+  bench_sample(bench, 1024, 512, {}, "plain");
+  bench_adamw(bench, int64_t{100} << 20);
+  const MoeConfig config{.experts = 64, .active = 6, .groups = 1, .top_groups = 1};
+  bench_moe(bench, 4096, 1024, 512, config);
+  bench_moe(bench, 64, 1024, 512, config);
+}
+
+}  // namespace r1::bench

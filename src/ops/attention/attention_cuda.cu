@@ -1,0 +1,370 @@
+// ops/attention/attention_cuda.cu: the forward of attention on a CUDA device.
+//
+// Query rows of one (row of the batch, group) are cut into tiles: row r is head r % (H / G) of token r / (H /
+// G), as in kernels_cpu.h. Four kernels run one after the other:
+//
+//   write_pages   puts new keys and values into their pages
+//   score_tiles   scores [rows, keys] of a tile, a chain over K each
+//   softmax_rows  a warp per row: maximum, exps in place of the scores, their sum in 32 lanes
+//   value_tiles   outputs [rows, V], a chain over the row's keys each, divided by the sum
+//
+// Scores of as many tiles as fit kScoreFloats are held at a time. Company in a tile changes no bit.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <span>
+
+#include "base/integers.h"
+#include "ops/attention/attention_backend.h"
+#include "ops/attention/chains_cuda.cuh"
+#include "ops/simd/exp_cuda.cuh"
+#include "ops/simd/lanes_cuda.cuh"
+#include "ops/simd/upload_cuda.h"
+#include "tensor/cuda.h"
+
+namespace r1::cuda {
+namespace {
+
+static_assert(kStep == kKeyTile);
+constexpr int64_t kScoreFloats = int64_t{1} << 26;  // 256 MiB
+constexpr int kThreads = 256;
+
+// Rows [row, row + rows) of one group g of row s of the batch.
+struct RowTile {
+  int32_t s, g;
+  int32_t row, rows;
+  int32_t keys;    // that the last row sees
+  int32_t pages;   // that hold them; a row of scores is pages * 32 floats
+  int64_t scores;  // where they lie in the scratch
+};
+
+// Slot `slot` of page `page` receives token `token`.
+struct PageWrite {
+  int32_t token, page, slot;
+};
+
+// A page; slots below `split` lie in another one, where the prefix ends.
+struct PageParts {
+  const float* own;
+  const float* tail;
+  int split;
+  __device__ const float* of(int slot) const { return slot < split ? tail : own; }
+};
+
+struct ForwardJob {
+  int64_t H, G, K, V, heads;  // heads: per group
+  float scale;
+  const float *q, *k, *v;
+  float *out, *maxima, *sums;
+  float* pages;
+  int64_t page_elements;
+  bool values_in_keys;
+  int64_t values_at, value_row;  // in a page: where values begin, and the stride between those of two keys
+  // Lists of the batch, on the device. prefixes and tails may be null.
+  const int32_t *offsets, *positions, *table, *tails;
+  const int64_t* prefixes;
+  int64_t max_pages;
+  const RowTile* tiles;
+  float* scores;
+
+  __device__ int64_t index(const RowTile& t, int r) const {  // in [T, H]
+    const int64_t row = t.row + r;
+    return (offsets[t.s] + row / heads) * H + t.g * heads + row % heads;
+  }
+  __device__ int keys(const RowTile& t, int r) const {
+    return positions[offsets[t.s]] + static_cast<int>((t.row + r) / heads) + 1;
+  }
+  // Where the keys and values of a sequence's page number `page` lie.
+  __device__ PageParts parts(int64_t s, int64_t page) const {
+    PageParts p{pages + table[s * max_pages + page] * page_elements, nullptr, 0};
+    if (tails != nullptr && tails[s] >= 0 && page == prefixes[s] / kKeyTile) {
+      p.tail = pages + tails[s] * page_elements;
+      p.split = static_cast<int>(prefixes[s] % kKeyTile);
+    }
+    return p;
+  }
+};
+
+__global__ void __launch_bounds__(kChainThreads) write_pages(ForwardJob f, const PageWrite* list) {
+  const PageWrite write = list[blockIdx.x];
+  const int64_t g = blockIdx.y, slot = write.slot;
+  float* page = f.pages + write.page * f.page_elements;
+  const float* key = f.k + (write.token * f.G + g) * f.K;
+  if (f.values_in_keys) {
+    for (int64_t i = threadIdx.x; i < f.K; i += kChainThreads) page[(g * kKeyTile + slot) * f.K + i] = key[i];
+    return;
+  }
+  for (int64_t i = threadIdx.x; i < f.K; i += kChainThreads) page[(g * f.K + i) * kKeyTile + slot] = key[i];
+  const float* value = f.v + (write.token * f.G + g) * f.V;
+  float* values = page + f.values_at + (g * kKeyTile + slot) * f.V;
+  for (int64_t i = threadIdx.x; i < f.V; i += kChainThreads) values[i] = value[i];
+}
+
+template <int kRows, int kCols>
+__global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob f) {
+  using Tile = ChainTile<kRows, kCols>;
+  __shared__ Tile tile;
+  __shared__ int64_t queries[Tile::kTileRows];
+  __shared__ PageParts parts[kCols];
+  const RowTile t = f.tiles[blockIdx.x];
+  const int page0 = static_cast<int>(blockIdx.y) * kCols, key0 = page0 * kKeyTile;
+  if (page0 >= t.pages) return;
+  const int columns = min(t.keys - key0, Tile::kColumns);
+  for (int r = static_cast<int>(threadIdx.x); r < t.rows; r += kChainThreads)
+    queries[r] = f.index(t, r) * f.K;
+  const int held = min(t.pages - page0, kCols);
+  if (threadIdx.x < held) parts[threadIdx.x] = f.parts(t.s, page0 + static_cast<int>(threadIdx.x));
+  __syncthreads();
+  bool whole = true;  // no page is split
+  for (int p = 0; p < held; ++p) whole = whole && parts[p].split == 0;
+  const bool vectors = takes_vectors(f.q, f.K), page_vectors = takes_vectors(f.pages, f.page_elements);
+  float sums[kRows][kCols];
+  clear(sums);
+  const auto steps_of = [&](int64_t chunk) {
+    return static_cast<int>(min(f.K - chunk * kStep, int64_t{kStep}));
+  };
+  const auto fill = [&](int64_t chunk, int at) {
+    const int64_t k0 = chunk * kStep;
+    const int n = steps_of(chunk);
+    tile.fill_a(at, t.rows, n, vectors, [&](int r) { return f.q + queries[r] + k0; });
+    const auto key_at = [&](int k, int c) {
+      const int slot = c % static_cast<int>(kKeyTile);
+      return parts[c / kKeyTile].of(slot) + (t.g * f.K + k0 + k) * kKeyTile + slot;
+    };
+    if (f.values_in_keys) {
+      tile.fill_b_transposed(at, n, columns, [&](int c) {
+        const int slot = c % static_cast<int>(kKeyTile);
+        return parts[c / kKeyTile].of(slot) + (t.g * kKeyTile + slot) * f.K + k0;
+      });
+    } else if (whole) {
+      tile.fill_b(at, n, columns, page_vectors, key_at);
+    } else {
+      tile.fill_b_singly(at, n, columns, key_at);
+    }
+  };
+  Tile::for_chunks((f.K + kStep - 1) / kStep, fill,
+                   [&](int64_t chunk, int at) { tile.run(at, steps_of(chunk), sums); });
+  const int64_t stride = t.pages * kKeyTile;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const int r = Tile::row(i);
+    if (r >= t.rows) break;
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      const int column = Tile::column(c);
+      if (column >= columns) continue;
+      const float score = f.scale != 1.0f ? __fmul_rn(sums[i][c], f.scale) : sums[i][c];
+      f.scores[t.scores + r * stride + key0 + column] = score;
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) softmax_rows(ForwardJob f) {
+  const RowTile t = f.tiles[blockIdx.x];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int r = static_cast<int>(threadIdx.x) / 32; r < t.rows; r += kThreads / 32) {
+    float* row = f.scores + t.scores + r * static_cast<int64_t>(t.pages * kKeyTile);
+    const int keys = f.keys(t, r);
+    float max = -__builtin_huge_valf();
+    for (int j = lane; j < keys; j += 32) max = fmaxf(max, row[j]);
+    max = warp_max(max);
+    float sum = 0.0f;
+    for (int j = lane; j < keys; j += 32) {
+      const float e = exp_f32(__fsub_rn(row[j], max));
+      row[j] = e;
+      sum = __fadd_rn(sum, e);
+    }
+    sum = warp_tree_sum(sum);
+    if (lane != 0) continue;
+    const int64_t at = f.index(t, r);
+    f.sums[at] = sum;
+    if (f.maxima != nullptr) f.maxima[at] = max;
+  }
+}
+
+template <int kRows, int kCols>
+__global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob f) {
+  using Tile = ChainTile<kRows, kCols>;
+  __shared__ Tile tile;
+  const RowTile t = f.tiles[blockIdx.x];
+  const int64_t column0 = static_cast<int64_t>(blockIdx.y) * Tile::kColumns;
+  const int columns = static_cast<int>(min(f.V - column0, int64_t{Tile::kColumns}));
+  const int64_t stride = t.pages * kKeyTile, group = f.values_at + t.g * kKeyTile * f.value_row + column0;
+  const int common = f.keys(t, 0);  // keys that all rows see
+  float sums[kRows][kCols];
+  clear(sums);
+  const bool vectors =
+      takes_vectors(f.pages, f.page_elements) && takes_vectors(nullptr, f.value_row) && group % 4 == 0;
+  const auto keys_of = [&](int64_t page) { return min(t.keys - static_cast<int>(page) * kStep, kStep); };
+  Tile::for_chunks(
+      t.pages,
+      [&](int64_t page, int at) {
+        const int n = keys_of(page);
+        const PageParts parts = f.parts(t.s, page);
+        tile.fill_a(at, t.rows, n, true,
+                    [&](int r) { return f.scores + t.scores + r * stride + page * kKeyTile; });
+        tile.fill_b(at, n, columns, vectors,
+                    [&](int k, int c) { return parts.of(k) + group + k * f.value_row + c; });
+      },
+      [&](int64_t page, int at) {
+        const int key0 = static_cast<int>(page) * kStep, n = keys_of(page);
+        if (key0 + n <= common) return tile.run(at, n, sums);
+        int first[kRows], end[kRows];
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+          first[i] = 0;
+          end[i] = Tile::row(i) < t.rows ? f.keys(t, Tile::row(i)) - key0 : 0;
+        }
+        tile.run_within(at, n, first, end, sums);
+      });
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const int r = Tile::row(i);
+    if (r >= t.rows) break;
+    const int64_t at = f.index(t, r);
+    const float sum = f.sums[at];
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      if (Tile::column(c) < columns) f.out[at * f.V + column0 + Tile::column(c)] = __fdiv_rn(sums[i][c], sum);
+    }
+  }
+}
+
+// The places of all new tokens.
+std::span<const PageWrite> page_writes(Context& ctx, const Batch& batch) {
+  auto* list = ctx.host().array<PageWrite>(batch.T());
+  size_t count = 0;
+  for (int64_t s = 0; s < batch.S(); ++s) {
+    const int32_t* table = batch.pages.data() + s * batch.max_pages;
+    const int32_t end = batch.offsets[static_cast<size_t>(s) + 1];
+    for (int32_t t = batch.offsets[static_cast<size_t>(s)]; t < end; ++t) {
+      const int32_t position = batch.positions[static_cast<size_t>(t)];
+      list[count++] = {t, table[position / kKeyTile], static_cast<int32_t>(position % kKeyTile)};
+    }
+  }
+  return {list, count};
+}
+
+// Cuts every (row, group) into tiles of `height` rows. A tile's scores follow those of the tile before it as
+// long as they fit the scratch, and begin at 0 otherwise.
+std::span<const RowTile> row_tiles(Context& ctx, const Batch& batch, int64_t heads, int64_t G,
+                                   int64_t height) {
+  int64_t count = 0;
+  for (int64_t s = 0; s < batch.S(); ++s) {
+    const auto at = static_cast<size_t>(s);
+    count += G * ceil_div((batch.offsets[at + 1] - batch.offsets[at]) * heads, height);
+  }
+  auto* list = ctx.host().array<RowTile>(count);
+  int64_t next = 0, scores = 0;
+  for (int64_t s = 0; s < batch.S(); ++s) {
+    const int64_t begin = batch.offsets[static_cast<size_t>(s)],
+                  all = (batch.offsets[static_cast<size_t>(s) + 1] - begin) * heads;
+    for (int64_t g = 0; g < G && all > 0; ++g) {
+      for (int64_t row = 0; row < all; row += height) {
+        const int64_t rows = std::min(height, all - row);
+        const int64_t keys = batch.positions[static_cast<size_t>(begin)] + (row + rows - 1) / heads + 1;
+        const int64_t pages = ceil_div(keys, kKeyTile), floats = rows * pages * kKeyTile;
+        if (scores > 0 && scores + floats > kScoreFloats) scores = 0;
+        list[next++] = {static_cast<int32_t>(s),
+                        static_cast<int32_t>(g),
+                        static_cast<int32_t>(row),
+                        static_cast<int32_t>(rows),
+                        static_cast<int32_t>(keys),
+                        static_cast<int32_t>(pages),
+                        scores};
+        scores += floats;
+      }
+    }
+  }
+  return {list, static_cast<size_t>(next)};
+}
+
+template <int kRows, int kScoreCols, int kValueCols>
+void launch_tiles(const ForwardJob& f, unsigned tiles, int64_t pages, cudaStream_t stream) {
+  const dim3 scores(tiles, static_cast<unsigned>(ceil_div(pages, int64_t{kScoreCols})));
+  score_tiles<kRows, kScoreCols><<<scores, kChainThreads, 0, stream>>>(f);
+  check_launch("attention scores");
+  softmax_rows<<<tiles, kThreads, 0, stream>>>(f);
+  check_launch("attention softmax");
+  const dim3 values(tiles, static_cast<unsigned>(ceil_div(f.V, int64_t{32 * kValueCols})));
+  value_tiles<kRows, kValueCols><<<values, kChainThreads, 0, stream>>>(f);
+  check_launch("attention values");
+}
+
+// Tiles of 32 rows for many rows, of 8 rows with narrow blocks for decoding.
+constexpr int64_t kTallTile = 32, kFlatTile = 8;
+
+void run_tiles(const ForwardJob& all, std::span<const RowTile> tiles, int64_t height, void* stream) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  for (size_t first = 0, end = 0; first < tiles.size(); first = end) {
+    int64_t pages = 0;
+    do pages = std::max<int64_t>(pages, tiles[end++].pages);
+    while (end < tiles.size() && tiles[end].scores > 0);
+    ForwardJob f = all;
+    f.tiles += first;
+    const auto count = static_cast<unsigned>(end - first);
+    if (height == kTallTile) {
+      launch_tiles<8, 4, 4>(f, count, pages, s);
+    } else {
+      launch_tiles<2, 1, 1>(f, count, pages, s);
+    }
+  }
+}
+
+ForwardJob forward_job(const AttentionForward& call) {
+  const KvPages& pages = call.pages;
+  ForwardJob f{};
+  f.H = call.q.dim(1), f.G = pages.G, f.K = pages.K, f.V = pages.V;
+  f.heads = f.H / f.G;
+  f.scale = call.scale;
+  f.q = call.q.f32(), f.k = call.k.f32(), f.v = call.v.f32();
+  f.out = call.out.f32();
+  f.maxima = call.saved.maxima, f.sums = call.saved.sums;
+  f.pages = static_cast<float*>(pages.data);
+  f.page_elements = pages.page_elements();
+  f.values_in_keys = pages.values_in_keys;
+  f.values_at = pages.values_in_keys ? 0 : pages.G * pages.K * kKeyTile;
+  f.value_row = pages.values_in_keys ? pages.K : pages.V;
+  f.max_pages = call.batch.max_pages;
+  return f;
+}
+
+}  // namespace
+
+void attention_forward(Context& ctx, const AttentionForward& call) {
+  const OpScope scope(ctx);
+  const Batch& batch = call.batch;
+  ForwardJob f = forward_job(call);
+  int64_t longest = 0;
+  for (int64_t s = 0; s < batch.S(); ++s)
+    longest = std::max<int64_t>(
+        longest, batch.offsets[static_cast<size_t>(s) + 1] - batch.offsets[static_cast<size_t>(s)]);
+  const int64_t height = longest * f.heads > kFlatTile ? kTallTile : kFlatTile;
+  const std::span<const PageWrite> writes = page_writes(ctx, batch);
+  const std::span<const RowTile> tiles = row_tiles(ctx, batch, f.heads, f.G, height);
+  Upload lists(ctx);
+  const int offsets = lists.add(batch.offsets), positions = lists.add(batch.positions),
+            table = lists.add(batch.pages), write_list = lists.add(writes), tile_list = lists.add(tiles);
+  const int prefixes = lists.add(batch.prefixes), tails = lists.add(batch.tails);
+  lists.send();
+  int64_t floats = 0;
+  for (const RowTile& t : tiles) floats = std::max(floats, t.scores + t.rows * t.pages * kKeyTile);
+  f.scores = ctx.arena.array<float>(floats);
+  if (f.sums == nullptr) f.sums = ctx.arena.array<float>(batch.T() * f.H);
+  if (ctx.measuring || tiles.empty()) return;
+  f.offsets = lists.at<int32_t>(offsets);
+  f.positions = lists.at<int32_t>(positions);
+  f.table = lists.at<int32_t>(table);
+  f.tiles = lists.at<RowTile>(tile_list);
+  if (!batch.prefixes.empty()) {
+    f.prefixes = lists.at<int64_t>(prefixes);
+    f.tails = lists.at<int32_t>(tails);
+  }
+  const dim3 grid(static_cast<unsigned>(writes.size()), static_cast<unsigned>(f.G));
+  write_pages<<<grid, kChainThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
+      f, lists.at<PageWrite>(write_list));
+  check_launch("attention pages");
+  run_tiles(f, tiles, height, ctx.stream);
+}
+
+}  // namespace r1::cuda

@@ -1,0 +1,220 @@
+// ops/loss/loss_cuda.cu: log-probs of given tokens on a CUDA device. Packing, chunks and formulas are those
+// of loss_cpu.cc; chunks are larger, which changes no bit.
+//
+// The backward reads the gradients of the log-probs back once, because tokens without one are skipped.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+
+#include "base/integers.h"
+#include "ops/elementwise/elementwise_cuda.h"
+#include "ops/loss/loss.h"
+#include "ops/loss/loss_backend.h"
+#include "ops/loss/row_softmax_cuda.cuh"
+#include "ops/matmul/matmul_cuda.h"
+#include "ops/simd/upload_cuda.h"
+#include "tensor/cuda.h"
+
+namespace r1::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kChunkLogits = int64_t{1} << 26;  // 256 MiB of scratch
+constexpr int64_t kPerThread = 8;                   // logits of a thread in the backward
+
+int64_t chunk_tokens(int64_t V) {
+  return std::clamp<int64_t>(kChunkLogits / std::max<int64_t>(1, V), 1, 16384);
+}
+
+struct RowResults {
+  float* logprobs;  // [T], as the others
+  float* entropy;   // null: not wanted, as max and sum
+  float* max;
+  float* sum;
+};
+
+// One block per row: tempers the logits in place.
+template <bool kEntropy>
+__global__ void __launch_bounds__(kThreads)
+    log_prob_rows(float* logits, int64_t V, float inv_temperature, const int32_t* tokens,
+                  const int32_t* targets, RowResults out) {
+  __shared__ SoftmaxShared shared;
+  float* z = logits + static_cast<int64_t>(blockIdx.x) * V;
+  softmax_of_row<kThreads, kEntropy>(z, V, inv_temperature, shared);
+  if (threadIdx.x != 0) return;
+  const int32_t t = tokens[blockIdx.x], target = targets[blockIdx.x];
+  out.logprobs[t] = __fsub_rn(__fsub_rn(z[target], shared.max), shared.log_sum);
+  if constexpr (kEntropy) out.entropy[t] = shared.entropy;
+  if (out.max != nullptr) {
+    out.max[t] = shared.max;
+    out.sum[t] = shared.sum;
+  }
+}
+
+// A kept token of the backward.
+struct KeptToken {
+  int32_t token = 0;
+  int32_t target = 0;
+  int32_t counted = 0;  // how many tokens before it have a target: its row of the kept logits
+  float gradient = 0;
+};
+
+struct SoftmaxGradient {
+  const KeptToken* kept;  // of this chunk
+  const float* logits;    // rows of the chunk, or all kept ones
+  bool by_count;          // the latter
+  int64_t V;
+  float tempered;  // what logits are still to be multiplied by
+  float inv_temperature;
+  const float *max, *sum;
+  float* dz;  // may be `logits`
+};
+
+__global__ void __launch_bounds__(kThreads) dz_rows(SoftmaxGradient s) {
+  const int64_t i = blockIdx.x;
+  const KeptToken kept = s.kept[i];
+  const float c = __fmul_rn(kept.gradient, s.inv_temperature), max = s.max[kept.token];
+  const float factor = -__fdiv_rn(c, s.sum[kept.token]);
+  const float* logits = s.logits + (s.by_count ? kept.counted : i) * s.V;
+  float* dz = s.dz + i * s.V;
+  const int64_t first = static_cast<int64_t>(blockIdx.y) * kThreads * kPerThread + threadIdx.x;
+#pragma unroll
+  for (int64_t e = 0; e < kPerThread; ++e) {
+    const int64_t n = first + e * kThreads;
+    if (n >= s.V) return;
+    const float distance = __fsub_rn(__fmul_rn(logits[n], s.tempered), max);
+    const float value = __fmul_rn(exp_f32(distance), factor);
+    dz[n] = n == kept.target ? __fadd_rn(value, c) : value;
+  }
+}
+
+// Row kept[i] of `to` [T, D] becomes, or gets added, row i of `from`.
+__global__ void __launch_bounds__(kThreads)
+    put_rows(const float* from, const KeptToken* kept, int64_t D, bool add, float* to) {
+  const int64_t i = blockIdx.x, t = kept[i].token;
+  for (int64_t d = threadIdx.x; d < D; d += kThreads) {
+    const float value = from[i * D + d];
+    to[t * D + d] = add ? __fadd_rn(to[t * D + d], value) : value;
+  }
+}
+
+// The backward's scratch, and what its chunks share.
+struct LossBackward {
+  const LogProbsBackward& call;
+  const KeptToken* kept;
+  const int32_t* tokens;
+  const float* w;  // [V, D]; null: dh is not needed
+  float *rows, *dz, *dh;
+
+  void run(Context& ctx, int64_t first, int64_t n) const {
+    const LogProbs& f = call.forward;
+    const int64_t D = f.h.dim(1), V = f.head->N();
+    const auto stream = static_cast<cudaStream_t>(ctx.stream);
+    const bool has_logits = static_cast<bool>(f.logits);
+    gather_rows_f32(f.h.f32(), tokens + first, n, D, rows, ctx.stream);
+    if (!has_logits) matmul_into(ctx, rows, n, *f.head, dz);
+    const SoftmaxGradient s{.kept = kept + first,
+                            .logits = has_logits ? f.logits.f32() : dz,
+                            .by_count = has_logits,
+                            .V = V,
+                            .tempered = has_logits ? 1.0f : f.inv_temperature,
+                            .inv_temperature = f.inv_temperature,
+                            .max = f.max.f32(),
+                            .sum = f.sum.f32(),
+                            .dz = dz};
+    const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(V, kThreads * kPerThread)));
+    dz_rows<<<grid, kThreads, 0, stream>>>(s);
+    check_launch("log_probs_backward");
+    if (w != nullptr) {
+      matmul_dx_f32(dz, n, w, V, D, false, dh, ctx.stream);
+      put_rows<<<static_cast<unsigned>(n), kThreads, 0, stream>>>(dh, s.kept, D, call.dh.accumulate,
+                                                                  call.dh.grad.f32());
+      check_launch("log_probs_backward");
+    }
+    f.head->add_weight_gradient(ctx, dz, rows, n);
+  }
+};
+
+}  // namespace
+
+void log_probs_forward(Context& ctx, const LogProbs& call) {
+  const int64_t T = call.h.dim(0), D = call.h.dim(1), V = call.head->N();
+  ctx.memory().zero(call.logprobs.data, call.logprobs.bytes(), ctx.stream);
+  if (call.entropy) ctx.memory().zero(call.entropy.data, call.entropy.bytes(), ctx.stream);
+  const OpScope scope(ctx);
+  auto* kept = ctx.host().array<int32_t>(T);
+  auto* wanted = ctx.host().array<int32_t>(T);
+  int64_t count = 0;
+  for (int64_t t = 0; t < T; ++t) {
+    const int32_t target = call.targets[static_cast<size_t>(t)];
+    if (target >= 0) kept[count] = static_cast<int32_t>(t), wanted[count++] = target;
+  }
+  Upload lists(ctx);
+  const int kept_list = lists.add(std::span<const int32_t>(kept, static_cast<size_t>(count)));
+  const int target_list = lists.add(std::span<const int32_t>(wanted, static_cast<size_t>(count)));
+  lists.send();
+  const int64_t chunk = std::min(chunk_tokens(V), count);
+  float* rows = ctx.arena.array<float>(chunk * D);
+  float* scratch = call.logits ? nullptr : ctx.arena.array<float>(chunk * V);
+  if (ctx.measuring) return matmul_into(ctx, rows, chunk, *call.head, scratch);
+  const RowResults out{.logprobs = call.logprobs.f32(),
+                       .entropy = call.entropy ? call.entropy.f32() : nullptr,
+                       .max = call.max ? call.max.f32() : nullptr,
+                       .sum = call.sum ? call.sum.f32() : nullptr};
+  const auto kernel = call.entropy ? log_prob_rows<true> : log_prob_rows<false>;
+  for (int64_t first = 0; first < count; first += chunk) {
+    const int64_t n = std::min(chunk, count - first);
+    const int32_t* at = kept + first;
+    float* logits = scratch != nullptr ? scratch : call.logits.f32() + first * V;
+    const float* h = rows;
+    if (at[n - 1] - at[0] == n - 1) {
+      h = call.h.f32() + at[0] * D;
+    } else {
+      gather_rows_f32(call.h.f32(), lists.at<int32_t>(kept_list) + first, n, D, rows, ctx.stream);
+    }
+    matmul_into(ctx, h, n, *call.head, logits);
+    kernel<<<static_cast<unsigned>(n), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
+        logits, V, call.inv_temperature, lists.at<int32_t>(kept_list) + first,
+        lists.at<int32_t>(target_list) + first, out);
+    check_launch("log_probs");
+  }
+}
+
+void log_probs_backward(Context& ctx, const LogProbsBackward& call) {
+  const LogProbs& f = call.forward;
+  const int64_t T = f.h.dim(0), D = f.h.dim(1), V = f.head->N();
+  if (call.dh && !call.dh.accumulate) ctx.memory().zero(call.dh.grad.data, call.dh.grad.bytes(), ctx.stream);
+  const OpScope scope(ctx);
+  auto* gradients = ctx.host().array<float>(T);
+  auto* kept = ctx.host().array<KeptToken>(T);
+  auto* tokens = ctx.host().array<int32_t>(T);
+  if (!ctx.measuring) ctx.memory().read(gradients, call.dlogprobs.f32(), call.dlogprobs.bytes(), ctx.stream);
+  int64_t count = 0;
+  int32_t before = 0;
+  for (int32_t t = 0; t < T; ++t) {
+    const int32_t target = f.targets[static_cast<size_t>(t)];
+    if (target < 0) continue;
+    if (ctx.measuring || gradients[t] != 0.0f) {
+      tokens[count] = t;
+      kept[count++] = {t, target, before, ctx.measuring ? 0.0f : gradients[t]};
+    }
+    ++before;
+  }
+  const int64_t size = std::min<int64_t>(chunk_tokens(V), before);
+  float* rows = ctx.arena.array<float>(size * D);
+  float* dz = ctx.arena.array<float>(size * V);
+  float* dh = ctx.arena.array<float>(size * D);
+  const float* w = call.dh ? f.head->rows(ctx) : nullptr;
+  Upload lists(ctx);
+  const int kept_list = lists.add(std::span<const KeptToken>(kept, static_cast<size_t>(count)));
+  const int token_list = lists.add(std::span<const int32_t>(tokens, static_cast<size_t>(count)));
+  lists.send();
+  ctx.tape->await_turn();
+  if (ctx.measuring) return f.head->times(ctx, rows, size, dz);
+  const LossBackward backward{
+      call, lists.at<KeptToken>(kept_list), lists.at<int32_t>(token_list), w, rows, dz, dh};
+  for (int64_t first = 0; first < count; first += size)
+    backward.run(ctx, first, std::min(size, count - first));
+}
+
+}  // namespace r1::cuda

@@ -1,0 +1,78 @@
+// server/answer_stream.h: one answer while it is made: its tokens become thought and content, up to a stop string;
+// a thought that reaches its limit is closed.
+//
+// Pure bookkeeping on the tokens of one answer, so that an answer is a function of its request alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ops/sample/sample.h"
+#include "server/stop_strings.h"
+#include "text/think.h"
+#include "text/tokenizer.h"
+
+namespace r1 {
+
+// What all answers to a request have in common.
+struct AnswerRules {
+  bool splits_thought = false;           // chat: thought and content are apart. Otherwise all text is content
+  bool in_thought = false;               // the prompt has opened the thought
+  std::optional<int64_t> thought_limit;  // tokens
+  std::vector<int32_t> close;            // the tokens of </think>
+  std::vector<std::string> stop;         // applied to the content
+  std::vector<int32_t> stop_tokens;      // have no text; the last token of an answer
+};
+
+// A token with its log-probs.
+struct TokenRecord {
+  int32_t token = 0;
+  float logprob = 0;
+  std::vector<Sampled> likeliest = {};
+};
+
+class AnswerStream {
+ public:
+  // The rules outlive this object.
+  AnswerStream(const Tokenizer& tokenizer, const AnswerRules& rules);
+
+  enum class Next : uint8_t { go_on, stop, close_thought };
+  // Takes the next token. stop: a stop string is complete, and the sample must be ended. close_thought: the next
+  // tokens must be rules.close.
+  Next feed(TokenRecord token);
+  void finish();  // the sample has ended
+
+  // What has become certain since the last call; either part may be empty, and both only if a thought ended.
+  struct Delta {
+    std::string reasoning, content;
+    std::vector<TokenRecord> tokens;
+    bool empty() const { return reasoning.empty() && content.empty(); }
+  };
+  Delta take();
+  bool has_text() const { return !delta_.empty(); }  // take() would give text
+
+  bool has_thought() const { return splitter_.has_thought(); }
+  int64_t tokens() const { return tokens_; }
+  int64_t thought_tokens() const { return thought_tokens_; }
+  bool closed_by_limit() const { return closing_; }
+  const StopStrings& stop() const { return stop_; }
+
+ private:
+  void add(const std::string& text);
+  void add_parts(const std::vector<ThinkPart>& parts);
+
+  Tokenizer tokenizer_;
+  const AnswerRules& rules_;
+  StreamDecoder decoder_;
+  ThinkSplitter splitter_;
+  StopStrings stop_;
+  Delta delta_;
+  int64_t tokens_ = 0, thought_tokens_ = 0;
+  bool closing_ = false;  // the thought's end has been forced
+};
+
+}  // namespace r1

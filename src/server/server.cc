@@ -1,0 +1,305 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <mutex>
+#include <new>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "formats/json.h"
+#include "formats/shown.h"
+#include "model/kv_cache.h"
+#include "server/api_error.h"
+#include "server/generation.h"
+#include "server/text_routes.h"
+#include "server/work_queue.h"
+
+namespace r1 {
+namespace {
+
+// The name of a host in a Host header or an origin, without port and brackets.
+std::string_view host_name(std::string_view host) {
+  if (host.starts_with('[')) return host.substr(1, host.find(']') - 1);
+  return host.substr(0, host.rfind(':'));
+}
+
+std::string decoded_path(std::string_view text) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'                     ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
+  };
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
+      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+constexpr std::string_view kModels = "/v1/models";
+constexpr std::string_view kChat = "/v1/chat/completions";
+constexpr std::string_view kCompletions = "/v1/completions";
+constexpr std::string_view kGets[] = {"/health", "/metrics", kModels};
+constexpr std::string_view kPosts[] = {kChat, kCompletions, "/tokenize", "/detokenize", "/apply-template"};
+
+}  // namespace
+
+int64_t context_length(const Model& model, Context& ctx, int64_t kv_bytes) {
+  const ModelConfig& config = model.config();
+  // As the engine: without a bound, a quarter of what is free is left to others.
+  const int64_t bytes = kv_bytes > 0 ? kv_bytes : static_cast<int64_t>(model.memory().free_bytes()) / 4 * 3;
+  if (bytes == 0) return config.max_positions;  // unknown
+  const int64_t pages = bytes / KvCache::bytes_per_page(config, ctx.row().cache);
+  return std::clamp<int64_t>(pages * kKeyTile, 0, config.max_positions);
+}
+
+struct Server::Impl {
+  Impl(const ModelBundle& bundle, Context& ctx, const ServerOptions& o, LogLine log)
+      : options(o),
+        serving(bundle, o.name, std::string(name_of(ctx.numerics)),
+                context_length(bundle.model, ctx, o.kv_bytes), std::move(log)),
+        http(o.host, o.port, o.http,
+             [this](HttpRequest request, std::shared_ptr<HttpReply> reply) {
+               handle(std::move(request), std::move(reply));
+             }),
+        loop(bundle.model, ctx,
+             {.engine = {.max_batch = o.max_batch, .prefill_chunk = o.prefill_chunk, .kv_bytes = o.kv_bytes},
+              .max_queue = o.max_queue}),
+        preparing(o.max_queue + o.max_batch) {
+    process = std::random_device{}();
+    created = std::time(nullptr);
+  }
+
+  void handle(HttpRequest request, std::shared_ptr<HttpReply> reply);
+  void route(HttpRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void check_caller(const HttpRequest& request) const;
+  void check_route(const HttpRequest& request) const;
+  HttpResponse get(const std::string& target);
+  void post(const HttpRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void check_model(const std::optional<std::string>& name) const;
+  void note_unknown(const std::string& route, const std::vector<std::string>& fields);
+  void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, HttpResponse response,
+              const std::string& why);
+  void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, const ApiError& error) {
+    answer(info, reply, error_response(error), error.what());
+  }
+  Json model_json() const;
+  std::string next_id(std::string_view target);
+
+  const ServerOptions options;
+  Serving serving;
+  std::atomic<bool> draining = false;
+  std::mutex mutex;
+  std::set<std::string> noted;  // unknown fields that the log has named
+  uint32_t process = 0;
+  std::atomic<uint64_t> requests = 0;
+  int64_t created = 0;
+  HttpServer http;  // outlives the threads that answer
+  EngineLoop loop;
+  WorkQueue preparing;
+};
+
+std::string Server::Impl::next_id(std::string_view target) {
+  const char* prefix = target == kChat ? "chatcmpl" : target == kCompletions ? "cmpl" : "req";
+  return fmt::format("{}-{:08x}{:08x}", prefix, process, ++requests);
+}
+
+// Web pages of other origins may not use the server: there is no CORS, and a page that has given its own name the
+// server's address (DNS rebinding) gives itself away by the Host header.
+void Server::Impl::check_caller(const HttpRequest& request) const {
+  const std::string_view name = host_name(request.host);
+  const bool is_address = name.find_first_not_of("0123456789.") == std::string_view::npos ||
+                          name.find(':') != std::string_view::npos;
+  if (http.is_loopback() && !request.host.empty() && !is_address && name != "localhost" &&
+      name != options.host)
+    throw ApiError(fmt::format("the host {} is not this server", shown(name)), {.status = 403});
+  if (!request.origin.empty() && request.origin != "http://" + request.host)
+    throw ApiError("web pages of other origins may not use this server", {.status = 403});
+}
+
+void Server::Impl::check_route(const HttpRequest& request) const {
+  const std::string& target = request.target;
+  const bool is_model = target.starts_with(std::string(kModels) + "/");
+  const bool gets = is_model || std::ranges::find(kGets, target) != std::end(kGets);
+  const bool posts = std::ranges::find(kPosts, target) != std::end(kPosts);
+  if (!gets && !posts) throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
+  if (request.method != (gets ? "GET" : "POST"))
+    throw ApiError(fmt::format("{} takes {} only", shown(target), gets ? "GET" : "POST"), {.status = 405});
+}
+
+// On the socket thread: answers what is known, and hands the rest on.
+void Server::Impl::handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
+  RequestInfo info{
+      .id = next_id(request.target), .route = "other", .owner = {}, .arrival = Job::Clock::now()};
+  try {
+    check_route(request);
+    info.route = request.target.starts_with(kModels) ? std::string(kModels) : request.target;
+    check_caller(request);
+    if (request.target != "/health") {
+      const std::optional<std::string> owner = options.keys.owner_of(request.authorization);
+      if (!owner) {
+        throw ApiError("the API key is missing or wrong: send the header Authorization: Bearer KEY",
+                       {.status = 401, .code = "invalid_api_key"});
+      }
+      info.owner = *owner;
+    }
+    route(std::move(request), info, reply);
+  } catch (const ApiError& e) {
+    answer(info, reply, e);
+  } catch (const std::exception& e) {
+    answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
+  }
+}
+
+void Server::Impl::route(HttpRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
+  if (request.method == "GET") return answer(info, reply, get(request.target), "");
+  const auto work = [this, request = std::make_shared<HttpRequest>(std::move(request)), info, reply] {
+    try {
+      post(*request, info, reply);
+    } catch (const Error& e) {
+      answer(info, reply, api_error_of(e));
+    } catch (const std::bad_alloc&) {
+      answer(info, reply, ApiError("out of memory", {.status = 503, .retry_after_s = 5}));
+    } catch (const std::exception& e) {
+      answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
+    }
+  };
+  if (!preparing.post(work)) {
+    throw ApiError("the server is busy: too many requests are arriving",
+                   {.status = 429, .code = "queue_full", .retry_after_s = 1});
+  }
+}
+
+Json Server::Impl::model_json() const {
+  Json model = Json::object();
+  model.set("id", serving.name).set("object", "model").set("created", created).set("owned_by", "r1");
+  return model.set("max_model_len", serving.context).set("context_length", serving.context);
+}
+
+HttpResponse Server::Impl::get(const std::string& target) {
+  if (target == "/health") {
+    const bool ends = draining;
+    return {.status = ends ? 503 : 200,
+            .body = Json::object().set("status", ends ? "draining" : "ok").dump()};
+  }
+  if (target == "/metrics") {
+    return {.body = serving.metrics.text(loop.state(), http.connections()),
+            .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+  }
+  if (target == kModels) {
+    Json list = Json::object();
+    list.set("object", "list").set("data", Json::array().push_back(model_json()));
+    return {.body = list.dump()};
+  }
+  check_model(decoded_path(std::string_view(target).substr(kModels.size() + 1)));
+  return {.body = model_json().dump()};
+}
+
+void Server::Impl::check_model(const std::optional<std::string>& name) const {
+  if (!name || *name == serving.name) return;
+  throw ApiError(fmt::format("the model {} does not exist; this server has {}", shown(*name), serving.name),
+                 {.status = 404, .param = "model", .code = "model_not_found"});
+}
+
+// On the preparing thread.
+void Server::Impl::post(const HttpRequest& request, RequestInfo info,
+                        const std::shared_ptr<HttpReply>& reply) {
+  const Json body = parse_json(request.body, kRequestSource);
+  if (!body.is_object()) throw ApiError("the body must be a JSON object", {});
+  const RequestDefaults defaults{.sampling = serving.bundle.sampling,
+                                 .vocab_size = serving.bundle.model.config().vocab_size};
+  const std::string& target = request.target;
+  if (target == kChat) return generate(read_chat_request(body, defaults), std::move(info), reply);
+  if (target == kCompletions)
+    return generate(read_completion_request(body, defaults), std::move(info), reply);
+  TextAnswer out = target == "/tokenize"     ? tokenize_route(serving, body)
+                   : target == "/detokenize" ? detokenize_route(serving, body)
+                                             : template_route(serving, body);
+  check_model(out.model);
+  note_unknown(info.route, out.unknown_fields);
+  answer(info, reply, {.body = out.body.dump()}, "");
+}
+
+void Server::Impl::generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
+  check_model(request.model);
+  note_unknown(info.route, request.unknown_fields);
+  const auto job = std::make_shared<Generation>(std::move(request), info, reply, serving);
+  job->deadline = info.arrival + std::chrono::duration_cast<Job::Clock::duration>(
+                                     std::chrono::duration<double>(options.timeout_s));
+  loop.submit(job);
+  // After the submission: a client that has gone already is cancelled at once.
+  reply->on_gone([this, weak = std::weak_ptr<Job>(job)] {
+    if (std::shared_ptr<Job> gone = weak.lock()) loop.cancel(std::move(gone));
+  });
+}
+
+void Server::Impl::note_unknown(const std::string& route, const std::vector<std::string>& fields) {
+  constexpr size_t kMostNoted = 1000;
+  for (const std::string& name : fields) {
+    {
+      const std::lock_guard lock(mutex);
+      if (noted.size() >= kMostNoted || !noted.insert(name).second) continue;
+    }
+    serving.log(
+        fmt::format("{}: the field {} is not known and was ignored (this is said once)", route, shown(name)));
+  }
+}
+
+void Server::Impl::answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply,
+                          HttpResponse response, const std::string& why) {
+  const int status = response.status;
+  response.headers.emplace_back("X-Request-Id", info.id);
+  serving.metrics.count_request(info.route, status);
+  reply->send(std::move(response));
+  const bool is_probe = info.route == "/health" || info.route == "/metrics";
+  if (is_probe && status == 200) return;
+  serving.log(fmt::format("{} {} {} total_s={:.3f}{}", info.id, info.route, status,
+                          std::chrono::duration<double>(Job::Clock::now() - info.arrival).count(),
+                          why.empty() ? "" : " error: " + why));
+}
+
+Server::Server(const ModelBundle& bundle, Context& ctx, const ServerOptions& options, LogLine log)
+    : impl_(std::make_unique<Impl>(bundle, ctx, options, std::move(log))) {}
+Server::~Server() = default;
+
+std::string Server::url() const {
+  const std::string address = impl_->http.address();
+  const bool is_ipv6 = address.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", is_ipv6 ? "[" + address + "]" : address, impl_->http.port());
+}
+int Server::port() const {
+  return impl_->http.port();
+}
+int64_t Server::context() const {
+  return impl_->serving.context;
+}
+EngineLoop::State Server::state() const {
+  return impl_->loop.state();
+}
+void Server::run() {
+  impl_->http.run();
+}
+void Server::drain() {
+  impl_->draining = true;
+  impl_->loop.drain();
+  impl_->http.drain();
+}
+void Server::stop() {
+  impl_->draining = true;
+  impl_->loop.abandon();
+  impl_->http.stop();
+}
+
+}  // namespace r1

@@ -1,0 +1,57 @@
+// --grammar, --json-schema and the same fields of rows.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/cli/cli_test_util.h"
+
+namespace r1 {
+namespace {
+
+using test::r1_run;
+using test::rows_of;
+using test::write;
+
+const std::string kNano = std::string(R1_SOURCE_DIR) + "/models/r1-nano";
+
+TEST(CliGrammar, AnAnswerFollowsTheFileAndSaysThatItIsComplete) {
+  const std::string grammar = write("answer.gbnf", "root ::= \"yes\" | \"no\"\n");
+  const auto result = r1_run({"run", kNano, "-p", "Is it?", "--json", "--seed", "1", "--grammar", grammar});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json answer = parse_json(result.out, "run");
+  std::string content = answer.get_string("content");
+  content.erase(0, content.find_first_not_of('\n'));  // a form may begin after up to two line feeds
+  EXPECT_TRUE(!answer.get_bool("complete") || content == "yes" || content == "no") << result.out;
+  const auto bad = r1_run({"run", kNano, "-p", "Is it?", "--grammar", write("bad.gbnf", "root ::= x\n")});
+  EXPECT_EQ(bad.status, 2);
+  EXPECT_NE(bad.err.find("bad.gbnf:1: rule \"x\" is not defined"), std::string::npos) << bad.err;
+  const auto both = r1_run({"run", kNano, "-p", "a", "--grammar", grammar, "--json-schema", grammar});
+  EXPECT_EQ(both.status, 2);
+  EXPECT_NE(both.err.find("give either --grammar or --json-schema, not both"), std::string::npos) << both.err;
+}
+
+TEST(CliGrammar, RowsHaveGrammarsOfTheirOwn) {
+  const std::string rows =
+      "{\"prompt\": \"a\", \"grammar\": \"root ::= [0-9]{3}\"}\n"
+      "{\"prompt\": \"a\", \"json_schema\": {\"enum\": [\"x\", 7]}}\n"
+      "{\"prompt\": \"a\", \"json_schema\": {\"nullable\": true}}\n"
+      "{\"prompt\": \"a\", \"json_schema\": {}, \"grammar\": \"root ::= [0-9]\"}\n"
+      "{\"prompt\": \"a\"}\n";
+  std::vector<std::string> words{"generate",     kNano, "--input",       "-", "--output", "-",
+                                 "--max-tokens", "300", "--temperature", "1"};
+  const auto result = r1_run(words, rows);
+  EXPECT_EQ(result.status, 2);
+  const auto out = rows_of(result.out);
+  ASSERT_EQ(out.size(), 5u) << result.out << result.err;
+  EXPECT_TRUE(out[0].contains("complete"));
+  EXPECT_TRUE(out[1].contains("complete"));
+  EXPECT_NE(out[2].get_string("error").find("json_schema: schema /: keyword \"nullable\" is not supported"),
+            std::string::npos);
+  EXPECT_NE(out[3].get_string("error").find("json_schema is given beside grammar"), std::string::npos);
+  EXPECT_FALSE(out[4].contains("complete"));
+  words.insert(words.end(), {"--batch", "1"});
+  EXPECT_EQ(r1_run(words, rows).out, result.out);
+}
+
+}  // namespace
+}  // namespace r1

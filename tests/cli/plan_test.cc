@@ -1,0 +1,130 @@
+// r1 plan and r1 bench: their figures fit the schemas and each other, and their errors are one line.
+#include <gtest/gtest.h>
+
+#include "recipe/schema.h"
+#include "tests/cli/cli_test_util.h"
+#include "tests/formats/json_schema.h"
+
+namespace r1 {
+namespace {
+
+using test::r1_run;
+using test::tiny_deepseek;
+using test::tiny_llama;
+
+Json checked(const char* schema, const test::Result& result) {
+  EXPECT_EQ(result.status, 0) << result.err;
+  const Json json = parse_json(result.out, "output");
+  EXPECT_EQ(test::SchemaValidator(schema_of(schema)).check(json), "");
+  return json;
+}
+
+TEST(CliPlan, AModelOnDiskAndAKnownOne) {
+  for (const std::string& model :
+       {tiny_llama(), tiny_deepseek(), std::string("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")}) {
+    const Json json = checked("plan", r1_run({"plan", model, "--json", "--memory-limit", "1G"}));
+    EXPECT_EQ(json.get_int("memory_bytes"), 1 << 30);
+    const Json& rows = json.at("numerics");
+    EXPECT_GE(rows.size(), 2u);
+    const bool tiny = model.find("1.5B") == std::string::npos;
+    for (const Json& row : rows.items()) {
+      EXPECT_EQ(row.get_int("largest_context"), tiny ? 256 : 0);
+      EXPECT_EQ(row.get_bool("speed_measured"), tiny) << "a slice of the large one takes more than the limit";
+      EXPECT_GT(row.at("decode").at(size_t{0}).get_number("tokens_per_s"), 0);
+    }
+    // f32 comes first, then bf16 with half of its cache.
+    EXPECT_EQ(rows.at(size_t{0}).get_int("kv_bytes_per_token"),
+              2 * rows.at(size_t{1}).get_int("kv_bytes_per_token"));
+    const std::string text = r1_run({"plan", model, "--memory-limit", "1G"}).out;
+    EXPECT_NE(text.find("largest context"), std::string::npos);
+    EXPECT_EQ(json.get_string("best_type"), tiny ? "f32" : "IQ4_XS") << "1.78 B parameters in 1 GiB";
+  }
+}
+
+TEST(CliPlan, TheCostOfR1sTraining) {
+  const Json json = checked("plan-train", r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--json"}));
+  for (const char* part : {"v3", "v3_pretraining", "r1"}) {
+    EXPECT_GT(json.at(part).get_number("ratio"), 0.8) << part;
+    EXPECT_LT(json.at(part).get_number("ratio"), 1.2) << part;
+  }
+  const Json dear =
+      checked("plan-train", r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--json", "--price", "4"}));
+  EXPECT_EQ(dear.at("r1").get_number("dollars"), 2 * json.at("r1").get_number("dollars"));
+  const std::string text = r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train"}).out;
+  EXPECT_NE(text.find("The figures leave out"), std::string::npos);
+  EXPECT_NE(text.find("Assumed are"), std::string::npos);
+}
+
+TEST(CliPlan, ErrorsAreOneLine) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "nobody/nothing"}), "plan also knows deepseek-ai/DeepSeek-R1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--train"}),
+                        "knows the published training of deepseek-ai/DeepSeek-R1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--price", "3"}), "are only for --train");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--utilisation", "0"}),
+                        "--utilisation is 0; it must be above 0 and at most 1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--dtype", "f32"}), "shows all that this machine has");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "no.toml"}), "no.toml");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", test::write("d.toml", "teacher = \"x\"\nstudent = \"y\"\n")}),
+                        "a distillation's memory is its teacher's and its student's");
+}
+
+TEST(CliPlan, AConfigurationsStepIsMeasuredAndNothingIsWritten) {
+  const std::string out = (test::scratch() / "planned-run").string();
+  const std::string config =
+      test::write("plan-grpo.toml",
+                  std::string("name = \"p\"\n") + "model = \"" + tiny_llama() + "\"\nout = \"" + out +
+                      "\"\n[data]\ntask = \"countdown\"\n[rollout]\nprompts = 2\ngroup = 4\nmax_tokens = 16\n"
+                      "[optimizer]\nlr = 1e-4\nsteps = 3\n");
+  const Json json = checked("plan-config", r1_run({"plan", config, "--json"}));
+  EXPECT_EQ(json.get_string("kind"), "grpo");
+  EXPECT_EQ(json.get_int("steps"), 3);
+  int64_t sum = 0;
+  for (const auto& [part, bytes] : json.at("step_bytes").members()) sum += bytes.integer();
+  EXPECT_EQ(sum, json.get_int("total_bytes"));
+  EXPECT_TRUE(json.get_bool("fits"));
+  EXPECT_FALSE(
+      checked("plan-config", r1_run({"plan", config, "--json", "--memory-limit", "1M"})).get_bool("fits"));
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_NE(r1_run({"plan", config}).out.find("gradients"), std::string::npos);
+}
+
+TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
+  const Json json = checked("bench", r1_run({"bench", tiny_deepseek(), "--json", "--depth", "0,64,1024",
+                                             "--batch", "1,8", "--repeat", "2"}));
+  // 512 new tokens of a prompt, or 64 steps, end beyond this model's context of 256 in some points.
+  std::vector<std::string> measured, skipped;
+  for (const Json& row : json.at("results").items())
+    measured.push_back(row.get_string("kind") + std::to_string(row.get_int("depth")) + "x" +
+                       std::to_string(row.get_int("batch")));
+  for (const Json& row : json.at("skipped").items()) {
+    skipped.push_back(row.get_string("kind") + std::to_string(row.get_int("depth")) + "x" +
+                      std::to_string(row.get_int("batch")));
+    EXPECT_EQ(row.get_string("why"), "the model's context ends at 256");
+  }
+  EXPECT_EQ(measured, (std::vector<std::string>{"decode0x1", "decode64x1", "prefill0x8", "decode0x8",
+                                                "prefill64x8", "decode64x8"}));
+  EXPECT_EQ(measured.size() + skipped.size(), 12u);
+  for (const Json& row : json.at("results").items()) {
+    const Json& rate = row.at("tokens_per_s");
+    EXPECT_GT(rate.get_number("low"), 0);
+    EXPECT_LE(rate.get_number("low"), rate.get_number("median"));
+    EXPECT_LE(rate.get_number("median"), rate.get_number("high"));
+  }
+  EXPECT_EQ(json.at("llama_cpp").get_string("why_not"), "the model is not a GGUF file");
+  const std::string text =
+      r1_run({"bench", tiny_llama(), "--depth", "0", "--batch", "1", "--repeat", "1"}).out;
+  EXPECT_NE(text.find("decode"), std::string::npos) << text;
+  EXPECT_NE(text.find("left out: the model's context ends at 256"), std::string::npos) << text;
+}
+
+TEST(CliBench, ErrorsAreOneLine) {
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--batch", "0"}),
+                        "--batch is 0; it must be numbers between 1 and 1024, separated by commas");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--depth", "-1"}), "--depth is -1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--depth", "1,,2"}), "--depth is '1,,2'");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--repeat", "0"}), "--repeat is 0");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", "nobody/nothing"}), "r1 pull nobody/nothing");
+}
+
+}  // namespace
+}  // namespace r1

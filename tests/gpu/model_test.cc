@@ -1,0 +1,192 @@
+// tests/gpu/model_test.cc: whole models of every family on the device have cpu-f32's bits: logits of prefill
+// and decoding, log-probs, entropies, gradients, and the weights after steps of AdamW.
+#include "model/model.h"
+
+#include <map>
+
+#include "model/scoring.h"
+#include "ops/optim/optim.h"
+#include "tensor/transfer.h"
+#include "tests/gpu/device_run.h"
+
+namespace r1 {
+namespace {
+using namespace test;
+
+class CudaModel : public OnDevice {};
+
+Json common(const char* type) {
+  Json json = Json::object();
+  json.set("model_type", type).set("vocab_size", 333).set("hidden_size", 48).set("intermediate_size", 72);
+  json.set("num_hidden_layers", 3).set("num_attention_heads", 6).set("max_position_embeddings", 256);
+  return json;
+}
+
+std::map<std::string, Json> families() {
+  const auto grouped = [](const char* type) {
+    return common(type).set("num_key_value_heads", 2).set("head_dim", 12);
+  };
+  Json deepseek = common("deepseek_v3");
+  deepseek.set("q_lora_rank", 20).set("kv_lora_rank", 24).set("qk_nope_head_dim", 10);
+  deepseek.set("qk_rope_head_dim", 6).set("v_head_dim", 9).set("n_routed_experts", 12);
+  deepseek.set("num_experts_per_tok", 3).set("n_group", 4).set("topk_group", 2);
+  deepseek.set("moe_intermediate_size", 20).set("n_shared_experts", 1).set("first_k_dense_replace", 1);
+  Json qwen_moe = grouped("qwen3_moe");
+  qwen_moe.set("num_experts", 10).set("num_experts_per_tok", 3).set("moe_intermediate_size", 20);
+  Json no_lora = deepseek, v2 = deepseek;
+  no_lora.set("q_lora_rank", nullptr).set("norm_topk_prob", false);
+  v2.set("model_type", "deepseek_v2").set("topk_method", "group_limited_greedy");
+  return {{"llama", grouped("llama").set("tie_word_embeddings", true)},
+          {"qwen2", grouped("qwen2")},
+          {"qwen3", grouped("qwen3").set("tie_word_embeddings", true)},
+          {"qwen3_moe", qwen_moe},
+          {"deepseek_v2", v2},
+          {"deepseek_v3", deepseek},
+          {"deepseek_v3 without q_lora", no_lora}};
+}
+
+// A new model whose vectors (norms, biases) are random, too.
+Model random_model(const Json& json, Memory& memory) {
+  Model model = Model::create(read_model_config(parse_json(json.dump(), "config.json")), 5, memory);
+  Random random(6);
+  for (Parameter& p : model.parameters()) {
+    if (p.value.shape.rank() != 1) continue;
+    auto values = random_normal(random, p.value.count(), 0.2);
+    for (float& v : values) v += p.name.find("norm") != std::string::npos ? 1.0f : 0.0f;
+    write_values(memory, p.value, 0, values);
+  }
+  return model;
+}
+
+std::vector<int32_t> tokens_of(Random& random, int64_t n) {
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < n; ++i) out.push_back(static_cast<int32_t>(random.below(333)));
+  return out;
+}
+
+void append_tokens(std::vector<int32_t>& to, const std::vector<int32_t>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+// Logits of sequences that are prefilled in chunks and then decoded together.
+std::vector<float> decoded_logits(auto& run, const Model& model) {
+  Context& ctx = run.ctx;
+  const KvCache kv(model.config(), 24, DType::f32, ctx.memory());
+  Random random(7);
+  std::vector<float> out;
+  std::vector<int32_t> done(3, 0);
+  for (const std::vector<int64_t>& step :
+       {std::vector<int64_t>{40, 0, 7}, {1, 33, 1}, {5, 1, 30}, {1, 1, 1}, {1, 1, 1}, {1, 0, 1}}) {
+    std::vector<int32_t> tokens, positions, offsets{0}, pages;
+    for (size_t s = 0; s < step.size(); ++s) {
+      if (step[s] == 0) continue;
+      append_tokens(tokens, tokens_of(random, step[s]));
+      for (int64_t i = 0; i < step[s]; ++i) positions.push_back(done[s]++);
+      offsets.push_back(static_cast<int32_t>(tokens.size()));
+      for (int32_t p = 0; p < 8; ++p) pages.push_back(static_cast<int32_t>(s) + 3 * p);
+    }
+    const OpScope scope(ctx);
+    poison(run);
+    const Tensor hidden = model.forward(ctx, Batch{tokens, positions, offsets, pages, 8}, kv);
+    const auto logits = values(run, matmul(ctx, hidden, model.head(), DType::f32));
+    out.insert(out.end(), logits.begin(), logits.end());
+  }
+  return out;
+}
+
+// What a step of training sees and leaves behind.
+struct Trained {
+  std::vector<std::vector<float>> logprobs, entropies;
+  std::map<std::string, std::vector<float>> gradients;
+  std::vector<std::vector<int64_t>> selected;
+  double balance_loss = 0, norm = 0;
+  std::string weights;
+};
+
+Trained train(const Json& json, Memory& memory) {
+  Model model = random_model(json, memory);
+  model.allocate_gradients();
+  Random random(8);
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<ScoredRow> rows;
+  for (const auto& [prompt, answers] : std::vector<std::pair<int64_t, std::vector<int64_t>>>{
+           {9, {4, 30, 1}}, {33, {12, 5}}, {40, {70, 9, 17}}}) {
+    const auto head = tokens_of(random, prompt);
+    for (const int64_t n : answers) {
+      tokens.push_back(head);
+      append_tokens(tokens.back(), tokens_of(random, n));
+    }
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) rows.push_back({tokens[i], i < 3 ? 9 : i < 5 ? 33 : 40});
+  ThreadPool threads(1);
+  Lanes lanes(threads, Numerics::cpu_f32, Arena::kDefaultLimit, memory);
+  Trained out;
+  out.logprobs.resize(rows.size());
+  out.entropies.resize(rows.size());
+  std::vector<Buffer> moments;
+  for (const Parameter* p : model.trainable()) {
+    moments.emplace_back(p->value.shape, DType::f32, memory);
+    moments.emplace_back(p->value.shape, DType::f32, memory);
+  }
+  for (int64_t step = 1; step <= 3; ++step) {
+    std::vector<MoeStats> stats(static_cast<size_t>(model.config().layers));
+    const RouterTraining routers{.balance_scale = 1e-3f, .stats = &stats, .balance_loss = &out.balance_loss};
+    Context ctx = lanes.context();
+    model.zero_gradients(ctx);
+    differentiate(
+        model, lanes, rows, {.temperature = 0.9f, .entropy = true},
+        [&](const RowGradient& row) {
+          out.logprobs[row.row].insert(out.logprobs[row.row].end(), row.logprobs.begin(), row.logprobs.end());
+          out.entropies[row.row].insert(out.entropies[row.row].end(), row.entropy.begin(), row.entropy.end());
+          for (size_t t = 0; t < row.gradient.size(); ++t)
+            row.gradient[t] = static_cast<float>(static_cast<int64_t>(row.row * 7 + t * 3) % 5 - 2) / 64;
+        },
+        routers);
+    const std::vector<Parameter*> list = model.trainable();
+    out.norm = gradient_norm(ctx, list);
+    for (size_t i = 0; i < list.size(); ++i) {
+      std::vector<float> gradient(static_cast<size_t>(list[i]->grad.count()));
+      read_values(memory, list[i]->grad, 0, gradient, ctx.stream);
+      out.gradients[list[i]->name + " of step " + std::to_string(step)] = gradient;
+      adamw_update(ctx, *list[i], moments[2 * i].tensor(), moments[2 * i + 1].tensor(),
+                   {.lr = 1e-2f, .weight_decay = 0.1f, .step = step}, static_cast<float>(1.0 / out.norm));
+    }
+    const std::vector<Parameter*> biases = model.selection_biases();
+    for (size_t layer = 0; layer < biases.size(); ++layer) {
+      out.selected.push_back(stats[layer].selected);
+      if (biases[layer] != nullptr) update_selection_bias(ctx, *biases[layer], stats[layer], 0.01f);
+    }
+  }
+  out.weights = model.weights_sha256();
+  return out;
+}
+
+TEST_F(CudaModel, DecodesWithTheBitsOfTheCpu) {
+  for (const auto& [name, json] : families()) {
+    OpRun cpu(false);
+    DeviceRun device(false);
+    const Model here = random_model(json, host_memory()), there = random_model(json, cuda_memory());
+    ASSERT_EQ(there.weights_sha256(), here.weights_sha256()) << name;
+    expect_cpu_bits(decoded_logits(device, there), decoded_logits(cpu, here), name);
+  }
+}
+
+TEST_F(CudaModel, TrainsWithTheBitsOfTheCpu) {
+  for (const auto& [name, json] : families()) {
+    const Trained want = train(json, host_memory()), got = train(json, cuda_memory());
+    for (size_t i = 0; i < want.logprobs.size(); ++i) {
+      expect_cpu_bits(got.logprobs[i], want.logprobs[i], name + " log-probs of row " + std::to_string(i));
+      expect_cpu_bits(got.entropies[i], want.entropies[i], name + " entropies of row " + std::to_string(i));
+    }
+    ASSERT_EQ(got.gradients.size(), want.gradients.size());
+    for (const auto& [parameter, gradient] : want.gradients)
+      expect_cpu_bits(got.gradients.at(parameter), gradient, name + " " + parameter);
+    EXPECT_EQ(got.selected, want.selected) << name;
+    EXPECT_EQ(got.balance_loss, want.balance_loss) << name;
+    EXPECT_EQ(got.norm, want.norm) << name;
+    EXPECT_EQ(got.weights, want.weights) << name;
+  }
+}
+
+}  // namespace
+}  // namespace r1
