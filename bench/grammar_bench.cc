@@ -2,8 +2,8 @@
 //
 //   grammar_bench TOKENIZER.json [TEXT]      TEXT: a JSON object, read token by token
 //
-// Prints a line per grammar: the vocabulary, how long compiling took, and the mask's time at each token of TEXT:
-// the first time (cold: the tree of tokens is walked) and the second time (warm: the mask is kept).
+// Prints a line per grammar: the vocabulary, how long compiling took, and the mask's time at each token of
+// TEXT: the first time (cold: the tree of tokens is walked) and the second time (warm: the mask is kept).
 #include <fmt/format.h>
 
 #include <algorithm>

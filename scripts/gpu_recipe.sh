@@ -24,7 +24,8 @@ compare() {
 killed() {
   local seconds=$1 status=0
   shift
-  timeout -s KILL "$seconds" "$r1" recipe "$recipe" --out "$folder/killed" "$@" >>"$folder/log" 2>&1 || status=$?
+  # The group keeps the shell's own word on the killed program out of the log.
+  { timeout -s KILL "$seconds" "$r1" recipe "$recipe" --out "$folder/killed" "$@" >>"$folder/log" 2>&1 || status=$?; } 2>/dev/null
   echo "  ${*:-CPU}: $([[ $status == 137 ]] && echo "killed after $seconds s" || echo "ended with status $status")"
 }
 

@@ -1,4 +1,5 @@
-// cli/convert.cc: `r1 convert`: a model from a Hugging Face directory to a GGUF file, or back, or to another type.
+// cli/convert.cc: `r1 convert`: a model from a Hugging Face directory to a GGUF file, or back, or to another
+// type.
 #include "engine/convert.h"
 
 #include <fmt/format.h>

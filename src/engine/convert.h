@@ -1,7 +1,8 @@
-// engine/convert.h: a whole model from one form into another: a Hugging Face directory or a GGUF file, with weights of
-// another type, the tokenizer, the chat template and the sampling settings included.
+// engine/convert.h: a whole model from one form into another: a Hugging Face directory or a GGUF file, with
+// weights of another type, the tokenizer, the chat template and the sampling settings included.
 //
-// Tensors are converted one after the other, so a model may be larger than memory. The output appears whole or not at all.
+// Tensors are converted one after the other, so a model may be larger than memory. The output appears whole
+// or not at all.
 #pragma once
 
 #include <filesystem>
@@ -40,8 +41,8 @@ struct DirectoryTally {
   uint64_t bytes = 0;
   DType dtype = DType::f32;
 };
-// Writes config.json, model.safetensors and what stands beside them. Vectors have the matrices' type if it holds their
-// values exactly; if not, and for the router's selection bias, they are f32. Throws Error.
+// Writes config.json, model.safetensors and what stands beside them. Vectors have the matrices' type if it
+// holds their values exactly; if not, and for the router's selection bias, they are f32. Throws Error.
 DirectoryTally write_model_directory(const DirectoryRequest& request);
 
 }  // namespace r1

@@ -10,8 +10,8 @@ namespace r1 {
 
 // Returns the first of these that is a GGUF file or has a config.json: `name` as a path (a relative one
 // counts from `folder`; "": the working directory); the model of the hub's cache, if `name` has the form
-// org/name[:quant][@revision] (formats/hub_cache.h); the shipped model of that name, if `name` has no separator.
-// No value if there is none. Throws Error if several GGUF models of the cache fit.
+// org/name[:quant][@revision] (formats/hub_cache.h); the shipped model of that name, if `name` has no
+// separator. No value if there is none. Throws Error if several GGUF models of the cache fit.
 std::optional<std::filesystem::path> find_model(const std::string& name,
                                                 const std::filesystem::path& folder = {});
 

@@ -15,8 +15,8 @@ namespace r1 {
 
 class SpeedMeter {
  public:
-  // `sequences` and `positions` (of each) bound what can be measured. The model outlives this. Throws Error if
-  // the cache does not fit into memory.
+  // `sequences` and `positions` (of each) bound what can be measured. The model outlives this. Throws Error
+  // if the cache does not fit into memory.
   SpeedMeter(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences,
              int64_t positions);
   ~SpeedMeter();
@@ -26,8 +26,8 @@ class SpeedMeter {
   // Returns the seconds of a step in which each of `batch` sequences, `depth` tokens long, gets a token; the
   // mean of `steps` steps. Tokens are drawn greedily.
   double decode_step(int64_t batch, int64_t depth, int64_t steps);
-  // Returns the seconds in which `batch` sequences that are `depth` tokens long read `tokens` further ones each,
-  // and the first token of each answer is drawn.
+  // Returns the seconds in which `batch` sequences that are `depth` tokens long read `tokens` further ones
+  // each, and the first token of each answer is drawn.
   double prefill(int64_t batch, int64_t depth, int64_t tokens);
 
   // The bytes of the cache for so many sequences of so many positions.

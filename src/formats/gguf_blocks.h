@@ -1,4 +1,5 @@
-// formats/gguf_blocks.h: GGUF's types and the formats of tensors (tensor/blocks.h), and blocks made of numbers.
+// formats/gguf_blocks.h: GGUF's types and the formats of tensors (tensor/blocks.h), and blocks made of
+// numbers.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,12 @@ bool can_quantize(GgufType type);
 // type is one that can_dequantize.
 void dequantize(GgufType type, std::span<const std::byte> blocks, std::span<float> out);
 
-// The reverse: blocks whose scales have the least squared error that a search finds (formats/gguf_fit.h), each number
-// weighted by sqrt(mean square + x^2) and, if it is given, by the importance of its column. Q8_0 is plain rounding (halves
-// away from zero) of the largest number to 127, as the gguf package does it. A function of its arguments alone. `values`
-// are finite and fill whole blocks; `importance` is empty or has a number >= 0 for each value, whose scale does not
-// matter. The type is one that can_quantize. Throws Error if a value is too large for the type.
+// The reverse: blocks whose scales have the least squared error that a search finds (formats/gguf_fit.h),
+// each number weighted by sqrt(mean square + x^2) and, if it is given, by the importance of its column. Q8_0
+// is plain rounding (halves away from zero) of the largest number to 127, as the gguf package does it. A
+// function of its arguments alone. `values` are finite and fill whole blocks; `importance` is empty or has a
+// number >= 0 for each value, whose scale does not matter. The type is one that can_quantize. Throws Error if
+// a value is too large for the type.
 void quantize(GgufType type, std::span<const float> values, std::span<std::byte> out,
               std::span<const float> importance = {});
 

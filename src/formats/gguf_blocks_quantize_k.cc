@@ -1,9 +1,10 @@
 // Makes the blocks of 256 elements: Q2_K to Q6_K and IQ4_XS.
 //
-// A block has one f16 scale d (Q2_K, Q4_K and Q5_K: and one for the minimums, dmin), and 8 or 16 parts with scales of a few
-// bits. First each part gets the real scale that suits it best (formats/gguf_fit.h). d makes the largest of them fit. Then
-// two things take turns: each part tries its code and the codes beside it, and d (and dmin) become the least weighted
-// squared error for what all parts have chosen. The best state that was met is the block.
+// A block has one f16 scale d (Q2_K, Q4_K and Q5_K: and one for the minimums, dmin), and 8 or 16 parts with
+// scales of a few bits. First each part gets the real scale that suits it best (formats/gguf_fit.h). d makes
+// the largest of them fit. Then two things take turns: each part tries its code and the codes beside it, and
+// d (and dmin) become the least weighted squared error for what all parts have chosen. The best state that
+// was met is the block.
 #include <algorithm>
 #include <array>
 #include <cmath>

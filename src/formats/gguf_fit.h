@@ -1,11 +1,14 @@
-// formats/gguf_fit.h: searches for the scales of quantised blocks. Private to the quantisers of gguf_blocks_quantize*.cc.
+// formats/gguf_fit.h: searches for the scales of quantised blocks. Private to the quantisers of
+// gguf_blocks_quantize*.cc.
 //
-// N numbers x with weights w > 0 are to be approximated by few levels: by s * q with whole numbers q, by s * q + m, or by
-// s * level. Each search tries a fixed list of scales around the one that just spans the numbers; for each it rounds every
-// number to its level and then takes the scale (and offset) of least weighted squared error for these levels, in closed
-// form. The best candidate is refined by rounding with it and solving again.
+// N numbers x with weights w > 0 are to be approximated by few levels: by s * q with whole numbers q, by s *
+// q + m, or by s * level. Each search tries a fixed list of scales around the one that just spans the
+// numbers; for each it rounds every number to its level and then takes the scale (and offset) of least
+// weighted squared error for these levels, in closed form. The best candidate is refined by rounding with it
+// and solving again.
 //
-// All sums go over eight lanes, which are added in a fixed order, so the result is a function of the numbers alone.
+// All sums go over eight lanes, which are added in a fixed order, so the result is a function of the numbers
+// alone.
 #pragma once
 
 #include <algorithm>
@@ -54,8 +57,8 @@ float largest_magnitude(const float* x) {  // with its sign
   return most;
 }
 
-// Weights of the block that x is a part of: importance (by column, of mean 1; null: 1) times sqrt(mean square + x^2), so
-// that large numbers, which matter more in a product, count more.
+// Weights of the block that x is a part of: importance (by column, of mean 1; null: 1) times sqrt(mean square
+// + x^2), so that large numbers, which matter more in a product, count more.
 template <int N>
 void weigh(const float* x, const float* importance, float* w) {
   const float mean = sum<N>([&](int i) { return x[i] * x[i]; }) / static_cast<float>(N);
@@ -108,7 +111,8 @@ float fit_scale(const float* x, const float* w, const Levels& levels) {
     best_gain = gain;
     best = qx / qq;
   };
-  // The largest number falls onto a level from a tenth below the last one to a tenth above it, on either side.
+  // The largest number falls onto a level from a tenth below the last one to a tenth above it, on either
+  // side.
   constexpr int kSteps = 9;
   for (const float end : {levels.low, levels.high}) {
     const float step = std::max(0.1f, std::fabs(end) * 0.012f);
@@ -123,7 +127,8 @@ struct Line {
   float scale = 0, least = 0;
 };
 
-// The line of least weighted error for x = scale * q + least, q from 0 to `most`; if `below`, least is at most 0.
+// The line of least weighted error for x = scale * q + least, q from 0 to `most`; if `below`, least is at
+// most 0.
 template <int N>
 Line fit_line(const float* x, const float* w, float most, bool below) {
   float low = *std::min_element(x, x + N);

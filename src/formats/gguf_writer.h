@@ -1,7 +1,7 @@
 // formats/gguf_writer.h: writes a GGUF file (version 3, little-endian; the layout is in formats/gguf.h).
 //
-// All keys, names, types and shapes come first, then the tensors' bytes in the same order, in pieces of any size: a file
-// may be larger than memory. The file appears whole or not at all (base/pending_file.h).
+// All keys, names, types and shapes come first, then the tensors' bytes in the same order, in pieces of any
+// size: a file may be larger than memory. The file appears whole or not at all (base/pending_file.h).
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@
 
 namespace r1 {
 
-// Keys and values in the order in which they are set. A key that is set again keeps its place and gets the new value.
+// Keys and values in the order in which they are set. A key that is set again keeps its place and gets the
+// new value.
 class GgufKeys {
  public:
   GgufKeys& set(std::string_view key, std::string_view value);
@@ -53,7 +54,8 @@ class GgufWriter {
     int64_t count() const;
     uint64_t bytes() const;  // rows are whole blocks
   };
-  // Throws Error if the file cannot be created, for a name that appears twice, and for shapes that a file cannot hold.
+  // Throws Error if the file cannot be created, for a name that appears twice, and for shapes that a file
+  // cannot hold.
   GgufWriter(const std::filesystem::path& target, const GgufKeys& keys, std::vector<Declared> tensors);
 
   // Writes the next bytes of the tensor `name`, which must be the next one that is not complete.

@@ -1,5 +1,5 @@
-// formats/hub.h: downloads models from a Hugging Face hub (huggingface.co, or a mirror with the same API) into
-// the cache (hub_cache.h).
+// formats/hub.h: downloads models from a Hugging Face hub (huggingface.co, or a mirror with the same API)
+// into the cache (hub_cache.h).
 //
 //   GET ENDPOINT/api/models/REPO/revision/REVISION?blobs=true     the files, with sizes and hashes (hub_files.h)
 //   GET ENDPOINT/REPO/resolve/COMMIT/PATH                         a file, mostly by a redirect to another host
@@ -61,9 +61,9 @@ struct PullResult {
   std::vector<PulledFile> files;
 };
 
-// Downloads a model, or what is missing of it. Throws Error: see select_files; if the hub has no such model or
-// gives no access, and how to give a token; if a file's size or hash is not the listed one; if the disk is too
-// small; if it was stopped (HttpError), in which case a repetition goes on.
+// Downloads a model, or what is missing of it. Throws Error: see select_files; if the hub has no such model
+// or gives no access, and how to give a token; if a file's size or hash is not the listed one; if the disk is
+// too small; if it was stopped (HttpError), in which case a repetition goes on.
 PullResult pull_model(const HubName& name, const HubSettings& settings, const PullOptions& options,
                       PullObserver& observer);
 

@@ -19,8 +19,8 @@ struct HubName {
   std::string revision_or_main() const { return revision.empty() ? kHubMain : revision; }
 };
 
-// Returns no value if `text` cannot be such a name: a path such as ./x or a/b/c, or characters that the hub does
-// not allow.
+// Returns no value if `text` cannot be such a name: a path such as ./x or a/b/c, or characters that the hub
+// does not allow.
 std::optional<HubName> read_hub_name(std::string_view text);
 // The same; throws Error that says how a name looks.
 HubName hub_name_of(std::string_view text);

@@ -60,7 +60,8 @@ void read_stacked(const std::vector<Stored>& parts, int64_t first, std::span<flo
   }
 }
 
-// kv_b_proj [H (nope + V), R]: rows of attn_k_b [H, R, nope], where row r of a head is column r of its first nope rows.
+// kv_b_proj [H (nope + V), R]: rows of attn_k_b [H, R, nope], where row r of a head is column r of its first
+// nope rows.
 struct LatentParts {
   Stored stored;
   int64_t nope, value, rank;

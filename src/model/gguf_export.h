@@ -1,8 +1,9 @@
-// model/gguf_export.h: a checkpoint's tensors under the names, and in the row orders, that a GGUF file has them.
+// model/gguf_export.h: a checkpoint's tensors under the names, and in the row orders, that a GGUF file has
+// them.
 //
-// This is model/gguf_names.h backwards: llama's query and key rows are permuted, experts are stacked, and kv_b_proj becomes
-// attn_k_b [H, R, nope] (transposed) and attn_v_b [H, V, R], as llama.cpp's converter writes them now. Vectors and the
-// router are F32.
+// This is model/gguf_names.h backwards: llama's query and key rows are permuted, experts are stacked, and
+// kv_b_proj becomes attn_k_b [H, R, nope] (transposed) and attn_v_b [H, V, R], as llama.cpp's converter
+// writes them now. Vectors and the router are F32.
 #pragma once
 
 #include <cstdint>

@@ -9,8 +9,8 @@
 
 namespace r1 {
 
-// general.architecture and the architecture's keys. `source` names the config.json in messages. Throws Error for a setting
-// that GGUF or llama.cpp has no place for.
+// general.architecture and the architecture's keys. `source` names the config.json in messages. Throws Error
+// for a setting that GGUF or llama.cpp has no place for.
 GgufKeys gguf_keys(const ModelConfig& config, const std::string& source);
 
 // The numbers of the tensor rope_freqs.weight; empty if the model needs none.

@@ -1,8 +1,8 @@
-// model/imatrix.h: importance matrices: for each matrix of a model, the sums of the squares of what its columns were
-// multiplied with.
+// model/imatrix.h: importance matrices: for each matrix of a model, the sums of the squares of what its
+// columns were multiplied with.
 //
-// A file is GGUF, with general.type = "imatrix", imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size, and for a tensor
-// NAME of the model two tensors, both F32:
+// A file is GGUF, with general.type = "imatrix", imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size,
+// and for a tensor NAME of the model two tensors, both F32:
 //
 //   NAME.in_sum2 [matrices, columns]   sums over tokens of x^2; a stack (experts, heads) has a row for each matrix
 //   NAME.counts  [matrices, 1]         how many tokens; one count may stand for all matrices
@@ -33,13 +33,14 @@ struct Importance {
 
 class ImportanceMatrix {
  public:
-  // Throws Error for a file of another kind, and for sums that are negative, not finite or of the wrong shape.
+  // Throws Error for a file of another kind, and for sums that are negative, not finite or of the wrong
+  // shape.
   explicit ImportanceMatrix(const std::filesystem::path& path);
 
   const std::string& path() const { return path_; }
   size_t size() const { return by_name_.size(); }
-  // The importance of a tensor that will be quantised; empty for the embedding and the output, which files often lack.
-  // Throws Error if it is missing or has another shape: the file is of another model.
+  // The importance of a tensor that will be quantised; empty for the embedding and the output, which files
+  // often lack. Throws Error if it is missing or has another shape: the file is of another model.
   const Importance& of(const GgufOutput& tensor) const;
   // Throws Error if `tensors` has none of the names in the file.
   void check(const std::vector<GgufOutput>& tensors) const;
@@ -62,7 +63,8 @@ class ImportanceCollector final : public InputObserver {
     std::vector<int64_t> counts;  // [matrices]
   };
   const std::map<std::string, Sums>& sums() const { return sums_; }
-  // Names of stacks of which some matrices saw no token, with their number: "blk.3.ffn_up_exps.weight (2 of 64)".
+  // Names of stacks of which some matrices saw no token, with their number: "blk.3.ffn_up_exps.weight (2 of
+  // 64)".
   std::vector<std::string> unseen() const;
 
   struct About {

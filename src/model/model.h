@@ -88,8 +88,8 @@ class Model {
   // more); vectors always in f32. A model that is trained needs f32. Tensors that have no place in this
   // architecture are skipped with a warning, as in transformers. What is trained, and the kernels' copies,
   // lie in `memory`. Throws Error for missing, misshapen or non-finite tensors and for an unknown
-  // architecture. With `quantize`, a type of model/quantize_plan.h such as "Q4_K_M", the weights are those of the
-  // file that `r1 quantize` makes of the model; "" loads them as they are.
+  // architecture. With `quantize`, a type of model/quantize_plan.h such as "Q4_K_M", the weights are those of
+  // the file that `r1 quantize` makes of the model; "" loads them as they are.
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
                     WeightUse use = WeightUse::training, Memory& memory = host_memory(),
                     std::string_view quantize = {});

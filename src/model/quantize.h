@@ -30,21 +30,22 @@ struct QuantizeTally {
   double bits_per_weight() const;
 };
 
-// Converts a tensor's rows to `type` on all threads, a bounded number at a time, and passes the bytes on in order. The
-// bytes do not depend on the threads. If the source has the type already, its bytes are passed on as they are.
-// `importance` may be empty.
+// Converts a tensor's rows to `type` on all threads, a bounded number at a time, and passes the bytes on in
+// order. The bytes do not depend on the threads. If the source has the type already, its bytes are passed on
+// as they are. `importance` may be empty.
 TypeTally convert_tensor(ThreadPool& threads, const GgufOutput& tensor, GgufType type,
                          const Importance& importance,
                          const std::function<void(std::span<const std::byte>)>& use);
 
-// Writes all tensors to `target`, as planned. `importance` may be null. `progress` is told about each finished tensor.
+// Writes all tensors to `target`, as planned. `importance` may be null. `progress` is told about each
+// finished tensor.
 QuantizeTally write_quantized(ThreadPool& threads, const std::filesystem::path& target, const GgufKeys& keys,
                               const std::vector<GgufOutput>& tensors, const std::vector<PlannedTensor>& plan,
                               const ImportanceMatrix* importance,
                               const std::function<void(const GgufOutput&, GgufType)>& progress);
 
-// A source whose matrices are those of the file that `r1 quantize --type PRESET` writes of the same model: the values of
-// the same blocks, which are made when they are read. `inner` is kept.
+// A source whose matrices are those of the file that `r1 quantize --type PRESET` writes of the same model:
+// the values of the same blocks, which are made when they are read. `inner` is kept.
 std::unique_ptr<WeightSource> quantized_source(std::unique_ptr<WeightSource> inner, const ModelConfig& config,
                                                const QuantizePreset& preset);
 

@@ -1,7 +1,8 @@
 // model/quantize_plan.h: which type each tensor of a quantised file gets.
 //
-// A preset has a type for most matrices, and better types where errors cost most. The mixtures are those that llama.cpp
-// (src/llama-quant.cpp, of 2026) uses under the same names, so that files of one name have one size and compare:
+// A preset has a type for most matrices, and better types where errors cost most. The mixtures are those that
+// llama.cpp (src/llama-quant.cpp, of 2026) uses under the same names, so that files of one name have one size
+// and compare:
 //
 //   output.weight (token_embd.weight, if the two are one)   Q6_K, if the preset's type has fewer bits
 //   Q4_K_M, Q5_K_M   attn_v, attn_kv_b and ffn_down of the first and the last eighth of the layers, and of every third
@@ -16,8 +17,9 @@
 //   models with 8 experts       attn_v and attn_k: Q8_0; attn_output: Q5_K below Q5_K
 //   llama and qwen2 with 80 layers   attn_v: Q5_K, if it would be Q3_K or Q4_K
 //
-// Rows that are no whole number of blocks of 256 fall back to a type with blocks of 32: Q6_K to Q8_0, Q5_K to Q5_1, Q4_K to
-// Q5_0, Q3_K and Q2_K to Q4_0, IQ4_XS to IQ4_NL. Rows that fit no block keep the type that they have.
+// Rows that are no whole number of blocks of 256 fall back to a type with blocks of 32: Q6_K to Q8_0, Q5_K to
+// Q5_1, Q4_K to Q5_0, Q3_K and Q2_K to Q4_0, IQ4_XS to IQ4_NL. Rows that fit no block keep the type that they
+// have.
 #pragma once
 
 #include <optional>
@@ -73,7 +75,8 @@ struct PlannedTensor {
   std::string note;  // if its shape fits no block of the wanted type: a line for the user
 };
 
-// In the order of `tensors`. Throws Error for a rule that matches no matrix, and if no matrix fits any block of the preset.
+// In the order of `tensors`. Throws Error for a rule that matches no matrix, and if no matrix fits any block
+// of the preset.
 std::vector<PlannedTensor> plan_quantization(const std::vector<GgufOutput>& tensors,
                                              const MixtureFacts& facts, const QuantizePlanOptions& options);
 

@@ -55,7 +55,8 @@ class QuantizedRows final : public StoredBytes {
   GgufType type_;
 };
 
-// kv_b_proj [H (nope + V), R]: a head's first nope rows are quantised as the columns that a GGUF file has as rows.
+// kv_b_proj [H (nope + V), R]: a head's first nope rows are quantised as the columns that a GGUF file has as
+// rows.
 class QuantizedHeads final : public StoredBytes {
  public:
   QuantizedHeads(Stored stored, const ModelConfig& config, GgufType keys, GgufType values)

@@ -28,9 +28,10 @@ std::string content_of(const fs::path& file) {
 fs::path model_of(const ConfigFile& file, std::string_view key, const std::string& name) {
   if (const auto found = find_model(name, file.beside("", key))) return *found;
   if (const auto hub = read_hub_name(name))
-    file.fail(key, fmt::format("is \"{}\": no model is there ({} has no config.json), nor in the cache; download it "
-                               "with: r1 pull {}",
-                               name, file.beside(name, key).string(), hub->text()));
+    file.fail(key, fmt::format(
+                       "is \"{}\": no model is there ({} has no config.json), nor in the cache; download it "
+                       "with: r1 pull {}",
+                       name, file.beside(name, key).string(), hub->text()));
   file.fail(key,
             fmt::format("is \"{}\": no model is there ({} has no config.json), nor is it a shipped one ({})",
                         name, file.beside(name, key).string(), fmt::join(shipped_models(), ", ")));

@@ -146,7 +146,7 @@ ModelBundle make_pretrain_bundle(const PretrainData& data, const PretrainConfig&
   const ModelConfig model = read_new_model_config(parse_json(json.dump(), "[model.config]"));
   if (!RunDirectory::finished(config.run.out, config.optimizer.steps))
     check_memory(trained_model(model, config.run.numerics), memory_limit, "the model",
-                 "[model.config]'s sizes");
+                 "[model.config]'s sizes", config.run.device);
   return ModelBundle::create(Model::create(model, config.run.seed, memory), folder.path());
 }
 

@@ -173,7 +173,8 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
   memory.program = program_bytes(memory);
   const std::vector<int64_t> prompts = prompt_lengths(bundle, problems, stage.eval.prompt);
   add_sampling(memory, model, stage.numerics, sampling_load(stage.eval.sampling, prompts), threads);
-  check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens");
+  check_memory(memory, limit, "stage " + stage.name, "its batch or max_tokens",
+               bundle.model.memory().device());
 }
 
 // Runs an evaluation and writes its samples and figures. Existing figures for the same weights and settings

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 constexpr int kTurnedRight = 3, kTurnedWrong = 1;  // the number of examples shown of each
 
-Json shown(const Answer& answer) {
+Json shown(const FirstAnswer& answer) {
   Json json = Json::object();
   json.set("correct", answer.correct).set("why", answer.why).set("tokens", answer.tokens);
   return json.set("thought", answer.thought).set("answer", answer.answer);
@@ -25,7 +25,7 @@ void add_changes(const Samples& before, const Samples& after, bool with_examples
   for (const auto& [problem, then] : before.first) {
     const auto at = after.first.find(problem);
     if (at == after.first.end() || at->second.question != then.question) continue;
-    const Answer& now = at->second;
+    const FirstAnswer& now = at->second;
     ++counts[then.correct ? 1 : 0][now.correct ? 1 : 0];
     const int most = now.correct ? kTurnedRight : kTurnedWrong;
     if (!with_examples || then.correct == now.correct || turned[now.correct ? 1 : 0]++ >= most) continue;

@@ -62,7 +62,7 @@ inline constexpr size_t kMostSteps = 7;
 Json training_rollouts(const std::filesystem::path& samples, const std::vector<std::filesystem::path>& models,
                        Missing& missing);
 
-struct Answer {
+struct FirstAnswer {
   std::string question, thought, answer, why;
   bool correct = false;
   int64_t tokens = 0;
@@ -70,7 +70,7 @@ struct Answer {
 
 // An evaluation's samples.jsonl.
 struct Samples {
-  std::map<int64_t, Answer> first;  // by problem, its first sample
+  std::map<int64_t, FirstAnswer> first;  // by problem, its first sample
   // {samples, right, cut_off, limit, wrong [{why, count}]}, or null if there are no samples. `limit` is the
   // tokens of the longest answer that was cut off; `wrong` counts the remaining wrong answers, most frequent
   // first.

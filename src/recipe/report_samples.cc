@@ -67,12 +67,12 @@ Samples read_samples(const std::filesystem::path& path, Missing& missing) {
       const ThinkSplit split =
           split_think(row.value.get_string("text"), row.value.get_bool_or("prompt_opened", false));
       const int64_t problem = row.value.get_int("problem");
-      Answer answer{.question = shortened(row.value.get_string("question")),
-                    .thought = shortened(split.thought),
-                    .answer = shortened(split.answer),
-                    .why = text_in(row.value, "why"),
-                    .correct = correct,
-                    .tokens = row.value.get_int_or("tokens", 0)};
+      FirstAnswer answer{.question = shortened(row.value.get_string("question")),
+                         .thought = shortened(split.thought),
+                         .answer = shortened(split.answer),
+                         .why = text_in(row.value, "why"),
+                         .correct = correct,
+                         .tokens = row.value.get_int_or("tokens", 0)};
       counts.add(row.value, correct);
       if (row.value.get_int_or("sample", 0) == 0) out.first.emplace(problem, std::move(answer));
     } catch (const Error&) {

@@ -160,14 +160,13 @@ void find_inputs(FineTune& f) {
 
 // Checks that the student can be trained so, and that this fits into memory, before the teacher samples for
 // hours. Its rows are not known yet and are assumed to have the largest permitted length.
-void check_student(const ConfigFile& settings, const FineTuneFile& file, int64_t limit,
-                   ThreadPool& threads) {
+void check_student(const ConfigFile& settings, const FineTuneFile& file, int64_t limit, ThreadPool& threads) {
   if (RunDirectory::finished(file.stage.run.out)) return;
   const ModelConfig model = config_of(file.stage.model);
   check_balance(settings, file.training, model);
   const std::vector<int64_t> longest{file.stage.max_tokens - 1};
   check_memory(memory_of(model, file.training, longest, threads), limit, "a step of the student",
-               "batch.micro or data.max_tokens");
+               "batch.micro or data.max_tokens", file.training.run.device);
 }
 
 // A stage whose settings, model and data are known. The members outlive run_stage.
@@ -193,7 +192,7 @@ std::filesystem::path run_stage(ReadyStage stage, std::optional<RunDirectory>& r
     return {};
   }
   const bool finished = RunDirectory::finished(stage.run.out, stage.steps);
-  if (!finished) check_memory(stage.memory, options.memory_limit, "a step", stage.lower);
+  if (!finished) check_memory(stage.memory, options.memory_limit, "a step", stage.lower, stage.run.device);
   TrainingEvals evals(stage.evals, stage.file, stage.run, stage.bundle, std::move(stage.validation),
                       stage.micro_tokens, stage.steps, threads, reporter);
   if (!finished) evals.check_memory_with(stage.memory, options.memory_limit);

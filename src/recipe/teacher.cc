@@ -235,7 +235,8 @@ Teacher::Teacher(TeacherConfig config, fs::path out, ThreadPool& threads)
   t.prompt_note = check_prompt_format(t.bundle, t.config.prompt, t.config.teacher);
   t.make_requests();
   t.memory = memory_of(t.config, t.bundle.model.config(), t.requests, threads);
-  check_memory(t.memory, t.config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens");
+  check_memory(t.memory, t.config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens",
+               t.config.device);
 }
 
 Teacher::~Teacher() = default;

@@ -224,7 +224,7 @@ void TrainingEvals::check_memory_with(MemoryEstimate step, int64_t limit) const 
   if (most == 0) return;
   step.activations += most;
   check_memory(step, limit, "a step with an [[eval]] beside it",
-               "the eval's problems, samples or max_tokens, or batch.micro");
+               "the eval's problems, samples or max_tokens, or batch.micro", run_.device);
 }
 
 void TrainingEvals::begin(int64_t step) {

@@ -1,5 +1,5 @@
-// server/answer_stream.h: one answer while it is made: its tokens become thought and content, up to a stop string;
-// a thought that reaches its limit is closed.
+// server/answer_stream.h: one answer while it is made: its tokens become thought and content, up to a stop
+// string; a thought that reaches its limit is closed.
 //
 // Pure bookkeeping on the tokens of one answer, so that an answer is a function of its request alone.
 #pragma once
@@ -41,8 +41,8 @@ class AnswerStream {
   AnswerStream(const Tokenizer& tokenizer, const AnswerRules& rules);
 
   enum class Next : uint8_t { go_on, stop, close_thought };
-  // Takes the next token. stop: a stop string is complete, and the sample must be ended. close_thought: the next
-  // tokens must be rules.close.
+  // Takes the next token. stop: a stop string is complete, and the sample must be ended. close_thought: the
+  // next tokens must be rules.close.
   Next feed(TokenRecord token);
   void finish();  // the sample has ended
 

@@ -36,8 +36,8 @@ std::string error_json(const ApiError& error) {
   return Json::object().set("error", std::move(body)).dump();
 }
 
-HttpResponse error_response(const ApiError& error) {
-  HttpResponse response{.status = error.fields().status, .body = error_json(error)};
+ServerResponse error_response(const ApiError& error) {
+  ServerResponse response{.status = error.fields().status, .body = error_json(error)};
   if (error.fields().retry_after_s > 0)
     response.headers.emplace_back("Retry-After", fmt::format("{}", error.fields().retry_after_s));
   return response;

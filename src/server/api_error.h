@@ -33,6 +33,6 @@ ApiError api_error_of(const Error& error, const std::string& param = {});
 
 // Returns {"message", "type", "param", "code"}.
 std::string error_json(const ApiError& error);
-HttpResponse error_response(const ApiError& error);
+ServerResponse error_response(const ApiError& error);
 
 }  // namespace r1

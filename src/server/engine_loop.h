@@ -1,9 +1,10 @@
 // server/engine_loop.h: the engine's thread, and the queue in front of it.
 //
-// Jobs wait in one queue per owner. Whenever the batch has room, the next owner in turn gets its oldest job in, so
-// that an owner with many jobs does not keep the others waiting. The queue is bounded over all owners. The engine
-// takes one token per sample and step; between two steps jobs come in, are cancelled, and reach their deadlines.
-// What a job's samples are depends on its requests alone: the engine's promise (engine/engine.h).
+// Jobs wait in one queue per owner. Whenever the batch has room, the next owner in turn gets its oldest job
+// in, so that an owner with many jobs does not keep the others waiting. The queue is bounded over all owners.
+// The engine takes one token per sample and step; between two steps jobs come in, are cancelled, and reach
+// their deadlines. What a job's samples are depends on its requests alone: the engine's promise
+// (engine/engine.h).
 #pragma once
 
 #include <chrono>
@@ -18,8 +19,8 @@
 
 namespace r1 {
 
-// Some requests that belong together. All functions are called on the engine's thread. Exactly one of finished(),
-// failed() and cancelled() is called, as the last one.
+// Some requests that belong together. All functions are called on the engine's thread. Exactly one of
+// finished(), failed() and cancelled() is called, as the last one.
 class Job {
  public:
   using Clock = std::chrono::steady_clock;

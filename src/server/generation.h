@@ -1,7 +1,7 @@
 // server/generation.h: a request for completions from its prompts to its answer.
 //
-// The engine's thread feeds it tokens. It writes chunks as soon as text is certain, or one answer at the end; it
-// ends samples at stop strings and closes thoughts that reach their limit.
+// The engine's thread feeds it tokens. It writes chunks as soon as text is certain, or one answer at the end;
+// it ends samples at stop strings and closes thoughts that reach their limit.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,8 @@ namespace r1 {
 
 class Generation final : public Job {
  public:
-  // Builds prompts and requests. Throws Error, for a prompt that is too long ApiError with the numbers. `serving`
-  // outlives this object.
+  // Builds prompts and requests. Throws Error, for a prompt that is too long ApiError with the numbers.
+  // `serving` outlives this object.
   Generation(ApiRequest request, RequestInfo info, std::shared_ptr<HttpReply> reply, Serving& serving);
   ~Generation() override;
 

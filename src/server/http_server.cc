@@ -94,7 +94,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   // The calls of a Reply, on the server's thread. `serial` names the request that is answered.
-  void send(uint64_t serial, HttpResponse response) {
+  void send(uint64_t serial, ServerResponse response) {
     if (closed_ || serial != serial_ || !busy_ || ended_) return;
     if (head_sent_) {  // half-closed: the head has promised status 200, and the close ends the body
       if (response.status != 200 || streaming_) return close();
@@ -145,7 +145,7 @@ class Session final : public std::enable_shared_from_this<Session> {
     });
   }
 
-  static HttpResponse plain(int status, const std::string& why) {
+  static ServerResponse plain(int status, const std::string& why) {
     const char* type = status >= 500 ? "server_error" : "invalid_request_error";
     return {.status = status,
             .body = fmt::format(R"({{"error":{{"message":"{}","type":"{}","param":null,"code":null}}}})", why,
@@ -186,8 +186,8 @@ class Session final : public std::enable_shared_from_this<Session> {
     watch();
   }
 
-  // Waits for bytes: those of the next request, or the end of a client whose request is being answered. If bytes of
-  // a later request are there already, only an error is waited for.
+  // Waits for bytes: those of the next request, or the end of a client whose request is being answered. If
+  // bytes of a later request are there already, only an error is waited for.
   void watch() {
     if (watching_) return;
     if (buffer_.size() > 0) return watch_for_errors();
@@ -251,12 +251,12 @@ class Session final : public std::enable_shared_from_this<Session> {
     const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
     is_head_ = request.method() == http::verb::head;
     const std::string target = text(request.target());
-    HttpRequest out{.method = is_head_ ? "GET" : text(request.method_string()),
-                    .target = target.substr(0, target.find('?')),
-                    .body = std::move(request.body()),
-                    .authorization = text(request[http::field::authorization]),
-                    .origin = text(request[http::field::origin]),
-                    .host = text(request[http::field::host])};
+    ServerRequest out{.method = is_head_ ? "GET" : text(request.method_string()),
+                      .target = target.substr(0, target.find('?')),
+                      .body = std::move(request.body()),
+                      .authorization = text(request[http::field::authorization]),
+                      .origin = text(request[http::field::origin]),
+                      .host = text(request[http::field::host])};
     watch();
     all_.handler(std::move(out), reply());
   }
@@ -273,8 +273,8 @@ class Session final : public std::enable_shared_from_this<Session> {
     reject(400, fmt::format("the request is not HTTP/1.1: {}", error.message()));
   }
 
-  // Refuses a request that has not been read to its end. What the client still sends is read and dropped for a
-  // while, so that it does not lose the answer to a reset.
+  // Refuses a request that has not been read to its end. What the client still sends is read and dropped for
+  // a while, so that it does not lose the answer to a reset.
   void reject(int status, const std::string& why) {
     rejected_ = true;
     keep_alive_ = false;
@@ -358,7 +358,7 @@ class SessionReply final : public HttpReply {
   SessionReply(std::shared_ptr<Session> session, uint64_t serial, asio::any_io_executor executor)
       : session_(std::move(session)), serial_(serial), executor_(std::move(executor)) {}
 
-  void send(HttpResponse response) override {
+  void send(ServerResponse response) override {
     post([this_ = session_, serial = serial_, r = std::move(response)]() mutable {
       this_->send(serial, std::move(r));
     });

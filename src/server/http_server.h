@@ -1,10 +1,11 @@
 // server/http_server.h: HTTP/1.1 (RFC 9112) for few, long answers: one thread reads and writes all sockets.
 //
-// A connection serves one request at a time. The handler gets the whole request and answers through HttpReply,
-// at once or later and from any thread. Sizes and times are bounded (HttpLimits); what breaks a bound is answered
-// with 408, 413 or 431 and loses its connection. A client has gone when its socket reports an error. The end of
-// its sending direction alone (a half-closed socket) is not that: the head of the answer is then sent at once,
-// so that a client that has closed the socket resets it, while one that still reads gets its answer.
+// A connection serves one request at a time. The handler gets the whole request and answers through
+// HttpReply, at once or later and from any thread. Sizes and times are bounded (HttpLimits); what breaks a
+// bound is answered with 408, 413 or 431 and loses its connection. A client has gone when its socket reports
+// an error. The end of its sending direction alone (a half-closed socket) is not that: the head of the answer
+// is then sent at once, so that a client that has closed the socket resets it, while one that still reads
+// gets its answer.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@
 
 namespace r1 {
 
-struct HttpRequest {
+struct ServerRequest {
   std::string method;  // in capitals; HEAD is given as GET
   std::string target;  // the path as it was sent, without the query
   std::string body;
@@ -25,7 +26,7 @@ struct HttpRequest {
   std::string origin, host;   // likewise
 };
 
-struct HttpResponse {
+struct ServerResponse {
   int status = 200;
   std::string body = {};
   std::string content_type = "application/json";
@@ -37,7 +38,7 @@ class HttpReply {
  public:
   virtual ~HttpReply() = default;
   // Sends the whole answer.
-  virtual void send(HttpResponse response) = 0;
+  virtual void send(ServerResponse response) = 0;
   // Says that the answer will be a stream of events; it begins with the first write().
   virtual void will_stream() = 0;
   // Sends a part of the stream, and its end. send() may take the place of the first write().
@@ -63,7 +64,7 @@ struct HttpLimits {
 class HttpServer {
  public:
   // Called on the server's thread; must return soon.
-  using Handler = std::function<void(HttpRequest, std::shared_ptr<HttpReply>)>;
+  using Handler = std::function<void(ServerRequest, std::shared_ptr<HttpReply>)>;
 
   // Listens on an address or a host's name. Port 0 is any free one. Throws Error.
   HttpServer(const std::string& host, int port, const HttpLimits& limits, Handler handler);

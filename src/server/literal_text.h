@@ -1,9 +1,10 @@
 // server/literal_text.h: special tokens that a user typed are text.
 //
-// A chat template writes special tokens around the messages, and the tokenizer finds them in the rendered text. It
-// would find those in a message, too, so that a user could end his own turn and speak as the assistant. Therefore a
-// mark (a code point that is no character) is put inside every special token's text in a message before it is
-// rendered, and Tokenizer::encode_marked drops the marks again. A conversation without such text stays as it is.
+// A chat template writes special tokens around the messages, and the tokenizer finds them in the rendered
+// text. It would find those in a message, too, so that a user could end his own turn and speak as the
+// assistant. Therefore a mark (a code point that is no character) is put inside every special token's text in
+// a message before it is rendered, and Tokenizer::encode_marked drops the marks again. A conversation without
+// such text stays as it is.
 #pragma once
 
 #include <string>

@@ -24,10 +24,10 @@ class PromptBuilder {
   // The bundle outlives this object.
   explicit PromptBuilder(const ModelBundle& bundle);
 
-  // The conversation by the model's chat template. `no_thought`: the prompt ends with a closed, empty thought, if
-  // the model thinks at all; `thought`: the template is asked for a thought, if it can be asked. With
-  // continue_final_message the prompt ends inside the last message, which is written behind the opening of an
-  // answer, so that the model goes on as if it had written it. Throws Error.
+  // The conversation by the model's chat template. `no_thought`: the prompt ends with a closed, empty
+  // thought, if the model thinks at all; `thought`: the template is asked for a thought, if it can be asked.
+  // With continue_final_message the prompt ends inside the last message, which is written behind the opening
+  // of an answer, so that the model goes on as if it had written it. Throws Error.
   BuiltPrompt chat(const ApiRequest& request, bool no_thought, bool thought) const;
   // A raw prompt: special tokens in it are tokens. Throws Error.
   BuiltPrompt raw(const ApiRequest::Prompt& prompt) const;

@@ -24,9 +24,9 @@ struct TokenUsage {
   int64_t prompt = 0, cached = 0, completion = 0, reasoning = 0;
 };
 
-// Why an answer ended. `reason` is OpenAI's: stop or length. `detail` is ours: end (the model ended it), stop (a
-// stop string or token of the request), length (max_tokens), context (the model's context is full), loop (the answer
-// only repeated itself), timeout (the server's time limit).
+// Why an answer ended. `reason` is OpenAI's: stop or length. `detail` is ours: end (the model ended it), stop
+// (a stop string or token of the request), length (max_tokens), context (the model's context is full), loop
+// (the answer only repeated itself), timeout (the server's time limit).
 struct Finish {
   std::string reason, detail;
   Json stop;  // the stop string or token id of the request that ended the answer, else null

@@ -70,7 +70,7 @@ struct Server::Impl {
         serving(bundle, o.name, std::string(name_of(ctx.numerics)),
                 context_length(bundle.model, ctx, o.kv_bytes), std::move(log)),
         http(o.host, o.port, o.http,
-             [this](HttpRequest request, std::shared_ptr<HttpReply> reply) {
+             [this](ServerRequest request, std::shared_ptr<HttpReply> reply) {
                handle(std::move(request), std::move(reply));
              }),
         loop(bundle.model, ctx,
@@ -81,16 +81,16 @@ struct Server::Impl {
     created = std::time(nullptr);
   }
 
-  void handle(HttpRequest request, std::shared_ptr<HttpReply> reply);
-  void route(HttpRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
-  void check_caller(const HttpRequest& request) const;
-  void check_route(const HttpRequest& request) const;
-  HttpResponse get(const std::string& target);
-  void post(const HttpRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void handle(ServerRequest request, std::shared_ptr<HttpReply> reply);
+  void route(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void check_caller(const ServerRequest& request) const;
+  void check_route(const ServerRequest& request) const;
+  ServerResponse get(const std::string& target);
+  void post(const ServerRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   void generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   void check_model(const std::optional<std::string>& name) const;
   void note_unknown(const std::string& route, const std::vector<std::string>& fields);
-  void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, HttpResponse response,
+  void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, ServerResponse response,
               const std::string& why);
   void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, const ApiError& error) {
     answer(info, reply, error_response(error), error.what());
@@ -116,9 +116,9 @@ std::string Server::Impl::next_id(std::string_view target) {
   return fmt::format("{}-{:08x}{:08x}", prefix, process, ++requests);
 }
 
-// Web pages of other origins may not use the server: there is no CORS, and a page that has given its own name the
-// server's address (DNS rebinding) gives itself away by the Host header.
-void Server::Impl::check_caller(const HttpRequest& request) const {
+// Web pages of other origins may not use the server: there is no CORS, and a page that has given its own name
+// the server's address (DNS rebinding) gives itself away by the Host header.
+void Server::Impl::check_caller(const ServerRequest& request) const {
   const std::string_view name = host_name(request.host);
   const bool is_address = name.find_first_not_of("0123456789.") == std::string_view::npos ||
                           name.find(':') != std::string_view::npos;
@@ -129,7 +129,7 @@ void Server::Impl::check_caller(const HttpRequest& request) const {
     throw ApiError("web pages of other origins may not use this server", {.status = 403});
 }
 
-void Server::Impl::check_route(const HttpRequest& request) const {
+void Server::Impl::check_route(const ServerRequest& request) const {
   const std::string& target = request.target;
   const bool is_model = target.starts_with(std::string(kModels) + "/");
   const bool gets = is_model || std::ranges::find(kGets, target) != std::end(kGets);
@@ -140,7 +140,7 @@ void Server::Impl::check_route(const HttpRequest& request) const {
 }
 
 // On the socket thread: answers what is known, and hands the rest on.
-void Server::Impl::handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
+void Server::Impl::handle(ServerRequest request, std::shared_ptr<HttpReply> reply) {
   RequestInfo info{
       .id = next_id(request.target), .route = "other", .owner = {}, .arrival = Job::Clock::now()};
   try {
@@ -163,9 +163,9 @@ void Server::Impl::handle(HttpRequest request, std::shared_ptr<HttpReply> reply)
   }
 }
 
-void Server::Impl::route(HttpRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
+void Server::Impl::route(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
   if (request.method == "GET") return answer(info, reply, get(request.target), "");
-  const auto work = [this, request = std::make_shared<HttpRequest>(std::move(request)), info, reply] {
+  const auto work = [this, request = std::make_shared<ServerRequest>(std::move(request)), info, reply] {
     try {
       post(*request, info, reply);
     } catch (const Error& e) {
@@ -188,7 +188,7 @@ Json Server::Impl::model_json() const {
   return model.set("max_model_len", serving.context).set("context_length", serving.context);
 }
 
-HttpResponse Server::Impl::get(const std::string& target) {
+ServerResponse Server::Impl::get(const std::string& target) {
   if (target == "/health") {
     const bool ends = draining;
     return {.status = ends ? 503 : 200,
@@ -214,7 +214,7 @@ void Server::Impl::check_model(const std::optional<std::string>& name) const {
 }
 
 // On the preparing thread.
-void Server::Impl::post(const HttpRequest& request, RequestInfo info,
+void Server::Impl::post(const ServerRequest& request, RequestInfo info,
                         const std::shared_ptr<HttpReply>& reply) {
   const Json body = parse_json(request.body, kRequestSource);
   if (!body.is_object()) throw ApiError("the body must be a JSON object", {});
@@ -258,7 +258,7 @@ void Server::Impl::note_unknown(const std::string& route, const std::vector<std:
 }
 
 void Server::Impl::answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply,
-                          HttpResponse response, const std::string& why) {
+                          ServerResponse response, const std::string& why) {
   const int status = response.status;
   response.headers.emplace_back("X-Request-Id", info.id);
   serving.metrics.count_request(info.route, status);

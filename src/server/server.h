@@ -1,8 +1,8 @@
 // server/server.h: `r1 serve`: a model behind OpenAI's HTTP API.
 //
-// Three threads: run()'s reads and writes sockets (server/http_server.h); one reads requests and builds prompts, so
-// that a long prompt keeps no stream waiting; one is the engine's (server/engine_loop.h). No socket is opened but
-// those that clients ask for.
+// Three threads: run()'s reads and writes sockets (server/http_server.h); one reads requests and builds
+// prompts, so that a long prompt keeps no stream waiting; one is the engine's (server/engine_loop.h). No
+// socket is opened but those that clients ask for.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct ServerOptions {
   HttpLimits http;
 };
 
-// Tokens that prompt and answer of one request can have together: the model's context, or what the KV cache has
-// memory for.
+// Tokens that prompt and answer of one request can have together: the model's context, or what the KV cache
+// has memory for.
 int64_t context_length(const Model& model, Context& ctx, int64_t kv_bytes);
 
 class Server {

@@ -71,7 +71,8 @@ void GgufTokenizerWriter::write_kind() {
   keys_.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.pre", name);
 }
 
-// The added tokens of tokenizer.json and of the other files. GGUF finds each in the raw text and takes nothing beside it.
+// The added tokens of tokenizer.json and of the other files. GGUF finds each in the raw text and takes
+// nothing beside it.
 std::set<std::string> GgufTokenizerWriter::added_contents() {
   std::set<std::string> out;
   std::vector<std::string> beside;

@@ -1,5 +1,5 @@
-// text/gguf_tokenizer_write.h: the tokenizer of a Hugging Face directory as the keys of a GGUF file, the reverse of
-// text/gguf_tokenizer_files.h.
+// text/gguf_tokenizer_write.h: the tokenizer of a Hugging Face directory as the keys of a GGUF file, the
+// reverse of text/gguf_tokenizer_files.h.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ struct GgufTokenizerInput {
   int32_t bos = -1;                 // if the tokenizer's files name none; -1: none
 };
 
-// Sets tokenizer.ggml.* and tokenizer.chat_template*. Returns a line for each thing that the file cannot say. Throws Error
-// for a tokenizer that is no byte-level BPE, and for one whose pre-tokenizer is none that GGUF has a name for: with
-// another, readers would cut texts in another way.
+// Sets tokenizer.ggml.* and tokenizer.chat_template*. Returns a line for each thing that the file cannot say.
+// Throws Error for a tokenizer that is no byte-level BPE, and for one whose pre-tokenizer is none that GGUF
+// has a name for: with another, readers would cut texts in another way.
 std::vector<std::string> write_gguf_tokenizer(const GgufTokenizerInput& input, GgufKeys& keys);
 
 }  // namespace r1

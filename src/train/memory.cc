@@ -157,15 +157,22 @@ int64_t machine_bytes() {
   return total > 0 && group > 0 ? std::min(total, group) : std::max(total, group);
 }
 
-void check_memory(const MemoryEstimate& e, int64_t limit, std::string_view what, std::string_view lower) {
-  const int64_t most = limit > 0 ? limit : machine_bytes();
-  if (most <= 0 || e.total() <= most) return;
+void check_memory(const MemoryEstimate& e, int64_t limit, std::string_view what, std::string_view lower,
+                  Device device) {
+  // A GPU holds the weights already, and the program itself is elsewhere.
+  const bool on_gpu = device != Device::cpu;
+  const int64_t own =
+      on_gpu ? static_cast<int64_t>(memory_of(device).free_bytes()) + e.weights : machine_bytes();
+  const int64_t most = limit > 0 ? limit : own, needed = e.total() - (on_gpu ? e.program : 0);
+  if (most <= 0 || needed <= most) return;
   throw Error(
       fmt::format("{} {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
                   "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
-                  limit > 0 ? "--memory-limit of" : "this machine has", mib(most), what, mib(e.total()),
-                  mib(e.weights + e.gradients + e.optimizer + e.packed), mib(e.activations), mib(e.kv),
-                  mib(e.program), lower));
+                  limit > 0 ? "--memory-limit of"
+                  : on_gpu  ? "the GPU has"
+                            : "this machine has",
+                  mib(most), what, mib(needed), mib(e.weights + e.gradients + e.optimizer + e.packed),
+                  mib(e.activations), mib(e.kv), mib(e.program), lower));
 }
 
 std::string memory_line(const MemoryEstimate& e, const MemoryMeasured& m) {

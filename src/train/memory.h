@@ -75,9 +75,10 @@ int64_t program_bytes(const MemoryEstimate& loaded);
 // "memory of a step: weights 4.5 MiB, gradients 4.5, ...: about 415 MiB"
 std::string memory_line(const MemoryEstimate& estimate, std::string_view what);
 // Throws Error if the estimate exceeds `limit` (0: the memory of the machine or of the process's control
-// group). `lower` names the settings that can be lowered.
+// group; on a GPU, what is free there and what the weights take). `lower` names the settings that can be
+// lowered.
 void check_memory(const MemoryEstimate& estimate, int64_t limit, std::string_view what,
-                  std::string_view lower);
+                  std::string_view lower, Device device = Device::cpu);
 
 // Bytes measured after a run; 0: not known.
 struct MemoryMeasured {

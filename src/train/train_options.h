@@ -23,8 +23,8 @@ struct TrainOptions {
   // For tests: the clock of the default checkpoints; empty: the system's.
   std::function<double()> seconds = {};
   StepMeasures measures = {};
-  // If it is set, the stage only calls it, with the memory of a step and the number of steps, once everything is
-  // read and checked; nothing is trained or written, and no memory is refused.
+  // If it is set, the stage only calls it, with the memory of a step and the number of steps, once everything
+  // is read and checked; nothing is trained or written, and no memory is refused.
   std::function<void(const MemoryEstimate& step, int64_t steps)> planned = {};
   bool stop_asked() const { return stop && stop(); }
 };

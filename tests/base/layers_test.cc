@@ -120,6 +120,25 @@ TEST(Layers, KernelsRecordNothingAndMakeNoOutputs) {
   EXPECT_GE(kernels, 7);
 }
 
+// Two types of one name in one namespace break the program in silence: the linker keeps one of their functions.
+TEST(Layers, TypesOfHeadersHaveNamesOfTheirOwn) {
+  static const std::regex type(R"(^(?:struct|class) (\w+)(?: final)?(?: :| \{).*)");
+  std::map<std::string, std::string> seen;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(R1_SOURCE_DIR) / "src")) {
+    if (entry.path().extension() != ".h") continue;
+    std::ifstream in(entry.path());
+    std::string space;
+    for (std::string text; std::getline(in, text);) {
+      if (text.starts_with("namespace ")) space = text;
+      std::smatch found;
+      if (!std::regex_match(text, found, type)) continue;
+      const auto [at, is_new] = seen.try_emplace(space + found[1].str(), entry.path().string());
+      EXPECT_TRUE(is_new) << found[1] << " is in " << entry.path() << " and in " << at->second;
+    }
+  }
+  EXPECT_GE(seen.size(), 200u);
+}
+
 TEST(Layers, HeavyHeadersStandInOneFileEach) {
   const std::map<std::string, std::string> heavy = {{"CLI/CLI.hpp", "program.h"},
                                                     {"toml++/toml.h", "config_file.cc"}};

@@ -73,12 +73,12 @@ void expect_valid(const std::string& schema, const std::string& text) {
   } while (false)
 
 TEST(CliConvert, ADirectoryBecomesAGgufFileThatAnswersAlike) {
-  const auto made = r1_run({"convert", model_directory(), out("m.gguf"), "--json"});
+  const auto made = r1_run({"convert", model_directory(), out("directory.gguf"), "--json"});
   ASSERT_EQ(made.status, 0) << made.err;
   EXPECT_EQ(made.err, "");
   expect_valid("convert-output", made.out);
   const std::vector<std::string> ask = {"-p", "the cat", "--json", "--max-tokens", "12", "--seed", "4"};
-  std::vector<std::string> one = {"run", model_directory()}, two = {"run", out("m.gguf")};
+  std::vector<std::string> one = {"run", model_directory()}, two = {"run", out("directory.gguf")};
   one.insert(one.end(), ask.begin(), ask.end());
   two.insert(two.end(), ask.begin(), ask.end());
   const auto a = r1_run(one), b = r1_run(two);
@@ -87,7 +87,7 @@ TEST(CliConvert, ADirectoryBecomesAGgufFileThatAnswersAlike) {
   const Json x = parse_json(a.out, "a"), y = parse_json(b.out, "b");
   EXPECT_EQ(x.at("tokens").dump(), y.at("tokens").dump());  // the sampling settings are the directory's
   EXPECT_EQ(x.at("usage").dump(), y.at("usage").dump());
-  const auto back = r1_run({"convert", out("m.gguf"), out("back"), "--json"});
+  const auto back = r1_run({"convert", out("directory.gguf"), out("back"), "--json"});
   ASSERT_EQ(back.status, 0) << back.err;
   expect_valid("convert-output", back.out);
   two[1] = out("back");
@@ -153,8 +153,8 @@ TEST(CliConvert, AnImatrixGuidesTheQuantiser) {
       r1_run({"imatrix", model_directory(), "--input", rows, "-o", out("r.gguf"), "--chunk", "16"}).status,
       0);
   // Another model's.
-  const auto other = r1_run({"quantize", "models/r1-nano", out("c.gguf"), "--type", "Q4_0", "--no-tokenizer",
-                             "--imatrix", out("i.gguf")});
+  const auto other = r1_run({"quantize", R1_SOURCE_DIR "/models/r1-nano", out("c.gguf"), "--type", "Q4_0",
+                             "--no-tokenizer", "--imatrix", out("i.gguf")});
   EXPECT_EQ(other.status, 2);  // after notes about the model
   EXPECT_NE(other.err.find("it was made with another model"), std::string::npos) << other.err;
   EXPECT_FALSE(std::filesystem::exists(out("c.gguf")));
@@ -191,8 +191,10 @@ TEST(CliConvert, BadInputIsOneLine) {
   EXPECT_REFUSED(r1_run({"convert", model_directory(), out("x.gguf"), "--dtype", "q8"}),
                  "--dtype q8: r1 convert writes f32, bf16 and f16");
   EXPECT_REFUSED(r1_run({"convert", model_directory(), out("no/such/x.gguf")}), "does not exist");
-  EXPECT_REFUSED(r1_run({"convert", "models/r1-nano", out("nano.gguf")}), "give --no-tokenizer");
-  EXPECT_EQ(r1_run({"convert", "models/r1-nano", out("nano.gguf"), "--no-tokenizer"}).status, 0);
+  EXPECT_REFUSED(r1_run({"convert", R1_SOURCE_DIR "/models/r1-nano", out("nano.gguf")}),
+                 "give --no-tokenizer");
+  EXPECT_EQ(r1_run({"convert", R1_SOURCE_DIR "/models/r1-nano", out("nano.gguf"), "--no-tokenizer"}).status,
+            0);
   ASSERT_EQ(r1_run({"convert", model_directory(), out("whole.gguf")}).status, 0);
   const std::string whole = read_file(out("whole.gguf"));
   const std::string cut = write("cut.gguf", whole.substr(0, whole.size() - 100));

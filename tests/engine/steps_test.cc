@@ -456,8 +456,8 @@ TEST(EngineSteps, AThrowingListenerLeavesAnIdleEngine) {
   for (size_t i = 0; i < want.size(); ++i) expect_same(got[i], want[i]);
 }
 
-// Tokens that a sample is told are part of it, with the model's log-probs, and the draws behind them are those of
-// their positions. The likeliest tokens that are reported change nothing.
+// Tokens that a sample is told are part of it, with the model's log-probs, and the draws behind them are
+// those of their positions. The likeliest tokens that are reported change nothing.
 TEST(EngineSteps, AForcedTokenTakesThePlaceOfADrawnOne) {
   Request plain;
   for (int32_t i = 0; i < 40; ++i) plain.prompt.push_back(2 + i % 30);

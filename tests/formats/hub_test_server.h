@@ -20,7 +20,8 @@ inline std::string git_sha1(const std::string& text) {
   return hash.hex();
 }
 
-// Files of r1-tests/model at commit kCommit. Those in `large` are listed with a SHA-256 and served by another host.
+// Files of r1-tests/model at commit kCommit. Those in `large` are listed with a SHA-256 and served by another
+// host.
 class TestHub {
  public:
   inline static const std::string kRepo = "r1-tests/model", kCommit = std::string(39, 'a') + "1";

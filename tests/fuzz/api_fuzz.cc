@@ -1,5 +1,5 @@
-// Any body of a request is read or refused with one line, and whatever is read makes a prompt or an error of one line. The
-// first byte says which route the body is for.
+// Any body of a request is read or refused with one line, and whatever is read makes a prompt or an error of
+// one line. The first byte says which route the body is for.
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>

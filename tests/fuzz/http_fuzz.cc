@@ -1,5 +1,5 @@
-// Any bytes as the answer of an HTTP server, as an address, a Location, a Retry-After or a Content-Range give an
-// Error or a value. An answer does not depend on the pieces in which it comes.
+// Any bytes as the answer of an HTTP server, as an address, a Location, a Retry-After or a Content-Range give
+// an Error or a value. An answer does not depend on the pieces in which it comes.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Any bytes as a hub's list of files, or as the index of shards, give an Error or files that stay below the model's
-// folder, each once, with hashes that can be names in the cache.
+// Any bytes as a hub's list of files, or as the index of shards, give an Error or files that stay below the
+// model's folder, each once, with hashes that can be names in the cache.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// Many requests at a time: the same bytes as alone, fairness, full queues, deadlines, clients that leave, and the end.
+// Many requests at a time: the same bytes as alone, fairness, full queues, deadlines, clients that leave, and
+// the end.
 #include <atomic>
 #include <set>
 
@@ -182,7 +183,8 @@ TEST(Queue, OwnersTakeTurns) {
   ask("ben");
   first.reset();
   for (std::thread& t : clients) t.join();
-  // Ben has one request and waits for at most two of Anna's six (answers may overtake each other on their way).
+  // Ben has one request and waits for at most two of Anna's six (answers may overtake each other on their
+  // way).
   const auto ben = std::ranges::find(order, "ben") - order.begin();
   EXPECT_LE(ben, 3);
 }

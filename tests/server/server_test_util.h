@@ -68,8 +68,8 @@ class Connection {
     return true;
   }
 
-  // Reads until `is_enough` holds for everything that was read, or the connection ends. Returns what was read and
-  // not yet taken.
+  // Reads until `is_enough` holds for everything that was read, or the connection ends. Returns what was read
+  // and not yet taken.
   const std::string& read_until(const std::function<bool(const std::string&)>& is_enough) {
     while (!is_enough(read_) && !ended_) {
       pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};

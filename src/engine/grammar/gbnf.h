@@ -9,12 +9,12 @@
 // name  (a b | c)    a rule, a group
 // x* x+ x? x{3} x{2,} x{2,5}
 //
-// Escapes in texts and sets: \n \r \t \\ \" \[ \] \- \^ and \xHH, \uHHHH, \UHHHHHHHH for code points. Names have
-// letters, digits, "-" and "_". A rule ends with its line, except inside a group and beside a "|". The text of
-// the whole answer is that of rule "root". Characters are Unicode code points.
+// Escapes in texts and sets: \n \r \t \\ \" \[ \] \- \^ and \xHH, \uHHHH, \UHHHHHHHH for code points. Names
+// have letters, digits, "-" and "_". A rule ends with its line, except inside a group and beside a "|". The
+// text of the whole answer is that of rule "root". Characters are Unicode code points.
 //
-// Refused, each with its line: rules that are missing or given twice, and references to tokens (<...>), because
-// a grammar is about text, whatever the tokens are.
+// Refused, each with its line: rules that are missing or given twice, and references to tokens (<...>),
+// because a grammar is about text, whatever the tokens are.
 #pragma once
 
 #include <string>

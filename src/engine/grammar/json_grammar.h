@@ -1,7 +1,7 @@
 // engine/grammar/json_grammar.h: the grammar of any JSON value, in GBNF.
 //
-// White space is bounded: one space may stand behind "{", "[", ":" and ",", and before "}" and "]". Numbers have
-// at most 16 digits before the point, 16 behind it, and two in the exponent. Surrogates come in pairs.
+// White space is bounded: one space may stand behind "{", "[", ":" and ",", and before "}" and "]". Numbers
+// have at most 16 digits before the point, 16 behind it, and two in the exponent. Surrogates come in pairs.
 #pragma once
 
 #include <string_view>
