@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/sanitizer.h"
 #include "engine/model_bundle.h"
 #include "formats/gguf_blocks.h"
 #include "formats/safetensors.h"
@@ -17,6 +18,10 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
+
+// formats_test runs the quantisers themselves under the sanitizers.
+constexpr const char* kTooSlow =
+    "SKIPPED: searching the blocks of a whole model takes minutes under the sanitizers";
 
 const std::vector<std::string> kGolden = {"llama-llama3",
                                           "llama-biases",
@@ -206,6 +211,7 @@ std::map<std::string, GgufType> types_of(const fs::path& path) {
 }
 
 TEST(Quantize, ThePresetGivesBetterTypesWhereErrorsCostMost) {
+  if (kAddressSanitizer) GTEST_SKIP() << kTooSlow;
   TemporaryDirectory dir;
   make_wide_model(dir / "m", "llama");
   to_gguf(dir / "m", dir / "q.gguf", "Q4_K_M");
@@ -235,6 +241,7 @@ TEST(Quantize, ThePresetGivesBetterTypesWhereErrorsCostMost) {
 }
 
 TEST(Quantize, TheFileDoesNotDependOnTheThreads) {
+  if (kAddressSanitizer) GTEST_SKIP() << kTooSlow;
   TemporaryDirectory dir;
   make_wide_model(dir / "m", "deepseek_v3");
   for (const char* type : {"Q4_K_M", "IQ4_XS", "Q8_0"}) {
@@ -245,6 +252,7 @@ TEST(Quantize, TheFileDoesNotDependOnTheThreads) {
 }
 
 TEST(Quantize, OnLoadGivesTheWeightsOfTheQuantisedFileToTheBit) {
+  if (kAddressSanitizer) GTEST_SKIP() << kTooSlow;
   TemporaryDirectory dir;
   for (const char* model : {"llama", "deepseek_v3"}) {
     make_wide_model(dir / model, model);
@@ -267,6 +275,7 @@ TEST(Quantize, OnLoadGivesTheWeightsOfTheQuantisedFileToTheBit) {
 }
 
 TEST(Quantize, AQuantisedFileMayBeQuantisedAgainAndTheUserIsTold) {
+  if (kAddressSanitizer) GTEST_SKIP() << kTooSlow;
   TemporaryDirectory dir;
   make_wide_model(dir / "m", "llama");
   to_gguf(dir / "m", dir / "a.gguf", "Q8_0");
@@ -295,6 +304,7 @@ TEST(Quantize, ATallyCountsBytesAndErrors) {
 }
 
 TEST(Quantize, RulesComeBeforeTheMixtureAndMustMatch) {
+  if (kAddressSanitizer) GTEST_SKIP() << kTooSlow;
   TemporaryDirectory dir;
   make_wide_model(dir / "m", "llama");
   ThreadPool pool(1);
