@@ -136,7 +136,7 @@ TEST(Serve, OpensNoSocketButThoseOfItsPort) {
   std::vector<std::unique_ptr<Connection>> streams;
   for (int i = 0; i < 5; ++i) {
     streams.push_back(std::make_unique<Connection>(serving.port()));
-    Json body = question().set("stream", true).set("ignore_eos", true).set("n", 50).set("max_tokens", 900);
+    Json body = question().set("stream", true).set("ignore_eos", true).set("n", 8).set("max_tokens", 900);
     streams.back()->send(request_text("POST", "/v1/chat/completions", body.dump()));
     streams.back()->read_until(
         [](const std::string& text) { return text.find("data: {") != std::string::npos; });
