@@ -1,18 +1,14 @@
 #!/usr/bin/env bash
-# r1 pull and the Python package huggingface_hub share one cache: each finds and accepts what the other has downloaded.
-#
-#   scripts/hub_peer.sh [R1]
-#
-# The package is installed into a virtual environment of its own. Without a network the check is left out, loudly. The hub is
-# a small server on this machine.
+# Checks that r1 pull and the huggingface_hub package share one cache: each finds and accepts what the other has downloaded. The hub is a
+# small server on this machine. Without the package it says so and ends with 0.
+#   scripts/hub_peer.sh [PROGRAM]      (default: build/r1)
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
-here=$(cd "$(dirname "$0")/.." && pwd)
-r1=${1:-$here/build/r1}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-if ! { python3 -m venv "$work/venv" && "$work/venv/bin/pip" install -q --disable-pip-version-check huggingface_hub; } >"$work/pip" 2>&1; then
-  echo "SKIPPED: huggingface_hub cannot be installed here ($(tail -n 1 "$work/pip"))" >&2
+if ! python=$(scripts/python_environment.sh hub huggingface_hub==2.4.0); then
+  echo "hub_peer: SKIPPED: r1 pull was not compared with huggingface_hub" >&2
   exit 0
 fi
-"$work/venv/bin/python" "$here/tests/ref/hub_peer.py" "$r1" "$here/models/r1-nano" "$work"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" tests/ref/hub_peer.py "$(realpath "${1:-build/r1}")" "$PWD/models/r1-nano" "$work"

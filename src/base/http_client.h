@@ -57,7 +57,7 @@ struct HttpSink {
   std::function<void(std::string_view piece)> take;
 };
 
-// Not for several threads at a time; each has its own. Its connections close with it.
+// Each thread has a client of its own. A client's connections close with it.
 class HttpClient {
  public:
   explicit HttpClient(HttpOptions options = {});

@@ -25,13 +25,10 @@ Json convert_to_gguf(const ConvertOptions& options, const std::filesystem::path&
   request.tokenizer = !options.no_tokenizer;
   request.note = note_line;
   if (!options.common.dtype.empty()) request.preset = &quantize_preset(options.common.dtype, "--dtype");
-  std::optional<Counter> counter;
-  request.progress = [&](size_t, size_t of) {
-    if (!counter) counter.emplace("tensors", static_cast<int64_t>(of));
-    counter->add(1);
-  };
+  TensorProgress progress;
+  request.progress = progress.callback();
   const QuantizeTally tally = write_gguf_model(threads, request);
-  if (counter) counter->clear();
+  progress.clear();
   Json out = Json::object();
   out.set("output", options.output);
   const Json figures = tally_json(tally);
@@ -48,13 +45,10 @@ Json convert_to_directory(const ConvertOptions& options, const std::filesystem::
   request.note = note_line;
   const std::string& dtype = options.common.dtype;
   if (!dtype.empty()) request.dtype = dtype == "f32" ? DType::f32 : dtype == "f16" ? DType::f16 : DType::bf16;
-  std::optional<Counter> counter;
-  request.progress = [&](size_t, size_t of) {
-    if (!counter) counter.emplace("tensors", static_cast<int64_t>(of));
-    counter->add(1);
-  };
+  TensorProgress progress;
+  request.progress = progress.callback();
   const DirectoryTally tally = write_model_directory(request);
-  if (counter) counter->clear();
+  progress.clear();
   Json out = Json::object();
   out.set("output", options.output).set("weights", tally.weights).set("bytes_after", tally.bytes);
   out.set("dtype", name_of(tally.dtype)).set("tensors", tally.tensors);

@@ -15,7 +15,7 @@
 namespace r1 {
 namespace {
 
-// What the commands can do with a model, and why they cannot.
+// The commands that can use a model, and the reason if none can.
 struct Abilities {
   std::vector<std::string> can;
   std::string family, why;  // why: "" if it can be run

@@ -54,7 +54,7 @@ struct Program {
   void check_command(int argc, char** argv) const;
   // The command that was named, or the program.
   const CLI::App& named() const;
-  // What is wrong with the command line, in the words of those who do not know CLI11.
+  // Returns what is wrong with the command line, in words for those who do not know CLI11.
   std::string words_for(const CLI::ParseError& e) const;
   static std::string version_text();
 

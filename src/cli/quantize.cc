@@ -38,13 +38,10 @@ int run_quantize(const QuantizeOptions& options) {
     notes.push_back(line);
     show_warnings(std::vector{line});
   };
-  std::optional<Counter> counter;
-  request.progress = [&](size_t, size_t of) {
-    if (!counter) counter.emplace("tensors", static_cast<int64_t>(of));
-    counter->add(1);
-  };
+  TensorProgress progress;
+  request.progress = progress.callback();
   const QuantizeTally tally = write_gguf_model(threads, request);
-  if (counter) counter->clear();
+  progress.clear();
   if (!options.common.json) {
     write_stdout(fmt::format("{}: {} {}", options.output, preset.name, tally_text(tally)));
     return 0;

@@ -20,7 +20,7 @@ namespace r1 {
 namespace fs = std::filesystem;
 namespace {
 
-// Of the ggml-format blocks that files hold; 2 since 2023.
+// The version of the blocks' layout, which a file with blocks states. It has been 2 since 2023.
 constexpr uint32_t kQuantizationVersion = 2;
 constexpr std::string_view kFileType = "general.file_type", kVersion = "general.quantization_version";
 

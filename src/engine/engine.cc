@@ -57,7 +57,7 @@ struct Engine::Impl final : RowSink {
 
   const Model& model;
   EngineOptions options;
-  CpuRunner runner;
+  OpRunner runner;
   Scheduler scheduler;
   uint64_t weights;  // the version of what the pages hold
 
@@ -76,7 +76,7 @@ struct Engine::Impl final : RowSink {
     mutable std::vector<Sampled> likeliest;  // of the draw under way
   };
   std::unordered_map<const Sequence*, Live> live;
-  // Of requests that ask for them, see Completion.
+  // The log-probs of a prompt's tokens, for requests that ask for them (Completion::prompt_logprobs).
   struct PromptLogprobs {
     std::vector<float> logprobs;
     std::vector<Sampled> likeliest;
@@ -218,8 +218,8 @@ bool Engine::Impl::take(Sequence& s, const Sampled& sampled) {
   return sample.ended = true;
 }
 
-// Row i of `logits` predicts the prompt's token row.begin + i + 1. Calls for different sequences may come from
-// several threads: each writes into what belongs to its own request.
+// Row i of `logits` predicts the prompt's token row.begin + i + 1. Calls for different sequences may come
+// from several threads: each writes into what belongs to its own request.
 void Engine::Impl::logits(const ScheduledRow& row, std::span<const float> logits) {
   const Sequence& s = *row.sequence;
   const Request& r = request_of(s);

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/cpu_runner.h"
+#include "engine/op_runner.h"
 #include "engine/request.h"
 #include "model/model.h"
 

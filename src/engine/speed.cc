@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/cpu_runner.h"
+#include "engine/op_runner.h"
 #include "tensor/workspace.h"
 
 namespace r1 {
@@ -99,7 +99,7 @@ struct SpeedMeter::Impl {
 
   FilledMemory memory;
   Workspace work;
-  CpuRunner runner;
+  OpRunner runner;
   int64_t pages_each;
   Group group;
   std::deque<Sequence> sequences;

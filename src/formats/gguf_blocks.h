@@ -22,7 +22,7 @@ bool can_quantize(GgufType type);
 // type is one that can_dequantize.
 void dequantize(GgufType type, std::span<const std::byte> blocks, std::span<float> out);
 
-// The reverse: blocks whose scales have the least squared error that a search finds (formats/gguf_fit.h),
+// Makes blocks whose scales have the least squared error that a search finds (formats/gguf_fit.h),
 // each number weighted by sqrt(mean square + x^2) and, if it is given, by the importance of its column. Q8_0
 // is plain rounding (halves away from zero) of the largest number to 127, as the gguf package does it. A
 // function of its arguments alone. `values` are finite and fill whole blocks; `importance` is empty or has a

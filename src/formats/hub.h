@@ -44,7 +44,7 @@ struct PullOptions {
 class PullObserver {
  public:
   virtual ~PullObserver() = default;
-  // What is to be done, before it is: `present` bytes of `total` are here already.
+  // Called before the download: `present` bytes of `total` are here already.
   virtual void begin(int64_t total, int64_t present, int64_t files) = 0;
   virtual void file(const std::string& path, int64_t bytes) = 0;  // begins to come
   virtual void bytes(int64_t bytes) = 0;                          // have come; from several threads

@@ -1,5 +1,5 @@
-// formats/hub_cache.h: the folder of downloaded models, in the layout of the Python package huggingface_hub, so
-// that both use each other's files:
+// formats/hub_cache.h: the folder of downloaded models, in the layout of the Python package huggingface_hub,
+// so that both use each other's files:
 //
 //   CACHE/models--ORG--NAME/blobs/HASH                 a file's bytes; its name is its hash (hub_files.h)
 //                           blobs/HASH.incomplete      the first bytes of a download that was cut
@@ -25,7 +25,7 @@ namespace r1 {
 // Returns the cache's folder: HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub or
 // ~/.cache/huggingface/hub. It need not exist. Throws Error if none of these is set and there is no HOME.
 std::filesystem::path hub_cache_folder(const Environment& environment = {});
-// The same without the last part: the folder of the token.
+// Returns the folder above, which holds the token.
 std::filesystem::path hub_home_folder(const Environment& environment = {});
 
 // The paths of one model.
@@ -51,9 +51,9 @@ void link_into_snapshot(const HubRepoFolder& folder, const std::string& commit, 
 // True if a folder has config.json and all files of its safetensors weights.
 bool is_whole_checkpoint(const std::filesystem::path& folder);
 
-// Returns what a MODEL argument names in the cache: a folder with config.json and its weights, or a GGUF file.
-// No value if it is not there, or not whole. Throws Error that lists the choices if the revision's snapshot has
-// several GGUF models and none is named.
+// Returns what a MODEL argument names in the cache: a folder with config.json and its weights, or a GGUF
+// file. No value if it is not there, or not whole. Throws Error that lists the choices if the revision's
+// snapshot has several GGUF models and none is named.
 std::optional<std::filesystem::path> find_in_hub_cache(const HubName& name,
                                                        const std::filesystem::path& cache);
 
@@ -70,15 +70,15 @@ struct CachedModel {
 // Returns all models, sorted by name. Folders that are not of the layout are skipped.
 std::vector<CachedModel> list_hub_cache(const std::filesystem::path& cache);
 
-// What removing a model would do.
+// The effect of removing a model.
 struct HubRemoval {
   std::vector<std::filesystem::path> links;  // in snapshots/
   std::vector<std::string> blobs;            // hashes that no other snapshot uses
   int64_t bytes = 0;                         // of these blobs and of downloads that were cut
   int64_t models = 0;
 };
-// Throws Error that lists the models of the cache if `name` is not there. Without a revision, all snapshots are
-// meant; with a quantisation, only that GGUF model.
+// Throws Error that lists the models of the cache if `name` is not there. Without a revision, all snapshots
+// are meant; with a quantisation, only that GGUF model.
 HubRemoval plan_removal(const HubName& name, const std::filesystem::path& cache);
 // Removes it, and folders and refs that are empty or dangle then. Throws Error if another program is writing
 // one of the blobs.

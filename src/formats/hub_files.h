@@ -15,8 +15,8 @@ namespace r1 {
 struct HubFile {
   std::string path;   // below the model's folder: "config.json", "Q4_K_M/x-00001-of-00002.gguf"
   int64_t size = -1;  // bytes; -1: the list does not say
-  // SHA-256 of a large file (64 digits), git's SHA-1 of a small one (40 digits); "": the list does not say. It
-  // is also the file's name in the cache's blobs/.
+  // SHA-256 of a large file (64 digits), git's SHA-1 of a small one (40 digits); "": the list does not say.
+  // It is also the file's name in the cache's blobs/.
   std::string hash;
   bool operator==(const HubFile&) const = default;
 };
@@ -40,13 +40,13 @@ struct GgufChoice {
   std::vector<std::string> paths;  // in order; the first is the one to open
   int64_t pieces = 1;              // how many there should be
 };
-// Returns the GGUF models of a folder, sorted by name. Projectors of pictures (mmproj) and importance matrices
-// are left out.
+// Returns the GGUF models of a folder, sorted by name. Projectors of pictures (mmproj) and importance
+// matrices are left out.
 std::vector<GgufChoice> gguf_choices(const std::vector<std::string>& paths);
 // Returns the choice of this quantisation, in any case; nullptr if there is none.
 const GgufChoice* find_quant(const std::vector<GgufChoice>& choices, std::string_view quant);
 
-// What to download: a GGUF model, or a Hugging Face directory's files without its shards, which `index` lists.
+// The files to download: a GGUF model, or a Hugging Face directory without its shards, which `index` lists.
 struct HubSelection {
   std::vector<HubFile> files;
   std::string index;  // "model.safetensors.index.json" if the weights are in shards; else ""

@@ -22,7 +22,7 @@ struct HubName {
 // Returns no value if `text` cannot be such a name: a path such as ./x or a/b/c, or characters that the hub
 // does not allow.
 std::optional<HubName> read_hub_name(std::string_view text);
-// The same; throws Error that says how a name looks.
+// Reads a name as read_hub_name() does, but throws Error that says how a name looks.
 HubName hub_name_of(std::string_view text);
 
 // True for 40 hexadecimal digits in lower case, the name of a commit.

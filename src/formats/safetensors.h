@@ -96,7 +96,7 @@ class SafetensorsFile {
   // four dimensions is flat.
   // Throws Error for types that are not floating-point numbers of 16 bits or more.
   Stored stored(const TensorInfo& tensor) const;
-  // The same for a matrix of FP8 codes, whose scales the caller adds.
+  // Returns where a matrix of FP8 codes is stored. The caller adds its scales.
   Stored stored_codes(const TensorInfo& tensor) const;
 
  private:

@@ -114,7 +114,7 @@ void read_parameters(const WeightSource& weights, Memory& memory, std::deque<Par
   }
 }
 
-// What is quantised already is computed with as it is.
+// Throws Error for a file that is quantised already: its blocks are computed with as they are.
 void refuse_quantized(const GgufFile& file) {
   for (const GgufTensor& tensor : file.tensors()) {
     if (row_of(tensor.type).block == 1) continue;

@@ -237,7 +237,8 @@ void GgufConfigReader::read_router(Json& json) const {
   json.set("topk_method", groups > 1 ? "group_limited_greedy" : "greedy");
 }
 
-// As in llama.cpp, weights are normalised whatever the file says. A layer with a dense MLP has its tensors.
+// The experts' weights are normalised whatever the file says, as in llama.cpp. A layer is dense if it has the
+// tensors of a dense MLP.
 void GgufConfigReader::read_qwen_experts(Json& json) const {
   if (!is_softmax())
     keys_.fail(key("expert_gating_func"), "is 2 (sigmoid): the router of qwen3moe is 1 (softmax)");

@@ -54,7 +54,7 @@ class GgufTensorReader {
                    std::vector<int64_t> shape);
   // Elements [first, first + out.size()), row-major, dequantised. Safe from many threads.
   void read(int64_t first, std::span<float> out) const;
-  // The same in the file's format, as bytes of the row-major tensor; a joined kv_b_proj is f32.
+  // Reads bytes of the row-major tensor in the file's format. A joined kv_b_proj is f32.
   Format format() const;
   void read_bytes(uint64_t begin, std::span<std::byte> out) const;
   const std::string& path() const;  // of the file that has the tensor

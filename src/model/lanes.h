@@ -32,7 +32,7 @@ struct LanePlan {
   bool side_by_side = false;  // each piece on its own lane; else one after the other, all threads on each op
 };
 LanePlan plan_lanes(int64_t tokens, int64_t largest, int64_t micro, int threads);
-// The same for work on a device: there, pieces are as large as they may be, one after the other.
+// Returns the plan for a device. A GPU takes pieces as large as they may be, one after the other.
 LanePlan plan_lanes(Device device, int64_t tokens, int64_t largest, int64_t micro, int threads);
 
 // The lanes and their memory, which is kept from batch to batch.

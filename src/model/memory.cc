@@ -87,7 +87,7 @@ struct SamplingBatch {
   int64_t max_pages = 0;
 };
 
-// The sampler's use of the model (engine/cpu_runner.h): a forward after which `count` rows are drawn, and
+// The sampler's use of the model (engine/op_runner.h): a forward after which `count` rows are drawn, and
 // first draws from logits that are kept.
 void sample(Measuring& m, const SamplingBatch& batch, int64_t count) {
   const int64_t V = m.model.config().vocab_size;

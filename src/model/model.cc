@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "formats/weight_source.h"
 #include "model/builder.h"
+#include "model/uniform_source.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/optim/optim.h"
 #include "tensor/transfer.h"
@@ -96,38 +97,16 @@ class SameSource final : public WeightSource {
   std::unordered_map<std::string, const Stored*> stored_;
 };
 
-// Hands out shapes for a model without memory. Nothing is ever read.
-class ShapeSource final : public WeightSource {
+// The bytes of a model that has shapes alone.
+class NoBytes final : public StoredBytes {
  public:
-  explicit ShapeSource(DType dtype) : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32) {}
-  const std::vector<std::string>& names() const override { return names_; }
-  void alias(std::string_view, std::string_view) override {}
-  void check(const std::string&, const Shape&, const FieldOf&) const override {}
-  Stored take(const std::string& name, const Shape& shape) const override {
-    Stored stored;
-    stored.name = name;
-    stored.format = format_;
-    stored.shape = shape;
-    stored.owner = owner_;
-    return stored;
+  const std::string& path() const override { return path_; }
+  void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
+    R1_CHECK(false, tensor, " of a model without memory is read");
   }
-  std::vector<std::string> unread() const override { return {}; }
-  std::string file_of(std::string_view) const override { return {}; }
 
  private:
-  class Nothing final : public StoredBytes {
-   public:
-    const std::string& path() const override { return path_; }
-    void read(uint64_t, std::span<std::byte>, std::string_view tensor) const override {
-      R1_CHECK(false, tensor, " of a model without memory is read");
-    }
-
-   private:
-    std::string path_ = "a model without memory";
-  };
-  Format format_;
-  std::vector<std::string> names_;
-  std::shared_ptr<const StoredBytes> owner_ = std::make_shared<Nothing>();
+  std::string path_ = "a model without memory";
 };
 
 // The values of `from` -> the memory of `to`, of the same shape and type.
@@ -139,7 +118,7 @@ void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
 }  // namespace
 
 Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
-  const ShapeSource source(matrices);
+  const UniformSource source(matrices, std::make_shared<NoBytes>());
   return build(config, matrices, &source, use, memory);
 }
 

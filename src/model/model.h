@@ -149,7 +149,7 @@ class Model {
   // Copies values (shapes must agree) and marks packed copies stale. Of a model for training; `other` may be
   // frozen.
   void copy_weights_from(const Model& other);
-  // The same with the weights of a checkpoint. Throws Error as load() does.
+  // Copies the weights of a checkpoint in the same way. Throws Error as load() does.
   void read_weights(const std::filesystem::path& checkpoint);
 
  private:

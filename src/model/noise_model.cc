@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "formats/weight_source.h"
 #include "model/model.h"
+#include "model/uniform_source.h"
 
 namespace r1 {
 namespace {
@@ -14,14 +14,14 @@ namespace {
 // with the sizes of matrices, so that rows differ.
 class NoiseBytes final : public StoredBytes {
  public:
-  explicit NoiseBytes(Format format) {
+  explicit NoiseBytes(DType dtype) {
     constexpr size_t kNumbers = 65521;
     Random random(1);
     for (size_t i = 0; i < kNumbers; ++i) {
       const auto value = static_cast<float>(random.normal() * 0.02);
       uint32_t bits = 0;
       std::memcpy(&bits, &value, sizeof bits);
-      if (format == Format::bf16) {
+      if (dtype == DType::bf16) {
         append(static_cast<uint16_t>(bits >> 16));
       } else {
         append(bits);
@@ -49,35 +49,10 @@ class NoiseBytes final : public StoredBytes {
   std::vector<std::byte> table_;
 };
 
-class NoiseSource final : public WeightSource {
- public:
-  explicit NoiseSource(DType dtype)
-      : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32),
-        owner_(std::make_shared<NoiseBytes>(format_)) {}
-  const std::vector<std::string>& names() const override { return names_; }
-  void alias(std::string_view, std::string_view) override {}
-  void check(const std::string&, const Shape&, const FieldOf&) const override {}
-  Stored take(const std::string& name, const Shape& shape) const override {
-    Stored stored;
-    stored.name = name;
-    stored.format = format_;
-    stored.shape = shape;
-    stored.owner = owner_;
-    return stored;
-  }
-  std::vector<std::string> unread() const override { return {}; }
-  std::string file_of(std::string_view) const override { return {}; }
-
- private:
-  Format format_;
-  std::vector<std::string> names_;
-  std::shared_ptr<const StoredBytes> owner_;
-};
-
 }  // namespace
 
 Model Model::of_noise(const ModelConfig& config, DType matrices, Memory& memory) {
-  const NoiseSource source(matrices);
+  const UniformSource source(matrices, std::make_shared<NoiseBytes>(matrices));
   return build(config, matrices, &source, WeightUse::inference, memory);
 }
 

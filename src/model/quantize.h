@@ -16,7 +16,7 @@
 
 namespace r1 {
 
-// What became of all tensors of one type.
+// The tensors of one type in a written file.
 struct TypeTally {
   int64_t tensors = 0, weights = 0;
   uint64_t bytes = 0;

@@ -54,7 +54,7 @@ struct TensorRule {
 TensorRule tensor_rule(const std::string& text);
 bool matches(std::string_view pattern, std::string_view name);
 
-// What the mixtures depend on.
+// The facts about a model on which its mixture of types depends.
 struct MixtureFacts {
   std::string architecture;
   int64_t layers = 0, experts = 0;

@@ -18,7 +18,7 @@
 
 namespace r1 {
 
-// What all answers to a request have in common.
+// The rules that all answers to a request share.
 struct AnswerRules {
   bool splits_thought = false;           // chat: thought and content are apart. Otherwise all text is content
   bool in_thought = false;               // the prompt has opened the thought
@@ -46,7 +46,7 @@ class AnswerStream {
   Next feed(TokenRecord token);
   void finish();  // the sample has ended
 
-  // What has become certain since the last call; either part may be empty, and both only if a thought ended.
+  // The text that has become certain since the last call. Both parts have text only if a thought ended.
   struct Delta {
     std::string reasoning, content;
     std::vector<TokenRecord> tokens;

@@ -1,9 +1,9 @@
 // server/api_request.h: the bodies of POST /v1/chat/completions and /v1/completions.
 //
 // Field names and ranges are OpenAI's (API description 2.3.0), and for the rest vLLM's: top_k, min_p,
-// repetition_penalty and all others of engine/sampling_config.h, stop_token_ids, ignore_eos, return_token_ids,
-// chat_template_kwargs, add_generation_prompt, continue_final_message. r1's own are max_thinking_tokens and
-// detect_loops.
+// repetition_penalty and all others of engine/sampling_config.h, stop_token_ids, ignore_eos,
+// return_token_ids, chat_template_kwargs, add_generation_prompt, continue_final_message. r1's own are
+// max_thinking_tokens and detect_loops.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,7 @@ struct ApiRequest {
   int64_t choices() const { return n * (is_chat ? 1 : static_cast<int64_t>(prompts.size())); }
 };
 
-// What a reader must know of the model.
+// The model's settings that reading a request needs.
 struct RequestDefaults {
   SamplingParams sampling;  // the model's own
   int64_t vocab_size = 0;

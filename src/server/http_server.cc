@@ -44,7 +44,7 @@ std::string http_date() {
 
 class Session;
 
-// What the sessions share. It outlives them.
+// The state that all sessions share. It outlives them.
 struct Sessions {
   HttpLimits limits;
   HttpServer::Handler handler;
@@ -348,7 +348,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   std::function<void()> gone_;
   bool keep_alive_ = true, half_closed_ = false, closed_ = false, rejected_ = false;
   bool watching_ = false, reading_ = false, writing_ = false;
-  // Of the request: it is being answered; its answer is complete; its head is sent.
+  // The request is being answered; its answer is complete; its head is sent.
   bool busy_ = false, ended_ = false, head_sent_ = false;
   bool streaming_ = false, chunked_ = false, is_head_ = false;
 };

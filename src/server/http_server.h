@@ -80,7 +80,7 @@ class HttpServer {
   void run();
   // Accepts no further connection and closes idle ones; connections in use end with their answer. Any thread.
   void drain();
-  // The same, and closes after a second what is still open. Any thread.
+  // Drains, and after a second closes what is still open. Any thread may call it.
   void stop();
   int64_t connections() const;  // open ones; any thread
 

@@ -46,7 +46,7 @@ BuiltPrompt PromptBuilder::chat(const ApiRequest& request, bool no_thought, bool
   if (asks && !input.kwargs.contains("enable_thinking")) input.kwargs.set("enable_thinking", thought);
   BuiltPrompt prompt;
   if (bundle_.chat_template.empty()) {
-    // As a prompt of `r1 run`: one user's text, and a tokenizer's beginning of a text.
+    // The prompt is that of `r1 run`: one user's text, after the tokenizer's beginning of a text.
     if (!begun.empty()) throw Error("the model has no chat template: it cannot go on with a message");
     ChatPrompt plain = bundle_.chat(request.chat);
     prompt.tokens = bundle_.tokenizer.encode(plain.text, true, Tokenizer::Special::as_text);

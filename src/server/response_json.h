@@ -12,7 +12,7 @@
 
 namespace r1 {
 
-// What every object of an answer repeats.
+// The fields that every object of an answer repeats.
 struct ResponseHead {
   bool is_chat = false;
   std::string id, model, fingerprint;

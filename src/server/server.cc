@@ -57,7 +57,7 @@ constexpr std::string_view kPosts[] = {kChat, kCompletions, "/tokenize", "/detok
 
 int64_t context_length(const Model& model, Context& ctx, int64_t kv_bytes) {
   const ModelConfig& config = model.config();
-  // As the engine: without a bound, a quarter of what is free is left to others.
+  // Without a bound, a quarter of the free memory is left to others, as in the engine.
   const int64_t bytes = kv_bytes > 0 ? kv_bytes : static_cast<int64_t>(model.memory().free_bytes()) / 4 * 3;
   if (bytes == 0) return config.max_positions;  // unknown
   const int64_t pages = bytes / KvCache::bytes_per_page(config, ctx.row().cache);

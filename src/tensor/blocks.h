@@ -25,7 +25,7 @@ namespace r1 {
 // `blocks` are whole blocks, `out` has all their elements. The format is one of blocks.
 void dequantise_blocks(Format format, std::span<const std::byte> blocks, std::span<float> out);
 
-// The same block as integers. Element i stands for
+// A block as integers. Element i stands for
 //   (d * scale[i / sub]) * q[i] - dmin * least[i / sub],
 // rounded as above. A format with one scale has scale = 1. IQ2 and IQ3 have scale = 2 s + 1, and d is an
 // eighth (IQ3_XXS: a quarter) of the block's. Q4_1 and Q5_1 have dmin = -m and least = 1; formats without a

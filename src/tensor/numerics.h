@@ -67,7 +67,7 @@ inline DType activation_dtype(Numerics numerics) {
 // Returns the numerics of a model whose matrices have this type if the user names none. Every machine has it,
 // so one command gives the same bits everywhere. A CUDA device has only cpu-f32's row so far.
 Numerics default_numerics(DType matrices, Device device = Device::cpu);
-// The same for a file some of whose matrices are quantised, on the CPU.
+// The default on the CPU for a file some of whose matrices are quantised.
 inline constexpr Numerics kQuantisedNumerics = Numerics::cpu_q8act;
 
 // Returns the device of a name: cpu, cuda or cuda:0. Throws Error for another name.

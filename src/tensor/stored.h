@@ -58,11 +58,11 @@ inline std::string_view name_of(Format format) {
 constexpr bool is_blocks(Format format) {
   return format >= Format::q4_0;
 }
-// Of an element that is stored by itself.
+// Returns the bytes of an element that is stored by itself.
 constexpr size_t size_of(Format format) {
   return format == Format::f64 ? 8 : format == Format::f32 ? 4 : format == Format::f8_e4m3 ? 1 : 2;
 }
-// Of `elements` elements, which fill whole blocks.
+// Returns the bytes of `elements` elements, which fill whole blocks.
 int64_t bytes_of(Format format, int64_t elements);
 
 // Bytes that tensors are read from: an open file, or memory. Any thread may read.

@@ -89,8 +89,8 @@ class AddedTokens {
   int32_t size() const { return tokens_.empty() ? 0 : tokens_.rbegin()->first + 1; }  // the highest id + 1
   const std::string* content_of(int32_t id) const;  // nullptr: no such token
   int32_t id_of(std::string_view content) const;    // -1: no such token
-  // What decoding starts from: the token's normalised content, read as letters of the byte alphabet if the
-  // vocabulary is written in these and it has no other characters. nullptr: no such token.
+  // Returns the text that decoding starts from: the token's content, normalised, as letters of the byte
+  // alphabet if the vocabulary is written in these and it has no other characters. nullptr: no such token.
   const std::string* bytes_of(int32_t id) const;
   bool is_skipped(int32_t id) const;  // by decode(skip_special)
 

@@ -68,8 +68,8 @@ struct CharacterTokens {
 
 class BpeModel {
  public:
-  // Of two merges of one pair the later counts, as in Hugging Face's loader. With ignore_merges a word that
-  // is a token is that token.
+  // If two merges have one pair, the later counts, as in Hugging Face's loader. With ignore_merges a word
+  // that is a token is that token.
   BpeModel(TokenTable table, std::span<const Merge> merges,
            const std::variant<ByteTokens, CharacterTokens>& symbols, bool ignore_merges);
 

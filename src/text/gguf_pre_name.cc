@@ -12,7 +12,7 @@
 namespace r1 {
 namespace {
 
-// Of several names with the same rules, the one that is best known.
+// The best known of several names with the same rules.
 constexpr std::string_view kPreferred[] = {"llama-bpe",      "qwen2",    "deepseek-v3", "deepseek-llm",
                                            "deepseek-coder", "gpt-2",    "smollm",      "gpt-4o",
                                            "tekken",         "smaug-bpe"};

@@ -23,7 +23,7 @@ GgufPreTokenizer gguf_pre_tokenizer(std::string_view name);
 
 std::vector<std::string_view> gguf_pre_tokenizer_names();
 
-// The reverse: the name whose rules are those of a tokenizer.json; "" if there is none. Spellings that cut no
+// Returns the name whose rules are those of a tokenizer.json, or "" if there is none. Spellings that cut no
 // text otherwise are the same: a Sequence of one, trim_offsets, a letter instead of its escape.
 std::string_view gguf_pre_tokenizer_name(const Json& tokenizer_json);
 

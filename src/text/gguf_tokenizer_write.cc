@@ -168,7 +168,7 @@ void GgufTokenizerWriter::write_special() {
   write_around(bos, eos);
 }
 
-// What the post-processor puts before and after a text.
+// Writes which tokens the post-processor puts before and after a text.
 void GgufTokenizerWriter::write_around(int32_t bos, int32_t eos) {
   const std::vector<int32_t> plain = tokenizer_.encode("a", false), whole = tokenizer_.encode("a", true);
   const auto at = std::ranges::search(whole, plain);

@@ -131,7 +131,7 @@ TEST(CliConvert, AnImatrixGuidesTheQuantiser) {
   read_as_f32(matrix, *matrix.find("blk.0.attn_q.weight.counts"), counts);
   read_as_f32(matrix, *matrix.find("blk.0.attn_q.weight.in_sum2"), sums);
   EXPECT_EQ(counts[0], 192.0f);
-  // What attn_q reads is normed: its mean square is 1.
+  // The input of attn_q is normed, so its mean square is 1.
   double all = 0;
   for (const float v : sums) all += static_cast<double>(v);
   EXPECT_NEAR(all / 32 / 192, 1.0, 0.02);

@@ -76,7 +76,7 @@ TEST_F(SmolLM2, BatchChunkAndThreadsChangeNoBit) {
   }
 }
 
-// As Jinja2 renders it (tests/ref/smollm2_ids.py).
+// tests/ref/smollm2_ids.py wrote the expected texts with Jinja2.
 TEST_F(SmolLM2, ItsTemplateRendersAsWithJinja2) {
   const Json chats = read_json(R1_SOURCE_DIR "/tests/golden/gguf/smollm2_chats.json");
   std::string rows;

@@ -495,7 +495,7 @@ TEST(EngineSteps, AForcedTokenTakesThePlaceOfADrawnOne) {
   for (const Completion& c : changed) {
     EXPECT_EQ(c.tokens[3], other);
     EXPECT_EQ(c.tokens.size(), 12u);
-    // What follows is what a request that begins with these tokens draws.
+    // The rest is drawn as for a request that begins with these tokens.
     Request rest = plain;
     rest.samples = 1;
     rest.first_sample = c.sample;

@@ -1,4 +1,4 @@
-// What the writer writes, the parser reads.
+// The parser reads the files that the writer writes.
 #include "formats/gguf_writer.h"
 
 #include <fmt/format.h>

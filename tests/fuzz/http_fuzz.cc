@@ -17,7 +17,7 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-// What reading the bytes in pieces of `piece` bytes gives, as one text.
+// Returns the result of reading the bytes in pieces of `piece` bytes, as one text.
 std::string read_all(std::string_view bytes, size_t piece, bool no_body) {
   std::string body, out;
   r1::HttpResponseReader reader(

@@ -94,7 +94,7 @@ std::vector<float> decoded_logits(auto& run, const Model& model) {
   return out;
 }
 
-// What a step of training sees and leaves behind.
+// The values that a step of training sees and leaves behind.
 struct Trained {
   std::vector<std::vector<float>> logprobs, entropies;
   std::map<std::string, std::vector<float>> gradients;

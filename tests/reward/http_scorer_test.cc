@@ -1,17 +1,14 @@
 // The user's endpoint gets rows and returns scores; every kind of failure is tested.
 #include "reward/http_scorer.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 
 #include "base/error.h"
 #include "formats/json.h"
+#include "tests/base/http_test_server.h"
 
 namespace r1 {
 namespace {
@@ -22,59 +19,17 @@ class Server {
  public:
   using Respond = std::function<std::string(const Json& body)>;
   explicit Server(Respond respond)
-      : respond_(std::move(respond)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(socket_, 64), 0);
-    ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    accepting_ = std::thread([this] { accept_all(); });
-  }
-  ~Server() {
-    ::shutdown(socket_, SHUT_RDWR);
-    accepting_.join();
-    for (std::thread& thread : serving_) thread.join();
-    ::close(socket_);
-  }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/score"; }
+      : respond_(std::move(respond)), server_([this](const test::SeenRequest& request) {
+          ++requests;
+          EXPECT_EQ(request.method + " " + request.target, "POST /score");
+          return test::RawReply{.bytes = respond_(parse_json(request.body, "request")), .close = true};
+        }) {}
+  std::string url() const { return server_.url("/score"); }
   std::atomic<int> requests{0};
 
  private:
-  void accept_all() {
-    for (int fd = 0; (fd = ::accept(socket_, nullptr, nullptr)) >= 0;)
-      serving_.emplace_back([this, fd] { serve(fd); });
-  }
-  void serve(int fd) {
-    std::string text;
-    size_t body = std::string::npos, length = 0;
-    while (body == std::string::npos || text.size() < body + length) {
-      char chunk[4096];
-      const ssize_t n = ::recv(fd, chunk, sizeof chunk, 0);
-      if (n <= 0) break;
-      text.append(chunk, static_cast<size_t>(n));
-      if (body == std::string::npos && text.find("\r\n\r\n") != std::string::npos) {
-        body = text.find("\r\n\r\n") + 4;
-        const size_t at = text.find("Content-Length: ");
-        length = at < body ? std::stoul(text.substr(at + 16)) : 0;
-      }
-    }
-    if (body != std::string::npos) {
-      ++requests;
-      EXPECT_TRUE(text.starts_with("POST /score HTTP/1.1\r\n")) << text.substr(0, 100);
-      const std::string out = respond_(parse_json(text.substr(body), "request"));
-      ::send(fd, out.data(), out.size(), MSG_NOSIGNAL);
-    }
-    ::shutdown(fd, SHUT_RDWR);
-    ::close(fd);
-  }
   Respond respond_;
-  int socket_;
-  int port_ = 0;
-  std::thread accepting_;
-  std::vector<std::thread> serving_;
+  test::HttpTestServer server_;
 };
 
 std::string ok(const Json& body) {

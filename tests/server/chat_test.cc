@@ -14,7 +14,7 @@ TestServer& server() {
   return one;
 }
 
-// The same answer by the engine alone.
+// Returns the engine's answer without the server.
 Completion alone(const std::vector<int32_t>& prompt, uint64_t seed, int64_t sample = 0,
                  int64_t max_tokens = 128) {
   ThreadPool pool(1);
@@ -280,7 +280,7 @@ TEST(Chat, AConversationWhoseThoughtsWereStrippedReusesThePromptsPages) {
   const int64_t prompt = first.at("usage").get_int("prompt_tokens");
   EXPECT_GT(prompt, 64);
   Json messages = body.at("messages");
-  // As clients send it: without the thought.
+  // Clients send the answer without its thought.
   messages.push_back(Json::object().set("role", "assistant").set("content", content_of(first)));
   messages.push_back(user_message("And 25?"));
   const Json second = server().chat(question().set("messages", messages));

@@ -118,7 +118,7 @@ TEST(Http, LargeHeadersAndBodiesAreRefused) {
   const std::string block(1'000'000, 'x');
   for (size_t sent = 0; sent < kSize && body.send(block);) sent += block.size();
   EXPECT_EQ(read_answer(body).status, 413);
-  // The same in chunks, without a length.
+  // The body comes in chunks, without a length.
   Connection chunked(server().port());
   chunked.send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (size_t sent = 0; sent < kSize && chunked.send("f4240\r\n" + block + "\r\n");) sent += block.size();

@@ -10,7 +10,7 @@ namespace {
 
 using namespace test;
 
-// What a client sees of an answer, without its name and time.
+// Returns the part of an answer that a client sees, without its name and time.
 std::string shown_bytes(const Json& answer) {
   return answer.at("choices").dump();
 }
@@ -121,7 +121,7 @@ TEST(Cancel, TwoHundredClientsThatVanishChangeNoByteOfTheOthers) {
     vanishing.push_back(std::make_unique<Connection>(server.port()));
     vanishing.back()->send(
         request_text("POST", "/v1/chat/completions", endless(i).set("stream", i % 4 != 3).dump()));
-    // At every stage: before the answer, at its head, in its middle.
+    // Clients vanish at every stage: before the answer, at its head, in its middle.
     if (i % 4 == 0 && i < 16) read_events(*vanishing.back(), 3);
     if (i % 8 == 7) {
       for (auto& connection : vanishing) connection->reset();

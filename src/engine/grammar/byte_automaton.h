@@ -1,5 +1,5 @@
-// engine/grammar/byte_automaton.h: deterministic finite automata: over code points, as they are made, and over
-// the bytes of UTF-8, as they run.
+// engine/grammar/byte_automaton.h: deterministic finite automata: over code points, as they are made, and
+// over the bytes of UTF-8, as they run.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct CodeAutomaton {
   std::vector<State> states;
 };
 
-// The same over bytes. From every state an accepting one can be reached.
+// An automaton over bytes. Every state leads to an accepting one.
 struct ByteAutomaton {
   struct Edge {
     uint8_t first = 0, last = 0;

@@ -21,9 +21,8 @@
 //   no type, but keywords of a type  other types are allowed     that type
 //   {} as the whole schema           any value                   any object
 //   format                           ignored (an annotation)     demanded; an unknown one is an Error
-//   uniqueItems: true                Error                       not enforced while the answer is written
 //
-// What the second reading writes, uniqueItems aside, is a part of what the first one allows.
+// Every text of the second reading is one of the first.
 #pragma once
 
 #include <string>

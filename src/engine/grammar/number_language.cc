@@ -186,7 +186,7 @@ static CodeAutomaton ordered(const Decimal& value, const std::function<bool(int 
     int order = c.order;
     if (c.shape.place != NumberShape::Place::fraction && c.shape.whole != size)
       order = c.shape.whole < size ? -1 : 1;
-    // What the text has not written of the fraction is 0.
+    // Digits of the fraction that the text has not written are 0.
     const auto read = static_cast<size_t>(c.shape.fraction);
     if (order == 0 && fraction.size() > read && fraction.find_first_not_of('0', read) != std::string::npos)
       order = -1;

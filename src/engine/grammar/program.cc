@@ -9,7 +9,7 @@
 namespace r1 {
 namespace {
 
-// What is known of every rule before it is laid out.
+// Facts about every rule, found before the rules are laid out.
 class RuleAnalysis {
  public:
   RuleAnalysis(const GrammarRules& rules, const std::string& source) : rules_(rules), source_(source) {
@@ -105,7 +105,7 @@ class RuleAnalysis {
       if (!ends(alternative)) continue;
       for (const GrammarItem& item : alternative) {
         const bool is_rule = item.kind != GrammarItem::Kind::scan;
-        // What can only be repeated no times may be a rule that never ends.
+        // A rule that never ends is allowed if it may only be repeated zero times.
         if (is_rule && item.max > 0 && productive_[rule_of(item)]) body(rule_of(item));
         const bool may_be_empty =
             is_rule ? nullable_[rule_of(item)] || (item.kind == GrammarItem::Kind::repeat && item.min == 0)
@@ -115,8 +115,8 @@ class RuleAnalysis {
     }
   }
 
-  // Ranks the rules such that a rule has a lower rank than those it may begin with. Throws Error if a rule may
-  // begin with itself.
+  // Ranks the rules such that a rule has a lower rank than those it may begin with. Throws Error if a rule
+  // may begin with itself.
   void rank_rules() {
     std::vector<int32_t> waits(rules_.rules.size(), 0);  // for so many rules that may begin with it
     for (size_t r = 0; r < rules_.rules.size(); ++r) {
@@ -199,7 +199,7 @@ std::unique_ptr<const GrammarProgram> compile_rules(GrammarRules rules, const st
             .kind = GrammarOperation::Kind::scan, .target = item.target, .min = item.min, .max = item.max};
         if (item.kind == GrammarItem::Kind::call) operation.kind = GrammarOperation::Kind::call;
         if (item.kind == GrammarItem::Kind::repeat) {
-          // Nothing to repeat: the rule never ends, or it is wanted no times.
+          // The item is empty if it may only be repeated zero times or if its rule never ends.
           if (item.max == 0 || !analysis.productive(static_cast<size_t>(item.target))) continue;
           operation.kind = GrammarOperation::Kind::repeat;
           if (analysis.nullable(static_cast<size_t>(item.target))) operation.min = 0;

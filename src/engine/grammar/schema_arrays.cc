@@ -1,5 +1,5 @@
-// engine/grammar/schema_arrays.cc: arrays as rules: one for each number of items so far and each count of items
-// that match "contains".
+// engine/grammar/schema_arrays.cc: arrays as rules: one for each number of items so far and each count of
+// items that match "contains".
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -86,7 +86,7 @@ void SchemaWriter::write_array_state(ArrayShape& shape, const ArrayState& state,
   if (may_end) rules_.add_alternative(rule, {space_or_none, rules_.text("]")});
   if (state.index >= shape.max) return;
   const SchemaGoal goal = goal_of_item(shape.branch, state.index);
-  // Whether the item matches is chosen for each demand for which it matters.
+  // Each demand that counts items gets two branches: the item matches it, or does not.
   std::vector<size_t> open;
   for (size_t c = 0; c < shape.counted.size(); ++c) {
     const CountedItems& counted = shape.counted[c];

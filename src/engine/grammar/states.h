@@ -1,12 +1,12 @@
 // engine/grammar/states.h: the states of a grammar's automaton, found as they are needed and kept.
 //
-// A state is a set of items, one for each way to read the text so far: the operation that reads the next byte,
-// how far it is in it, and a node that says what comes after the rule that the operation is in. A node is the
-// set of places that wait for the end of a rule: a stack whose equal parts are shared, as in generalised
-// parsers (Tomita 1985; Scott and Johnstone 2010). Rules that were called at the same byte and that are the
-// same rule share a node, so that ambiguity does not multiply items. A call that is the last part of its
-// alternative waits in its caller's place, so that lists written with recursion at their end need no deeper
-// stack per entry.
+// A state is a set of items, one for each way to read the text so far: the operation that reads the next
+// byte, how far it is in it, and a node that says what comes after the rule that the operation is in. A node
+// is the set of places that wait for the end of a rule: a stack whose equal parts are shared, as in
+// generalised parsers (Tomita 1985; Scott and Johnstone 2010). Rules that were called at the same byte and
+// that are the same rule share a node, so that ambiguity does not multiply items. A call that is the last
+// part of its alternative waits in its caller's place, so that lists written with recursion at their end need
+// no deeper stack per entry.
 //
 // Equal nodes and equal states are stored once and are numbers: so the states of texts that are in the same
 // situation are the same, and what is known of one (its next states, its mask of tokens) serves for all.
@@ -24,8 +24,8 @@
 
 namespace r1 {
 
-// What one item or one waiting place is: operation `position`, `progress` in it (scan: the automaton's state;
-// repeat: how often the rule was read, or the least number that matters), and the node behind it.
+// The place of one item or one waiting reader: operation `position`, `progress` in it (scan: the automaton's
+// state; repeat: how often the rule was read, or the least number that matters), and the node behind it.
 struct GrammarPlace {
   int32_t position = 0;
   uint32_t progress = 0;
@@ -33,7 +33,7 @@ struct GrammarPlace {
   auto operator<=>(const GrammarPlace&) const = default;
 };
 
-// Not safe for several threads: hold mutex() over a series of calls.
+// A caller holds mutex() over a series of calls, because the states are shared by threads.
 class GrammarStates {
  public:
   static constexpr int32_t kDead = 0;

@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kThreads) delta_rows(BackwardJob b, int64_t ro
   if (row < rows && threadIdx.x % kLanes == 0) b.delta[row] = sum;
 }
 
-// What the kernels of query rows need to know of each row of their tile.
+// One row of a tile, for the kernels of query rows.
 struct QueryRow {
   int64_t index;     // in [T, H]
   int64_t slope;     // of its p and ds

@@ -75,7 +75,7 @@ struct ChainTile {
       if (c < columns) copy4(&b[at][k][c], element(k, c), columns - c, vectors);
     }
   }
-  // The same if columns do not lie side by side: element(k, c) is one of them.
+  // Fills b from columns that do not lie side by side: element(k, c) is one element.
   template <class Element>
   __device__ void fill_b_singly(int at, int n, int columns, const Element& element) {
 #pragma unroll 4

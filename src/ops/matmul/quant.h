@@ -19,8 +19,8 @@
 //
 // In memory, a matrix is cut into panels of kQuantPanel rows, and a panel holds the bytes of the file's
 // blocks, rearranged so that lanes run over outputs: each part of the format's block (its nibbles, its
-// scales) lies together for all blocks of the panel, and words number i of the sixteen rows follow each other.
-// Q8_0's bytes are stored with their top bit flipped. Rows beyond N are zero.
+// scales) lies together for all blocks of the panel, and words number i of the sixteen rows follow each
+// other. Q8_0's bytes are stored with their top bit flipped. Rows beyond N are zero.
 #pragma once
 
 #include <cstddef>
@@ -41,7 +41,7 @@ struct QuantMatrix {
   int64_t N = 0, K = 0;
   const std::byte* panels = nullptr;
 };
-// Of one panel, a multiple of 64; and of all.
+// Return the bytes of one panel, a multiple of 64, and of all panels of a matrix.
 int64_t quant_panel_bytes(Format format, int64_t K);
 int64_t quant_bytes(Format format, int64_t N, int64_t K);
 

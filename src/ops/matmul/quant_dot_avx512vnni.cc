@@ -10,7 +10,7 @@
 // From here on, functions are compiled for AVX-512 VNNI. No header follows that has functions of others.
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))), \
-                                 apply_to = function)
+                             apply_to = function)
 #else
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12, of its own intrinsics' undefined vectors
 #pragma GCC push_options

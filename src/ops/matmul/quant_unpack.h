@@ -7,7 +7,7 @@
 
 namespace r1 {
 
-// What the kernels need to know of a format.
+// The properties of a format that the kernels use.
 struct QuantTraits {
   Format format = Format::q8_0;
   int block = 32;        // elements

@@ -34,7 +34,7 @@ std::vector<double> scores(const float* x, const float* router, const MoeConfig&
   return s;
 }
 
-// By this the scores are divided for the balance loss.
+// Returns the sum by which the balance loss divides a token's scores.
 double score_sum(const std::vector<double>& s, const MoeConfig& config) {
   return config.score == RouterScore::softmax ? 1.0 : std::accumulate(s.begin(), s.end(), 1e-20);
 }

@@ -22,7 +22,7 @@ constexpr int kThreads = 32 * kWarps;
 constexpr unsigned kAll = 0xFFFFFFFFu;
 constexpr int32_t kNever = INT32_MIN;
 
-// Of the same order as the number; NaN counts as the largest.
+// Returns an integer that compares as the number does. NaN counts as the largest.
 __device__ __forceinline__ int32_t key_of(float value) {
   const int32_t bits = __float_as_int(value);
   return value != value ? INT32_MAX : bits ^ ((bits >> 31) & INT32_MAX);
@@ -156,8 +156,8 @@ __global__ void __launch_bounds__(kThreads) place_slots(Routing r) {
   });
 }
 
-// As in route_cpu.cc: the gradient of one token's balance loss with respect to s [E], and of s from there to
-// the logits.
+// Compute, as route_cpu.cc does, the gradient of one token's balance loss with respect to s [E], and from s
+// to the logits.
 __device__ void set_pull(RouterScore score, const float* s, const float* pull, int64_t E, float* dz) {
   if (score == RouterScore::softmax) {
     for (int64_t e = 0; e < E; ++e) dz[e] = pull[e];

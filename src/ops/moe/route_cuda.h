@@ -5,7 +5,7 @@
 
 namespace r1::cuda {
 
-// As cpu::route_backward: assigns dlogits [T, E]. All arrays are the device's.
+// Assigns dlogits [T, E], as cpu::route_backward does. All arrays are the device's.
 void route_backward(Context& ctx, const MoeConfig& config, const Routing& routing, const float* drow,
                     const Balance& balance, float* dlogits);
 

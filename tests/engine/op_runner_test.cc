@@ -1,5 +1,5 @@
 // The runner without an engine: the logits that rows ask for.
-#include "engine/cpu_runner.h"
+#include "engine/op_runner.h"
 
 #include <gtest/gtest.h>
 
@@ -32,7 +32,7 @@ struct Logits final : RowSink {
 
 // Every token's logits are those that a forward up to this token alone gives, whatever the row asks for
 // beside them, and the draw is the same whether or not they are asked for.
-TEST(CpuRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
+TEST(OpRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
   const Model model = Model::load(test::kGoldenModels / "llama-biases");
   const int64_t V = model.config().vocab_size;
   const std::vector<int32_t> text{3, 9, 4, 11, 30, 2, 2, 7, 8, 40, 12};
@@ -49,7 +49,7 @@ TEST(CpuRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
     Arena arena;
     ThreadPool pool(threads);
     Context ctx{.arena = arena, .threads = pool};
-    CpuRunner runner(model, ctx, 64);
+    OpRunner runner(model, ctx, 64);
     runner.resize(30, false);
     // One token at a time.
     std::vector<float> want;

@@ -1,7 +1,8 @@
-// engine/cpu_runner.h: runs rows on the threads of a CPU.
+// engine/op_runner.h: runs rows by calling the model's ops, on the threads of a CPU or on a GPU.
 //
-// If a step consists of many small ops, each thread takes a part of the batch through the whole model, in an
-// arena of its own, for several tokens; otherwise all threads share each op.
+// If a step on the CPU consists of many small ops, each thread takes a part of the batch through the whole
+// model, in an arena of its own, for several tokens; otherwise all threads share each op. On a GPU, the ops of
+// a step follow each other.
 #pragma once
 
 #include <atomic>
@@ -20,10 +21,10 @@
 
 namespace r1 {
 
-class CpuRunner final : public Runner {
+class OpRunner final : public Runner {
  public:
   // Model and context outlive the runner. `max_batch` is the scheduler's.
-  CpuRunner(const Model& model, Context& ctx, int64_t max_batch);
+  OpRunner(const Model& model, Context& ctx, int64_t max_batch);
 
   void resize(int64_t pages, bool keep) override;
   int64_t pages() const override { return cache_.pages(); }

@@ -1,4 +1,4 @@
-#include "engine/cpu_runner.h"
+#include "engine/op_runner.h"
 
 #include <algorithm>
 
@@ -14,30 +14,30 @@ void RowSink::logits(const ScheduledRow& row, std::span<const float>) {
   R1_CHECK(row.logits_from < 0, "nobody takes the logits of a row that wants them");
 }
 
-CpuRunner::CpuRunner(const Model& model, Context& ctx, int64_t max_batch)
+OpRunner::OpRunner(const Model& model, Context& ctx, int64_t max_batch)
     : model_(model),
       ctx_(ctx),
       packed_bytes_(model_memory(model.config(), ctx.numerics, DType::f32).packed),
       parted_(ctx.device == Device::cpu && decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
       part_tokens_(most_part_tokens(max_batch, ctx.threads.size())) {}
 
-void CpuRunner::resize(int64_t pages, bool keep) {
+void OpRunner::resize(int64_t pages, bool keep) {
   KvCache larger(model_.config(), pages, ctx_.row().cache, ctx_.memory());
   if (keep) larger.copy_pages_from(ctx_, cache_);
   cache_ = std::move(larger);
 }
 
-int64_t CpuRunner::page_bytes() const {
+int64_t OpRunner::page_bytes() const {
   return KvCache::bytes_per_page(model_.config(), ctx_.row().cache);
 }
 
 // If threads that decode in parts met at every token, each would wait for the slowest.
-int64_t CpuRunner::slice() const {
+int64_t OpRunner::slice() const {
   constexpr int64_t kSlice = 16;
   return parted_ ? kSlice : 1;
 }
 
-int64_t CpuRunner::part_bytes() const {
+int64_t OpRunner::part_bytes() const {
   int64_t bytes = 0;
   for (const auto& part : parts_) bytes += static_cast<int64_t>(part->lane.work.arena.peak());
   return bytes;
@@ -53,7 +53,7 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, const Sam
 }
 
 // Hands out the logits that rows ask for, and keeps those of prompts for their samples.
-void CpuRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
+void OpRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
                             const Tensor& logits, RowSink& sink) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t first = batch.first_logits(i), end = batch.first_logits(i + 1);
@@ -70,7 +70,7 @@ void CpuRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const
 }
 
 // Runs one forward of some rows, and draws the next token of each row that ends its sample.
-void CpuRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink) {
+void OpRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> rows, RowSink& sink) {
   work.batch.build(rows);
   const OpScope scope(ctx);
   const Tensor hidden = model_.forward(ctx, work.batch.view(), cache_);
@@ -87,7 +87,7 @@ void CpuRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> 
   sample_rows(ctx, model_.config().vocab_size, work.to_sample, work.drawn);
 }
 
-void CpuRunner::draw_first(std::span<Sequence* const> samples, RowSink& sink) {
+void OpRunner::draw_first(std::span<Sequence* const> samples, RowSink& sink) {
   work_.to_sample.clear();
   for (const Sequence* s : samples) {
     work_.to_sample.push_back(sink.draw_of(*s));
@@ -100,7 +100,7 @@ void CpuRunner::draw_first(std::span<Sequence* const> samples, RowSink& sink) {
 }
 
 // Returns true if a step of the whole batch consists of many small ops, as in decoding and for short prompts.
-bool CpuRunner::goes_in_parts(std::span<const ScheduledRow> rows) const {
+bool OpRunner::goes_in_parts(std::span<const ScheduledRow> rows) const {
   int64_t tokens = 0, longest = 0;
   for (const ScheduledRow& row : rows) {
     tokens += row.tokens();
@@ -112,7 +112,7 @@ bool CpuRunner::goes_in_parts(std::span<const ScheduledRow> rows) const {
 }
 
 // Gives each part neighbouring rows with about the same number of tokens.
-void CpuRunner::share_out(std::span<const ScheduledRow> rows) {
+void OpRunner::share_out(std::span<const ScheduledRow> rows) {
   const auto count = static_cast<size_t>(ctx_.threads.size());
   while (parts_.size() < count) parts_.push_back(std::make_unique<Part>(ctx_.numerics));
   int64_t all = 0, before = 0;
@@ -124,7 +124,7 @@ void CpuRunner::share_out(std::span<const ScheduledRow> rows) {
   }
 }
 
-void CpuRunner::in_parts(const std::function<void(Part&)>& body) {
+void OpRunner::in_parts(const std::function<void(Part&)>& body) {
   ctx_.threads.parallel_for(std::ssize(parts_), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       Part& part = *parts_[static_cast<size_t>(i)];
@@ -160,7 +160,7 @@ size_t take_drawn(std::span<ScheduledRow> rows, std::span<const Sampled> drawn, 
 }  // namespace
 
 // Runs the part's rows, at most part_tokens_ tokens at a time. Leaves in `rows` those that draw again.
-void CpuRunner::forward_part(Part& part, RowSink& sink) {
+void OpRunner::forward_part(Part& part, RowSink& sink) {
   size_t running = 0;
   for (size_t first = 0, end = 0; first < part.rows.size(); first = end) {
     int64_t tokens = 0;
@@ -177,7 +177,7 @@ void CpuRunner::forward_part(Part& part, RowSink& sink) {
 
 // Generates tokens for the part's sequences until some part has made `steps` tokens per sequence or has no
 // sequence left. Then all parts meet.
-void CpuRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet) {
+void OpRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet) {
   for (int64_t step = 1; !part.rows.empty(); ++step) {
     forward_part(part, sink);
     if (step == steps) meet = true;
@@ -186,7 +186,7 @@ void CpuRunner::decode_part(Part& part, int64_t steps, RowSink& sink, std::atomi
   meet = true;
 }
 
-void CpuRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
+void OpRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
   if (parted_) model_.pack(ctx_);
   for (const ScheduledRow& row : rows) {
     if (row.sequence->is_prompt() && row.ends())
