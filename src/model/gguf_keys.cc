@@ -10,9 +10,9 @@
 namespace r1 {
 namespace {
 
-constexpr uint32_t kGatingSigmoid = 2;
+constexpr uint32_t kGatingSoftmax = 1, kGatingSigmoid = 2;
 
-std::string_view architecture_of(const ModelConfig& config, const std::string& source) {
+std::string_view architecture_of(const ModelConfig& config) {
   switch (config.family) {
     case Family::llama:
       return "llama";
@@ -20,18 +20,19 @@ std::string_view architecture_of(const ModelConfig& config, const std::string& s
       return "qwen2";
     case Family::qwen3:
       return "qwen3";
+    case Family::qwen3_moe:
+      return "qwen3moe";
+    case Family::deepseek_v2:
     case Family::deepseek_v3:
       return "deepseek2";
-    default:
-      throw Error(fmt::format("{}: model_type is {}, which r1 does not write as GGUF", source,
-                              name_of(config.family)));
   }
+  R1_CHECK(false, "unknown family");
 }
 
 class GgufKeyWriter {
  public:
   GgufKeyWriter(const ModelConfig& config, const std::string& source)
-      : c_(config), source_(source), architecture_(architecture_of(config, source)) {}
+      : c_(config), source_(source), architecture_(architecture_of(config)) {}
 
   GgufKeys write() {
     keys_.set("general.architecture", architecture_).set("general.type", "model");
@@ -42,12 +43,13 @@ class GgufKeyWriter {
     count("feed_forward_length", c_.intermediate_size);
     count("attention.head_count", c_.heads);
     number("attention.layer_norm_rms_epsilon", c_.rms_norm_eps);
-    if (c_.family == Family::deepseek_v3) {
+    if (c_.is_latent()) {
       write_latent();
       write_experts();
     } else {
       write_dense();
     }
+    if (c_.family == Family::qwen3_moe) write_qwen_experts();
     write_rope();
     return std::move(keys_);
   }
@@ -95,7 +97,16 @@ class GgufKeyWriter {
     count("expert_group_used_count", c_.moe.top_groups);
     number("expert_weights_scale", c_.moe.routed_scaling);
     keys_.set(key("expert_weights_norm"), c_.moe.norm_topk);
-    keys_.set(key("expert_gating_func"), kGatingSigmoid);
+    keys_.set(key("expert_gating_func"),
+              c_.moe.score == RouterScore::softmax ? kGatingSoftmax : kGatingSigmoid);
+  }
+
+  // Readers know which layers are dense by their tensors, and they always normalise the experts' weights.
+  void write_qwen_experts() {
+    if (!c_.moe.norm_topk) refuse("norm_topk_prob = false of a qwen3_moe");
+    count("expert_count", c_.moe.experts);
+    count("expert_used_count", c_.moe.active);
+    count("expert_feed_forward_length", c_.moe_intermediate_size);
   }
 
   void write_rope() {

@@ -6,7 +6,7 @@
 #include <cctype>
 #include <string>
 
-namespace r1 {
+namespace r1::ascii_test {
 namespace {
 
 TEST(Ascii, EveryByteIsWhatTheCLocaleSays) {
@@ -41,4 +41,4 @@ TEST(Ascii, WordsAndCase) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::ascii_test

@@ -17,7 +17,7 @@
 #include "base/threads.h"
 #include "tests/base/kill_at.h"
 
-namespace r1 {
+namespace r1::base_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -211,4 +211,4 @@ TEST(Text, AShellReadsAWordAsItIs) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::base_test

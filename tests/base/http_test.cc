@@ -6,7 +6,7 @@
 #include "base/http_proxy.h"
 #include "tests/base/http_test_server.h"
 
-namespace r1 {
+namespace r1::http_test {
 namespace {
 
 using test::HttpTestServer;
@@ -377,4 +377,4 @@ TEST(HttpProxy, RequestsGoThroughIt) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::http_test

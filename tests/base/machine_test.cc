@@ -8,7 +8,7 @@
 
 #include "base/process.h"
 
-namespace r1 {
+namespace r1::machine_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -67,4 +67,4 @@ TEST(Machine, SaysWhatThisProcessNeedsToKnow) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::machine_test

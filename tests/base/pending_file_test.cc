@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/locked_file.h"
 
-namespace r1 {
+namespace r1::pending_file_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -138,4 +138,4 @@ TEST_F(LockedFiles, OnlyRegularFilesAreTaken) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::pending_file_test

@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::answerer_test {
 namespace {
 
 Answer answer(const SamplingModel& model, const std::vector<int32_t>& prompt, int64_t drawn, int64_t most) {
@@ -43,4 +43,4 @@ TEST(Answerer, ALaterTurnDoesNotRepeatTheDrawsOfAnEarlierOne) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::answerer_test

@@ -4,7 +4,7 @@
 
 #include "tests/cli/terminal_util.h"
 
-namespace r1 {
+namespace r1::chat_test {
 namespace {
 
 using test::make_model;
@@ -419,4 +419,4 @@ TEST(CliChat, CtrlCInOneAnswerLeavesNoColour) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::chat_test

@@ -8,7 +8,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/gguf_builder.h"
 
-namespace r1 {
+namespace r1::commands_test {
 namespace {
 
 using test::r1_run;
@@ -449,4 +449,4 @@ TEST(CliEval, KnowsEveryTask) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::commands_test

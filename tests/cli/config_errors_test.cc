@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::config_errors_test {
 namespace {
 
 using test::r1_run;
@@ -357,4 +357,4 @@ TEST(ConfigErrors, EvaluatedProblems) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::config_errors_test

@@ -7,7 +7,7 @@
 #include "cli/printable.h"
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::conversation_test {
 namespace {
 
 using test::make_model;
@@ -134,4 +134,4 @@ TEST(Printable, NoControlCharacterGetsThrough) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::conversation_test

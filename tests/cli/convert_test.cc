@@ -6,7 +6,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1 {
+namespace r1::convert_test {
 namespace {
 
 using test::r1_run;
@@ -207,4 +207,4 @@ TEST(CliConvert, BadInputIsOneLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::convert_test

@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::data_show_test {
 namespace {
 
 using test::r1_run;
@@ -122,4 +122,4 @@ TEST_F(DataShow, AFileThatFitsTwoCommandsAsksWhich) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::data_show_test

@@ -6,7 +6,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1::test {
+namespace r1::test::data_test {
 namespace {
 
 std::string packed(const std::string& name, const std::string& text) {
@@ -158,4 +158,4 @@ TEST(CliEval, PublishedEvaluationsAreReadAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace r1::test
+}  // namespace r1::test::data_test

@@ -7,7 +7,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1::test {
+namespace r1::test::doctor_test {
 namespace {
 
 Json doctor_json(const Result& result) {
@@ -113,4 +113,4 @@ TEST(CliDoctor, OtherLogitsFail) {
 }
 
 }  // namespace
-}  // namespace r1::test
+}  // namespace r1::test::doctor_test

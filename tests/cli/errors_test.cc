@@ -7,7 +7,7 @@
 #include "formats/safetensors.h"
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::errors_test {
 namespace {
 
 using test::r1_run;
@@ -302,4 +302,4 @@ TEST(CliErrors, FullOrClosedStandardOutput) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::errors_test

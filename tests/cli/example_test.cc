@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::example_test {
 namespace {
 
 using test::r1_run;
@@ -79,4 +79,4 @@ TEST_F(Coins, NoHeldOutProblemIsLearnt) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::example_test

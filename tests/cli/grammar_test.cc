@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::grammar_test {
 namespace {
 
 using test::r1_run;
@@ -54,4 +54,4 @@ TEST(CliGrammar, RowsHaveGrammarsOfTheirOwn) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::grammar_test

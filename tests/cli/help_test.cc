@@ -7,7 +7,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::help_test {
 namespace {
 
 using test::r1_run;
@@ -148,4 +148,4 @@ TEST(CliHelp, CommandsOfTheDocumentsAreKnown) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::help_test

@@ -3,7 +3,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1::test {
+namespace r1::test::memory_test {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -70,4 +70,4 @@ TEST(MemoryOfAProcess, LimitIsHonouredBeforeTheFirstStep) {
 }
 
 }  // namespace
-}  // namespace r1::test
+}  // namespace r1::test::memory_test

@@ -6,7 +6,7 @@
 #include "base/sanitizer.h"
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::model_directory_test {
 namespace {
 using namespace test;
 
@@ -190,4 +190,4 @@ TEST(ModelDirectory, ASmallAddressSpaceIsEnoughOrIsNamed) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::model_directory_test

@@ -4,7 +4,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::one_forward_test {
 namespace {
 
 using test::r1_run;
@@ -97,4 +97,4 @@ INSTANTIATE_TEST_SUITE_P(Models, OneForward,
                          [](const auto& info) { return kNames[info.index]; });
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::one_forward_test

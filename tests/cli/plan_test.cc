@@ -5,7 +5,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1 {
+namespace r1::plan_test {
 namespace {
 
 using test::r1_run;
@@ -127,4 +127,4 @@ TEST(CliBench, ErrorsAreOneLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::plan_test

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-namespace r1 {
+namespace r1::progress_test {
 namespace {
 
 TEST(Progress, BarsHaveEighthsOfACell) {
@@ -84,4 +84,4 @@ TEST(Progress, PretrainingIsQuietElsewhere) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::progress_test

@@ -11,7 +11,7 @@
 #include "tests/formats/hub_test_server.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1 {
+namespace r1::pull_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -169,4 +169,4 @@ TEST_F(CliPull, AConfigurationMayNameAPulledModel) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::pull_test

@@ -4,7 +4,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/model/quantised_models.h"
 
-namespace r1 {
+namespace r1::quantised_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,4 +88,4 @@ TEST(CliQuantised, GradientsAreOfDequantisedWeights) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::quantised_test

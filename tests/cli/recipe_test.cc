@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::recipe_test {
 namespace {
 
 TEST(CliRecipe, TheCommandForOptionalStagesIsWholeAndWorks) {
@@ -30,4 +30,4 @@ TEST(CliRecipe, TheCommandForOptionalStagesIsWholeAndWorks) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::recipe_test

@@ -5,7 +5,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::report_test {
 namespace {
 
 using test::r1_run;
@@ -181,4 +181,4 @@ TEST(CliReport, BadInputIsOneLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::report_test

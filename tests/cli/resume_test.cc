@@ -6,7 +6,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::resume_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -281,4 +281,4 @@ TEST(CliOutput, DevicesAndPipesGetRowsInOrder) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::resume_test

@@ -5,7 +5,7 @@
 #include "tests/formats/json_schema.h"
 #include "tests/reward/reward_program.h"
 
-namespace r1 {
+namespace r1::reward_test {
 namespace {
 
 using test::r1_run;
@@ -205,4 +205,4 @@ TEST(CliVerify, RewardsOfATextAreItsTerms) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::reward_test

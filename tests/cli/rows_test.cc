@@ -6,7 +6,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::rows_test {
 namespace {
 
 using test::r1_run;
@@ -302,4 +302,4 @@ TEST(CliRows, AbsurdSizesAreRefusedBeforeMemoryIsTaken) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::rows_test

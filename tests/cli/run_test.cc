@@ -8,7 +8,7 @@
 #include "reward/countdown.h"
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::run_test {
 namespace {
 
 using test::r1_run;
@@ -247,4 +247,4 @@ TEST(CliRun, MemoryLimitBoundsTheCache) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::run_test

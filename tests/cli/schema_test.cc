@@ -4,7 +4,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1::test {
+namespace r1::test::schema_test {
 namespace {
 
 Json schema(const std::string& name) {
@@ -106,4 +106,4 @@ TEST(CliSchema, WhatIsMissingOrUnknownIsRefused) {
 }
 
 }  // namespace
-}  // namespace r1::test
+}  // namespace r1::test::schema_test

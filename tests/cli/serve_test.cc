@@ -10,7 +10,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::serve_test {
 namespace {
 
 using namespace test;
@@ -177,4 +177,4 @@ TEST(Serve, OptionsOutOfRangeAreOneLineAndStatus2) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::serve_test

@@ -6,7 +6,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::smollm2_test {
 namespace {
 
 using test::r1_run;
@@ -136,4 +136,4 @@ TEST_F(SmolLM2, ItsPeakMemoryIsBounded) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::smollm2_test

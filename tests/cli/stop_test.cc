@@ -7,7 +7,7 @@
 
 #include "tests/cli/cli_test_util.h"
 
-namespace r1 {
+namespace r1::stop_test {
 namespace {
 
 class Running {
@@ -140,4 +140,4 @@ TEST(CliStop, ShippedNamesAndRecipesWorkFromAnyDirectory) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::stop_test

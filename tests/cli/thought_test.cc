@@ -5,7 +5,7 @@
 #include "tests/engine/opened_model.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1 {
+namespace r1::thought_test {
 namespace {
 
 using test::r1_run;
@@ -89,4 +89,4 @@ TEST(CliThought, RunHidesAThoughtThatTheTemplateOpened) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::thought_test

@@ -5,7 +5,7 @@
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
 
-namespace r1::test {
+namespace r1::test::watch_test {
 namespace {
 
 constexpr const char* kBase = R1_SOURCE_DIR "/models/r1-nano-base";
@@ -208,4 +208,4 @@ TEST(CliSet, RelativePathsCountFromTheWorkingDirectory) {
 }
 
 }  // namespace
-}  // namespace r1::test
+}  // namespace r1::test::watch_test

@@ -4,7 +4,7 @@
 #include "data/countdown.h"
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::arithmetic_test {
 namespace {
 
 // Returns the longest run of an expression's characters, without blanks and with × and ÷ as * and /.
@@ -105,4 +105,4 @@ TEST(Arithmetic, TrainingShowsNoHeldOutNumbersOfCountdown) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::arithmetic_test

@@ -3,7 +3,7 @@
 
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::base_conversion_test {
 namespace {
 
 std::string lower(std::string text) {
@@ -61,4 +61,4 @@ TEST(BaseConversion, GoldIsTheNumberOfTheQuestion) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::base_conversion_test

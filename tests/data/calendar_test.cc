@@ -6,7 +6,7 @@
 #include "data/date.h"
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::calendar_test {
 namespace {
 
 bool is_leap(int year) {
@@ -141,4 +141,4 @@ TEST(Calendar, GoldFollowsFromTheDatesOfTheQuestion) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::calendar_test

@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 
-namespace r1 {
+namespace r1::countdown_question_test {
 namespace {
 
 std::string show(const std::optional<CountdownProblem>& problem) {
@@ -95,4 +95,4 @@ TEST(CountdownQuestion, ReadsNothingWhereThereIsNoProblem) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::countdown_question_test

@@ -14,7 +14,7 @@
 #include "base/sanitizer.h"
 #include "data/expression_tree.h"
 
-namespace r1 {
+namespace r1::countdown_test {
 namespace {
 
 // Under sanitizers, a tenth of the draws, so that the suite takes seconds.
@@ -293,4 +293,4 @@ TEST(CountdownSplit, HeldOutDrawsAreHeldOutAndNoGame24Hands) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::countdown_test

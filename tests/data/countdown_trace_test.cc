@@ -11,7 +11,7 @@
 #include "data/corpus.h"
 #include "data/countdown_question.h"
 
-namespace r1 {
+namespace r1::countdown_trace_test {
 namespace {
 
 std::vector<std::string> split(const std::string& text, const std::string& separator) {
@@ -179,4 +179,4 @@ TEST(CountdownTrace, CorpusHoldsNoHeldOutProblem) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::countdown_trace_test

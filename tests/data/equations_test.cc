@@ -2,7 +2,7 @@
 #include "data/rational.h"
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::equations_test {
 namespace {
 
 // Returns the words around the first "=" that consist of an equation's characters.
@@ -124,4 +124,4 @@ TEST(Equations, ContentIsTheEquationWhicheverSideComesFirst) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::equations_test

@@ -14,7 +14,7 @@
 #include "data/countdown.h"
 #include "data/task.h"
 
-namespace r1 {
+namespace r1::generated_tasks_test {
 namespace {
 
 // The sanitizers are ten times slower.
@@ -246,4 +246,4 @@ TEST(GeneratedTasks, Game24HasNoTrainingProblems) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::generated_tasks_test

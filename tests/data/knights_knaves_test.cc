@@ -3,7 +3,7 @@
 
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::knights_knaves_test {
 namespace {
 
 struct Quote {
@@ -142,4 +142,4 @@ TEST(KnightsKnaves, ContentForgetsNamesAndOrder) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::knights_knaves_test

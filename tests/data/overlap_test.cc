@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace r1 {
+namespace r1::overlap_test {
 namespace {
 
 TEST(Overlap, TenSharedWordsAreAMatchAndNineAreNone) {
@@ -41,4 +41,4 @@ TEST(Overlap, EveryPositionOfALongTextIsFound) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::overlap_test

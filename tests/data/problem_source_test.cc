@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace r1 {
+namespace r1::problem_source_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -163,4 +163,4 @@ TEST_F(ProblemSources, SettingsOfFilesNeedFiles) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::problem_source_test

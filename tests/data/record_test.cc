@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "formats/jsonl.h"
 
-namespace r1 {
+namespace r1::record_test {
 namespace {
 
 Record record_of(const std::string& json, const RecordMapping& mapping = {}) {
@@ -198,4 +198,4 @@ TEST(Record, PublishedEvaluationsAreReadAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::record_test

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-namespace r1 {
+namespace r1::row_selection_test {
 namespace {
 
 using Choice = RowChooser::Choice;
@@ -53,4 +53,4 @@ TEST(RowSelection, ReadsItsKeysAndNamesABadOne) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::row_selection_test

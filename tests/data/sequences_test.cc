@@ -4,7 +4,7 @@
 #include "data/sequence_rules.h"
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::sequences_test {
 namespace {
 
 using Terms = std::vector<int64_t>;
@@ -113,4 +113,4 @@ TEST(SequenceRules, RefuseWhatTwoRulesContinueDifferently) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sequences_test

@@ -7,7 +7,7 @@
 
 #include "data/countdown_question.h"
 
-namespace r1 {
+namespace r1::task_test {
 namespace {
 
 TEST(Task, CountdownIsAPureFunctionOfItsArguments) {
@@ -33,4 +33,4 @@ TEST(Task, CountdownIsAPureFunctionOfItsArguments) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::task_test

@@ -6,7 +6,7 @@
 #include "data/rational.h"
 #include "tests/data/task_test_util.h"
 
-namespace r1 {
+namespace r1::word_problems_test {
 namespace {
 
 int64_t times(int64_t count, int64_t each) {
@@ -140,4 +140,4 @@ TEST(WordProblems, EveryStoryHasFourWordingsAndALevel) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::word_problems_test

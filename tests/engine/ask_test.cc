@@ -5,7 +5,7 @@
 
 #include "tests/engine/opened_model.h"
 
-namespace r1 {
+namespace r1::ask_test {
 namespace {
 
 TEST(Ask, EveryProblemIsAskedAloneWithRandomNumbersOfItsOwn) {
@@ -53,4 +53,4 @@ TEST(Ask, ARequestSaysThatItsPromptOpensTheThought) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::ask_test

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "engine/model_bundle.h"
 
-namespace r1 {
+namespace r1::chat_prompt_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -77,4 +77,4 @@ TEST_F(ChatPrompts, WithoutATemplateOnlyOneUsersTextIsTaken) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::chat_prompt_test

@@ -14,7 +14,7 @@
 #include "tests/formats/formats_test_util.h"
 #include "text/gguf_tokenizer.h"
 
-namespace r1 {
+namespace r1::convert_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -31,7 +31,12 @@ const std::vector<std::string> kGolden = {"llama-llama3",
                                           "qwen3-untied",
                                           "deepseek_v3-groups",
                                           "deepseek_v3-no-q-lora",
-                                          "deepseek_v3-yarn-mscale"};
+                                          "deepseek_v3-yarn-mscale",
+                                          "deepseek_v3-moonlight",
+                                          "deepseek_v2-lite",
+                                          "deepseek_v2-groups",
+                                          "qwen3_moe-all",
+                                          "qwen3_moe-sparse"};
 
 // A golden model with the rotary settings that GGUF has; others are refused.
 fs::path golden(const std::string& name) {
@@ -42,6 +47,7 @@ fs::path golden(const std::string& name) {
   fs::copy_file(from / "model.safetensors", to / "model.safetensors", fs::copy_options::overwrite_existing);
   Json config = read_json(from / "config.json");
   if (config.contains("rope_interleave")) config.set("rope_interleave", true);
+  if (config.get_string("model_type") == "qwen3_moe") config.set("norm_topk_prob", true);
   if (const Json* rope = config.find("rope_parameters"); rope != nullptr && rope->contains("mscale")) {
     Json changed = *rope;
     config.set("rope_parameters", changed.set("truncate", true).set("mscale", 1.0));
@@ -102,6 +108,12 @@ Json comparable(const ModelConfig& config) {
   out.initializer_range = 0.02;
   out.bos_token_id = -1;  // of the tokenizer, which these files do not have
   out.eos_token_ids.clear();
+  out.mlp_only_layers.clear();  // a step of 2 comes back as the list of the dense layers
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (config.family == Family::qwen3_moe && !config.is_moe_layer(layer))
+      out.mlp_only_layers.push_back(layer);
+  }
+  out.sparse_step = 1;
   Json json = to_json(out);
   json.set("rope_scaling", nullptr);  // compared by its angles
   return json;
@@ -376,4 +388,4 @@ TEST(Convert, ATokenizerThatGgufHasNoNameForIsRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::convert_test

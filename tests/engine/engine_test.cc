@@ -17,7 +17,7 @@
 #include "ops/loss/loss.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::engine_test {
 namespace {
 
 const std::filesystem::path kGolden = test::kGoldenModels;
@@ -323,4 +323,4 @@ TEST(Engine, LoopsAreSeen) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::engine_test

@@ -14,7 +14,7 @@
 #include "engine/sampling_config.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::generation_config_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -288,4 +288,4 @@ TEST(SamplingFields, ARowOverridesTheFile) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::generation_config_test

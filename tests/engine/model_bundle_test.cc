@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace r1 {
+namespace r1::model_bundle_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -101,4 +101,4 @@ TEST_F(Directory, WarningsOfAllFilesAreTold) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::model_bundle_test

@@ -8,7 +8,7 @@
 
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::op_runner_test {
 namespace {
 
 struct Logits final : RowSink {
@@ -88,4 +88,4 @@ TEST(OpRunner, ARowHasTheLogitsOfAsManyTokensAsItWants) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::op_runner_test

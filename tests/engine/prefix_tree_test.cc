@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 
-namespace r1 {
+namespace r1::prefix_tree_test {
 namespace {
 
 const PrefixKey kKey{.weights = 1, .numerics = "cpu-f32", .owner = ""};
@@ -174,4 +174,4 @@ TEST(PrefixTree, ALongPathIsDestroyedWithoutRecursion) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::prefix_tree_test

@@ -8,7 +8,7 @@
 #include "formats/json.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::prompt_format_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -190,4 +190,4 @@ TEST_F(Prompts, AskWritesTheFormatIntoEveryRequest) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::prompt_format_test

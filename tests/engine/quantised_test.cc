@@ -10,7 +10,7 @@
 #include "tests/formats/formats_test_util.h"
 #include "tests/model/quantised_models.h"
 
-namespace r1 {
+namespace r1::quantised_test {
 namespace {
 
 constexpr Numerics kQ8 = Numerics::cpu_q8act;
@@ -152,4 +152,4 @@ INSTANTIATE_TEST_SUITE_P(Models, Quantised, testing::Values("llama", "deepseek2"
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::quantised_test

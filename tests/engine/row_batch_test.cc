@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace r1 {
+namespace r1::row_batch_test {
 namespace {
 
 template <class T>
@@ -81,4 +81,4 @@ TEST(RowBatch, GoesInPartsWhereASmallModelDecodes) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::row_batch_test

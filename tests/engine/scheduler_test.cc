@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "tensor/batch.h"
 
-namespace r1 {
+namespace r1::scheduler_test {
 namespace {
 
 using Key = std::pair<int64_t, int64_t>;  // request, sample
@@ -405,4 +405,4 @@ TEST(PagePool, SharedPagesAreFreeOnlyWhenNobodyHoldsThem) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::scheduler_test

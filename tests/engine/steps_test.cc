@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::steps_test {
 namespace {
 
 using Key = std::pair<int64_t, int64_t>;  // request, sample
@@ -530,4 +530,4 @@ TEST(EngineSteps, ACompletionTellsHowMuchOfItsPromptWasCached) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::steps_test

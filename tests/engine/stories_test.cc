@@ -11,7 +11,7 @@
 #include "engine/engine.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::stories_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -119,4 +119,4 @@ TEST_F(Stories, GreedyTextIsExact) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::stories_test

@@ -7,7 +7,7 @@
 #include "engine/engine.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::stream_test {
 namespace {
 
 std::vector<Request> some_requests() {
@@ -92,4 +92,4 @@ TEST(EngineStream, UnfinishedPartsAreRunsOfNeighbours) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::stream_test

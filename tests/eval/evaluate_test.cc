@@ -9,7 +9,7 @@
 #include "tests/engine/opened_model.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::evaluate_test {
 namespace {
 
 // correct[i] is the number of correct samples of problem i.
@@ -148,4 +148,4 @@ TEST(Evaluate, APromptThatOpensTheThoughtScoresLikeTheTagPutBack) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::evaluate_test

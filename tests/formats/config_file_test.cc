@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-namespace r1 {
+namespace r1::config_file_test {
 namespace {
 
 template <class F>
@@ -193,4 +193,4 @@ TEST(ConfigFile, RemembersWhatItWasAskedFor) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::config_file_test

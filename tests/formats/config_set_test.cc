@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "formats/config_file.h"
 
-namespace r1 {
+namespace r1::config_set_test {
 namespace {
 
 std::string error_of(const std::function<void()>& body) {
@@ -114,4 +114,4 @@ TEST(ConfigSet, TheCopyOfARunSaysWhatWasSet) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::config_set_test

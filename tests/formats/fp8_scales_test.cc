@@ -10,7 +10,7 @@
 #include "formats/json.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::fp8_scales_test {
 namespace {
 
 struct Fp8Entry {
@@ -111,4 +111,4 @@ TEST(Fp8Weights, PairsThatDoNotFitAreRefusedInOneLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::fp8_scales_test

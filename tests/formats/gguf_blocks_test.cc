@@ -8,7 +8,7 @@
 #include "formats/gguf_file.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::gguf_blocks_test {
 namespace {
 
 GgufFile blocks_file() {
@@ -95,4 +95,4 @@ TEST(GgufBlocks, ATypeWithoutValuesIsRefusedByName) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_blocks_test

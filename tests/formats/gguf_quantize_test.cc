@@ -8,7 +8,7 @@
 #include "formats/gguf_file.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::gguf_quantize_test {
 namespace {
 
 constexpr GgufType kSearched[] = {GgufType::q8_0, GgufType::q6_k, GgufType::q5_k,   GgufType::q5_1,
@@ -165,4 +165,4 @@ TEST(GgufQuantize, NumbersTooLargeForF16ScalesAreAnError) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_quantize_test

@@ -10,7 +10,7 @@
 #include "tests/formats/formats_test_util.h"
 #include "tests/formats/gguf_builder.h"
 
-namespace r1 {
+namespace r1::gguf_test {
 namespace {
 
 std::string gguf_golden(std::string_view name) {
@@ -281,4 +281,4 @@ TEST(Gguf, AHeaderLargerThanTheFirstReadIsReadWhole) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_test

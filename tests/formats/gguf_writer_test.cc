@@ -7,7 +7,7 @@
 #include "formats/gguf_file.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::gguf_writer_test {
 namespace {
 
 std::string test_file(std::string_view name) {
@@ -113,4 +113,4 @@ TEST(GgufWriter, RefusesWhatAFileCannotHold) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_writer_test

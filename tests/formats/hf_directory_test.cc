@@ -8,7 +8,7 @@
 #include "formats/json.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::hf_directory_test {
 namespace {
 
 using Tensors = std::vector<std::pair<std::string, std::vector<float>>>;
@@ -210,4 +210,4 @@ TEST(HfWeights, ReadsAPublishedModel) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::hf_directory_test

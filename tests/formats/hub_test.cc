@@ -11,7 +11,7 @@
 #include "formats/hub_download.h"
 #include "tests/formats/hub_test_server.h"
 
-namespace r1 {
+namespace r1::hub_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -476,4 +476,4 @@ TEST_F(Hub, OneQuantisationIsRemovedAndTheOthersStay) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::hub_test

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace r1 {
+namespace r1::journal_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -165,4 +165,4 @@ TEST_F(JournalTest, ItsHeaderCanBeReadBefore) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::journal_test

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace r1 {
+namespace r1::json_schema_test {
 namespace {
 
 std::string errors(const std::string& schema, const std::string& value) {
@@ -54,4 +54,4 @@ TEST(JsonSchema, KeywordsThatItDoesNotKnowAreFailures) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::json_schema_test

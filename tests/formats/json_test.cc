@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::json_test {
 namespace {
 
 Json parse(std::string_view text) {
@@ -325,4 +325,4 @@ TEST(Json, PublishedTokenizersParse) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::json_test

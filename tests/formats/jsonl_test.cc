@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::jsonl_test {
 namespace {
 
 TEST(Jsonl, ABadRowDoesNotStopTheRest) {
@@ -182,4 +182,4 @@ TEST(Jsonl, AnArrayThatIsBrokenNamesTheLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::jsonl_test

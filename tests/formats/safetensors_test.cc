@@ -11,7 +11,7 @@
 #include "tensor/dtype.h"
 #include "tests/formats/formats_test_util.h"
 
-namespace r1 {
+namespace r1::safetensors_test {
 namespace {
 
 std::string file_text(std::string_view header, std::string_view data) {
@@ -308,4 +308,4 @@ TEST(Safetensors, ReadsAPublishedModel) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::safetensors_test

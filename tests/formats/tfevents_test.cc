@@ -4,7 +4,7 @@
 #include "tests/formats/formats_test_util.h"
 #include "tests/formats/tfevents_reader.h"
 
-namespace r1 {
+namespace r1::tfevents_test {
 namespace {
 
 using test::Event;
@@ -88,4 +88,4 @@ TEST(TfEvents, DirectoryThatIsNotThereIsOneClearLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tfevents_test

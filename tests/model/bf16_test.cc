@@ -12,7 +12,7 @@
 #include "ops/loss/loss.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::bf16_test {
 namespace {
 
 struct Rows {
@@ -134,4 +134,4 @@ TEST_P(Bf16Model, StorageShowsInNoBit) {
 INSTANTIATE_TEST_SUITE_P(Models, Bf16Model, testing::ValuesIn(test::kGoldenNames), test::golden_test_name);
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::bf16_test

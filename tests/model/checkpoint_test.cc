@@ -11,7 +11,7 @@
 #include "model/model.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::checkpoint_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -199,4 +199,4 @@ TEST(NewModel, LargerThanTheMachineIsRefusedBeforeMemoryIsTaken) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::checkpoint_test

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "model/config.h"
 
-namespace r1 {
+namespace r1::config_fields_test {
 namespace {
 
 Json minimal(const std::string& type) {
@@ -486,4 +486,4 @@ TEST(NewModelConfig, NamesTheNearestFieldAndAsksForTheSizes) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::config_fields_test

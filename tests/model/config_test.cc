@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-namespace r1 {
+namespace r1::config_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -314,4 +314,4 @@ TEST(Config, AttnFactorMultipliesYarnsFactor) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::config_test

@@ -10,7 +10,7 @@
 #include "ops/loss/loss.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::families_test {
 namespace {
 
 // Answers to a few prompts, as in a step of reinforcement learning.
@@ -203,4 +203,4 @@ TEST(PromptFamilies, AreCutByTheirAnswersAloneAndNeverByPieces) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::families_test

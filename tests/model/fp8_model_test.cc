@@ -14,7 +14,7 @@
 #include "model/scoring.h"
 #include "tensor/fp8.h"
 
-namespace r1 {
+namespace r1::fp8_model_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -113,4 +113,4 @@ TEST(Fp8Model, ADamagedCheckpointIsRefusedInOneLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::fp8_model_test

@@ -14,7 +14,7 @@
 #include "ops/convert/convert.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::frozen_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -201,4 +201,4 @@ TEST_P(Frozen, HasNoGradients) {
 INSTANTIATE_TEST_SUITE_P(Models, Frozen, testing::ValuesIn(test::kGoldenNames), test::golden_test_name);
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::frozen_test

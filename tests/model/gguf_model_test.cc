@@ -16,7 +16,7 @@
 #include "tests/formats/formats_test_util.h"
 #include "tests/formats/gguf_builder.h"
 
-namespace r1 {
+namespace r1::gguf_model_test {
 namespace {
 
 GgufFile gguf_model(const std::string& name) {
@@ -416,4 +416,4 @@ TEST(GgufModel, TracesLlama3sFactorsBackToItsSettings) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_model_test

@@ -17,7 +17,7 @@
 #include "ops/loss/loss.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::golden_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -194,4 +194,4 @@ TEST(Model, CreateIsAFunctionOfTheSeed) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::golden_test

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-namespace r1 {
+namespace r1::lanes_test {
 namespace {
 
 TEST(LanePlan, LanesShareTheMemoryOfAMicroBatch) {
@@ -80,4 +80,4 @@ TEST(Lanes, EachHasAShareOfTheLimit) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::lanes_test

@@ -9,7 +9,7 @@
 #include "ops/loss/loss.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::memory_test {
 namespace {
 
 using test::kGoldenModels;
@@ -207,4 +207,4 @@ TEST(Memory, A671BModelIsMeasuredWithoutItsMemory) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::memory_test

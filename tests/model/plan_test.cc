@@ -10,7 +10,7 @@
 #include "model/model.h"
 #include "model/training_cost.h"
 
-namespace r1 {
+namespace r1::plan_test {
 namespace {
 
 ModelConfig known(const char* name) {
@@ -103,4 +103,4 @@ TEST(TrainingCost, FollowsFromItsInputs) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::plan_test

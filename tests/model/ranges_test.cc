@@ -6,7 +6,7 @@
 #include "model/scoring.h"
 #include "tests/model/golden_models.h"
 
-namespace r1 {
+namespace r1::ranges_test {
 namespace {
 
 struct RangedRows {
@@ -148,4 +148,4 @@ TEST(TokenRanges, AreCutAndCountedFromTheCut) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::ranges_test

@@ -12,7 +12,7 @@
 
 #include "ops/rope/rope.h"
 
-namespace r1 {
+namespace r1::rope_config_test {
 namespace {
 
 const std::filesystem::path kGolden = std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/models/rope.json";
@@ -156,4 +156,4 @@ TEST(RopeFrequencies, LatentScoresTakeMscaleAllDim) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::rope_config_test

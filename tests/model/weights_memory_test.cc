@@ -5,7 +5,7 @@
 #include "tests/model/golden_models.h"
 #include "tests/tensor/masked_memory.h"
 
-namespace r1 {
+namespace r1::weights_memory_test {
 namespace {
 
 std::vector<float> values_of(const Model& model) {
@@ -56,4 +56,4 @@ TEST(WeightsMemory, GradientsBeginAtZero) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::weights_memory_test

@@ -2,7 +2,7 @@
 // bits as whole sequences. The gradients of shared keys are the sums over their uses.
 #include "tests/ops/attention_util.h"
 
-namespace r1 {
+namespace r1::attention_family_test {
 namespace {
 
 using namespace test_attention;
@@ -168,4 +168,4 @@ TEST(AttentionOfFamilies, ParentsThatAreNoneAreRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::attention_family_test

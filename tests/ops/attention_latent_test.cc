@@ -6,7 +6,7 @@
 
 #include "tests/ops/attention_util.h"
 
-namespace r1 {
+namespace r1::attention_latent_test {
 namespace {
 
 using namespace test_attention;
@@ -78,4 +78,4 @@ TEST(AttentionOfLatents, ValuesThatAreNotTheKeysAreRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::attention_latent_test

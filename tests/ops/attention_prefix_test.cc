@@ -8,7 +8,7 @@
 
 #include "tests/ops/attention_util.h"
 
-namespace r1 {
+namespace r1::attention_prefix_test {
 namespace {
 
 using namespace test_attention;
@@ -171,4 +171,4 @@ TEST(AttentionPrefix, IsChecked) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::attention_prefix_test

@@ -11,7 +11,7 @@
 
 #include "tests/ops/attention_util.h"
 
-namespace r1 {
+namespace r1::attention_test {
 namespace {
 
 using namespace test_attention;
@@ -236,4 +236,4 @@ TEST(Attention, ATapeRefusesRowsThatDoNotStartAtZero) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::attention_test

@@ -22,7 +22,7 @@
 #include "ops/swiglu/swiglu.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::bf16_test {
 namespace {
 
 using test::expect_same_bits;
@@ -492,4 +492,4 @@ TEST(Bf16, NamesAndWhatTheMachineLacks) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::bf16_test

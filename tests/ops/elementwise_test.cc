@@ -3,7 +3,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::elementwise_test {
 namespace {
 using namespace test;
 
@@ -164,4 +164,4 @@ TEST(Elementwise, LargeTensorsAreTheSameForAnyThreads) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::elementwise_test

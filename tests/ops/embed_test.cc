@@ -3,7 +3,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::embed_test {
 namespace {
 using namespace test;
 
@@ -67,4 +67,4 @@ TEST(Embed, RefusesTokensOutOfRangeAndTakesNone) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::embed_test

@@ -6,7 +6,7 @@
 #include "ops/simd/exp_vector.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::exp_test {
 namespace {
 using test::kNaN;
 
@@ -97,4 +97,4 @@ TEST(Exp, TailsTouchNothingPastTheEnd) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::exp_test

@@ -5,7 +5,7 @@
 #include "ops/sample/sample.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::loss_test {
 namespace {
 using namespace test;
 
@@ -298,4 +298,4 @@ TEST(RowSoftmax, IsTheDefinitionInSixteenLanes) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::loss_test

@@ -14,7 +14,7 @@
 #include "ops/matmul/gemm.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::matmul_test {
 namespace {
 
 using namespace r1::test;
@@ -473,4 +473,4 @@ TEST(Matmul, NoTokensIsNoWorkAndWrongWidthsAreRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::matmul_test

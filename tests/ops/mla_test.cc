@@ -10,7 +10,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::mla_test {
 namespace {
 
 using namespace r1::test;
@@ -278,4 +278,4 @@ TEST(Mla, NoTokensIsNoWork) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::mla_test

@@ -1,7 +1,7 @@
 // The router of ops/moe: selection, ties, groups, balance, and values of transformers.
 #include "tests/ops/moe_util.h"
 
-namespace r1 {
+namespace r1::moe_routing_test {
 namespace {
 
 using namespace test_moe;
@@ -186,4 +186,4 @@ TEST(MoeBalance, BiasUpdatesEvenOutASkewedRouter) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::moe_routing_test

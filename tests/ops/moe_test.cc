@@ -1,7 +1,7 @@
 // ops/moe compared with the double reference and finite differences, and with itself to the bit.
 #include "tests/ops/moe_util.h"
 
-namespace r1 {
+namespace r1::moe_test {
 namespace {
 
 using namespace test_moe;
@@ -228,4 +228,4 @@ TEST(Moe, BalanceLossReachesTheRouterWithoutAGradientOfY) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::moe_test

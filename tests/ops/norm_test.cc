@@ -3,7 +3,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::norm_test {
 namespace {
 using namespace test;
 
@@ -163,4 +163,4 @@ TEST(RmsNorm, TakesNoRowsAndFrozenWeights) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::norm_test

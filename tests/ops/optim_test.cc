@@ -3,7 +3,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::optim_test {
 namespace {
 using namespace test;
 
@@ -164,4 +164,4 @@ TEST(ZeroGradients, ClearsEveryGradientAndPassesFrozenParameters) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::optim_test

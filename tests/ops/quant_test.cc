@@ -11,7 +11,7 @@
 #include "tensor/blocks.h"
 #include "tests/ops/quant_util.h"
 
-namespace r1 {
+namespace r1::quant_test {
 namespace {
 
 struct Case {
@@ -198,4 +198,4 @@ TEST(Quant, ADamagedScaleIsFound) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::quant_test

@@ -15,7 +15,7 @@
 #include "tests/ops/quant_util.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::quant_weight_test {
 namespace {
 
 using test::expect_same_bits;
@@ -169,4 +169,4 @@ TEST(QuantWeight, ExpertsAreProductsOfTheirRows) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::quant_weight_test

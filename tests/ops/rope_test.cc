@@ -4,7 +4,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::rope_test {
 namespace {
 using namespace test;
 
@@ -176,4 +176,4 @@ TEST(Rope, RefusesPositionsPastTheTableAndTakesNoTokens) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::rope_test

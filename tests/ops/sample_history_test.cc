@@ -8,7 +8,7 @@
 #include "ops/sample/history.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::sample_history_test {
 namespace {
 using namespace test;
 
@@ -161,4 +161,4 @@ TEST(LookingBack, BrokenLogitsAndForbiddenVocabulariesAreTold) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sample_history_test

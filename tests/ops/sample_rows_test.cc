@@ -9,7 +9,7 @@
 #include "ops/sample/sample.h"
 #include "tensor/context.h"
 
-namespace r1 {
+namespace r1::sample_rows_test {
 namespace {
 
 std::vector<float> random_logits(Random& random, int64_t n) {
@@ -135,4 +135,4 @@ TEST(SampleRows, AMaskOfNothingAndNaNAreSaid) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sample_rows_test

@@ -9,7 +9,7 @@
 #include "ops/simd/exp.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::sample_test {
 namespace {
 using namespace test;
 
@@ -286,4 +286,4 @@ TEST(Sample, ManyTokensAreTheSameBitsOnEveryInstructionSet) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sample_test

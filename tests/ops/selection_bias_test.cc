@@ -2,7 +2,7 @@
 #include "ops/moe/moe.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::selection_bias_test {
 namespace {
 
 TEST(MoeBalance, BiasMovesTowardsTheMeanAndCountsAreCleared) {
@@ -18,4 +18,4 @@ TEST(MoeBalance, BiasMovesTowardsTheMeanAndCountsAreCleared) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::selection_bias_test

@@ -3,7 +3,7 @@
 
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::swiglu_test {
 namespace {
 using namespace test;
 
@@ -136,4 +136,4 @@ TEST(SwiGlu, OneInputMayBeConstantOrBoth) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::swiglu_test

@@ -5,7 +5,7 @@
 #include "ops/norm/norm.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::tape_test {
 namespace {
 
 // A gradient's memory is reused once its op has read it, so a chain of any length needs only two.
@@ -28,4 +28,4 @@ TEST(Tape, GradientsTakeTurnsInMemory) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tape_test

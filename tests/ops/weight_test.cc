@@ -10,7 +10,7 @@
 #include "ops/mla/latent_weight.h"
 #include "tests/ops/test_util.h"
 
-namespace r1 {
+namespace r1::weight_test {
 namespace {
 
 using test::expect_same_bits;
@@ -276,4 +276,4 @@ TEST(FrozenWeight, ATableThatIsNoFactorIsRefusedAsOne) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::weight_test

@@ -6,7 +6,7 @@
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::grpo_family_test {
 namespace {
 
 struct Variant {
@@ -123,4 +123,4 @@ TEST_F(GrpoFamily, ARewardThatNeverVariesIsSaidOnce) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::grpo_family_test

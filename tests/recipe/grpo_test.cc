@@ -13,7 +13,7 @@
 #include "tests/base/kill_at.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::grpo_test {
 namespace {
 
 using Grpo = RunFolder;
@@ -375,4 +375,4 @@ TEST_F(Grpo, FullDiskDuringACheckpointLosesNothing) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::grpo_test

@@ -3,7 +3,7 @@
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::memory_test {
 namespace {
 
 class MemoryOfAStage : public RunFolder {
@@ -176,4 +176,4 @@ TEST_F(MemoryOfAStage, TooMuchIsRefusedBeforeAnythingIsWritten) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::memory_test

@@ -7,7 +7,7 @@
 #include "tests/train/train_test_util.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::opened_thought_test {
 namespace {
 
 class OpenedThought : public RunFolder {
@@ -118,4 +118,4 @@ TEST_F(OpenedThought, AnotherTemplateIsAnotherTeacher) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::opened_thought_test

@@ -5,7 +5,7 @@
 #include "tests/train/train_test_util.h"
 #include "train/grpo.h"
 
-namespace r1 {
+namespace r1::preflight_run_test {
 namespace {
 
 class PreflightOfRun : public RunFolder {
@@ -135,4 +135,4 @@ TEST_F(PreflightOfRun, CanBeStopped) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::preflight_run_test

@@ -3,7 +3,7 @@
 #include "recipe/recipe.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::pretrain_experts_test {
 namespace {
 
 constexpr const char* kQwenModel = R"(
@@ -104,4 +104,4 @@ TEST_F(ExpertRuns, WhatTheRouterDoesNotHaveIsRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::pretrain_experts_test

@@ -2,7 +2,7 @@
 #include "recipe/pretrain_data.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::pretrain_files_test {
 namespace {
 
 class PretrainFiles : public RunFolder {
@@ -132,4 +132,4 @@ TEST_F(PretrainFiles, SettingsOfTheCorpusAreRefusedBesideFiles) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::pretrain_files_test

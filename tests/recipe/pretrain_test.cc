@@ -4,7 +4,7 @@
 #include "recipe/recipe.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::pretrain_test {
 namespace {
 
 constexpr const char* kModel = R"(
@@ -107,4 +107,4 @@ TEST(Corpus, HoldsNoHeldOutMultiset) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::pretrain_test

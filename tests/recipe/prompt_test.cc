@@ -4,7 +4,7 @@
 #include "tests/train/train_test_util.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::prompt_test {
 namespace {
 
 class PromptStages : public RunFolder {
@@ -108,4 +108,4 @@ TEST_F(PromptStages, AMissingTemplateIsNamedBeforeAnythingIsMade) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::prompt_test

@@ -6,7 +6,7 @@
 #include "tests/train/train_test_util.h"
 #include "train/train_options.h"
 
-namespace r1 {
+namespace r1::recipe_test {
 namespace {
 
 class SilentRecipe : public RecipeReporter {
@@ -180,4 +180,4 @@ TEST_F(Recipes, MistakesAreOneClearLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::recipe_test

@@ -6,7 +6,7 @@
 #include "tests/train/train_test_util.h"
 #include "text/tokenizer.h"
 
-namespace r1 {
+namespace r1::report_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -519,4 +519,4 @@ TEST_F(Report, NoRunIsOneClearLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::report_test

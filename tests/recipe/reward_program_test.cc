@@ -11,7 +11,7 @@
 #include "tests/train/train_test_util.h"
 #include "train/grpo_loss.h"
 
-namespace r1 {
+namespace r1::reward_program_test {
 namespace {
 
 class RewardProgram : public RunFolder {
@@ -196,4 +196,4 @@ TEST(GroupAdvantages, LeftOutSamplesDoNotMoveTheOthers) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::reward_program_test

@@ -10,7 +10,7 @@
 #include "tests/formats/json_schema.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::schema_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -347,4 +347,4 @@ TEST_F(SchemaOfRuns, BenchResultsThatWereKept) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::schema_test

@@ -10,7 +10,7 @@
 #include "tests/text/text_test.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::sft_document_test {
 namespace {
 
 constexpr const char* kEos = "<｜end▁of▁sentence｜>";
@@ -386,4 +386,4 @@ TEST_F(SftDocuments, NoPublishedTemplateLosesAThoughtOrAnAnswer) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sft_document_test

@@ -7,7 +7,7 @@
 #include "recipe/sft_data.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::sft_test {
 namespace {
 
 class Sft : public RunFolder {
@@ -185,4 +185,4 @@ TEST_F(Sft, ATeacherWithNothingToTeachIsOneClearLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sft_test

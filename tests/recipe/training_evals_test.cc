@@ -9,7 +9,7 @@
 #include "tests/base/kill_at.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::training_evals_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -202,4 +202,4 @@ TEST_F(TrainingEvalsOfRun, MistakesAreOneClearLine) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::training_evals_test

@@ -3,7 +3,7 @@
 #include "recipe/sft_data.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::training_rows_test {
 namespace {
 
 class TrainingRows : public RunFolder {
@@ -178,4 +178,4 @@ TEST_F(TrainingRows, SftTrainsOnGoodRowsOfAFileWithBadOnes) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::training_rows_test

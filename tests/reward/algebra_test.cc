@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "reward/math/evaluate.h"
 
-namespace r1::math {
+namespace r1::math::algebra_test {
 namespace {
 
 // Returns "equal", "different", or the reason why there is no value.
@@ -156,4 +156,4 @@ TEST(Integer, ArithmeticOfAnySize) {
 }
 
 }  // namespace
-}  // namespace r1::math
+}  // namespace r1::math::algebra_test

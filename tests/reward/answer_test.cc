@@ -7,7 +7,7 @@
 #include "formats/json.h"
 #include "text/byte_alphabet.h"
 
-namespace r1 {
+namespace r1::answer_test {
 namespace {
 
 class Answer : public testing::Test {
@@ -89,4 +89,4 @@ TEST(Thinking, TokensAreCountedByTextWhateverTheTagsAreMadeOf) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::answer_test

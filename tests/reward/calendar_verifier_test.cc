@@ -7,7 +7,7 @@
 #include "reward/calendar.h"
 #include "reward/response.h"
 
-namespace r1 {
+namespace r1::calendar_verifier_test {
 namespace {
 
 Verdict verify_calendar(const Json& gold, std::string_view response) {
@@ -98,4 +98,4 @@ TEST(CalendarVerifier, WantsTheFormatAndAGoodGold) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::calendar_verifier_test

@@ -9,7 +9,7 @@
 #include "reward/response.h"
 #include "reward/verifier.h"
 
-namespace r1 {
+namespace r1::countdown_verifier_test {
 namespace {
 
 const CountdownProblem kProblem{.numbers = {3, 5, 7}, .target = 26};  // 3*7+5
@@ -203,4 +203,4 @@ TEST(Verifier, DispatchesOnTheTask) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::countdown_verifier_test

@@ -9,7 +9,7 @@
 #include "formats/json.h"
 #include "reward/response.h"
 
-namespace r1 {
+namespace r1::digits_test {
 namespace {
 
 Verdict verify_digits(const Json& gold, std::string_view response) {
@@ -66,4 +66,4 @@ TEST(Digits, BadGoldsAreErrors) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::digits_test

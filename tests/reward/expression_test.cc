@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 
-namespace r1 {
+namespace r1::expression_test {
 namespace {
 
 struct Accepted {
@@ -261,4 +261,4 @@ TEST(Expression, IsTotalOnRandomBytes) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::expression_test

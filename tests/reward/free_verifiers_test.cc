@@ -8,7 +8,7 @@
 #include "reward/pattern_verifier.h"
 #include "reward/verifier.h"
 
-namespace r1 {
+namespace r1::free_verifiers_test {
 namespace {
 
 Verdict judged(const std::string& task, const std::string& gold, const std::string& response) {
@@ -137,4 +137,4 @@ TEST(Verifier, StatusTellsWrongFromUnreadable) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::free_verifiers_test

@@ -12,7 +12,7 @@
 #include "reward/verifier.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::game24_test {
 namespace {
 
 TEST(Game24, SolvedAnswersAreAccepted) {
@@ -47,4 +47,4 @@ TEST(Countdown, TracesAreWellFormedAndVerdictsAgreeWithThem) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::game24_test

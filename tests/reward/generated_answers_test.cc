@@ -10,7 +10,7 @@
 #include "formats/json.h"
 #include "reward/verifier.h"
 
-namespace r1 {
+namespace r1::generated_answers_test {
 namespace {
 
 std::string wrap(const std::string& answer) {
@@ -72,4 +72,4 @@ TEST(Verifier, TakesTasksWithLevelsAndGoldsAsJson) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::generated_answers_test

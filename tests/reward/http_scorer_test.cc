@@ -10,7 +10,7 @@
 #include "formats/json.h"
 #include "tests/base/http_test_server.h"
 
-namespace r1 {
+namespace r1::http_scorer_test {
 namespace {
 
 // A server that answers the one request of each connection with the result of `respond`: a whole HTTP
@@ -133,4 +133,4 @@ TEST(HttpScorer, NobodyThereIsAFailure) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::http_scorer_test

@@ -10,7 +10,7 @@
 #include "formats/jsonl.h"
 #include "reward/math/math_verifier.h"
 
-namespace r1 {
+namespace r1::math_data_test {
 namespace {
 
 std::filesystem::path data(const std::string& name) {
@@ -71,4 +71,4 @@ TEST(MathData, AgreesWithTheGradersOfRealAnswers) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::math_data_test

@@ -17,7 +17,7 @@
 #include "reward/math/math_verifier.h"
 #include "reward/number.h"
 
-namespace r1 {
+namespace r1::math_property_test {
 namespace {
 
 constexpr uint64_t kSeed = 20261129;
@@ -250,4 +250,4 @@ TEST(MathProperty, RewritesThatKeepTheValueAreAcceptedAndOthersAreNot) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::math_property_test

@@ -10,7 +10,7 @@
 #include "formats/json.h"
 #include "reward/verifier.h"
 
-namespace r1 {
+namespace r1::math_verifier_test {
 namespace {
 
 std::string why(const std::string& gold, const std::string& text, const MathOptions& options = {}) {
@@ -253,4 +253,4 @@ TEST(PlainForm, DropsDifferencesOfSpelling) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::math_verifier_test

@@ -10,7 +10,7 @@
 #include "formats/json.h"
 #include "reward/response.h"
 
-namespace r1 {
+namespace r1::number_test {
 namespace {
 
 Verdict verify_number(const Json& gold, std::string_view response) {
@@ -250,4 +250,4 @@ TEST(Number, ReadsWhatIsWritten) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::number_test

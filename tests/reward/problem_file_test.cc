@@ -15,7 +15,7 @@
 #include "formats/json.h"
 #include "reward/verifier.h"
 
-namespace r1 {
+namespace r1::problem_file_test {
 namespace {
 
 std::filesystem::path test_data() {
@@ -256,4 +256,4 @@ TEST(ProblemFile, ReadsTheGameOf24AndHoldsAllOfItOut) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::problem_file_test

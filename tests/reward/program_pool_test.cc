@@ -12,7 +12,7 @@
 #include "reward/program/child_process.h"
 #include "tests/reward/reward_program.h"
 
-namespace r1 {
+namespace r1::program_pool_test {
 namespace {
 
 ProgramConfig pool_of(const std::string& mode, int64_t workers = 2, int64_t in_flight = 4) {
@@ -233,4 +233,4 @@ TEST(ProgramPool, ASigkilledOwnerLeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::program_pool_test

@@ -8,7 +8,7 @@
 #include "formats/json.h"
 #include "reward/response.h"
 
-namespace r1 {
+namespace r1::roles_test {
 namespace {
 
 Verdict verify_roles(const Json& gold, std::string_view response) {
@@ -82,4 +82,4 @@ TEST(Roles, BadGoldsAreErrors) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::roles_test

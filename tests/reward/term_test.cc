@@ -7,7 +7,7 @@
 #include "reward/language.h"
 #include "reward/repetition.h"
 
-namespace r1 {
+namespace r1::term_test {
 namespace {
 
 TermSample sample(bool correct, bool well_formed, int64_t tokens, bool failed = false) {
@@ -158,4 +158,4 @@ TEST(Repetition, IsTheShareOfNgramsThatCameBefore) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::term_test

@@ -3,7 +3,7 @@
 
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::api_test {
 namespace {
 
 using namespace test;
@@ -312,4 +312,4 @@ TEST(Browsers, PagesOfOtherOriginsMayNotUseTheServer) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::api_test

@@ -4,7 +4,7 @@
 #include "tests/server/server_test_util.h"
 #include "text/think.h"
 
-namespace r1 {
+namespace r1::chat_test {
 namespace {
 
 using namespace test;
@@ -291,4 +291,4 @@ TEST(Chat, AConversationWhoseThoughtsWereStrippedReusesThePromptsPages) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::chat_test

@@ -1,7 +1,7 @@
 // The HTTP side: connections that are kept, cut, half-closed, slow or hostile.
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::http_test {
 namespace {
 
 using namespace test;
@@ -193,4 +193,4 @@ TEST(Http, ASlowReaderIsCutOff) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::http_test

@@ -5,7 +5,7 @@
 
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::load_test {
 namespace {
 
 using namespace test;
@@ -223,4 +223,4 @@ TEST(Drain, AnswersInProgressEndAndThenTheServer) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::load_test

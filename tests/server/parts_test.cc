@@ -11,7 +11,7 @@
 #include "server/stop_strings.h"
 #include "text/bpe_trainer.h"
 
-namespace r1 {
+namespace r1::parts_test {
 namespace {
 
 std::string stopped(const std::vector<std::string>& stops, const std::string& text, size_t piece) {
@@ -147,4 +147,4 @@ TEST(Tokenizer, EncodesMarkedTextAsTheTextWithoutSpecialTokens) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::parts_test

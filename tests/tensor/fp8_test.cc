@@ -13,7 +13,7 @@
 #include "base/integers.h"
 #include "base/random.h"
 
-namespace r1 {
+namespace r1::fp8_test {
 namespace {
 
 class Fp8Bytes final : public StoredBytes {
@@ -144,4 +144,4 @@ TEST(Fp8, ScalesThatAreNoPositiveNumbersAreNamed) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::fp8_test

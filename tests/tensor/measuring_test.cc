@@ -3,7 +3,7 @@
 
 #include "tensor/context.h"
 
-namespace r1 {
+namespace r1::measuring_test {
 namespace {
 
 // Takes memory as an op and its tape do, from both arenas of a context.
@@ -67,4 +67,4 @@ TEST(Measuring, BuffersAreCountedUntilTheyAreFreed) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::measuring_test

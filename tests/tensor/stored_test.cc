@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 
-namespace r1 {
+namespace r1::stored_test {
 namespace {
 
 class Bytes final : public StoredBytes {
@@ -105,4 +105,4 @@ TEST(Stored, WhatIsNotFiniteIsNamedByItsIndex) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::stored_test

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "tests/tensor/masked_memory.h"
 
-namespace r1 {
+namespace r1::transfer_test {
 namespace {
 
 std::vector<float> draws(size_t n) {
@@ -73,4 +73,4 @@ TEST(Transfer, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::transfer_test

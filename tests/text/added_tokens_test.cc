@@ -10,7 +10,7 @@
 #include "text/configured_tokens.h"
 #include "text/tokenizer.h"
 
-namespace r1 {
+namespace r1::added_tokens_test {
 namespace {
 
 Json with_changes(const Json& base, const Json& changes) {
@@ -111,4 +111,4 @@ TEST(AddedTokens, RefusesAnUnkTokenThatIsMissing) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::added_tokens_test

@@ -9,7 +9,7 @@
 #include "tests/text/text_test.h"
 #include "text/tokenizer.h"
 
-namespace r1 {
+namespace r1::bpe_trainer_test {
 namespace {
 
 std::vector<std::string> corpus() {
@@ -164,4 +164,4 @@ TEST(BpeTrainer, RefusesWhatCannotBe) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::bpe_trainer_test

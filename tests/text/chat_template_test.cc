@@ -10,7 +10,7 @@
 #include "tests/text/text_test.h"
 #include "text/chat_templates.h"
 
-namespace r1 {
+namespace r1::chat_template_test {
 namespace {
 
 constexpr int64_t kReleaseDay = 1737331200;  // 2025-01-20, the date used for renderings.jsonl
@@ -212,4 +212,4 @@ TEST(ChatTemplate, TellsTheTimeAskedFor) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::chat_template_test

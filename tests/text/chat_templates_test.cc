@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "tests/text/text_test.h"
 
-namespace r1 {
+namespace r1::chat_templates_test {
 namespace {
 
 Json rows(const std::string& text) {
@@ -238,4 +238,4 @@ TEST(ChatForm, NumbersPassAsWritten) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::chat_templates_test

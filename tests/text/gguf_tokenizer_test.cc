@@ -18,7 +18,7 @@
 #include "text/pretokenizer.h"
 #include "text/tokenizer_config.h"
 
-namespace r1 {
+namespace r1::gguf_tokenizer_test {
 namespace {
 
 GgufMetadata metadata_of(const GgufBuilder& builder) {
@@ -327,4 +327,4 @@ TEST(GgufTokenizer, EveryPreTokenizersWordsAreThoseOfTokenizers) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_tokenizer_test

@@ -11,7 +11,7 @@
 #include "text/gguf_pretokenizers.h"
 #include "text/gguf_tokenizer.h"
 
-namespace r1 {
+namespace r1::gguf_tokenizer_write_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -144,4 +144,4 @@ TEST_F(GgufTokenizerWrite, WhatGgufCannotSayIsNamed) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gguf_tokenizer_write_test

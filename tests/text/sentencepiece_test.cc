@@ -12,7 +12,7 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
-namespace r1 {
+namespace r1::sentencepiece_test {
 namespace {
 
 const Json& variants() {
@@ -351,4 +351,4 @@ TEST(SentencePiece, AByteWithoutAPieceIsUnknown) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::sentencepiece_test

@@ -5,7 +5,7 @@
 #include "formats/json.h"
 #include "tests/text/text_test.h"
 
-namespace r1 {
+namespace r1::think_test {
 namespace {
 
 TEST(Think, SplitsThoughtFromAnswer) {
@@ -142,4 +142,4 @@ TEST(Think, TagsStayInTheTextEvenIfTheyAreSpecialTokens) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::think_test

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "tests/text/text_test.h"
 
-namespace r1 {
+namespace r1::tiktoken_file_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,4 +88,4 @@ TEST_F(TiktokenFile, NamesTheLineThatIsWrong) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tiktoken_file_test

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "tests/text/text_test.h"
 
-namespace r1 {
+namespace r1::tokenizer_config_test {
 namespace {
 
 TEST(TokenizerConfig, ReadsPublishedDirectories) {
@@ -48,4 +48,4 @@ TEST(TokenizerConfig, TheMapFillsInTokens) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tokenizer_config_test

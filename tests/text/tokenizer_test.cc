@@ -10,7 +10,7 @@
 #include "text/unicode_delta.h"
 #include "text/utf8.h"
 
-namespace r1 {
+namespace r1::tokenizer_test {
 namespace {
 
 const char* const kPublished[] = {"deepseek-r1", "deepseek-r1-distill-qwen", "deepseek-r1-distill-llama"};
@@ -315,4 +315,4 @@ TEST(Tokenizer, GivesUpOnHostilePatternsInsteadOfHanging) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tokenizer_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace r1 {
+namespace r1::default_lr_test {
 namespace {
 
 TEST(DefaultLr, FollowsTheModelsSize) {
@@ -36,4 +36,4 @@ TEST(DefaultLr, IsTakenOnlyIfTheFileNamesNone) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::default_lr_test

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::grpo_loss_test {
 namespace {
 
 TEST(GrpoLoss, AdvantagesAreNormalisedWithinTheirGroup) {
@@ -130,4 +130,4 @@ TEST(GrpoLoss, AgreesWithNumPyInEveryCombination) {  // tests/ref/make_grpo_gold
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::grpo_loss_test

@@ -10,7 +10,7 @@
 #include "model/model.h"
 #include "train/grpo_rollouts.h"
 
-namespace r1 {
+namespace r1::grpo_update_test {
 namespace {
 
 using Gradients = std::map<std::string, std::vector<float>>;
@@ -142,4 +142,4 @@ TEST_F(RolloutsOfSegments, TheComparisonWithTheSamplerCoversThePolicysTokens) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::grpo_update_test

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::out_folder_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -149,4 +149,4 @@ TEST(FolderNames, AreOnePlainWord) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::out_folder_test

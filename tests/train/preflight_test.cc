@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-namespace r1 {
+namespace r1::preflight_test {
 namespace {
 
 GrpoConfig config_of_16() {
@@ -104,4 +104,4 @@ TEST(Preflight, VerifierFailuresAreSaid) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::preflight_test

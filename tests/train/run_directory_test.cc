@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "tests/formats/tfevents_reader.h"
 
-namespace r1 {
+namespace r1::run_directory_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -125,4 +125,4 @@ TEST_F(RunDirectoryTest, ReadsWhatEveryStageHas) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::run_directory_test

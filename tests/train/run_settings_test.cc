@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-namespace r1 {
+namespace r1::run_settings_test {
 namespace {
 
 Json settings(const std::string& schedule = "constant") {
@@ -78,4 +78,4 @@ TEST(RunSettings, MoreStepsAreAllowedAndAScheduleThatChangesIsSaid) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::run_settings_test

@@ -5,7 +5,7 @@
 #include "formats/jsonl.h"
 #include "tests/train/train_test_util.h"
 
-namespace r1 {
+namespace r1::step_loop_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -104,4 +104,4 @@ TEST_F(StepLoop, AStopBeforeTheFirstStepSavesNothing) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::step_loop_test

@@ -5,7 +5,7 @@
 #include "tests/train/train_test_util.h"
 #include "train/step_loop.h"
 
-namespace r1 {
+namespace r1::training_run_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -115,4 +115,4 @@ TEST_F(TrainingRuns, MemoryIsEstimatedBeforeAndMeasuredAfter) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::training_run_test

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace r1 {
+namespace r1::watch_test {
 namespace {
 
 struct Figures {
@@ -112,4 +112,4 @@ TEST(TrainingWatch, ARunThatIsResumedRepeatsNoWarning) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::watch_test

@@ -11,7 +11,7 @@
 #include "engine/grammar/states.h"
 #include "engine/model_bundle.h"
 
-namespace r1 {
+namespace r1::constraint_test {
 namespace {
 
 std::shared_ptr<const TokenVocabulary> small_vocabulary() {
@@ -247,4 +247,4 @@ TEST_F(ConstrainedEngine, AGrammarForAnotherVocabularyIsRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::constraint_test

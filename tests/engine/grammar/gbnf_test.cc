@@ -12,7 +12,7 @@
 #include "engine/grammar/grammar.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::gbnf_test {
 namespace {
 
 bool matches(const std::shared_ptr<const Grammar>& grammar, std::string_view text) {
@@ -203,4 +203,4 @@ TEST(JsonObject, AcceptsObjectsOnly) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::gbnf_test

@@ -18,7 +18,7 @@
 #include "engine/grammar/program.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::json_schema_test {
 namespace {
 
 bool accepts(const std::shared_ptr<const Grammar>& grammar, std::string_view text) {
@@ -304,4 +304,4 @@ TEST(JsonSchema, HostileSchemasAreRefusedWithinBounds) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::json_schema_test
