@@ -100,6 +100,12 @@ GgufKeys& GgufKeys::set(std::string_view key, std::span<const int32_t> values) {
   return put(key, std::move(bytes));
 }
 
+GgufKeys& GgufKeys::set(std::string_view key, std::span<const float> values) {
+  std::string bytes = of_array(GgufKind::f32, values.size());
+  for (const float value : values) put_number(bytes, value);
+  return put(key, std::move(bytes));
+}
+
 GgufKeys& GgufKeys::copy(const GgufMetadata& from, std::string_view key) {
   const std::span<const std::byte> raw = from.raw(key);
   return put(key, std::string(reinterpret_cast<const char*>(raw.data()), raw.size()));

@@ -30,6 +30,7 @@ class GgufKeys {
   GgufKeys& set_signed(std::string_view key, int32_t value);
   GgufKeys& set(std::string_view key, std::span<const std::string> values);
   GgufKeys& set(std::string_view key, std::span<const int32_t> values);
+  GgufKeys& set(std::string_view key, std::span<const float> values);
   // The value of `key` of another file, of any kind, as it is there.
   GgufKeys& copy(const GgufMetadata& from, std::string_view key);
   void remove(std::string_view key);

@@ -107,6 +107,22 @@ Json list_of(const char* name, Json parts) {
 
 }  // namespace
 
+GgufPieceRules gguf_piece_rules(bool space_prefix) {
+  Json steps = Json::array();
+  if (space_prefix) steps.push_back(Json::object().set("type", "Prepend").set("prepend", kSpaceMark));
+  steps.push_back(replace_step(" ", kSpaceMark));
+  Json decoders = Json::array();
+  decoders.push_back(replace_step(kSpaceMark, " "));
+  decoders.push_back(Json::object().set("type", "ByteFallback"))
+      .push_back(Json::object().set("type", "Fuse"));
+  if (space_prefix) {
+    decoders.push_back(
+        Json::object().set("type", "Strip").set("content", " ").set("start", 1).set("stop", 0));
+  }
+  return {.normalizer = list_of("normalizers", std::move(steps)),
+          .decoder = list_of("decoders", std::move(decoders))};
+}
+
 void read_gguf_sentencepiece(const GgufMetadata& metadata, const GgufVocabulary& vocabulary,
                              GgufTokenizerParts& parts) {
   if (!metadata.contains(kPieceTypes)) metadata.fail(kPieceTypes, "is missing");
@@ -115,20 +131,9 @@ void read_gguf_sentencepiece(const GgufMetadata& metadata, const GgufVocabulary&
   PieceMerges merges = merges_of_pieces(ranked_pieces(metadata, vocabulary), true);
   parts.spec.merges = std::move(merges.merges);
   parts.spec.ranks = std::move(merges.ranks);
-  const bool prefix = metadata.get_bool_or(kSpacePrefix, true);
-  Json steps = Json::array();
-  if (prefix) steps.push_back(Json::object().set("type", "Prepend").set("prepend", kSpaceMark));
-  steps.push_back(replace_step(" ", kSpaceMark));
-  parts.rules = {.normalizer = list_of("normalizers", std::move(steps)), .add_bos = true};
-  Json decoders = Json::array();
-  decoders.push_back(replace_step(kSpaceMark, " "));
-  decoders.push_back(Json::object().set("type", "ByteFallback"))
-      .push_back(Json::object().set("type", "Fuse"));
-  if (prefix) {
-    decoders.push_back(
-        Json::object().set("type", "Strip").set("content", " ").set("start", 1).set("stop", 0));
-  }
-  parts.decoder = list_of("decoders", std::move(decoders));
+  GgufPieceRules rules = gguf_piece_rules(metadata.get_bool_or(kSpacePrefix, true));
+  parts.rules = {.normalizer = std::move(rules.normalizer), .add_bos = true};
+  parts.decoder = std::move(rules.decoder);
   parts.spec.decoder = DecoderRules::parse(parts.decoder);
 }
 

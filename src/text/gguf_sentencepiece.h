@@ -3,9 +3,16 @@
 #pragma once
 
 #include "formats/gguf.h"
+#include "formats/json.h"
 #include "text/gguf_tokenizer_parts.h"
 
 namespace r1 {
+
+// How texts are normalised and tokens decoded, as tokenizer.json writes it.
+struct GgufPieceRules {
+  Json normalizer, decoder;
+};
+GgufPieceRules gguf_piece_rules(bool space_prefix);
 
 // Fills the merges, unk and byte pieces of `parts.spec`, and the rules. Throws Error "FILE: KEY ...".
 void read_gguf_sentencepiece(const GgufMetadata& metadata, const GgufVocabulary& vocabulary,

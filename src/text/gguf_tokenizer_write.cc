@@ -12,14 +12,23 @@
 #include "text/chat_templates.h"
 #include "text/configured_tokens.h"
 #include "text/gguf_pretokenizers.h"
+#include "text/gguf_sentencepiece_write.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_config.h"
 
 namespace r1 {
 namespace {
 
-// The values of tokenizer.ggml.token_type that byte-level BPE has.
-constexpr int32_t kTypeNormal = 1, kTypeControl = 3, kTypeUserDefined = 4, kTypeUnused = 5;
+// The values of tokenizer.ggml.token_type.
+constexpr int32_t kTypeNormal = 1, kTypeUnknown = 2, kTypeControl = 3, kTypeUserDefined = 4, kTypeUnused = 5,
+                  kTypeByte = 6;
+
+// "<0x41>"
+bool is_byte_piece(std::string_view token) {
+  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
+  return token.size() == 6 && token.starts_with("<0x") && token.ends_with('>') && is_digit(token[3]) &&
+         is_digit(token[4]);
+}
 
 class GgufTokenizerWriter {
  public:
@@ -28,12 +37,17 @@ class GgufTokenizerWriter {
         keys_(keys),
         file_(input.directory / "tokenizer.json"),
         json_(read_json(file_)),
-        tokenizer_(Tokenizer::load(input.directory)) {}
+        tokenizer_(Tokenizer::load(input.directory)),
+        pieces_(is_sentencepiece(json_)) {}
 
   std::vector<std::string> write() {
-    write_kind();
+    if (!pieces_) write_kind();
     write_tokens();
-    write_merges();
+    if (pieces_) {
+      write_pieces();
+    } else {
+      write_merges();
+    }
     write_special();
     write_templates();
     return std::move(notes_);
@@ -42,6 +56,8 @@ class GgufTokenizerWriter {
  private:
   void note(const std::string& text) { notes_.push_back(fmt::format("{}: {}", file_.string(), text)); }
   void write_kind();
+  void write_pieces();
+  int32_t type_of(int32_t id, const std::string& token, const std::set<std::string>& added) const;
   std::set<std::string> added_contents();
   void write_tokens();
   void write_merges();
@@ -56,6 +72,9 @@ class GgufTokenizerWriter {
   std::filesystem::path file_;
   Json json_;
   Tokenizer tokenizer_;
+  bool pieces_;  // SentencePiece's BPE
+  std::vector<std::string> tokens_;
+  std::vector<int32_t> types_;
   std::vector<std::string> notes_;
 };
 
@@ -93,30 +112,39 @@ std::set<std::string> GgufTokenizerWriter::added_contents() {
   return out;
 }
 
+int32_t GgufTokenizerWriter::type_of(int32_t id, const std::string& token,
+                                     const std::set<std::string>& added) const {
+  const bool is_added = added.contains(token);
+  if (pieces_ && token == json_.at("model").get_string_or("unk_token", "")) return kTypeUnknown;
+  if (pieces_ && !is_added && is_byte_piece(token)) return kTypeByte;
+  if (tokenizer_.is_special(id)) return kTypeControl;
+  return is_added ? kTypeUserDefined : kTypeNormal;
+}
+
 void GgufTokenizerWriter::write_tokens() {
   const std::set<std::string> added = added_contents();
-  std::vector<std::string> tokens;
-  std::vector<int32_t> types;
+  std::vector<std::string> named;
   for (int64_t id = 0; id < input_.vocab_size; ++id) {
     const auto at = static_cast<int32_t>(id);
-    std::string token = tokenizer_.token_of(at);
-    int32_t type = kTypeNormal;
-    if (token.empty()) {
-      token = fmt::format("[PAD{}]", id);
-      type = kTypeUnused;
-    } else if (tokenizer_.is_special(at)) {
-      type = kTypeControl;
-    } else if (added.contains(token)) {
-      type = kTypeUserDefined;
-    }
-    tokens.push_back(std::move(token));
-    types.push_back(type);
+    tokens_.push_back(tokenizer_.token_of(at));
+    const bool unused = tokens_.back().empty();
+    types_.push_back(unused ? kTypeUnused : type_of(at, tokens_.back(), added));
+    named.push_back(unused ? fmt::format("[PAD{}]", id) : tokens_.back());
   }
   if (tokenizer_.vocab_size() > input_.vocab_size) {
     note(fmt::format("its tokens from {} to {} are left out: the model has {}", input_.vocab_size,
                      tokenizer_.vocab_size() - 1, input_.vocab_size));
   }
-  keys_.set("tokenizer.ggml.tokens", tokens).set("tokenizer.ggml.token_type", types);
+  keys_.set("tokenizer.ggml.tokens", named).set("tokenizer.ggml.token_type", types_);
+}
+
+void GgufTokenizerWriter::write_pieces() {
+  std::vector<bool> can_merge;
+  for (const int32_t type : types_) can_merge.push_back(type == kTypeNormal);
+  const GgufPieces pieces = gguf_pieces(json_, tokens_, can_merge, file_.string());
+  keys_.set("tokenizer.ggml.model", "llama").set("tokenizer.ggml.pre", "default");
+  keys_.set("tokenizer.ggml.scores", pieces.scores);
+  keys_.set("tokenizer.ggml.add_space_prefix", pieces.space_prefix);
 }
 
 void GgufTokenizerWriter::write_merges() {

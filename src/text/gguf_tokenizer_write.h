@@ -20,8 +20,9 @@ struct GgufTokenizerInput {
 };
 
 // Sets tokenizer.ggml.* and tokenizer.chat_template*. Returns a line for each thing that the file cannot say.
-// Throws Error for a tokenizer that is no byte-level BPE, and for one whose pre-tokenizer is none that GGUF
-// has a name for: with another, readers would cut texts in another way.
+// Throws Error for byte-level BPE whose pre-tokenizer is none that GGUF has a name for, and for SentencePiece's
+// BPE whose rules or merges do not follow from scores (text/gguf_sentencepiece_write.h): readers would cut
+// texts in another way.
 std::vector<std::string> write_gguf_tokenizer(const GgufTokenizerInput& input, GgufKeys& keys);
 
 }  // namespace r1

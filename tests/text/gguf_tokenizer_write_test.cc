@@ -73,6 +73,51 @@ TEST_F(GgufTokenizerWrite, PublishedTokenizersComeBack) {
   }
 }
 
+TEST_F(GgufTokenizerWrite, SentencePiecesComeBack) {
+  const Json model = read_json(golden("sentencepiece.json")).at("legacy");
+  put("tokenizer.json", model.at("tokenizer"));
+  put("tokenizer_config.json", Json::object().set("bos_token", "<s>").set("eos_token", "</s>"));
+  const Tokenizer want = Tokenizer::load(folder_);
+  const GgufMetadata metadata = written(want.vocab_size() + 3, {2});
+  EXPECT_EQ(metadata.get_string("tokenizer.ggml.model"), "llama");
+  EXPECT_TRUE(metadata.get_bool("tokenizer.ggml.add_space_prefix"));
+  EXPECT_EQ(metadata.integers("tokenizer.ggml.token_type")[0], 2);
+  const Tokenizer got = read_gguf_tokenizer(metadata);
+  size_t compared = 0;
+  for (const Json& row : model.at("texts").items()) {
+    const std::string& text = row.get_string("text");
+    EXPECT_EQ(got.encode(text, false), want.encode(text, false)) << text;
+    EXPECT_EQ(got.encode(text, true), want.encode(text, true)) << text;
+    EXPECT_EQ(got.decode(want.encode(text, false)), want.decode(want.encode(text, false))) << text;
+    ++compared;
+  }
+  EXPECT_GT(compared, 20u);
+}
+
+TEST_F(GgufTokenizerWrite, PiecesThatScoresDoNotGiveAreRefusedByName) {
+  const Json whole = read_json(golden("sentencepiece.json"));
+  put("tokenizer.json", whole.at("metaspace").at("tokenizer"));
+  const std::string file = (folder_ / "tokenizer.json").string();
+  const auto refusal = [&] {
+    try {
+      written(500, {});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_TRUE(refusal().starts_with(file + ": pre_tokenizer, normalizer and decoder are not those of Llama 2"))
+      << refusal();
+  Json tokenizer = whole.at("legacy").at("tokenizer");
+  Json model = tokenizer.at("model"), merges = Json::array();
+  for (const Json& merge : model.at("merges").items()) {
+    if (merges.size() + 1 < model.at("merges").size()) merges.push_back(merge);
+  }
+  tokenizer.set("model", model.set("merges", merges));
+  put("tokenizer.json", tokenizer);
+  EXPECT_NE(refusal().find("does not follow from scores of the tokens"), std::string::npos) << refusal();
+}
+
 TEST_F(GgufTokenizerWrite, SpecialTokensAndTemplatesArePlaced) {
   Json tokenizer = small();
   tokenizer.set("post_processor", parse_json(R"({"type": "TemplateProcessing",
