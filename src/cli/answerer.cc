@@ -26,7 +26,10 @@ Answerer::Answerer(const CommonOptions& common, const SamplingFlags& flags, cons
       base_(base_request(flags, model.sampling, model.stop_tokens,
                          model.max_tokens > 0 ? model.max_tokens : kLongestAnswer)),
       engine_(model.model(), runtime_.ctx,
-              {.max_batch = 1, .prefill_chunk = 2048, .kv_bytes = runtime_.kv_bytes()}) {}
+              {.max_batch = 1,
+               .prefill_chunk = 2048,
+               .kv_bytes = runtime_.kv_bytes(),
+               .lookahead = common.lookahead}) {}
 
 int64_t Answerer::room() const {
   return std::min(base_.max_tokens, std::max<int64_t>(model_.model().config().max_positions / 4, 1));

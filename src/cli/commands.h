@@ -16,6 +16,7 @@ struct CommonOptions {
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
+  int64_t lookahead = 7;     // guesses of prompt look-up (engine/lookahead.h); 0: none
   std::string quantize;      // a type that the weights get when they are loaded; "": as they are
   bool json = false;
   std::string command_line;  // as it was typed, for messages that say how to resume

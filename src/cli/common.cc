@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text_util.h"
+#include "cli/bounds.h"
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
@@ -115,6 +116,7 @@ void check_common(const CommonOptions& common) {
                               common.numerics, dtype, common.dtype));
   }
   constexpr int64_t kMostThreads = 1024;
+  check_between("--lookahead", common.lookahead, 0, 64);
   if (common.threads < 0 || common.threads > kMostThreads) {
     throw Error(fmt::format("--threads is {}; it must be between 1 and {} (0: all that there are)",
                             common.threads, kMostThreads));

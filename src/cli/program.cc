@@ -105,6 +105,13 @@ constexpr const char* kTypesHelp =
     "Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, IQ4_NL, IQ4_XS, Q4_1, Q4_0, Q3_K_M, Q2_K (or "
     "F32, F16, BF16)";
 
+void add_lookahead(CLI::App* app, CommonOptions& common) {
+  app->add_option(
+      "--lookahead", common.lookahead,
+      "Most tokens that are guessed per step because they followed the same words before (default: 7; 0 "
+      "to 64); it changes no bit");
+}
+
 void add_quantize(CLI::App* app, CommonOptions& common) {
   app->add_option(
          "--quantize", common.quantize,
@@ -168,6 +175,7 @@ void Program::add_run() {
   add_sampling(sub, run.sampling, kLongestTalkHelp);
   add_grammar_options(sub, run.grammar);
   add_quantize(sub, run.common);
+  add_lookahead(sub, run.common);
   sub->add_option("--seed", run.seed, "Repeats an answer to the byte (default: a random one)")
       ->group("Sampling");
 }
@@ -262,6 +270,7 @@ void Program::add_serve() {
   sub->add_option("--max-queue", serve.max_queue, "Requests that wait; more get 429 (default: 256)");
   sub->add_option("--prefill-chunk", serve.prefill_chunk,
                   "Prompt tokens taken at a time (default: 512); it changes no bit");
+  add_lookahead(sub, serve.common);
   sub->add_option("--timeout", serve.timeout_s, "Seconds of a request, waiting included (default: 600)");
   sub->add_option("--drain", serve.drain_s, "Seconds that answers have to end at SIGTERM (default: 60)");
 }

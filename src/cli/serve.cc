@@ -97,6 +97,7 @@ int run_serve(const ServeOptions& options) {
                                .max_queue = options.max_queue,
                                .max_batch = options.max_batch,
                                .prefill_chunk = options.prefill_chunk,
+                               .lookahead = options.common.lookahead,
                                .kv_bytes = runtime.kv_bytes(),
                                .timeout_s = options.timeout_s,
                                .http = {}};

@@ -33,7 +33,7 @@ struct Engine::Impl final : RowSink {
   Impl(const Model& m, Context& ctx, const EngineOptions& o)
       : model(m),
         options(o),
-        runner(m, ctx, o.max_batch),
+        runner(m, ctx, o.max_batch, o.lookahead),
         scheduler({.max_batch = o.max_batch,
                    .prefill_chunk = o.prefill_chunk,
                    .pages = 0,
@@ -182,7 +182,8 @@ RowToSample Engine::Impl::draw_of(const Sequence& s) const {
 std::string Engine::Impl::why_none(const Live& sample, int32_t token) {
   if (token == kNotNumbers) return "the model's logits are not numbers: its weights are broken";
   const int64_t after = sample.sequence->generated();
-  if (sample.constraint && sample.constraint->allows_none()) return fmt::format("after {} tokens: {}", after, sample.constraint->why());
+  if (sample.constraint && sample.constraint->allows_none())
+    return fmt::format("after {} tokens: {}", after, sample.constraint->why());
   return fmt::format(
       "the sampling settings forbid every token{} after {} (suppress_tokens, bad_words_ids, "
       "no_repeat_ngram_size)",
@@ -291,6 +292,7 @@ void Engine::Impl::settle(std::span<Sequence* const> samples) {
     }
     events.ended.push_back(std::move(c));
     live.erase(at);
+    runner.drop_logits(*s);
     const bool last = s->group->ended + 1 == s->group->samples;
     scheduler.finish(s);
     if (last) {
@@ -491,7 +493,8 @@ Engine::Statistics Engine::statistics() const {
           .free_pages = s.free_pages(),
           .cached_pages = s.cached_pages(),
           .cached_tokens = s.cached_tokens(),
-          .preemptions = s.preemptions()};
+          .preemptions = s.preemptions(),
+          .lookahead = impl_->runner.lookahead()};
 }
 
 }  // namespace r1

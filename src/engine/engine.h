@@ -30,6 +30,9 @@ struct EngineOptions {
   bool reserve = false;
   // Full pages of tokens are shared between requests and kept after they end, until their memory is needed.
   bool keep_prefixes = true;
+  // The most tokens per step that are guessed for a sequence (engine/lookahead.h) while few sequences decode;
+  // 0: none.
+  int64_t lookahead = 0;
 };
 
 // The events of one step.
@@ -119,6 +122,7 @@ class Engine {
     int64_t cached_pages = 0;           // known to the prefix tree
     int64_t cached_tokens = 0;  // so far, tokens that were not computed because their pages were cached
     int64_t preemptions = 0;    // so far
+    LookaheadCounts lookahead = {};
   };
   Statistics statistics() const;
 

@@ -14,12 +14,21 @@ void RowSink::logits(const ScheduledRow& row, std::span<const float>) {
   R1_CHECK(row.logits_from < 0, "nobody takes the logits of a row that wants them");
 }
 
-OpRunner::OpRunner(const Model& model, Context& ctx, int64_t max_batch)
+// With more sequences, the guesses would take the time of tokens that are certain.
+constexpr int64_t kMostGuessing = 4;
+
+OpRunner::OpRunner(const Model& model, Context& ctx, int64_t max_batch, int64_t lookahead)
     : model_(model),
       ctx_(ctx),
       packed_bytes_(model_memory(model.config(), ctx.numerics, DType::f32).packed),
       parted_(ctx.device == Device::cpu && decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
-      part_tokens_(most_part_tokens(max_batch, ctx.threads.size())) {}
+      part_tokens_(most_part_tokens(max_batch, ctx.threads.size())),
+      lookahead_(parted_ ? 0 : lookahead) {}
+
+void OpRunner::drop_logits(int64_t group) {
+  held_.erase(group);
+  lookahead_.drop(group);
+}
 
 void OpRunner::resize(int64_t pages, bool keep) {
   KvCache larger(model_.config(), pages, ctx_.row().cache, ctx_.memory());
@@ -54,7 +63,7 @@ int64_t part_activations(const ModelConfig& config, Numerics numerics, const Sam
 
 // Hands out the logits that rows ask for, and keeps those of prompts for their samples.
 void OpRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const ScheduledRow> rows,
-                            const Tensor& logits, RowSink& sink) {
+                           const Tensor& logits, RowSink& sink) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t first = batch.first_logits(i), end = batch.first_logits(i + 1);
     if (rows[i].logits_from >= 0) {
@@ -62,6 +71,11 @@ void OpRunner::hold_logits(Context& ctx, const RowBatch& batch, std::span<const 
       std::vector<float> values(static_cast<size_t>(wanted.count()));
       read_values(ctx.memory(), wanted, 0, values, ctx.stream);
       sink.logits(rows[i], values);
+    }
+    if (!rows[i].guesses.empty()) {
+      const auto guesses = std::ssize(rows[i].guesses);
+      copy_values(ctx.memory(), logits.part(end - guesses, guesses),
+                  lookahead_.keep(rows[i], model_.config().vocab_size, ctx.memory()), ctx.stream);
     }
     if (rows[i].sequence->is_prompt() && rows[i].ends())
       copy_values(ctx.memory(), logits.part(end - 1, 1), held_.at(rows[i].sequence->group->id).tensor(),
@@ -81,7 +95,8 @@ void OpRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> r
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].draws()) continue;
     work.to_sample.push_back(sink.draw_of(*rows[i].sequence));
-    work.to_sample.back().logits = logits.part(work.batch.first_logits(i + 1) - 1, 1);
+    work.to_sample.back().logits =
+        logits.part(work.batch.first_logits(i + 1) - 1 - static_cast<int32_t>(rows[i].guesses.size()), 1);
   }
   work.drawn.resize(work.to_sample.size());
   sample_rows(ctx, model_.config().vocab_size, work.to_sample, work.drawn);
@@ -210,10 +225,45 @@ void OpRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& s
     share_out(rows);
     in_parts([&](Part& part) { forward_part(part, sink); });
   } else {
-    forward(ctx_, work_, rows, sink);
-    std::vector<ScheduledRow> own(rows.begin(), rows.end());
+    run_together(rows, sink);
+  }
+}
+
+// Draws the next token of rows whose logits are there: their tokens were guessed.
+void OpRunner::draw_guessed(std::span<const ScheduledRow> rows, std::span<const Tensor> logits,
+                            RowSink& sink) {
+  work_.to_sample.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    work_.to_sample.push_back(sink.draw_of(*rows[i].sequence));
+    work_.to_sample.back().logits = logits[i];
+  }
+  work_.drawn.resize(rows.size());
+  sample_rows(ctx_, model_.config().vocab_size, work_.to_sample, work_.drawn);
+  std::vector<ScheduledRow> own(rows.begin(), rows.end());
+  take_drawn(own, work_.drawn, sink);
+}
+
+void OpRunner::run_together(std::span<const ScheduledRow> rows, RowSink& sink) {
+  std::vector<ScheduledRow> own, guessed;
+  std::vector<Tensor> logits;
+  bool decode = true;
+  for (const ScheduledRow& row : rows) {
+    decode =
+        decode && row.tokens() == 1 && row.draws() && row.sequence->generated() > 0 && row.logits_from < 0;
+    const Tensor there = lookahead_.is_on() && row.draws() ? lookahead_.take(row) : Tensor();
+    if (there) {
+      guessed.push_back(row);
+      logits.push_back(there);
+    } else {
+      own.push_back(row);
+    }
+  }
+  if (lookahead_.is_on() && decode && std::ssize(own) <= kMostGuessing) lookahead_.guess(own);
+  if (!own.empty()) {
+    forward(ctx_, work_, own, sink);
     take_drawn(own, work_.drawn, sink);
   }
+  if (!guessed.empty()) draw_guessed(guessed, logits, sink);
 }
 
 }  // namespace r1

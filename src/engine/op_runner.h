@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/lookahead.h"
 #include "engine/row_batch.h"
 #include "engine/runner.h"
 #include "model/lanes.h"
@@ -23,8 +24,9 @@ namespace r1 {
 
 class OpRunner final : public Runner {
  public:
-  // Model and context outlive the runner. `max_batch` is the scheduler's.
-  OpRunner(const Model& model, Context& ctx, int64_t max_batch);
+  // Model and context outlive the runner. `max_batch` is the scheduler's; `lookahead` is the most guesses per
+  // step and sequence.
+  OpRunner(const Model& model, Context& ctx, int64_t max_batch, int64_t lookahead = 0);
 
   void resize(int64_t pages, bool keep) override;
   int64_t pages() const override { return cache_.pages(); }
@@ -32,9 +34,11 @@ class OpRunner final : public Runner {
   int64_t slice() const override;
   void run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) override;
   void draw_first(std::span<Sequence* const> samples, RowSink& sink) override;
-  void drop_logits(int64_t group) override { held_.erase(group); }
+  void drop_logits(int64_t group) override;
+  void drop_logits(const Sequence& sample) override { lookahead_.drop(sample); }
 
   int64_t part_bytes() const;  // peak bytes of the parts' arenas
+  const LookaheadCounts& lookahead() const { return lookahead_.counts(); }
 
  private:
   // The working memory of a forward of some rows, kept from one to the next.
@@ -59,6 +63,8 @@ class OpRunner final : public Runner {
   void share_out(std::span<const ScheduledRow> rows);
   void in_parts(const std::function<void(Part&)>& body);
   void forward_part(Part& part, RowSink& sink);
+  void run_together(std::span<const ScheduledRow> rows, RowSink& sink);
+  void draw_guessed(std::span<const ScheduledRow> rows, std::span<const Tensor> logits, RowSink& sink);
   void decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet);
 
   const Model& model_;
@@ -72,6 +78,7 @@ class OpRunner final : public Runner {
   // By request: the logits of a prompt's last token, from the end of prefill until its last sample has
   // started.
   std::map<int64_t, Buffer> held_;
+  Lookahead lookahead_;
 };
 
 // Bytes of the per-thread arenas of a sampler of this shape, of which all sequences decode. 0: all threads

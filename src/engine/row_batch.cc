@@ -37,6 +37,11 @@ void RowBatch::build(std::span<const ScheduledRow> rows) {
       tokens_.push_back(s.tokens[static_cast<size_t>(p)]);
       positions_.push_back(static_cast<int32_t>(p));
     }
+    for (size_t g = 0; g < row.guesses.size(); ++g) {
+      wanted_tokens_.push_back(static_cast<int32_t>(tokens_.size()));
+      tokens_.push_back(row.guesses[g]);
+      positions_.push_back(static_cast<int32_t>(row.end + static_cast<int64_t>(g)));
+    }
     offsets_.push_back(static_cast<int32_t>(tokens_.size()));
     first_logits_.push_back(static_cast<int32_t>(wanted_tokens_.size()));
   }

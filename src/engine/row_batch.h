@@ -16,8 +16,8 @@ class RowBatch {
   void build(std::span<const ScheduledRow> rows);
   // Valid until the next build.
   Batch view() const { return {tokens_, positions_, offsets_, pages_, max_pages_, prefixes_, tails_}; }
-  // Returns the tokens whose logits the rows ask for, in order of the rows, as indices into the batch's
-  // tokens.
+  // Returns the tokens whose logits the rows ask for, those of guesses included, in order of the rows, as
+  // indices into the batch's tokens.
   std::span<const int32_t> wanted_tokens() const { return wanted_tokens_; }
   // Row i's part of wanted_tokens(): [first_logits(i), first_logits(i + 1)).
   int32_t first_logits(size_t i) const { return first_logits_[i]; }

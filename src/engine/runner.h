@@ -41,8 +41,9 @@ class Runner {
   virtual void run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) = 0;
   // Draws the first token of samples whose prompts' logits are held.
   virtual void draw_first(std::span<Sequence* const> samples, RowSink& sink) = 0;
-  // Drops a request's held logits.
+  // Drops the logits that are held for a request or for one of its samples.
   virtual void drop_logits(int64_t group) = 0;
+  virtual void drop_logits(const Sequence& sample) = 0;
 };
 
 }  // namespace r1

@@ -110,7 +110,7 @@ void Scheduler::release(Sequence& s) {
   if (s.node != nullptr) tree_.unpin(s.node);
   s.pages.clear();
   s.set_aside.clear();
-  s.computed = s.prefix = 0;
+  s.computed = s.prefix = s.guessed = 0;
   s.tail = -1;
   s.node = nullptr;
 }

@@ -67,8 +67,9 @@ struct Sequence {
   int64_t prefix = 0;                // positions whose keys are in the prompt's pages, see Batch
   int32_t tail = -1;                 // the prompt's last page, if it is partly filled
   PrefixTree::Node* node = nullptr;  // the pages up to here are the tree's, too
-  bool again = false;                // it was preempted: its pages may be found in the tree as its own
-  std::vector<int32_t> set_aside;    // for the first sample of a prompt that reserves
+  int64_t guessed = 0;             // the pages have keys of guesses up to here (engine/lookahead.h); 0: none
+  bool again = false;              // it was preempted: its pages may be found in the tree as its own
+  std::vector<int32_t> set_aside;  // for the first sample of a prompt that reserves
 
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }
   int64_t generated() const { return size() - static_cast<int64_t>(group->prompt.size()); }
@@ -84,6 +85,9 @@ struct ScheduledRow {
   // The caller wants the logits of tokens [logits_from, end). -1: of none, or of the last token if it ends
   // the sequence and the next one is drawn from it.
   int64_t logits_from = -1;
+  // Tokens behind `end` whose keys and logits the row computes as well; the sequence decodes and has pages
+  // for them. They are guesses of what will be drawn.
+  std::span<const int32_t> guesses = {};
   int64_t tokens() const { return end - begin; }
   bool ends() const { return end == sequence->size(); }
   // Returns true if the sequence's next token is drawn after this row.

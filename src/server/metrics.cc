@@ -74,6 +74,10 @@ std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const
   write_metric(out, "r1_generated_tokens_total", "counter", "Tokens of ended answers.", generated_);
   write_metric(out, "r1_reasoning_tokens_total", "counter", "Of these, tokens of thoughts.", reasoning_);
   write_metric(out, "r1_engine_steps_total", "counter", "Steps of the engine.", s.steps);
+  write_metric(out, "r1_guessed_tokens_total", "counter", "Tokens guessed by prompt look-up.",
+               s.engine.lookahead.guessed);
+  write_metric(out, "r1_accepted_guesses_total", "counter", "Of these, tokens that were drawn.",
+               s.engine.lookahead.accepted);
   write_metric(out, "r1_preemptions_total", "counter", "Sequences whose pages were taken away for a while.",
                s.engine.preemptions);
   write_metric(out, "r1_connections", "gauge", "Open connections.", connections);

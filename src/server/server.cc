@@ -74,7 +74,10 @@ struct Server::Impl {
                handle(std::move(request), std::move(reply));
              }),
         loop(bundle.model, ctx,
-             {.engine = {.max_batch = o.max_batch, .prefill_chunk = o.prefill_chunk, .kv_bytes = o.kv_bytes},
+             {.engine = {.max_batch = o.max_batch,
+                         .prefill_chunk = o.prefill_chunk,
+                         .kv_bytes = o.kv_bytes,
+                         .lookahead = o.lookahead},
               .max_queue = o.max_queue}),
         preparing(o.max_queue + o.max_batch) {
     process = std::random_device{}();

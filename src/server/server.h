@@ -22,7 +22,7 @@ struct ServerOptions {
   int port = 8000;   // 0: any free one
   std::string name;  // of the model, as clients call it
   ApiKeys keys;
-  int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512;
+  int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512, lookahead = 7;
   int64_t kv_bytes = 0;    // see EngineOptions
   double timeout_s = 600;  // of a request, from its arrival to the end of its answer
   HttpLimits http;

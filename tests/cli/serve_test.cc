@@ -155,6 +155,7 @@ TEST(Serve, OptionsOutOfRangeAreOneLineAndStatus2) {
       {{"--port", "70000"}, "--port is 70000; it must be between 0 and 65535"},
       {{"--max-batch", "0"}, "--max-batch is 0; it must be between 1 and"},
       {{"--max-queue", "0"}, "--max-queue is 0"},
+      {{"--lookahead", "65"}, "--lookahead is 65; it must be between 0 and 64"},
       {{"--timeout", "0"}, "--timeout is 0; it must be more than 0"},
       {{"--drain", "-1"}, "--drain is -1"},
       {{"--api-key-file", "/no/such/file"}, "/no/such/file"},

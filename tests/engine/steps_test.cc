@@ -85,7 +85,7 @@ TEST(EngineSteps, EveryAnswerUnderMemoryPressureIsThatOfItsRequestAlone) {
   for (const int threads : {1, 2}) {
     Model model = long_model();
     const int64_t page = page_bytes(model);
-    Machine machine({.max_batch = 12, .prefill_chunk = 48, .kv_bytes = 16 * page}, threads);
+    Machine machine({.max_batch = 12, .prefill_chunk = 48, .kv_bytes = 16 * page, .lookahead = 5}, threads);
     Machine alone({.max_batch = 1, .prefill_chunk = 1000, .keep_prefixes = false});
     Random random(11);
     std::map<int64_t, Request> requests;
