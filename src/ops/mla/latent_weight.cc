@@ -1,6 +1,7 @@
 #include "ops/mla/latent_weight.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/first_error.h"
 #include "base/integers.h"
@@ -125,11 +126,16 @@ const float* LatentWeight::rows(Context& ctx) const {
     if (kv_b_->frozen() && !ctx.measuring) {
       rows_.version = 0;  // stale until it is filled: reading may throw
       int64_t at = 0;
+      std::vector<float> rounded;
       in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
+        if (ctx.activations() == DType::bf16) {
+          rounded.resize(values.size());
+          round_to_bf16(ctx.threads, values.data(), std::ssize(values), rounded.data());
+          values = rounded;
+        }
         ctx.memory().write(to + at, values.data(), values.size_bytes());
         at += std::ssize(values);
       });
-      if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, to, value.count(), to);
       rows_.version = kv_b_->version;
     } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);

@@ -1,7 +1,9 @@
 // ops/mla/mla_cuda.cu: the steps around latent attention on a CUDA device. Each product is one launch over
-// all heads, whose operands lie apart by the heads' strides (mla_cpu.cc).
+// all heads, whose operands lie apart by the heads' strides (mla_cpu.cc). In cuda-bf16 the products are
+// those of cpu-f32 on the rounded values.
 #include <cuda_runtime.h>
 
+#include "ops/convert/convert.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/mla/mla_backend.h"
 #include "ops/rope/rope_cuda.h"
@@ -45,19 +47,21 @@ void absorb_query(Context& ctx, const AbsorbQuery& call) {
   const LatentWeight& w = *call.w;
   const int64_t T = call.q.dim(0), H = w.heads(), n = w.nope(), R = w.latent(), P = call.q.dim(2) - n;
   const OpScope scope(ctx);
-  const float* kv_b = w.rows(ctx);
+  const F32Output out(ctx, call.out);
+  const float *kv_b = w.rows(ctx), *queries = as_f32(ctx, call.q);
   if (!ctx.measuring) {
     products_f32({.M = T,
                   .N = R,
                   .K = n,
-                  .a = {call.q.f32(), H * (n + P), true},
+                  .a = {queries, H * (n + P), true},
                   .b = {kv_b, R, false},
-                  .c = call.out.f32(),
+                  .c = out.data(),
                   .c_row = H * (R + P)},
                  {.count = H, .a = n + P, .b = (n + w.value()) * R, .c = R + P}, ctx.stream);
   }
   rope_heads(ctx, call.rotary,
-             {.x = call.q.f32() + n, .x_head = n + P, .y = call.out.f32() + R, .y_head = R + P, .H = H});
+             {.x = queries + n, .x_head = n + P, .y = out.data() + R, .y_head = R + P, .H = H});
+  out.store(ctx);
 }
 
 void absorb_query_backward(Context& ctx, const AbsorbQueryBackward& call) {
@@ -89,11 +93,12 @@ void absorb_query_backward(Context& ctx, const AbsorbQueryBackward& call) {
   }
   if (!w.kv_b().grad) return;
   ctx.tape->await_turn();
+  const float* queries = as_f32(ctx, call.q);
   if (ctx.measuring) return;
   products_f32({.M = n,
                 .N = R,
                 .K = T,
-                .a = {call.q.f32(), H * q_row, false},
+                .a = {queries, H * q_row, false},
                 .b = {call.dout.f32(), H * out_row, false},
                 .c = w.kv_b().grad.f32(),
                 .c_row = R,
@@ -103,10 +108,13 @@ void absorb_query_backward(Context& ctx, const AbsorbQueryBackward& call) {
 
 void latent_key(Context& ctx, const LatentKey& call) {
   const int64_t T = call.c.dim(0), R = call.c.dim(1), P = call.rotary.width();
-  float* key = call.key.f32();
-  if (!ctx.measuring) run_put<Put::assign>(ctx, T, call.c.f32(), R, R, key, R + P);
-  rope_heads(ctx, call.rotary,
-             {.x = call.compressed.f32() + R, .x_head = R + P, .y = key + R, .y_head = R + P});
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.key);
+  float* key = out.data();
+  const float *c = as_f32(ctx, call.c), *compressed = as_f32(ctx, call.compressed);
+  if (!ctx.measuring) run_put<Put::assign>(ctx, T, c, R, R, key, R + P);
+  rope_heads(ctx, call.rotary, {.x = compressed + R, .x_head = R + P, .y = key + R, .y_head = R + P});
+  out.store(ctx);
 }
 
 void latent_key_backward(Context& ctx, const LatentKeyBackward& call) {
@@ -129,22 +137,26 @@ void latent_key_backward(Context& ctx, const LatentKeyBackward& call) {
 void expand_value(Context& ctx, const ExpandValue& call) {
   const LatentWeight& w = *call.w;
   const int64_t T = call.o.dim(0), H = w.heads(), v = w.value(), R = w.latent();
-  const float* kv_b = w.rows(ctx);
+  const OpScope scope(ctx);
+  const F32Output out(ctx, call.out);
+  const float *kv_b = w.rows(ctx), *latents = as_f32(ctx, call.o);
   if (ctx.measuring) return;
   products_f32({.M = T,
                 .N = v,
                 .K = R,
-                .a = {call.o.f32(), H * R, true},
+                .a = {latents, H * R, true},
                 .b = {kv_b + w.nope() * R, R, true},
-                .c = call.out.f32(),
+                .c = out.data(),
                 .c_row = H * v},
                {.count = H, .a = R, .b = (w.nope() + v) * R, .c = v}, ctx.stream);
+  out.store(ctx);
 }
 
 void expand_value_backward(Context& ctx, const ExpandValueBackward& call) {
   const LatentWeight& w = *call.w;
   const int64_t T = call.o.dim(0), H = w.heads(), n = w.nope(), v = w.value(), R = w.latent();
   const int64_t head = (n + v) * R;
+  const OpScope scope(ctx);
   const float* kv_b = w.rows(ctx);
   if (call.d_o && !ctx.measuring) {
     products_f32({.M = T,
@@ -159,12 +171,13 @@ void expand_value_backward(Context& ctx, const ExpandValueBackward& call) {
   }
   if (!w.kv_b().grad) return;
   ctx.tape->await_turn();
+  const float* outputs = as_f32(ctx, call.o);
   if (ctx.measuring) return;
   products_f32({.M = v,
                 .N = R,
                 .K = T,
                 .a = {call.dout.f32(), H * v, false},
-                .b = {call.o.f32(), H * R, false},
+                .b = {outputs, H * R, false},
                 .c = w.kv_b().grad.f32() + n * R,
                 .c_row = R,
                 .accumulate = true},

@@ -2,17 +2,19 @@
 // the backward. Steps, orders and memory are those of moe_cpu.cc.
 //
 // A product over all experts is one launch, whose blocks read on the device which rows are theirs: the host
-// never waits for the routing.
+// never waits for the routing. In cuda-bf16 the products are those of cpu-f32 on the rounded values.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <span>
 
 #include "base/integers.h"
+#include "ops/convert/convert_cuda.h"
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/moe/moe_backend.h"
 #include "ops/moe/route_cuda.h"
+#include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -46,7 +48,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// moe_kernels::swiglu_row_backward for n rows, a half-warp each.
+// moe_kernels::swiglu_row_backward for n rows, a half-warp each. kRoundH: the forward rounded h to bf16.
+template <bool kRoundH>
 __global__ void __launch_bounds__(kThreads)
     swiglu_rows_backward(float* gate, float* up, float* dh, int64_t n, int64_t F, const float* weights,
                          float* drow) {
@@ -60,7 +63,8 @@ __global__ void __launch_bounds__(kThreads)
     const float denominator = __fadd_rn(1.0f, exp_f32(-g));
     const float s = __fdiv_rn(1.0f, denominator), silu = __fdiv_rn(g, denominator);
     const float slope = __fmul_rn(s, __fmaf_rn(g, __fsub_rn(1.0f, s), 1.0f));
-    const float h = __fmul_rn(silu, u), flow = __fmul_rn(weight, in);
+    const float exact = __fmul_rn(silu, u), h = kRoundH ? through_bf16(exact) : exact;
+    const float flow = __fmul_rn(weight, in);
     lane = __fmaf_rn(h, in, lane);
     gate[at] = __fmul_rn(__fmul_rn(flow, u), slope);
     up[at] = __fmul_rn(flow, silu);
@@ -182,9 +186,10 @@ void experts_backward(Context& ctx, const MoeBackward& call, float* drow) {
     const int32_t* tokens = r.tokens + chunk.first;
     gather_rows_f32(call.dy.f32(), tokens, chunk.n, D, rows, ctx.stream);
     times_transposed(ctx, chunk, experts.of(chunk, 2), rows, D, F, dh, false);
-    swiglu_rows_backward<<<static_cast<unsigned>(ceil_div(chunk.n, kThreads / kLanes)), kThreads, 0,
-                           stream>>>(gate, up, dh, chunk.n, F, r.row_weights + chunk.first,
-                                     drow + chunk.first);
+    const auto swiglu =
+        ctx.activations() == DType::bf16 ? swiglu_rows_backward<true> : swiglu_rows_backward<false>;
+    swiglu<<<static_cast<unsigned>(ceil_div(chunk.n, kThreads / kLanes)), kThreads, 0, stream>>>(
+        gate, up, dh, chunk.n, F, r.row_weights + chunk.first, drow + chunk.first);
     check_launch("moe swiglu backward");
     add_gradients(ctx, chunk, experts.gradients(chunk, 2), rows, D, dh, F);
     gather_rows_f32(call.saved.x.f32(), tokens, chunk.n, D, rows, ctx.stream);
@@ -210,6 +215,9 @@ void moe_forward(Context& ctx, const MoeForward& call) {
   float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
   float* h = ctx.arena.array<float>(most * F);
   if (ctx.measuring) return;
+  const auto round = [&ctx](float* values, int64_t n) {
+    if (ctx.activations() == DType::bf16) round_f32(values, n, values, ctx.stream);
+  };
   for (int64_t c = 0; c < r.chunks(); ++c) {
     const Chunk chunk = chunk_of(r, c);
     float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
@@ -217,7 +225,10 @@ void moe_forward(Context& ctx, const MoeForward& call) {
     gather_rows_f32(saved.x.f32(), r.tokens + chunk.first, chunk.n, D, rows, ctx.stream);
     times_weights(ctx, chunk, experts.of(chunk, 0), rows, D, F, gate);
     times_weights(ctx, chunk, experts.of(chunk, 1), rows, D, F, up);
+    round(gate, chunk.n * F);
+    round(up, chunk.n * F);
     swiglu_f32(gate, up, chunk.n * F, h, ctx.stream);
+    round(h, chunk.n * F);
     times_weights(ctx, chunk, experts.of(chunk, 2), h, F, D, rows);
     combine_rows<<<static_cast<unsigned>(chunk.tokens()), kThreads, 0,
                    static_cast<cudaStream_t>(ctx.stream)>>>(
