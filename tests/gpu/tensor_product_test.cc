@@ -219,17 +219,6 @@ TEST_F(CudaTensorProduct, OneRowAloneEqualsItselfInAnyBatch) {
   }
 }
 
-TEST_F(CudaTensorProduct, ShardsFollowFromK) {
-  using cuda::tensor_shards;
-  EXPECT_EQ(tensor_shards(14336, 8).count, 8);
-  EXPECT_EQ(tensor_shards(14336, 8).steps, 112);
-  EXPECT_EQ(tensor_shards(576, 8).count, 4);  // 8 shards would have 4.5 steps
-  EXPECT_EQ(tensor_shards(128, 8).count, 2);  // of at least four steps
-  EXPECT_EQ(tensor_shards(100, 8).count, 1);
-  EXPECT_EQ(tensor_shards(100, 8).steps, 7);
-  EXPECT_EQ(tensor_shards(8960, 8).steps, 70);
-}
-
 TEST_F(CudaTensorProduct, CutsBetweenFamiliesChangeNoBitOfAGradient) {
   const std::vector<int64_t> families = {33, 1, 16, 90, 7, 48};
   int64_t T = 0;

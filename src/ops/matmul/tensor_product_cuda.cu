@@ -2,7 +2,7 @@
 //
 //   tensor_tiles  a block computes a tile of D; tiles of P and Q wait in shared memory, kStages deep. A thread
 //                 keeps the chain of the current shard and the total of the shards before it in registers.
-//   tensor_few    for few rows of Q (decoding): a warp computes 16 rows of P by kJ of Q over one shard, with
+//   tensor_few    for few rows of Q (decoding): a warp computes 16 rows of P by kJ of Q over a shard, with
 //                 stages of its own, so that no warp waits for another; the block's warps then add the shards
 //                 in order. The limit is the bandwidth that reads P.
 #include <algorithm>

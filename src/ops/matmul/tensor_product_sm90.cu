@@ -149,7 +149,7 @@ bool holds_vectors(const TensorOperand& o) {
 bool wgmma_fits(const TensorProduct& product) {
 #ifdef R1_SM90A
   static const bool hopper = device_facts().major == 9;
-  return hopper && product.p.by_k && product.q.by_k && !product.accumulate && holds_vectors(product.p) &&
+  return hopper && product.K > 0 && product.p.by_k && product.q.by_k && !product.accumulate && holds_vectors(product.p) &&
          holds_vectors(product.q);
 #else
   return false;
