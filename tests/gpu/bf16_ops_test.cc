@@ -203,7 +203,8 @@ TEST_F(CudaBf16Ops, AttentionHasTheBitsOfTheCpu) {
   }
 }
 
-TEST_F(CudaBf16Ops, LatentAttentionsStepsHaveTheBitsOfTheCpu) {
+// Their products run on tensor cores, so they are near; a part that no product touches is equal.
+TEST_F(CudaBf16Ops, LatentAttentionsStepsAreNearTheCpu) {
   const int64_t T = 17, H = 3, n = 19, v = 7, R = 33, P = 6;
   Random random(6);
   const auto kv_b = random_normal(random, H * (n + v) * R), held = random_normal(random, H * (n + v) * R),
@@ -215,32 +216,44 @@ TEST_F(CudaBf16Ops, LatentAttentionsStepsHaveTheBitsOfTheCpu) {
   for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(random.below(600)));
   const RopeTable table = bf16_table(P);
   const Rotary rotary{positions, &table, RopeStyle::interleaved};
-  expect_both_agree(
-      [&](auto& r) -> Results {
-        choose_bf16(r);
-        PlacedParameter p(r.ctx.memory(), {H * (n + v), R}, kv_b, held);
-        const LatentWeight w(&p.p, H, n, v);
-        const Tensor q = bf16_input(r, {T, H, n + P}, q_values), o = bf16_input(r, {T, H, R}, o_values),
-                     latent = bf16_input(r, {T, R}, c_values),
-                     compressed = bf16_input(r, {T, R + P}, compressed_values);
-        std::vector<float> dq_in, do_in, dlatent, dcompressed;
-        r.want(q, &dq_in);
-        r.want(o, &do_in);
-        r.want(latent, &dlatent);
-        r.want(compressed, &dcompressed);
-        poison(r);
-        const Tensor absorbed = absorb_query(r.ctx, q, w, rotary),
-                     key = latent_key(r.ctx, latent, compressed, rotary),
-                     expanded = expand_value(r.ctx, o, w);
-        r.seed(absorbed, dq);
-        r.seed(key, dkey);
-        r.seed(expanded, d_out);
-        Results out{bf16_values(r, absorbed), bf16_values(r, key), bf16_values(r, expanded)};
-        r.backward();
-        out.insert(out.end(), {dq_in, do_in, dlatent, dcompressed, p.gradient()});
-        return out;
-      },
-      "latent attention");
+  const auto op = [&](auto& r) -> Results {
+    choose_bf16(r);
+    PlacedParameter p(r.ctx.memory(), {H * (n + v), R}, kv_b, held);
+    const LatentWeight w(&p.p, H, n, v);
+    const Tensor q = bf16_input(r, {T, H, n + P}, q_values), o = bf16_input(r, {T, H, R}, o_values),
+                 latent = bf16_input(r, {T, R}, c_values),
+                 compressed = bf16_input(r, {T, R + P}, compressed_values);
+    std::vector<float> dq_in, do_in, dlatent, dcompressed;
+    r.want(q, &dq_in);
+    r.want(o, &do_in);
+    r.want(latent, &dlatent);
+    r.want(compressed, &dcompressed);
+    poison(r);
+    const Tensor absorbed = absorb_query(r.ctx, q, w, rotary),
+                 key = latent_key(r.ctx, latent, compressed, rotary), expanded = expand_value(r.ctx, o, w);
+    r.seed(absorbed, dq);
+    r.seed(key, dkey);
+    r.seed(expanded, d_out);
+    Results out{bf16_values(r, absorbed), bf16_values(r, key), bf16_values(r, expanded)};
+    r.backward();
+    out.insert(out.end(), {dq_in, do_in, dlatent, dcompressed, p.gradient()});
+    return out;
+  };
+  OpRun cpu;
+  DeviceRun device;
+  const Results want = op(cpu), got = op(device);
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(got[i].size(), want[i].size());
+    double difference = 0, size = 0;
+    for (size_t e = 0; e < want[i].size(); ++e) {
+      difference += std::pow(static_cast<double>(got[i][e]) - want[i][e], 2);
+      size += std::pow(static_cast<double>(want[i][e]), 2);
+    }
+    EXPECT_LT(std::sqrt(difference / size), 1e-2) << "result " << i;
+  }
+  expect_cpu_bits(got[1], want[1], "the key");
+  expect_cpu_bits(got[5], want[5], "the gradient of the latent");
 }
 
 }  // namespace

@@ -122,7 +122,6 @@ void expect_near_exact(std::span<const float> got, int64_t I, int64_t J, int64_t
   // Far above what rounding does (at most 2^-16.9 in matmul_bits_test), far below what a wrong element does.
   constexpr double kShare = 0x1p-14;
   ASSERT_EQ(std::ssize(got), I * J) << what;
-  double worst = 0;
   for (int64_t i = 0; i < I; ++i) {
     for (int64_t j = 0; j < J; ++j) {
       const auto at = static_cast<size_t>(i * J + j);
@@ -134,10 +133,8 @@ void expect_near_exact(std::span<const float> got, int64_t I, int64_t J, int64_t
       }
       const double error = std::fabs(got[at] - sum), bound = kShare * size + relative * std::fabs(sum);
       ASSERT_LE(error, bound) << what << " at " << i << ", " << j << ": " << got[at] << ", exact " << sum;
-      if (size > 0) worst = std::max(worst, error / size);
     }
   }
-  ::testing::Test::RecordProperty(what, std::to_string(worst));
 }
 
 void expect_near_exact(const TensorCase& c, const TensorResult& r) {

@@ -9,7 +9,7 @@
 //   value_tiles   outputs [rows, V], a chain over the row's keys each, divided by the sum
 //
 // Scores of as many tiles as fit kScoreFloats are held at a time. Company in a tile changes no bit. In
-// cuda-bf16, pages hold bf16, q is widened before, and outputs are rounded behind; everything between is f32.
+// cuda-bf16, activations and pages are bf16, widened as they are read; everything between is f32.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -18,8 +18,6 @@
 #include "base/integers.h"
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
-#include "ops/convert/convert.h"
-#include "ops/convert/convert_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -55,14 +53,14 @@ struct PageParts {
   __device__ const V* of(int slot) const { return slot < split ? tail : own; }
 };
 
-// V: the elements of the pages, f32 or bf16, and of k and v.
+// V: the elements of activations and pages, f32 or bf16.
 template <class V>
 struct ForwardJob {
   int64_t H, G, K, width, heads;  // width: of a value; heads: per group
   float scale;
-  const float* q;
-  const V *k, *v;
-  float *out, *maxima, *sums;
+  const V *q, *k, *v;
+  V* out;
+  float *unrounded, *maxima, *sums;  // the first two may be null
   V* pages;
   int64_t page_elements;
   bool values_in_keys;
@@ -233,8 +231,11 @@ __global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob<V> f) {
     const float sum = f.sums[at];
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
-      if (Tile::column(c) < columns)
-        f.out[at * f.width + column0 + Tile::column(c)] = __fdiv_rn(sums[i][c], sum);
+      if (Tile::column(c) >= columns) continue;
+      const int64_t to = at * f.width + column0 + Tile::column(c);
+      const float out = __fdiv_rn(sums[i][c], sum);
+      put_f32(f.out + to, out);
+      if (f.unrounded != nullptr) f.unrounded[to] = out;
     }
   }
 }
@@ -328,8 +329,11 @@ ForwardJob<V> forward_job(const AttentionForward& call) {
   f.H = call.q.dim(1), f.G = pages.G, f.K = pages.K, f.width = pages.V;
   f.heads = f.H / f.G;
   f.scale = call.scale;
-  f.k = static_cast<const V*>(call.k.data), f.v = static_cast<const V*>(call.v.data);
+  f.q = static_cast<const V*>(call.q.data), f.k = static_cast<const V*>(call.k.data);
+  f.v = static_cast<const V*>(call.v.data), f.out = static_cast<V*>(call.out.data);
   f.maxima = call.saved.maxima, f.sums = call.saved.sums;
+  // A training's backward reads the output before it is rounded.
+  if (call.out.dtype == DType::bf16 && call.saved.out) f.unrounded = call.saved.out.f32();
   f.pages = static_cast<V*>(pages.data);
   f.page_elements = pages.page_elements();
   f.values_in_keys = pages.values_in_keys;
@@ -339,13 +343,11 @@ ForwardJob<V> forward_job(const AttentionForward& call) {
   return f;
 }
 
-// q and out: [T, H, .] in f32.
 template <class V>
-void run_forward(Context& ctx, const AttentionForward& call, const float* q, float* out) {
+void run_forward(Context& ctx, const AttentionForward& call) {
+  const OpScope scope(ctx);
   const Batch& batch = call.batch;
   ForwardJob<V> f = forward_job<V>(call);
-  f.q = q;
-  f.out = out;
   int64_t longest = 0;
   for (int64_t s = 0; s < batch.S(); ++s)
     longest = std::max<int64_t>(
@@ -381,15 +383,12 @@ void run_forward(Context& ctx, const AttentionForward& call, const float* q, flo
 }  // namespace
 
 void attention_forward(Context& ctx, const AttentionForward& call) {
-  const OpScope scope(ctx);
-  if (call.pages.dtype == DType::f32) return run_forward<float>(ctx, call, call.q.f32(), call.out.f32());
-  R1_CHECK(call.pages.dtype == DType::bf16 && call.k.dtype == DType::bf16 && call.v.dtype == DType::bf16,
-           "pages of ", name_of(call.pages.dtype), ", keys of ", name_of(call.k.dtype));
-  // A training's backward reads the output before it is rounded.
-  const Tensor& kept = call.saved.out;
-  float* out = kept ? kept.f32() : ctx.arena.array<float>(call.out.count());
-  run_forward<uint16_t>(ctx, call, as_f32(ctx, call.q), out);
-  if (!ctx.measuring) narrow_f32(out, call.out.count(), call.out.bf16(), ctx.stream);
+  const DType type = call.pages.dtype;
+  for (const Tensor& t : {call.q, call.k, call.v, call.out})
+    R1_CHECK(t.dtype == type, "pages of ", name_of(type), " and ", t.shape.str(), " of ", name_of(t.dtype));
+  if (type == DType::f32) return run_forward<float>(ctx, call);
+  R1_CHECK(type == DType::bf16, "pages of ", name_of(type));
+  run_forward<uint16_t>(ctx, call);
 }
 
 }  // namespace r1::cuda

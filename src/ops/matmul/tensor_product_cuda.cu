@@ -43,15 +43,19 @@ __device__ __forceinline__ void place_of_block(int64_t tiles_i, int64_t tiles_j,
 
 template <class Shape, bool kPByK, bool kQByK, bool kSharded>
 __global__ void __launch_bounds__(Shape::kThreads)
-    tensor_tiles(TensorProduct product, TensorShards shards, bool p_vectors, bool q_vectors) {
+    tensor_tiles(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
+                 bool q_vectors) {
   using TileP = TensorTile<Shape::kI, kPByK>;
   using TileQ = TensorTile<Shape::kJ, kQByK>;
   constexpr int kA = Shape::kRowsI / 16, kB = Shape::kRowsJ / 8;
   extern __shared__ __align__(128) uint16_t tensor_stages[];
   uint16_t* const stages_q = tensor_stages + Shape::kStages * TileP::kElements;
+  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.y);
+  const int64_t tiles_i = (product.I + Shape::kI - 1) / Shape::kI,
+                tiles_j = (product.J + Shape::kJ - 1) / Shape::kJ;
+  if (blockIdx.x >= tiles_i * tiles_j) return;  // an expert with fewer rows than the most
   int64_t tile_i = 0, tile_j = 0;
-  place_of_block((product.I + Shape::kI - 1) / Shape::kI, (product.J + Shape::kJ - 1) / Shape::kJ, &tile_i,
-                 &tile_j);
+  place_of_block(tiles_i, tiles_j, &tile_i, &tile_j);
   const int64_t i0 = tile_i * Shape::kI, j0 = tile_j * Shape::kJ;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int warp_i = warp % Shape::kDownWarps * Shape::kRowsI,
@@ -164,15 +168,18 @@ constexpr int kFewI = 16;
 // kJ rows of Q: 8 or 16. Warp w has shard w % count of rows 16 (w / count) of the block's rows of P.
 template <int kJ, int kStages>
 __global__ void __launch_bounds__(kFewThreads)
-    tensor_few(TensorProduct product, TensorShards shards, bool p_vectors, bool q_vectors) {
+    tensor_few(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
+               bool q_vectors) {
   using TileP = TensorTile<kFewI, true>;
   using TileQ = TensorTile<kJ, true>;
   constexpr int kStage = TileP::kElements + TileQ::kElements, kB = kJ / 8;
   extern __shared__ __align__(128) uint16_t few_stages[];
+  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.z);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int count = static_cast<int>(shards.count), blocks = kFewWarps / count;  // count divides kFewWarps
   const int64_t j0 = static_cast<int64_t>(blockIdx.x) * kJ,
                 block_i = static_cast<int64_t>(blockIdx.y) * blocks * kFewI;
+  if (j0 >= product.J) return;
   const int64_t i0 = block_i + warp / count * kFewI;
   const int64_t begin = warp % count * shards.steps * kTensorStep;
   const int64_t end = min(begin + shards.steps * kTensorStep, product.K);
@@ -244,8 +251,12 @@ __global__ void __launch_bounds__(kFewThreads)
   }
 }
 
-bool takes_vectors(const TensorOperand& o) {
-  return o.row % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
+// Vectors can be copied in every one of the products.
+bool takes_vectors(const TensorOperand& o, int64_t apart = 0) {
+  return o.row % kVector == 0 && apart % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
+}
+bool p_takes_vectors(const TensorProduct& product, const TensorGroups& groups) {
+  return takes_vectors(product.p, groups.p) && (groups.starts == nullptr || groups.aligned);
 }
 
 template <class Kernel>
@@ -255,34 +266,36 @@ void allow_shared(Kernel kernel, int bytes) {
 }
 
 template <class Shape, bool kPByK, bool kQByK, bool kSharded>
-void launch_tiles(const TensorProduct& product, const TensorShards& shards, cudaStream_t stream) {
+void launch_tiles(const TensorProduct& product, const TensorGroups& groups, const TensorShards& shards,
+                  cudaStream_t stream) {
   const auto kernel = tensor_tiles<Shape, kPByK, kQByK, kSharded>;
   allow_shared(kernel, Shape::kBytes);
   const int64_t blocks = (product.I + Shape::kI - 1) / Shape::kI * ((product.J + Shape::kJ - 1) / Shape::kJ);
-  kernel<<<static_cast<unsigned>(blocks), Shape::kThreads, Shape::kBytes, stream>>>(
-      product, shards, takes_vectors(product.p), takes_vectors(product.q));
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(groups.count));
+  kernel<<<grid, Shape::kThreads, Shape::kBytes, stream>>>(
+      product, groups, shards, p_takes_vectors(product, groups), takes_vectors(product.q, groups.q));
   check_launch("tensor_tiles");
 }
 
 template <class Shape>
-void launch_layout(const TensorProduct& product, cudaStream_t stream) {
+void launch_layout(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
   const TensorShards shards = tensor_shards(product.K, product.most_shards);
   const bool sharded = shards.count > 1;
   if (product.p.by_k) {
     R1_CHECK(product.q.by_k, "no product takes P by k and Q otherwise");
-    return sharded ? launch_tiles<Shape, true, true, true>(product, shards, stream)
-                   : launch_tiles<Shape, true, true, false>(product, shards, stream);
+    return sharded ? launch_tiles<Shape, true, true, true>(product, groups, shards, stream)
+                   : launch_tiles<Shape, true, true, false>(product, groups, shards, stream);
   }
   if (product.q.by_k) {
-    return sharded ? launch_tiles<Shape, false, true, true>(product, shards, stream)
-                   : launch_tiles<Shape, false, true, false>(product, shards, stream);
+    return sharded ? launch_tiles<Shape, false, true, true>(product, groups, shards, stream)
+                   : launch_tiles<Shape, false, true, false>(product, groups, shards, stream);
   }
   R1_CHECK(!sharded, "a product over tokens has one shard");
-  launch_tiles<Shape, false, false, false>(product, shards, stream);
+  launch_tiles<Shape, false, false, false>(product, groups, shards, stream);
 }
 
 template <int kJ, int kStages>
-void launch_few(const TensorProduct& product, cudaStream_t stream) {
+void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
   constexpr int kBytes = kFewWarps * kStages * (kFewI + kJ) * kTileK * 2;
   static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
   const TensorShards shards = tensor_shards(product.K, product.most_shards);
@@ -290,22 +303,41 @@ void launch_few(const TensorProduct& product, cudaStream_t stream) {
   allow_shared(kernel, kBytes);
   const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
   const dim3 grid(static_cast<unsigned>((product.J + kJ - 1) / kJ),
-                  static_cast<unsigned>((product.I + rows - 1) / rows));
-  kernel<<<grid, kFewThreads, kBytes, stream>>>(product, shards, takes_vectors(product.p),
-                                                takes_vectors(product.q));
+                  static_cast<unsigned>((product.I + rows - 1) / rows), static_cast<unsigned>(groups.count));
+  kernel<<<grid, kFewThreads, kBytes, stream>>>(product, groups, shards, p_takes_vectors(product, groups),
+                                                takes_vectors(product.q, groups.q));
   check_launch("tensor_few");
 }
 
 // With so many rows of Q, blocks that share P's rows read them from the second-level cache.
 constexpr int64_t kFewRows = 64;
 
-TensorKernel pick(const TensorProduct& product) {
-  if (product.J <= kFewRows && tensor_kernel_fits(product, TensorKernel::few_rows))
-    return TensorKernel::few_rows;
-  const int64_t large =
-      (product.I + LargeTile::kI - 1) / LargeTile::kI * ((product.J + LargeTile::kJ - 1) / LargeTile::kJ);
+TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
+  const int64_t rows = groups.starts != nullptr ? std::min(product.J, groups.typical) : product.J;
+  if (rows <= kFewRows && tensor_kernel_fits(product, TensorKernel::few_rows)) return TensorKernel::few_rows;
+  const int64_t large = (product.I + LargeTile::kI - 1) / LargeTile::kI *
+                        ((rows + LargeTile::kJ - 1) / LargeTile::kJ) * groups.count;
   if (large < multiprocessors()) return TensorKernel::small_tiles;
-  return tensor_kernel_fits(product, TensorKernel::wgmma) ? TensorKernel::wgmma : TensorKernel::large_tiles;
+  return groups.count == 1 && groups.starts == nullptr && tensor_kernel_fits(product, TensorKernel::wgmma)
+             ? TensorKernel::wgmma
+             : TensorKernel::large_tiles;
+}
+
+void launch(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel, void* stream) {
+  if (product.I == 0 || product.J == 0 || groups.count == 0) return;
+  R1_CHECK(tensor_kernel_fits(product, kernel) && !(product.accumulate && product.d_bf16), "product of ",
+           product.I, " x ", product.J, " x ", product.K);
+  const auto s = static_cast<cudaStream_t>(stream);
+  switch (kernel) {
+    case TensorKernel::few_rows:
+      return product.J <= 8 ? launch_few<8, 4>(product, groups, s) : launch_few<16, 3>(product, groups, s);
+    case TensorKernel::small_tiles:
+      return launch_layout<SmallTile>(product, groups, s);
+    case TensorKernel::large_tiles:
+      return launch_layout<LargeTile>(product, groups, s);
+    case TensorKernel::wgmma:
+      return wgmma_product(product, stream);
+  }
 }
 
 }  // namespace
@@ -318,24 +350,15 @@ bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
 }
 
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream) {
-  if (product.I == 0 || product.J == 0) return;
-  R1_CHECK(tensor_kernel_fits(product, kernel) && !(product.accumulate && product.d_bf16), "product of ",
-           product.I, " x ", product.J, " x ", product.K);
-  const auto s = static_cast<cudaStream_t>(stream);
-  switch (kernel) {
-    case TensorKernel::few_rows:
-      return product.J <= 8 ? launch_few<8, 4>(product, s) : launch_few<16, 3>(product, s);
-    case TensorKernel::small_tiles:
-      return launch_layout<SmallTile>(product, s);
-    case TensorKernel::large_tiles:
-      return launch_layout<LargeTile>(product, s);
-    case TensorKernel::wgmma:
-      return wgmma_product(product, stream);
-  }
+  launch(product, {}, kernel, stream);
 }
 
 void tensor_product(const TensorProduct& product, void* stream) {
-  tensor_product(product, pick(product), stream);
+  launch(product, {}, pick(product, {}), stream);
+}
+
+void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream) {
+  launch(product, groups, pick(product, groups), stream);
 }
 
 TensorProduct forward_product(const TensorForward& f) {

@@ -64,6 +64,20 @@ struct TensorProduct {
 };
 void tensor_product(const TensorProduct& product, void* stream);
 
+// `count` products of one shape in one launch. Either their operands and outputs lie these many elements apart
+// (the heads of latent attention), or they are experts whose rows of Q and D are sorted by expert: expert e owns
+// rows [starts[e], starts[e + 1]), and its P begins at matrices[e]. The arrays are the device's, so the host
+// need not know the rows: product.J is the most that an expert can have, `typical` about how many they have.
+struct TensorGroups {
+  int64_t count = 1;
+  int64_t p = 0, q = 0, d = 0;
+  const int64_t* starts = nullptr;            // [count + 1]
+  const uint16_t* const* matrices = nullptr;  // [count], all aligned to 16 bytes if `aligned`
+  bool aligned = false;
+  int64_t typical = 0;
+};
+void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream);
+
 // The kernels that tensor_product() picks from, for tests and benchmarks, which show that they agree.
 enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma };
 // True if the kernel can compute it on this GPU.

@@ -116,6 +116,23 @@ struct TensorTile {
   }
 };
 
+// Makes `product` that of group z.
+__device__ __forceinline__ void enter_group(TensorProduct& product, const TensorGroups& groups, int64_t z) {
+  int64_t d = z * groups.d;
+  if (groups.starts != nullptr) {
+    const int64_t first = groups.starts[z];
+    product.J = groups.starts[z + 1] - first;
+    product.p.data = groups.matrices[z];
+    product.q.data += first * product.q.row;
+    d = first * product.d_j;
+  } else {
+    product.p.data += z * groups.p;
+    product.q.data += z * groups.q;
+  }
+  product.d = product.d_bf16 ? static_cast<void*>(static_cast<uint16_t*>(product.d) + d)
+                             : static_cast<void*>(static_cast<float*>(product.d) + d);
+}
+
 // Stores a total after the last shard.
 __device__ __forceinline__ void store_total(const TensorProduct& product, int64_t i, int64_t j, float total) {
   if (product.bias != nullptr) {
