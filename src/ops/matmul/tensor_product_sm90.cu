@@ -20,14 +20,10 @@ constexpr int kGroups = 2, kThreads = 128 * kGroups;
 constexpr int kI = 64 * kGroups;
 
 template <int kJ>
-constexpr int stages_of() {
-  return kJ == 128 ? 6 : 5;
-}
+constexpr int kStagesOf = kJ == 128 ? 6 : 5;
 template <int kJ>
-constexpr int bytes_of() {
-  return stages_of<kJ>() * (kI + kJ) * kTileK * 2;
-}
-static_assert(bytes_of<128>() <= 227 * 1024 && bytes_of<192>() <= 227 * 1024, "sm_90 has no more per block");
+constexpr int kBytesOf = kStagesOf<kJ> * (kI + kJ) * kTileK * 2;
+static_assert(kBytesOf<128> <= 227 * 1024 && kBytesOf<192> <= 227 * 1024, "sm_90 has no more per block");
 
 // Rows [row0, row0 + kRows) and k [k0, k0 + kTileK) as core matrices; what does not exist becomes zeros.
 // Eight neighbours copy eight rows, so that they write 128 bytes in a row.
@@ -52,7 +48,7 @@ __device__ __forceinline__ void copy_cores(uint8_t* tile, const TensorOperand& f
 template <int kJ>
 __global__ void __launch_bounds__(kThreads, 1) wgmma_tiles(TensorProduct product, TensorShards shards) {
 #ifdef R1_HAS_WGMMA
-  constexpr int kStages = stages_of<kJ>(), kP = kI * kTileK * 2, kStageBytes = (kI + kJ) * kTileK * 2;
+  constexpr int kStages = kStagesOf<kJ>, kP = kI * kTileK * 2, kStageBytes = (kI + kJ) * kTileK * 2;
   constexpr int kCount = kJ / 2;  // outputs of a thread
   constexpr int64_t kGroupJ = 8;
   extern __shared__ __align__(128) uint8_t wgmma_stages[];
@@ -133,9 +129,9 @@ int64_t tiles_of(const TensorProduct& product) {
 template <int kJ>
 void launch_wgmma(const TensorProduct& product, cudaStream_t stream) {
   const auto kernel = wgmma_tiles<kJ>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes_of<kJ>()),
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytesOf<kJ>),
         "cudaFuncSetAttribute");
-  kernel<<<static_cast<unsigned>(tiles_of<kJ>(product)), kThreads, bytes_of<kJ>(), stream>>>(
+  kernel<<<static_cast<unsigned>(tiles_of<kJ>(product)), kThreads, kBytesOf<kJ>, stream>>>(
       product, tensor_shards(product.K, product.most_shards));
   check_launch("wgmma_tiles");
 }
@@ -149,8 +145,8 @@ bool holds_vectors(const TensorOperand& o) {
 bool wgmma_fits(const TensorProduct& product) {
 #ifdef R1_SM90A
   static const bool hopper = device_facts().major == 9;
-  return hopper && product.K > 0 && product.p.by_k && product.q.by_k && !product.accumulate && holds_vectors(product.p) &&
-         holds_vectors(product.q);
+  return hopper && product.K > 0 && product.p.by_k && product.q.by_k && !product.accumulate &&
+         holds_vectors(product.p) && holds_vectors(product.q);
 #else
   return false;
 #endif
