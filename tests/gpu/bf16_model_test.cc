@@ -155,7 +155,7 @@ TEST_F(CudaBf16Model, TrainingAndScoringHaveTheLogProbsOfSampling) {
         const SamplingParams greedy{.temperature = 0};
         Sampled drawn;
         const RowToSample draw{
-            .logits = row, .params = &greedy, .keep = true, .options = {.forced = tokens[t]}};
+            .logits = row, .keep = true, .params = &greedy, .options = {.forced = tokens[t]}};
         sample_rows(run.ctx, static_cast<int64_t>(V), {&draw, 1}, {&drawn, 1});
         ASSERT_EQ(drawn.logprob, scored[i][t - from]) << what << " token " << t;
       }
