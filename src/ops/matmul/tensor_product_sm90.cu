@@ -77,38 +77,34 @@ __global__ void __launch_bounds__(kThreads, 1) wgmma_tiles(TensorProduct product
 
   float chain[kCount], total[kCount];
 #pragma unroll
-  for (int e = 0; e < kCount; ++e) chain[e] = 0.0f, total[e] = -0.0f;  // -0 + x is x, whatever x is
-  int accumulate = 0;
-  for (int64_t stage = 0; stage < stages; ++stage) {
-    __pipeline_wait_prior(kAhead - 1);
-    wgmma_wait<1>();  // the stage before the last is read
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    __syncthreads();
-    copy(stage + kAhead);  // into the stage before the last
-    const auto at =
-        static_cast<uint32_t>(__cvta_generic_to_shared(wgmma_stages + stage % kStages * kStageBytes));
-    const int64_t here = min(shards.steps - stage % stages_each * kTileSteps, int64_t{kTileSteps});
-    const auto step = [&](int s) {
-      const uint64_t p =
-          core_descriptor(at + static_cast<uint32_t>(core_place(kI, 64 * warpgroup, 32 * s)), kI);
-      const uint64_t q = core_descriptor(at + kP + static_cast<uint32_t>(core_place(kJ, 0, 32 * s)), kJ);
-      Wgmma<kJ>::run(chain, p, q, accumulate);
-      accumulate = 1;
-    };
-    wgmma_fence();
-    if (here == kTileSteps) {
+  for (int e = 0; e < kCount; ++e) total[e] = -0.0f;  // -0 + x is x, whatever x is
+  int64_t stage = 0;
+  for (int64_t shard = 0; shard < shards.count; ++shard) {
 #pragma unroll
-      for (int s = 0; s < kTileSteps; ++s) step(s);
-    } else {
-      for (int s = 0; s < here; ++s) step(s);
+    for (int e = 0; e < kCount; ++e) chain[e] = 0.0f;
+    for (int64_t s = 0; s < stages_each; ++s, ++stage) {
+      __pipeline_wait_prior(kAhead - 1);
+      wgmma_wait<1>();  // the stage before the last is read
+      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+      __syncthreads();
+      copy(stage + kAhead);  // into the stage before the last
+      const auto at =
+          static_cast<uint32_t>(__cvta_generic_to_shared(wgmma_stages + stage % kStages * kStageBytes));
+      wgmma_fence();
+      // Steps past the end of the shard add zeros. Branches around wgmma would make its instructions wait for
+      // each other.
+#pragma unroll
+      for (int step = 0; step < kTileSteps; ++step) {
+        const int p = core_place(kI, 64 * warpgroup, 32 * step), q = kP + core_place(kJ, 0, 32 * step);
+        Wgmma<kJ>::run(chain, core_descriptor(at + static_cast<uint32_t>(p), kI),
+                       core_descriptor(at + static_cast<uint32_t>(q), kJ));
+      }
+      wgmma_commit();
     }
-    wgmma_commit();
-    if ((stage + 1) % stages_each != 0) continue;
     wgmma_wait<0>();
     wgmma_hold(chain);
 #pragma unroll
     for (int e = 0; e < kCount; ++e) total[e] = __fadd_rn(total[e], chain[e]);
-    accumulate = 0;
   }
 
   const int lane = static_cast<int>(threadIdx.x) % 32;

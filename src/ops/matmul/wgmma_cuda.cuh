@@ -20,7 +20,7 @@ __device__ __forceinline__ uint64_t core_descriptor(uint32_t address, int rows) 
   return (address & 0x3FFFF) >> 4 | static_cast<uint64_t>(rows * 16 >> 4) << 16 | uint64_t{128 >> 4} << 32;
 }
 
-// d = (accumulate ? d : 0) + A B. Warp w of the warpgroup has rows 16 w to 16 w + 15; with lane = 4 g + t,
+// d += A B. Warp w of the warpgroup has rows 16 w to 16 w + 15; with lane = 4 g + t,
 // d[4 b + e] is in row g + 8 (e / 2), column 8 b + 2 t + e % 2.
 template <int kN>
 struct Wgmma;
@@ -32,24 +32,24 @@ struct Wgmma;
 
 template <>
 struct Wgmma<128> {
-  static __device__ __forceinline__ void run(float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
+  static __device__ __forceinline__ void run(float (&d)[64], uint64_t a, uint64_t b) {
     asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+        "{.reg .pred p; setp.eq.b32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
         "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
         "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
         "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
         "}, %64, %65, p, 1, 1, 0, 0;}"
         : R1_WGMMA_OUT32(0), R1_WGMMA_OUT32(32)
-        : "l"(a), "l"(b), "r"(accumulate));
+        : "l"(a), "l"(b));
   }
 };
 
 template <>
 struct Wgmma<192> {
-  static __device__ __forceinline__ void run(float (&d)[96], uint64_t a, uint64_t b, int accumulate) {
+  static __device__ __forceinline__ void run(float (&d)[96], uint64_t a, uint64_t b) {
     asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %98, 0; wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+        "{.reg .pred p; setp.eq.b32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
         "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
         "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
@@ -58,7 +58,7 @@ struct Wgmma<192> {
         "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
         "}, %96, %97, p, 1, 1, 0, 0;}"
         : R1_WGMMA_OUT32(0), R1_WGMMA_OUT32(32), R1_WGMMA_OUT32(64)
-        : "l"(a), "l"(b), "r"(accumulate));
+        : "l"(a), "l"(b));
   }
 };
 
