@@ -1,9 +1,9 @@
-// bench/gpu_bench.cu: the f32 kernels of a CUDA device beside its limits, measured in the same run.
+// bench/gpu_bench.cu: the kernels of a CUDA device beside its limits, measured in the same run.
 //
 //   gpu_bench [--json FILE]
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
-// Limits: the rate of independent FMAs in registers, and a copy within the device's memory (bytes read plus
+// Limits: the rate of independent FMAs in registers, that of mma.sync on bf16 in registers, and a copy within the device's memory (bytes read plus
 // bytes written). Times are medians of repeats between events, after a warm-up, on random data.
 #include <cctype>
 #include <cstring>
@@ -12,6 +12,7 @@
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/embed/embed_cuda.h"
 #include "ops/matmul/matmul_cuda.h"
+#include "ops/matmul/tensor_product_cuda.h"
 #include "ops/norm/norm_cuda.h"
 #include "ops/rope/rope_cuda.h"
 
@@ -37,6 +38,34 @@ void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) 
             [&] { cuda::matmul_dw_f32(x.at(), y.at(), T, N, K, dw.at(), s); });
   bench.row(shape("dbias", T, N, 1), static_cast<double>(T * N), static_cast<double>(y.bytes()),
             [&] { cuda::matmul_dbias_f32(y.at(), T, N, dbias.at(), s); });
+}
+
+// Products in cuda-bf16: `y` is bf16.
+void bench_tensor_product(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) {
+  const Bits x(T * K), w(N * K), y(T * N);
+  const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
+  const auto bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes());
+  constexpr int64_t kShards = 8;
+  void* const s = bench.stream();
+  bench.tensor_row(shape("bf16 y", T, N, K), flops, bytes, [&] {
+    cuda::tensor_product(cuda::forward_product({.x = x.at(),
+                                                .T = T,
+                                                .w = w.at(),
+                                                .N = N,
+                                                .K = K,
+                                                .y = y.at(),
+                                                .y_bf16 = true,
+                                                .most_shards = kShards}),
+                         s);
+  });
+  if (!training) return;
+  const Floats dx(T * K), dw(N * K);
+  bench.tensor_row(shape("bf16 dx", T, N, K), flops, bytes + static_cast<double>(dx.bytes()), [&] {
+    cuda::tensor_product(cuda::input_gradient_product(y.at(), T, w.at(), N, K, kShards, false, dx.at()), s);
+  });
+  bench.tensor_row(shape("bf16 dW", T, N, K), flops, bytes + 2 * static_cast<double>(dw.bytes()), [&] {
+    cuda::tensor_product(cuda::weight_gradient_product(x.at(), y.at(), T, N, K, nullptr, 0, dw.at()), s);
+  });
 }
 
 void bench_norm(Bench& bench, int64_t T, int64_t D) {
@@ -115,6 +144,14 @@ void run(int argc, char** argv) {
   for (const int64_t T : {1, 4, 16, 64}) bench_matmul(bench, T, 14336, 4096, false);
   bench_matmul(bench, 1, 4096, 4096, false);
   bench_matmul(bench, 1, 4096, 14336, false);
+  bench_tensor_product(bench, 2048, 14336, 4096, true);
+  bench_tensor_product(bench, 2048, 4096, 14336, true);
+  bench_tensor_product(bench, 8192, 1536, 1536, true);
+  bench_tensor_product(bench, 8192, 576, 1536, true);
+  for (const int64_t T : {1, 2, 4, 8, 16, 32, 64, 128, 256})
+    bench_tensor_product(bench, T, 14336, 4096, false);
+  for (const int64_t T : {1, 16}) bench_tensor_product(bench, T, 4096, 14336, false);
+  for (const int64_t T : {1, 16}) bench_tensor_product(bench, T, 2048, 1536, false);
   bench_norm(bench, 16384, 4096);
   bench_norm(bench, 131072, 128);
   bench_norm(bench, 32768, 1024);

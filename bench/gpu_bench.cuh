@@ -16,6 +16,7 @@ namespace r1::bench {
 
 inline constexpr int kChains = 16;
 inline constexpr int kFmas = 4096;  // of one chain
+inline constexpr int kTensorChains = 8, kTensorSteps = 1024;
 
 static __global__ void __launch_bounds__(256) fma_peak(float* out) {
   float v[kChains];
@@ -61,6 +62,52 @@ class Floats {
   int64_t count_;
 };
 
+// Random bf16 in the device's memory, in [-1, 1).
+static __global__ void narrow_kernel(const float* from, int64_t n, uint16_t* to) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) to[i] = static_cast<uint16_t>(__float_as_uint(from[i]) >> 16);
+}
+
+class Bits {
+ public:
+  explicit Bits(int64_t n) : count_(n) {
+    const Floats values(n);
+    cuda::check(cudaMalloc(&data_, bytes()), "cudaMalloc");
+    narrow_kernel<<<static_cast<unsigned>((n + 255) / 256), 256>>>(values.at(), n, data_);
+    cuda::check_launch("narrow_kernel");
+    cuda::check(cudaDeviceSynchronize(), "narrow_kernel");
+  }
+  ~Bits() { cudaFree(data_); }
+  Bits(const Bits&) = delete;
+  Bits& operator=(const Bits&) = delete;
+  uint16_t* at() const { return data_; }
+  size_t bytes() const { return static_cast<size_t>(count_) * sizeof(uint16_t); }
+
+ private:
+  uint16_t* data_ = nullptr;
+  int64_t count_;
+};
+
+// Tensor cores by mma.sync on registers: chains of instructions that do not wait for each other.
+static __global__ void __launch_bounds__(256) mma_peak(const uint32_t* in, float* out) {
+  float d[kTensorChains][4] = {};
+  uint32_t a[4], b[2];
+  for (int i = 0; i < 4; ++i) a[i] = in[threadIdx.x * 4 + i];
+  for (int i = 0; i < 2; ++i) b[i] = in[1024 + threadIdx.x * 2 + i];
+  for (int i = 0; i < kTensorSteps; ++i) {
+#pragma unroll
+    for (int c = 0; c < kTensorChains; ++c)
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+          "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+          : "+f"(d[c][0]), "+f"(d[c][1]), "+f"(d[c][2]), "+f"(d[c][3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+  float sum = 0;
+  for (int c = 0; c < kTensorChains; ++c) sum += d[c][0] + d[c][1] + d[c][2] + d[c][3];
+  if (sum == -1.0f) *out = sum;  // never: it keeps the chains
+}
+
 class Bench {
  public:
   Bench() {
@@ -88,21 +135,39 @@ class Bench {
                   fma_peak<<<blocks, 256, 0, stream()>>>(out.at());
                   cuda::check_launch("fma_peak");
                 });
+    const Bits operands(8192);
+    const double products = static_cast<double>(blocks) * 8 * kTensorChains * kTensorSteps * 16 * 8 * 16;
+    mma_peak_ =
+        2 * products / seconds([&] {
+          mma_peak<<<blocks, 256, 0, stream()>>>(reinterpret_cast<const uint32_t*>(operands.at()), out.at());
+          cuda::check_launch("mma_peak");
+        });
     copy_ =
         2 * static_cast<double>(from.bytes()) / seconds([&] {
           cuda::check(cudaMemcpyAsync(to.at(), from.at(), from.bytes(), cudaMemcpyDeviceToDevice, stream()),
                       "copy");
         });
-    std::printf("limits: f32 FMA %.1f TFLOP/s, copy %.2f TB/s\n", fma_peak_ / 1e12, copy_ / 1e12);
+    std::printf("limits: f32 FMA %.1f TFLOP/s, bf16 by mma.sync %.1f TFLOP/s, copy %.2f TB/s\n",
+                fma_peak_ / 1e12, mma_peak_ / 1e12, copy_ / 1e12);
     std::printf("%-36s %10s %9s %9s %7s\n", "kernel", "us", "TFLOP/s", "TB/s", "limit");
   }
 
   // Prints a row; the limit is the larger of the two shares.
   void row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
+    row_of(name, flops, fma_peak_, "FMA", bytes, run);
+  }
+  // The same for a product on tensor cores.
+  void tensor_row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
+    row_of(name, flops, mma_peak_, "mma.sync", bytes, run);
+  }
+
+ private:
+  void row_of(const std::string& name, double flops, double peak, const char* unit, double bytes,
+              const std::function<void()>& run) {
     const double s = seconds(run);
-    const double compute = flops / s / fma_peak_, memory = bytes / s / copy_;
+    const double compute = flops / s / peak, memory = bytes / s / copy_;
     std::printf("%-36s %10.1f %9.2f %9.3f %5.0f %% %s\n", name.c_str(), s * 1e6, flops / s / 1e12,
-                bytes / s / 1e12, 100 * std::max(compute, memory), compute > memory ? "FMA" : "copy");
+                bytes / s / 1e12, 100 * std::max(compute, memory), compute > memory ? unit : "copy");
     char line[256];
     std::snprintf(line, sizeof line,
                   "%s{\"name\": \"%s\", \"us\": %.3f, \"tflops\": %.3f, \"tbs\": %.4f, \"of_limit\": %.4f}",
@@ -111,11 +176,15 @@ class Bench {
     rows_ += line;
   }
 
+ public:
   void write_json(const char* path) const {
     FILE* file = std::fopen(path, "w");
     if (file == nullptr) throw Error(std::string(path) + ": cannot be written");
-    std::fprintf(file, "{\"device\": \"%s\", \"fma_tflops\": %.3f, \"copy_tbs\": %.4f, \"rows\": [%s]}\n",
-                 cuda::device_facts().name.c_str(), fma_peak_ / 1e12, copy_ / 1e12, rows_.c_str());
+    std::fprintf(file,
+                 "{\"device\": \"%s\", \"fma_tflops\": %.3f, \"mma_tflops\": %.3f, \"copy_tbs\": %.4f, "
+                 "\"rows\": [%s]}\n",
+                 cuda::device_facts().name.c_str(), fma_peak_ / 1e12, mma_peak_ / 1e12, copy_ / 1e12,
+                 rows_.c_str());
     std::fclose(file);
   }
 
@@ -134,7 +203,7 @@ class Bench {
 
   cuda::Stream stream_;
   cudaEvent_t begin_{}, end_{};
-  double fma_peak_ = 1, copy_ = 1;
+  double fma_peak_ = 1, mma_peak_ = 1, copy_ = 1;
   std::string rows_;
 };
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the GPU suite: the kernels against the CPU's bits, which tensor-core products agree, the kernels' speed beside the device's
-# limits, and a recipe whose result must be the shipped model. It takes three minutes on one GPU, and never more than twelve.
+# limits, a recipe whose result must be the shipped model, and GRPO in cuda-bf16, twice and across kills. It takes five minutes on
+# one GPU, and never more than twelve.
 # ./test --gpu builds the programs and calls it.
 #   scripts/gpu_suite.sh BUILD OUT          runs the programs in BUILD; OUT/gpu-suite.txt is the log, OUT/gpu-bench.json the times
 #   scripts/gpu_suite.sh --pack BUILD DIR   copies what a bare machine needs to DIR: the programs, their libraries and this script
@@ -20,7 +21,7 @@ if [[ ${1:-} == --pack ]]; then
     ldd "$2/$program" | awk '$2 == "=>" && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ {print $3}' | xargs -r cp -Lt "$3/lib"
   done
   cp "${BASH_SOURCE[0]}" "$3/gpu_suite.sh"
-  cp "$(dirname "${BASH_SOURCE[0]}")/gpu_recipe.sh" "$3/"
+  cp "$(dirname "${BASH_SOURCE[0]}")"/gpu_{recipe,bf16}.sh "$3/"
   commit_of "$(dirname "${BASH_SOURCE[0]}")" >"$3/commit"
   du -sh "$3" >&2
   exit 0
@@ -56,18 +57,20 @@ run() {
 run gpu_test
 run gpu_bits_test
 run gpu_bench --json "$out/gpu-bench.json"
-# The recipe needs the shipped models and the recipes, which lie in the current folder.
-script=$build/gpu_recipe.sh
-[[ -x $script ]] || script=$(dirname "${BASH_SOURCE[0]}")/gpu_recipe.sh
-echo "== recipe" >>"$log"
-if [[ -d models/r1-nano && -d recipes ]]; then
-  status=0
-  timeout 300 "$script" "$build/r1" >>"$log" 2>&1 || status=$?
-  summary+=("$(printf '%-14s %s' recipe "$([[ $status == 0 ]] && echo passed || echo "FAILED with status $status")")")
-  ((status == 0)) || failed=1
-else
-  summary+=("recipe         SKIPPED: models/r1-nano and recipes are not in the current folder")
-fi
+# These need the shipped models and the recipes, which lie in the current folder.
+for name in recipe bf16; do
+  script=$build/gpu_$name.sh
+  [[ -x $script ]] || script=$(dirname "${BASH_SOURCE[0]}")/gpu_$name.sh
+  echo "== $name" >>"$log"
+  if [[ -d models/r1-nano && -d recipes ]]; then
+    status=0
+    timeout 300 "$script" "$build/r1" >>"$log" 2>&1 || status=$?
+    summary+=("$(printf '%-14s %s' "$name" "$([[ $status == 0 ]] && echo passed || echo "FAILED with status $status")")")
+    ((status == 0)) || failed=1
+  else
+    summary+=("$(printf '%-14s %s' "$name" "SKIPPED: models/r1-nano and recipes are not in the current folder")")
+  fi
+done
 
 {
   echo "== summary"

@@ -128,7 +128,10 @@ void check_common(const CommonOptions& common) {
 void check_training(const CommonOptions& common) {
   check_common(common);
   if (!common.dtype.empty() || !common.numerics.empty())
-    throw Error("--dtype and --numerics: a training's are in its configuration: numerics = \"cpu-bf16\"");
+    throw Error(
+        "--dtype and --numerics: a training's are in its configuration: numerics = \"cpu-bf16\", or, on a "
+        "GPU, "
+        "\"cuda-bf16\" (--set numerics=cuda-bf16)");
 }
 
 int64_t memory_limit(const CommonOptions& common) {
@@ -178,9 +181,9 @@ void show_default(Numerics numerics) {
                       name_of(numerics));
       return show_warnings({&line, 1});
     }
-    const bool faster = machine_has(Numerics::cpu_avx512bf16);
+    const bool faster = numerics == Numerics::cpu_bf16 && machine_has(Numerics::cpu_avx512bf16);
     const std::string line =
-        fmt::format("numerics {}{}", name_of(Numerics::cpu_bf16),
+        fmt::format("numerics {}{}", name_of(numerics),
                     faster ? fmt::format("; --numerics {} is faster here, and its bits differ",
                                          name_of(Numerics::cpu_avx512bf16))
                            : "");
@@ -205,14 +208,12 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model, boo
                     : !common.quantize.empty() ? is_bf16_file(quantize_preset(common.quantize, "--quantize"))
                                                : load_model_config(model).dtype == DType::bf16;
   const Device device = device_of(common);
-  const bool blocks =
-      !common.quantize.empty()
-          ? is_blocks(*format_of(quantize_preset(common.quantize, "--quantize").type))
-          : common.dtype.empty() && is_gguf(model) && has_quantised_matrices(GgufFile(model));
+  const bool blocks = !common.quantize.empty()
+                          ? is_blocks(*format_of(quantize_preset(common.quantize, "--quantize").type))
+                          : common.dtype.empty() && is_gguf(model) && has_quantised_matrices(GgufFile(model));
   const bool quantised = blocks && !full && device == Device::cpu && common.dtype.empty();
   const Numerics numerics =
       quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device);
-  if (common.dtype == "bf16") check_device(Numerics::cpu_bf16, device);
   show_default(numerics);
   return numerics;
 }
@@ -237,7 +238,8 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
-    out.bundle = ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
+    out.bundle =
+        ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;

@@ -229,11 +229,14 @@ std::vector<Check> model_checks(const std::filesystem::path& directory, ThreadPo
     }));
   }
   if (device.empty() || device_from_name(device) == Device::cpu) return checks;
-  checks.push_back(check(fmt::format("one forward, cpu-f32 on {}", device), [&] {
-    model.reset();
-    model = load(Numerics::cpu_f32, device);
-    return one_forward(*model, threads, f32);
-  }));
+  std::vector<Completion> none;
+  for (const Numerics numerics : {Numerics::cpu_f32, Numerics::cuda_bf16}) {
+    checks.push_back(check(fmt::format("one forward, {} on {}", name_of(numerics), device), [&] {
+      model.reset();
+      model = load(numerics, device);
+      return one_forward(*model, threads, numerics == Numerics::cpu_f32 ? f32 : none);
+    }));
+  }
   return checks;
 }
 

@@ -29,7 +29,7 @@ void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
   app->add_option("--dtype", common.dtype, "What it computes in: f32 or bf16 (default: the checkpoint's)")
       ->group(group);
   app->add_option("--numerics", common.numerics,
-                  "cpu-f32, cpu-bf16, cpu-avx512bf16 or cpu-q8act (default: as --dtype says)")
+                  "cpu-f32, cpu-bf16, cpu-avx512bf16, cpu-q8act or cuda-bf16 (default: as --dtype says)")
       ->group(group);
 }
 

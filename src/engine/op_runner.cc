@@ -54,6 +54,7 @@ int64_t OpRunner::part_bytes() const {
 
 int64_t part_activations(const ModelConfig& config, Numerics numerics, const SamplingShape& sampler,
                          const ThreadPool& threads) {
+  if (row_of(numerics).device != Device::cpu) return 0;
   const int64_t packed = model_memory(config, numerics, DType::f32).packed;
   if (!decodes_in_parts(sampler.sequences, packed, threads.size())) return 0;
   SamplingShape part = sampler;

@@ -40,7 +40,8 @@ Context Lanes::context() {
           .threads = threads_,
           .device = first.ctx.device,
           .numerics = numerics_,
-          .host_arena = first.host.get()};
+          .host_arena = first.host.get(),
+          .stream = first.ctx.stream};
 }
 
 // The first lane, which all threads may share, may fill the limit alone.

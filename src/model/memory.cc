@@ -23,6 +23,7 @@ struct Measuring {
         threads(ThreadPool::idle(thread_count)),
         ctx{.arena = arena,
             .threads = threads,
+            .device = row_of(numerics).device,
             .numerics = numerics,
             .host_arena = &host,
             .measuring = true} {}

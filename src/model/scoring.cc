@@ -6,6 +6,7 @@
 
 #include "base/integers.h"
 #include "ops/loss/loss.h"
+#include "ops/matmul/matmul.h"
 #include "tensor/transfer.h"
 
 namespace r1 {
@@ -189,6 +190,10 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
              .logprobs = {},
              .logprob_values = {},
              .entropy_values = {}};
+  std::vector<int64_t> tokens;
+  for (const PromptFamily& family : families) tokens.push_back(family.tokens);
+  const TokenSteps steps = ctx.tape != nullptr ? token_steps(ctx, tokens) : TokenSteps();
+  if (!steps.rows.empty()) ctx.steps = &steps;
   const KvCache kv(model.config(), out.input.batch.page_count, ctx);
   const Batch batch = out.input.batch.view();
   const Tensor entropy = options.entropy ? ctx.arena.tensor({batch.T()}) : Tensor();
@@ -197,6 +202,7 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   out.logprob_values = on_host(ctx, out.logprobs);
   if (entropy) out.entropy_values = on_host(ctx, entropy);
   use(out);
+  ctx.steps = nullptr;
 }
 
 // A lane's own counts, added to the caller's when all pieces are done. The sums are exact, so their order

@@ -7,6 +7,7 @@
 #include "tensor/numerics.h"
 #include "tensor/tape.h"
 #include "tensor/tensor.h"
+#include "tensor/token_steps.h"
 
 namespace r1 {
 
@@ -22,6 +23,9 @@ struct Context {
   // the threads are idle.
   bool measuring = false;
   InputObserver* inputs = nullptr;  // is shown what products read; null: nobody is
+  // How sums over the tokens of this batch go in steps, for numerics that have such steps; null: token by
+  // token from the first.
+  const TokenSteps* steps = nullptr;
 
   const NumericsRow& row() const { return row_of(numerics, device); }
   // The type of activations between ops.

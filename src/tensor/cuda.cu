@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "tensor/cuda.h"
+#include "tensor/work_stream.h"
 
 namespace r1 {
 namespace cuda {
@@ -102,6 +103,16 @@ Stream::~Stream() {
 }
 void Stream::wait() const {
   check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream_)), "cudaStreamSynchronize");
+}
+
+void* work_stream() {
+  static cudaStream_t const stream = [] {
+    device();
+    cudaStream_t made = nullptr;
+    check(cudaStreamCreate(&made), "cudaStreamCreate");  // one that the default stream waits for
+    return made;
+  }();
+  return stream;
 }
 
 namespace {

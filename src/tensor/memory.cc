@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "tensor/work_stream.h"
 #if defined(R1_CUDA)
 #include "tensor/cuda.h"
 #endif
@@ -93,6 +94,13 @@ Memory& memory_of(Device device) {
 #else
   throw Error("this r1 was built without CUDA: use the device cpu, or build it where nvcc is installed");
 #endif
+}
+
+void* work_stream([[maybe_unused]] const Memory& memory) {
+#if defined(R1_CUDA)
+  if (memory.device() == Device::cuda) return cuda::work_stream();
+#endif
+  return nullptr;
 }
 
 void* NoMemory::reserve(size_t bytes) {

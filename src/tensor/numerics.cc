@@ -54,6 +54,15 @@ constexpr NumericsRow kRows[] = {
      .k_shards = 1,
      .gradient_cut = {},
      .key_tile = 32},
+    {.id = Numerics::cuda_bf16,
+     .name = "cuda-bf16",
+     .device = Device::cuda,
+     .activations = DType::bf16,
+     .cache = DType::bf16,
+     .product = Product::tensor_bf16,
+     .k_shards = 8,
+     .gradient_cut = {},
+     .key_tile = 32},
 };
 
 const NumericsRow* find_row(Numerics numerics, Device device) {
@@ -72,7 +81,16 @@ const NumericsRow& row_of(Numerics numerics, Device device) {
   return kRows[0];
 }
 
+const NumericsRow& row_of(Numerics numerics) {
+  for (const NumericsRow& row : kRows) {
+    if (row.id == numerics) return row;
+  }
+  R1_CHECK(false, "numerics ", static_cast<int>(numerics), " has no row");
+  return kRows[0];
+}
+
 bool machine_has(Numerics numerics) {
+  if (row_of(numerics).device != Device::cpu) return false;
   if (numerics != Numerics::cpu_avx512bf16) return true;
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
@@ -87,7 +105,7 @@ Numerics numerics_from_name(std::string_view name) {
   for (const Numerics numerics : kAllNumerics) {
     if (name != name_of(numerics)) {
       known += (known.empty() ? "" : ", ") + std::string(name_of(numerics));
-    } else if (machine_has(numerics)) {
+    } else if (row_of(numerics).device != Device::cpu || machine_has(numerics)) {
       return numerics;
     } else {
       throw Error(
@@ -100,7 +118,8 @@ Numerics numerics_from_name(std::string_view name) {
 }
 
 Numerics default_numerics(DType matrices, Device device) {
-  return matrices == DType::f32 || device == Device::cuda ? Numerics::cpu_f32 : Numerics::cpu_bf16;
+  if (matrices == DType::f32) return Numerics::cpu_f32;
+  return device == Device::cuda ? Numerics::cuda_bf16 : Numerics::cpu_bf16;
 }
 
 Device device_from_name(std::string_view name) {
@@ -114,8 +133,10 @@ Device device_from_name(std::string_view name) {
 
 void check_device(Numerics numerics, Device device) {
   if (find_row(numerics, device) != nullptr) return;
+  if (row_of(numerics).device == Device::cuda)
+    throw Error("numerics " + std::string(name_of(numerics)) + " run on a GPU alone: choose the device cuda");
   throw Error("numerics " + std::string(name_of(numerics)) +
-              " run on the CPU alone: on a GPU, use cpu-f32 (--dtype f32)");
+              " run on the CPU alone: on a GPU, use cuda-bf16 or cpu-f32");
 }
 
 }  // namespace r1

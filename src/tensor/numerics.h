@@ -13,6 +13,9 @@
 //   cpu-q8act       as cpu-f32, but a quantised matrix is multiplied as it is stored, by activations that are
 //                   quantised block by block (ops/matmul/quant.h), and keys and values are kept in bf16. Only
 //                   frozen matrices are quantised, so no model is trained in it
+//   cuda-bf16       as cpu-bf16, on a GPU alone, but products with a Weight run on tensor cores
+//                   (ops/matmul/tensor_product_cuda.h): they are summed in f32 by steps of sixteen, and the
+//                   gradients that the products of the backward pass read are rounded to bf16
 #pragma once
 
 #include <array>
@@ -23,13 +26,13 @@
 
 namespace r1 {
 
-enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16, cpu_q8act };
+enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16, cpu_q8act, cuda_bf16 };
 inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16,
-                                            Numerics::cpu_q8act};
+                                            Numerics::cpu_q8act, Numerics::cuda_bf16};
 
 // The order in which products with a Weight are summed (ops/matmul/gemm.h). q8act: matrices of blocks as in
-// ops/matmul/quant.h, the others as f32.
-enum class Product : uint8_t { f32, bf16, avx512bf16, q8act };
+// ops/matmul/quant.h, the others as f32. tensor_bf16: ops/matmul/tensor_product_cuda.h.
+enum class Product : uint8_t { f32, bf16, avx512bf16, q8act, tensor_bf16 };
 
 // The cut of a training step's rows for the gradient. A group of answers to one prompt is cut into
 // families, and each family runs the prompt once (model/scoring.h): the gradients of the prompt's keys are
@@ -48,24 +51,27 @@ struct NumericsRow {
   DType activations;  // between ops
   DType cache;        // of keys and values
   Product product;
-  int64_t k_shards;  // a product's K is cut into so many chains, which are added in order
+  int64_t k_shards;  // a product's K is cut into at most so many chains, which are added in order
   GradientCut gradient_cut;
   int64_t key_tile;  // keys per tile of attention, counted from position 0 (kKeyTile)
 };
 
 // The row of a numerics. Throws BrokenInvariant if it has none for the device.
-const NumericsRow& row_of(Numerics numerics, Device device = Device::cpu);
+const NumericsRow& row_of(Numerics numerics, Device device);
+// Its first row: what all of its rows share, and the device that it is named after.
+const NumericsRow& row_of(Numerics numerics);
 inline std::string_view name_of(Numerics numerics) {
   return row_of(numerics).name;
 }
-// Throws an Error that lists the known names, or that says what this machine lacks.
+// Throws an Error that lists the known names, or that says what this machine's processor lacks.
 Numerics numerics_from_name(std::string_view name);
+// True if this machine's processor runs these numerics. It says nothing about a GPU.
 bool machine_has(Numerics numerics);
 inline DType activation_dtype(Numerics numerics) {
   return row_of(numerics).activations;
 }
 // Returns the numerics of a model whose matrices have this type if the user names none. Every machine has it,
-// so one command gives the same bits everywhere. A CUDA device has only cpu-f32's row so far.
+// so one command gives the same bits everywhere; a GPU has cpu-f32 and cuda-bf16.
 Numerics default_numerics(DType matrices, Device device = Device::cpu);
 // The default on the CPU for a file some of whose matrices are quantised.
 inline constexpr Numerics kQuantisedNumerics = Numerics::cpu_q8act;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "tensor/context.h"
+#include "tensor/work_stream.h"
 
 namespace r1 {
 
@@ -18,7 +19,8 @@ struct Workspace {
             .threads = threads,
             .device = memory.device(),
             .numerics = numerics,
-            .host_arena = host.get()} {}
+            .host_arena = host.get(),
+            .stream = work_stream(memory)} {}
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 

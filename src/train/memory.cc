@@ -79,7 +79,7 @@ std::vector<RowTokens> full_micro_batch_of_groups(std::span<const int64_t> promp
 int64_t step_activations(const ModelConfig& config, Numerics numerics, int64_t tokens, int64_t largest,
                          int64_t micro, const std::function<std::vector<RowTokens>(int64_t)>& rows,
                          const ActivationOptions& options, ThreadPool& threads) {
-  const LanePlan plan = plan_lanes(tokens, largest, micro, threads.size());
+  const LanePlan plan = plan_lanes(row_of(numerics).device, tokens, largest, micro, threads.size());
   const std::vector<RowTokens> piece = rows(plan.piece);
   if (!plan.side_by_side || tokens <= plan.piece)
     return row_activations(config, numerics, piece, options, threads.size());

@@ -49,6 +49,8 @@ std::vector<Mistake> common() {
        "device is refused: device tpu: unknown: the devices are cpu and cuda"},
       {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-f33\"",
        "numerics is \"cpu-f33\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"},
+      {"name = \"t\"", "name = \"t\"\nnumerics = \"cuda-bf16\"",
+       "device is refused: numerics cuda-bf16 run on a GPU alone: choose the device cuda"},
       {"name = \"t\"", "name = \"t", ".toml:1: not valid TOML"},
       {"lr = 1e-3", "lr = \"fast\"", "optimizer.lr is not a number"},
       {"lr = 1e-3", "lr = -1.0", "optimizer.lr is -1; it must be between 0 and 10"},

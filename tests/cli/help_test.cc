@@ -74,7 +74,7 @@ TEST(CliHelp, VersionNamesNumericsAndCompilerAndNoTime) {
   EXPECT_TRUE(std::regex_match(
       result.out,
       std::regex(
-          R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16, cpu-q8act; (gcc|clang) .+ on \S+\)\n)")))
+          R"(r1 \d+\.\d+\.\d+ \(numerics cpu-f32, cpu-bf16, cpu-avx512bf16, cpu-q8act, cuda-bf16; (gcc|clang) .+ on \S+\)\n)")))
       << result.out;
 }
 

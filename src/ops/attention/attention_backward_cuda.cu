@@ -20,6 +20,7 @@
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/kernels_cpu.h"
+#include "ops/convert/convert.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -458,7 +459,7 @@ void attention_backward(Context& ctx, const AttentionBackward& call) {
   b.H = call.q.dim(1), b.G = call.k.dim(1), b.K = call.k.dim(2), b.V = call.v.dim(2);
   b.heads = b.H / b.G;
   b.scale = call.scale;
-  b.q = call.q.f32(), b.k = call.k.f32(), b.v = call.v.f32();
+  b.q = as_f32(ctx, call.q), b.k = as_f32(ctx, call.k), b.v = as_f32(ctx, call.v);
   b.out = call.saved.out.f32(), b.d_out = call.d_out.f32();
   b.maxima = call.saved.maxima, b.sums = call.saved.sums;
   const BackwardLists lists = make_lists(ctx, call);

@@ -8,7 +8,8 @@
 //   softmax_rows  a warp per row: maximum, exps in place of the scores, their sum in 32 lanes
 //   value_tiles   outputs [rows, V], a chain over the row's keys each, divided by the sum
 //
-// Scores of as many tiles as fit kScoreFloats are held at a time. Company in a tile changes no bit.
+// Scores of as many tiles as fit kScoreFloats are held at a time. Company in a tile changes no bit. In
+// cuda-bf16, activations and pages are bf16, widened as they are read; everything between is f32.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -44,19 +45,23 @@ struct PageWrite {
 };
 
 // A page; slots below `split` lie in another one, where the prefix ends.
+template <class V>
 struct PageParts {
-  const float* own;
-  const float* tail;
+  const V* own;
+  const V* tail;
   int split;
-  __device__ const float* of(int slot) const { return slot < split ? tail : own; }
+  __device__ const V* of(int slot) const { return slot < split ? tail : own; }
 };
 
+// V: the elements of activations and pages, f32 or bf16.
+template <class V>
 struct ForwardJob {
-  int64_t H, G, K, V, heads;  // heads: per group
+  int64_t H, G, K, width, heads;  // width: of a value; heads: per group
   float scale;
-  const float *q, *k, *v;
-  float *out, *maxima, *sums;
-  float* pages;
+  const V *q, *k, *v;
+  V* out;
+  float *unrounded, *maxima, *sums;  // the first two may be null
+  V* pages;
   int64_t page_elements;
   bool values_in_keys;
   int64_t values_at, value_row;  // in a page: where values begin, and the stride between those of two keys
@@ -75,8 +80,8 @@ struct ForwardJob {
     return positions[offsets[t.s]] + static_cast<int>((t.row + r) / heads) + 1;
   }
   // Where the keys and values of a sequence's page number `page` lie.
-  __device__ PageParts parts(int64_t s, int64_t page) const {
-    PageParts p{pages + table[s * max_pages + page] * page_elements, nullptr, 0};
+  __device__ PageParts<V> parts(int64_t s, int64_t page) const {
+    PageParts<V> p{pages + table[s * max_pages + page] * page_elements, nullptr, 0};
     if (tails != nullptr && tails[s] >= 0 && page == prefixes[s] / kKeyTile) {
       p.tail = pages + tails[s] * page_elements;
       p.split = static_cast<int>(prefixes[s] % kKeyTile);
@@ -85,27 +90,28 @@ struct ForwardJob {
   }
 };
 
-__global__ void __launch_bounds__(kChainThreads) write_pages(ForwardJob f, const PageWrite* list) {
+template <class V>
+__global__ void __launch_bounds__(kChainThreads) write_pages(ForwardJob<V> f, const PageWrite* list) {
   const PageWrite write = list[blockIdx.x];
   const int64_t g = blockIdx.y, slot = write.slot;
-  float* page = f.pages + write.page * f.page_elements;
-  const float* key = f.k + (write.token * f.G + g) * f.K;
+  V* page = f.pages + write.page * f.page_elements;
+  const V* key = f.k + (write.token * f.G + g) * f.K;
   if (f.values_in_keys) {
     for (int64_t i = threadIdx.x; i < f.K; i += kChainThreads) page[(g * kKeyTile + slot) * f.K + i] = key[i];
     return;
   }
   for (int64_t i = threadIdx.x; i < f.K; i += kChainThreads) page[(g * f.K + i) * kKeyTile + slot] = key[i];
-  const float* value = f.v + (write.token * f.G + g) * f.V;
-  float* values = page + f.values_at + (g * kKeyTile + slot) * f.V;
-  for (int64_t i = threadIdx.x; i < f.V; i += kChainThreads) values[i] = value[i];
+  const V* value = f.v + (write.token * f.G + g) * f.width;
+  V* values = page + f.values_at + (g * kKeyTile + slot) * f.width;
+  for (int64_t i = threadIdx.x; i < f.width; i += kChainThreads) values[i] = value[i];
 }
 
-template <int kRows, int kCols>
-__global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob f) {
+template <int kRows, int kCols, class V>
+__global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob<V> f) {
   using Tile = ChainTile<kRows, kCols>;
   __shared__ Tile tile;
   __shared__ int64_t queries[Tile::kTileRows];
-  __shared__ PageParts parts[kCols];
+  __shared__ PageParts<V> parts[kCols];
   const RowTile t = f.tiles[blockIdx.x];
   const int page0 = static_cast<int>(blockIdx.y) * kCols, key0 = page0 * kKeyTile;
   if (page0 >= t.pages) return;
@@ -117,7 +123,7 @@ __global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob f) {
   __syncthreads();
   bool whole = true;  // no page is split
   for (int p = 0; p < held; ++p) whole = whole && parts[p].split == 0;
-  const bool vectors = takes_vectors(f.q, f.K), page_vectors = takes_vectors(f.pages, f.page_elements);
+  const bool vectors = takes_vectors(f.q, f.K), page_vectors = takes_vectors<V>(f.pages, f.page_elements);
   float sums[kRows][kCols];
   clear(sums);
   const auto steps_of = [&](int64_t chunk) {
@@ -159,7 +165,8 @@ __global__ void __launch_bounds__(kChainThreads) score_tiles(ForwardJob f) {
   }
 }
 
-__global__ void __launch_bounds__(kThreads) softmax_rows(ForwardJob f) {
+template <class V>
+__global__ void __launch_bounds__(kThreads) softmax_rows(ForwardJob<V> f) {
   const RowTile t = f.tiles[blockIdx.x];
   const int lane = static_cast<int>(threadIdx.x) % 32;
   for (int r = static_cast<int>(threadIdx.x) / 32; r < t.rows; r += kThreads / 32) {
@@ -182,25 +189,24 @@ __global__ void __launch_bounds__(kThreads) softmax_rows(ForwardJob f) {
   }
 }
 
-template <int kRows, int kCols>
-__global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob f) {
+template <int kRows, int kCols, class V>
+__global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob<V> f) {
   using Tile = ChainTile<kRows, kCols>;
   __shared__ Tile tile;
   const RowTile t = f.tiles[blockIdx.x];
   const int64_t column0 = static_cast<int64_t>(blockIdx.y) * Tile::kColumns;
-  const int columns = static_cast<int>(min(f.V - column0, int64_t{Tile::kColumns}));
+  const int columns = static_cast<int>(min(f.width - column0, int64_t{Tile::kColumns}));
   const int64_t stride = t.pages * kKeyTile, group = f.values_at + t.g * kKeyTile * f.value_row + column0;
   const int common = f.keys(t, 0);  // keys that all rows see
   float sums[kRows][kCols];
   clear(sums);
-  const bool vectors =
-      takes_vectors(f.pages, f.page_elements) && takes_vectors(nullptr, f.value_row) && group % 4 == 0;
+  const bool vectors = takes_vectors<V>(f.pages, f.page_elements) && f.value_row % 4 == 0 && group % 4 == 0;
   const auto keys_of = [&](int64_t page) { return min(t.keys - static_cast<int>(page) * kStep, kStep); };
   Tile::for_chunks(
       t.pages,
       [&](int64_t page, int at) {
         const int n = keys_of(page);
-        const PageParts parts = f.parts(t.s, page);
+        const PageParts<V> parts = f.parts(t.s, page);
         tile.fill_a(at, t.rows, n, true,
                     [&](int r) { return f.scores + t.scores + r * stride + page * kKeyTile; });
         tile.fill_b(at, n, columns, vectors,
@@ -225,7 +231,11 @@ __global__ void __launch_bounds__(kChainThreads) value_tiles(ForwardJob f) {
     const float sum = f.sums[at];
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
-      if (Tile::column(c) < columns) f.out[at * f.V + column0 + Tile::column(c)] = __fdiv_rn(sums[i][c], sum);
+      if (Tile::column(c) >= columns) continue;
+      const int64_t to = at * f.width + column0 + Tile::column(c);
+      const float out = __fdiv_rn(sums[i][c], sum);
+      put_f32(f.out + to, out);
+      if (f.unrounded != nullptr) f.unrounded[to] = out;
     }
   }
 }
@@ -279,14 +289,14 @@ std::span<const RowTile> row_tiles(Context& ctx, const Batch& batch, int64_t hea
   return {list, static_cast<size_t>(next)};
 }
 
-template <int kRows, int kScoreCols, int kValueCols>
-void launch_tiles(const ForwardJob& f, unsigned tiles, int64_t pages, cudaStream_t stream) {
+template <int kRows, int kScoreCols, int kValueCols, class V>
+void launch_tiles(const ForwardJob<V>& f, unsigned tiles, int64_t pages, cudaStream_t stream) {
   const dim3 scores(tiles, static_cast<unsigned>(ceil_div(pages, int64_t{kScoreCols})));
   score_tiles<kRows, kScoreCols><<<scores, kChainThreads, 0, stream>>>(f);
   check_launch("attention scores");
   softmax_rows<<<tiles, kThreads, 0, stream>>>(f);
   check_launch("attention softmax");
-  const dim3 values(tiles, static_cast<unsigned>(ceil_div(f.V, int64_t{32 * kValueCols})));
+  const dim3 values(tiles, static_cast<unsigned>(ceil_div(f.width, int64_t{32 * kValueCols})));
   value_tiles<kRows, kValueCols><<<values, kChainThreads, 0, stream>>>(f);
   check_launch("attention values");
 }
@@ -294,13 +304,14 @@ void launch_tiles(const ForwardJob& f, unsigned tiles, int64_t pages, cudaStream
 // Tiles of 32 rows for many rows, of 8 rows with narrow blocks for decoding.
 constexpr int64_t kTallTile = 32, kFlatTile = 8;
 
-void run_tiles(const ForwardJob& all, std::span<const RowTile> tiles, int64_t height, void* stream) {
+template <class V>
+void run_tiles(const ForwardJob<V>& all, std::span<const RowTile> tiles, int64_t height, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
   for (size_t first = 0, end = 0; first < tiles.size(); first = end) {
     int64_t pages = 0;
     do pages = std::max<int64_t>(pages, tiles[end++].pages);
     while (end < tiles.size() && tiles[end].scores > 0);
-    ForwardJob f = all;
+    ForwardJob<V> f = all;
     f.tiles += first;
     const auto count = static_cast<unsigned>(end - first);
     if (height == kTallTile) {
@@ -311,16 +322,19 @@ void run_tiles(const ForwardJob& all, std::span<const RowTile> tiles, int64_t he
   }
 }
 
-ForwardJob forward_job(const AttentionForward& call) {
+template <class V>
+ForwardJob<V> forward_job(const AttentionForward& call) {
   const KvPages& pages = call.pages;
-  ForwardJob f{};
-  f.H = call.q.dim(1), f.G = pages.G, f.K = pages.K, f.V = pages.V;
+  ForwardJob<V> f{};
+  f.H = call.q.dim(1), f.G = pages.G, f.K = pages.K, f.width = pages.V;
   f.heads = f.H / f.G;
   f.scale = call.scale;
-  f.q = call.q.f32(), f.k = call.k.f32(), f.v = call.v.f32();
-  f.out = call.out.f32();
+  f.q = static_cast<const V*>(call.q.data), f.k = static_cast<const V*>(call.k.data);
+  f.v = static_cast<const V*>(call.v.data), f.out = static_cast<V*>(call.out.data);
   f.maxima = call.saved.maxima, f.sums = call.saved.sums;
-  f.pages = static_cast<float*>(pages.data);
+  // A training's backward reads the output before it is rounded.
+  if (call.out.dtype == DType::bf16 && call.saved.out) f.unrounded = call.saved.out.f32();
+  f.pages = static_cast<V*>(pages.data);
   f.page_elements = pages.page_elements();
   f.values_in_keys = pages.values_in_keys;
   f.values_at = pages.values_in_keys ? 0 : pages.G * pages.K * kKeyTile;
@@ -329,12 +343,11 @@ ForwardJob forward_job(const AttentionForward& call) {
   return f;
 }
 
-}  // namespace
-
-void attention_forward(Context& ctx, const AttentionForward& call) {
+template <class V>
+void run_forward(Context& ctx, const AttentionForward& call) {
   const OpScope scope(ctx);
   const Batch& batch = call.batch;
-  ForwardJob f = forward_job(call);
+  ForwardJob<V> f = forward_job<V>(call);
   int64_t longest = 0;
   for (int64_t s = 0; s < batch.S(); ++s)
     longest = std::max<int64_t>(
@@ -365,6 +378,17 @@ void attention_forward(Context& ctx, const AttentionForward& call) {
       f, lists.at<PageWrite>(write_list));
   check_launch("attention pages");
   run_tiles(f, tiles, height, ctx.stream);
+}
+
+}  // namespace
+
+void attention_forward(Context& ctx, const AttentionForward& call) {
+  const DType type = call.pages.dtype;
+  for (const Tensor& t : {call.q, call.k, call.v, call.out})
+    R1_CHECK(t.dtype == type, "pages of ", name_of(type), " and ", t.shape.str(), " of ", name_of(t.dtype));
+  if (type == DType::f32) return run_forward<float>(ctx, call);
+  R1_CHECK(type == DType::bf16, "pages of ", name_of(type));
+  run_forward<uint16_t>(ctx, call);
 }
 
 }  // namespace r1::cuda

@@ -5,7 +5,7 @@
 //
 // A block of four warps computes 4 kRows rows by 32 kCols columns: a thread kRows rows of one lane's columns.
 // Chunks of kStep steps of k lie in two buffers of shared memory: while one is computed with, cp.async fills
-// the other.
+// the other. Elements of bf16 are widened on their way, without cp.async.
 #pragma once
 
 #include <cuda_pipeline.h>
@@ -13,15 +13,18 @@
 
 #include <cstdint>
 
+#include "ops/simd/bf16_cuda.cuh"
+
 namespace r1::cuda {
 
 inline constexpr int kChainWarps = 4;
 inline constexpr int kChainThreads = 32 * kChainWarps;
 inline constexpr int kStep = 32;
 
-// True if vectors of 4 floats may be copied from p and from rows `row` floats apart.
-__device__ __host__ inline bool takes_vectors(const float* p, int64_t row) {
-  return reinterpret_cast<uintptr_t>(p) % 16 == 0 && row % 4 == 0;
+// True if vectors of 4 elements may be copied from p and from rows `row` elements apart.
+template <class V>
+__device__ __host__ inline bool takes_vectors(const V* p, int64_t row) {
+  return reinterpret_cast<uintptr_t>(p) % (4 * sizeof(V)) == 0 && row % 4 == 0;
 }
 
 template <int kRows, int kCols>
@@ -42,6 +45,18 @@ struct ChainTile {
       for (int e = 0; e < 4 && e < n; ++e) __pipeline_memcpy_async(to + e, from + e, 4);
     }
   }
+
+  static __device__ void copy4(float* to, const uint16_t* from, int n, bool vectors) {
+    if (vectors && n >= 4) {
+      const uint2 bits = *reinterpret_cast<const uint2*>(from);
+      *reinterpret_cast<float4*>(to) = {__uint_as_float(bits.x << 16), __uint_as_float(bits.x & 0xFFFF0000u),
+                                        __uint_as_float(bits.y << 16), __uint_as_float(bits.y & 0xFFFF0000u)};
+    } else {
+      for (int e = 0; e < 4 && e < n; ++e) to[e] = to_f32(from[e]);
+    }
+  }
+  static __device__ void copy1(float* to, const float* from) { __pipeline_memcpy_async(to, from, 4); }
+  static __device__ void copy1(float* to, const uint16_t* from) { *to = to_f32(*from); }
 
   // Fills A: row_at(r) is where the n steps of row r begin, side by side.
   template <class RowAt>
@@ -81,7 +96,7 @@ struct ChainTile {
 #pragma unroll 4
     for (int i = static_cast<int>(threadIdx.x); i < n * kColumns; i += kChainThreads) {
       const int k = i / kColumns, c = i % kColumns;
-      if (c < columns) __pipeline_memcpy_async(&b[at][k][c], element(k, c), 4);
+      if (c < columns) copy1(&b[at][k][c], element(k, c));
     }
   }
   // Fills B transposed: column_at(c) is where the n steps of column c begin, side by side.
@@ -90,7 +105,7 @@ struct ChainTile {
     const int k = static_cast<int>(threadIdx.x) % kStep;
 #pragma unroll 4
     for (int c = static_cast<int>(threadIdx.x) / kStep; c < columns; c += kChainThreads / kStep)
-      if (k < n) __pipeline_memcpy_async(&b[at][k][c], column_at(c) + k, 4);
+      if (k < n) copy1(&b[at][k][c], column_at(c) + k);
   }
 
   // Runs chunks 0 to count - 1: fill(chunk, buffer) copies one, compute(chunk, buffer) reads it.

@@ -27,6 +27,10 @@ const float* weight_f32(Context& ctx, const Tensor& value) {
   return rounded;
 }
 
+void narrow_into(Context& ctx, const float* from, int64_t n, uint16_t* to) {
+  R1_BACKEND(ctx, narrow_values, (Narrow{.from = from, .n = n, .to = to}));
+}
+
 F32Output::F32Output(Context& ctx, const Tensor& y)
     : y_(y), data_(y.dtype == DType::bf16 ? ctx.arena.array<float>(y.count()) : y.f32()) {}
 

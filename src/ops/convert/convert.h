@@ -34,6 +34,9 @@ Tensor as_f32_tensor(Context& ctx, const Tensor& t);
 // value is stored in bf16, as a copy in the arena. Call it inside an ArenaScope.
 const float* weight_f32(Context& ctx, const Tensor& value);
 
+// Rounds f32 to bits of bf16, on the context's device.
+void narrow_into(Context& ctx, const float* from, int64_t n, uint16_t* to);
+
 // The memory where an op computes its f32 results for y: y itself, or arena scratch that store() rounds into
 // y. Construct it inside an ArenaScope, after y.
 class F32Output {

@@ -21,10 +21,11 @@ __global__ void __launch_bounds__(kThreads) add_floats(const float* a, const flo
 }
 
 // Row t of y [T, M] = columns [first, first + M) of row t of x [T, N].
+template <class V>
 __global__ void __launch_bounds__(kThreads)
-    copy_columns(const float* x, int64_t N, int64_t first, int64_t M, float* y) {
+    copy_columns(const V* x, int64_t N, int64_t first, int64_t M, V* y) {
   const int64_t t = blockIdx.x;
-  const float* from = x + t * N + first;
+  const V* from = x + t * N + first;
 #pragma unroll 4
   for (int64_t i = threadIdx.x; i < M; i += kThreads) y[t * M + i] = from[i];
 }
@@ -89,8 +90,13 @@ void add_values(Context& ctx, const Add& call) {
 
 void slice_forward(Context& ctx, const SliceColumns& call) {
   if (ctx.measuring || call.y.count() == 0) return;
-  copy_columns<<<static_cast<unsigned>(call.x.rows()), kThreads, 0, stream_of(ctx)>>>(
-      call.x.f32(), call.x.dim(-1), call.first, call.y.dim(-1), call.y.f32());
+  const auto blocks = static_cast<unsigned>(call.x.rows());
+  const int64_t N = call.x.dim(-1), M = call.y.dim(-1);
+  if (call.x.dtype == DType::bf16) {
+    copy_columns<<<blocks, kThreads, 0, stream_of(ctx)>>>(call.x.bf16(), N, call.first, M, call.y.bf16());
+  } else {
+    copy_columns<<<blocks, kThreads, 0, stream_of(ctx)>>>(call.x.f32(), N, call.first, M, call.y.f32());
+  }
   check_launch("slice_columns");
 }
 
@@ -109,7 +115,13 @@ void gather_forward(Context& ctx, const GatherRows& call) {
   auto* indices = ctx.arena.array<int32_t>(R);
   if (ctx.measuring || call.y.count() == 0) return;
   ctx.memory().write(indices, call.indices.data(), call.indices.size_bytes(), ctx.stream);
-  gather_rows_f32(call.x.f32(), indices, R, N, call.y.f32(), ctx.stream);
+  if (call.x.dtype == DType::bf16) {
+    copy_rows_of<<<static_cast<unsigned>(R), kThreads, 0, stream_of(ctx)>>>(call.x.bf16(), indices, N,
+                                                                            call.y.bf16());
+    check_launch("gather_rows");
+  } else {
+    gather_rows_f32(call.x.f32(), indices, R, N, call.y.f32(), ctx.stream);
+  }
 }
 
 }  // namespace r1::cuda

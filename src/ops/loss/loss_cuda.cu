@@ -1,17 +1,19 @@
 // ops/loss/loss_cuda.cu: log-probs of given tokens on a CUDA device. Packing, chunks and formulas are those
 // of loss_cpu.cc; chunks are larger, which changes no bit.
 //
-// The backward reads the gradients of the log-probs back once, because tokens without one are skipped.
+// The backward reads the gradients of the log-probs back once, because tokens without one are skipped. In
+// numerics whose sums over tokens go in steps (tensor/token_steps.h), the kept tokens of each family are
+// filled up to whole steps with tokens that are not there: rows of zeros.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 
 #include "base/integers.h"
+#include "ops/convert/convert.h"
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/loss/loss.h"
 #include "ops/loss/loss_backend.h"
 #include "ops/loss/row_softmax_cuda.cuh"
-#include "ops/matmul/matmul_cuda.h"
 #include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
@@ -51,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A kept token of the backward.
+// A kept token of the backward; -1: none.
 struct KeptToken {
   int32_t token = 0;
   int32_t target = 0;
@@ -73,11 +75,18 @@ struct SoftmaxGradient {
 __global__ void __launch_bounds__(kThreads) dz_rows(SoftmaxGradient s) {
   const int64_t i = blockIdx.x;
   const KeptToken kept = s.kept[i];
+  float* dz = s.dz + i * s.V;
+  const int64_t first = static_cast<int64_t>(blockIdx.y) * kThreads * kPerThread + threadIdx.x;
+  if (kept.token < 0) {
+    for (int64_t e = 0; e < kPerThread; ++e) {
+      const int64_t n = first + e * kThreads;
+      if (n < s.V) dz[n] = 0.0f;
+    }
+    return;
+  }
   const float c = __fmul_rn(kept.gradient, s.inv_temperature), max = s.max[kept.token];
   const float factor = -__fdiv_rn(c, s.sum[kept.token]);
   const float* logits = s.logits + (s.by_count ? kept.counted : i) * s.V;
-  float* dz = s.dz + i * s.V;
-  const int64_t first = static_cast<int64_t>(blockIdx.y) * kThreads * kPerThread + threadIdx.x;
 #pragma unroll
   for (int64_t e = 0; e < kPerThread; ++e) {
     const int64_t n = first + e * kThreads;
@@ -92,18 +101,25 @@ __global__ void __launch_bounds__(kThreads) dz_rows(SoftmaxGradient s) {
 __global__ void __launch_bounds__(kThreads)
     put_rows(const float* from, const KeptToken* kept, int64_t D, bool add, float* to) {
   const int64_t i = blockIdx.x, t = kept[i].token;
+  if (t < 0) return;
   for (int64_t d = threadIdx.x; d < D; d += kThreads) {
     const float value = from[i * D + d];
     to[t * D + d] = add ? __fadd_rn(to[t * D + d], value) : value;
   }
 }
 
+// Row i of `to` [n, D] becomes row kept[i] of `from` [T, D], or zeros.
+__global__ void __launch_bounds__(kThreads)
+    take_rows(const float* from, const KeptToken* kept, int64_t D, float* to) {
+  const int64_t i = blockIdx.x, t = kept[i].token;
+  for (int64_t d = threadIdx.x; d < D; d += kThreads) to[i * D + d] = t < 0 ? 0.0f : from[t * D + d];
+}
+
 // The backward's scratch, and what its chunks share.
 struct LossBackward {
   const LogProbsBackward& call;
   const KeptToken* kept;
-  const int32_t* tokens;
-  const float* w;  // [V, D]; null: dh is not needed
+  const float* h;  // [T, D]
   float *rows, *dz, *dh;
 
   void run(Context& ctx, int64_t first, int64_t n) const {
@@ -111,7 +127,8 @@ struct LossBackward {
     const int64_t D = f.h.dim(1), V = f.head->N();
     const auto stream = static_cast<cudaStream_t>(ctx.stream);
     const bool has_logits = static_cast<bool>(f.logits);
-    gather_rows_f32(f.h.f32(), tokens + first, n, D, rows, ctx.stream);
+    take_rows<<<static_cast<unsigned>(n), kThreads, 0, stream>>>(h, kept + first, D, rows);
+    check_launch("log_probs_backward");
     if (!has_logits) matmul_into(ctx, rows, n, *f.head, dz);
     const SoftmaxGradient s{.kept = kept + first,
                             .logits = has_logits ? f.logits.f32() : dz,
@@ -125,13 +142,15 @@ struct LossBackward {
     const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(V, kThreads * kPerThread)));
     dz_rows<<<grid, kThreads, 0, stream>>>(s);
     check_launch("log_probs_backward");
-    if (w != nullptr) {
-      matmul_dx_f32(dz, n, w, V, D, false, dh, ctx.stream);
+    if (call.dh) {
+      f.head->times_transposed(ctx, dz, n, dh, false);
       put_rows<<<static_cast<unsigned>(n), kThreads, 0, stream>>>(dh, s.kept, D, call.dh.accumulate,
                                                                   call.dh.grad.f32());
       check_launch("log_probs_backward");
     }
-    f.head->add_weight_gradient(ctx, dz, rows, n);
+    Context as_they_are = ctx;  // the rows are whole steps already
+    as_they_are.steps = nullptr;
+    f.head->add_weight_gradient(as_they_are, dz, rows, n);
   }
 };
 
@@ -155,6 +174,7 @@ void log_probs_forward(Context& ctx, const LogProbs& call) {
   lists.send();
   const int64_t chunk = std::min(chunk_tokens(V), count);
   float* rows = ctx.arena.array<float>(chunk * D);
+  const float* hidden = as_f32(ctx, call.h);
   float* scratch = call.logits ? nullptr : ctx.arena.array<float>(chunk * V);
   if (ctx.measuring) return matmul_into(ctx, rows, chunk, *call.head, scratch);
   const RowResults out{.logprobs = call.logprobs.f32(),
@@ -168,9 +188,9 @@ void log_probs_forward(Context& ctx, const LogProbs& call) {
     float* logits = scratch != nullptr ? scratch : call.logits.f32() + first * V;
     const float* h = rows;
     if (at[n - 1] - at[0] == n - 1) {
-      h = call.h.f32() + at[0] * D;
+      h = hidden + at[0] * D;
     } else {
-      gather_rows_f32(call.h.f32(), lists.at<int32_t>(kept_list) + first, n, D, rows, ctx.stream);
+      gather_rows_f32(hidden, lists.at<int32_t>(kept_list) + first, n, D, rows, ctx.stream);
     }
     matmul_into(ctx, h, n, *call.head, logits);
     kernel<<<static_cast<unsigned>(n), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
@@ -186,33 +206,43 @@ void log_probs_backward(Context& ctx, const LogProbsBackward& call) {
   if (call.dh && !call.dh.accumulate) ctx.memory().zero(call.dh.grad.data, call.dh.grad.bytes(), ctx.stream);
   const OpScope scope(ctx);
   auto* gradients = ctx.host().array<float>(T);
-  auto* kept = ctx.host().array<KeptToken>(T);
-  auto* tokens = ctx.host().array<int32_t>(T);
+  // Without steps, all tokens are one family whose last step stays short.
+  const bool in_steps = ctx.row().product == Product::tensor_bf16 && ctx.steps != nullptr;
+  const std::span<const int64_t> families = in_steps ? ctx.steps->families : std::span<const int64_t>(&T, 1);
+  const int64_t most = in_steps ? std::ssize(ctx.steps->rows) : T;
+  auto* kept = ctx.host().array<KeptToken>(most);
   if (!ctx.measuring) ctx.memory().read(gradients, call.dlogprobs.f32(), call.dlogprobs.bytes(), ctx.stream);
   int64_t count = 0;
   int32_t before = 0;
-  for (int32_t t = 0; t < T; ++t) {
+  const auto keep = [&](int32_t t) {
     const int32_t target = f.targets[static_cast<size_t>(t)];
-    if (target < 0) continue;
-    if (ctx.measuring || gradients[t] != 0.0f) {
-      tokens[count] = t;
+    if (target < 0) return;
+    if (ctx.measuring || gradients[t] != 0.0f)
       kept[count++] = {t, target, before, ctx.measuring ? 0.0f : gradients[t]};
-    }
     ++before;
+  };
+  int32_t t = 0;
+  for (const int64_t tokens : families) {
+    for (const auto end = t + static_cast<int32_t>(tokens); t < end; ++t) keep(t);
+    while (in_steps && count % kTokenStep != 0) kept[count++] = {.token = -1};
   }
-  const int64_t size = std::min<int64_t>(chunk_tokens(V), before);
+  R1_CHECK(t == T, "families of ", t, " tokens, the batch has ", T);
+  const int64_t least = ceil_div(std::max<int64_t>(before, count), kTokenStep) * kTokenStep;
+  const int64_t size = std::min(std::max(chunk_tokens(V) / kTokenStep, int64_t{1}) * kTokenStep, least);
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);
-  const float* w = call.dh ? f.head->rows(ctx) : nullptr;
+  const float* h = as_f32(ctx, f.h);
   Upload lists(ctx);
   const int kept_list = lists.add(std::span<const KeptToken>(kept, static_cast<size_t>(count)));
-  const int token_list = lists.add(std::span<const int32_t>(tokens, static_cast<size_t>(count)));
   lists.send();
   ctx.tape->await_turn();
-  if (ctx.measuring) return f.head->times(ctx, rows, size, dz);
-  const LossBackward backward{
-      call, lists.at<KeptToken>(kept_list), lists.at<int32_t>(token_list), w, rows, dz, dh};
+  if (ctx.measuring) {
+    f.head->times(ctx, rows, size, dz);
+    if (call.dh) f.head->times_transposed(ctx, dz, size, dh, false);
+    return f.head->add_weight_gradient(ctx, dz, rows, size);
+  }
+  const LossBackward backward{call, lists.at<KeptToken>(kept_list), h, rows, dz, dh};
   for (int64_t first = 0; first < count; first += size)
     backward.run(ctx, first, std::min(size, count - first));
 }

@@ -1,5 +1,8 @@
 #include "ops/matmul/matmul.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "ops/backend.h"
 #include "ops/convert/convert.h"
 #include "ops/matmul/matmul_backend.h"
@@ -32,6 +35,18 @@ Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
 
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w) {
   return matmul(ctx, x, w, ctx.activations());
+}
+
+TokenSteps token_steps(Context& ctx, std::span<const int64_t> families) {
+  if (ctx.row().product != Product::tensor_bf16) return {};
+  const std::vector<int32_t> rows = token_step_rows(families);
+  auto* sizes = ctx.host().array<int64_t>(std::ssize(families));
+  auto* list = ctx.host().array<int32_t>(std::ssize(rows));
+  auto* device = ctx.arena.array<int32_t>(std::ssize(rows));
+  std::ranges::copy(families, sizes);
+  std::ranges::copy(rows, list);
+  ctx.memory().write(device, list, rows.size() * sizeof(int32_t), ctx.stream);
+  return {.families = {sizes, families.size()}, .rows = {list, rows.size()}, .device = device};
 }
 
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y) {

@@ -8,7 +8,14 @@
 //
 // Backward: dx walks n in order. dW and dbias walk t in order and continue from what they held, so cutting a
 // batch into consecutive pieces changes nothing.
+//
+// cuda-bf16: the sums of y, dx and dW go by steps on tensor cores (tensor_product_cuda.h): y and dx over shards
+// of K and of N, dW over steps of tokens of one family (token_steps()), so that a cut between families changes
+// nothing. dx and dW read dy rounded to bf16; dbias adds it unrounded. The bias is rounded to bf16 before it is
+// added.
 #pragma once
+
+#include <span>
 
 #include "ops/matmul/weight.h"
 #include "tensor/context.h"
@@ -24,6 +31,10 @@ Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
 // Without a tape: writes y [T, N], not rounded, to the caller's memory (scratch of other ops, e.g. a chunk's
 // logits). x is f32 and holds values of the activation type.
 void matmul_into(Context& ctx, const float* x, int64_t T, const Weight& w, float* y);
+
+// Makes the steps of sums over the tokens of a batch of families with so many tokens each, for Context::steps, if
+// the numerics has such steps. The lists lie in the arenas.
+TokenSteps token_steps(Context& ctx, std::span<const int64_t> families);
 
 // Shows ctx.inputs, if it is set, that x [T, K] is multiplied with `w`. matmul() calls it.
 void observe_input(Context& ctx, const Tensor& x, const Weight& w);

@@ -54,7 +54,7 @@ struct PackWeight {
 };
 
 // Fills `rows` [N, K], of the type that weight.cc has chosen, from a frozen matrix's file; i32: the bytes of
-// its blocks.
+// its blocks. On a CUDA device, also from a trained matrix's value.
 struct ReadRows {
   const Parameter* dense = nullptr;
   Tensor rows;

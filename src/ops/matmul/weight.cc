@@ -9,9 +9,9 @@ namespace r1 {
 namespace {
 
 // The type of rows in memory: the stored one, unless the model rounds it, or it is wider than f32. On a CUDA
-// device it is f32, which products read.
+// device it is the type that products read.
 DType held_rows_type(const Context& ctx, const Parameter& dense) {
-  if (ctx.device == Device::cuda) return DType::f32;
+  if (ctx.device == Device::cuda) return ctx.activations();
   if (dense.value.dtype == DType::bf16) return DType::bf16;
   switch (dense.stored.format) {
     case Format::bf16:
@@ -53,13 +53,20 @@ bool Weight::has_blocks(const Context& ctx) const {
 }
 
 Weight::Form Weight::form(const Context& ctx) const {
-  if (holds_rows(ctx)) return Form::rows;
+  if (holds_rows(ctx))
+    return ctx.device == Device::cuda && ctx.activations() == DType::bf16 ? Form::bf16_rows : Form::rows;
   if (has_blocks(ctx)) return Form::blocks;
   return ctx.activations() == DType::f32 ? Form::panels : Form::pairs;
 }
 
+// A trained matrix whose value is what is read: by look-ups, or by products in its type.
+bool Weight::value_is_read(const Context& ctx) const {
+  if (!holds_rows(ctx) || dense_->frozen()) return false;
+  return layout_ == Layout::rows || form(ctx) == Form::rows || dense_->value.dtype == DType::bf16;
+}
+
 void Weight::prepare(Context& ctx) const {
-  if (holds_rows(ctx) && !dense_->frozen()) return;  // the value is read
+  if (value_is_read(ctx)) return;
   const Form wanted = form(ctx);
   if (held_version_ == dense_->version && held_form_ == wanted) return;
   R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
@@ -72,7 +79,7 @@ void Weight::prepare(Context& ctx) const {
     held_version_ = 0;  // stale until it is filled: filling may throw
   };
   const Format format = dense_->stored.format;
-  if (wanted == Form::rows) {
+  if (wanted == Form::rows || wanted == Form::bf16_rows) {
     if (rows_are_blocks(ctx, *dense_)) {
       take(words_of(bytes_of(format, N() * K())), DType::i32);
     } else {
@@ -155,11 +162,17 @@ const float* Weight::rows(Context& ctx) const {
   if (!dense_->frozen()) return weight_f32(ctx, dense_->value);
   if (ctx.device == Device::cuda) {
     prepare(ctx);
-    return held_.tensor().f32();
+    return as_f32(ctx, held_.tensor());
   }
   float* copy = ctx.arena.array<float>(N() * K());
   dequantise(ctx, 0, N(), copy);
   return copy;
+}
+
+const uint16_t* Weight::bf16_rows(Context& ctx) const {
+  R1_CHECK(form(ctx) == Form::bf16_rows && layout_ == Layout::panels, dense_->name, " has no rows of bf16");
+  prepare(ctx);
+  return value_is_read(ctx) ? dense_->value.bf16() : held_.tensor().bf16();
 }
 
 void Weight::copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const {

@@ -9,7 +9,8 @@
 //            a table that only look-ups read, as rows in the stored format (Layout::rows). In cpu-q8act the
 //            kernel's layout of blocks are the file's bytes, rearranged (ops/matmul/quant.h)
 //
-// On a CUDA device, products read rows: of a trained matrix the value itself, of a frozen one a copy in f32.
+// On a CUDA device, products read rows: in cpu-f32, the value itself of a trained matrix and a copy in f32 of a
+// frozen one; in cuda-bf16, a copy in bf16, except of a trained value that is bf16 itself.
 // On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the
 // numerics. A frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
 #pragma once
@@ -61,13 +62,16 @@ class Weight {
   // The whole matrix as the forward sees it, [N, K] in f32: in place, or a copy in the arena. Call it inside
   // an OpScope.
   const float* rows(Context& ctx) const;
+  // The same matrix as bits of bf16, in a numerics whose products read them from a device's memory.
+  const uint16_t* bf16_rows(Context& ctx) const;
   // Row rows[i] as the forward sees it, in f32 -> to[i].
   void copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const;
 
  private:
-  enum class Form : uint8_t { none, panels, pairs, blocks, rows };
+  enum class Form : uint8_t { none, panels, pairs, blocks, rows, bf16_rows };
   Form form(const Context& ctx) const;
   bool holds_rows(const Context& ctx) const;
+  bool value_is_read(const Context& ctx) const;
   void copy(Context& ctx, std::span<const int32_t> indices, int64_t first, int64_t count, float* to) const;
 
   Parameter* dense_ = nullptr;

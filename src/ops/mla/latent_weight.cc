@@ -1,6 +1,7 @@
 #include "ops/mla/latent_weight.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/first_error.h"
 #include "base/integers.h"
@@ -32,13 +33,17 @@ bool LatentWeight::renew(Context& ctx, Copy& copy, Shape shape, DType dtype) con
 
 int64_t LatentWeight::held_bytes() const {
   size_t bytes = 0;
-  for (const Copy* copy : {&rows_, &panels_, &keys_, &values_}) bytes += copy->buffer.bytes();
+  for (const Copy* copy : {&rows_, &panels_, &bf16_rows_, &keys_, &values_}) bytes += copy->buffer.bytes();
   return static_cast<int64_t>(bytes);
 }
 
 void LatentWeight::prepare(Context& ctx) const {
-  if (ctx.device == Device::cuda) {  // products read rows
-    rows(ctx);
+  if (ctx.device == Device::cuda) {
+    if (ctx.row().product == Product::tensor_bf16) {
+      bf16_rows(ctx);
+    } else {
+      rows(ctx);
+    }
     return;
   }
   if (kv_b_->frozen()) return prepare_frozen(ctx);
@@ -125,11 +130,16 @@ const float* LatentWeight::rows(Context& ctx) const {
     if (kv_b_->frozen() && !ctx.measuring) {
       rows_.version = 0;  // stale until it is filled: reading may throw
       int64_t at = 0;
+      std::vector<float> rounded;
       in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
+        if (ctx.activations() == DType::bf16) {
+          rounded.resize(values.size());
+          round_to_bf16(ctx.threads, values.data(), std::ssize(values), rounded.data());
+          values = rounded;
+        }
         ctx.memory().write(to + at, values.data(), values.size_bytes());
         at += std::ssize(values);
       });
-      if (ctx.activations() == DType::bf16) round_to_bf16(ctx.threads, to, value.count(), to);
       rows_.version = kv_b_->version;
     } else if (!kv_b_->frozen()) {
       const OpScope scope(ctx);
@@ -139,6 +149,26 @@ const float* LatentWeight::rows(Context& ctx) const {
     }
   }
   return rows_.buffer.tensor().f32();
+}
+
+const uint16_t* LatentWeight::bf16_rows(Context& ctx) const {
+  R1_CHECK(ctx.row().product == Product::tensor_bf16, kv_b_->name, " has no rows of bf16");
+  const Tensor& value = kv_b_->value;
+  if (!kv_b_->frozen() && value.dtype == DType::bf16) return value.bf16();
+  if (!renew(ctx, bf16_rows_, value.shape, DType::bf16)) return bf16_rows_.buffer.tensor().bf16();
+  const Tensor& to = bf16_rows_.buffer.tensor();
+  if (kv_b_->frozen() && !ctx.measuring) {
+    bf16_rows_.version = 0;  // stale until it is filled: reading may throw
+    int64_t at = 0;
+    in_f32(ctx.memory(), *kv_b_, [&](std::span<const float> values) {
+      write_values(ctx.memory(), to, at, values);
+      at += std::ssize(values);
+    });
+    bf16_rows_.version = kv_b_->version;
+  } else if (!kv_b_->frozen()) {
+    narrow_into(ctx, value.f32(), value.count(), to.bf16());
+  }
+  return to.bf16();
 }
 
 const float* LatentWeight::value_panels(Context& ctx) const {

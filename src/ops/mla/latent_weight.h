@@ -6,6 +6,8 @@
 //            The copies are made again when the version changes
 //   frozen   W_uk and W_uv once each, as the products read them, made from where kv_b is stored: in cpu-f32 rows
 //            and panels of f32, in the bf16 numerics pairs of bf16 (Product::bf16 gives the bits of f32)
+//
+// On a CUDA device, products read rows: of f32, or a copy of bf16 in cuda-bf16.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +43,8 @@ class LatentWeight {
   // kv_b as the forward sees it, in f32: in place, or a copy that is remade when the version changes. The
   // backward reads it; a frozen weight has it only then.
   const float* rows(Context& ctx) const;
+  // The same as bits of bf16, in a numerics whose products read them from a device's memory.
+  const uint16_t* bf16_rows(Context& ctx) const;
   // W_uv by head, in panels of f32 over d; remade when the version changes.
   const float* value_panels(Context& ctx) const;
   int64_t value_panel_floats() const { return panels_floats(value_, latent()); }  // per head
@@ -58,7 +62,7 @@ class LatentWeight {
 
   Parameter* kv_b_ = nullptr;
   int64_t heads_ = 0, nope_ = 0, value_ = 0;
-  mutable Copy rows_, panels_;
+  mutable Copy rows_, panels_, bf16_rows_;
   mutable Copy keys_, values_;  // of a frozen weight
 };
 

@@ -8,8 +8,10 @@
 // many loads are in flight; the sums are sixteen chains either way.
 #include <cuda_runtime.h>
 
+#include "ops/convert/convert.h"
 #include "ops/norm/norm_backend.h"
 #include "ops/norm/norm_cuda.h"
+#include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/columns_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "tensor/cuda.h"
@@ -47,14 +49,15 @@ __device__ __forceinline__ float shared_sum(float lane_sum, float* told) {
   return *told;
 }
 
-template <bool kLong>
+// X and Y: f32 or bf16. If y is bf16, so is the weight that the forward sees.
+template <bool kLong, class X, class Y>
 __global__ void __launch_bounds__(kThreads)
-    norm_rows(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd) {
+    norm_rows(const X* x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd) {
   __shared__ float staged[kLong ? kStaged : 1];
   __shared__ float told;
   const Row<kLong> row;
   const int64_t t = row.t < T ? row.t : T - 1;  // whole warps run: lanes exchange sums
-  const float* from = x + t * D;
+  const X* from = x + t * D;
   float lane = 0.0f;
   const auto square = [](float sum, float v) { return __fmaf_rn(v, v, sum); };
   if constexpr (kLong) {
@@ -62,7 +65,7 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t n = D - begin < kStaged ? D - begin : kStaged;
       if (begin > 0) __syncthreads();
 #pragma unroll 8
-      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = from[begin + i];
+      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = to_f32(from[begin + i]);
       __syncthreads();
       if (threadIdx.x < 32)
         lane = fold<16>(
@@ -70,16 +73,19 @@ __global__ void __launch_bounds__(kThreads)
     }
   } else {
     lane = fold<4>(
-        lane, D, [&](int64_t i) { return from[i]; }, square);
+        lane, D, [&](int64_t i) { return to_f32(from[i]); }, square);
   }
   const float r = rstd_of(shared_sum<kLong>(tree_sum(lane), &told), D, eps);
   if (row.t >= T) return;
   if (rstd != nullptr && row.thread == 0) rstd[t] = r;
-  const float* again = kLong && D <= kStaged ? staged : from;
-  float* to = y + t * D;
+  const bool kept = kLong && D <= kStaged;
+  Y* to = y + t * D;
 #pragma unroll 4
-  for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount)
-    to[i] = __fmul_rn(__fmul_rn(again[i], r), w[i]);
+  for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount) {
+    const float value = kept ? staged[i] : to_f32(from[i]);
+    const float weight = sizeof(Y) == sizeof(float) ? w[i] : through_bf16(w[i]);
+    put_f32(to + i, __fmul_rn(__fmul_rn(value, r), weight));
+  }
 }
 
 struct Product {  // of one element: x and g = dy w
@@ -132,14 +138,23 @@ unsigned blocks_of(int64_t T, bool long_rows) {
 
 }  // namespace
 
-void rms_norm(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd,
-              void* stream) {
+namespace {
+
+template <class X, class Y>
+void run_norm(const X* x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd, void* stream) {
   if (T == 0) return;
   const bool long_rows = D > kShortRow;
-  const auto kernel = long_rows ? norm_rows<true> : norm_rows<false>;
+  const auto kernel = long_rows ? norm_rows<true, X, Y> : norm_rows<false, X, Y>;
   kernel<<<blocks_of(T, long_rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, w, T, D, eps, y,
                                                                                       rstd);
   check_launch("rms_norm");
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd,
+              void* stream) {
+  run_norm(x, w, T, D, eps, y, rstd, stream);
 }
 
 void rms_norm_dx(const NormRows& rows, const float* w, bool accumulate, float* dx, void* stream) {
@@ -166,14 +181,24 @@ void rms_norm_dw(const NormRows& rows, float* dw, void* stream) {
 
 void norm_forward(Context& ctx, const NormForward& call) {
   if (ctx.measuring) return;
-  rms_norm(call.x.f32(), call.w->value.f32(), call.x.rows(), call.x.dim(-1), call.eps, call.y.f32(),
-           call.rstd, ctx.stream);
+  const int64_t T = call.x.rows(), D = call.x.dim(-1);
+  const float* w = call.w->value.f32();
+  if (call.y.dtype == DType::f32) {
+    run_norm(call.x.f32(), w, T, D, call.eps, call.y.f32(), call.rstd, ctx.stream);
+  } else if (call.x.dtype == DType::f32) {
+    run_norm(call.x.f32(), w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream);
+  } else {
+    run_norm(call.x.bf16(), w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream);
+  }
 }
 
 void norm_backward(Context& ctx, const NormBackward& call) {
+  const OpScope scope(ctx);
+  const float* x = as_f32(ctx, call.x);
+  const float* w = weight_f32(ctx, call.w->value);
   if (ctx.measuring) return;
-  const NormRows rows{call.x.f32(), call.dy.f32(), call.rstd, call.x.rows(), call.x.dim(-1)};
-  if (call.dx) rms_norm_dx(rows, call.w->value.f32(), call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
+  const NormRows rows{x, call.dy.f32(), call.rstd, call.x.rows(), call.x.dim(-1)};
+  if (call.dx) rms_norm_dx(rows, w, call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
   if (!call.w->grad) return;
   ctx.tape->await_turn();
   rms_norm_dw(rows, call.w->grad.f32(), ctx.stream);

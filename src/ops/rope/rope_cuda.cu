@@ -8,6 +8,7 @@
 
 #include "ops/rope/rope_backend.h"
 #include "ops/rope/rope_cuda.h"
+#include "ops/simd/bf16_cuda.cuh"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -19,19 +20,19 @@ namespace {
 constexpr int kThreads = 256;
 
 // `items` threads per head: P / 2 pairs, then the still floats, two each.
-template <bool kAdd>
+template <bool kAdd, class V>
 __global__ void __launch_bounds__(kThreads) turn_pairs(RopeRows r, int items) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t head = at / items;
   const int item = static_cast<int>(at - head * items), pairs = static_cast<int>(r.P / 2);
   if (head >= r.T * r.H) return;
-  const float* x = r.x + head * r.x_head;
-  float* y = r.y + head * r.y_head;
-  const auto put = [](float* to, float value) { *to = kAdd ? __fadd_rn(*to, value) : value; };
+  const V* x = static_cast<const V*>(r.x) + head * r.x_head;
+  V* y = static_cast<V*>(r.y) + head * r.y_head;
+  const auto put = [](V* to, float value) { put_f32(to, kAdd ? __fadd_rn(to_f32(*to), value) : value); };
   if (item >= pairs) {
     const int64_t k = 2 * static_cast<int64_t>(item - pairs);
-    put(y + k, x[k]);
-    if (k + 1 < r.still) put(y + k + 1, x[k + 1]);
+    put(y + k, to_f32(x[k]));
+    if (k + 1 < r.still) put(y + k + 1, to_f32(x[k + 1]));
     return;
   }
   const int64_t position = r.positions[head / r.H];
@@ -41,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) turn_pairs(RopeRows r, int items) {
   const float s = r.back ? -sine : sine;
   const int64_t first = r.still + (r.interleaved ? 2 * item : item);
   const int64_t second = first + (r.interleaved ? 1 : pairs);
-  const float x0 = x[first], x1 = x[second];
+  const float x0 = to_f32(x[first]), x1 = to_f32(x[second]);
   put(y + first, __fmaf_rn(x0, c, -__fmul_rn(x1, s)));
   put(y + second, __fmaf_rn(x1, c, __fmul_rn(x0, s)));
 }
@@ -52,7 +53,10 @@ void rope_rows(const RopeRows& rows, void* stream) {
   const int64_t items = rows.P / 2 + (rows.still + 1) / 2, heads = rows.T * rows.H;
   if (items == 0 || heads == 0) return;
   const auto blocks = static_cast<unsigned>((heads * items + kThreads - 1) / kThreads);
-  const auto kernel = rows.add ? turn_pairs<true> : turn_pairs<false>;
+  R1_CHECK(!rows.bf16 || !rows.add, "a sum in bf16");
+  const auto kernel = rows.bf16  ? turn_pairs<false, uint16_t>
+                      : rows.add ? turn_pairs<true, float>
+                                 : turn_pairs<false, float>;
   kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(rows, static_cast<int>(items));
   check_launch("rope_rows");
 }
@@ -77,7 +81,13 @@ void turn(Context& ctx, const Rotary& rotary, RopeRows rows) {
 // x and y [T, H, K].
 RopeRows whole_heads(const Rotary& rotary, const Tensor& x, const Tensor& y) {
   const int64_t K = x.dim(2);
-  return {.x = x.f32(), .x_head = K, .y = y.f32(), .y_head = K, .H = x.dim(1), .still = K - rotary.width()};
+  return {.x = x.data,
+          .x_head = K,
+          .y = y.data,
+          .y_head = K,
+          .H = x.dim(1),
+          .still = K - rotary.width(),
+          .bf16 = x.dtype == DType::bf16};
 }
 
 }  // namespace

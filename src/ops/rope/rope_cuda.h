@@ -16,11 +16,12 @@ namespace r1::cuda {
 inline constexpr int64_t kRopeBlock = 256;
 
 // For every t and h: copies (or adds) the first `still` floats at x + (t * H + h) * x_head to
-// y + (t * H + h) * y_head, and turns the next P floats. x may be y if nothing is added.
+// y + (t * H + h) * y_head, and turns the next P floats. x may be y if nothing is added. With `bf16`, x and y
+// are bits of bf16: a result is rounded once.
 struct RopeRows {
-  const float* x = nullptr;
+  const void* x = nullptr;
   int64_t x_head = 0;
-  float* y = nullptr;
+  void* y = nullptr;
   int64_t y_head = 0;
   int64_t T = 0, H = 1;
   int64_t still = 0, P = 0;
@@ -28,7 +29,8 @@ struct RopeRows {
   const float* table = nullptr;        // of kRopeBlock positions each, up to the last one used
   bool interleaved = false;            // pairs (2i, 2i + 1); otherwise (i, i + P/2)
   bool back = false;                   // turns the other way
-  bool add = false;                    // adds to y
+  bool add = false;                    // adds to y; not to bf16
+  bool bf16 = false;
 };
 void rope_rows(const RopeRows& rows, void* stream);
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/swiglu/swiglu_backend.h"
 #include "ops/swiglu/swiglu_cuda.h"
@@ -18,12 +19,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__global__ void __launch_bounds__(kThreads)
-    swiglu_floats(const float* gate, const float* up, int64_t n, float* y) {
+// V: f32 or bf16.
+template <class V>
+__global__ void __launch_bounds__(kThreads) swiglu_values(const V* gate, const V* up, int64_t n, V* y) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) {
-    const float g = gate[i];
-    y[i] = __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_f32(-g))), up[i]);
+    const float g = to_f32(gate[i]);
+    put_f32(y + i, __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_f32(-g))), to_f32(up[i])));
   }
 }
 
@@ -36,15 +38,15 @@ struct GradientOut {
   }
 };
 
-__global__ void __launch_bounds__(kThreads)
-    swiglu_gradients(const float* gate, const float* up, const float* dy, int64_t n, GradientOut dgate,
-                     GradientOut dup) {
+template <class V>
+__global__ void __launch_bounds__(kThreads) swiglu_gradients(const V* gate, const V* up, const float* dy,
+                                                             int64_t n, GradientOut dgate, GradientOut dup) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) {
-    const float g = gate[i], d = dy[i];
+    const float g = to_f32(gate[i]), d = dy[i];
     const float s = __fdiv_rn(1.0f, __fadd_rn(1.0f, exp_f32(-g)));
     const float slope = __fmul_rn(s, __fmaf_rn(g, __fsub_rn(1.0f, s), 1.0f));
-    const float dg = __fmul_rn(__fmul_rn(d, up[i]), slope), du = __fmul_rn(d, __fmul_rn(g, s));
+    const float dg = __fmul_rn(__fmul_rn(d, to_f32(up[i])), slope), du = __fmul_rn(d, __fmul_rn(g, s));
     dgate.put(i, dg);
     dup.put(i, du);
   }
@@ -61,24 +63,41 @@ GradientOut out_of(const GradSlot& slot) {
 
 }  // namespace
 
-void swiglu_f32(const float* gate, const float* up, int64_t n, float* y, void* stream) {
+namespace {
+
+template <class V>
+void run_swiglu(const V* gate, const V* up, int64_t n, V* y, void* stream) {
   if (n == 0) return;
-  swiglu_floats<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(gate, up, n, y);
+  swiglu_values<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(gate, up, n, y);
   check_launch("swiglu");
+}
+
+template <class V>
+void run_gradients(Context& ctx, const SwigluBackward& call, const V* gate, const V* up) {
+  const int64_t n = call.dy.count();
+  swiglu_gradients<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
+      gate, up, call.dy.f32(), n, out_of(call.dgate), out_of(call.dup));
+  check_launch("swiglu_backward");
+}
+
+}  // namespace
+
+void swiglu_f32(const float* gate, const float* up, int64_t n, float* y, void* stream) {
+  run_swiglu(gate, up, n, y, stream);
 }
 
 void swiglu_forward(Context& ctx, const SwigluForward& call) {
   if (ctx.measuring) return;
-  swiglu_f32(call.gate.f32(), call.up.f32(), call.y.count(), call.y.f32(), ctx.stream);
+  if (call.y.dtype == DType::bf16)
+    return run_swiglu(call.gate.bf16(), call.up.bf16(), call.y.count(), call.y.bf16(), ctx.stream);
+  run_swiglu(call.gate.f32(), call.up.f32(), call.y.count(), call.y.f32(), ctx.stream);
 }
 
 // gate and up may be one tensor: then both gradients go to the same memory, dgate first.
 void swiglu_backward(Context& ctx, const SwigluBackward& call) {
-  const int64_t n = call.dy.count();
-  if (ctx.measuring || n == 0) return;
-  swiglu_gradients<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
-      call.gate.f32(), call.up.f32(), call.dy.f32(), n, out_of(call.dgate), out_of(call.dup));
-  check_launch("swiglu_backward");
+  if (ctx.measuring || call.dy.count() == 0) return;
+  if (call.gate.dtype == DType::bf16) return run_gradients(ctx, call, call.gate.bf16(), call.up.bf16());
+  run_gradients(ctx, call, call.gate.f32(), call.up.f32());
 }
 
 }  // namespace r1::cuda

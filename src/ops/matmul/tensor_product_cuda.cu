@@ -1,0 +1,407 @@
+// ops/matmul/tensor_product_cuda.cu: bf16 products by mma.sync.
+//
+//   tensor_tiles  a block computes a tile of D; tiles of P and Q wait in shared memory, kStages deep. A thread
+//                 keeps the chain of the current shard and the total of the shards before it in registers.
+//   tensor_few    for few rows of Q (decoding): a warp computes 16 rows of P by kJ of Q over a shard, with
+//                 stages of its own, so that no warp waits for another; the block's warps then add the shards
+//                 in order. The limit is the bandwidth that reads P.
+#include <algorithm>
+
+#include "base/error.h"
+#include "ops/matmul/tensor_product_cuda.h"
+#include "ops/matmul/tensor_product_sm90.h"
+#include "ops/matmul/tensor_tile_cuda.cuh"
+#include "tensor/cuda.h"
+
+namespace r1::cuda {
+namespace {
+
+// -0 + x is x, whatever x is.
+constexpr float kNothing = -0.0f;
+
+// A block of kDown x kAcross warps; a warp computes kWarpI x kWarpJ outputs.
+template <int kDown, int kAcross, int kWarpI, int kWarpJ, int kStageCount>
+struct TileShape {
+  static constexpr int kThreads = 32 * kDown * kAcross;
+  static constexpr int kI = kDown * kWarpI, kJ = kAcross * kWarpJ;
+  static constexpr int kDownWarps = kDown, kRowsI = kWarpI, kRowsJ = kWarpJ;
+  static constexpr int kStages = kStageCount;
+  static constexpr int kBytes = kStages * (kI + kJ) * kTileK * 2;
+  static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
+};
+using LargeTile = TileShape<2, 4, 64, 32, 3>;  // 128 x 128
+using SmallTile = TileShape<2, 2, 32, 32, 4>;  // 64 x 64
+
+// The tile of a block: kGroup tiles of j side by side share their rows of P in the second-level cache.
+__device__ __forceinline__ void place_of_block(int64_t tiles_i, int64_t tiles_j, int64_t* i, int64_t* j) {
+  constexpr int64_t kGroup = 8;
+  const int64_t group = blockIdx.x / (kGroup * tiles_i), at = blockIdx.x % (kGroup * tiles_i);
+  const int64_t width = min(kGroup, tiles_j - group * kGroup);
+  *i = at / width;
+  *j = group * kGroup + at % width;
+}
+
+template <class Shape, bool kPByK, bool kQByK, bool kSharded>
+__global__ void __launch_bounds__(Shape::kThreads)
+    tensor_tiles(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
+                 bool q_vectors) {
+  using TileP = TensorTile<Shape::kI, kPByK>;
+  using TileQ = TensorTile<Shape::kJ, kQByK>;
+  constexpr int kA = Shape::kRowsI / 16, kB = Shape::kRowsJ / 8;
+  extern __shared__ __align__(128) uint16_t tensor_stages[];
+  uint16_t* const stages_q = tensor_stages + Shape::kStages * TileP::kElements;
+  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.y);
+  const int64_t tiles_i = (product.I + Shape::kI - 1) / Shape::kI,
+                tiles_j = (product.J + Shape::kJ - 1) / Shape::kJ;
+  if (blockIdx.x >= tiles_i * tiles_j) return;  // an expert with fewer rows than the most
+  int64_t tile_i = 0, tile_j = 0;
+  place_of_block(tiles_i, tiles_j, &tile_i, &tile_j);
+  const int64_t i0 = tile_i * Shape::kI, j0 = tile_j * Shape::kJ;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp_i = warp % Shape::kDownWarps * Shape::kRowsI,
+            warp_j = warp / Shape::kDownWarps * Shape::kRowsJ;
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto copy = [&](int64_t stage) {
+    if (stage * kTileK < product.K) {
+      const int at = static_cast<int>(stage % Shape::kStages);
+      TileP::copy(tensor_stages + at * TileP::kElements, product.p, i0, product.I, stage * kTileK, product.K,
+                  product.k_rows, p_vectors, thread, Shape::kThreads);
+      TileQ::copy(stages_q + at * TileQ::kElements, product.q, j0, product.J, stage * kTileK, product.K,
+                  product.k_rows, q_vectors, thread, Shape::kThreads);
+    }
+    __pipeline_commit();  // also if it is empty: waits count commits
+  };
+  for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy(s);
+
+  // Element e of (a, b) is at i = first_i + 16 a + 8 (e / 2), j = first_j + 8 b + e % 2.
+  const int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
+  float chain[kA][kB][4], total[kSharded ? kA : 1][kSharded ? kB : 1][4];
+#pragma unroll
+  for (int a = 0; a < kA; ++a) {
+#pragma unroll
+    for (int b = 0; b < kB; ++b) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        chain[a][b][e] = 0.0f;
+        if constexpr (kSharded) total[a][b][e] = kNothing;
+        const int64_t i = first_i + 16 * a + 8 * (e / 2), j = first_j + 8 * b + e % 2;
+        if (product.accumulate && i < product.I && j < product.J)
+          chain[a][b][e] = static_cast<const float*>(product.d)[i * product.d_i + j * product.d_j];
+      }
+    }
+  }
+  const auto step = [&](const uint16_t* p, const uint16_t* q, int s) {
+    uint32_t av[kA][4], bv[kB / 2][4];
+#pragma unroll
+    for (int a = 0; a < kA; ++a) TileP::load_a(av[a], p, warp_i + 16 * a, s);
+#pragma unroll
+    for (int b = 0; b < kB / 2; ++b) TileQ::load_b(bv[b], q, warp_j + 16 * b, s);
+#pragma unroll
+    for (int a = 0; a < kA; ++a) {
+#pragma unroll
+      for (int b = 0; b < kB; ++b) tensor_mma(chain[a][b], av[a], bv[b / 2] + b % 2 * 2);
+    }
+  };
+  const auto end_shard = [&] {
+    if constexpr (kSharded) {
+#pragma unroll
+      for (int a = 0; a < kA; ++a) {
+#pragma unroll
+        for (int b = 0; b < kB; ++b) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            total[a][b][e] = __fadd_rn(total[a][b][e], chain[a][b][e]);
+            chain[a][b][e] = 0.0f;
+          }
+        }
+      }
+    }
+  };
+
+  const int64_t steps = (product.K + kTensorStep - 1) / kTensorStep,
+                stages = (steps + kTileSteps - 1) / kTileSteps;
+  int64_t left = shards.steps;  // of the current shard
+  for (int64_t stage = 0; stage < stages; ++stage) {
+    __pipeline_wait_prior(Shape::kStages - 2);
+    __syncthreads();
+    copy(stage + Shape::kStages - 1);
+    const uint16_t* p = tensor_stages + stage % Shape::kStages * TileP::kElements;
+    const uint16_t* q = stages_q + stage % Shape::kStages * TileQ::kElements;
+    const int64_t here = steps - stage * kTileSteps;
+    if (here >= kTileSteps && (!kSharded || left >= kTileSteps)) {
+#pragma unroll
+      for (int s = 0; s < kTileSteps; ++s) step(p, q, s);
+      left -= kTileSteps;
+      if (kSharded && left == 0) end_shard(), left = shards.steps;
+    } else {
+#pragma unroll 1
+      for (int s = 0; s < kTileSteps && s < here; ++s) {
+        step(p, q, s);
+        if (kSharded && --left == 0) end_shard(), left = shards.steps;
+      }
+    }
+  }
+
+#pragma unroll
+  for (int a = 0; a < kA; ++a) {
+#pragma unroll
+    for (int b = 0; b < kB; ++b) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int64_t i = first_i + 16 * a + 8 * (e / 2), j = first_j + 8 * b + e % 2;
+        if (i >= product.I || j >= product.J) continue;
+        if constexpr (kSharded) {
+          store_total(product, i, j, total[a][b][e]);
+        } else {
+          store_total(product, i, j, chain[a][b][e]);
+        }
+      }
+    }
+  }
+}
+
+// --- few rows of Q
+
+constexpr int kFewWarps = 8, kFewThreads = 32 * kFewWarps;
+constexpr int kFewI = 16;
+
+// kJ rows of Q: 8 or 16. Warp w has shard w % count of rows 16 (w / count) of the block's rows of P.
+template <int kJ, int kStages>
+__global__ void __launch_bounds__(kFewThreads)
+    tensor_few(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
+               bool q_vectors) {
+  using TileP = TensorTile<kFewI, true>;
+  using TileQ = TensorTile<kJ, true>;
+  constexpr int kStage = TileP::kElements + TileQ::kElements, kB = kJ / 8;
+  extern __shared__ __align__(128) uint16_t few_stages[];
+  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.z);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int count = static_cast<int>(shards.count), blocks = kFewWarps / count;  // count divides kFewWarps
+  const int64_t j0 = static_cast<int64_t>(blockIdx.x) * kJ,
+                block_i = static_cast<int64_t>(blockIdx.y) * blocks * kFewI;
+  if (j0 >= product.J) return;
+  const int64_t i0 = block_i + warp / count * kFewI;
+  const int64_t begin = warp % count * shards.steps * kTensorStep;
+  const int64_t end = min(begin + shards.steps * kTensorStep, product.K);
+  uint16_t* const mine = few_stages + warp * kStages * kStage;
+  const auto copy = [&](int64_t stage) {
+    const int64_t k0 = begin + stage * kTileK;
+    if (k0 < end && i0 < product.I) {
+      uint16_t* to = mine + stage % kStages * kStage;
+      TileP::copy(to, product.p, i0, product.I, k0, end, nullptr, p_vectors, lane, 32);
+      TileQ::copy(to + TileP::kElements, product.q, j0, product.J, k0, end, nullptr, q_vectors, lane, 32);
+    }
+    __pipeline_commit();
+  };
+  for (int64_t s = 0; s < kStages - 1; ++s) copy(s);
+  float chain[kB][4] = {};
+  const int64_t steps = (end - begin + kTensorStep - 1) / kTensorStep,
+                stages = (steps + kTileSteps - 1) / kTileSteps;
+  for (int64_t stage = 0; stage < stages; ++stage) {
+    __pipeline_wait_prior(kStages - 2);
+    __syncwarp();
+    copy(stage + kStages - 1);
+    if (i0 >= product.I) continue;
+    const uint16_t* p = mine + stage % kStages * kStage;
+    const uint16_t* q = p + TileP::kElements;
+    const auto step = [&](int s) {
+      uint32_t av[4];
+      TileP::load_a(av, p, 0, s);
+      if constexpr (kB == 2) {
+        uint32_t bv[4];
+        TileQ::load_b(bv, q, 0, s);
+        tensor_mma(chain[0], av, bv);
+        tensor_mma(chain[1], av, bv + 2);
+      } else {
+        // A tile of eight rows has one block per half of the step; blocks 2 and 3 read them again.
+        uint32_t bv[4];
+        const int block = lane / 8 % 2, line = lane % 8;
+        load_blocks<false>(bv, q + TileQ::place(line, 2 * s + block));
+        tensor_mma(chain[0], av, bv);
+      }
+    };
+    const int64_t here = steps - stage * kTileSteps;
+    if (here >= kTileSteps) {
+#pragma unroll
+      for (int s = 0; s < kTileSteps; ++s) step(s);
+    } else {
+      for (int s = 0; s < here; ++s) step(s);
+    }
+  }
+  __pipeline_wait_prior(0);
+  __syncthreads();  // the stages are free
+  auto* const sums = reinterpret_cast<float(*)[kFewI][kJ]>(few_stages);
+  static_assert(kFewWarps * kStages * kStage * 2 >= kFewWarps * kFewI * kJ * 4);
+#pragma unroll
+  for (int b = 0; b < kB; ++b) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      sums[warp][lane / 4 + 8 * (e / 2)][lane % 4 * 2 + 8 * b + e % 2] = chain[b][e];
+  }
+  __syncthreads();
+  for (int at = static_cast<int>(threadIdx.x); at < blocks * kFewI * kJ; at += kFewThreads) {
+    const int row = at % (blocks * kFewI),
+              column = at / (blocks * kFewI);  // neighbours store neighbours in i
+    const int64_t i = block_i + row, j = j0 + column;
+    if (i >= product.I || j >= product.J) continue;
+    const float(*parts)[kFewI][kJ] = sums + row / kFewI * count;
+    float total = parts[0][row % kFewI][column];
+    for (int s = 1; s < count; ++s) total = __fadd_rn(total, parts[s][row % kFewI][column]);
+    store_total(product, i, j, total);
+  }
+}
+
+// Vectors can be copied in every one of the products.
+bool takes_vectors(const TensorOperand& o, int64_t apart = 0) {
+  return o.row % kVector == 0 && apart % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
+}
+bool p_takes_vectors(const TensorProduct& product, const TensorGroups& groups) {
+  return takes_vectors(product.p, groups.p) && (groups.starts == nullptr || groups.aligned);
+}
+
+template <class Kernel>
+void allow_shared(Kernel kernel, int bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "cudaFuncSetAttribute");
+}
+
+template <class Shape, bool kPByK, bool kQByK, bool kSharded>
+void launch_tiles(const TensorProduct& product, const TensorGroups& groups, const TensorShards& shards,
+                  cudaStream_t stream) {
+  const auto kernel = tensor_tiles<Shape, kPByK, kQByK, kSharded>;
+  allow_shared(kernel, Shape::kBytes);
+  const int64_t blocks = (product.I + Shape::kI - 1) / Shape::kI * ((product.J + Shape::kJ - 1) / Shape::kJ);
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(groups.count));
+  kernel<<<grid, Shape::kThreads, Shape::kBytes, stream>>>(
+      product, groups, shards, p_takes_vectors(product, groups), takes_vectors(product.q, groups.q));
+  check_launch("tensor_tiles");
+}
+
+template <class Shape>
+void launch_layout(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  const bool sharded = shards.count > 1;
+  if (product.p.by_k) {
+    R1_CHECK(product.q.by_k, "no product takes P by k and Q otherwise");
+    return sharded ? launch_tiles<Shape, true, true, true>(product, groups, shards, stream)
+                   : launch_tiles<Shape, true, true, false>(product, groups, shards, stream);
+  }
+  if (product.q.by_k) {
+    return sharded ? launch_tiles<Shape, false, true, true>(product, groups, shards, stream)
+                   : launch_tiles<Shape, false, true, false>(product, groups, shards, stream);
+  }
+  R1_CHECK(!sharded, "a product over tokens has one shard");
+  launch_tiles<Shape, false, false, false>(product, groups, shards, stream);
+}
+
+template <int kJ, int kStages>
+void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
+  constexpr int kBytes = kFewWarps * kStages * (kFewI + kJ) * kTileK * 2;
+  static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  const auto kernel = tensor_few<kJ, kStages>;
+  allow_shared(kernel, kBytes);
+  const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
+  const dim3 grid(static_cast<unsigned>((product.J + kJ - 1) / kJ),
+                  static_cast<unsigned>((product.I + rows - 1) / rows), static_cast<unsigned>(groups.count));
+  kernel<<<grid, kFewThreads, kBytes, stream>>>(product, groups, shards, p_takes_vectors(product, groups),
+                                                takes_vectors(product.q, groups.q));
+  check_launch("tensor_few");
+}
+
+// With so many rows of Q, blocks that share P's rows read them from the second-level cache.
+constexpr int64_t kFewRows = 64;
+
+TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
+  const int64_t rows = groups.starts != nullptr ? std::min(product.J, groups.typical) : product.J;
+  if (rows <= kFewRows && tensor_kernel_fits(product, TensorKernel::few_rows)) return TensorKernel::few_rows;
+  const int64_t large = (product.I + LargeTile::kI - 1) / LargeTile::kI *
+                        ((rows + LargeTile::kJ - 1) / LargeTile::kJ) * groups.count;
+  if (large < multiprocessors()) return TensorKernel::small_tiles;
+  return groups.count == 1 && groups.starts == nullptr && tensor_kernel_fits(product, TensorKernel::wgmma)
+             ? TensorKernel::wgmma
+             : TensorKernel::large_tiles;
+}
+
+void launch(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel, void* stream) {
+  if (product.I == 0 || product.J == 0 || groups.count == 0) return;
+  R1_CHECK(tensor_kernel_fits(product, kernel) && !(product.accumulate && product.d_bf16), "product of ",
+           product.I, " x ", product.J, " x ", product.K);
+  const auto s = static_cast<cudaStream_t>(stream);
+  switch (kernel) {
+    case TensorKernel::few_rows:
+      return product.J <= 8 ? launch_few<8, 4>(product, groups, s) : launch_few<16, 3>(product, groups, s);
+    case TensorKernel::small_tiles:
+      return launch_layout<SmallTile>(product, groups, s);
+    case TensorKernel::large_tiles:
+      return launch_layout<LargeTile>(product, groups, s);
+    case TensorKernel::wgmma:
+      return wgmma_product(product, stream);
+  }
+}
+
+}  // namespace
+
+bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
+  if (kernel == TensorKernel::wgmma) return wgmma_fits(product);
+  if (kernel != TensorKernel::few_rows) return true;
+  return product.p.by_k && product.q.by_k && !product.accumulate &&
+         tensor_shards(product.K, product.most_shards).count <= kFewWarps;
+}
+
+void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream) {
+  launch(product, {}, kernel, stream);
+}
+
+void tensor_product(const TensorProduct& product, void* stream) {
+  launch(product, {}, pick(product, {}), stream);
+}
+
+void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream) {
+  launch(product, groups, pick(product, groups), stream);
+}
+
+TensorProduct forward_product(const TensorForward& f) {
+  return {.I = f.N,
+          .J = f.T,
+          .K = f.K,
+          .p = {f.w, f.K, true},
+          .q = {f.x, f.K, true},
+          .d = f.y,
+          .d_i = 1,
+          .d_j = f.N,
+          .d_bf16 = f.y_bf16,
+          .bias = f.bias,
+          .round_bias = true,
+          .most_shards = f.most_shards};
+}
+
+TensorProduct input_gradient_product(const uint16_t* dy, int64_t T, const uint16_t* w, int64_t N, int64_t K,
+                                     int64_t most_shards, bool accumulate, float* dx) {
+  return {.I = K,
+          .J = T,
+          .K = N,
+          .p = {w, K, false},
+          .q = {dy, N, true},
+          .d = dx,
+          .d_i = 1,
+          .d_j = K,
+          .accumulate = accumulate,
+          .most_shards = most_shards};
+}
+
+TensorProduct weight_gradient_product(const uint16_t* x, const uint16_t* dy, int64_t T, int64_t N, int64_t K,
+                                      const int32_t* rows, int64_t steps, float* dw) {
+  return {.I = N,
+          .J = K,
+          .K = rows != nullptr ? steps : T,
+          .p = {dy, N, false},
+          .q = {x, K, false},
+          .d = dw,
+          .d_i = K,
+          .d_j = 1,
+          .accumulate = true,
+          .k_rows = rows};
+}
+
+}  // namespace r1::cuda

@@ -1,0 +1,284 @@
+// tests/gpu/tensor_product_test.cc: bf16 products on tensor cores: near the exact sums, and the same bits
+// from every kernel, for any number of rows, and for any cut of a batch between families.
+#include "ops/matmul/matmul.h"
+#include "ops/matmul/tensor_product_cuda.h"
+#include "tensor/token_steps.h"
+#include "tests/gpu/device_run.h"
+
+namespace r1 {
+namespace {
+using namespace test;
+using cuda::TensorKernel;
+using cuda::TensorProduct;
+
+class CudaTensorProduct : public OnDevice {};
+
+// Bits of bf16 in the device's memory, between guards. `shift` makes vector loads impossible.
+class DeviceBits {
+ public:
+  explicit DeviceBits(std::span<const float> values, int64_t shift = 0) : words_(packed(values), shift) {}
+  const uint16_t* data() const { return reinterpret_cast<const uint16_t*>(words_.data()); }
+
+ private:
+  static std::vector<int32_t> packed(std::span<const float> values) {
+    std::vector<int32_t> words(values.size() / 2 + 1);
+    for (size_t i = 0; i < values.size(); ++i)
+      words[i / 2] |= static_cast<int32_t>(uint32_t{bf16_from_f32(values[i])} << (i % 2 * 16));
+    return words;
+  }
+  DeviceArray<int32_t> words_;
+};
+
+std::vector<float> bf16_numbers(Random& random, int64_t n) {
+  std::vector<float> out(static_cast<size_t>(n));
+  for (float& v : out)
+    v = f32_from_bf16(bf16_from_f32(static_cast<float>(random.normal() * std::exp2(2 * random.normal()))));
+  return out;
+}
+
+// x [T, K], w [N, K], bias [N], dy [T, N], and what the gradients held.
+struct TensorCase {
+  TensorCase(int64_t t, int64_t n, int64_t k) : T(t), N(n), K(k) {
+    Random random(static_cast<uint64_t>(t * 1000003 + n * 1009 + k));
+    x = bf16_numbers(random, T * K);
+    w = bf16_numbers(random, N * K);
+    bias = bf16_numbers(random, N);
+    dy = bf16_numbers(random, T * N);
+    dx = random_normal(random, T * K);
+    dw = random_normal(random, N * K);
+  }
+  std::string name() const {
+    return "T " + std::to_string(T) + " N " + std::to_string(N) + " K " + std::to_string(K);
+  }
+  int64_t T, N, K;
+  std::vector<float> x, w, bias, dy, dx, dw;
+};
+
+constexpr TensorKernel kKernels[] = {TensorKernel::few_rows, TensorKernel::small_tiles,
+                                     TensorKernel::large_tiles, TensorKernel::wgmma};
+constexpr int64_t kShards = 8;
+
+struct TensorResult {
+  std::vector<float> y, y_biased, y_bf16, dx, dx_added, dw;
+};
+
+// All products of a case by one kernel; those that the kernel cannot compute stay empty.
+TensorResult by_kernel(const TensorCase& c, TensorKernel kernel, int64_t shift = 0) {
+  const cuda::Stream stream;
+  const DeviceBits x(c.x, shift), w(c.w, shift), dy(c.dy, shift);
+  const DeviceFloats bias(c.bias);
+  const auto run = [&](const TensorProduct& product, std::span<const float> held, int64_t count) {
+    if (!tensor_kernel_fits(product, kernel)) return std::vector<float>();
+    const DeviceFloats out = held.empty() ? DeviceFloats(count) : DeviceFloats(held);
+    TensorProduct here = product;
+    here.d = out.data();
+    cuda::tensor_product(here, kernel, stream.get());
+    return out.values(stream);
+  };
+  cuda::TensorForward f{.x = x.data(), .T = c.T, .w = w.data(), .N = c.N, .K = c.K, .most_shards = kShards};
+  TensorResult out;
+  out.y = run(cuda::forward_product(f), {}, c.T * c.N);
+  f.bias = bias.data();
+  out.y_biased = run(cuda::forward_product(f), {}, c.T * c.N);
+  out.dx = run(cuda::input_gradient_product(dy.data(), c.T, w.data(), c.N, c.K, kShards, false, nullptr), {},
+               c.T * c.K);
+  out.dx_added = run(cuda::input_gradient_product(dy.data(), c.T, w.data(), c.N, c.K, kShards, true, nullptr),
+                     c.dx, c.T * c.K);
+  out.dw = run(cuda::weight_gradient_product(x.data(), dy.data(), c.T, c.N, c.K, nullptr, 0, nullptr), c.dw,
+               c.N * c.K);
+  // bf16 results: two per word, widened here.
+  f.y_bf16 = true;
+  const TensorProduct narrow = cuda::forward_product(f);
+  if (tensor_kernel_fits(narrow, kernel)) {
+    const DeviceInts bits((c.T * c.N + 1) / 2);
+    TensorProduct here = narrow;
+    here.d = bits.data();
+    cuda::tensor_product(here, kernel, stream.get());
+    const std::vector<int32_t> words = bits.values(stream);
+    for (int64_t i = 0; i < c.T * c.N; ++i)
+      out.y_bf16.push_back(f32_from_bf16(
+          static_cast<uint16_t>(static_cast<uint32_t>(words[static_cast<size_t>(i / 2)]) >> (i % 2 * 16))));
+  }
+  return out;
+}
+
+void expect_same(const std::vector<float>& got, const std::vector<float>& want, const std::string& what) {
+  if (!got.empty() && !want.empty()) expect_cpu_bits(got, want, what);
+}
+
+void expect_same(const TensorResult& got, const TensorResult& want, const std::string& what) {
+  expect_same(got.y, want.y, what + " y");
+  expect_same(got.y_biased, want.y_biased, what + " y with bias");
+  expect_same(got.y_bf16, want.y_bf16, what + " y in bf16");
+  expect_same(got.dx, want.dx, what + " dx");
+  expect_same(got.dx_added, want.dx_added, what + " dx added");
+  expect_same(got.dw, want.dw, what + " dW");
+}
+
+// Sums in double, and the sums of the magnitudes. A(i, k) and B(j, k) give elements.
+template <class A, class B>
+void expect_near_exact(std::span<const float> got, int64_t I, int64_t J, int64_t K, const A& a, const B& b,
+                       const std::vector<float>& held, const std::string& what, double relative = 0) {
+  // Far above what rounding does (at most 2^-16.9 in matmul_bits_test), far below what a wrong element does.
+  constexpr double kShare = 0x1p-14;
+  ASSERT_EQ(std::ssize(got), I * J) << what;
+  for (int64_t i = 0; i < I; ++i) {
+    for (int64_t j = 0; j < J; ++j) {
+      const auto at = static_cast<size_t>(i * J + j);
+      double sum = held.empty() ? 0.0 : held[at], size = std::fabs(sum);
+      for (int64_t k = 0; k < K; ++k) {
+        const double product = static_cast<double>(a(i, k)) * b(j, k);
+        sum += product;
+        size += std::fabs(product);
+      }
+      const double error = std::fabs(got[at] - sum), bound = kShare * size + relative * std::fabs(sum);
+      ASSERT_LE(error, bound) << what << " at " << i << ", " << j << ": " << got[at] << ", exact " << sum;
+    }
+  }
+}
+
+void expect_near_exact(const TensorCase& c, const TensorResult& r) {
+  const auto x = [&](int64_t t, int64_t k) { return c.x[static_cast<size_t>(t * c.K + k)]; };
+  const auto w = [&](int64_t n, int64_t k) { return c.w[static_cast<size_t>(n * c.K + k)]; };
+  const auto dy = [&](int64_t t, int64_t n) { return c.dy[static_cast<size_t>(t * c.N + n)]; };
+  std::vector<float> bias(static_cast<size_t>(c.T * c.N));
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = c.bias[i % static_cast<size_t>(c.N)];
+  expect_near_exact(r.y, c.T, c.N, c.K, x, w, {}, c.name() + " y");
+  expect_near_exact(r.y_biased, c.T, c.N, c.K, x, w, bias, c.name() + " y with bias");
+  expect_near_exact(r.y_bf16, c.T, c.N, c.K, x, w, bias, c.name() + " y in bf16", 0x1p-8);
+  const auto transposed_w = [&](int64_t k, int64_t n) { return w(n, k); };
+  expect_near_exact(r.dx, c.T, c.K, c.N, dy, transposed_w, {}, c.name() + " dx");
+  expect_near_exact(r.dx_added, c.T, c.K, c.N, dy, transposed_w, c.dx, c.name() + " dx added");
+  expect_near_exact(
+      r.dw, c.N, c.K, c.T, [&](int64_t n, int64_t t) { return dy(t, n); },
+      [&](int64_t k, int64_t t) { return x(t, k); }, c.dw, c.name() + " dW");
+}
+
+TEST_F(CudaTensorProduct, IsNearTheExactSumsOnRaggedShapes) {
+  Random random(11);
+  const auto pick = [&](std::initializer_list<int64_t> from) {
+    return from.begin()[random.below(static_cast<int64_t>(from.size()))];
+  };
+  for (int i = 0; i < 24; ++i) {
+    const TensorCase c(pick({1, 2, 7, 8, 9, 16, 17, 33, 64, 65, 130}), pick({1, 5, 16, 48, 64, 70, 129, 136}),
+                       pick({1, 8, 15, 16, 50, 72, 128, 200, 512, 1120}));
+    TensorResult all = by_kernel(c, TensorKernel::small_tiles, i % 3);
+    expect_near_exact(c, all);
+    const TensorResult few = by_kernel(c, TensorKernel::few_rows, i % 3);
+    all.y = few.y, all.y_biased = few.y_biased, all.y_bf16 = few.y_bf16;
+    expect_near_exact(c, all);
+  }
+}
+
+TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
+  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{{1, 64, 64},
+                                                                   {3, 40, 100},
+                                                                   {16, 144, 576},
+                                                                   {17, 200, 8960},
+                                                                   {64, 96, 1024},
+                                                                   {70, 130, 1536},
+                                                                   {128, 128, 4096},
+                                                                   {200, 264, 896},
+                                                                   {300, 33, 77},
+                                                                   {513, 72, 128}}) {
+    const TensorCase c(T, N, K);
+    const TensorResult first = by_kernel(c, TensorKernel::small_tiles);
+    for (const TensorKernel kernel : kKernels) {
+      const std::string what = c.name() + ", kernel " + std::to_string(static_cast<int>(kernel));
+      expect_same(by_kernel(c, kernel), first, what);
+      expect_same(by_kernel(c, kernel, 1), first, what + ", not aligned");
+    }
+  }
+}
+
+TEST_F(CudaTensorProduct, OneRowAloneEqualsItselfInAnyBatch) {
+  for (const auto& [N, K] :
+       std::vector<std::array<int64_t, 2>>{{200, 1536}, {96, 8960}, {130, 72}, {2048, 2048}}) {
+    const TensorCase all(700, N, K);
+    const DeviceBits w(all.w), dy(all.dy);
+    const auto run = [&](int64_t first, int64_t T) {
+      const cuda::Stream stream;
+      const DeviceBits x(
+          std::span<const float>(all.x).subspan(static_cast<size_t>(first * K), static_cast<size_t>(T * K)));
+      const DeviceFloats y(T * N);
+      cuda::tensor_product(
+          cuda::forward_product(
+              {.x = x.data(), .T = T, .w = w.data(), .N = N, .K = K, .y = y.data(), .most_shards = kShards}),
+          stream.get());
+      return y.values(stream);
+    };
+    const std::vector<float> together = run(0, all.T);
+    for (const int64_t T : {1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 65, 128, 256, 500}) {
+      const int64_t first = all.T - T;
+      expect_cpu_bits(run(first, T), std::span(together).subspan(static_cast<size_t>(first * N)),
+                      all.name() + ", the last " + std::to_string(T) + " rows");
+    }
+  }
+}
+
+TEST_F(CudaTensorProduct, CutsBetweenFamiliesChangeNoBitOfAGradient) {
+  const std::vector<int64_t> families = {33, 1, 16, 90, 7, 48};
+  int64_t T = 0;
+  for (const int64_t n : families) T += n;
+  const TensorCase c(T, 70, 100);
+  // The gradient of families [first, end), which continues what it held.
+  const auto add = [&](size_t first, size_t end, std::vector<float> held) {
+    const cuda::Stream stream;
+    int64_t begin = 0, tokens = 0;
+    for (size_t i = 0; i < end; ++i) (i < first ? begin : tokens) += families[i];
+    const std::span<const int64_t> here(families.begin() + static_cast<int64_t>(first), end - first);
+    const std::vector<int32_t> rows = token_step_rows(here);
+    const auto part = [&](const std::vector<float>& all, int64_t width) {
+      return std::span(all).subspan(static_cast<size_t>(begin * width), static_cast<size_t>(tokens * width));
+    };
+    const DeviceBits x(part(c.x, c.K)), dy(part(c.dy, c.N));
+    const DeviceInts list(rows);
+    const DeviceFloats dw(held);
+    cuda::tensor_product(cuda::weight_gradient_product(x.data(), dy.data(), tokens, c.N, c.K, list.data(),
+                                                       std::ssize(rows), dw.data()),
+                         stream.get());
+    return dw.values(stream);
+  };
+  const std::vector<float> whole = add(0, families.size(), c.dw);
+  expect_near_exact(
+      whole, c.N, c.K, c.T, [&](int64_t n, int64_t t) { return c.dy[static_cast<size_t>(t * c.N + n)]; },
+      [&](int64_t k, int64_t t) { return c.x[static_cast<size_t>(t * c.K + k)]; }, c.dw, "dW in steps");
+  for (size_t cut = 1; cut < families.size(); ++cut)
+    expect_cpu_bits(add(cut, families.size(), add(0, cut, c.dw)), whole,
+                    "cut before family " + std::to_string(cut));
+}
+
+TEST_F(CudaTensorProduct, NaNAndInfinityStayInTheirRows) {
+  for (const int64_t T : {3, 40, 200}) {
+    TensorCase c(T, 150, 90);
+    const TensorResult clean = by_kernel(c, TensorKernel::small_tiles);
+    c.x[static_cast<size_t>(1 * c.K + 5)] = std::numeric_limits<float>::quiet_NaN();
+    c.w[static_cast<size_t>(20 * c.K + 89)] = std::numeric_limits<float>::infinity();
+    for (const TensorKernel kernel : kKernels) {
+      const TensorResult dirty = by_kernel(c, kernel);
+      if (dirty.y.empty()) continue;
+      for (int64_t t = 0; t < T; ++t) {
+        for (int64_t n = 0; n < c.N; ++n) {
+          const auto at = static_cast<size_t>(t * c.N + n);
+          if (t == 1 || n == 20) {
+            EXPECT_FALSE(std::isfinite(dirty.y[at])) << t << ", " << n;
+          } else {
+            EXPECT_EQ(dirty.y[at], clean.y[at]) << t << ", " << n;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaTensorProduct, TakesNothing) {
+  for (const TensorKernel kernel : kKernels) {
+    by_kernel(TensorCase(0, 5, 7), kernel);
+    by_kernel(TensorCase(5, 0, 7), kernel);
+    const TensorResult none = by_kernel(TensorCase(5, 7, 0), kernel);
+    for (const float v : none.y) EXPECT_EQ(v, 0.0f);
+  }
+}
+
+}  // namespace
+}  // namespace r1
