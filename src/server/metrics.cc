@@ -74,6 +74,8 @@ std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const
   write_metric(out, "r1_generated_tokens_total", "counter", "Tokens of ended answers.", generated_);
   write_metric(out, "r1_reasoning_tokens_total", "counter", "Of these, tokens of thoughts.", reasoning_);
   write_metric(out, "r1_engine_steps_total", "counter", "Steps of the engine.", s.steps);
+  write_metric(out, "r1_idle_prompts_total", "counter",
+               "Conversations whose next turn was prepared when there was nothing else to do.", s.idle_jobs);
   write_metric(out, "r1_preemptions_total", "counter", "Sequences whose pages were taken away for a while.",
                s.engine.preemptions);
   write_metric(out, "r1_connections", "gauge", "Open connections.", connections);
