@@ -195,7 +195,9 @@ std::string AnswerGrammars::key_of(const AnswerStructure& structure, const ToolR
   if (tools.may_call()) {
     key.push_back(static_cast<int>(tools.choice)).push_back(tools.parallel).push_back(syntax.call_begin);
     for (const ToolFunction& function : tools.functions)
-      key.push_back(function.name).push_back(function.parameters).push_back(function.is_strict)
+      key.push_back(function.name)
+          .push_back(function.parameters)
+          .push_back(function.is_strict)
           .push_back(function.field);
   }
   return sha256_hex(key.dump());

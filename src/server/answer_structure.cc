@@ -174,7 +174,8 @@ void add_tool_function(ToolRequest& request, const ToolFunction& function, const
   if (std::ssize(request.functions) >= kMostTools)
     holder.fail(fmt::format("is one tool too many; at most {} are accepted", kMostTools));
   if (std::ranges::find(request.functions, function.name, &ToolFunction::name) != request.functions.end())
-    holder.at("name").fail(fmt::format("is {}, which is the name of an earlier tool, too", shown(function.name)));
+    holder.at("name").fail(
+        fmt::format("is {}, which is the name of an earlier tool, too", shown(function.name)));
   request.functions.push_back(function);
 }
 
@@ -218,8 +219,7 @@ ToolRequest read_tools(RequestFields& fields) {
     for (const Json& tool : tools->items())
       add_tool_function(request, read_function(tool), tool.at("function"));
   }
-  request.choice =
-      request.functions.empty() ? ToolRequest::Choice::none : ToolRequest::Choice::automatic;
+  request.choice = request.functions.empty() ? ToolRequest::Choice::none : ToolRequest::Choice::automatic;
   if (const Json* choice = fields.find("tool_choice")) read_choice(*choice, request);
   request.parallel = fields.boolean("parallel_tool_calls", true);
   return request;

@@ -157,7 +157,8 @@ void check_calls(const Json& calls) {
     } catch (const Error&) {
       is_object = false;
     }
-    if (!is_object) arguments.fail("is no JSON object: the arguments of a call are an object, written as a string");
+    if (!is_object)
+      arguments.fail("is no JSON object: the arguments of a call are an object, written as a string");
   }
 }
 

@@ -56,9 +56,7 @@ struct ApiRequest {
   ToolRequest tools;
   const char* limit_field = "max_tokens";  // the name that the request has for it
 
-  bool is_structured() const {
-    return structure.kind != AnswerStructure::Kind::free || tools.may_call();
-  }
+  bool is_structured() const { return structure.kind != AnswerStructure::Kind::free || tools.may_call(); }
 
   std::vector<std::string> unknown_fields;
 

@@ -136,20 +136,21 @@ int64_t Generation::answer_tokens(const BuiltPrompt& built) const {
   if (grammar_ == nullptr || grammar_->what == AnswerGrammar::What::free) return 0;
   if (built.after_thought || !serving_.builder.thinks()) return 0;
   // The tags of the thought, and the token that ends an answer, need room, too.
-  const int64_t tags = std::ssize(serving_.close_thought) + (built.in_thought ? 0 : std::ssize(serving_.open_thought));
+  const int64_t tags =
+      std::ssize(serving_.close_thought) + (built.in_thought ? 0 : std::ssize(serving_.open_thought));
   return grammar_->enough.value_or(0) + tags + 1;
 }
 
 // Refuses a limit that no answer can keep.
 void Generation::check_room(const Prompt& prompt) const {
   if (request_.continue_final_message && !prompt.built.in_thought && prompt.built.drawn > 0) {
-    throw ApiError("continue_final_message goes on with an answer, and the form of an answer is that of its "
-                   "whole text: leave out one of the two",
-                   {.param = "continue_final_message"});
+    throw ApiError(
+        "continue_final_message goes on with an answer, and the form of an answer is that of its "
+        "whole text: leave out one of the two",
+        {.param = "continue_final_message"});
   }
   // An open thought is closed first.
-  const int64_t room =
-      prompt.limit - (prompt.built.in_thought ? std::ssize(serving_.close_thought) + 1 : 0);
+  const int64_t room = prompt.limit - (prompt.built.in_thought ? std::ssize(serving_.close_thought) + 1 : 0);
   if (grammar_->enough && *grammar_->enough <= room) return;
   bool fits = false;
   try {
@@ -158,8 +159,9 @@ void Generation::check_room(const Prompt& prompt) const {
     throw ApiError(e.what(), {.param = request_.structure.field});
   }
   if (fits) return;
-  const std::string need = grammar_->enough ? fmt::format("the shortest one has {} tokens", *grammar_->enough)
-                                            : fmt::format("the shortest one has {} bytes", grammar_->shortest.bytes);
+  const std::string need = grammar_->enough
+                               ? fmt::format("the shortest one has {} tokens", *grammar_->enough)
+                               : fmt::format("the shortest one has {} bytes", grammar_->shortest.bytes);
   throw ApiError(
       fmt::format("no answer of the form that is asked for fits into {} tokens: {}{}", prompt.limit, need,
                   prompt.built.in_thought ? ", and the thought comes before it" : ""),
@@ -174,10 +176,10 @@ Request Generation::engine_request(const Prompt& prompt, size_t index) const {
     // An answer without room for a thought has none.
     const bool may_think = request_.is_chat && serving_.builder.thinks() && !prompt.built.after_thought &&
                            prompt.rules.thought_limit.value_or(1) > 0;
-    constraint = {.masks = grammar_->masks,
-                  .begin = prompt.built.in_thought ? Constraint::Begin::after_thought
-                           : may_think             ? Constraint::Begin::after_any_thought
-                                                   : Constraint::Begin::at_once};
+    constraint = Constraint{.masks = grammar_->masks,
+                            .begin = prompt.built.in_thought ? Constraint::Begin::after_thought
+                                     : may_think             ? Constraint::Begin::after_any_thought
+                                                             : Constraint::Begin::at_once};
   }
   return {.prompt = prompt.built.tokens,
           .opening = {},
@@ -288,9 +290,9 @@ Finish Generation::with_form(Finish finish, const Choice& choice, bool complete)
   }
   const bool in_call = is_free || grammar_->what == What::call || choice.stream.in_calls();
   finish.reason = "length";
-  finish.detail += in_call                          ? "_incomplete_call"
-                   : grammar_->what == What::text   ? "_incomplete_text"
-                                                    : "_incomplete_json";
+  finish.detail += in_call                        ? "_incomplete_call"
+                   : grammar_->what == What::text ? "_incomplete_text"
+                                                  : "_incomplete_json";
   return finish;
 }
 
@@ -386,8 +388,15 @@ TokenUsage Generation::usage() const {
   return out;
 }
 
+// The key pays for what was computed.
+void Generation::pay() {
+  const TokenUsage used = usage();
+  if (used.completion > 0) serving_.quotas.spend(info_.owner, used.prompt + used.completion, Clock::now());
+}
+
 void Generation::finished() {
   const TokenUsage used = usage();
+  pay();
   serving_.metrics.count_request(info_.route, 200);
   serving_.metrics.count_answer({.prompt_tokens = used.prompt,
                                  .cached_tokens = used.cached,
@@ -410,7 +419,8 @@ void Generation::finished() {
 void Generation::prepare_next_turn() {
   const AnswerStream& stream = choices_.front()->stream;
   const bool goes_on = request_.is_chat && request_.n == 1 && !request_.continue_final_message;
-  if (!goes_on || !stream.has_thought() || (stream.content().empty() && stream.calls().empty()) || !serving_.read_again) return;
+  const bool has_answer = !stream.content().empty() || !stream.calls().empty();
+  if (!goes_on || !stream.has_thought() || !has_answer || !serving_.read_again) return;
   Json message = Json::object().set("role", "assistant").set("content", stream.content());
   Json calls = Json::array();
   for (const ToolCallPart& call : stream.calls()) {
@@ -437,21 +447,21 @@ void Generation::late() {
 }
 
 void Generation::failed(const ApiError& why) {
+  pay();
   writer_->fail(why);
   serving_.metrics.count_request(info_.route, why.fields().status);
   log(why.fields().status, why.what());
 }
 
 void Generation::cancelled() {
+  pay();
   serving_.metrics.count_cancelled();
   log(499, "the client has left");  // the status that servers log for it
 }
 
-// Every request ends here.
 void Generation::log(int status, const std::string& why) const {
   const TokenUsage used = usage();
   const Clock::time_point now = Clock::now();
-  serving_.quotas.spend(info_.owner, used.completion > 0 ? used.prompt + used.completion : 0, now);
   serving_.log(fmt::format(
       "{} {} {} stream={} n={} prompt={} cached={} generated={} reasoning={} queue_s={:.3f} first_s={:.3f} "
       "total_s={:.3f} {}: {}",

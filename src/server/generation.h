@@ -64,6 +64,7 @@ class Generation final : public Job {
   bool is_whole(const Choice& choice) const;
   void complete(Choice& choice, Finish finish);
   TokenUsage usage() const;
+  void pay();
   void prepare_next_turn();
   void log(int status, const std::string& why) const;
 

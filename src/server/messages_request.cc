@@ -51,9 +51,11 @@ void read_user(const Json& content, Json& out) {
       const Json* result = block.find("content");
       std::string said = result == nullptr || result->is_null() ? "" : text_blocks(*result);
       if (block.get_bool_or("is_error", false)) said.insert(0, "Error: ");
-      out.push_back(chat_message("tool", std::move(said)).set("tool_call_id", block.get_string("tool_use_id")));
+      out.push_back(
+          chat_message("tool", std::move(said)).set("tool_call_id", block.get_string("tool_use_id")));
     } else {
-      refuse_block(block, "text and tool_result are the blocks of a user's message that can be read by the models");
+      refuse_block(block,
+                   "text and tool_result are the blocks of a user's message that can be read by the models");
     }
   }
   if (has_text) out.push_back(chat_message("user", std::move(text)));
@@ -79,7 +81,9 @@ void read_assistant(const Json& content, Json& out) {
       Json call = Json::object().set("id", block.get_string("id")).set("type", "function");
       calls.push_back(std::move(call.set("function", std::move(function))));
     } else if (type != "redacted_thinking") {
-      refuse_block(block, "text, thinking and tool_use are the blocks of an assistant's message that can be read by the models");
+      refuse_block(block,
+                   "text, thinking and tool_use are the blocks of an assistant's message that can be read by "
+                   "the models");
     }
   }
   Json message = chat_message("assistant", std::move(text));
@@ -143,9 +147,9 @@ void read_message_tools(RequestFields& fields, ApiRequest& r) {
       const ToolFunction function = read_tool_function(tool, "input_schema");
       Json written = Json::object().set("name", function.name);
       if (const Json* description = tool.find("description")) written.set("description", *description);
-      written.set("parameters", tool.contains("input_schema") ? tool.at("input_schema") : function.parameters);
-      r.chat.tools.push_back(
-          Json::object().set("type", "function").set("function", std::move(written)));
+      written.set("parameters",
+                  tool.contains("input_schema") ? tool.at("input_schema") : function.parameters);
+      r.chat.tools.push_back(Json::object().set("type", "function").set("function", std::move(written)));
       add_tool_function(r.tools, function, tool);
     }
   }

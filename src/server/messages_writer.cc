@@ -79,7 +79,8 @@ class MessagesWriter final : public AnswerWriter {
     if (!started_) start();
     if (blocks_ == 0) open("text", text_block(""));
     close();
-    const StopReason stop = stop_reason_of(finish_.value_or(Finish{.reason = "stop", .detail = "end", .stop = {}}));
+    const StopReason stop =
+        stop_reason_of(finish_.value_or(Finish{.reason = "stop", .detail = "end", .stop = {}}));
     Json change = Json::object().set("stop_reason", stop.reason).set("stop_sequence", stop.sequence);
     if (finish_) change.set("finish_detail", finish_->detail);
     Json last = Json::object().set("type", "message_delta").set("delta", std::move(change));
@@ -165,8 +166,8 @@ class MessagesWriter final : public AnswerWriter {
   ResponseHead head_;
   AnswerView view_;
   bool started_ = false;
-  std::string open_;     // the kind of the open block
-  int64_t blocks_ = 0;   // that are closed
+  std::string open_;    // the kind of the open block
+  int64_t blocks_ = 0;  // that are closed
   std::string thought_;
   std::optional<Finish> finish_;
 };

@@ -15,8 +15,8 @@ namespace r1 {
 
 struct BuiltPrompt {
   std::vector<int32_t> tokens;
-  std::string text;         // before it was encoded
-  bool in_thought = false;  // the answer begins inside a thought
+  std::string text;            // before it was encoded
+  bool in_thought = false;     // the answer begins inside a thought
   bool after_thought = false;  // the prompt ends with a closed thought
   int64_t drawn = 0;  // tokens of the answer's beginning, if the request gave one: RandomKey::first_draw
 };

@@ -12,7 +12,10 @@ namespace r1 {
 
 Quotas::Quotas(std::map<std::string, KeyQuota> quotas) {
   const auto bucket = [](int64_t size, double seconds) {
-    return Bucket{.size = static_cast<double>(size), .seconds = seconds, .level = static_cast<double>(size), .filled = {}};
+    return Bucket{.size = static_cast<double>(size),
+                  .seconds = seconds,
+                  .level = static_cast<double>(size),
+                  .filled = {}};
   };
   for (const auto& [owner, quota] : quotas) {
     if (quota == KeyQuota{}) continue;
@@ -37,9 +40,8 @@ void Quotas::begin(const std::string& owner, Clock::time_point now) {
   const auto at = buckets_.find(owner);
   if (at == buckets_.end()) return;
   Buckets& b = at->second;
-  const std::pair<Bucket*, const char*> limits[] = {{&b.requests, "requests per minute"},
-                                                    {&b.tokens, "tokens per minute"},
-                                                    {&b.day, "tokens per day"}};
+  const std::pair<Bucket*, const char*> limits[] = {
+      {&b.requests, "requests per minute"}, {&b.tokens, "tokens per minute"}, {&b.day, "tokens per day"}};
   for (const auto& [bucket, what] : limits) {
     if (bucket->size == 0) continue;
     if (!b.used) bucket->filled = now;

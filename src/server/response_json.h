@@ -16,7 +16,7 @@ namespace r1 {
 struct ResponseHead {
   bool is_chat = false;
   std::string id, model, fingerprint;
-  std::string call_seed;  // of the names of calls: a function of the seed and the prompt
+  std::string call_seed = {};  // of the names of calls: a function of the seed and the prompt
   int64_t created = 0;
   uint64_t seed = 0;
 };
@@ -57,7 +57,8 @@ std::string call_id(const ResponseHead& head, std::string_view prefix, int64_t c
 // An item of "choices" of a whole answer.
 Json choice_json(const Tokenizer& tokenizer, const ResponseHead& head, const ChoiceText& choice);
 // An item of "choices" of a chunk. Chat: `first` opens the message with its role.
-Json chunk_choice_json(const Tokenizer& tokenizer, const ResponseHead& head, const ChoiceText& choice, bool first);
+Json chunk_choice_json(const Tokenizer& tokenizer, const ResponseHead& head, const ChoiceText& choice,
+                       bool first);
 // The number of characters of the tokens' text, a character counted with its first byte.
 int64_t characters_of(const Tokenizer& tokenizer, const std::vector<TokenRecord>& tokens);
 

@@ -105,7 +105,9 @@ struct Server::Impl {
               .max_queue = o.max_queue}),
         preparing(o.max_queue + o.max_batch),
         compiling(kMostCompiling) {
-    serving.read_again = [this](ApiRequest turn, std::string owner) { read_again(std::move(turn), std::move(owner)); };
+    serving.read_again = [this](ApiRequest turn, std::string owner) {
+      read_again(std::move(turn), std::move(owner));
+    };
     process = std::random_device{}();
     created = std::time(nullptr);
   }
@@ -299,8 +301,7 @@ void Server::Impl::generate(ApiRequest request, RequestInfo info, const std::sha
   const auto shared = std::make_shared<ApiRequest>(std::move(request));
   const auto compile = [this, shared, info, reply, key, &syntax] {
     answer_errors(info, reply, [&] {
-      AnswerGrammars::Shared made =
-          serving.grammars.make(key, shared->structure, shared->tools, syntax);
+      AnswerGrammars::Shared made = serving.grammars.make(key, shared->structure, shared->tools, syntax);
       start(std::move(*shared), info, reply, std::move(made));
     });
   };

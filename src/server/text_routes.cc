@@ -33,8 +33,8 @@ BuiltPrompt conversation_prompt(const Serving& serving, const Json& body, TextAn
 TextAnswer count_route(const Serving& serving, const Json& body) {
   TextAnswer out;
   const ApiRequest request = read_messages_request(
-      body,
-      {.sampling = serving.bundle.sampling, .vocab_size = serving.bundle.model.config().vocab_size}, true);
+      body, {.sampling = serving.bundle.sampling, .vocab_size = serving.bundle.model.config().vocab_size},
+      true);
   const int64_t tokens = std::ssize(conversation_prompt(serving, request, out).tokens);
   out.body = Json::object().set("input_tokens", tokens);
   return out;

@@ -131,10 +131,13 @@ void ToolPrompt::write_calls(Json& messages) const {
 void ToolPrompt::describe(const Json& tools, Json& messages) const {
   const ToolSyntax& s = syntax();
   std::string text =
-      "# Tools\n\nYou can call functions. Each line between the tags describes one of them; its parameters are a JSON "
+      "# Tools\n\nYou can call functions. Each line between the tags describes one of them; its parameters "
+      "are a JSON "
       "Schema:\n<tools>";
   for (const Json& tool : tools.items()) text += "\n" + tool.dump();
-  text += "\n</tools>\n\nTo call a function, write its name and a JSON object with its arguments exactly in this form:\n";
+  text +=
+      "\n</tools>\n\nTo call a function, write its name and a JSON object with its arguments exactly in this "
+      "form:\n";
   text += s.open + call_text(s, "NAME", "{\"ARGUMENT\": VALUE}") + s.close;
   text += "\nThe results are given to you in the next message.";
   Json out = Json::array();
@@ -152,9 +155,12 @@ void ToolPrompt::describe(const Json& tools, Json& messages) const {
     }
     done = true;
     const std::string said = content_text(message);
-    out.push_back(Json(message).set("content", role == "system" ? said + "\n\n" + text : text + "\n\n" + said));
+    out.push_back(
+        Json(message).set("content", role == "system" ? said + "\n\n" + text : text + "\n\n" + said));
   }
-  if (!done) throw Error("the messages have no user's message, which the description of the tools would be put before");
+  if (!done)
+    throw Error(
+        "the messages have no user's message, which the description of the tools would be put before");
   messages = std::move(out);
 }
 

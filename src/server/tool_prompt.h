@@ -18,11 +18,19 @@
 namespace r1 {
 
 // Texts that mean something in a conversation with tools. If they are tokens, only the server may write them.
-inline constexpr std::string_view kToolMarkers[] = {
-    "<tool_call>",           "</tool_call>",          "<tool_response>",        "</tool_response>",
-    "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",  "<｜tool▁call▁begin｜>",   "<｜tool▁call▁end｜>",
-    "<｜tool▁sep｜>",         "<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>", "<｜tool▁output▁begin｜>",
-    "<｜tool▁output▁end｜>"};
+inline constexpr std::string_view kToolMarkers[] = {"<tool_call>",
+                                                    "</tool_call>",
+                                                    "<tool_response>",
+                                                    "</tool_response>",
+                                                    "<｜tool▁calls▁begin｜>",
+                                                    "<｜tool▁calls▁end｜>",
+                                                    "<｜tool▁call▁begin｜>",
+                                                    "<｜tool▁call▁end｜>",
+                                                    "<｜tool▁sep｜>",
+                                                    "<｜tool▁outputs▁begin｜>",
+                                                    "<｜tool▁outputs▁end｜>",
+                                                    "<｜tool▁output▁begin｜>",
+                                                    "<｜tool▁output▁end｜>"};
 
 class ToolPrompt {
  public:

@@ -3,7 +3,7 @@
 #include "server/messages_request.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::messages_test {
 namespace {
 
 using namespace test;
@@ -87,8 +87,12 @@ TEST(Messages, TheBudgetBoundsTheThought) {
 TEST(Messages, AStreamHasTheSameBlocksAsNamedEvents) {
   Json tools = Json::array().push_back(parsed(
       R"({"name":"add","description":"Adds.","input_schema":{"type":"object","properties":{"a":{"type":"integer","maximum":9,"minimum":0}},"required":["a"]}})"));
-  const std::vector<Json> bodies{asking(), asking().set("thinking", thinking(6)), asking().set("max_tokens", 3),
-                                 asking().set("tools", tools).set("tool_choice", parsed(R"({"type":"any"})")).set("thinking", thinking(3))};
+  const std::vector<Json> bodies{asking(), asking().set("thinking", thinking(6)),
+                                 asking().set("max_tokens", 3),
+                                 asking()
+                                     .set("tools", tools)
+                                     .set("tool_choice", parsed(R"({"type":"any"})"))
+                                     .set("thinking", thinking(3))};
   for (const Json& body : bodies) {
     const Json whole = message_of(body);
     const HttpAnswer answer = server().post("/v1/messages", Json(body).set("stream", true));
@@ -115,7 +119,8 @@ TEST(Messages, AStreamHasTheSameBlocksAsNamedEvents) {
         const std::string& type = delta.get_string("type");
         Json& block = blocks.back();
         if (type == "text_delta") block.set("text", block.get_string("text") + delta.get_string("text"));
-        if (type == "thinking_delta") block.set("thinking", block.get_string("thinking") + delta.get_string("thinking"));
+        if (type == "thinking_delta")
+          block.set("thinking", block.get_string("thinking") + delta.get_string("thinking"));
         if (type == "signature_delta") block.set("signature", delta.get_string("signature"));
         if (type == "input_json_delta") partial += delta.get_string("partial_json");
       } else if (e.name == "content_block_stop") {
@@ -146,7 +151,10 @@ TEST(Messages, StopSequencesAndLimitsAreReasons) {
 TEST(Messages, ToolsAreUsedAndTheirResultsComeBack) {
   Json tools = Json::array().push_back(parsed(
       R"({"name":"say","input_schema":{"type":"object","properties":{"word":{"enum":["left","right"]}},"required":["word"]}})"));
-  Json body = asking().set("tools", tools).set("tool_choice", parsed(R"({"type":"tool","name":"say","disable_parallel_tool_use":true})"));
+  Json body =
+      asking()
+          .set("tools", tools)
+          .set("tool_choice", parsed(R"({"type":"tool","name":"say","disable_parallel_tool_use":true})"));
   const Json got = message_of(body);
   EXPECT_EQ(got.get_string("stop_reason"), "tool_use");
   const Json& use = got.at("content").items().back();
@@ -160,18 +168,22 @@ TEST(Messages, ToolsAreUsedAndTheirResultsComeBack) {
   Json result = Json::object().set("type", "tool_result").set("tool_use_id", use.get_string("id"));
   result.set("content", Json::array().push_back(Json::object().set("type", "text").set("text", "turned")));
   Json text = Json::object().set("type", "text").set("text", "And now?");
-  messages.push_back(Json::object().set("role", "user").set("content", Json::array().push_back(result).push_back(text)));
+  messages.push_back(
+      Json::object().set("role", "user").set("content", Json::array().push_back(result).push_back(text)));
   EXPECT_EQ(message_of(asking().set("messages", messages).set("tools", tools)).get_string("type"), "message");
-  const ApiRequest request = read_messages_request(parsed(asking().set("messages", messages).dump()), {.sampling = {}, .vocab_size = 10});
+  const ApiRequest request = read_messages_request(parsed(asking().set("messages", messages).dump()),
+                                                   {.sampling = {}, .vocab_size = 10});
   ASSERT_EQ(request.chat.messages.size(), 4u);
   EXPECT_EQ(request.chat.messages.at(2).get_string("role"), "tool");
   EXPECT_EQ(request.chat.messages.at(2).get_string("content"), "turned");
   EXPECT_EQ(request.chat.messages.at(3).get_string("content"), "And now?");
-  EXPECT_EQ(request.chat.messages.at(1).at("tool_calls").at(size_t{0}).at("function").get_string("name"), "say");
+  EXPECT_EQ(request.chat.messages.at(1).at("tool_calls").at(size_t{0}).at("function").get_string("name"),
+            "say");
 }
 
 TEST(Messages, AnOutputFormatIsKept) {
-  const std::string schema = R"({"type":"object","properties":{"n":{"type":"integer","minimum":1,"maximum":5}},"required":["n"],"additionalProperties":false})";
+  const std::string schema =
+      R"({"type":"object","properties":{"n":{"type":"integer","minimum":1,"maximum":5}},"required":["n"],"additionalProperties":false})";
   const Json config = parsed(R"({"format":{"type":"json_schema","schema":)" + schema + "}}");
   const Json got = message_of(asking().set("output_config", config));
   GrammarState state(Grammar::from_json_schema(parsed(schema), "test"));
@@ -200,11 +212,13 @@ TEST(Messages, ErrorsHaveTheirFormAndNameTheField) {
       {R"({"max_tokens":"x"})", "max_tokens"},
       {R"({"messages":[]})", "messages"},
       {R"({"messages":[{"role":"system","content":"x"}]})", "messages[0].role"},
-      {R"({"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]})", "messages[0].content[0].type"},
+      {R"({"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]})",
+       "messages[0].content[0].type"},
       {R"({"thinking":{"type":"enabled","budget_tokens":300}})", "thinking.budget_tokens"},
       {R"({"tools":[{"type":"web_search_20250305","name":"web_search"}]})", "tools[0].type"},
       {R"({"tool_choice":{"type":"any"}})", "tool_choice"},
-      {R"({"tools":[{"name":"a","input_schema":{"properties":{"x":{"nope":1}}}}]})", "tools[0].input_schema.properties.x.nope"}};
+      {R"({"tools":[{"name":"a","input_schema":{"properties":{"x":{"nope":1}}}}]})",
+       "tools[0].input_schema.properties.x.nope"}};
   for (const auto& [fields, param] : cases) {
     Json body = asking();
     const Json more = parsed(fields);
@@ -223,7 +237,8 @@ TEST(Messages, ErrorsHaveTheirFormAndNameTheField) {
 }
 
 TEST(Messages, AKeyMayComeInItsOwnHeader) {
-  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("r1-messages-keys-" + std::to_string(::getpid()));
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("r1-messages-keys-" + std::to_string(::getpid()));
   {
     std::ofstream out(file);
     out << "secret\n";
@@ -239,4 +254,4 @@ TEST(Messages, AKeyMayComeInItsOwnHeader) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::messages_test

@@ -1,6 +1,5 @@
 // The parts of the server that know no sockets.
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>

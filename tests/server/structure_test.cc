@@ -4,7 +4,7 @@
 #include "engine/grammar/grammar.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::structure_test {
 namespace {
 
 using namespace test;
@@ -52,7 +52,8 @@ void check_choice(const Json& choice, const std::string& content, const std::str
 
 TEST(Structure, AnAnswerFollowsItsSchemaBehindTheThought) {
   for (int seed = 0; seed < 6; ++seed) {
-    const Json got = server().chat(question("Make 24 from 12, 11 and 47.", seed).set("response_format", format_of(kSchema)));
+    const Json got = server().chat(
+        question("Make 24 from 12, 11 and 47.", seed).set("response_format", format_of(kSchema)));
     const std::string content = content_of(got);
     EXPECT_TRUE(fits(kSchema, content)) << content;
     EXPECT_EQ(choice_of(got).get_string("finish_reason"), "stop");
@@ -73,8 +74,10 @@ TEST(Structure, TheThoughtIsFree) {
 
 TEST(Structure, EveryCombinationOfBudgetSchemaStreamAndStopIsWholeOrSaysThatItIsNot) {
   const std::string schemas[] = {
-      kSchema, R"({"type":"array","items":{"type":"integer","minimum":0,"maximum":9},"minItems":1,"maxItems":3})",
-      R"({"enum":["left","right"]})", R"({"type":"object","properties":{"text":{"type":"string","maxLength":12}},"required":["text"]})"};
+      kSchema,
+      R"({"type":"array","items":{"type":"integer","minimum":0,"maximum":9},"minItems":1,"maxItems":3})",
+      R"({"enum":["left","right"]})",
+      R"({"type":"object","properties":{"text":{"type":"string","maxLength":12}},"required":["text"]})"};
   const Json budgets[] = {Json::object(),
                           Json::object().set("max_thinking_tokens", 3),
                           Json::object().set("reasoning_effort", "none"),
@@ -86,7 +89,8 @@ TEST(Structure, EveryCombinationOfBudgetSchemaStreamAndStopIsWholeOrSaysThatItIs
   for (const std::string& schema : schemas) {
     for (const Json& budget : budgets) {
       for (const Json& stop : stops) {
-        Json body = question("Make 24 from 12, 11 and 47.", 3).set("response_format", format_of(schema)).set("n", 2);
+        Json body =
+            question("Make 24 from 12, 11 and 47.", 3).set("response_format", format_of(schema)).set("n", 2);
         for (const auto& [name, value] : budget.members()) body.set(name, value);
         if (!stop.is_null()) body.set("stop", stop);
         const HttpAnswer answer = server().post("/v1/chat/completions", body);
@@ -121,10 +125,11 @@ TEST(Structure, EveryCombinationOfBudgetSchemaStreamAndStopIsWholeOrSaysThatItIs
 TEST(Structure, AnAnswerAlwaysHasRoomBehindAThought) {
   // The thought alone would fill these limits.
   for (const int64_t limit : {30, 40, 60}) {
-    const Json got = server().chat(question()
-                                       .set("response_format", format_of(R"({"type":"integer","minimum":0,"maximum":9})"))
-                                       .set("max_tokens", limit)
-                                       .set("max_thinking_tokens", 10000));
+    const Json got =
+        server().chat(question()
+                          .set("response_format", format_of(R"({"type":"integer","minimum":0,"maximum":9})"))
+                          .set("max_tokens", limit)
+                          .set("max_thinking_tokens", 10000));
     EXPECT_EQ(choice_of(got).get_string("finish_reason"), "stop") << got.dump();
     EXPECT_EQ(content_of(got).size(), 1u);
   }
@@ -132,8 +137,8 @@ TEST(Structure, AnAnswerAlwaysHasRoomBehindAThought) {
 
 TEST(Structure, ALimitThatNoAnswerCanKeepIsRefused) {
   for (const char* field : {"max_tokens", "max_completion_tokens"}) {
-    const HttpAnswer answer =
-        server().post("/v1/chat/completions", question().set("response_format", format_of(kSchema)).set(field, 4));
+    const HttpAnswer answer = server().post(
+        "/v1/chat/completions", question().set("response_format", format_of(kSchema)).set(field, 4));
     EXPECT_EQ(answer.status, 400);
     const Json error = answer.json().at("error");
     EXPECT_EQ(error.get_string("param"), field);
@@ -141,7 +146,10 @@ TEST(Structure, ALimitThatNoAnswerCanKeepIsRefused) {
     EXPECT_NE(error.get_string("message").find("fits into 4 tokens"), std::string::npos) << answer.body;
   }
   const HttpAnswer raw = server().post(
-      "/v1/completions", Json::object().set("prompt", "x").set("max_tokens", 1).set("guided_choice", Json::array().push_back("abcdefgh ijklmnop")));
+      "/v1/completions", Json::object()
+                             .set("prompt", "x")
+                             .set("max_tokens", 1)
+                             .set("guided_choice", Json::array().push_back("abcdefgh ijklmnop")));
   EXPECT_EQ(raw.status, 400) << raw.body;
 }
 
@@ -177,7 +185,8 @@ TEST(Structure, WrongFieldsAreNamed) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"response_format":{"type":"yaml"}})", "response_format.type"},
       {R"({"response_format":{"type":"json_schema"}})", "response_format.json_schema"},
-      {R"({"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":5}}})", "response_format.json_schema.schema"},
+      {R"({"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":5}}})",
+       "response_format.json_schema.schema"},
       {R"({"response_format":{"type":"json_object"},"grammar":"root ::= \"a\""})", "grammar"},
       {R"({"grammar":"root ::= missing"})", "grammar"},
       {R"({"grammar":""})", "grammar"},
@@ -209,7 +218,8 @@ TEST(Structure, OtherNamesAskForTheSame) {
   const std::string json = said("json_schema", parsed(kSchema));
   EXPECT_TRUE(fits(kSchema, json));
   EXPECT_EQ(said("guided_json", parsed(kSchema)), json);
-  EXPECT_EQ(said("response_format", Json::object().set("type", "json_object").set("schema", parsed(kSchema))), json);
+  EXPECT_EQ(said("response_format", Json::object().set("type", "json_object").set("schema", parsed(kSchema))),
+            json);
   EXPECT_EQ(said("structured_outputs", Json::object().set("json", parsed(kSchema))), json);
 }
 
@@ -246,18 +256,21 @@ TEST(Structure, CompletionsFollowTheirFormToo) {
     }
     const HttpAnswer streamed = server().post("/v1/completions", body.set("stream", true));
     for (int64_t i = 0; i < 2; ++i)
-      EXPECT_EQ(joined(events_of(streamed.body), "text", i), choice_of(whole, static_cast<size_t>(i)).get_string("text"));
+      EXPECT_EQ(joined(events_of(streamed.body), "text", i),
+                choice_of(whole, static_cast<size_t>(i)).get_string("text"));
   }
 }
 
 TEST(Structure, LogprobsAreTheModelsOwn) {
-  Json body = question().set("response_format", format_of(kSchema)).set("logprobs", true).set("top_logprobs", 2);
+  Json body =
+      question().set("response_format", format_of(kSchema)).set("logprobs", true).set("top_logprobs", 2);
   const Json got = server().chat(body.set("return_token_ids", true));
   const auto& entries = choice_of(got).at("logprobs").at("content").items();
   EXPECT_EQ(entries.size(), choice_of(got).at("token_ids").size());
   bool unlikely = false;  // the form demanded a token that was not among the model's two likeliest
   for (const Json& entry : entries)
-    unlikely = unlikely || entry.get_number("logprob") < entry.at("top_logprobs").at(size_t{1}).get_number("logprob");
+    unlikely = unlikely ||
+               entry.get_number("logprob") < entry.at("top_logprobs").at(size_t{1}).get_number("logprob");
   EXPECT_TRUE(unlikely);
 }
 
@@ -265,8 +278,8 @@ TEST(Structure, ACrowdOfFormsGetsTheAnswersOfEachAlone) {
   const auto body = [](int i) {
     Json out = question("Make " + std::to_string(10 + i) + " from 3, 5 and 7.", i);
     const std::string schema = R"({"type":"object","properties":{"k)" + std::to_string(i % 5) +
-                               R"(":{"type":"integer","minimum":0,"maximum":)" + std::to_string(9 + i % 3) + R"(}},"required":["k)" +
-                               std::to_string(i % 5) + R"("]})";
+                               R"(":{"type":"integer","minimum":0,"maximum":)" + std::to_string(9 + i % 3) +
+                               R"(}},"required":["k)" + std::to_string(i % 5) + R"("]})";
     return i % 4 == 3 ? out : out.set("response_format", format_of(schema));
   };
   std::vector<std::string> alone;
@@ -274,7 +287,8 @@ TEST(Structure, ACrowdOfFormsGetsTheAnswersOfEachAlone) {
   TestServer many;
   std::vector<std::thread> clients;
   for (int i = 0; i < 24; ++i)
-    clients.emplace_back([&, i] { EXPECT_EQ(many.chat(body(i)).at("choices").dump(), alone[static_cast<size_t>(i)]); });
+    clients.emplace_back(
+        [&, i] { EXPECT_EQ(many.chat(body(i)).at("choices").dump(), alone[static_cast<size_t>(i)]); });
   for (std::thread& t : clients) t.join();
   const EngineLoop::State state = many.idle_state();
   EXPECT_EQ(state.engine.pages, state.engine.free_pages + state.engine.cached_pages);
@@ -282,7 +296,9 @@ TEST(Structure, ACrowdOfFormsGetsTheAnswersOfEachAlone) {
 
 TEST(Structure, HostileSchemasAreRefusedAndKeepNobodyWaiting) {
   std::string wide = R"({"anyOf":[)";
-  for (int i = 0; i < 3000; ++i) wide += (i > 0 ? "," : "") + std::string(R"({"type":"string","pattern":"^(a|b)*a(a|b){)") + std::to_string(i % 13) + "}$\"}";
+  for (int i = 0; i < 3000; ++i)
+    wide += (i > 0 ? "," : "") + std::string(R"({"type":"string","pattern":"^(a|b)*a(a|b){)") +
+            std::to_string(i % 13) + "}$\"}";
   wide += "]}";
   std::string deep;
   for (int i = 0; i < 60; ++i) deep += R"({"allOf":[)";
@@ -290,10 +306,12 @@ TEST(Structure, HostileSchemasAreRefusedAndKeepNobodyWaiting) {
   for (int i = 0; i < 60; ++i) deep += "]}";
   std::string product = R"({"type":"object","allOf":[)";
   for (int i = 0; i < 16; ++i)
-    product += (i > 0 ? "," : "") + std::string(R"({"anyOf":[{"required":["a)") + std::to_string(i) + R"("]},{"required":["b)" + std::to_string(i) + R"("]}]})";
+    product += (i > 0 ? "," : "") + std::string(R"({"anyOf":[{"required":["a)") + std::to_string(i) +
+               R"("]},{"required":["b)" + std::to_string(i) + R"("]}]})";
   product += "]}";
   const std::string states = R"({"type":"string","pattern":"(a|b)*a(a|b){40}"})";
-  const std::string counts = R"({"type":"array","minItems":100000000,"items":{"type":"array","minItems":100000000}})";
+  const std::string counts =
+      R"({"type":"array","minItems":100000000,"items":{"type":"array","minItems":100000000}})";
   const std::vector<std::string> hostile{wide, deep, product, states, counts};
   std::atomic<int> left = static_cast<int>(hostile.size());
   std::vector<std::thread> clients;
@@ -324,4 +342,4 @@ TEST(Structure, GoingOnWithAnAnswerThatHasAFormIsRefused) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::structure_test

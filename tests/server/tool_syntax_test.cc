@@ -7,7 +7,7 @@
 #include "formats/json.h"
 #include "server/answer_grammar.h"
 
-namespace r1 {
+namespace r1::tool_syntax_test {
 namespace {
 
 constexpr ToolStyle kStyles[] = {ToolStyle::deepseek_r1, ToolStyle::deepseek_v31, ToolStyle::hermes};
@@ -39,8 +39,8 @@ Read read_in_pieces(const ToolSyntax& syntax, const std::string& text, size_t si
 const std::string kArguments = R"({"text": "a } \" { \\", "list": [{}, [1]]})";
 
 std::string two_calls(const ToolSyntax& syntax) {
-  return syntax.open + call_text(syntax, "first", kArguments) + syntax.between + call_text(syntax, "second", "{}") +
-         syntax.close;
+  return syntax.open + call_text(syntax, "first", kArguments) + syntax.between +
+         call_text(syntax, "second", "{}") + syntax.close;
 }
 
 TEST(ToolSyntax, CallsAreReadHoweverTheTextIsCut) {
@@ -60,10 +60,12 @@ TEST(ToolSyntax, CallsAreReadHoweverTheTextIsCut) {
 TEST(ToolSyntax, TextWithoutCallsStaysAsItIs) {
   for (const ToolStyle style : kStyles) {
     const ToolSyntax& syntax = tool_syntax(style);
-    for (const std::string& text : {std::string("plain\n"), std::string(" a < b "),
-                                    "almost " + syntax.marker.substr(0, syntax.marker.size() - 1), std::string("x \n\n y")}) {
+    for (const std::string& text :
+         {std::string("plain\n"), std::string(" a < b "),
+          "almost " + syntax.marker.substr(0, syntax.marker.size() - 1), std::string("x \n\n y")}) {
       for (size_t size = 1; size <= text.size(); ++size)
-        EXPECT_EQ(read_in_pieces(syntax, text, size), (Read{.text = text, .calls = "", .complete = 0})) << text;
+        EXPECT_EQ(read_in_pieces(syntax, text, size), (Read{.text = text, .calls = "", .complete = 0}))
+            << text;
     }
   }
 }
@@ -98,7 +100,8 @@ TEST(ToolSyntax, TheGrammarIsThatOfTheCallsAndTheirArguments) {
     };
     const std::string call = call_text(syntax, "first", R"({"n":5})");
     const std::string one = syntax.open + call + syntax.close;
-    const std::string two = syntax.open + call + syntax.between + call_text(syntax, "second", R"({"n": 6})") + syntax.close;
+    const std::string two =
+        syntax.open + call + syntax.between + call_text(syntax, "second", R"({"n": 6})") + syntax.close;
     const std::string wrong = syntax.open + call_text(syntax, "first", R"({"m":5})") + syntax.close;
     const std::string unknown = syntax.open + call_text(syntax, "third", R"({"n":5})") + syntax.close;
     const AnswerStructure free;
@@ -126,4 +129,4 @@ TEST(ToolSyntax, TheGrammarIsThatOfTheCallsAndTheirArguments) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tool_syntax_test

@@ -1,11 +1,10 @@
 // Calls of functions: tools, tool_choice, parallel_tool_calls, streams of arguments, and the model's formats.
-#include "server/tool_prompt.h"
-
 #include "base/file.h"
 #include "engine/grammar/grammar.h"
+#include "server/tool_prompt.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::tools_test {
 namespace {
 
 using namespace test;
@@ -22,7 +21,8 @@ Json parsed(const std::string& text) {
 const char* const kAdd =
     R"({"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":99},"b":{"type":"integer","minimum":0,"maximum":99}},)"
     R"("required":["a","b"]})";
-const char* const kSay = R"({"type":"object","properties":{"word":{"enum":["left","right"]}},"required":["word"]})";
+const char* const kSay =
+    R"({"type":"object","properties":{"word":{"enum":["left","right"]}},"required":["word"]})";
 
 Json tool_of(const std::string& name, const std::string& schema) {
   Json function = Json::object().set("name", name).set("description", "Does " + name + ".");
@@ -101,13 +101,16 @@ TEST(Tools, AStreamHasTheSameCallsInParts) {
           const auto index = static_cast<size_t>(part.get_int("index"));
           if (index == calls.size()) {
             Json call = Json::object().set("id", part.get_string("id")).set("type", part.get_string("type"));
-            calls.push_back(call.set("function", Json::object().set("name", part.at("function").get_string("name")).set("arguments", "")));
+            calls.push_back(call.set(
+                "function",
+                Json::object().set("name", part.at("function").get_string("name")).set("arguments", "")));
           } else {
             EXPECT_FALSE(part.contains("id"));
           }
           ASSERT_EQ(index + 1, calls.size());
           Json function = calls[index].at("function");
-          const std::string text = function.get_string("arguments") + part.at("function").get_string("arguments");
+          const std::string text =
+              function.get_string("arguments") + part.at("function").get_string("arguments");
           calls[index].set("function", function.set("arguments", text));
         }
       }
@@ -188,11 +191,13 @@ TEST(Tools, ResultsGoBackToTheModel) {
   const Json body = question().set("messages", messages).set("tools", two_tools());
   const std::string prompt = server().post("/apply-template", body).json().get_string("prompt");
   EXPECT_NE(prompt.find("the sum is 35"), std::string::npos) << prompt;
-  EXPECT_NE(prompt.find(message.at("tool_calls").at(size_t{0}).at("function").get_string("arguments")), std::string::npos);
+  EXPECT_NE(prompt.find(message.at("tool_calls").at(size_t{0}).at("function").get_string("arguments")),
+            std::string::npos);
   EXPECT_NE(prompt.find("Does add."), std::string::npos) << prompt;
   EXPECT_EQ(server().post("/v1/chat/completions", body).status, 200);
   // Names of calls differ between the turns of one seed.
-  const Json second = server().chat(Json(body).set("tool_choice", "required").set("seed", 7).set("max_thinking_tokens", 5));
+  const Json second =
+      server().chat(Json(body).set("tool_choice", "required").set("seed", 7).set("max_thinking_tokens", 5));
   EXPECT_NE(second.at("choices").at(size_t{0}).at("message").at("tool_calls").at(size_t{0}).get_string("id"),
             message.at("tool_calls").at(size_t{0}).get_string("id"));
 }
@@ -237,18 +242,19 @@ TEST(ToolPrompt, FormatsOfPublishedModelsAreRecognised) {
     ToolStyle style;
     bool calls, functions;
   };
-  const Case cases[] = {{"Qwen-Qwen3-0.6B.jinja", ToolStyle::hermes, true, true},
-                        {"Qwen-Qwen2.5-7B-Instruct.jinja", ToolStyle::hermes, true, true},
-                        {"Qwen-QwQ-32B.jinja", ToolStyle::hermes, true, true},
-                        {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use.jinja", ToolStyle::hermes, true, true},
-                        {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", ToolStyle::deepseek_r1, true, false},
-                        {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja", ToolStyle::deepseek_r1, true, false},
-                        {"deepseek-ai-DeepSeek-V3.1.jinja", ToolStyle::deepseek_v31, true, true},
-                        {"meta-llama-Llama-3.1-8B-Instruct.jinja", ToolStyle::hermes, false, false},
-                        {"google-gemma-2-2b-it.jinja", ToolStyle::hermes, false, false}};
+  const Case cases[] = {
+      {"Qwen-Qwen3-0.6B.jinja", ToolStyle::hermes, true, true},
+      {"Qwen-Qwen2.5-7B-Instruct.jinja", ToolStyle::hermes, true, true},
+      {"Qwen-QwQ-32B.jinja", ToolStyle::hermes, true, true},
+      {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use.jinja", ToolStyle::hermes, true, true},
+      {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", ToolStyle::deepseek_r1, true, false},
+      {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja", ToolStyle::deepseek_r1, true, false},
+      {"deepseek-ai-DeepSeek-V3.1.jinja", ToolStyle::deepseek_v31, true, true},
+      {"meta-llama-Llama-3.1-8B-Instruct.jinja", ToolStyle::hermes, false, false},
+      {"google-gemma-2-2b-it.jinja", ToolStyle::hermes, false, false}};
   for (const Case& c : cases) {
-    ModelBundle bundle = ModelBundle::load(std::filesystem::path(R1_SOURCE_DIR) / "models/r1-nano", DType::f32,
-                                           WeightUse::inference);
+    ModelBundle bundle = ModelBundle::load(std::filesystem::path(R1_SOURCE_DIR) / "models/r1-nano",
+                                           DType::f32, WeightUse::inference);
     const std::filesystem::path file = std::filesystem::path(data) / "templates" / c.file;
     bundle.chat_template = ChatTemplates::of(read_file(file), c.file);
     const ToolPrompt prompt(bundle);
@@ -262,15 +268,17 @@ TEST(ToolPrompt, FormatsOfPublishedModelsAreRecognised) {
     Json call = Json::object().set("id", "abcdefghi").set("type", "function").set("function", function);
     Json said = Json::object().set("role", "assistant").set("content", "");
     input.messages.push_back(said.set("tool_calls", Json::array().push_back(call)));
-    input.messages.push_back(Json::object().set("role", "tool").set("tool_call_id", "abcdefghi").set("content", "35"));
+    input.messages.push_back(
+        Json::object().set("role", "tool").set("tool_call_id", "abcdefghi").set("content", "35"));
     input.tools = two_tools();
     prompt.apply(input);
     const std::string text = bundle.chat_text(input);
     for (const char* part : {"Does say.", "12 + 23", "\"a\": 12", "35", "add"})
       EXPECT_NE(text.find(part), std::string::npos) << c.file << ": " << part << "\n" << text;
-    EXPECT_NE(text.find(prompt.syntax().call_begin + "add" + prompt.syntax().name_end), std::string::npos) << c.file;
+    EXPECT_NE(text.find(prompt.syntax().call_begin + "add" + prompt.syntax().name_end), std::string::npos)
+        << c.file;
   }
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tools_test

@@ -122,7 +122,8 @@ class ShortestRules {
       const GrammarOperation& operation = program_.operations[static_cast<size_t>(at)];
       if (operation.kind == GrammarOperation::Kind::end) break;
       if (operation.kind == GrammarOperation::Kind::scan) {
-        alternative.length = sum_of(alternative.length, std::ssize(scans_[static_cast<size_t>(operation.target)]));
+        alternative.length =
+            sum_of(alternative.length, std::ssize(scans_[static_cast<size_t>(operation.target)]));
         continue;
       }
       const int64_t count = operation.kind == GrammarOperation::Kind::call ? 1 : operation.min;

@@ -7,7 +7,7 @@
 #include "engine/grammar/rules.h"
 #include "formats/json.h"
 
-namespace r1 {
+namespace r1::shortest_test {
 namespace {
 
 std::string shortest_of_gbnf(const std::string& text) {
@@ -18,7 +18,9 @@ TEST(Shortest, TextsAreWrittenOut) {
   EXPECT_EQ(shortest_of_gbnf("root ::= \"abc\" | \"de\" | \"f\" \"gh\""), "de");
   EXPECT_EQ(shortest_of_gbnf("root ::= [0-9]{3,9} x?\nx ::= \"y\""), "000");
   EXPECT_EQ(shortest_of_gbnf("root ::= \"a\"*"), "");
-  EXPECT_EQ(shortest_of_gbnf("root ::= \"(\" root \")\" | \"x\" \"y\" \"z\" \"w\" | n n\nn ::= \"1\" | n2\nn2 ::= \"22\""), "11");
+  EXPECT_EQ(shortest_of_gbnf(
+                "root ::= \"(\" root \")\" | \"x\" \"y\" \"z\" \"w\" | n n\nn ::= \"1\" | n2\nn2 ::= \"22\""),
+            "11");
   EXPECT_EQ(shortest_of_gbnf("root ::= (a a){2} b\na ::= \"p\" | \"qq\"\nb ::= \"\" | \"r\""), "pppp");
 }
 
@@ -28,18 +30,19 @@ TEST(Shortest, JsonSchemasHaveShortestValues) {
     EXPECT_EQ(static_cast<int64_t>(found.text.value_or("").size()), found.bytes);
     return found.text.value_or("none");
   };
-  EXPECT_EQ(of(R"({"type":"object","properties":{"a":{"type":"integer","minimum":10}},"required":["a"]})"), R"({"a":10})");
+  EXPECT_EQ(of(R"({"type":"object","properties":{"a":{"type":"integer","minimum":10}},"required":["a"]})"),
+            R"({"a":10})");
   EXPECT_EQ(of(R"({"type":"array","items":{"enum":["x","yy"]},"minItems":2})"), R"(["x","x"])");
 }
 
 TEST(Shortest, TextsThatAreTooLongHaveALengthOnly) {
-  const std::string many = "root ::= a{1000000}\na ::= b{1000000}\nb ::= c{1000000}\nc ::= d{1000000}\nd ::= \"x\"";
+  const std::string many =
+      "root ::= a{1000000}\na ::= b{1000000}\nb ::= c{1000000}\nc ::= d{1000000}\nd ::= \"x\"";
   const ShortestText found = shortest_text(*Grammar::from_gbnf(many, "test.gbnf"));
   EXPECT_FALSE(found.text.has_value());
   EXPECT_EQ(found.bytes, INT64_MAX / 4);
   EXPECT_EQ(shortest_text(*Grammar::from_gbnf("root ::= \"ab\"{40000}", "t")).bytes, 80000);
 }
-
 
 TEST(Shortest, TheFewestTokensOfATextAreCounted) {
   const auto some = std::make_shared<const TokenVocabulary>(
@@ -105,7 +108,8 @@ TEST(TokenMasks, AGrammarThatIsReadInTooManyWaysIsRefusedSoon) {
   // Each "a" may belong to any of many rules, and so may what follows.
   std::string gbnf = "root ::= x{200}\nx ::=";
   for (int i = 0; i < 60; ++i) gbnf += (i > 0 ? " | " : " ") + std::string("y") + std::to_string(i) + "*";
-  for (int i = 0; i < 60; ++i) gbnf += "\ny" + std::to_string(i) + " ::= \"a\"{0," + std::to_string(i + 1) + "} [a-z]?";
+  for (int i = 0; i < 60; ++i)
+    gbnf += "\ny" + std::to_string(i) + " ::= \"a\"{0," + std::to_string(i + 1) + "} [a-z]?";
   const auto grammar = Grammar::from_gbnf(gbnf, "test.gbnf");
   std::vector<std::string> pieces;
   for (int i = 1; i < 60; ++i) pieces.push_back(std::string(static_cast<size_t>(i), 'a'));
@@ -114,4 +118,4 @@ TEST(TokenMasks, AGrammarThatIsReadInTooManyWaysIsRefusedSoon) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::shortest_test
