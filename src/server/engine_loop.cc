@@ -285,9 +285,10 @@ void EngineLoop::Impl::end_sample(const Completion& completion) {
   --samples;
   if (--at->left > 0) return;
   const std::shared_ptr<Job> job = at->job;
-  if (job.get() == idle_job) ++idle_jobs;
-  const double took = std::chrono::duration<double>(Clock::now() - at->begin).count();
-  {
+  if (job.get() == idle_job) {
+    ++idle_jobs;
+  } else {
+    const double took = std::chrono::duration<double>(Clock::now() - at->begin).count();
     const std::lock_guard lock(mutex);
     job_seconds += (took - job_seconds) / 8;
   }

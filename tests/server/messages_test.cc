@@ -1,4 +1,6 @@
 // POST /v1/messages and /v1/messages/count_tokens: the form of Anthropic's API.
+#include <fstream>
+
 #include "engine/grammar/grammar.h"
 #include "server/messages_request.h"
 #include "tests/server/server_test_util.h"
