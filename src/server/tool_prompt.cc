@@ -130,16 +130,13 @@ void ToolPrompt::write_calls(Json& messages) const {
 
 void ToolPrompt::describe(const Json& tools, Json& messages) const {
   const ToolSyntax& s = syntax();
-  std::string text =
-      "# Tools\n\nYou can call functions. Each line between the tags describes one of them; its parameters "
-      "are a JSON "
-      "Schema:\n<tools>";
-  for (const Json& tool : tools.items()) text += "\n" + tool.dump();
-  text +=
-      "\n</tools>\n\nTo call a function, write its name and a JSON object with its arguments exactly in this "
-      "form:\n";
+  std::string text = "# Tools\n\nYou can call these functions, whose parameters are JSON Schemas:\n<tools>";
+  for (const Json& tool : tools.items()) {
+    const Json* function = tool.find("function");
+    text += "\n" + (function == nullptr ? tool : *function).dump();
+  }
+  text += "\n</tools>\n\nTo call one, write exactly this:\n";
   text += s.open + call_text(s, "NAME", "{\"ARGUMENT\": VALUE}") + s.close;
-  text += "\nThe results are given to you in the next message.";
   Json out = Json::array();
   bool done = false;
   const std::string_view role = writes_system_ ? "system" : "user";

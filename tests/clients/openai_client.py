@@ -128,9 +128,10 @@ class Wait(pydantic.BaseModel):
     seconds: int = pydantic.Field(ge=1, le=9)
 
 
-def tools(client, model):
-    functions = [openai.pydantic_function_tool(Turn), openai.pydantic_function_tool(Wait)]
-    common = {"model": model, "messages": QUESTION, "tools": functions, "max_completion_tokens": 800, "reasoning_effort": "low"}
+def tools(client, model, classes):
+    functions = [openai.pydantic_function_tool(c) for c in classes]
+    common = {"model": model, "messages": QUESTION, "tools": functions, "reasoning_effort": "low", "max_completion_tokens": 300,
+              "parallel_tool_calls": False}
     got = client.chat.completions.parse(**common, tool_choice="required", seed=2)
     choice = got.choices[0]
     assert choice.finish_reason == "tool_calls" and choice.message.content is None, got
@@ -141,13 +142,13 @@ def tools(client, model):
     assert deltas and [c.function.arguments for c in final.message.tool_calls] == [
         c.function.arguments for c in choice.message.tool_calls]
     assert [c.id for c in final.message.tool_calls] == [c.id for c in choice.message.tool_calls]
-    named = client.chat.completions.create(**common, tool_choice={"type": "function", "function": {"name": "Wait"}}, seed=3,
-                                           parallel_tool_calls=False)
+    named = client.chat.completions.create(**common, seed=3,
+                                           tool_choice={"type": "function", "function": {"name": "Wait"}})
     (call,) = named.choices[0].message.tool_calls
     assert call.function.name == "Wait" and 1 <= json.loads(call.function.arguments)["seconds"] <= 9
     # The whole loop: the call, its result, the answer.
     messages = QUESTION + [named.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "done"}]
-    after = client.chat.completions.create(**{**common, "messages": messages}, tool_choice="none", seed=4)
+    after = client.chat.completions.create(**{**common, "messages": messages, "max_completion_tokens": 60}, tool_choice="none", seed=4)
     assert after.choices[0].finish_reason in ("stop", "length") and after.choices[0].message.content is not None
     free = client.chat.completions.create(**common, seed=5)
     assert free.choices[0].finish_reason in ("stop", "length", "tool_calls")
@@ -187,7 +188,8 @@ def main():
             options(client, where["model"])
             completions(client, where["model"])
         structured(client, where["model"])
-        tools(client, where["model"])
+        # r1-nano's context is too short for the schemas of two functions.
+        tools(client, where["model"], [Wait] if trained else [Turn, Wait])
         errors(client, where["model"])
         server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
