@@ -121,7 +121,7 @@ void read_messages(RequestFields& fields, const Json& body, ApiRequest& r) {
     last.at("content").fail("ends with tool_use, which must be answered by a tool_result");
 }
 
-void read_thinking(RequestFields& fields, bool counts, ApiRequest& r) {
+void read_message_thinking(RequestFields& fields, bool counts, ApiRequest& r) {
   const Json* thinking = fields.find("thinking");
   const std::string type = thinking == nullptr ? "disabled" : thinking->get_string("type");
   if (type == "disabled") {
@@ -198,7 +198,7 @@ ApiRequest read_messages_request(const Json& body, const RequestDefaults& defaul
   if (const Json* stop = fields.find("stop_sequences")) read_stop(*stop, r.stop);
   r.ignore_eos = fields.boolean("ignore_eos", false);
   r.detect_loops = fields.boolean("detect_loops", !r.ignore_eos);
-  read_thinking(fields, counts, r);
+  read_message_thinking(fields, counts, r);
   read_message_tools(fields, r);
   read_format(fields, r);
   read_messages(fields, body, r);
