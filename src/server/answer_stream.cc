@@ -10,14 +10,43 @@ AnswerStream::AnswerStream(const Tokenizer& tokenizer, const AnswerRules& rules)
       rules_(rules),
       decoder_(tokenizer),
       splitter_(rules.in_thought),
-      stop_(rules.stop) {}
+      stop_(rules.stop) {
+  if (rules.calls != nullptr) calls_.emplace(*rules.calls);
+}
+
+void AnswerStream::say(std::string text) {
+  if (rules_.keeps_content) content_ += text;
+  delta_.content += text;
+}
+
+void AnswerStream::add_call(ToolCallPart part) {
+  const auto add = [](std::vector<ToolCallPart>& calls, const ToolCallPart& more) {
+    if (calls.empty() || calls.back().index != more.index) {
+      calls.push_back(more);
+    } else {
+      calls.back().arguments += more.arguments;
+    }
+  };
+  if (rules_.keeps_content) add(all_calls_, part);
+  add(delta_.calls, part);
+}
+
+void AnswerStream::add_content(std::string_view text) {
+  if (!calls_) return say(stop_.feed(text));
+  ToolCallReader::Output out;
+  calls_->feed(text, out);
+  say(stop_.feed(out.text));
+  if (stop_.found()) return;
+  if (!out.calls.empty()) say(stop_.flush());  // what was held back comes before the calls
+  for (ToolCallPart& part : out.calls) add_call(std::move(part));
+}
 
 void AnswerStream::add_parts(const std::vector<ThinkPart>& parts) {
   for (const ThinkPart& part : parts) {
     if (part.is_thought) {
       delta_.reasoning += part.text;
     } else {
-      delta_.content += stop_.feed(part.text);
+      add_content(part.text);
     }
   }
 }
@@ -26,7 +55,7 @@ void AnswerStream::add(const std::string& text) {
   if (rules_.splits_thought) {
     add_parts(splitter_.feed(text));
   } else {
-    delta_.content += stop_.feed(text);
+    add_content(text);
   }
 }
 
@@ -49,7 +78,12 @@ AnswerStream::Next AnswerStream::feed(TokenRecord token) {
 void AnswerStream::finish() {
   add(decoder_.flush());
   if (rules_.splits_thought) add_parts(splitter_.flush());
-  delta_.content += stop_.flush();
+  if (calls_ && !stop_.found()) {
+    ToolCallReader::Output out;
+    calls_->flush(out);
+    say(stop_.feed(out.text));
+  }
+  say(stop_.flush());
 }
 
 AnswerStream::Delta AnswerStream::take() {

@@ -68,16 +68,6 @@ void add_stop(const Json& item, std::vector<std::string>& stop) {
   stop.push_back(text);
 }
 
-void read_stop(const Json& field, std::vector<std::string>& stop) {
-  if (!field.is_array()) {
-    if (!field.is_string()) field.fail("must be a string or an array of strings");
-    return add_stop(field, stop);
-  }
-  if (std::ssize(field.items()) > kMostStopStrings)
-    field.fail(fmt::format("has {} strings; at most {} are accepted", field.size(), kMostStopStrings));
-  for (const Json& item : field.items()) add_stop(item, stop);
-}
-
 void read_limits(RequestFields& fields, ApiRequest& r) {
   // An echoed prompt can be all that is asked for.
   const bool may_be_none = !r.is_chat && fields.boolean("echo", false);
@@ -86,7 +76,9 @@ void read_limits(RequestFields& fields, ApiRequest& r) {
   const auto newer = fields.integer("max_completion_tokens", 1, kMostAnswerTokens);
   if (newer && r.max_tokens && *newer != *r.max_tokens)
     fields.find("max_tokens")->fail("differs from max_completion_tokens: give one of the two");
-  if (newer) r.max_tokens = newer;
+  if (!newer) return;
+  r.max_tokens = newer;
+  r.limit_field = "max_completion_tokens";
 }
 
 void read_sampling_fields(RequestFields& fields, const Json& body, const RequestDefaults& defaults,
@@ -132,34 +124,52 @@ void read_thinking(RequestFields& fields, ApiRequest& r) {
 
 // Fields whose meaning would change the answer are refused, not ignored.
 void refuse_unsupported(RequestFields& fields, ApiRequest& r) {
-  if (const Json* format = fields.find("response_format")) {
-    if (!format->is_object()) format->fail("must be an object");
-    if (format->get_string("type") != "text") not_supported(*format, "response_format");
-  }
-  for (const char* name : {"tools", "functions"}) {
-    const Json* list = fields.find(name);
-    if (list != nullptr && list->size() > 0) not_supported(*list, name);
-  }
-  for (const char* name : {"tool_choice", "function_call"}) {
-    const Json* choice = fields.find(name);
-    if (choice != nullptr &&
-        !(choice->is_string() && (choice->string() == "none" || choice->string() == "auto")))
-      not_supported(*choice, name);
-  }
+  const Json* functions = fields.find("functions");
+  if (functions != nullptr && functions->size() > 0) functions->fail("is not supported: give tools instead");
+  const Json* call = fields.find("function_call");
+  if (call != nullptr && !(call->is_string() && (call->string() == "none" || call->string() == "auto")))
+    call->fail("is not supported: give tool_choice instead");
+  const Json* tools = r.is_chat ? nullptr : fields.find("tools");
+  if (tools != nullptr && tools->size() > 0) tools->fail("is only for /v1/chat/completions and /v1/messages");
   const Json* best = fields.find("best_of");
   if (!r.is_chat && best != nullptr && best->integer() != r.n) not_supported(*best, "best_of");
   const Json* suffix = r.is_chat ? nullptr : fields.find("suffix");
   if (suffix != nullptr && !suffix->string().empty()) not_supported(*suffix, "suffix");
-  for (const char* name : {"guided_json", "guided_regex", "guided_grammar", "guided_choice",
-                           "structured_outputs", "prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
+  for (const char* name : {"guided_regex", "prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
     const Json* field = fields.find(name);
     if (field != nullptr && !(field->is_bool() && !field->boolean())) not_supported(*field, name);
   }
 }
 
+// [{"id", "type": "function", "function": {"name", "arguments"}}]
+void check_calls(const Json& calls) {
+  for (const Json& call : calls.items()) {
+    if (!call.is_object()) call.fail("is not a call: it must be an object");
+    if (call.get_string_or("type", "function") != "function")
+      call.at("type").fail("must be function: other tools are not supported");
+    const Json& function = call.at("function");
+    function.get_string("name");
+    const Json& arguments = function.at("arguments");
+    if (arguments.is_object()) continue;
+    bool is_object = false;
+    try {
+      is_object = parse_json(arguments.string(), "arguments").is_object();
+    } catch (const Error&) {
+      is_object = false;
+    }
+    if (!is_object)
+      arguments.fail("is no JSON object: the arguments of a call are an object, written as a string");
+  }
+}
+
 void check_message(const Json& message) {
   if (!message.is_object()) message.fail("is not a message: it must be an object");
-  message.get_string("role");
+  const std::string& role = message.get_string("role");
+  const Json* calls = message.find("tool_calls");
+  if (calls != nullptr && !calls->is_null()) {
+    if (role != "assistant") calls->fail("is only for messages of the assistant");
+    check_calls(*calls);
+  }
   const Json* content = message.find("content");
   if (content == nullptr) {
     if (!message.contains("tool_calls") && !message.contains("reasoning_content") &&
@@ -179,11 +189,16 @@ void check_message(const Json& message) {
   }
 }
 
-// The alias of reasoning_content in messages, and content parts joined as the templates know them.
+// The messages without fields that are null or have no calls, which clients send and templates stumble over,
+// and with reasoning_content under its usual name.
 Json with_usual_names(const Json& messages) {
   Json out = Json::array();
   for (const Json& message : messages.items()) {
-    Json copy = message;
+    Json copy = Json::object();
+    for (const auto& [name, value] : message.members()) {
+      const bool is_empty = value.is_null() || (name == "tool_calls" && value.size() == 0);
+      if (!is_empty || name == "content") copy.set(name, value);
+    }
     const Json* alias = message.find("reasoning");
     if (alias != nullptr && !alias->is_null() && !message.contains("reasoning_content"))
       copy.set("reasoning_content", alias->string());
@@ -199,7 +214,10 @@ void read_conversation(RequestFields& fields, const Json& body, ApiRequest& r) {
   r.chat = chat_input(body);
   r.chat.messages = with_usual_names(r.chat.messages);
   for (const char* name : kChatFields) fields.know(name);
-  if (r.chat.tools.is_array() && r.chat.tools.size() == 0) r.chat.tools = {};
+  r.tools = read_tools(fields);
+  const bool has_tools = fields.find("tools") != nullptr;  // otherwise they are the template's own variable
+  if ((has_tools && !r.tools.may_call()) || (r.chat.tools.is_array() && r.chat.tools.size() == 0))
+    r.chat.tools = {};
   r.continue_final_message = fields.boolean("continue_final_message", false);
   if (!r.continue_final_message) return;
   if (const Json* asks = fields.find("add_generation_prompt"); asks != nullptr && asks->boolean())
@@ -242,6 +260,7 @@ void read_common(RequestFields& fields, const Json& body, const RequestDefaults&
   r.ignore_eos = fields.boolean("ignore_eos", false);
   r.detect_loops = fields.boolean("detect_loops", !r.ignore_eos);
   r.return_token_ids = fields.boolean("return_token_ids", false);
+  r.structure = read_structure(fields);
 }
 
 void keep_unknown(const RequestFields& fields, ApiRequest& r) {
@@ -249,6 +268,16 @@ void keep_unknown(const RequestFields& fields, ApiRequest& r) {
 }
 
 }  // namespace
+
+void read_stop(const Json& field, std::vector<std::string>& stop) {
+  if (!field.is_array()) {
+    if (!field.is_string()) field.fail("must be a string or an array of strings");
+    return add_stop(field, stop);
+  }
+  if (std::ssize(field.items()) > kMostStopStrings)
+    field.fail(fmt::format("has {} strings; at most {} are accepted", field.size(), kMostStopStrings));
+  for (const Json& item : field.items()) add_stop(item, stop);
+}
 
 ApiRequest read_chat_request(const Json& body, const RequestDefaults& defaults) {
   RequestFields fields(body);
@@ -279,8 +308,8 @@ ApiRequest read_completion_request(const Json& body, const RequestDefaults& defa
   return r;
 }
 
-std::optional<int64_t> thought_limit(const ApiRequest& request, int64_t max_tokens) {
-  if (!request.effort && !request.max_thinking_tokens) return std::nullopt;
+std::optional<int64_t> thought_limit(const ApiRequest& request, int64_t max_tokens, int64_t answer_tokens) {
+  if (!request.effort && !request.max_thinking_tokens && answer_tokens == 0) return std::nullopt;
   int64_t limit = max_tokens;
   if (request.effort) {
     const double share = kEfforts[static_cast<size_t>(*request.effort)].share;
@@ -288,8 +317,7 @@ std::optional<int64_t> thought_limit(const ApiRequest& request, int64_t max_toke
     if (share > 0) limit = std::max<int64_t>(limit, 1);
   }
   if (request.max_thinking_tokens) limit = std::min(limit, *request.max_thinking_tokens);
-  // An answer gets a quarter of a short limit and 256 tokens of a long one.
-  const int64_t room = std::clamp<int64_t>(max_tokens / 4, 1, 256);
+  const int64_t room = std::max(std::clamp<int64_t>(max_tokens / 4, 1, 256), answer_tokens);
   return std::clamp<int64_t>(limit, 0, std::max<int64_t>(max_tokens - room, 0));
 }
 

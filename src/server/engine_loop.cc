@@ -98,6 +98,7 @@ struct EngineLoop::Impl {
   bool wait();
   void take_orders(std::unique_lock<std::mutex>& lock);
   void admit(std::unique_lock<std::mutex>& lock);
+  void admit_idle(std::unique_lock<std::mutex>& lock);
   void start(std::shared_ptr<Job> job);
   void step();
   void deal_out(Events& events);
@@ -114,6 +115,7 @@ struct EngineLoop::Impl {
   mutable std::mutex mutex;  // over what follows
   std::condition_variable wake;
   FairQueue queue;
+  std::deque<std::shared_ptr<Job>> idle;  // from the oldest
   std::vector<std::shared_ptr<Job>> cancels;
   bool draining = false, abandoning = false, ending = false;
   double job_seconds = 1;  // how long a job takes, lately
@@ -124,6 +126,8 @@ struct EngineLoop::Impl {
   std::map<Engine::RequestId, Place> places;
   int64_t samples = 0;  // in progress
   int64_t steps = 0;
+  Job* idle_job = nullptr;  // the running job, if it is one of submit_idle()
+  int64_t idle_jobs = 0;
   std::thread thread;  // last: it uses the others
 };
 
@@ -139,12 +143,31 @@ void EngineLoop::Impl::run() {
 // Waits until there is work, and takes in what other threads asked for. Returns false at the end.
 bool EngineLoop::Impl::wait() {
   std::unique_lock lock(mutex);
-  const auto is_due = [&] { return ending || abandoning || !cancels.empty() || queue.size() > 0; };
+  const auto is_due = [&] {
+    return ending || abandoning || !cancels.empty() || queue.size() > 0 || (!idle.empty() && !draining);
+  };
   if (running.empty()) wake.wait(lock, is_due);
   take_orders(lock);
   if (ending) return false;
+  if (queue.size() > 0 && idle_job != nullptr) {
+    const std::shared_ptr<Job> job = running.front().job;  // it runs alone
+    remove(running.begin());
+    job->cancelled();
+  }
   admit(lock);
+  if (running.empty() && queue.size() == 0) admit_idle(lock);
   return true;
+}
+
+// Nothing else is to be done.
+void EngineLoop::Impl::admit_idle(std::unique_lock<std::mutex>& lock) {
+  if (idle.empty() || draining) return;
+  std::shared_ptr<Job> job = std::move(idle.back());  // the latest conversation is the likeliest to go on
+  idle.pop_back();
+  lock.unlock();
+  idle_job = job.get();
+  start(std::move(job));
+  lock.lock();
 }
 
 void EngineLoop::Impl::take_orders(std::unique_lock<std::mutex>& lock) {
@@ -262,8 +285,10 @@ void EngineLoop::Impl::end_sample(const Completion& completion) {
   --samples;
   if (--at->left > 0) return;
   const std::shared_ptr<Job> job = at->job;
-  const double took = std::chrono::duration<double>(Clock::now() - at->begin).count();
-  {
+  if (job.get() == idle_job) {
+    ++idle_jobs;
+  } else {
+    const double took = std::chrono::duration<double>(Clock::now() - at->begin).count();
     const std::lock_guard lock(mutex);
     job_seconds += (took - job_seconds) / 8;
   }
@@ -278,6 +303,7 @@ void EngineLoop::Impl::remove(std::list<Running>::iterator at) {
     places.erase(id);
   }
   samples -= at->left;
+  if (at->job.get() == idle_job) idle_job = nullptr;
   running.erase(at);
 }
 
@@ -318,6 +344,7 @@ void EngineLoop::Impl::publish() {
   known.running = std::ssize(running);
   known.samples = samples;
   known.steps = steps;
+  known.idle_jobs = idle_jobs;
   known.engine = engine.statistics();
   known.kv_bytes = engine.kv_bytes();
 }
@@ -348,6 +375,16 @@ void EngineLoop::submit(std::shared_ptr<Job> job) {
                       .retry_after_s = static_cast<int64_t>(std::clamp(wait, 1.0, 60.0))});
     }
     impl_->queue.push(std::move(job));
+  }
+  impl_->wake.notify_one();
+}
+
+void EngineLoop::submit_idle(std::shared_ptr<Job> job) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->draining) return;
+    impl_->idle.push_back(std::move(job));
+    if (impl_->idle.size() > kMostIdle) impl_->idle.pop_front();
   }
   impl_->wake.notify_one();
 }

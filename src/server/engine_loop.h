@@ -59,6 +59,10 @@ class EngineLoop {
 
   // Queues a job. Throws ApiError: 429 with Retry-After if the queue is full, 503 after drain(). Any thread.
   void submit(std::shared_ptr<Job> job);
+  // Remembers a job for a time when no other one waits or runs; such a time may never come. It is given up as
+  // soon as another job comes. The last kMostIdle of them are remembered. Any thread.
+  static constexpr size_t kMostIdle = 64;
+  void submit_idle(std::shared_ptr<Job> job);
   // Forgets a job before the next step. No effect if it has ended. Any thread.
   void cancel(std::shared_ptr<Job> job);
   // Takes no further jobs. Any thread.
@@ -70,6 +74,7 @@ class EngineLoop {
     int64_t queued = 0, running = 0;  // jobs
     int64_t samples = 0;              // running
     int64_t steps = 0;                // so far
+    int64_t idle_jobs = 0;            // submit_idle()'s, that have come to their end so far
     Engine::Statistics engine;
     int64_t kv_bytes = 0;
   };

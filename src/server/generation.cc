@@ -8,6 +8,9 @@
 #include <random>
 #include <utility>
 
+#include "base/hash.h"
+#include "text/think.h"
+
 namespace r1 {
 namespace {
 
@@ -31,17 +34,21 @@ struct Generation::Choice {
       : index(i), stream(tokenizer, rules) {}
   int64_t index;
   AnswerStream stream;
-  ChoiceText whole;     // not streamed: the answer so far
-  bool opened = false;  // its first chunk is written
+  ChoiceText whole;     // not streamed: the answer
+  bool opened = false;  // its first part is written
   bool over = false;
-  int64_t characters = 0;  // of the tokens in earlier chunks
+  int64_t characters = 0;  // of the tokens in earlier parts
   Finish finish;
   Clock::time_point last_token;
 };
 
 Generation::Generation(ApiRequest request, RequestInfo info, std::shared_ptr<HttpReply> reply,
-                       Serving& serving)
-    : request_(std::move(request)), info_(std::move(info)), reply_(std::move(reply)), serving_(serving) {
+                       Serving& serving, AnswerGrammars::Shared grammar)
+    : request_(std::move(request)),
+      info_(std::move(info)),
+      reply_(std::move(reply)),
+      serving_(serving),
+      grammar_(std::move(grammar)) {
   owner = info_.owner;
   head_ = {.is_chat = request_.is_chat,
            .id = info_.id,
@@ -68,8 +75,19 @@ Generation::Generation(ApiRequest request, RequestInfo info, std::shared_ptr<Htt
           std::make_unique<Choice>(std::ssize(choices_), serving.bundle.tokenizer, prompts_[p].rules));
     }
   }
+  make_writer();
   if (request_.stream) reply_->will_stream();
   start_ = info_.arrival;
+}
+
+void Generation::make_writer() {
+  Sha256 digest;  // of the prompts
+  for (const Prompt& prompt : prompts_) digest.update(std::as_bytes(std::span(prompt.built.tokens)));
+  head_.call_seed = fmt::format("{} {}", head_.seed, digest.hex());
+  AnswerView view{.include_usage = request_.include_usage, .token_ids = request_.return_token_ids};
+  if (prompts_.size() == 1) view.prompt = prompts_.front().built.tokens;
+  writer_ = request_.is_messages ? messages_writer(reply_, head_, std::move(view))
+                                 : openai_writer(reply_, serving_.bundle.tokenizer, head_, std::move(view));
 }
 
 Generation::~Generation() = default;
@@ -97,7 +115,8 @@ void Generation::add_prompt(BuiltPrompt built) {
   AnswerRules& rules = prompt.rules;
   rules.splits_thought = request_.is_chat;
   rules.in_thought = request_.is_chat && prompt.built.in_thought;
-  if (request_.is_chat) rules.thought_limit = thought_limit(request_, prompt.limit);
+  if (request_.is_chat)
+    rules.thought_limit = thought_limit(request_, prompt.limit, answer_tokens(prompt.built));
   rules.close = serving_.close_thought;
   rules.stop = request_.stop;
   rules.stop_tokens = request_.stop_token_ids;
@@ -105,10 +124,63 @@ void Generation::add_prompt(BuiltPrompt built) {
     rules.stop_tokens.insert(rules.stop_tokens.end(), serving_.bundle.stop_tokens.begin(),
                              serving_.bundle.stop_tokens.end());
   }
+  if (request_.tools.may_call()) rules.calls = &serving_.builder.tools().syntax();
+  const bool is_checked = request_.structure.kind != AnswerStructure::Kind::free && !request_.stop.empty();
+  rules.keeps_content = is_checked || (request_.is_chat && request_.n == 1);
+  if (grammar_ != nullptr) check_room(prompt);
   prompts_.push_back(std::move(prompt));
 }
 
+// Tokens behind the thought that are enough for a whole answer of the form that is asked for. 0: no form.
+int64_t Generation::answer_tokens(const BuiltPrompt& built) const {
+  if (grammar_ == nullptr || grammar_->what == AnswerGrammar::What::free) return 0;
+  if (built.after_thought || !serving_.builder.thinks()) return 0;
+  // The tags of the thought, and the token that ends an answer, need room, too.
+  const int64_t tags =
+      std::ssize(serving_.close_thought) + (built.in_thought ? 0 : std::ssize(serving_.open_thought));
+  return grammar_->enough.value_or(0) + tags + 1;
+}
+
+// Refuses a limit that no answer can keep.
+void Generation::check_room(const Prompt& prompt) const {
+  if (request_.continue_final_message && !prompt.built.in_thought && prompt.built.drawn > 0) {
+    throw ApiError(
+        "continue_final_message goes on with an answer, and the form of an answer is that of its "
+        "whole text: leave out one of the two",
+        {.param = "continue_final_message"});
+  }
+  // An open thought is closed first.
+  const int64_t room = prompt.limit - (prompt.built.in_thought ? std::ssize(serving_.close_thought) + 1 : 0);
+  if (grammar_->enough && *grammar_->enough <= room) return;
+  bool fits = false;
+  try {
+    fits = room > 0 && may_fit(*grammar_->masks, grammar_->shortest, room);
+  } catch (const Error& e) {
+    throw ApiError(e.what(), {.param = request_.structure.field});
+  }
+  if (fits) return;
+  const std::string need = grammar_->enough
+                               ? fmt::format("the shortest one has {} tokens", *grammar_->enough)
+                               : fmt::format("the shortest one has {} bytes", grammar_->shortest.bytes);
+  throw ApiError(
+      fmt::format("no answer of the form that is asked for fits into {} tokens: {}{}", prompt.limit, need,
+                  prompt.built.in_thought ? ", and the thought comes before it" : ""),
+      {.param = prompt.limited_by_context ? (request_.is_chat ? "messages" : "prompt") : request_.limit_field,
+       .code = prompt.limited_by_context ? "context_length_exceeded" : "limit_too_small"});
+}
+
 Request Generation::engine_request(const Prompt& prompt, size_t index) const {
+  std::optional<Constraint> constraint;
+  if (grammar_ != nullptr) {
+    // Of a raw prompt, the whole text is the answer, unless the prompt has opened a thought.
+    // An answer without room for a thought has none.
+    const bool may_think = request_.is_chat && serving_.builder.thinks() && !prompt.built.after_thought &&
+                           prompt.rules.thought_limit.value_or(1) > 0;
+    constraint = Constraint{.masks = grammar_->masks,
+                            .begin = prompt.built.in_thought ? Constraint::Begin::after_thought
+                                     : may_think             ? Constraint::Begin::after_any_thought
+                                                             : Constraint::Begin::at_once};
+  }
   return {.prompt = prompt.built.tokens,
           .opening = {},
           .samples = request_.n,
@@ -121,6 +193,7 @@ Request Generation::engine_request(const Prompt& prompt, size_t index) const {
           .stop_tokens = prompt.rules.stop_tokens,
           .detect_loops = request_.detect_loops,
           .owner = info_.owner,
+          .constraint = std::move(constraint),
           .top_logprobs = request_.top_logprobs,
           .prompt_logprobs = request_.echo && request_.logprobs};
 }
@@ -162,44 +235,77 @@ Job::Action Generation::token(size_t request, Events::Token& token) {
 }
 
 void Generation::write_delta(Choice& choice, AnswerStream::Delta delta) {
-  ChoiceText text{
-      .index = choice.index, .logprobs = request_.logprobs, .token_ids = request_.return_token_ids};
-  if (!delta.reasoning.empty() && !delta.content.empty()) {
-    text.reasoning = std::move(delta.reasoning);
-    write_chunk(choice, text);
-    text.reasoning.clear();
+  const auto part = [&] {
+    return ChoiceText{
+        .index = choice.index, .logprobs = request_.logprobs, .token_ids = request_.return_token_ids};
+  };
+  // The tokens go with the last part.
+  std::vector<ChoiceText> parts;
+  if (!delta.reasoning.empty()) {
+    parts.push_back(part());
+    parts.back().reasoning = std::move(delta.reasoning);
   }
-  text.reasoning = std::move(delta.reasoning);
-  text.content = std::move(delta.content);
-  text.tokens = std::move(delta.tokens);
-  write_chunk(choice, std::move(text));
+  if (!delta.content.empty()) {
+    parts.push_back(part());
+    parts.back().content = std::move(delta.content);
+  }
+  if (!delta.calls.empty()) {
+    parts.push_back(part());
+    parts.back().calls = std::move(delta.calls);
+  }
+  if (parts.empty()) parts.push_back(part());
+  parts.back().tokens = std::move(delta.tokens);
+  for (ChoiceText& text : parts) write_part(choice, std::move(text));
 }
 
-void Generation::write_chunk(Choice& choice, ChoiceText text) {
-  const Tokenizer& tokenizer = serving_.bundle.tokenizer;
-  const bool first = !std::exchange(choice.opened, true);
-  if (first && request_.echo) text.content.insert(0, prompt_of(choice).built.text);
+void Generation::write_part(Choice& choice, ChoiceText text) {
+  if (!std::exchange(choice.opened, true) && request_.echo)
+    text.content.insert(0, prompt_of(choice).built.text);
   text.offset = choice.characters;
-  choice.characters += characters_of(tokenizer, text.tokens);
-  if (first && request_.is_chat) {
-    ChoiceText opening{.index = choice.index};
-    Json alone = response_head(head_, true);
-    if (request_.return_token_ids)
-      alone.set("prompt_token_ids", Json::array_of(prompts_.front().built.tokens));
-    alone.set("choices", Json::array().push_back(chunk_choice_json(tokenizer, true, opening, true)));
-    if (request_.include_usage) alone.set("usage", Json());
-    reply_->write(event_of(alone));
+  choice.characters += characters_of(serving_.bundle.tokenizer, text.tokens);
+  writer_->part(text);
+}
+
+// True if the content of a choice that a stop string has ended is a whole text of the form.
+bool Generation::is_whole(const Choice& choice) const {
+  const std::string& content = choice.stream.content();
+  const bool has_thought = !request_.is_chat && prompt_of(choice).built.in_thought;
+  GrammarState state(grammar_->masks->grammar(), true);
+  try {
+    return state.accept(has_thought ? split_think(content, true).answer : content) && state.is_complete();
+  } catch (const Error&) {
+    return false;
   }
-  Json chunk = response_head(head_, true);
-  chunk.set("choices", Json::array().push_back(chunk_choice_json(tokenizer, request_.is_chat, text, false)));
-  if (request_.include_usage) chunk.set("usage", Json());
-  written_ = true;
-  reply_->write(event_of(chunk));
+}
+
+// Says so if the answer lacks a part of its form, or if it calls functions.
+Finish Generation::with_form(Finish finish, const Choice& choice, bool complete) const {
+  if (grammar_ == nullptr) return finish;
+  using What = AnswerGrammar::What;
+  const bool is_free = grammar_->what == What::free;
+  if (is_free && !choice.stream.in_calls()) return finish;
+  if (complete) {
+    if (choice.stream.complete_calls() == 0) return finish;
+    return {.reason = "tool_calls", .detail = "tool_calls", .stop = {}};
+  }
+  const bool in_call = is_free || grammar_->what == What::call || choice.stream.in_calls();
+  finish.reason = "length";
+  finish.detail += in_call                        ? "_incomplete_call"
+                   : grammar_->what == What::text ? "_incomplete_text"
+                                                  : "_incomplete_json";
+  return finish;
 }
 
 Finish Generation::finish_of(const Choice& choice, const Prompt& prompt, const Completion& completion) const {
-  if (choice.stream.stop().found())
-    return {.reason = "stop", .detail = "stop", .stop = choice.stream.stop().which()};
+  if (choice.stream.stop().found()) {
+    const bool has_form = request_.structure.kind != AnswerStructure::Kind::free;
+    return with_form({.reason = "stop", .detail = "stop", .stop = choice.stream.stop().which()}, choice,
+                     has_form ? is_whole(choice) : !choice.stream.in_calls());
+  }
+  return with_form(plain_finish(prompt, completion), choice, completion.complete);
+}
+
+Finish Generation::plain_finish(const Prompt& prompt, const Completion& completion) const {
   switch (completion.finish) {
     case FinishReason::length:
       return {.reason = "length", .detail = prompt.limited_by_context ? "context" : "length", .stop = {}};
@@ -250,17 +356,18 @@ void Generation::complete(Choice& choice, Finish finish) {
       write_delta(choice, std::move(rest));
       rest = {};
     }
-    write_chunk(choice, {.index = choice.index,
-                         .tokens = std::move(rest.tokens),
-                         .logprobs = request_.logprobs,
-                         .token_ids = request_.return_token_ids,
-                         .finish = std::move(finish)});
+    write_part(choice, {.index = choice.index,
+                        .tokens = std::move(rest.tokens),
+                        .logprobs = request_.logprobs,
+                        .token_ids = request_.return_token_ids,
+                        .finish = std::move(finish)});
     return;
   }
   choice.whole = {.index = choice.index,
                   .content = std::move(rest.content),
                   .reasoning = std::move(rest.reasoning),
                   .has_reasoning = choice.stream.has_thought(),
+                  .calls = std::move(rest.calls),
                   .tokens = std::move(rest.tokens),
                   .logprobs = request_.logprobs,
                   .token_ids = request_.return_token_ids,
@@ -281,8 +388,15 @@ TokenUsage Generation::usage() const {
   return out;
 }
 
+// The key pays for what was computed.
+void Generation::pay() {
+  const TokenUsage used = usage();
+  if (used.completion > 0) serving_.quotas.spend(info_.owner, used.prompt + used.completion, Clock::now());
+}
+
 void Generation::finished() {
   const TokenUsage used = usage();
+  pay();
   serving_.metrics.count_request(info_.route, 200);
   serving_.metrics.count_answer({.prompt_tokens = used.prompt,
                                  .cached_tokens = used.cached,
@@ -290,46 +404,57 @@ void Generation::finished() {
                                  .reasoning_tokens = used.reasoning,
                                  .seconds = seconds_between(info_.arrival, Clock::now())});
   if (request_.stream) {
-    if (request_.include_usage) {
-      Json last = response_head(head_, true);
-      last.set("choices", Json::array()).set("usage", usage_json(used));
-      reply_->write(event_of(last));
-    }
-    reply_->write("data: [DONE]\n\n");
-    reply_->end();
+    writer_->end_stream(used);
   } else {
-    Json list = Json::array();
-    for (const auto& choice : choices_)
-      list.push_back(choice_json(serving_.bundle.tokenizer, request_.is_chat, choice->whole));
-    Json answer = response_head(head_, false);
-    answer.set("choices", std::move(list)).set("usage", usage_json(used));
-    if (request_.return_token_ids && prompts_.size() == 1)
-      answer.set("prompt_token_ids", Json::array_of(prompts_.front().built.tokens));
-    reply_->send({.body = answer.dump(), .headers = {{"X-Request-Id", info_.id}}});
+    std::vector<ChoiceText> whole;
+    for (const auto& choice : choices_) whole.push_back(std::move(choice->whole));
+    writer_->send(whole, used);
   }
   log(200, choices_.front()->finish.detail);
+  prepare_next_turn();
+}
+
+// The next turn of the conversation sees the answer as its template writes it, which is often without the
+// thought: the pages of that text are not those of the answer.
+void Generation::prepare_next_turn() {
+  const AnswerStream& stream = choices_.front()->stream;
+  const bool goes_on = request_.is_chat && request_.n == 1 && !request_.continue_final_message;
+  const bool has_answer = !stream.content().empty() || !stream.calls().empty();
+  if (!goes_on || !stream.has_thought() || !has_answer || !serving_.read_again) return;
+  Json message = Json::object().set("role", "assistant").set("content", stream.content());
+  Json calls = Json::array();
+  for (const ToolCallPart& call : stream.calls()) {
+    Json function = Json::object().set("name", call.name).set("arguments", call.arguments);
+    Json one = Json::object().set("id", call_id(head_, "call_", 0, call.index)).set("type", "function");
+    calls.push_back(std::move(one.set("function", std::move(function))));
+  }
+  if (calls.size() > 0) message.set("tool_calls", std::move(calls));
+  ApiRequest turn;
+  turn.is_chat = true;
+  turn.effort = request_.effort;
+  turn.chat = request_.chat;
+  turn.chat.messages.push_back(std::move(message));
+  turn.chat.add_generation_prompt = false;
+  serving_.read_again(std::move(turn), info_.owner);
 }
 
 void Generation::late() {
   for (const auto& choice : choices_) {
     if (choice->over) continue;
     choice->stream.finish();
-    complete(*choice, {.reason = "length", .detail = "timeout", .stop = {}});
+    complete(*choice, with_form({.reason = "length", .detail = "timeout", .stop = {}}, *choice, false));
   }
 }
 
 void Generation::failed(const ApiError& why) {
-  if (written_) {
-    reply_->write("data: " + error_json(why) + "\n\n");
-    reply_->end();
-  } else {
-    reply_->send(error_response(why));
-  }
+  pay();
+  writer_->fail(why);
   serving_.metrics.count_request(info_.route, why.fields().status);
   log(why.fields().status, why.what());
 }
 
 void Generation::cancelled() {
+  pay();
   serving_.metrics.count_cancelled();
   log(499, "the client has left");  // the status that servers log for it
 }

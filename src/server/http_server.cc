@@ -255,6 +255,7 @@ class Session final : public std::enable_shared_from_this<Session> {
                       .target = target.substr(0, target.find('?')),
                       .body = std::move(request.body()),
                       .authorization = text(request[http::field::authorization]),
+                      .api_key = text(request["X-Api-Key"]),
                       .origin = text(request[http::field::origin]),
                       .host = text(request[http::field::host])};
     watch();

@@ -23,6 +23,7 @@ struct ServerRequest {
   std::string target;  // the path as it was sent, without the query
   std::string body;
   std::string authorization;  // the header's value, or ""
+  std::string api_key;        // likewise: X-Api-Key
   std::string origin, host;   // likewise
 };
 

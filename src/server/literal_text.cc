@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "server/tool_prompt.h"
 #include "text/think.h"
 #include "text/utf8.h"
 
@@ -14,6 +15,9 @@ LiteralText::LiteralText(const Tokenizer& tokenizer) {
   };
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.is_special(id)) add(tokenizer.token_of(id));
+  }
+  for (const std::string_view marker : kToolMarkers) {
+    if (tokenizer.id_of(marker)) add(std::string(marker));
   }
   add(std::string(kThinkOpen));
   add(std::string(kThinkClose));
@@ -61,8 +65,8 @@ Json LiteralText::marked(const Json& value, bool keep_tags, const std::string& m
   return value;
 }
 
-LiteralText::Marked LiteralText::mark(const Json& messages) const {
-  const std::string all = messages.dump();
+LiteralText::Marked LiteralText::mark(const Json& messages, const Json& tools) const {
+  const std::string all = messages.dump() + tools.dump();
   constexpr char32_t kFirst = 0xFDD0, kLast = 0xFDEF;  // code points that are no characters
   for (char32_t code = kFirst; code <= kLast; ++code) {
     std::string mark;
@@ -72,8 +76,9 @@ LiteralText::Marked LiteralText::mark(const Json& messages) const {
     Json out = Json::array();
     for (const Json& message : messages.items())
       out.push_back(marked(message, message.get_string_or("role", "") == "assistant", mark, &found));
-    if (!found) return {.messages = messages, .mark = ""};
-    return {.messages = std::move(out), .mark = std::move(mark)};
+    Json marked_tools = marked(tools, false, mark, &found);
+    if (!found) return {.messages = messages, .tools = tools, .mark = ""};
+    return {.messages = std::move(out), .tools = std::move(marked_tools), .mark = std::move(mark)};
   }
   throw Error(
       "the messages have every code point from U+FDD0 to U+FDEF, which are no characters: leave one out");

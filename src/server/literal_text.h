@@ -21,12 +21,13 @@ class LiteralText {
   explicit LiteralText(const Tokenizer& tokenizer);
 
   struct Marked {
-    Json messages;
+    Json messages, tools;
     std::string mark;  // "": nothing was marked
   };
-  // Marks special tokens in all strings of the messages. The tags of a thought are marked, too, except in the
-  // assistant's messages, where templates look for them. Throws Error if a message has all marks already.
-  Marked mark(const Json& messages) const;
+  // Marks special tokens, and those of tool calls (kToolMarkers), in all strings of the messages and the tools.
+  // The tags of a thought are marked, too, except in the assistant's messages, where templates look for them.
+  // Throws Error if there are all marks already.
+  Marked mark(const Json& messages, const Json& tools = {}) const;
   // The ids of a text that was rendered from marked messages.
   std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text,
                               const std::string& mark) const;

@@ -78,6 +78,8 @@ std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const
                s.engine.lookahead.guessed);
   write_metric(out, "r1_accepted_guesses_total", "counter", "Of these, tokens that were drawn.",
                s.engine.lookahead.accepted);
+  write_metric(out, "r1_idle_prompts_total", "counter",
+               "Conversations whose next turn was prepared when there was nothing else to do.", s.idle_jobs);
   write_metric(out, "r1_preemptions_total", "counter", "Sequences whose pages were taken away for a while.",
                s.engine.preemptions);
   write_metric(out, "r1_connections", "gauge", "Open connections.", connections);

@@ -20,18 +20,25 @@ std::string answer_begun(const Json& message) {
   return text;
 }
 
+// True if the text ends with </think>, white space aside.
+bool closes_thought(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1).ends_with(kThinkClose);
+}
+
 }  // namespace
 
 PromptBuilder::PromptBuilder(const ModelBundle& bundle)
     : bundle_(bundle),
       literal_(bundle.tokenizer),
+      tools_(bundle),
       thinks_(bundle.tokenizer.id_of(kThinkClose).has_value() ||
               bundle.chat_template.text().find(kThinkClose) != std::string::npos) {}
 
 BuiltPrompt PromptBuilder::chat(const ApiRequest& request, bool no_thought, bool thought) const {
-  LiteralText::Marked marked = literal_.mark(request.chat.messages);
+  LiteralText::Marked marked = literal_.mark(request.chat.messages, request.chat.tools);
   ChatInput input = request.chat;
   input.messages = std::move(marked.messages);
+  input.tools = std::move(marked.tools);
   std::string begun;
   if (request.continue_final_message) {
     begun = answer_begun(input.messages.items().back());
@@ -54,6 +61,7 @@ BuiltPrompt PromptBuilder::chat(const ApiRequest& request, bool no_thought, bool
     prompt.in_thought = !plain.opening.empty();
     return prompt;
   }
+  tools_.apply(input);
   prompt.text = bundle_.chat_text(input);
   if (no_thought && thinks_) prompt.text = with_empty_thought(std::move(prompt.text), "");
   const std::string opening(thought_opening(prompt.text));
@@ -65,6 +73,7 @@ BuiltPrompt PromptBuilder::chat(const ApiRequest& request, bool no_thought, bool
     prompt.in_thought = split.has_value() && !split->closed;
     prompt.text += rest;
   }
+  prompt.after_thought = closes_thought(prompt.text);
   prompt.tokens = literal_.encode(bundle_.tokenizer, prompt.text, marked.mark);
   if (!marked.mark.empty()) {
     for (size_t at = 0; (at = prompt.text.find(marked.mark, at)) != std::string::npos;)
@@ -74,10 +83,15 @@ BuiltPrompt PromptBuilder::chat(const ApiRequest& request, bool no_thought, bool
 }
 
 BuiltPrompt PromptBuilder::raw(const ApiRequest::Prompt& prompt) const {
-  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt))
-    return {.tokens = *tokens, .text = bundle_.tokenizer.decode(*tokens)};
-  const auto& text = std::get<std::string>(prompt);
-  return {.tokens = bundle_.raw_prompt(text), .text = text};
+  BuiltPrompt built;
+  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) {
+    built = {.tokens = *tokens, .text = bundle_.tokenizer.decode(*tokens)};
+  } else {
+    const auto& text = std::get<std::string>(prompt);
+    built = {.tokens = bundle_.raw_prompt(text), .text = text};
+  }
+  built.in_thought = !thought_opening(built.text).empty();
+  return built;
 }
 
 }  // namespace r1

@@ -9,13 +9,15 @@
 #include "engine/model_bundle.h"
 #include "server/api_request.h"
 #include "server/literal_text.h"
+#include "server/tool_prompt.h"
 
 namespace r1 {
 
 struct BuiltPrompt {
   std::vector<int32_t> tokens;
-  std::string text;         // before it was encoded
-  bool in_thought = false;  // the answer begins inside a thought
+  std::string text;            // before it was encoded
+  bool in_thought = false;     // the answer begins inside a thought
+  bool after_thought = false;  // the prompt ends with a closed thought
   int64_t drawn = 0;  // tokens of the answer's beginning, if the request gave one: RandomKey::first_draw
 };
 
@@ -35,10 +37,12 @@ class PromptBuilder {
   // True if the model writes thoughts: its vocabulary or its template has the tag that ends one.
   bool thinks() const { return thinks_; }
   const Tokenizer& tokenizer() const { return bundle_.tokenizer; }
+  const ToolPrompt& tools() const { return tools_; }
 
  private:
   const ModelBundle& bundle_;
   LiteralText literal_;
+  ToolPrompt tools_;
   bool thinks_;
 };
 

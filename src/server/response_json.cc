@@ -1,8 +1,11 @@
 #include "server/response_json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "base/hash.h"
 #include "engine/sampling_settings.h"
 #include "text/think.h"
 #include "text/utf8.h"
@@ -70,6 +73,21 @@ Json text_logprobs(const Tokenizer& tokenizer, const ChoiceText& choice) {
   return out;
 }
 
+// A chunk's parts have the call's index; the first one of a call has its id, type and name.
+Json calls_json(const ResponseHead& head, const ChoiceText& choice, bool chunk) {
+  Json list = Json::array();
+  for (const ToolCallPart& part : choice.calls) {
+    Json call = Json::object(), function = Json::object();
+    if (chunk) call.set("index", part.index);
+    if (part.begins) {
+      call.set("id", call_id(head, "call_", choice.index, part.index)).set("type", "function");
+      function.set("name", part.name);
+    }
+    list.push_back(call.set("function", std::move(function.set("arguments", part.arguments))));
+  }
+  return list;
+}
+
 void set_rest(const Tokenizer& tokenizer, bool is_chat, const ChoiceText& choice, Json& out) {
   out.set("logprobs", !choice.logprobs ? Json()
                       : is_chat        ? chat_logprobs(tokenizer, choice.tokens)
@@ -103,14 +121,22 @@ Json usage_json(const TokenUsage& usage) {
   return out.set("completion_tokens_details", Json::object().set("reasoning_tokens", usage.reasoning));
 }
 
-Json choice_json(const Tokenizer& tokenizer, bool is_chat, const ChoiceText& choice) {
+std::string call_id(const ResponseHead& head, std::string_view prefix, int64_t choice, int64_t call) {
+  const std::string digest = sha256_hex(fmt::format("{} {} {}", head.call_seed, choice, call));
+  return std::string(prefix) + digest.substr(0, 24);
+}
+
+Json choice_json(const Tokenizer& tokenizer, const ResponseHead& head, const ChoiceText& choice) {
   Json out = Json::object();
+  const bool is_chat = head.is_chat;
   out.set("index", choice.index);
   if (is_chat) {
     const Json reasoning = choice.has_reasoning ? Json(choice.reasoning) : Json();
     Json message = Json::object();
-    message.set("role", "assistant").set("content", choice.content);
+    message.set("role", "assistant");
+    message.set("content", choice.calls.empty() || !choice.content.empty() ? Json(choice.content) : Json());
     message.set("reasoning_content", reasoning).set("reasoning", reasoning).set("refusal", Json());
+    if (!choice.calls.empty()) message.set("tool_calls", calls_json(head, choice, false));
     out.set("message", std::move(message));
   } else {
     out.set("text", choice.content);
@@ -119,8 +145,10 @@ Json choice_json(const Tokenizer& tokenizer, bool is_chat, const ChoiceText& cho
   return out;
 }
 
-Json chunk_choice_json(const Tokenizer& tokenizer, bool is_chat, const ChoiceText& choice, bool first) {
+Json chunk_choice_json(const Tokenizer& tokenizer, const ResponseHead& head, const ChoiceText& choice,
+                       bool first) {
   Json out = Json::object();
+  const bool is_chat = head.is_chat;
   out.set("index", choice.index);
   if (is_chat) {
     Json delta = Json::object();
@@ -129,6 +157,8 @@ Json chunk_choice_json(const Tokenizer& tokenizer, bool is_chat, const ChoiceTex
       delta.set("reasoning_content", choice.reasoning).set("reasoning", choice.reasoning);
     } else if (!choice.content.empty()) {
       delta.set("content", choice.content);
+    } else if (!choice.calls.empty()) {
+      delta.set("tool_calls", calls_json(head, choice, true));
     }
     out.set("delta", std::move(delta));
   } else {

@@ -17,6 +17,8 @@
 #include "model/kv_cache.h"
 #include "server/api_error.h"
 #include "server/generation.h"
+#include "server/messages_error.h"
+#include "server/messages_request.h"
 #include "server/text_routes.h"
 #include "server/work_queue.h"
 
@@ -50,8 +52,33 @@ std::string decoded_path(std::string_view text) {
 constexpr std::string_view kModels = "/v1/models";
 constexpr std::string_view kChat = "/v1/chat/completions";
 constexpr std::string_view kCompletions = "/v1/completions";
+constexpr std::string_view kMessages = "/v1/messages";
+constexpr std::string_view kCountTokens = "/v1/messages/count_tokens";
 constexpr std::string_view kGets[] = {"/health", "/metrics", kModels};
-constexpr std::string_view kPosts[] = {kChat, kCompletions, "/tokenize", "/detokenize", "/apply-template"};
+constexpr std::string_view kPosts[] = {kChat,       kCompletions,  kMessages,        kCountTokens,
+                                       "/tokenize", "/detokenize", "/apply-template"};
+// Computes the pages of a prompt, for later requests that begin with it.
+class ReadAgain final : public Job {
+ public:
+  ReadAgain(std::vector<int32_t> prompt, std::string of) {
+    owner = std::move(of);
+    requests.push_back({.prompt = std::move(prompt),
+                        .opening = {},
+                        .max_tokens = 1,
+                        .sampling = {},
+                        .key = {},
+                        .stop_tokens = {},
+                        .owner = owner});
+  }
+  Action token(size_t, Events::Token&) override { return {}; }
+  void ended(size_t, const Completion&) override {}
+  void finished() override {}
+  void late() override {}
+  void failed(const ApiError&) override {}
+  void cancelled() override {}
+};
+
+constexpr int64_t kMostCompiling = 64;  // requests that wait for their grammars
 
 }  // namespace
 
@@ -68,7 +95,7 @@ struct Server::Impl {
   Impl(const ModelBundle& bundle, Context& ctx, const ServerOptions& o, LogLine log)
       : options(o),
         serving(bundle, o.name, std::string(name_of(ctx.numerics)),
-                context_length(bundle.model, ctx, o.kv_bytes), std::move(log)),
+                context_length(bundle.model, ctx, o.kv_bytes), std::move(log), o.keys.quotas()),
         http(o.host, o.port, o.http,
              [this](ServerRequest request, std::shared_ptr<HttpReply> reply) {
                handle(std::move(request), std::move(reply));
@@ -79,9 +106,18 @@ struct Server::Impl {
                          .kv_bytes = o.kv_bytes,
                          .lookahead = o.lookahead},
               .max_queue = o.max_queue}),
-        preparing(o.max_queue + o.max_batch) {
+        preparing(o.max_queue + o.max_batch),
+        compiling(kMostCompiling) {
+    serving.read_again = [this](ApiRequest turn, std::string owner) {
+      read_again(std::move(turn), std::move(owner));
+    };
     process = std::random_device{}();
     created = std::time(nullptr);
+  }
+
+  ~Impl() {
+    const std::lock_guard lock(mutex);
+    closing = true;  // the queues end before the engine's thread, which would use them
   }
 
   void handle(ServerRequest request, std::shared_ptr<HttpReply> reply);
@@ -91,12 +127,19 @@ struct Server::Impl {
   ServerResponse get(const std::string& target);
   void post(const ServerRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   void generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
+  void start(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply,
+             AnswerGrammars::Shared grammar);
+  void answer_errors(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply,
+                     const std::function<void()>& work);
+  void read_again(ApiRequest turn, std::string owner);
   void check_model(const std::optional<std::string>& name) const;
   void note_unknown(const std::string& route, const std::vector<std::string>& fields);
   void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, ServerResponse response,
               const std::string& why);
   void answer(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply, const ApiError& error) {
-    answer(info, reply, error_response(error), error.what());
+    const bool is_message = info.route == kMessages || info.route == kCountTokens;
+    answer(info, reply, is_message ? messages_error_response(error, info.id) : error_response(error),
+           error.what());
   }
   Json model_json() const;
   std::string next_id(std::string_view target);
@@ -106,15 +149,18 @@ struct Server::Impl {
   std::atomic<bool> draining = false;
   std::mutex mutex;
   std::set<std::string> noted;  // unknown fields that the log has named
+  bool closing = false;
   uint32_t process = 0;
   std::atomic<uint64_t> requests = 0;
   int64_t created = 0;
   HttpServer http;  // outlives the threads that answer
   EngineLoop loop;
   WorkQueue preparing;
+  WorkQueue compiling;  // grammars that are not known yet, so that a large one keeps no other request waiting
 };
 
 std::string Server::Impl::next_id(std::string_view target) {
+  if (target == kMessages) return fmt::format("msg_{:08x}{:08x}", process, ++requests);
   const char* prefix = target == kChat ? "chatcmpl" : target == kCompletions ? "cmpl" : "req";
   return fmt::format("{}-{:08x}{:08x}", prefix, process, ++requests);
 }
@@ -151,10 +197,13 @@ void Server::Impl::handle(ServerRequest request, std::shared_ptr<HttpReply> repl
     info.route = request.target.starts_with(kModels) ? std::string(kModels) : request.target;
     check_caller(request);
     if (request.target != "/health") {
-      const std::optional<std::string> owner = options.keys.owner_of(request.authorization);
+      const bool has_other = request.authorization.empty() && !request.api_key.empty();
+      const std::optional<std::string> owner =
+          options.keys.owner_of(has_other ? "Bearer " + request.api_key : request.authorization);
       if (!owner) {
-        throw ApiError("the API key is missing or wrong: send the header Authorization: Bearer KEY",
-                       {.status = 401, .code = "invalid_api_key"});
+        throw ApiError(
+            "the API key is missing or wrong: send the header Authorization: Bearer KEY, or X-Api-Key: KEY",
+            {.status = 401, .code = "invalid_api_key"});
       }
       info.owner = *owner;
     }
@@ -169,19 +218,25 @@ void Server::Impl::handle(ServerRequest request, std::shared_ptr<HttpReply> repl
 void Server::Impl::route(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
   if (request.method == "GET") return answer(info, reply, get(request.target), "");
   const auto work = [this, request = std::make_shared<ServerRequest>(std::move(request)), info, reply] {
-    try {
-      post(*request, info, reply);
-    } catch (const Error& e) {
-      answer(info, reply, api_error_of(e));
-    } catch (const std::bad_alloc&) {
-      answer(info, reply, ApiError("out of memory", {.status = 503, .retry_after_s = 5}));
-    } catch (const std::exception& e) {
-      answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
-    }
+    answer_errors(info, reply, [&] { post(*request, info, reply); });
   };
   if (!preparing.post(work)) {
     throw ApiError("the server is busy: too many requests are arriving",
                    {.status = 429, .code = "queue_full", .retry_after_s = 1});
+  }
+}
+
+// Runs `work`, and answers its exceptions.
+void Server::Impl::answer_errors(const RequestInfo& info, const std::shared_ptr<HttpReply>& reply,
+                                 const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& e) {
+    answer(info, reply, api_error_of(e));
+  } catch (const std::bad_alloc&) {
+    answer(info, reply, ApiError("out of memory", {.status = 503, .retry_after_s = 5}));
+  } catch (const std::exception& e) {
+    answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
   }
 }
 
@@ -227,7 +282,9 @@ void Server::Impl::post(const ServerRequest& request, RequestInfo info,
   if (target == kChat) return generate(read_chat_request(body, defaults), std::move(info), reply);
   if (target == kCompletions)
     return generate(read_completion_request(body, defaults), std::move(info), reply);
-  TextAnswer out = target == "/tokenize"     ? tokenize_route(serving, body)
+  if (target == kMessages) return generate(read_messages_request(body, defaults), std::move(info), reply);
+  TextAnswer out = target == kCountTokens    ? count_route(serving, body)
+                   : target == "/tokenize"   ? tokenize_route(serving, body)
                    : target == "/detokenize" ? detokenize_route(serving, body)
                                              : template_route(serving, body);
   check_model(out.model);
@@ -238,13 +295,52 @@ void Server::Impl::post(const ServerRequest& request, RequestInfo info,
 void Server::Impl::generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
   check_model(request.model);
   note_unknown(info.route, request.unknown_fields);
-  const auto job = std::make_shared<Generation>(std::move(request), info, reply, serving);
+  serving.quotas.begin(info.owner, info.arrival);
+  if (!request.is_structured()) return start(std::move(request), std::move(info), reply, nullptr);
+  const ToolSyntax& syntax = serving.builder.tools().syntax();
+  const std::string key = AnswerGrammars::key_of(request.structure, request.tools, syntax);
+  if (AnswerGrammars::Shared known = serving.grammars.find(key))
+    return start(std::move(request), std::move(info), reply, std::move(known));
+  const auto shared = std::make_shared<ApiRequest>(std::move(request));
+  const auto compile = [this, shared, info, reply, key, &syntax] {
+    answer_errors(info, reply, [&] {
+      AnswerGrammars::Shared made = serving.grammars.make(key, shared->structure, shared->tools, syntax);
+      start(std::move(*shared), info, reply, std::move(made));
+    });
+  };
+  if (!compiling.post(compile)) {
+    throw ApiError("the server is busy: too many new schemas and grammars are waiting",
+                   {.status = 429, .code = "queue_full", .retry_after_s = 1});
+  }
+}
+
+// On the preparing thread, or on the one that compiles.
+void Server::Impl::start(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply,
+                         AnswerGrammars::Shared grammar) {
+  const auto job = std::make_shared<Generation>(std::move(request), info, reply, serving, std::move(grammar));
   job->deadline = info.arrival + std::chrono::duration_cast<Job::Clock::duration>(
                                      std::chrono::duration<double>(options.timeout_s));
   loop.submit(job);
   // After the submission: a client that has gone already is cancelled at once.
   reply->on_gone([this, weak = std::weak_ptr<Job>(job)] {
     if (std::shared_ptr<Job> gone = weak.lock()) loop.cancel(std::move(gone));
+  });
+}
+
+// On the engine's thread. The prompt is built on the preparing one.
+void Server::Impl::read_again(ApiRequest turn, std::string owner) {
+  const auto shared = std::make_shared<ApiRequest>(std::move(turn));
+  const std::lock_guard lock(mutex);
+  if (closing) return;
+  preparing.post([this, shared, owner = std::move(owner)] {
+    try {
+      BuiltPrompt prompt = serving.builder.chat(*shared, false, shared->effort.has_value());
+      if (std::ssize(prompt.tokens) >= serving.context) return;
+      loop.submit_idle(std::make_shared<ReadAgain>(std::move(prompt.tokens), owner));
+    } catch (const std::exception& e) {
+      // The template may refuse a conversation without a next turn. Then there is nothing to prepare.
+      serving.log(fmt::format("the next turn of a conversation cannot be prepared: {}", e.what()));
+    }
   });
 }
 

@@ -1,8 +1,8 @@
-// server/server.h: `r1 serve`: a model behind OpenAI's HTTP API.
+// server/server.h: `r1 serve`: a model behind OpenAI's HTTP API and Anthropic's messages.
 //
-// Three threads: run()'s reads and writes sockets (server/http_server.h); one reads requests and builds
-// prompts, so that a long prompt keeps no stream waiting; one is the engine's (server/engine_loop.h). No
-// socket is opened but those that clients ask for.
+// Four threads: run()'s reads and writes sockets (server/http_server.h); one reads requests and builds prompts,
+// so that a long prompt keeps no stream waiting; one compiles new schemas and grammars; one is the engine's
+// (server/engine_loop.h). No socket is opened but those that clients ask for.
 #pragma once
 
 #include <cstdint>

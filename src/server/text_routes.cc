@@ -2,15 +2,14 @@
 
 #include "server/api_error.h"
 #include "server/api_request.h"
+#include "server/messages_request.h"
 #include "server/request_fields.h"
 
 namespace r1 {
 namespace {
 
-// The prompt of the messages that a body has, and its unknown fields.
-BuiltPrompt conversation_prompt(const Serving& serving, const Json& body, TextAnswer& out) {
-  ApiRequest request = read_chat_request(
-      body, {.sampling = serving.bundle.sampling, .vocab_size = serving.bundle.model.config().vocab_size});
+// The prompt of a conversation, and the names in its request.
+BuiltPrompt conversation_prompt(const Serving& serving, const ApiRequest& request, TextAnswer& out) {
   out.model = request.model;
   out.unknown_fields = request.unknown_fields;
   const bool none = thought_limit(request, serving.context).value_or(1) == 0;
@@ -21,7 +20,25 @@ BuiltPrompt conversation_prompt(const Serving& serving, const Json& body, TextAn
   }
 }
 
+BuiltPrompt conversation_prompt(const Serving& serving, const Json& body, TextAnswer& out) {
+  return conversation_prompt(
+      serving,
+      read_chat_request(body, {.sampling = serving.bundle.sampling,
+                               .vocab_size = serving.bundle.model.config().vocab_size}),
+      out);
+}
+
 }  // namespace
+
+TextAnswer count_route(const Serving& serving, const Json& body) {
+  TextAnswer out;
+  const ApiRequest request = read_messages_request(
+      body, {.sampling = serving.bundle.sampling, .vocab_size = serving.bundle.model.config().vocab_size},
+      true);
+  const int64_t tokens = std::ssize(conversation_prompt(serving, request, out).tokens);
+  out.body = Json::object().set("input_tokens", tokens);
+  return out;
+}
 
 TextAnswer tokenize_route(const Serving& serving, const Json& body) {
   TextAnswer out;

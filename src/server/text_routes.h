@@ -23,6 +23,8 @@ struct TextAnswer {
 TextAnswer tokenize_route(const Serving& serving, const Json& body);
 // {"tokens"} -> {"prompt", "content"}, both the text
 TextAnswer detokenize_route(const Serving& serving, const Json& body);
+// A body of /v1/messages, whose max_tokens may be missing -> {"input_tokens"}
+TextAnswer count_route(const Serving& serving, const Json& body);
 // {"messages", ...as in a chat} -> {"prompt"}
 TextAnswer template_route(const Serving& serving, const Json& body);
 

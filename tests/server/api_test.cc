@@ -186,8 +186,9 @@ TEST(Errors, NameTheFieldAndSayWhatIsWanted) {
       {R"("reasoning_effort":"extreme")", 400, "reasoning_effort", "none, minimal"},
       {R"("max_thinking_tokens":-1)", 400, "max_thinking_tokens", "between 0"},
       {R"("continue_final_message":true)", 400, "messages[0].role", "assistant"},
-      {R"("response_format":{"type":"json_object"})", 400, "response_format", "not supported yet"},
-      {R"("tools":[{"type":"function"}])", 400, "tools", "not supported yet"},
+      {R"("response_format":{"type":"yaml"})", 400, "response_format.type", "json_schema"},
+      {R"("tools":[{"type":"function","function":{"name":""}}])", 400, "tools[0].function.name", "1 to 128"},
+      {R"("functions":[{"name":"x"}])", 400, "functions", "give tools"},
       {R"("model":"gpt-4o")", 404, "model", "does not exist"},
       {R"("model":7)", 400, "model", "string"},
   };
@@ -309,6 +310,39 @@ TEST(Browsers, PagesOfOtherOriginsMayNotUseTheServer) {
   const HttpAnswer answer = read_answer(own);
   EXPECT_EQ(answer.status, 200);
   EXPECT_FALSE(answer.headers.contains("access-control-allow-origin"));
+}
+
+TEST(Keys, AKeyThatHasReachedItsLimitIsToldWhenToComeAgain) {
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("r1-quota-keys-" + std::to_string(::getpid()));
+  std::ofstream(file) << "anna requests_per_minute=2\nben tokens_per_day=10\ncarl\n";
+  ServerOptions options;
+  options.keys = ApiKeys::load(file);
+  std::filesystem::remove(file);
+  TestServer other(options);
+  const auto ask = [&](const std::string& key, const char* route = "/v1/chat/completions") {
+    return other.post(route, question().set("max_tokens", 2), "Authorization: Bearer " + key + "\r\n");
+  };
+  EXPECT_EQ(ask("anna").status, 200);
+  EXPECT_EQ(ask("anna").status, 200);
+  const HttpAnswer refused = ask("anna");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.json().at("error").get_string("code"), "rate_limit_exceeded");
+  EXPECT_EQ(refused.json().at("error").get_string("type"), "rate_limit_error");
+  const int wait = std::atoi(refused.headers.at("retry-after").c_str());
+  EXPECT_GE(wait, 1);
+  EXPECT_LE(wait, 60);
+  const HttpAnswer message = ask("anna", "/v1/messages");
+  EXPECT_EQ(message.status, 429);
+  EXPECT_EQ(message.json().at("error").get_string("type"), "rate_limit_error");
+  // Ben's first answer takes more than a day's tokens.
+  EXPECT_EQ(ask("ben").status, 200);
+  const HttpAnswer spent = ask("ben");
+  EXPECT_EQ(spent.status, 429);
+  EXPECT_GT(std::atoi(spent.headers.at("retry-after").c_str()), 3600);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(ask("carl").status, 200);
+  // Questions about text and the server cost nothing.
+  EXPECT_EQ(other.ask("GET", "/v1/models", "", "Authorization: Bearer anna\r\n").status, 200);
 }
 
 }  // namespace

@@ -272,22 +272,47 @@ TEST(Chat, SpecialTokensThatAUserTypesAreText) {
   EXPECT_EQ(raw.at("tokens").items().back().integer(), user);
 }
 
-TEST(Chat, AConversationWhoseThoughtsWereStrippedReusesThePromptsPages) {
+TEST(Chat, TheNextTurnOfAConversationWhoseThoughtsWereStrippedIsPreparedInIdleTime) {
+  TestServer other;
   Json body = question(
       "Make 24 from 12, 11 and 47. This question is longer than two pages, so that there are "
       "pages to share between the turns of a conversation.");
-  const Json first = server().chat(body);
+  const Json first = other.chat(body);
+  EXPECT_FALSE(reasoning_of(first).empty());
   const int64_t prompt = first.at("usage").get_int("prompt_tokens");
   EXPECT_GT(prompt, 64);
-  Json messages = body.at("messages");
+  for (int i = 0; i < kPatienceMs / 5 && other.server().state().idle_jobs == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(other.server().state().idle_jobs, 1);
   // Clients send the answer without its thought.
+  Json messages = body.at("messages");
   messages.push_back(Json::object().set("role", "assistant").set("content", content_of(first)));
+  Json turn = Json::object().set("messages", messages).set("add_generation_prompt", false);
+  const int64_t known = other.post("/tokenize", turn).json().get_int("count");
+  EXPECT_GT(known, prompt);
   messages.push_back(user_message("And 25?"));
-  const Json second = server().chat(question().set("messages", messages));
-  const int64_t cached = second.at("usage").at("prompt_tokens_details").get_int("cached_tokens");
-  EXPECT_GE(cached, prompt / 32 * 32 - 32);
-  EXPECT_LE(cached, prompt);
-  EXPECT_GT(cached, 0);
+  const Json second = other.chat(question().set("messages", messages));
+  EXPECT_EQ(second.at("usage").at("prompt_tokens_details").get_int("cached_tokens"), known / 32 * 32);
+  // The pages change no byte.
+  TestServer fresh;
+  EXPECT_EQ(fresh.chat(question().set("messages", messages)).at("choices"), second.at("choices"));
+  const EngineLoop::State state = other.idle_state();
+  EXPECT_EQ(state.engine.pages, state.engine.free_pages + state.engine.cached_pages);
+}
+
+TEST(Chat, OtherRequestsComeBeforeThePreparationOfTurns) {
+  TestServer other;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&, i] {
+      for (int k = 0; k < 4; ++k)
+        EXPECT_EQ(other.chat(question("Make 24 from 12, 11 and 47.", i)).at("choices"),
+                  server().chat(question("Make 24 from 12, 11 and 47.", i)).at("choices"));
+    });
+  }
+  for (std::thread& t : clients) t.join();
+  const EngineLoop::State state = other.idle_state();
+  EXPECT_EQ(state.engine.pages, state.engine.free_pages + state.engine.cached_pages);
 }
 
 }  // namespace

@@ -1,13 +1,18 @@
 // The parts of the server that know no sockets.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "base/random.h"
 #include "engine/model_bundle.h"
 #include "server/answer_stream.h"
+#include "server/api_error.h"
+#include "server/api_keys.h"
 #include "server/api_request.h"
 #include "server/literal_text.h"
+#include "server/quotas.h"
 #include "server/stop_strings.h"
 #include "text/bpe_trainer.h"
 
@@ -144,6 +149,72 @@ TEST(Tokenizer, EncodesMarkedTextAsTheTextWithoutSpecialTokens) {
   EXPECT_EQ(tokenizer.encode_marked("a<" + mark + "｜User｜>b", mark),
             tokenizer.encode("a<｜User｜>b", false, Tokenizer::Special::as_text));
   EXPECT_EQ(tokenizer.encode_marked("<｜User｜>7", mark), tokenizer.encode("<｜User｜>7", false));
+}
+
+TEST(Quotas, AKeyGetsWhatItsLimitsAllow) {
+  using Clock = Quotas::Clock;
+  const Clock::time_point begin{};
+  const auto at = [&](double seconds) {
+    return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  };
+  const auto wait = [](Quotas& quotas, const std::string& owner, Clock::time_point now) -> int64_t {
+    try {
+      quotas.begin(owner, now);
+      return 0;
+    } catch (const ApiError& e) {
+      EXPECT_EQ(e.fields().status, 429);
+      EXPECT_EQ(e.fields().code, "rate_limit_exceeded");
+      return e.fields().retry_after_s;
+    }
+  };
+  Quotas quotas({{"few", {.requests_per_minute = 2}},
+                 {"tokens", {.tokens_per_minute = 600}},
+                 {"day", {.tokens_per_day = 86400}},
+                 {"free", {}}});
+  EXPECT_EQ(wait(quotas, "few", at(100)), 0);
+  EXPECT_EQ(wait(quotas, "few", at(100)), 0);
+  EXPECT_EQ(wait(quotas, "few", at(100)), 30);
+  EXPECT_EQ(wait(quotas, "few", at(115)), 15);
+  EXPECT_EQ(wait(quotas, "few", at(130)), 0);
+  EXPECT_EQ(wait(quotas, "few", at(130)), 30);
+  // A long answer is paid for by what comes after it.
+  EXPECT_EQ(wait(quotas, "tokens", at(100)), 0);
+  quotas.spend("tokens", 1000, at(110));
+  EXPECT_EQ(wait(quotas, "tokens", at(110)), 41);  // 400 too many, at ten per second, and one more
+  EXPECT_EQ(wait(quotas, "tokens", at(152)), 0);
+  EXPECT_EQ(wait(quotas, "day", at(0)), 0);
+  quotas.spend("day", 86400 + 99, at(0));
+  EXPECT_EQ(wait(quotas, "day", at(0)), 100);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(wait(quotas, "free", at(1)) + wait(quotas, "unknown", at(1)), 0);
+}
+
+TEST(ApiKeys, ALineMayHaveLimits) {
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("r1-limits-" + std::to_string(::getpid()));
+  const auto load = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    return ApiKeys::load(file);
+  };
+  const ApiKeys keys = load("# keys\nanna requests_per_minute=60  tokens_per_day=1000\nben\n");
+  EXPECT_EQ(keys.quotas().at(*keys.owner_of("Bearer anna")),
+            (KeyQuota{.requests_per_minute = 60, .tokens_per_day = 1000}));
+  EXPECT_EQ(keys.quotas().at(*keys.owner_of("Bearer ben")), KeyQuota{});
+  EXPECT_FALSE(keys.owner_of("Bearer anna requests_per_minute=60").has_value());
+  const std::pair<const char*, const char*> wrong[] = {
+      {"a b", ":1: b is no limit"},
+      {"a\nb tokens_per_day=0", ":2: tokens_per_day is 0; it must be"},
+      {"a tokens_per_day=1k", "tokens_per_day is 1k"},
+      {"a requests_per_minute=1 requests_per_minute=2", "requests_per_minute is given twice"},
+      {"a\n\na", ":3: the key is in an earlier line"}};
+  for (const auto& [text, message] : wrong) {
+    try {
+      load(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(message), std::string::npos) << e.what();
+    }
+  }
+  std::filesystem::remove(file);
 }
 
 }  // namespace

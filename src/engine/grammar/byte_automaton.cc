@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 namespace r1 {
 namespace {
@@ -222,6 +223,35 @@ ByteAutomaton exactly(std::string_view bytes) {
   }
   automaton.starts.push_back(static_cast<uint32_t>(automaton.edges.size()));
   automaton.accepts.push_back(true);
+  return automaton;
+}
+
+// Knuth, Morris and Pratt's automaton without its last state. State s: the text ends with s bytes of the word.
+ByteAutomaton bytes_without(std::string_view word) {
+  ByteAutomaton automaton;
+  automaton.starts.push_back(0);
+  for (size_t state = 0; state < word.size(); ++state) {
+    const auto next_of = [&](uint8_t byte) {
+      const std::string seen = std::string(word.substr(0, state)) + static_cast<char>(byte);
+      size_t length = seen.size();
+      while (!std::string_view(seen).ends_with(word.substr(0, length))) --length;
+      return static_cast<int32_t>(length);
+    };
+    for (int byte = 0; byte < 256; ++byte) {
+      const auto value = static_cast<uint8_t>(byte);
+      const int32_t next = next_of(value);
+      if (next == static_cast<int32_t>(word.size())) continue;
+      const bool extends = automaton.edges.size() > automaton.starts.back() &&
+                           automaton.edges.back().next == next && automaton.edges.back().last + 1 == byte;
+      if (extends) {
+        automaton.edges.back().last = value;
+      } else {
+        automaton.edges.push_back({value, value, next});
+      }
+    }
+    automaton.starts.push_back(static_cast<uint32_t>(automaton.edges.size()));
+    automaton.accepts.push_back(true);
+  }
   return automaton;
 }
 

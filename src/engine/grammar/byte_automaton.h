@@ -67,5 +67,7 @@ ByteAutomaton to_bytes(const CodeAutomaton& automaton);
 ByteAutomaton one_of(const CodeSet& set);
 // Exactly these bytes; at least one.
 ByteAutomaton exactly(std::string_view bytes);
+// Any bytes, also none, in which `word` (at least one byte) does not occur. They need not be UTF-8.
+ByteAutomaton bytes_without(std::string_view word);
 
 }  // namespace r1

@@ -28,11 +28,12 @@
 #include <string>
 
 #include "engine/grammar/rules.h"
+#include "engine/grammar/schema_error.h"
 #include "engine/grammar/schema_terms.h"
 
 namespace r1 {
 
-// Throws Error "SOURCE: schema PLACE: reason".
+// Throws SchemaError "SOURCE: schema PLACE: reason".
 GrammarRules schema_rules(const Json& schema, const std::string& source, SchemaReading reading);
 
 }  // namespace r1

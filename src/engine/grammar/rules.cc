@@ -57,6 +57,21 @@ GrammarItem GrammarRules::repeat(const GrammarItem& item, uint32_t min, uint32_t
   return repeated;
 }
 
+GrammarItem GrammarRules::embed(const GrammarRules& other) {
+  const auto first_rule = static_cast<int32_t>(rules.size());
+  const auto first_automaton = static_cast<int32_t>(automata.size());
+  for (const ByteAutomaton& automaton : other.automata) scan(automaton);
+  for (const GrammarRule& rule : other.rules) add_rule(rule.name);
+  for (size_t r = 0; r < other.rules.size(); ++r) {
+    for (GrammarAlternative alternative : other.rules[r].alternatives) {
+      for (GrammarItem& item : alternative)
+        item.target += item.kind == GrammarItem::Kind::scan ? first_automaton : first_rule;
+      add_alternative(first_rule + static_cast<int32_t>(r), std::move(alternative));
+    }
+  }
+  return call(first_rule);
+}
+
 GrammarItem GrammarRules::one_of_these(std::vector<GrammarAlternative> alternatives,
                                        const std::string& name) {
   if (alternatives.size() == 1 && alternatives[0].size() == 1) return alternatives[0][0];

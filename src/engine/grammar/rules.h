@@ -52,6 +52,8 @@ struct GrammarRules {
   static GrammarItem call(int32_t rule) { return {.kind = GrammarItem::Kind::call, .target = rule}; }
   // `item` from min to max times.
   GrammarItem repeat(const GrammarItem& item, uint32_t min, uint32_t max, const std::string& name);
+  // The rules of another grammar, as a part of this one: a call of its root.
+  GrammarItem embed(const GrammarRules& other);
   // One of the alternatives, as a rule of its own.
   GrammarItem one_of_these(std::vector<GrammarAlternative> alternatives, const std::string& name);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/grammar/schema_error.h"
 
 namespace r1 {
 namespace {
@@ -98,7 +99,8 @@ SchemaDocument::SchemaDocument(const Json& root, std::string source) : source_(s
 
 void SchemaDocument::fail(int32_t node, const std::string& reason) const {
   const std::string& where = place(node);
-  throw Error(fmt::format("{}: schema {}: {}", source_, where.empty() ? "/" : where, reason));
+  throw SchemaError(fmt::format("{}: schema {}: {}", source_, where.empty() ? "/" : where, reason), where,
+                    reason);
 }
 
 void SchemaDocument::visit_child(const Json& child, const std::string& place, const std::string& base,

@@ -30,7 +30,7 @@ class SchemaDocument {
   // The node that $ref (or $dynamicRef) of `node` leads to.
   int32_t target(int32_t node, const std::string& reference, bool dynamic);
 
-  // Throws Error "SOURCE: schema PLACE: reason".
+  // Throws SchemaError.
   [[noreturn]] void fail(int32_t node, const std::string& reason) const;
 
  private:

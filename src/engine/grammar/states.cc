@@ -69,6 +69,7 @@ class GrammarClosure {
         add({position, 0, node});
       follow();
     }
+    states_.work_ += seen_.size() + 1;
     return states_.state_of(unique(found_), complete_);
   }
 

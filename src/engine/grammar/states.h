@@ -55,6 +55,9 @@ class GrammarStates {
   bool is_complete(int32_t state) const { return states_[static_cast<size_t>(state)].complete; }
   bool can_continue(int32_t state) const { return states_[static_cast<size_t>(state)].count > 0; }
   bool is_full() const { return bytes_ > kFullBytes; }
+  size_t bytes() const { return bytes_; }
+  // Places that were followed so far, to find states. It measures time.
+  size_t work() const { return work_; }
 
   // The items of a state.
   std::span<const GrammarPlace> places(int32_t state) const;
@@ -82,7 +85,7 @@ class GrammarStates {
   std::vector<Stretch> nodes_, states_;
   std::unordered_multimap<uint64_t, int32_t> node_index_, state_index_;  // by hash
   std::vector<std::unique_ptr<int32_t[]>> next_;  // [classes] of a state; -1: not yet known
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, work_ = 0;
 };
 
 }  // namespace r1

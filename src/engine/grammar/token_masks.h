@@ -24,12 +24,16 @@ class TokenMasks {
  public:
   // Masks that are kept take at most this much memory.
   static constexpr size_t kMostBytes = size_t{32} << 20;
+  // A mask that needs more work than this (GrammarStates::work) is refused, so that a grammar that can be read
+  // in many ways does not hold up other requests: half a second or so.
+  static constexpr size_t kMostWork = 4'000'000;
 
   TokenMasks(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenVocabulary> vocabulary)
       : grammar_(std::move(grammar)), vocabulary_(std::move(vocabulary)) {}
 
   // Tokens all of whose bytes the state accepts. Throws Error if the grammar is too ambiguous.
   std::shared_ptr<const TokenMask> mask(const GrammarState& state) const;
+  size_t bytes() const;  // that the masks and the grammar's states take now
 
   const std::shared_ptr<const Grammar>& grammar() const { return grammar_; }
   const TokenVocabulary& vocabulary() const { return *vocabulary_; }
