@@ -117,8 +117,11 @@ void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
 
 }  // namespace
 
-Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
-  const UniformSource source(matrices, std::make_shared<NoBytes>());
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use,
+                        const WeightFormats* formats) {
+  const auto nothing = std::make_shared<NoBytes>();
+  const UniformSource source(formats == nullptr ? uniform_formats(matrices) : *formats,
+                             [&nothing](Format) { return nothing; });
   return build(config, matrices, &source, use, memory);
 }
 
