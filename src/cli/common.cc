@@ -114,7 +114,8 @@ void check_kv_type(const CommonOptions& common, Device device) {
   with_kv_type(common, Numerics::cpu_f32);  // throws for an unknown type
   if (device != Device::cpu)
     throw Error(
-        fmt::format("--kv-type {}: on a GPU, keys and values are f32: use --device cpu", common.kv_type));
+        fmt::format("--kv-type {}: a GPU keeps keys and values in the numerics' own type: use --device cpu",
+                    common.kv_type));
   if (common.numerics.empty()) return;
   const Numerics numerics = numerics_from_name(common.numerics);
   if (row_of(numerics).base != numerics && with_kv_type(common, numerics) != numerics)

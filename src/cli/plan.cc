@@ -109,10 +109,22 @@ double peak_of(Numerics numerics, ThreadPool& threads) {
   }
 }
 
+// The formats as the numerics reads them: cpu-q8act as they are, the others dequantised. All are bf16 numbers in the
+// bf16 numerics.
+WeightFormats read_formats(WeightFormats formats, Numerics numerics) {
+  if (row_of(numerics).product == Product::q8act) return formats;
+  if (activation_dtype(numerics) == DType::bf16) return uniform_formats(DType::bf16);
+  const auto dequantise = [](Format& format) {
+    if (format != Format::bf16 && format != Format::f16) format = Format::f32;
+  };
+  dequantise(formats.rest);
+  for (auto& [name, format] : formats.by_name) dequantise(format);
+  return formats;
+}
+
 Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threads) {
   const ModelConfig& c = plan.config;
-  const bool blocks = row_of(numerics).product == Product::q8act;
-  const WeightFormats formats = blocks ? plan.formats : uniform_formats(activation_dtype(numerics));
+  const WeightFormats formats = read_formats(plan.formats, numerics);
   const ContextMemory least =
       context_memory(c, numerics, formats, std::min(kUsefulContext, c.max_positions), kChunk, plan.threads);
   const int64_t longest = largest_context(c, numerics, formats, plan.memory, kChunk, plan.threads);

@@ -170,7 +170,10 @@ int64_t Model::weight_bytes(bool as_blocks) const {
   int64_t n = 0;
   for (const Parameter& p : *parameters_) {
     const bool blocks = as_blocks && p.frozen() && is_blocks(p.stored.format);
-    n += blocks ? bytes_of(p.stored.format, p.value.count()) : static_cast<int64_t>(p.value.bytes());
+    const bool narrow = p.frozen() && (p.stored.format == Format::bf16 || p.stored.format == Format::f16);
+    n += blocks   ? bytes_of(p.stored.format, p.value.count())
+         : narrow ? p.value.count() * 2
+                  : static_cast<int64_t>(p.value.bytes());
   }
   return n;
 }

@@ -143,7 +143,7 @@ TEST_P(Quantised, WeightsTakeTheFilesMemory) {
   ThreadPool pool(1);
   Context ctx{.arena = arena, .threads = pool, .numerics = kQ8};
   model.pack(ctx);
-  // Matrices that the file has in 16 bits, and kv_b_proj, are f32 here, and panels are padded to 16 rows.
+  // kv_b_proj is f32 here, and panels are padded.
   int64_t more = 0;
   for (const Parameter& p : model.parameters()) {
     if (!p.frozen()) continue;
