@@ -50,7 +50,7 @@ std::vector<int64_t> numbers_of(const char* option, std::string_view text, int64
 }
 
 // Where a model's frozen matrices are stored.
-WeightFormats formats_of(const Model& model) {
+WeightFormats formats_in_use(const Model& model) {
   WeightFormats out;
   for (const Parameter& p : model.parameters()) {
     if (p.frozen()) out.by_name.emplace(p.name, p.stored.format);
@@ -70,7 +70,7 @@ class Bench {
         model_(Model::load(path, activation_dtype(numerics_), WeightUse::inference, host_memory(),
                            options.common.quantize)),
         sizes_(model_sizes(model_.config())),
-        held_(held_matrices(model_.config(), numerics_, formats_of(model_))),
+        held_(held_matrices(model_.config(), numerics_, formats_in_use(model_))),
         threads_(thread_count(options.common)) {
     show_warnings(model_.warnings());
     const int64_t available = memory_facts().available, limit = memory_limit(options.common);

@@ -21,6 +21,7 @@
 #include "formats/json.h"
 #include "model/gguf_config.h"
 #include "model/known_models.h"
+#include "model/quantize_plan.h"
 #include "ops/simd/machine_peak.h"
 
 namespace r1 {
@@ -49,7 +50,8 @@ ModelConfig config_of(const std::string& name) {
 }
 
 // The formats of the weights: those of the files, or those that --quantize would give them.
-WeightFormats formats_of(const std::string& name, const ModelConfig& config, const std::string& quantize) {
+WeightFormats planned_formats(const std::string& name, const ModelConfig& config,
+                              const std::string& quantize) {
   const auto place = place_of(name);
   const WeightFormats stored = place ? stored_formats(*place, config) : uniform_formats(config.dtype);
   if (quantize.empty()) return stored;
@@ -97,7 +99,7 @@ Json kv_types_of(const PlannedModel& plan, Numerics numerics, const WeightFormat
   return list;
 }
 
-double peak_of(Numerics numerics, ThreadPool& threads) {
+double peak_of_products(Numerics numerics, ThreadPool& threads) {
   constexpr double kGiga = 1e9;
   switch (row_of(numerics).product) {
     case Product::q8act:
@@ -128,7 +130,8 @@ Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threa
   const ContextMemory least =
       context_memory(c, numerics, formats, std::min(kUsefulContext, c.max_positions), kChunk, plan.threads);
   const int64_t longest = largest_context(c, numerics, formats, plan.memory, kChunk, plan.threads);
-  const MachineLimits limits{.bytes_per_s = plan.bandwidth, .operations_per_s = peak_of(numerics, threads)};
+  const MachineLimits limits{.bytes_per_s = plan.bandwidth,
+                             .operations_per_s = peak_of_products(numerics, threads)};
   const SpeedForecast speed = forecast_speed(c, numerics, formats, threads, limits, plan.memory);
   Json row = Json::object();
   row.set("numerics", name_of(numerics)).set("weights_bytes", least.weights);
@@ -154,7 +157,7 @@ Json types_of(const PlannedModel& plan) {
   return list;
 }
 
-std::string speed_text(const Json& decode, const char* key) {
+std::string planned_speed_text(const Json& decode, const char* key) {
   std::string out;
   for (const Json& point : decode.items()) {
     if (point.at(key).is_null()) continue;
@@ -201,10 +204,11 @@ std::string text_of(const Json& json) {
                        byte_text(row.get_int("weights_bytes")), byte_text(row.get_int("kv_bytes_per_token")),
                        byte_text(row.get_int("activation_bytes")),
                        longest == 0 ? "does not fit" : std::to_string(longest),
-                       speed_text(row.at("decode"), "tokens_per_s"),
+                       planned_speed_text(row.at("decode"), "tokens_per_s"),
                        row.get_bool("speed_measured") ? "" : " (the limit by bandwidth)");
-    out += fmt::format("{:<73}  prompts {}{}\n", "", speed_text(row.at("decode"), "prompt_tokens_per_s"),
-                       row.get_bool("speed_measured") ? "" : " (the limit by arithmetic)");
+    out +=
+        fmt::format("{:<73}  prompts {}{}\n", "", planned_speed_text(row.at("decode"), "prompt_tokens_per_s"),
+                    row.get_bool("speed_measured") ? "" : " (the limit by arithmetic)");
   }
   out += kv_text(json.at("numerics"));
   out += fmt::format("\n{:<8}  {:>15}  {:>9}  {}\n", "file of", "bits per weight", "size",
@@ -231,7 +235,7 @@ std::string formats_text(const WeightFormats& formats) {
 }
 
 // The numerics with keys and values of --kv-type, or its own if they would only take more memory.
-Numerics cached(Numerics numerics, const std::string& kv_type) {
+Numerics planned_numerics(Numerics numerics, const std::string& kv_type) {
   try {
     return with_cache(numerics, kv_type);
   } catch (const Error&) {
@@ -255,7 +259,8 @@ Json plan_of(const PlannedModel& plan, ThreadPool& threads, const std::string& k
   Json rows = Json::array();
   for (const Numerics numerics : kAllNumerics) {
     if (!machine_has(numerics) || (row_of(numerics).product == Product::q8act && !blocks)) continue;
-    rows.push_back(numerics_row(plan, kv_type.empty() ? numerics : cached(numerics, kv_type), threads));
+    rows.push_back(
+        numerics_row(plan, kv_type.empty() ? numerics : planned_numerics(numerics, kv_type), threads));
   }
   json.set("numerics", std::move(rows));
   Json types = types_of(plan);
@@ -293,7 +298,7 @@ int run_plan(const PlanOptions& options) {
   const std::string name = options.model.empty() ? kDefaultModel : options.model;
   if (name.ends_with(".toml")) return run_plan_config(options);
   PlannedModel plan{.name = name, .config = config_of(name)};
-  plan.formats = formats_of(name, plan.config, options.common.quantize);
+  plan.formats = planned_formats(name, plan.config, options.common.quantize);
   plan.sizes = model_sizes(plan.config);
   plan.memory = usable_memory(options.common);
   ThreadPool threads(thread_count(options.common));

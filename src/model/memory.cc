@@ -6,6 +6,7 @@
 
 #include "model/kv_cache.h"
 #include "model/model.h"
+#include "model/weight_formats.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"

@@ -10,11 +10,12 @@
 #include <span>
 
 #include "model/config.h"
-#include "model/weight_formats.h"
 #include "model/weight_use.h"
 #include "tensor/numerics.h"
 
 namespace r1 {
+
+struct WeightFormats;  // model/weight_formats.h
 
 // All in bytes.
 struct ModelMemory {

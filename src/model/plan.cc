@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
+#include "model/quantize_plan.h"
 
 namespace r1 {
 namespace {

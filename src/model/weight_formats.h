@@ -8,10 +8,11 @@
 #include <string_view>
 
 #include "model/config.h"
-#include "model/quantize_plan.h"
 #include "tensor/stored.h"
 
 namespace r1 {
+
+struct QuantizePreset;  // model/quantize_plan.h
 
 struct WeightFormats {
   std::map<std::string, Format, std::less<>> by_name;  // by checkpoint name

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "model/known_models.h"
 #include "model/model.h"
+#include "model/quantize_plan.h"
 #include "model/training_cost.h"
 
 namespace r1::plan_test {
