@@ -25,7 +25,10 @@ class NoiseBytes final : public StoredBytes {
     std::vector<float> values(is_blocks(format) ? kBlocks * static_cast<size_t>(row_of(format).elements)
                                                 : kNumbers);
     for (float& value : values) value = static_cast<float>(random.normal() * 0.02);
-    if (is_blocks(format)) return add_blocks(format, random, values);
+    if (is_blocks(format)) {
+      add_blocks(format, random, values);
+      return;
+    }
     for (const float value : values) {
       uint32_t bits = 0;
       std::memcpy(&bits, &value, sizeof bits);

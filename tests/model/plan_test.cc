@@ -102,8 +102,9 @@ TEST(Plan, QuantisedSizesAreThoseOfTheFilesThatAreMade) {
   EXPECT_EQ(size("Q4_0"), (sizes.matrices - head) / 32 * 18 + head / 256 * 210 + vectors);
   double before = 1e18;
   for (const TypeSize& type : type_sizes(config)) {
-    EXPECT_LT(static_cast<double>(type.bytes), before) << type.name << " is no smaller than the one before";
     EXPECT_NEAR(static_cast<double>(type.bytes) * 8 / static_cast<double>(sizes.all), type.bits, 1e-9);
+    if (type.name == "FP8") continue;  // is smaller than Q8_0, which is more exact for most weights
+    EXPECT_LT(static_cast<double>(type.bytes), before) << type.name << " is no smaller than the one before";
     before = static_cast<double>(type.bytes);
   }
 }

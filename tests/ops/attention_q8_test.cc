@@ -8,7 +8,7 @@
 
 #include "tests/ops/attention_util.h"
 
-namespace r1 {
+namespace r1::attention_q8_test {
 namespace {
 
 using namespace test_attention;
@@ -147,4 +147,4 @@ TEST(AttentionInQ8, PagesTakeAByteANumberAndTwoScalesATokenAndHead) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::attention_q8_test

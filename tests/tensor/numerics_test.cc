@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace r1 {
+namespace r1::numerics_test {
 namespace {
 
 std::string refused(Numerics numerics, const char* type) {
@@ -66,4 +66,4 @@ TEST(Numerics, AnUnknownNameSaysHowTypesOfKeysAreWritten) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::numerics_test
