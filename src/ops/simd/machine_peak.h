@@ -68,7 +68,7 @@ __attribute__((target("avx512f,avx512vnni"))) inline double int8_loop_512(int64_
 }
 __attribute__((target("avx2"))) inline double int8_loop_vex(int64_t loops, float* sink) {
   const __m256i x = _mm256_set1_epi32(0x01010101), first = _mm256_set1_epi32(1);
-#define R1_STEP(i) asm("{vex} vpdpbusd %1, %1, %0" : "+x"(acc##i) : "x"(x));
+#define R1_STEP(i) asm("%{vex%} vpdpbusd %1, %1, %0" : "+x"(acc##i) : "x"(x));
   R1_PEAK_LOOP(8 * 8)
 #undef R1_STEP
 }
