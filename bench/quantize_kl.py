@@ -8,9 +8,7 @@ both programs get. Printed per file: mean KL(reference || file) per token with i
 next token is the same, the perplexity, the size, and r1's KL over llama.cpp's.
 """
 
-import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -18,63 +16,10 @@ import numpy as np
 from gguf import GGUFReader
 
 import llama_quantize
+from kl import ROOT, compare, logits_of, rows_of_tokens, run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 TYPES = ["Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_K_S", "IQ4_XS", "IQ4_NL", "Q4_1", "Q4_0"]
 ROW, ROWS = 256, 6
-
-
-def run(*words):
-    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
-
-
-def rows_of_tokens(r1, model, folder):
-    """Rows of ROW tokens from the documents."""
-    texts = [(ROOT / name).read_text() for name in ["README.md", "docs/architecture.md", "docs/numerics.md"]]
-    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    lines = run(r1, "tokenize", model, "--input", folder / "texts.jsonl").splitlines()
-    per = ROWS // len(texts)
-    rows = []
-    for line in lines:
-        tokens = json.loads(line)["tokens"]
-        rows += [tokens[i * ROW:(i + 1) * ROW] for i in range(per)]
-    assert all(len(row) == ROW for row in rows)
-    return rows
-
-
-def read_safetensors(path):
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    size = int.from_bytes(bytes(data[:8]), "little")
-    header = json.loads(bytes(data[8:8 + size]))
-    out = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = (8 + size + at for at in entry["data_offsets"])
-            out[name] = data[begin:end].view(np.float32).reshape(entry["shape"])
-    return out
-
-
-def log_softmax(logits):
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-
-
-def logits_of(r1, model, rows, folder, name):
-    (folder / "rows.jsonl").write_text("".join(json.dumps({"tokens": row}) + "\n" for row in rows))
-    run(r1, "score", model, "--input", folder / "rows.jsonl", "--output", folder / f"{name}.safetensors", "--dtype", "f32")
-    return read_safetensors(folder / f"{name}.safetensors")
-
-
-def compare(reference, other, rows):
-    kls, same, nll = [], 0, 0.0
-    for i, row in enumerate(rows):
-        p, q = log_softmax(reference[f"logits.{i}"]), log_softmax(other[f"logits.{i}"])
-        kls.append((np.exp(p) * (p - q)).sum(axis=1))
-        same += (p.argmax(axis=1) == q.argmax(axis=1)).sum()
-        nll -= q[np.arange(ROW - 1), row[1:]].sum()
-    kls = np.concatenate(kls)
-    return kls.mean(), kls.std() / len(kls)**0.5, same / len(kls), np.exp(nll / (len(rows) * (ROW - 1)))
 
 
 def importance_of(path):
@@ -97,8 +42,8 @@ def main():
         run(r1, "imatrix", folder / "bf16.gguf", "--input", ROOT / "docs/guide.md", "-o", folder / "imatrix.gguf", "--dtype", "f32",
             "--chunk", "256", "--chunks", "24")
         importance = importance_of(folder / "imatrix.gguf")
-        rows = rows_of_tokens(r1, smollm2, folder)
-        reference = logits_of(r1, folder / "bf16.gguf", rows, folder, "reference")
+        rows = rows_of_tokens(r1, smollm2, folder, ROW, ROWS)
+        reference = logits_of(r1, folder / "bf16.gguf", rows, folder, "reference", "--dtype", "f32")
         for kind in types:
             for guided in [False, True]:
                 if guided and kind == "Q8_0":
@@ -111,7 +56,7 @@ def main():
                             *(["--imatrix", folder / "imatrix.gguf"] if guided else []))
                     else:
                         llama_quantize.quantize(folder / "source.gguf", path, kind, importance=importance if guided else None)
-                    kl, error, same, perplexity = compare(reference, logits_of(r1, path, rows, folder, "other"), rows)
+                    kl, error, same, perplexity = compare(reference, logits_of(r1, path, rows, folder, "other", "--dtype", "f32"), rows)
                     figures[by] = kl
                     ratio = f"{figures['r1'] / kl:6.3f}" if by == "llama.cpp" else ""
                     lines.append(f"{kind:8} {'yes' if guided else 'no':8} {by:9} {path.stat().st_size / 1e6:>6.1f} {kl:>10.6f} {error:>9.6f} "

@@ -49,6 +49,15 @@ std::vector<int64_t> numbers_of(const char* option, std::string_view text, int64
   return out;
 }
 
+// Where a model's frozen matrices are stored.
+WeightFormats formats_in_use(const Model& model) {
+  WeightFormats out;
+  for (const Parameter& p : model.parameters()) {
+    if (p.frozen()) out.by_name.emplace(p.name, p.stored.format);
+  }
+  return out;
+}
+
 class Bench {
  public:
   Bench(const BenchOptions& options, const std::filesystem::path& path, std::vector<int64_t> depths,
@@ -58,20 +67,25 @@ class Bench {
         batches_(std::move(batches)),
         path_(path),
         numerics_(choose_numerics(options.common, path)),
-        model_(Model::load(path, activation_dtype(numerics_), WeightUse::inference)),
+        model_(Model::load(path, activation_dtype(numerics_), WeightUse::inference, host_memory(),
+                           options.common.quantize)),
         sizes_(model_sizes(model_.config())),
+        held_(held_matrices(model_.config(), numerics_, formats_in_use(model_))),
         threads_(thread_count(options.common)) {
     show_warnings(model_.warnings());
     const int64_t available = memory_facts().available, limit = memory_limit(options.common);
     // The kernels' copies are made by the first forward; until then the weights are in the file.
-    memory_ = (limit > 0 ? limit : available) - model_.weight_bytes() - (int64_t{1} << 28);
+    memory_ = (limit > 0 ? limit : available) - held_.all - (int64_t{1} << 28);
   }
 
   Json run() {
     constexpr int64_t kRead = int64_t{256} << 20;
     bandwidth_ = read_bandwidth(threads_, std::clamp<int64_t>(memory_ / 4, 1 << 20, kRead)) * 1e9;
     fma_ = fma_peak(threads_) * 1e9;
-    peak_ = numerics_ == Numerics::cpu_avx512bf16 ? bf16_peak(threads_) * 1e9 : fma_;
+    const Product product = row_of(numerics_).product;
+    peak_ = product == Product::avx512bf16 ? bf16_peak(threads_) * 1e9
+            : product == Product::q8act    ? int8_peak(threads_) * 1e9
+                                           : fma_;
     make_points();
     open_peer();
     Counter counter("measurements", std::ssize(points_));
@@ -180,10 +194,9 @@ class Bench {
     row.set("tokens_per_s", std::move(rate));
     const double seconds = static_cast<double>(row.get_int("tokens")) / per_s;
     // A step reads the weights once, and the keys and values of every sequence.
-    const int bits = activation_dtype(numerics_) == DType::f32 ? 32 : 16;
     const int64_t together = row.get_int("tokens");
     const double bytes =
-        step_weight_bytes(c, sizes_, bits, together) +
+        step_weight_bytes(c, held_, together) +
         static_cast<double>(point.batch * point.depth * kv_bytes_per_token(c, row_of(numerics_).cache));
     const double depth =
         static_cast<double>(point.depth) + (point.prefill ? static_cast<double>(point.tokens) / 2 : 0);
@@ -217,6 +230,8 @@ class Bench {
         .set("active_parameters", sizes_.active)
         .set("numerics", name_of(numerics_));
     out.set("threads", threads_.size()).set("repeat", options_.repeat);
+    out.set("weights_bytes", held_.all)
+        .set("kv_bytes_per_token", kv_bytes_per_token(model_.config(), row_of(numerics_).cache));
     out.set("read_gb_s", bandwidth_ * 1e-9).set("peak_gflops", peak_ * 1e-9);
     out.set("results", std::move(rows)).set("skipped", std::move(skipped));
     Json llama = Json::object();
@@ -231,6 +246,7 @@ class Bench {
   Numerics numerics_;
   Model model_;
   ModelSizes sizes_;
+  HeldMatrices held_;
   ThreadPool threads_;
   int64_t memory_ = 0;
   double bandwidth_ = 0, fma_ = 0, peak_ = 0;
@@ -244,8 +260,11 @@ std::string bench_text(const Json& json) {
       fmt::format("{}: {}, {:.4g} M parameters, {}, {} threads\n", json.get_string("model"),
                   json.get_string("family"), static_cast<double>(json.get_int("parameters")) * 1e-6,
                   json.get_string("numerics"), json.get_int("threads"));
-  out += fmt::format("machine: {:.1f} GB/s read from memory, {:.0f} GFLOP/s\n", json.get_number("read_gb_s"),
-                     json.get_number("peak_gflops"));
+  out += fmt::format("machine: {:.1f} GB/s read from memory, {:.0f} {}\n", json.get_number("read_gb_s"),
+                     json.get_number("peak_gflops"),
+                     json.get_string("numerics").starts_with("cpu-q8act") ? "GOP/s in int8" : "GFLOP/s");
+  out += fmt::format("weights: {}, keys and values: {} per token\n", byte_text(json.get_int("weights_bytes")),
+                     byte_text(json.get_int("kv_bytes_per_token")));
   const bool peer = !json.at("llama_cpp").at("version").is_null();
   out +=
       fmt::format("\n{:<7}  {:>6}  {:>5}  {:>9}  {:>19}  {:>9}  {:>6}{}\n", "", "depth", "batch", "tokens/s",

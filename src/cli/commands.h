@@ -17,6 +17,7 @@ struct CommonOptions {
   int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
   int64_t lookahead = 7;     // guesses of prompt look-up (engine/lookahead.h); 0: none
+  std::string kv_type;       // of keys and values: f32, bf16 or q8; "": the numerics' own
   std::string quantize;      // a type that the weights get when they are loaded; "": as they are
   bool json = false;
   std::string command_line;  // as it was typed, for messages that say how to resume

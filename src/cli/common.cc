@@ -98,6 +98,36 @@ int64_t parse_size(const std::string& text) {
   return static_cast<int64_t>(bytes);
 }
 
+namespace {
+
+// The numerics with keys and values of the type that --kv-type names, if it is given.
+Numerics with_kv_type(const CommonOptions& common, Numerics numerics) {
+  if (common.kv_type.empty()) return numerics;
+  try {
+    return with_cache(numerics, common.kv_type);
+  } catch (const Error& e) {
+    throw Error(fmt::format("--kv-type {}: {}", common.kv_type, e.what()));
+  }
+}
+
+void check_kv_type(const CommonOptions& common, Device device) {
+  with_kv_type(common, Numerics::cpu_f32);  // throws for an unknown type
+  if (device != Device::cpu)
+    throw Error(
+        fmt::format("--kv-type {}: a GPU keeps keys and values in the numerics' own type: use --device cpu",
+                    common.kv_type));
+  if (common.numerics.empty()) return;
+  const Numerics numerics = numerics_from_name(common.numerics);
+  if (row_of(numerics).base != numerics && with_kv_type(common, numerics) != numerics)
+    throw Error(
+        fmt::format("--numerics {} has its own type of keys and values, which --kv-type {} is not: give "
+                    "one of the two",
+                    common.numerics, common.kv_type));
+  with_kv_type(common, numerics);
+}
+
+}  // namespace
+
 void check_common(const CommonOptions& common) {
   const Device device = device_memory(common).device();
   if (!common.dtype.empty() && common.dtype != "f32" && common.dtype != "bf16")
@@ -122,6 +152,7 @@ void check_common(const CommonOptions& common) {
                             common.threads, kMostThreads));
   }
   memory_limit(common);
+  if (!common.kv_type.empty()) check_kv_type(common, device);
   if (!common.quantize.empty()) quantize_preset(common.quantize, "--quantize");
 }
 
@@ -132,6 +163,8 @@ void check_training(const CommonOptions& common) {
         "--dtype and --numerics: a training's are in its configuration: numerics = \"cpu-bf16\", or, on a "
         "GPU, "
         "\"cuda-bf16\" (--set numerics=cuda-bf16)");
+  if (!common.kv_type.empty())
+    throw Error("--kv-type: a training keeps keys and values in the type of its activations; leave it out");
 }
 
 int64_t memory_limit(const CommonOptions& common) {
@@ -175,13 +208,13 @@ void show_default(Numerics numerics) {
   static std::once_flag once;
   if (numerics == Numerics::cpu_f32) return;
   std::call_once(once, [numerics] {
-    if (numerics == Numerics::cpu_q8act) {
+    if (row_of(numerics).product == Product::q8act) {
       const std::string line =
           fmt::format("numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them",
                       name_of(numerics));
       return show_warnings({&line, 1});
     }
-    const bool faster = numerics == Numerics::cpu_bf16 && machine_has(Numerics::cpu_avx512bf16);
+    const bool faster = row_of(numerics).product == Product::bf16 && machine_has(Numerics::cpu_avx512bf16);
     const std::string line =
         fmt::format("numerics {}{}", name_of(numerics),
                     faster ? fmt::format("; --numerics {} is faster here, and its bits differ",
@@ -203,7 +236,7 @@ bool is_bf16_file(const QuantizePreset& preset) {
 }  // namespace
 
 Numerics choose_numerics(const CommonOptions& common, const fs::path& model, bool full) {
-  if (!common.numerics.empty()) return numerics_from_name(common.numerics);
+  if (!common.numerics.empty()) return with_kv_type(common, numerics_from_name(common.numerics));
   const bool bf16 = !common.dtype.empty()      ? common.dtype == "bf16"
                     : !common.quantize.empty() ? is_bf16_file(quantize_preset(common.quantize, "--quantize"))
                                                : load_model_config(model).dtype == DType::bf16;
@@ -212,8 +245,8 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model, boo
                           ? is_blocks(*format_of(quantize_preset(common.quantize, "--quantize").type))
                           : common.dtype.empty() && is_gguf(model) && has_quantised_matrices(GgufFile(model));
   const bool quantised = blocks && !full && device == Device::cpu && common.dtype.empty();
-  const Numerics numerics =
-      quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device);
+  const Numerics numerics = with_kv_type(
+      common, quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device));
   show_default(numerics);
   return numerics;
 }

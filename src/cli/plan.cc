@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <set>
 
 #include "base/byte_text.h"
 #include "base/error.h"
@@ -18,20 +21,22 @@
 #include "formats/json.h"
 #include "model/gguf_config.h"
 #include "model/known_models.h"
+#include "model/quantize_plan.h"
 #include "ops/simd/machine_peak.h"
 
 namespace r1 {
 namespace {
 
-constexpr int64_t kChunk = 2048;                 // as r1 run reads a prompt
-constexpr int64_t kDepths[] = {0, 4096, 16384};  // of predicted speeds
-constexpr int64_t kUsefulContext = 4096;         // for which a type of weights counts as fitting
+constexpr int64_t kChunk = 2048;                       // as r1 run reads a prompt
+constexpr int64_t kDepths[] = {0, 1024, 4096, 16384};  // of predicted speeds, as of r1 bench
+constexpr int64_t kUsefulContext = 4096;               // for which a type of weights counts as fitting
 
-ModelConfig config_of(const std::string& name) {
-  if (const auto found = find_model(name.empty() ? kDefaultModel : name)) return load_model_config(*found);
-  if (auto known = known_model(name)) return *known;
+// The model's path if it is here.
+std::optional<std::filesystem::path> place_of(const std::string& name) {
+  if (auto found = find_model(name.empty() ? kDefaultModel : name)) return found;
+  if (known_model(name)) return std::nullopt;
   try {
-    return load_model_config(resolve_model(name));
+    return resolve_model(name);
   } catch (const Error& e) {
     std::string names;
     for (const std::string& n : known_model_names()) names += (names.empty() ? "" : ", ") + n;
@@ -39,11 +44,28 @@ ModelConfig config_of(const std::string& name) {
   }
 }
 
+ModelConfig config_of(const std::string& name) {
+  const auto place = place_of(name);
+  return place ? load_model_config(*place) : *known_model(name);
+}
+
+// The formats of the weights: those of the files, or those that --quantize would give them.
+WeightFormats planned_formats(const std::string& name, const ModelConfig& config,
+                              const std::string& quantize) {
+  const auto place = place_of(name);
+  const WeightFormats stored = place ? stored_formats(*place, config) : uniform_formats(config.dtype);
+  if (quantize.empty()) return stored;
+  if (stored.has_blocks()) throw Error(fmt::format("{}: is quantised already: leave out --quantize", name));
+  return quantised_formats(config, quantize_preset(quantize, "--quantize"));
+}
+
 Json speeds_of(const SpeedForecast& speed, const ModelConfig& config) {
   Json list = Json::array();
   for (const int64_t depth : kDepths) {
-    if (depth < config.max_positions)
-      list.push_back(Json::object().set("depth", depth).set("tokens_per_s", speed.tokens_per_s(depth)));
+    if (depth >= config.max_positions) continue;
+    Json point = Json::object().set("depth", depth).set("tokens_per_s", speed.decode_per_s(depth));
+    point.set("prompt_tokens_per_s", speed.prompt_s > 0 ? Json(speed.prefill_per_s(depth)) : Json());
+    list.push_back(std::move(point));
   }
   return list;
 }
@@ -51,48 +73,111 @@ Json speeds_of(const SpeedForecast& speed, const ModelConfig& config) {
 struct PlannedModel {
   std::string name;
   ModelConfig config;
+  WeightFormats formats = {};  // as the weights are stored, or would be with --quantize
   ModelSizes sizes = {};
   int64_t memory = 0;
-  double bandwidth = 0;
+  double bandwidth = 0;  // bytes per second
   int threads = 0;
 };
 
+// Keys and values of every type that the numerics can have: bytes per token, and the context that fits.
+Json kv_types_of(const PlannedModel& plan, Numerics numerics, const WeightFormats& formats) {
+  Json list = Json::array();
+  for (const char* type : {"f32", "bf16", "q8"}) {
+    Numerics cached = numerics;
+    try {
+      cached = with_cache(numerics, type);
+    } catch (const Error&) {  // it would hold the same bits in more memory
+      continue;
+    }
+    list.push_back(Json::object()
+                       .set("type", type)
+                       .set("bytes_per_token", kv_bytes_per_token(plan.config, row_of(cached).cache))
+                       .set("largest_context", largest_context(plan.config, cached, formats, plan.memory,
+                                                               kChunk, plan.threads)));
+  }
+  return list;
+}
+
+double peak_of_products(Numerics numerics, ThreadPool& threads) {
+  constexpr double kGiga = 1e9;
+  switch (row_of(numerics).product) {
+    case Product::q8act:
+      return int8_peak(threads) * kGiga;
+    case Product::avx512bf16:
+      return bf16_peak(threads) * kGiga;
+    default:
+      return fma_peak(threads) * kGiga;
+  }
+}
+
+// The formats as the numerics reads them: cpu-q8act as they are, the others dequantised. All are bf16 numbers in the
+// bf16 numerics.
+WeightFormats read_formats(WeightFormats formats, Numerics numerics) {
+  if (row_of(numerics).product == Product::q8act) return formats;
+  if (activation_dtype(numerics) == DType::bf16) return uniform_formats(DType::bf16);
+  const auto dequantise = [](Format& format) {
+    if (format != Format::bf16 && format != Format::f16) format = Format::f32;
+  };
+  dequantise(formats.rest);
+  for (auto& [name, format] : formats.by_name) dequantise(format);
+  return formats;
+}
+
 Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threads) {
   const ModelConfig& c = plan.config;
+  const WeightFormats formats = read_formats(plan.formats, numerics);
   const ContextMemory least =
-      context_memory(c, numerics, std::min(kUsefulContext, c.max_positions), kChunk, plan.threads);
-  const int64_t longest = largest_context(c, numerics, plan.memory, kChunk, plan.threads);
-  const SpeedForecast speed = forecast_decoding(c, numerics, threads, plan.bandwidth, plan.memory);
+      context_memory(c, numerics, formats, std::min(kUsefulContext, c.max_positions), kChunk, plan.threads);
+  const int64_t longest = largest_context(c, numerics, formats, plan.memory, kChunk, plan.threads);
+  const MachineLimits limits{.bytes_per_s = plan.bandwidth,
+                             .operations_per_s = peak_of_products(numerics, threads)};
+  const SpeedForecast speed = forecast_speed(c, numerics, formats, threads, limits, plan.memory);
   Json row = Json::object();
   row.set("numerics", name_of(numerics)).set("weights_bytes", least.weights);
   row.set("kv_bytes_per_token", kv_bytes_per_token(c, row_of(numerics).cache));
   row.set("activation_bytes", least.activations).set("largest_context", longest);
-  const int bits = activation_dtype(numerics) == DType::f32 ? 32 : 16;
-  row.set("bytes_per_token", step_weight_bytes(c, plan.sizes, bits, 1)).set("speed_measured", speed.measured);
+  row.set("bytes_per_token", step_weight_bytes(c, held_matrices(c, numerics, formats), 1));
+  row.set("peak_gflops", limits.operations_per_s * 1e-9).set("speed_measured", speed.measured);
   row.set("layers_gb_s", speed.layers_gb_s).set("decode", speeds_of(speed, c));
-  return row;
+  return row.set("kv_types", kv_types_of(plan, numerics, formats));
 }
 
 Json types_of(const PlannedModel& plan) {
   const int64_t kv =
       std::min(kUsefulContext, plan.config.max_positions) * kv_bytes_per_token(plan.config, DType::bf16);
   Json list = Json::array();
-  for (const WeightType& type : weight_types()) {
-    const int64_t bytes = file_bytes(plan.sizes, type.bits);
+  for (const TypeSize& type : type_sizes(plan.config)) {
     list.push_back(Json::object()
                        .set("type", type.name)
                        .set("bits_per_weight", type.bits)
-                       .set("bytes", bytes)
-                       .set("fits", bytes + kv <= plan.memory));
+                       .set("bytes", type.bytes)
+                       .set("fits", type.bytes + kv <= plan.memory));
   }
   return list;
 }
 
-std::string speed_text(const Json& decode) {
+std::string planned_speed_text(const Json& decode, const char* key) {
   std::string out;
-  for (const Json& point : decode.items())
-    out += fmt::format("{}{:.4g} at {}", out.empty() ? "" : ", ", point.get_number("tokens_per_s"),
-                       point.get_int("depth"));
+  for (const Json& point : decode.items()) {
+    if (point.at(key).is_null()) continue;
+    out +=
+        fmt::format("{}{:.4g} at {}", out.empty() ? "" : ", ", point.get_number(key), point.get_int("depth"));
+  }
+  return out;
+}
+
+std::string kv_text(const Json& numerics) {
+  std::string out = fmt::format("\n{:<16}  {:<14}  {:>12}  {:>15}\n", "computing in", "keys, values",
+                                "per token", "largest context");
+  for (const Json& row : numerics.items()) {
+    for (const Json& kv : row.at("kv_types").items()) {
+      const int64_t longest = kv.get_int("largest_context");
+      out += fmt::format("{:<16}  {:<14}  {:>12}  {:>15}\n", row.get_string("numerics"),
+                         "--kv-type " + kv.get_string("type"), byte_text(kv.get_int("bytes_per_token")),
+                         longest == 0 ? "does not fit" : std::to_string(longest));
+    }
+  }
   return out;
 }
 
@@ -109,17 +194,23 @@ std::string text_of(const Json& json) {
   out += fmt::format("machine: {} of memory may be used, {} threads, {:.1f} GB/s read from memory\n",
                      byte_text(json.get_int("memory_bytes")), json.get_int("threads"),
                      json.get_number("read_gb_s"));
-  out +=
-      fmt::format("\n{:<16}  {:>9}  {:>12}  {:>11}  {:>15}  {}\n", "computing in", "weights", "KV per token",
-                  "activations", "largest context", "tokens/s when decoding, by depth of context");
+  if (const Json& type = json.at("weights_in"); !type.is_null())
+    out += fmt::format("weights in {}: {} in a file\n", type.string(), byte_text(json.get_int("file_bytes")));
+  out += fmt::format("\n{:<16}  {:>9}  {:>12}  {:>11}  {:>15}  {}\n", "computing in", "weights",
+                     "KV per token", "activations", "largest context", "tokens/s by depth of context");
   for (const Json& row : json.at("numerics").items()) {
     const int64_t longest = row.get_int("largest_context");
-    out += fmt::format("{:<16}  {:>9}  {:>12}  {:>11}  {:>15}  {}{}\n", row.get_string("numerics"),
+    out += fmt::format("{:<16}  {:>9}  {:>12}  {:>11}  {:>15}  decoding {}{}\n", row.get_string("numerics"),
                        byte_text(row.get_int("weights_bytes")), byte_text(row.get_int("kv_bytes_per_token")),
                        byte_text(row.get_int("activation_bytes")),
-                       longest == 0 ? "does not fit" : std::to_string(longest), speed_text(row.at("decode")),
-                       row.get_bool("speed_measured") ? "" : " (limit by bandwidth)");
+                       longest == 0 ? "does not fit" : std::to_string(longest),
+                       planned_speed_text(row.at("decode"), "tokens_per_s"),
+                       row.get_bool("speed_measured") ? "" : " (the limit by bandwidth)");
+    out +=
+        fmt::format("{:<73}  prompts {}{}\n", "", planned_speed_text(row.at("decode"), "prompt_tokens_per_s"),
+                    row.get_bool("speed_measured") ? "" : " (the limit by arithmetic)");
   }
+  out += kv_text(json.at("numerics"));
   out += fmt::format("\n{:<8}  {:>15}  {:>9}  {}\n", "file of", "bits per weight", "size",
                      "fits with 4096 tokens of context");
   for (const Json& row : json.at("types").items())
@@ -132,7 +223,27 @@ std::string text_of(const Json& json) {
   return out;
 }
 
-Json plan_of(const PlannedModel& plan, ThreadPool& threads) {
+// "Q4_K, Q6_K": the formats of blocks.
+std::string formats_text(const WeightFormats& formats) {
+  std::set<Format> seen;
+  for (const auto& [name, format] : formats.by_name) {
+    if (is_blocks(format)) seen.insert(format);
+  }
+  std::string out;
+  for (const Format format : seen) out += (out.empty() ? "" : ", ") + std::string(name_of(format));
+  return out;
+}
+
+// The numerics with keys and values of --kv-type, or its own if they would only take more memory.
+Numerics planned_numerics(Numerics numerics, const std::string& kv_type) {
+  try {
+    return with_cache(numerics, kv_type);
+  } catch (const Error&) {
+    return numerics;
+  }
+}
+
+Json plan_of(const PlannedModel& plan, ThreadPool& threads, const std::string& kv_type) {
   Json json = Json::object();
   json.set("model", plan.name).set("family", name_of(plan.config.family));
   json.set("model_size", Json::object()
@@ -141,10 +252,15 @@ Json plan_of(const PlannedModel& plan, ThreadPool& threads) {
                              .set("layers", plan.config.layers)
                              .set("context", plan.config.max_positions));
   json.set("device", "cpu").set("threads", plan.threads).set("memory_bytes", plan.memory);
-  json.set("read_gb_s", plan.bandwidth);
+  json.set("read_gb_s", plan.bandwidth * 1e-9);
+  const bool blocks = plan.formats.has_blocks();
+  json.set("weights_in", blocks ? Json(formats_text(plan.formats)) : Json());
+  json.set("file_bytes", file_bytes(plan.config, plan.formats));
   Json rows = Json::array();
   for (const Numerics numerics : kAllNumerics) {
-    if (machine_has(numerics)) rows.push_back(numerics_row(plan, numerics, threads));
+    if (!machine_has(numerics) || (row_of(numerics).product == Product::q8act && !blocks)) continue;
+    rows.push_back(
+        numerics_row(plan, kv_type.empty() ? numerics : planned_numerics(numerics, kv_type), threads));
   }
   json.set("numerics", std::move(rows));
   Json types = types_of(plan);
@@ -172,17 +288,24 @@ int run_plan(const PlanOptions& options) {
     throw Error("--device: r1 plan measures CPUs only; use --device cpu");
   if (!options.common.dtype.empty() || !options.common.numerics.empty())
     throw Error("--dtype and --numerics: r1 plan shows all that this machine has");
+  if (options.train || options.model.ends_with(".toml")) {
+    if (!options.common.quantize.empty())
+      throw Error("--quantize: a training's weights are not quantised; leave it out");
+    if (!options.common.kv_type.empty())
+      throw Error("--kv-type: a training keeps keys and values in the type of its activations; leave it out");
+  }
   if (options.train) return run_plan_train(options);
   const std::string name = options.model.empty() ? kDefaultModel : options.model;
   if (name.ends_with(".toml")) return run_plan_config(options);
   PlannedModel plan{.name = name, .config = config_of(name)};
+  plan.formats = planned_formats(name, plan.config, options.common.quantize);
   plan.sizes = model_sizes(plan.config);
   plan.memory = usable_memory(options.common);
   ThreadPool threads(thread_count(options.common));
   plan.threads = threads.size();
   constexpr int64_t kRead = int64_t{256} << 20;  // more than the caches hold
-  plan.bandwidth = read_bandwidth(threads, std::clamp<int64_t>(plan.memory / 4, 1 << 20, kRead));
-  const Json json = plan_of(plan, threads);
+  plan.bandwidth = read_bandwidth(threads, std::clamp<int64_t>(plan.memory / 4, 1 << 20, kRead)) * 1e9;
+  const Json json = plan_of(plan, threads, options.common.kv_type);
   write_stdout(options.common.json ? json.dump() + "\n" : text_of(json));
   return 0;
 }

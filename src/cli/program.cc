@@ -31,6 +31,9 @@ void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
   app->add_option("--numerics", common.numerics,
                   "cpu-f32, cpu-bf16, cpu-avx512bf16, cpu-q8act or cuda-bf16 (default: as --dtype says)")
       ->group(group);
+  app->add_option("--kv-type", common.kv_type,
+                  "Type of keys and values in memory: f32, bf16 or q8 (default: that of the numerics)")
+      ->group(group);
 }
 
 void add_sampling(CLI::App* app, SamplingFlags& s, const char* longest) {
@@ -409,6 +412,8 @@ void Program::add_measuring() {
       sub, plan.model,
       "A model as for r1 run, or deepseek-ai/DeepSeek-R1 or one of its distills, which need not be here "
       "(default: r1-nano)");
+  sub->add_option("--quantize", plan.common.quantize,
+                  "Plan for weights of this type, for example Q4_K_M (default: as they are stored)");
   sub->add_flag("--train", plan.train, "GPU hours and dollars of the published training of DeepSeek-R1");
   sub->add_option("--utilisation", plan.utilisation, "Share of the GPUs' peak in training (default: 0.4)");
   sub->add_option("--price", plan.price, "Dollars per GPU hour (default: 2)");
@@ -416,6 +421,7 @@ void Program::add_measuring() {
   sub = add("bench", "Measure how fast a model reads prompts and decodes", bench, run_bench, Machine::model,
             "One JSON object instead of a table");
   add_model(sub, bench.model);
+  add_quantize(sub, bench.common);
   sub->add_option("--depth", bench.depths,
                   "Tokens of context, separated by commas (default: 0,1024,4096,16384)");
   sub->add_option("--batch", bench.batches, "Sequences at a time, separated by commas (default: 1,8,32)");

@@ -121,11 +121,16 @@ int run_score(const ScoreOptions& options) {
       .input_sha256 = {}};
   const Numerics numerics =
       choose_numerics(options.common, job.directory, /*full=*/!options.gradients.empty());
-  if (!options.gradients.empty() && row_of(numerics).product == Product::q8act)
-    throw Error(
-        fmt::format("--numerics {} has no gradients: with --gradients give --dtype f32 or bf16, which "
-                    "dequantises the weights",
-                    name_of(numerics)));
+  if (!options.gradients.empty() && !has_gradients(numerics)) {
+    if (row_of(numerics).product == Product::q8act)
+      throw Error(
+          fmt::format("--numerics {} has no gradients: with --gradients give --dtype f32 or bf16, which "
+                      "dequantises the weights",
+                      name_of(numerics)));
+    throw Error(fmt::format(
+        "numerics {}: there are no gradients with keys and values of that type: leave out --kv-type",
+        name_of(numerics)));
+  }
   Model model = Model::load(job.directory, activation_dtype(numerics),
                             options.gradients.empty() ? WeightUse::inference : WeightUse::training,
                             device_memory(options.common), options.common.quantize);

@@ -24,19 +24,20 @@ std::vector<KvPages> cut(const ModelConfig& config, const Tensor& storage) {
   return layers;
 }
 
-Shape all_pages(const ModelConfig& config, int64_t pages) {
-  return {config.layers, pages, shape_of(config, DType::f32).page_elements()};
+Shape all_pages(const ModelConfig& config, int64_t pages, DType dtype) {
+  return {config.layers, pages, shape_of(config, dtype).page_elements()};
 }
 
 }  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory)
-    : pages_(pages), storage_(all_pages(config, pages), dtype, memory) {
+    : pages_(pages), storage_(all_pages(config, pages, dtype), dtype, memory) {
   layers_ = cut(config, storage_.tensor());
 }
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
-  layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages), ctx.row().cache));
+  const DType dtype = ctx.row().cache;
+  layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages, dtype), dtype));
 }
 
 void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {

@@ -6,6 +6,7 @@
 
 #include "model/kv_cache.h"
 #include "model/model.h"
+#include "model/weight_formats.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"
@@ -18,8 +19,8 @@ namespace {
 // CPU, where one serves both.
 struct Measuring {
   Measuring(const ModelConfig& config, Numerics numerics, DType matrices, int thread_count,
-            WeightUse use = WeightUse::training)
-      : model(Model::shape_only(config, matrices, memory, use)),
+            WeightUse use = WeightUse::training, const WeightFormats* formats = nullptr)
+      : model(Model::shape_only(config, matrices, memory, use, formats)),
         threads(ThreadPool::idle(thread_count)),
         ctx{.arena = arena,
             .threads = threads,
@@ -108,9 +109,10 @@ void sample(Measuring& m, const SamplingBatch& batch, int64_t count) {
 
 }  // namespace
 
-ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices, WeightUse use) {
+ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices, WeightUse use,
+                         const WeightFormats* formats) {
   constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
-  Measuring m(config, numerics, matrices, 1, use);
+  Measuring m(config, numerics, matrices, 1, use, formats);
   ModelMemory out;
   out.weights = config.max_positions * config.rope_width() * kFloat;
   for (const Parameter& p : m.model.parameters()) {
@@ -121,6 +123,18 @@ ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType mat
   const size_t before = m.memory.allocated();
   m.model.pack(m.ctx);
   out.packed = static_cast<int64_t>(m.memory.allocated() - before);
+  return out;
+}
+
+HeldMatrices held_matrices(const ModelConfig& config, Numerics numerics, const WeightFormats& formats) {
+  Measuring m(config, numerics, activation_dtype(numerics), 1, WeightUse::inference, &formats);
+  m.model.pack(m.ctx);
+  HeldMatrices out;
+  m.model.each_held([&](const Parameter& p, int64_t bytes) {
+    out.all += bytes;
+    if (p.name.find(".mlp.experts.") != std::string::npos) out.routed += bytes;
+    if (p.name == "model.embed_tokens.weight" && !config.tie_word_embeddings) out.embedding += bytes;
+  });
   return out;
 }
 

@@ -15,6 +15,8 @@
 
 namespace r1 {
 
+struct WeightFormats;  // model/weight_formats.h
+
 // All in bytes.
 struct ModelMemory {
   int64_t weights = 0;        // with the rotary table; matrices as they are stored, f32 while training
@@ -22,9 +24,18 @@ struct ModelMemory {
   int64_t row_gradients = 0;  // of a tied head's rows (Parameter::row_grad)
   int64_t packed = 0;         // copies in the layout of the matrix kernels
 };
-// A model for inference holds each matrix once, and all of them count as packed.
+// A model for inference holds each matrix once, and all of them count as packed. Matrices are stored in `formats`;
+// null: all in the type of `matrices`.
 ModelMemory model_memory(const ModelConfig& config, Numerics numerics, DType matrices,
-                         WeightUse use = WeightUse::training);
+                         WeightUse use = WeightUse::training, const WeightFormats* formats = nullptr);
+
+// Bytes of the matrices that an inference model's forward reads, as the kernels hold them.
+struct HeldMatrices {
+  int64_t all = 0;
+  int64_t embedding = 0;  // a table that is not also the head's matrix: a token reads a row
+  int64_t routed = 0;     // in routed experts
+};
+HeldMatrices held_matrices(const ModelConfig& config, Numerics numerics, const WeightFormats& formats);
 
 // The new tokens of a row, and the number of positions before them: those of the last earlier row without a
 // prefix (a family: tensor/batch.h).

@@ -117,8 +117,11 @@ void copy_value(Memory& memory, const Parameter& from, const Tensor& to) {
 
 }  // namespace
 
-Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use) {
-  const UniformSource source(matrices, std::make_shared<NoBytes>());
+Model Model::shape_only(const ModelConfig& config, DType matrices, NoMemory& memory, WeightUse use,
+                        const WeightFormats* formats) {
+  const auto nothing = std::make_shared<NoBytes>();
+  const UniformSource source(formats == nullptr ? uniform_formats(matrices) : *formats,
+                             [&nothing](Format) { return nothing; });
   return build(config, matrices, &source, use, memory);
 }
 
@@ -167,7 +170,10 @@ int64_t Model::weight_bytes(bool as_blocks) const {
   int64_t n = 0;
   for (const Parameter& p : *parameters_) {
     const bool blocks = as_blocks && p.frozen() && is_blocks(p.stored.format);
-    n += blocks ? bytes_of(p.stored.format, p.value.count()) : static_cast<int64_t>(p.value.bytes());
+    const bool narrow = p.frozen() && (p.stored.format == Format::bf16 || p.stored.format == Format::f16);
+    n += blocks   ? bytes_of(p.stored.format, p.value.count())
+         : narrow ? p.value.count() * 2
+                  : static_cast<int64_t>(p.value.bytes());
   }
   return n;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 namespace r1 {
 
 class WeightSource;
+struct WeightFormats;
 
 // A training step's interface to the routers: the balance loss to add, and the statistics to collect.
 struct RouterTraining {
@@ -97,11 +99,13 @@ class Model {
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
   // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
-  // backward run under Context::measuring alone. `memory` must outlive it.
+  // backward run under Context::measuring alone. `memory` must outlive it. Its matrices are stored in `formats`;
+  // null: all in the type of `matrices`.
   static Model shape_only(const ModelConfig& config, DType matrices, NoMemory& memory,
-                          WeightUse use = WeightUse::training);
+                          WeightUse use = WeightUse::training, const WeightFormats* formats = nullptr);
   // A model for inference with random weights that no file holds, to measure the speed of a shape.
-  static Model of_noise(const ModelConfig& config, DType matrices, Memory& memory = host_memory());
+  static Model of_noise(const ModelConfig& config, DType matrices, const WeightFormats* formats = nullptr,
+                        Memory& memory = host_memory());
   // An independent copy of the weights (a reference policy). A frozen model's copy is frozen.
   Model clone() const;
 
@@ -127,6 +131,8 @@ class Model {
   // The weights as the forward reads them, without padding; a trained model holds them twice. `as_blocks`:
   // frozen matrices of blocks stay blocks (cpu-q8act).
   int64_t weight_bytes(bool as_blocks = false) const;
+  // Calls f with every matrix and the bytes of the copy that products and look-ups read, now.
+  void each_held(const std::function<void(const Parameter&, int64_t bytes)>& f) const;
   bool frozen() const { return frozen_; }
   // Bytes of weights, gradients and packed copies that are in memory now.
   int64_t held_bytes() const;

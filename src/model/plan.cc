@@ -3,30 +3,30 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "model/kv_cache.h"
-#include "model/memory.h"
 #include "model/model.h"
+#include "model/quantize_plan.h"
 
 namespace r1 {
 namespace {
 
-// Bits per weight with the scales of blocks. Block types: (values' bits x block + scales) / block, for example
-// Q8_0: (8 x 32 + 16) / 32. The mixtures Q5_K_M, Q4_K_M and IQ4_XS are those of llama.cpp's 7B models, measured
-// over the whole file.
-constexpr WeightType kWeightTypes[] = {
-    {"f32", 32},     {"bf16", 16},     {"fp8", 8.002}, {"Q8_0", 8.5},   {"Q6_K", 6.5625},
-    {"Q5_K_M", 5.7}, {"Q4_K_M", 4.85}, {"Q4_0", 4.55}, {"IQ4_XS", 4.3}, {"Q3_K_M", 3.9},
-};
+constexpr double kBitsOfByte = 8;
+// FP8's scales: one f32 for 128 x 128 numbers.
+constexpr double kFp8Bits = kBitsOfByte + 32.0 / (128 * 128);
+// Types of `r1 quantize` that are shown, best first.
+constexpr std::string_view kShownTypes[] = {"Q8_0", "Q6_K",   "Q5_K_M", "Q4_K_M",
+                                            "Q4_0", "IQ4_XS", "Q3_K_M", "Q2_K"};
+
+SamplingShape sampler_of(int64_t context, int64_t chunk) {
+  return {.tokens = std::min(chunk, context), .sequences = 1, .prompt = context, .keys = context};
+}
 
 bool is_routed(std::string_view name) {
   return name.find(".mlp.experts.") != std::string_view::npos;
 }
 
 }  // namespace
-
-std::span<const WeightType> weight_types() {
-  return kWeightTypes;
-}
 
 ModelSizes model_sizes(const ModelConfig& config) {
   NoMemory memory;
@@ -43,19 +43,45 @@ ModelSizes model_sizes(const ModelConfig& config) {
   return out;
 }
 
-int64_t file_bytes(const ModelSizes& sizes, double bits) {
-  return static_cast<int64_t>(static_cast<double>(sizes.matrices) * bits / 8) +
-         (sizes.all - sizes.matrices) * 4;
+int64_t file_bytes(const ModelConfig& config, const WeightFormats& formats) {
+  NoMemory nothing;
+  const Model shapes = Model::shape_only(config, DType::bf16, nothing, WeightUse::inference);
+  int64_t bytes = 0;
+  for (const Parameter& p : shapes.parameters()) {
+    const Format format = p.value.shape.rank() == 2 ? formats.of(p.name) : Format::f32;
+    const int64_t count = p.value.shape.count();
+    bytes += is_blocks(format) ? bytes_of(format, count) : count * static_cast<int64_t>(size_of(format));
+  }
+  return bytes;
 }
 
-double step_weight_bytes(const ModelConfig& config, const ModelSizes& sizes, double bits, int64_t batch) {
-  double routed = 0;
-  if (sizes.routed > 0) {
-    const double share = static_cast<double>(config.moe.active) / static_cast<double>(config.moe.experts);
-    routed = static_cast<double>(sizes.routed) * (1 - std::pow(1 - share, static_cast<double>(batch)));
+std::vector<TypeSize> type_sizes(const ModelConfig& config) {
+  const ModelSizes sizes = model_sizes(config);
+  const int64_t vectors = (sizes.all - sizes.matrices) * 4;
+  std::vector<TypeSize> list;
+  const auto add = [&](std::string_view name, int64_t bytes) {
+    list.push_back({std::string(name),
+                    kBitsOfByte * static_cast<double>(bytes) / static_cast<double>(sizes.all), bytes});
+  };
+  add("F32", sizes.matrices * 4 + vectors);
+  add("BF16", sizes.matrices * 2 + vectors);
+  add("FP8", static_cast<int64_t>(static_cast<double>(sizes.matrices) * kFp8Bits / kBitsOfByte) + vectors);
+  for (const std::string_view name : kShownTypes) {
+    try {
+      add(name, file_bytes(config, quantised_formats(config, quantize_preset(name, "--type"))));
+    } catch (const Error&) {  // no matrix fits a block
+    }
   }
-  const double rest = static_cast<double>(sizes.all - sizes.routed - sizes.embedding);
-  return (routed + rest) * bits / 8;
+  return list;
+}
+
+double step_weight_bytes(const ModelConfig& config, const HeldMatrices& held, int64_t batch) {
+  double routed = 0;
+  if (held.routed > 0) {
+    const double share = static_cast<double>(config.moe.active) / static_cast<double>(config.moe.experts);
+    routed = static_cast<double>(held.routed) * (1 - std::pow(1 - share, static_cast<double>(batch)));
+  }
+  return routed + static_cast<double>(held.all - held.routed - held.embedding);
 }
 
 int64_t kv_bytes_per_token(const ModelConfig& config, DType type) {
@@ -73,26 +99,26 @@ double forward_flops(const ModelConfig& config, const ModelSizes& sizes, double 
   return 2 * static_cast<double>(sizes.active - sizes.embedding) + attention;
 }
 
-ContextMemory context_memory(const ModelConfig& config, Numerics numerics, int64_t context, int64_t chunk,
-                             int threads) {
-  const ModelMemory model = model_memory(config, numerics, activation_dtype(numerics), WeightUse::inference);
+ContextMemory context_memory(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                             int64_t context, int64_t chunk, int threads) {
+  const ModelMemory model =
+      model_memory(config, numerics, activation_dtype(numerics), WeightUse::inference, &formats);
   ContextMemory out;
   out.weights = model.weights + model.packed;
   out.cache = KvCache::pages_for(context) * KvCache::bytes_per_page(config, row_of(numerics).cache);
-  out.activations = sampling_activations(
-      config, numerics,
-      {.tokens = std::min(chunk, context), .sequences = 1, .prompt = context, .keys = context}, threads);
+  out.activations = sampling_activations(config, numerics, sampler_of(context, chunk), threads);
   return out;
 }
 
-int64_t largest_context(const ModelConfig& config, Numerics numerics, int64_t memory, int64_t chunk,
-                        int threads) {
-  const ContextMemory least = context_memory(config, numerics, kKeyTile, chunk, threads);
+int64_t largest_context(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                        int64_t memory, int64_t chunk, int threads) {
+  const ContextMemory least = context_memory(config, numerics, formats, kKeyTile, chunk, threads);
+  const int64_t page = KvCache::bytes_per_page(config, row_of(numerics).cache);
   const auto fits = [&](int64_t pages) {
-    if (least.weights + pages * KvCache::bytes_per_page(config, row_of(numerics).cache) > memory)
-      return false;
+    if (least.weights + pages * page > memory) return false;
     const int64_t context = std::min(pages * kKeyTile, config.max_positions);
-    return context_memory(config, numerics, context, chunk, threads).total() <= memory;
+    const int64_t activations = sampling_activations(config, numerics, sampler_of(context, chunk), threads);
+    return least.weights + pages * page + activations <= memory;
   };
   if (least.total() > memory) return 0;
   int64_t low = 1, high = KvCache::pages_for(config.max_positions);

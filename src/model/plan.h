@@ -3,12 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "model/config.h"
+#include "model/memory.h"
+#include "model/weight_formats.h"
 #include "tensor/numerics.h"
 
 namespace r1 {
@@ -24,18 +25,21 @@ struct ModelSizes {
 };
 ModelSizes model_sizes(const ModelConfig& config);
 
-// A type of weights in files, with its bits per weight of a whole model (mixtures of types on average).
-struct WeightType {
-  std::string_view name;
-  double bits;
+// The size of a model's weights in a file of some type.
+struct TypeSize {
+  std::string name;  // "Q4_K_M"
+  double bits = 0;   // per weight of the whole model, scales included
+  int64_t bytes = 0;
 };
-std::span<const WeightType> weight_types();
+// The model's sizes as F32, BF16 and FP8, and in the mixtures that `r1 quantize --type` makes, best first.
+// Mixtures whose blocks no matrix fits are left out.
+std::vector<TypeSize> type_sizes(const ModelConfig& config);
+// The size of a file whose matrices have these formats. Vectors are f32.
+int64_t file_bytes(const ModelConfig& config, const WeightFormats& formats);
 
-// Bytes of the weights in a file.
-int64_t file_bytes(const ModelSizes& sizes, double bits);
-// Bytes of weights that one step of `batch` sequences reads. Of routed experts, each token takes its own; their
-// expected number is counted.
-double step_weight_bytes(const ModelConfig& config, const ModelSizes& sizes, double bits, int64_t batch);
+// Bytes of weights that one step of `batch` tokens reads, of matrices as the kernels hold them. Of routed experts,
+// each token takes its own; their expected number is counted.
+double step_weight_bytes(const ModelConfig& config, const HeldMatrices& held, int64_t batch);
 // Bytes of keys and values per token of context.
 int64_t kv_bytes_per_token(const ModelConfig& config, DType type);
 
@@ -50,11 +54,11 @@ struct ContextMemory {
   int64_t cache = 0, activations = 0;
   int64_t total() const { return weights + cache + activations; }
 };
-ContextMemory context_memory(const ModelConfig& config, Numerics numerics, int64_t context, int64_t chunk,
-                             int threads);
+ContextMemory context_memory(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                             int64_t context, int64_t chunk, int threads);
 // Returns the largest context, up to the model's own, whose total is at most `memory`; 0 if not even one page
 // of keys fits.
-int64_t largest_context(const ModelConfig& config, Numerics numerics, int64_t memory, int64_t chunk,
-                        int threads);
+int64_t largest_context(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                        int64_t memory, int64_t chunk, int threads);
 
 }  // namespace r1

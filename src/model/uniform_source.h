@@ -1,37 +1,41 @@
-// model/uniform_source.h: a source that has every tensor that is asked for, in one format and at one place.
+// model/uniform_source.h: a source that has every tensor that is asked for, in a given format and at one place for
+// each format.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "formats/weight_source.h"
+#include "model/weight_formats.h"
 
 namespace r1 {
 
 class UniformSource final : public WeightSource {
  public:
-  UniformSource(DType dtype, std::shared_ptr<const StoredBytes> owner)
-      : format_(dtype == DType::bf16 ? Format::bf16 : Format::f32), owner_(std::move(owner)) {}
+  using OwnerOf = std::function<std::shared_ptr<const StoredBytes>(Format)>;
+  UniformSource(WeightFormats formats, OwnerOf owner_of)
+      : formats_(std::move(formats)), owner_of_(std::move(owner_of)) {}
   const std::vector<std::string>& names() const override { return names_; }
   void alias(std::string_view, std::string_view) override {}
   void check(const std::string&, const Shape&, const FieldOf&) const override {}
   Stored take(const std::string& name, const Shape& shape) const override {
     Stored stored;
     stored.name = name;
-    stored.format = format_;
+    stored.format = formats_.of(name);
     stored.shape = shape;
-    stored.owner = owner_;
+    stored.owner = owner_of_(stored.format);
     return stored;
   }
   std::vector<std::string> unread() const override { return {}; }
   std::string file_of(std::string_view) const override { return {}; }
 
  private:
-  Format format_;
+  WeightFormats formats_;
   std::vector<std::string> names_;
-  std::shared_ptr<const StoredBytes> owner_;
+  OwnerOf owner_of_;
 };
 
 }  // namespace r1

@@ -53,13 +53,28 @@ void Model::pack(Context& ctx) const {
   each(head_, prepare);
 }
 
+namespace {
+
+const Parameter& matrix_of(const Weight& w) {
+  return w.dense();
+}
+const Parameter& matrix_of(const LatentWeight& w) {
+  return w.kv_b();
+}
+
+}  // namespace
+
+void Model::each_held(const std::function<void(const Parameter&, int64_t bytes)>& f) const {
+  const auto call = [&f](const auto& w) { f(matrix_of(w), w.held_bytes()); };
+  each(embedding_, call);
+  each(blocks_, call);
+  each(head_, call);
+}
+
 int64_t Model::held_bytes() const {
   int64_t bytes = 0;
   for (const Buffer& buffer : storage_) bytes += static_cast<int64_t>(buffer.bytes());
-  const auto add = [&bytes](const auto& w) { bytes += w.held_bytes(); };
-  each(embedding_, add);
-  each(blocks_, add);
-  each(head_, add);
+  each_held([&bytes](const Parameter&, int64_t held) { bytes += held; });
   return bytes;
 }
 

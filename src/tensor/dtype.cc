@@ -15,6 +15,8 @@ std::string_view name_of(DType dtype) {
       return "f16";
     case DType::i32:
       return "i32";
+    case DType::q8:
+      return "q8";
   }
   return "?";
 }

@@ -7,10 +7,12 @@
 
 namespace r1 {
 
-enum class DType : uint8_t { f32, bf16, f16, i32 };
+// q8: int8 numbers and their scales, of pages of keys and values alone (ops/attention/attention.h says how they
+// lie there); what a tensor of it counts are bytes.
+enum class DType : uint8_t { f32, bf16, f16, i32, q8 };
 
 constexpr size_t size_of(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::i32 ? 4 : 2;
+  return dtype == DType::f32 || dtype == DType::i32 ? 4 : dtype == DType::q8 ? 1 : 2;
 }
 std::string_view name_of(DType dtype);  // "f32"
 

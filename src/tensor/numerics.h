@@ -16,6 +16,10 @@
 //   cuda-bf16       as cpu-bf16, on a GPU alone, but products with a Weight run on tensor cores
 //                   (ops/matmul/tensor_product_cuda.h): they are summed in f32 by steps of sixteen, and the
 //                   gradients that the products of the backward pass read are rounded to bf16
+//
+// On the CPU, each may keep keys and values in another type than its own, for inference alone: NAME/kv-f32, NAME/kv-bf16 or
+// NAME/kv-q8, which has one scale per token and head (ops/attention/attention.h). It is a numerics of its own,
+// because it has other bits.
 #pragma once
 
 #include <array>
@@ -26,7 +30,20 @@
 
 namespace r1 {
 
-enum class Numerics : uint8_t { cpu_f32, cpu_bf16, cpu_avx512bf16, cpu_q8act, cuda_bf16 };
+enum class Numerics : uint8_t {
+  cpu_f32,
+  cpu_bf16,
+  cpu_avx512bf16,
+  cpu_q8act,
+  cuda_bf16,
+  cpu_f32_kv_bf16,
+  cpu_f32_kv_q8,
+  cpu_bf16_kv_q8,
+  cpu_avx512bf16_kv_q8,
+  cpu_q8act_kv_f32,
+  cpu_q8act_kv_q8
+};
+// With keys and values in their own type.
 inline constexpr std::array kAllNumerics = {Numerics::cpu_f32, Numerics::cpu_bf16, Numerics::cpu_avx512bf16,
                                             Numerics::cpu_q8act, Numerics::cuda_bf16};
 
@@ -46,6 +63,7 @@ struct GradientCut {
 
 struct NumericsRow {
   Numerics id;
+  Numerics base;  // the numerics that differs at most in the type of keys and values, which are in its own
   std::string_view name;
   Device device;
   DType activations;  // between ops
@@ -67,6 +85,12 @@ inline std::string_view name_of(Numerics numerics) {
 Numerics numerics_from_name(std::string_view name);
 // True if this machine's processor runs these numerics. It says nothing about a GPU.
 bool machine_has(Numerics numerics);
+// The numerics with keys and values of a type: f32, bf16 or q8. Throws Error if the type is unknown, or if it
+// would hold the same bits in more memory.
+Numerics with_cache(Numerics numerics, std::string_view type);
+// True if the numerics can train: false with quantised matrices, and with keys and values that are not of the
+// activations' type.
+bool has_gradients(Numerics numerics);
 inline DType activation_dtype(Numerics numerics) {
   return row_of(numerics).activations;
 }

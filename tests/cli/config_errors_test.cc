@@ -47,6 +47,8 @@ std::vector<Mistake> common() {
       {"name = \"t\"", "name = \"t\"\nseed = 1.5", "seed is not a whole number"},
       {"name = \"t\"", "name = \"t\"\ndevice = \"tpu\"",
        "device is refused: device tpu: unknown: the devices are cpu and cuda"},
+      {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-bf16/kv-q8\"",
+       "numerics is \"cpu-bf16/kv-q8\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"},
       {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-f33\"",
        "numerics is \"cpu-f33\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"},
       {"name = \"t\"", "name = \"t\"\nnumerics = \"cuda-bf16\"",

@@ -4,6 +4,7 @@
 #include "recipe/schema.h"
 #include "tests/cli/cli_test_util.h"
 #include "tests/formats/json_schema.h"
+#include "tests/model/quantised_models.h"
 
 namespace r1::plan_test {
 namespace {
@@ -37,8 +38,49 @@ TEST(CliPlan, AModelOnDiskAndAKnownOne) {
               2 * rows.at(size_t{1}).get_int("kv_bytes_per_token"));
     const std::string text = r1_run({"plan", model, "--memory-limit", "1G"}).out;
     EXPECT_NE(text.find("largest context"), std::string::npos);
-    EXPECT_EQ(json.get_string("best_type"), tiny ? "f32" : "IQ4_XS") << "1.78 B parameters in 1 GiB";
+    EXPECT_EQ(json.get_string("best_type"), tiny ? "F32" : "Q3_K_M") << "1.78 B parameters in 1 GiB";
   }
+}
+
+TEST(CliPlan, QuantisedWeightsAreRowsOfTheirOwn) {
+  const std::string file = (test::scratch() / "plan.gguf").string();
+  if (!std::filesystem::exists(file)) test::write_quantised_llama(file);
+  const Json json = checked("plan", r1_run({"plan", file, "--json", "--memory-limit", "1G"}));
+  EXPECT_FALSE(json.at("weights_in").is_null());
+  const Json& rows = json.at("numerics");
+  const Json& row = rows.at(rows.size() - 1);
+  EXPECT_EQ(row.get_string("numerics"), "cpu-q8act");
+  EXPECT_LT(row.get_int("weights_bytes"), rows.at(size_t{0}).get_int("weights_bytes"));
+  EXPECT_LT(json.get_int("file_bytes"), static_cast<int64_t>(std::filesystem::file_size(file)));
+  EXPECT_GT(json.get_int("file_bytes"), static_cast<int64_t>(std::filesystem::file_size(file)) / 2);
+  EXPECT_TRUE(row.get_bool("speed_measured"));
+  for (const Json& point : row.at("decode").items()) {
+    EXPECT_GT(point.get_number("tokens_per_s"), 0);
+    EXPECT_GT(point.get_number("prompt_tokens_per_s"), 0);
+  }
+  const Json& types = row.at("kv_types");
+  ASSERT_EQ(types.size(), 3u);
+  EXPECT_EQ(types.at(size_t{0}).get_int("bytes_per_token"), 2 * types.at(1).get_int("bytes_per_token"));
+  EXPECT_LT(types.at(2).get_int("bytes_per_token"), types.at(1).get_int("bytes_per_token"));
+  const Json q8 =
+      checked("plan", r1_run({"plan", file, "--json", "--memory-limit", "1G", "--kv-type", "q8"}));
+  const Json& last = q8.at("numerics").at(rows.size() - 1);
+  EXPECT_EQ(last.get_string("numerics"), "cpu-q8act/kv-q8");
+  EXPECT_EQ(last.get_int("kv_bytes_per_token"), types.at(2).get_int("bytes_per_token"));
+  const std::string text = r1_run({"plan", file, "--memory-limit", "1G"}).out;
+  EXPECT_NE(text.find("--kv-type q8"), std::string::npos) << text;
+  EXPECT_NE(text.find("prompts "), std::string::npos) << text;
+}
+
+TEST(CliPlan, QuantisingOnLoadIsPlannedWithoutTheFile) {
+  const auto planned = [&](const char* type) {
+    return checked("plan", r1_run({"plan", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "--json",
+                                   "--memory-limit", "1G", "--quantize", type}));
+  };
+  const Json json = planned("Q4_0");
+  EXPECT_EQ(json.get_string("weights_in"), "Q4_0, Q6_K");
+  EXPECT_LT(planned("Q2_K").get_int("file_bytes"), json.get_int("file_bytes"));
+  EXPECT_EQ(planned("BF16").at("numerics").size(), json.at("numerics").size() - 1) << "has no quantised row";
 }
 
 TEST(CliPlan, TheCostOfR1sTraining) {
@@ -63,6 +105,11 @@ TEST(CliPlan, ErrorsAreOneLine) {
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--utilisation", "0"}),
                         "--utilisation is 0; it must be above 0 and at most 1");
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--dtype", "f32"}), "shows all that this machine has");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", tiny_llama(), "--quantize", "Q9"}),
+                        "--quantize Q9: there is no such type");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "deepseek-ai/DeepSeek-R1", "--train", "--quantize", "Q4_0"}),
+                        "a training's weights are not quantised");
+  EXPECT_ONE_LINE_ERROR(r1_run({"plan", "no.toml", "--kv-type", "q8"}), "type of its activations");
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", "no.toml"}), "no.toml");
   EXPECT_ONE_LINE_ERROR(r1_run({"plan", test::write("d.toml", "teacher = \"x\"\nstudent = \"y\"\n")}),
                         "a distillation's memory is its teacher's and its student's");
@@ -115,6 +162,21 @@ TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
       r1_run({"bench", tiny_llama(), "--depth", "0", "--batch", "1", "--repeat", "1"}).out;
   EXPECT_NE(text.find("decode"), std::string::npos) << text;
   EXPECT_NE(text.find("left out: the model's context ends at 256"), std::string::npos) << text;
+}
+
+TEST(CliBench, QuantisedWeightsAreCountedAsTheyAreHeld) {
+  const std::string file = (test::scratch() / "bench.gguf").string();
+  if (!std::filesystem::exists(file)) test::write_quantised_llama(file);
+  const auto bench = [&](const char* type) {
+    return checked("bench", r1_run({"bench", file, "--json", "--depth", "0", "--batch", "1", "--repeat", "1",
+                                    "--no-llama-cpp", "--kv-type", type}));
+  };
+  const Json own = bench("bf16"), q8 = bench("q8");
+  EXPECT_EQ(own.get_string("numerics"), "cpu-q8act");
+  EXPECT_EQ(q8.get_string("numerics"), "cpu-q8act/kv-q8");
+  EXPECT_LT(q8.get_int("kv_bytes_per_token"), own.get_int("kv_bytes_per_token"));
+  EXPECT_LT(own.get_int("weights_bytes"), 2 * static_cast<int64_t>(std::filesystem::file_size(file)));
+  EXPECT_GT(own.get_number("peak_gflops"), 0);
 }
 
 TEST(CliBench, ErrorsAreOneLine) {

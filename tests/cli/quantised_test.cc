@@ -71,6 +71,76 @@ TEST(CliQuantised, OutputDoesNotDependOnBatchChunkOrThreads) {
     EXPECT_TRUE(samples_of({"--prefill-chunk", chunk, "--threads", "2"}) == want) << chunk;
 }
 
+TEST(CliQuantised, KeysOfEveryTypeAreOneForward) {
+  std::vector<std::string> answers;
+  for (const char* type : {"f32", "bf16", "q8"}) {
+    const std::string want = samples_of({"--kv-type", type, "--batch", "64", "--threads", "1"});
+    EXPECT_TRUE(samples_of({"--kv-type", type, "--batch", "1", "--threads", "2"}) == want) << type;
+    EXPECT_TRUE(samples_of({"--kv-type", type, "--prefill-chunk", "5", "--threads", "2"}) == want) << type;
+    answers.push_back(want);
+    // Scoring the samples under the same type gives their log-probs; the numerics' name says the same as the option.
+    std::string rows;
+    const std::vector<Json> samples = test::rows_of(want);
+    for (const Json& row : samples) {
+      Json tokens = row.at("prompt_tokens");
+      for (const Json& t : row.at("tokens").items()) tokens.push_back(t);
+      rows += Json::object()
+                  .set("from", static_cast<int64_t>(row.at("prompt_tokens").size()))
+                  .set("tokens", tokens)
+                  .dump() +
+              "\n";
+    }
+    const std::string scores = (scratch() / "kv-scores.jsonl").string();
+    const std::string name =
+        std::string("cpu-q8act") + (type == std::string("bf16") ? "" : std::string("/kv-") + type);
+    const auto result = r1_run({"score", quantised_file(), "--input", write("kv-rows.jsonl", rows),
+                                "--logprobs", scores, "--temperature", "0.9", "--numerics", name});
+    ASSERT_EQ(result.status, 0) << result.err;
+    const std::vector<Json> scored = test::rows_of(read_file(scores));
+    ASSERT_EQ(scored.size(), samples.size());
+    for (size_t i = 0; i < scored.size(); ++i)
+      EXPECT_EQ(scored[i].at("logprobs").dump(), samples[i].at("logprobs").dump()) << type << ", row " << i;
+  }
+  EXPECT_TRUE(answers[1] == samples_of({})) << "bf16 is the default";
+  EXPECT_FALSE(answers[0] == answers[1]);
+  EXPECT_FALSE(answers[1] == answers[2]);
+}
+
+TEST(CliQuantised, AnotherTypeOfKeysDoesNotGoOnWithTheRows) {
+  const std::string output = (scratch() / "kv-resumed.jsonl").string();
+  const std::string input = write("tokens.jsonl", token_rows());
+  std::filesystem::remove(output);
+  const std::vector<std::string> common{"generate", quantised_file(), "--input",      input, "--output",
+                                        output,     "--logprobs",     "--max-tokens", "4",   "--kv-type"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = common;
+    all.insert(all.end(), more.begin(), more.end());
+    return r1_run(all);
+  };
+  ASSERT_EQ(with({"q8", "--temperature", "0"}).status, 0);
+  const auto other = with({"bf16", "--temperature", "0", "--resume"});
+  EXPECT_EQ(other.status, 2);
+  EXPECT_NE(other.err.find("cpu-q8act/kv-q8"), std::string::npos) << other.err;
+}
+
+TEST(CliQuantised, TypesOfKeysThatCannotBeAreOneLine) {
+  const std::string input = write("tokens.jsonl", token_rows());
+  const auto score = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"score", quantised_file(), "--input", input, "--logprobs", "-"};
+    all.insert(all.end(), more.begin(), more.end());
+    return r1_run(all);
+  };
+  EXPECT_ONE_LINE_ERROR(score({"--kv-type", "q4"}), "they can be f32, bf16 or q8");
+  EXPECT_ONE_LINE_ERROR(score({"--kv-type", "f32", "--dtype", "bf16"}), "use bf16 or q8");
+  EXPECT_ONE_LINE_ERROR(score({"--kv-type", "bf16", "--numerics", "cpu-q8act/kv-q8"}), "give one of the two");
+  EXPECT_EQ(score({"--kv-type", "q8", "--numerics", "cpu-q8act/kv-q8"}).status, 0);
+  const std::string gradients = (scratch() / "kv-g.safetensors").string();
+  EXPECT_ONE_LINE_ERROR(
+      r1_run({"score", test::tiny_llama(), "--input", input, "--gradients", gradients, "--kv-type", "q8"}),
+      "no gradients with keys and values of that type: leave out --kv-type");
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", "no.toml", "--kv-type", "q8"}), "type of its activations");
+}
+
 TEST(CliQuantised, GradientsAreOfDequantisedWeights) {
   const std::string input = write("tokens.jsonl", token_rows()),
                     gradients = (scratch() / "g.safetensors").string();

@@ -68,6 +68,7 @@ std::string one_forward_name(const testing::TestParamInfo<std::tuple<const char*
   std::string name =
       std::string(std::get<0>(info.param)) + "_" + std::string(name_of(std::get<1>(info.param)));
   std::ranges::replace(name, '-', '_');
+  std::ranges::replace(name, '/', '_');
   return name;
 }
 
@@ -84,7 +85,7 @@ TEST_P(OneForward, TokensAndLogProbsDoNotDependOnTheBatch) {
   const std::vector<Request> requests = requests_for(model.config(), 1);
   const auto want =
       sample(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests, numerics());
-  const int64_t page = KvCache::bytes_per_page(model.config(), activation_dtype(numerics()));
+  const int64_t page = KvCache::bytes_per_page(model.config(), row_of(numerics()).cache);
   for (const int threads : {1, 2, 3}) {
     for (const EngineOptions& options :
          {EngineOptions{.max_batch = 7, .prefill_chunk = 5, .kv_bytes = 0},
@@ -131,6 +132,7 @@ TEST_P(OneForward, SamplingEqualsScoringToTheBit) {
 }
 
 TEST_P(OneForward, TrainingEqualsSamplingToTheBit) {
+  if (!has_gradients(numerics())) GTEST_SKIP() << "is for inference alone";
   const Model model = load();
   Model master = Model::load(directory());
   std::vector<Request> requests = requests_for(model.config(), 3);
@@ -179,7 +181,8 @@ TEST_P(OneForward, GreedyContinuationIsTransformers) {
 INSTANTIATE_TEST_SUITE_P(Models, OneForward,
                          testing::Combine(testing::ValuesIn(test::kGoldenNames),
                                           testing::Values(Numerics::cpu_f32, Numerics::cpu_bf16,
-                                                          Numerics::cpu_avx512bf16)),
+                                                          Numerics::cpu_avx512bf16, Numerics::cpu_f32_kv_bf16,
+                                                          Numerics::cpu_f32_kv_q8, Numerics::cpu_bf16_kv_q8)),
                          one_forward_name);
 
 TEST(Engine, StopsEndsAndStreams) {

@@ -14,6 +14,7 @@ namespace r1::quantised_test {
 namespace {
 
 constexpr Numerics kQ8 = Numerics::cpu_q8act;
+constexpr Numerics kAllQ8[] = {kQ8, Numerics::cpu_q8act_kv_f32, Numerics::cpu_q8act_kv_q8};
 
 class Quantised : public testing::TestWithParam<const char*> {
  protected:
@@ -46,10 +47,10 @@ std::vector<Request> some_requests(const ModelConfig& config) {
 }
 
 std::vector<Completion> sampled(const Model& model, int threads, EngineOptions options,
-                                std::span<const Request> requests) {
+                                std::span<const Request> requests, Numerics numerics = kQ8) {
   Arena arena;
   ThreadPool pool(threads);
-  Context ctx{.arena = arena, .threads = pool, .tape = nullptr, .device = Device::cpu, .numerics = kQ8};
+  Context ctx{.arena = arena, .threads = pool, .tape = nullptr, .device = Device::cpu, .numerics = numerics};
   return Engine(model, ctx, options).run(requests);
 }
 
@@ -81,11 +82,9 @@ TEST_P(Quantised, SamplesDoNotDependOnBatchChunkThreadsOrKernel) {
   }
 }
 
-TEST_P(Quantised, SamplingEqualsScoringToTheBit) {
-  const Model model = Model::load(file(), DType::f32, WeightUse::inference);
-  std::vector<Request> requests = some_requests(model.config());
-  for (Request& r : requests) r.sampling.temperature = 1.0f;
-  const auto samples = sampled(model, 2, {.max_batch = 16, .prefill_chunk = 7, .kv_bytes = 0}, requests);
+void expect_scored_as_sampled(const Model& model, const std::vector<Request>& requests, Numerics numerics) {
+  const auto samples =
+      sampled(model, 2, {.max_batch = 16, .prefill_chunk = 7, .kv_bytes = 0}, requests, numerics);
   std::vector<std::vector<int32_t>> whole;
   for (const Completion& c : samples) {
     whole.push_back(requests[static_cast<size_t>(c.request)].prompt);
@@ -95,11 +94,45 @@ TEST_P(Quantised, SamplingEqualsScoringToTheBit) {
   for (size_t i = 0; i < samples.size(); ++i)
     rows.push_back({whole[i], std::ssize(whole[i]) - std::ssize(samples[i].tokens)});
   ThreadPool pool(2);
-  Lanes lanes(pool, kQ8);
+  Lanes lanes(pool, numerics);
   for (const int64_t micro : {1, 50, 100000}) {
     const auto scored = score(model, lanes, rows, {.temperature = 1.0f, .micro_tokens = micro});
     for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(scored[i], samples[i].logprobs) << "sample " << i;
   }
+}
+
+TEST_P(Quantised, SamplingEqualsScoringToTheBit) {
+  const Model model = Model::load(file(), DType::f32, WeightUse::inference);
+  std::vector<Request> requests = some_requests(model.config());
+  for (Request& r : requests) r.sampling.temperature = 1.0f;
+  for (const Numerics numerics : kAllQ8) expect_scored_as_sampled(model, requests, numerics);
+}
+
+// Keys and values have the same one forward in every type, and each type its own bits.
+TEST_P(Quantised, KeysOfOtherTypesDoNotDependOnTheBatchEither) {
+  const Model model = Model::load(file(), DType::f32, WeightUse::inference);
+  const std::vector<Request> requests = some_requests(model.config());
+  const int64_t context = model.config().max_positions;
+  std::vector<std::vector<Completion>> answers;
+  for (const Numerics numerics : kAllQ8) {
+    const int64_t page = KvCache::bytes_per_page(model.config(), row_of(numerics).cache);
+    const auto want =
+        sampled(model, 1, {.max_batch = 1, .prefill_chunk = 1000, .kv_bytes = 0}, requests, numerics);
+    for (const EngineOptions& options : {EngineOptions{.max_batch = 5, .prefill_chunk = 3, .kv_bytes = 0},
+                                         EngineOptions{.max_batch = 64,
+                                         .prefill_chunk = 1000,
+                                         .kv_bytes = (KvCache::pages_for(context) + 2) * page}}) {
+      const auto got = sampled(model, 2, options, requests, numerics);
+      ASSERT_EQ(got.size(), want.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(got[i].tokens, want[i].tokens) << name_of(numerics);
+        EXPECT_EQ(got[i].logprobs, want[i].logprobs) << name_of(numerics) << ", sample " << i;
+      }
+    }
+    answers.push_back(want);
+  }
+  EXPECT_NE(answers[0][0].logprobs, answers[1][0].logprobs);
+  EXPECT_NE(answers[1][0].logprobs, answers[2][0].logprobs);
 }
 
 // The weights are in memory once, in the file's size.
@@ -110,7 +143,7 @@ TEST_P(Quantised, WeightsTakeTheFilesMemory) {
   ThreadPool pool(1);
   Context ctx{.arena = arena, .threads = pool, .numerics = kQ8};
   model.pack(ctx);
-  // Matrices that the file has in 16 bits, and kv_b_proj, are f32 here, and panels are padded to 16 rows.
+  // kv_b_proj is f32 here, and panels are padded.
   int64_t more = 0;
   for (const Parameter& p : model.parameters()) {
     if (!p.frozen()) continue;

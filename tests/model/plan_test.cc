@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "model/known_models.h"
 #include "model/model.h"
+#include "model/quantize_plan.h"
 #include "model/training_cost.h"
 
 namespace r1::plan_test {
@@ -44,25 +45,29 @@ TEST(Plan, BytesPerTokenOfContextAreKnownOnes) {
 TEST(Plan, AStepReadsLiveExpertsOnce) {
   const ModelConfig config = known("DeepSeek-R1");
   const ModelSizes sizes = model_sizes(config);
-  const double one = step_weight_bytes(config, sizes, 8, 1), many = step_weight_bytes(config, sizes, 8, 4096);
-  EXPECT_NEAR(one / static_cast<double>(sizes.active - sizes.embedding), 1, 1e-9);
-  EXPECT_NEAR(many / static_cast<double>(sizes.all - sizes.embedding), 1, 1e-6);
+  const HeldMatrices held = held_matrices(config, Numerics::cpu_bf16, uniform_formats(DType::bf16));
+  const double one = step_weight_bytes(config, held, 1), many = step_weight_bytes(config, held, 4096);
+  // Panels are padded to 32 rows: kv_a_proj has 576, and the router has 256.
+  EXPECT_NEAR(one / 2 / static_cast<double>(sizes.active - sizes.embedding), 1, 1e-3);
+  EXPECT_NEAR(many / 2 / static_cast<double>(sizes.all - sizes.embedding), 1, 1e-3);
   const ModelConfig dense = known("DeepSeek-R1-Distill-Qwen-7B");
-  const ModelSizes same = model_sizes(dense);
-  EXPECT_EQ(step_weight_bytes(dense, same, 16, 1), step_weight_bytes(dense, same, 16, 64));
+  const HeldMatrices same = held_matrices(dense, Numerics::cpu_bf16, uniform_formats(DType::bf16));
+  EXPECT_EQ(step_weight_bytes(dense, same, 1), step_weight_bytes(dense, same, 64));
 }
 
 TEST(Plan, TheLargestContextFitsAndTheNextPageDoesNot) {
   const ModelConfig config = known("DeepSeek-R1-Distill-Qwen-1.5B");
+  const WeightFormats formats = uniform_formats(DType::bf16);
   const auto total = [&](int64_t context) {
-    return context_memory(config, Numerics::cpu_bf16, context, 2048, 2).total();
+    return context_memory(config, Numerics::cpu_bf16, formats, context, 2048, 2).total();
   };
   const int64_t memory = total(20'000);
-  const int64_t longest = largest_context(config, Numerics::cpu_bf16, memory, 2048, 2);
+  const int64_t longest = largest_context(config, Numerics::cpu_bf16, formats, memory, 2048, 2);
   EXPECT_LE(total(longest), memory);
   EXPECT_GT(total(longest + 256), memory);
-  EXPECT_EQ(largest_context(config, Numerics::cpu_bf16, int64_t{1} << 50, 2048, 2), config.max_positions);
-  EXPECT_EQ(largest_context(config, Numerics::cpu_bf16, int64_t{1} << 30, 2048, 2), 0);
+  EXPECT_EQ(largest_context(config, Numerics::cpu_bf16, formats, int64_t{1} << 50, 2048, 2),
+            config.max_positions);
+  EXPECT_EQ(largest_context(config, Numerics::cpu_bf16, formats, int64_t{1} << 30, 2048, 2), 0);
 }
 
 TEST(Plan, ANoiseModelHoldsWhatThePlanSays) {
@@ -77,9 +82,83 @@ TEST(Plan, ANoiseModelHoldsWhatThePlanSays) {
     Context ctx{.arena = arena, .threads = threads, .numerics = numerics};
     model.pack(ctx);
     const int64_t rope = config.max_positions * config.head_dim * 4;
-    EXPECT_EQ(model.held_bytes() + rope, context_memory(config, numerics, 256, 256, 1).weights);
+    EXPECT_EQ(
+        model.held_bytes() + rope,
+        context_memory(config, numerics, uniform_formats(activation_dtype(numerics)), 256, 256, 1).weights);
     EXPECT_TRUE(model.frozen());
   }
+}
+
+// The mixtures of llama.cpp have these sizes for Qwen2.5-1.5B's shape with a head of its own, in bytes of tensors.
+TEST(Plan, QuantisedSizesAreThoseOfTheFilesThatAreMade) {
+  const ModelConfig config = known("DeepSeek-R1-Distill-Qwen-1.5B");
+  const auto size = [&](const char* type) {
+    return file_bytes(config, quantised_formats(config, quantize_preset(type, "--type")));
+  };
+  const ModelSizes sizes = model_sizes(config);
+  const int64_t vectors = (sizes.all - sizes.matrices) * 4;
+  EXPECT_EQ(size("Q8_0"), sizes.matrices / 32 * 34 + vectors);
+  const int64_t head = config.vocab_size * config.hidden_size;  // in Q6_K
+  EXPECT_EQ(size("Q4_0"), (sizes.matrices - head) / 32 * 18 + head / 256 * 210 + vectors);
+  double before = 1e18;
+  for (const TypeSize& type : type_sizes(config)) {
+    EXPECT_NEAR(static_cast<double>(type.bytes) * 8 / static_cast<double>(sizes.all), type.bits, 1e-9);
+    if (type.name == "FP8") continue;  // is smaller than Q8_0, which is more exact for most weights
+    EXPECT_LT(static_cast<double>(type.bytes), before) << type.name << " is no smaller than the one before";
+    before = static_cast<double>(type.bytes);
+  }
+}
+
+TEST(Plan, AQuantisedModelTakesItsFilesBytesAndItsKeysThoseOfTheirType) {
+  ModelConfig config = known("DeepSeek-R1-Distill-Qwen-1.5B");
+  config.layers = 3;
+  config.vocab_size = 512;
+  config.max_positions = 256;
+  for (const char* type : {"Q8_0", "Q4_0", "Q4_K_M", "IQ4_XS"}) {
+    const WeightFormats formats = quantised_formats(config, quantize_preset(type, "--type"));
+    EXPECT_TRUE(formats.has_blocks());
+    const Model model = Model::of_noise(config, DType::f32, &formats);
+    ThreadPool threads(1);
+    Arena arena;
+    Context ctx{.arena = arena, .threads = threads, .numerics = Numerics::cpu_q8act};
+    model.pack(ctx);
+    const int64_t rope = config.max_positions * config.head_dim * 4;
+    const ContextMemory memory = context_memory(config, Numerics::cpu_q8act, formats, 256, 256, 1);
+    EXPECT_EQ(model.held_bytes() + rope, memory.weights) << type;
+    EXPECT_NEAR(static_cast<double>(memory.weights - rope) / static_cast<double>(file_bytes(config, formats)),
+                1, 0.01)
+        << type;
+    const HeldMatrices held = held_matrices(config, Numerics::cpu_q8act, formats);
+    int64_t all = 0, embedding = 0;
+    model.each_held([&](const Parameter& p, int64_t bytes) {
+      all += bytes;
+      if (p.name == "model.embed_tokens.weight") embedding = bytes;
+    });
+    EXPECT_EQ(held.all, all);
+    EXPECT_EQ(held.embedding, embedding);
+    EXPECT_EQ(held.routed, 0);
+  }
+  const int64_t bf16 = kv_bytes_per_token(config, DType::bf16), q8 = kv_bytes_per_token(config, DType::q8);
+  EXPECT_EQ(bf16, 3 * 2 * 2 * 128 * 2);
+  EXPECT_EQ(q8, 3 * 2 * 2 * (128 + 4));
+  const WeightFormats formats = quantised_formats(config, quantize_preset("Q4_0", "--type"));
+  const auto memory = [&](Numerics numerics) {
+    return context_memory(config, numerics, formats, 256, 256, 1);
+  };
+  EXPECT_EQ(memory(Numerics::cpu_q8act).cache, 256 * bf16);
+  EXPECT_EQ(memory(Numerics::cpu_q8act_kv_q8).cache, 256 * q8);
+}
+
+TEST(Plan, QuantisingIsRefusedIfNoMatrixFits) {
+  ModelConfig config = known("DeepSeek-R1-Distill-Qwen-1.5B");
+  config.hidden_size = 36;
+  config.intermediate_size = 20;
+  config.head_dim = 12;
+  config.heads = 3;
+  config.kv_heads = 1;
+  EXPECT_THROW(quantised_formats(config, quantize_preset("Q4_K_M", "--type")), Error);
+  for (const TypeSize& type : type_sizes(config))
+    EXPECT_LE(type.name.size(), 4u) << "F32, BF16 and FP8 are left";
 }
 
 TEST(TrainingCost, IsWithinAFifthOfThePublishedHours) {

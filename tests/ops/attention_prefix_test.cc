@@ -41,7 +41,9 @@ class Decoding {
         prefix_(prefix),
         cache_(data, 9),
         run_(false, threads),
-        out_(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN) {}
+        out_(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN) {
+    run_.ctx.numerics = data.numerics;
+  }
 
   // Returns outputs of the samples' own tokens, and of all tokens of the first and the last sequence.
   std::vector<float> run() {
@@ -121,9 +123,10 @@ std::vector<float> own_tokens(const Data& data, int64_t prefix, std::vector<floa
   return want;
 }
 
-void expect_bits_of_each_alone(const Shape4& z, bool latent) {
+void expect_bits_of_each_alone(const Shape4& z, bool latent, Numerics numerics = Numerics::cpu_f32) {
   for (const int64_t prefix : {5, 16, 20, 27, 32, 48, 64, 71}) {
-    const Data data = samples(z, prefix, latent, 60);
+    Data data = samples(z, prefix, latent, 60);
+    data.numerics = numerics;
     const std::vector<float> want = own_tokens(data, prefix, run_whole(data));
     for (const int threads : {1, 2}) {
       test::expect_same_bits(Decoding(data, prefix, threads).run(), want,
@@ -142,6 +145,15 @@ TEST(AttentionPrefix, OfLatentsToo) {
   for (const Shape4& z :
        {Shape4{4, 1, 80, 64}, {1, 1, 20, 16}, {5, 1, 19, 7}, {16, 1, 48, 32}, {6, 2, 36, 32}})
     expect_bits_of_each_alone(z, true);
+}
+
+TEST(AttentionPrefix, WithPagesOfOtherTypesToo) {
+  for (const Numerics numerics : {Numerics::cpu_f32_kv_q8, Numerics::cpu_f32_kv_bf16}) {
+    for (const Shape4& z : {Shape4{4, 2, 32, 32}, {6, 1, 19, 7}, {14, 1, 33, 20}})
+      expect_bits_of_each_alone(z, false, numerics);
+    for (const Shape4& z : {Shape4{4, 1, 80, 64}, {5, 1, 19, 7}, {6, 2, 36, 32}})
+      expect_bits_of_each_alone(z, true, numerics);
+  }
 }
 
 TEST(AttentionPrefix, DoesNotDependOnTheInstructionSet) {

@@ -62,6 +62,7 @@ struct Data {
   std::vector<int32_t> offsets;
   std::vector<int32_t> parents;  // empty: every row is a whole sequence
   bool values_in_keys = false;   // v is k's first columns, and pages hold it there
+  Numerics numerics = Numerics::cpu_f32;
   std::vector<float> q, k, v, d_o;
   float scale = 1;
 };
@@ -79,9 +80,9 @@ struct Cache {
     for (int64_t s = 0; s < data.S(); ++s)
       max_pages =
           std::max(max_pages, ceil_div(data.start(s) + data.lengths[static_cast<size_t>(s)], kKeyTile) + 1);
-    pages = {nullptr, DType::f32, data.z.G, data.z.K, data.z.V, data.values_in_keys};
+    pages = {nullptr, row_of(data.numerics).cache, data.z.G, data.z.K, data.z.V, data.values_in_keys};
     const int64_t count = data.S() * max_pages + 3;
-    storage.assign(static_cast<size_t>(count * pages.page_elements()), test::kNaN);
+    storage.assign(static_cast<size_t>(count) * pages.page_bytes() / sizeof(float), test::kNaN);
     pages.data = storage.data();
     order.resize(static_cast<size_t>(count));
     std::iota(order.begin(), order.end(), 0);
@@ -101,6 +102,7 @@ std::vector<float> run_steps(const Data& data, int threads, uint64_t page_seed, 
   std::vector<float> out(static_cast<size_t>(data.T() * data.z.H * data.z.V), test::kNaN);
   std::vector<int64_t> done(data.lengths.size(), 0);
   OpRun run(false, threads);
+  run.ctx.numerics = data.numerics;
   for (bool more = true; more;) {
     more = false;
     const ArenaScope scope(run.arena);
@@ -178,6 +180,7 @@ inline Gradients run_batch(const Data& data, int threads, bool tape, int times =
   }
   const std::vector<int32_t> ids(positions.size(), 0);
   OpRun run(tape, threads);
+  run.ctx.numerics = data.numerics;
   const int64_t T = data.T();
   const Tensor q = run.input({T, data.z.H, data.z.K}, data.q);
   const Tensor k = run.input({T, data.z.G, data.z.K}, data.k);

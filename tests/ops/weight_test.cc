@@ -120,7 +120,9 @@ std::vector<float> everything(const StoredMatrix& m, DType type, Numerics numeri
   const Weight w(&p, &bias.p);
   OpRun run(true, threads);
   run.ctx.numerics = numerics;
-  const std::vector<float> x = rounded(random, T * K), dy = random_normal(random, T * N);
+  const bool wide = run.ctx.activations() == DType::f32;
+  const std::vector<float> x = wide ? random_normal(random, T * K) : rounded(random, T * K);
+  const std::vector<float> dy = random_normal(random, T * N);
   Tensor input = run.ctx.output({T, K}, run.ctx.activations());
   for (size_t i = 0; i < x.size(); ++i) {
     if (input.dtype == DType::f32) {
@@ -195,8 +197,10 @@ TEST(FrozenWeight, IsHeldOnce) {
     w.prepare(run.ctx);
     table.prepare(run.ctx);
     const auto in_lines = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-    const int64_t units = run.ctx.activations() == DType::f32 ? K : pair_rows(K);
-    EXPECT_EQ(w.held_bytes(), in_lines(4 * kPanels * kPanel * units));
+    // What is stored in 16 bits, or rounded to them, takes two bytes per number in every numerics.
+    const bool pairs = run.ctx.activations() == DType::bf16 || type == DType::bf16 ||
+                       format == Format::bf16 || format == Format::f16;
+    EXPECT_EQ(w.held_bytes(), in_lines(4 * kPanels * kPanel * (pairs ? pair_rows(K) : K)));
     const bool wide = type == DType::f32 && (format == Format::f32 || format == Format::f64);
     EXPECT_EQ(table.held_bytes(), in_lines(N * K * (wide ? 4 : 2)));
     EXPECT_FALSE(p.value);  // nothing beside it
@@ -240,6 +244,46 @@ TEST(FrozenLatentWeight, HasTheBitsOfAValueInMemory) {
       expect_same_bits(latent_products(m, type, numerics, true, s.heads, s.nope, s.value),
                        latent_products(m, type, numerics, false, s.heads, s.nope, s.value), "products");
     });
+  }
+}
+
+// Denormals, the largest and the smallest numbers of f16 are widened exactly by products.
+TEST(FrozenWeight, EveryFiniteF16NumberIsExactInAProduct) {
+  constexpr int64_t K = 2, N = 0x8000;  // row i: the numbers of bits i, and of bits i with a sign
+  StoredMatrix m(Format::f16, N, K, 3);
+  for (int64_t i = 0; i < N; ++i) {
+    const uint16_t finite = static_cast<uint16_t>((i & 0x7C00) == 0x7C00 ? i & 0x3FF : i);
+    for (int64_t k = 0; k < K; ++k) {
+      const auto bits = static_cast<uint16_t>(finite | (k << 15));
+      std::memcpy(m.owner->bytes.data() + 8 + (i * K + k) * 2, &bits, 2);
+      m.values[static_cast<size_t>(i * K + k)] = f32_from_f16(bits);
+    }
+  }
+  Parameter p = m.parameter(DType::f32, true, nullptr);
+  const Weight w(&p);
+  for (const int64_t T : {1, 13}) {
+    OpRun run(false);
+    std::vector<float> x(static_cast<size_t>(T * K), 0.0f), y(static_cast<size_t>(T * N));
+    for (int64_t t = 0; t < T; ++t) x[static_cast<size_t>(t * K + t % K)] = 1;
+    w.times(run.ctx, x.data(), T, y.data());
+    for (int64_t t = 0; t < T; ++t) {
+      for (int64_t n = 0; n < N; ++n)
+        ASSERT_EQ(y[static_cast<size_t>(t * N + n)], m.values[static_cast<size_t>(n * K + t % K)]) << n;
+    }
+  }
+}
+
+TEST(FrozenWeight, AnInfiniteF16NumberIsRefusedWhenItIsPacked) {
+  StoredMatrix m(Format::f16, 40, 6, 3);
+  const uint16_t infinity = 0x7C00;
+  std::memcpy(m.owner->bytes.data() + 8 + (33 * 6 + 2) * 2, &infinity, 2);
+  Parameter p = m.parameter(DType::f32, true, nullptr);
+  OpRun run(false);
+  try {
+    Weight(&p).prepare(run.ctx);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("[33, 2]"), std::string::npos) << e.what();
   }
 }
 

@@ -19,8 +19,7 @@ void check_shapes(const Context& ctx, const Batch& batch, const KvPages& pages, 
            pages.G);
   R1_CHECK(pages.dtype == ctx.row().cache, "pages of ", name_of(pages.dtype), " with ",
            name_of(ctx.numerics));
-  R1_CHECK(ctx.tape == nullptr || pages.dtype == ctx.activations(), "no gradients with ",
-           name_of(ctx.numerics));
+  R1_CHECK(ctx.tape == nullptr || has_gradients(ctx.numerics), "no gradients with ", name_of(ctx.numerics));
   if (!pages.values_in_keys || T == 0) return;
   R1_CHECK(pages.V <= pages.K && k.dtype == v.dtype, "V ", pages.V, " in keys of ", pages.K);
   if (ctx.measuring || ctx.device != Device::cpu) return;  // the first token's values are compared
@@ -88,14 +87,14 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     saved.out = out.dtype == DType::f32 ? out : ctx.arena.tensor(shape);
   }
   R1_BACKEND(ctx, attention_forward,
-                 (AttentionForward{.batch = batch,
-                                   .pages = pages,
-                                   .q = q,
-                                   .k = k,
-                                   .v = v,
-                                   .out = out,
-                                   .scale = scale,
-                                   .saved = saved}));
+             (AttentionForward{.batch = batch,
+                               .pages = pages,
+                               .q = q,
+                               .k = k,
+                               .v = v,
+                               .out = out,
+                               .scale = scale,
+                               .saved = saved}));
   if (ctx.tape == nullptr) return out;
 
   const int32_t* offsets = copied(ctx, batch.offsets);

@@ -14,6 +14,15 @@
 // Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32.
 // cpu-q8act: q is f32 and the pages are bf16, to which k and v are rounded; all else is as in cpu-f32.
 //
+// Pages of q8 (inference alone): k and v are rounded to int8 numbers with one f32 scale per token and head, and
+// attention sees number * scale, rounded once to f32; all else is as in the numerics' own row:
+//
+//   x [n] is k[t, g], and v[t, g]. In the latent form it is the latent, i.e. the first V columns of k, and the
+//   rotary rest, each with a scale of its own
+//   amax = max |x|;  d = amax / 127;  q = round to nearest even of x * (127 / amax);  x' = f32(q * d)
+//   where division, product and d each round once to f32. If amax is below 2^-119, d = 0 and q = 0. If x has a
+//   NaN or an infinity, d = NaN and q = 0, so that attention over it is NaN.
+//
 // Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from
 // the saved maximum and sum. Sums run over key or query positions in order and over the heads of a group
 // in order. If rows share a parent, the sums for the gradients of its keys and values continue over the
@@ -28,23 +37,29 @@
 
 namespace r1 {
 
-// One layer's pages, f32 or bf16. A page holds keys transposed [G][K][kKeyTile] (lanes over keys), then
+// One layer's pages: f32, bf16 or q8. A page holds keys transposed [G][K][kKeyTile] (lanes over keys), then
 // values [G][kKeyTile][V]. MLA's values are the first V columns of its keys: with values_in_keys a page holds
 // only keys [G][kKeyTile][K], which are transposed when they are read. This halves the bytes, which limit
-// decoding of many sequences.
+// decoding of many sequences. In q8, the scales follow: f32 [G][2][kKeyTile], of keys and values, or of latents
+// and rotary parts.
 struct KvPages {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t G = 0, K = 0, V = 0;
   bool values_in_keys = false;
-  int64_t page_elements() const { return G * (values_in_keys ? K : K + V) * kKeyTile; }
+  int64_t page_numbers() const { return G * (values_in_keys ? K : K + V) * kKeyTile; }
+  // The elements that a page takes of its storage; in q8 they are bytes.
+  int64_t page_elements() const {
+    constexpr int64_t kScaleBytes = 4;
+    return page_numbers() + (dtype == DType::q8 ? G * 2 * kKeyTile * kScaleBytes : 0);
+  }
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
   // The pages of one layer of `storage` [layers, pages, page_elements()], which has this shape.
   KvPages of_layer(const Tensor& storage, int64_t layer) const {
+    R1_CHECK(storage.dtype == dtype, "pages of ", name_of(dtype), " in ", name_of(storage.dtype));
     R1_CHECK(storage.dim(-1) == page_elements() && layer >= 0 && layer < storage.dim(0), "layer ", layer,
              " of ", storage.shape.str(), ", ", page_elements(), " elements a page");
     KvPages pages = *this;
-    pages.dtype = storage.dtype;
     pages.data =
         static_cast<char*>(storage.data) + static_cast<size_t>(layer * storage.dim(1)) * pages.page_bytes();
     return pages;
@@ -58,6 +73,8 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
                  const Tensor& v, float scale);
 
 namespace ref {
+// Rounds x to q8, literally: sets q [n] and returns d.
+float quantise_key(const float* x, int64_t n, int8_t* q);
 // Whole sequences without pages: offsets [S+1], every row starts at position 0; o [T, H, V].
 void attention(const float* q, const float* k, const float* v, const int32_t* offsets, int64_t S, int64_t H,
                int64_t G, int64_t K, int64_t V, double scale, double* o);

@@ -265,9 +265,9 @@ void backward(Context& ctx, const Backward& job, int64_t S) {
 
 namespace {
 
-// Keys or values in f32, rounded as the pages hold them.
+// Keys or values in f32, rounded as the pages hold them. Pages of q8 round when they are written.
 const float* for_pages(Context& ctx, const Tensor& x, DType pages) {
-  if (x.dtype != DType::f32 || pages == DType::f32) return as_f32(ctx, x);
+  if (x.dtype != DType::f32 || pages != DType::bf16) return as_f32(ctx, x);
   float* copy = ctx.arena.array<float>(x.count());
   if (!ctx.measuring) round_to_bf16(ctx.threads, x.f32(), x.count(), copy);
   return copy;
@@ -290,7 +290,8 @@ void attention_forward(Context& ctx, const AttentionForward& call) {
   f.maxima = call.saved.maxima;
   f.sums = call.saved.sums;
   f.page_data = pages.data;
-  f.bf16_pages = pages.dtype == DType::bf16;
+  f.pages = pages.dtype;
+  f.scales_at = pages.page_numbers();
   f.page_elements = pages.page_elements();
   f.values_in_keys = pages.values_in_keys;
   f.values_at = pages.values_in_keys ? 0 : pages.G * pages.K * kKeyTile;

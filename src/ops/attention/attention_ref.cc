@@ -35,6 +35,21 @@ struct Query {
 
 }  // namespace
 
+float quantise_key(const float* x, int64_t n, int8_t* q) {
+  float amax = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    finite = finite && std::isfinite(x[i]);
+    amax = std::max(amax, std::abs(x[i]));
+  }
+  std::fill_n(q, n, int8_t{0});
+  if (!finite) return std::numeric_limits<float>::quiet_NaN();
+  if (amax < 0x1p-119f) return 0;
+  const float inverse = 127.0f / amax;
+  for (int64_t i = 0; i < n; ++i) q[i] = static_cast<int8_t>(std::nearbyint(x[i] * inverse));
+  return amax / 127.0f;
+}
+
 void attention(const float* q, const float* k, const float* v, const int32_t* offsets, int64_t S, int64_t H,
                int64_t G, int64_t K, int64_t V, double scale, double* o) {
   for (int64_t s = 0; s < S; ++s) {

@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "tensor/dtype.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace r1::attention_detail {
@@ -27,12 +28,18 @@ namespace HWY_NAMESPACE {
 struct Chain {
   const float* a = nullptr;
   int64_t a_block = 0;      // stride between blocks of A
-  const void* b = nullptr;  // f32, or bf16, which is widened; strides are in elements
-  bool b_bf16 = false;
+  const void* b = nullptr;  // strides are in elements
+  // f32; bf16, which is widened; or q8, whose numbers are multiplied by their scales
+  DType b_type = DType::f32;
   int64_t b_block = 0;             // stride between blocks of B (the same steps of k as A's)
   const int32_t* pages = nullptr;  // block i of B lies at b + pages[i] * b_block; null: at b + i * b_block
   int64_t b_row = 0;               // stride between steps of k
   int64_t b_panel = 32;            // stride between panels of 32 columns
+  // q8: one scale per column, whose panels are scale_panel apart, or one per step of k, whose blocks of 32 are
+  // scale_block apart and lie as those of B.
+  const float* scales = nullptr;
+  bool scales_of_columns = false;
+  int64_t scale_panel = 0, scale_block = 0;
   int64_t k_begin = 0, k_end = 0;
   float* c = nullptr;
   int64_t c_row = 0, c_panel = 32;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "ops/attention/kernels_cpu.h"
@@ -36,7 +37,22 @@ inline constexpr int64_t kAccumulators = 24;  // of 32
 
 inline constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
 
-// Loads one vector of B: all of it, or its first `tail` elements.
+// Elements of B in q8, with the scales of their columns or of their steps of k.
+struct Q8Columns {
+  int8_t q;
+};
+struct Q8Steps {
+  int8_t q;
+};
+
+HWY_INLINE LaneVector widened_q8(const int8_t* b) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::Rebind<int8_t, LaneTag> d8;
+  const hn::Rebind<int32_t, LaneTag> d32;
+  return hn::ConvertTo(LaneTag(), hn::PromoteTo(d32, hn::LoadU(d8, b)));
+}
+
+// Loads one vector of B: all of it, or its first `tail` elements. Numbers of q8 are without their scales.
 template <bool kMasked>
 HWY_INLINE LaneVector load_b(const float* b, size_t tail) {
   return kMasked ? load_some(LaneTag(), b, tail) : hwy::HWY_NAMESPACE::LoadU(LaneTag(), b);
@@ -52,6 +68,18 @@ HWY_INLINE LaneVector load_b(const uint16_t* b, size_t tail) {
   }
 }
 
+template <bool kMasked, class Q8>
+  requires(sizeof(Q8) == 1)
+HWY_INLINE LaneVector load_b(const Q8* b, size_t tail) {
+  if constexpr (kMasked) {
+    HWY_ALIGN int8_t buffer[kLaneWidth] = {};
+    for (size_t i = 0; i < tail; ++i) buffer[i] = b[i].q;
+    return widened_q8(buffer);
+  } else {
+    return widened_q8(&b->q);
+  }
+}
+
 template <int kRows, int kVectors, bool kMasked, class Form, class B>
 void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float* HWY_RESTRICT out,
                   int64_t column, size_t tail) {
@@ -59,12 +87,13 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float
   const LaneTag d;
   using V = LaneVector;
   V acc[kRows][kVectors];
-  int64_t b_at[kVectors], c_at[kVectors];
+  int64_t b_at[kVectors], c_at[kVectors], scale_at[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
     const int64_t panel = (column + v * kLanes) / 32, in_panel = (column + v * kLanes) % 32;
     b_at[v] = panel * c.b_panel + in_panel;
     c_at[v] = panel * c.c_panel + in_panel;
+    scale_at[v] = panel * c.scale_panel + in_panel;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -78,13 +107,20 @@ void chain_kernel(const Chain& c, const float* HWY_RESTRICT a, const B* b, float
     const int64_t block = k / Form::kBlock, from = k % Form::kBlock;
     const int64_t end = (block + 1) * Form::kBlock < k_end ? (block + 1) * Form::kBlock : k_end;
     const float* HWY_RESTRICT ak = a + block * c.a_block + from * Form::kK;
-    const B* HWY_RESTRICT bk = b + (c.pages == nullptr ? block : c.pages[block]) * c.b_block + from * b_row;
+    const int64_t b_block = c.pages == nullptr ? block : c.pages[block];
+    const B* HWY_RESTRICT bk = b + b_block * c.b_block + from * b_row;
+    const float* HWY_RESTRICT scales = c.scales;
+    if constexpr (std::is_same_v<B, Q8Steps>) scales += b_block * c.scale_block + from;
     for (int64_t n = end - k; n > 0; --n) {
       V bv[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
         bv[v] = load_b<kMasked>(bk + b_at[v], tail);
+        if constexpr (std::is_same_v<B, Q8Columns>)
+          bv[v] = hn::Mul(bv[v], hn::LoadU(d, scales + scale_at[v]));
+        if constexpr (std::is_same_v<B, Q8Steps>) bv[v] = hn::Mul(bv[v], hn::Set(d, *scales));
       }
+      if constexpr (std::is_same_v<B, Q8Steps>) ++scales;
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const V av = hn::Set(d, ak[r * Form::kM]);
@@ -160,10 +196,14 @@ void chain_rows_of(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
 }
 
 void chain_rows(const Chain& c, int64_t rows, int64_t begin, int64_t end) {
-  if (c.b_bf16) {
+  if (c.b_type == DType::bf16) {
     chain_rows_of<uint16_t>(c, rows, begin, end);
-  } else {
+  } else if (c.b_type == DType::f32) {
     chain_rows_of<float>(c, rows, begin, end);
+  } else if (c.scales_of_columns) {
+    chain_rows_of<Q8Columns>(c, rows, begin, end);
+  } else {
+    chain_rows_of<Q8Steps>(c, rows, begin, end);
   }
 }
 

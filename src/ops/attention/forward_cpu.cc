@@ -29,6 +29,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr int64_t kPagesAtOnce = 8;
 constexpr int64_t kTileLanes = static_cast<int64_t>(kLaneWidth);
 constexpr int64_t kTileVectors = kKeyTile / kTileLanes;
+constexpr int64_t kBytesOfScale = static_cast<int64_t>(sizeof(float));
 
 // One query row: its index in [T, H], the number of keys it sees, and its softmax, for the backward.
 struct ForwardRow {
@@ -153,17 +154,29 @@ struct ForwardRun {
   const E* keys_in(int64_t page) const {
     return static_cast<const E*>(f.element(page * f.page_elements + task.g * f.size.K * kKeyTile));
   }
+  const float* scales_in(int64_t page, int64_t part) const { return f.scales(page, task.g, part); }
   // Transposes slots [begin, end) of a page that holds keys by rows into [K][32].
-  template <class E>
   void transpose_page(const Source& from, int64_t page, int64_t begin, int64_t end, float* to) const {
-    const int64_t K = f.size.K, shared = page == from.split_page() ? from.split_slot() : 0;
-    const E* own = keys_in<E>(from.pages[page]);
-    const E* tail = shared > 0 ? keys_in<E>(from.tail) : own;
-    const auto row = [=](int64_t j) { return (j < shared ? tail : own) + j * K; };
-    if constexpr (sizeof(E) == sizeof(float)) {
-      transpose_rows_of(row, begin, end, K, to);
-    } else {
-      transpose_bf16_rows_of(row, begin, end, K, to);
+    const int64_t K = f.size.K, V = f.size.V, shared = page == from.split_page() ? from.split_slot() : 0;
+    const int64_t own = from.pages[page];
+    const auto page_of = [=, tail = from.tail](int64_t j) { return j < shared ? tail : own; };
+    switch (f.pages) {
+      case DType::bf16:
+        return transpose_widened_rows(
+            [&](int64_t j, int64_t first, int64_t width, float* wide)
+                HWY_ATTR { widen_row(keys_in<uint16_t>(page_of(j)) + j * K + first, width, wide); },
+            begin, end, K, to);
+      case DType::q8:
+        return transpose_widened_rows(
+            [&](int64_t j, int64_t first, int64_t width, float* wide) HWY_ATTR {
+              const int64_t at = page_of(j);
+              const float scales[2] = {scales_in(at, 0)[j], scales_in(at, 1)[j]};
+              widen_q8_row(keys_in<int8_t>(at) + j * K, first, width, V, scales, wide);
+            },
+            begin, end, K, to);
+      default:
+        return transpose_rows_of([&](int64_t j) { return keys_in<float>(page_of(j)) + j * K; }, begin, end, K,
+                                 to);
     }
   }
   // Builds the page where the prefix ends, for pages that hold keys transposed.
@@ -173,6 +186,17 @@ struct ForwardRun {
     const E *tail = keys_in<E>(from.tail), *own = keys_in<E>(from.pages[page]);
     for (int64_t k = 0; k < f.size.K; ++k, tail += kKeyTile, own += kKeyTile, to += kKeyTile) {
       for (int64_t j = 0; j < kKeyTile; ++j) to[j] = widened(j < shared ? tail[j] : own[j]);
+    }
+  }
+  void join_q8_page(const Source& from, float* to) const {
+    const int64_t page = from.split_page(), shared = from.split_slot();
+    float scales[kKeyTile];
+    for (int64_t j = 0; j < kKeyTile; ++j)
+      scales[j] = scales_in(j < shared ? from.tail : from.pages[page], 0)[j];
+    const int8_t *tail = keys_in<int8_t>(from.tail), *own = keys_in<int8_t>(from.pages[page]);
+    for (int64_t k = 0; k < f.size.K; ++k, tail += kKeyTile, own += kKeyTile, to += kKeyTile) {
+      for (int64_t j = 0; j < kKeyTile; ++j)
+        to[j] = static_cast<float>(j < shared ? tail[j] : own[j]) * scales[j];
     }
   }
 
@@ -188,24 +212,25 @@ struct ForwardRun {
         const int64_t first = i == 0 && begin > at ? begin - at : 0,
                       left = (end - at - i * kKeyTile + 3) / 4 * 4;
         const int64_t last = left < kKeyTile ? left : kKeyTile;
-        float* to = keys + i * K * kKeyTile;
-        if (f.bf16_pages) {
-          transpose_page<uint16_t>(from, page + i, first, last, to);
-        } else {
-          transpose_page<float>(from, page + i, first, last, to);
-        }
+        transpose_page(from, page + i, first, last, keys + i * K * kKeyTile);
       }
     } else if (page == from.split_page()) {
-      if (f.bf16_pages) {
+      if (f.pages == DType::bf16) {
         join_page<uint16_t>(from, keys);
+      } else if (f.pages == DType::q8) {
+        join_q8_page(from, keys);
       } else {
         join_page<float>(from, keys);
       }
     } else {
       c.b = keys_in<void>(from.pages[page]);
-      c.b_bf16 = f.bf16_pages;
+      c.b_type = f.pages;
       if (count == 2)
         c.b_panel = (static_cast<int64_t>(from.pages[page + 1]) - from.pages[page]) * f.page_elements;
+      if (f.pages != DType::q8) return;
+      c.scales = scales_in(from.pages[page], 0);
+      c.scales_of_columns = true;
+      c.scale_panel = count == 2 ? c.b_panel / kBytesOfScale : 0;
     }
   }
 
@@ -247,7 +272,11 @@ struct ForwardRun {
     c.a = tile_scores(s.tile) + s.from * kKeyTile;
     c.a_block = kBlockFloats;
     c.b = f.element(values + (pages == nullptr ? tail * f.page_elements : 0));
-    c.b_bf16 = f.bf16_pages;
+    c.b_type = f.pages;
+    if (f.pages == DType::q8) {
+      c.scales = scales_in(pages == nullptr ? tail : 0, f.values_in_keys ? 0 : 1);
+      c.scale_block = pages == nullptr ? 0 : f.page_elements / kBytesOfScale;
+    }
     c.b_block = pages == nullptr ? 0 : f.page_elements;
     c.pages = pages;
     c.b_row = f.value_row;

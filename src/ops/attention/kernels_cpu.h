@@ -11,6 +11,7 @@
 #include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/batch.h"
+#include "tensor/dtype.h"
 
 namespace r1::attention_detail {
 
@@ -49,9 +50,10 @@ struct Forward {
   float* out = nullptr;
   float* maxima = nullptr;  // [T, H], for the backward; null if it is not needed
   float* sums = nullptr;
-  void* page_data = nullptr;  // f32 or bf16
-  bool bf16_pages = false;
+  void* page_data = nullptr;
+  DType pages = DType::f32;  // f32, bf16 or q8
   int64_t page_elements = 0;
+  int64_t scales_at = 0;        // q8: where a page's scales begin, in bytes
   bool values_in_keys = false;  // a page holds keys row by row
   int64_t values_at = 0;        // where a page's values begin
   int64_t value_row = 0;        // stride between the values of two keys
@@ -64,8 +66,11 @@ struct Forward {
   int64_t tile_rows = kTileRows;  // fewer if there are too few rows for all threads
 
   void* element(int64_t i) const {
-    return static_cast<char*>(page_data) +
-           i * static_cast<int64_t>(bf16_pages ? sizeof(uint16_t) : sizeof(float));
+    return static_cast<char*>(page_data) + i * static_cast<int64_t>(size_of(pages));
+  }
+  // q8: the 32 scales of group g in a page. part 0: of keys, or of latents; 1: of values, or of rotary parts.
+  float* scales(int64_t page, int64_t g, int64_t part) const {
+    return static_cast<float*>(element(page * page_elements + scales_at)) + (g * 2 + part) * kKeyTile;
   }
   // Rows of a tile. If the task has several sequences, a tile holds all rows of each of its sequences.
   int64_t tile_height(const ForwardTask& task) const {

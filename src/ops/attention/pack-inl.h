@@ -63,9 +63,31 @@ HWY_INLINE void widen_row(const uint16_t* HWY_RESTRICT from, int64_t columns, fl
   for (; i < columns; ++i) to[i] = widened(from[i]);
 }
 
-// The same for bf16 rows, which are widened.
-template <class RowOf>
-HWY_INLINE void transpose_bf16_rows_of(const RowOf& row_of, int64_t begin, int64_t end, int64_t columns,
+// Widens columns [first, first + columns) of a row of q8, whose columns below `split` have the first scale.
+HWY_INLINE void widen_q8_row(const int8_t* HWY_RESTRICT row, int64_t first, int64_t columns, int64_t split,
+                             const float* HWY_RESTRICT scales, float* HWY_RESTRICT to) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const LaneTag d;
+  const hn::Rebind<int8_t, LaneTag> d8;
+  const hn::Rebind<int32_t, LaneTag> d32;
+  constexpr int64_t kLanes = static_cast<int64_t>(kLaneWidth);
+  int64_t i = first;
+  const auto up_to = [&](int64_t end, float scale) HWY_ATTR {
+    for (; i + kLanes <= end; i += kLanes) {
+      const auto numbers = hn::ConvertTo(d, hn::PromoteTo(d32, hn::LoadU(d8, row + i)));
+      hn::StoreU(hn::Mul(numbers, hn::Set(d, scale)), d, to + i - first);
+    }
+    for (; i < end; ++i) to[i - first] = static_cast<float>(row[i]) * scale;
+  };
+  const int64_t end = first + columns;
+  up_to(split < end ? split : end, scales[0]);
+  up_to(end, scales[1]);
+}
+
+// Transposes rows [begin, end) that are widened first: widen(j, first, width, to) puts `width` columns of row j
+// there in f32.
+template <class Widen>
+HWY_INLINE void transpose_widened_rows(const Widen& widen, int64_t begin, int64_t end, int64_t columns,
                                        float* HWY_RESTRICT to) {
   constexpr int64_t kRows = 4, kColumns = 64;
   float wide[kRows * kColumns];
@@ -73,7 +95,7 @@ HWY_INLINE void transpose_bf16_rows_of(const RowOf& row_of, int64_t begin, int64
     const int64_t rows = end - j < kRows ? end - j : kRows;
     for (int64_t i = 0; i < columns; i += kColumns) {
       const int64_t width = columns - i < kColumns ? columns - i : kColumns;
-      for (int64_t r = 0; r < rows; ++r) widen_row(row_of(j + r) + i, width, wide + r * kColumns);
+      for (int64_t r = 0; r < rows; ++r) widen(j + r, i, width, wide + r * kColumns);
       transpose_rows(wide, kColumns, rows, width, to + i * 32 + j);
     }
   }

@@ -50,6 +50,9 @@ inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: row
 // Block of k if B is copied: a panel's block of B and a row tile's block of A then fit the first-level cache.
 inline constexpr int64_t kCopiedBlockK = 128;
 
+// What B holds: f32, or pairs.
+enum class Held : uint8_t { f32, bf16, f16 };
+
 // The operands of a micro-kernel.
 struct Operands {
   const float* a;  // A[m, k] is a[m * a_row + k], or (by columns) a[m + k * a_col]
@@ -76,9 +79,10 @@ struct Operands {
 #define R1_HIDE(pointer) asm("" : "+r"(pointer))
 
 // C[kRows, kVecs * kLanes * kPanels] over K. kMasked: the last vector has `tail` lanes. kColumns: A is read
-// by columns. kPairs: B holds pairs of bf16 (gemm.h).
-template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns, bool kPairs>
+// by columns. kB: what B holds (gemm.h).
+template <int kRows, int kVecs, int kPanels, bool kMasked, bool kColumns, Held kB>
 struct Kernel {
+  static constexpr bool kPairs = kB != Held::f32;
   static constexpr int kPerRow = kVecs * kPanels;
   static constexpr int kAcc = kRows * kPerRow;
   static constexpr int kBases =
@@ -113,7 +117,15 @@ struct Kernel {
   static R1_INLINE Vec half_of_pair(Vec pair) {
     const hn::Rebind<uint32_t, Tag> bits;
     const auto both = hn::BitCast(bits, pair);
-    if constexpr (kOdd) {
+    if constexpr (kB == Held::f16) {
+      // Sign, and exponent and fraction as those of f32, whose exponent's bias is 112 more. Exact for denormals,
+      // too; infinities and NaN are refused when a matrix is packed.
+      const auto half = kOdd ? hn::And(both, hn::Set(bits, 0xFFFF0000u)) : hn::ShiftLeft<16>(both);
+      const auto sign = hn::And(half, hn::Set(bits, 0x80000000u));
+      const auto rest = hn::ShiftRight<3>(hn::Xor(half, sign));
+      const auto value = hn::Mul(hn::BitCast(Tag(), rest), hn::Set(Tag(), 0x1p112f));
+      return hn::Or(value, hn::BitCast(Tag(), sign));
+    } else if constexpr (kOdd) {
       return hn::BitCast(Tag(), hn::And(both, hn::Set(bits, 0xFFFF0000u)));
     } else {
       return hn::BitCast(Tag(), hn::ShiftLeft<16>(both));
@@ -225,31 +237,31 @@ struct Kernel {
 using Run = void (*)(const Operands&);
 
 // Kernels for one panel or part of one: [A by columns][rows - 1]. With pairs, A is read by rows only.
-template <bool kPairs, bool kColumns, bool kMasked, int kVecs, size_t... I>
+template <Held kB, bool kColumns, bool kMasked, int kVecs, size_t... I>
 constexpr std::array<Run, kMaxRows> row_kernels(std::index_sequence<I...>) {
-  return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns, kPairs>::run...};
+  return {&Kernel<static_cast<int>(I) + 1, kVecs, 1, kMasked, kColumns, kB>::run...};
 }
-template <bool kPairs>
-using RowKernels = std::array<std::array<Run, kMaxRows>, kPairs ? 1 : 2>;
-template <bool kPairs, bool kMasked, int kVecs>
-constexpr RowKernels<kPairs> both_kernels() {
+template <Held kB>
+using RowKernels = std::array<std::array<Run, kMaxRows>, kB != Held::f32 ? 1 : 2>;
+template <Held kB, bool kMasked, int kVecs>
+constexpr RowKernels<kB> both_kernels() {
   constexpr auto kRowSequence = std::make_index_sequence<kMaxRows>();
-  if constexpr (kPairs) {
-    return {row_kernels<true, false, kMasked, kVecs>(kRowSequence)};
+  if constexpr (kB != Held::f32) {
+    return {row_kernels<kB, false, kMasked, kVecs>(kRowSequence)};
   } else {
-    return {row_kernels<false, false, kMasked, kVecs>(kRowSequence),
-            row_kernels<false, true, kMasked, kVecs>(kRowSequence)};
+    return {row_kernels<kB, false, kMasked, kVecs>(kRowSequence),
+            row_kernels<kB, true, kMasked, kVecs>(kRowSequence)};
   }
 }
-template <bool kPairs>
-inline constexpr RowKernels<kPairs> kWhole = both_kernels<kPairs, false, kMaxVecs>();
+template <Held kB>
+inline constexpr RowKernels<kB> kWhole = both_kernels<kB, false, kMaxVecs>();
 // [vectors - 1]: kernels for the right edge of C; the last vector may be whole.
-template <bool kPairs, size_t... J>
-constexpr std::array<RowKernels<kPairs>, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
-  return {both_kernels<kPairs, true, static_cast<int>(J) + 1>()...};
+template <Held kB, size_t... J>
+constexpr std::array<RowKernels<kB>, kMaxVecs> edge_kernels(std::index_sequence<J...>) {
+  return {both_kernels<kB, true, static_cast<int>(J) + 1>()...};
 }
-template <bool kPairs>
-inline constexpr auto kEdge = edge_kernels<kPairs>(std::make_index_sequence<kMaxVecs>());
+template <Held kB>
+inline constexpr auto kEdge = edge_kernels<kB>(std::make_index_sequence<kMaxVecs>());
 
 // Kernels for few rows, [rows - 1][panels - 1], A by rows. Whole panels side by side hide the FMA latency,
 // which the accumulators of one panel would not.
@@ -258,17 +270,17 @@ inline constexpr int kWidePanels = 4;
 constexpr int wide_panels(int rows) {
   return std::clamp(kMaxAcc / (rows * kPanelVecs), 1, kWidePanels);
 }
-template <bool kPairs, int kRows, size_t... I>
+template <Held kB, int kRows, size_t... I>
 constexpr std::array<Run, kWidePanels> wide_row(std::index_sequence<I...>) {
   return {&Kernel<kRows, kPanelVecs, std::min(static_cast<int>(I) + 1, wide_panels(kRows)), false, false,
-                  kPairs>::run...};
+                  kB>::run...};
 }
-template <bool kPairs, size_t... I>
+template <Held kB, size_t... I>
 constexpr std::array<std::array<Run, kWidePanels>, kWideRows> wide_kernels(std::index_sequence<I...>) {
-  return {wide_row<kPairs, static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
+  return {wide_row<kB, static_cast<int>(I) + 1>(std::make_index_sequence<kWidePanels>())...};
 }
-template <bool kPairs>
-inline constexpr auto kWide = wide_kernels<kPairs>(std::make_index_sequence<kWideRows>());
+template <Held kB>
+inline constexpr auto kWide = wide_kernels<kB>(std::make_index_sequence<kWideRows>());
 
 // Row tiles of (nearly) equal height: 16 rows are 8 + 8, not 12 + 4. Tile i is rows [begin(i), begin(i + 1)).
 // The one division is of 32 bits; a 64-bit one often takes a tenth of a micro-kernel's time.
@@ -368,7 +380,7 @@ inline Ahead ahead_of_rows(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int
 }
 
 // A few rows, without copies and without blocks of k. Returns the first panel that is not done.
-template <bool kPairs>
+template <Held kB>
 int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) {
   Operands o{.a = g.a + m0 * g.a_row,
              .a_row = g.a_row,
@@ -389,19 +401,20 @@ int64_t tile_wide(const Gemm& g, int64_t m0, int64_t M, int64_t p0, int64_t p1) 
     const int64_t panels = std::min(most, end - p0);
     o.b = o.ahead = g.b + p0 * g.b_panel;
     o.c = g.c + m0 * g.c_row + p0 * kPanel;
-    kWide<kPairs>[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
+    kWide<kB>[static_cast<size_t>(M - 1)][static_cast<size_t>(panels - 1)](o);
     p0 += panels;
   }
   return p0;
 }
 
 // Rows [m0, m1) (at most kTileRows, at least one), panels [p0, p1) of C, all of K.
-template <bool kPairs>
+template <Held kB>
 void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
+  constexpr bool kPairs = kB != Held::f32;
   constexpr int64_t kPerRow = kPairs ? 2 : 1;  // k in a row of B
   const int64_t M = m1 - m0;
   if (M <= kWideRows && g.a_col == 1) {
-    p0 = tile_wide<kPairs>(g, m0, M, p0, p1);
+    p0 = tile_wide<kB>(g, m0, M, p0, p1);
     if (p0 >= p1) return;
   }
   alignas(64) float copies[kTileRows * kCopiedRow + kLanes];
@@ -464,11 +477,11 @@ void tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
         o.c = g.c + (m0 + m) * g.c_row + p * kPanel;
         int64_t n = 0;
         for (; n + kAcross <= width; n += kAcross, o.b += kAcross, o.c += kAcross)
-          kWhole<kPairs>[columns][static_cast<size_t>(rows - 1)](o);
+          kWhole<kB>[columns][static_cast<size_t>(rows - 1)](o);
         if (n < width) {
           const int64_t vecs = (width - n + kLanes - 1) / kLanes;
           o.tail = width - n - (vecs - 1) * kLanes;
-          kEdge<kPairs>[static_cast<size_t>(vecs - 1)][columns][static_cast<size_t>(rows - 1)](o);
+          kEdge<kB>[static_cast<size_t>(vecs - 1)][columns][static_cast<size_t>(rows - 1)](o);
         }
       }
     }

@@ -16,10 +16,9 @@
 //
 // Product::bf16 and Product::avx512bf16 read B in bf16, always packed: row i of a panel holds, for each of
 // the 32 columns, the pair B[2i, n] (low half) and B[2i + 1, n] (high half); an odd K is padded with zeros.
-// A's values must be bf16 values.
 //
-//   bf16        the same chain as above, on the widened values
-//   avx512bf16  VDPBF16PS, for each pair in order:  C = fma(A[m, 2i + 1], B[2i + 1, n], C), then
+//   bf16        the same chain as above, on the widened values of B. They may also be pairs of f16 (f16_pairs)
+//   avx512bf16  VDPBF16PS (A's values must be bf16 values), for each pair in order:  C = fma(A[m, 2i + 1], B[2i + 1, n], C), then
 //                                                   C = fma(A[m, 2i],     B[2i, n],     C);
 //               denormals of A, B and C count as zero and become zero
 #pragma once
@@ -47,6 +46,7 @@ struct Gemm {
   int64_t c_row = 0;  // stride of m; n is contiguous
   bool accumulate = false;
   Product product = Product::f32;
+  bool f16_pairs = false;  // with Product::bf16: the pairs are f16 numbers
 };
 
 // One product, shared by all threads.
@@ -85,5 +85,6 @@ void pack_rows_as_pairs(const uint16_t* b, int64_t K, int64_t N, uint32_t* pairs
 // Copies row n of panels of a matrix with K columns back, in f32.
 void unpack_row(const float* panels, int64_t n, int64_t K, float* to);
 void unpack_row(const uint32_t* pairs, int64_t n, int64_t K, float* to);
+void unpack_f16_row(const uint32_t* pairs, int64_t n, int64_t K, float* to);
 
 }  // namespace r1

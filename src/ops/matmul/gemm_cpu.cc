@@ -16,10 +16,13 @@ namespace r1 {
 namespace HWY_NAMESPACE {
 
 void gemm_tile(const Gemm& g, int64_t m0, int64_t m1, int64_t p0, int64_t p1) {
-  if (g.product == Product::bf16) {
-    gemm_detail::tile<true>(g, m0, m1, p0, p1);
+  using gemm_detail::Held;
+  if (g.f16_pairs) {
+    gemm_detail::tile<Held::f16>(g, m0, m1, p0, p1);
+  } else if (g.product == Product::bf16) {
+    gemm_detail::tile<Held::bf16>(g, m0, m1, p0, p1);
   } else {
-    gemm_detail::tile<false>(g, m0, m1, p0, p1);
+    gemm_detail::tile<Held::f32>(g, m0, m1, p0, p1);
   }
 }
 

@@ -145,5 +145,11 @@ void unpack_row(const uint32_t* pairs, int64_t n, int64_t K, float* to) {
   }
 }
 
+void unpack_f16_row(const uint32_t* pairs, int64_t n, int64_t K, float* to) {
+  const uint32_t* from = pairs + n / kPanel * pair_rows(K) * kPanel + n % kPanel;
+  for (int64_t k = 0; k < K; ++k)
+    to[k] = f32_from_f16(static_cast<uint16_t>(from[k / 2 * kPanel] >> k % 2 * 16));
+}
+
 }  // namespace r1
 #endif  // HWY_ONCE

@@ -28,6 +28,14 @@ bool rows_are_blocks(const Context& ctx, const Parameter& dense) {
   return ctx.device == Device::cpu && is_blocks(dense.stored.format);
 }
 
+// The narrowest type that holds a matrix's numbers as they are: if it is frozen, bf16 or f16 where they are stored
+// so. Pairs of it are widened to the same numbers, in half the memory of panels of f32.
+DType narrow_type(const Parameter& dense) {
+  if (!dense.frozen()) return DType::f32;
+  if (dense.value.dtype == DType::bf16 || dense.stored.format == Format::bf16) return DType::bf16;
+  return dense.stored.format == Format::f16 ? DType::f16 : DType::f32;
+}
+
 Shape words_of(int64_t bytes) {
   return {ceil_div(bytes, int64_t{4})};
 }
@@ -56,7 +64,8 @@ Weight::Form Weight::form(const Context& ctx) const {
   if (holds_rows(ctx))
     return ctx.device == Device::cuda && ctx.activations() == DType::bf16 ? Form::bf16_rows : Form::rows;
   if (has_blocks(ctx)) return Form::blocks;
-  return ctx.activations() == DType::f32 ? Form::panels : Form::pairs;
+  if (ctx.activations() == DType::bf16) return Form::pairs;
+  return narrow_type(*dense_) == DType::f32 ? Form::panels : Form::pairs;
 }
 
 // A trained matrix whose value is what is read: by look-ups, or by products in its type.
@@ -68,7 +77,10 @@ bool Weight::value_is_read(const Context& ctx) const {
 void Weight::prepare(Context& ctx) const {
   if (value_is_read(ctx)) return;
   const Form wanted = form(ctx);
-  if (held_version_ == dense_->version && held_form_ == wanted) return;
+  const DType pairs = ctx.activations() == DType::bf16 ? DType::bf16 : narrow_type(*dense_);
+  if (held_version_ == dense_->version && held_form_ == wanted &&
+      (wanted != Form::pairs || held_.tensor().dtype == pairs))
+    return;
   R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
   const auto take = [&](const Shape& shape, DType dtype) {
     const Tensor& held = held_.tensor();
@@ -94,7 +106,7 @@ void Weight::prepare(Context& ctx) const {
     if (wanted == Form::panels) {
       take({panels, K(), kPanel}, DType::f32);
     } else {
-      take({panels, pair_rows(K()), kPanel, 2}, DType::bf16);
+      take({panels, pair_rows(K()), kPanel, 2}, pairs);
     }
     R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor()}));
   }
@@ -114,9 +126,11 @@ QuantMatrix Weight::blocks(Context& ctx) const {
 void Weight::fill_b(Context& ctx, Gemm& g) const {
   R1_CHECK(layout_ == Layout::panels && !has_blocks(ctx), dense_->name, " has no panels of numbers");
   prepare(ctx);
-  g.product = ctx.row().product == Product::q8act ? Product::f32 : ctx.row().product;
+  const bool pairs = held_form_ == Form::pairs;
+  g.product = ctx.activations() == DType::bf16 ? ctx.row().product : pairs ? Product::bf16 : Product::f32;
+  g.f16_pairs = held_.tensor().dtype == DType::f16;
   g.b = static_cast<const float*>(held_.tensor().data);
-  g.b_panel = (ctx.activations() == DType::f32 ? K() : pair_rows(K())) * kPanel;
+  g.b_panel = (pairs ? pair_rows(K()) : K()) * kPanel;
   g.b_row = kPanel;
 }
 

@@ -11,8 +11,9 @@
 //
 // On a CUDA device, products read rows: in cpu-f32, the value itself of a trained matrix and a copy in f32 of a
 // frozen one; in cuda-bf16, a copy in bf16, except of a trained value that is bf16 itself.
-// On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16 depending on the
-// numerics. A frozen matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
+// On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16: pairs in the bf16
+// numerics, and of a frozen matrix that is stored in bf16 or f16 (pairs of f16), which has the same bits. A frozen
+// matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
 #pragma once
 
 #include <cstdint>
@@ -77,7 +78,7 @@ class Weight {
   Parameter* dense_ = nullptr;
   Parameter* bias_ = nullptr;
   Layout layout_ = Layout::panels;
-  // Panels: f32 [panels, K, kPanel] or bf16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K]. Blocks, as panels
+  // Panels: f32 [panels, K, kPanel], or bf16 or f16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K]. Blocks, as panels
   // or as rows: their bytes, as i32.
   mutable Buffer held_;
   mutable Form held_form_ = Form::none;

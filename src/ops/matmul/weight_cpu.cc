@@ -38,11 +38,30 @@ struct PanelScratch {
   uint16_t* narrow;  // [kPanel, K]
 };
 
+// Rows [first, first + width) of a matrix in f16 -> one panel of pairs. Throws Error for a value that is NaN or
+// infinite, which products would take for a large one.
+void pack_f16_panel(const Parameter& p, int64_t first, int64_t width, uint16_t* rows, const Tensor& panels) {
+  constexpr uint16_t kExponent = 0x7C00;
+  const int64_t K = p.value.dim(1), at = first * K;
+  const std::span<uint16_t> values(rows, static_cast<size_t>(width * K));
+  p.stored.read_raw(at, std::as_writable_bytes(values));
+  uint16_t most = 0;
+  for (const uint16_t v : values) most = std::max<uint16_t>(most, v & 0x7FFF);
+  if (most >= kExponent) {
+    std::vector<float> wide(values.size());
+    p.stored.read(at, wide);
+    check_finite(p.stored, at, std::span<const float>(wide));  // throws
+  }
+  pack_one_panel(rows, width, K,
+                 static_cast<uint32_t*>(panels.data) + first / kPanel * pair_rows(K) * kPanel);
+}
+
 // Rows [first, first + width) of a stored matrix -> one panel.
 void pack_stored_panel(const Parameter& p, int64_t first, int64_t width, const PanelScratch& scratch,
                        const Tensor& panels) {
   const int64_t K = p.value.dim(1), at = first * K, n = width * K, panel = first / kPanel;
   const bool rounded = p.value.dtype == DType::bf16 || panels.dtype == DType::bf16;
+  if (panels.dtype == DType::f16) return pack_f16_panel(p, first, width, scratch.narrow, panels);
   if (p.stored.format == Format::bf16) {
     p.stored.read(at, std::span(scratch.narrow, static_cast<size_t>(n)));
   } else {
@@ -131,6 +150,7 @@ void copy_row(Context& ctx, const CopyRows& call, int64_t row, float* to) {
   }
   if (call.packed) {
     if (held.dtype == DType::f32) return unpack_row(held.f32(), row, K, to);
+    if (held.dtype == DType::f16) return unpack_f16_row(static_cast<const uint32_t*>(held.data), row, K, to);
     return unpack_row(static_cast<const uint32_t*>(held.data), row, K, to);
   }
   switch (held.dtype) {

@@ -51,9 +51,14 @@ void LatentWeight::prepare(Context& ctx) const {
   value_panels(ctx);
 }
 
+bool LatentWeight::holds_pairs(const Context& ctx) const {
+  return ctx.activations() == DType::bf16 || kv_b_->value.dtype == DType::bf16 ||
+         kv_b_->stored.format == Format::bf16;
+}
+
 void LatentWeight::prepare_frozen(Context& ctx) const {
   const int64_t R = latent(), n = nope_, v = value_, head = (n + v) * R;
-  const bool pairs = ctx.activations() == DType::bf16;
+  const bool pairs = holds_pairs(ctx);
   const int64_t key_units = pairs ? ceil_div(R, kPanel) * kPanel * pair_rows(n) : n * R;
   const int64_t value_units = pairs ? ceil_div(v, kPanel) * kPanel * pair_rows(R) : value_panel_floats();
   const bool stale = renew(ctx, keys_, {heads_, key_units});  // units of 32 bits of either kind
@@ -68,7 +73,7 @@ void LatentWeight::prepare_frozen(Context& ctx) const {
     error.run([&] {
       for (int64_t h = begin; h < end; ++h) {
         kv_b_->stored.read(h * head, std::span(rows, static_cast<size_t>(head)));
-        if (pairs || kv_b_->value.dtype == DType::bf16) narrow(rows, head, narrow_rows);
+        if (pairs) narrow(rows, head, narrow_rows);
         float* keys = keys_.buffer.tensor().f32() + h * key_units;
         float* values = values_.buffer.tensor().f32() + h * value_units;
         if (pairs) {
@@ -78,7 +83,6 @@ void LatentWeight::prepare_frozen(Context& ctx) const {
                            reinterpret_cast<uint32_t*>(values) + d * pair_rows(R));
           }
         } else {
-          if (kv_b_->value.dtype == DType::bf16) widen(narrow_rows, head, rows);
           std::copy_n(rows, n * R, keys);
           for (int64_t d = 0; d < v; d += kPanel)
             pack_one_panel(rows + (n + d) * R, std::min(kPanel, v - d), R, values + d * R);
@@ -99,7 +103,7 @@ void LatentWeight::fill_key_b(Context& ctx, int64_t head, Gemm& g) const {
     return;
   }
   prepare(ctx);
-  const bool pairs = ctx.activations() == DType::bf16;
+  const bool pairs = holds_pairs(ctx);
   const Tensor& keys = keys_.buffer.tensor();
   g.product = pairs ? Product::bf16 : Product::f32;
   g.b = keys.f32() + head * keys.dim(1);
@@ -115,7 +119,7 @@ void LatentWeight::fill_value_b(Context& ctx, int64_t head, Gemm& g) const {
     return;
   }
   prepare(ctx);
-  const bool pairs = ctx.activations() == DType::bf16;
+  const bool pairs = holds_pairs(ctx);
   const Tensor& values = values_.buffer.tensor();
   g.product = pairs ? Product::bf16 : Product::f32;
   g.b = values.f32() + head * values.dim(1);

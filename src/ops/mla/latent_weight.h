@@ -5,7 +5,8 @@
 //   trained  the parameter's value; W_uv in panels of f32; in the bf16 numerics a rounded copy of all rows in f32.
 //            The copies are made again when the version changes
 //   frozen   W_uk and W_uv once each, as the products read them, made from where kv_b is stored: in cpu-f32 rows
-//            and panels of f32, in the bf16 numerics pairs of bf16 (Product::bf16 gives the bits of f32)
+//            and panels of f32; in the bf16 numerics, and if the stored values are bf16 numbers, pairs of bf16
+//            (Product::bf16 gives the bits of f32)
 //
 // On a CUDA device, products read rows: of f32, or a copy of bf16 in cuda-bf16.
 #pragma once
@@ -59,6 +60,7 @@ class LatentWeight {
   // Takes the memory and returns true if the copy must be made now; from then on it counts as made.
   bool renew(Context& ctx, Copy& copy, Shape shape, DType dtype = DType::f32) const;
   void prepare_frozen(Context& ctx) const;
+  bool holds_pairs(const Context& ctx) const;  // of a frozen weight
 
   Parameter* kv_b_ = nullptr;
   int64_t heads_ = 0, nope_ = 0, value_ = 0;

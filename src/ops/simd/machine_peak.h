@@ -1,5 +1,5 @@
-// ops/simd/machine_peak.h: measures this machine's limits: its FMA units, by independent FMAs on registers,
-// and its memory bandwidth, by reading.
+// ops/simd/machine_peak.h: measures this machine's limits: its FMA and int8 units, by independent operations on
+// registers, and its memory bandwidth, by reading.
 //
 // The widest instruction set is chosen at run time, as in the kernels. Twelve chains cover latency (4 to 5)
 // times units (2). The figures are measured, not computed: clocks drop under wide vectors and shared cores.
@@ -14,9 +14,13 @@
 #include "base/threads.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #endif
 
 namespace r1 {
@@ -55,6 +59,40 @@ __attribute__((target("avx2,fma"))) inline double fma_loop_256(int64_t loops, fl
   R1_PEAK_LOOP(8 * 2)
 #undef R1_STEP
 }
+// VPDPBUSD: four products of int8 numbers, and four sums, per lane.
+__attribute__((target("avx512f,avx512vnni"))) inline double int8_loop_512(int64_t loops, float* sink) {
+  const __m512i x = _mm512_set1_epi32(0x01010101), first = _mm512_set1_epi32(1);
+#define R1_STEP(i) asm("vpdpbusd %1, %1, %0" : "+v"(acc##i) : "v"(x));
+  R1_PEAK_LOOP(16 * 8)
+#undef R1_STEP
+}
+__attribute__((target("avx2"))) inline double int8_loop_vex(int64_t loops, float* sink) {
+  const __m256i x = _mm256_set1_epi32(0x01010101), first = _mm256_set1_epi32(1);
+#define R1_STEP(i) asm("%{vex%} vpdpbusd %1, %1, %0" : "+x"(acc##i) : "x"(x));
+  R1_PEAK_LOOP(8 * 8)
+#undef R1_STEP
+}
+// Without VNNI: VPMADDUBSW, VPMADDWD and an addition.
+__attribute__((target("avx2"))) inline double int8_loop_256(int64_t loops, float* sink) {
+  const __m256i x = _mm256_set1_epi32(0x01010101), ones = _mm256_set1_epi16(1), first = _mm256_set1_epi32(1);
+#define R1_STEP(i)                                                    \
+  {                                                                   \
+    __m256i pairs = _mm256_maddubs_epi16(acc##i, x);                  \
+    asm("" : "+x"(pairs));                                            \
+    acc##i = _mm256_add_epi32(first, _mm256_madd_epi16(pairs, ones)); \
+  }
+  R1_PEAK_LOOP(8 * 8)
+#undef R1_STEP
+}
+inline bool has_avx_vnni() {  // CPUID.(EAX=7, ECX=1):EAX bit 4
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && a >= 1 &&
+         __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+inline double int8_loop(int64_t loops, float* sink) {
+  if (__builtin_cpu_supports("avx512vnni")) return int8_loop_512(loops, sink);
+  return has_avx_vnni() ? int8_loop_vex(loops, sink) : int8_loop_256(loops, sink);
+}
 inline double fma_loop(int64_t loops, float* sink) {
   return __builtin_cpu_supports("avx512f") ? fma_loop_512(loops, sink) : fma_loop_256(loops, sink);
 }
@@ -78,7 +116,22 @@ inline double fma_loop(int64_t loops, float* sink) {
 inline double bf16_loop(int64_t, float*) {
   return 0;
 }
+// SDOT: four products of int8 numbers, and four sums, per lane. 0 on a core without it.
+inline double int8_loop(int64_t loops, float* sink) {
+#if defined(__linux__)
+  constexpr unsigned long kDot = 1UL << 20;  // HWCAP_ASIMDDP
+  if ((getauxval(AT_HWCAP) & kDot) == 0) return 0;
+#endif
+  const int8x16_t x = vdupq_n_s8(1);
+  const int32x4_t first = vdupq_n_s32(1);
+#define R1_STEP(i) asm(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %1.16b" : "+w"(acc##i) : "w"(x));
+  R1_PEAK_LOOP(4 * 8)
+#undef R1_STEP
+}
 #else
+inline double int8_loop(int64_t, float*) {
+  return 0;
+}
 inline double fma_loop(int64_t, float*) {
   return 0;
 }
@@ -116,6 +169,10 @@ inline double fma_peak(ThreadPool& threads) {
 }
 inline double bf16_peak(ThreadPool& threads) {
   return peak_of(threads, bf16_loop);
+}
+// GOP/s of int8 products that are summed in int32, in the widest instructions that the quantised kernels use.
+inline double int8_peak(ThreadPool& threads) {
+  return peak_of(threads, int8_loop);
 }
 
 // GB/s of all threads together reading `bytes` (more than the caches hold): the best of several runs.
