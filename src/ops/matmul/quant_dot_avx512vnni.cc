@@ -10,7 +10,7 @@
 // From here on, functions are compiled for AVX-512 VNNI. No header follows that has functions of others.
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))), \
-                             apply_to = function)
+                                 apply_to = function)
 #else
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12, of its own intrinsics' undefined vectors
 #pragma GCC push_options
@@ -42,8 +42,7 @@ struct V {
   static R1_QUANT_INLINE void dot(Int* sum, const uint8_t* u, const int8_t* q, int64_t row) {
     R1_QUANT_UNROLL for (int g = 0; g < kGroups; ++g) {
       const Int w = _mm512_loadu_si512(u + 64 * g);
-      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
-          dpbusd(sum[r], w, q + r * row + 4 * g);
+      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = dpbusd(sum[r], w, q + r * row + 4 * g);
     }
   }
   // sum + the products of w's bytes and the four bytes at q. GCC 12 broadcasts by an instruction of its own,
