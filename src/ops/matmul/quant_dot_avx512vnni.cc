@@ -10,7 +10,7 @@
 // From here on, functions are compiled for AVX-512 VNNI. No header follows that has functions of others.
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))), \
-                                 apply_to = function)
+                             apply_to = function)
 #else
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12, of its own intrinsics' undefined vectors
 #pragma GCC push_options
@@ -42,15 +42,9 @@ struct V {
   static R1_QUANT_INLINE void dot(Int* sum, const uint8_t* u, const int8_t* q, int64_t row) {
     R1_QUANT_UNROLL for (int g = 0; g < kGroups; ++g) {
       const Int w = _mm512_loadu_si512(u + 64 * g);
-      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = dpbusd(sum[r], w, q + r * row + 4 * g);
+      R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
+          _mm512_dpbusd_epi32(sum[r], w, all_int(q + r * row + 4 * g));
     }
-  }
-  // sum + the products of w's bytes and the four bytes at q. GCC 12 broadcasts by an instruction of its own,
-  // which halves the rate.
-  static R1_QUANT_INLINE Int dpbusd(Int sum, Int w, const int8_t* q) {
-    using Word [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
-    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*reinterpret_cast<const Word*>(q)));
-    return sum;
   }
   static R1_QUANT_INLINE Int pairs(Int sum, Int a, Int b) { return _mm512_dpwssd_epi32(sum, a, b); }
   static R1_QUANT_INLINE Int times(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
