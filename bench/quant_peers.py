@@ -1,4 +1,4 @@
-"""r1 and llama.cpp (llama-cpp-python) on the same GGUF file, in turns: prefill of 512 tokens and decoding.
+"""r1 and llama.cpp (llama-cpp-python) on the same GGUF file, in turns: prefill of 512 tokens, and decoding after --depth tokens.
 
     python3 bench/quant_peers.py --bench build/decode_bench --threads 2 FILE.gguf...     # needs llama-cpp-python
 
@@ -16,23 +16,23 @@ import time
 ROUNDS = 3
 
 
-def peer(path, threads, ubatch, flash, prefill, decode, batch):
+def peer(path, threads, ubatch, flash, prefill, decode, batch, depth):
     """Prefill and decode tokens/s of llama.cpp in a process of its own."""
-    code = [sys.executable, __file__, "--peer", path, str(threads), str(ubatch), str(flash), str(prefill), str(decode), str(batch)]
+    code = [sys.executable, __file__, "--peer", path, str(threads), str(ubatch), str(flash), str(prefill), str(decode), str(batch), str(depth)]
     out = subprocess.run(code, capture_output=True, text=True)
     if out.returncode != 0:
         raise SystemExit(f"llama.cpp failed on {path}:\n{out.stderr[-2000:]}")
     return [float(v) for v in out.stdout.split()[-2:]]
 
 
-def run_peer(path, threads, ubatch, flash, prefill, decode, batch):
+def run_peer(path, threads, ubatch, flash, prefill, decode, batch, depth):
     import llama_cpp as lc
     silent = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
     lc.llama_log_set(silent, None)
     lc.llama_backend_init()
     model = lc.llama_model_load_from_file(path.encode(), lc.llama_model_default_params())
     p = lc.llama_context_default_params()
-    p.n_ctx = max(prefill, 64 * batch) + decode * batch + 64
+    p.n_ctx = max(prefill, depth * batch) + decode * batch + 64
     p.n_batch, p.n_ubatch, p.n_threads, p.n_threads_batch, p.n_seq_max = 2048, ubatch, threads, threads, batch
     p.flash_attn_type = flash
     context = lc.llama_init_from_model(model, p)
@@ -65,14 +65,16 @@ def run_peer(path, threads, ubatch, flash, prefill, decode, batch):
         best = min(best, step(prefill, 0))
     lc.llama_memory_clear(memory, True)
     if decode:
-        step(64, 0, batch)
-        times = [step(1, 64 + i, batch) for i in range(decode)]
+        most = p.n_batch // batch  # of a sequence in one call
+        for first in range(0, depth, most):
+            step(min(most, depth - first), first, batch)
+        times = [step(1, depth + i, batch) for i in range(decode)]
         print(prefill / best, batch / statistics.median(times))
     else:
         print(prefill / best, 0)
 
 
-def ours(bench, path, threads, prefill, decode, batch):
+def ours(bench, path, threads, prefill, decode, batch, depth):
     head = [bench, path, "--numerics", "cpu-q8act", "--threads", str(threads)]
     figures = []
     if prefill:
@@ -81,7 +83,7 @@ def ours(bench, path, threads, prefill, decode, batch):
     else:
         figures.append(0.0)
     if decode:
-        out = subprocess.run(head + ["--context", "64", "--tokens", str(decode), "--batch", str(batch)], capture_output=True, text=True,
+        out = subprocess.run(head + ["--context", str(depth), "--tokens", str(decode), "--batch", str(batch)], capture_output=True, text=True,
                              check=True).stdout
         line = next(l for l in out.splitlines() if l.startswith("batch"))
         figures.append(1e6 * batch / float(line.split("tok/s,")[1].split()[0]))
@@ -97,6 +99,7 @@ def main():
     a.add_argument("--bench", default="build/decode_bench")
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--batch", type=int, nargs="*", default=[1])
+    a.add_argument("--depth", type=int, default=64, help="tokens of each sequence before decoding is timed; prefill is timed at 64 only")
     a.add_argument("--rounds", type=int, default=ROUNDS)
     a.add_argument("--no-sweep", action="store_true")
     a.add_argument("files", nargs="+")
@@ -107,20 +110,21 @@ def main():
         name = os.path.basename(path)
         options = (512, -1)
         if not args.no_sweep:
-            tried = {(u, f): peer(path, args.threads, u, f, 512, 8, 1) for u in (128, 512) for f in (0, 1)}
+            tried = {(u, f): peer(path, args.threads, u, f, 512, 8, 1, 64) for u in (128, 512) for f in (0, 1)}
             for (u, f), (pre, dec) in tried.items():
                 print(f"  {name}: llama.cpp n_ubatch {u} flash attention {f}: prefill {pre:.1f}, decode {dec:.1f}")
             options = max(tried, key=lambda o: tried[o][0])
         for batch in args.batch:
             pairs = []
-            prefill = 512 if batch == 1 else 0
+            prefill = 512 if batch == 1 and args.depth == 64 else 0
             for _ in range(args.rounds):
-                pairs.append((ours(args.bench, path, args.threads, prefill, 32, batch), peer(path, args.threads, *options, prefill, 32, batch)))
-            for i, what in ((0, "prefill 512"), (1, f"decode, {batch} at once")):
+                what = (prefill, 32, batch, args.depth)
+                pairs.append((ours(args.bench, path, args.threads, *what), peer(path, args.threads, *options, *what)))
+            for i, what in ((0, "prefill 512"), (1, f"decode, {batch} at once" + (f", depth {args.depth}" if args.depth != 64 else ""))):
                 r1 = statistics.median(p[0][i] for p in pairs)
                 other = statistics.median(p[1][i] for p in pairs)
                 if r1 > 0:
-                    print(f"{name:28} {what:20} r1 {r1:8.1f} tok/s   llama.cpp {other:8.1f}   {r1 / other:5.2f}x   load {os.getloadavg()[0]:.1f}",
+                    print(f"{name:28} {what:30} r1 {r1:8.1f} tok/s   llama.cpp {other:8.1f}   {r1 / other:5.2f}x   load {os.getloadavg()[0]:.1f}",
                           flush=True)
 
 

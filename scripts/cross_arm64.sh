@@ -9,7 +9,7 @@ arm_libraries=$arm_root/usr/lib/aarch64-linux-gnu
 mkdir -p "$arm_here/debs" "$arm_root"
 arm_packages=(libhwy-dev libhwy1 libfmt-dev libfmt9 libssl-dev libssl3 libsimdjson-dev libsimdjson14 libpcre2-dev libpcre2-8-0
   libpcre2-16-0 libpcre2-32-0 libpcre2-posix3 libicu-dev libicu72 libedit-dev libedit2 libbsd-dev libbsd0 libmd-dev libmd0
-  libncurses-dev libtinfo6 zlib1g-dev zlib1g)
+  libncurses-dev libtinfo6 zlib1g-dev zlib1g libgtest-dev)
 if [[ $(cat "$arm_here/unpacked" 2>/dev/null) != "${arm_packages[*]}" ]]; then
   ((EUID == 0)) || { echo "$0: the cross compiler and the emulator are installed by root: run this as root" >&2; exit 2; }
   dpkg --add-architecture arm64

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -86,6 +88,38 @@ TEST(Quant, EveryKernelGivesTheContractsBitsOnRaggedShapes) {
     }
   }
   EXPECT_GE(kernels, 1);
+}
+
+// scripts/arm64.sh names the kernel that each of its processors must run.
+TEST(Quant, ProductsRunOnTheFirstUsableKernel) {
+  const auto kernels = quant_kernels();
+  const auto first = std::ranges::find_if(kernels, [](const QuantKernel& kernel) { return kernel.usable; });
+  ASSERT_NE(first, kernels.end());
+  EXPECT_EQ(&quant_kernel(), &*first);
+  if (const char* name = std::getenv("R1_TEST_QUANT_KERNEL")) {
+    EXPECT_EQ(quant_kernel().name, name);
+  }
+}
+
+// Small weights have scales that are denormal as f16, or zero.
+TEST(Quant, DenormalScalesKeepTheirValues) {
+  ThreadPool threads(1);
+  for (const Format format : block_formats()) {
+    const Case c{format, 3, 17, 2 * row_of(format).elements};
+    auto rows = random_blocks(format, c.N * c.K, 6);
+    const ScalePlaces places = scale_places(format);
+    uint16_t half = 1;  // 2^-24, the least
+    for (size_t at = 0; at < rows.size(); at += static_cast<size_t>(row_of(format).bytes), half += 61)
+      for (const int place : {places.d, places.dmin}) {
+        const auto scale = static_cast<uint16_t>((half % 0x400) | (half % 3 == 0 ? 0x8000 : 0));
+        if (place >= 0) std::memcpy(rows.data() + at + static_cast<size_t>(place), &scale, 2);
+      }
+    const auto x = random_floats(c.M * c.K, 7);
+    std::vector<float> want(static_cast<size_t>(c.M * c.N));
+    ref::quant_matmul(format, rows.data(), x.data(), nullptr, c.M, c.N, c.K, want.data());
+    EXPECT_NE(std::ranges::count_if(want, [](float v) { return v != 0; }), 0) << name_of(format);
+    expect_bits(product(threads, c, rows, x), want, words_of(c, "denormal scales"));
+  }
 }
 
 // The largest integers of every format: nothing saturates or overflows.

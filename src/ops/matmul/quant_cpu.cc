@@ -21,7 +21,8 @@ constexpr int64_t kWorthAThread = 1 << 19;
 void run_panel(const QuantProduct& p, const QuantRowLayout& layout, int64_t panel, int64_t m0, int64_t m1,
                QuantScratch& scratch) {
   const QuantTraits& t = quant_traits(p.w.format);
-  const std::byte* bytes = p.w.panels + panel * quant_panel_bytes(p.w.format, p.w.K);
+  const int64_t panel_bytes = quant_panel_bytes(p.w.format, p.w.K);
+  const std::byte* bytes = p.w.panels + panel * panel_bytes;
   const int64_t rows = m1 - m0, blocks = p.w.K / t.block;
   // Few rows: the chunk stays in the innermost cache beside the panel's bytes that stream through it.
   const int64_t chunk = std::max<int64_t>(1, (rows < 4 ? 512 : kChunk) / t.block);
@@ -41,6 +42,11 @@ void run_panel(const QuantProduct& p, const QuantRowLayout& layout, int64_t pane
     tile.row = layout.bytes;
     tile.rows = rows;
     tile.acc = acc;
+    // This chunk's share of the panel after this one.
+    if ((panel + 1) * kQuantPanel < p.w.N) {
+      tile.next = bytes + panel_bytes + panel_bytes * b / blocks;
+      tile.next_bytes = panel_bytes * count / blocks;
+    }
     quant_kernel().run(tile);
   }
   const int64_t n = panel * kQuantPanel, width = std::min(kQuantPanel, p.w.N - n);

@@ -14,10 +14,21 @@
 //   number(a)                     int32 -> f32
 //   fma, minus_fma, mul           a * b + c, c - a * b, a * b of f32
 
+// Lines of memory that are asked for after each sub-block.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int64_t lines = 0;
+};
+inline constexpr int64_t kLineBytes = 64;
+R1_QUANT_INLINE void ask(Ahead& ahead) {
+  for (int64_t i = 0; i < ahead.lines; ++i, ahead.at += kLineBytes) __builtin_prefetch(ahead.at, 0, 2);
+}
+
 // Computes kRows rows of kLanes outputs, from output `lane` of the panel on.
 template <class V, int kBits, int kSub, bool kScaled, bool kMinimum, int kRows>
 R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::byte* d,
-                               const std::byte* start, const std::byte* sums, float* acc_at, int64_t lane) {
+                               const std::byte* start, const std::byte* sums, float* acc_at, int64_t lane,
+                               Ahead ahead) {
   using Int = typename V::Int;
   using Float = typename V::Float;
   constexpr int kBlock = kScaled ? 256 : 32, kSubs = kBlock / kSub, kGroups = kSub / 4;
@@ -30,6 +41,7 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
   for (int64_t b = 0; b < t.blocks; ++b) {
     Int sum[kRows];
     if constexpr (!kScaled) {
+      ask(ahead);
       R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] =
           kStarts ? V::all_int(start + r * t.row) : V::zero();
       V::template dot<kBits, kGroups, kRows>(sum, u, q, t.row);
@@ -39,6 +51,7 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
     } else {
       R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = V::zero();
       for (int s = 0; s < kSubs; ++s) {
+        ask(ahead);
         Int part[kRows];
         R1_QUANT_UNROLL for (int r = 0; r < kRows; ++r) part[r] =
             kStarts ? V::all_int(start + r * t.row) : V::zero();
@@ -85,10 +98,17 @@ R1_QUANT_INLINE void tile_rows(const QuantTile& t, const int8_t* q, const std::b
 template <class V, int kBits, int kSub, bool kScaled, bool kMinimum, int kRows>
 void run_rows(const QuantTile& t, int64_t first) {
   const auto at = [&](const auto* p) { return reinterpret_cast<const std::byte*>(p) + first * t.row; };
-  for (int64_t lane = 0; lane < kQuantPanel; lane += V::kLanes) {
+  // This call's share of what comes next, spread over its sub-blocks.
+  constexpr int64_t kSubs = kScaled ? 256 / kSub : 1;
+  Ahead ahead{t.next + t.next_bytes * first / t.rows, 0};
+  if (t.next != nullptr) {
+    const int64_t steps = kLineBytes * kSubs * t.blocks * t.rows;
+    ahead.lines = (t.next_bytes * kRows + steps - 1) / steps;
+  }
+  for (int64_t lane = 0; lane < kQuantPanel; lane += V::kLanes, ahead.lines = 0) {
     tile_rows<V, kBits, kSub, kScaled, kMinimum, kRows>(t, reinterpret_cast<const int8_t*>(at(t.q)), at(t.d),
                                                         at(t.start), at(t.sums),
-                                                        t.acc + first * kQuantPanel + lane, lane);
+                                                        t.acc + first * kQuantPanel + lane, lane, ahead);
   }
 }
 

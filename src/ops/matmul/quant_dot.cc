@@ -41,7 +41,17 @@ bool has_dot() {
 #endif
 }
 
+bool has_i8mm() {
+#if defined(__linux__)
+  constexpr unsigned long kI8mm = 1UL << 13;  // HWCAP2_I8MM
+  return has_dot() && (getauxval(AT_HWCAP2) & kI8mm) != 0;
+#else
+  return false;
+#endif
+}
+
 const std::array kKernels = {
+    QuantKernel{"NEON i8mm", has_i8mm(), quant_dot::neon_i8mm},
     QuantKernel{"NEON dot", has_dot(), quant_dot::neon_dot},
     QuantKernel{"portable", true, quant_dot::portable},
 };

@@ -24,6 +24,10 @@ struct QuantTile {
   int64_t row = 0;                // bytes between rows, for all four
   int64_t rows = 0;
   float* acc = nullptr;  // [rows][16], continued; 64-byte aligned
+  // Bytes that the caller needs next. The kernel asks for them while it computes: processors do not foresee
+  // that a stream goes on in another page, nor that it has as many parts as a panel.
+  const std::byte* next = nullptr;
+  int64_t next_bytes = 0;
 };
 
 struct QuantKernel {
@@ -51,6 +55,7 @@ void avx512vnni(const QuantTile& tile);
 void avxvnni(const QuantTile& tile);
 void avx2(const QuantTile& tile);
 void neon_dot(const QuantTile& tile);
+void neon_i8mm(const QuantTile& tile);
 void portable(const QuantTile& tile);
 }  // namespace quant_dot
 

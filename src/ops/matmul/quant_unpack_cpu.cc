@@ -254,58 +254,83 @@ HWY_INLINE void scales_iq4_xs(const std::byte* low, const std::byte* high, int32
   });
 }
 
-// Sixteen finite f16 -> f32, denormals and all: the bits are moved into f32's fields, which leaves the
-// exponent 112 too small.
+// Sixteen finite f16 -> f32 by the processor's conversion. The d of small weights are often denormal, for which
+// shifting the bits and multiplying takes a hundred cycles.
 HWY_INLINE void halves_to_f32(const std::byte* from, float* to) {
-  const hn::Rebind<uint16_t, D32> d16;
   const hn::RebindToFloat<D32> df;
-  each_vector([&](int64_t lane) {
-    const V32 half = hn::PromoteTo(D32(), hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from) + lane));
-    const V32 sign = hn::ShiftLeft<16>(hn::And(half, hn::Set(D32(), 0x8000u)));
-    const V32 rest = hn::ShiftLeft<13>(hn::And(half, hn::Set(D32(), 0x7FFFu)));
-    const auto scaled = hn::Mul(hn::BitCast(df, rest), hn::Set(df, 0x1p112f));
-    hn::Store(hn::BitCast(df, hn::Or(sign, hn::BitCast(D32(), scaled))), df, to + lane);
+  const hn::Rebind<hwy::float16_t, D32> d16;
+  each_vector([&](int64_t lane) HWY_ATTR {
+    const auto half = hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from) + lane);
+    hn::Store(hn::PromoteTo(df, half), df, to + lane);
   });
 }
 
 }  // namespace quant_unpack_detail
 
-void unpack_block(Format format, const QuantPartsOfBlock& p, uint8_t* u, int32_t* scale, int32_t* least) {
+// `count` blocks whose parts follow each other in the panel. Blocks are walked in here, so that a block of 32
+// does not pay for a call.
+void unpack_blocks(Format format, const QuantPartsOfBlock& p, int64_t count, uint8_t* u, int32_t* scale,
+                   int32_t* least) {
   namespace detail = quant_unpack_detail;
+  const QuantParts& parts = quant_parts(format);
+  const QuantTraits& t = quant_traits(format);
+  const int64_t elements = t.block * kQuantPanel, scales = t.block / t.sub * kQuantPanel;
+  // Calls f with the addresses of each block's parts.
+  const auto each_block = [&](const auto& f) HWY_ATTR {
+    QuantPartsOfBlock at = p;
+    for (int64_t b = 0; b < count; ++b, u += elements, scale += scales, least += scales / 2) {
+      f(at.at);
+      for (int i = 0; i < kMostParts; ++i) at.at[i] += parts.part[i].bytes * kQuantPanel;
+    }
+  };
+  using Parts = const std::byte* const*;
   switch (format) {
     case Format::q4_0:
     case Format::q4_1:
-      return detail::halves_of_32<false, false>(p.at[0], nullptr, u);
+      return each_block([&](Parts at) HWY_ATTR { detail::halves_of_32<false, false>(at[0], nullptr, u); });
     case Format::iq4_nl:
-      return detail::halves_of_32<false, true>(p.at[0], nullptr, u);
+      return each_block([&](Parts at) HWY_ATTR { detail::halves_of_32<false, true>(at[0], nullptr, u); });
     case Format::q5_0:
     case Format::q5_1:
-      return detail::halves_of_32<true, false>(p.at[0], p.at[1], u);
+      return each_block([&](Parts at) HWY_ATTR { detail::halves_of_32<true, false>(at[0], at[1], u); });
     case Format::q2_k:
-      detail::q23_k<false>(p.at[0], nullptr, u);
-      return detail::scales_q2_k(p.at[1], scale, least);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::q23_k<false>(at[0], nullptr, u);
+        detail::scales_q2_k(at[1], scale, least);
+      });
     case Format::q3_k:
-      detail::q23_k<true>(p.at[0], p.at[1], u);
-      return detail::scales_q3_k(p.at[2], scale);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::q23_k<true>(at[0], at[1], u);
+        detail::scales_q3_k(at[2], scale);
+      });
     case Format::q4_k:
-      detail::q45_k<false>(p.at[0], nullptr, u);
-      return detail::scales_q45_k(p.at[1], scale, least);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::q45_k<false>(at[0], nullptr, u);
+        detail::scales_q45_k(at[1], scale, least);
+      });
     case Format::q5_k:
-      detail::q45_k<true>(p.at[0], p.at[1], u);
-      return detail::scales_q45_k(p.at[2], scale, least);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::q45_k<true>(at[0], at[1], u);
+        detail::scales_q45_k(at[2], scale, least);
+      });
     case Format::q6_k:
-      detail::q6_k(p.at[0], p.at[1], u);
-      return detail::scales_q6_k(p.at[2], scale);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::q6_k(at[0], at[1], u);
+        detail::scales_q6_k(at[2], scale);
+      });
     case Format::iq4_xs:
-      detail::iq4_xs(p.at[0], u);
-      return detail::scales_iq4_xs(p.at[1], p.at[2], scale);
+      return each_block([&](Parts at) HWY_ATTR {
+        detail::iq4_xs(at[0], u);
+        detail::scales_iq4_xs(at[1], at[2], scale);
+      });
     default:
       return;
   }
 }
 
-void unpack_halves(const std::byte* from, float* to) {
-  quant_unpack_detail::halves_to_f32(from, to);
+void unpack_halves(const std::byte* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i)
+    quant_unpack_detail::halves_to_f32(from + i * 2 * kQuantPanel, to + i * kQuantPanel);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -317,7 +342,7 @@ HWY_AFTER_NAMESPACE();
 namespace r1 {
 namespace {
 
-HWY_EXPORT(unpack_block);
+HWY_EXPORT(unpack_blocks);
 HWY_EXPORT(unpack_halves);
 
 // IQ2 and IQ3: puts each output's block back and reads its numbers.
@@ -344,7 +369,7 @@ void unpack_slowly(const QuantTraits& t, const std::byte* part, int64_t blocks, 
 QuantChunk unpack_quant(const QuantTraits& t, const std::byte* panel, int64_t K, int64_t first, int64_t count,
                         QuantScratch& s) {
   const QuantParts& parts = quant_parts(t.format);
-  const int64_t blocks = K / t.block, subs = t.block / t.sub;
+  const int64_t blocks = K / t.block;
   R1_CHECK(first >= 0 && count >= 0 && first + count <= blocks && count * t.block <= kChunk, first, " + ",
            count, " of ", blocks);
   QuantPartsOfBlock at{};
@@ -358,23 +383,17 @@ QuantChunk unpack_quant(const QuantTraits& t, const std::byte* panel, int64_t K,
     return out;
   }
   const int d_part = parts.count - (t.minimum ? 2 : 1);
-  const bool in_place = t.format == Format::q8_0;
-  if (in_place) out.u = reinterpret_cast<const uint8_t*>(at.at[0]);
-  for (int64_t b = 0; b < count; ++b) {
-    if (!in_place) {
-      HWY_DYNAMIC_DISPATCH(unpack_block)
-      (t.format, at, s.u + b * t.block * kQuantPanel, s.scale + b * subs * kQuantPanel,
-       s.least + b * (subs / 2) * kQuantPanel);
+  if (t.format == Format::q8_0) {
+    out.u = reinterpret_cast<const uint8_t*>(at.at[0]);
+  } else {
+    HWY_DYNAMIC_DISPATCH(unpack_blocks)(t.format, at, count, s.u, s.scale, s.least);
+  }
+  HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part], count, s.d);
+  if (t.minimum) {
+    HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part + 1], count, s.dmin);
+    if (!t.scaled) {
+      for (int64_t i = 0; i < count * kQuantPanel; ++i) s.dmin[i] = -s.dmin[i];
     }
-    HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part], s.d + b * kQuantPanel);
-    if (t.minimum) {
-      float* const dmin = s.dmin + b * kQuantPanel;
-      HWY_DYNAMIC_DISPATCH(unpack_halves)(at.at[d_part + 1], dmin);
-      if (!t.scaled) {
-        for (int64_t n = 0; n < kQuantPanel; ++n) dmin[n] = -dmin[n];
-      }
-    }
-    for (int i = 0; i < parts.count; ++i) at.at[i] += parts.part[i].bytes * kQuantPanel;
   }
   return out;
 }
