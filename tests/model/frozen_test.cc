@@ -140,7 +140,9 @@ TEST_P(Frozen, IsHeldOnce) {
     EXPECT_LE(held, memory.weights - rope + memory.packed + 64 * count);
     EXPECT_GE(held, memory.weights - rope + memory.packed);
     const ModelMemory wide = model_memory(config, numerics, activation_dtype(numerics), WeightUse::inference);
-    if (numerics == Numerics::cpu_f32) EXPECT_LT(memory.packed, 3 * wide.packed / 4);
+    if (numerics == Numerics::cpu_f32) {
+      EXPECT_LT(memory.packed, 3 * wide.packed / 4);
+    }
     logits(once, numerics);
     EXPECT_EQ(once.held_bytes(), held);
     const Model twice = trained(activation_dtype(numerics));
