@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "formats/hf_directory.h"
 #include "model/memory.h"
+#include "model/weight_formats.h"
 #include "model/scoring.h"
 #include "ops/convert/convert.h"
 #include "tests/model/golden_models.h"
