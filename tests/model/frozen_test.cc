@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "formats/hf_directory.h"
 #include "model/memory.h"
-#include "model/weight_formats.h"
 #include "model/scoring.h"
+#include "model/weight_formats.h"
 #include "ops/convert/convert.h"
 #include "tests/model/golden_models.h"
 
