@@ -3,7 +3,7 @@
     python bench/kv_kl.py R1 SMOLLM2.gguf [OUT.txt]      (package: numpy)
 
 Weights are computed with as they are stored (cpu-q8act), so that only keys and values differ. The texts are this repository's documents
-README.md, docs/architecture.md and docs/numerics.md, in rows of 1,024 tokens. The last two lines give a scale: activations are not
+README.md, docs/architecture.md and docs/numerics.md, in rows of 512 tokens. The last two lines give a scale: activations are not
 quantised (cpu-f32 on the same weights), with keys in f32 and in q8. Printed per pair: mean KL(first || second) per token with its
 standard error, the share of tokens whose most likely next token is the same, and the perplexity of the second.
 """
@@ -14,7 +14,7 @@ import tempfile
 
 from kl import compare, logits_of, rows_of_tokens
 
-ROW, ROWS = 1024, 3
+ROW, ROWS = 512, 3
 PAIRS = [("cpu-q8act/kv-f32", "cpu-q8act/kv-f32"), ("cpu-q8act/kv-f32", "cpu-q8act"), ("cpu-q8act/kv-f32", "cpu-q8act/kv-q8"),
          ("cpu-q8act", "cpu-q8act/kv-q8"), ("cpu-f32", "cpu-q8act/kv-f32"), ("cpu-f32", "cpu-f32/kv-q8")]
 

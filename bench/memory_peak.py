@@ -1,12 +1,12 @@
 """Memory and first token of quantised files: the peak beside file + keys and values, the time to the first token of a warm file,
 and what two processes of one file have in common.
 
-    python3 bench/memory_peak.py R1 FILE.gguf... [--kv-type T] [--runs N]
+    python3 bench/memory_peak.py R1 FILE.gguf... [--kv-type bf16|q8] [--runs N]      (package: gguf)
 
 Per file, with a prompt of 8 tokens:
 
   peak         the largest resident memory of a run that generates 128 tokens, and its ratio to file + keys and values; of the
-               latter, the tokens that the run has, as r1 bench counts them
+               latter, those of the tokens that the run has, for grouped-query attention
   first token  seconds from the start of the process to the first token, median and range of N runs (5); the file is in the page
                cache (a run before sees to it). "load" is the part before the prompt
   two at once  resident memory and proportional share (PSS) of each of two processes while both decode, and what of the file is
@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from gguf import GGUFReader
 
 PROMPT = [(7919 * i) % 49000 + 1 for i in range(8)]
 
@@ -42,6 +44,16 @@ def finish(child, out):
 def run(*arguments):
     with tempfile.TemporaryFile("w+") as out:
         return finish(subprocess.Popen(command(*arguments), stdout=out, stderr=subprocess.DEVNULL), out)
+
+
+def kv_bytes_per_token(file, kv):
+    """Bytes of keys and values per token: bf16, or int8 with one f32 scale per token and head."""
+    fields = GGUFReader(file).fields
+    architecture = fields["general.architecture"].contents()
+    number = lambda name: int(fields[f"{architecture}.{name}"].contents())
+    heads, queries = number("attention.head_count_kv"), number("attention.head_count")
+    width = number("embedding_length") // queries
+    return number("block_count") * 2 * heads * (width + 4 if kv == "q8" else 2 * width)
 
 
 def rollup(pid):
@@ -81,7 +93,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("r1")
     parser.add_argument("files", nargs="+")
-    parser.add_argument("--kv-type")
+    parser.add_argument("--kv-type", choices=["bf16", "q8"], default="bf16")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     print(f"# {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -92,13 +104,10 @@ def main():
             file = pathlib.Path(name)
             arguments = (options.r1, file, prompt.name)
             run(*arguments, 1, options.kv_type)
-            plan = json.loads(subprocess.run([options.r1, "bench", name, "--depth", "0", "--batch", "1", "--repeat", "1",
-                                              "--no-llama-cpp", "--json", *(["--kv-type", options.kv_type] if options.kv_type else [])],
-                                             check=True, capture_output=True, text=True).stdout)
-            size, kv = file.stat().st_size, plan["kv_bytes_per_token"] * (len(PROMPT) + 128)
+            size, kv = file.stat().st_size, kv_bytes_per_token(file, options.kv_type) * (len(PROMPT) + 128)
             _, usage = run(*arguments, 128, options.kv_type)
             peak = usage.ru_maxrss * 1024
-            print(f"{file.name:14} file {size / 1e6:8.1f} MB  weights held {plan['weights_bytes'] / 1e6:8.1f} MB  keys and values {kv / 1e6:5.1f} MB  "
+            print(f"{file.name:14} file {size / 1e6:8.1f} MB  keys and values {kv / 1e6:5.1f} MB  "
                   f"peak {peak / 1e6:8.1f} MB = {peak / (size + kv):.3f} of file + keys and values", flush=True)
             starts = [run(*arguments, 1, options.kv_type)[0]["timings"] for _ in range(options.runs)]
             firsts = [t["load_s"] + t["prompt_s"] for t in starts]

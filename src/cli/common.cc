@@ -259,7 +259,10 @@ Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numer
 namespace {
 
 bool has_tokenizer(const fs::path& model) {
-  if (is_gguf(model)) return GgufFile(model).metadata().contains("tokenizer.ggml.model");
+  if (is_gguf(model)) {
+    const GgufFile file(model);  // "no_vocab" is GGUF's name for none
+    return file.metadata().get_string_or("tokenizer.ggml.model", "no_vocab") != "no_vocab";
+  }
   return fs::exists(model / "tokenizer.json") || has_tiktoken_file(model);
 }
 

@@ -123,6 +123,16 @@ TEST(CliQuantised, AnotherTypeOfKeysDoesNotGoOnWithTheRows) {
   EXPECT_NE(other.err.find("cpu-q8act/kv-q8"), std::string::npos) << other.err;
 }
 
+TEST(CliQuantised, AFileThatSaysItHasNoTokenizerAnswersTokenIds) {
+  const fs::path file = scratch() / "no-vocab.gguf";
+  test::write_quantised_llama(file, /*no_vocab=*/true);
+  const auto result = r1_run({"generate", file.string(), "--input", write("tokens.jsonl", token_rows()),
+                              "--output", "-", "--max-tokens", "3", "--temperature", "0"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(test::rows_of(result.out).size(), 5u);
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", file.string(), "-p", "hello"}), "has no tokenizer");
+}
+
 TEST(CliQuantised, TypesOfKeysThatCannotBeAreOneLine) {
   const std::string input = write("tokens.jsonl", token_rows());
   const auto score = [&](const std::vector<std::string>& more) {

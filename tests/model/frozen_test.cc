@@ -11,6 +11,7 @@
 #include "formats/hf_directory.h"
 #include "model/memory.h"
 #include "model/scoring.h"
+#include "model/weight_formats.h"
 #include "ops/convert/convert.h"
 #include "tests/model/golden_models.h"
 
@@ -140,7 +141,9 @@ TEST_P(Frozen, IsHeldOnce) {
     EXPECT_LE(held, memory.weights - rope + memory.packed + 64 * count);
     EXPECT_GE(held, memory.weights - rope + memory.packed);
     const ModelMemory wide = model_memory(config, numerics, activation_dtype(numerics), WeightUse::inference);
-    if (numerics == Numerics::cpu_f32) EXPECT_LT(memory.packed, 3 * wide.packed / 4);
+    if (numerics == Numerics::cpu_f32) {
+      EXPECT_LT(memory.packed, 3 * wide.packed / 4);
+    }
     logits(once, numerics);
     EXPECT_EQ(once.held_bytes(), held);
     const Model twice = trained(activation_dtype(numerics));

@@ -52,6 +52,8 @@ class QuantisedModel {
   void set(const std::string& key, T value) {
     file_.set(architecture_ + "." + key, value);
   }
+  // A key that is not the architecture's.
+  void set_general(const std::string& key, const char* value) { file_.set(key, value); }
   // `shape` as the checkpoint has it.
   void add(const std::string& name, std::vector<int64_t> shape, Format format, double deviation = 0.08) {
     int64_t count = 1;
@@ -90,8 +92,9 @@ class QuantisedModel {
   uint64_t at_ = 0, seed_ = 0;
 };
 
-// Llama with a tied head: every format of blocks, and an F16 matrix among them.
-inline void write_quantised_llama(const std::filesystem::path& path) {
+// Llama with a tied head: every format of blocks, and an F16 matrix among them. It says nothing about a tokenizer,
+// or, with `no_vocab`, that it has none.
+inline void write_quantised_llama(const std::filesystem::path& path, bool no_vocab = false) {
   constexpr int64_t D = 256, F = 512, kVocabulary = 50;
   QuantisedModel m("llama");
   m.set("context_length", 256);
@@ -103,6 +106,7 @@ inline void write_quantised_llama(const std::filesystem::path& path) {
   m.set("attention.layer_norm_rms_epsilon", 1e-5f);
   m.set("rope.dimension_count", 64);
   m.set("vocab_size", static_cast<int>(kVocabulary));
+  if (no_vocab) m.set_general("tokenizer.ggml.model", "no_vocab");
   m.add("token_embd.weight", {kVocabulary, D}, Format::q6_k, 0.5);
   m.add("output_norm.weight", {D}, Format::f32);
   using enum Format;

@@ -25,7 +25,9 @@ TEST(Numerics, EveryNameIsReadBack) {
         Numerics::cpu_f32_kv_bf16, Numerics::cpu_f32_kv_q8, Numerics::cpu_bf16_kv_q8,
         Numerics::cpu_avx512bf16_kv_q8, Numerics::cpu_q8act_kv_f32, Numerics::cpu_q8act_kv_q8}) {
     EXPECT_EQ(row_of(numerics).id, numerics);
-    if (machine_has(numerics)) EXPECT_EQ(numerics_from_name(name_of(numerics)), numerics);
+    if (machine_has(numerics)) {
+      EXPECT_EQ(numerics_from_name(name_of(numerics)), numerics);
+    }
     // The type is the last part of the name; the rest is the base's, whose own type has no such part.
     const NumericsRow& row = row_of(numerics);
     const std::string base(name_of(row.base));
