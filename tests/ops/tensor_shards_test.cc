@@ -7,7 +7,7 @@
 #include "ops/matmul/tensor_product_cuda.h"
 #include "tensor/numerics.h"
 
-namespace r1 {
+namespace r1::tensor_shards_test {
 namespace {
 
 TEST(TensorShards, FollowFromKAlone) {
@@ -27,4 +27,4 @@ TEST(TensorShards, FollowFromKAlone) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::tensor_shards_test

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-namespace r1 {
+namespace r1::token_steps_test {
 namespace {
 
 TEST(TokenSteps, NoStepHasTokensOfTwoFamilies) {
@@ -44,4 +44,4 @@ TEST(TokenSteps, PiecesOfFamiliesHaveTheStepsOfTheWhole) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::token_steps_test
