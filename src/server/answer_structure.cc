@@ -216,8 +216,10 @@ AnswerStructure read_structure(RequestFields& fields) {
 ToolRequest read_tools(RequestFields& fields) {
   ToolRequest request;
   if (const Json* tools = fields.find("tools")) {
-    for (const Json& tool : tools->items())
-      add_tool_function(request, read_function(tool), tool.at("function"));
+    for (const Json& tool : tools->items()) {
+      const ToolFunction function = read_function(tool);
+      add_tool_function(request, function, tool.at("function"));
+    }
   }
   request.choice = request.functions.empty() ? ToolRequest::Choice::none : ToolRequest::Choice::automatic;
   if (const Json* choice = fields.find("tool_choice")) read_choice(*choice, request);

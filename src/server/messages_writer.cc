@@ -77,7 +77,7 @@ class MessagesWriter final : public AnswerWriter {
 
   void end_stream(const TokenUsage& usage) override {
     if (!started_) start();
-    if (blocks_ == 0) open("text", text_block(""));
+    if (blocks_ == 0 && open_.empty()) open("text", text_block(""));
     close();
     const StopReason stop =
         stop_reason_of(finish_.value_or(Finish{.reason = "stop", .detail = "end", .stop = {}}));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/grammar/grammar.h"
+#include "engine/grammar/rules.h"
 #include "formats/json.h"
 #include "server/answer_grammar.h"
 
