@@ -206,7 +206,7 @@ namespace {
 // A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of.
 void show_default(Numerics numerics) {
   static std::once_flag once;
-  if (numerics == Numerics::cpu_f32) return;
+  if (row_of(numerics).base == Numerics::cpu_f32) return;
   std::call_once(once, [numerics] {
     if (row_of(numerics).product == Product::q8act) {
       const std::string line =

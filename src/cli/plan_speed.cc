@@ -68,17 +68,17 @@ Slice slice_of(const ModelConfig& config, Numerics numerics, const WeightFormats
 
 // The median of several runs.
 double median_of(const std::function<double()>& run) {
-  double times[7];
+  double times[5];
   for (double& t : times) t = run();
   std::ranges::sort(times);
-  return times[3];
+  return times[2];
 }
 
-// The median of several runs of about a seventh of a second, whose contexts end before `positions`.
+// The median of several runs of about a tenth of a second, whose contexts end before `positions`.
 double median_step(SpeedMeter& meter, int64_t depth, int64_t positions) {
   const double once = meter.decode_step(1, depth, 2);
   const int64_t most = std::clamp<int64_t>(positions - depth - 1, 2, 256);
-  const int64_t steps = std::clamp(static_cast<int64_t>(0.15 / once), int64_t{2}, most);
+  const int64_t steps = std::clamp(static_cast<int64_t>(0.1 / once), int64_t{2}, most);
   return median_of([&] { return meter.decode_step(1, depth, steps); });
 }
 

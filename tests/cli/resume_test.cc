@@ -105,6 +105,21 @@ TEST(CliResume, EvalKilledInsideRowsEndsWithTheSameBytes) {
   expect_same_bytes_after_kills(eval_job(), "eval", 3, 4);
 }
 
+TEST(CliResume, AnotherTypeOfKeysIsAnotherJob) {
+  const std::string path = path_of("kv-types.jsonl");
+  const auto with = [&](const char* type, bool resume) {
+    std::vector<std::string> words = generate_job().with_output(path, resume);
+    words.insert(words.end(), {"--kv-type", type});
+    return words;
+  };
+  ASSERT_GE(run_limited(8, "", with("bf16", false)).status, 128);
+  const auto other = r1_run(with("q8", true));
+  EXPECT_EQ(other.status, 2);
+  EXPECT_NE(other.err.find("cpu-f32/kv-bf16"), std::string::npos) << other.err;
+  EXPECT_EQ(r1_run(with("bf16", true)).status, 2) << "one row is bad; the others are finished";
+  EXPECT_TRUE(fs::exists(path));
+}
+
 TEST(CliResume, EvalCountsTheSamplesThatWereFinishedBefore) {
   LongJob job = eval_job();
   job.words.push_back("--json");
