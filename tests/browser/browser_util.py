@@ -63,6 +63,8 @@ class Connection:
     def _relay(self, source, sink, is_answer):
         try:
             while data := source.recv(1024 if is_answer and self.delay else 65536):
+                if self.down:
+                    break
                 if is_answer and self.delay:
                     time.sleep(self.delay)
                 if is_answer and self.bytes_left is not None:
