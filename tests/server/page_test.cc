@@ -5,7 +5,7 @@
 #include "server/url_text.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::page_test {
 namespace {
 
 using namespace test;
@@ -166,4 +166,4 @@ TEST(UrlText, DecodesAndRefusesAParameterThatIsGivenTwice) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::page_test

@@ -10,7 +10,7 @@
 #include "server/run_views.h"
 #include "tests/server/server_test_util.h"
 
-namespace r1 {
+namespace r1::runs_test {
 namespace {
 
 using namespace test;
@@ -336,4 +336,4 @@ TEST_F(RunsView, TheServerAnswersWithTagsAndErrorsOfItsShape) {
 }
 
 }  // namespace
-}  // namespace r1
+}  // namespace r1::runs_test

@@ -110,7 +110,7 @@ function curve(values, xs, x, y, index) {
 
 // The figures, at even distances if there are many; made when it is opened.
 function figures(title, xs, xName, series) {
-  const details = el("details", { class: "figures" }, el("summary", {}, `Figures of ${title}`));
+  const details = el("details", { class: "figures", "data-key": `figures of ${title}` }, el("summary", {}, `Figures of ${title}`));
   details.addEventListener("toggle", () => {
     if (!details.open || details.childElementCount > 1) return;
     const rows = xs.map((_, i) => i).filter((i) => series.some((one) => one.values[i] !== null));

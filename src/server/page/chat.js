@@ -11,7 +11,7 @@ const kSaveEvery = 1000;   // ms between two savings of it
 const kLongestTitle = 60;  // characters
 
 let conversation = newConversation();
-let running = null;  // {message, element, abort}
+let running = null;  // {message, abort}
 let modelName = "";
 let onChange = () => {};  // the list of conversations
 
@@ -102,7 +102,7 @@ async function ask() {
   const asked = conversation;
   running = { message, abort: new AbortController() };
   showConversation();
-  await save(asked);
+  await saveConversation(asked);
   onChange();
   announce("The model is thinking.");
   const writer = new Writer(message, asked);
@@ -115,13 +115,9 @@ async function ask() {
   writer.end();
   running = null;
   asked.updated = Date.now();
-  await save(asked);
+  await saveConversation(asked);
   if (asked === conversation) showConversation();
   onChange();
-}
-
-async function save(which) {
-  await saveConversation(which);
 }
 
 // Takes the chunks of an answer.
@@ -196,7 +192,7 @@ class Writer {
     }
     if (now - this.saved > kSaveEvery) {
       this.saved = now;
-      void save(this.asked);
+      void saveConversation(this.asked);
     }
   }
 }
@@ -205,28 +201,47 @@ class Writer {
 function drawLive() {
   const page = document.scrollingElement;
   const follows = page.scrollHeight - page.scrollTop - page.clientHeight < 80;
-  running.element.update(true, true);
+  elementOf(running.message).answer.update(true, true);
   showTotals();
   if (follows) page.scrollTop = page.scrollHeight;
 }
 
+// The elements of messages, so that a thought that a person has opened stays open, and the focus stays where it is.
+const elements = new WeakMap();
+
+function elementOf(message) {
+  let known = elements.get(message);
+  if (!known) {
+    const answer = message.role === "assistant" ? new AnswerElement(message, { regenerate }) : null;
+    const element = answer?.element ?? userElement(message, {
+      mayEdit: () => !running,
+      edit: (text) => edit(conversation.messages.indexOf(message), text),
+    });
+    known = { item: el("li", {}, element), answer };
+    elements.set(message, known);
+  }
+  return known;
+}
+
+// Makes `list` have these children and leaves those in place that it has already.
+function setChildren(list, children) {
+  children.forEach((child, i) => {
+    if (list.children[i] !== child) list.insertBefore(child, list.children[i] ?? null);
+  });
+  while (list.children.length > children.length) list.lastElementChild.remove();
+}
+
 export function showConversation() {
   const { messages } = conversation;
-  const name = conversation.title || "New conversation";
-  byId("chat-title").textContent = name;
+  byId("chat-title").textContent = conversation.title || "New conversation";
   byId("empty").hidden = messages.length > 0;
-  const items = messages.map((message, index) => {
-    if (message.role === "user")
-      return el("li", {}, userElement(message, { mayEdit: () => !running, edit: (text) => edit(index, text) }));
+  setChildren(byId("messages"), messages.map((message, index) => {
+    const { item, answer } = elementOf(message);
     const isLast = index === messages.length - 1;
-    const isLive = running?.message === message;
-    const answer = new AnswerElement(message, { regenerate });
-    if (isLive) running.element = answer;
-    answer.update(isLive, isLast);
+    answer?.update(running?.message === message, isLast);
     if (message.needsKey && isLast) answer.notice.append(" ", button("Open the settings", () => openSettings("key")));
-    return el("li", {}, answer.element);
-  });
-  byId("messages").replaceChildren(...items);
+    return item;
+  }));
   byId("send").hidden = running !== null;
   byId("stop").hidden = running === null;
   showTotals();

@@ -21,6 +21,14 @@ async function showModel() {
   }
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;  // an address that this page did not make
+  }
+}
+
 // The part after # names the view: #chat, #runs, or #runs/ID of a run.
 function route() {
   const [view, ...rest] = location.hash.slice(1).split("/");
@@ -35,7 +43,7 @@ function route() {
     else link.removeAttribute("aria-current");
   }
   document.title = isRuns ? "Training runs: r1" : "r1";
-  if (isRuns) void showRuns(rest.map(decodeURIComponent).join("/"));
+  if (isRuns) void showRuns(rest.map(decoded).join("/"));
   else leaveRuns();
 }
 

@@ -26,10 +26,12 @@ function noticeOf(message) {
   return kEnds[message.finish] ?? "";
 }
 
-// The tokens of an answer per second, without the time before the first.
+// The tokens of an answer per second, without the time before the first. 0: they came together, so that nothing can
+// be said.
 export function speedOf(stats) {
+  const kShortest = 0.1;  // seconds
   const seconds = (stats.seconds ?? 0) - (stats.first ?? 0);
-  return stats.tokens > 1 && seconds > 0 ? (stats.tokens - 1) / seconds : 0;
+  return stats.tokens > 1 && seconds >= kShortest ? (stats.tokens - 1) / seconds : 0;
 }
 
 function statsText(message) {
@@ -40,7 +42,7 @@ function statsText(message) {
   const speed = speedOf(s);
   if (speed) parts.push(`${speed.toFixed(speed < 10 ? 1 : 0)} tokens/s`);
   if (s.prompt) parts.push(`prompt ${s.prompt}${s.cached ? `, ${s.cached} of it cached` : ""}`);
-  if (s.seconds) parts.push(`${s.seconds.toFixed(1)} s`);
+  if (s.seconds) parts.push(`${s.seconds.toFixed(s.seconds < 1 ? 2 : 1)} s`);
   const cost = s.seconds ? costOf(s.seconds) : "";
   if (cost) parts.push(cost);
   if (message.seed !== undefined) parts.push(`seed ${message.seed}`);

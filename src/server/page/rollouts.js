@@ -12,6 +12,7 @@ export class RolloutList {
   #file = "";
   #verdict = "all";
   #older = null;
+  #asked = 0;  // requests so far: the answer to an earlier one than the last comes too late
 
   constructor(run) {
     this.#run = run;
@@ -26,8 +27,10 @@ export class RolloutList {
 
   // Takes the sizes of the run's files. New rows are shown at once unless a person is reading.
   filesAre(files) {
-    const isFirst = this.#file === "";
     const has = Object.keys(files);
+    this.element.hidden = has.length === 0;
+    if (has.length === 0) return;
+    const isFirst = this.#file === "";
     const grew = files[this.#file] !== this.#files[this.#file];
     const isNew = has.join() !== Object.keys(this.#files).join();
     this.#files = files;
@@ -67,8 +70,10 @@ export class RolloutList {
   async #load(isFromEnd = false) {
     const query = new URLSearchParams({ run: this.#run, file: this.#file, verdict: this.#verdict, limit: 50 });
     if (this.#older !== null) query.set("before", this.#older);
+    const asked = ++this.#asked;
     try {
       const { rows, older, unreadable } = await getJson(`/runs/rollouts?${query}`);
+      if (asked !== this.#asked) return;
       const items = rows.map(rolloutElement);
       if (isFromEnd) this.rows.replaceChildren(...items);
       else this.rows.append(...items);

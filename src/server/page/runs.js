@@ -12,7 +12,7 @@ const kSilentAfter = 300;      // seconds without a new row, after which a run n
 let shown = null;  // the id of the run that is open; "": the list; null: another view
 let timer = 0;
 let drawn = "";    // what is on the page, so that the same is not drawn again
-let rollouts = null;
+let parts = null;  // of the run that is open
 
 export function leaveRuns() {
   shown = null;
@@ -22,7 +22,7 @@ export function leaveRuns() {
 export async function showRuns(id) {
   shown = id;
   drawn = "";
-  rollouts = null;
+  parts = null;
   byId("runs-title").textContent = id ? "Training run" : "Training runs";
   byId("runs-content").replaceChildren(el("p", { class: "muted" }, "Reading …"));
   await refresh();
@@ -56,7 +56,10 @@ async function refresh() {
 function showError(error) {
   const content = byId("runs-content");
   if (byId("runs-error")?.dataset.message === error.message) return;
-  if (!drawn) content.replaceChildren();
+  if (!drawn) {
+    parts = null;
+    content.replaceChildren();
+  }
   byId("runs-error")?.remove();
   const note = el("p", { id: "runs-error", class: "notice bad", "data-message": error.message }, error.message);
   if (error.kind === "key") note.append(" ", button("Open the settings", () => openSettings("key")));
@@ -144,30 +147,38 @@ const kFirst = ["reward", "accuracy", "length", "kl", "entropy", "truncated", "l
                 "groups_without_signal", "clip_fraction", "grad_norm", "lr", "tokens_per_s"];
 const kNeverDrawn = new Set(["step", "wall_s"]);
 
+// Puts children into a part of the page. What was open stays open, and the focus stays.
+function replaceKeeping(part, ...children) {
+  const keyOf = (node) => node?.closest?.("details")?.dataset.key;
+  const open = new Set([...part.querySelectorAll("details[open]")].map(keyOf));
+  const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : undefined;
+  part.replaceChildren(...children);
+  for (const details of part.querySelectorAll("details")) {
+    if (open.has(keyOf(details))) details.open = true;
+    if (focused && keyOf(details) === focused) details.querySelector("summary").focus();
+  }
+}
+
 function drawRun(run) {
-  byId("runs-title").textContent = run.name;
-  const open = new Set([...document.querySelectorAll("#runs-content details[open]")].map((d) => d.dataset.key));
-  const parts = [
-    el("p", {}, el("a", { href: "#runs" }, "← All runs")),
+  if (!parts) {
+    parts = { head: el("div"), curves: el("div"), settings: el("div"), rollouts: new RolloutList(run.id) };
+    byId("runs-title").textContent = run.name;
+    byId("runs-content").replaceChildren(el("p", {}, el("a", { href: "#runs" }, "← All runs")),
+      parts.head, parts.curves, parts.rollouts.element, parts.settings);
+  }
+  const evaluation = Object.entries(run.evaluation), settings = Object.entries(run.settings);
+  replaceKeeping(parts.head,
     el("dl", { class: "facts" }, ...factsOf(run)),
     ...(run.warnings ?? []).map((sentence) => el("p", { class: "notice bad" }, sentence)),
     ...(run.missing ?? []).map((sentence) => el("p", { class: "notice" }, sentence)),
-  ];
-  const evaluation = Object.entries(run.evaluation);
-  if (evaluation.length > 0) parts.push(section("Evaluation", el("dl", { class: "facts" }, ...evaluation.flatMap(fact))));
-  if (run.curves?.columns) parts.push(curvesOf(run.curves));
-  if (Object.keys(run.files).length > 0) {
-    rollouts ??= new RolloutList(run.id);
-    rollouts.filesAre(run.files);
-    parts.push(rollouts.element);
-  }
-  const settings = Object.entries(run.settings);
-  if (settings.length > 0)
-    parts.push(el("details", { "data-key": "settings" }, el("summary", {}, "Settings"), el("dl", { class: "facts" }, ...settings.flatMap(fact))));
-  byId("runs-content").replaceChildren(...parts);
-  for (const details of document.querySelectorAll("#runs-content details[data-key]")) {
-    if (open.has(details.dataset.key)) details.open = true;
-  }
+    ...(evaluation.length > 0 ? [section("Evaluation", el("dl", { class: "facts" }, ...evaluation.flatMap(fact)))] : []));
+  // A person who reads a table of figures is left in peace.
+  if (!parts.curves.querySelector(".figures[open] .scroll:is(:hover, :focus)"))
+    replaceKeeping(parts.curves, ...(run.curves?.columns ? [curvesOf(run.curves)] : []));
+  parts.rollouts.filesAre(run.files);
+  replaceKeeping(parts.settings, ...(settings.length > 0
+    ? [el("details", { "data-key": "settings" }, el("summary", {}, "Settings"), el("dl", { class: "facts" }, ...settings.flatMap(fact)))]
+    : []));
 }
 
 const section = (title, ...children) => el("section", {}, el("h2", {}, title), ...children);
