@@ -40,7 +40,7 @@ struct EmbeddedFile {
   std::string tag;
 };
 
-const std::map<std::string_view, EmbeddedFile>& files() {
+const std::map<std::string_view, EmbeddedFile>& embedded_files() {
   static const std::map<std::string_view, EmbeddedFile> all = [] {
     std::map<std::string_view, EmbeddedFile> out;
     for (const page_assets::PageFile& file : page_assets::all())
@@ -59,8 +59,8 @@ bool is_page_target(std::string_view target) {
 ServerResponse page_response(const ServerRequest& request) {
   const std::string_view target = request.target;
   const std::string_view name = target == "/" ? kIndex : target.substr(kFolder.size());
-  const auto file = files().find(name);
-  if (file == files().end()) throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
+  const auto file = embedded_files().find(name);
+  if (file == embedded_files().end()) throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
   if (request.method != "GET")
     throw ApiError(fmt::format("{} takes GET only", shown(target)), {.status = 405});
   ServerResponse response{.body = std::string(file->second.bytes),
