@@ -70,9 +70,9 @@ class Connection:
                 if is_answer and self.bytes_left is not None:
                     data = data[: self.bytes_left]
                     self.bytes_left -= len(data)
-                    if not data:
-                        break
                 sink.sendall(data)
+                if is_answer and self.bytes_left == 0:
+                    break
         except OSError:
             pass
         for end in (source, sink):

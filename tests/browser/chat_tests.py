@@ -225,11 +225,11 @@ def says_in_plain_words_what_the_server_refuses(setup):
         page.click("button:visible:has-text('Try again')")
         wait_for_end(page)
         assert answers(page).locator(".markdown").inner_text()
-        set_settings(page, temperature="9")
+        set_settings(page, max_tokens="99999999")
         ask(page, "Make 5 from 2 and 3.")
         refused = answers(page).last.locator(".notice").inner_text()
-        assert refused.startswith("The server refused the request: ") and "temperature" in refused, refused
-        set_settings(page, temperature="")
+        assert refused.startswith("The server refused the request: ") and "max_tokens" in refused, refused
+        set_settings(page, max_tokens="")
         ask(page, "7 " * 4000)
         refused = answers(page).last.locator(".notice").inner_text()
         assert "context" in refused, refused

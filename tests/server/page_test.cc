@@ -1,6 +1,8 @@
 // The page's files: types, validators, the content security policy, and what is refused.
 #include <set>
 
+#include "base/file.h"
+#include "server/api_error.h"
 #include "server/page_assets.h"
 #include "server/url_text.h"
 #include "tests/server/server_test_util.h"

@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 
+#include "server/api_error.h"
 #include "server/run_files.h"
 #include "server/run_views.h"
 #include "tests/server/server_test_util.h"
