@@ -104,6 +104,7 @@ class Browser:
 
     def page(self, url, width=1100, height=760, **options):
         """A page of a browser that has never been here. It fails the test if it asks another host or reports an error."""
+        origin = url.split("/#")[0]
         context = self.chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         context.add_init_script(RECORD)
         page = context.new_page()
@@ -111,7 +112,7 @@ class Browser:
         page.faults = []
         page.expected = []  # patterns of console errors that the test causes
         page.on("request", lambda request: page.faults.append(f"asked {request.url}")
-                if not request.url.startswith((url, "blob:" + url)) else None)
+                if not request.url.startswith((origin + "/", f"blob:{origin}/")) else None)
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.on("console", lambda message: page.faults.append(message.text)
                 if message.type in ("error", "warning") else None)

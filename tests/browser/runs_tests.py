@@ -54,6 +54,7 @@ def watches_a_training(setup):
     assert page.locator(".verdict.wrong").count() == 0
     no_serious_fault(page, "a run")
     page.evaluate("scrollTo(0, 0)")
+    screenshot(setup, page, "page-runs")
     Browser.close(page)
 
 
@@ -82,10 +83,6 @@ def shows_runs_by_keyboard_on_a_phone_and_in_the_dark(setup):
     page.keyboard.press("Enter")
     page.wait_for_selector("figure.chart details[open] table")
     Browser.close(page)
-    wide = setup["browser"].page(setup["server"].url + "/#runs/0/zero", height=900)
-    wide.wait_for_selector("figure.chart svg")
-    screenshot(setup, wide, "page-runs")
-    Browser.close(wide)
 
 
 def hostile_runs_do_nothing(setup):
