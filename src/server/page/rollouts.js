@@ -105,6 +105,6 @@ function rolloutElement(row) {
       el("span", { class: "muted small" }, [where, figures].filter(Boolean).join(" · "))),
     ...part("Question", row.question), ...part("Thought", row.thought, "thought"), ...part("Answer", row.answer, "answer"),
     row.answer === undefined ? el("p", { class: "muted" }, "This row has no text: an earlier version of r1 wrote it.") : null,
-    ...part("Right answer", row.gold),
+    ...part("Expected", row.gold),
     row.why ? el("p", {}, `Verdict: ${verdict} (${row.why}).`) : null));
 }

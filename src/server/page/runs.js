@@ -191,7 +191,7 @@ function factsOf(run) {
   if (left !== null) facts.push(["Left", `about ${left < 90 ? `${Math.ceil(left)} s` : left < 5400 ? `${Math.round(left / 60)} min` : `${(left / 3600).toFixed(1)} h`}`]);
   facts.push(["Last row", ageNode(run)]);
   if (run.numerics) facts.push(["Numerics", run.numerics]);
-  if (run.last.tokens !== undefined) facts.push(["Tokens", numberText(run.last.tokens)]);
+  if (run.last.tokens !== undefined) facts.push(["Tokens", run.last.tokens.toLocaleString("en")]);
   return facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
 }
 
