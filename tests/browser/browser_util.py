@@ -39,11 +39,12 @@ class Server:
 
 
 class Connection:
-    """A TCP relay to a server, on a port of its own: it can be slow, and it can break."""
+    """A TCP relay to a server, on a port of its own: it can be slow, wait, and break."""
 
     def __init__(self, port):
         self.target = port
         self.delay = 0.0  # seconds before each packet of the server
+        self.allowed = None  # bytes of the server that pass before the connection waits; None: all
         self.bytes_left = None  # of the server's, after which every connection breaks
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -62,7 +63,7 @@ class Connection:
 
     def _relay(self, source, sink, is_answer):
         try:
-            while data := source.recv(1024 if is_answer and self.delay else 65536):
+            while data := source.recv(256 if is_answer and self.delay else 65536):
                 if self.down:
                     break
                 if is_answer and self.delay:
@@ -70,7 +71,7 @@ class Connection:
                 if is_answer and self.bytes_left is not None:
                     data = data[: self.bytes_left]
                     self.bytes_left -= len(data)
-                sink.sendall(data)
+                self._send(sink, data, is_answer)
                 if is_answer and self.bytes_left == 0:
                     break
         except OSError:
@@ -81,6 +82,19 @@ class Connection:
             except OSError:
                 pass
             end.close()
+
+
+    def _send(self, sink, data, is_answer):
+        while data:
+            part = data
+            if is_answer and self.allowed is not None:
+                part = data[: self.allowed]
+                self.allowed -= len(part)
+            if part:
+                sink.sendall(part)
+            else:
+                time.sleep(0.01)
+            data = data[len(part):]
 
 
 # Records what a screen reader is told and whether thoughts are open while they are written.
