@@ -3,7 +3,8 @@
 set -euo pipefail
 
 packages=(cmake ninja-build g++ pkg-config git ca-certificates libhwy-dev libsimdjson-dev nlohmann-json3-dev
-  libtomlplusplus-dev libcli11-dev libfmt-dev libpcre2-dev libicu-dev libssl-dev zlib1g-dev libboost-dev libedit-dev libjs-chart.js)
+  libtomlplusplus-dev libcli11-dev libfmt-dev libpcre2-dev libicu-dev libssl-dev zlib1g-dev libboost-dev libedit-dev libjs-chart.js
+  libjs-katex fonts-katex)
 if [[ ${1:-} == tests ]]; then
   packages+=(libgtest-dev libgmock-dev clang-16 libclang-rt-16-dev llvm-16 python3-venv)
 fi

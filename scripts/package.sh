@@ -74,7 +74,7 @@ cp LICENSE "$out/licences/r1"
 licences=/usr/share/doc
 [[ $arm == yes ]] && licences=$arm_root/usr/share/doc
 for package in libhwy1 libfmt9 libssl3 libsimdjson14 libpcre2-8-0 libicu72 zlib1g libedit2 libbsd0 libmd0 libtinfo6 libstdc++6 libgcc-s1 \
-  nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libjs-chart.js; do
+  nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libjs-chart.js libjs-katex fonts-katex; do
   for folder in "$licences" /usr/share/doc; do
     [[ -e $folder/$package/copyright ]] && { cp -L "$folder/$package/copyright" "$out/licences/$package"; break; }
   done

@@ -10,6 +10,7 @@ program=${1:-build/r1}
 
 if python=$(scripts/python_environment.sh openai openai==3.57.0); then
   "$python" tests/clients/openai_client.py "$program" models/r1-nano
+  "$python" tests/clients/fifty_calls.py "$program" models/r1-nano
   if [[ -n ${R1_SMOLLM2_GGUF:-} ]]; then
     "$python" tests/clients/openai_client.py "$program" "$R1_SMOLLM2_GGUF"
   else

@@ -269,6 +269,18 @@ void Program::add_serve() {
   sub->add_option("--port", serve.port, "Port (default: 8000; 0: any free one)");
   sub->add_option("--name", serve.name, "The model's name for clients (default: its directory's)");
   sub->add_option("--api-key-file", serve.keys, "Keys, one per line, each with its limits, if any (default: any key is accepted)");
+  sub->add_option("--server-name", serve.server_names,
+                  "A name of a reverse proxy that browsers know the server by; may be repeated")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+  sub->add_option("--runs", serve.runs,
+                  "A directory of training runs that the page shows, read-only; may be repeated")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false)
+      ->type_name("DIR");
   sub->add_option("--max-batch", serve.max_batch, "Answers at a time (default: 64); it changes no bit");
   sub->add_option("--max-queue", serve.max_queue, "Requests that wait; more get 429 (default: 256)");
   sub->add_option("--prefill-chunk", serve.prefill_chunk,

@@ -85,6 +85,7 @@ bool wait_for_signal(double seconds, const std::atomic<bool>& is_over) {
 
 int run_serve(const ServeOptions& options) {
   check_serve_options(options);
+  const Runs runs({options.runs.begin(), options.runs.end()});
   const ApiKeys keys = options.keys.empty() ? ApiKeys() : ApiKeys::load(options.keys);
   const std::filesystem::path directory = resolve_model(options.model);
   const SamplingModel model = SamplingModel::load(options.common, directory);
@@ -94,6 +95,8 @@ int run_serve(const ServeOptions& options) {
                                .port = static_cast<int>(options.port),
                                .name = model_name(options, directory),
                                .keys = keys,
+                               .server_names = options.server_names,
+                               .runs = runs,
                                .max_queue = options.max_queue,
                                .max_batch = options.max_batch,
                                .prefill_chunk = options.prefill_chunk,

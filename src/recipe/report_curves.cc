@@ -14,7 +14,18 @@ namespace r1 {
 namespace {
 
 constexpr int64_t kMostRows = 1500;  // a chart has fewer pixels
+// Columns beyond this are left out. Our own trainings write fewer than a hundred.
+constexpr size_t kMostColumns = 512;
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+// A number beyond a double's range (1e400) counts as one that the row lacks.
+double number_or_none(const Json& value) {
+  try {
+    return value.number();
+  } catch (const Error&) {
+    return kNone;
+  }
+}
 
 struct Column {
   std::string name;
@@ -24,13 +35,15 @@ struct Column {
 struct Table {
   std::vector<Column> columns;
   int64_t rows = 0;
+  int64_t left_out = 0;  // values of columns beyond kMostColumns
 
-  Column& column(const std::string& name) {
+  Column* column(const std::string& name) {
     for (Column& c : columns) {
-      if (c.name == name) return c;
+      if (c.name == name) return &c;
     }
+    if (columns.size() == kMostColumns) return nullptr;
     columns.push_back({name, std::vector<double>(static_cast<size_t>(rows), kNone)});
-    return columns.back();
+    return &columns.back();
   }
   const Column* find(const std::string& name) const {
     for (const Column& c : columns) {
@@ -40,7 +53,10 @@ struct Table {
   }
   void add(const Json& row) {
     for (const auto& [key, value] : row.members()) {
-      if (value.is_number()) column(key).values.push_back(value.number());
+      if (!value.is_number()) continue;
+      Column* to = column(key);
+      left_out += to == nullptr ? 1 : 0;
+      if (to != nullptr) to->values.push_back(number_or_none(value));
     }
     ++rows;
     for (Column& c : columns) c.values.resize(static_cast<size_t>(rows), kNone);
@@ -118,25 +134,40 @@ void summarise_columns(const Table& table, Json& out) {
 }  // namespace
 
 Json training_curves(const std::filesystem::path& metrics, Missing& missing) {
-  Table table;
   int64_t bad = 0;
   JsonlReader reader(metrics);
-  for (JsonlRow row; reader.next(row);) {
-    if (row.error.empty() && row.value.is_object()) {
-      table.add(row.value);
-    } else {
+  const auto next = [&](Json& row) {
+    for (JsonlRow line; reader.next(line);) {
+      if (line.error.empty() && line.value.is_object()) {
+        row = std::move(line.value);
+        return true;
+      }
       ++bad;
     }
-  }
+    return false;
+  };
+  Missing left_out;
+  Json out = curves_of_rows(next, kMostRows, left_out);
   if (bad > 0) {
     missing.push_back(fmt::format(
         "{}: {} lines are no JSON objects and left out (the last line of a run that is at work may be torn)",
         metrics.string(), bad));
   }
+  for (const std::string& sentence : left_out) missing.push_back(metrics.string() + ": " + sentence);
+  return out;
+}
+
+Json curves_of_rows(const std::function<bool(Json& row)>& next, int64_t most_rows, Missing& missing) {
+  Table table;
+  for (Json row; next(row);) table.add(row);
+  if (table.left_out > 0) {
+    missing.push_back(fmt::format("only the first {} fields are drawn; {} values of others are left out",
+                                  kMostColumns, table.left_out));
+  }
   Json out = Json::object();
   out.set("rows", table.rows);
   if (table.rows == 0) return out;
-  const int64_t every = (table.rows + kMostRows - 1) / kMostRows;
+  const int64_t every = (table.rows + most_rows - 1) / most_rows;
   Json columns = Json::object();
   for (const Column& c : table.columns) {
     Json values = Json::array();

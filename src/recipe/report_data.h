@@ -19,6 +19,7 @@
 
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -50,6 +51,10 @@ using Missing = std::vector<std::string>;
 //   sampler_trainer   the largest sampler_trainer_max_abs; only if it was measured
 //   tokens, wall_s    of the last row
 Json training_curves(const std::filesystem::path& metrics, Missing& missing);
+
+// Returns the same for rows that the caller reads: next(row) gives one object at a time, and false at the end. At
+// most `most_rows` rows are kept, at even distances and the last one among them.
+Json curves_of_rows(const std::function<bool(Json& row)>& next, int64_t most_rows, Missing& missing);
 
 // Returns the rollouts of a reinforcement learning stage's samples.jsonl, from at most kMostSteps of its
 // steps:

@@ -102,7 +102,9 @@ class Session final : public std::enable_shared_from_this<Session> {
       return queue(std::move(response.body));
     }
     std::string out = head(response.status, response.content_type, response.headers);
-    out += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());
+    constexpr int kNotModified = 304;  // has no body, and would have to give the length of the one it spares
+    if (response.status != kNotModified) out += fmt::format("Content-Length: {}\r\n", response.body.size());
+    out += "\r\n";
     if (!is_head_) out += response.body;
     head_sent_ = ended_ = true;
     queue(std::move(out));
@@ -251,13 +253,16 @@ class Session final : public std::enable_shared_from_this<Session> {
     const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
     is_head_ = request.method() == http::verb::head;
     const std::string target = text(request.target());
+    const size_t path = std::min(target.find('?'), target.size());
     ServerRequest out{.method = is_head_ ? "GET" : text(request.method_string()),
-                      .target = target.substr(0, target.find('?')),
+                      .target = target.substr(0, path),
+                      .query = target.substr(std::min(path + 1, target.size())),
                       .body = std::move(request.body()),
                       .authorization = text(request[http::field::authorization]),
                       .api_key = text(request["X-Api-Key"]),
                       .origin = text(request[http::field::origin]),
-                      .host = text(request[http::field::host])};
+                      .host = text(request[http::field::host]),
+                      .if_none_match = text(request[http::field::if_none_match])};
     watch();
     all_.handler(std::move(out), reply());
   }

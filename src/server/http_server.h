@@ -21,10 +21,11 @@ namespace r1 {
 struct ServerRequest {
   std::string method;  // in capitals; HEAD is given as GET
   std::string target;  // the path as it was sent, without the query
+  std::string query;   // what follows the "?", as it was sent
   std::string body;
   std::string authorization;  // the header's value, or ""
   std::string api_key;        // likewise: X-Api-Key
-  std::string origin, host;   // likewise
+  std::string origin, host, if_none_match;  // likewise
 };
 
 struct ServerResponse {

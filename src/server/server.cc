@@ -16,10 +16,13 @@
 #include "formats/shown.h"
 #include "model/kv_cache.h"
 #include "server/api_error.h"
+#include "server/etag.h"
 #include "server/generation.h"
 #include "server/messages_error.h"
 #include "server/messages_request.h"
+#include "server/page.h"
 #include "server/text_routes.h"
+#include "server/url_text.h"
 #include "server/work_queue.h"
 
 namespace r1 {
@@ -29,24 +32,6 @@ namespace {
 std::string_view host_name(std::string_view host) {
   if (host.starts_with('[')) return host.substr(1, host.find(']') - 1);
   return host.substr(0, host.rfind(':'));
-}
-
-std::string decoded_path(std::string_view text) {
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9'                     ? c - '0'
-           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                    : -1;
-  };
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 constexpr std::string_view kModels = "/v1/models";
@@ -79,6 +64,7 @@ class ReadAgain final : public Job {
 };
 
 constexpr int64_t kMostCompiling = 64;  // requests that wait for their grammars
+constexpr int64_t kMostRunReads = 64;  // requests of the Runs view that wait
 
 }  // namespace
 
@@ -107,7 +93,8 @@ struct Server::Impl {
                          .lookahead = o.lookahead},
               .max_queue = o.max_queue}),
         preparing(o.max_queue + o.max_batch),
-        compiling(kMostCompiling) {
+        compiling(kMostCompiling),
+        reading(kMostRunReads) {
     serving.read_again = [this](ApiRequest turn, std::string owner) {
       read_again(std::move(turn), std::move(owner));
     };
@@ -124,6 +111,7 @@ struct Server::Impl {
   void route(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   void check_caller(const ServerRequest& request) const;
   void check_route(const ServerRequest& request) const;
+  void read_runs(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   ServerResponse get(const std::string& target);
   void post(const ServerRequest& request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
   void generate(ApiRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply);
@@ -157,6 +145,7 @@ struct Server::Impl {
   EngineLoop loop;
   WorkQueue preparing;
   WorkQueue compiling;  // grammars that are not known yet, so that a large one keeps no other request waiting
+  WorkQueue reading;    // files of runs
 };
 
 std::string Server::Impl::next_id(std::string_view target) {
@@ -172,16 +161,20 @@ void Server::Impl::check_caller(const ServerRequest& request) const {
   const bool is_address = name.find_first_not_of("0123456789.") == std::string_view::npos ||
                           name.find(':') != std::string_view::npos;
   if (http.is_loopback() && !request.host.empty() && !is_address && name != "localhost" &&
-      name != options.host)
+      name != options.host && std::ranges::find(options.server_names, name) == options.server_names.end())
     throw ApiError(fmt::format("the host {} is not this server", shown(name)), {.status = 403});
-  if (!request.origin.empty() && request.origin != "http://" + request.host)
+  // A reverse proxy may have taken TLS off.
+  if (!request.origin.empty() && request.origin != "http://" + request.host &&
+      request.origin != "https://" + request.host)
     throw ApiError("web pages of other origins may not use this server", {.status = 403});
 }
 
 void Server::Impl::check_route(const ServerRequest& request) const {
   const std::string& target = request.target;
   const bool is_model = target.starts_with(std::string(kModels) + "/");
-  const bool gets = is_model || std::ranges::find(kGets, target) != std::end(kGets);
+  if (is_page_target(target)) return;  // which checks the rest itself
+  const bool gets =
+      is_model || Runs::is_target(target) || std::ranges::find(kGets, target) != std::end(kGets);
   const bool posts = std::ranges::find(kPosts, target) != std::end(kPosts);
   if (!gets && !posts) throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
   if (request.method != (gets ? "GET" : "POST"))
@@ -194,8 +187,11 @@ void Server::Impl::handle(ServerRequest request, std::shared_ptr<HttpReply> repl
       .id = next_id(request.target), .route = "other", .owner = {}, .arrival = Job::Clock::now()};
   try {
     check_route(request);
-    info.route = request.target.starts_with(kModels) ? std::string(kModels) : request.target;
+    info.route = request.target.starts_with(kModels) ? std::string(kModels)
+                 : is_page_target(request.target)    ? "/"
+                                                     : request.target;
     check_caller(request);
+    if (is_page_target(request.target)) return answer(info, reply, page_response(request), "");
     if (request.target != "/health") {
       const bool has_other = request.authorization.empty() && !request.api_key.empty();
       const std::optional<std::string> owner =
@@ -216,6 +212,7 @@ void Server::Impl::handle(ServerRequest request, std::shared_ptr<HttpReply> repl
 }
 
 void Server::Impl::route(ServerRequest request, RequestInfo info, const std::shared_ptr<HttpReply>& reply) {
+  if (Runs::is_target(request.target)) return read_runs(std::move(request), std::move(info), reply);
   if (request.method == "GET") return answer(info, reply, get(request.target), "");
   const auto work = [this, request = std::make_shared<ServerRequest>(std::move(request)), info, reply] {
     answer_errors(info, reply, [&] { post(*request, info, reply); });
@@ -240,6 +237,25 @@ void Server::Impl::answer_errors(const RequestInfo& info, const std::shared_ptr<
   }
 }
 
+// Files may be large and disks slow, so another thread reads them.
+void Server::Impl::read_runs(ServerRequest request, RequestInfo info,
+                             const std::shared_ptr<HttpReply>& reply) {
+  const auto work = [this, request = std::move(request), info, reply] {
+    try {
+      ServerResponse response{.body = options.runs.answer(request.target, request.query).dump()};
+      const std::string tag = entity_tag(response.body);
+      answer(info, reply, revalidated(std::move(response), tag, request.if_none_match), "");
+    } catch (const ApiError& e) {
+      answer(info, reply, e);
+    } catch (const std::exception& e) {
+      answer(info, reply, ApiError(fmt::format("internal error: {}", e.what()), {.status = 500}));
+    }
+  };
+  if (!reading.post(work))
+    throw ApiError("too many requests for runs are waiting",
+                   {.status = 429, .code = "queue_full", .retry_after_s = 1});
+}
+
 Json Server::Impl::model_json() const {
   Json model = Json::object();
   model.set("id", serving.name).set("object", "model").set("created", created).set("owned_by", "r1");
@@ -261,7 +277,7 @@ ServerResponse Server::Impl::get(const std::string& target) {
     list.set("object", "list").set("data", Json::array().push_back(model_json()));
     return {.body = list.dump()};
   }
-  check_model(decoded_path(std::string_view(target).substr(kModels.size() + 1)));
+  check_model(percent_decoded(std::string_view(target).substr(kModels.size() + 1)));
   return {.body = model_json().dump()};
 }
 
@@ -362,8 +378,10 @@ void Server::Impl::answer(const RequestInfo& info, const std::shared_ptr<HttpRep
   response.headers.emplace_back("X-Request-Id", info.id);
   serving.metrics.count_request(info.route, status);
   reply->send(std::move(response));
-  const bool is_probe = info.route == "/health" || info.route == "/metrics";
-  if (is_probe && status == 200) return;
+  // What is asked for every few seconds, and the files of the page, would only fill the log.
+  const bool is_quiet =
+      info.route == "/health" || info.route == "/metrics" || info.route == "/" || Runs::is_target(info.route);
+  if (is_quiet && (status == 200 || status == 304)) return;
   serving.log(fmt::format("{} {} {} total_s={:.3f}{}", info.id, info.route, status,
                           std::chrono::duration<double>(Job::Clock::now() - info.arrival).count(),
                           why.empty() ? "" : " error: " + why));

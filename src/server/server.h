@@ -9,10 +9,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/model_bundle.h"
 #include "server/api_keys.h"
 #include "server/http_server.h"
+#include "server/runs.h"
 #include "server/serving.h"
 
 namespace r1 {
@@ -22,6 +24,9 @@ struct ServerOptions {
   int port = 8000;   // 0: any free one
   std::string name;  // of the model, as clients call it
   ApiKeys keys;
+  // Further names that browsers may know the server by, such as that of a reverse proxy in front of it.
+  std::vector<std::string> server_names;
+  Runs runs;  // that the page shows
   int64_t max_queue = 256, max_batch = 64, prefill_chunk = 512, lookahead = 7;
   int64_t kv_bytes = 0;    // see EngineOptions
   double timeout_s = 600;  // of a request, from its arrival to the end of its answer
