@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "formats/shown.h"
 #include "server/api_error.h"
 
@@ -12,6 +14,13 @@ int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   const int small = c | 0x20;
   return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
+}
+
+// Cuts `text` at its first `mark`, which belongs to neither part.
+std::pair<std::string_view, std::string_view> cut_at(std::string_view text, char mark) {
+  const size_t at = text.find(mark);
+  if (at == std::string_view::npos) return {text, {}};
+  return {text.substr(0, at), text.substr(at + 1)};
 }
 
 }  // namespace
@@ -32,14 +41,12 @@ std::string percent_decoded(std::string_view text) {
 std::map<std::string, std::string> query_parameters(std::string_view query) {
   std::map<std::string, std::string> out;
   while (!query.empty()) {
-    const size_t end = std::min(query.find('&'), query.size());
-    const std::string_view part = query.substr(0, end);
-    query.remove_prefix(std::min(end + 1, query.size()));
+    const auto [part, rest] = cut_at(query, '&');
+    query = rest;
     if (part.empty()) continue;
-    const size_t equals = std::min(part.find('='), part.size());
-    const std::string name = percent_decoded(part.substr(0, equals));
-    const std::string value = percent_decoded(part.substr(std::min(equals + 1, part.size())));
-    if (!out.emplace(name, value).second)
+    const auto [name_text, value] = cut_at(part, '=');
+    const std::string name = percent_decoded(name_text);
+    if (!out.emplace(name, percent_decoded(value)).second)
       throw ApiError(fmt::format("the parameter {} is given twice", shown(name)), {.param = name});
   }
   return out;
