@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
   for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy(s);
 
   // Element e of (a, b) is at i = first_i + 16 a + 8 (e / 2), j = first_j + 8 b + e % 2.
-  const int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
+  int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
   float chain[kA][kB][4], total[kSharded ? kA : 1][kSharded ? kB : 1][4];
 #pragma unroll
   for (int a = 0; a < kA; ++a) {
@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
     }
   }
 
+  forget(first_i), forget(first_j);
 #pragma unroll
   for (int a = 0; a < kA; ++a) {
 #pragma unroll

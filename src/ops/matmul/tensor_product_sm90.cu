@@ -131,6 +131,7 @@ __device__ __forceinline__ uint32_t transpose_block(uint32_t value) {
 template <int kCount>
 __device__ __forceinline__ void store_warp(const TensorProduct& product, int64_t i0, int64_t j0,
                                            const float (&total)[kCount]) {
+  forget(i0), forget(j0);
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const bool pairs = product.d_bf16 && product.d_i == 1 && product.d_j % 2 == 0 && i0 + 16 <= product.I &&
                      reinterpret_cast<uintptr_t>(product.d) % 4 == 0;
@@ -164,10 +165,12 @@ __device__ __forceinline__ void load_warp(const TensorProduct& product, int64_t 
                                           float (&chain)[kCount]) {
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
+  for (int e = 0; e < kCount; ++e) chain[e] = 0.0f;
+  if (!product.accumulate) return;
+#pragma unroll
   for (int e = 0; e < kCount; ++e) {
     const int64_t i = i0 + g + e / 2 % 2 * 8, j = j0 + e / 4 * 8 + 2 * t + e % 2;
-    chain[e] = 0.0f;
-    if (product.accumulate && i < product.I && j < product.J)
+    if (i < product.I && j < product.J)
       chain[e] = static_cast<const float*>(product.d)[i * product.d_i + j * product.d_j];
   }
 }

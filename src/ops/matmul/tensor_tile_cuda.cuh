@@ -172,6 +172,12 @@ __device__ __forceinline__ void enter_group(TensorProduct& product, const Tensor
                              : static_cast<void*>(static_cast<float*>(product.d) + d);
 }
 
+// Makes the compiler compute again what follows from `value`. Otherwise it would keep the places of all outputs,
+// which a chain that continues D begins with, in registers until they are stored.
+__device__ __forceinline__ void forget(int64_t& value) {
+  asm volatile("" : "+l"(value));
+}
+
 __device__ __forceinline__ float add_bias(const TensorProduct& product, int64_t i, float total) {
   if (product.bias == nullptr) return total;
   const float bias = product.bias[i];
