@@ -248,16 +248,15 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
       load_warp(product, i0, j0, chain);
       for (int64_t shard = 0; shard < shards.count; ++shard) {
-        wgmma_hold(chain);
-        uint32_t before = 0;  // the barrier of the stage before
         for (int64_t s = 0; s < stages_each; ++s) {
           const auto at = static_cast<uint32_t>(turn.at);
           barrier_wait(full + 8 * at, turn.parity);
           wgmma_see_shared();
           const uint32_t p = stages + at * kStageBytes<kJ> + mine, q = stages + at * kStageBytes<kJ> + kP;
+          wgmma_hold(chain);
           wgmma_fence();
-          // Steps past the end of the shard add zeros. Branches around wgmma would make its instructions wait
-          // for each other.
+          // Steps past the end of the shard add zeros. Branches, or groups that run on across one, would make the
+          // instructions wait for each other.
 #pragma unroll
           for (uint32_t step = 0; step < kTileSteps; ++step) {
             Wgmma<kJ>::template run<kPByK ? 0 : 1, kQByK ? 0 : 1>(
@@ -265,14 +264,12 @@ __global__ void __launch_bounds__(kThreads, 1)
                 panel_descriptor<kQByK>(q + step * kPanelStep<kQByK>));
           }
           wgmma_commit();
-          wgmma_wait<1>();  // the stage before is read
-          if (lane == 0 && before != 0) barrier_arrive(before);
-          before = empty + 8 * at;
+          // While this warpgroup waits and hands the stage back, the other one multiplies.
+          wgmma_wait<0>();
+          wgmma_hold(chain);
+          if (lane == 0) barrier_arrive(empty + 8 * at);
           turn.next();
         }
-        wgmma_wait<0>();
-        wgmma_hold(chain);
-        if (lane == 0) barrier_arrive(before);
         if constexpr (kSharded) {
 #pragma unroll
           for (int e = 0; e < kCount; ++e) {
