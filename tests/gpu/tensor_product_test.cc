@@ -55,11 +55,12 @@ struct TensorCase {
 };
 
 constexpr TensorKernel kKernels[] = {TensorKernel::few_rows, TensorKernel::small_tiles,
-                                     TensorKernel::large_tiles, TensorKernel::wgmma};
+                                     TensorKernel::large_tiles, TensorKernel::wgmma,
+                                     TensorKernel::wgmma_wide};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
-  std::vector<float> y, y_biased, y_bf16, dx, dx_added, dw;
+  std::vector<float> y, y_biased, y_bf16, dx, dx_added, dw, dw_families;
 };
 
 // All products of a case by one kernel; those that the kernel cannot compute stay empty.
@@ -86,6 +87,15 @@ TensorResult by_kernel(const TensorCase& c, TensorKernel kernel, int64_t shift =
                      c.dx, c.T * c.K);
   out.dw = run(cuda::weight_gradient_product(x.data(), dy.data(), c.T, c.N, c.K, nullptr, 0, nullptr), c.dw,
                c.N * c.K);
+  // The tokens as three families, whose steps end in rows that do not exist.
+  std::vector<int64_t> families;
+  for (const int64_t n : {c.T / 2, c.T / 3, c.T - c.T / 2 - c.T / 3})
+    if (n > 0) families.push_back(n);
+  const std::vector<int32_t> rows = token_step_rows(families);
+  const DeviceInts list(rows);
+  out.dw_families = run(cuda::weight_gradient_product(x.data(), dy.data(), c.T, c.N, c.K, list.data(),
+                                                      std::ssize(rows), nullptr),
+                        c.dw, c.N * c.K);
   // bf16 results: two per word, widened here.
   f.y_bf16 = true;
   const TensorProduct narrow = cuda::forward_product(f);
@@ -113,6 +123,7 @@ void expect_same(const TensorResult& got, const TensorResult& want, const std::s
   expect_same(got.dx, want.dx, what + " dx");
   expect_same(got.dx_added, want.dx_added, what + " dx added");
   expect_same(got.dw, want.dw, what + " dW");
+  expect_same(got.dw_families, want.dw_families, what + " dW of families");
 }
 
 // Sums in double, and the sums of the magnitudes. A(i, k) and B(j, k) give elements.
@@ -152,6 +163,9 @@ void expect_near_exact(const TensorCase& c, const TensorResult& r) {
   expect_near_exact(
       r.dw, c.N, c.K, c.T, [&](int64_t n, int64_t t) { return dy(t, n); },
       [&](int64_t k, int64_t t) { return x(t, k); }, c.dw, c.name() + " dW");
+  expect_near_exact(
+      r.dw_families, c.N, c.K, c.T, [&](int64_t n, int64_t t) { return dy(t, n); },
+      [&](int64_t k, int64_t t) { return x(t, k); }, c.dw, c.name() + " dW of families");
 }
 
 TEST_F(CudaTensorProduct, IsNearTheExactSumsOnRaggedShapes) {
@@ -180,7 +194,8 @@ TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
                                                                    {128, 128, 4096},
                                                                    {200, 264, 896},
                                                                    {300, 33, 77},
-                                                                   {513, 72, 128}}) {
+                                                                   {513, 72, 128},
+                                                                   {2000, 2592, 1792}}) {
     const TensorCase c(T, N, K);
     const TensorResult first = by_kernel(c, TensorKernel::small_tiles);
     for (const TensorKernel kernel : kKernels) {
@@ -188,6 +203,17 @@ TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
       expect_same(by_kernel(c, kernel), first, what);
       expect_same(by_kernel(c, kernel, 1), first, what + ", not aligned");
     }
+  }
+}
+
+// A kernel that fits nothing would pass every comparison.
+TEST_F(CudaTensorProduct, EveryKernelComputesWhatItIsFor) {
+  if (cuda::device_facts().major != 9) GTEST_SKIP() << "wgmma needs compute capability 9.0";
+  for (const TensorKernel kernel : {TensorKernel::wgmma, TensorKernel::wgmma_wide}) {
+    const TensorResult all = by_kernel(TensorCase(200, 264, 896), kernel);
+    for (const auto* values :
+         {&all.y, &all.y_biased, &all.y_bf16, &all.dx, &all.dx_added, &all.dw, &all.dw_families})
+      EXPECT_FALSE(values->empty());
   }
 }
 

@@ -64,17 +64,17 @@ __global__ void __launch_bounds__(Shape::kThreads)
   const auto copy = [&](int64_t stage) {
     if (stage * kTileK < product.K) {
       const int at = static_cast<int>(stage % Shape::kStages);
-      TileP::copy(tensor_stages + at * TileP::kElements, product.p, i0, product.I, stage * kTileK, product.K,
-                  product.k_rows, p_vectors, thread, Shape::kThreads);
-      TileQ::copy(stages_q + at * TileQ::kElements, product.q, j0, product.J, stage * kTileK, product.K,
-                  product.k_rows, q_vectors, thread, Shape::kThreads);
+      TileP::template copy<Shape::kThreads>(tensor_stages + at * TileP::kElements, product.p, i0, product.I,
+                                            stage * kTileK, product.K, product.k_rows, p_vectors, thread);
+      TileQ::template copy<Shape::kThreads>(stages_q + at * TileQ::kElements, product.q, j0, product.J,
+                                            stage * kTileK, product.K, product.k_rows, q_vectors, thread);
     }
-    __pipeline_commit();  // also if it is empty: waits count commits
+    copy_commit();  // also if it is empty: waits count commits
   };
   for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy(s);
 
   // Element e of (a, b) is at i = first_i + 16 a + 8 (e / 2), j = first_j + 8 b + e % 2.
-  const int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
+  int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
   float chain[kA][kB][4], total[kSharded ? kA : 1][kSharded ? kB : 1][4];
 #pragma unroll
   for (int a = 0; a < kA; ++a) {
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
                 stages = (steps + kTileSteps - 1) / kTileSteps;
   int64_t left = shards.steps;  // of the current shard
   for (int64_t stage = 0; stage < stages; ++stage) {
-    __pipeline_wait_prior(Shape::kStages - 2);
+    copy_wait<Shape::kStages - 2>();
     __syncthreads();
     copy(stage + Shape::kStages - 1);
     const uint16_t* p = tensor_stages + stage % Shape::kStages * TileP::kElements;
@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
     }
   }
 
+  forget(first_i), forget(first_j);
 #pragma unroll
   for (int a = 0; a < kA; ++a) {
 #pragma unroll
@@ -188,17 +189,18 @@ __global__ void __launch_bounds__(kFewThreads)
     const int64_t k0 = begin + stage * kTileK;
     if (k0 < end && i0 < product.I) {
       uint16_t* to = mine + stage % kStages * kStage;
-      TileP::copy(to, product.p, i0, product.I, k0, end, nullptr, p_vectors, lane, 32);
-      TileQ::copy(to + TileP::kElements, product.q, j0, product.J, k0, end, nullptr, q_vectors, lane, 32);
+      TileP::template copy<32>(to, product.p, i0, product.I, k0, end, nullptr, p_vectors, lane);
+      TileQ::template copy<32>(to + TileP::kElements, product.q, j0, product.J, k0, end, nullptr, q_vectors,
+                               lane);
     }
-    __pipeline_commit();
+    copy_commit();
   };
   for (int64_t s = 0; s < kStages - 1; ++s) copy(s);
   float chain[kB][4] = {};
   const int64_t steps = (end - begin + kTensorStep - 1) / kTensorStep,
                 stages = (steps + kTileSteps - 1) / kTileSteps;
   for (int64_t stage = 0; stage < stages; ++stage) {
-    __pipeline_wait_prior(kStages - 2);
+    copy_wait<kStages - 2>();
     __syncwarp();
     copy(stage + kStages - 1);
     if (i0 >= product.I) continue;
@@ -228,7 +230,7 @@ __global__ void __launch_bounds__(kFewThreads)
       for (int s = 0; s < here; ++s) step(s);
     }
   }
-  __pipeline_wait_prior(0);
+  copy_wait<0>();
   __syncthreads();  // the stages are free
   auto* const sums = reinterpret_cast<float(*)[kFewI][kJ]>(few_stages);
   static_assert(kFewWarps * kStages * kStage * 2 >= kFewWarps * kFewI * kJ * 4);
@@ -309,17 +311,21 @@ void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaSt
   check_launch("tensor_few");
 }
 
-// With so many rows of Q, blocks that share P's rows read them from the second-level cache.
 constexpr int64_t kFewRows = 64;
 
 TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
   const int64_t rows = groups.starts != nullptr ? std::min(product.J, groups.typical) : product.J;
-  if (rows <= kFewRows && tensor_kernel_fits(product, TensorKernel::few_rows)) return TensorKernel::few_rows;
+  // Small tiles read P once for every kJ rows; the kernel for few rows once for every 16.
+  const int64_t small = (product.I + SmallTile::kI - 1) / SmallTile::kI *
+                        ((rows + SmallTile::kJ - 1) / SmallTile::kJ) * groups.count;
+  if (rows <= kFewRows && (rows <= 16 || small < multiprocessors()) &&
+      tensor_kernel_fits(product, TensorKernel::few_rows))
+    return TensorKernel::few_rows;
   const int64_t large = (product.I + LargeTile::kI - 1) / LargeTile::kI *
                         ((rows + LargeTile::kJ - 1) / LargeTile::kJ) * groups.count;
   if (large < multiprocessors()) return TensorKernel::small_tiles;
   return groups.count == 1 && groups.starts == nullptr && tensor_kernel_fits(product, TensorKernel::wgmma)
-             ? TensorKernel::wgmma
+             ? wgmma_wide_pays(product) ? TensorKernel::wgmma_wide : TensorKernel::wgmma
              : TensorKernel::large_tiles;
 }
 
@@ -336,14 +342,15 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
     case TensorKernel::large_tiles:
       return launch_layout<LargeTile>(product, groups, s);
     case TensorKernel::wgmma:
-      return wgmma_product(product, stream);
+    case TensorKernel::wgmma_wide:
+      return wgmma_product(product, kernel == TensorKernel::wgmma_wide, stream);
   }
 }
 
 }  // namespace
 
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
-  if (kernel == TensorKernel::wgmma) return wgmma_fits(product);
+  if (kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) return wgmma_fits(product);
   if (kernel != TensorKernel::few_rows) return true;
   return product.p.by_k && product.q.by_k && !product.accumulate &&
          tensor_shards(product.K, product.most_shards).count <= kFewWarps;

@@ -79,7 +79,7 @@ struct TensorGroups {
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream);
 
 // The kernels that tensor_product() picks from, for tests and benchmarks, which show that they agree.
-enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma };
+enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma, wgmma_wide };
 // True if the kernel can compute it on this GPU.
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel);
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream);

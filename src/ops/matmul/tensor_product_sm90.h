@@ -5,9 +5,12 @@
 
 namespace r1::cuda {
 
-// True if this GPU has wgmma, this build has code for it, and the kernel takes the operands: both by k,
-// aligned.
+// True if this GPU has wgmma, this build has code for it, and the kernel takes the operands: aligned, and not
+// both by rows with more than one shard.
 bool wgmma_fits(const TensorProduct& product);
-void wgmma_product(const TensorProduct& product, void* stream);
+// `wide`: tiles of 192 columns (256 if neither operand is by k) in place of 128.
+void wgmma_product(const TensorProduct& product, bool wide, void* stream);
+// True if wide tiles take less time on this GPU.
+bool wgmma_wide_pays(const TensorProduct& product);
 
 }  // namespace r1::cuda

@@ -5,7 +5,6 @@
 // c ^ (r % 8) of the line: the eight lines that ldmatrix reads at once are then in different banks.
 #pragma once
 
-#include <cuda_pipeline.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -45,16 +44,35 @@ __device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const uint16_t* l
   }
 }
 
-// Copies n <= 8 elements and fills the vector up with zeros. `vectors`: both sides are aligned to 16 bytes.
-__device__ __forceinline__ void copy_vector(uint16_t* to, const uint16_t* from, int64_t n, bool vectors) {
+// Asynchronous copies of 16 bytes, of which the last 16 - bytes become zeros. (The toolkit's own function
+// chooses among one instruction per count of bytes by a jump, which costs more than the copy.)
+__device__ __forceinline__ void copy_async(uint32_t to, const void* from, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void copy_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Waits until at most kPending of this thread's groups are on their way.
+template <int kPending>
+__device__ __forceinline__ void copy_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+// The bytes of a vector that exist if `n` elements, any number, are left.
+__device__ __forceinline__ int vector_bytes(int64_t n) {
+  return 2 * static_cast<int>(n < 0 ? 0 : n < kVector ? n : kVector);
+}
+
+// Copies a vector of which `bytes` exist and fills it up with zeros. `vectors`: both sides are aligned to 16
+// bytes.
+__device__ __forceinline__ void copy_vector(uint16_t* to, const uint16_t* from, int bytes, bool vectors) {
   if (vectors) {
-    __pipeline_memcpy_async(to, from, 16, n >= kVector ? 0 : static_cast<size_t>(16 - 2 * (n > 0 ? n : 0)));
+    copy_async(static_cast<uint32_t>(__cvta_generic_to_shared(to)), from, bytes);
     return;
   }
   uint32_t words[4];
 #pragma unroll
   for (int e = 0; e < 4; ++e) {
-    const uint32_t low = 2 * e < n ? from[2 * e] : 0, high = 2 * e + 1 < n ? from[2 * e + 1] : 0;
+    const uint32_t low = 4 * e < bytes ? from[2 * e] : 0, high = 4 * e + 2 < bytes ? from[2 * e + 1] : 0;
     words[e] = low | high << 16;
   }
   *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
@@ -72,26 +90,47 @@ struct TensorTile {
     return line * kLine + (vector ^ line % 8) * kVector;
   }
 
-  // Copies rows [row0, row0 + kRows) and k [k0, k0 + kTileK); what does not exist becomes zeros. By `threads`
+  // Copies rows [row0, row0 + kRows) and k [k0, k0 + kTileK); what does not exist becomes zeros. By kThreads
   // threads, of which this is number `thread`.
+  template <int kThreads>
   static __device__ __forceinline__ void copy(uint16_t* tile, const TensorOperand& from, int64_t row0,
                                               int64_t rows, int64_t k0, int64_t K, const int32_t* k_rows,
-                                              bool vectors, int thread, int threads) {
-#pragma unroll 4
-    for (int i = thread; i < kLines * kVectors; i += threads) {
-      const int line = i / kVectors, vector = i % kVectors;
-      uint16_t* to = tile + place(line, vector);
-      if constexpr (kByK) {
-        const int64_t row = row0 + line, k = k0 + vector * kVector;
-        const bool inside = row < rows && k < K;
-        copy_vector(to, inside ? from.data + row * from.row + k : from.data, inside ? K - k : 0, vectors);
-      } else {
-        const int64_t k = k0 + line, first = row0 + vector * kVector;
-        int64_t row = k < K ? k : -1;
-        if (k_rows != nullptr && row >= 0) row = k_rows[k];
-        const bool inside = row >= 0 && first < rows;
-        copy_vector(to, inside ? from.data + row * from.row + first : from.data, inside ? rows - first : 0,
-                    vectors);
+                                              bool vectors, int thread) {
+    if (vectors) {
+      copy_lines<kThreads, true>(tile, from, row0, rows, k0, K, k_rows, thread);
+    } else {
+      copy_lines<kThreads, false>(tile, from, row0, rows, k0, K, k_rows, thread);
+    }
+  }
+  template <int kThreads, bool kVectorCopies>
+  static __device__ __forceinline__ void copy_lines(uint16_t* tile, const TensorOperand& from, int64_t row0,
+                                                    int64_t rows, int64_t k0, int64_t K,
+                                                    const int32_t* k_rows, int thread) {
+    // A thread has one vector of every kApart-th line.
+    constexpr int kApart = kThreads / kVectors, kTurns = kLines / kApart,
+                  kUnrolled = kVectorCopies ? kTurns : 1;
+    static_assert(kThreads % kVectors == 0 && kLines % kApart == 0);
+    const int vector = thread % kVectors, first = thread / kVectors;
+    if constexpr (kByK) {
+      const int64_t k = k0 + vector * kVector, left = rows - row0 - first;
+      const int bytes = vector_bytes(K - k);
+      const uint16_t* const line = from.data + (row0 + first) * from.row + k;
+#pragma unroll kUnrolled
+      for (int turn = 0; turn < kTurns; ++turn) {
+        const bool inside = turn * kApart < left && bytes > 0;
+        copy_vector(tile + place(first + turn * kApart, vector),
+                    inside ? line + turn * kApart * from.row : from.data, inside ? bytes : 0, kVectorCopies);
+      }
+    } else {
+      const int64_t row = row0 + vector * kVector;
+      const int bytes = vector_bytes(rows - row);
+#pragma unroll kUnrolled
+      for (int turn = 0; turn < kTurns; ++turn) {
+        int64_t k = k0 + first + turn * kApart;
+        k = k >= K ? -1 : k_rows != nullptr ? k_rows[k] : k;
+        const bool inside = k >= 0 && bytes > 0;
+        copy_vector(tile + place(first + turn * kApart, vector),
+                    inside ? from.data + k * from.row + row : from.data, inside ? bytes : 0, kVectorCopies);
       }
     }
   }
@@ -133,12 +172,20 @@ __device__ __forceinline__ void enter_group(TensorProduct& product, const Tensor
                              : static_cast<void*>(static_cast<float*>(product.d) + d);
 }
 
+// Makes the compiler compute again what follows from `value`. Otherwise it would keep the places of all outputs,
+// which a chain that continues D begins with, in registers until they are stored.
+__device__ __forceinline__ void forget(int64_t& value) {
+  asm volatile("" : "+l"(value));
+}
+
+__device__ __forceinline__ float add_bias(const TensorProduct& product, int64_t i, float total) {
+  if (product.bias == nullptr) return total;
+  const float bias = product.bias[i];
+  return __fadd_rn(total, product.round_bias ? through_bf16(bias) : bias);
+}
 // Stores a total after the last shard.
 __device__ __forceinline__ void store_total(const TensorProduct& product, int64_t i, int64_t j, float total) {
-  if (product.bias != nullptr) {
-    const float bias = product.bias[i];
-    total = __fadd_rn(total, product.round_bias ? through_bf16(bias) : bias);
-  }
+  total = add_bias(product, i, total);
   const int64_t at = i * product.d_i + j * product.d_j;
   if (product.d_bf16) {
     static_cast<uint16_t*>(product.d)[at] = bf16_bits(total);
