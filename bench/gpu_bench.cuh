@@ -156,7 +156,7 @@ class Bench {
   void row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
     row_of(name, flops, fma_peak_, "FMA", bytes, run);
   }
-  // The same for a product on tensor cores.
+  // Prints the row of a product on tensor cores.
   void tensor_row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
     row_of(name, flops, mma_peak_, "mma.sync", bytes, run);
   }

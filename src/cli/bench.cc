@@ -49,7 +49,7 @@ std::vector<int64_t> numbers_of(const char* option, std::string_view text, int64
   return out;
 }
 
-// Where a model's frozen matrices are stored.
+// Returns the formats in which the model's frozen matrices are stored.
 WeightFormats formats_in_use(const Model& model) {
   WeightFormats out;
   for (const Parameter& p : model.parameters()) {

@@ -24,10 +24,10 @@ struct WeightFormats {
 
 // Every matrix in the format of the type: f32 or bf16.
 WeightFormats uniform_formats(DType dtype);
-// Of a model on disk, whose sizes are `config`. Opens its files. Throws Error.
+// Returns the formats of a model on disk, whose sizes are `config`. Opens its files. Throws Error.
 WeightFormats stored_formats(const std::filesystem::path& model, const ModelConfig& config);
-// Of the file that `r1 quantize --type PRESET` makes of a model of these sizes. Throws Error if no matrix fits a
-// block of the preset.
+// Returns those of the file that `r1 quantize --type PRESET` makes of a model of these sizes. Throws Error if no
+// matrix fits a block of the preset.
 WeightFormats quantised_formats(const ModelConfig& config, const QuantizePreset& preset);
 
 }  // namespace r1

@@ -49,8 +49,8 @@ class AnswerStream {
   Next feed(TokenRecord token);
   void finish();  // the sample has ended
 
-  // What has become certain since the last call, in this order. Several parts are there only if a thought
-  // ended or the calls began.
+  // The text that has become certain since the last call, in this order. Several parts are there only if a
+  // thought ended or the calls began.
   struct Delta {
     std::string reasoning, content;
     std::vector<ToolCallPart> calls;

@@ -11,7 +11,7 @@
 
 namespace r1 {
 
-// What a request wants to see of its answers.
+// The parts of its answers that a request wants to see.
 struct AnswerView {
   bool include_usage = false, token_ids = false;
   std::vector<int32_t> prompt = {};  // the tokens of the only prompt; empty if there are several

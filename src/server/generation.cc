@@ -172,7 +172,7 @@ void Generation::check_room(const Prompt& prompt) const {
 Request Generation::engine_request(const Prompt& prompt, size_t index) const {
   std::optional<Constraint> constraint;
   if (grammar_ != nullptr) {
-    // Of a raw prompt, the whole text is the answer, unless the prompt has opened a thought.
+    // The whole text is the answer to a raw prompt, unless the prompt has opened a thought.
     // An answer without room for a thought has none.
     const bool may_think = request_.is_chat && serving_.builder.thinks() && !prompt.built.after_thought &&
                            prompt.rules.thought_limit.value_or(1) > 0;

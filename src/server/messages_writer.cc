@@ -135,7 +135,7 @@ class MessagesWriter final : public AnswerWriter {
 
   void start() {
     started_ = true;
-    // How much of the prompt was cached is known at the end only.
+    // The number of cached tokens is known at the end only.
     const TokenUsage usage{.prompt = std::ssize(view_.prompt)};
     write(Json::object().set("type", "message_start").set("message", message(Json::array(), usage)));
   }

@@ -36,7 +36,7 @@ class LinesFromEnd {
       begin_ = first == std::string_view::npos ? end_ : first + 1;
     }
   }
-  // Where the part's first whole line begins in the file.
+  // Returns the place in the file at which the part's first whole line begins.
   int64_t begin() const { return offset_ + static_cast<int64_t>(begin_); }
 
   std::optional<TextLine> next() {

@@ -16,7 +16,7 @@ struct FilePart {
   int64_t begin = 0;
 };
 
-// What metrics.jsonl says, from its last part:
+// Returns what the last part of metrics.jsonl says:
 //   curves     training_curves() of recipe/report_data.h, of at most 500 rows
 //   last       the numbers of the last row
 //   warnings   sentences of TrainingWatch (train/watch.h); none if the part is not the whole file

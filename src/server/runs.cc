@@ -74,7 +74,7 @@ Json plain_fields(const Json& object) {
   return out;
 }
 
-// What is known of a run without its curves. `last` has the numbers of its last row.
+// Returns what is known of a run without its curves. `last` has the numbers of its last row.
 Json run_summary(const RunPlace& place, const Json& index, const Json& last) {
   Json out = Json::object().set("id", place.id).set("name", place.name);
   const bool is_recipe = place.folder.file("recipe.json").has_value();

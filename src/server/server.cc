@@ -378,7 +378,7 @@ void Server::Impl::answer(const RequestInfo& info, const std::shared_ptr<HttpRep
   response.headers.emplace_back("X-Request-Id", info.id);
   serving.metrics.count_request(info.route, status);
   reply->send(std::move(response));
-  // What is asked for every few seconds, and the files of the page, would only fill the log.
+  // Routes that are asked for every few seconds, and the files of the page, would only fill the log.
   const bool is_quiet =
       info.route == "/health" || info.route == "/metrics" || info.route == "/" || Runs::is_target(info.route);
   if (is_quiet && (status == 200 || status == 304)) return;

@@ -26,7 +26,7 @@ Json probe_tools() {
   return Json::array().push_back(Json::object().set("type", "function").set("function", std::move(function)));
 }
 
-// What the template writes, or "" if it refuses the conversation.
+// Returns what the template writes, or "" if it refuses the conversation.
 std::string written(const ModelBundle& bundle, Json messages, Json tools) {
   try {
     ChatInput input{.messages = std::move(messages), .tools = std::move(tools)};

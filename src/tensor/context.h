@@ -23,8 +23,8 @@ struct Context {
   // the threads are idle.
   bool measuring = false;
   InputObserver* inputs = nullptr;  // is shown what products read; null: nobody is
-  // How sums over the tokens of this batch go in steps, for numerics that have such steps; null: token by
-  // token from the first.
+  // The steps of sums over the tokens of this batch, for numerics that have such steps; null: token by token
+  // from the first.
   const TokenSteps* steps = nullptr;
 
   const NumericsRow& row() const { return row_of(numerics, device); }

@@ -11,7 +11,7 @@ void* work_stream(const Memory& memory);
 
 #if defined(R1_CUDA)
 namespace cuda {
-// The same of the CUDA device. It is made at the first call and never destroyed.
+// Returns the stream of the CUDA device. It is made at the first call and never destroyed.
 void* work_stream();
 }  // namespace cuda
 #endif

@@ -8,7 +8,7 @@
 
 namespace r1 {
 
-// How texts are normalised and tokens decoded, as tokenizer.json writes it.
+// The normalizer and the decoder, as tokenizer.json writes them.
 struct GgufPieceRules {
   Json normalizer, decoder;
 };

@@ -56,7 +56,7 @@ def draws_formulas(setup):
     assert page.locator(".katex-mathml math").count() > 0, "a screen reader gets MathML"
     page.evaluate("document.fonts.ready")
     assert page.evaluate("[...document.fonts].some((f) => f.family.includes('KaTeX') && f.status === 'loaded')")
-    # What KaTeX does not know stays as text, and what could harm is not done.
+    # Commands that KaTeX does not know stay as text, and commands that could harm are not carried out.
     for text in (r"$\nothing{$", r"$\href{javascript:alert(1)}{x}$", r"$\def\a{\a\a}\a$", r"$\includegraphics{https://example.org/x.png}$"):
         html = page.evaluate(DRAW, text)
         assert "<img" not in html and "href" not in page.evaluate("document.querySelector('body > div:last-child a')?.outerHTML ?? ''"), html

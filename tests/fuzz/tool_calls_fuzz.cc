@@ -1,4 +1,4 @@
-// What a reader makes of a text does not depend on how the text is cut. The first byte is the format, the second the
+// The calls that a reader finds in a text do not depend on how the text is cut. The first byte is the format, the second the
 // size of the pieces.
 #include <cstdint>
 #include <string>

@@ -197,7 +197,7 @@ TEST(FrozenWeight, IsHeldOnce) {
     w.prepare(run.ctx);
     table.prepare(run.ctx);
     const auto in_lines = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-    // What is stored in 16 bits, or rounded to them, takes two bytes per number in every numerics.
+    // Values that are stored in 16 bits, or rounded to them, take two bytes each in every numerics.
     const bool pairs = run.ctx.activations() == DType::bf16 || type == DType::bf16 ||
                        format == Format::bf16 || format == Format::f16;
     EXPECT_EQ(w.held_bytes(), in_lines(4 * kPanels * kPanel * (pairs ? pair_rows(K) : K)));

@@ -67,7 +67,7 @@ TEST(Structure, AnAnswerFollowsItsSchemaBehindTheThought) {
 TEST(Structure, TheThoughtIsFree) {
   const Json plain = server().chat(question());
   const Json got = server().chat(question().set("response_format", format_of(kSchema)));
-  // The same seed thinks the same, up to where the answer begins.
+  // One seed gives one thought, up to the place where the answer begins.
   EXPECT_FALSE(reasoning_of(got).empty());
   EXPECT_EQ(reasoning_of(got), reasoning_of(plain));
 }

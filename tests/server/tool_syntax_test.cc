@@ -13,7 +13,7 @@ namespace {
 
 constexpr ToolStyle kStyles[] = {ToolStyle::deepseek_r1, ToolStyle::deepseek_v31, ToolStyle::hermes};
 
-// What a reader makes of pieces of a text.
+// The text and the calls that a reader finds in pieces of a text.
 struct Read {
   std::string text, calls;  // "name(arguments)"
   int64_t complete = 0;

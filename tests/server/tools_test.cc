@@ -84,7 +84,7 @@ TEST(Tools, ANamedFunctionIsTheOnlyOneThatIsCalled) {
 
 TEST(Tools, AStreamHasTheSameCallsInParts) {
   for (int seed = 0; seed < 4; ++seed) {
-    // Whether a limit cuts the last of several calls or not.
+    // A limit may cut the last of several calls.
     Json body = asking("required", seed).set("n", 2).set("parallel_tool_calls", seed % 2 == 0);
     const Json whole = server().chat(body);
     const Stream stream = server().chat_stream(body);
@@ -240,7 +240,7 @@ TEST(Tools, WrongToolsAreNamed) {
   EXPECT_EQ(answer.status, 200) << answer.body;
 }
 
-// What the templates of published models write is recognised.
+// The formats that the templates of published models write are recognised.
 TEST(ToolPrompt, FormatsOfPublishedModelsAreRecognised) {
   const char* data = std::getenv("R1_TEST_DATA");
   if (data == nullptr) GTEST_SKIP() << "R1_TEST_DATA is not set: no published templates";

@@ -50,7 +50,7 @@ inline constexpr int64_t kCopiedRow = kBlockK + 16;  // one cache line more: row
 // Block of k if B is copied: a panel's block of B and a row tile's block of A then fit the first-level cache.
 inline constexpr int64_t kCopiedBlockK = 128;
 
-// What B holds: f32, or pairs.
+// The type that B holds: f32, or pairs of 16 bits.
 enum class Held : uint8_t { f32, bf16, f16 };
 
 // The operands of a micro-kernel.

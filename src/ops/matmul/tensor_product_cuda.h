@@ -27,7 +27,7 @@ namespace r1::cuda {
 
 inline constexpr int64_t kTensorStep = 16;  // k of one instruction
 
-// How K is cut: `count` shards of `steps` steps each. The last step of the last shard may be short.
+// The cut of K: `count` shards of `steps` steps each. The last step of the last shard may be short.
 struct TensorShards {
   int64_t count = 1, steps = 0;
 };

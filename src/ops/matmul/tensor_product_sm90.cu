@@ -38,7 +38,7 @@ static_assert(kBytesOf<128> <= 226 * 1024 && kBytesOf<192> <= 226 * 1024 && kByt
 #define R1_HAS_WGMMA 1
 #endif
 
-// Where a stage is in K: of [k0, end), 64 k at most exist.
+// The place of a stage in K: [k0, end), of which at most 64 k exist.
 struct Stage {
   int64_t k0, end;
 };
@@ -82,7 +82,7 @@ __device__ __forceinline__ void copy_by_k(uint32_t to, const TensorOperand& from
   }
 }
 
-// The same of an operand by rows; `lines` are the rows of memory of this copier's k, -1: zeros.
+// Copies a stage of an operand by rows; `lines` are the rows of memory of this copier's k, -1: zeros.
 template <int kRows>
 __device__ __forceinline__ void copy_by_rows(uint32_t to, const TensorOperand& from, int64_t row0,
                                              int64_t rows, const int32_t (&lines)[kTurns], int copier) {
@@ -159,7 +159,7 @@ __device__ __forceinline__ void store_warp(const TensorProduct& product, int64_t
   }
 }
 
-// What the first chain begins with.
+// Loads what the first chain begins with.
 template <int kCount>
 __device__ __forceinline__ void load_warp(const TensorProduct& product, int64_t i0, int64_t j0,
                                           float (&chain)[kCount]) {
@@ -314,7 +314,7 @@ bool holds_vectors(const TensorOperand& o) {
   return o.row % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
 }
 
-// Which layouts of operands the kernel is used for.
+// The kernel is used for these layouts of operands.
 constexpr bool kForward = true, kInputGradient = true, kWeightGradient = true;
 bool takes_layout(const TensorProduct& product) {
   if (product.q.by_k)

@@ -63,7 +63,7 @@ class Weight {
   // The whole matrix as the forward sees it, [N, K] in f32: in place, or a copy in the arena. Call it inside
   // an OpScope.
   const float* rows(Context& ctx) const;
-  // The same matrix as bits of bf16, in a numerics whose products read them from a device's memory.
+  // Returns the same matrix as bits of bf16, in a numerics whose products read them from a device's memory.
   const uint16_t* bf16_rows(Context& ctx) const;
   // Row rows[i] as the forward sees it, in f32 -> to[i].
   void copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const;

@@ -44,7 +44,7 @@ class LatentWeight {
   // kv_b as the forward sees it, in f32: in place, or a copy that is remade when the version changes. The
   // backward reads it; a frozen weight has it only then.
   const float* rows(Context& ctx) const;
-  // The same as bits of bf16, in a numerics whose products read them from a device's memory.
+  // Returns the same matrix as bits of bf16, in a numerics whose products read them from a device's memory.
   const uint16_t* bf16_rows(Context& ctx) const;
   // W_uv by head, in panels of f32 over d; remade when the version changes.
   const float* value_panels(Context& ctx) const;

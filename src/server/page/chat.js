@@ -248,7 +248,7 @@ export function showConversation() {
   if (running) document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
 }
 
-// What the conversation has used so far.
+// Shows the tokens and the time that the conversation has used so far.
 function showTotals() {
   let tokens = 0, prompt = 0, seconds = 0;
   for (const { stats } of conversation.messages) {

@@ -130,7 +130,7 @@ function drawList({ runs, directories, missing }) {
   if (focused) [...content.querySelectorAll("a")].find((a) => a.hash === focused)?.focus();
 }
 
-// What a curve shows, for those that a name does not explain.
+// Explanations of the curves that their names do not explain.
 const kNotes = {
   reward: "Mean over the step's answers.",
   accuracy: "Share of right answers.",

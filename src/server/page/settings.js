@@ -39,7 +39,7 @@ export function requestFields() {
   return fields;
 }
 
-// What a time of the machine costs, or "" if no price is set.
+// Returns the price of a time of the machine, or "" if no price is set.
 export function costOf(seconds) {
   if (current.price === "") return "";
   const cost = (Number(current.price) * seconds) / 3600;

@@ -1,4 +1,4 @@
-// How short a text of a grammar can be, and parts of grammars: embedded rules, free text up to a word.
+// The shortest text of a grammar, and parts of grammars: embedded rules, free text up to a word.
 #include "engine/grammar/shortest.h"
 
 #include <gtest/gtest.h>
