@@ -6,8 +6,8 @@ import { AnswerElement, userElement, duration, speedOf } from "./message.js";
 import { Speaker } from "./announce.js";
 import { saveConversation, newConversation } from "./store.js";
 
-const kDrawEvery = 80;     // ms between two drawings of a growing answer
-const kSaveEvery = 1000;   // ms between two savings of it
+const kDrawEvery = 80;     // ms at most until a part of an answer is drawn
+const kSaveEvery = 1000;   // ms at most until it is saved
 const kLongestTitle = 60;  // characters
 
 let conversation = newConversation();
@@ -127,7 +127,7 @@ class Writer {
     this.asked = asked;
     this.began = performance.now();
     this.speaker = new Speaker();
-    this.drawn = this.saved = 0;
+    this.drawing = this.saving = null;  // timers
   }
 
   take(chunk) {
@@ -177,6 +177,8 @@ class Writer {
   }
 
   end() {
+    clearTimeout(this.drawing);
+    clearTimeout(this.saving);
     this.message.stats.seconds = (performance.now() - this.began) / 1000;
     this.speaker.end();
     if (this.message.state === "done") announce("The answer is complete.");
@@ -184,16 +186,16 @@ class Writer {
     if (this.message.state === "failed") announce(this.message.notice);
   }
 
+  // Each part is drawn soon and saved soon, also if no other follows it.
   #show() {
-    const now = performance.now();
-    if (now - this.drawn > kDrawEvery) {
-      this.drawn = now;
-      if (this.asked === conversation && running) drawLive();
-    }
-    if (now - this.saved > kSaveEvery) {
-      this.saved = now;
+    this.drawing ??= setTimeout(() => {
+      this.drawing = null;
+      if (this.asked === conversation && running?.message === this.message) drawLive();
+    }, kDrawEvery);
+    this.saving ??= setTimeout(() => {
+      this.saving = null;
       void saveConversation(this.asked);
-    }
+    }, kSaveEvery);
   }
 }
 
