@@ -90,7 +90,8 @@ double median_prompt(SpeedMeter& meter, int64_t depth, int64_t tokens) {
   return median_of([&] { return meter.prefill(1, depth, tokens); });
 }
 
-// Returns the speed that the limits allow: every weight is read once per token, or every product is computed at the peak.
+// Returns the speed that the limits allow: every weight is read once per token, or every product is computed at
+// the peak.
 SpeedForecast limit_of(const ModelConfig& config, Numerics numerics, double bytes,
                        const MachineLimits& limits) {
   SpeedForecast out;

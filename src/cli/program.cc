@@ -268,7 +268,8 @@ void Program::add_serve() {
   sub->add_option("--host", serve.host, "Address to listen on (default: 127.0.0.1, this machine alone)");
   sub->add_option("--port", serve.port, "Port (default: 8000; 0: any free one)");
   sub->add_option("--name", serve.name, "The model's name for clients (default: its directory's)");
-  sub->add_option("--api-key-file", serve.keys, "Keys, one per line, each with its limits, if any (default: any key is accepted)");
+  sub->add_option("--api-key-file", serve.keys,
+                  "Keys, one per line, each with its limits, if any (default: any key is accepted)");
   sub->add_option("--server-name", serve.server_names,
                   "A name of a reverse proxy that browsers know the server by; may be repeated")
       ->expected(1)

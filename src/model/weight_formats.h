@@ -26,8 +26,8 @@ struct WeightFormats {
 WeightFormats uniform_formats(DType dtype);
 // Returns the formats of a model on disk, whose sizes are `config`. Opens its files. Throws Error.
 WeightFormats stored_formats(const std::filesystem::path& model, const ModelConfig& config);
-// Returns those of the file that `r1 quantize --type PRESET` makes of a model of these sizes. Throws Error if no
-// matrix fits a block of the preset.
+// Returns those of the file that `r1 quantize --type PRESET` makes of a model of these sizes. Throws Error if
+// no matrix fits a block of the preset.
 WeightFormats quantised_formats(const ModelConfig& config, const QuantizePreset& preset);
 
 }  // namespace r1

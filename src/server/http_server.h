@@ -23,8 +23,8 @@ struct ServerRequest {
   std::string target;  // the path as it was sent, without the query
   std::string query;   // what follows the "?", as it was sent
   std::string body;
-  std::string authorization;  // the header's value, or ""
-  std::string api_key;        // likewise: X-Api-Key
+  std::string authorization;                // the header's value, or ""
+  std::string api_key;                      // likewise: X-Api-Key
   std::string origin, host, if_none_match;  // likewise
 };
 

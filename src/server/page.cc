@@ -60,7 +60,8 @@ ServerResponse page_response(const ServerRequest& request) {
   const std::string_view target = request.target;
   const std::string_view name = target == "/" ? kIndex : target.substr(kFolder.size());
   const auto file = embedded_files().find(name);
-  if (file == embedded_files().end()) throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
+  if (file == embedded_files().end())
+    throw ApiError(fmt::format("there is no {}", shown(target)), {.status = 404});
   if (request.method != "GET")
     throw ApiError(fmt::format("{} takes GET only", shown(target)), {.status = 405});
   ServerResponse response{.body = std::string(file->second.bytes),

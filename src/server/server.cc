@@ -64,7 +64,7 @@ class ReadAgain final : public Job {
 };
 
 constexpr int64_t kMostCompiling = 64;  // requests that wait for their grammars
-constexpr int64_t kMostRunReads = 64;  // requests of the Runs view that wait
+constexpr int64_t kMostRunReads = 64;   // requests of the Runs view that wait
 
 }  // namespace
 

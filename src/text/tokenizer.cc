@@ -33,7 +33,8 @@ struct Tokenizer::Impl {
     std::string_view mark = {};
   };
   void encode(std::string_view text, const Encoding& how, std::vector<int32_t>& ids) const;
-  void encode_piece(std::string text, TextPlace place, std::string_view mark, std::vector<int32_t>& ids) const;
+  void encode_piece(std::string text, TextPlace place, std::string_view mark,
+                    std::vector<int32_t>& ids) const;
   // Byte-level: the token's bytes; else its own text, which `decoder` reads.
   std::string_view stored(int32_t id) const;
 };
@@ -238,8 +239,7 @@ void Tokenizer::Impl::encode_piece(std::string text, TextPlace place, std::strin
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, const Encoding& how,
-                             std::vector<int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, const Encoding& how, std::vector<int32_t>& ids) const {
   if (text.size() > kMaxTextBytes) {
     throw Error(
         fmt::format("a text of {} bytes: at most {} can be tokenized at once", text.size(), kMaxTextBytes));

@@ -228,8 +228,8 @@ Preflight run_preflight_samples(ModelBundle& bundle, const GrpoConfig& config, c
   out.steps = config.optimizer.steps;
   out.groups_a_step = config.prompts * (config.dynamic_filter ? config.filter_rounds : 1);
   out.memory = memory_of(bundle, config, threads);
-  check_memory(out.memory, options.memory_limit, "a step",
-               "batch.micro, rollout.batch or rollout.max_tokens", config.run.device);
+  check_memory(out.memory, options.memory_limit, "a step", "batch.micro, rollout.batch or rollout.max_tokens",
+               config.run.device);
   {
     Sampler sampler(bundle, config, threads, options);
     sample_groups(sampler, limits, begin, config, out);

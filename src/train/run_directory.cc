@@ -52,10 +52,10 @@ Device read_device(ConfigFile& config, Numerics numerics) {
 }
 
 Numerics read_numerics(ConfigFile& config, const std::string& key) {
-  const std::string name = config.choice_or(
-      key, name_of(default_numerics(DType::f32)),
-      {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16), name_of(Numerics::cpu_avx512bf16),
-       name_of(Numerics::cuda_bf16)});
+  const std::string name =
+      config.choice_or(key, name_of(default_numerics(DType::f32)),
+                       {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16),
+                        name_of(Numerics::cpu_avx512bf16), name_of(Numerics::cuda_bf16)});
   try {
     return numerics_from_name(name);
   } catch (const Error& e) {

@@ -169,8 +169,9 @@ TEST(CliReward, MistakesAreErrorsOfTheirLine) {
   EXPECT_NE(error("[[reward.program]]\nname = 'format'\ncommand = ['sh']\n")
                 .find("is \"format\", which is another term's name"),
             std::string::npos);
-  EXPECT_NE(error("[[reward.http]]\nname = 'x'\nurl = 'ftp://h'\n").find("must begin with http:// or https://"),
-            std::string::npos);
+  EXPECT_NE(
+      error("[[reward.http]]\nname = 'x'\nurl = 'ftp://h'\n").find("must begin with http:// or https://"),
+      std::string::npos);
 }
 
 TEST(CliVerify, RewardsOfATextAreItsTerms) {

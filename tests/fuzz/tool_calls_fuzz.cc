@@ -1,5 +1,5 @@
-// The calls that a reader finds in a text do not depend on how the text is cut. The first byte is the format, the second the
-// size of the pieces.
+// The calls that a reader finds in a text do not depend on how the text is cut. The first byte is the format,
+// the second the size of the pieces.
 #include <cstdint>
 #include <string>
 

@@ -89,12 +89,12 @@ TEST(Messages, TheBudgetBoundsTheThought) {
 TEST(Messages, AStreamHasTheSameBlocksAsNamedEvents) {
   Json tools = Json::array().push_back(parsed(
       R"({"name":"add","description":"Adds.","input_schema":{"type":"object","properties":{"a":{"type":"integer","maximum":9,"minimum":0}},"required":["a"]}})"));
-  const std::vector<Json> bodies{asking(), asking().set("thinking", thinking(6)),
-                                 asking().set("max_tokens", 3),
-                                 asking()
-                                     .set("tools", tools)
-                                     .set("tool_choice", parsed(R"({"type":"any","disable_parallel_tool_use":true})"))
-                                     .set("thinking", thinking(3))};
+  const std::vector<Json> bodies{
+      asking(), asking().set("thinking", thinking(6)), asking().set("max_tokens", 3),
+      asking()
+          .set("tools", tools)
+          .set("tool_choice", parsed(R"({"type":"any","disable_parallel_tool_use":true})"))
+          .set("thinking", thinking(3))};
   for (const Json& body : bodies) {
     const Json whole = message_of(body);
     const HttpAnswer answer = server().post("/v1/messages", Json(body).set("stream", true));

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 class GgufTokenizerWrite : public testing::Test {
  protected:
-  GgufTokenizerWrite() : folder_(fs::path(testing::TempDir()) / ("r1_gguf_write_" + std::to_string(::getpid()))) {
+  GgufTokenizerWrite()
+      : folder_(fs::path(testing::TempDir()) / ("r1_gguf_write_" + std::to_string(::getpid()))) {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
@@ -52,8 +53,12 @@ class GgufTokenizerWrite : public testing::Test {
 TEST_F(GgufTokenizerWrite, PublishedTokenizersComeBack) {
   R1_NEEDS(shared_data("tokenizers") / "deepseek-r1" / "tokenizer.json");
   const std::vector<std::string> texts = {
-      "", "She's John's, WE'LL go; 12345678 apples (½)\n\n\n  and\t\ttabs\r\n", "<think>\nOkay</think>\n\n<｜User｜>hi",
-      "我想在apple工作1314151天～ ひらがな 한국어 नमस्ते", "def f(x):\n    return x**2  # square\n", "\\frac{1}{2} = $\\sqrt{3}$!!!"};
+      "",
+      "She's John's, WE'LL go; 12345678 apples (½)\n\n\n  and\t\ttabs\r\n",
+      "<think>\nOkay</think>\n\n<｜User｜>hi",
+      "我想在apple工作1314151天～ ひらがな 한국어 नमस्ते",
+      "def f(x):\n    return x**2  # square\n",
+      "\\frac{1}{2} = $\\sqrt{3}$!!!"};
   const std::pair<const char*, const char*> kNames[] = {{"deepseek-r1", "deepseek-v3"},
                                                         {"deepseek-r1-distill-llama", "llama-bpe"},
                                                         {"deepseek-r1-distill-qwen", "qwen2"}};
@@ -65,7 +70,8 @@ TEST_F(GgufTokenizerWrite, PublishedTokenizersComeBack) {
     EXPECT_EQ(metadata.get_string("tokenizer.ggml.pre"), pre) << model;
     EXPECT_EQ(metadata.strings("tokenizer.ggml.tokens").size(), static_cast<size_t>(want.vocab_size() + 8));
     const Tokenizer got = read_gguf_tokenizer(metadata);
-    for (const std::string& text : texts) EXPECT_EQ(got.encode(text, false), want.encode(text, false)) << model << text;
+    for (const std::string& text : texts)
+      EXPECT_EQ(got.encode(text, false), want.encode(text, false)) << model << text;
     for (int32_t id = 0; id < want.vocab_size(); ++id) {
       ASSERT_EQ(got.token_of(id), want.token_of(id)) << model << " " << id;
       ASSERT_EQ(got.is_special(id), want.is_special(id)) << model << " " << id;
@@ -106,7 +112,8 @@ TEST_F(GgufTokenizerWrite, PiecesThatScoresDoNotGiveAreRefusedByName) {
     }
     return std::string();
   };
-  EXPECT_TRUE(refusal().starts_with(file + ": pre_tokenizer, normalizer and decoder are not those of Llama 2"))
+  EXPECT_TRUE(
+      refusal().starts_with(file + ": pre_tokenizer, normalizer and decoder are not those of Llama 2"))
       << refusal();
   Json tokenizer = whole.at("legacy").at("tokenizer");
   Json model = tokenizer.at("model"), merges = Json::array();
@@ -123,7 +130,7 @@ TEST_F(GgufTokenizerWrite, SpecialTokensAndTemplatesArePlaced) {
   tokenizer.set("post_processor", parse_json(R"({"type": "TemplateProcessing",
     "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
     "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}}})",
-                                         "post"));
+                                             "post"));
   put("tokenizer.json", tokenizer);
   put("tokenizer_config.json", parse_json(R"({"bos_token": "<s>", "eos_token": "<end>", "pad_token": "<s>",
     "chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]})",
@@ -144,7 +151,8 @@ TEST_F(GgufTokenizerWrite, SpecialTokensAndTemplatesArePlaced) {
   EXPECT_EQ(metadata.get_string("tokenizer.chat_template.tool_use"), "T");
   EXPECT_EQ(metadata.strings("tokenizer.chat_templates"), (std::vector<std::string_view>{"tool_use"}));
   ASSERT_EQ(notes.size(), 1u);
-  EXPECT_NE(notes[0].find("4 tokens end an answer; GGUF has a place for 3 of them, so token 0"), std::string::npos)
+  EXPECT_NE(notes[0].find("4 tokens end an answer; GGUF has a place for 3 of them, so token 0"),
+            std::string::npos)
       << notes[0];
   const Tokenizer got = read_gguf_tokenizer(metadata);
   EXPECT_EQ(got.encode("ab<think>a", true), (std::vector<int32_t>{3, 2, 5, 0}));
@@ -154,12 +162,16 @@ TEST_F(GgufTokenizerWrite, SpellingsThatCutAlikeHaveOneName) {
   Json tokenizer = small();
   EXPECT_EQ(gguf_pre_tokenizer_name(tokenizer), "gpt-2");
   Json sequence = Json::object();
-  sequence.set("type", "Sequence").set("pretokenizers", Json::array().push_back(tokenizer.at("pre_tokenizer")));
+  sequence.set("type", "Sequence")
+      .set("pretokenizers", Json::array().push_back(tokenizer.at("pre_tokenizer")));
   EXPECT_EQ(gguf_pre_tokenizer_name(Json(tokenizer).set("pre_tokenizer", sequence)), "gpt-2");
   // Rules that the name does not have.
-  EXPECT_EQ(gguf_pre_tokenizer_name(Json(tokenizer).set("normalizer", Json::object().set("type", "NFKC"))), "");
+  EXPECT_EQ(gguf_pre_tokenizer_name(Json(tokenizer).set("normalizer", Json::object().set("type", "NFKC"))),
+            "");
   Json spaced = tokenizer.at("pre_tokenizer");
-  EXPECT_EQ(gguf_pre_tokenizer_name(Json(tokenizer).set("pre_tokenizer", spaced.set("add_prefix_space", true))), "");
+  EXPECT_EQ(
+      gguf_pre_tokenizer_name(Json(tokenizer).set("pre_tokenizer", spaced.set("add_prefix_space", true))),
+      "");
   Json model = tokenizer.at("model");
   EXPECT_EQ(gguf_pre_tokenizer_name(Json(tokenizer).set("model", model.set("ignore_merges", true))), "");
   EXPECT_EQ(gguf_pre_tokenizer_name(Json::object()), "");
@@ -171,7 +183,8 @@ TEST_F(GgufTokenizerWrite, SpellingsThatCutAlikeHaveOneName) {
     json.set("model", Json::object().set("ignore_merges", rules.ignore_merges));
     const std::string_view found = gguf_pre_tokenizer_name(json);
     ASSERT_FALSE(found.empty()) << name;
-    EXPECT_EQ(gguf_pre_tokenizer(found).pre_tokenizer.dump(), rules.pre_tokenizer.dump()) << name << " " << found;
+    EXPECT_EQ(gguf_pre_tokenizer(found).pre_tokenizer.dump(), rules.pre_tokenizer.dump())
+        << name << " " << found;
     EXPECT_EQ(gguf_pre_tokenizer(found).normalizer.dump(), rules.normalizer.dump()) << name << " " << found;
   }
 }
@@ -184,8 +197,10 @@ TEST_F(GgufTokenizerWrite, WhatGgufCannotSayIsNamed) {
   std::vector<std::string> notes;
   written(6, {}, &notes);
   ASSERT_EQ(notes.size(), 2u);
-  EXPECT_NE(notes[0].find("lstrip, rstrip and single_word of <x> are not kept"), std::string::npos) << notes[0];
-  EXPECT_NE(notes[1].find("its tokens from 6 to 6 are left out: the model has 6"), std::string::npos) << notes[1];
+  EXPECT_NE(notes[0].find("lstrip, rstrip and single_word of <x> are not kept"), std::string::npos)
+      << notes[0];
+  EXPECT_NE(notes[1].find("its tokens from 6 to 6 are left out: the model has 6"), std::string::npos)
+      << notes[1];
 }
 
 }  // namespace

@@ -395,8 +395,7 @@ void SchemaTerms::hold_array(SchemaDemands& demands, int32_t node, const SchemaS
   }
   if (const Json* unique = json.find("uniqueItems")) {
     given = true;
-    if (unique->boolean() && array.max > 1)
-      document_.fail(node, "keyword \"uniqueItems\" is not supported");
+    if (unique->boolean() && array.max > 1) document_.fail(node, "keyword \"uniqueItems\" is not supported");
   }
   if (!given) return;
   SchemaDemands all{.hinted = kArray};

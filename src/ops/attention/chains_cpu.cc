@@ -69,8 +69,7 @@ HWY_INLINE LaneVector load_b(const uint16_t* b, size_t tail) {
 }
 
 template <bool kMasked, class Q8>
-  requires(sizeof(Q8) == 1)
-HWY_INLINE LaneVector load_b(const Q8* b, size_t tail) {
+requires(sizeof(Q8) == 1) HWY_INLINE LaneVector load_b(const Q8* b, size_t tail) {
   if constexpr (kMasked) {
     HWY_ALIGN int8_t buffer[kLaneWidth] = {};
     for (size_t i = 0; i < tail; ++i) buffer[i] = b[i].q;

@@ -35,7 +35,7 @@ Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::s
       if (!dlogprobs) return;
       const GradSlot dh = c.tape->slot(call.h);
       R1_BACKEND(c, log_probs_backward,
-                     (LogProbsBackward{.forward = call, .dlogprobs = dlogprobs, .dh = dh}));
+                 (LogProbsBackward{.forward = call, .dlogprobs = dlogprobs, .dh = dh}));
     });
   }
   return call.logprobs;

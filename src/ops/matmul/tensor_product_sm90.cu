@@ -30,7 +30,7 @@ template <int kJ>
 constexpr int kStagesOf = 200 * 1024 / kStageBytes<kJ>;
 constexpr int kAligned = 1024;
 template <int kJ>
-constexpr int kBytesOf = kStagesOf<kJ> * kStageBytes<kJ> + kAligned;
+constexpr int kBytesOf = kStagesOf<kJ>* kStageBytes<kJ> + kAligned;
 static_assert(kBytesOf<128> <= 226 * 1024 && kBytesOf<192> <= 226 * 1024 && kBytesOf<256> <= 226 * 1024,
               "sm_90 has no more per block");
 

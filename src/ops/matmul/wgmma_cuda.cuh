@@ -147,11 +147,10 @@ __device__ __forceinline__ void barrier_arrive_after_copies(uint32_t barrier) {
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, int parity) {
   int done = 0;
   while (done == 0) {
-    asm volatile(
-        "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p;}"
-        : "=r"(done)
-        : "r"(barrier), "r"(parity)
-        : "memory");
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
   }
 }
 

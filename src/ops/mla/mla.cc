@@ -35,7 +35,7 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const 
       if (!dout) return;
       const GradSlot dq = c.tape->slot(q);
       R1_BACKEND(c, absorb_query_backward,
-                     (AbsorbQueryBackward{.q = q, .dout = dout, .w = weight, .rotary = rotary, .dq = dq}));
+                 (AbsorbQueryBackward{.q = q, .dout = dout, .w = weight, .rotary = rotary, .dq = dq}));
     });
   }
   return out;
@@ -47,16 +47,14 @@ Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const
            c.shape.str(), " and ", compressed.shape.str(), ", rotary width ", P, ", ",
            rotary.positions.size(), " positions");
   const Tensor key = ctx.output({T, R + P}, ctx.activations());
-  R1_BACKEND(ctx, latent_key,
-                 (LatentKey{.c = c, .compressed = compressed, .key = key, .rotary = rotary}));
+  R1_BACKEND(ctx, latent_key, (LatentKey{.c = c, .compressed = compressed, .key = key, .rotary = rotary}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([=](Context& b) {
       const Tensor dkey = b.tape->grad(key);
       if (!dkey) return;
       const GradSlot dcompressed = b.tape->slot(compressed), dc = b.tape->slot(c);
-      R1_BACKEND(
-          b, latent_key_backward,
-          (LatentKeyBackward{.dkey = dkey, .rotary = rotary, .dcompressed = dcompressed, .dc = dc}));
+      R1_BACKEND(b, latent_key_backward,
+                 (LatentKeyBackward{.dkey = dkey, .rotary = rotary, .dcompressed = dcompressed, .dc = dc}));
     });
   }
   return key;
@@ -75,7 +73,7 @@ Tensor expand_value(Context& ctx, const Tensor& o, const LatentWeight& w) {
       if (!dout) return;
       const GradSlot d_o = c.tape->slot(o);
       R1_BACKEND(c, expand_value_backward,
-                     (ExpandValueBackward{.o = o, .dout = dout, .w = weight, .d_o = d_o}));
+                 (ExpandValueBackward{.o = o, .dout = dout, .w = weight, .d_o = d_o}));
     });
   }
   return out;

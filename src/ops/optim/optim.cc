@@ -43,7 +43,7 @@ void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, 
                                 .weight_decay = how.weight_decay,
                                 .grad_scale = grad_scale};
   R1_BACKEND(ctx, adam_update,
-                 (AdamUpdate{.w = p.value, .grad = p.grad, .m = m, .v = v, .constants = constants}));
+             (AdamUpdate{.w = p.value, .grad = p.grad, .m = m, .v = v, .constants = constants}));
   ++p.version;
 }
 
