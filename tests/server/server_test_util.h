@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/hash.h"
 #include "formats/json.h"
 #include "server/server.h"
 #include "tensor/workspace.h"
@@ -187,6 +188,9 @@ class TestServer {
  public:
   explicit TestServer(ServerOptions options = {}, const ModelBundle& bundle = nano(), int threads = 2)
       : pool_(threads), work_(pool_, Numerics::cpu_f32) {
+    // OpenSSL cleans up at the program's end in reverse order of its first use. Servers that are static objects
+    // must end before, because the clean-up forgets what belongs to threads that are still there.
+    sha256_hex("");
     options.port = 0;
     if (options.name.empty()) options.name = "r1-nano";
     server_ = std::make_unique<Server>(bundle, work_.ctx, options, [this](const std::string& line) {
