@@ -16,8 +16,8 @@
 
 namespace r1 {
 
-// Throws Error that names the field. `counts`: only the prompt is wanted (count_tokens), so that max_tokens may
-// be missing.
+// Reads a body of /v1/messages, or, if `counts`, one of count_tokens, which may lack max_tokens. Throws Error
+// that names the field.
 ApiRequest read_messages_request(const Json& body, const RequestDefaults& defaults, bool counts = false);
 
 }  // namespace r1
