@@ -101,6 +101,12 @@ Tensor Lookahead::take(const ScheduledRow& row) {
   return kept.logits.tensor().part(i, 1);
 }
 
+void Lookahead::rest() {
+  for (auto& [key, kept] : kept_) {
+    if (kept.judged) kept.logits = Buffer();
+  }
+}
+
 void Lookahead::drop(int64_t group) {
   kept_.erase(kept_.lower_bound({group, Sequence::kPrompt}),
               kept_.lower_bound({group + 1, Sequence::kPrompt}));

@@ -42,6 +42,8 @@ class Lookahead {
   // Returns the logits [1, V] that the row would compute, if its token is the next guess; an empty tensor if
   // they are not there. Guesses that turned out wrong are dropped.
   Tensor take(const ScheduledRow& row);
+  // Frees the memory of guesses that are not in use. Called while no guesses are made.
+  void rest();
 
   void drop(const Sequence& sequence) { kept_.erase(key_of(sequence)); }
   void drop(int64_t group);

@@ -259,7 +259,11 @@ void OpRunner::run_together(std::span<const ScheduledRow> rows, RowSink& sink) {
       own.push_back(row);
     }
   }
-  if (lookahead_.is_on() && decode && std::ssize(own) <= kMostGuessing) lookahead_.guess(own);
+  if (lookahead_.is_on() && decode && std::ssize(own) <= kMostGuessing) {
+    lookahead_.guess(own);
+  } else {
+    lookahead_.rest();
+  }
   if (!own.empty()) {
     forward(ctx_, work_, own, sink);
     take_drawn(own, work_.drawn, sink);

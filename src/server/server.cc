@@ -353,9 +353,10 @@ void Server::Impl::read_again(ApiRequest turn, std::string owner) {
       BuiltPrompt prompt = serving.builder.chat(*shared, false, shared->effort.has_value());
       if (std::ssize(prompt.tokens) >= serving.context) return;
       loop.submit_idle(std::make_shared<ReadAgain>(std::move(prompt.tokens), owner));
-    } catch (const std::exception& e) {
-      // The template may refuse a conversation without a next turn. Then there is nothing to prepare.
-      serving.log(fmt::format("the next turn of a conversation cannot be prepared: {}", e.what()));
+    } catch (const std::exception&) {
+      // The template may refuse a conversation without a next turn. Then there is nothing to prepare. Its words
+      // may be the conversation's, which are not logged.
+      serving.log("the next turn of a conversation cannot be prepared");
     }
   });
 }
