@@ -80,7 +80,10 @@ def two_at_once(r1, file, prompt, kv):
     children = [subprocess.Popen(command(r1, file, prompt, 200, kv), stdout=out, stderr=subprocess.DEVNULL) for out in outs]
     best = []
     while all(child.poll() is None for child in children):
-        now = [(rollup(child.pid), of_file(child.pid, file.resolve())) for child in children]
+        try:
+            now = [(rollup(child.pid), of_file(child.pid, file.resolve())) for child in children]
+        except (ProcessLookupError, FileNotFoundError):  # one has just ended
+            break
         if not best or sum(f["Rss"] for f, _ in now) > sum(f["Rss"] for f, _ in best):
             best = now
         time.sleep(0.1)

@@ -74,8 +74,8 @@ def run_peer(path, threads, ubatch, flash, prefill, decode, batch, depth):
         print(prefill / best, 0)
 
 
-def ours(bench, path, threads, prefill, decode, batch, depth):
-    head = [bench, path, "--numerics", "cpu-q8act", "--threads", str(threads)]
+def ours(bench, path, numerics, threads, prefill, decode, batch, depth):
+    head = [bench, path, "--numerics", numerics, "--threads", str(threads)]
     figures = []
     if prefill:
         out = subprocess.run(head + ["--prefill", str(prefill)], capture_output=True, text=True, check=True).stdout
@@ -97,6 +97,7 @@ def main():
         return run_peer(sys.argv[2], *map(int, sys.argv[3:]))
     a = argparse.ArgumentParser()
     a.add_argument("--bench", default="build/decode_bench")
+    a.add_argument("--numerics", default="cpu-q8act", help="what r1 computes in; cpu-bf16 or cpu-avx512bf16 for a BF16 file")
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--batch", type=int, nargs="*", default=[1])
     a.add_argument("--depth", type=int, default=64, help="tokens of each sequence before decoding is timed; prefill is timed at 64 only")
@@ -119,7 +120,7 @@ def main():
             prefill = 512 if batch == 1 and args.depth == 64 else 0
             for _ in range(args.rounds):
                 what = (prefill, 32, batch, args.depth)
-                pairs.append((ours(args.bench, path, args.threads, *what), peer(path, args.threads, *options, *what)))
+                pairs.append((ours(args.bench, path, args.numerics, args.threads, *what), peer(path, args.threads, *options, *what)))
             for i, what in ((0, "prefill 512"), (1, f"decode, {batch} at once" + (f", depth {args.depth}" if args.depth != 64 else ""))):
                 r1 = statistics.median(p[0][i] for p in pairs)
                 other = statistics.median(p[1][i] for p in pairs)

@@ -151,7 +151,7 @@ Recipe read_recipe(ConfigFile& file) {
       if (stage.model.empty()) file.fail(key("model"), "is missing");
       stage.task = file.text(key("task"));
       stage.problems = file.integer_or(key("problems"), 256, 1, 1 << 20);
-      stage.numerics = read_numerics(file, key("numerics"));
+      stage.numerics = read_sampling_numerics(file, key("numerics"), default_numerics(DType::f32));
       SamplingSettings fallback = stage.eval.sampling;
       fallback.batch = 512;
       stage.eval.sampling =
@@ -170,6 +170,7 @@ void check_eval_memory(const ModelBundle& bundle, const Stage& stage, std::span<
                        int64_t limit, ThreadPool& threads) {
   const ModelConfig& model = bundle.model.config();
   MemoryEstimate memory = used_model(model, stage.numerics, activation_dtype(stage.numerics));
+  if (row_of(stage.numerics).product == Product::q8act) memory.packed = bundle.model.weight_bytes(true);
   memory.program = program_bytes(memory);
   const std::vector<int64_t> prompts = prompt_lengths(bundle, problems, stage.eval.prompt);
   add_sampling(memory, model, stage.numerics, sampling_load(stage.eval.sampling, prompts), threads);

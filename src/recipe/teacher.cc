@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
+#include "model/quantize_plan.h"
 #include "recipe/inputs.h"
 #include "reward/answer.h"
 #include "text/think.h"
@@ -56,13 +57,18 @@ std::string key_of(const TeacherConfig& c, const std::string& weights, const std
     text += fmt::format(" {} {} {} {} {} {} {} {}", content_of_files(d.files), d.question, d.answer,
                         static_cast<int>(d.side), d.held_out, d.limit, d.shuffle, d.deduplicate);
   }
+  if (!c.quantize.empty()) text += " quantize " + c.quantize;
   if (!c.prompt.is_default()) text += " " + to_json(c.prompt).dump();
   return sha256_hex(text);
 }
 
 Json to_json(const TeacherConfig& c, const TeacherResult& r, const std::string& key) {
   Json json = Json::object();
-  json.set("teacher", c.teacher).set("task", c.data.task).set("problems", c.problems).set("solved", r.solved);
+  json.set("teacher", c.teacher)
+      .set("numerics", name_of(c.numerics))
+      .set("task", c.data.task)
+      .set("problems", c.problems)
+      .set("solved", r.solved);
   json.set("samples", r.samples).set("correct", r.correct).set("kept", r.kept);
   json.set("sampled_tokens", r.sampled_tokens).set("seconds", r.seconds).set("key", key);
   return json;
@@ -77,9 +83,11 @@ TeacherResult from_json(const Json& json) {
           .seconds = json.get_number("seconds")};
 }
 
-MemoryEstimate memory_of(const TeacherConfig& config, const ModelConfig& model,
+MemoryEstimate memory_of(const TeacherConfig& config, const Model& loaded,
                          const std::vector<Request>& requests, ThreadPool& threads) {
+  const ModelConfig& model = loaded.config();
   MemoryEstimate memory = used_model(model, config.numerics, activation_dtype(config.numerics));
+  if (row_of(config.numerics).product == Product::q8act) memory.packed = loaded.weight_bytes(true);
   memory.program = program_bytes(memory);
   std::vector<int64_t> prompts;
   for (const Request& r : requests) prompts.push_back(std::ssize(r.prompt));
@@ -110,7 +118,6 @@ std::vector<Good> choose(const TeacherConfig& config, std::vector<Good> good) {
 TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   TeacherConfig c;
   c.seed = run.seed;
-  c.numerics = run.numerics;
   c.device = run.device;
   c.teacher = file.text("teacher");
   c.data = read_problem_data(file);
@@ -118,6 +125,15 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   c.problems = file.integer_or("data.problems", c.problems, 1, 1 << 22);
   if (!c.data.files.empty() && !file.has("data.problems")) c.problems = 0;
   c.sampling = read_sampling_settings(file, "rollout", c.sampling, {});
+  c.numerics = read_sampling_numerics(file, "rollout.numerics", run.numerics);
+  c.quantize = file.text_or("rollout.quantize", "");
+  try {
+    check_device(c.numerics, c.device);
+    if (!c.quantize.empty()) quantize_preset(c.quantize, "rollout.quantize");
+  } catch (const Error& e) {
+    file.fail(c.quantize.empty() ? "rollout.numerics" : "rollout.quantize",
+              fmt::format("is refused: {}", e.what()));
+  }
   c.keep = file.integer_or("keep", c.keep, 1, c.sampling.samples);
   c.shortest = file.choice_or("filter.prefer", "first", {"first", "shortest"}) == "shortest";
   c.repeats = file.boolean_or("filter.repeats", c.repeats);
@@ -144,7 +160,7 @@ struct Teacher::Impl {
         data(out / "data.jsonl"),
         threads(t),
         bundle(ModelBundle::load(config.teacher, activation_dtype(config.numerics), WeightUse::inference,
-                                 memory_of(config.device))) {}
+                                 memory_of(config.device), config.quantize)) {}
   void check_context() const;
   void make_requests();
   std::vector<Completion> answer();
@@ -234,7 +250,7 @@ Teacher::Teacher(TeacherConfig config, fs::path out, ThreadPool& threads)
   if (t.before) return;
   t.prompt_note = check_prompt_format(t.bundle, t.config.prompt, t.config.teacher);
   t.make_requests();
-  t.memory = memory_of(t.config, t.bundle.model.config(), t.requests, threads);
+  t.memory = memory_of(t.config, t.bundle.model, t.requests, threads);
   check_memory(t.memory, t.config.memory_limit, "the teacher", "rollout.batch or rollout.max_tokens",
                t.config.device);
 }

@@ -7,6 +7,9 @@
 //   [data] files, ...                       or problems of files (data/problem_source.h), all or the first `problems`
 //   [prompt] template, system, think        the form of the teacher's prompts (engine/prompt_format.h)
 //   [rollout] samples, max_tokens, temperature, top_p, batch
+//             numerics, quantize            what the teacher computes in (default: the run's), and the type that its
+//                                           weights get when they are loaded: a quantised teacher fits where the
+//                                           student's training leaves room
 //   [filter] prefer = "first" | "shortest"  which of a problem's good samples are kept
 //            repeats = false                drops a sample whose thought says a line twice
 //            max_tokens = N                 drops longer answers
@@ -38,6 +41,7 @@ struct TeacherConfig {
   PromptFormat prompt = {};  // a Teacher needs it loaded
   uint64_t seed = 0;
   Numerics numerics = Numerics::cpu_f32;
+  std::string quantize = {};  // a type of model/quantize_plan.h; "": the weights as they are
   Device device = Device::cpu;
   int64_t problems = 4096;  // 0: all problems of the files
   SamplingSettings sampling = {.samples = 4, .prefill_chunk = kRolloutPrefillChunk};  // [rollout]

@@ -51,16 +51,34 @@ Device read_device(ConfigFile& config, Numerics numerics) {
   }
 }
 
-Numerics read_numerics(ConfigFile& config, const std::string& key) {
-  const std::string name =
-      config.choice_or(key, name_of(default_numerics(DType::f32)),
-                       {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16),
-                        name_of(Numerics::cpu_avx512bf16), name_of(Numerics::cuda_bf16)});
+namespace {
+
+Numerics named_numerics(ConfigFile& config, const std::string& key, const std::string& name) {
   try {
     return numerics_from_name(name);
   } catch (const Error& e) {
     config.fail(key, fmt::format("is refused: {}", e.what()));
   }
+}
+
+}  // namespace
+
+Numerics read_numerics(ConfigFile& config, const std::string& key) {
+  return named_numerics(config, key,
+                        config.choice_or(key, name_of(default_numerics(DType::f32)),
+                                         {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_bf16),
+                                          name_of(Numerics::cpu_avx512bf16), name_of(Numerics::cuda_bf16)}));
+}
+
+Numerics read_sampling_numerics(ConfigFile& config, const std::string& key, Numerics preset) {
+  return named_numerics(
+      config, key,
+      config.choice_or(key, name_of(preset),
+                       {name_of(Numerics::cpu_f32), name_of(Numerics::cpu_f32_kv_q8),
+                        name_of(Numerics::cpu_bf16), name_of(Numerics::cpu_bf16_kv_q8),
+                        name_of(Numerics::cpu_avx512bf16), name_of(Numerics::cpu_avx512bf16_kv_q8),
+                        name_of(Numerics::cpu_q8act), name_of(Numerics::cpu_q8act_kv_f32),
+                        name_of(Numerics::cpu_q8act_kv_q8), name_of(Numerics::cuda_bf16)}));
 }
 
 CheckpointConfig read_checkpoint_config(ConfigFile& config) {

@@ -55,6 +55,8 @@ std::filesystem::path read_out(ConfigFile& config, const std::string& name);
 
 // Reads the numerics named by `key`; the default is cpu-f32. Throws Error.
 Numerics read_numerics(ConfigFile& config, const std::string& key);
+// Likewise for a model that only samples: also the numerics without gradients, such as cpu-q8act.
+Numerics read_sampling_numerics(ConfigFile& config, const std::string& key, Numerics preset);
 // Reads device, which must have a row of these numerics and be there; the default is the CPU. Throws Error.
 Device read_device(ConfigFile& config, Numerics numerics);
 

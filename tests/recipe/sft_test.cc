@@ -172,6 +172,31 @@ TEST_F(Sft, ADistillationOnAFileOfATasksProblemsKeepsTheSameAnswers) {
   EXPECT_TRUE(said("1 of 13 rows cannot be used and are left out; the first: ")) << "a dropped row is named";
 }
 
+TEST_F(Sft, AQuantisedTeacherTeachesAndRepeatsExactly) {
+  ThreadPool one(1), two(2);
+  SilentReporter reporter, silent;
+  const std::string quantised = "max_tokens = 100\nnumerics = \"cpu-q8act\"\nquantize = \"Q8_0\"\n";
+  const auto a = run_distill_config(distill_config("a.toml", "a", "", quantised), {}, two, reporter);
+  const auto b = run_distill_config(distill_config("b.toml", "b", "", quantised), {}, one, silent);
+  EXPECT_TRUE(weights_of(a) == weights_of(b));
+  const Json summary = read_json(root / "a" / "teacher.json");
+  EXPECT_EQ(summary.get_string("numerics"), "cpu-q8act");
+  EXPECT_GT(summary.get_int("kept"), 0);
+  EXPECT_EQ(read_file(root / "a" / "data.jsonl"), read_file(root / "b" / "data.jsonl"));
+  run_distill_config(distill_config("c.toml", "c"), {}, two, silent);
+  EXPECT_NE(read_file(root / "a" / "data.jsonl"), read_file(root / "c" / "data.jsonl"))
+      << "the blocks have other values than the weights they were made of";
+}
+
+TEST_F(Sft, WhatATeacherCannotComputeInIsOneClearLine) {
+  const auto refused = [&](const std::string& rollout) {
+    return failure(distill_config("a.toml", "a", "", "max_tokens = 100\n" + rollout), true);
+  };
+  EXPECT_NE(refused("quantize = \"Q9\"\n").find("rollout.quantize"), std::string::npos);
+  EXPECT_NE(refused("numerics = \"cuda-bf16\"\n").find("rollout.numerics is refused"), std::string::npos);
+  EXPECT_NE(refused("numerics = \"q8\"\n").find("rollout.numerics is \"q8\""), std::string::npos);
+}
+
 TEST_F(Sft, ATeacherWithNothingToTeachIsOneClearLine) {
   EXPECT_NE(failure(distill_config("a.toml", "a", "", "max_tokens = 1\n"), true)
                 .find("it solved none of 12 problems of countdown3"),
