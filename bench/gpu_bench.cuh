@@ -10,27 +10,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/simd/machine_limits.h"
 #include "tensor/cuda.h"
 
 namespace r1::bench {
-
-inline constexpr int kChains = 16;
-inline constexpr int kFmas = 4096;  // of one chain
-inline constexpr int kTensorChains = 8, kTensorSteps = 1024;
-
-static __global__ void __launch_bounds__(256) fma_peak(float* out) {
-  float v[kChains];
-#pragma unroll
-  for (int c = 0; c < kChains; ++c) v[c] = static_cast<float>(threadIdx.x + c);
-  for (int i = 0; i < kFmas; ++i) {
-#pragma unroll
-    for (int c = 0; c < kChains; ++c) v[c] = __fmaf_rn(v[c], 0.5f, 1.0f);
-  }
-  float sum = 0;
-#pragma unroll
-  for (int c = 0; c < kChains; ++c) sum += v[c];
-  if (sum == -1.0f) *out = sum;  // never: it keeps the chains
-}
 
 static __global__ void fill_kernel(float* to, int64_t n, uint32_t seed) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -88,26 +71,6 @@ class Bits {
   int64_t count_;
 };
 
-// Tensor cores by mma.sync on registers: chains of instructions that do not wait for each other.
-static __global__ void __launch_bounds__(256) mma_peak(const uint32_t* in, float* out) {
-  float d[kTensorChains][4] = {};
-  uint32_t a[4], b[2];
-  for (int i = 0; i < 4; ++i) a[i] = in[threadIdx.x * 4 + i];
-  for (int i = 0; i < 2; ++i) b[i] = in[1024 + threadIdx.x * 2 + i];
-  for (int i = 0; i < kTensorSteps; ++i) {
-#pragma unroll
-    for (int c = 0; c < kTensorChains; ++c)
-      asm volatile(
-          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-          "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
-          : "+f"(d[c][0]), "+f"(d[c][1]), "+f"(d[c][2]), "+f"(d[c][3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  }
-  float sum = 0;
-  for (int c = 0; c < kTensorChains; ++c) sum += d[c][0] + d[c][1] + d[c][2] + d[c][3];
-  if (sum == -1.0f) *out = sum;  // never: it keeps the chains
-}
-
 class Bench {
  public:
   Bench() {
@@ -128,25 +91,9 @@ class Bench {
   }
 
   void limits() {
-    const Floats out(256), from(int64_t{1} << 29), to(int64_t{1} << 29);
-    const int blocks = cuda::multiprocessors() * 16;
-    const double fmas = static_cast<double>(blocks) * 256 * kChains * kFmas;
-    fma_peak_ = 2 * fmas / seconds([&] {
-                  fma_peak<<<blocks, 256, 0, stream()>>>(out.at());
-                  cuda::check_launch("fma_peak");
-                });
-    const Bits operands(8192);
-    const double products = static_cast<double>(blocks) * 8 * kTensorChains * kTensorSteps * 16 * 8 * 16;
-    mma_peak_ =
-        2 * products / seconds([&] {
-          mma_peak<<<blocks, 256, 0, stream()>>>(reinterpret_cast<const uint32_t*>(operands.at()), out.at());
-          cuda::check_launch("mma_peak");
-        });
-    copy_ =
-        2 * static_cast<double>(from.bytes()) / seconds([&] {
-          cuda::check(cudaMemcpyAsync(to.at(), from.at(), from.bytes(), cudaMemcpyDeviceToDevice, stream()),
-                      "copy");
-        });
+    fma_peak_ = cuda::fma_limit();
+    mma_peak_ = cuda::tensor_limit();
+    copy_ = cuda::copy_limit(int64_t{1} << 31);
     std::printf("limits: f32 FMA %.1f TFLOP/s, bf16 by mma.sync %.1f TFLOP/s, copy %.2f TB/s\n",
                 fma_peak_ / 1e12, mma_peak_ / 1e12, copy_ / 1e12);
     std::printf("%-36s %10s %9s %9s %7s\n", "kernel", "us", "TFLOP/s", "TB/s", "limit");

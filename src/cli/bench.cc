@@ -16,8 +16,10 @@
 #include "engine/speed.h"
 #include "formats/json.h"
 #include "model/gguf_config.h"
+#include "model/known_models.h"
 #include "model/plan.h"
-#include "ops/simd/machine_peak.h"
+#include "model/quantize_plan.h"
+#include "ops/simd/machine_limits.h"
 
 namespace r1 {
 namespace {
@@ -58,34 +60,61 @@ WeightFormats formats_in_use(const Model& model) {
   return out;
 }
 
+// A model to measure: loaded, or of random weights in its shape.
+struct Measured {
+  std::filesystem::path path;
+  Numerics numerics = Numerics::cpu_f32;
+  Model model;
+};
+
+Measured loaded(const BenchOptions& options) {
+  const std::filesystem::path path = resolve_model(options.model);
+  const Numerics numerics = choose_numerics(options.common, path);
+  return {.path = path,
+          .numerics = numerics,
+          .model = Model::load(path, activation_dtype(numerics), WeightUse::inference,
+                               device_memory(options.common), options.common.quantize)};
+}
+
+// The weights are those of --quantize, or of the configuration's type; no file of weights is read.
+Measured random_of(const BenchOptions& options) {
+  const std::optional<ModelConfig> known = known_model(options.model);
+  const std::filesystem::path path =
+      known ? std::filesystem::path(options.model) : resolve_model(options.model);
+  const ModelConfig config = known ? *known : load_model_config(path);
+  CommonOptions common = options.common;
+  if (common.dtype.empty() && common.quantize.empty()) common.dtype = name_of(config.dtype);
+  const Numerics numerics = choose_numerics(common, path);
+  const WeightFormats formats =
+      common.quantize.empty() ? uniform_formats(activation_dtype(numerics))
+                              : quantised_formats(config, quantize_preset(common.quantize, "--quantize"));
+  return {.path = path,
+          .numerics = numerics,
+          .model = Model::of_noise(config, activation_dtype(numerics), &formats, device_memory(common))};
+}
+
 class Bench {
  public:
-  Bench(const BenchOptions& options, const std::filesystem::path& path, std::vector<int64_t> depths,
+  Bench(const BenchOptions& options, Measured measured, std::vector<int64_t> depths,
         std::vector<int64_t> batches)
       : options_(options),
         depths_(std::move(depths)),
         batches_(std::move(batches)),
-        path_(path),
-        numerics_(choose_numerics(options.common, path)),
-        model_(Model::load(path, activation_dtype(numerics_), WeightUse::inference, host_memory(),
-                           options.common.quantize)),
+        path_(std::move(measured.path)),
+        numerics_(measured.numerics),
+        device_(device_memory(options.common)),
+        model_(std::move(measured.model)),
         sizes_(model_sizes(model_.config())),
         held_(held_matrices(model_.config(), numerics_, formats_in_use(model_))),
         threads_(thread_count(options.common)) {
     show_warnings(model_.warnings());
-    const int64_t available = memory_facts().available, limit = memory_limit(options.common);
     // The kernels' copies are made by the first forward; until then the weights are in the file.
-    memory_ = (limit > 0 ? limit : available) - held_.all - (int64_t{1} << 28);
+    memory_ = usable_memory(options.common) - held_.all - (int64_t{1} << 28);
   }
 
   Json run() {
-    constexpr int64_t kRead = int64_t{256} << 20;
-    bandwidth_ = read_bandwidth(threads_, std::clamp<int64_t>(memory_ / 4, 1 << 20, kRead)) * 1e9;
-    fma_ = fma_peak(threads_) * 1e9;
-    const Product product = row_of(numerics_).product;
-    peak_ = product == Product::avx512bf16 ? bf16_peak(threads_) * 1e9
-            : product == Product::q8act    ? int8_peak(threads_) * 1e9
-                                           : fma_;
+    bandwidth_ = bandwidth_limit(device_, threads_, memory_ / 4);
+    peak_ = operations_limit(device_, numerics_, threads_);
     make_points();
     open_peer();
     Counter counter("measurements", std::ssize(points_));
@@ -123,6 +152,14 @@ class Bench {
   void open_peer() {
     if (options_.no_llama_cpp) {
       peer_note_ = "it was left out (--no-llama-cpp)";
+      return;
+    }
+    if (options_.random_weights) {
+      peer_note_ = "the weights are random, and no file holds them";
+      return;
+    }
+    if (device_.device() != Device::cpu) {
+      peer_note_ = "it runs on the CPU, and r1 on the GPU";
       return;
     }
     if (!is_gguf(path_)) {
@@ -229,7 +266,9 @@ class Bench {
     out.set("parameters", sizes_.all)
         .set("active_parameters", sizes_.active)
         .set("numerics", name_of(numerics_));
-    out.set("threads", threads_.size()).set("repeat", options_.repeat);
+    out.set("device", name_of(device_.device()))
+        .set("threads", threads_.size())
+        .set("repeat", options_.repeat);
     out.set("weights_bytes", held_.all)
         .set("kv_bytes_per_token", kv_bytes_per_token(model_.config(), row_of(numerics_).cache));
     out.set("read_gb_s", bandwidth_ * 1e-9).set("peak_gflops", peak_ * 1e-9);
@@ -244,12 +283,13 @@ class Bench {
   std::vector<int64_t> depths_, batches_;
   std::filesystem::path path_;
   Numerics numerics_;
+  Memory& device_;
   Model model_;
   ModelSizes sizes_;
   HeldMatrices held_;
   ThreadPool threads_;
   int64_t memory_ = 0;
-  double bandwidth_ = 0, fma_ = 0, peak_ = 0;
+  double bandwidth_ = 0, peak_ = 0;
   std::vector<Point> points_;
   std::optional<LlamaPeer> peer_;
   std::string peer_note_;
@@ -260,8 +300,8 @@ std::string bench_text(const Json& json) {
       fmt::format("{}: {}, {:.4g} M parameters, {}, {} threads\n", json.get_string("model"),
                   json.get_string("family"), static_cast<double>(json.get_int("parameters")) * 1e-6,
                   json.get_string("numerics"), json.get_int("threads"));
-  out += fmt::format("machine: {:.1f} GB/s read from memory, {:.0f} {}\n", json.get_number("read_gb_s"),
-                     json.get_number("peak_gflops"),
+  out += fmt::format("{}: {:.1f} GB/s {}, {:.0f} {}\n", machine_name(json), json.get_number("read_gb_s"),
+                     bandwidth_name(json), json.get_number("peak_gflops"),
                      json.get_string("numerics").starts_with("cpu-q8act") ? "GOP/s in int8" : "GFLOP/s");
   out += fmt::format("weights: {}, keys and values: {} per token\n", byte_text(json.get_int("weights_bytes")),
                      byte_text(json.get_int("kv_bytes_per_token")));
@@ -295,8 +335,6 @@ std::string bench_text(const Json& json) {
 
 int run_bench(const BenchOptions& options) {
   check_common(options.common);
-  if (device_of(options.common) != Device::cpu)
-    throw Error("--device: r1 bench measures CPUs only; use --device cpu");
   constexpr int64_t kMostBatch = 1024, kMostDepth = 1 << 20, kMostRepeats = 100;
   std::vector<int64_t> depths = numbers_of("--depth", options.depths, 0, kMostDepth);
   std::vector<int64_t> batches = numbers_of("--batch", options.batches, 1, kMostBatch);
@@ -305,7 +343,9 @@ int run_bench(const BenchOptions& options) {
   if (options.peer_depth < 0 || options.peer_depth > kMostDepth)
     throw Error(
         fmt::format("--llama-cpp-depth is {}; it must be between 0 and {}", options.peer_depth, kMostDepth));
-  const Json json = Bench(options, resolve_model(options.model), std::move(depths), std::move(batches)).run();
+  const Json json = Bench(options, options.random_weights ? random_of(options) : loaded(options),
+                          std::move(depths), std::move(batches))
+                        .run();
   write_stdout(options.common.json ? json.dump() + "\n" : bench_text(json));
   return 0;
 }

@@ -216,6 +216,7 @@ struct BenchOptions {
   int64_t repeat = 5;
   int64_t peer_depth = 4096;  // llama.cpp is not measured deeper, because it must read the context first
   bool no_llama_cpp = false;
+  bool random_weights = false;
   std::string python = "python3";
 };
 int run_bench(const BenchOptions& options);

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/text_util.h"
 #include "cli/bounds.h"
 #include "cli/output.h"
@@ -195,6 +196,22 @@ Memory& device_memory(const CommonOptions& common) {
   } catch (const Error& e) {
     throw Error(fmt::format("--device {}: {}", common.device, e.what()));
   }
+}
+
+int64_t usable_memory(const CommonOptions& common) {
+  if (const int64_t limit = memory_limit(common); limit > 0) return limit;
+  if (Memory& device = device_memory(common); device.device() != Device::cpu)
+    return static_cast<int64_t>(device.free_bytes());
+  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
+  return group > 0 ? std::min(group, free) : free;
+}
+
+std::string_view machine_name(const Json& json) {
+  return json.get_string("device") == "cpu" ? "machine" : "GPU";
+}
+
+std::string_view bandwidth_name(const Json& json) {
+  return json.get_string("device") == "cpu" ? "read from memory" : "read and written by a copy";
 }
 
 int thread_count(const CommonOptions& common) {

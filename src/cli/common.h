@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "engine/sampling_settings.h"
+#include "formats/json.h"
 #include "tensor/workspace.h"
 
 namespace r1 {
@@ -32,6 +33,11 @@ void check_common(const CommonOptions& common);
 Device device_of(const CommonOptions& common);
 Memory& device_memory(const CommonOptions& common);
 int thread_count(const CommonOptions& common);
+// Bytes that a run may take now: --memory-limit, or what is free on the device, and in the control group on the CPU.
+int64_t usable_memory(const CommonOptions& common);
+// For r1 plan and r1 bench: what the "device" of their JSON is called, and what its bandwidth is of.
+std::string_view machine_name(const Json& json);
+std::string_view bandwidth_name(const Json& json);
 // The same check for commands that train, which take their numerics from the configuration.
 void check_training(const CommonOptions& common);
 int64_t memory_limit(const CommonOptions& common);  // bytes; 0: none. Throws Error

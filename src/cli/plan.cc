@@ -22,7 +22,7 @@
 #include "model/gguf_config.h"
 #include "model/known_models.h"
 #include "model/quantize_plan.h"
-#include "ops/simd/machine_peak.h"
+#include "ops/simd/machine_limits.h"
 
 namespace r1 {
 namespace {
@@ -75,7 +75,8 @@ struct PlannedModel {
   ModelConfig config;
   WeightFormats formats = {};  // as the weights are stored, or would be with --quantize
   ModelSizes sizes = {};
-  int64_t memory = 0;
+  Memory& device = host_memory();
+  int64_t memory = 0;    // bytes that may be used
   double bandwidth = 0;  // bytes per second
   int threads = 0;
 };
@@ -99,18 +100,6 @@ Json kv_types_of(const PlannedModel& plan, Numerics numerics, const WeightFormat
   return list;
 }
 
-double peak_of_products(Numerics numerics, ThreadPool& threads) {
-  constexpr double kGiga = 1e9;
-  switch (row_of(numerics).product) {
-    case Product::q8act:
-      return int8_peak(threads) * kGiga;
-    case Product::avx512bf16:
-      return bf16_peak(threads) * kGiga;
-    default:
-      return fma_peak(threads) * kGiga;
-  }
-}
-
 // The formats as the numerics reads them: cpu-q8act as they are, the others dequantised. All are bf16 numbers in the
 // bf16 numerics.
 WeightFormats read_formats(WeightFormats formats, Numerics numerics) {
@@ -131,8 +120,8 @@ Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threa
       context_memory(c, numerics, formats, std::min(kUsefulContext, c.max_positions), kChunk, plan.threads);
   const int64_t longest = largest_context(c, numerics, formats, plan.memory, kChunk, plan.threads);
   const MachineLimits limits{.bytes_per_s = plan.bandwidth,
-                             .operations_per_s = peak_of_products(numerics, threads)};
-  const SpeedForecast speed = forecast_speed(c, numerics, formats, threads, limits, plan.memory);
+                             .operations_per_s = operations_limit(plan.device, numerics, threads)};
+  const SpeedForecast speed = forecast_speed(c, numerics, formats, threads, limits, plan.device, plan.memory);
   Json row = Json::object();
   row.set("numerics", name_of(numerics)).set("weights_bytes", least.weights);
   row.set("kv_bytes_per_token", kv_bytes_per_token(c, row_of(numerics).cache));
@@ -191,9 +180,9 @@ std::string text_of(const Json& json) {
                                 m.get_int("active") == m.get_int("parameters")
                                     ? ""
                                     : fmt::format(", {} active per token", millions("active")));
-  out += fmt::format("machine: {} of memory may be used, {} threads, {:.1f} GB/s read from memory\n",
+  out += fmt::format("{}: {} of memory may be used, {} threads, {:.1f} GB/s {}\n", machine_name(json),
                      byte_text(json.get_int("memory_bytes")), json.get_int("threads"),
-                     json.get_number("read_gb_s"));
+                     json.get_number("read_gb_s"), bandwidth_name(json));
   if (const Json& type = json.at("weights_in"); !type.is_null())
     out += fmt::format("weights in {}: {} in a file\n", type.string(), byte_text(json.get_int("file_bytes")));
   out += fmt::format("\n{:<16}  {:>9}  {:>12}  {:>11}  {:>15}  {}\n", "computing in", "weights",
@@ -221,6 +210,15 @@ std::string text_of(const Json& json) {
   out += best.is_null() ? "\nnone of these types fits into this machine's memory\n"
                         : fmt::format("\nthe most exact type that fits: {}\n", best.string());
   return out;
+}
+
+bool device_has(Device device, Numerics numerics) {
+  try {
+    check_device(numerics, device);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 // "Q4_K, Q6_K": the formats of blocks.
@@ -251,14 +249,17 @@ Json plan_of(const PlannedModel& plan, ThreadPool& threads, const std::string& k
                              .set("active", plan.sizes.active)
                              .set("layers", plan.config.layers)
                              .set("context", plan.config.max_positions));
-  json.set("device", "cpu").set("threads", plan.threads).set("memory_bytes", plan.memory);
+  json.set("device", name_of(plan.device.device()))
+      .set("threads", plan.threads)
+      .set("memory_bytes", plan.memory);
   json.set("read_gb_s", plan.bandwidth * 1e-9);
   const bool blocks = plan.formats.has_blocks();
   json.set("weights_in", blocks ? Json(formats_text(plan.formats)) : Json());
   json.set("file_bytes", file_bytes(plan.config, plan.formats));
   Json rows = Json::array();
   for (const Numerics numerics : kAllNumerics) {
-    if (!machine_has(numerics) || (row_of(numerics).product == Product::q8act && !blocks)) continue;
+    if (!machine_has(numerics) || !device_has(plan.device.device(), numerics)) continue;
+    if (row_of(numerics).product == Product::q8act && !blocks) continue;
     rows.push_back(
         numerics_row(plan, kv_type.empty() ? numerics : planned_numerics(numerics, kv_type), threads));
   }
@@ -274,18 +275,10 @@ Json plan_of(const PlannedModel& plan, ThreadPool& threads, const std::string& k
 
 }  // namespace
 
-int64_t usable_memory(const CommonOptions& common) {
-  if (const int64_t limit = memory_limit(common); limit > 0) return limit;
-  const int64_t free = memory_facts().available, group = cgroup_limits().memory;
-  return group > 0 ? std::min(group, free) : free;
-}
-
 int run_plan(const PlanOptions& options) {
   check_common(options.common);
   if (!options.train && (options.utilisation || options.price))
     throw Error("--utilisation and --price are only for --train");
-  if (device_of(options.common) != Device::cpu)
-    throw Error("--device: r1 plan measures CPUs only; use --device cpu");
   if (!options.common.dtype.empty() || !options.common.numerics.empty())
     throw Error("--dtype and --numerics: r1 plan shows all that this machine has");
   if (options.train || options.model.ends_with(".toml")) {
@@ -297,14 +290,15 @@ int run_plan(const PlanOptions& options) {
   if (options.train) return run_plan_train(options);
   const std::string name = options.model.empty() ? kDefaultModel : options.model;
   if (name.ends_with(".toml")) return run_plan_config(options);
-  PlannedModel plan{.name = name, .config = config_of(name)};
-  plan.formats = planned_formats(name, plan.config, options.common.quantize);
+  Memory& device = device_memory(options.common);
+  ModelConfig config = config_of(name);
+  WeightFormats formats = planned_formats(name, config, options.common.quantize);
+  PlannedModel plan{.name = name, .config = std::move(config), .formats = std::move(formats), .device = device};
   plan.sizes = model_sizes(plan.config);
   plan.memory = usable_memory(options.common);
   ThreadPool threads(thread_count(options.common));
   plan.threads = threads.size();
-  constexpr int64_t kRead = int64_t{256} << 20;  // more than the caches hold
-  plan.bandwidth = read_bandwidth(threads, std::clamp<int64_t>(plan.memory / 4, 1 << 20, kRead)) * 1e9;
+  plan.bandwidth = bandwidth_limit(plan.device, threads, plan.memory / 4);
   const Json json = plan_of(plan, threads, options.common.kv_type);
   write_stdout(options.common.json ? json.dump() + "\n" : text_of(json));
   return 0;

@@ -111,18 +111,19 @@ SpeedForecast limit_of(const ModelConfig& config, Numerics numerics, double byte
 }  // namespace
 
 SpeedForecast forecast_speed(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
-                             ThreadPool& threads, const MachineLimits& limits, int64_t memory) {
+                             ThreadPool& threads, const MachineLimits& limits, Memory& memory,
+                             int64_t bytes) {
   const HeldMatrices held = held_matrices(config, numerics, formats);
-  const double bytes = step_weight_bytes(config, held, 1);
+  const double read_bytes = step_weight_bytes(config, held, 1);
   const Slice slice = slice_of(config, numerics, formats);
-  if (2 * slice.held.all > memory || slice.held.all > kLargestSlice)
-    return limit_of(config, numerics, bytes, limits);
+  if (2 * slice.held.all > bytes || slice.held.all > kLargestSlice)
+    return limit_of(config, numerics, read_bytes, limits);
   SpeedForecast out;
   out.measured = true;
   const int64_t most = slice.config.max_positions;
   const int64_t prompt = std::min(kForecastPrompt, most / 2);
   const int64_t deep = std::min(kDeep, most - prompt);
-  const Model model = Model::of_noise(slice.config, activation_dtype(numerics), &slice.formats);
+  const Model model = Model::of_noise(slice.config, activation_dtype(numerics), &slice.formats, memory);
   SpeedMeter meter(model, threads, numerics, 1, std::min(most, deep + prompt));
   const int64_t positions = std::min(most, deep + prompt);
   meter.decode_step(1, 0, 2);  // fills the caches
@@ -131,7 +132,7 @@ SpeedForecast forecast_speed(const ModelConfig& config, Numerics numerics, const
   const double slice_bytes = step_weight_bytes(slice.config, slice.held, 1);
   const double layers = static_cast<double>(config.layers) / static_cast<double>(slice.config.layers);
   out.layers_gb_s = slice_bytes / step * 1e-9;
-  out.token_s = step * bytes / slice_bytes;
+  out.token_s = step * read_bytes / slice_bytes;
   out.position_s =
       std::max(0.0, deep_step - step) / static_cast<double>(std::max<int64_t>(deep - 1, 1)) * layers;
   // A prompt's tokens read experts that the slice lacks; the work of a token is the same.

@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "model/config.h"
 #include "model/weight_formats.h"
+#include "tensor/memory.h"
 #include "tensor/numerics.h"
 
 namespace r1 {
@@ -34,8 +35,9 @@ struct MachineLimits {
 
 // Runs a slice of the shape with random weights in these formats: as many layers as make more bytes than the caches
 // hold, and as large a part of the vocabulary. Layers of the slice are spread over those of the model, whose formats
-// may differ. The model's times follow from its bytes. `memory` bounds what may be taken.
+// may differ. The model's times follow from its bytes. `bytes` bounds what may be taken of `memory`, on whose device
+// it runs.
 SpeedForecast forecast_speed(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
-                             ThreadPool& threads, const MachineLimits& limits, int64_t memory);
+                             ThreadPool& threads, const MachineLimits& limits, Memory& memory, int64_t bytes);
 
 }  // namespace r1

@@ -441,6 +441,10 @@ void Program::add_measuring() {
   sub->add_option("--repeat", bench.repeat, "Measurements of each; the median is shown (default: 5)");
   sub->add_option("--llama-cpp-depth", bench.peer_depth,
                   "Measure llama.cpp up to this depth (default: 4096); it must read the context first");
+  sub->add_flag(
+      "--random-weights", bench.random_weights,
+      "Measure the model's shape with random weights: its configuration is enough, and MODEL may be a "
+      "name that r1 plan knows");
   sub->add_flag("--no-llama-cpp", bench.no_llama_cpp, "Do not measure llama.cpp on a GGUF file");
   sub->add_option("--python", bench.python, "A Python with llama-cpp-python (default: python3)");
 }

@@ -12,35 +12,36 @@
 namespace r1 {
 namespace {
 
-// The host's memory, but what it allocates holds small numbers in place of zeros: pages of zeros that were
-// never written share one page of the machine's memory, so that reading them would cost nothing.
+// A memory whose allocations hold small numbers in place of zeros: pages of zeros that were never written share
+// one page of the host's memory, so that reading them would cost nothing. A GPU's memory is as it is.
 class FilledMemory final : public Memory {
  public:
-  Device device() const override { return host_.device(); }
-  void* reserve(size_t bytes) override { return host_.reserve(bytes); }
-  void commit(void* base, size_t bytes) override { host_.commit(base, bytes); }
-  void release(void* base, size_t reserved) override { host_.release(base, reserved); }
+  explicit FilledMemory(Memory& base) : base_(base) {}
+  Device device() const override { return base_.device(); }
+  void* reserve(size_t bytes) override { return base_.reserve(bytes); }
+  void commit(void* base, size_t bytes) override { base_.commit(base, bytes); }
+  void release(void* base, size_t reserved) override { base_.release(base, reserved); }
   void* allocate(size_t bytes) override {
     constexpr int kByte = 0x3C;  // 0x3C3C is 0.0115 in bf16, and so is 0x3C3C3C3C in f32
-    void* at = host_.allocate(bytes);
-    std::memset(at, kByte, bytes);
+    void* at = base_.allocate(bytes);
+    if (device() == Device::cpu) std::memset(at, kByte, bytes);
     return at;
   }
-  void free(void* at, size_t bytes) override { host_.free(at, bytes); }
+  void free(void* at, size_t bytes) override { base_.free(at, bytes); }
   void write(void* to, const void* host, size_t bytes, void* stream) override {
-    host_.write(to, host, bytes, stream);
+    base_.write(to, host, bytes, stream);
   }
   void read(void* host, const void* from, size_t bytes, void* stream) override {
-    host_.read(host, from, bytes, stream);
+    base_.read(host, from, bytes, stream);
   }
   void copy(void* to, const void* from, size_t bytes, void* stream) override {
-    host_.copy(to, from, bytes, stream);
+    base_.copy(to, from, bytes, stream);
   }
-  void zero(void* at, size_t bytes, void* stream) override { host_.zero(at, bytes, stream); }
-  size_t free_bytes() const override { return host_.free_bytes(); }
+  void zero(void* at, size_t bytes, void* stream) override { base_.zero(at, bytes, stream); }
+  size_t free_bytes() const override { return base_.free_bytes(); }
 
  private:
-  Memory& host_ = host_memory();
+  Memory& base_;
 };
 
 class GreedySink final : public RowSink {
@@ -59,7 +60,8 @@ class GreedySink final : public RowSink {
 
 struct SpeedMeter::Impl {
   Impl(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions)
-      : work(packed(model, threads, numerics), numerics, memory),
+      : memory(model.memory()),
+        work(packed(model, threads, numerics), numerics, memory),
         runner(model, work.ctx, sequences),
         pages_each(KvCache::pages_for(positions)) {
     runner.resize(sequences * pages_each, false);
@@ -67,8 +69,8 @@ struct SpeedMeter::Impl {
 
   // The kernels' copies of the weights outlive this, so they are not made in `memory`.
   static ThreadPool& packed(const Model& model, ThreadPool& threads, Numerics numerics) {
-    Workspace host(threads, numerics);
-    model.pack(host.ctx);
+    Workspace own(threads, numerics, model.memory());
+    model.pack(own.ctx);
     return threads;
   }
 

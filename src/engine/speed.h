@@ -1,7 +1,7 @@
 // engine/speed.h: how fast a model decodes and reads prompts at any depth of context, without computing that
 // context first.
 //
-// Rows run through the engine's runner as samples do. The keys and values of earlier positions are arbitrary
+// Rows run through the engine's runner as samples do, on the device that holds the model. The keys and values of earlier positions are arbitrary
 // numbers, whose values change no time.
 #pragma once
 

@@ -178,6 +178,26 @@ TEST(CliBench, QuantisedWeightsAreCountedAsTheyAreHeld) {
   EXPECT_GT(own.get_number("peak_gflops"), 0);
 }
 
+TEST(CliBench, AShapeIsMeasuredWithoutAFileOfWeights) {
+  const std::filesystem::path folder = test::scratch() / "bench-shape";
+  std::filesystem::create_directories(folder);
+  write_file_atomically(folder / "config.json",
+                        read_file(std::filesystem::path(tiny_llama()) / "config.json"));
+  const auto bench = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"bench", folder.string(), "--json", "--depth", "0", "--batch",
+                                       "1",     "--repeat",      "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return r1_run(arguments);
+  };
+  EXPECT_ONE_LINE_ERROR(bench({}), "model.safetensors");
+  const Json json = checked("bench", bench({"--random-weights"}));
+  EXPECT_EQ(json.get_string("device"), "cpu");
+  EXPECT_GT(json.at("results").items()[0].at("tokens_per_s").get_number("median"), 0);
+  const Json blocks = checked("bench", bench({"--random-weights", "--quantize", "Q8_0"}));
+  EXPECT_EQ(blocks.get_string("numerics"), "cpu-q8act");
+  EXPECT_LT(blocks.get_int("weights_bytes"), json.get_int("weights_bytes"));
+}
+
 TEST(CliBench, ErrorsAreOneLine) {
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--batch", "0"}),
                         "--batch is 0; it must be numbers between 1 and 1024, separated by commas");
