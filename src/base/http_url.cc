@@ -89,7 +89,7 @@ HttpUrl parse_http_url(std::string_view url) {
   constexpr size_t kLongest = 16384;
   if (url.size() > kLongest) refuse_url(url, "is too long");
   if (std::ranges::any_of(url,
-                          [](char c) { return (c >= 0 && c <= ' ') || c == 0x7F || c == '#' || c == '\\'; }))
+                          [](unsigned char c) { return c <= ' ' || c == 0x7F || c == '#' || c == '\\'; }))
     refuse_url(url, "has a blank, a control character, a backslash or a #");
   const size_t slash = std::min(rest.find_first_of("/?"), rest.size());
   std::string_view host = rest.substr(0, slash);
