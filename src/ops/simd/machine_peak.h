@@ -124,7 +124,7 @@ inline double int8_loop(int64_t loops, float* sink) {
 #endif
   const int8x16_t x = vdupq_n_s8(1);
   const int32x4_t first = vdupq_n_s32(1);
-#define R1_STEP(i) asm(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %1.16b" : "+w"(acc##i) : "w"(x));
+#define R1_STEP(i) asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %1.16b" : "+w"(acc##i) : "w"(x));
   R1_PEAK_LOOP(4 * 8)
 #undef R1_STEP
 }
