@@ -112,6 +112,13 @@ struct Engine::Impl final : RowSink {
 void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
   const int64_t per_page = runner.page_bytes();
   int64_t pages = cache_pages(options.max_batch, wanted.samples, wanted.longest);
+  // A cache in use is moved when it grows. Requests that come one after another would move it each time; so it
+  // doubles, up to what a whole batch needs. Memory that no page has used takes no room on a CPU.
+  const bool in_use = scheduler.free_pages() < scheduler.pages();
+  if (in_use && pages > runner.pages()) {
+    const int64_t whole = cache_pages(options.max_batch, options.max_batch, wanted.longest);
+    pages = std::max(pages, std::min(2 * runner.pages(), whole));
+  }
   if (options.kv_bytes > 0) pages = std::min(pages, options.kv_bytes / per_page);
   if (options.kv_bytes > 0 && pages < wanted.most_pages) {
     throw Error(
@@ -124,7 +131,7 @@ void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
   const int64_t spare = options.kv_bytes > 0 ? 0 : static_cast<int64_t>(model.memory().free_bytes()) / 4 * 3;
   if (spare > 0) pages = std::max(wanted.most_pages, std::min(pages, spare / per_page));
   if (pages <= runner.pages()) return;
-  runner.resize(pages, scheduler.free_pages() < scheduler.pages());
+  runner.resize(pages, in_use ? scheduler.taken_pages() : 0);
   scheduler.grow(pages);
 }
 

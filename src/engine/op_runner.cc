@@ -30,9 +30,9 @@ void OpRunner::drop_logits(int64_t group) {
   lookahead_.drop(group);
 }
 
-void OpRunner::resize(int64_t pages, bool keep) {
+void OpRunner::resize(int64_t pages, int64_t keep) {
   KvCache larger(model_.config(), pages, ctx_.row().cache, ctx_.memory());
-  if (keep) larger.copy_pages_from(ctx_, cache_);
+  larger.copy_pages_from(ctx_, cache_, keep);
   cache_ = std::move(larger);
 }
 

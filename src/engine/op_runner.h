@@ -28,7 +28,7 @@ class OpRunner final : public Runner {
   // step and sequence.
   OpRunner(const Model& model, Context& ctx, int64_t max_batch, int64_t lookahead = 0);
 
-  void resize(int64_t pages, bool keep) override;
+  void resize(int64_t pages, int64_t keep) override;
   int64_t pages() const override { return cache_.pages(); }
   int64_t page_bytes() const override;
   int64_t slice() const override;

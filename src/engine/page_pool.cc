@@ -1,5 +1,7 @@
 #include "engine/page_pool.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace r1 {
@@ -17,6 +19,7 @@ int32_t PagePool::take() {
   const int32_t page = free_.back();
   free_.pop_back();
   references_[static_cast<size_t>(page)] = 1;
+  taken_ = std::max<int64_t>(taken_, page + 1);
   return page;
 }
 

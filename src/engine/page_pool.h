@@ -12,6 +12,8 @@ class PagePool {
   explicit PagePool(int64_t pages) { grow(pages); }
   int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t size() const { return static_cast<int64_t>(references_.size()); }
+  // Every page that was ever taken has a lower number than this.
+  int64_t taken() const { return taken_; }
   int32_t take();  // one reference; there must be a free page. The lowest-numbered is not promised: bits
                    // never depend on it
   void share(int32_t page);
@@ -22,6 +24,7 @@ class PagePool {
  private:
   std::vector<int32_t> free_;
   std::vector<int32_t> references_;
+  int64_t taken_ = 0;
 };
 
 }  // namespace r1

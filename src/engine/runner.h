@@ -28,8 +28,8 @@ class Runner {
  public:
   virtual ~Runner() = default;
 
-  // Makes room for so many pages. What the present ones hold stays if `keep`.
-  virtual void resize(int64_t pages, bool keep) = 0;
+  // Makes room for so many pages. The first `keep` of the present ones keep what they hold.
+  virtual void resize(int64_t pages, int64_t keep) = 0;
   virtual int64_t pages() const = 0;
   virtual int64_t page_bytes() const = 0;
 

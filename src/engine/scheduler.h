@@ -135,6 +135,7 @@ class Scheduler {
   int64_t running() const { return samples_; }  // samples
   int64_t pages() const { return pool_.size(); }
   int64_t free_pages() const { return pool_.free_pages(); }
+  int64_t taken_pages() const { return pool_.taken(); }  // the first ones, which may have contents
   int64_t cached_pages() const { return tree_.pages(); }
   int64_t preemptions() const { return preemptions_; }
   int64_t cached_tokens() const { return cached_tokens_; }  // that were not computed, thanks to the tree

@@ -40,16 +40,16 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages
   layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages, dtype), dtype));
 }
 
-void KvCache::copy_pages_from(Context& ctx, const KvCache& other) {
-  if (other.pages_ == 0) return;
+void KvCache::copy_pages_from(Context& ctx, const KvCache& other, int64_t pages) {
+  if (pages == 0) return;
   const Tensor &from = other.storage_.tensor(), &to = storage_.tensor();
-  R1_CHECK(from && to && other.pages_ <= pages_ && from.dim(0) == to.dim(0), "a cache of ", other.pages_,
-           " pages does not fit into one of ", pages_);
+  R1_CHECK(from && to && pages <= other.pages_ && other.pages_ <= pages_ && from.dim(0) == to.dim(0),
+           "a cache of ", other.pages_, " pages does not fit into one of ", pages_);
   const auto layer = [](const Tensor& t, int64_t i) {
     return t.part(i, 1).reshaped(Shape{t.dim(1), t.dim(2)});
   };
   for (int64_t i = 0; i < from.dim(0); ++i)
-    copy_values(ctx.memory(), layer(from, i), layer(to, i).part(0, other.pages_), ctx.stream);
+    copy_values(ctx.memory(), layer(from, i).part(0, pages), layer(to, i).part(0, pages), ctx.stream);
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {

@@ -21,9 +21,9 @@ class KvCache {
   KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
-  // Copies the contents of another cache's pages, which has the same shape and no more pages, into the pages
-  // of the same numbers.
-  void copy_pages_from(Context& ctx, const KvCache& other);
+  // Copies the contents of the first `pages` pages of another cache, which has the same shape and no more pages,
+  // into the pages of the same numbers.
+  void copy_pages_from(Context& ctx, const KvCache& other, int64_t pages);
 
   int64_t pages() const { return pages_; }
   DType dtype() const { return layers_.empty() ? DType::f32 : layers_.front().dtype; }

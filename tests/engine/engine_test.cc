@@ -276,6 +276,35 @@ TEST(Engine, PartsLargerThanAPassOrShortOfPlacesChangeNoBit) {
   for (const Completion& c : want) EXPECT_EQ((read[{c.request, c.sample}]), c.tokens);
 }
 
+// A server learns of its requests one by one.
+TEST(Engine, RequestsThatComeOneByOneMoveTheCacheSeldomAndChangeNoBit) {
+  const Model model = Model::load(kGolden / "llama-biases");
+  std::vector<Request> requests(48);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].prompt = {static_cast<int32_t>(3 + i % 5), 4, 5, 6};
+    requests[i].max_tokens = 30;
+    requests[i].key.prompt = static_cast<uint32_t>(i);
+  }
+  const auto want = sample(model, 1, {.max_batch = 1, .prefill_chunk = 64, .kv_bytes = 0}, requests);
+  Arena arena;
+  ThreadPool pool(2);
+  Context ctx{.arena = arena, .threads = pool};
+  Engine engine(model, ctx, {.max_batch = 48, .prefill_chunk = 64, .kv_bytes = 0});
+  std::map<Engine::RequestId, size_t> index;
+  std::vector<int64_t> sizes;
+  size_t ended = 0;
+  for (size_t next = 0; ended < requests.size();) {
+    if (next < requests.size()) index[engine.submit(requests[next])] = next, ++next;
+    for (const Completion& c : engine.step(1).ended) {
+      ++ended;
+      EXPECT_EQ(c.tokens, want[index.at(c.request)].tokens);
+      EXPECT_EQ(c.logprobs, want[index.at(c.request)].logprobs);
+    }
+    if (sizes.empty() || sizes.back() != engine.kv_bytes()) sizes.push_back(engine.kv_bytes());
+  }
+  EXPECT_LE(sizes.size(), 7u);  // 2, 4, 8, .. sequences
+}
+
 TEST(Engine, BrokenWeightsAreAnErrorInPartsToo) {
   Model model = Model::load(kGolden / "llama-biases");
   Arena arena;
