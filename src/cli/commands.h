@@ -33,9 +33,10 @@ struct SamplingFlags {
   bool ignore_eos = false;
 };
 
-// Files with what answers follow; "": none.
+// What answers follow: two files and a regular expression; "": none.
 struct GrammarFlags {
-  std::string grammar, json_schema;
+  std::string grammar, json_schema, regex;
+  int given() const { return !grammar.empty() + !json_schema.empty() + !regex.empty(); }
 };
 
 struct RunOptions {

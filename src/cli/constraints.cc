@@ -3,15 +3,16 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "engine/grammar/pattern.h"
 #include "text/think.h"
 
 namespace r1 {
 
 std::optional<Constraint> Constraints::of_flags(const GrammarFlags& flags) {
-  if (!flags.grammar.empty() && !flags.json_schema.empty())
-    throw Error("give either --grammar or --json-schema, not both");
+  if (flags.given() > 1) throw Error("give one of --grammar, --json-schema and --regex, not several");
   if (!flags.grammar.empty()) return of_gbnf(read_file(flags.grammar), flags.grammar);
   if (!flags.json_schema.empty()) return of_schema(read_json(flags.json_schema), flags.json_schema);
+  if (!flags.regex.empty()) return of_regex(flags.regex, "--regex");
   return std::nullopt;
 }
 
@@ -19,6 +20,12 @@ Constraint Constraints::of_gbnf(const std::string& text, const std::string& sour
   const auto known = known_.find("g" + text);
   if (known != known_.end()) return {.masks = known->second};
   return remember("g" + text, Grammar::from_gbnf(text, source));
+}
+
+Constraint Constraints::of_regex(const std::string& pattern, const std::string& source) {
+  const auto known = known_.find("r" + pattern);
+  if (known != known_.end()) return {.masks = known->second};
+  return remember("r" + pattern, Grammar::from_rules(whole_pattern_rules(pattern, source), source));
 }
 
 Constraint Constraints::of_schema(const Json& schema, const std::string& source) {
@@ -42,6 +49,7 @@ Constraint::Begin Constraints::begin_after(std::span<const int32_t> prompt) cons
 void add_grammar(Json& identity, const GrammarFlags& flags) {
   if (!flags.grammar.empty()) identity.set("--grammar", sha256_hex(read_file(flags.grammar)));
   if (!flags.json_schema.empty()) identity.set("--json-schema", sha256_hex(read_file(flags.json_schema)));
+  if (!flags.regex.empty()) identity.set("--regex", flags.regex);
 }
 
 }  // namespace r1

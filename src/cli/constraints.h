@@ -1,4 +1,4 @@
-// cli/constraints.h: grammars and JSON Schemas that answers follow, from options and from rows.
+// cli/constraints.h: grammars, JSON Schemas and regular expressions that answers follow, from options and from rows.
 #pragma once
 
 #include <map>
@@ -17,11 +17,12 @@ class Constraints {
  public:
   explicit Constraints(const SamplingModel& model) : model_(model) {}
 
-  // Returns the constraint of --grammar or --json-schema; nothing if neither is given. Throws Error.
+  // Returns the constraint of --grammar, --json-schema or --regex; nothing if none is given. Throws Error.
   std::optional<Constraint> of_flags(const GrammarFlags& flags);
   // Return the constraint of a text. `source` names it in errors.
   Constraint of_gbnf(const std::string& text, const std::string& source);
   Constraint of_schema(const Json& schema, const std::string& source);
+  Constraint of_regex(const std::string& pattern, const std::string& source);
 
   // Where the grammar begins: behind the thought that the prompt opens, or else behind one that the answer
   // begins with.
@@ -35,7 +36,7 @@ class Constraints {
   std::map<std::string, std::shared_ptr<const TokenMasks>> known_;
 };
 
-// Adds the SHA-256 of the option's file, for job_identity.
+// Adds the SHA-256 of the option's file, or the expression, for job_identity.
 void add_grammar(Json& identity, const GrammarFlags& flags);
 
 }  // namespace r1

@@ -99,9 +99,9 @@ RandomKey key_of(const Json& row, RandomKey key) {
 const std::vector<std::string>& known_fields() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> list = {
-        "prompt",         "tokens",     "id", "key",        "seed",           "max_tokens",
-        "max_new_tokens", "samples",    "n",  "ignore_eos", "stop_token_ids", "continue_final_message",
-        "grammar",        "json_schema"};
+        "prompt",         "tokens",      "id",   "key",        "seed",           "max_tokens",
+        "max_new_tokens", "samples",     "n",    "ignore_eos", "stop_token_ids", "continue_final_message",
+        "grammar",        "json_schema", "regex"};
     list.insert(list.end(), std::begin(kChatFields), std::end(kChatFields));
     list.insert(list.end(), sampling_fields().begin(), sampling_fields().end());
     return list;
@@ -132,14 +132,20 @@ void read_settings(const Json& row, const SamplingModel& model, Request& request
   }
 }
 
-// Reads "grammar" (a text in GBNF) or "json_schema" (a schema), in place of the command's.
+// Reads "grammar" (a text in GBNF), "json_schema" (a schema) or "regex" (a regular expression), in place of the
+// command's.
 void read_constraint(const Json& row, Constraints& constraints, Request& request) {
   const Json* grammar = given(row, "grammar");
   const Json* schema = given(row, "json_schema");
+  const Json* regex = given(row, "regex");
   if (grammar != nullptr && schema != nullptr) schema->fail("is given beside grammar: give one of the two");
+  if (regex != nullptr && (grammar != nullptr || schema != nullptr))
+    regex->fail(fmt::format("is given beside {}: give one of the two",
+                            grammar != nullptr ? "grammar" : "json_schema"));
   if (grammar != nullptr)
     request.constraint = constraints.of_gbnf(grammar->string(), row.source() + ": grammar");
   if (schema != nullptr) request.constraint = constraints.of_schema(*schema, row.source() + ": json_schema");
+  if (regex != nullptr) request.constraint = constraints.of_regex(regex->string(), row.source() + ": regex");
   if (request.constraint) request.constraint->begin = constraints.begin_after(request.prompt);
 }
 

@@ -67,6 +67,8 @@ void add_grammar_options(CLI::App* app, GrammarFlags& flags) {
   app->add_option("--json-schema", flags.json_schema,
                   "The answer is JSON that fulfils this JSON Schema, a file")
       ->group("Sampling");
+  app->add_option("--regex", flags.regex, "This regular expression matches the whole answer")
+      ->group("Sampling");
 }
 
 // CLI11 reads -1 as 2^64 - 1 and takes what is too large for the largest integer.

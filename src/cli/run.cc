@@ -189,8 +189,8 @@ void check_conversation(const RunOptions& options, bool is_conversation) {
     throw Error("--turns is for a conversation: there are no earlier turns of one prompt");
   if (!is_conversation && options.no_history)
     throw Error("--no-history is for a conversation: one prompt is not kept");
-  if (is_conversation && !(options.grammar.grammar.empty() && options.grammar.json_schema.empty()))
-    throw Error("--grammar and --json-schema are for one prompt: give it with -p or --file");
+  if (is_conversation && options.grammar.given() > 0)
+    throw Error("--grammar, --json-schema and --regex are for one prompt: give it with -p or --file");
 }
 
 void answer_text(const RunOptions& options, const SamplingModel& model, uint64_t seed, double load_s,

@@ -10,6 +10,7 @@
 #include "engine/grammar/gbnf.h"
 #include "engine/grammar/json_grammar.h"
 #include "engine/grammar/json_schema.h"
+#include "engine/grammar/pattern.h"
 #include "engine/grammar/program.h"
 #include "engine/grammar/rules.h"
 #include "server/api_error.h"
@@ -79,8 +80,10 @@ GrammarRules rules_of_content(const AnswerStructure& structure) {
     case Kind::json_schema:
       return rules_of_schema(structure.schema, structure.field);
     case Kind::gbnf:
+    case Kind::regex:
       try {
-        return parse_gbnf(structure.grammar, structure.field);
+        return structure.kind == Kind::gbnf ? parse_gbnf(structure.grammar, structure.field)
+                                            : whole_pattern_rules(structure.grammar, structure.field);
       } catch (const Error& error) {
         throw ApiError(error.what(), {.param = structure.field});
       }
@@ -150,7 +153,8 @@ AnswerGrammar compile(const AnswerStructure& structure, const ToolRequest& tools
     out.masks->mask(GrammarState(grammar));  // the first one, before the model waits for it
     if (out.shortest.text) out.enough = tokens_enough(out.masks->vocabulary(), *out.shortest.text);
     const bool is_free = structure.kind == Kind::free;
-    const bool is_text = structure.kind == Kind::gbnf || structure.kind == Kind::choice;
+    const bool is_text =
+        structure.kind == Kind::gbnf || structure.kind == Kind::choice || structure.kind == Kind::regex;
     out.what = tools.choice == ToolRequest::Choice::required ? AnswerGrammar::What::call
                : is_free                                     ? AnswerGrammar::What::free
                : is_text                                     ? AnswerGrammar::What::text

@@ -18,11 +18,19 @@ void check_size(const Json& field, size_t bytes) {
     field.fail(fmt::format("has {} bytes; at most {} are accepted", bytes, kMostGrammarBytes));
 }
 
+AnswerStructure text_structure(AnswerStructure::Kind kind, const Json& field) {
+  const std::string& text = field.string();
+  if (text.empty()) field.fail("is empty; leave it out for a free answer");
+  check_size(field, text.size());
+  return {.kind = kind, .grammar = text, .field = field_of(field)};
+}
+
 AnswerStructure grammar_structure(const Json& grammar) {
-  const std::string& text = grammar.string();
-  if (text.empty()) grammar.fail("is empty; leave it out for a free answer");
-  check_size(grammar, text.size());
-  return {.kind = AnswerStructure::Kind::gbnf, .grammar = text, .field = field_of(grammar)};
+  return text_structure(AnswerStructure::Kind::gbnf, grammar);
+}
+
+AnswerStructure regex_structure(const Json& pattern) {
+  return text_structure(AnswerStructure::Kind::regex, pattern);
 }
 
 AnswerStructure choice_structure(const Json& list) {
@@ -69,11 +77,13 @@ AnswerStructure outputs_structure(const Json& outputs) {
       one = grammar_structure(value);
     } else if (name == "choice") {
       one = choice_structure(value);
+    } else if (name == "regex") {
+      one = regex_structure(value);
     } else if (name == "json_object") {
       value.boolean();
       one = json_structure(value);
     } else {
-      value.fail("is not supported; json, grammar, choice and json_object are");
+      value.fail("is not supported; json, grammar, choice, regex and json_object are");
     }
     if (found.kind != AnswerStructure::Kind::free)
       value.fail("is the second form of the answer; give one of them");
@@ -209,6 +219,7 @@ AnswerStructure read_structure(RequestFields& fields) {
   take("guided_json", schema_structure);
   take("guided_grammar", grammar_structure);
   take("guided_choice", choice_structure);
+  take("guided_regex", regex_structure);
   take("structured_outputs", outputs_structure);
   return found;
 }

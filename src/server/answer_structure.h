@@ -5,7 +5,8 @@
 //                     llama.cpp's {"type": "json_object", "schema": {...}}, too
 //   grammar, json_schema                       llama.cpp's names: GBNF, a JSON Schema
 //   guided_json, guided_grammar, guided_choice vLLM's: a JSON Schema, GBNF, a list of texts
-//   structured_outputs                         vLLM's {"json" | "grammar" | "choice" | "json_object": ...}
+//   guided_regex                               vLLM's: a regular expression that the whole answer matches
+//   structured_outputs                         vLLM's {"json" | "grammar" | "choice" | "regex" | "json_object": ...}
 //   tools, tool_choice, parallel_tool_calls    OpenAI's
 #pragma once
 
@@ -24,10 +25,10 @@ inline constexpr size_t kMostGrammarBytes = size_t{1} << 20;  // of a schema or 
 
 // The form of the answer's text.
 struct AnswerStructure {
-  enum class Kind : uint8_t { free, json_object, json_schema, gbnf, choice };
+  enum class Kind : uint8_t { free, json_object, json_schema, gbnf, choice, regex };
   Kind kind = Kind::free;
   Json schema = {};                       // json_schema
-  std::string grammar = {};               // gbnf
+  std::string grammar = {};               // gbnf; regex: the pattern
   std::vector<std::string> choices = {};  // choice
   std::string field = {};                 // of the request, for errors
 };

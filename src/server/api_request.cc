@@ -135,7 +135,7 @@ void refuse_unsupported(RequestFields& fields, ApiRequest& r) {
   if (!r.is_chat && best != nullptr && best->integer() != r.n) not_supported(*best, "best_of");
   const Json* suffix = r.is_chat ? nullptr : fields.find("suffix");
   if (suffix != nullptr && !suffix->string().empty()) not_supported(*suffix, "suffix");
-  for (const char* name : {"guided_regex", "prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
+  for (const char* name : {"prompt_embeds", "use_beam_search", "prompt_logprobs"}) {
     const Json* field = fields.find(name);
     if (field != nullptr && !(field->is_bool() && !field->boolean())) not_supported(*field, name);
   }

@@ -1,7 +1,8 @@
-// --grammar, --json-schema and the same fields of rows.
+// --grammar, --json-schema, --regex and the same fields of rows.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <regex>
 
 #include "tests/cli/cli_test_util.h"
 
@@ -27,7 +28,42 @@ TEST(CliGrammar, AnAnswerFollowsTheFileAndSaysThatItIsComplete) {
   EXPECT_NE(bad.err.find("bad.gbnf:1: rule \"x\" is not defined"), std::string::npos) << bad.err;
   const auto both = r1_run({"run", kNano, "-p", "a", "--grammar", grammar, "--json-schema", grammar});
   EXPECT_EQ(both.status, 2);
-  EXPECT_NE(both.err.find("give either --grammar or --json-schema, not both"), std::string::npos) << both.err;
+  EXPECT_NE(both.err.find("give one of --grammar, --json-schema and --regex, not several"), std::string::npos)
+      << both.err;
+}
+
+TEST(CliGrammar, ARegularExpressionMatchesTheWholeAnswer) {
+  const auto result =
+      r1_run({"generate", kNano, "--input", "-", "--output", "-", "--samples", "6", "--temperature", "2",
+              "--max-tokens", "200", "--regex", "[a-f]{2,5} = -?[0-9]{1,3}"},
+             "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"regex\": \"(left|right)!\"}\n"
+             "{\"prompt\": \"c\", \"regex\": \"a(?=b)\"}\n"
+             "{\"prompt\": \"c\", \"regex\": \"a\", \"grammar\": \"root ::= [0-9]\"}\n");
+  EXPECT_EQ(result.status, 2);
+  int whole = 0, refused = 0;
+  for (const Json& row : rows_of(result.out)) {
+    if (row.contains("error")) {
+      const std::string& error = row.get_string("error");
+      EXPECT_TRUE(error.find("regex: pattern \"a(?=b)\" has a look-ahead") != std::string::npos ||
+                  error.find("regex is given beside grammar") != std::string::npos)
+          << error;
+      ++refused;
+      continue;
+    }
+    if (!row.get_bool("complete")) continue;
+    std::string text = row.get_string("text");
+    if (const size_t end = text.find("</think>"); end != std::string::npos) text.erase(0, end + 8);
+    text.erase(0, text.find_first_not_of('\n'));
+    const char* pattern = row.get_int("row") == 0 ? "[a-f]{2,5} = -?[0-9]{1,3}" : "(left|right)!";
+    EXPECT_TRUE(std::regex_match(text, std::regex(pattern))) << text;
+    ++whole;
+  }
+  EXPECT_EQ(refused, 2);
+  EXPECT_GE(whole, 6);
+  const auto bad = r1_run({"run", kNano, "-p", "a", "--regex", "(a)\\1"});
+  EXPECT_EQ(bad.status, 2);
+  EXPECT_NE(bad.err.find("--regex: pattern \"(a)\\1\" has the back-reference \\1"), std::string::npos)
+      << bad.err;
 }
 
 TEST(CliGrammar, RowsHaveGrammarsOfTheirOwn) {

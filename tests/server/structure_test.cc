@@ -1,5 +1,7 @@
 // The form of answers: response_format, grammars, and what becomes of answers that are cut.
 #include <atomic>
+#include <cstring>
+#include <regex>
 
 #include "engine/grammar/grammar.h"
 #include "tests/server/server_test_util.h"
@@ -191,8 +193,11 @@ TEST(Structure, WrongFieldsAreNamed) {
       {R"({"grammar":"root ::= missing"})", "grammar"},
       {R"({"grammar":""})", "grammar"},
       {R"({"guided_choice":[]})", "guided_choice"},
-      {R"({"structured_outputs":{"regex":"a"}})", "structured_outputs.regex"},
-      {R"({"guided_regex":"a"})", "guided_regex"}};
+      {R"({"structured_outputs":{"structural_tag":"a"}})", "structured_outputs.structural_tag"},
+      {R"s({"structured_outputs":{"regex":"a(?=b)"}})s", "structured_outputs.regex"},
+      {R"({"guided_regex":""})", "guided_regex"},
+      {R"({"guided_regex":["a"]})", "guided_regex"},
+      {R"({"guided_regex":"a","guided_choice":["b"]})", "guided_regex"}};
   for (const auto& [fields, param] : cases) {
     Json body = question();
     const Json more = parsed(fields);
@@ -221,6 +226,51 @@ TEST(Structure, OtherNamesAskForTheSame) {
   EXPECT_EQ(said("response_format", Json::object().set("type", "json_object").set("schema", parsed(kSchema))),
             json);
   EXPECT_EQ(said("structured_outputs", Json::object().set("json", parsed(kSchema))), json);
+}
+
+TEST(Structure, TheWholeAnswerMatchesARegularExpression) {
+  const char* const patterns[] = {"[0-9]{1,3}( [a-c]+)?", "^(yes|no|perhaps)$",
+                                  "-?\\d{1,4}(\\.\\d{2})? (km|mi)",
+                                  "(?<year>20[0-9]{2})-(?P<month>0[1-9]|1[0-2])", "[ -~]{3,9}!"};
+  for (const char* pattern : patterns) {
+    for (int seed = 0; seed < 4; ++seed) {
+      Json body =
+          question("Make 24 from 12, 11 and 47.", seed).set("guided_regex", pattern).set("temperature", 2);
+      const Json got = server().chat(body.set("max_tokens", 200).set("max_thinking_tokens", 20));
+      EXPECT_EQ(choice_of(got).get_string("finish_reason"), "stop") << got.dump();
+      std::string plain = pattern;  // std::regex knows no names of groups
+      for (const char* name : {"?<year>", "?P<month>"}) {
+        if (const size_t at = plain.find(name); at != std::string::npos) plain.erase(at, std::strlen(name));
+      }
+      EXPECT_TRUE(std::regex_match(content_of(got), std::regex(plain))) << pattern << ": " << content_of(got);
+      EXPECT_EQ(joined(server().chat_stream(body), "content"), content_of(got));
+    }
+  }
+  // The thought is free, and what limits cut says so.
+  Json body = question().set("guided_regex", "[a-z]{60}").set("max_tokens", 70).set("stop", "e");
+  const Json cut = server().chat(body.set("max_thinking_tokens", 4));
+  EXPECT_EQ(choice_of(cut).get_string("finish_reason"), "length");
+  EXPECT_TRUE(choice_of(cut).get_string("finish_detail").ends_with("_incomplete_text")) << cut.dump();
+}
+
+TEST(Structure, ARegularExpressionThatIsNotSupportedIsNamed) {
+  const std::pair<const char*, const char*> cases[] = {{"a(?=b)", "a look-ahead (?=..)"},
+                                                       {"(?<!a)b", "a look-behind (?<!..)"},
+                                                       {"(a)\\1", "the back-reference \\1"},
+                                                       {"(?i)a", "flags (?..)"},
+                                                       {"\\bword", "\\b"},
+                                                       {"\\p{L}+", "\\p"},
+                                                       {"a++", "a possessive repetition"},
+                                                       {"a{,3}", "{,..}"},
+                                                       {"(a|b)*a(a|b){40}", "needs more than"},
+                                                       {"[^\\s\\S]", "matches no text"}};
+  for (const auto& [pattern, want] : cases) {
+    const HttpAnswer answer = server().post("/v1/chat/completions", question().set("guided_regex", pattern));
+    EXPECT_EQ(answer.status, 400) << pattern;
+    const Json error = answer.json().at("error");
+    EXPECT_EQ(error.get_string_or("param", ""), "guided_regex");
+    EXPECT_NE(error.get_string("message").find(want), std::string::npos) << answer.body;
+  }
 }
 
 TEST(Structure, JsonObjectIsAnObject) {

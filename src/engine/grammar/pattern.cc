@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/shown.h"
 #include "text/utf8.h"
 
 namespace r1 {
@@ -29,7 +30,8 @@ const CodeSet kAnyCode = code_set({{0, kLastCode}});
 // Builds Thompson's automaton while it reads. A part is a beginning and an end state.
 class PatternParser {
  public:
-  explicit PatternParser(std::string_view pattern) : pattern_(pattern) {}
+  // `is_whole`: the pattern is about the whole text, so that ^ and $ add nothing.
+  PatternParser(std::string_view pattern, bool is_whole) : pattern_(pattern), is_whole_(is_whole) {}
 
   CodeAutomaton parse() {
     if (!is_valid_utf8(pattern_)) fail("is not UTF-8");
@@ -47,7 +49,7 @@ class PatternParser {
   };
 
   [[noreturn]] void fail(std::string_view why) const {
-    throw Error(fmt::format("pattern \"{}\" {}", replace_invalid_utf8(pattern_.substr(0, 100)), why));
+    throw Error(fmt::format("pattern \"{}\" {}", shown(replace_invalid_utf8(pattern_)), why));
   }
 
   int32_t state() {
@@ -79,7 +81,8 @@ class PatternParser {
     return true;
   }
 
-  // At depth 0 an alternative has ^ and $, or what may come before and after it.
+  // At depth 0 an alternative has ^ and $, or, in a text that it may be a part of, what may come before and
+  // after it.
   Part alternatives(int depth) {
     if (depth > 100) fail("has groups nested more than 100 deep");
     const Part all{state(), state()};
@@ -98,7 +101,8 @@ class PatternParser {
       if (depth > 0) fail("has ^ inside a group, which is not supported");
       anchored = true;
     }
-    if (depth == 0 && !anchored) all = join(loop(), all);
+    const bool is_part = depth == 0 && !is_whole_;
+    if (is_part && !anchored) all = join(loop(), all);
     while (more() && peek() != '|' && peek() != ')') {
       if (peek() == '$') {
         if (depth > 0) fail("has $ inside a group, which is not supported");
@@ -109,7 +113,7 @@ class PatternParser {
       if (closed) fail("goes on behind $, which is not supported");
       all = join(all, repeated(depth));
     }
-    if (depth == 0 && !closed) all = join(all, loop());
+    if (is_part && !closed) all = join(all, loop());
     return all;
   }
 
@@ -125,7 +129,8 @@ class PatternParser {
     uint32_t min = 1, max = 1;
     if (!quantifier(min, max)) return part;
     take('?');  // lazy
-    if (more() && (peek() == '*' || peek() == '+' || peek() == '?')) fail("repeats a repetition");
+    if (peek() == '+') fail("has a possessive repetition (a + behind another), which is not supported");
+    if (peek() == '*' || peek() == '?') fail("repeats a repetition");
     // The part is read again for every copy.
     const size_t after = at_;
     const auto copy = [&] {
@@ -161,6 +166,8 @@ class PatternParser {
     if (take('*')) return min = 0, max = UINT32_MAX, true;
     if (take('+')) return min = 1, max = UINT32_MAX, true;
     if (take('?')) return min = 0, max = 1, true;
+    if (is_whole_ && peek() == '{' && peek(1) == ',')
+      fail("has {,..}, which some dialects read as a text: write {0,..} or \\{,..}");
     if (peek() != '{' || peek(1) < '0' || peek(1) > '9') return false;
     ++at_;
     min = max = count();
@@ -182,8 +189,7 @@ class PatternParser {
 
   Part atom(int depth) {
     if (take('(')) {
-      if (take('?') && !take(':'))
-        fail("has a group that begins with (? and is not (?:..), which is not supported");
+      if (take('?')) group_kind();
       const Part part = alternatives(depth + 1);
       if (!take(')')) fail("has a ( without its )");
       return part;
@@ -194,6 +200,32 @@ class PatternParser {
       fail(fmt::format("has nothing for {} to repeat", peek()));
     if (peek() == '^') fail("has ^ inside, which is not supported");
     return one(single());
+  }
+
+  // Reads what stands behind "(?" up to the group's first character.
+  void group_kind() {
+    if (take(':')) return;
+    const size_t python = peek() == 'P' ? 1 : 0;
+    const std::string_view rest = pattern_.substr(at_ + python);
+    if (rest.starts_with('<') && !rest.starts_with("<=") && !rest.starts_with("<!")) {
+      const size_t end = rest.find('>');
+      const std::string_view name = rest.substr(1, end == std::string_view::npos ? 0 : end - 1);
+      if (name.empty() || name.find_first_not_of(kNameCharacters) != std::string_view::npos)
+        fail(
+            "has a group whose name is not between < and >, or has other characters than letters, digits and "
+            "_");
+      at_ += python + end + 1;
+      return;
+    }
+    static constexpr std::pair<std::string_view, std::string_view> kKinds[] = {
+        {"=", "a look-ahead (?=..)"},    {"!", "a look-ahead (?!..)"},       {"<=", "a look-behind (?<=..)"},
+        {"<!", "a look-behind (?<!..)"}, {">", "an atomic group (?>..)"},    {"#", "a comment (?#..)"},
+        {"(", "a condition (?(..)..)"},  {"P=", "a back-reference (?P=..)"}, {"P>", "a recursion (?P>..)"},
+        {"R", "a recursion (?R)"},       {"|", "a branch reset (?|..)"},     {"&", "a recursion (?&..)"}};
+    for (const auto& [begin, name] : kKinds) {
+      if (pattern_.substr(at_).starts_with(begin)) fail(fmt::format("has {}, which is not supported", name));
+    }
+    fail("has flags (?..) or an unknown kind of group, which is not supported");
   }
 
   CodeSet set() {
@@ -242,6 +274,8 @@ class PatternParser {
     if (c == 'c' && ((peek() >= 'a' && peek() <= 'z') || (peek() >= 'A' && peek() <= 'Z')))
       return code(static_cast<uint32_t>(pattern_[at_++]) % 32);
     if (c == 'b' && in_set) return code('\b');
+    if (c >= '1' && c <= '9' && !in_set)
+      fail(fmt::format("has the back-reference \\{}, which is not supported", c));
     const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (is_letter || static_cast<uint8_t>(c) >= 0x80)
       fail(fmt::format("has \\{}, which is not supported", is_letter ? std::string(1, c) : "?"));
@@ -282,7 +316,11 @@ class PatternParser {
     return value;
   }
 
+  static constexpr std::string_view kNameCharacters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+
   std::string_view pattern_;
+  bool is_whole_;
   size_t at_ = 0;
   CodeNondeterministic machine_;
 };
@@ -290,7 +328,24 @@ class PatternParser {
 }  // namespace
 
 CodeAutomaton pattern_language(std::string_view pattern) {
-  return PatternParser(pattern).parse();
+  return PatternParser(pattern, false).parse();
+}
+
+CodeAutomaton whole_pattern_language(std::string_view pattern) {
+  return PatternParser(pattern, true).parse();
+}
+
+GrammarRules whole_pattern_rules(std::string_view pattern, const std::string& source) {
+  GrammarRules rules;
+  const int32_t root = rules.add_rule("root");
+  try {
+    const CodeAutomaton language = whole_pattern_language(pattern);
+    if (is_empty(language)) throw Error("the pattern matches no text");
+    rules.add_alternative(root, {rules.scan(to_bytes(language))});
+  } catch (const Error& error) {
+    throw Error(source + ": " + error.what());
+  }
+  return rules;
 }
 
 std::string_view pattern_of_format(std::string_view format) {
