@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the page of `r1 serve` in headless Chromium (tests/browser/page_test.py), about a minute on two cores. Without Chromium or the
-# packages it says so and ends with 0.
+# packages it says so and ends with 0. $R1_SMOLLM2_GGUF, if it is set, is SmolLM2's file, which one of the tests talks to.
 #   scripts/browser_tests.sh [PROGRAM] [--screenshots DIR]      (default: build/r1)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -17,9 +17,9 @@ PATIENCE_MS = 60_000  # no test waits so long unless it fails
 class Server:
     """`r1 serve` on a free port."""
 
-    def __init__(self, program, *options):
+    def __init__(self, program, *options, model=MODEL):
         self.process = subprocess.Popen(
-            [program, "serve", MODEL, "--port", "0", "--json", *options],
+            [program, "serve", model, "--port", "0", "--json", *options],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         assert line, "r1 serve did not start"
@@ -45,6 +45,7 @@ class Connection:
         self.target = port
         self.delay = 0.0  # seconds before each packet of the server
         self.allowed = None  # bytes of the server that pass before the connection waits; None: all
+        self.is_for_posts = False  # only connections that a POST has come through wait
         self.bytes_left = None  # of the server's, after which every connection breaks
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -58,20 +59,23 @@ class Connection:
                 client.close()
                 continue
             server = socket.create_connection(("127.0.0.1", self.target))
-            threading.Thread(target=self._relay, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._relay, args=(server, client, True), daemon=True).start()
+            posts = []  # is not empty once a POST has come through
+            threading.Thread(target=self._relay, args=(client, server, False, posts), daemon=True).start()
+            threading.Thread(target=self._relay, args=(server, client, True, posts), daemon=True).start()
 
-    def _relay(self, source, sink, is_answer):
+    def _relay(self, source, sink, is_answer, posts):
         try:
             while data := source.recv(256 if is_answer and self.delay else 65536):
                 if self.down:
                     break
+                if not is_answer and data.startswith(b"POST"):
+                    posts.append(True)
                 if is_answer and self.delay:
                     time.sleep(self.delay)
                 if is_answer and self.bytes_left is not None:
                     data = data[: self.bytes_left]
                     self.bytes_left -= len(data)
-                self._send(sink, data, is_answer)
+                self._send(sink, data, is_answer and (not self.is_for_posts or bool(posts)))
                 if is_answer and self.bytes_left == 0:
                     break
         except OSError:
@@ -84,10 +88,10 @@ class Connection:
             end.close()
 
 
-    def _send(self, sink, data, is_answer):
+    def _send(self, sink, data, may_wait):
         while data:
             part = data
-            if is_answer and self.allowed is not None:
+            if may_wait and self.allowed is not None:
                 part = data[: self.allowed]
                 self.allowed -= len(part)
             if part:
@@ -118,9 +122,13 @@ class Browser:
 
     def page(self, url, width=1100, height=760, **options):
         """A page of a browser that has never been here. It fails the test if it asks another host or reports an error."""
-        origin = url.split("/#")[0]
         context = self.chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         context.add_init_script(RECORD)
+        return self.tab(context, url)
+
+    def tab(self, context, url):
+        """Another tab of the same browser."""
+        origin = url.split("/#")[0]
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.faults = []
@@ -140,7 +148,8 @@ class Browser:
 
     @staticmethod
     def close(page):
-        faults = [fault for fault in page.faults if not any(re.search(p, fault) for p in page.expected)]
+        faults = [fault for tab in page.context.pages for fault in tab.faults
+                  if not any(re.search(p, fault) for p in tab.expected)]
         assert not faults, faults
         page.context.close()
 

@@ -119,6 +119,23 @@ def regenerates_and_edits(setup):
     Browser.close(page)
 
 
+def an_answer_that_is_left_for_another_conversation_is_stopped(setup):
+    slow = Connection(setup["server"].port)
+    page = setup["browser"].page(slow.url)
+    slow.allowed = 3000
+    page.fill("#message", QUESTION)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("details.thought.live .text:not(:empty)")
+    page.click("#new-conversation")
+    wait_for_end(page)
+    slow.allowed = None
+    ask(page, "Make 5 from 2 and 3.")
+    assert answers(page).count() == 1 and answers(page).locator(".markdown").inner_text()
+    page.locator("#conversation-list .open-button", has_text="24").click()
+    assert answers(page).locator(".notice").inner_text() == "Stopped."
+    Browser.close(page)
+
+
 def keeps_conversations_over_a_reload(setup):
     page = setup["browser"].page(setup["server"].url)
     ask(page, QUESTION)
@@ -210,6 +227,75 @@ def a_page_that_is_closed_keeps_what_came(setup):
         "The page was closed before the answer was complete. What came is kept."
     assert answers(page).locator(".thought .text").text_content()
     Browser.close(page)
+
+
+def a_second_tab_follows_an_answer_and_leaves_it_whole(setup):
+    message, _ = expected_answer(setup, 7)
+    slow = Connection(setup["server"].port)
+    slow.is_for_posts = True
+    first = setup["browser"].page(slow.url)
+    set_settings(first, seed=7)
+    slow.allowed = 3000
+    first.fill("#message", QUESTION)
+    first.keyboard.press("Enter")
+    wait_for(first, """async () => {
+      const {allConversations} = await import('/page/store.js');
+      return (await allConversations())[0]?.messages[1]?.reasoning.length > 5;
+    }""")
+    # The second tab shows what came, says who writes it, and offers nothing that would disturb it.
+    second = setup["browser"].tab(first.context, slow.url)
+    notice = answers(second).locator(".notice")
+    assert notice.inner_text() == "Another tab is writing this answer.", notice.inner_text()
+    assert answers(second).locator(".thought .text").text_content()
+    assert second.locator("button:visible", has_text="Regenerate").count() == 0
+    second.fill("#message", "Make 5 from 2 and 3.")
+    second.keyboard.press("Enter")
+    assert answers(second).count() == 1 and second.input_value("#message") == "Make 5 from 2 and 3."
+    assert any("Another tab is writing" in text for text in second.evaluate("said"))
+    assert first.locator("details.thought.live").count() == 1, "the first tab goes on"
+    slow.allowed = None
+    wait_for_end(first)
+    for page in (first, second):
+        wait_for(page, "document.querySelector('.message.assistant .stats').textContent.includes('tokens')")
+        assert answers(page).locator(".markdown").inner_text().strip() == message["content"]
+        assert answers(page).locator(".notice").is_hidden(), answers(page).locator(".notice").inner_text()
+    # Both see what the other does.
+    second.keyboard.press("Enter")
+    wait_for_end(second)
+    wait_for(first, "document.querySelectorAll('.message.assistant').length === 2")
+    assert answers(first).nth(1).locator(".markdown").inner_text() == answers(second).nth(1).locator(".markdown").inner_text()
+    # A tab that is closed in the middle of an answer does not write it any more, which the other learns.
+    slow.allowed = 1500
+    second.fill("#message", QUESTION)
+    second.keyboard.press("Enter")
+    wait_for(first, "document.querySelectorAll('.message.assistant').length === 3")
+    second.close()
+    wait_for(first, """document.querySelectorAll('.message.assistant')[2].querySelector('.notice').textContent ===
+        'The page was closed before the answer was complete. What came is kept.'""")
+    slow.allowed = None
+    Browser.close(first)
+
+
+def a_conversation_that_another_tab_deletes_stays_deleted(setup):
+    slow = Connection(setup["server"].port)
+    slow.is_for_posts = True
+    first = setup["browser"].page(slow.url)
+    slow.allowed = 3000
+    first.fill("#message", QUESTION)
+    first.keyboard.press("Enter")
+    first.wait_for_selector("details.thought.live .text:not(:empty)")
+    second = setup["browser"].tab(first.context, slow.url)
+    second.locator("#conversation-list summary").first.click()
+    second.locator(".more[open] button", has_text="Delete").click()
+    second.locator("button.danger").click()
+    for page in (second, first):
+        wait_for(page, "document.querySelectorAll('#conversation-list li').length === 0")
+        assert page.locator(".message").count() == 0
+    slow.allowed = None
+    wait_for_end(first)
+    Browser.open(second, slow.url)
+    assert second.locator("#conversation-list li").count() == 0
+    Browser.close(first)
 
 
 def says_in_plain_words_what_the_server_refuses(setup):
@@ -323,6 +409,39 @@ def works_by_keyboard_alone(setup):
     Browser.close(page)
 
 
+def a_real_model_answers(setup):
+    if not setup["smollm2"]:
+        print("SKIPPED a_real_model_answers: R1_SMOLLM2_GGUF is not set, so the page was not tried with SmolLM2", flush=True)
+        return
+    real = Server(setup["program"], model=setup["smollm2"])
+    try:
+        page = setup["browser"].page(real.url)
+        set_settings(page, seed=2, temperature=0, max_tokens=220)
+        question = "Write a short Python function that adds two numbers, and explain it in a list of three points."
+        page.fill("#message", question)
+        page.keyboard.press("Enter")
+        # It is drawn while it comes.
+        page.wait_for_selector(".message.assistant .markdown :text-matches('.')")
+        wait_for_end(page)
+        # The same request gives the same answer, without a page as well.
+        got = real.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": question}], "seed": 2, "temperature": 0,
+                                                "max_tokens": 220})["choices"][0]["message"]
+        copied = page.evaluate("""async () => {
+          const {allConversations} = await import('/page/store.js');
+          return (await allConversations())[0].messages[1];
+        }""")
+        assert copied["content"].strip() == got["content"].strip() and got["content"], (copied, got)
+        assert answers(page).locator(".markdown > *").count() >= 2, "the answer has parts"
+        assert answers(page).locator("details.thought").is_hidden(), "this model writes no thought"
+        assert "tokens/s" in answers(page).locator(".stats").inner_text()
+        page.evaluate("document.activeElement.blur()")
+        screenshot(setup, page, "page-smollm2")
+        no_serious_fault(page, "an answer of SmolLM2")
+        Browser.close(page)
+    finally:
+        real.stop()
+
+
 def fits_a_phone(setup):
     page = setup["browser"].page(setup["server"].url, width=360, height=720, has_touch=True)
     ask(page, "Make 24 from 12, 11 and 47, with " + "averyveryverylongword" * 8)
@@ -379,6 +498,7 @@ def has_no_serious_fault_in_light_and_dark(setup):
 
 
 TESTS = [streams_a_thought_that_folds, says_whole_sentences_to_a_screen_reader, stops_by_escape_and_by_the_button,
-         regenerates_and_edits, keeps_conversations_over_a_reload, a_connection_that_breaks_keeps_what_came,
-         a_page_that_is_closed_keeps_what_came, says_in_plain_words_what_the_server_refuses, settings_reach_the_server,
-         works_by_keyboard_alone, fits_a_phone, has_no_serious_fault_in_light_and_dark]
+         regenerates_and_edits, an_answer_that_is_left_for_another_conversation_is_stopped, keeps_conversations_over_a_reload, a_connection_that_breaks_keeps_what_came,
+         a_page_that_is_closed_keeps_what_came, a_second_tab_follows_an_answer_and_leaves_it_whole,
+         a_conversation_that_another_tab_deletes_stays_deleted, says_in_plain_words_what_the_server_refuses, settings_reach_the_server,
+         works_by_keyboard_alone, a_real_model_answers, fits_a_phone, has_no_serious_fault_in_light_and_dark]

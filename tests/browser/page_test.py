@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import pathlib
 import sys
 import tempfile
@@ -32,7 +33,8 @@ def main():
         server = Server(options.program, "--runs", str(runs))
         browser = Browser(playwright)
         setup = {"program": options.program, "server": server, "browser": browser, "runs": runs,
-                 "folder": pathlib.Path(folder), "screenshots": options.screenshots}
+                 "folder": pathlib.Path(folder), "screenshots": options.screenshots,
+                 "smollm2": os.environ.get("R1_SMOLLM2_GGUF")}
         for test in tests:
             try:
                 test(setup)

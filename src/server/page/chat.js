@@ -4,14 +4,15 @@ import { ServerError, streamChat } from "./api.js";
 import { requestFields, settings, costOf, openSettings, onSettings } from "./settings.js";
 import { AnswerElement, userElement, duration, speedOf } from "./message.js";
 import { Speaker } from "./announce.js";
-import { saveConversation, newConversation } from "./store.js";
+import { endInterrupted, findConversation, newConversation, saveConversation } from "./store.js";
+import { onDeleted, onSaved, setWriting } from "./tabs.js";
 
 const kDrawEvery = 80;     // ms at most until a part of an answer is drawn
 const kSaveEvery = 1000;   // ms at most until it is saved
 const kLongestTitle = 60;  // characters
 
 let conversation = newConversation();
-let running = null;  // {message, abort}
+let running = null;  // {message, conversation, abort}
 let modelName = "";
 let onChange = () => {};  // the list of conversations
 
@@ -36,6 +37,38 @@ export function startChat(changed) {
     if (event.key === "Escape" && running && !event.defaultPrevented && !byId("settings").open) stop();
   });
   onSettings(showConversation);
+  onSaved((id, isWriting) => void takeChanges(id, isWriting));
+  onDeleted((id) => {
+    if (conversation.id === id) show(newConversation());
+  });
+}
+
+// Takes in what another tab has made of the open conversation. `isWriting`: that tab is still writing an answer to it.
+async function takeChanges(id, isWriting) {
+  const isOpen = () => conversation.id === id && running === null;
+  if (!isOpen()) return;
+  const saved = await findConversation(id);
+  if (saved && !isWriting) await endInterrupted([saved]);
+  if (!saved || !isOpen()) return;
+  adopt(saved);
+  showConversation();
+}
+
+// Makes the open conversation what another tab has made of it. Messages that only grew keep their elements.
+function adopt(saved) {
+  const old = conversation.messages;
+  const messages = saved.messages.map((message, i) => {
+    const same = old[i]?.role === message.role && (message.role === "assistant" || old[i].content === message.content);
+    return same ? Object.assign(old[i], message) : message;
+  });
+  Object.assign(conversation, saved, { messages });
+}
+
+// True if another tab is writing the open conversation's answer, which is then said.
+function isBusyElsewhere() {
+  const isBusy = !running && conversation.messages.at(-1)?.state === "running";
+  if (isBusy) announce("Another tab is writing the answer. Wait for its end, or begin a new conversation.");
+  return isBusy;
 }
 
 export function setModel(name) {
@@ -47,6 +80,7 @@ export function show(next) {
   if (running) stop();
   conversation = next;
   showConversation();
+  if (next.messages.at(-1)?.state === "running") void takeChanges(next.id, false);
 }
 
 export function stop() {
@@ -62,7 +96,7 @@ function fitComposer() {
 function send() {
   const text = byId("message");
   const content = text.value.trim();
-  if (!content || running) return;
+  if (!content || running || isBusyElsewhere()) return;
   text.value = "";
   fitComposer();
   conversation.messages.push({ role: "user", content });
@@ -79,7 +113,7 @@ function edit(index, content) {
 }
 
 function regenerate() {
-  if (running) return;
+  if (running || isBusyElsewhere()) return;
   conversation.messages.pop();
   if (settings().seed !== "") announce("The seed is set, so the answer will be the same.");
   ask();
@@ -100,7 +134,8 @@ async function ask() {
   conversation.messages.push(message);
   conversation.updated = Date.now();
   const asked = conversation;
-  running = { message, abort: new AbortController() };
+  running = { message, conversation: asked, abort: new AbortController() };
+  setWriting(asked.id);
   showConversation();
   await saveConversation(asked);
   onChange();
@@ -116,7 +151,8 @@ async function ask() {
   running = null;
   asked.updated = Date.now();
   await saveConversation(asked);
-  if (asked === conversation) showConversation();
+  setWriting(null);
+  showConversation();  // another one may be open: its buttons change, too
   onChange();
 }
 
@@ -216,7 +252,7 @@ function elementOf(message) {
   if (!known) {
     const answer = message.role === "assistant" ? new AnswerElement(message, { regenerate }) : null;
     const element = answer?.element ?? userElement(message, {
-      mayEdit: () => !running,
+      mayEdit: () => !running && !isBusyElsewhere(),
       edit: (text) => edit(conversation.messages.indexOf(message), text),
     });
     known = { item: el("li", {}, element), answer };

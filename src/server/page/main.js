@@ -4,7 +4,7 @@ import { getJson, ServerError } from "./api.js";
 import { loadSettings, onSettings, openSettings } from "./settings.js";
 import { setModel, show, startChat } from "./chat.js";
 import { showList, startSidebar } from "./sidebar.js";
-import { allConversations, newConversation, saveConversation } from "./store.js";
+import { allConversations, endInterrupted, newConversation } from "./store.js";
 import { leaveRuns, showRuns } from "./runs.js";
 
 async function showModel() {
@@ -47,18 +47,9 @@ function route() {
   else leaveRuns();
 }
 
-// An answer that was being written when the page was closed has ended with it.
 async function lastConversation() {
   const conversations = await allConversations();
-  for (const conversation of conversations) {
-    const cut = conversation.messages.filter((message) => message.state === "running");
-    if (cut.length === 0) continue;
-    for (const message of cut) {
-      message.state = "failed";
-      message.notice = "The page was closed before the answer was complete. What came is kept.";
-    }
-    await saveConversation(conversation);
-  }
+  await endInterrupted(conversations);
   return conversations[0] ?? newConversation();
 }
 

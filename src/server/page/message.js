@@ -22,7 +22,7 @@ const kEnds = {
 function noticeOf(message) {
   if (message.notice) return message.notice;
   if (message.state === "stopped") return "Stopped.";
-  if (message.state === "running") return "This answer was interrupted. What came is kept.";
+  if (message.state === "running") return "Another tab is writing this answer.";
   return kEnds[message.finish] ?? "";
 }
 
@@ -118,7 +118,7 @@ export class AnswerElement {
     this.stats.textContent = statsText(message);
     this.stats.hidden = !this.stats.textContent;
     this.tools.hidden = isLive;
-    this.again.hidden = !isLast;
+    this.again.hidden = !isLast || message.state === "running";
     this.again.textContent = message.state === "failed" ? "Try again" : "Regenerate";
   }
 

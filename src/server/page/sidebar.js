@@ -3,6 +3,7 @@ import { el, button, byId, announce } from "./dom.js";
 import { allConversations, deleteConversation, exportText, importConversations, isLasting, newConversation,
          saveConversation } from "./store.js";
 import { openConversation, show } from "./chat.js";
+import { onDeleted, onSaved } from "./tabs.js";
 
 const isDrawer = () => matchMedia("(max-width: 760px)").matches;
 
@@ -16,6 +17,8 @@ export function startSidebar() {
     byId("message").focus();
   });
   byId("export-all").addEventListener("click", async () => download(await allConversations(), "r1-conversations"));
+  onSaved((id, isWriting) => isWriting || showChangedList());
+  onDeleted(showChangedList);
   const file = byId("import-file");
   byId("import").addEventListener("click", () => file.click());
   file.addEventListener("change", () => void importFile(file));
@@ -43,6 +46,11 @@ export async function showList() {
   if (!isLasting())
     byId("sidebar").lastElementChild.textContent =
       "This browser keeps no conversations: they are lost when the page is closed.";
+}
+
+// Another tab has changed the list. A person who is in the middle of an action here is not interrupted.
+function showChangedList() {
+  if (!byId("conversation-list").querySelector("input, .question, details[open]")) void showList();
 }
 
 function itemOf(conversation, isOpen) {

@@ -6,8 +6,11 @@
 //                  stats: {seconds, thought, first, tokens, prompt, cached, reasoning}}
 //                 state is "running", "done", "stopped" or "failed".
 
+import { onDeleted, tellDeleted, tellSaved, writtenElsewhere } from "./tabs.js";
+
 const kName = "r1", kConversations = "conversations";
 const memory = new Map();
+const deleted = new Set();  // by this tab or another: an answer that goes on does not bring them back
 let database = null;
 let lasting = true;
 
@@ -50,15 +53,45 @@ export async function allConversations() {
   return all.sort((a, b) => b.updated - a.updated);
 }
 
+// Returns undefined if there is no such conversation.
+export const findConversation = (id) => either("readonly", (store) => store.get(id), () => memory.get(id));
+
 export async function saveConversation(conversation) {
+  if (deleted.has(conversation.id)) return;
   const copy = structuredClone(conversation);
   memory.set(copy.id, copy);
   await either("readwrite", (store) => store.put(copy), () => {});
+  if (lasting) tellSaved(copy.id);
 }
 
 export async function deleteConversation(id) {
+  deleted.add(id);
   memory.delete(id);
   await either("readwrite", (store) => store.delete(id), () => {});
+  if (lasting) tellDeleted(id);
+}
+
+onDeleted((id) => {
+  deleted.add(id);
+  memory.delete(id);
+});
+
+// An answer that was being written when its page was closed has ended with it. Those that other tabs are writing go on.
+export async function endInterrupted(conversations) {
+  const isCut = (message) => message.state === "running";
+  let cut = conversations.filter(({ messages }) => messages.some(isCut));
+  if (cut.length === 0) return;
+  const elsewhere = await writtenElsewhere();
+  cut = cut.filter(({ id }) => !elsewhere.has(id));
+  for (const conversation of cut) {
+    // It may have come to its end meanwhile.
+    Object.assign(conversation, await findConversation(conversation.id));
+    for (const message of conversation.messages.filter(isCut)) {
+      message.state = "failed";
+      message.notice = "The page was closed before the answer was complete. What came is kept.";
+    }
+    await saveConversation(conversation);
+  }
 }
 
 export function newConversation() {
