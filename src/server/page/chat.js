@@ -100,8 +100,13 @@ function send() {
   text.value = "";
   fitComposer();
   conversation.messages.push({ role: "user", content });
-  if (!conversation.title) conversation.title = content.split("\n")[0].slice(0, kLongestTitle);
+  if (!conversation.title) conversation.title = titleOf(content);
   ask();
+}
+
+function titleOf(content) {
+  const line = [...content.split("\n")[0]];
+  return line.length <= kLongestTitle ? line.join("") : `${line.slice(0, kLongestTitle - 1).join("").trimEnd()}…`;
 }
 
 // Replaces the message at `index`, and everything after it.
