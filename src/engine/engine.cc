@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <map>
 #include <unordered_map>
@@ -88,7 +89,7 @@ struct Engine::Impl final : RowSink {
   int64_t sample_of(const Sequence& s) const { return request_of(s).first_sample + s.sample; }
 
   void make_room(const Demand& wanted, const std::string& what);
-  RequestId submit(Request request, const std::string& what);
+  RequestId submit(Request request, const std::string& what, bool others_follow = false);
   void forget(RequestId id);
   void begin(Sequence& s);
   void start_samples();
@@ -135,12 +136,19 @@ void Engine::Impl::make_room(const Demand& wanted, const std::string& what) {
   scheduler.grow(pages);
 }
 
-Engine::RequestId Engine::Impl::submit(Request request, const std::string& what) {
+// `others_follow`: nobody has said how long later requests will be.
+Engine::RequestId Engine::Impl::submit(Request request, const std::string& what, bool others_follow) {
   check_request(request, model.config(), what);
   if (requests.empty()) demand = {};
   Demand with = demand;
   with.add(request, model.config());
-  make_room(with, what + ": ");
+  Demand wanted = with;
+  if (others_follow) {
+    // So that requests each of which is a little longer than the last move the cache seldom, too.
+    const auto doubled = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(with.longest)));
+    wanted.longest = std::max(with.longest, std::min(doubled, model.config().max_positions));
+  }
+  make_room(wanted, what + ": ");
   demand = with;
   const int64_t room = room_of(request, model.config());
   const size_t length = request.prompt.size();
@@ -435,7 +443,7 @@ Engine::Engine(const Model& model, Context& ctx, const EngineOptions& options)
 Engine::~Engine() = default;
 
 Engine::RequestId Engine::submit(Request request) {
-  return impl_->submit(std::move(request), "the request");
+  return impl_->submit(std::move(request), "the request", true);
 }
 
 void Engine::cancel(RequestId id) {
