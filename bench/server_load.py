@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -158,6 +159,7 @@ def prefix(options):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended, too
     options = parse()
     load = ", ".join(f"{part:.2f}" for part in os.getloadavg())
     print(f"server_load: {options.model}, {options.threads} threads; load of the machine before: {load}")
