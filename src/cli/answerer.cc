@@ -69,6 +69,7 @@ Answer Answerer::answer(const Question& question, const std::function<void(int32
   Answer answer;
   answer.prompt_tokens = static_cast<int64_t>(question.prompt.size());
   limit(request, answer);
+  const LookaheadCounts before = engine_.statistics().lookahead;
   const Clock::time_point begin = Clock::now();
   Clock::time_point first = begin, last = begin;
   const auto completions = engine_.run(std::span(&request, 1), [&](int64_t, int64_t, int32_t token) {
@@ -78,6 +79,7 @@ Answer Answerer::answer(const Question& question, const std::function<void(int32
     answer.stopped = CaughtSignals::seen(SIGINT) || seen_termination() != 0;
     return !answer.stopped;
   });
+  answer.guesses = engine_.statistics().lookahead - before;
   answer.tokens = completions.front().tokens;
   answer.finish = completions.front().finish;
   answer.complete = completions.front().complete;
@@ -109,9 +111,16 @@ std::string cut_note(const Answer& answer, const Model& model, bool in_conversat
 
 std::string speed_note(const Answer& answer, uint64_t seed) {
   const auto made = static_cast<int64_t>(answer.tokens.size());
-  return fmt::format("prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; seed {}",
+  std::string guesses;
+  const auto add = [&guesses](std::string_view source, const GuessCounts& counts) {
+    if (counts.guessed > 0)
+      guesses += fmt::format("; {} of {} guesses of {} right", counts.accepted, counts.guessed, source);
+  };
+  add("prompt look-up", answer.guesses.look_up);
+  add("the MTP head", answer.guesses.head);
+  return fmt::format("prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s{}; seed {}",
                      answer.prompt_tokens, rate(answer.prompt_tokens, answer.prompt_s), made,
-                     rate(made - 1, answer.generation_s), seed);
+                     rate(made - 1, answer.generation_s), guesses, seed);
 }
 
 }  // namespace r1

@@ -41,6 +41,7 @@ struct Answer {
   int64_t prompt_tokens = 0;
   double prompt_s = 0;      // until the first token
   double generation_s = 0;  // from the first token to the last
+  LookaheadCounts guesses;
 };
 
 class Answerer {
@@ -68,7 +69,8 @@ class Answerer {
 // names the commands of a conversation.
 std::string cut_note(const Answer& answer, const Model& model, bool in_conversation);
 
-// "prompt 23 tokens, 900.1 tokens/s; answer 64 tokens, 210.4 tokens/s; seed 7"
+// "prompt 23 tokens, 900.1 tokens/s; answer 64 tokens, 210.4 tokens/s; 31 of 40 guesses of the MTP head right;
+// seed 7"; without a source that has not guessed.
 std::string speed_note(const Answer& answer, uint64_t seed);
 
 }  // namespace r1

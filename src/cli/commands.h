@@ -16,7 +16,7 @@ struct CommonOptions {
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use
   std::string memory_limit;  // "2G"; empty: none
-  int64_t lookahead = 7;     // guesses of prompt look-up (engine/lookahead.h); 0: none
+  int64_t lookahead = 7;     // most guesses per step (engine/lookahead.h); 0: none
   std::string kv_type;       // of keys and values: f32, bf16 or q8; "": the numerics' own
   std::string quantize;      // a type that the weights get when they are loaded; "": as they are
   bool json = false;
@@ -83,7 +83,7 @@ int run_score(const ScoreOptions& options);
 struct ConvertOptions {
   CommonOptions common;  // dtype: the output's
   std::string model, output;
-  bool no_tokenizer = false, force = false;
+  bool no_tokenizer = false, keep_mtp = false, force = false;
 };
 int run_convert(const ConvertOptions& options);
 
@@ -92,7 +92,7 @@ struct QuantizeOptions {
   std::string model, output, type;
   std::vector<std::string> tensor_types;  // PATTERN=TYPE
   std::string imatrix;                    // "": none
-  bool pure = false, no_tokenizer = false, force = false;
+  bool pure = false, no_tokenizer = false, keep_mtp = false, force = false;
 };
 int run_quantize(const QuantizeOptions& options);
 

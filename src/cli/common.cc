@@ -285,21 +285,20 @@ bool has_tokenizer(const fs::path& model) {
 
 }  // namespace
 
-SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory) {
+SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory, WeightUse use) {
   SamplingModel out;
   out.directory = directory;
   out.numerics = choose_numerics(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
-    out.bundle =
-        ModelBundle::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
+    out.bundle = ModelBundle::load(directory, matrices, use, device_memory(common), common.quantize);
     out.sampling = out.bundle->sampling;
     out.stop_tokens = out.bundle->stop_tokens;
     out.max_tokens = out.bundle->max_tokens;
     show_warnings(out.bundle->warnings);
     return out;
   }
-  out.bare = Model::load(directory, matrices, WeightUse::inference, device_memory(common), common.quantize);
+  out.bare = Model::load(directory, matrices, use, device_memory(common), common.quantize);
   const ModelConfig& config = out.bare->config();
   const GenerationConfig generation = load_generation_config(directory, config.vocab_size);
   out.sampling = generation.sampling;

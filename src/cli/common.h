@@ -74,7 +74,12 @@ struct Runtime {
 // A model for sampling, with its tokenizer if the directory has one. Prompts of token ids need none.
 struct SamplingModel {
   // Prints the model's warnings.
-  static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory);
+  static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory,
+                            WeightUse use = WeightUse::inference);
+  // The same for a command with --lookahead: the MTP head is loaded if there is one and guesses are wanted.
+  static SamplingModel load_guessing(const CommonOptions& common, const std::filesystem::path& directory) {
+    return load(common, directory, common.lookahead > 0 ? WeightUse::guessing : WeightUse::inference);
+  }
 
   const Model& model() const { return bundle ? bundle->model : *bare; }
   const ModelBundle& tokenized() const;  // throws Error if there is no tokenizer

@@ -23,6 +23,7 @@ Json convert_to_gguf(const ConvertOptions& options, const std::filesystem::path&
   request.in = in;
   request.out = options.output;
   request.tokenizer = !options.no_tokenizer;
+  request.keep_mtp = options.keep_mtp;
   request.note = note_line;
   if (!options.common.dtype.empty()) request.preset = &quantize_preset(options.common.dtype, "--dtype");
   TensorProgress progress;
@@ -39,6 +40,8 @@ Json convert_to_gguf(const ConvertOptions& options, const std::filesystem::path&
 
 Json convert_to_directory(const ConvertOptions& options, const std::filesystem::path& in) {
   if (options.no_tokenizer) throw Error("--no-tokenizer is for an output that is a GGUF file");
+  if (options.keep_mtp)
+    throw Error("--keep-mtp is for an output that is a GGUF file: a directory always keeps the MTP head");
   DirectoryRequest request;
   request.in = in;
   request.out = options.output;

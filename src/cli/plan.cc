@@ -126,6 +126,7 @@ Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threa
   row.set("numerics", name_of(numerics)).set("weights_bytes", least.weights);
   row.set("kv_bytes_per_token", kv_bytes_per_token(c, row_of(numerics).cache));
   row.set("activation_bytes", least.activations).set("largest_context", longest);
+  row.set("mtp_bytes", prediction_bytes(c, numerics, formats, std::min(kUsefulContext, c.max_positions)));
   row.set("bytes_per_token", step_weight_bytes(c, held_matrices(c, numerics, formats), 1));
   row.set("peak_gflops", limits.operations_per_s * 1e-9).set("speed_measured", speed.measured);
   row.set("layers_gb_s", speed.layers_gb_s).set("decode", speeds_of(speed, c));
@@ -199,6 +200,11 @@ std::string text_of(const Json& json) {
         fmt::format("{:<73}  prompts {}{}\n", "", planned_speed_text(row.at("decode"), "prompt_tokens_per_s"),
                     row.get_bool("speed_measured") ? "" : " (the limit by arithmetic)");
   }
+  const Json& first = json.at("numerics").at(size_t{0});
+  if (const int64_t bytes = first.get_int("mtp_bytes"); bytes > 0)
+    out +=
+        fmt::format("\nthe MTP head, which r1 run and r1 serve load unless --lookahead is 0, adds {} in {}\n",
+                    byte_text(bytes), first.get_string("numerics"));
   out += kv_text(json.at("numerics"));
   out += fmt::format("\n{:<8}  {:>15}  {:>9}  {}\n", "file of", "bits per weight", "size",
                      "fits with 4096 tokens of context");
@@ -293,7 +299,8 @@ int run_plan(const PlanOptions& options) {
   Memory& device = device_memory(options.common);
   ModelConfig config = config_of(name);
   WeightFormats formats = planned_formats(name, config, options.common.quantize);
-  PlannedModel plan{.name = name, .config = std::move(config), .formats = std::move(formats), .device = device};
+  PlannedModel plan{
+      .name = name, .config = std::move(config), .formats = std::move(formats), .device = device};
   plan.sizes = model_sizes(plan.config);
   plan.memory = usable_memory(options.common);
   ThreadPool threads(thread_count(options.common));

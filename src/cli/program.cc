@@ -111,10 +111,10 @@ constexpr const char* kTypesHelp =
     "F32, F16, BF16)";
 
 void add_lookahead(CLI::App* app, CommonOptions& common) {
-  app->add_option(
-      "--lookahead", common.lookahead,
-      "Most tokens that are guessed per step because they followed the same words before (default: 7; 0 "
-      "to 64); it changes no bit");
+  app->add_option("--lookahead", common.lookahead,
+                  "Most tokens that are guessed per step, because they followed the same words before or by "
+                  "the model's MTP "
+                  "head (default: 7; 0 to 64; 0 also leaves the head unloaded); it changes no bit");
 }
 
 void add_quantize(CLI::App* app, CommonOptions& common) {
@@ -221,6 +221,9 @@ void Program::add_using() {
 
 void Program::add_converting() {
   constexpr const char* kForce = "Replace an output that exists";
+  constexpr const char* kKeepMtp =
+      "Keep the MTP head of a DeepSeek-V3 checkpoint in a GGUF file, for r1 alone (llama.cpp refuses the "
+      "file)";
   constexpr const char* kBare = "Write the weights and sizes alone, without tokenizer and chat template";
   CLI::App* sub = add("convert", "A model as a GGUF file, or as a Hugging Face directory", convert,
                       run_convert, Machine::threads, "One JSON object: output, bytes, types");
@@ -230,6 +233,7 @@ void Program::add_converting() {
                   "Type of the matrices: f32, bf16 or f16 (default: the input's; bf16 for a directory made "
                   "of quantised ones)");
   sub->add_flag("--no-tokenizer", convert.no_tokenizer, kBare);
+  sub->add_flag("--keep-mtp", convert.keep_mtp, kKeepMtp);
   sub->add_flag("--force", convert.force, kForce);
 
   sub = add("quantize", "A model as a GGUF file with quantised weights", quantize, run_quantize,
@@ -249,6 +253,7 @@ void Program::add_converting() {
       ->type_name("PATTERN=TYPE");
   sub->add_flag("--pure", quantize.pure, "Every matrix gets the type: no better ones where errors cost most");
   sub->add_flag("--no-tokenizer", quantize.no_tokenizer, kBare);
+  sub->add_flag("--keep-mtp", quantize.keep_mtp, kKeepMtp);
   sub->add_flag("--force", quantize.force, kForce);
 
   sub = add("imatrix", "Find which columns of the weights matter, for r1 quantize --imatrix", imatrix,

@@ -19,6 +19,8 @@ int run_quantize(const QuantizeOptions& options) {
   for (const std::string& rule : options.tensor_types) request.rules.push_back(tensor_rule(rule));
   if (!is_gguf_name(options.output))
     throw Error(fmt::format("{}: the output is a GGUF file, so its name must end in .gguf", options.output));
+  if (options.keep_mtp && !options.imatrix.empty())
+    throw Error("--keep-mtp: an importance matrix has no sums for the MTP head; leave out one of the two");
   const std::filesystem::path in = resolve_model(options.model);
   check_model_output(in, options.output, options.force);
   std::optional<ImportanceMatrix> importance;
@@ -33,6 +35,7 @@ int run_quantize(const QuantizeOptions& options) {
   request.pure = options.pure;
   request.importance = importance ? &*importance : nullptr;
   request.tokenizer = !options.no_tokenizer;
+  request.keep_mtp = options.keep_mtp;
   std::vector<std::string> notes;
   request.note = [&](const std::string& line) {
     notes.push_back(line);

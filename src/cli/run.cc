@@ -232,7 +232,7 @@ int run_run(const RunOptions& options) {
   const std::optional<std::string> text = has_tokens ? std::nullopt : prompt_text(options);
   check_conversation(options, !has_tokens && !text);
   const auto begin = std::chrono::steady_clock::now();
-  const SamplingModel model = SamplingModel::load(options.common, directory);
+  const SamplingModel model = SamplingModel::load_guessing(options.common, directory);
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const uint64_t seed = options.seed ? *options.seed : std::random_device{}();
   if (has_tokens) {

@@ -88,7 +88,7 @@ int run_serve(const ServeOptions& options) {
   const Runs runs({options.runs.begin(), options.runs.end()});
   const ApiKeys keys = options.keys.empty() ? ApiKeys() : ApiKeys::load(options.keys);
   const std::filesystem::path directory = resolve_model(options.model);
-  const SamplingModel model = SamplingModel::load(options.common, directory);
+  const SamplingModel model = SamplingModel::load_guessing(options.common, directory);
   const ModelBundle& bundle = model.tokenized();
   Runtime runtime(options.common, bundle.model, model.numerics);
   ServerOptions server_options{.host = options.host,

@@ -14,6 +14,7 @@
 #include "model/gguf_config.h"
 #include "model/gguf_keys.h"
 #include "model/open_weights.h"
+#include "model/prediction.h"
 #include "text/gguf_tokenizer_write.h"
 
 namespace r1 {
@@ -73,6 +74,8 @@ QuantizeTally write_planned(ThreadPool& threads, const GgufRequest& request, Ggu
 
 QuantizeTally from_gguf(ThreadPool& threads, const GgufRequest& request) {
   const GgufFile file(request.in);
+  if (request.keep_mtp)
+    throw Error(fmt::format("{}: a GGUF file's MTP head is kept anyway: leave out --keep-mtp", file.path()));
   GgufKeys keys;
   for (const std::string_view key : file.metadata().keys()) {
     const bool kept = request.preset == nullptr && (key == kFileType || key == kVersion);
@@ -102,7 +105,13 @@ std::vector<int32_t> stops_of(const fs::path& directory, const ModelConfig& conf
 
 QuantizeTally from_directory(ThreadPool& threads, const GgufRequest& request) {
   const std::string source = (request.in / "config.json").string();
-  const ModelConfig config = load_model_config(request.in);
+  ModelConfig config = load_model_config(request.in);
+  const std::unique_ptr<WeightSource> weights = open_weights(request.in, config);
+  if (request.keep_mtp) {
+    take_prediction_layers(config, *weights, Predictions::all, source);
+    if (config.prediction_layers == 0)
+      throw Error(fmt::format("{}: has no MTP head: leave out --keep-mtp", request.in.string()));
+  }
   GgufKeys keys = gguf_keys(config, source);
   if (request.tokenizer) {
     if (!fs::exists(request.in / "tokenizer.json")) {
@@ -121,7 +130,6 @@ QuantizeTally from_directory(ThreadPool& threads, const GgufRequest& request) {
     if (!config.eos_token_ids.empty()) set_id("tokenizer.ggml.eos_token_id", config.eos_token_ids.front());
   }
   for (const std::string& line : write_gguf_sampling(request.in, config.vocab_size, keys)) request.note(line);
-  const std::unique_ptr<WeightSource> weights = open_weights(request.in, config);
   const std::vector<GgufOutput> tensors = gguf_outputs(config, *weights);
   note_left_out(*weights, config, request.note);
   return write_planned(threads, request, std::move(keys), tensors, mixture_facts(config));
@@ -134,10 +142,22 @@ void note_left_out(const WeightSource& weights, const ModelConfig& config,
   constexpr size_t kShown = 3;
   std::vector<std::string> names;
   size_t count = 0;
+  const std::string module = fmt::format("model.layers.{}.eh_proj.weight", config.layers);
+  bool has_head = false;
   for (const std::string& name : weights.unread()) {
     if (name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight"))
       continue;
+    if (config.declared_prediction_layers > 0 && layer_of(name) >= config.layers) {
+      has_head = true;
+      continue;
+    }
     if (++count <= kShown) names.push_back(shown(name));
+  }
+  if (has_head) {
+    note(fmt::format(
+        "{}: layer {}, the MTP head, is left out, because llama.cpp reads no deepseek2 file that has "
+        "it; --keep-mtp keeps it for r1",
+        weights.file_of(module), config.layers));
   }
   if (count == 0) return;
   note(fmt::format("{}: {} of its tensors have no part in the forward of a {} and are left out: {}{}",

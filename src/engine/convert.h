@@ -22,8 +22,9 @@ struct GgufRequest {
   std::vector<TensorRule> rules;
   bool pure = false;
   const ImportanceMatrix* importance = nullptr;
-  bool tokenizer = true;                                 // false: the weights alone
-  std::function<void(const std::string& line)> note;     // what the user should know, before the work begins
+  bool tokenizer = true;                              // false: the weights alone
+  bool keep_mtp = false;                              // the modules of multi-token prediction, of a directory
+  std::function<void(const std::string& line)> note;  // what the user should know, before the work begins
   std::function<void(size_t done, size_t of)> progress;  // tensors
 };
 // Throws Error.

@@ -15,6 +15,7 @@
 #include "model/gguf_config.h"
 #include "model/model.h"
 #include "model/open_weights.h"
+#include "model/prediction.h"
 #include "tensor/memory.h"
 #include "text/gguf_tokenizer.h"
 
@@ -50,6 +51,7 @@ class DirectoryWriter {
         config_(load_model_config(request.in)),
         weights_(open_weights(request.in, config_)) {
     config_.dtype = request.dtype.value_or(config_.dtype);
+    take_prediction_layers(config_, *weights_, Predictions::all, request.in.string());
   }
 
   DirectoryTally write() {

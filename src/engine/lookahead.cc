@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kLeastMatch = 2, kLongestMatch = 8;
 constexpr int64_t kFirstGuesses = 3;
 constexpr int64_t kLongestPause = 32;
+// The head is right in a known share of the cases, so a few wrong guesses in a row say little.
+constexpr int64_t kForgivenOfHead = 3;
 
 }  // namespace
 
@@ -35,43 +37,60 @@ std::span<const int32_t> look_up(std::span<const int32_t> tokens, int64_t most) 
 void Lookahead::judge(Kept& kept) const {
   if (kept.judged) return;
   kept.judged = true;
+  const bool by_head = kept.source == GuessSource::head;
+  Pace& pace = by_head ? kept.head : kept.look_up;
   const int64_t made = std::ssize(kept.guesses);
   if (kept.used == made) {
-    kept.size = std::min(2 * made + 1, most_);
+    pace.size = std::min(by_head ? made + 1 : 2 * made + 1, most_);
   } else {
-    kept.size = std::max<int64_t>(kept.used, 1);
+    pace.size = std::max<int64_t>(kept.used, 1);
   }
   if (kept.used > 0) {
-    kept.wrong = 0;
+    pace.wrong = 0;
     return;
   }
-  kept.wrong = std::min<int64_t>(kept.wrong + 1, 30);
-  kept.pause = std::min(kLongestPause, (int64_t{1} << kept.wrong) - 1);
+  pace.wrong = std::min<int64_t>(pace.wrong + 1, 30);
+  const int64_t counted = pace.wrong - (by_head ? kForgivenOfHead : 0);
+  pace.pause = counted <= 0 ? 0 : std::min(kLongestPause, (int64_t{1} << counted) - 1);
 }
 
-void Lookahead::guess(std::span<ScheduledRow> rows) {
-  for (ScheduledRow& row : rows) {
+void Lookahead::set(Kept& kept, ScheduledRow& row, GuessSource source, std::span<const int32_t> guesses) {
+  kept.guesses.assign(guesses.begin(), guesses.end());
+  kept.source = source;
+  kept.first = row.end;
+  kept.used = 0;
+  kept.judged = false;
+  row.guesses = kept.guesses;
+  counts_.of(source).guessed += std::ssize(guesses);
+}
+
+void Lookahead::guess_by_head(ScheduledRow& row, std::span<const int32_t> guesses) {
+  set(kept_.at(key_of(*row.sequence)), row, GuessSource::head, guesses);
+}
+
+std::vector<int64_t> Lookahead::guess(std::span<ScheduledRow> rows) {
+  std::vector<int64_t> of_head(rows.size(), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ScheduledRow& row = rows[i];
     const Sequence& s = *row.sequence;
     Kept& kept = kept_[key_of(s)];
     judge(kept);
-    if (kept.size == 0) kept.size = std::min(kFirstGuesses, most_);
-    if (kept.pause > 0) {
-      --kept.pause;
-      continue;
-    }
+    if (kept.look_up.size == 0) kept.look_up.size = std::min(kFirstGuesses, most_);
+    if (kept.head.size == 0) kept.head.size = 1;
     const int64_t pages = std::ssize(s.pages) * kKeyTile - s.size(),
                   answer = s.group->max_generated - s.generated() - 1;
-    const int64_t room = std::min({kept.size, pages, answer});
-    if (room <= 0) continue;
-    const std::span<const int32_t> found = look_up(s.tokens, room);
-    if (found.empty()) continue;
-    kept.guesses.assign(found.begin(), found.end());
-    kept.first = row.end;
-    kept.used = 0;
-    kept.judged = false;
-    row.guesses = kept.guesses;
-    counts_.guessed += std::ssize(found);
+    const auto may_guess = [](Pace& pace) { return pace.pause == 0 || (--pace.pause, false); };
+    if (may_guess(kept.look_up)) {
+      const int64_t room = std::min({kept.look_up.size, pages, answer});
+      const std::span<const int32_t> found = room > 0 ? look_up(s.tokens, room) : std::span<const int32_t>{};
+      if (!found.empty()) {
+        set(kept, row, GuessSource::look_up, found);
+        continue;
+      }
+    }
+    if (may_guess(kept.head)) of_head[i] = std::max<int64_t>(0, std::min({kept.head.size, pages, answer}));
   }
+  return of_head;
 }
 
 Tensor Lookahead::keep(const ScheduledRow& row, int64_t vocab, Memory& memory) {
@@ -97,7 +116,7 @@ Tensor Lookahead::take(const ScheduledRow& row) {
     return {};
   }
   ++kept.used;
-  ++counts_.accepted;
+  ++counts_.of(kept.source).accepted;
   return kept.logits.tensor().part(i, 1);
 }
 

@@ -20,18 +20,29 @@ constexpr int64_t kMostGuessing = 4;
 OpRunner::OpRunner(const Model& model, Context& ctx, int64_t max_batch, int64_t lookahead)
     : model_(model),
       ctx_(ctx),
-      packed_bytes_(model_memory(model.config(), ctx.numerics, DType::f32).packed),
+      packed_bytes_(ctx.row().product == Product::q8act
+                        ? model.weight_bytes(true)
+                        : model_memory(model.config(), ctx.numerics, DType::f32).packed),
       parted_(ctx.device == Device::cpu && decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
       part_tokens_(most_part_tokens(max_batch, ctx.threads.size())),
-      lookahead_(parted_ ? 0 : lookahead) {}
+      lookahead_(parted_ ? 0 : lookahead),
+      head_(model, parted_ ? 0 : lookahead) {}
 
 void OpRunner::drop_logits(int64_t group) {
   held_.erase(group);
   lookahead_.drop(group);
+  head_.drop(group);
+}
+
+void OpRunner::drop_logits(const Sequence& sample) {
+  lookahead_.drop(sample);
+  head_.drop(sample);
 }
 
 void OpRunner::resize(int64_t pages, int64_t keep) {
   KvCache larger(model_.config(), pages, ctx_.row().cache, ctx_.memory());
+  // The head may read keys that nobody has written (engine/head_guesser.h).
+  if (head_.is_on()) larger.zero_layer(ctx_, model_.config().layers);
   larger.copy_pages_from(ctx_, cache_, keep);
   cache_ = std::move(larger);
 }
@@ -89,6 +100,8 @@ void OpRunner::forward(Context& ctx, Work& work, std::span<const ScheduledRow> r
   work.batch.build(rows);
   const OpScope scope(ctx);
   const Tensor hidden = model_.forward(ctx, work.batch.view(), cache_);
+  if (head_.is_on() && std::ssize(rows) <= kMostGuessing)
+    head_.observe(ctx, cache_, rows, work.batch, hidden);
   const Tensor wanted = gather_rows(ctx, hidden, work.batch.wanted_tokens());
   const Tensor logits = matmul(ctx, wanted, model_.head(), DType::f32);
   hold_logits(ctx, work.batch, rows, logits, sink);
@@ -244,6 +257,25 @@ void OpRunner::draw_guessed(std::span<const ScheduledRow> rows, std::span<const 
   take_drawn(own, work_.drawn, sink);
 }
 
+// Gives rows guesses, unless there are so many that guesses would not pay. `decode`: every row of the step
+// decodes.
+void OpRunner::guess(std::span<ScheduledRow> rows, bool decode) {
+  if (!lookahead_.is_on()) return;
+  const bool few = std::ssize(rows) <= kMostGuessing;
+  std::vector<int64_t> wanted(rows.size(), 0);
+  if (few && decode) {
+    wanted = lookahead_.guess(rows);
+  } else {
+    lookahead_.rest();
+  }
+  if (!head_.is_on()) return;
+  if (!few) return head_.rest();
+  const std::vector<std::vector<int32_t>> guesses = head_.guess(ctx_, cache_, rows, wanted);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!guesses[i].empty()) lookahead_.guess_by_head(rows[i], guesses[i]);
+  }
+}
+
 void OpRunner::run_together(std::span<const ScheduledRow> rows, RowSink& sink) {
   std::vector<ScheduledRow> own, guessed;
   std::vector<Tensor> logits;
@@ -259,11 +291,7 @@ void OpRunner::run_together(std::span<const ScheduledRow> rows, RowSink& sink) {
       own.push_back(row);
     }
   }
-  if (lookahead_.is_on() && decode && std::ssize(own) <= kMostGuessing) {
-    lookahead_.guess(own);
-  } else {
-    lookahead_.rest();
-  }
+  guess(own, decode);
   if (!own.empty()) {
     forward(ctx_, work_, own, sink);
     take_drawn(own, work_.drawn, sink);

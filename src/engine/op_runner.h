@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/head_guesser.h"
 #include "engine/lookahead.h"
 #include "engine/row_batch.h"
 #include "engine/runner.h"
@@ -35,7 +36,7 @@ class OpRunner final : public Runner {
   void run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) override;
   void draw_first(std::span<Sequence* const> samples, RowSink& sink) override;
   void drop_logits(int64_t group) override;
-  void drop_logits(const Sequence& sample) override { lookahead_.drop(sample); }
+  void drop_logits(const Sequence& sample) override;
 
   int64_t part_bytes() const;  // peak bytes of the parts' arenas
   const LookaheadCounts& lookahead() const { return lookahead_.counts(); }
@@ -63,6 +64,7 @@ class OpRunner final : public Runner {
   void share_out(std::span<const ScheduledRow> rows);
   void in_parts(const std::function<void(Part&)>& body);
   void forward_part(Part& part, RowSink& sink);
+  void guess(std::span<ScheduledRow> rows, bool decode);
   void run_together(std::span<const ScheduledRow> rows, RowSink& sink);
   void draw_guessed(std::span<const ScheduledRow> rows, std::span<const Tensor> logits, RowSink& sink);
   void decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet);
@@ -79,6 +81,7 @@ class OpRunner final : public Runner {
   // started.
   std::map<int64_t, Buffer> held_;
   Lookahead lookahead_;
+  HeadGuesser head_;
 };
 
 // Bytes of the per-thread arenas of a sampler of this shape, of which all sequences decode. 0: all threads

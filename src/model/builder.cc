@@ -74,6 +74,8 @@ void ModelBuilder::build() {
     model_.embedding_ = Weight(embedding, nullptr, Weight::Layout::rows);
     model_.head_ = weight("lm_head", config_.vocab_size, d);
   }
+  for (int64_t i = 0; i < config_.prediction_layers; ++i)
+    model_.predictions_.push_back(prediction(config_.layers + i));
 
   const RopeFrequencies frequencies = rope_frequencies(config_.rope, config_.rope_width());
   model_.rope_ = RopeTable(frequencies.inverse, frequencies.attention_factor, config_.max_positions);

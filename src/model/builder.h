@@ -26,6 +26,7 @@ class ModelBuilder {
   static float query_scale(int64_t width, double factor = 1.0);
   Parameter* add(const std::string& name, Shape shape, DType dtype);
 
+  PredictionModule prediction(int64_t layer);        // prediction.cc: the modules of multi-token prediction
   MoeLayer experts(const std::string& prefix);       // moe_layer.cc: prefix.gate, prefix.experts.E, ...
   void deepseek_block(int64_t layer, Block& block);  // deepseek.cc: deepseek_v2 and deepseek_v3
   void llama_block(int64_t layer, Block& block);     // llama.cc: llama, qwen2, qwen3 and qwen3_moe

@@ -16,23 +16,11 @@
 #include "model/gguf_weights.h"
 #include "model/model.h"
 #include "model/open_weights.h"
+#include "model/prediction.h"
 #include "model/quantize.h"
 
 namespace r1 {
 namespace {
-
-// N of "model.layers.N.REST"; -1 for any other name.
-int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kLayers = "model.layers.";
-  if (!name.starts_with(kLayers)) return -1;
-  name.remove_prefix(kLayers.size());
-  const size_t dot = name.find('.');
-  constexpr size_t kDigits = 9;
-  if (dot == std::string_view::npos || dot == 0 || dot > kDigits ||
-      name.find_first_not_of("0123456789") != dot)
-    return -1;
-  return std::stoll(std::string(name.substr(0, dot)));
-}
 
 // True for tensors of DeepSeek's layers after the last one, which predict further tokens. They play no part
 // in the log-probs.
@@ -68,7 +56,9 @@ void warn_of_unread(const ModelConfig& config, const WeightSource& weights,
   std::string file;
   size_t count = 0;
   for (const std::string& name : weights.unread()) {
-    if (is_prediction_layer(name, config)) extra.insert(layer_of(name));
+    const int64_t layer = layer_of(name);
+    if (is_prediction_layer(name, config) && layer >= config.layers + config.prediction_layers)
+      extra.insert(layer);
     if (may_be_ignored(name, config)) continue;
     ++count;
     if (names.size() < kShown) names.push_back(shown(name));
@@ -147,10 +137,11 @@ Model Model::load(const std::filesystem::path& directory, DType matrices, Weight
                 ": no such directory: a model is a Hugging Face directory with config.json, or a GGUF file");
   }
   const std::string source = gguf ? directory.string() : (directory / "config.json").string();
-  const ModelConfig config = load_model_config(directory);
+  ModelConfig config = load_model_config(directory);
   std::unique_ptr<WeightSource> opened = open_weights(directory, config);
   try {
     check_layers(config, *opened, source);
+    if (use == WeightUse::guessing) take_prediction_layers(config, *opened, Predictions::head, source);
     if (!quantize.empty()) {
       if (gguf) refuse_quantized(GgufFile(directory));
       opened = quantized_source(std::move(opened), config, quantize_preset(quantize, "--quantize"));

@@ -136,8 +136,11 @@ void read_deepseek(const Json& json, ModelConfig& config) {
     json.at("qk_rope_head_dim").fail("is odd: rotary pairs need an even one");
   config.v_head_dim = size_field(json, "v_head_dim", 128, config);
   // In DeepSeek-V2 the two numbers of a pair are always side by side.
-  if (config.family == Family::deepseek_v3)
+  if (config.family == Family::deepseek_v3) {
     config.rope_interleave = json.get_bool_or("rope_interleave", true);
+    constexpr int64_t kMost = 64;
+    config.declared_prediction_layers = whole_field_or(json, "num_nextn_predict_layers", 0, 0, kMost);
+  }
   config.lora_bias = json.get_bool_or("attention_bias", false);
   read_expert_fields(json, config);
 }
@@ -282,6 +285,9 @@ ModelConfig read_new_model_config(const Json& json) {
   }
   if (experts) full.at("num_experts_per_tok");
   ModelConfig config = read_model_config(full);
+  if (config.declared_prediction_layers > 0)
+    full.at("num_nextn_predict_layers")
+        .fail(fmt::format("is {}; it must be 0: r1 trains no MTP head", config.declared_prediction_layers));
   if (!config.assumed.empty()) {
     const std::string& first = config.assumed.front();
     full.at(first.substr(0, first.find(' ')));  // says that it is missing

@@ -51,6 +51,12 @@ struct ModelConfig {
   int64_t v_head_dim = 0;
   bool rope_interleave = true;
   bool lora_bias = false;  // attention_bias: on q_a, kv_a and o
+  // deepseek_v3: modules of multi-token prediction, the layers after the last one. The MTP head is the first.
+  int64_t declared_prediction_layers = 0;  // the file's num_nextn_predict_layers
+  // Those that a model has: 0 unless its loader asks for them (model/prediction.h).
+  int64_t prediction_layers = 0;
+  // The modules' own copies of the embedding and of the head, which files have and no forward reads.
+  bool prediction_embedding = false, prediction_output = false;
   // deepseek_v2, deepseek_v3 and qwen3_moe: mixture of experts
   MoeConfig moe;
   int64_t moe_intermediate_size = 0;
@@ -65,6 +71,8 @@ struct ModelConfig {
   bool is_moe_layer(int64_t layer) const;
   // P: the part of a head that the rotary embedding turns.
   int64_t rope_width() const { return is_latent() ? qk_rope_head_dim : head_dim; }
+  // Layers with keys and values: the model's, and the MTP head's if the model has it.
+  int64_t cache_layers() const { return layers + (prediction_layers > 0 ? 1 : 0); }
   // Widths of one key/value head in the cache.
   int64_t cache_heads() const { return is_latent() ? 1 : kv_heads; }
   int64_t cache_key() const { return is_latent() ? kv_lora_rank + qk_rope_head_dim : head_dim; }

@@ -164,7 +164,7 @@ void write_expert_fields(const ModelConfig& config, Json& json) {
   json.set("scoring_func", v3 ? "sigmoid" : "softmax");
   json.set("topk_method", v3 ? "noaux_tc" : moe.groups > 1 ? "group_limited_greedy" : "greedy");
   json.set("moe_layer_freq", 1);
-  if (v3) json.set("num_nextn_predict_layers", 0);
+  if (v3) json.set("num_nextn_predict_layers", config.prediction_layers);
 }
 
 }  // namespace r1

@@ -41,7 +41,6 @@ constexpr std::string_view kForeignKeys[] = {"logit_scale",
                                              "attn_logit_softcapping",
                                              "final_logit_softcapping",
                                              "rope.dimension_sections",
-                                             "nextn_predict_layers",
                                              "n_deepstack_layers"};
 
 class GgufConfigReader {
@@ -64,6 +63,8 @@ class GgufConfigReader {
   void read_dense(Json& json) const;
   void read_biases(Json& json) const;
   void read_latent(Json& json) const;
+  // Modules of multi-token prediction. block_count counts their layers.
+  int64_t prediction_layers() const;
   int64_t experts() const { return whole("expert_count", 1, kMaxGgufExperts); }
   bool is_softmax() const;
   void read_experts(Json& json) const;
@@ -134,9 +135,20 @@ void GgufConfigReader::refuse_foreign() const {
     if (!keys_.is_array(full) && keys_.get_number(full) == 0.0) continue;
     keys_.fail(full, "is set, which the models here do not have");
   }
+  const std::string modules = key("nextn_predict_layers");
+  if (keys_.get_int_or(modules, 0) != 0 && (architecture_ != "deepseek2" || is_softmax()))
+    keys_.fail(modules, "is set: of the models here, those with DeepSeek-V3's router alone have such layers");
   const bool has_experts = architecture_ == "deepseek2" || architecture_ == "qwen3moe";
   if (!has_experts && keys_.get_int_or(key("expert_count"), 0) != 0)
     keys_.fail(key("expert_count"), "is not 0: of the models with experts, qwen3moe and deepseek2 are known");
+}
+
+int64_t GgufConfigReader::prediction_layers() const {
+  const int64_t layers = whole_or("nextn_predict_layers", 0, 0);
+  if (layers > 0 && layers >= whole("block_count"))
+    keys_.fail(key("nextn_predict_layers"),
+               fmt::format("is {}; it must be less than block_count, {}", layers, whole("block_count")));
+  return layers;
 }
 
 void GgufConfigReader::read_token(Json& json, const char* field, std::string_view name) const {
@@ -148,7 +160,7 @@ void GgufConfigReader::read_common(Json& json) const {
   json.set("vocab_size", vocabulary());
   json.set("hidden_size", whole("embedding_length"));
   json.set("intermediate_size", whole("feed_forward_length"));
-  json.set("num_hidden_layers", whole("block_count", 1, int64_t{1} << 20));
+  json.set("num_hidden_layers", whole("block_count", 1, int64_t{1} << 20) - prediction_layers());
   json.set("num_attention_heads", whole("attention.head_count"));
   json.set("max_position_embeddings", whole("context_length"));
   json.set("rms_norm_eps", number_or("attention.layer_norm_rms_epsilon", 1e-5));
@@ -215,6 +227,7 @@ void GgufConfigReader::read_experts(Json& json) const {
   json.set("moe_intermediate_size", whole("expert_feed_forward_length"));
   json.set("first_k_dense_replace", whole_or("leading_dense_block_count", 0, 0));
   json.set("routed_scaling_factor", number_or("expert_weights_scale", 1.0));
+  if (prediction_layers() > 0) json.set("num_nextn_predict_layers", prediction_layers());
   read_router(json);
 }
 

@@ -39,7 +39,8 @@ class GgufKeyWriter {
     count("vocab_size", c_.vocab_size);
     count("context_length", c_.max_positions);
     count("embedding_length", c_.hidden_size);
-    count("block_count", c_.layers);
+    count("block_count", c_.layers + c_.prediction_layers);
+    if (c_.prediction_layers > 0) count("nextn_predict_layers", c_.prediction_layers);
     count("feed_forward_length", c_.intermediate_size);
     count("attention.head_count", c_.heads);
     number("attention.layer_norm_rms_epsilon", c_.rms_norm_eps);

@@ -19,13 +19,13 @@ KvPages shape_of(const ModelConfig& config, DType dtype) {
 
 std::vector<KvPages> cut(const ModelConfig& config, const Tensor& storage) {
   std::vector<KvPages> layers;
-  for (int64_t i = 0; i < config.layers; ++i)
+  for (int64_t i = 0; i < config.cache_layers(); ++i)
     layers.push_back(shape_of(config, storage.dtype).of_layer(storage, i));
   return layers;
 }
 
 Shape all_pages(const ModelConfig& config, int64_t pages, DType dtype) {
-  return {config.layers, pages, shape_of(config, dtype).page_elements()};
+  return {config.cache_layers(), pages, shape_of(config, dtype).page_elements()};
 }
 
 }  // namespace
@@ -38,6 +38,11 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
   const DType dtype = ctx.row().cache;
   layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages, dtype), dtype));
+}
+
+void KvCache::zero_layer(Context& ctx, int64_t layer) {
+  const Tensor& all = storage_.tensor();
+  if (all.count() > 0) zero_values(ctx.memory(), all.part(layer, 1), ctx.stream);
 }
 
 void KvCache::copy_pages_from(Context& ctx, const KvCache& other, int64_t pages) {
@@ -53,7 +58,7 @@ void KvCache::copy_pages_from(Context& ctx, const KvCache& other, int64_t pages)
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config, DType dtype) {
-  return config.layers * static_cast<int64_t>(shape_of(config, dtype).page_bytes());
+  return config.cache_layers() * static_cast<int64_t>(shape_of(config, dtype).page_bytes());
 }
 
 WholeBatch whole_batch(std::span<const WholeRow> rows) {

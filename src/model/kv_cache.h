@@ -12,7 +12,7 @@
 namespace r1 {
 
 // The elements have the numerics' type of keys and values. A page holds kKeyTile positions of one sequence in
-// one layer; page p of every layer belongs to the same positions.
+// one layer; page p of every layer belongs to the same positions. The MTP head's layer comes last.
 class KvCache {
  public:
   KvCache() = default;
@@ -21,6 +21,8 @@ class KvCache {
   KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
   KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
 
+  // Sets every element of a layer to 0. Of a cache that owns its memory.
+  void zero_layer(Context& ctx, int64_t layer);
   // Copies the contents of the first `pages` pages of another cache, which has the same shape and no more pages,
   // into the pages of the same numbers.
   void copy_pages_from(Context& ctx, const KvCache& other, int64_t pages);

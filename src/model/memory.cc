@@ -1,6 +1,7 @@
 #include "model/memory.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -83,6 +84,11 @@ struct SamplingBatch {
     pages.assign(prefixes.size() * static_cast<size_t>(max_pages), 0);
   }
   Batch view() const { return {tokens, positions, offsets, pages, max_pages, prefixes, tails}; }
+  std::vector<int32_t> every_token() const {
+    std::vector<int32_t> indices(tokens.size());
+    std::iota(indices.begin(), indices.end(), 0);
+    return indices;
+  }
 
   std::vector<int32_t> tokens, positions, offsets{0}, pages, tails, last_tokens;
   std::vector<int64_t> prefixes;
@@ -100,6 +106,10 @@ void sample(Measuring& m, const SamplingBatch& batch, int64_t count) {
               drawn);
   const KvCache kv(m.model.config(), 1, m.ctx.row().cache, m.memory);
   const Tensor hidden = m.model.forward(m.ctx, batch.view(), kv);
+  if (m.model.predicts()) {  // engine/head_guesser.h: the head reads what the forward has read
+    const OpScope head(m.ctx);
+    m.model.predict(m.ctx, batch.view(), kv, gather_rows(m.ctx, hidden, batch.every_token()));
+  }
   const std::vector<int32_t> wanted(drawn.size(), batch.last_tokens.back());
   const Tensor logits = matmul(m.ctx, gather_rows(m.ctx, hidden, wanted), m.model.head(), DType::f32);
   std::vector<RowToSample> rows;

@@ -25,7 +25,7 @@ Model Model::build(const ModelConfig& config, DType matrices, const WeightSource
   model.config_ = config;
   model.matrices_ = matrices;
   model.memory_ = &memory;
-  model.frozen_ = use == WeightUse::inference;
+  model.frozen_ = use != WeightUse::training;
   model.parameters_ = std::make_unique<std::deque<Parameter>>();
   ModelBuilder(model, weights).build();
   return model;
@@ -180,14 +180,16 @@ int64_t Model::weight_bytes(bool as_blocks) const {
 
 int64_t Model::active_parameter_count() const {
   int64_t idle = 0;
-  for (const Block& block : blocks_) {
+  const auto count = [&idle](const Block& block) {
     const auto* moe = std::get_if<MoeLayer>(&block.mlp);
-    if (moe == nullptr) continue;
+    if (moe == nullptr) return;
     const Expert& expert = moe->routed.experts.front();
     const int64_t size = expert.gate.dense().value.count() + expert.up.dense().value.count() +
                          expert.down.dense().value.count();
     idle += (moe->routed.config.experts - moe->routed.config.active) * size;
-  }
+  };
+  for (const Block& block : blocks_) count(block);
+  for (const PredictionModule& module : predictions_) count(module.block);
   return parameter_count() - idle;
 }
 

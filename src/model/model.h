@@ -84,6 +84,15 @@ struct Block {
                  const MoeTraining& training) const;
 };
 
+// A module of multi-token prediction (model/prediction.h).
+struct PredictionModule {
+  Parameter* token_norm = nullptr;   // enorm
+  Parameter* hidden_norm = nullptr;  // hnorm
+  Weight join;                       // eh_proj [D, 2 D]: columns of the token's half come first
+  Block block;
+  Parameter* norm = nullptr;  // shared_head.norm
+};
+
 class Model {
  public:
   // Loads a Hugging Face directory or a GGUF file: matrices in f32, or in bf16 (rounded if the file holds
@@ -116,6 +125,13 @@ class Model {
   // BrokenInvariant: callers have checked token ids and lengths (check_tokens).
   Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
                  const RouterTraining& training = {}) const;
+  // The MTP head, if the model has one (model/prediction.h). batch -> [T, D] in f32, before the head's last norm.
+  // `hidden` [T, D] belongs to the positions of the batch, whose tokens are those after these positions. Keys
+  // and values go to the last layer of `kv`.
+  Tensor predict(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& hidden) const;
+  // predict()'s result [T, D] -> logits [T, V] of the tokens two positions on.
+  Tensor predicted_logits(Context& ctx, const Tensor& x) const;
+  bool predicts() const { return !predictions_.empty(); }
   // Brings the kernels' copies of all matrices up to date. After that, forwards of the same numerics only
   // read the model, so several may run at a time, each with its own context.
   void pack(Context& ctx) const;
@@ -177,6 +193,7 @@ class Model {
   Parameter* norm_ = nullptr;
   Weight head_;
   std::vector<Block> blocks_;
+  std::vector<PredictionModule> predictions_;
   RopeTable rope_;
 };
 

@@ -110,6 +110,20 @@ ContextMemory context_memory(const ModelConfig& config, Numerics numerics, const
   return out;
 }
 
+int64_t prediction_bytes(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                         int64_t context) {
+  if (config.declared_prediction_layers == 0) return 0;
+  ModelConfig with = config;
+  with.prediction_layers = 1;
+  const auto bytes = [&](const ModelConfig& c) {
+    const ModelMemory model =
+        model_memory(c, numerics, activation_dtype(numerics), WeightUse::guessing, &formats);
+    return model.weights + model.packed +
+           KvCache::pages_for(context) * KvCache::bytes_per_page(c, row_of(numerics).cache);
+  };
+  return bytes(with) - bytes(config);
+}
+
 int64_t largest_context(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
                         int64_t memory, int64_t chunk, int threads) {
   const ContextMemory least = context_memory(config, numerics, formats, kKeyTile, chunk, threads);

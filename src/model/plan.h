@@ -56,6 +56,10 @@ struct ContextMemory {
 };
 ContextMemory context_memory(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
                              int64_t context, int64_t chunk, int threads);
+// Bytes that the MTP head adds at this context (r1 run and r1 serve load it unless --lookahead is 0); 0 if the config
+// declares none.
+int64_t prediction_bytes(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,
+                         int64_t context);
 // Returns the largest context, up to the model's own, whose total is at most `memory`; 0 if not even one page
 // of keys fits.
 int64_t largest_context(const ModelConfig& config, Numerics numerics, const WeightFormats& formats,

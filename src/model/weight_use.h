@@ -10,6 +10,7 @@ namespace r1 {
 //              file when the forward first needs it. What else needs its values (save, hash, clone) reads the
 //              file again, so the files must stay as they are. Values of matrices are not checked: the
 //              forward's logits are
-enum class WeightUse : uint8_t { training, inference };
+//   guessing   as inference; the MTP head (model/prediction.h) is loaded too, if the checkpoint has one
+enum class WeightUse : uint8_t { training, inference, guessing };
 
 }  // namespace r1

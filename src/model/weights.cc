@@ -37,11 +37,22 @@ void each(const MoeLayer& moe, const F& f) {
 }
 
 template <class F>
+void each(const Block& block, const F& f) {
+  std::visit([&f](const auto& a) { each(a, f); }, block.attention);
+  std::visit([&f](const auto& m) { each(m, f); }, block.mlp);
+}
+
+template <class F>
 void each(const std::vector<Block>& blocks, const F& f) {
-  for (const Block& block : blocks) {
-    std::visit([&f](const auto& a) { each(a, f); }, block.attention);
-    std::visit([&f](const auto& m) { each(m, f); }, block.mlp);
-  }
+  for (const Block& block : blocks) each(block, f);
+}
+
+// The first module is the MTP head; the forward reads no other.
+template <class F>
+void each(const std::vector<PredictionModule>& modules, const F& f) {
+  if (modules.empty()) return;
+  each(modules.front().join, f);
+  each(modules.front().block, f);
 }
 
 }  // namespace
@@ -51,6 +62,7 @@ void Model::pack(Context& ctx) const {
   each(embedding_, prepare);
   each(blocks_, prepare);
   each(head_, prepare);
+  each(predictions_, prepare);
 }
 
 namespace {
@@ -69,6 +81,7 @@ void Model::each_held(const std::function<void(const Parameter&, int64_t bytes)>
   each(embedding_, call);
   each(blocks_, call);
   each(head_, call);
+  each(predictions_, call);
 }
 
 int64_t Model::held_bytes() const {

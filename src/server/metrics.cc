@@ -10,6 +10,12 @@ void write_metric(std::string& out, const char* name, const char* type, const ch
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n{} {}\n", name, help, name, type, name, value);
 }
 
+void write_by_source(std::string& out, const char* name, const char* help, int64_t look_up, int64_t head) {
+  out += fmt::format(
+      "# HELP {0} {1}\n# TYPE {0} counter\n{0}{{source=\"look-up\"}} {2}\n{0}{{source=\"mtp\"}} {3}\n", name,
+      help, look_up, head);
+}
+
 }  // namespace
 
 void Metrics::Histogram::add(double value) {
@@ -74,10 +80,11 @@ std::string Metrics::text(const EngineLoop::State& s, int64_t connections) const
   write_metric(out, "r1_generated_tokens_total", "counter", "Tokens of ended answers.", generated_);
   write_metric(out, "r1_reasoning_tokens_total", "counter", "Of these, tokens of thoughts.", reasoning_);
   write_metric(out, "r1_engine_steps_total", "counter", "Steps of the engine.", s.steps);
-  write_metric(out, "r1_guessed_tokens_total", "counter", "Tokens guessed by prompt look-up.",
-               s.engine.lookahead.guessed);
-  write_metric(out, "r1_accepted_guesses_total", "counter", "Of these, tokens that were drawn.",
-               s.engine.lookahead.accepted);
+  const LookaheadCounts& guesses = s.engine.lookahead;
+  write_by_source(out, "r1_guessed_tokens_total", "Tokens guessed, by prompt look-up and by the MTP head.",
+                  guesses.look_up.guessed, guesses.head.guessed);
+  write_by_source(out, "r1_accepted_guesses_total", "Of these, tokens that were drawn.",
+                  guesses.look_up.accepted, guesses.head.accepted);
   write_metric(out, "r1_idle_prompts_total", "counter",
                "Conversations whose next turn was prepared when there was nothing else to do.", s.idle_jobs);
   write_metric(out, "r1_preemptions_total", "counter", "Sequences whose pages were taken away for a while.",

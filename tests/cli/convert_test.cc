@@ -183,6 +183,28 @@ TEST(CliConvert, OutputsAreNotReplacedByAccident) {
                  "it is no model: --force replaces only models");
 }
 
+TEST(CliConvert, TheMtpHeadOfAGgufFileIsAskedFor) {
+  const std::string model = R1_SOURCE_DIR "/tests/golden/models-mtp";
+  const auto plain = r1_run({"convert", model, out("mtp.gguf"), "--no-tokenizer"});
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_NE(plain.err.find("layer 2, the MTP head, is left out"), std::string::npos) << plain.err;
+  EXPECT_NE(plain.err.find("--keep-mtp keeps it for r1"), std::string::npos) << plain.err;
+  const auto kept =
+      r1_run({"quantize", model, out("kept-mtp.gguf"), "--type", "BF16", "--no-tokenizer", "--keep-mtp"});
+  EXPECT_EQ(kept.status, 0) << kept.err;
+  EXPECT_EQ(kept.err.find("left out"), std::string::npos) << kept.err;
+  EXPECT_GT(std::filesystem::file_size(out("kept-mtp.gguf")),
+            std::filesystem::file_size(out("mtp.gguf")) / 2);
+  EXPECT_REFUSED(r1_run({"convert", model_directory(), out("x.gguf"), "--keep-mtp"}),
+                 "has no MTP head: leave out --keep-mtp");
+  EXPECT_REFUSED(r1_run({"convert", model, out("folder"), "--keep-mtp"}),
+                 "a directory always keeps the MTP head");
+  EXPECT_REFUSED(r1_run({"convert", out("kept-mtp.gguf"), out("x.gguf"), "--keep-mtp"}), "is kept anyway");
+  EXPECT_REFUSED(
+      r1_run({"quantize", model, out("x.gguf"), "--type", "Q8_0", "--keep-mtp", "--imatrix", out("i.gguf")}),
+      "--keep-mtp: an importance matrix has no sums for the MTP head");
+}
+
 TEST(CliConvert, BadInputIsOneLine) {
   EXPECT_REFUSED(r1_run({"quantize", model_directory(), out("x.gguf"), "--type", "Q9_9"}),
                  "--type Q9_9: there is no such type");

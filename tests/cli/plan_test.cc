@@ -44,6 +44,21 @@ TEST(CliPlan, AModelOnDiskAndAKnownOne) {
   }
 }
 
+TEST(CliPlan, TheMtpHeadIsCounted) {
+  const std::string model = R1_SOURCE_DIR "/tests/golden/models-mtp";
+  const Json json = checked("plan", r1_run({"plan", model, "--json", "--memory-limit", "1G"}));
+  for (const Json& row : json.at("numerics").items()) {
+    EXPECT_GT(row.get_int("mtp_bytes"), 0);
+    EXPECT_LT(row.get_int("mtp_bytes"),
+              row.get_int("weights_bytes") + 256 * row.get_int("kv_bytes_per_token"));
+  }
+  EXPECT_NE(r1_run({"plan", model, "--memory-limit", "1G"})
+                .out.find("the MTP head, which r1 run and r1 serve load"),
+            std::string::npos);
+  const Json none = checked("plan", r1_run({"plan", tiny_llama(), "--json", "--memory-limit", "1G"}));
+  EXPECT_EQ(none.at("numerics").at(size_t{0}).get_int("mtp_bytes"), 0);
+}
+
 TEST(CliPlan, QuantisedWeightsAreRowsOfTheirOwn) {
   const std::string file = (test::scratch() / "plan.gguf").string();
   if (!std::filesystem::exists(file)) test::write_quantised_llama(file);

@@ -171,6 +171,32 @@ TEST(CliRun, TheSeedIsRandomUnlessGivenAndRepeatsTheAnswer) {
   EXPECT_NE(verbose.err.find("tokens/s; seed 5"), std::string::npos) << verbose.err;
 }
 
+// The golden's head has random weights, so few of its guesses are right; no token depends on them.
+TEST(CliRun, TheMtpHeadGuessesUnlessLookaheadIsOff) {
+  const std::string model = R1_SOURCE_DIR "/tests/golden/models-mtp";
+  const std::string prompt = (test::scratch() / "mtp-prompt.json").string();
+  write_file_atomically(prompt, "[5, 17, 30, 8]");
+  const auto run = [&](const char* lookahead) {
+    return r1_run({"run", model, "--prompt-tokens", prompt, "--json", "--max-tokens", "60", "--temperature",
+                   "1", "--seed", "4", "--ignore-eos", "--verbose", "--lookahead", lookahead});
+  };
+  const auto with = run("7"), without = run("0");
+  EXPECT_EQ(with.status, 0) << with.err;
+  EXPECT_EQ(parse_json(with.out, "with").at("tokens").dump(),
+            parse_json(without.out, "without").at("tokens").dump());
+  EXPECT_NE(with.err.find(" guesses of the MTP head right; seed 4"), std::string::npos) << with.err;
+  EXPECT_EQ(without.err.find("guesses of"), std::string::npos) << without.err;
+  EXPECT_NE(without.err.find("layer 2 predicts further tokens (num_nextn_predict_layers) and is not used"),
+            std::string::npos)
+      << without.err;
+  EXPECT_NE(run("65").err.find("--lookahead is 65; it must be between 0 and 64"), std::string::npos);
+  const auto broken =
+      r1_run({"run", R1_SOURCE_DIR "/tests/golden/models-fp8", "--prompt-tokens", prompt, "--json"});
+  EXPECT_EQ(broken.status, 2);
+  EXPECT_NE(broken.err.find("(layer 2 is the MTP head; --lookahead 0 does without it)"), std::string::npos)
+      << broken.err;
+}
+
 // With seeds that nobody chose, a newcomer's first question is answered.
 TEST(CliRun, TheGuidesFirstExampleWorksWith19Of20Seeds) {
   const std::filesystem::path root = R1_SOURCE_DIR;

@@ -151,6 +151,73 @@ TEST(Convert, TheModelOfTheGgufFileHasTheSameWeights) {
   }
 }
 
+// A tiny DeepSeek-V3 with an MTP head (tests/ref/make_mtp_golden.py).
+const fs::path kMtp = fs::path(R1_SOURCE_DIR) / "tests/golden/models-mtp";
+
+TEST(Convert, ADirectoryKeepsTheMtpHeadAndItsCopiesOfTables) {
+  TemporaryDirectory dir;
+  to_directory(kMtp, dir / "out");
+  expect_equal_weights(dir / "out", kMtp);
+  const SafetensorsFile file(dir / "out" / "model.safetensors");
+  EXPECT_NE(file.find("model.layers.2.shared_head.head.weight"), nullptr);
+  EXPECT_NE(file.find("model.layers.2.embed_tokens.weight"), nullptr);
+  EXPECT_EQ(load_model_config(dir / "out").declared_prediction_layers, 1);
+  EXPECT_TRUE(Model::load(dir / "out", DType::f32, WeightUse::guessing).predicts());
+}
+
+TEST(Convert, AGgufFileKeepsTheMtpHeadOnlyIfItIsAskedFor) {
+  TemporaryDirectory dir;
+  std::vector<std::string> notes;
+  to_gguf(kMtp, dir / "plain.gguf", nullptr, 2, &notes);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes.front(),
+            (kMtp / "model.safetensors").string() +
+                ": layer 2, the MTP head, is left out, because llama.cpp reads no deepseek2 file that "
+                "has it; --keep-mtp keeps it for r1");
+  EXPECT_EQ(load_model_config(dir / "plain.gguf").declared_prediction_layers, 0);
+  EXPECT_EQ(GgufFile(dir / "plain.gguf").metadata().get_int("deepseek2.block_count"), 2);
+
+  ThreadPool pool(2);
+  GgufRequest request;
+  request.in = kMtp;
+  request.out = dir / "kept.gguf";
+  request.tokenizer = false;
+  request.keep_mtp = true;
+  request.note = [](const std::string& line) { FAIL() << line; };
+  request.progress = [](size_t, size_t) {};
+  write_gguf_model(pool, request);
+  const GgufFile kept(dir / "kept.gguf");
+  EXPECT_EQ(kept.metadata().get_int("deepseek2.block_count"), 3);
+  EXPECT_EQ(kept.metadata().get_int("deepseek2.nextn_predict_layers"), 1);
+  EXPECT_NE(kept.find("blk.2.nextn.eh_proj.weight"), nullptr);
+  EXPECT_NE(kept.find("blk.2.nextn.shared_head_head.weight"), nullptr);
+  EXPECT_EQ(load_model_config(dir / "kept.gguf").layers, 2);
+  const Model got = Model::load(dir / "kept.gguf", DType::f32, WeightUse::guessing),
+              want = Model::load(kMtp, DType::f32, WeightUse::guessing);
+  ASSERT_TRUE(got.predicts());
+  EXPECT_TRUE(got.warnings().empty());
+  EXPECT_EQ(got.weights_sha256(), want.weights_sha256());
+  // Quantised while it is loaded, it is the quantised file.
+  request.preset = &quantize_preset("BF16", "--type");
+  request.out = dir / "bf16.gguf";
+  write_gguf_model(pool, request);
+  EXPECT_EQ(Model::load(dir / "bf16.gguf", DType::f32, WeightUse::guessing).weights_sha256(),
+            Model::load(kMtp, DType::f32, WeightUse::guessing, host_memory(), "BF16").weights_sha256());
+  // And back to a directory.
+  to_directory(dir / "kept.gguf", dir / "back");
+  expect_equal_weights(dir / "back", kMtp);
+
+  request.out = dir / "none.gguf";
+  request.in = golden("deepseek_v3-groups");
+  try {
+    write_gguf_model(pool, request);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("has no MTP head: leave out --keep-mtp"), std::string::npos)
+        << e.what();
+  }
+}
+
 // The files of tests/ref/make_gguf.py have llama.cpp's names and row orders, in f16.
 TEST(Convert, TensorsAreNamedAndOrderedAsLlamaCppsConverterDoes) {
   const std::pair<const char*, const char*> kFiles[] = {{"llama-llama3", "llama-llama3"},

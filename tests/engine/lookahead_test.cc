@@ -39,7 +39,7 @@ Model repeating_model() {
 
 struct Answers {
   std::vector<Completion> completions;
-  LookaheadCounts counts;
+  GuessCounts counts;
   int64_t preemptions = 0;
 };
 
@@ -54,7 +54,7 @@ Answers answers(const Model& model, std::span<const Request> requests, int64_t l
       {.max_batch = batch, .prefill_chunk = 40, .kv_bytes = kv_pages * page, .lookahead = lookahead});
   Answers out;
   out.completions = engine.run(requests);
-  out.counts = engine.statistics().lookahead;
+  out.counts = engine.statistics().lookahead.total();
   out.preemptions = engine.statistics().preemptions;
   return out;
 }

@@ -69,6 +69,33 @@ TEST_F(CudaElementwise, SlicesHaveTheBitsOfTheCpu) {
   }
 }
 
+TEST_F(CudaElementwise, JoinedColumnsHaveTheBitsOfTheCpu) {
+  for (const int64_t T : kRowCounts) {
+    for (const int64_t N : kWidths) {
+      Random random(static_cast<uint64_t>(T * 1000 + N));
+      const int64_t M = 1 + random.below(70);
+      const auto a = mixed_numbers(random, T * M), b = mixed_numbers(random, T * N),
+                 dy = mixed_numbers(random, T * (M + N));
+      for (const bool twice : {false, true}) {
+        expect_both_agree(
+            [&](auto& r) -> Results {
+              const Tensor ta = r.input({T, M}, a), tb = r.input({T, N}, b);
+              std::vector<float> da, db;
+              r.want(ta, &da);
+              r.want(tb, &db);
+              const Tensor y = join_columns(r.ctx, ta, tb);
+              r.seed(y, dy);
+              if (twice) r.seed(join_columns(r.ctx, ta, tb), dy);
+              const std::vector<float> out = values(r, y);
+              r.backward();
+              return {out, da, db};
+            },
+            shape_name(T, N));
+      }
+    }
+  }
+}
+
 TEST_F(CudaElementwise, GatheredRowsAreCopies) {
   Random random(5);
   const auto x_values = mixed_numbers(random, 50 * 33);

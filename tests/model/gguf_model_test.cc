@@ -137,10 +137,12 @@ TEST(GgufModel, NamesGoThereAndBack) {
   EXPECT_EQ(gguf_place(config, "model.layers.0.self_attn.k_proj.bias")->head_rows, 0);
   for (const char* name :
        {"token_embd.weight", "output_norm.weight", "blk.3.attn_q_norm.weight", "blk.7.exp_probs_b.bias",
-        "blk.0.ffn_gate_inp.weight", "blk.0.attn_kv_a_mqa.weight", "blk.10.ffn_down_shexp.weight"}) {
+        "blk.61.nextn.eh_proj.weight", "blk.61.nextn.shared_head_norm.weight", "blk.0.ffn_gate_inp.weight",
+        "blk.0.attn_kv_a_mqa.weight", "blk.10.ffn_down_shexp.weight"}) {
     EXPECT_EQ(place(checkpoint_name(name)), name);
   }
   EXPECT_EQ(checkpoint_name("blk.0.attn_v_b.weight"), "model.layers.0.self_attn.kv_b_proj.weight");
+  EXPECT_EQ(checkpoint_name("blk.61.nextn.hnorm.weight"), "model.layers.61.hnorm.weight");
   EXPECT_EQ(checkpoint_name("blk.0.unknown.weight"), "");
   EXPECT_EQ(checkpoint_name("v.blk.0.attn_q.weight"), "");
   // Rows of a head of four: halves side by side in the file.
@@ -203,6 +205,10 @@ TEST(GgufModel, NamesTheKeyThatIsWrong) {
   EXPECT_EQ(
       refusal(llama_keys().set("llama.expert_count", 8)),
       "m.gguf: llama.expert_count is not 0: of the models with experts, qwen3moe and deepseek2 are known");
+  EXPECT_EQ(
+      refusal(llama_keys().set("llama.nextn_predict_layers", 1)),
+      "m.gguf: llama.nextn_predict_layers is set: of the models here, those with DeepSeek-V3's router alone "
+      "have such layers");
   EXPECT_EQ(refusal(llama_keys().set("llama.logit_scale", 0.5f)),
             "m.gguf: llama.logit_scale is set, which the models here do not have");
   EXPECT_EQ(
@@ -228,6 +234,24 @@ GgufBuilder expert_keys(const std::string& arch) {
     out.set(key("attention.value_length"), 8).set(key("attention.kv_lora_rank"), 16);
   }
   return out;
+}
+
+// block_count counts the layers of multi-token prediction.
+TEST(GgufModel, LayersOfPredictionAreNotTheModels) {
+  TemporaryDirectory dir;
+  const auto read = [&](int predictions) {
+    GgufBuilder builder = expert_keys("deepseek2");
+    builder.set("deepseek2.expert_gating_func", 2).set("deepseek2.expert_count", 4);
+    builder.set("deepseek2.expert_used_count", 2).set("deepseek2.nextn_predict_layers", predictions);
+    put(dir / "m.gguf", builder.file());
+    return read_model_config(GgufFile(dir / "m.gguf"));
+  };
+  EXPECT_EQ(read(0).layers, 2);
+  EXPECT_EQ(read(1).layers, 1);
+  EXPECT_EQ(read(1).declared_prediction_layers, 1);
+  EXPECT_EQ(error_of([&] { read(2); }), (dir / "m.gguf").string() +
+                                            ": deepseek2.nextn_predict_layers is 2; it must be less than "
+                                            "block_count, 2");
 }
 
 TEST(GgufModel, RefusesExpertsThatTheRouterCannotChoose) {

@@ -60,6 +60,39 @@ TEST(Elementwise, GradientsThatShareMemoryStayApart) {
   }
 }
 
+TEST(Elementwise, JoinsColumnsAndSplitsTheGradient) {
+  constexpr int64_t T = 5;
+  for (const int64_t M : kWidths) {
+    for (const int64_t N : {int64_t{1}, int64_t{16}, int64_t{70}}) {
+      Random random(static_cast<uint64_t>(M * 100 + N));
+      const auto a = random_normal(random, T * M), b = random_normal(random, T * N),
+                 dy = random_normal(random, T * (M + N));
+      OpRun r;
+      const Tensor ta = r.input({T, M}, a), tb = r.input({T, N}, b);
+      std::vector<float> da, db, joined, want_da, want_db;
+      r.want(ta, &da);
+      r.want(tb, &db);
+      for (int64_t t = 0; t < T; ++t) {
+        const auto row = [t](const auto& from, int64_t width, int64_t first, int64_t count) {
+          return std::span(from).subspan(static_cast<size_t>(t * width + first), static_cast<size_t>(count));
+        };
+        for (const float v : row(a, M, 0, M)) joined.push_back(v);
+        for (const float v : row(b, N, 0, N)) joined.push_back(v);
+        for (const float v : row(dy, M + N, 0, M)) want_da.push_back(v);
+        for (const float v : row(dy, M + N, M, N)) want_db.push_back(v);
+      }
+      const Tensor y = join_columns(r.ctx, ta, tb);
+      ASSERT_EQ(y.shape, Shape({T, M + N}));
+      expect_same_bits(y.values(), joined, "y");
+      r.seed(y, dy);
+      r.seed(join_columns(r.ctx, ta, tb), dy);  // accumulates
+      r.backward();
+      expect_same_bits(da, sum_of(want_da, want_da), "da");
+      expect_same_bits(db, sum_of(want_db, want_db), "db");
+    }
+  }
+}
+
 TEST(Elementwise, SlicesColumnsAndZeroesTheRestOfTheGradient) {
   for (const int64_t N : kWidths) {
     Random random(static_cast<uint64_t>(N));

@@ -137,9 +137,10 @@ TEST(Routes, HealthAndMetrics) {
   const HttpAnswer metrics = server().ask("GET", "/metrics");
   EXPECT_EQ(metrics.status, 200);
   EXPECT_TRUE(metrics.headers.at("content-type").starts_with("text/plain"));
-  for (const char* name : {"r1_requests_total{route=\"/v1/chat/completions\",status=\"200\"}",
-                           "r1_generated_tokens_total", "r1_time_to_first_token_seconds_bucket{le=\"+Inf\"}",
-                           "r1_kv_pages_free", "r1_requests_queued 0", "r1_accepted_guesses_total"})
+  for (const char* name :
+       {"r1_requests_total{route=\"/v1/chat/completions\",status=\"200\"}", "r1_generated_tokens_total",
+        "r1_time_to_first_token_seconds_bucket{le=\"+Inf\"}", "r1_kv_pages_free", "r1_requests_queued 0",
+        "r1_accepted_guesses_total{source=\"look-up\"}", "r1_guessed_tokens_total{source=\"mtp\"} 0"})
     EXPECT_NE(metrics.body.find(name), std::string::npos) << name;
 }
 

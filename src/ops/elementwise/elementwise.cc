@@ -13,6 +13,22 @@ void pass_on(Context& ctx, const Tensor& y, const Tensor& x) {
   R1_BACKEND(ctx, add_values, (Add{.a = dx, .b = ctx.tape->grad(y), .y = dx}));
 }
 
+// dx += columns [first, first + N) of the gradient of y, for y with x [T, N] at these columns.
+void pass_columns(Context& ctx, const Tensor& y, const Tensor& x, int64_t first) {
+  const Tensor dy = ctx.tape->grad(y);
+  if (!dy) return;
+  const GradSlot dx = ctx.tape->slot(x);
+  if (!dx) return;
+  if (!dx.accumulate) {
+    R1_BACKEND(ctx, slice_forward, (SliceColumns{.x = dy, .y = dx.grad, .first = first}));
+    return;
+  }
+  const OpScope scope(ctx);
+  const Tensor part = ctx.arena.tensor(x.shape, DType::f32);
+  R1_BACKEND(ctx, slice_forward, (SliceColumns{.x = dy, .y = part, .first = first}));
+  R1_BACKEND(ctx, add_values, (Add{.a = dx.grad, .b = part, .y = dx.grad}));
+}
+
 }  // namespace
 
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
@@ -46,6 +62,21 @@ Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end) 
       const GradSlot dx = c.tape->slot(x);
       if (!dx) return;
       R1_BACKEND(c, slice_backward, (SliceBackward{.dy = dy, .dx = dx, .first = begin}));
+    });
+  }
+  return y;
+}
+
+Tensor join_columns(Context& ctx, const Tensor& a, const Tensor& b) {
+  R1_CHECK(a.rows() == b.rows() && a.dtype == b.dtype, "columns of ", a.shape.str(), " and ", b.shape.str());
+  const int64_t M = a.dim(-1);
+  const Tensor y = ctx.output({a.rows(), M + b.dim(-1)}, a.dtype);
+  R1_BACKEND(ctx, place_columns, (PlaceColumns{.x = a, .y = y, .first = 0}));
+  R1_BACKEND(ctx, place_columns, (PlaceColumns{.x = b, .y = y, .first = M}));
+  if (ctx.tape != nullptr) {
+    ctx.tape->record([a, b, y, M](Context& c) {
+      pass_columns(c, y, a, 0);
+      pass_columns(c, y, b, M);
     });
   }
   return y;

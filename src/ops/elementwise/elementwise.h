@@ -16,6 +16,8 @@ Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
 void add_in_place(Context& ctx, const Tensor& x, const Tensor& term);
 // x [T, N] -> [T, end - begin], a copy of columns [begin, end).
 Tensor slice_columns(Context& ctx, const Tensor& x, int64_t begin, int64_t end);
+// a [T, M], b [T, N], of one type -> [T, M + N], the columns of a and then those of b.
+Tensor join_columns(Context& ctx, const Tensor& a, const Tensor& b);
 // x [T, N], indices [R] (in any order, repeats allowed, on the host) -> [R, N]. It has no backward: under a
 // tape it is a broken invariant, and so is an index out of range.
 Tensor gather_rows(Context& ctx, const Tensor& x, std::span<const int32_t> indices);

@@ -19,6 +19,12 @@ struct SliceColumns {
   int64_t first = 0;
 };
 
+// Puts x [T, M] into columns [first, first + M) of y [T, N], of x's type. The other columns stay.
+struct PlaceColumns {
+  Tensor x, y;
+  int64_t first = 0;
+};
+
 // Puts dy [T, M] into columns [first, first + M) of dx [T, N]. If dx does not accumulate, the other columns
 // become 0.
 struct SliceBackward {
@@ -36,6 +42,7 @@ struct GatherRows {
 namespace cpu {
 void add_values(Context& ctx, const Add& call);
 void slice_forward(Context& ctx, const SliceColumns& call);
+void place_columns(Context& ctx, const PlaceColumns& call);
 void slice_backward(Context& ctx, const SliceBackward& call);
 void gather_forward(Context& ctx, const GatherRows& call);
 }  // namespace cpu
@@ -43,6 +50,7 @@ void gather_forward(Context& ctx, const GatherRows& call);
 namespace cuda {
 void add_values(Context& ctx, const Add& call);
 void slice_forward(Context& ctx, const SliceColumns& call);
+void place_columns(Context& ctx, const PlaceColumns& call);
 void slice_backward(Context& ctx, const SliceBackward& call);
 void gather_forward(Context& ctx, const GatherRows& call);
 }  // namespace cuda

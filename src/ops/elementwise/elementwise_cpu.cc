@@ -107,6 +107,15 @@ void slice_forward(Context& ctx, const SliceColumns& call) {
   }
 }
 
+void place_columns(Context& ctx, const PlaceColumns& call) {
+  const int64_t T = call.x.rows(), M = call.x.dim(-1), N = call.y.dim(-1);
+  if (call.x.dtype == DType::bf16) {
+    copy_block(ctx.threads, T, M, call.x.bf16(), M, call.y.bf16() + call.first, N);
+  } else {
+    copy_block(ctx.threads, T, M, call.x.f32(), M, call.y.f32() + call.first, N);
+  }
+}
+
 void slice_backward(Context& ctx, const SliceBackward& call) {
   const int64_t first = call.first;
   const Tensor& grad = call.dx.grad;

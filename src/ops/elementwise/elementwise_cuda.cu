@@ -30,6 +30,16 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = threadIdx.x; i < M; i += kThreads) y[t * M + i] = from[i];
 }
 
+// Columns [first, first + M) of row t of y [T, N] = row t of x [T, M].
+template <class V>
+__global__ void __launch_bounds__(kThreads)
+    place_columns_of(const V* x, int64_t M, int64_t first, int64_t N, V* y) {
+  const int64_t t = blockIdx.x;
+  V* to = y + t * N + first;
+#pragma unroll 4
+  for (int64_t i = threadIdx.x; i < M; i += kThreads) to[i] = x[t * M + i];
+}
+
 // y[r] = table[indices[r]], of rows of n floats or vectors of four.
 template <class Vector>
 __global__ void __launch_bounds__(kThreads)
@@ -98,6 +108,18 @@ void slice_forward(Context& ctx, const SliceColumns& call) {
     copy_columns<<<blocks, kThreads, 0, stream_of(ctx)>>>(call.x.f32(), N, call.first, M, call.y.f32());
   }
   check_launch("slice_columns");
+}
+
+void place_columns(Context& ctx, const PlaceColumns& call) {
+  if (ctx.measuring || call.x.count() == 0) return;
+  const auto blocks = static_cast<unsigned>(call.x.rows());
+  const int64_t M = call.x.dim(-1), N = call.y.dim(-1);
+  if (call.x.dtype == DType::bf16) {
+    place_columns_of<<<blocks, kThreads, 0, stream_of(ctx)>>>(call.x.bf16(), M, call.first, N, call.y.bf16());
+  } else {
+    place_columns_of<<<blocks, kThreads, 0, stream_of(ctx)>>>(call.x.f32(), M, call.first, N, call.y.f32());
+  }
+  check_launch("join_columns");
 }
 
 void slice_backward(Context& ctx, const SliceBackward& call) {
