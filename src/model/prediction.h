@@ -5,9 +5,9 @@
 //   x = eh_proj [enorm(embedding of token t + 1), hnorm(h_t)]        x' = layer(x), with keys of its own
 //   logits = head(shared_head.norm(x'))
 //
-// As in vLLM and SGLang: the token's half comes first, although the report prints it second; h_t is the output
-// of the model's last norm; keys and rotary positions are those of t. The embedding and the head are the
-// model's. A checkpoint may have copies of both (model.layers.N.embed_tokens, shared_head.head), which the
+// As in vLLM and SGLang, the token's half comes first, although the report prints it second, and keys and rotary
+// positions are those of t. h_t is the output of the model's last norm; the report does not say whether it is. The
+// embedding and the head are the model's. A checkpoint may have copies of both (model.layers.N.embed_tokens, shared_head.head), which the
 // release notes of the weights call shared; they are kept when a directory is converted, and not read.
 //
 // A guess changes the time of an answer and none of its bits (engine/lookahead.h).
