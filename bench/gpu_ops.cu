@@ -15,12 +15,13 @@ namespace {
 
 // An op's surroundings on the device.
 struct OpBench {
-  explicit OpBench(cudaStream_t stream)
+  explicit OpBench(cudaStream_t stream, bool bf16 = false)
       : tensors(Arena::kDefaultLimit, cuda_memory()),
         tape(tensors, host),
         ctx{.arena = tensors,
             .threads = threads,
             .device = Device::cuda,
+            .numerics = bf16 ? Numerics::cuda_bf16 : Numerics::cpu_f32,
             .host_arena = &host,
             .stream = stream} {}
   Tensor tensor(const Floats& from, Shape shape) {
@@ -30,6 +31,13 @@ struct OpBench {
     if (ctx.tape != nullptr) tape.name(t);
     return t;
   }
+  // An activation of the numerics' type: the same memory, read as f32 or as bf16.
+  Tensor activation(const Floats& from, Shape shape) {
+    Tensor t = tensor(from, shape);
+    t.dtype = ctx.activations();
+    return t;
+  }
+  std::string name() const { return ctx.activations() == DType::bf16 ? "bf16 " : ""; }
   ThreadPool threads{1};
   Arena tensors, host;
   Tape tape;
@@ -61,11 +69,11 @@ struct Heads {
 };
 
 // S rows of n tokens each, from position 0.
-void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n) {
-  OpBench b(bench.stream());
+void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n, bool bf16 = false) {
+  OpBench b(bench.stream(), bf16);
   const int64_t T = S * n, pages = n / kKeyTile;
   const Floats q(T * h.H * h.K), k(T * h.G * h.K), v(T * h.G * h.V), gradient(T * h.H * h.V);
-  KvPages shape{nullptr, DType::f32, h.G, h.K, h.V, h.latent};
+  KvPages shape{nullptr, b.ctx.row().cache, h.G, h.K, h.V, h.latent};
   const Floats storage(S * pages * shape.page_elements());
   shape.data = storage.at();
   std::vector<int32_t> positions, table = counted(S * pages),
@@ -73,36 +81,39 @@ void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n
   for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(t % n));
   const Batch batch{positions, positions, offsets, table, pages};
   const auto run = [&] {
-    return attention(b.ctx, batch, shape, b.tensor(q, {T, h.H, h.K}), b.tensor(k, {T, h.G, h.K}),
-                     b.tensor(v, {T, h.G, h.V}), 0.1f);
+    return attention(b.ctx, batch, shape, b.activation(q, {T, h.H, h.K}), b.activation(k, {T, h.G, h.K}),
+                     b.activation(v, {T, h.G, h.V}), 0.1f);
+  };
+  const auto row = [&](const std::string& name, double flops_of, const std::function<void()>& work) {
+    return bf16 ? bench.tensor_row(b.name() + name, flops_of, 0, work) : bench.row(name, flops_of, 0, work);
   };
   const double flops = static_cast<double>(T * (n + 1) * h.H * (h.K + h.V));
   const std::string at = std::string(" ") + h.name + " " + std::to_string(S) + " x " + std::to_string(n);
-  bench.row("attention" + at, flops, 0, [&] {
+  row("attention" + at, flops, [&] {
     const OpScope scope(b.ctx);
     run();
   });
   const double backward = static_cast<double>(T * (n + 1) * h.H * (3 * h.K + 2 * h.V));
-  bench.row("attention both ways" + at, flops + backward, 0, [&] { differentiate(b, gradient, run); });
+  row("attention both ways" + at, flops + backward, [&] { differentiate(b, gradient, run); });
 }
 
 // One token of each of S sequences behind `keys` keys.
-void bench_decoding(Bench& bench, const Heads& h, int64_t S, int64_t keys) {
-  OpBench b(bench.stream());
+void bench_decoding(Bench& bench, const Heads& h, int64_t S, int64_t keys, bool bf16 = false) {
+  OpBench b(bench.stream(), bf16);
   const int64_t pages = keys / kKeyTile + 1;
   const Floats q(S * h.H * h.K), k(S * h.G * h.K), v(S * h.G * h.V);
-  KvPages shape{nullptr, DType::f32, h.G, h.K, h.V, h.latent};
+  KvPages shape{nullptr, b.ctx.row().cache, h.G, h.K, h.V, h.latent};
   const Floats storage(S * pages * shape.page_elements());
   shape.data = storage.at();
   const std::vector<int32_t> positions(static_cast<size_t>(S), static_cast<int32_t>(keys)),
       table = counted(S * pages), offsets = counted(S + 1);
   const Batch batch{positions, positions, offsets, table, pages};
   const double bytes = static_cast<double>(S * keys) * static_cast<double>(shape.page_bytes()) / kKeyTile;
-  bench.row(std::string("decoding ") + h.name + " " + std::to_string(S) + " x " + std::to_string(keys),
+  bench.row(b.name() + "decoding " + h.name + " " + std::to_string(S) + " x " + std::to_string(keys),
             static_cast<double>(S * keys * h.H * (h.K + h.V) * 2), bytes, [&] {
               const OpScope scope(b.ctx);
-              attention(b.ctx, batch, shape, b.tensor(q, {S, h.H, h.K}), b.tensor(k, {S, h.G, h.K}),
-                        b.tensor(v, {S, h.G, h.V}), 0.1f);
+              attention(b.ctx, batch, shape, b.activation(q, {S, h.H, h.K}), b.activation(k, {S, h.G, h.K}),
+                        b.activation(v, {S, h.G, h.V}), 0.1f);
             });
 }
 
@@ -118,20 +129,35 @@ struct BenchParameter {
   Parameter p;
 };
 
-void bench_loss(Bench& bench, int64_t T, int64_t D, int64_t V) {
-  OpBench b(bench.stream());
+// The head's product alone, then log-probs and entropies, then log-probs and their gradients.
+void bench_loss(Bench& bench, int64_t T, int64_t D, int64_t V, bool bf16 = false) {
+  OpBench b(bench.stream(), bf16);
   const Floats h(T * D), gradient(T);
   BenchParameter w(V, D);
   const Weight head(&w.p);
   const std::vector<int32_t> targets(static_cast<size_t>(T), 7);
-  const auto run = [&] { return token_log_probs(b.ctx, b.tensor(h, {T, D}), head, targets, 1.0f); };
+  const Floats entropies(T);
+  const auto run = [&] { return token_log_probs(b.ctx, b.activation(h, {T, D}), head, targets, 1.0f); };
+  const auto row = [&](const std::string& name, double flops_of, const std::function<void()>& work) {
+    return bf16 ? bench.tensor_row(b.name() + name, flops_of, 0, work) : bench.row(name, flops_of, 0, work);
+  };
   const double flops = 2.0 * static_cast<double>(T * D) * static_cast<double>(V);
   const std::string at = " " + std::to_string(T) + " x " + std::to_string(D) + " x " + std::to_string(V);
-  bench.row("log-probs" + at, flops, 0, [&] {
+  row("log-probs" + at, flops, [&] {
     const OpScope scope(b.ctx);
     run();
   });
-  bench.row("log-probs both ways" + at, 4 * flops, 0, [&] { differentiate(b, gradient, run); });
+  if (bf16) {
+    row("log-probs and entropy" + at, flops, [&] {
+      const OpScope scope(b.ctx);
+      token_log_probs(b.ctx, b.activation(h, {T, D}), head, targets, 1.0f, b.tensor(entropies, {T}));
+    });
+    row("head's product in bf16" + at, flops, [&] {
+      const OpScope scope(b.ctx);
+      matmul(b.ctx, b.activation(h, {T, D}), head, DType::bf16);
+    });
+  }
+  row("log-probs both ways" + at, 4 * flops, [&] { differentiate(b, gradient, run); });
 }
 
 void bench_sample(Bench& bench, int64_t S, int64_t V, const SamplingParams& params, const char* what) {
@@ -193,6 +219,15 @@ void bench_ops(Bench& bench) {
   bench_training_attention(bench, grouped, 8, 1024);
   bench_training_attention(bench, small, 64, 128);
   bench_training_attention(bench, latent, 8, 512);
+  const Heads narrow{"12/12 x 64", 12, 12, 64, 64, false}, wide{"12/2 x 128", 12, 2, 128, 128, false};
+  bench_training_attention(bench, grouped, 8, 1024, true);
+  bench_training_attention(bench, wide, 8, 1024, true);
+  bench_training_attention(bench, wide, 1, 8192, true);
+  bench_training_attention(bench, narrow, 32, 1024, true);
+  bench_training_attention(bench, small, 64, 128, true);
+  for (const int64_t S : {1, 64, 512}) bench_decoding(bench, wide, S, 1024, true);
+  for (const int64_t S : {1, 64}) bench_decoding(bench, grouped, S, 1024, true);
+  bench_decoding(bench, wide, 1, 16384, true);
   for (const int64_t S : {1, 64}) {
     bench_decoding(bench, grouped, S, 1024);
     bench_decoding(bench, latent, S, 1024);
@@ -200,6 +235,8 @@ void bench_ops(Bench& bench) {
   bench_decoding(bench, small, 1024, 128);
   bench_loss(bench, 4096, 1024, 32000);
   bench_loss(bench, 8192, 128, 512);
+  bench_loss(bench, 8192, 1536, 151936, true);
+  bench_loss(bench, 32768, 768, 16384, true);
   for (const int64_t S : {1, 64}) {
     bench_sample(bench, S, 152064, {}, "plain");
     bench_sample(bench, S, 152064, {.top_k = 50, .top_p = 0.95f}, "top-k top-p");

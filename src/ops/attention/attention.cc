@@ -102,7 +102,8 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   ctx.tape->record([=, S = batch.S()](Context& c) {
     const Tensor d_out = c.tape->grad(out);
     if (!d_out || q.dim(0) == 0) return;
-    AttentionBackward call{.q = q, .k = k, .v = v, .d_out = d_out, .scale = scale, .saved = saved};
+    AttentionBackward call{
+        .q = q, .k = k, .v = v, .d_out = d_out, .scale = scale, .saved = saved, .pages = pages};
     call.S = S;
     call.offsets = offsets;
     call.parents = parents;

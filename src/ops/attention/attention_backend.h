@@ -25,6 +25,7 @@ struct AttentionBackward {
   Tensor q, k, v, d_out;
   float scale = 1;
   AttentionSaved saved{};
+  KvPages pages{};  // their form alone; the memory may be gone
   // Copies of the batch's, in the host arena.
   int64_t S = 0;
   const int32_t* offsets = nullptr;  // [S + 1]

@@ -20,6 +20,7 @@
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/kernels_cpu.h"
+#include "ops/attention/tensor_attention_cuda.h"
 #include "ops/convert/convert.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
@@ -453,6 +454,7 @@ void run_block(const BackwardJob& b, const TokenBlock& block, const BackwardTile
 }  // namespace
 
 void attention_backward(Context& ctx, const AttentionBackward& call) {
+  if (on_tensor_cores(call.pages)) return tensor_attention_backward(ctx, call);
   const OpScope scope(ctx);
   const int64_t T = call.q.dim(0);
   BackwardJob b{};

@@ -18,6 +18,7 @@
 #include "base/integers.h"
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
+#include "ops/attention/tensor_attention_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -380,6 +381,83 @@ void run_forward(Context& ctx, const AttentionForward& call) {
   run_tiles(f, tiles, height, ctx.stream);
 }
 
+// Tokens [token, token + count) of the batch go to slots from `slot` on of one page.
+struct PageSpan {
+  int32_t token, page, slot, count;
+};
+
+std::span<const PageSpan> page_spans(Context& ctx, const Batch& batch) {
+  auto* list = ctx.host().array<PageSpan>(batch.T() / kKeyTile + 2 * batch.S());
+  size_t count = 0;
+  for (int64_t s = 0; s < batch.S(); ++s) {
+    const int32_t* table = batch.pages.data() + s * batch.max_pages;
+    const int32_t end = batch.offsets[static_cast<size_t>(s) + 1];
+    for (int32_t t = batch.offsets[static_cast<size_t>(s)]; t < end; t += list[count++].count) {
+      const auto position = batch.positions[static_cast<size_t>(t)],
+                 slot = position % static_cast<int32_t>(kKeyTile);
+      list[count] = {t, table[position / kKeyTile], slot,
+                     std::min(static_cast<int32_t>(kKeyTile) - slot, end - t)};
+    }
+  }
+  return {list, count};
+}
+
+// Keys pass through shared memory, so that a page's lines, which hold one dimension of 32 keys, are written whole.
+__global__ void __launch_bounds__(kChainThreads) write_spans(ForwardJob<uint16_t> f, const PageSpan* list) {
+  constexpr int kTile = static_cast<int>(kKeyTile);
+  __shared__ uint16_t keys[kTile][kTensorWidth + 2];
+  const PageSpan span = list[blockIdx.x];
+  const int64_t g = blockIdx.y;
+  const int K = static_cast<int>(f.K), V = static_cast<int>(f.width),
+            warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  uint16_t* const page = f.pages + span.page * f.page_elements;
+  for (int i = warp; i < span.count; i += kChainWarps) {
+    const uint16_t* const key = f.k + ((span.token + i) * f.G + g) * K;
+    for (int d = lane; d < K; d += 32) keys[i][d] = key[d];
+    const uint16_t* const value = f.v + ((span.token + i) * f.G + g) * V;
+    uint16_t* const to = page + f.values_at + (g * kKeyTile + span.slot + i) * V;
+    for (int d = lane; d < V; d += 32) to[d] = value[d];
+  }
+  __syncthreads();
+  if (span.count == 1) {
+    for (int d = static_cast<int>(threadIdx.x); d < K; d += kChainThreads)
+      page[(g * K + d) * kTile + span.slot] = keys[0][d];
+    return;
+  }
+  for (int d = warp; d < K; d += kChainWarps)
+    if (lane < span.count) page[(g * K + d) * kTile + span.slot + lane] = keys[lane][d];
+}
+
+// Pages of cuda-bf16 in the order of tensor_attention_cuda.h.
+void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
+  const OpScope scope(ctx);
+  const Batch& batch = call.batch;
+  TensorRows rows{.S = batch.S(), .T = batch.T(), .max_pages = batch.max_pages};
+  for (int64_t s = 0; s < rows.S; ++s)
+    rows.most_tokens = std::max<int64_t>(
+        rows.most_tokens, batch.offsets[static_cast<size_t>(s) + 1] - batch.offsets[static_cast<size_t>(s)]);
+  const std::span<const PageSpan> spans = page_spans(ctx, batch);
+  Upload lists(ctx);
+  const int offsets = lists.add(batch.offsets), positions = lists.add(batch.positions),
+            table = lists.add(batch.pages), span_list = lists.add(spans);
+  const int prefixes = lists.add(batch.prefixes), tails = lists.add(batch.tails);
+  lists.send();
+  if (!ctx.measuring && !spans.empty()) {
+    const dim3 grid(static_cast<unsigned>(spans.size()), static_cast<unsigned>(call.pages.G));
+    write_spans<<<grid, kChainThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
+        forward_job<uint16_t>(call), lists.at<PageSpan>(span_list));
+    check_launch("attention pages");
+    rows.offsets = lists.at<int32_t>(offsets);
+    rows.positions = lists.at<int32_t>(positions);
+    rows.table = lists.at<int32_t>(table);
+    if (!batch.prefixes.empty()) {
+      rows.prefixes = lists.at<int64_t>(prefixes);
+      rows.tails = lists.at<int32_t>(tails);
+    }
+  }
+  tensor_attention(ctx, call, rows);
+}
+
 }  // namespace
 
 void attention_forward(Context& ctx, const AttentionForward& call) {
@@ -388,6 +466,7 @@ void attention_forward(Context& ctx, const AttentionForward& call) {
     R1_CHECK(t.dtype == type, "pages of ", name_of(type), " and ", t.shape.str(), " of ", name_of(t.dtype));
   if (type == DType::f32) return run_forward<float>(ctx, call);
   R1_CHECK(type == DType::bf16, "pages of ", name_of(type));
+  if (on_tensor_cores(call.pages)) return run_on_tensor_cores(ctx, call);
   run_forward<uint16_t>(ctx, call);
 }
 

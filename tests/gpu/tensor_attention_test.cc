@@ -1,0 +1,377 @@
+// tests/gpu/tensor_attention_test.cc: attention of cuda-bf16 on tensor cores is near the reference in double, and a
+// row has the same bits alone, in chunks, beside others, behind a shared prefix and in training.
+#include <tuple>
+
+#include "ops/attention/attention.h"
+#include "tensor/transfer.h"
+#include "tests/gpu/device_run.h"
+#include "tests/ops/attention_util.h"
+
+namespace r1 {
+namespace tensor_attention_test {
+namespace {
+using namespace test;
+using namespace test_attention;
+
+class CudaTensorAttention : public OnDevice {};
+
+using Numbers = std::vector<float>;
+
+Numbers rounded(Numbers values) {
+  for (float& value : values) value = f32_from_bf16(bf16_from_f32(value));
+  return values;
+}
+
+Data bf16_data(const Shape4& z, const std::vector<int64_t>& lengths, uint64_t seed, double spread = 1.0) {
+  Data data(z, lengths, seed, spread);
+  data.q = rounded(data.q);
+  data.k = rounded(data.k);
+  data.v = rounded(data.v);
+  data.numerics = Numerics::cuda_bf16;
+  return data;
+}
+
+// All widths that kernels are built for, ragged ones, and ones whose rows hold no whole vectors.
+std::vector<Shape4> tensor_shapes() {
+  return {{1, 1, 4, 4},   {4, 4, 32, 32}, {6, 2, 12, 20},   {12, 2, 128, 128}, {14, 2, 64, 64},
+          {5, 1, 30, 24}, {3, 3, 64, 33}, {16, 1, 96, 128}, {40, 2, 16, 8},    {8, 8, 128, 64}};
+}
+
+std::vector<std::pair<Shape4, double>> shapes_and_spreads() {
+  std::vector<std::pair<Shape4, double>> out;
+  for (const Shape4& z : tensor_shapes()) out.emplace_back(z, 1.0);
+  for (const Shape4& z : {Shape4{6, 2, 12, 20}, {12, 2, 128, 128}, {3, 3, 64, 33}}) out.emplace_back(z, 5.0);
+  return out;
+}
+
+double distance_of(const Numbers& got, const auto& want) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(static_cast<double>(got[i]) - static_cast<double>(want[i]), 2);
+    size += std::pow(static_cast<double>(want[i]), 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+// Pages in the device's memory, all NaN until they are written.
+struct DevicePages {
+  DevicePages(const Data& data, uint64_t seed) : cache(data, seed), storage(cache.storage.size()) {
+    pages = cache.pages;
+    pages.dtype = DType::bf16;
+    const std::vector<unsigned char> nan(cache.storage.size() * sizeof(float), 0xFF);
+    storage.fill(nan);
+    pages.data = storage.buffer.tensor().data;
+  }
+  struct Storage {
+    explicit Storage(size_t floats) : buffer({static_cast<int64_t>(floats)}, DType::f32, cuda_memory()) {}
+    void fill(const std::vector<unsigned char>& bytes) {
+      cuda_memory().write(buffer.tensor().data, bytes.data(), bytes.size());
+    }
+    Buffer buffer;
+  };
+  Cache cache;
+  Storage storage;
+  KvPages pages;
+};
+
+struct TensorStepRow {
+  int64_t s, begin, end;
+  bool shares = false;  // lies behind the prompt of sequence 0
+};
+
+Tensor narrow_input(DeviceRun& r, Shape shape, std::span<const float> values) {
+  const Tensor t = r.ctx.output(shape, DType::bf16);
+  write_values(r.ctx.memory(), t, 0, values, r.ctx.stream);
+  return t;
+}
+Numbers narrow_values(DeviceRun& r, const Tensor& t) {
+  Numbers out(static_cast<size_t>(t.count()));
+  read_values(r.ctx.memory(), t, 0, out, r.ctx.stream);
+  return out;
+}
+
+// Runs rows of sequences step by step without a tape, and keeps each token's output.
+class TensorSteps {
+ public:
+  TensorSteps(const Data& data, int64_t prefix)
+      : data_(data), prefix_(prefix), pages_(data, 9), out_(static_cast<size_t>(data.T()) * width(), kNaN) {
+    run_.ctx.numerics = Numerics::cuda_bf16;
+  }
+
+  void run(const std::vector<TensorStepRow>& rows) {
+    const OpScope scope(run_.ctx);
+    std::vector<int64_t> tokens, prefixes;
+    std::vector<int32_t> positions, offsets{0}, table, tails;
+    for (const TensorStepRow& row : rows) {
+      for (int64_t t = row.begin; t < row.end; ++t) {
+        tokens.push_back(data_.offsets[static_cast<size_t>(row.s)] + t);
+        positions.push_back(static_cast<int32_t>(t));
+      }
+      offsets.push_back(static_cast<int32_t>(tokens.size()));
+      for (int64_t p = 0; p < pages_.cache.max_pages; ++p) {
+        const int64_t owner = row.shares && p < prefix_ / kKeyTile ? 0 : row.s;
+        table.push_back(p * kKeyTile >= row.end ? kNoPage : page(owner, p));
+      }
+      prefixes.push_back(row.shares ? prefix_ : 0);
+      tails.push_back(row.shares && prefix_ % kKeyTile != 0 ? page(0, prefix_ / kKeyTile) : -1);
+    }
+    const std::vector<int32_t> ids(tokens.size(), 0);
+    Batch batch{ids, positions, offsets, table, pages_.cache.max_pages};
+    if (prefix_ > 0) batch.prefixes = prefixes, batch.tails = tails;
+    const auto T = static_cast<int64_t>(tokens.size());
+    const auto& z = data_.z;
+    const Tensor q = narrow_input(run_, {T, z.H, z.K}, rows_of(data_.q, z.H * z.K, tokens)),
+                 k = narrow_input(run_, {T, z.G, z.K}, rows_of(data_.k, z.G * z.K, tokens)),
+                 v = narrow_input(run_, {T, z.G, z.V}, rows_of(data_.v, z.G * z.V, tokens));
+    run_.poison(size_t{1} << 20);
+    const Numbers got = narrow_values(run_, attention(run_.ctx, batch, pages_.pages, q, k, v, data_.scale));
+    for (size_t i = 0; i < tokens.size(); ++i)
+      std::copy_n(got.begin() + static_cast<int64_t>(i * width()), width(),
+                  out_.begin() + tokens[i] * static_cast<int64_t>(width()));
+  }
+  Numbers output(int64_t s) const {
+    const auto each = static_cast<int64_t>(width());
+    return {out_.begin() + data_.offsets[static_cast<size_t>(s)] * each,
+            out_.begin() + data_.offsets[static_cast<size_t>(s) + 1] * each};
+  }
+  const Numbers& all() const { return out_; }
+
+ private:
+  size_t width() const { return static_cast<size_t>(data_.z.H * data_.z.V); }
+  int32_t page(int64_t s, int64_t p) const {
+    return pages_.cache.order[static_cast<size_t>(s * pages_.cache.max_pages + p)];
+  }
+  const Data& data_;
+  int64_t prefix_;
+  DevicePages pages_;
+  DeviceRun run_{false};
+  Numbers out_;
+};
+
+struct Trained {
+  Numbers out, dq, dk, dv;
+};
+
+// Whole rows with a tape, and parents as the data has them.
+Trained train(const Data& data, uint64_t page_seed = 5, int times = 1) {
+  DeviceRun r;
+  r.ctx.numerics = Numerics::cuda_bf16;
+  DevicePages pages(data, page_seed);
+  std::vector<int32_t> positions, table, tails;
+  std::vector<int64_t> prefixes;
+  for (int64_t s = 0; s < data.S(); ++s) {
+    const int64_t start = data.start(s), n = data.lengths[static_cast<size_t>(s)];
+    const auto page = [&](int64_t owner, int64_t p) {
+      return pages.cache.order[static_cast<size_t>(owner * pages.cache.max_pages + p)];
+    };
+    prefixes.push_back(start);
+    tails.push_back(start % kKeyTile == 0 ? -1 : page(data.parent(s), start / kKeyTile));
+    for (int64_t i = 0; i < n; ++i) positions.push_back(static_cast<int32_t>(start + i));
+    for (int64_t p = 0; p < pages.cache.max_pages; ++p)
+      table.push_back(p * kKeyTile < start + n ? page(p < start / kKeyTile ? data.parent(s) : s, p)
+                                               : kNoPage);
+  }
+  const std::vector<int32_t> ids(positions.size(), 0);
+  Batch batch{ids, positions, data.offsets, table, pages.cache.max_pages};
+  if (!data.parents.empty()) batch.prefixes = prefixes, batch.tails = tails, batch.parents = data.parents;
+  const int64_t T = data.T();
+  const auto& z = data.z;
+  const Tensor q = narrow_input(r, {T, z.H, z.K}, data.q), k = narrow_input(r, {T, z.G, z.K}, data.k),
+               v = narrow_input(r, {T, z.G, z.V}, data.v);
+  Trained out;
+  r.want(q, &out.dq);
+  r.want(k, &out.dk);
+  r.want(v, &out.dv);
+  r.poison(size_t{16} << 20);
+  for (int i = 0; i < times; ++i) {
+    const Tensor o = attention(r.ctx, batch, pages.pages, q, k, v, data.scale);
+    out.out = narrow_values(r, o);
+    r.seed(o, data.d_o);
+  }
+  r.backward();
+  return out;
+}
+
+TEST_F(CudaTensorAttention, IsNearTheReferenceForwardAndBackward) {
+  for (const Shape4& z : tensor_shapes()) {
+    const Data data = bf16_data(z, {1, 7, 64, 100, 300, 33}, 3);
+    const auto size = [&](int64_t heads, int64_t width) {
+      return static_cast<size_t>(data.T() * heads * width);
+    };
+    std::vector<double> o(size(z.H, z.V)), dq(size(z.H, z.K)), dk(size(z.G, z.K)), dv(size(z.G, z.V));
+    ref::attention(data.q.data(), data.k.data(), data.v.data(), data.offsets.data(), data.S(), z.H, z.G, z.K,
+                   z.V, static_cast<double>(data.scale), o.data());
+    ref::attention_backward(data.q.data(), data.k.data(), data.v.data(), data.d_o.data(), data.offsets.data(),
+                            data.S(), z.H, z.G, z.K, z.V, static_cast<double>(data.scale), dq.data(),
+                            dk.data(), dv.data());
+    const Trained got = train(data);
+    std::printf("%s: out %.1e, dq %.1e, dk %.1e, dv %.1e from the reference\n", z.str().c_str(),
+                distance_of(got.out, o), distance_of(got.dq, dq), distance_of(got.dk, dk),
+                distance_of(got.dv, dv));
+    EXPECT_LT(distance_of(got.out, o), 4e-3) << z.str();
+    EXPECT_LT(distance_of(got.dq, dq), 8e-3) << z.str();
+    EXPECT_LT(distance_of(got.dk, dk), 8e-3) << z.str();
+    EXPECT_LT(distance_of(got.dv, dv), 8e-3) << z.str();
+  }
+}
+
+TEST_F(CudaTensorAttention, TakesScoresThatAreFarApart) {
+  const Shape4 z{6, 2, 64, 64};
+  const Data data = bf16_data(z, {400, 70}, 4, 8.0);
+  std::vector<double> o(static_cast<size_t>(data.T() * z.H * z.V));
+  ref::attention(data.q.data(), data.k.data(), data.v.data(), data.offsets.data(), data.S(), z.H, z.G, z.K,
+                 z.V, static_cast<double>(data.scale), o.data());
+  EXPECT_LT(distance_of(train(data).out, o), 5e-3);
+}
+
+TEST_F(CudaTensorAttention, ChunksAndCompanyChangeNoBit) {
+  // Scores that are far apart raise the maximum in few blocks, whose weights then differ from 1.
+  for (const auto& [z, spread] : shapes_and_spreads()) {
+    const Data data = bf16_data(z, {90, 70, 330, 33, 600}, 50, spread);
+    const Numbers trained = train(data).out;
+    TensorSteps whole(data, 0), mixed(data, 0);
+    for (int64_t s = 0; s < data.S(); ++s) whole.run({{s, 0, data.lengths[static_cast<size_t>(s)]}});
+    expect_cpu_bits(whole.all(), trained, z.str() + " alone and in training");
+    mixed.run({{0, 0, 40}, {1, 0, 1}, {2, 0, 250}, {4, 0, 500}});
+    mixed.run({{2, 250, 310}, {0, 40, 70}, {3, 0, 13}, {1, 1, 50}, {4, 500, 580}});
+    for (int64_t i = 0; i < 20; ++i)
+      mixed.run({{0, 70 + i, 71 + i},
+                 {1, 50 + i, 51 + i},
+                 {2, 310 + i, 311 + i},
+                 {3, 13 + i, 14 + i},
+                 {4, 580 + i, 581 + i}});
+    expect_cpu_bits(mixed.all(), trained, z.str() + " in chunks and token by token");
+  }
+}
+
+// So many rows that each walks its parts alone, and few enough that parts run apart.
+TEST_F(CudaTensorAttention, PartsApartAndTogetherHaveTheSameBits) {
+  const Shape4 z{4, 2, 64, 64};
+  const Data data = bf16_data(z, std::vector<int64_t>(520, 261), 51);
+  TensorSteps together(data, 0), apart(data, 0);
+  std::vector<TensorStepRow> prompts, last;
+  for (int64_t s = 0; s < data.S(); ++s) prompts.push_back({s, 0, 260}), last.push_back({s, 260, 261});
+  together.run(prompts);
+  together.run(last);
+  apart.run(prompts);
+  for (int64_t s = 0; s < data.S(); s += 7)
+    apart.run({last.begin() + s, last.begin() + std::min<int64_t>(s + 7, data.S())});
+  expect_cpu_bits(apart.all(), together.all(), "parts");
+}
+
+TEST_F(CudaTensorAttention, SharedPrefixesChangeNoBit) {
+  for (const Shape4& z : {Shape4{4, 2, 32, 32}, {6, 1, 19, 7}, {12, 2, 128, 128}}) {
+    for (const int64_t prefix : {5, 27, 64, 71, 300}) {
+      Data data = bf16_data(z, {prefix, prefix + 40, prefix + 40}, 52);
+      for (const int64_t s : {1, 2}) {  // they begin with the prompt
+        const auto copy = [&](Numbers& x, int64_t wide) {
+          std::copy_n(x.begin(), prefix * wide, x.begin() + data.offsets[static_cast<size_t>(s)] * wide);
+        };
+        copy(data.q, z.H * z.K);
+        copy(data.k, z.G * z.K);
+        copy(data.v, z.G * z.V);
+      }
+      TensorSteps alone(data, 0), shared(data, prefix);
+      for (int64_t s = 0; s < 3; ++s) alone.run({{s, 0, data.lengths[static_cast<size_t>(s)]}});
+      shared.run({{0, 0, prefix}});
+      shared.run({{1, prefix, prefix + 3, true}, {2, prefix, prefix + 1, true}});
+      for (int64_t i = 3; i < 40; ++i)
+        shared.run({{1, prefix + i, prefix + i + 1, true}, {2, prefix + i - 2, prefix + i - 1, true}});
+      shared.run({{2, prefix + 38, prefix + 40, true}});
+      for (int64_t s = 1; s < 3; ++s) {
+        const Numbers want = alone.output(s), got = shared.output(s);
+        const auto from = static_cast<int64_t>(prefix * z.H * z.V);
+        expect_cpu_bits({got.begin() + from, got.end()}, {want.begin() + from, want.end()},
+                        z.str() + " behind " + std::to_string(prefix));
+      }
+    }
+  }
+}
+
+// Families: a parent and its children have the outputs of whole rows; the gradients of a family do not depend on the
+// families beside it; and twice is twice.
+TEST_F(CudaTensorAttention, FamiliesHaveTheirBitsAloneAndTogether) {
+  for (const Shape4& z : {Shape4{6, 2, 12, 12}, {12, 2, 128, 128}, {4, 4, 64, 32}}) {
+    Data data = bf16_data(z, {70, 20, 90, 33, 31, 1, 40}, 53);
+    data.parents = {-1, 0, 0, -1, 3, 3, -1};
+    const Trained all = train(data), again = train(data, 17);
+    expect_cpu_bits(again.out, all.out, "other pages");
+    expect_cpu_bits(again.dk, all.dk, "other pages, dk");
+    const auto family = [&](int64_t first, int64_t end) {
+      Data part = data;
+      part.lengths = {data.lengths.begin() + first, data.lengths.begin() + end};
+      part.offsets = {0};
+      part.parents.clear();
+      for (int64_t s = first; s < end; ++s) {
+        part.offsets.push_back(part.offsets.back() +
+                               static_cast<int32_t>(data.lengths[static_cast<size_t>(s)]));
+        part.parents.push_back(data.parent(s) < 0 ? -1 : data.parent(s) - static_cast<int32_t>(first));
+      }
+      const int64_t from = data.offsets[static_cast<size_t>(first)],
+                    to = data.offsets[static_cast<size_t>(end)];
+      const auto cut = [&](Numbers& x, int64_t wide) {
+        x = {x.begin() + from * wide, x.begin() + to * wide};
+      };
+      cut(part.q, z.H * z.K);
+      cut(part.k, z.G * z.K);
+      cut(part.v, z.G * z.V);
+      cut(part.d_o, z.H * z.V);
+      const Trained own = train(part);
+      const auto same = [&](const Numbers& mine, const Numbers& of_all, int64_t wide, const char* what) {
+        expect_cpu_bits(mine, {of_all.begin() + from * wide, of_all.begin() + to * wide},
+                        z.str() + " " + what);
+      };
+      same(own.out, all.out, z.H * z.V, "out");
+      same(own.dq, all.dq, z.H * z.K, "dq");
+      same(own.dk, all.dk, z.G * z.K, "dk");
+      same(own.dv, all.dv, z.G * z.V, "dv");
+    };
+    family(0, 3);
+    family(3, 6);
+    family(6, 7);
+    // Twice: gradients are added.
+    const Trained twice = train(data, 5, 2);
+    for (size_t i = 0; i < all.dk.size(); ++i) ASSERT_EQ(twice.dk[i], all.dk[i] + all.dk[i]) << i;
+  }
+}
+
+// A family is near whole rows that repeat the prompt: outputs to the bit, and the gradients of the prompt's keys and
+// values are the rows' sums.
+TEST_F(CudaTensorAttention, FamiliesAreTheirWholeRows) {
+  for (const Shape4& z : {Shape4{6, 2, 12, 12}, {12, 2, 128, 128}, {4, 4, 64, 32}}) {
+    Data family = bf16_data(z, {70, 20, 290}, 54, 3.0);
+    family.parents = {-1, 0, 0};
+    Data whole = bf16_data(z, {90, 360}, 55);
+    const auto fill = [&](Numbers& to, const Numbers& from, int64_t wide, bool own_alone) {
+      for (const auto& [row, first, n] : {std::tuple<int64_t, int64_t, int64_t>{0, 70, 20},
+                                          std::tuple<int64_t, int64_t, int64_t>{90, 90, 290}}) {
+        std::copy_n(from.begin(), 70 * wide, to.begin() + row * wide);
+        if (own_alone && row > 0) std::fill_n(to.begin() + row * wide, 70 * wide, 0.0f);
+        std::copy_n(from.begin() + first * wide, n * wide, to.begin() + (row + 70) * wide);
+      }
+    };
+    fill(whole.q, family.q, z.H * z.K, false);
+    fill(whole.k, family.k, z.G * z.K, false);
+    fill(whole.v, family.v, z.G * z.V, false);
+    fill(whole.d_o, family.d_o, z.H * z.V, true);  // the prompt's own gradient counts once
+    const Trained got = train(family), rows = train(whole);
+    const auto part = [](const Numbers& x, int64_t from, int64_t n, int64_t wide) {
+      return Numbers(x.begin() + from * wide, x.begin() + (from + n) * wide);
+    };
+    const int64_t out = z.H * z.V;
+    expect_cpu_bits(part(got.out, 0, 90, out), part(rows.out, 0, 90, out), z.str() + " first");
+    expect_cpu_bits(part(got.out, 90, 290, out), part(rows.out, 160, 290, out), z.str() + " second");
+    const auto sum = [&](const Numbers& x, int64_t wide) {
+      Numbers total = part(x, 0, 70, wide);
+      for (size_t i = 0; i < total.size(); ++i) total[i] += x[static_cast<size_t>(90 * wide) + i];
+      return total;
+    };
+    EXPECT_LT(distance_of(part(got.dk, 0, 70, z.G * z.K), sum(rows.dk, z.G * z.K)), 8e-3) << z.str();
+    EXPECT_LT(distance_of(part(got.dv, 0, 70, z.G * z.V), sum(rows.dv, z.G * z.V)), 8e-3) << z.str();
+    expect_cpu_bits(part(got.dq, 70, 20, z.H * z.K), part(rows.dq, 70, 20, z.H * z.K), z.str() + " dq");
+  }
+}
+
+}  // namespace
+}  // namespace tensor_attention_test
+}  // namespace r1
