@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "base/text_util.h"
 #include "cli/bench_peer.h"
+#include "cli/bench_train.h"
 #include "cli/common.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -335,6 +336,7 @@ std::string bench_text(const Json& json) {
 
 int run_bench(const BenchOptions& options) {
   check_common(options.common);
+  if (options.train) return run_bench_train(options);
   constexpr int64_t kMostBatch = 1024, kMostDepth = 1 << 20, kMostRepeats = 100;
   std::vector<int64_t> depths = numbers_of("--depth", options.depths, 0, kMostDepth);
   std::vector<int64_t> batches = numbers_of("--batch", options.batches, 1, kMostBatch);

@@ -219,6 +219,8 @@ struct BenchOptions {
   bool no_llama_cpp = false;
   bool random_weights = false;
   std::string python = "python3";
+  bool train = false;
+  int64_t rows = 8, length = 1024, micro = 8192;  // only for train
 };
 int run_bench(const BenchOptions& options);
 

@@ -438,8 +438,8 @@ void Program::add_measuring() {
   sub->add_option("--utilisation", plan.utilisation, "Share of the GPUs' peak in training (default: 0.4)");
   sub->add_option("--price", plan.price, "Dollars per GPU hour (default: 2)");
 
-  sub = add("bench", "Measure how fast a model reads prompts and decodes", bench, run_bench, Machine::model,
-            "One JSON object instead of a table");
+  sub = add("bench", "Measure how fast a model reads prompts and decodes, or trains", bench, run_bench,
+            Machine::model, "One JSON object instead of a table");
   add_model(sub, bench.model);
   add_quantize(sub, bench.common);
   sub->add_option("--depth", bench.depths,
@@ -454,6 +454,15 @@ void Program::add_measuring() {
       "name that r1 plan knows");
   sub->add_flag("--no-llama-cpp", bench.no_llama_cpp, "Do not measure llama.cpp on a GGUF file");
   sub->add_option("--python", bench.python, "A Python with llama-cpp-python (default: python3)");
+  CLI::Option* train =
+      sub->add_flag("--train", bench.train, "Measure steps of training; MODEL may be a config.json alone");
+  sub->add_option("--rows", bench.rows, "Rows of a step of training (default: 8)")->needs(train);
+  sub->add_option("--length", bench.length, "Tokens of a row (default: 1024)")->needs(train);
+  sub->add_option("--micro", bench.micro, "Tokens whose activations are held at a time (default: 8192)")
+      ->needs(train);
+  for (const char* other :
+       {"--depth", "--batch", "--llama-cpp-depth", "--no-llama-cpp", "--python", "--random-weights"})
+    train->excludes(sub->get_option(other));
 }
 
 void Program::add_help() {

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "tensor/cuda.h"
+#include "tensor/cuda_times.h"
 #include "tensor/work_stream.h"
 
 namespace r1 {
@@ -90,6 +91,7 @@ void check(int status, const char* call) {
 
 void check_launch(const char* kernel) {
   check(cudaGetLastError(), kernel);
+  note_launch(kernel);
 }
 
 Stream::Stream() {

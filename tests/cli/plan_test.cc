@@ -213,6 +213,46 @@ TEST(CliBench, AShapeIsMeasuredWithoutAFileOfWeights) {
   EXPECT_LT(blocks.get_int("weights_bytes"), json.get_int("weights_bytes"));
 }
 
+TEST(CliBench, TrainsAModelOrAShapeAndTellsItsSpeed) {
+  const auto bench = [&](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"bench",    model, "--train", "--json", "--rows",   "3",
+                                       "--length", "20",  "--micro", "40",     "--repeat", "2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return r1_run(arguments);
+  };
+  const Json json = checked("bench-train", bench(tiny_llama(), {"--device", "cpu"}));
+  EXPECT_EQ(json.get_string("numerics"), "cpu-f32");
+  EXPECT_EQ(json.get_int("rows"), 3);
+  EXPECT_GT(json.get_int("activation_bytes"), 0);
+  const Json& rate = json.at("tokens_per_s");
+  EXPECT_NEAR(rate.get_number("median") * json.get_number("step_s"), 60, 1e-6);
+  EXPECT_LE(rate.get_number("low"), rate.get_number("median"));
+  EXPECT_TRUE(json.at("kernels").items().empty());
+  // A configuration alone: new weights of its sizes.
+  const std::string shape = (std::filesystem::path(tiny_deepseek()) / "config.json").string();
+  const Json made = checked("bench-train", bench(shape, {"--device", "cpu", "--numerics", "cpu-bf16"}));
+  EXPECT_EQ(made.get_string("numerics"), "cpu-bf16");
+  EXPECT_LT(made.get_int("active_parameters"), made.get_int("parameters"));
+  EXPECT_NE(r1_run({"bench", tiny_llama(), "--train", "--rows", "1", "--length", "8", "--repeat", "1",
+                    "--device", "cpu"})
+                .out.find("tokens/s"),
+            std::string::npos);
+}
+
+TEST(CliBench, ErrorsOfTrainingAreOneLine) {
+  const auto bench = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"bench", tiny_llama(), "--train", "--device", "cpu"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return r1_run(arguments);
+  };
+  EXPECT_ONE_LINE_ERROR(bench({"--rows", "0"}), "--rows is 0; it must be between 1 and 65536");
+  EXPECT_ONE_LINE_ERROR(bench({"--length", "4000"}), "--length is 4000; the model's context ends at 256");
+  EXPECT_ONE_LINE_ERROR(bench({"--numerics", "cpu-q8act"}), "it trains no model");
+  EXPECT_ONE_LINE_ERROR(bench({"--quantize", "Q8_0"}), "quantised weights are not trained");
+  EXPECT_ONE_LINE_ERROR(bench({"--depth", "0"}), "--depth");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--rows", "3"}), "--train");
+}
+
 TEST(CliBench, ErrorsAreOneLine) {
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--batch", "0"}),
                         "--batch is 0; it must be numbers between 1 and 1024, separated by commas");
