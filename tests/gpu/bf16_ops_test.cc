@@ -1,10 +1,11 @@
 // tests/gpu/bf16_ops_test.cc: the ops of cuda-bf16 that multiply with no weight have cpu-bf16's bits on the
 // same values, forward and backward: norms, rotary embedding, SwiGLU, slices and gathered rows, embedding,
-// attention, and the steps of latent attention.
+// attention of latents and of wide heads, and the steps of latent attention.
 #include "base/math.h"
 #include "ops/attention/attention.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embed/embed.h"
+#include "ops/loss/loss.h"
 #include "ops/mla/mla.h"
 #include "ops/norm/norm.h"
 #include "ops/rope/rope.h"
@@ -165,14 +166,15 @@ struct RowsInPages {
   int64_t max_pages = 0;
 };
 
-TEST_F(CudaBf16Ops, AttentionHasTheBitsOfTheCpu) {
+TEST_F(CudaBf16Ops, AttentionOfLatentsAndOfWideHeadsHasTheBitsOfTheCpu) {
   Random random(5);
   struct Size {
     int64_t H, G, K, V;
     bool latent;
   };
-  for (const Size& z : {Size{1, 1, 4, 4, false}, Size{6, 2, 12, 12, false}, Size{8, 1, 64, 32, false},
-                        Size{5, 1, 30, 24, true}}) {
+  // Others run on tensor cores (tensor_attention_test.cc).
+  for (const Size& z : {Size{1, 1, 4, 4, true}, Size{6, 2, 132, 12, false}, Size{8, 1, 64, 130, false},
+                        Size{8, 1, 64, 32, true}, Size{5, 1, 30, 24, true}}) {
     const RowsInPages rows({1, 40, 7, 100});
     const int64_t T = rows.T();
     const auto q_values = random_normal(random, T * z.H * z.K),
@@ -200,6 +202,47 @@ TEST_F(CudaBf16Ops, AttentionHasTheBitsOfTheCpu) {
           return {values_out, held, dq, dk, dv};
         },
         "attention of K " + std::to_string(z.K));
+  }
+}
+
+// The backward computes no logit that it stores: each becomes its gradient inside the product.
+TEST_F(CudaBf16Ops, GradientsOfLogProbsAreNearTheReference) {
+  Random random(7);
+  for (const auto& [T, D, V] :
+       std::vector<std::array<int64_t, 3>>{{1, 24, 50}, {70, 64, 1000}, {300, 128, 520}}) {
+    auto h = random_normal(random, T * D), w = random_normal(random, V * D, 0.2);
+    const auto g = random_normal(random, T);
+    for (float& x : h) x = f32_from_bf16(bf16_from_f32(x));
+    for (float& x : w) x = f32_from_bf16(bf16_from_f32(x));
+    std::vector<int32_t> targets;
+    for (int64_t t = 0; t < T; ++t)
+      targets.push_back(t % 5 == 3 ? -1 : static_cast<int32_t>(random.below(static_cast<uint64_t>(V))));
+    constexpr float kTemperature = 0.7f;
+    DeviceRun r;
+    choose_bf16(r);
+    PlacedParameter p(r.ctx.memory(), {V, D}, w, std::vector<float>(static_cast<size_t>(V * D)));
+    const Weight head(&p.p);
+    const Tensor in = bf16_input(r, {T, D}, h);
+    std::vector<float> dh;
+    r.want(in, &dh);
+    poison(r);
+    const Tensor logprobs = token_log_probs(r.ctx, in, head, targets, kTemperature);
+    r.seed(logprobs, g);
+    r.backward();
+    std::vector<double> want_dh(static_cast<size_t>(T * D)), want_dw(static_cast<size_t>(V * D));
+    ref::token_log_probs_backward(h.data(), w.data(), targets.data(), g.data(), T, D, V,
+                                  static_cast<double>(kTemperature), want_dh.data(), want_dw.data());
+    const auto near = [&](const std::vector<float>& got, const std::vector<double>& want, const char* what) {
+      ASSERT_EQ(got.size(), want.size());
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < got.size(); ++i) {
+        difference += std::pow(static_cast<double>(got[i]) - want[i], 2);
+        size += std::pow(want[i], 2);
+      }
+      EXPECT_LT(std::sqrt(difference / size), 4e-3) << what << " of " << T << " x " << D << " x " << V;
+    };
+    near(dh, want_dh, "dh");
+    near(p.gradient(), want_dw, "dW");
   }
 }
 

@@ -1,6 +1,7 @@
 // tests/gpu/tensor_product_test.cc: bf16 products on tensor cores: near the exact sums, and the same bits
 // from every kernel, for any number of rows, and for any cut of a batch between families.
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "tensor/token_steps.h"
 #include "tests/gpu/device_run.h"
@@ -272,6 +273,56 @@ TEST_F(CudaTensorProduct, CutsBetweenFamiliesChangeNoBitOfAGradient) {
   for (size_t cut = 1; cut < families.size(); ++cut)
     expect_cpu_bits(add(cut, families.size(), add(0, cut, c.dw)), whole,
                     "cut before family " + std::to_string(cut));
+}
+
+// The gradient of a weight as training takes it: chains that run side by side are those of the plain product, one after
+// the other, and cuts between families change nothing.
+TEST_F(CudaTensorProduct, ChainsOfAGradientRunSideBySideWithTheirOwnBits) {
+  const std::vector<int64_t> families = {33, 1, 16, 1500, 7, 48};
+  for (const auto& [N, K] :
+       std::vector<std::pair<int64_t, int64_t>>{{70, 100}, {128, 256}, {200, 136}, {264, 776}}) {
+    int64_t T = 0;
+    for (const int64_t n : families) T += n;
+    const TensorCase c(T, N, K);
+    const DeviceBits x(c.x), dy(c.dy);
+    const auto split = [&](size_t first, size_t end, std::vector<float> held) {
+      int64_t begin = 0;
+      for (size_t i = 0; i < first; ++i) begin += families[i];
+      const std::span<const int64_t> here(families.begin() + static_cast<int64_t>(first), end - first);
+      const std::vector<int32_t> rows = token_step_rows(here);
+      const DeviceInts list(rows);
+      DeviceRun r(false);
+      r.ctx.numerics = Numerics::cuda_bf16;
+      const TokenSteps steps{.families = here, .rows = rows, .device = list.data()};
+      r.ctx.steps = &steps;
+      const Tensor dw = r.input({c.N, c.K}, held);
+      r.poison(size_t{8} << 20);
+      cuda::split_weight_gradient(r.ctx, x.data() + begin * c.K, dy.data() + begin * c.N, c.N, c.K, dw.f32());
+      return r.values(dw);
+    };
+    // Chains of the small tiles' kernel, added on the host.
+    std::vector<float> want = c.dw;
+    int64_t token = 0;
+    for (const int64_t n : families) {
+      for (int64_t begin = 0; begin < n; begin += cuda::kChainSteps * kTokenStep) {
+        const int64_t tokens = std::min(n - begin, cuda::kChainSteps * kTokenStep);
+        const cuda::Stream stream;
+        const DeviceFloats chain(std::vector<float>(static_cast<size_t>(c.N * c.K)));
+        cuda::tensor_product(
+            cuda::weight_gradient_product(x.data() + (token + begin) * c.K, dy.data() + (token + begin) * c.N,
+                                          tokens, c.N, c.K, nullptr, 0, chain.data()),
+            TensorKernel::small_tiles, stream.get());
+        const std::vector<float> sums = chain.values(stream);
+        for (size_t i = 0; i < want.size(); ++i) want[i] += sums[i];
+      }
+      token += n;
+    }
+    const std::string what = std::to_string(N) + " x " + std::to_string(K);
+    expect_cpu_bits(split(0, families.size(), c.dw), want, what);
+    for (size_t cut = 1; cut < families.size(); ++cut)
+      expect_cpu_bits(split(cut, families.size(), split(0, cut, c.dw)), want,
+                      what + " cut before " + std::to_string(cut));
+  }
 }
 
 TEST_F(CudaTensorProduct, NaNAndInfinityStayInTheirRows) {

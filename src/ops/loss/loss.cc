@@ -26,7 +26,9 @@ Tensor token_log_probs(Context& ctx, const Tensor& h, const Weight& head, std::s
   if (ctx.tape != nullptr) {
     call.max = ctx.arena.tensor({T});
     call.sum = ctx.arena.tensor({T});
-    if (T * V <= kKeptLogits) call.logits = ctx.arena.tensor({T, V});
+    // On tensor cores, the backward makes no use of them.
+    if (T * V <= kKeptLogits && ctx.row().product != Product::tensor_bf16)
+      call.logits = ctx.arena.tensor({T, V});
   }
   R1_BACKEND(ctx, log_probs_forward, call);
   if (ctx.tape != nullptr) {

@@ -3,7 +3,9 @@
 //
 // The backward reads the gradients of the log-probs back once, because tokens without one are skipped. In
 // numerics whose sums over tokens go in steps (tensor/token_steps.h), the kept tokens of each family are
-// filled up to whole steps with tokens that are not there: rows of zeros.
+// filled up to whole steps with tokens that are not there: rows of zeros. In cuda-bf16, the product that computes
+// logits again turns each into its gradient before it is stored (LogitGradient), so the backward holds gradients
+// of a chunk in bf16 and no logits.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -14,6 +16,8 @@
 #include "ops/loss/loss.h"
 #include "ops/loss/loss_backend.h"
 #include "ops/loss/row_softmax_cuda.cuh"
+#include "ops/matmul/tensor_product_cuda.h"
+#include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
@@ -22,10 +26,15 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kChunkLogits = int64_t{1} << 26;  // 256 MiB of scratch
-constexpr int64_t kPerThread = 8;                   // logits of a thread in the backward
+// Tensor cores need more rows at a time: 1 GiB of logits forward, or of gradients in bf16 backward.
+constexpr int64_t kTensorLogits = int64_t{1} << 28, kTensorGradients = int64_t{1} << 29;
+constexpr int64_t kPerThread = 8;  // logits of a thread in the backward
 
-int64_t chunk_tokens(int64_t V) {
-  return std::clamp<int64_t>(kChunkLogits / std::max<int64_t>(1, V), 1, 16384);
+bool on_tensor_cores(const Context& ctx) {
+  return ctx.row().product == Product::tensor_bf16;
+}
+int64_t chunk_tokens(int64_t V, int64_t logits) {
+  return std::clamp<int64_t>(logits / std::max<int64_t>(1, V), 1, 16384);
 }
 
 struct RowResults {
@@ -115,6 +124,70 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t d = threadIdx.x; d < D; d += kThreads) to[i * D + d] = t < 0 ? 0.0f : from[t * D + d];
 }
 
+// take_rows in bf16, and what the product needs to turn the tokens' logits into gradients.
+template <class V>
+__global__ void __launch_bounds__(kThreads)
+    take_narrow_rows(const V* from, const KeptToken* kept, int64_t D, uint16_t* to, const float* max,
+                     const float* sum, float inv_temperature, LogitGradient* gradients) {
+  const int64_t i = blockIdx.x;
+  const KeptToken k = kept[i];
+  for (int64_t d = threadIdx.x; d < D; d += kThreads) {
+    if constexpr (sizeof(V) == sizeof(uint16_t)) {
+      to[i * D + d] = k.token < 0 ? uint16_t{0} : from[k.token * D + d];
+    } else {
+      to[i * D + d] = k.token < 0 ? uint16_t{0} : bf16_bits(from[k.token * D + d]);
+    }
+  }
+  if (threadIdx.x != 0) return;
+  LogitGradient g;
+  if (k.token >= 0) {
+    constexpr float kLog2E = 1.44269504f;
+    g.own = __fmul_rn(k.gradient, inv_temperature);
+    g.most = __fmul_rn(max[k.token], kLog2E);
+    g.factor = -__fdiv_rn(g.own, sum[k.token]);
+    g.target = k.target;
+  }
+  gradients[i] = g;
+}
+
+// The backward's scratch on tensor cores.
+struct TensorLossBackward {
+  const LogProbsBackward& call;
+  const KeptToken* kept;
+  uint16_t *rows, *dz;
+  LogitGradient* gradients;
+  float* dh;
+
+  void run(Context& ctx, int64_t first, int64_t n) const {
+    const LogProbs& f = call.forward;
+    const int64_t D = f.h.dim(1), V = f.head->N(), shards = ctx.row().k_shards;
+    const uint16_t* w = f.head->bf16_rows(ctx);
+    if (ctx.measuring) return;
+    const auto stream = static_cast<cudaStream_t>(ctx.stream);
+    const auto count = static_cast<unsigned>(n);
+    if (f.h.dtype == DType::bf16) {
+      take_narrow_rows<<<count, kThreads, 0, stream>>>(f.h.bf16(), kept + first, D, rows, f.max.f32(),
+                                                       f.sum.f32(), f.inv_temperature, gradients);
+    } else {
+      take_narrow_rows<<<count, kThreads, 0, stream>>>(f.h.f32(), kept + first, D, rows, f.max.f32(),
+                                                       f.sum.f32(), f.inv_temperature, gradients);
+    }
+    check_launch("log_probs rows");
+    TensorProduct logits = forward_product(
+        {.x = rows, .T = n, .w = w, .N = V, .K = D, .y = dz, .y_bf16 = true, .most_shards = shards});
+    logits.gradients = gradients;
+    logits.exponent = f.inv_temperature * 1.44269504f;
+    tensor_product(logits, stream);
+    if (call.dh) {
+      tensor_product(input_gradient_product(dz, n, w, V, D, shards, false, dh), stream);
+      put_rows<<<count, kThreads, 0, stream>>>(dh, kept + first, D, call.dh.accumulate, call.dh.grad.f32());
+      check_launch("log_probs dh");
+    }
+    if (const Tensor& grad = f.head->dense().grad)
+      tensor_product(weight_gradient_product(rows, dz, n, V, D, nullptr, 0, grad.f32()), stream);
+  }
+};
+
 // The backward's scratch, and what its chunks share.
 struct LossBackward {
   const LogProbsBackward& call;
@@ -172,7 +245,7 @@ void log_probs_forward(Context& ctx, const LogProbs& call) {
   const int kept_list = lists.add(std::span<const int32_t>(kept, static_cast<size_t>(count)));
   const int target_list = lists.add(std::span<const int32_t>(wanted, static_cast<size_t>(count)));
   lists.send();
-  const int64_t chunk = std::min(chunk_tokens(V), count);
+  const int64_t chunk = std::min(chunk_tokens(V, on_tensor_cores(ctx) ? kTensorLogits : kChunkLogits), count);
   float* rows = ctx.arena.array<float>(chunk * D);
   const float* hidden = as_f32(ctx, call.h);
   float* scratch = call.logits ? nullptr : ctx.arena.array<float>(chunk * V);
@@ -227,8 +300,26 @@ void log_probs_backward(Context& ctx, const LogProbsBackward& call) {
     while (in_steps && count % kTokenStep != 0) kept[count++] = {.token = -1};
   }
   R1_CHECK(t == T, "families of ", t, " tokens, the batch has ", T);
+  const bool tensor = on_tensor_cores(ctx) && f.head->bias() == nullptr;
   const int64_t least = ceil_div(std::max<int64_t>(before, count), kTokenStep) * kTokenStep;
-  const int64_t size = std::min(std::max(chunk_tokens(V) / kTokenStep, int64_t{1}) * kTokenStep, least);
+  const int64_t fit = chunk_tokens(V, tensor ? kTensorGradients : kChunkLogits);
+  const int64_t size = std::min(std::max(fit / kTokenStep, int64_t{1}) * kTokenStep, least);
+  if (tensor) {
+    Upload lists(ctx);
+    const int kept_list = lists.add(std::span<const KeptToken>(kept, static_cast<size_t>(count)));
+    lists.send();
+    const TensorLossBackward backward{call,
+                                      lists.at<KeptToken>(kept_list),
+                                      ctx.arena.array<uint16_t>(size * D),
+                                      ctx.arena.array<uint16_t>(size * V),
+                                      ctx.arena.array<LogitGradient>(size),
+                                      ctx.arena.array<float>(size * D)};
+    ctx.tape->await_turn();
+    if (ctx.measuring) return backward.run(ctx, 0, size);
+    for (int64_t first = 0; first < count; first += size)
+      backward.run(ctx, first, std::min(size, count - first));
+    return;
+  }
   float* rows = ctx.arena.array<float>(size * D);
   float* dz = ctx.arena.array<float>(size * V);
   float* dh = ctx.arena.array<float>(size * D);

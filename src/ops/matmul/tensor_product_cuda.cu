@@ -19,6 +19,11 @@ namespace {
 // -0 + x is x, whatever x is.
 constexpr float kNothing = -0.0f;
 
+__device__ __forceinline__ float logit_or_gradient(const TensorProduct& product, int64_t i, int64_t j,
+                                                   float total) {
+  return product.gradients != nullptr ? gradient_of(product, i, j, total) : total;
+}
+
 // A block of kDown x kAcross warps; a warp computes kWarpI x kWarpJ outputs.
 template <int kDown, int kAcross, int kWarpI, int kWarpJ, int kStageCount>
 struct TileShape {
@@ -152,9 +157,9 @@ __global__ void __launch_bounds__(Shape::kThreads)
         const int64_t i = first_i + 16 * a + 8 * (e / 2), j = first_j + 8 * b + e % 2;
         if (i >= product.I || j >= product.J) continue;
         if constexpr (kSharded) {
-          store_total(product, i, j, total[a][b][e]);
+          store_total(product, i, j, logit_or_gradient(product, i, j, total[a][b][e]));
         } else {
-          store_total(product, i, j, chain[a][b][e]);
+          store_total(product, i, j, logit_or_gradient(product, i, j, chain[a][b][e]));
         }
       }
     }
@@ -249,7 +254,7 @@ __global__ void __launch_bounds__(kFewThreads)
     const float(*parts)[kFewI][kJ] = sums + row / kFewI * count;
     float total = parts[0][row % kFewI][column];
     for (int s = 1; s < count; ++s) total = __fadd_rn(total, parts[s][row % kFewI][column]);
-    store_total(product, i, j, total);
+    store_total(product, i, j, logit_or_gradient(product, i, j, total));
   }
 }
 
@@ -276,7 +281,7 @@ void launch_tiles(const TensorProduct& product, const TensorGroups& groups, cons
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(groups.count));
   kernel<<<grid, Shape::kThreads, Shape::kBytes, stream>>>(
       product, groups, shards, p_takes_vectors(product, groups), takes_vectors(product.q, groups.q));
-  check_launch("tensor_tiles");
+  check_launch(launch_name(product));
 }
 
 template <class Shape>
@@ -308,7 +313,7 @@ void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaSt
                   static_cast<unsigned>((product.I + rows - 1) / rows), static_cast<unsigned>(groups.count));
   kernel<<<grid, kFewThreads, kBytes, stream>>>(product, groups, shards, p_takes_vectors(product, groups),
                                                 takes_vectors(product.q, groups.q));
-  check_launch("tensor_few");
+  check_launch("product y, few rows");
 }
 
 constexpr int64_t kFewRows = 64;
@@ -362,6 +367,27 @@ void tensor_product(const TensorProduct& product, TensorKernel kernel, void* str
 
 void tensor_product(const TensorProduct& product, void* stream) {
   launch(product, {}, pick(product, {}), stream);
+}
+
+void tensor_split_product(const TensorProduct& product, const TensorSplits& splits,
+                          std::span<const int32_t> starts, void* stream) {
+  R1_CHECK(std::ssize(starts) == splits.count + 1 && !product.accumulate && !product.d_bf16, splits.count,
+           " splits");
+  if (product.I == 0 || product.J == 0 || splits.count == 0) return;
+  if (wgmma_takes_splits(product)) return wgmma_split_product(product, splits, stream);
+  for (int64_t s = 0; s < splits.count; ++s) {
+    TensorProduct one = product;
+    const int64_t begin = starts[static_cast<size_t>(s)] * kTensorStep;
+    one.K = std::min(starts[static_cast<size_t>(s) + 1] * kTensorStep, product.K) - begin;
+    if (product.k_rows != nullptr) {
+      one.k_rows = product.k_rows + begin;
+    } else {
+      one.p.data += begin * one.p.row;
+      one.q.data += begin * one.q.row;
+    }
+    one.d = static_cast<float*>(product.d) + s * splits.d;
+    tensor_product(one, stream);
+  }
 }
 
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream) {

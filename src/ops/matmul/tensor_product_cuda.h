@@ -7,7 +7,7 @@
 //     chain = first shard and accumulate ? D[i, j] : +0
 //     for every step of 16 k of the shard in order: chain = mma(chain, the step's products)
 //     total = first shard ? chain : total + chain
-//   D[i, j] = total + bias[i], rounded to D's type
+//   D[i, j] = total + bias[i], rounded to D's type; or the gradient that follows from it (LogitGradient)
 //
 // mma is one tensor-core instruction: mma.sync m16n8k16, or a wgmma of any width, whose results agree in
 // every bit (tests/gpu/matmul_bits_test.cu). How the hardware adds the sixteen products and the chain is not
@@ -22,6 +22,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace r1::cuda {
 
@@ -49,6 +50,13 @@ struct TensorOperand {
   bool by_k = true;
 };
 
+// What turns a logit of a token into the gradient of the token's log-prob (ops/loss), as soon as it is summed, so
+// that no logit is stored: 2^(logit * exponent - most) * factor, and `own` more for the target.
+struct LogitGradient {
+  float most = 0, factor = 0, own = 0;
+  int32_t target = -1;
+};
+
 struct TensorProduct {
   int64_t I = 0, J = 0, K = 0;
   TensorOperand p, q;
@@ -59,10 +67,22 @@ struct TensorProduct {
   const float* bias = nullptr;  // [I], added last; or null
   bool round_bias = false;      // to bf16, before it is added
   int64_t most_shards = 1;
+  const LogitGradient* gradients = nullptr;  // [J], with D in bf16; or null: D is the product
+  float exponent = 0;
   // [K], of operands that are not by k: the row of memory that holds k; -1: zeros. Null: row k.
   const int32_t* k_rows = nullptr;
 };
 void tensor_product(const TensorProduct& product, void* stream);
+
+// A product over tokens whose K is cut into `count` chains of their own: chain s, over the steps starts[s] to
+// starts[s + 1] - 1, goes to D + s d. The arrays are the device's.
+struct TensorSplits {
+  const int32_t* starts = nullptr;  // [count + 1]
+  int64_t count = 0, d = 0;
+};
+// `starts` are those of the splits, on the host.
+void tensor_split_product(const TensorProduct& product, const TensorSplits& splits,
+                          std::span<const int32_t> starts, void* stream);
 
 // `count` products of one shape in one launch. Either their operands and outputs lie these many elements apart
 // (the heads of latent attention), or they are experts whose rows of Q and D are sorted by expert: expert e owns

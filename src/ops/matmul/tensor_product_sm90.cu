@@ -30,7 +30,7 @@ template <int kJ>
 constexpr int kStagesOf = 200 * 1024 / kStageBytes<kJ>;
 constexpr int kAligned = 1024;
 template <int kJ>
-constexpr int kBytesOf = kStagesOf<kJ>* kStageBytes<kJ> + kAligned;
+constexpr int kBytesOf = kStagesOf<kJ> * kStageBytes<kJ> + kAligned;
 static_assert(kBytesOf<128> <= 226 * 1024 && kBytesOf<192> <= 226 * 1024 && kBytesOf<256> <= 226 * 1024,
               "sm_90 has no more per block");
 
@@ -42,10 +42,20 @@ static_assert(kBytesOf<128> <= 226 * 1024 && kBytesOf<192> <= 226 * 1024 && kByt
 struct Stage {
   int64_t k0, end;
 };
-__device__ __forceinline__ Stage stage_at(const TensorProduct& product, const TensorShards& shards,
-                                          int64_t shard, int64_t stage) {
-  const int64_t begin = shard * shards.steps * kTensorStep;
-  return {begin + stage * kTileK, min(begin + shards.steps * kTensorStep, product.K)};
+// A chain's k, and the stages that it takes.
+struct ChainRange {
+  int64_t begin, end, stages;
+  __device__ __forceinline__ Stage at(int64_t stage) const { return {begin + stage * kTileK, end}; }
+};
+// The chains of an item of work: the shards of a tile; or, of a product over tokens that is split, one chain of the tile.
+template <bool kSplits>
+__device__ __forceinline__ ChainRange chain_range(const TensorProduct& product, const TensorShards& shards,
+                                                  const TensorSplits& splits, int64_t split, int64_t shard) {
+  int64_t begin = shard * shards.steps * kTensorStep, end = begin + shards.steps * kTensorStep;
+  if (kSplits && splits.count > 0)
+    begin = splits.starts[split] * kTensorStep, end = splits.starts[split + 1] * kTensorStep;
+  end = min(end, product.K);
+  return {begin, end, (end - begin + kTileK - 1) / kTileK};
 }
 
 // The tile of number `tile`: kGroupJ tiles of j side by side share their rows of P in the second-level cache.
@@ -127,6 +137,44 @@ __device__ __forceinline__ uint32_t transpose_block(uint32_t value) {
   return out;
 }
 
+// Calls visit(e, address) for a thread's outputs of f32, all of which exist, with few instructions per address. Returns
+// false if some do not exist, or if D does not lie row by row in i or in j.
+template <int kCount, class Visit>
+__device__ __forceinline__ bool visit_whole(const TensorProduct& product, int64_t i0, int64_t j0,
+                                            const Visit& visit) {
+  if (product.d_bf16 || i0 + 16 > product.I || j0 + 2 * kCount > product.J) return false;
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  auto* const d = static_cast<float*>(product.d);
+  if (product.d_i == 1) {
+    float* at = d + i0 + g + (j0 + 2 * t) * product.d_j;
+#pragma unroll
+    for (int b = 0; b < kCount / 4; ++b, at += 8 * product.d_j) {
+      float* const right = at + product.d_j;
+      visit(4 * b, at), visit(4 * b + 1, right), visit(4 * b + 2, at + 8), visit(4 * b + 3, right + 8);
+    }
+    return true;
+  }
+  if (product.d_j != 1) return false;
+  float* const upper = d + (i0 + g) * product.d_i + j0 + 2 * t;
+  float* const lower = upper + 8 * product.d_i;
+#pragma unroll
+  for (int b = 0; b < kCount / 4; ++b) {
+    visit(4 * b, upper + 8 * b), visit(4 * b + 1, upper + 8 * b + 1);
+    visit(4 * b + 2, lower + 8 * b), visit(4 * b + 3, lower + 8 * b + 1);
+  }
+  return true;
+}
+
+// Turns a warp's logits into gradients.
+template <int kCount>
+__device__ __forceinline__ void to_gradients(const TensorProduct& product, int64_t i0, int64_t j0,
+                                             float (&total)[kCount]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int e = 0; e < kCount; ++e)
+    total[e] = gradient_of(product, i0 + g + e / 2 % 2 * 8, j0 + e / 4 * 8 + 2 * t + e % 2, total[e]);
+}
+
 // Stores a warp's 16 x (2 kCount) outputs from (i0, j0) on.
 template <int kCount>
 __device__ __forceinline__ void store_warp(const TensorProduct& product, int64_t i0, int64_t j0,
@@ -152,10 +200,32 @@ __device__ __forceinline__ void store_warp(const TensorProduct& product, int64_t
     }
     return;
   }
+  if (product.bias == nullptr &&
+      visit_whole<kCount>(product, i0, j0, [&](int e, float* at) { *at = total[e]; }))
+    return;
 #pragma unroll
   for (int e = 0; e < kCount; ++e) {
     const int64_t i = i0 + g + e / 2 % 2 * 8, j = j0 + e / 4 * 8 + 2 * t + e % 2;
     if (i < product.I && j < product.J) store_total(product, i, j, total[e]);
+  }
+}
+
+// Stores a warp's chain of a product that is split, row by row.
+template <int kCount>
+__device__ __forceinline__ void store_chain(const TensorProduct& product, float* d, int64_t i0, int64_t j0,
+                                            const float (&chain)[kCount]) {
+  forget(i0), forget(j0);
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int64_t i = i0 + g + 8 * half;
+    if (i >= product.I) continue;
+    float* const row = d + i * product.d_i + j0 + 2 * t;
+#pragma unroll
+    for (int b = 0; b < kCount / 4; ++b) {  // J is even
+      if (j0 + 8 * b + 2 * t < product.J)
+        *reinterpret_cast<float2*>(row + 8 * b) = {chain[4 * b + 2 * half], chain[4 * b + 2 * half + 1]};
+    }
   }
 }
 
@@ -167,6 +237,7 @@ __device__ __forceinline__ void load_warp(const TensorProduct& product, int64_t 
 #pragma unroll
   for (int e = 0; e < kCount; ++e) chain[e] = 0.0f;
   if (!product.accumulate) return;
+  if (visit_whole<kCount>(product, i0, j0, [&](int e, const float* at) { chain[e] = *at; })) return;
 #pragma unroll
   for (int e = 0; e < kCount; ++e) {
     const int64_t i = i0 + g + e / 2 % 2 * 8, j = j0 + e / 4 * 8 + 2 * t + e % 2;
@@ -177,7 +248,8 @@ __device__ __forceinline__ void load_warp(const TensorProduct& product, int64_t 
 
 template <int kJ, bool kPByK, bool kQByK, bool kSharded>
 __global__ void __launch_bounds__(kThreads, 1)
-    wgmma_tiles(const __grid_constant__ TensorProduct product, TensorShards shards, int64_t tiles) {
+    wgmma_tiles(const __grid_constant__ TensorProduct product, TensorShards shards, TensorSplits splits,
+                int64_t tiles) {
 #ifdef R1_HAS_WGMMA
   constexpr int kStages = kStagesOf<kJ>, kP = kI * kTileK * 2;
   constexpr int kCount = kJ / 2;  // outputs of a thread
@@ -193,26 +265,48 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   }
   __syncthreads();
+  const int64_t items = kQByK ? tiles : tiles * max(splits.count, int64_t{1});
+  // Shards are of one length, which the loops of products by k keep in a register; chains of a split product are not.
   const int64_t stages_each = (shards.steps + kTileSteps - 1) / kTileSteps;
   Turn<kStages> turn;
   if (threadIdx.x >= 128 * kGroups) {
     give_registers<kCopierRegisters>();
     const int copier = static_cast<int>(threadIdx.x) - 128 * kGroups;
     int32_t lines[kTurns] = {}, next[kTurns] = {};
-    if constexpr (!kPByK) rows_of_k(product, stage_at(product, shards, 0, 0), copier, next);
-    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const auto range_of = [&](int64_t item, int64_t shard) {
+      return chain_range<!kQByK>(product, shards, splits, kQByK ? 0 : item / tiles, shard);
+    };
+    const auto stage_in = [&](const ChainRange& range, int64_t shard, int64_t stage) {
+      if constexpr (!kQByK) return range.at(stage);
+      const int64_t begin = shard * shards.steps * kTensorStep;
+      return Stage{begin + stage * kTileK, min(begin + shards.steps * kTensorStep, product.K)};
+    };
+    if constexpr (!kPByK) {
+      if (blockIdx.x < items) rows_of_k(product, range_of(blockIdx.x, 0).at(0), copier, next);
+    }
+    for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
       int64_t i0 = 0, j0 = 0;
-      place_of_tile<kJ>(product, tile, &i0, &j0);
+      place_of_tile<kJ>(product, kQByK ? item : item % tiles, &i0, &j0);
       int64_t shard = 0, in_shard = 0;
+      ChainRange range{};
+      if constexpr (!kQByK) range = range_of(item, 0);
       while (shard < shards.count) {
-        const Stage here = stage_at(product, shards, shard, in_shard);
-        if (++in_shard == stages_each) in_shard = 0, ++shard;
+        const Stage here = stage_in(range, shard, in_shard);
+        if (++in_shard >= (kQByK ? stages_each : range.stages)) {
+          in_shard = 0, ++shard;
+          if constexpr (!kQByK) {
+            if (shard < shards.count) range = range_of(item, shard);
+          }
+        }
         if constexpr (!kPByK) {
 #pragma unroll
           for (int l = 0; l < kTurns; ++l) lines[l] = next[l];
-          // The next stage's are read before it waits; those after a tile's last are the next tile's first.
-          rows_of_k(product, stage_at(product, shards, shard < shards.count ? shard : 0, in_shard), copier,
-                    next);
+          // The next stage's are read before it waits; those after an item's last are the next item's first.
+          if (shard < shards.count) {
+            rows_of_k(product, stage_in(range, shard, in_shard), copier, next);
+          } else if (item + gridDim.x < items) {
+            rows_of_k(product, range_of(item + gridDim.x, 0).at(0), copier, next);
+          }
         }
         barrier_wait(empty + static_cast<uint32_t>(8 * turn.at), turn.parity ^ 1);
         const uint32_t to = stages + static_cast<uint32_t>(turn.at * kStageBytes<kJ>);
@@ -237,9 +331,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     // The warpgroup's rows of P: lines of one panel by k, or a panel of their own.
     const auto mine = static_cast<uint32_t>(warp / 4 * kPanel);
-    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
       int64_t i0 = 0, j0 = 0;
-      place_of_tile<kJ>(product, tile, &i0, &j0);
+      place_of_tile<kJ>(product, kQByK ? item : item % tiles, &i0, &j0);
       i0 += 16 * warp;
       float chain[kCount], total[kSharded ? kCount : 1];
       if constexpr (kSharded) {
@@ -248,7 +342,10 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
       load_warp(product, i0, j0, chain);
       for (int64_t shard = 0; shard < shards.count; ++shard) {
-        for (int64_t s = 0; s < stages_each; ++s) {
+        int64_t stages_here = stages_each;
+        if constexpr (!kQByK)
+          stages_here = chain_range<true>(product, shards, splits, item / tiles, shard).stages;
+        for (int64_t s = 0; s < stages_here; ++s) {
           const auto at = static_cast<uint32_t>(turn.at);
           barrier_wait(full + 8 * at, turn.parity);
           wgmma_see_shared();
@@ -279,7 +376,12 @@ __global__ void __launch_bounds__(kThreads, 1)
         }
       }
       if constexpr (kSharded) {
+        if constexpr (kPByK) {
+          if (product.gradients != nullptr) to_gradients(product, i0, j0, total);
+        }
         store_warp(product, i0, j0, total);
+      } else if (splits.count > 0) {
+        store_chain(product, static_cast<float*>(product.d) + item / tiles * splits.d, i0, j0, chain);
       } else {
         store_warp(product, i0, j0, chain);
       }
@@ -294,14 +396,15 @@ int64_t tiles_of(const TensorProduct& product) {
 }
 
 template <int kJ, bool kPByK, bool kQByK, bool kSharded>
-void launch_wgmma(const TensorProduct& product, cudaStream_t stream) {
+void launch_wgmma(const TensorProduct& product, cudaStream_t stream, const TensorSplits& splits = {}) {
   const auto kernel = wgmma_tiles<kJ, kPByK, kQByK, kSharded>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytesOf<kJ>),
         "cudaFuncSetAttribute");
-  const int64_t tiles = tiles_of<kJ>(product), blocks = std::min<int64_t>(tiles, multiprocessors());
+  const int64_t tiles = tiles_of<kJ>(product), items = tiles * std::max(splits.count, int64_t{1});
+  const int64_t blocks = std::min<int64_t>(items, multiprocessors());
   kernel<<<static_cast<unsigned>(blocks), kThreads, kBytesOf<kJ>, stream>>>(
-      product, tensor_shards(product.K, product.most_shards), tiles);
-  check_launch("wgmma_tiles");
+      product, tensor_shards(product.K, product.most_shards), splits, tiles);
+  check_launch(launch_name(product));
 }
 
 template <int kJ>
@@ -352,6 +455,19 @@ void wgmma_product(const TensorProduct& product, bool wide, void* stream) {
     return wide ? launch_wgmma<256, false, false, false>(product, s)
                 : launch_wgmma<128, false, false, false>(product, s);
   return wide ? launch_sharded<192>(product, s) : launch_sharded<128>(product, s);
+}
+
+bool wgmma_takes_splits(const TensorProduct& product) {
+  return wgmma_fits(product) && !product.q.by_k && !product.accumulate && product.d_j == 1 &&
+         product.J % 2 == 0 && product.d_i % 2 == 0 && reinterpret_cast<uintptr_t>(product.d) % 8 == 0;
+}
+
+void wgmma_split_product(const TensorProduct& product, const TensorSplits& splits, void* stream) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  // Tiles of 128 x 256 read the least; narrow products would waste half of them.
+  const bool wide = product.J % 256 == 0 || product.J > 512;
+  return wide ? launch_wgmma<256, false, false, false>(product, s, splits)
+              : launch_wgmma<128, false, false, false>(product, s, splits);
 }
 
 }  // namespace r1::cuda

@@ -13,4 +13,8 @@ void wgmma_product(const TensorProduct& product, bool wide, void* stream);
 // True if wide tiles take less time on this GPU.
 bool wgmma_wide_pays(const TensorProduct& product);
 
+// True if wgmma_split_product() takes the product.
+bool wgmma_takes_splits(const TensorProduct& product);
+void wgmma_split_product(const TensorProduct& product, const TensorSplits& splits, void* stream);
+
 }  // namespace r1::cuda

@@ -155,6 +155,11 @@ struct TensorTile {
   }
 };
 
+// What the launch is called in times by kernel.
+inline const char* launch_name(const TensorProduct& product) {
+  return !product.q.by_k ? "product dw" : product.p.by_k ? "product y" : "product dx";
+}
+
 // Makes `product` that of group z.
 __device__ __forceinline__ void enter_group(TensorProduct& product, const TensorGroups& groups, int64_t z) {
   int64_t d = z * groups.d;
@@ -182,6 +187,15 @@ __device__ __forceinline__ float add_bias(const TensorProduct& product, int64_t 
   if (product.bias == nullptr) return total;
   const float bias = product.bias[i];
   return __fadd_rn(total, product.round_bias ? through_bf16(bias) : bias);
+}
+// The gradient that follows from a logit. Columns past the last one are not stored; the last one's facts serve them.
+__device__ __forceinline__ float gradient_of(const TensorProduct& product, int64_t i, int64_t j,
+                                             float logit) {
+  const LogitGradient g = product.gradients[min(j, product.J - 1)];
+  float e;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(__fmaf_rn(logit, product.exponent, -g.most)));
+  const float gradient = __fmul_rn(e, g.factor);
+  return i == g.target ? __fadd_rn(gradient, g.own) : gradient;
 }
 // Stores a total after the last shard.
 __device__ __forceinline__ void store_total(const TensorProduct& product, int64_t i, int64_t j, float total) {

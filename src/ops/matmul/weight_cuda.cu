@@ -14,8 +14,10 @@
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/matmul/matmul_cuda.h"
+#include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
+#include "ops/simd/column_blocks_cuda.cuh"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -129,21 +131,27 @@ void tensor_times_transposed(Context& ctx, const Weight& w, const uint16_t* dy, 
 }
 
 void tensor_weight_gradient(Context& ctx, const Weight& w, const uint16_t* dy, const uint16_t* x, int64_t T) {
-  if (ctx.measuring) return;
-  const TokenSteps* steps = ctx.steps;
-  if (steps != nullptr) {
+  float* grad = w.dense().grad.f32();
+  if (const TokenSteps* steps = ctx.steps) {
     const int64_t tokens = std::accumulate(steps->families.begin(), steps->families.end(), int64_t{0});
     R1_CHECK(tokens == T, w.dense().name, ": a gradient over ", T, " tokens, the batch has ", tokens);
+    return split_weight_gradient(ctx, x, dy, w.N(), w.K(), grad);
   }
-  tensor_product(
-      weight_gradient_product(x, dy, T, w.N(), w.K(), steps != nullptr ? steps->device : nullptr,
-                              steps != nullptr ? std::ssize(steps->rows) : 0, w.dense().grad.f32()),
-      ctx.stream);
+  if (ctx.measuring) return;
+  tensor_product(weight_gradient_product(x, dy, T, w.N(), w.K(), nullptr, 0, grad), ctx.stream);
 }
 
+struct AddDy {
+  __device__ float operator()(float sum, float dy, float, float) const { return __fadd_rn(sum, dy); }
+};
+
 void add_bias_gradient(Context& ctx, const Weight& w, const float* dy, int64_t T) {
-  if (ctx.measuring || w.bias() == nullptr || !w.bias()->grad) return;
-  matmul_dbias_f32(dy, T, w.N(), w.bias()->grad.f32(), ctx.stream);
+  if (w.bias() == nullptr || !w.bias()->grad) return;
+  float* grad = w.bias()->grad.f32();
+  if (sums_by_family(ctx))
+    return run_column_blocks<false, false>(ctx, "matmul_dbias", {dy, nullptr, nullptr}, T, w.N(), grad,
+                                           AddDy());
+  if (!ctx.measuring) matmul_dbias_f32(dy, T, w.N(), grad, ctx.stream);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include "ops/norm/norm_backend.h"
 #include "ops/norm/norm_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
-#include "ops/simd/columns_cuda.cuh"
+#include "ops/simd/column_blocks_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "tensor/cuda.h"
 
@@ -196,12 +196,15 @@ void norm_backward(Context& ctx, const NormBackward& call) {
   const OpScope scope(ctx);
   const float* x = as_f32(ctx, call.x);
   const float* w = weight_f32(ctx, call.w->value);
-  if (ctx.measuring) return;
   const NormRows rows{x, call.dy.f32(), call.rstd, call.x.rows(), call.x.dim(-1)};
-  if (call.dx) rms_norm_dx(rows, w, call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
+  if (call.dx && !ctx.measuring) rms_norm_dx(rows, w, call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
   if (!call.w->grad) return;
   ctx.tape->await_turn();
-  rms_norm_dw(rows, call.w->grad.f32(), ctx.stream);
+  float* dw = call.w->grad.f32();
+  if (sums_by_family(ctx))
+    return run_column_blocks<true, true>(ctx, "rms_norm_dw", {rows.x, rows.dy, rows.rstd}, rows.T, rows.D, dw,
+                                         AddWeightGradient());
+  if (!ctx.measuring) rms_norm_dw(rows, dw, ctx.stream);
 }
 
 }  // namespace r1::cuda

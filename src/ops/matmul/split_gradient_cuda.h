@@ -1,0 +1,26 @@
+// ops/matmul/split_gradient_cuda.h: the gradient of a weight in cuda-bf16, over the families of a batch. Private to this
+// folder and to its tests.
+//
+//   for every family in order, and every piece of at most kChainSteps steps of it, from its first token on:
+//     chain = +0;  for every step of 16 tokens in order: chain = mma(chain, the step's products)
+//     dw = dw + chain
+//
+// Chains run side by side, so that small matrices fill the chip too; they are held in scratch and then added in order.
+// The result does not depend on which families run together.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/matmul/tensor_product_cuda.h"
+#include "tensor/context.h"
+
+namespace r1::cuda {
+
+inline constexpr int64_t kChainSteps = 64;  // 1,024 tokens
+
+// dw [N, K] of dy [T, N] and x [T, K], the tokens of ctx.steps. Takes scratch, also while memory is measured.
+void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, int64_t N, int64_t K,
+                           float* dw);
+
+}  // namespace r1::cuda
