@@ -100,33 +100,24 @@ class Tally:
 
 
 async def steady(server, concurrent, options, seeds):
-    """Keeps `concurrent` requests in progress, and counts what comes within options.seconds. The count begins options.warmup seconds
-    after every worker has had a first token (or after two minutes): before that, a server mostly reads prompts."""
+    """Keeps `concurrent` requests in progress, and counts what comes within options.seconds after a start."""
     client, tally = Client(server.port), Tally()
     over = False
-    begun, all_begun = set(), asyncio.Event()
 
-    async def work(number):
-        def part():
-            begun.add(number)
-            if len(begun) == concurrent:
-                all_begun.set()
-
+    async def work():
         while not over:
-            # Answers of different lengths, so that they do not begin and end together.
-            seed = next(seeds)
-            tokens = max(1, options.tokens // 2 + seed * 37 % (options.tokens + 1))
+            body = completion(next(seeds), options.tokens, options.words)
             sent = time.perf_counter()
-            answer = await client.post("/v1/completions", completion(seed, tokens, options.words), part)
+            task = asyncio.ensure_future(client.post("/v1/completions", body))
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+            answer = await task
             tally.take(sent, answer)
             if answer.error:
                 await asyncio.sleep(0.5)
 
-    workers = [asyncio.ensure_future(work(i)) for i in range(concurrent)]
-    try:
-        await asyncio.wait_for(all_begun.wait(), 120)
-    except asyncio.TimeoutError:
-        pass
+    pending = set()
+    workers = [asyncio.ensure_future(work()) for _ in range(concurrent)]
     await asyncio.sleep(options.warmup)
     cpu = server.cpu_seconds()
     tally.open()
