@@ -8,6 +8,7 @@
 #include "base/byte_text.h"
 #include "base/error.h"
 #include "base/text_util.h"
+#include "cli/bounds.h"
 #include "cli/common.h"
 #include "cli/output.h"
 #include "engine/find_model.h"
@@ -116,18 +117,13 @@ std::string training_text(const Json& json) {
   return out;
 }
 
-void check_between(const char* option, int64_t value, int64_t most) {
-  if (value < 1 || value > most)
-    throw Error(fmt::format("{} is {}; it must be between 1 and {}", option, value, most));
-}
-
 }  // namespace
 
 int run_bench_train(const BenchOptions& options) {
-  check_between("--rows", options.rows, 1 << 16);
-  check_between("--length", options.length, 1 << 20);
-  check_between("--micro", options.micro, 1 << 24);
-  check_between("--repeat", options.repeat, 100);
+  check_between("--rows", options.rows, 1, 1 << 16);
+  check_between("--length", options.length, 1, 1 << 20);
+  check_between("--micro", options.micro, 1, 1 << 24);
+  check_between("--repeat", options.repeat, 1, 100);
   const Json json = measure_training(options);
   write_stdout(options.common.json ? json.dump() + "\n" : training_text(json));
   return 0;

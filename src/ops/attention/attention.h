@@ -11,7 +11,8 @@
 // o walks j in order by FMA over e_j * v_j and is divided by the sum at the end. Masked keys are not read.
 // Bit-exact: o[t] is a function of q[t] and of keys and values 0 .. position(t) alone.
 //
-// Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32.
+// Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32. cuda-bf16
+// sums on tensor cores in the order of tensor_attention_cuda.h, except latents and heads wider than 128.
 // cpu-q8act: q is f32 and the pages are bf16, to which k and v are rounded; all else is as in cpu-f32.
 //
 // Pages of q8 (inference alone): k and v are rounded to int8 numbers with one f32 scale per token and head, and
