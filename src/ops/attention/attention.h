@@ -32,8 +32,10 @@
 // same prefix (tensor/batch.h) pass over its keys together if a group has at most twelve heads.
 #pragma once
 
+#include "ops/rope/rope.h"
 #include "tensor/batch.h"
 #include "tensor/context.h"
+#include "tensor/parameter.h"
 
 namespace r1 {
 
@@ -71,6 +73,19 @@ struct KvPages {
 // have no gradient (R1_CHECK).
 Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
                  const Tensor& v, float scale);
+
+// Heads as the projections made them: before their norms, if there are any, and before rope.
+struct ProjectedHeads {
+  Tensor q, k, v;                                        // [T, H, K], [T, G, K], [T, G, V]
+  const Parameter *q_norm = nullptr, *k_norm = nullptr;  // [K]; both or none
+  float eps = 0;
+  Rotary rotary{};
+};
+// attention() of heads whose q and k are normed and turned first, with the same bits in fewer launches. Without a
+// tape. Returns an empty tensor, and does nothing, if there is no kernel for it: there is one on CUDA devices, for
+// rows of one token each.
+Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& pages,
+                              const ProjectedHeads& heads, float scale);
 
 namespace ref {
 // Rounds x to q8, literally: sets q [n] and returns d.
