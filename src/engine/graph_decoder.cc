@@ -7,6 +7,7 @@
 #include "base/integers.h"
 #include "ops/matmul/matmul.h"
 #include "ops/sample/sample.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 
@@ -34,13 +35,12 @@ GraphDecoder::Step::Step(int64_t row_count, int64_t page_count, int64_t position
   prefixes.assign(R, 0);
   words.assign(2 * R + 3 * R + (R + 1) + R * P, 0);
   sent = Buffer(Shape{std::ssize(words)}, DType::i32, memory);
-  const int32_t* at = sent.tensor().i32();
-  lists.add(std::span<const int64_t>(prefixes), reinterpret_cast<const int64_t*>(at));
-  at += 2 * R;
+  lists.add(std::span<const int64_t>(prefixes), sent.tensor());
   sent_tokens = sent.tensor().part(2 * rows, rows);
+  int64_t at = 2 * rows;
   for (const std::vector<int32_t>* list : {&tokens, &positions, &tails, &offsets, &table}) {
-    lists.add(std::span<const int32_t>(*list), at);
-    at += list->size();
+    lists.add(std::span<const int32_t>(*list), sent.tensor().part(at, std::ssize(*list)));
+    at += std::ssize(*list);
   }
 }
 
@@ -75,7 +75,7 @@ GraphDecoder::Step& GraphDecoder::step_for(std::span<const ScheduledRow> rows, c
   const int64_t positions = std::min(key.second * kKeyTile, model_.config().max_positions);
   uint64_t places = model_.places(ctx_, positions);
   for (int64_t i = 0; i < model_.config().layers; ++i)
-    places = places * 31 + reinterpret_cast<uintptr_t>(cache.layer(i).data);
+    places = places * 31 + cache.layer(i).place();
   if (places != places_) steps_.clear(), last_ = nullptr;
   places_ = places;
   std::unique_ptr<Step>& step = steps_[key];
@@ -112,8 +112,7 @@ Tensor GraphDecoder::forward(std::span<const ScheduledRow> rows, const KvCache& 
   model_.pack(ctx_);
   Step& step = step_for(rows, cache);
   step.fill(rows);
-  ctx_.memory().write(step.sent.tensor().data, step.words.data(), step.words.size() * sizeof(int32_t),
-                      ctx_.stream);
+  write_words(ctx_.memory(), step.sent.tensor(), step.words, ctx_.stream);
   if (!from.empty()) feed_tokens(ctx_, drawn, from, step.sent_tokens);
   const struct Lists {
     Context& ctx;

@@ -256,7 +256,7 @@ void OpRunner::launch(Flight& flight, std::span<const RowToSample> draws) {
   for (size_t i = 0; i < draws.size(); ++i)
     work_.to_sample[i].logits = logits.part(static_cast<int64_t>(i), 1);
   sample_rows_into(ctx_, model_.config().vocab_size, work_.to_sample, drawn_.tensor());
-  reads_[flight.read].begin(drawn_.tensor().data, draws.size() * sizeof(Sampled), ctx_.stream);
+  reads_[flight.read].begin(drawn_.tensor(), draws.size() * sizeof(Sampled), ctx_.stream);
 }
 
 // Launches the step after `now`, whose tokens are not on the host yet, for the rows that may go on. Returns false if

@@ -21,6 +21,11 @@ class DeviceLists {
   void add(std::span<const T> list, const T* device) {
     known_.push_back({list.data(), list.size_bytes(), device});
   }
+  // The list lies at the beginning of `device`.
+  template <class T>
+  void add(std::span<const T> list, const Tensor& device) {
+    add(list, reinterpret_cast<const T*>(device.data));
+  }
   // Returns the list on the device; null: it must be sent.
   template <class T>
   const T* find(std::span<const T> list) const {

@@ -12,7 +12,7 @@ DeviceRead::DeviceRead(size_t) {
 DeviceRead::~DeviceRead() = default;
 DeviceRead::DeviceRead(DeviceRead&&) noexcept = default;
 DeviceRead& DeviceRead::operator=(DeviceRead&&) noexcept = default;
-void DeviceRead::begin(const void*, size_t bytes, void*) {
+void DeviceRead::begin(const Tensor&, size_t bytes, void*) {
   bytes_ = bytes;
 }
 std::span<const std::byte> DeviceRead::wait() {

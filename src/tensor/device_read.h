@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 
+#include "tensor/tensor.h"
+
 namespace r1 {
 
 class DeviceRead {
@@ -17,8 +19,8 @@ class DeviceRead {
   DeviceRead& operator=(DeviceRead&&) noexcept;
 
   size_t room() const { return room_; }
-  // Queues a copy of `bytes` bytes at `from` behind the work of `stream`.
-  void begin(const void* from, size_t bytes, void* stream);
+  // Queues a copy of the first `bytes` bytes of `from` behind the work of `stream`.
+  void begin(const Tensor& from, size_t bytes, void* stream);
   // Waits for that copy, and for nothing that was queued after it. The bytes stay until the next begin().
   std::span<const std::byte> wait();
 

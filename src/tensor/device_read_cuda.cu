@@ -24,10 +24,10 @@ DeviceRead::~DeviceRead() = default;
 DeviceRead::DeviceRead(DeviceRead&&) noexcept = default;
 DeviceRead& DeviceRead::operator=(DeviceRead&&) noexcept = default;
 
-void DeviceRead::begin(const void* from, size_t bytes, void* stream) {
-  R1_CHECK(bytes <= room_, bytes, " bytes, room for ", room_);
+void DeviceRead::begin(const Tensor& from, size_t bytes, void* stream) {
+  R1_CHECK(bytes <= room_ && bytes <= from.bytes(), bytes, " bytes, room for ", room_);
   const auto s = static_cast<cudaStream_t>(stream);
-  cuda::check(cudaMemcpyAsync(state_->host, from, bytes, cudaMemcpyDeviceToHost, s), "cudaMemcpy");
+  cuda::check(cudaMemcpyAsync(state_->host, from.data, bytes, cudaMemcpyDeviceToHost, s), "cudaMemcpy");
   cuda::check(cudaEventRecord(state_->done, s), "cudaEventRecord");
   bytes_ = bytes;
 }

@@ -55,6 +55,8 @@ struct KvPages {
     constexpr int64_t kScaleBytes = 4;
     return page_numbers() + (dtype == DType::q8 ? G * 2 * kKeyTile * kScaleBytes : 0);
   }
+  // A number that differs if the pages lie elsewhere.
+  uint64_t place() const { return reinterpret_cast<uintptr_t>(data); }
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
   // The pages of one layer of `storage` [layers, pages, page_elements()], which has this shape.
   KvPages of_layer(const Tensor& storage, int64_t layer) const {
