@@ -93,20 +93,6 @@ std::vector<DeviceGraph::KernelTime> GraphDecoder::kernel_times() const {
   return last_->graph->kernel_times(ctx_.stream);
 }
 
-namespace {
-
-// Takes the memory between here and `end`, which was a mark after other takes from here. A take of no bytes leaves a
-// gap, as every other one does.
-void take_up_to(Arena& arena, size_t end) {
-  const size_t begin = arena.mark();
-  arena.take(0);
-  const size_t gap = arena.mark() - begin;
-  arena.release(begin);
-  arena.take(end - begin - gap);
-}
-
-}  // namespace
-
 Tensor GraphDecoder::forward(std::span<const ScheduledRow> rows, const KvCache& cache, const Tensor& drawn,
                              std::span<const int32_t> from) {
   model_.pack(ctx_);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/arena.h"
+
 namespace r1 {
 
 class DeviceGraph {
@@ -35,5 +37,15 @@ class DeviceGraph {
   struct Recorded;
   std::unique_ptr<Recorded> recorded_;
 };
+
+// Takes the memory between an arena's mark and `end`, a mark that other takes have led to from here: a recorded step
+// uses it again. A take of no bytes leaves a gap, as every other one does.
+inline void take_up_to(Arena& arena, size_t end) {
+  const size_t begin = arena.mark();
+  arena.take(0);
+  const size_t gap = arena.mark() - begin;
+  arena.release(begin);
+  arena.take(end - begin - gap);
+}
 
 }  // namespace r1
