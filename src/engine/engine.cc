@@ -102,7 +102,9 @@ struct Engine::Impl final : RowSink {
               const OnToken& on_token, const OnFailed& on_failed);
   void tell(const std::map<RequestId, int64_t>& index, const OnToken& on_token);
 
-  RowToSample draw_of(const Sequence& s) const override;
+  RowToSample draw_of(const Sequence& s) const override { return draw_of(s, 0); }
+  RowToSample draw_of(const Sequence& s, uint32_t later) const;
+  std::optional<RowToSample> draw_after(const Sequence& s) const override;
   bool take(Sequence& s, const Sampled& sampled) override;
   static std::string why_none(const Live& sample, int32_t token);
   void logits(const ScheduledRow& row, std::span<const float> logits) override;
@@ -177,9 +179,17 @@ void Engine::Impl::forget(RequestId id) {
   requests.erase(id);
 }
 
-RowToSample Engine::Impl::draw_of(const Sequence& s) const {
+std::optional<RowToSample> Engine::Impl::draw_after(const Sequence& s) const {
+  const Live& sample = live.at(&s);
+  if (sample.history || sample.constraint || !sample.forced.empty() || !sample.likeliest.empty())
+    return std::nullopt;
+  return draw_of(s, 1);
+}
+
+// The draw that is `later` draws after the sequence's next one.
+RowToSample Engine::Impl::draw_of(const Sequence& s, uint32_t later) const {
   const Request& r = request_of(s);
-  const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated());
+  const uint32_t draw = r.key.first_draw + static_cast<uint32_t>(s.generated()) + later;
   const auto bits = philox({draw, static_cast<uint32_t>(sample_of(s)), r.key.prompt, r.key.step},
                            {static_cast<uint32_t>(r.key.seed), static_cast<uint32_t>(r.key.seed >> 32)});
   const Live& sample = live.at(&s);

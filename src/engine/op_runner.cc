@@ -1,6 +1,7 @@
 #include "engine/op_runner.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "model/memory.h"
@@ -26,7 +27,9 @@ OpRunner::OpRunner(const Model& model, Context& ctx, int64_t max_batch, int64_t 
       parted_(ctx.device == Device::cpu && decodes_in_parts(max_batch, packed_bytes_, ctx.threads.size())),
       part_tokens_(most_part_tokens(max_batch, ctx.threads.size())),
       lookahead_(parted_ ? 0 : lookahead),
-      head_(model, parted_ ? 0 : lookahead) {}
+      head_(model, parted_ ? 0 : lookahead) {
+  if (ctx.device != Device::cpu && !ctx.measuring) graphs_.emplace(model, ctx);
+}
 
 void OpRunner::drop_logits(int64_t group) {
   held_.erase(group);
@@ -51,10 +54,11 @@ int64_t OpRunner::page_bytes() const {
   return KvCache::bytes_per_page(model_.config(), ctx_.row().cache);
 }
 
-// If threads that decode in parts met at every token, each would wait for the slowest.
+// If threads that decode in parts met at every token, each would wait for the slowest. A GPU would wait for the
+// scheduler.
 int64_t OpRunner::slice() const {
   constexpr int64_t kSlice = 16;
-  return parted_ ? kSlice : 1;
+  return parted_ || graphs_ ? kSlice : 1;
 }
 
 int64_t OpRunner::part_bytes() const {
@@ -224,6 +228,7 @@ void OpRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& s
   }
   const bool decode = std::ranges::all_of(
       rows, [](const ScheduledRow& row) { return row.tokens() == 1 && row.draws() && row.logits_from < 0; });
+  if (graphs_ && decode && !lookahead_.is_on()) return run_graphs(rows, steps, sink);
   if (parted_ && decode && decodes_in_parts(std::ssize(rows), packed_bytes_, ctx_.threads.size())) {
     std::atomic<bool> meet = false;
     share_out(rows);
@@ -240,6 +245,98 @@ void OpRunner::run(std::span<const ScheduledRow> rows, int64_t steps, RowSink& s
     in_parts([&](Part& part) { forward_part(part, sink); });
   } else {
     run_together(rows, sink);
+  }
+}
+
+// Queues a step's forward and draws, and the way of these to the host. Nothing waits.
+void OpRunner::launch(Flight& flight, std::span<const RowToSample> draws) {
+  const OpScope scope(ctx_);
+  const Tensor logits = graphs_->forward(flight.rows, cache_, drawn_.tensor(), flight.from);
+  work_.to_sample.assign(draws.begin(), draws.end());
+  for (size_t i = 0; i < draws.size(); ++i)
+    work_.to_sample[i].logits = logits.part(static_cast<int64_t>(i), 1);
+  sample_rows_into(ctx_, model_.config().vocab_size, work_.to_sample, drawn_.tensor());
+  reads_[flight.read].begin(drawn_.tensor(), draws.size() * sizeof(Sampled), ctx_.stream);
+}
+
+// Launches the step after `now`, whose tokens are not on the host yet, for the rows that may go on. Returns false if
+// there are none, or if a draw depends on those tokens. A row whose sample ends with its token runs in vain.
+bool OpRunner::launch_next(const Flight& now, Flight& next, const RowSink& sink) {
+  next.rows.clear(), next.from.clear();
+  std::vector<RowToSample> draws;
+  for (size_t i = 0; i < now.rows.size(); ++i) {
+    const ScheduledRow& row = now.rows[i];
+    if (now.ended[i] || row.sequence->generated() + 1 >= row.sequence->group->max_generated) continue;
+    const std::optional<RowToSample> draw = sink.draw_after(*row.sequence);
+    if (!draw) return false;
+    draws.push_back(*draw);
+    next.rows.push_back({.sequence = row.sequence, .begin = row.end, .end = row.end + 1});
+    next.from.push_back(static_cast<int32_t>(i));
+  }
+  if (next.rows.empty()) return false;
+  next.ended.assign(next.rows.size(), false);
+  next.read = 1 - now.read;
+  launch(next, draws);
+  return true;
+}
+
+// Waits for a step's draws and hands them over.
+void OpRunner::take_flight(Flight& flight, RowSink& sink) {
+  std::vector<Sampled> drawn(flight.rows.size());
+  const std::span<const std::byte> bytes = reads_[flight.read].wait();
+  std::memcpy(drawn.data(), bytes.data(), bytes.size());
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    if (flight.ended[i]) continue;
+    Sequence& s = *flight.rows[i].sequence;
+    s.computed = flight.rows[i].end;
+    flight.ended[i] = sink.take(s, drawn[i]);
+  }
+}
+
+// Generates up to `steps` tokens per row on a GPU, which runs a step while the host takes the tokens of the one
+// before.
+void OpRunner::run_graphs(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink) {
+  const auto room = static_cast<int64_t>(2 * rows.size());
+  if (!drawn_.tensor() || drawn_.tensor().count() < room) {
+    drawn_ = Buffer(Shape{room}, DType::i32, ctx_.memory());
+    reads_.clear();
+    for (int i = 0; i < 2; ++i) reads_.emplace_back(static_cast<size_t>(room) * sizeof(int32_t));
+  }
+  Flight now, next;
+  std::vector<ScheduledRow> running(rows.begin(), rows.end());
+  for (int64_t step = 0; step < steps && !running.empty();) {
+    std::vector<RowToSample> draws;
+    bool on_device = true;
+    for (const ScheduledRow& row : running) {
+      draws.push_back(sink.draw_of(*row.sequence));
+      on_device = on_device && draws.back().options.forced < 0 && draws.back().options.likeliest.empty();
+    }
+    if (!on_device) {
+      const OpScope scope(ctx_);
+      const Tensor logits = graphs_->forward(running, cache_);
+      for (size_t i = 0; i < draws.size(); ++i) draws[i].logits = logits.part(static_cast<int64_t>(i), 1);
+      work_.drawn.resize(draws.size());
+      sample_rows(ctx_, model_.config().vocab_size, draws, work_.drawn);
+      running.resize(take_drawn(running, work_.drawn, sink));
+      ++step;
+      continue;
+    }
+    now.rows = running, now.from.clear();
+    now.ended.assign(running.size(), false);
+    launch(now, draws);
+    for (bool more = true; more; ++step) {
+      more = step + 1 < steps && launch_next(now, next, sink);
+      take_flight(now, sink);
+      if (!more) continue;
+      for (size_t i = 0; i < next.rows.size(); ++i)
+        next.ended[i] = now.ended[static_cast<size_t>(next.from[i])];
+      std::swap(now, next);
+    }
+    running.clear();
+    for (size_t i = 0; i < now.rows.size(); ++i)
+      if (!now.ended[i])
+        running.push_back(
+            {.sequence = now.rows[i].sequence, .begin = now.rows[i].end, .end = now.rows[i].end + 1});
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // If a step on the CPU consists of many small ops, each thread takes a part of the batch through the whole
 // model, in an arena of its own, for several tokens; otherwise all threads share each op. On a GPU, the ops of
-// a step follow each other.
+// a step follow each other, and those of a decoding step are launched as one (engine/graph_decoder.h).
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "engine/graph_decoder.h"
 #include "engine/head_guesser.h"
 #include "engine/lookahead.h"
 #include "engine/row_batch.h"
@@ -20,6 +22,7 @@
 #include "model/lanes.h"
 #include "model/memory.h"
 #include "model/model.h"
+#include "tensor/device_read.h"
 
 namespace r1 {
 
@@ -40,6 +43,7 @@ class OpRunner final : public Runner {
 
   int64_t part_bytes() const;  // peak bytes of the parts' arenas
   const LookaheadCounts& lookahead() const { return lookahead_.counts(); }
+  GraphDecoder::Counts graphs() const { return graphs_ ? graphs_->counts() : GraphDecoder::Counts{}; }
 
  private:
   // The working memory of a forward of some rows, kept from one to the next.
@@ -67,6 +71,17 @@ class OpRunner final : public Runner {
   void guess(std::span<ScheduledRow> rows, bool decode);
   void run_together(std::span<const ScheduledRow> rows, RowSink& sink);
   void draw_guessed(std::span<const ScheduledRow> rows, std::span<const Tensor> logits, RowSink& sink);
+  void run_graphs(std::span<const ScheduledRow> rows, int64_t steps, RowSink& sink);
+  // A step on a GPU whose tokens have not been taken yet.
+  struct Flight {
+    std::vector<ScheduledRow> rows;
+    std::vector<bool> ended;    // the row's sequence has ended since it was launched
+    std::vector<int32_t> from;  // the draws of the step before that are its tokens; empty: the host has them
+    size_t read = 0;            // of reads_
+  };
+  void launch(Flight& flight, std::span<const RowToSample> draws);
+  bool launch_next(const Flight& now, Flight& next, const RowSink& sink);
+  void take_flight(Flight& flight, RowSink& sink);
   void decode_part(Part& part, int64_t steps, RowSink& sink, std::atomic<bool>& meet);
 
   const Model& model_;
@@ -82,6 +97,9 @@ class OpRunner final : public Runner {
   std::map<int64_t, Buffer> held_;
   Lookahead lookahead_;
   HeadGuesser head_;
+  std::optional<GraphDecoder> graphs_;  // on a GPU
+  Buffer drawn_;                        // the draws of the step that was launched last
+  std::vector<DeviceRead> reads_;       // of two steps
 };
 
 // Bytes of the per-thread arenas of a sampler of this shape, of which all sequences decode. 0: all threads

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "engine/scheduler.h"
@@ -17,6 +18,9 @@ class RowSink {
   virtual ~RowSink() = default;
   // Returns the settings of the sequence's next draw; the runner adds the logits.
   virtual RowToSample draw_of(const Sequence& sequence) const = 0;
+  // Returns the settings of the draw after that one if they are known already, because they do not depend on what
+  // is drawn until then, and neither of the two has options.
+  virtual std::optional<RowToSample> draw_after(const Sequence&) const { return std::nullopt; }
   // Takes the next token of a sequence, whose `computed` is up to date, and appends it to sequence.tokens.
   // Returns true if the sequence ends with it; then nothing may be appended.
   virtual bool take(Sequence& sequence, const Sampled& sampled) = 0;

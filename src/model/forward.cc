@@ -19,12 +19,13 @@ namespace {
 // is.
 constexpr float kLatentNormEps = 1e-6f;
 
-// x += part(x), after which the memory of part(x) is free again: with few rows, activations stay in the
-// cache.
-template <class Part>
-void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
-  const OpScope scope(ctx);
-  add_in_place(ctx, x, part(x));
+// Layer i's share of a step's interface to the routers.
+MoeTraining router_training(const RouterTraining& training, size_t i) {
+  MoeTraining moe;
+  moe.balance_scale = training.balance_scale;
+  moe.stats = training.stats == nullptr ? nullptr : &(*training.stats)[i];
+  moe.balance_loss = training.balance_loss;
+  return moe;
 }
 
 }  // namespace
@@ -32,35 +33,66 @@ void add_scoped(Context& ctx, const Part& part, const Tensor& x) {
 Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
                       const RouterTraining& training) const {
   Tensor x = embed(ctx, batch.tokens, table());
+  if (ctx.tape == nullptr) return forward_in_place(ctx, batch, kv, x, training);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    MoeTraining moe;
-    moe.balance_scale = training.balance_scale;
-    moe.stats = training.stats == nullptr ? nullptr : &(*training.stats)[i];
-    moe.balance_loss = training.balance_loss;
-    x = blocks_[i].forward(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, x, moe);
+    x = blocks_[i].forward(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, x,
+                           router_training(training, i));
   }
   return rms_norm(ctx, x, *norm_, config_.rms_norm_eps);
 }
 
+// Without a tape: x takes in each part's result in place, and the memory of the part is free again: with few rows,
+// activations stay in the cache. The next part's input is made as x is written.
+Tensor Model::forward_in_place(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& x,
+                               const RouterTraining& training) const {
+  const Tensor normed = ctx.arena.tensor(x.shape, ctx.activations());
+  rms_norm_into(ctx, x, blocks_.empty() ? *norm_ : *blocks_.front().attention_norm,
+                blocks_.empty() ? config_.rms_norm_eps : blocks_.front().eps, normed);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    const bool last = i + 1 == blocks_.size();
+    {
+      const OpScope scope(ctx);
+      const Tensor attended = block.attended(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, normed);
+      add_rms_norm(ctx, x, attended, *block.mlp_norm, block.eps, normed);
+    }
+    const OpScope scope(ctx);
+    const Tensor mixed = block.mixed(ctx, batch, normed, router_training(training, i));
+    add_rms_norm(ctx, x, mixed, last ? *norm_ : *blocks_[i + 1].attention_norm,
+                 last ? config_.rms_norm_eps : blocks_[i + 1].eps, normed);
+  }
+  return normed;
+}
+
 Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                       const Tensor& x, const MoeTraining& training) const {
-  const auto attended = [&](const Tensor& in) {
-    const Tensor normed = rms_norm(ctx, in, *attention_norm, eps);
-    return std::visit([&](const auto& a) { return a.forward(ctx, batch, kv, rope, normed); }, attention);
+  const auto attend = [&](const Tensor& in) {
+    return attended(ctx, batch, kv, rope, rms_norm(ctx, in, *attention_norm, eps));
   };
-  const auto mixed = [&](const Tensor& in) {
-    const Tensor normed = rms_norm(ctx, in, *mlp_norm, eps);
-    const auto* moe = std::get_if<MoeLayer>(&mlp);
-    return moe != nullptr ? moe->forward(ctx, batch, normed, training)
-                          : std::get<Mlp>(mlp).forward(ctx, normed);
+  const auto mix = [&](const Tensor& in) {
+    return mixed(ctx, batch, rms_norm(ctx, in, *mlp_norm, eps), training);
   };
   if (ctx.tape != nullptr) {
-    const Tensor h = add(ctx, x, attended(x));
-    return add(ctx, h, mixed(h));
+    const Tensor h = add(ctx, x, attend(x));
+    return add(ctx, h, mix(h));
   }
-  add_scoped(ctx, attended, x);
-  add_scoped(ctx, mixed, x);
+  for (const bool first : {true, false}) {
+    const OpScope scope(ctx);
+    add_in_place(ctx, x, first ? attend(x) : mix(x));
+  }
   return x;
+}
+
+Tensor Block::attended(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                       const Tensor& normed) const {
+  return std::visit([&](const auto& a) { return a.forward(ctx, batch, kv, rope, normed); }, attention);
+}
+
+Tensor Block::mixed(Context& ctx, const Batch& batch, const Tensor& normed,
+                    const MoeTraining& training) const {
+  const auto* moe = std::get_if<MoeLayer>(&mlp);
+  return moe != nullptr ? moe->forward(ctx, batch, normed, training)
+                        : std::get<Mlp>(mlp).forward(ctx, normed);
 }
 
 Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
@@ -70,6 +102,19 @@ Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages
     const Tensor normed = norm == nullptr ? projected : rms_norm(ctx, projected, *norm, eps);
     return r1::rope(ctx, normed, batch.positions, table, RopeStyle::half);
   };
+  if (ctx.tape == nullptr) {
+    const auto projected = matmuls(ctx, x, {&q, &k, &v});
+    const ProjectedHeads raw{.q = projected[0].reshaped(Shape{T, heads, head_dim}),
+                             .k = projected[1].reshaped(Shape{T, kv_heads, head_dim}),
+                             .v = projected[2].reshaped(Shape{T, kv_heads, head_dim}),
+                             .q_norm = q_norm,
+                             .k_norm = k_norm,
+                             .eps = eps,
+                             .rotary = {batch.positions, &table, RopeStyle::half}};
+    Tensor out = attention_of_projected(ctx, batch, kv, raw, scale);
+    if (!out) out = attention(ctx, batch, kv, turned(raw.q, q_norm), turned(raw.k, k_norm), raw.v, scale);
+    return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o, DType::f32);
+  }
   const Tensor queries = turned(matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim}), q_norm);
   const Tensor keys = turned(matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim}), k_norm);
   const Tensor values = matmul(ctx, x, v).reshaped(Shape{T, kv_heads, head_dim});
@@ -95,6 +140,10 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
 }
 
 Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
+  if (ctx.tape == nullptr) {
+    const auto products = matmuls(ctx, x, {&up, &gate});
+    return matmul(ctx, swiglu(ctx, products[1], products[0]), down, DType::f32);
+  }
   // Two statements: as arguments of one call, the compiler would choose their order on the tape, and so the
   // order in which x's gradient is summed.
   const Tensor raised = matmul(ctx, x, up);

@@ -82,6 +82,10 @@ struct Block {
   // x [T, D] -> [T, D]; without a tape the result takes x's place.
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x,
                  const MoeTraining& training) const;
+  // Its two parts, from x after their norms. The results are what x takes in, in f32.
+  Tensor attended(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                  const Tensor& normed) const;
+  Tensor mixed(Context& ctx, const Batch& batch, const Tensor& normed, const MoeTraining& training) const;
 };
 
 // A module of multi-token prediction (model/prediction.h).
@@ -136,6 +140,10 @@ class Model {
   // read the model, so several may run at a time, each with its own context.
   void pack(Context& ctx) const;
 
+  // A number that changes if a copy of a matrix that products read, or the rotary table's part of positions
+  // [0, positions), which is made, has moved in memory since. After pack().
+  uint64_t places(Context& ctx, int64_t positions) const;
+
   const ModelConfig& config() const { return config_; }
   // Warnings that only load() can give, one line each, with the file's name.
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -175,6 +183,8 @@ class Model {
   void read_weights(const std::filesystem::path& checkpoint);
 
  private:
+  Tensor forward_in_place(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& x,
+                          const RouterTraining& training) const;
   friend class ModelBuilder;
   Model() = default;
   const Weight& table() const { return embedding_ ? embedding_ : head_; }

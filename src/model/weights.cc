@@ -84,6 +84,17 @@ void Model::each_held(const std::function<void(const Parameter&, int64_t bytes)>
   each(predictions_, call);
 }
 
+uint64_t Model::places(Context& ctx, int64_t positions) const {
+  uint64_t hash = reinterpret_cast<uintptr_t>(rope_.copy_in(ctx.memory(), positions));
+  const auto add = [&hash](const auto& w) {
+    hash = (hash ^ reinterpret_cast<uintptr_t>(w.held_at())) * 0x9E3779B97F4A7C15u;
+  };
+  each(embedding_, add);
+  each(blocks_, add);
+  each(head_, add);
+  return hash;
+}
+
 int64_t Model::held_bytes() const {
   int64_t bytes = 0;
   for (const Buffer& buffer : storage_) bytes += static_cast<int64_t>(buffer.bytes());

@@ -3,6 +3,7 @@
 
 #include "base/threads.h"
 #include "tensor/arena.h"
+#include "tensor/device_lists.h"
 #include "tensor/input_observer.h"
 #include "tensor/numerics.h"
 #include "tensor/tape.h"
@@ -26,6 +27,8 @@ struct Context {
   // The steps of sums over the tokens of this batch, for numerics that have such steps; null: token by token
   // from the first.
   const TokenSteps* steps = nullptr;
+  // The lists of this batch that the device has; null: ops send what their kernels read.
+  DeviceLists* lists = nullptr;
 
   const NumericsRow& row() const { return row_of(numerics, device); }
   // The type of activations between ops.

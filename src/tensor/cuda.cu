@@ -82,6 +82,10 @@ int multiprocessors() {
   return device().multiProcessorCount;
 }
 
+bool starts_early() {
+  return device().major >= 9;
+}
+
 void check(int status, const char* call) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);

@@ -29,6 +29,8 @@ struct DeviceFacts {
 DeviceFacts device_facts();
 // The multiprocessors of the device, without asking it each time.
 int multiprocessors();
+// True if kernels can start before the one ahead of them has ended (tensor/early_launch_cuda.cuh).
+bool starts_early();
 
 // Throws Error if `status`, a cudaError_t, is not success.
 void check(int status, const char* call);

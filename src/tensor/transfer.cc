@@ -28,6 +28,11 @@ void read_values(Memory& memory, const Tensor& t, int64_t first, std::span<float
   }
 }
 
+void write_words(Memory& memory, const Tensor& t, std::span<const int32_t> from, void* stream) {
+  R1_CHECK(std::ssize(from) <= t.count(), from.size(), " words into ", t.shape.str());
+  memory.write(t.i32(), from.data(), from.size_bytes(), stream);
+}
+
 void write_values(Memory& memory, const Tensor& t, int64_t first, std::span<const float> from, void* stream) {
   std::byte* at = address(t, first, from.size());
   if (t.dtype == DType::f32) return memory.write(at, from.data(), from.size_bytes(), stream);

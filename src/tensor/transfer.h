@@ -20,6 +20,8 @@ void read_values(Memory& memory, const Tensor& t, int64_t first, std::span<float
 // Writes them to t, f32 or bf16. Bf16 is rounded to nearest even.
 void write_values(Memory& memory, const Tensor& t, int64_t first, std::span<const float> from,
                   void* stream = nullptr);
+// Writes the first elements of t, i32.
+void write_words(Memory& memory, const Tensor& t, std::span<const int32_t> from, void* stream = nullptr);
 // Copies all of `from` into `to`, of the same memory, shape and type.
 void copy_values(Memory& memory, const Tensor& from, const Tensor& to, void* stream = nullptr);
 // Sets all of t to 0.

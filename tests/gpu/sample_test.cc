@@ -130,6 +130,34 @@ TEST_F(CudaSample, DrawsFromALargeVocabulary) {
   compare_draws(c, "large");
 }
 
+// Rows without filters, which many blocks draw together.
+TEST_F(CudaSample, DrawsPlainlyFromManyLogits) {
+  for (const int64_t V : {8192, 8193, 12289, 49152, 151936}) {
+    Random random(static_cast<uint64_t>(V));
+    DrawCase c(V);
+    for (int i = 0; i < 20; ++i) {
+      auto z = random_logits(random, V);
+      const float temperature = i % 4 == 0 ? 0.0f : i % 4 == 1 ? 1.0f : 0.3f + random.uniform();
+      c.add(std::move(z), {.temperature = temperature},
+            i == 5   ? 0.0f
+            : i == 6 ? 0.99999994f
+                     : random.uniform());
+    }
+    for (const float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
+      auto z = random_normal(random, V);
+      z[static_cast<size_t>(V - 1)] = bad;
+      c.add(std::move(z), {}, 0.5f);
+    }
+    c.add(std::vector<float>(static_cast<size_t>(V), -std::numeric_limits<float>::infinity()), {}, 0.1f);
+    auto last = std::vector<float>(static_cast<size_t>(V), -std::numeric_limits<float>::infinity());
+    last.back() = -3.0f;
+    c.add(last, {}, 0.9f);
+    c.shared[2] = 1;  // two draws from the same logits
+    c.logits[2] = c.logits[1];
+    compare_draws(c, "plain");
+  }
+}
+
 TEST_F(CudaSample, MasksAndSharesRows) {
   for (const int64_t V : {64, 129, 3000}) {
     Random random(static_cast<uint64_t>(V));

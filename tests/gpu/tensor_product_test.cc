@@ -1,5 +1,7 @@
 // tests/gpu/tensor_product_test.cc: bf16 products on tensor cores: near the exact sums, and the same bits
 // from every kernel, for any number of rows, and for any cut of a batch between families.
+#include <array>
+
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
@@ -354,6 +356,53 @@ TEST_F(CudaTensorProduct, TakesNothing) {
     by_kernel(TensorCase(5, 0, 7), kernel);
     const TensorResult none = by_kernel(TensorCase(5, 7, 0), kernel);
     for (const float v : none.y) EXPECT_EQ(v, 0.0f);
+  }
+}
+
+// Products of decoding whose shards are computed side by side, and several products in one launch.
+TEST_F(CudaTensorProduct, PartsAndListsHaveTheBitsOfOneProduct) {
+  const cuda::Stream stream;
+  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{
+           {200, 1024, 4096}, {65, 2500, 2048}, {33, 5000, 3072}, {512, 330, 8960}}) {
+    const TensorCase c(T, N, K);
+    const DeviceBits x(c.x), w(c.w);
+    const DeviceFloats bias(c.bias);
+    const auto product_into = [&](const DeviceFloats& out) {
+      return cuda::forward_product({.x = x.data(),
+                                    .T = T,
+                                    .w = w.data(),
+                                    .N = N,
+                                    .K = K,
+                                    .bias = bias.data(),
+                                    .y = out.data(),
+                                    .most_shards = kShards});
+    };
+    const DeviceFloats whole(T * N), split(T * N), sums(8 * T * N), first(T * N), second(T * N);
+    cuda::tensor_product(product_into(whole), TensorKernel::small_tiles, stream.get());
+    const TensorProduct parted = product_into(split);
+    ASSERT_EQ(cuda::split_parts(parted), 8) << c.name();
+    cuda::tensor_product_in_parts(parted, sums.data(), stream.get());
+    expect_cpu_bits(split.values(stream), whole.values(stream), c.name() + " in parts");
+    const std::array list{product_into(first), product_into(second)};
+    cuda::tensor_products_of(list, stream.get());
+    expect_cpu_bits(first.values(stream), whole.values(stream), c.name() + ", first of two");
+    expect_cpu_bits(second.values(stream), whole.values(stream), c.name() + ", second of two");
+  }
+  // Lists of every kernel: few rows, tiles with many stages.
+  for (const int64_t T : {1, 9, 20, 64}) {
+    const TensorCase a(T, 96, 640), b(T, 640, 640);
+    const DeviceBits x(a.x), wa(a.w), wb(b.w);
+    const DeviceFloats alone_a(T * 96), alone_b(T * 640), ya(T * 96), yb(T * 640);
+    const auto product_of = [&](const DeviceBits& w, int64_t N, const DeviceFloats& out) {
+      return cuda::forward_product(
+          {.x = x.data(), .T = T, .w = w.data(), .N = N, .K = 640, .y = out.data(), .most_shards = kShards});
+    };
+    cuda::tensor_product(product_of(wa, 96, alone_a), TensorKernel::large_tiles, stream.get());
+    cuda::tensor_product(product_of(wb, 640, alone_b), TensorKernel::large_tiles, stream.get());
+    const std::array list{product_of(wa, 96, ya), product_of(wb, 640, yb)};
+    cuda::tensor_products_of(list, stream.get());
+    expect_cpu_bits(ya.values(stream), alone_a.values(stream), "list, " + a.name());
+    expect_cpu_bits(yb.values(stream), alone_b.values(stream), "list, " + b.name());
   }
 }
 

@@ -115,4 +115,22 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   return out;
 }
 
+Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& pages,
+                              const ProjectedHeads& heads, float scale) {
+  PlaceHeads place{.batch = batch, .pages = pages, .heads = heads, .turned = {}};
+  if (ctx.tape != nullptr || !R1_BACKEND(ctx, has_place_heads, place)) return {};
+  check_shapes(ctx, batch, pages, heads.q, heads.k, heads.v);
+  check_rows(ctx, batch);
+  heads.rotary.table->check(heads.rotary.positions);
+  const Tensor out = ctx.arena.tensor(Shape{batch.T(), heads.q.dim(1), pages.V}, ctx.activations());
+  const OpScope scope(ctx);
+  place.turned = ctx.arena.tensor(heads.q.shape, ctx.activations());
+  R1_BACKEND(ctx, place_heads, place);
+  R1_BACKEND(
+      ctx, attention_forward,
+      (AttentionForward{
+          .batch = batch, .pages = pages, .q = place.turned, .k = {}, .v = {}, .out = out, .scale = scale}));
+  return out;
+}
+
 }  // namespace r1

@@ -33,8 +33,10 @@
 // same prefix (tensor/batch.h) pass over its keys together if a group has at most twelve heads.
 #pragma once
 
+#include "ops/rope/rope.h"
 #include "tensor/batch.h"
 #include "tensor/context.h"
+#include "tensor/parameter.h"
 
 namespace r1 {
 
@@ -54,6 +56,8 @@ struct KvPages {
     constexpr int64_t kScaleBytes = 4;
     return page_numbers() + (dtype == DType::q8 ? G * 2 * kKeyTile * kScaleBytes : 0);
   }
+  // A number that differs if the pages lie elsewhere.
+  uint64_t place() const { return reinterpret_cast<uintptr_t>(data); }
   size_t page_bytes() const { return static_cast<size_t>(page_elements()) * size_of(dtype); }
   // The pages of one layer of `storage` [layers, pages, page_elements()], which has this shape.
   KvPages of_layer(const Tensor& storage, int64_t layer) const {
@@ -72,6 +76,19 @@ struct KvPages {
 // have no gradient (R1_CHECK).
 Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, const Tensor& k,
                  const Tensor& v, float scale);
+
+// Heads as the projections made them: before their norms, if there are any, and before rope.
+struct ProjectedHeads {
+  Tensor q, k, v;                                        // [T, H, K], [T, G, K], [T, G, V]
+  const Parameter *q_norm = nullptr, *k_norm = nullptr;  // [K]; both or none
+  float eps = 0;
+  Rotary rotary{};
+};
+// attention() of heads whose q and k are normed and turned first, with the same bits in fewer launches. Without a
+// tape. Returns an empty tensor, and does nothing, if there is no kernel for it: there is one on CUDA devices, for
+// rows of one token each.
+Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& pages,
+                              const ProjectedHeads& heads, float scale);
 
 namespace ref {
 // Rounds x to q8, literally: sets q [n] and returns d.

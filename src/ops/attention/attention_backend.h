@@ -12,7 +12,8 @@ struct AttentionSaved {
   Tensor out{};             // [T, H, V] f32: the output before it is rounded, or the output itself
 };
 
-// Writes k and v into the pages, then assigns `out`. The batch has been checked.
+// Writes k and v into the pages, then assigns `out`. The batch has been checked. No k and v: the pages hold those
+// of the batch already, whose rows have one token each; on CUDA devices alone.
 struct AttentionForward {
   const Batch& batch;
   const KvPages& pages;
@@ -33,12 +34,28 @@ struct AttentionBackward {
   GradSlot dq{}, dk{}, dv{};         // no data: not needed
 };
 
+// Norms and turns the heads of rows of one token each: queries into `turned`, keys and values into their pages.
+struct PlaceHeads {
+  const Batch& batch;
+  const KvPages& pages;
+  const ProjectedHeads& heads;
+  Tensor turned;  // [T, H, K]
+};
+
 namespace cpu {
+inline bool has_place_heads(const Context&, const PlaceHeads&) {
+  return false;
+}
+inline void place_heads(Context&, const PlaceHeads&) {
+  R1_CHECK(false, "the CPU has no place_heads");
+}
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cpu
 
 namespace cuda {
+bool has_place_heads(const Context& ctx, const PlaceHeads& call);
+void place_heads(Context& ctx, const PlaceHeads& call);
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cuda

@@ -18,6 +18,7 @@
 #include "base/integers.h"
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
+#include "ops/attention/decode_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
@@ -94,6 +95,7 @@ struct ForwardJob {
 template <class V>
 __global__ void __launch_bounds__(kChainThreads) write_pages(ForwardJob<V> f, const PageWrite* list) {
   const PageWrite write = list[blockIdx.x];
+  if (write.page < 0) return;
   const int64_t g = blockIdx.y, slot = write.slot;
   V* page = f.pages + write.page * f.page_elements;
   const V* key = f.k + (write.token * f.G + g) * f.K;
@@ -344,8 +346,84 @@ ForwardJob<V> forward_job(const AttentionForward& call) {
   return f;
 }
 
+// A warp makes a tile of a decoding step: `height` heads of one group of one row, or those that are left. Tiles of
+// one launch have scratch side by side. A row at position -1 has an empty tile, and its output is 0.
+template <class V>
+__global__ void __launch_bounds__(32) make_decoding_tiles(ForwardJob<V> f, int64_t height, int64_t per_launch,
+                                                          RowTile* tiles, PageWrite* writes) {
+  const int64_t at = blockIdx.x, parts = (f.heads + height - 1) / height, s = at / (f.G * parts),
+                g = at / parts % f.G, first = at % parts * height;
+  const int position = f.positions[s];
+  const int64_t heads = min(height, f.heads - first);
+  if (position < 0) {
+    V* out = f.out + (s * f.H + g * f.heads + first) * f.width;
+    for (int64_t i = threadIdx.x; i < heads * f.width; i += 32) put_f32(out + i, 0.0f);
+  }
+  if (threadIdx.x != 0) return;
+  RowTile tile{};
+  tile.s = static_cast<int32_t>(s), tile.g = static_cast<int32_t>(g), tile.row = static_cast<int32_t>(first);
+  tile.rows = position < 0 ? 0 : static_cast<int32_t>(heads);
+  tile.keys = position + 1;
+  tile.pages = (position + kStep) / kStep;
+  tile.scores = at % per_launch * height * f.max_pages * kStep;
+  tiles[at] = tile;
+  if (at % (f.G * parts) == 0)
+    writes[s] = {static_cast<int32_t>(s), position < 0 ? -1 : f.table[s * f.max_pages + position / kStep],
+                 static_cast<int32_t>(position % kStep)};
+}
+
+// Attention of a decoding step by the kernels above, whose lists are made on the device: launches do not depend
+// on the rows' lengths.
+template <class V>
+void run_decoding(Context& ctx, ForwardJob<V> f, const DecodeLists& lists, bool write) {
+  const int64_t height = f.heads > kFlatTile ? kTallTile : kFlatTile,
+                count = lists.S * f.G * ceil_div(f.heads, height), each = height * lists.max_pages * kStep,
+                per_launch = std::clamp<int64_t>(kScoreFloats / each, 1, count);
+  auto* tiles = ctx.arena.array<RowTile>(count);
+  auto* writes = ctx.arena.array<PageWrite>(lists.S);
+  f.scores = ctx.arena.array<float>(per_launch * each);
+  if (f.sums == nullptr) f.sums = ctx.arena.array<float>(lists.S * f.H);
+  if (ctx.measuring) return;
+  const auto s = static_cast<cudaStream_t>(ctx.stream);
+  make_decoding_tiles<<<static_cast<unsigned>(count), 32, 0, s>>>(f, height, per_launch, tiles, writes);
+  check_launch("attention tiles");
+  if (write) {
+    write_pages<<<dim3(static_cast<unsigned>(lists.S), static_cast<unsigned>(f.G)), kChainThreads, 0, s>>>(
+        f, writes);
+    check_launch("attention pages");
+  }
+  for (int64_t first = 0; first < count; first += per_launch) {
+    f.tiles = tiles + first;
+    const auto tiles_here = static_cast<unsigned>(std::min(per_launch, count - first));
+    if (height == kTallTile) {
+      launch_tiles<8, 4, 4>(f, tiles_here, lists.max_pages, s);
+    } else {
+      launch_tiles<2, 1, 1>(f, tiles_here, lists.max_pages, s);
+    }
+  }
+}
+
+// Returns false if the batch does not consist of rows of one token each.
+template <class V>
+bool run_decoding(Context& ctx, const AttentionForward& call) {
+  if (!decodes(call.batch)) return false;
+  const OpScope scope(ctx);
+  const DecodeLists lists = decode_lists(ctx, call.batch);
+  const bool write = static_cast<bool>(call.k);
+  ForwardJob<V> f = forward_job<V>(call);
+  f.positions = lists.positions, f.table = lists.table, f.tails = lists.tails, f.prefixes = lists.prefixes;
+  f.offsets = on_device(ctx, call.batch.offsets);
+  if (!write && has_decode_rows(call)) {
+    decode_rows(ctx, call, lists);
+  } else {
+    run_decoding(ctx, f, lists, write);
+  }
+  return true;
+}
+
 template <class V>
 void run_forward(Context& ctx, const AttentionForward& call) {
+  if (run_decoding<V>(ctx, call)) return;
   const OpScope scope(ctx);
   const Batch& batch = call.batch;
   ForwardJob<V> f = forward_job<V>(call);
@@ -428,6 +506,22 @@ __global__ void __launch_bounds__(kChainThreads) write_spans(ForwardJob<uint16_t
     if (lane < span.count) page[(g * K + d) * kTile + span.slot + lane] = keys[lane][d];
 }
 
+// Rows of one token each whose keys and values are in the pages already: their lists may be the device's alone.
+void decode_on_tensor_cores(Context& ctx, const AttentionForward& call) {
+  const OpScope scope(ctx);
+  const DecodeLists lists = decode_lists(ctx, call.batch);
+  tensor_attention(ctx, call,
+                   {.offsets = on_device(ctx, call.batch.offsets),
+                    .positions = lists.positions,
+                    .table = lists.table,
+                    .prefixes = lists.prefixes,
+                    .tails = lists.tails,
+                    .S = lists.S,
+                    .T = lists.S,
+                    .max_pages = lists.max_pages,
+                    .most_tokens = 1});
+}
+
 // Pages of cuda-bf16 in the order of tensor_attention_cuda.h.
 void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
   const OpScope scope(ctx);
@@ -463,10 +557,12 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const DType type = call.pages.dtype;
   for (const Tensor& t : {call.q, call.k, call.v, call.out})
-    R1_CHECK(t.dtype == type, "pages of ", name_of(type), " and ", t.shape.str(), " of ", name_of(t.dtype));
+    R1_CHECK(!t || t.dtype == type, "pages of ", name_of(type), " and ", t.shape.str(), " of ",
+             name_of(t.dtype));
   if (type == DType::f32) return run_forward<float>(ctx, call);
   R1_CHECK(type == DType::bf16, "pages of ", name_of(type));
-  if (on_tensor_cores(call.pages)) return run_on_tensor_cores(ctx, call);
+  if (on_tensor_cores(call.pages))
+    return call.k ? run_on_tensor_cores(ctx, call) : decode_on_tensor_cores(ctx, call);
   run_forward<uint16_t>(ctx, call);
 }
 

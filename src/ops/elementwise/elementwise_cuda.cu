@@ -5,6 +5,7 @@
 
 #include "ops/elementwise/elementwise_backend.h"
 #include "ops/elementwise/elementwise_cuda.h"
+#include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -134,9 +135,8 @@ void slice_backward(Context& ctx, const SliceBackward& call) {
 void gather_forward(Context& ctx, const GatherRows& call) {
   const OpScope scope(ctx);
   const int64_t R = std::ssize(call.indices), N = call.x.dim(-1);
-  auto* indices = ctx.arena.array<int32_t>(R);
+  const int32_t* indices = on_device(ctx, call.indices);
   if (ctx.measuring || call.y.count() == 0) return;
-  ctx.memory().write(indices, call.indices.data(), call.indices.size_bytes(), ctx.stream);
   if (call.x.dtype == DType::bf16) {
     copy_rows_of<<<static_cast<unsigned>(R), kThreads, 0, stream_of(ctx)>>>(call.x.bf16(), indices, N,
                                                                             call.y.bf16());

@@ -37,6 +37,22 @@ Tensor matmul(Context& ctx, const Tensor& x, const Weight& w) {
   return matmul(ctx, x, w, ctx.activations());
 }
 
+std::vector<Tensor> matmuls(Context& ctx, const Tensor& x, std::initializer_list<const Weight*> weights) {
+  R1_CHECK(ctx.tape == nullptr, "products side by side have no backward");
+  std::vector<Tensor> out;
+  std::vector<MatmulForward> calls;
+  for (const Weight* w : weights) {
+    R1_CHECK(x.shape.rank() == 2 && x.dim(1) == w->K(), w->dense().name, " is ", w->dense().value.shape.str(),
+             ", its input ", x.shape.str());
+    observe_input(ctx, x, *w);
+    out.push_back(ctx.output({x.dim(0), w->N()}, ctx.activations()));
+    calls.push_back({.x = x, .y = out.back(), .w = w});
+  }
+  if (R1_BACKEND(ctx, matmuls_forward, calls)) return out;
+  for (const MatmulForward& call : calls) R1_BACKEND(ctx, matmul_forward, call);
+  return out;
+}
+
 TokenSteps token_steps(Context& ctx, std::span<const int64_t> families) {
   if (ctx.row().product != Product::tensor_bf16) return {};
   const std::vector<int32_t> rows = token_step_rows(families);

@@ -15,7 +15,9 @@
 // added.
 #pragma once
 
+#include <initializer_list>
 #include <span>
+#include <vector>
 
 #include "ops/matmul/weight.h"
 #include "tensor/context.h"
@@ -27,6 +29,10 @@ namespace r1 {
 // residual stream). `w` must outlive the tape.
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w);
 Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype);
+
+// The products of one x with several weights, in one launch where a backend has one for so few rows. The bits are
+// those of matmul(). Without a tape.
+std::vector<Tensor> matmuls(Context& ctx, const Tensor& x, std::initializer_list<const Weight*> weights);
 
 // Without a tape: writes y [T, N], not rounded, to the caller's memory (scratch of other ops, e.g. a chunk's
 // logits). x is f32 and holds values of the activation type.

@@ -74,6 +74,10 @@ struct CopyRows {
 };
 
 namespace cpu {
+// Products of one x. Returns false, and does nothing, if they are to be computed one by one.
+inline bool matmuls_forward(Context&, std::span<const MatmulForward>) {
+  return false;
+}
 void matmul_forward(Context& ctx, const MatmulForward& call);
 void matmul_backward(Context& ctx, const MatmulBackward& call);
 void times(Context& ctx, const WeightProduct& call);
@@ -85,6 +89,7 @@ void copy_rows(Context& ctx, const CopyRows& call);
 }  // namespace cpu
 
 namespace cuda {
+bool matmuls_forward(Context& ctx, std::span<const MatmulForward> calls);
 void matmul_forward(Context& ctx, const MatmulForward& call);
 void matmul_backward(Context& ctx, const MatmulBackward& call);
 void times(Context& ctx, const WeightProduct& call);

@@ -12,6 +12,7 @@
 #include "ops/matmul/tensor_product_sm90.h"
 #include "ops/matmul/tensor_tile_cuda.cuh"
 #include "tensor/cuda.h"
+#include "tensor/early_launch_cuda.cuh"
 
 namespace r1::cuda {
 namespace {
@@ -32,51 +33,93 @@ struct TileShape {
   static constexpr int kDownWarps = kDown, kRowsI = kWarpI, kRowsJ = kWarpJ;
   static constexpr int kStages = kStageCount;
   static constexpr int kBytes = kStages * (kI + kJ) * kTileK * 2;
-  static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
 };
 using LargeTile = TileShape<2, 4, 64, 32, 3>;  // 128 x 128
-using SmallTile = TileShape<2, 2, 32, 32, 4>;  // 64 x 64
+using SmallTile = TileShape<2, 4, 32, 16, 6>;  // 64 x 64
+static_assert(LargeTile::kBytes <= 99 * 1024 && SmallTile::kBytes <= 99 * 1024,
+              "sm_89 has no more per block");
+// 64 x 64 with as many stages as sm_90 has room for: if a multiprocessor has one block, the bytes on their way limit it.
+using DeepTile = TileShape<2, 4, 32, 16, 12>;
 
 // The tile of a block: kGroup tiles of j side by side share their rows of P in the second-level cache.
-__device__ __forceinline__ void place_of_block(int64_t tiles_i, int64_t tiles_j, int64_t* i, int64_t* j) {
+__device__ __forceinline__ void place_of_block(int64_t block, int64_t tiles_i, int64_t tiles_j, int64_t* i,
+                                               int64_t* j) {
   constexpr int64_t kGroup = 8;
-  const int64_t group = blockIdx.x / (kGroup * tiles_i), at = blockIdx.x % (kGroup * tiles_i);
+  const int64_t group = block / (kGroup * tiles_i), at = block % (kGroup * tiles_i);
   const int64_t width = min(kGroup, tiles_j - group * kGroup);
   *i = at / width;
   *j = group * kGroup + at % width;
 }
 
-template <class Shape, bool kPByK, bool kQByK, bool kSharded>
+// Which product a block computes, and which of that product's blocks it is.
+struct TileGroups {
+  TensorProduct product;
+  TensorGroups groups;
+  // What enter() reads, and P, were there before the kernel ahead was launched.
+  __host__ __device__ bool early() const { return product.early && groups.starts == nullptr; }
+  __device__ int64_t enter(TensorProduct& mine) const {
+    mine = product;
+    if (groups.count > 1 || groups.starts != nullptr) enter_group(mine, groups, blockIdx.y);
+    return blockIdx.x;
+  }
+};
+// Product n has blocks [first[n], first[n + 1]).
+struct ProductList {
+  TensorProduct products[kMostProducts];
+  int first[kMostProducts];
+  __host__ __device__ bool early() const { return products[0].early; }
+  __device__ int64_t select(TensorProduct& mine, int block) const {
+    mine = products[0];
+    int begin = 0;
+#pragma unroll
+    for (size_t n = 1; n < kMostProducts; ++n) {
+      if (block >= first[n]) mine = products[n], begin = first[n];
+    }
+    return block - begin;
+  }
+};
+struct TileList : ProductList {
+  __device__ int64_t enter(TensorProduct& mine) const { return select(mine, static_cast<int>(blockIdx.x)); }
+};
+
+template <class Shape, bool kPByK, bool kQByK, bool kSharded, class Which>
 __global__ void __launch_bounds__(Shape::kThreads)
-    tensor_tiles(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
-                 bool q_vectors) {
+    tensor_tiles(const __grid_constant__ Which which, TensorShards shards, bool p_vectors, bool q_vectors) {
   using TileP = TensorTile<Shape::kI, kPByK>;
   using TileQ = TensorTile<Shape::kJ, kQByK>;
   constexpr int kA = Shape::kRowsI / 16, kB = Shape::kRowsJ / 8;
   extern __shared__ __align__(128) uint16_t tensor_stages[];
   uint16_t* const stages_q = tensor_stages + Shape::kStages * TileP::kElements;
-  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.y);
+  TensorProduct product;
+  let_next_start();
+  if (!which.early()) await_previous();
+  const int64_t block = which.enter(product);
   const int64_t tiles_i = (product.I + Shape::kI - 1) / Shape::kI,
                 tiles_j = (product.J + Shape::kJ - 1) / Shape::kJ;
-  if (blockIdx.x >= tiles_i * tiles_j) return;  // an expert with fewer rows than the most
+  if (block >= tiles_i * tiles_j) return await_previous();  // an expert with fewer rows than the most
   int64_t tile_i = 0, tile_j = 0;
-  place_of_block(tiles_i, tiles_j, &tile_i, &tile_j);
+  place_of_block(block, tiles_i, tiles_j, &tile_i, &tile_j);
   const int64_t i0 = tile_i * Shape::kI, j0 = tile_j * Shape::kJ;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int warp_i = warp % Shape::kDownWarps * Shape::kRowsI,
             warp_j = warp / Shape::kDownWarps * Shape::kRowsJ;
   const int thread = static_cast<int>(threadIdx.x);
-  const auto copy = [&](int64_t stage) {
-    if (stage * kTileK < product.K) {
-      const int at = static_cast<int>(stage % Shape::kStages);
-      TileP::template copy<Shape::kThreads>(tensor_stages + at * TileP::kElements, product.p, i0, product.I,
-                                            stage * kTileK, product.K, product.k_rows, p_vectors, thread);
-      TileQ::template copy<Shape::kThreads>(stages_q + at * TileQ::kElements, product.q, j0, product.J,
-                                            stage * kTileK, product.K, product.k_rows, q_vectors, thread);
-    }
+  const auto copy_p = [&](int64_t stage) {
+    if (stage * kTileK >= product.K) return;
+    TileP::template copy<Shape::kThreads>(tensor_stages + stage % Shape::kStages * TileP::kElements,
+                                          product.p, i0, product.I, stage * kTileK, product.K, product.k_rows,
+                                          p_vectors, thread);
+  };
+  const auto copy_q = [&](int64_t stage) {
+    if (stage * kTileK < product.K)
+      TileQ::template copy<Shape::kThreads>(stages_q + stage % Shape::kStages * TileQ::kElements, product.q,
+                                            j0, product.J, stage * kTileK, product.K, product.k_rows,
+                                            q_vectors, thread);
     copy_commit();  // also if it is empty: waits count commits
   };
-  for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy(s);
+  for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy_p(s);
+  await_previous();
+  for (int64_t s = 0; s < Shape::kStages - 1; ++s) copy_q(s);
 
   // Element e of (a, b) is at i = first_i + 16 a + 8 (e / 2), j = first_j + 8 b + e % 2.
   int64_t first_i = i0 + warp_i + lane / 4, first_j = j0 + warp_j + lane % 4 * 2;
@@ -129,7 +172,8 @@ __global__ void __launch_bounds__(Shape::kThreads)
   for (int64_t stage = 0; stage < stages; ++stage) {
     copy_wait<Shape::kStages - 2>();
     __syncthreads();
-    copy(stage + Shape::kStages - 1);
+    copy_p(stage + Shape::kStages - 1);
+    copy_q(stage + Shape::kStages - 1);
     const uint16_t* p = tensor_stages + stage % Shape::kStages * TileP::kElements;
     const uint16_t* q = stages_q + stage % Shape::kStages * TileQ::kElements;
     const int64_t here = steps - stage * kTileSteps;
@@ -171,43 +215,65 @@ __global__ void __launch_bounds__(Shape::kThreads)
 constexpr int kFewWarps = 8, kFewThreads = 32 * kFewWarps;
 constexpr int kFewI = 16;
 
+// Which product a block computes, and which of that product's blocks of rows of P it has.
+struct FewGroups {
+  TensorProduct product;
+  TensorGroups groups;
+  __host__ __device__ bool early() const { return product.early && groups.starts == nullptr; }
+  __device__ int64_t enter(TensorProduct& mine) const {
+    mine = product;
+    if (groups.count > 1 || groups.starts != nullptr) enter_group(mine, groups, blockIdx.z);
+    return blockIdx.y;
+  }
+};
+struct FewList : ProductList {
+  __device__ int64_t enter(TensorProduct& mine) const { return select(mine, static_cast<int>(blockIdx.y)); }
+};
+
 // kJ rows of Q: 8 or 16. Warp w has shard w % count of rows 16 (w / count) of the block's rows of P.
-template <int kJ, int kStages>
+template <int kJ, int kStages, class Which>
 __global__ void __launch_bounds__(kFewThreads)
-    tensor_few(TensorProduct product, TensorGroups groups, TensorShards shards, bool p_vectors,
-               bool q_vectors) {
+    tensor_few(const __grid_constant__ Which which, TensorShards shards, bool p_vectors, bool q_vectors) {
   using TileP = TensorTile<kFewI, true>;
   using TileQ = TensorTile<kJ, true>;
   constexpr int kStage = TileP::kElements + TileQ::kElements, kB = kJ / 8;
   extern __shared__ __align__(128) uint16_t few_stages[];
-  if (groups.count > 1 || groups.starts != nullptr) enter_group(product, groups, blockIdx.z);
+  TensorProduct product;
+  let_next_start();
+  if (!which.early()) await_previous();
+  const int64_t block_y = which.enter(product);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int count = static_cast<int>(shards.count), blocks = kFewWarps / count;  // count divides kFewWarps
-  const int64_t j0 = static_cast<int64_t>(blockIdx.x) * kJ,
-                block_i = static_cast<int64_t>(blockIdx.y) * blocks * kFewI;
-  if (j0 >= product.J) return;
+  const int64_t j0 = static_cast<int64_t>(blockIdx.x) * kJ, block_i = block_y * blocks * kFewI;
+  if (j0 >= product.J) return await_previous();
   const int64_t i0 = block_i + warp / count * kFewI;
   const int64_t begin = warp % count * shards.steps * kTensorStep;
   const int64_t end = min(begin + shards.steps * kTensorStep, product.K);
   uint16_t* const mine = few_stages + warp * kStages * kStage;
-  const auto copy = [&](int64_t stage) {
+  const auto copy_p = [&](int64_t stage) {
     const int64_t k0 = begin + stage * kTileK;
-    if (k0 < end && i0 < product.I) {
-      uint16_t* to = mine + stage % kStages * kStage;
-      TileP::template copy<32>(to, product.p, i0, product.I, k0, end, nullptr, p_vectors, lane);
-      TileQ::template copy<32>(to + TileP::kElements, product.q, j0, product.J, k0, end, nullptr, q_vectors,
-                               lane);
-    }
+    if (k0 < end && i0 < product.I)
+      TileP::template copy<32>(mine + stage % kStages * kStage, product.p, i0, product.I, k0, end, nullptr,
+                               p_vectors, lane);
+  };
+  const auto copy_q = [&](int64_t stage) {
+    const int64_t k0 = begin + stage * kTileK;
+    if (k0 < end && i0 < product.I)
+      TileQ::template copy<32>(mine + stage % kStages * kStage + TileP::kElements, product.q, j0, product.J,
+                               k0, end, nullptr, q_vectors, lane);
     copy_commit();
   };
-  for (int64_t s = 0; s < kStages - 1; ++s) copy(s);
+  for (int64_t s = 0; s < kStages - 1; ++s) copy_p(s);
+  await_previous();
+  for (int64_t s = 0; s < kStages - 1; ++s) copy_q(s);
   float chain[kB][4] = {};
   const int64_t steps = (end - begin + kTensorStep - 1) / kTensorStep,
                 stages = (steps + kTileSteps - 1) / kTileSteps;
   for (int64_t stage = 0; stage < stages; ++stage) {
     copy_wait<kStages - 2>();
     __syncwarp();
-    copy(stage + kStages - 1);
+    copy_p(stage + kStages - 1);
+    copy_q(stage + kStages - 1);
     if (i0 >= product.I) continue;
     const uint16_t* p = mine + stage % kStages * kStage;
     const uint16_t* q = p + TileP::kElements;
@@ -272,16 +338,49 @@ void allow_shared(Kernel kernel, int bytes) {
         "cudaFuncSetAttribute");
 }
 
+template <class Shape>
+int64_t tile_blocks(const TensorProduct& product) {
+  return (product.I + Shape::kI - 1) / Shape::kI * ((product.J + Shape::kJ - 1) / Shape::kJ);
+}
+
+template <class Shape, bool kPByK, bool kQByK, bool kSharded, class Which>
+void launch_grid(const char* name, const Which& which, dim3 grid, const TensorShards& shards, bool p_vectors,
+                 bool q_vectors, cudaStream_t stream) {
+  const auto kernel = tensor_tiles<Shape, kPByK, kQByK, kSharded, Which>;
+  allow_shared(kernel, Shape::kBytes);
+  launch_early(which.early(), name, kernel, grid, Shape::kThreads, Shape::kBytes, stream, which, shards,
+               p_vectors, q_vectors);
+}
+
 template <class Shape, bool kPByK, bool kQByK, bool kSharded>
 void launch_tiles(const TensorProduct& product, const TensorGroups& groups, const TensorShards& shards,
                   cudaStream_t stream) {
-  const auto kernel = tensor_tiles<Shape, kPByK, kQByK, kSharded>;
-  allow_shared(kernel, Shape::kBytes);
-  const int64_t blocks = (product.I + Shape::kI - 1) / Shape::kI * ((product.J + Shape::kJ - 1) / Shape::kJ);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(groups.count));
-  kernel<<<grid, Shape::kThreads, Shape::kBytes, stream>>>(
-      product, groups, shards, p_takes_vectors(product, groups), takes_vectors(product.q, groups.q));
-  check_launch(launch_name(product));
+  const dim3 grid(static_cast<unsigned>(tile_blocks<Shape>(product)), static_cast<unsigned>(groups.count));
+  launch_grid<Shape, kPByK, kQByK, kSharded>(launch_name(product), TileGroups{product, groups}, grid, shards,
+                                             p_takes_vectors(product, groups),
+                                             takes_vectors(product.q, groups.q), stream);
+}
+
+// True if the device has room for the stages of DeepTile.
+bool has_deep_tiles() {
+  static const bool has = [] {
+    int device = 0, most = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "cudaDeviceGetAttribute");
+    return most >= DeepTile::kBytes;
+  }();
+  return has;
+}
+// True if DeepTile is for this product: its tiles, which are those of SmallTile, are at most one per multiprocessor.
+bool takes_deep_tiles(const TensorProduct& product, const TensorGroups& groups) {
+  return product.p.by_k && product.q.by_k &&
+         tile_blocks<DeepTile>(product) * groups.count <= multiprocessors() && has_deep_tiles();
+}
+void launch_deep(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  if (shards.count > 1) return launch_tiles<DeepTile, true, true, true>(product, groups, shards, stream);
+  launch_tiles<DeepTile, true, true, false>(product, groups, shards, stream);
 }
 
 template <class Shape>
@@ -301,34 +400,55 @@ void launch_layout(const TensorProduct& product, const TensorGroups& groups, cud
   launch_tiles<Shape, false, false, false>(product, groups, shards, stream);
 }
 
-template <int kJ, int kStages>
-void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
+template <int kJ, int kStages, class Which>
+void launch_few(const Which& which, int64_t J, unsigned blocks, unsigned groups, const TensorShards& shards,
+                bool p_vectors, bool q_vectors, cudaStream_t stream) {
   constexpr int kBytes = kFewWarps * kStages * (kFewI + kJ) * kTileK * 2;
   static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
-  const TensorShards shards = tensor_shards(product.K, product.most_shards);
-  const auto kernel = tensor_few<kJ, kStages>;
+  const auto kernel = tensor_few<kJ, kStages, Which>;
   allow_shared(kernel, kBytes);
-  const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
-  const dim3 grid(static_cast<unsigned>((product.J + kJ - 1) / kJ),
-                  static_cast<unsigned>((product.I + rows - 1) / rows), static_cast<unsigned>(groups.count));
-  kernel<<<grid, kFewThreads, kBytes, stream>>>(product, groups, shards, p_takes_vectors(product, groups),
-                                                takes_vectors(product.q, groups.q));
-  check_launch("product y, few rows");
+  const dim3 grid(static_cast<unsigned>((J + kJ - 1) / kJ), blocks, groups);
+  launch_early(which.early(), "product y, few rows", kernel, grid, kFewThreads, kBytes, stream, which, shards,
+               p_vectors, q_vectors);
 }
 
-constexpr int64_t kFewRows = 64;
+template <class Which>
+void launch_few(const Which& which, int64_t J, unsigned blocks, unsigned groups, const TensorShards& shards,
+                bool p_vectors, bool q_vectors, cudaStream_t stream) {
+  if (J <= 8) return launch_few<8, 4>(which, J, blocks, groups, shards, p_vectors, q_vectors, stream);
+  launch_few<16, 3>(which, J, blocks, groups, shards, p_vectors, q_vectors, stream);
+}
+
+unsigned few_blocks(const TensorProduct& product, const TensorShards& shards) {
+  const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
+  return static_cast<unsigned>((product.I + rows - 1) / rows);
+}
+
+void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  launch_few(FewGroups{product, groups}, product.J, few_blocks(product, shards),
+             static_cast<unsigned>(groups.count), shards, p_takes_vectors(product, groups),
+             takes_vectors(product.q, groups.q), stream);
+}
 
 TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
   const int64_t rows = groups.starts != nullptr ? std::min(product.J, groups.typical) : product.J;
   // Small tiles read P once for every kJ rows; the kernel for few rows once for every 16.
   const int64_t small = (product.I + SmallTile::kI - 1) / SmallTile::kI *
                         ((rows + SmallTile::kJ - 1) / SmallTile::kJ) * groups.count;
-  if (rows <= kFewRows && (rows <= 16 || small < multiprocessors()) &&
-      tensor_kernel_fits(product, TensorKernel::few_rows))
+  constexpr int64_t kFewRows = 64;
+  const bool alone = groups.count == 1 && groups.starts == nullptr;
+  const bool few = alone ? product.I * rows <= kFewOutputs : rows <= kFewRows && small < multiprocessors();
+  if ((rows <= 16 || few) && tensor_kernel_fits(product, TensorKernel::few_rows))
     return TensorKernel::few_rows;
   const int64_t large = (product.I + LargeTile::kI - 1) / LargeTile::kI *
                         ((rows + LargeTile::kJ - 1) / LargeTile::kJ) * groups.count;
-  if (large < multiprocessors()) return TensorKernel::small_tiles;
+  // wgmma is so much faster that it pays on fewer multiprocessors.
+  constexpr int64_t kShare = 5, kOf = 2;
+  if (large < multiprocessors() &&
+      (kShare * large < kOf * multiprocessors() || groups.count > 1 || groups.starts != nullptr ||
+       !tensor_kernel_fits(product, TensorKernel::wgmma)))
+    return TensorKernel::small_tiles;
   return groups.count == 1 && groups.starts == nullptr && tensor_kernel_fits(product, TensorKernel::wgmma)
              ? wgmma_wide_pays(product) ? TensorKernel::wgmma_wide : TensorKernel::wgmma
              : TensorKernel::large_tiles;
@@ -341,8 +461,9 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
   const auto s = static_cast<cudaStream_t>(stream);
   switch (kernel) {
     case TensorKernel::few_rows:
-      return product.J <= 8 ? launch_few<8, 4>(product, groups, s) : launch_few<16, 3>(product, groups, s);
+      return launch_few(product, groups, s);
     case TensorKernel::small_tiles:
+      if (takes_deep_tiles(product, groups)) return launch_deep(product, groups, s);
       return launch_layout<SmallTile>(product, groups, s);
     case TensorKernel::large_tiles:
       return launch_layout<LargeTile>(product, groups, s);
@@ -390,8 +511,55 @@ void tensor_split_product(const TensorProduct& product, const TensorSplits& spli
   }
 }
 
+void tensor_products(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel,
+                     void* stream) {
+  launch(product, groups, kernel, stream);
+}
+
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream) {
   launch(product, groups, pick(product, groups), stream);
+}
+
+void tensor_products_of(std::span<const TensorProduct> products, void* stream) {
+  R1_CHECK(!products.empty() && products.size() <= kMostProducts, products.size(), " products");
+  const TensorProduct& one = products.front();
+  if (one.J == 0) return;
+  TensorProduct all = one;  // as if it were one product with all rows
+  all.I = 0;
+  bool vectors = true;
+  for (const TensorProduct& p : products) {
+    R1_CHECK(p.q.data == one.q.data && p.J == one.J && p.K == one.K && p.most_shards == one.most_shards,
+             "products of different inputs");
+    all.I += p.I;
+    vectors = vectors && p_takes_vectors(p, {});
+  }
+  const TensorShards shards = tensor_shards(one.K, one.most_shards);
+  const auto s = static_cast<cudaStream_t>(stream);
+  const auto fill = [&](ProductList& list, const auto& blocks_of) {
+    int blocks = 0;
+    for (size_t n = 0; n < kMostProducts; ++n) {
+      list.products[n] = products[std::min(n, products.size() - 1)];
+      list.first[n] = n < products.size() ? blocks : INT32_MAX;
+      if (n < products.size()) blocks += static_cast<int>(blocks_of(products[n]));
+    }
+    return static_cast<unsigned>(blocks);
+  };
+  const TensorKernel kernel = pick(all, {});
+  if (kernel == TensorKernel::few_rows) {
+    FewList list{};
+    const unsigned blocks = fill(list, [&](const TensorProduct& p) { return few_blocks(p, shards); });
+    return launch_few(list, one.J, blocks, 1, shards, vectors, takes_vectors(one.q), s);
+  }
+  if (kernel == TensorKernel::small_tiles && takes_deep_tiles(all, {})) {
+    TileList list{};
+    const dim3 grid(fill(list, [](const TensorProduct& p) { return tile_blocks<DeepTile>(p); }));
+    if (shards.count > 1)
+      return launch_grid<DeepTile, true, true, true>(launch_name(one), list, grid, shards, vectors,
+                                                     takes_vectors(one.q), s);
+    return launch_grid<DeepTile, true, true, false>(launch_name(one), list, grid, shards, vectors,
+                                                    takes_vectors(one.q), s);
+  }
+  for (const TensorProduct& p : products) tensor_product(p, stream);
 }
 
 TensorProduct forward_product(const TensorForward& f) {
@@ -406,7 +574,8 @@ TensorProduct forward_product(const TensorForward& f) {
           .d_bf16 = f.y_bf16,
           .bias = f.bias,
           .round_bias = true,
-          .most_shards = f.most_shards};
+          .most_shards = f.most_shards,
+          .early = f.early};
 }
 
 TensorProduct input_gradient_product(const uint16_t* dy, int64_t T, const uint16_t* w, int64_t N, int64_t K,

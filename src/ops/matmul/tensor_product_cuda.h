@@ -71,8 +71,21 @@ struct TensorProduct {
   float exponent = 0;
   // [K], of operands that are not by k: the row of memory that holds k; -1: zeros. Null: row k.
   const int32_t* k_rows = nullptr;
+  bool early =
+      false;  // P was ready before the kernel ahead was launched: it may be read before that has ended
 };
 void tensor_product(const TensorProduct& product, void* stream);
+
+// A block of the kernel for few rows reads as many bytes of Q as of P for every 16 x 16 outputs, from the second-level
+// cache; a block of tiles takes 0.6 us per 64 k, however few there are. Measured on an H200.
+inline constexpr int64_t kFewOutputs = 160000;
+
+// The shards of a product that are computed side by side because each block would otherwise walk a long K alone; 1:
+// none. A function of the shapes.
+int64_t split_parts(const TensorProduct& product);
+// The same product by split_parts() > 1 parts, whose sums lie in `sums` [parts, J, I], the device's. The bits are those
+// of tensor_product().
+void tensor_product_in_parts(const TensorProduct& product, float* sums, void* stream);
 
 // A product over tokens whose K is cut into `count` chains of their own: chain s, over the steps starts[s] to
 // starts[s + 1] - 1, goes to D + s d. The arrays are the device's.
@@ -98,11 +111,17 @@ struct TensorGroups {
 };
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream);
 
+// Products of one Q and one K: in one launch if there are few rows of Q, else one after the other.
+inline constexpr size_t kMostProducts = 4;
+void tensor_products_of(std::span<const TensorProduct> products, void* stream);
+
 // The kernels that tensor_product() picks from, for tests and benchmarks, which show that they agree.
 enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma, wgmma_wide };
 // True if the kernel can compute it on this GPU.
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel);
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream);
+void tensor_products(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel,
+                     void* stream);
 
 // y [T, N] = x [T, K] W^T (+ bias), W row-major [N, K]; y is f32 or bf16.
 struct TensorForward {
@@ -114,6 +133,7 @@ struct TensorForward {
   void* y = nullptr;
   bool y_bf16 = false;
   int64_t most_shards = 1;
+  bool early = false;
 };
 TensorProduct forward_product(const TensorForward& f);
 // dx [T, K] = or += dy [T, N] W. N is cut into shards as the forward's K.

@@ -43,6 +43,7 @@ class Weight {
   // the parameter's version or the activation type changes, threads may use the weight together. Throws Error
   // if a frozen matrix cannot be read from its file.
   void prepare(Context& ctx) const;
+  const void* held_at() const { return held_.tensor().data; }  // the copy that products read, now
   int64_t held_bytes() const { return static_cast<int64_t>(held_.bytes()); }  // of the copy, now
 
   // True if products read blocks; blocks() prepares them. fill_b() is for all others.

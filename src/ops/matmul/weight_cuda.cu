@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -18,7 +19,9 @@
 #include "ops/matmul/tensor_product_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/column_blocks_cuda.cuh"
+#include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
+#include "tensor/early_launch_cuda.cuh"
 
 namespace r1::cuda {
 namespace {
@@ -73,10 +76,8 @@ void read_rows(Context& ctx, const ReadRows& call) {
 void copy_rows(Context& ctx, const CopyRows& call) {
   const OpScope scope(ctx);
   const int64_t n = call.count;
-  int32_t* indices = call.indices.empty() ? nullptr : ctx.arena.array<int32_t>(n);
+  const int32_t* indices = call.indices.empty() ? nullptr : on_device(ctx, call.indices);
   if (ctx.measuring || n == 0) return;
-  if (indices != nullptr)
-    ctx.memory().write(indices, call.indices.data(), call.indices.size_bytes(), ctx.stream);
   const bool wide = call.held.dtype == DType::f32, round = call.rounding == DType::bf16;
   if (wide && !round) {
     if (indices != nullptr) return gather_rows_f32(call.held.f32(), indices, n, call.K, call.to, ctx.stream);
@@ -109,17 +110,21 @@ const uint16_t* as_bf16(Context& ctx, const Tensor& t) {
 
 void tensor_times(Context& ctx, const Weight& w, const uint16_t* x, int64_t T, void* y, bool y_bf16) {
   const uint16_t* rows = w.bf16_rows(ctx);
+  const TensorProduct product = forward_product({.x = x,
+                                                 .T = T,
+                                                 .w = rows,
+                                                 .N = w.N(),
+                                                 .K = w.K(),
+                                                 .bias = bias_of(w),
+                                                 .y = y,
+                                                 .y_bf16 = y_bf16,
+                                                 .most_shards = ctx.row().k_shards,
+                                                 .early = launches_early(ctx)});
+  const int64_t parts = split_parts(product);
+  float* sums = parts > 1 ? ctx.arena.array<float>(parts * product.I * product.J) : nullptr;
   if (ctx.measuring) return;
-  tensor_product(forward_product({.x = x,
-                                  .T = T,
-                                  .w = rows,
-                                  .N = w.N(),
-                                  .K = w.K(),
-                                  .bias = bias_of(w),
-                                  .y = y,
-                                  .y_bf16 = y_bf16,
-                                  .most_shards = ctx.row().k_shards}),
-                 ctx.stream);
+  if (sums != nullptr) return tensor_product_in_parts(product, sums, ctx.stream);
+  tensor_product(product, ctx.stream);
 }
 
 void tensor_times_transposed(Context& ctx, const Weight& w, const uint16_t* dy, int64_t T, bool accumulate,
@@ -199,6 +204,28 @@ void matmul_forward(Context& ctx, const MatmulForward& call) {
                         call.y.dtype == DType::bf16);
   }
   times(ctx, {.w = call.w, .x = call.x.f32(), .T = call.x.dim(0), .y = call.y.f32()});
+}
+
+bool matmuls_forward(Context& ctx, std::span<const MatmulForward> calls) {
+  std::array<TensorProduct, kMostProducts> products;
+  if (!on_tensor_cores(ctx) || calls.empty() || calls.size() > products.size()) return false;
+  if (calls.front().x.dtype != DType::bf16) return false;
+  size_t count = 0;
+  for (const MatmulForward& call : calls) {
+    const Weight& w = *call.w;
+    products[count++] = forward_product({.x = call.x.bf16(),
+                                         .T = call.x.dim(0),
+                                         .w = w.bf16_rows(ctx),
+                                         .N = w.N(),
+                                         .K = w.K(),
+                                         .bias = bias_of(w),
+                                         .y = call.y.data,
+                                         .y_bf16 = call.y.dtype == DType::bf16,
+                                         .most_shards = ctx.row().k_shards,
+                                         .early = launches_early(ctx)});
+  }
+  if (!ctx.measuring) tensor_products_of(std::span(products).first(count), ctx.stream);
+  return true;
 }
 
 void matmul_backward(Context& ctx, const MatmulBackward& call) {

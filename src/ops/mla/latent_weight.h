@@ -35,6 +35,10 @@ class LatentWeight {
   // matrix cannot be read from its file.
   void prepare(Context& ctx) const;
   int64_t held_bytes() const;  // of the copies, now
+  // The copy that products on a CUDA device read, now.
+  const void* held_at() const {
+    return bf16_rows_.buffer.tensor() ? bf16_rows_.buffer.tensor().data : rows_.buffer.tensor().data;
+  }
 
   // Prepares, then sets b, its strides and the product of `g` for one head: g computes q W_uk, [T, n] -> [T,
   // R], or o W_uv^T, [T, R] -> [T, v].

@@ -118,7 +118,7 @@ class ExpertList {
     const auto size = static_cast<size_t>(3 * count_);
     rows_ = upload_.add(std::span<const void* const>(rows, size));
     gradients_ = upload_.add(std::span<float* const>(gradients, size));
-    upload_.send();
+    upload_.send_constants();
   }
   // Which: 0 gate, 1 up, 2 down.
   ByExpert of(const Chunk& chunk, int which) const {

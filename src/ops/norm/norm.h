@@ -17,6 +17,13 @@ namespace r1 {
 // x [T, D], w [D] -> [T, D]. x may have any shape whose last dimension is D; each row is normalised.
 Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps);
 
+// x += term, then y = rms_norm(x): the residual stream [T, D] takes in a part's result, and the next part's input is
+// made, in one pass over memory where a backend has one. Without a tape.
+void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& term, const Parameter& w, float eps,
+                  const Tensor& y);
+// y = rms_norm(x), into memory that the caller has. Without a tape.
+void rms_norm_into(Context& ctx, const Tensor& x, const Parameter& w, float eps, const Tensor& y);
+
 namespace ref {
 void rms_norm(const float* x, const float* w, int64_t T, int64_t D, double eps, double* y);
 void rms_norm_backward(const float* x, const float* w, const float* dy, int64_t T, int64_t D, double eps,

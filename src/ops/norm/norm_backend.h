@@ -11,6 +11,7 @@ struct NormForward {
   const Parameter* w = nullptr;
   float eps = 0;
   float* rstd = nullptr;  // [T], written for the backward; null: not needed
+  Tensor term{};          // [T, D], added to x in place first; no data: none. On CUDA devices alone
 };
 
 struct NormBackward {

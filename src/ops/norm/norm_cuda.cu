@@ -11,10 +11,12 @@
 #include "ops/convert/convert.h"
 #include "ops/norm/norm_backend.h"
 #include "ops/norm/norm_cuda.h"
+#include "ops/norm/norm_row_cuda.cuh"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/column_blocks_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "tensor/cuda.h"
+#include "tensor/early_launch_cuda.cuh"
 
 namespace r1::cuda {
 namespace {
@@ -35,11 +37,6 @@ struct Row {
         thread(threadIdx.x % kCount) {}
 };
 
-__device__ __forceinline__ float rstd_of(float squares, int64_t D, float eps) {
-  const float mean = __fdiv_rn(squares, static_cast<float>(D));
-  return __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(mean, eps)));
-}
-
 // In a long row, the first half-warp sums (its warp's other half sums the same) and tells the block.
 template <bool kLong>
 __device__ __forceinline__ float shared_sum(float lane_sum, float* told) {
@@ -49,15 +46,33 @@ __device__ __forceinline__ float shared_sum(float lane_sum, float* told) {
   return *told;
 }
 
-// X and Y: f32 or bf16. If y is bf16, so is the weight that the forward sees.
+// The elements of a row of x, to which those of a term, if there is one, are added in place first.
+template <class X>
+struct PlainRow {
+  const X* x;
+  __device__ PlainRow at(int64_t t, int64_t D) const { return {x + t * D}; }
+  __device__ float first(int64_t i) const { return to_f32(x[i]); }
+  __device__ float again(int64_t i) const { return to_f32(x[i]); }
+};
+struct SumRow {
+  float* x;
+  const float* term;
+  __device__ SumRow at(int64_t t, int64_t D) const { return {x + t * D, term + t * D}; }
+  __device__ float first(int64_t i) const { return x[i] = __fadd_rn(x[i], term[i]); }
+  __device__ float again(int64_t i) const { return x[i]; }  // of the same thread
+};
+
+// Y: f32 or bf16. If it is bf16, so is the weight that the forward sees.
 template <bool kLong, class X, class Y>
 __global__ void __launch_bounds__(kThreads)
-    norm_rows(const X* x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd) {
+    norm_rows(X x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd) {
   __shared__ float staged[kLong ? kStaged : 1];
   __shared__ float told;
+  let_next_start();
+  await_previous();
   const Row<kLong> row;
   const int64_t t = row.t < T ? row.t : T - 1;  // whole warps run: lanes exchange sums
-  const X* from = x + t * D;
+  const X from = x.at(t, D);
   float lane = 0.0f;
   const auto square = [](float sum, float v) { return __fmaf_rn(v, v, sum); };
   if constexpr (kLong) {
@@ -65,15 +80,16 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t n = D - begin < kStaged ? D - begin : kStaged;
       if (begin > 0) __syncthreads();
 #pragma unroll 8
-      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = to_f32(from[begin + i]);
+      for (int64_t i = threadIdx.x; i < n; i += kThreads) staged[i] = from.first(begin + i);
       __syncthreads();
       if (threadIdx.x < 32)
         lane = fold<16>(
             lane, n, [&](int64_t i) { return staged[i]; }, square);
     }
   } else {
+    const bool there = row.t < T;
     lane = fold<4>(
-        lane, D, [&](int64_t i) { return to_f32(from[i]); }, square);
+        lane, D, [&](int64_t i) { return there ? from.first(i) : 0.0f; }, square);
   }
   const float r = rstd_of(shared_sum<kLong>(tree_sum(lane), &told), D, eps);
   if (row.t >= T) return;
@@ -82,9 +98,8 @@ __global__ void __launch_bounds__(kThreads)
   Y* to = y + t * D;
 #pragma unroll 4
   for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount) {
-    const float value = kept ? staged[i] : to_f32(from[i]);
-    const float weight = sizeof(Y) == sizeof(float) ? w[i] : through_bf16(w[i]);
-    put_f32(to + i, __fmul_rn(__fmul_rn(value, r), weight));
+    const float value = kept ? staged[i] : from.again(i);
+    put_f32(to + i, normed<Y>(value, r, w[i]));
   }
 }
 
@@ -141,20 +156,20 @@ unsigned blocks_of(int64_t T, bool long_rows) {
 namespace {
 
 template <class X, class Y>
-void run_norm(const X* x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd, void* stream) {
+void run_norm(const X& x, const float* w, int64_t T, int64_t D, float eps, Y* y, float* rstd, void* stream,
+              bool early = false) {
   if (T == 0) return;
   const bool long_rows = D > kShortRow;
   const auto kernel = long_rows ? norm_rows<true, X, Y> : norm_rows<false, X, Y>;
-  kernel<<<blocks_of(T, long_rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, w, T, D, eps, y,
-                                                                                      rstd);
-  check_launch("rms_norm");
+  launch_early(early, "rms_norm", kernel, blocks_of(T, long_rows), kThreads, 0, stream, x, w, T, D, eps, y,
+               rstd);
 }
 
 }  // namespace
 
 void rms_norm(const float* x, const float* w, int64_t T, int64_t D, float eps, float* y, float* rstd,
               void* stream) {
-  run_norm(x, w, T, D, eps, y, rstd, stream);
+  run_norm(PlainRow<float>{x}, w, T, D, eps, y, rstd, stream);
 }
 
 void rms_norm_dx(const NormRows& rows, const float* w, bool accumulate, float* dx, void* stream) {
@@ -183,13 +198,14 @@ void norm_forward(Context& ctx, const NormForward& call) {
   if (ctx.measuring) return;
   const int64_t T = call.x.rows(), D = call.x.dim(-1);
   const float* w = call.w->value.f32();
-  if (call.y.dtype == DType::f32) {
-    run_norm(call.x.f32(), w, T, D, call.eps, call.y.f32(), call.rstd, ctx.stream);
-  } else if (call.x.dtype == DType::f32) {
-    run_norm(call.x.f32(), w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream);
-  } else {
-    run_norm(call.x.bf16(), w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream);
-  }
+  const auto run = [&](const auto& x) {
+    if (call.y.dtype == DType::f32)
+      return run_norm(x, w, T, D, call.eps, call.y.f32(), call.rstd, ctx.stream, launches_early(ctx));
+    run_norm(x, w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream, launches_early(ctx));
+  };
+  if (call.term) return run(SumRow{call.x.f32(), call.term.f32()});
+  if (call.x.dtype == DType::f32) return run(PlainRow<float>{call.x.f32()});
+  run(PlainRow<uint16_t>{call.x.bf16()});
 }
 
 void norm_backward(Context& ctx, const NormBackward& call) {

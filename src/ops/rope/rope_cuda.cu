@@ -9,6 +9,7 @@
 #include "ops/rope/rope_backend.h"
 #include "ops/rope/rope_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
+#include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -35,7 +36,7 @@ __global__ void __launch_bounds__(kThreads) turn_pairs(RopeRows r, int items) {
     if (k + 1 < r.still) put(y + k + 1, to_f32(x[k + 1]));
     return;
   }
-  const int64_t position = r.positions[head / r.H];
+  const int64_t position = max(r.positions[head / r.H], 0);  // -1: a row that is not there
   const float* cosines = r.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) * pairs;
   const float c = cosines[item];
   const float sine = cosines[kRopeBlock * pairs + item];
@@ -69,10 +70,8 @@ void turn(Context& ctx, const Rotary& rotary, RopeRows rows) {
   rows.T = std::ssize(rotary.positions);
   rows.P = rotary.width();
   rows.interleaved = rotary.style == RopeStyle::interleaved;
-  auto* positions = ctx.arena.array<int32_t>(rows.T);
+  rows.positions = on_device(ctx, rotary.positions);
   if (ctx.measuring || rows.T == 0) return;
-  ctx.memory().write(positions, rotary.positions.data(), rotary.positions.size_bytes(), ctx.stream);
-  rows.positions = positions;
   const int64_t count = 1 + *std::max_element(rotary.positions.begin(), rotary.positions.end());
   rows.table = rotary.table->copy_in(ctx.memory(), count);
   rope_rows(rows, ctx.stream);

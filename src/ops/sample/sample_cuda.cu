@@ -11,14 +11,13 @@
 #include "base/integers.h"
 #include "ops/sample/draw_cuda.cuh"
 #include "ops/sample/history.h"
+#include "ops/sample/plain_draw_cuda.h"
 #include "ops/sample/sample_backend.h"
 #include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
 namespace {
-
-constexpr int32_t kNoneLeft = -3;  // a draw without a token: a broken invariant
 
 // A token whose logit is changed: biases come first, then penalised tokens, then forbidden ones.
 struct EditedToken {
@@ -214,6 +213,10 @@ Sampled draw_on_host(Context& ctx, int64_t V, const RowToSample& row) {
                       row.options);
 }
 
+void check_drawn(std::span<const Sampled> out) {
+  for (const Sampled& drawn : out) R1_CHECK(drawn.token != kNoneLeft, "no token left to draw from");
+}
+
 // Rows that ask for more than a draw are drawn on the host, with the same bits; the others on the device.
 void sample_apart(Context& ctx, const SampleRows& call) {
   std::vector<RowToSample> plain;
@@ -236,13 +239,17 @@ void sample_apart(Context& ctx, const SampleRows& call) {
 void sample_rows(Context& ctx, const SampleRows& call) {
   if (!ctx.measuring && std::ranges::any_of(call.rows, asks_for_more)) return sample_apart(ctx, call);
   const OpScope scope(ctx);
+  if (draws_plainly(call, ctx.measuring)) {
+    draw_plainly(ctx, call);
+    if (!ctx.measuring) return check_drawn(call.out);  // none if they stay on the device
+  }
   const int64_t V = call.V, S = std::ssize(call.rows),
                 kept = std::ranges::count_if(call.rows, &RowToSample::keep);
   float* scratch = ctx.arena.array<float>(kept * V);
   DrawJob job{};
   job.V = V;
   job.block_sums = ctx.arena.array<double>(S * ceil_div(V, kSampleBlock));
-  job.out = ctx.arena.array<Sampled>(S);
+  job.out = call.drawn != nullptr ? call.drawn : ctx.arena.array<Sampled>(S);
   if (ctx.measuring || S == 0) return;
   DrawLists lists;
   for (const RowToSample& row : call.rows) {
@@ -262,8 +269,30 @@ void sample_rows(Context& ctx, const SampleRows& call) {
   job.allowed = upload.at<uint64_t>(allowed);
   draw_rows<<<static_cast<unsigned>(S), kDrawThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(job);
   check_launch("sample_rows");
+  if (call.drawn != nullptr) return;
   ctx.memory().read(call.out.data(), job.out, call.out.size_bytes(), ctx.stream);
-  for (const Sampled& drawn : call.out) R1_CHECK(drawn.token != kNoneLeft, "no token left to draw from");
+  check_drawn(call.out);
+}
+
+namespace {
+
+__global__ void feed(const Sampled* drawn, const int32_t* from, int64_t n, int32_t* tokens) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n && from[i] >= 0) tokens[i] = max(drawn[from[i]].token, 0);
+}
+
+}  // namespace
+
+void feed_tokens(Context& ctx, const FeedTokens& call) {
+  const OpScope scope(ctx);
+  const auto n = std::ssize(call.from);
+  auto* from = ctx.arena.array<int32_t>(n);
+  if (ctx.measuring || n == 0) return;
+  ctx.memory().write(from, call.from.data(), call.from.size_bytes(), ctx.stream);
+  constexpr unsigned kThreads = 128;
+  feed<<<(static_cast<unsigned>(n) + kThreads - 1) / kThreads, kThreads, 0,
+         static_cast<cudaStream_t>(ctx.stream)>>>(call.drawn, from, n, call.tokens);
+  check_launch("feed_tokens");
 }
 
 }  // namespace r1::cuda

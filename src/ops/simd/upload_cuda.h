@@ -27,16 +27,18 @@ class Upload {
     bytes_ += (list.size_bytes() + kAlign - 1) / kAlign * kAlign;
     return count_++;
   }
+  // The lists are the same in every step (DeviceLists::constant).
+  void send_constants() {
+    if (ctx_.lists == nullptr || ctx_.measuring || bytes_ == 0) return send();
+    const auto* joined = join();
+    device_ = const_cast<std::byte*>(ctx_.lists->constant(ctx_.memory(), {joined, bytes_}));
+  }
   void send() {
-    auto* host = ctx_.host().array<std::byte>(static_cast<int64_t>(bytes_));
+    R1_CHECK(ctx_.lists == nullptr || !ctx_.lists->recording || bytes_ == 0,
+             "a list is sent while a graph is recorded");
+    const auto* host = join();
     device_ = ctx_.arena.array<std::byte>(static_cast<int64_t>(bytes_));
     if (ctx_.measuring || bytes_ == 0) return;
-    for (int i = 0; i < count_; ++i) {
-      const Part& part = parts_[static_cast<size_t>(i)];
-      const size_t end = i + 1 < count_ ? parts_[static_cast<size_t>(i) + 1].at : bytes_;
-      if (part.bytes > 0) std::memcpy(host + part.at, part.data, part.bytes);
-      std::memset(host + part.at + part.bytes, 0, end - part.at - part.bytes);
-    }
     ctx_.memory().write(device_, host, bytes_, ctx_.stream);
   }
   template <class T>
@@ -50,11 +52,37 @@ class Upload {
     const void* data = nullptr;
     size_t bytes = 0, at = 0;
   };
+  // The lists one behind the other, in the host's memory.
+  const std::byte* join() {
+    auto* host = ctx_.host().array<std::byte>(static_cast<int64_t>(bytes_));
+    if (ctx_.measuring) return host;
+    for (int i = 0; i < count_; ++i) {
+      const Part& part = parts_[static_cast<size_t>(i)];
+      const size_t end = i + 1 < count_ ? parts_[static_cast<size_t>(i) + 1].at : bytes_;
+      if (part.bytes > 0) std::memcpy(host + part.at, part.data, part.bytes);
+      std::memset(host + part.at + part.bytes, 0, end - part.at - part.bytes);
+    }
+    return host;
+  }
+
   Context& ctx_;
   std::array<Part, 12> parts_{};
   int count_ = 0;
   size_t bytes_ = 0;
   std::byte* device_ = nullptr;
 };
+
+// Returns a list in the device's memory: where ctx.lists has it, or a copy in ctx.arena. `list` must stay as it
+// is until the op returns.
+template <class T>
+const T* on_device(Context& ctx, std::span<const T> list) {
+  if (ctx.lists != nullptr && !ctx.measuring) {
+    if (const T* there = ctx.lists->find(list)) return there;
+    R1_CHECK(!ctx.lists->recording || list.empty(), "a list is sent while a graph is recorded");
+  }
+  auto* copy = ctx.arena.array<T>(std::ssize(list));
+  if (!ctx.measuring) ctx.memory().write(copy, list.data(), list.size_bytes(), ctx.stream);
+  return copy;
+}
 
 }  // namespace r1::cuda

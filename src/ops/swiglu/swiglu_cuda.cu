@@ -13,6 +13,7 @@
 #include "ops/swiglu/swiglu_backend.h"
 #include "ops/swiglu/swiglu_cuda.h"
 #include "tensor/cuda.h"
+#include "tensor/early_launch_cuda.cuh"
 
 namespace r1::cuda {
 namespace {
@@ -22,6 +23,8 @@ constexpr int kThreads = 256;
 // V: f32 or bf16.
 template <class V>
 __global__ void __launch_bounds__(kThreads) swiglu_values(const V* gate, const V* up, int64_t n, V* y) {
+  let_next_start();
+  await_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) {
     const float g = to_f32(gate[i]);
@@ -66,10 +69,9 @@ GradientOut out_of(const GradSlot& slot) {
 namespace {
 
 template <class V>
-void run_swiglu(const V* gate, const V* up, int64_t n, V* y, void* stream) {
+void run_swiglu(const V* gate, const V* up, int64_t n, V* y, void* stream, bool early = false) {
   if (n == 0) return;
-  swiglu_values<<<blocks_for(n), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(gate, up, n, y);
-  check_launch("swiglu");
+  launch_early(early, "swiglu", swiglu_values<V>, blocks_for(n), kThreads, 0, stream, gate, up, n, y);
 }
 
 template <class V>
@@ -89,8 +91,9 @@ void swiglu_f32(const float* gate, const float* up, int64_t n, float* y, void* s
 void swiglu_forward(Context& ctx, const SwigluForward& call) {
   if (ctx.measuring) return;
   if (call.y.dtype == DType::bf16)
-    return run_swiglu(call.gate.bf16(), call.up.bf16(), call.y.count(), call.y.bf16(), ctx.stream);
-  run_swiglu(call.gate.f32(), call.up.f32(), call.y.count(), call.y.f32(), ctx.stream);
+    return run_swiglu(call.gate.bf16(), call.up.bf16(), call.y.count(), call.y.bf16(), ctx.stream,
+                      launches_early(ctx));
+  run_swiglu(call.gate.f32(), call.up.f32(), call.y.count(), call.y.f32(), ctx.stream, launches_early(ctx));
 }
 
 // gate and up may be one tensor: then both gradients go to the same memory, dgate first.

@@ -1,0 +1,125 @@
+// tensor/device_graph_cuda.cu: DeviceGraph by CUDA's stream capture.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <exception>
+#include <map>
+
+#include "tensor/cuda.h"
+#include "tensor/device_graph.h"
+
+namespace r1 {
+
+struct DeviceGraph::Recorded {
+  cudaGraph_t recorded = nullptr;
+  cudaGraphExec_t graph = nullptr;
+  int64_t launches = 0;
+  ~Recorded() {
+    if (graph != nullptr) cudaGraphExecDestroy(graph);
+    if (recorded != nullptr) cudaGraphDestroy(recorded);
+  }
+};
+
+// Other threads may allocate meanwhile, so only this thread is held to the rules of a capture.
+DeviceGraph::DeviceGraph(void* stream, const std::function<void()>& work)
+    : recorded_(std::make_unique<Recorded>()) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  cuda::check(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  std::exception_ptr failed;
+  try {
+    work();
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  const cudaError_t ended = cudaStreamEndCapture(s, &recorded_->recorded);
+  if (failed) {
+    cudaGetLastError();
+    std::rethrow_exception(failed);
+  }
+  cuda::check(ended, "cudaStreamEndCapture");
+  size_t nodes = 0;
+  cuda::check(cudaGraphGetNodes(recorded_->recorded, nullptr, &nodes), "cudaGraphGetNodes");
+  recorded_->launches = static_cast<int64_t>(nodes);
+  cuda::check(cudaGraphInstantiate(&recorded_->graph, recorded_->recorded, 0), "cudaGraphInstantiate");
+}
+
+DeviceGraph::~DeviceGraph() = default;
+DeviceGraph::DeviceGraph(DeviceGraph&&) noexcept = default;
+
+void DeviceGraph::launch(void* stream) const {
+  cuda::check(cudaGraphLaunch(recorded_->graph, static_cast<cudaStream_t>(stream)), "cudaGraphLaunch");
+}
+
+namespace {
+
+// "tensor_few" of "_ZN2r14cuda...10tensor_fewI...": the last name that has a length before it.
+std::string short_name(const char* mangled) {
+  std::string name = mangled, last = name;
+  for (size_t at = 0; at < name.size();) {
+    if (name[at] == 'I') break;
+    if (name[at] < '0' || name[at] > '9') {
+      ++at;
+      continue;
+    }
+    size_t digits = 0;
+    const size_t length = std::stoul(name.substr(at), &digits);
+    if (length == 0 || at + digits + length > name.size()) break;
+    last = name.substr(at + digits, length);
+    at += digits + length;
+  }
+  return last;
+}
+
+void launch_kernel(const cudaKernelNodeParams& p, cudaStream_t stream) {
+  cuda::check(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
+              "cudaLaunchKernel");
+}
+
+}  // namespace
+
+std::vector<DeviceGraph::KernelTime> DeviceGraph::kernel_times(void* stream) const {
+  const auto s = static_cast<cudaStream_t>(stream);
+  size_t count = 0;
+  cuda::check(cudaGraphGetNodes(recorded_->recorded, nullptr, &count), "cudaGraphGetNodes");
+  std::vector<cudaGraphNode_t> nodes(count);
+  cuda::check(cudaGraphGetNodes(recorded_->recorded, nodes.data(), &count), "cudaGraphGetNodes");
+  std::map<std::string, std::vector<cudaKernelNodeParams>> groups;
+  for (const cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type{};
+    cuda::check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
+    if (type != cudaGraphNodeTypeKernel) continue;
+    cudaKernelNodeParams p{};
+    cuda::check(cudaGraphKernelNodeGetParams(node, &p), "cudaGraphKernelNodeGetParams");
+    const char* name = nullptr;
+    cuda::check(cudaFuncGetName(&name, p.func), "cudaFuncGetName");
+    groups[short_name(name) + " " + std::to_string(p.gridDim.x) + "x" + std::to_string(p.gridDim.y) + "x" +
+           std::to_string(p.gridDim.z)]
+        .push_back(p);
+  }
+  cudaEvent_t begin = nullptr, end = nullptr;
+  cuda::check(cudaEventCreate(&begin), "cudaEventCreate");
+  cuda::check(cudaEventCreate(&end), "cudaEventCreate");
+  std::vector<KernelTime> times;
+  for (const auto& [name, launches] : groups) {
+    const int rounds = static_cast<int>(200 / launches.size()) + 2;
+    for (const auto& p : launches) launch_kernel(p, s);
+    cuda::check(cudaEventRecord(begin, s), "cudaEventRecord");
+    for (int round = 0; round < rounds; ++round)
+      for (const auto& p : launches) launch_kernel(p, s);
+    cuda::check(cudaEventRecord(end, s), "cudaEventRecord");
+    cuda::check(cudaEventSynchronize(end), "cudaEventSynchronize");
+    float milliseconds = 0;
+    cuda::check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+    times.push_back({name, static_cast<int64_t>(launches.size()), 1e3 * milliseconds / rounds});
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  std::ranges::sort(times, {}, [](const KernelTime& t) { return -t.microseconds; });
+  return times;
+}
+
+int64_t DeviceGraph::launches() const {
+  return recorded_->launches;
+}
+
+}  // namespace r1
