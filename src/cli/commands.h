@@ -33,7 +33,7 @@ struct SamplingFlags {
   bool ignore_eos = false;
 };
 
-// What answers follow: two files and a regular expression; "": none.
+// The form that answers keep: two files and a regular expression; "": none.
 struct GrammarFlags {
   std::string grammar, json_schema, regex;
   int given() const { return !grammar.empty() + !json_schema.empty() + !regex.empty(); }

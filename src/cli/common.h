@@ -76,7 +76,7 @@ struct SamplingModel {
   // Prints the model's warnings.
   static SamplingModel load(const CommonOptions& common, const std::filesystem::path& directory,
                             WeightUse use = WeightUse::inference);
-  // The same for a command with --lookahead: the MTP head is loaded if there is one and guesses are wanted.
+  // Loads the MTP head as well if --lookahead asks for guesses and the checkpoint has one.
   static SamplingModel load_guessing(const CommonOptions& common, const std::filesystem::path& directory) {
     return load(common, directory, common.lookahead > 0 ? WeightUse::guessing : WeightUse::inference);
   }

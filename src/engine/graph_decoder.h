@@ -31,7 +31,7 @@ class GraphDecoder {
   Tensor forward(std::span<const ScheduledRow> rows, const KvCache& cache) {
     return forward(rows, cache, {}, {});
   }
-  // The same for rows whose tokens are not on the host: row i's is that of draw from[i] of `drawn`
+  // Runs rows whose tokens are not on the host: row i's token is that of draw from[i] of `drawn`
   // (sample_rows_into).
   Tensor forward(std::span<const ScheduledRow> rows, const KvCache& cache, const Tensor& drawn,
                  std::span<const int32_t> from);

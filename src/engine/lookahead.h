@@ -63,7 +63,7 @@ class Lookahead {
 
  private:
   using Key = std::pair<int64_t, int64_t>;  // request, sample
-  // How many guesses a source makes for a sequence.
+  // The number of guesses that a source makes for a sequence, and its pauses.
   struct Pace {
     int64_t size = 0;   // of the next guess
     int64_t pause = 0;  // forwards without guesses, still to come

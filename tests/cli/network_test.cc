@@ -48,7 +48,7 @@ std::string set_up_loopback() {
   return failed.empty() ? "" : failed + ": " + std::strerror(errno);
 }
 
-// What the processes of this thread's namespace have sent so far.
+// Counts of what the processes of this thread's namespace have sent so far.
 struct Sent {
   int64_t connections = 0, datagrams = 0;
   bool operator==(const Sent&) const = default;

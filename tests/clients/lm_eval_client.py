@@ -98,7 +98,7 @@ def texts(server, name, model, folder):
     arguments = {"model": name, "base_url": f"{server.url}/v1/chat/completions", "num_concurrent": 2, "max_retries": 1}
     results, chats = evaluate("local-chat-completions", arguments, "r1_text", folder, apply_chat_template=True)
     for sample in chats:
-        # What the harness got is what anybody gets.
+        # The harness got the texts that any client gets.
         body = {"model": name, "messages": [{"role": "user", "content": sample["doc"]["question"]}], "temperature": 0,
                 "max_tokens": 300, "stop": ["\n\n"], "seed": 1234}
         content = server.ask("/v1/chat/completions", body)["choices"][0]["message"]["content"]

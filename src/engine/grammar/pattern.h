@@ -25,7 +25,7 @@ CodeAutomaton pattern_language(std::string_view pattern);
 // The texts that a pattern matches from their beginning to their end. {,n}, which is a text in some dialects and a
 // repetition in others, is refused. Throws Error "pattern "..." REASON".
 CodeAutomaton whole_pattern_language(std::string_view pattern);
-// The same as a grammar. Throws Error "SOURCE: REASON", also if the pattern matches no text.
+// Returns that language as a grammar. Throws Error "SOURCE: REASON", also if the pattern matches no text.
 GrammarRules whole_pattern_rules(std::string_view pattern, const std::string& source);
 
 // Patterns of formats: date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri. "" for others.

@@ -34,7 +34,7 @@ struct DqTile {
   int32_t prefix_first, prefix;
 };
 
-// What a query row's probabilities follow from.
+// The numbers from which a query row's probabilities follow.
 struct RowFacts {
   float mc, inverse, delta;
   int32_t position;

@@ -52,7 +52,7 @@ struct Lines {
     const int lane = static_cast<int>(threadIdx.x) % 32, block = lane / 8, line = lane % 8;
     load_blocks<false>(to, tile + place(first + block % 2 * 8 + line, 2 * s + block / 2));
   }
-  // The same as two Bs.
+  // Loads the same 16 x 16 elements as two operands B.
   static __device__ __forceinline__ void rows_as_b(uint32_t (&to)[4], const uint16_t* tile, int first,
                                                    int s) {
     const int lane = static_cast<int>(threadIdx.x) % 32, block = lane / 8, line = lane % 8;

@@ -43,7 +43,7 @@ inline bool on_tensor_cores(const KvPages& pages) {
          pages.V <= kTensorWidth;
 }
 
-// What the kernels read of a batch, on the device. A row of the batch has at most `most_tokens` tokens. No grid
+// The lists of a batch that the kernels read, on the device. A row of the batch has at most `most_tokens` tokens. No grid
 // depends on anything but these numbers, so that a captured graph serves every batch of as many rows and pages.
 struct TensorRows {
   const int32_t *offsets = nullptr, *positions = nullptr, *table = nullptr;

@@ -55,7 +55,7 @@ __device__ __forceinline__ void place_of_block(int64_t block, int64_t tiles_i, i
 struct TileGroups {
   TensorProduct product;
   TensorGroups groups;
-  // What enter() reads, and P, were there before the kernel ahead was launched.
+  // The memory that enter() reads, and P, were there before the kernel ahead was launched.
   __host__ __device__ bool early() const { return product.early && groups.starts == nullptr; }
   __device__ int64_t enter(TensorProduct& mine) const {
     mine = product;

@@ -50,7 +50,7 @@ struct TensorOperand {
   bool by_k = true;
 };
 
-// What turns a logit of a token into the gradient of the token's log-prob (ops/loss), as soon as it is summed, so
+// Turns a logit of a token into the gradient of the token's log-prob (ops/loss), as soon as it is summed, so
 // that no logit is stored: 2^(logit * exponent - most) * factor, and `own` more for the target.
 struct LogitGradient {
   float most = 0, factor = 0, own = 0;
@@ -83,7 +83,7 @@ inline constexpr int64_t kFewOutputs = 160000;
 // The shards of a product that are computed side by side because each block would otherwise walk a long K alone; 1:
 // none. A function of the shapes.
 int64_t split_parts(const TensorProduct& product);
-// The same product by split_parts() > 1 parts, whose sums lie in `sums` [parts, J, I], the device's. The bits are those
+// Computes the product by split_parts() > 1 parts, whose sums lie in `sums` [parts, J, I], the device's. The bits are those
 // of tensor_product().
 void tensor_product_in_parts(const TensorProduct& product, float* sums, void* stream);
 

@@ -155,7 +155,7 @@ struct TensorTile {
   }
 };
 
-// What the launch is called in times by kernel.
+// The name of the launch in times by kernel.
 inline const char* launch_name(const TensorProduct& product) {
   return !product.q.by_k ? "product dw" : product.p.by_k ? "product y" : "product dx";
 }

@@ -55,7 +55,7 @@ struct PlainJob {
 
 constexpr float kLowest = -__builtin_huge_valf();
 
-// For every thread of the block; NaN loses.
+// Returns the largest value of the block to all of its threads; NaN loses.
 __device__ float max_of_block(float value) {
   __shared__ float by_warp[kThreads / 32];
   value = warp_max(value);
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) chunk_weights(PlainJob job) {
     job.block_sums[(r * job.chunks + blockIdx.x) * kBlocksHere + block] = lane;
 }
 
-// For every one of n values in order: step(index, value) until it returns false, by all lanes of a warp alike. A lane
+// Calls step(index, value) for n values in order until it returns false, by all lanes of a warp alike. A lane
 // reads every 32nd value, so that reads are on their way together.
 template <class T, class Step>
 __device__ __forceinline__ void in_order(const T* values, int64_t n, const Step& step) {

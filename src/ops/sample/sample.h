@@ -102,7 +102,7 @@ struct RowToSample {
 // on the other rows. Rows may share logits if all of them keep these.
 void sample_rows(Context& ctx, int64_t V, std::span<const RowToSample> rows, std::span<Sampled> out);
 
-// The same on a GPU, without waiting: draw i is written to row i of `drawn` (i32 [at least S, 2], the bytes of
+// Draws on a GPU without waiting for the draws: draw i is written to row i of `drawn` (i32 [at least S, 2], the bytes of
 // Sampled), in the order of ctx.stream. No row may have options, and a failed draw shows in its token alone.
 void sample_rows_into(Context& ctx, int64_t V, std::span<const RowToSample> rows, const Tensor& drawn);
 // On a GPU: tokens[i] becomes the token of draw from[i], or 0 if that draw failed. from[i] = -1 leaves it.
