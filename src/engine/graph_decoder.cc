@@ -74,8 +74,7 @@ GraphDecoder::Step& GraphDecoder::step_for(std::span<const ScheduledRow> rows, c
   const std::pair key(padded_rows(std::ssize(rows)), padded_pages(pages));
   const int64_t positions = std::min(key.second * kKeyTile, model_.config().max_positions);
   uint64_t places = model_.places(ctx_, positions);
-  for (int64_t i = 0; i < model_.config().layers; ++i)
-    places = places * 31 + cache.layer(i).place();
+  for (int64_t i = 0; i < model_.config().layers; ++i) places = places * 31 + cache.layer(i).place();
   if (places != places_) steps_.clear(), last_ = nullptr;
   places_ = places;
   std::unique_ptr<Step>& step = steps_[key];
