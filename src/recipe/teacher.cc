@@ -17,7 +17,6 @@
 #include "engine/engine.h"
 #include "engine/model_bundle.h"
 #include "formats/jsonl.h"
-#include "model/quantize_plan.h"
 #include "recipe/inputs.h"
 #include "reward/answer.h"
 #include "text/think.h"
@@ -30,7 +29,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kTeacherStep = 0x54454143;  // "TEAC"; training steps count from 0 and stay below
+constexpr std::string_view kAsTheyAre = "none";  // weights that rollout.quantize leaves alone
+constexpr uint32_t kTeacherStep = 0x54454143;    // "TEAC"; training steps count from 0 and stay below
 
 struct Good {
   const Completion* completion;
@@ -126,13 +126,16 @@ TeacherConfig read_teacher_config(ConfigFile& file, const RunConfig& run) {
   if (!c.data.files.empty() && !file.has("data.problems")) c.problems = 0;
   c.sampling = read_sampling_settings(file, "rollout", c.sampling, {});
   c.numerics = read_sampling_numerics(file, "rollout.numerics", run.numerics);
-  c.quantize = file.text_or("rollout.quantize", "");
+  // The types of model/quantize_plan.h.
+  c.quantize =
+      file.choice_or("rollout.quantize", kAsTheyAre,
+                     {kAsTheyAre, "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
+                      "IQ4_NL", "IQ4_XS", "Q4_1", "Q4_0", "Q3_K_M", "Q2_K", "F16", "BF16", "F32"});
+  if (c.quantize == kAsTheyAre) c.quantize.clear();
   try {
     check_device(c.numerics, c.device);
-    if (!c.quantize.empty()) quantize_preset(c.quantize, "rollout.quantize");
   } catch (const Error& e) {
-    file.fail(c.quantize.empty() ? "rollout.numerics" : "rollout.quantize",
-              fmt::format("is refused: {}", e.what()));
+    file.fail("rollout.numerics", fmt::format("is refused: {}", e.what()));
   }
   c.keep = file.integer_or("keep", c.keep, 1, c.sampling.samples);
   c.shortest = file.choice_or("filter.prefer", "first", {"first", "shortest"}) == "shortest";

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "model/plan.h"
 #include "model/scoring.h"
+#include "tensor/transfer.h"
 
 namespace r1 {
 namespace {
@@ -47,7 +48,7 @@ double TrainMeter::step() {
   using Clock = std::chrono::steady_clock;
   float last = 0;  // reading waits for the device
   const Parameter& p = *model_.trainable().front();
-  const auto wait = [&] { model_.memory().read(&last, p.grad.data, sizeof last, lanes_.context().stream); };
+  const auto wait = [&] { read_values(model_.memory(), p.grad, 0, {&last, 1}, lanes_.context().stream); };
   wait();
   const auto begin = Clock::now();
   run();

@@ -96,7 +96,8 @@ Json config_json(const fs::path& path) {
 std::string kind_of(const Json& config) {
   if (config.contains("stage")) return "recipe";
   if (config.contains("teacher")) return "distill";
-  return config.contains("rollout") ? "grpo" : "pretrain";
+  if (config.contains("rollout")) return "grpo";
+  return config.at("model").is_object() ? "pretrain" : "sft";
 }
 
 TEST(Schema, ShippedConfigurationsFit) {
