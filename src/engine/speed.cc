@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
@@ -47,6 +48,7 @@ class FilledMemory final : public Memory {
 class GreedySink final : public RowSink {
  public:
   RowToSample draw_of(const Sequence&) const override { return {.logits = {}, .params = &params_}; }
+  std::optional<RowToSample> draw_after(const Sequence& s) const override { return draw_of(s); }
   bool take(Sequence& sequence, const Sampled& sampled) override {
     sequence.tokens.push_back(sampled.token);
     return false;
