@@ -117,6 +117,21 @@ TEST(HttpClient, ChunkedBodiesInterimAnswersAndBodiesWithoutALengthAreRead) {
   EXPECT_EQ(get(server.url("/close")).body, "until the end");
 }
 
+TEST(HttpClient, AnEmptyChunkedBodyMayComeByteByByte) {
+  const std::string_view answer =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTrailer: x\r\n\r\n";
+  for (const size_t piece : {1, 2, 3, 4}) {
+    HttpResponseReader reader(
+        false, [] {}, [](std::string_view) { ADD_FAILURE(); });
+    for (size_t at = 0; at < answer.size(); at += piece) {
+      EXPECT_FALSE(reader.done());
+      reader.feed(answer.substr(at, piece));
+    }
+    EXPECT_TRUE(reader.done());
+    EXPECT_EQ(reader.status(), 200);
+  }
+}
+
 TEST(HttpClient, AuthorizationDoesNotFollowARedirectToAnotherHost) {
   HttpTestServer other([](const SeenRequest&) { return reply(200, "there"); });
   HttpTestServer server([&](const SeenRequest& r) {

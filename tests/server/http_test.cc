@@ -1,4 +1,7 @@
 // The HTTP side: connections that are kept, cut, half-closed, slow or hostile.
+#include <chrono>
+#include <thread>
+
 #include "tests/server/server_test_util.h"
 
 namespace r1::http_test {
@@ -43,6 +46,19 @@ TEST(Http, ConnectionCloseAndHttp10AreHonoured) {
   const HttpAnswer stream = read_answer(old);
   EXPECT_NE(stream.headers.at("transfer-encoding"), "chunked");
   EXPECT_TRUE(events_of(stream.body).done);
+}
+
+TEST(Http, AnEmptyChunkedBodyMayComeByteByByte) {
+  Connection connection(server().port());
+  connection.send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (const char* piece : {"0\r\n", "\r", "\n"}) {  // in reads of their own, if the server is not busy
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    connection.send(piece);
+  }
+  EXPECT_EQ(read_answer(connection).status, 400);
+  Connection other(server().port());
+  other.send(request_text("GET", "/health"));
+  EXPECT_EQ(read_answer(other).status, 200);
 }
 
 TEST(Http, HeadHasNoBodyAndExpectIsAnswered) {
