@@ -77,18 +77,22 @@ Measured loaded(const BenchOptions& options) {
                                device_memory(options.common), options.common.quantize)};
 }
 
-// The weights are those of --quantize, or of the configuration's type; no file of weights is read.
+// The formats are those of --quantize, of a GGUF file's tensors, or of the configuration's type. No weights are read.
 Measured random_of(const BenchOptions& options) {
   const std::optional<ModelConfig> known = known_model(options.model);
   const std::filesystem::path path =
       known ? std::filesystem::path(options.model) : resolve_model(options.model);
   const ModelConfig config = known ? *known : load_model_config(path);
   CommonOptions common = options.common;
-  if (common.dtype.empty() && common.quantize.empty()) common.dtype = name_of(config.dtype);
+  const std::optional<WeightFormats> stored =
+      !known && is_gguf(path) ? std::optional(stored_formats(path, config)) : std::nullopt;
+  if (!common.quantize.empty() && stored && stored->has_blocks())
+    throw Error(fmt::format("{}: is quantised already: leave out --quantize", path.string()));
+  if (common.dtype.empty() && common.quantize.empty() && !stored) common.dtype = name_of(config.dtype);
   const Numerics numerics = choose_numerics(common, path);
   const WeightFormats formats =
-      common.quantize.empty() ? uniform_formats(activation_dtype(numerics))
-                              : quantised_formats(config, quantize_preset(common.quantize, "--quantize"));
+      !common.quantize.empty() ? quantised_formats(config, quantize_preset(common.quantize, "--quantize"))
+                               : stored.value_or(uniform_formats(activation_dtype(numerics)));
   return {.path = path,
           .numerics = numerics,
           .model = Model::of_noise(config, activation_dtype(numerics), &formats, device_memory(common))};

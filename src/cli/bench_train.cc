@@ -43,6 +43,10 @@ Json measure_training(const BenchOptions& options) {
   const Device device = device_of(options.common);
   const Numerics numerics = training_numerics(options.common);
   check_device(numerics, device);
+  if (!options.common.kv_type.empty())
+    throw Error("--kv-type: a training keeps keys and values in the type of its activations; leave it out");
+  if (!options.common.memory_limit.empty())
+    throw Error("--memory-limit: r1 bench --train keeps no limit; --micro bounds the activations");
   if (!options.common.quantize.empty())
     throw Error("--quantize: quantised weights are not trained; leave it out with --train");
   if (!has_gradients(numerics))

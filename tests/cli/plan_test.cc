@@ -213,6 +213,21 @@ TEST(CliBench, AShapeIsMeasuredWithoutAFileOfWeights) {
   EXPECT_LT(blocks.get_int("weights_bytes"), json.get_int("weights_bytes"));
 }
 
+TEST(CliBench, RandomWeightsOfAQuantisedFileHaveItsFormats) {
+  const std::string file = (test::scratch() / "bench.gguf").string();
+  if (!std::filesystem::exists(file)) test::write_quantised_llama(file);
+  const auto bench = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"bench",   file, "--json",   "--depth", "0",
+                                       "--batch", "1",  "--repeat", "1",       "--no-llama-cpp"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return r1_run(arguments);
+  };
+  const Json own = checked("bench", bench({})), random = checked("bench", bench({"--random-weights"}));
+  EXPECT_EQ(random.get_string("numerics"), "cpu-q8act");
+  EXPECT_EQ(random.get_int("weights_bytes"), own.get_int("weights_bytes"));
+  EXPECT_ONE_LINE_ERROR(bench({"--random-weights", "--quantize", "Q8_0"}), "is quantised already");
+}
+
 TEST(CliBench, TrainsAModelOrAShapeAndTellsItsSpeed) {
   const auto bench = [&](const std::string& model, const std::vector<std::string>& more) {
     std::vector<std::string> arguments{"bench",    model, "--train", "--json", "--rows",   "3",
@@ -249,6 +264,8 @@ TEST(CliBench, ErrorsOfTrainingAreOneLine) {
   EXPECT_ONE_LINE_ERROR(bench({"--length", "4000"}), "--length is 4000; the model's context ends at 256");
   EXPECT_ONE_LINE_ERROR(bench({"--numerics", "cpu-q8act"}), "it trains no model");
   EXPECT_ONE_LINE_ERROR(bench({"--quantize", "Q8_0"}), "quantised weights are not trained");
+  EXPECT_ONE_LINE_ERROR(bench({"--kv-type", "q8"}), "--kv-type: a training keeps");
+  EXPECT_ONE_LINE_ERROR(bench({"--memory-limit", "1G"}), "--memory-limit: r1 bench --train keeps no limit");
   EXPECT_ONE_LINE_ERROR(bench({"--depth", "0"}), "--depth");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--rows", "3"}), "--train");
 }

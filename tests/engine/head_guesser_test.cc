@@ -10,10 +10,15 @@
 #include "engine/engine.h"
 #include "model/gguf_config.h"
 #include "tensor/transfer.h"
+#include "tests/engine/guessed_answers.h"
 #include "tests/model/golden_models.h"
 
 namespace r1::head_guesser_test {
 namespace {
+
+using test::answers;
+using test::expect_equal;
+using test::GuessedAnswers;
 
 const std::filesystem::path kMtp = std::filesystem::path(R1_SOURCE_DIR) / "tests/golden/models-mtp";
 
@@ -57,38 +62,6 @@ Model counting_model() {
   return model;
 }
 
-struct Answers {
-  std::vector<Completion> completions;
-  LookaheadCounts counts;
-  int64_t preemptions = 0;
-};
-
-Answers answers(const Model& model, std::span<const Request> requests, int64_t lookahead, Numerics numerics,
-                int64_t kv_pages = 0, int64_t batch = 3) {
-  Arena arena;
-  ThreadPool pool(1);
-  Context ctx{.arena = arena, .threads = pool, .numerics = numerics};
-  const int64_t page = KvCache::bytes_per_page(model.config(), ctx.row().cache);
-  Engine engine(
-      model, ctx,
-      {.max_batch = batch, .prefill_chunk = 40, .kv_bytes = kv_pages * page, .lookahead = lookahead});
-  Answers out;
-  out.completions = engine.run(requests);
-  out.counts = engine.statistics().lookahead;
-  out.preemptions = engine.statistics().preemptions;
-  return out;
-}
-
-void expect_equal(const Answers& got, const Answers& want) {
-  ASSERT_EQ(got.completions.size(), want.completions.size());
-  for (size_t i = 0; i < got.completions.size(); ++i) {
-    EXPECT_EQ(got.completions[i].tokens, want.completions[i].tokens) << i;
-    EXPECT_EQ(got.completions[i].logprobs, want.completions[i].logprobs) << i;
-    EXPECT_EQ(got.completions[i].finish, want.completions[i].finish) << i;
-    EXPECT_EQ(got.completions[i].prompt_logprobs, want.completions[i].prompt_logprobs) << i;
-  }
-}
-
 // Prompts of random tokens, some with a common beginning of more than a page.
 std::vector<Request> some_requests(int64_t vocab_size, uint64_t seed) {
   std::vector<Request> out;
@@ -118,16 +91,16 @@ TEST(HeadGuesser, AnswersHaveTheSameBitsWithAndWithoutGuesses) {
     const std::vector<Request> requests = some_requests(model.config().vocab_size, 3);
     for (const Numerics numerics : {Numerics::cpu_f32, Numerics::cpu_bf16}) {
       if (model.frozen() && numerics != Numerics::cpu_f32) continue;
-      const Answers plain = answers(model, requests, 0, numerics);
+      const GuessedAnswers plain = answers(model, requests, 0, numerics);
       EXPECT_EQ(plain.counts.total().guessed, 0);
       for (const int64_t most : {1, 3, 8}) {
-        const Answers guessed = answers(model, requests, most, numerics);
+        const GuessedAnswers guessed = answers(model, requests, most, numerics);
         expect_equal(guessed, plain);
         EXPECT_GT(guessed.counts.head.guessed, 40) << most;
         EXPECT_GE(guessed.counts.head.guessed, guessed.counts.head.accepted);
       }
       // A cache of a few pages: samples are preempted and computed again.
-      const Answers pressed = answers(model, requests, 7, numerics, 10, 4);
+      const GuessedAnswers pressed = answers(model, requests, 7, numerics, 10, 4);
       expect_equal(pressed, plain);
       EXPECT_GT(pressed.preemptions, 0);
     }
@@ -141,18 +114,18 @@ TEST(HeadGuesser, AHeadThatGuessesWellSavesForwards) {
   r.prompt = {17};
   r.max_tokens = 300;
   r.sampling.temperature = 0.0f;
-  const Answers one = answers(model, {&r, 1}, 1, Numerics::cpu_f32);
+  const GuessedAnswers one = answers(model, {&r, 1}, 1, Numerics::cpu_f32);
   ASSERT_EQ(one.completions[0].tokens.size(), 300u);
   for (size_t i = 0; i < 300; ++i) ASSERT_EQ(one.completions[0].tokens[i], static_cast<int32_t>(18 + i));
   EXPECT_EQ(one.counts.look_up.guessed, 0);
   EXPECT_EQ(one.counts.head.accepted, one.counts.head.guessed);
   EXPECT_GE(one.counts.head.accepted, 148);  // every second token
-  const Answers seven = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
+  const GuessedAnswers seven = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
   expect_equal(seven, one);
   EXPECT_GT(seven.counts.head.accepted, 250);
   // Drawn at temperature 1, the text jumps now and then.
   r.sampling.temperature = 1.0f;
-  const Answers drawn = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
+  const GuessedAnswers drawn = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
   expect_equal(drawn, answers(model, {&r, 1}, 0, Numerics::cpu_f32));
   EXPECT_GT(drawn.counts.head.accepted, 100);
   EXPECT_LT(drawn.counts.head.accepted, drawn.counts.head.guessed);
@@ -165,7 +138,7 @@ TEST(HeadGuesser, NothingIsGuessedWhileManySequencesRun) {
   r.max_tokens = 40;
   std::vector<Request> requests(6, r);
   for (uint32_t i = 0; i < 6; ++i) requests[i].key.prompt = i;
-  const Answers many = answers(model, requests, 7, Numerics::cpu_f32, 0, 6);
+  const GuessedAnswers many = answers(model, requests, 7, Numerics::cpu_f32, 0, 6);
   EXPECT_EQ(many.counts.total().guessed, 0);
   EXPECT_GT(answers(model, std::span(requests).first(4), 7, Numerics::cpu_f32, 0, 6).counts.head.accepted,
             40);

@@ -7,10 +7,15 @@
 
 #include "base/random.h"
 #include "engine/engine.h"
+#include "tests/engine/guessed_answers.h"
 #include "tests/model/golden_models.h"
 
 namespace r1::lookahead_test {
 namespace {
+
+using test::answers;
+using test::expect_equal;
+using test::GuessedAnswers;
 
 std::vector<int32_t> looked_up(std::vector<int32_t> tokens, int64_t most = 4) {
   const auto found = look_up(tokens, most);
@@ -37,28 +42,6 @@ Model repeating_model() {
   return Model::create(config, 3);
 }
 
-struct Answers {
-  std::vector<Completion> completions;
-  GuessCounts counts;
-  int64_t preemptions = 0;
-};
-
-Answers answers(const Model& model, std::span<const Request> requests, int64_t lookahead, Numerics numerics,
-                int64_t kv_pages = 0, int64_t batch = 3) {
-  Arena arena;
-  ThreadPool pool(1);
-  Context ctx{.arena = arena, .threads = pool, .numerics = numerics};
-  const int64_t page = KvCache::bytes_per_page(model.config(), ctx.row().cache);
-  Engine engine(
-      model, ctx,
-      {.max_batch = batch, .prefill_chunk = 40, .kv_bytes = kv_pages * page, .lookahead = lookahead});
-  Answers out;
-  out.completions = engine.run(requests);
-  out.counts = engine.statistics().lookahead.total();
-  out.preemptions = engine.statistics().preemptions;
-  return out;
-}
-
 std::vector<Request> some_requests() {
   std::vector<Request> out;
   Random random(7);
@@ -79,39 +62,23 @@ std::vector<Request> some_requests() {
   return out;
 }
 
-void expect_equal_answers(const Answers& got, const Answers& want) {
-  ASSERT_EQ(got.completions.size(), want.completions.size());
-  for (size_t i = 0; i < got.completions.size(); ++i) {
-    const Completion &a = got.completions[i], &b = want.completions[i];
-    EXPECT_EQ(a.tokens, b.tokens) << i;
-    EXPECT_EQ(a.logprobs, b.logprobs) << i;
-    EXPECT_EQ(a.finish, b.finish) << i;
-    EXPECT_EQ(a.prompt_logprobs, b.prompt_logprobs) << i;
-    ASSERT_EQ(a.likeliest.size(), b.likeliest.size());
-    for (size_t k = 0; k < a.likeliest.size(); ++k) {
-      EXPECT_EQ(a.likeliest[k].token, b.likeliest[k].token);
-      EXPECT_EQ(a.likeliest[k].logprob, b.likeliest[k].logprob);
-    }
-  }
-}
-
 TEST(Lookahead, AnswersHaveTheSameBitsWithAndWithoutGuesses) {
   const Model model = repeating_model();
   const std::vector<Request> requests = some_requests();
   for (const Numerics numerics : {Numerics::cpu_f32, Numerics::cpu_bf16}) {
-    const Answers plain = answers(model, requests, 0, numerics);
-    EXPECT_EQ(plain.counts.guessed, 0);
+    const GuessedAnswers plain = answers(model, requests, 0, numerics);
+    EXPECT_EQ(plain.counts.total().guessed, 0);
     for (const int64_t most : {1, 4, 7, 64}) {
-      const Answers guessed = answers(model, requests, most, numerics);
-      expect_equal_answers(guessed, plain);
-      EXPECT_GT(guessed.counts.accepted, 50) << most;
-      EXPECT_GE(guessed.counts.guessed, guessed.counts.accepted);
+      const GuessedAnswers guessed = answers(model, requests, most, numerics);
+      expect_equal(guessed, plain);
+      EXPECT_GT(guessed.counts.total().accepted, 50) << most;
+      EXPECT_GE(guessed.counts.total().guessed, guessed.counts.total().accepted);
     }
     // A cache of a few pages: samples are preempted in the midst of their guesses.
-    const Answers pressed = answers(model, requests, 7, numerics, 9, 4);
-    expect_equal_answers(pressed, plain);
+    const GuessedAnswers pressed = answers(model, requests, 7, numerics, 9, 4);
+    expect_equal(pressed, plain);
     EXPECT_GT(pressed.preemptions, 0);
-    EXPECT_GT(pressed.counts.accepted, 50);
+    EXPECT_GT(pressed.counts.total().accepted, 50);
   }
 }
 
@@ -121,9 +88,9 @@ TEST(Lookahead, TextThatRepeatsTakesFewerForwards) {
   for (int32_t t = 0; t < 60; ++t) r.prompt.push_back(2 + 3 * (t % 4));
   r.max_tokens = 200;
   r.sampling.temperature = 0.0f;
-  const Answers guessed = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
+  const GuessedAnswers guessed = answers(model, {&r, 1}, 7, Numerics::cpu_f32);
   const int64_t tokens = std::ssize(guessed.completions[0].tokens);
-  EXPECT_GT(guessed.counts.accepted, tokens / 2) << "of " << tokens;
+  EXPECT_GT(guessed.counts.total().accepted, tokens / 2) << "of " << tokens;
 }
 
 TEST(Lookahead, ForcedTokensAndEndsInTheMidstOfGuessesAreHeeded) {
