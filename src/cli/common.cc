@@ -20,6 +20,7 @@
 #include "formats/hub_name.h"
 #include "model/gguf_config.h"
 #include "model/quantize_plan.h"
+#include "tensor/gpu.h"
 #include "text/think.h"
 #include "text/tiktoken_file.h"
 
@@ -181,8 +182,30 @@ void show_model(const CommonOptions& common, const fs::path& directory) {
   write_stdout((common.json ? Json::object().set("model", path).dump() : path) + "\n");
 }
 
+namespace {
+
+// The device of a command that names none: the GPU if there is one that runs what was asked for.
+Device device_for(const CommonOptions& common) {
+  if (!common.kv_type.empty()) return Device::cpu;  // on a GPU, they have the activations' type
+  if (!common.numerics.empty()) {
+    const NumericsRow& row = row_of(numerics_from_name(common.numerics));
+    if (row.device == Device::cuda) return Device::cuda;
+    if (row.id != Numerics::cpu_f32) return Device::cpu;
+  }
+  static std::once_flag once;
+  if (find_gpu().broken) {
+    std::call_once(once, [] {
+      const std::string line = fmt::format("runs on the CPU: {}", find_gpu().reason);
+      show_warnings({&line, 1});
+    });
+  }
+  return preferred_device();
+}
+
+}  // namespace
+
 Device device_of(const CommonOptions& common) {
-  if (common.device.empty()) return Device::cpu;
+  if (common.device.empty()) return device_for(common);
   try {
     return device_from_name(common.device);
   } catch (const Error& e) {
@@ -194,7 +217,7 @@ Memory& device_memory(const CommonOptions& common) {
   try {
     return memory_of(device_of(common));
   } catch (const Error& e) {
-    throw Error(fmt::format("--device {}: {}", common.device, e.what()));
+    throw Error(fmt::format("--device {}: {}", common.device.empty() ? "cuda" : common.device, e.what()));
   }
 }
 
@@ -220,11 +243,17 @@ int thread_count(const CommonOptions& common) {
 
 namespace {
 
-// A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of.
-void show_default(Numerics numerics) {
+// A checkpoint of 16 bits has a second numerics on some machines, which the user may want to know of; and a GPU that was
+// not asked for has other bits than the CPU.
+void show_default(Numerics numerics, bool chose_gpu) {
   static std::once_flag once;
-  if (row_of(numerics).base == Numerics::cpu_f32) return;
-  std::call_once(once, [numerics] {
+  if (!chose_gpu && row_of(numerics).base == Numerics::cpu_f32) return;
+  std::call_once(once, [=] {
+    if (chose_gpu) {
+      const std::string line = fmt::format("numerics {} on {}; --device cpu runs on the CPU",
+                                           name_of(numerics), find_gpu().found->name);
+      return show_warnings({&line, 1});
+    }
     if (row_of(numerics).product == Product::q8act) {
       const std::string line =
           fmt::format("numerics {}: the quantised weights as they are; --dtype f32 or bf16 dequantises them",
@@ -264,7 +293,7 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model, boo
   const bool quantised = blocks && !full && device == Device::cpu && common.dtype.empty();
   const Numerics numerics = with_kv_type(
       common, quantised ? kQuantisedNumerics : default_numerics(bf16 ? DType::bf16 : DType::f32, device));
-  show_default(numerics);
+  show_default(numerics, device == Device::cuda && common.device.empty());
   return numerics;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli/output.h"
+#include "tensor/gpu.h"
 
 namespace r1 {
 
@@ -20,8 +21,10 @@ int run_doctor(const DoctorOptions& options) {
   const MachineReport machine = examine_machine(threads);
   if (!options.common.json) write_stdout(machine_text(machine.facts));
   std::vector<Check> checks = machine_checks(threads);
-  for (Check& check : model_checks(directory, threads, options.common.device))
-    checks.push_back(std::move(check));
+  const std::string device = !options.common.device.empty()       ? options.common.device
+                             : preferred_device() == Device::cuda ? "cuda"
+                                                                  : "cpu";
+  for (Check& check : model_checks(directory, threads, device)) checks.push_back(std::move(check));
   checks.insert(checks.end(), peer.begin(), peer.end());
   const bool ok = std::ranges::all_of(checks, &Check::ok);
   if (options.common.json) {

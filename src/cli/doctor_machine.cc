@@ -11,6 +11,7 @@
 #include "cli/doctor.h"
 #include "ops/simd/machine_peak.h"
 #include "ops/simd/targets.h"
+#include "tensor/gpu.h"
 
 namespace r1 {
 namespace {
@@ -107,7 +108,17 @@ MachineReport examine_machine(ThreadPool& threads) {
                           .set("memory_mib", limits.memory > 0 ? Json(mib(limits.memory)) : Json()));
   facts.set("disk_free_mib", mib(disk)).set("fma_gflops", fma).set("read_gb_s", bandwidth);
   facts.set("bf16_gflops", machine_has(Numerics::cpu_avx512bf16) ? Json(bf16_peak(threads)) : Json());
-  facts.set("libraries", libraries()).set("numerics", numerics_here()).set("cuda", false);
+  facts.set("libraries", libraries()).set("numerics", numerics_here());
+  const GpuSearch& gpu = find_gpu();
+  facts.set("cuda", gpu.found.has_value());
+  facts.set("gpu", gpu.found ? Json::object()
+                                   .set("name", gpu.found->name)
+                                   .set("capability", gpu.found->capability)
+                                   .set("cuda", gpu.found->cuda)
+                                   .set("memory_mib", mib(gpu.found->bytes))
+                                   .set("free_mib", mib(gpu.found->free))
+                             : Json());
+  facts.set("gpu_missing", gpu.found ? Json() : Json(gpu.reason));
   return {.facts = std::move(facts), .warnings = warnings_of(memory, limits, disk)};
 }
 
@@ -139,9 +150,15 @@ std::string machine_text(const Json& facts) {
                             bf16.is_null() ? "" : fmt::format("{:.0f} of VDPBF16PS, ", bf16.number()),
                             facts.get_number("read_gb_s")));
   line("numerics",
-       fmt::format("{}; the default is {} for f32 and {} for bf16; CUDA: {}", joined(facts.at("numerics")),
-                   name_of(default_numerics(DType::f32)), name_of(default_numerics(DType::bf16)),
-                   facts.get_bool("cuda") ? "yes" : "no command runs on a GPU yet"));
+       fmt::format("{}; on the CPU, the default is {} for f32 and {} for bf16", joined(facts.at("numerics")),
+                   name_of(default_numerics(DType::f32)), name_of(default_numerics(DType::bf16))));
+  const Json& gpu = facts.at("gpu");
+  line("gpu", gpu.is_null()
+                  ? facts.get_string("gpu_missing")
+                  : fmt::format("{}, {} MiB, {} free, compute capability {}, driver for CUDA {}; the "
+                                "default is cpu-f32 for f32 and cuda-bf16 for bf16",
+                                gpu.get_string("name"), gpu.get_int("memory_mib"), gpu.get_int("free_mib"),
+                                gpu.get_string("capability"), gpu.get_string("cuda")));
   std::vector<std::string> versions;
   for (const auto& [name, version] : facts.at("libraries").members())
     versions.push_back(name == "openssl" ? version.string() : name + " " + version.string());

@@ -73,8 +73,10 @@ void check_ids(const ModelConfig& config, std::span<const int32_t> tokens, const
 
 }  // namespace
 
-int run_imatrix(const ImatrixOptions& options) {
+int run_imatrix(const ImatrixOptions& asked) {
+  ImatrixOptions options = asked;
   check_common(options.common);
+  if (options.common.device.empty()) options.common.device = "cpu";
   if (device_of(options.common) != Device::cpu)
     throw Error("--device " + options.common.device + ": r1 imatrix runs on the CPU: leave the option out");
   if (options.chunk < kLeastChunk || options.chunk > kMostChunk) {

@@ -293,7 +293,7 @@ int run_plan(const PlanOptions& options) {
     if (!options.common.kv_type.empty())
       throw Error("--kv-type: a training keeps keys and values in the type of its activations; leave it out");
   }
-  if (options.train && device_of(options.common) != Device::cpu)
+  if (options.train && !options.common.device.empty() && device_of(options.common) != Device::cpu)
     throw Error("--device: --train follows from published figures and measures no device; leave it out");
   if (options.train) return run_plan_train(options);
   const std::string name = options.model.empty() ? kDefaultModel : options.model;

@@ -18,7 +18,7 @@ void add_machine(CLI::App* app, CommonOptions& common, Machine machine) {
   app->add_option("--device", common.device,
                   machine == Machine::training
                       ? "Where it runs: cpu or cuda (default: as the configuration says)"
-                      : "Where it runs: cpu, or cuda in f32 (default: cpu)")
+                      : "Where it runs: cpu or cuda (default: cuda if there is a GPU)")
       ->group(kGroup);
   if (machine == Machine::doctor) return;
   app->add_option("--memory-limit", common.memory_limit,

@@ -13,19 +13,18 @@
 namespace r1 {
 namespace {
 
-// A memory whose allocations hold small numbers in place of zeros: pages of zeros that were never written share
-// one page of the host's memory, so that reading them would cost nothing. A GPU's memory is as it is.
+// The host's memory, but its allocations hold small numbers in place of zeros: pages of zeros that were never written
+// share one page, so that reading them would cost nothing.
 class FilledMemory final : public Memory {
  public:
-  explicit FilledMemory(Memory& base) : base_(base) {}
-  Device device() const override { return base_.device(); }
+  Device device() const override { return Device::cpu; }
   void* reserve(size_t bytes) override { return base_.reserve(bytes); }
   void commit(void* base, size_t bytes) override { base_.commit(base, bytes); }
   void release(void* base, size_t reserved) override { base_.release(base, reserved); }
   void* allocate(size_t bytes) override {
     constexpr int kByte = 0x3C;  // 0x3C3C is 0.0115 in bf16, and so is 0x3C3C3C3C in f32
     void* at = base_.allocate(bytes);
-    if (device() == Device::cpu) std::memset(at, kByte, bytes);
+    std::memset(at, kByte, bytes);
     return at;
   }
   void free(void* at, size_t bytes) override { base_.free(at, bytes); }
@@ -42,7 +41,7 @@ class FilledMemory final : public Memory {
   size_t free_bytes() const override { return base_.free_bytes(); }
 
  private:
-  Memory& base_;
+  Memory& base_ = host_memory();
 };
 
 class GreedySink final : public RowSink {
@@ -62,14 +61,18 @@ class GreedySink final : public RowSink {
 
 struct SpeedMeter::Impl {
   Impl(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions)
-      : memory(model.memory()),
-        work(packed(model, threads, numerics), numerics, memory),
+      : work(packed(model, threads, numerics), numerics, memory_for(model)),
         runner(model, work.ctx, sequences),
         pages_each(KvCache::pages_for(positions)) {
     runner.resize(sequences * pages_each, false);
   }
 
-  // The kernels' copies of the weights outlive this, so they are not made in `memory`.
+  // Copies for a GPU, which the model keeps, outlive this: they lie in the model's own memory.
+  Memory& memory_for(const Model& model) {
+    return model.memory().device() == Device::cpu ? filled : model.memory();
+  }
+
+  // The kernels' copies of the weights outlive this, so they are not made in `filled`.
   static ThreadPool& packed(const Model& model, ThreadPool& threads, Numerics numerics) {
     Workspace own(threads, numerics, model.memory());
     model.pack(own.ctx);
@@ -101,7 +104,7 @@ struct SpeedMeter::Impl {
     return sequences.front().size() - before;
   }
 
-  FilledMemory memory;
+  FilledMemory filled;
   Workspace work;
   OpRunner runner;
   int64_t pages_each;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "tensor/cuda.h"
 #include "tensor/cuda_times.h"
+#include "tensor/gpu.h"
 #include "tensor/work_stream.h"
 
 namespace r1 {
@@ -78,6 +79,14 @@ DeviceFacts device_facts() {
   return facts;
 }
 
+bool no_device() {
+  int driver = 0, count = 0;
+  const bool has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  return !has_driver || status == cudaErrorNoDevice || (status == cudaSuccess && count == 0);
+}
+
 int multiprocessors() {
   return device().multiProcessorCount;
 }
@@ -86,11 +95,30 @@ bool starts_early() {
   return device().major >= 9;
 }
 
+namespace {
+
+// True if no further call can succeed in this process.
+bool device_is_lost(cudaError_t error) {
+  constexpr cudaError_t kLost[] = {cudaErrorIllegalAddress,      cudaErrorLaunchFailure,
+                                   cudaErrorLaunchTimeout,       cudaErrorECCUncorrectable,
+                                   cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
+                                   cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
+                                   cudaErrorInvalidPc,           cudaErrorAssert,
+                                   cudaErrorNvlinkUncorrectable, cudaErrorDevicesUnavailable,
+                                   cudaErrorContextIsDestroyed,  cudaErrorUnknown};
+  return std::find(std::begin(kLost), std::end(kLost), error) != std::end(kLost);
+}
+
+}  // namespace
+
 void check(int status, const char* call) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);
-  throw Error(std::string("CUDA: ") + call + ": " + cudaGetErrorString(error) + " (" +
-              cudaGetErrorName(error) + ")");
+  const std::string what =
+      std::string(call) + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+  if (!device_is_lost(error)) throw Error("CUDA: " + what);
+  throw Error("the GPU stopped working in " + what +
+              "; start again (a training goes on from its last checkpoint with --resume)");
 }
 
 void check_launch(const char* kernel) {

@@ -41,7 +41,7 @@ RunConfig read_run_config(ConfigFile& config, std::string_view kind) {
 }
 
 Device read_device(ConfigFile& config, Numerics numerics) {
-  const std::string name = config.text_or("device", "cpu");
+  const std::string name = config.text_or("device", row_of(numerics).device == Device::cuda ? "cuda" : "cpu");
   try {
     const Device device = device_from_name(name);
     check_device(numerics, device);
