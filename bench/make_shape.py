@@ -1,6 +1,7 @@
 """Writes a checkpoint of a published model's shape with random weights, to measure memory and speed without the real one.
 
     python3 bench/make_shape.py r1-distill-qwen-1.5b OUT_DIR        # bf16, 3.6 GB; no package needed
+    python3 bench/make_shape.py qwen3-0.6b OUT_DIR                  # bf16, 1.2 GB
     python3 bench/make_shape.py r1-fp8-cut OUT_DIR                  # R1's embedding, one dense layer and one with experts, 16 GB
 
 Values are roughly normal with the initialiser's deviation of 0.02. They come from a table, so that writing takes seconds.
@@ -20,6 +21,12 @@ SHAPES = {
         num_attention_heads=12, num_key_value_heads=2, vocab_size=151936, max_position_embeddings=131072, rope_theta=10000,
         rms_norm_eps=1e-6, tie_word_embeddings=False, hidden_act="silu", bos_token_id=151646, eos_token_id=151643,
         initializer_range=0.02, torch_dtype="bfloat16", use_sliding_window=False, attention_dropout=0.0),
+    "qwen3-0.6b": dict(
+        architectures=["Qwen3ForCausalLM"], model_type="qwen3", hidden_size=1024, intermediate_size=3072, num_hidden_layers=28,
+        num_attention_heads=16, num_key_value_heads=8, head_dim=128, vocab_size=151936, max_position_embeddings=40960,
+        rope_theta=1000000, rms_norm_eps=1e-6, tie_word_embeddings=True, hidden_act="silu", bos_token_id=151643,
+        eos_token_id=151645, initializer_range=0.02, torch_dtype="bfloat16", use_sliding_window=False, attention_bias=False,
+        attention_dropout=0.0),
     "r1-fp8-cut": dict(
         architectures=["DeepseekV3ForCausalLM"], model_type="deepseek_v3", hidden_size=7168, intermediate_size=18432,
         num_hidden_layers=2, first_k_dense_replace=1, num_attention_heads=128, num_key_value_heads=128, vocab_size=129280,
@@ -39,9 +46,10 @@ def bf16(value):
     return struct.unpack("<I", struct.pack("<f", value))[0] >> 16
 
 
-def qwen2(c):
+def qwen(c):
+    """Tensors of Qwen2 (biases) and Qwen3 (norms of queries and keys)."""
     d, f, v = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
-    head = d // c["num_attention_heads"]
+    head = c.get("head_dim", d // c["num_attention_heads"])
     q, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
     yield "model.embed_tokens.weight", [v, d], "BF16"
     for i in range(c["num_hidden_layers"]):
@@ -49,14 +57,19 @@ def qwen2(c):
         yield p + "input_layernorm.weight", [d], "BF16"
         for name, n in (("q", q), ("k", kv), ("v", kv)):
             yield p + f"self_attn.{name}_proj.weight", [n, d], "BF16"
-            yield p + f"self_attn.{name}_proj.bias", [n], "BF16"
+            if c["model_type"] == "qwen2":
+                yield p + f"self_attn.{name}_proj.bias", [n], "BF16"
+        if c["model_type"] == "qwen3":
+            for name in ("q", "k"):
+                yield p + f"self_attn.{name}_norm.weight", [head], "BF16"
         yield p + "self_attn.o_proj.weight", [d, q], "BF16"
         yield p + "post_attention_layernorm.weight", [d], "BF16"
         yield p + "mlp.gate_proj.weight", [f, d], "BF16"
         yield p + "mlp.up_proj.weight", [f, d], "BF16"
         yield p + "mlp.down_proj.weight", [d, f], "BF16"
     yield "model.norm.weight", [d], "BF16"
-    yield "lm_head.weight", [v, d], "BF16"
+    if not c["tie_word_embeddings"]:
+        yield "lm_head.weight", [v, d], "BF16"
 
 
 def fp8(name, n, k):
@@ -144,8 +157,8 @@ def main():
     (out / "config.json").write_text(json.dumps(shape, indent=2) + "\n")
     draw = random.Random(1)
     table = tables(draw)
-    if shape["model_type"] == "qwen2":
-        return write(out / "model.safetensors", list(qwen2(shape)), table, draw)
+    if shape["model_type"].startswith("qwen"):
+        return write(out / "model.safetensors", list(qwen(shape)), table, draw)
     listed = list(deepseek_v3(shape))
     shards = [[t for t in listed if (".layers.1." in t[0]) == second] for second in (False, True)]
     names = [f"model-0000{i + 1}-of-00002.safetensors" for i in range(2)]
