@@ -11,6 +11,11 @@
 
 namespace r1 {
 
+GraphDecoder::GraphDecoder(const Model& model, Context& ctx, int64_t most_shapes)
+    : model_(model), ctx_(ctx), most_shapes_(most_shapes) {
+  R1_CHECK(most_shapes >= 2, "room for ", most_shapes, " recorded shapes");
+}
+
 // Steps of the padding: products have tiles of 8, 16 and 64 rows.
 int64_t GraphDecoder::padded_rows(int64_t rows) {
   if (rows <= 8) return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
@@ -67,6 +72,15 @@ void GraphDecoder::Step::fill(std::span<const ScheduledRow> scheduled) {
   }
 }
 
+// Forgets the shape that was used least recently if there are as many as may be kept.
+void GraphDecoder::make_room() {
+  if (std::ssize(steps_) < most_shapes_) return;
+  const auto oldest =
+      std::ranges::min_element(steps_, {}, [](const auto& entry) { return entry.second->used; });
+  if (last_ == oldest->second.get()) last_ = nullptr;
+  steps_.erase(oldest);
+}
+
 // Forgets what was recorded if weights, pages or the rotary table have moved since.
 GraphDecoder::Step& GraphDecoder::step_for(std::span<const ScheduledRow> rows, const KvCache& cache) {
   int64_t pages = 1;
@@ -77,8 +91,11 @@ GraphDecoder::Step& GraphDecoder::step_for(std::span<const ScheduledRow> rows, c
   for (int64_t i = 0; i < model_.config().layers; ++i) places = places * 31 + cache.layer(i).place();
   if (places != places_) steps_.clear(), last_ = nullptr;
   places_ = places;
+  if (!steps_.contains(key)) make_room();
   std::unique_ptr<Step>& step = steps_[key];
   if (!step) step = std::make_unique<Step>(key.first, key.second, positions, ctx_.memory());
+  step->used = ++used_;
+  counts_.kept = std::ssize(steps_);
   return *step;
 }
 

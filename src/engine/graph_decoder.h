@@ -2,6 +2,9 @@
 // and of pages, and the host launches them as one. What differs from step to step lies in lists that are sent once
 // per step and read by all layers.
 //
+// A recorded shape costs memory of the host and the device, so a limited number is kept; the one that was used least
+// recently makes room.
+//
 // Rows are padded to the next recorded number by rows at position -1, which read and write no page. No bit of a
 // row depends on that. A shape's first step runs launch by launch, so that memory and kernels are there when its
 // second step records.
@@ -23,8 +26,11 @@ namespace r1 {
 
 class GraphDecoder {
  public:
-  // Model and context outlive the decoder. The context's device is a GPU.
-  GraphDecoder(const Model& model, Context& ctx) : model_(model), ctx_(ctx) {}
+  // 2,048 rows have 46 shapes for each of the numbers of pages, few of which occur in a run.
+  static constexpr int64_t kMostShapes = 128;
+  // Model and context outlive the decoder. The context's device is a GPU. It keeps at most `most_shapes` recorded
+  // shapes, at least 2, because the step before the last may still run.
+  GraphDecoder(const Model& model, Context& ctx, int64_t most_shapes = kMostShapes);
 
   // Runs the model over rows of one token each, whose keys and values go to `cache`. Returns logits [R, V], R at
   // least the number of rows, in their order. They lie in the context's arena: call it inside an OpScope.
@@ -43,6 +49,7 @@ class GraphDecoder {
   struct Counts {
     int64_t recorded = 0, launched = 0, eager = 0;  // shapes recorded, steps of recorded shapes, other steps
     int64_t launches = 0;                           // in the shape that was recorded last
+    int64_t kept = 0;                               // shapes
   };
   const Counts& counts() const { return counts_; }
   // The kernels of the shape that was recorded last; none if there is no such shape.
@@ -55,6 +62,7 @@ class GraphDecoder {
     Batch shape() const { return {tokens, positions, offsets, table, pages, prefixes, tails}; }
 
     int64_t rows, pages;
+    int64_t used = 0;  // the number of the step that used it last
     // The host's lists, of the sizes that ops check. The device's differ.
     std::vector<int32_t> tokens, positions, offsets, table, tails;
     std::vector<int64_t> prefixes;
@@ -69,10 +77,12 @@ class GraphDecoder {
   };
 
   Step& step_for(std::span<const ScheduledRow> rows, const KvCache& cache);
+  void make_room();
   void compute(Step& step, const KvCache& cache);
 
   const Model& model_;
   Context& ctx_;
+  int64_t most_shapes_, used_ = 0;
   uint64_t places_ = 0;                                                 // of what the recorded launches read
   std::map<std::pair<int64_t, int64_t>, std::unique_ptr<Step>> steps_;  // by rows and pages
   const Step* last_ = nullptr;                                          // that was recorded

@@ -154,6 +154,111 @@ TEST_F(CudaDecoding, RecordedStepsHaveTheBitsOfLaunchByLaunch) {
   }
 }
 
+// Rows whose keys fill one part and several, beside each other.
+TEST_F(CudaDecoding, HasTheLogProbsOfScoringBehindLongPrompts) {
+  ThreadPool threads(1);
+  Random random(13);
+  std::vector<Request> list{request_of(random, 250, 3, 40), request_of(random, 505, 2, 30),
+                            request_of(random, 64, 2, 50), request_of(random, 777, 1, 20)};
+  for (size_t i = 0; i < list.size(); ++i) list[i].key.prompt = static_cast<uint32_t>(i);
+  for (const char* name : {"llama, 3 heads of 32 per group", "qwen2, 6 heads of 128 per group",
+                           "qwen3, 2 heads of 64 per group", "llama, 7 heads of 64 per group", "qwen3"}) {
+    Json json = shapes().at(name);
+    const Model model = random_model(json.set("max_position_embeddings", 1024), cuda_memory());
+    Workspace alone(threads, Numerics::cuda_bf16, cuda_memory()),
+        together(threads, Numerics::cuda_bf16, cuda_memory());
+    const auto one = Engine(model, alone.ctx, {.max_batch = 1, .prefill_chunk = 100}).run(list);
+    const auto all = Engine(model, together.ctx, {.max_batch = 8, .prefill_chunk = 600}).run(list);
+    expect_equal(all, one, name);
+    expect_scored(model, Numerics::cuda_bf16, list, all, name);
+  }
+}
+
+// The first step of `rows` new sequences.
+struct DecodedRows {
+  DecodedRows(int64_t rows, const KvCache& cache) : kv(cache) {
+    for (int64_t i = 0; i < rows; ++i) {
+      Sequence& s = sequences.emplace_back();
+      s.group = &group;
+      s.tokens = {static_cast<int32_t>(rows)};
+      s.pages = {static_cast<int32_t>(i)};
+    }
+  }
+  std::vector<float> step(GraphDecoder& decoder, Context& ctx, int64_t vocabulary) {
+    std::vector<ScheduledRow> rows;
+    for (Sequence& s : sequences) rows.push_back({.sequence = &s, .begin = s.size() - 1, .end = s.size()});
+    std::vector<float> out(rows.size() * static_cast<size_t>(vocabulary));
+    const OpScope scope(ctx);
+    read_values(cuda_memory(), decoder.forward(rows, kv).part(0, std::ssize(rows)), 0, out, ctx.stream);
+    return out;
+  }
+  const KvCache& kv;
+  Group group;
+  std::deque<Sequence> sequences;
+};
+
+TEST_F(CudaDecoding, KeepsTheShapesThatWereUsedLast) {
+  ThreadPool threads(1);
+  const Model model = random_model(shapes().at("qwen3, 2 heads of 64 per group"), cuda_memory());
+  Workspace work(threads, Numerics::cuda_bf16, cuda_memory());
+  const KvCache kv(model.config(), 64, work.ctx.row().cache, cuda_memory());
+  GraphDecoder decoder(model, work.ctx, 3);
+  std::map<int64_t, std::vector<float>> first;
+  // Each count of rows is a shape. Its first step runs launch by launch, its second records.
+  const auto run = [&](int64_t rows, int64_t recorded, int64_t kept) {
+    DecodedRows decoded(rows, kv);
+    for (int i = 0; i < 2; ++i) {
+      const std::vector<float> got = decoded.step(decoder, work.ctx, model.config().vocab_size);
+      EXPECT_EQ(first.try_emplace(rows, got).first->second, got) << rows << " rows";
+    }
+    EXPECT_EQ(decoder.counts().recorded, recorded) << rows << " rows";
+    EXPECT_EQ(decoder.counts().kept, kept) << rows << " rows";
+  };
+  run(1, 1, 1);
+  run(2, 2, 2);
+  run(4, 3, 3);
+  run(1, 3, 3);
+  run(8, 4, 3);  // 2 makes room
+  run(1, 4, 3);
+  run(4, 4, 3);
+  run(2, 5, 3);  // 8 makes room
+  run(1, 5, 3);
+  run(8, 6, 3);  // 4 makes room
+  EXPECT_FALSE(decoder.kernel_times().empty());
+}
+
+// By looking the text up, and by the MTP head of a model that has one.
+TEST_F(CudaDecoding, GuessesChangeNoTextAndNoLogProb) {
+  ThreadPool threads(1);
+  Random random(15);
+  std::vector<Request> list;
+  for (uint32_t i = 0; i < 8; ++i) {
+    Request r = request_of(random, 0, 1 + i % 3, 60);
+    for (int64_t t = 0; t < 20 + 5 * i; ++t) r.prompt.push_back(static_cast<int32_t>(2 + 3 * (t % (2 + i))));
+    r.sampling.temperature = i % 2 == 0 ? 0.0f : 0.1f;
+    r.key.prompt = i;
+    list.push_back(std::move(r));
+  }
+  for (const Numerics numerics : kBoth) {
+    for (const char* name : {"qwen3, 2 heads of 64 per group", "llama", "deepseek_v3"}) {
+      ModelConfig config = read_model_config(parse_json(shapes().at(name).dump(), "config.json"));
+      config.prediction_layers = std::string(name) == "deepseek_v3" ? 1 : 0;
+      const Model model = Model::create(config, 5, cuda_memory());
+      Workspace plain(threads, numerics, cuda_memory());
+      const auto want = Engine(model, plain.ctx, {.max_batch = 3}).run(list);
+      for (const int64_t most : {1, 7}) {
+        Workspace work(threads, numerics, cuda_memory());
+        Engine engine(model, work.ctx, {.max_batch = 3, .prefill_chunk = 40, .lookahead = most});
+        const std::string what = std::string(name) + " in " + std::string(name_of(numerics));
+        expect_equal(engine.run(list), want, what);
+        const LookaheadCounts counts = engine.statistics().lookahead;
+        EXPECT_GT(counts.total().accepted, 20) << what;
+        EXPECT_EQ(counts.head.guessed > 0, config.prediction_layers > 0) << what;
+      }
+    }
+  }
+}
+
 TEST_F(CudaDecoding, SeesWeightsThatChangedInPlace) {
   ThreadPool threads(1);
   const std::vector<Request> list = requests();

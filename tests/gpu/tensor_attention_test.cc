@@ -34,7 +34,8 @@ Data bf16_data(const Shape4& z, const std::vector<int64_t>& lengths, uint64_t se
 // All widths that kernels are built for, ragged ones, and ones whose rows hold no whole vectors.
 std::vector<Shape4> tensor_shapes() {
   return {{1, 1, 4, 4},   {4, 4, 32, 32}, {6, 2, 12, 20},   {12, 2, 128, 128}, {14, 2, 64, 64},
-          {5, 1, 30, 24}, {3, 3, 64, 33}, {16, 1, 96, 128}, {40, 2, 16, 8},    {8, 8, 128, 64}};
+          {5, 1, 30, 24}, {3, 3, 64, 33}, {16, 1, 96, 128}, {40, 2, 16, 8},    {8, 8, 128, 64},
+          {3, 1, 16, 16}, {9, 1, 48, 80}, {18, 2, 32, 16}};
 }
 
 std::vector<std::pair<Shape4, double>> shapes_and_spreads() {
@@ -93,8 +94,10 @@ Numbers narrow_values(DeviceRun& r, const Tensor& t) {
 // Runs rows of sequences step by step without a tape, and keeps each token's output.
 class TensorSteps {
  public:
-  TensorSteps(const Data& data, int64_t prefix)
+  // room: pages per row in the tables; 0: as many as the longest row has.
+  TensorSteps(const Data& data, int64_t prefix, int64_t room = 0)
       : data_(data), prefix_(prefix), pages_(data, 9), out_(static_cast<size_t>(data.T()) * width(), kNaN) {
+    room_ = std::max(room, pages_.cache.max_pages);
     run_.ctx.numerics = Numerics::cuda_bf16;
   }
 
@@ -108,7 +111,7 @@ class TensorSteps {
         positions.push_back(static_cast<int32_t>(t));
       }
       offsets.push_back(static_cast<int32_t>(tokens.size()));
-      for (int64_t p = 0; p < pages_.cache.max_pages; ++p) {
+      for (int64_t p = 0; p < room_; ++p) {
         const int64_t owner = row.shares && p < prefix_ / kKeyTile ? 0 : row.s;
         table.push_back(p * kKeyTile >= row.end ? kNoPage : page(owner, p));
       }
@@ -116,7 +119,7 @@ class TensorSteps {
       tails.push_back(row.shares && prefix_ % kKeyTile != 0 ? page(0, prefix_ / kKeyTile) : -1);
     }
     const std::vector<int32_t> ids(tokens.size(), 0);
-    Batch batch{ids, positions, offsets, table, pages_.cache.max_pages};
+    Batch batch{ids, positions, offsets, table, room_};
     if (prefix_ > 0) batch.prefixes = prefixes, batch.tails = tails;
     const auto T = static_cast<int64_t>(tokens.size());
     const auto& z = data_.z;
@@ -142,7 +145,7 @@ class TensorSteps {
     return pages_.cache.order[static_cast<size_t>(s * pages_.cache.max_pages + p)];
   }
   const Data& data_;
-  int64_t prefix_;
+  int64_t prefix_, room_ = 0;
   DevicePages pages_;
   DeviceRun run_{false};
   Numbers out_;
@@ -259,9 +262,32 @@ TEST_F(CudaTensorAttention, PartsApartAndTogetherHaveTheSameBits) {
   expect_cpu_bits(apart.all(), together.all(), "parts");
 }
 
+// Tables for so many parts that rows go in several launches.
+TEST_F(CudaTensorAttention, RowsInSeveralLaunchesHaveTheSameBits) {
+  for (const Shape4& z : {Shape4{12, 2, 128, 128}, {6, 2, 30, 24}}) {
+    const Data data = bf16_data(z, std::vector<int64_t>(23, 270), 56);
+    TensorSteps once(data, 0), cut(data, 0, 8192);
+    for (TensorSteps* steps : {&once, &cut}) {
+      std::vector<TensorStepRow> prompts;
+      for (int64_t s = 0; s < data.S(); ++s) prompts.push_back({s, 0, 230 + s});
+      steps->run(prompts);
+      for (int64_t i = 0; i < 10; ++i) {
+        std::vector<TensorStepRow> rows;
+        for (int64_t s = 0; s < data.S(); ++s) rows.push_back({s, 230 + s + i, 231 + s + i});
+        steps->run(rows);
+      }
+    }
+    for (int64_t s = 0; s < data.S(); ++s) {
+      const auto end = static_cast<int64_t>((240 + s) * z.H * z.V);
+      const Numbers got = cut.output(s), want = once.output(s);
+      expect_cpu_bits({got.begin(), got.begin() + end}, {want.begin(), want.begin() + end}, z.str());
+    }
+  }
+}
+
 TEST_F(CudaTensorAttention, SharedPrefixesChangeNoBit) {
-  for (const Shape4& z : {Shape4{4, 2, 32, 32}, {6, 1, 19, 7}, {12, 2, 128, 128}}) {
-    for (const int64_t prefix : {5, 27, 64, 71, 300}) {
+  for (const Shape4& z : {Shape4{4, 2, 32, 32}, {6, 1, 19, 7}, {9, 3, 64, 64}, {12, 2, 128, 128}}) {
+    for (const int64_t prefix : {5, 27, 64, 71, 94, 300}) {
       Data data = bf16_data(z, {prefix, prefix + 40, prefix + 40}, 52);
       for (const int64_t s : {1, 2}) {  // they begin with the prompt
         const auto copy = [&](Numbers& x, int64_t wide) {

@@ -123,6 +123,7 @@ Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& p
   check_rows(ctx, batch);
   heads.rotary.table->check(heads.rotary.positions);
   const Tensor out = ctx.arena.tensor(Shape{batch.T(), heads.q.dim(1), pages.V}, ctx.activations());
+  if (R1_BACKEND(ctx, attend_heads, (AttendHeads{batch, pages, heads, out, scale}))) return out;
   const OpScope scope(ctx);
   place.turned = ctx.arena.tensor(heads.q.shape, ctx.activations());
   R1_BACKEND(ctx, place_heads, place);

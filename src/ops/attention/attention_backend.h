@@ -42,12 +42,24 @@ struct PlaceHeads {
   Tensor turned;  // [T, H, K]
 };
 
+// Attention of such rows in one launch.
+struct AttendHeads {
+  const Batch& batch;
+  const KvPages& pages;
+  const ProjectedHeads& heads;
+  Tensor out;
+  float scale = 1;
+};
+
 namespace cpu {
 inline bool has_place_heads(const Context&, const PlaceHeads&) {
   return false;
 }
 inline void place_heads(Context&, const PlaceHeads&) {
   R1_CHECK(false, "the CPU has no place_heads");
+}
+inline bool attend_heads(Context&, const AttendHeads&) {
+  return false;
 }
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
@@ -56,6 +68,8 @@ void attention_backward(Context& ctx, const AttentionBackward& call);
 namespace cuda {
 bool has_place_heads(const Context& ctx, const PlaceHeads& call);
 void place_heads(Context& ctx, const PlaceHeads& call);
+// Returns false, and does nothing, if there is no kernel for these pages. has_place_heads() is true.
+bool attend_heads(Context& ctx, const AttendHeads& call);
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cuda

@@ -20,6 +20,7 @@
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/decode_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
+#include "ops/attention/tensor_decode_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -526,6 +527,11 @@ void decode_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
   const OpScope scope(ctx);
   const Batch& batch = call.batch;
+  if (decodes(batch) && has_tensor_decode(call.pages) && call.saved.sums == nullptr)
+    return tensor_decode(
+        ctx,
+        {.pages = call.pages, .q = call.q, .k = call.k, .v = call.v, .out = call.out, .scale = call.scale},
+        decode_lists(ctx, batch));
   TensorRows rows{.S = batch.S(), .T = batch.T(), .max_pages = batch.max_pages};
   for (int64_t s = 0; s < rows.S; ++s)
     rows.most_tokens = std::max<int64_t>(
@@ -553,6 +559,25 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 }
 
 }  // namespace
+
+bool attend_heads(Context& ctx, const AttendHeads& call) {
+  if (!has_tensor_decode(call.pages)) return false;
+  const OpScope scope(ctx);
+  const ProjectedHeads& heads = call.heads;
+  tensor_decode(ctx,
+                {.pages = call.pages,
+                 .q = heads.q,
+                 .k = heads.k,
+                 .v = heads.v,
+                 .out = call.out,
+                 .q_norm = heads.q_norm,
+                 .k_norm = heads.k_norm,
+                 .eps = heads.eps,
+                 .rotary = &heads.rotary,
+                 .scale = call.scale},
+                decode_lists(ctx, call.batch));
+  return true;
+}
 
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const DType type = call.pages.dtype;

@@ -6,8 +6,8 @@
 
 #include "base/integers.h"
 #include "ops/attention/decode_cuda.h"
+#include "ops/attention/heads_row_cuda.cuh"
 #include "ops/norm/norm_row_cuda.cuh"
-#include "ops/rope/rope_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -22,12 +22,12 @@ constexpr int64_t kMostWidth = 256;
 
 template <class V>
 struct HeadsJob {
-  int64_t H, G, K, width, still;
+  int64_t H, G, K, width;
+  HeadTurn turn;
   const V *q, *k, *v;
   V *turned, *pages;
-  const float *q_norm, *k_norm, *table;
+  const float *q_norm, *k_norm;
   float eps;
-  bool interleaved;
   int64_t page_elements, values_at;
   DecodeLists lists;
 };
@@ -54,23 +54,6 @@ __device__ void stage_head(const HeadsJob<V>& f, const V* from, const float* wei
     staged[i] = weight != nullptr ? rounded<V>(normed<V>(value, r, weight[i])) : value;
   }
   __syncwarp();
-}
-
-// Turns the staged head, as ops/rope/rope_cuda.cu does: put(i, value) for every i.
-template <class V, class Put>
-__device__ void turn_head(const HeadsJob<V>& f, int position, const float* staged, const Put& put) {
-  const int lane = static_cast<int>(threadIdx.x) % kLanes, still = static_cast<int>(f.still),
-            pairs = static_cast<int>(f.K - f.still) / 2;
-  for (int i = lane; i < still; i += kLanes) put(i, staged[i]);
-  const float* cosines = f.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) *
-                                       static_cast<int64_t>(pairs);
-  for (int pair = lane; pair < pairs; pair += kLanes) {
-    const float c = cosines[pair], s = cosines[kRopeBlock * pairs + pair];
-    const int first = still + (f.interleaved ? 2 * pair : pair), second = first + (f.interleaved ? 1 : pairs);
-    const float x0 = staged[first], x1 = staged[second];
-    put(first, __fmaf_rn(x0, c, -__fmul_rn(x1, s)));
-    put(second, __fmaf_rn(x1, c, __fmul_rn(x0, s)));
-  }
 }
 
 // Heads of a row, in order: H of q, G of k, G of v.
@@ -103,12 +86,12 @@ __global__ void __launch_bounds__(kThreads) place_row(HeadsJob<V> f) {
     if (position < 0) {
       for (int64_t i = lane; i < f.K; i += kLanes) put_f32(to + i, 0.0f);
     } else {
-      turn_head(f, position, staged, [&](int i, float value) { put_f32(to + i, value); });
+      turn_head(f.turn, position, staged, [&](int i, float value) { put_f32(to + i, value); });
     }
   } else if (!stores) {
     return;
   } else if (is_key) {
-    turn_head(f, position, staged,
+    turn_head(f.turn, position, staged,
               [&](int i, float value) { put_f32(page + (g * f.K + i) * kKeyTile + slot, value); });
   } else {
     const V* const value = f.v + (s * f.G + g) * f.width;
@@ -127,23 +110,28 @@ void run(Context& ctx, const PlaceHeads& call, const DecodeLists& lists) {
   const KvPages& pages = call.pages;
   HeadsJob<V> f{};
   f.H = heads.q.dim(1), f.G = pages.G, f.K = pages.K, f.width = pages.V;
-  f.still = f.K - heads.rotary.width();
   f.q = static_cast<const V*>(heads.q.data), f.k = static_cast<const V*>(heads.k.data);
   f.v = static_cast<const V*>(heads.v.data);
   f.turned = static_cast<V*>(call.turned.data), f.pages = static_cast<V*>(pages.data);
   f.q_norm = vector_of(heads.q_norm), f.k_norm = vector_of(heads.k_norm);
   f.eps = heads.eps;
-  f.interleaved = heads.rotary.style == RopeStyle::interleaved;
   f.page_elements = pages.page_elements(), f.values_at = pages.G * pages.K * kKeyTile;
   f.lists = lists;
-  const auto& positions = heads.rotary.positions;
-  f.table =
-      heads.rotary.table->copy_in(ctx.memory(), 1 + *std::max_element(positions.begin(), positions.end()));
+  f.turn = head_turn(ctx, f.K, heads.rotary);
   const dim3 grid(static_cast<unsigned>(lists.S), static_cast<unsigned>(ceil_div(f.H + 2 * f.G, kHeadsHere)));
   launch_early(launches_early(ctx), "place_heads", place_row<V>, grid, kThreads, 0, ctx.stream, f);
 }
 
 }  // namespace
+
+HeadTurn head_turn(Context& ctx, int64_t K, const Rotary& rotary) {
+  const auto& positions = rotary.positions;
+  return {.K = static_cast<int>(K),
+          .still = static_cast<int>(K - rotary.width()),
+          .interleaved = rotary.style == RopeStyle::interleaved,
+          .table =
+              rotary.table->copy_in(ctx.memory(), 1 + *std::max_element(positions.begin(), positions.end()))};
+}
 
 bool has_place_heads(const Context& ctx, const PlaceHeads& call) {
   const KvPages& pages = call.pages;
