@@ -60,14 +60,16 @@ void bench(const Model& model, const std::string& shape, int64_t sequences, cons
   Engine engine(model, work.ctx, {.max_batch = sequences, .prefill_chunk = 16384});
   std::vector<Request> requests(static_cast<size_t>(sequences));
   std::vector<double> seconds;
-  for (int64_t repeat = 0; repeat <= o.repeat; ++repeat) {
+  double first_token = 0;  // seconds until every sequence has one: the last repeat makes no more
+  for (int64_t repeat = 0; repeat <= o.repeat + 1; ++repeat) {
+    const int64_t wanted = repeat <= o.repeat ? o.new_tokens : 1;
     for (int64_t i = 0; i < sequences; ++i) {
       Request& r = requests[static_cast<size_t>(i)];
       r.prompt.resize(static_cast<size_t>(o.prompt));
       for (int64_t t = 0; t < o.prompt; ++t)
         r.prompt[static_cast<size_t>(t)] =
             static_cast<int32_t>((i * 7919 + t * 104729 + repeat * 31) % model.config().vocab_size);
-      r.max_tokens = o.new_tokens;
+      r.max_tokens = wanted;
       r.stop_tokens.clear();
       r.key.prompt = static_cast<uint32_t>(i);
     }
@@ -75,15 +77,20 @@ void bench(const Model& model, const std::string& shape, int64_t sequences, cons
     const std::vector<Completion> done = engine.run(requests);
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     for (const Completion& c : done)
-      if (std::ssize(c.tokens) != o.new_tokens) throw Error("a sample ended early");
-    if (repeat > 0) seconds.push_back(took);
+      if (std::ssize(c.tokens) != wanted) throw Error("a sample ended early");
+    if (wanted < o.new_tokens) first_token = took;
+    if (repeat > 0 && wanted == o.new_tokens) seconds.push_back(took);
   }
   std::ranges::sort(seconds);
   const double median = seconds[seconds.size() / 2];
   const auto tokens = static_cast<double>(sequences * o.new_tokens);
-  std::printf("sampling %-14s %5lld sequences  %8.3f s  %9.0f tok/s  %8.1f us per step\n", shape.c_str(),
-              static_cast<long long>(sequences), median, tokens / median,
-              median / static_cast<double>(o.new_tokens) * 1e6);
+  std::printf(
+      "sampling %-14s %5lld sequences  %8.3f s  %9.0f tok/s  %8.1f us per step, %.1f us behind the first of "
+      "%.1f ms\n",
+      shape.c_str(), static_cast<long long>(sequences), median, tokens / median,
+      median / static_cast<double>(o.new_tokens) * 1e6,
+      (median - first_token) / static_cast<double>(std::max<int64_t>(o.new_tokens - 1, 1)) * 1e6,
+      first_token * 1e3);
   std::fflush(stdout);
 }
 

@@ -247,19 +247,23 @@ TEST_F(CudaTensorAttention, ChunksAndCompanyChangeNoBit) {
   }
 }
 
-// So many rows that each walks its parts alone, and few enough that parts run apart.
+// So many rows that each walks its parts alone, or has blocks of two warps, and few enough that parts run apart, or
+// blocks have four warps.
 TEST_F(CudaTensorAttention, PartsApartAndTogetherHaveTheSameBits) {
-  const Shape4 z{4, 2, 64, 64};
-  const Data data = bf16_data(z, std::vector<int64_t>(520, 261), 51);
-  TensorSteps together(data, 0), apart(data, 0);
-  std::vector<TensorStepRow> prompts, last;
-  for (int64_t s = 0; s < data.S(); ++s) prompts.push_back({s, 0, 260}), last.push_back({s, 260, 261});
-  together.run(prompts);
-  together.run(last);
-  apart.run(prompts);
-  for (int64_t s = 0; s < data.S(); s += 7)
-    apart.run({last.begin() + s, last.begin() + std::min<int64_t>(s + 7, data.S())});
-  expect_cpu_bits(apart.all(), together.all(), "parts");
+  for (const auto& [z, length] : std::vector<std::pair<Shape4, int64_t>>{
+           {{4, 4, 30, 24}, 261}, {{4, 4, 64, 64}, 261}, {{4, 4, 128, 128}, 90}}) {
+    const Data data = bf16_data(z, std::vector<int64_t>(260, length), 51);
+    TensorSteps together(data, 0), apart(data, 0);
+    std::vector<TensorStepRow> prompts, last;
+    for (int64_t s = 0; s < data.S(); ++s)
+      prompts.push_back({s, 0, length - 1}), last.push_back({s, length - 1, length});
+    together.run(prompts);
+    together.run(last);
+    apart.run(prompts);
+    for (int64_t s = 0; s < data.S(); s += 13)
+      apart.run({last.begin() + s, last.begin() + std::min<int64_t>(s + 13, data.S())});
+    expect_cpu_bits(apart.all(), together.all(), z.str() + " parts");
+  }
 }
 
 // Tables for so many parts that rows go in several launches.

@@ -6,7 +6,7 @@
 
 #include "base/integers.h"
 #include "ops/attention/decode_cuda.h"
-#include "ops/attention/heads_row_cuda.cuh"
+#include "ops/attention/head_turn_cuda.h"
 #include "ops/norm/norm_row_cuda.cuh"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
@@ -54,6 +54,23 @@ __device__ void stage_head(const HeadsJob<V>& f, const V* from, const float* wei
     staged[i] = weight != nullptr ? rounded<V>(normed<V>(value, r, weight[i])) : value;
   }
   __syncwarp();
+}
+
+// Turns the staged head, as ops/rope/rope_cuda.cu does: put(i, value) for every i.
+template <class Put>
+__device__ void turn_head(const HeadTurn& f, int position, const float* staged, const Put& put) {
+  const int lane = static_cast<int>(threadIdx.x) % kLanes, pairs = (f.K - f.still) / 2;
+  for (int i = lane; i < f.still; i += kLanes) put(i, staged[i]);
+  const float* cosines = f.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) *
+                                       static_cast<int64_t>(pairs);
+  for (int pair = lane; pair < pairs; pair += kLanes) {
+    const float c = cosines[pair], s = cosines[kRopeBlock * pairs + pair];
+    const int first = f.still + (f.interleaved ? 2 * pair : pair),
+              second = first + (f.interleaved ? 1 : pairs);
+    const float x0 = staged[first], x1 = staged[second];
+    put(first, __fmaf_rn(x0, c, -__fmul_rn(x1, s)));
+    put(second, __fmaf_rn(x1, c, __fmul_rn(x0, s)));
+  }
 }
 
 // Heads of a row, in order: H of q, G of k, G of v.

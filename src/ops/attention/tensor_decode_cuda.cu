@@ -2,279 +2,184 @@
 //
 // A block has a row, up to eight heads of a group, and a part of 256 keys:
 //
-//   heads     half-warps norm and turn the queries, and the new key if its slot is in the part
+//   heads     half-warps norm and turn the queries and the new key, which goes into its page with the new value
 //   scores    a warp has every fourth page: keys are the rows of the products, heads their columns
 //   softmax   every warp has all scores: lane 4 h + t has keys 2t and 2t + 1 (mod 8) of head h
 //   values    a warp has a quarter of the columns, which are the rows of the products
 //
 // Keys and values go from memory to registers, and become operands there: a lane loads four neighbouring keys of a
-// line, or columns of a key, and a byte permutation pairs them along k. What does not depend on the kernel ahead, i.e.
-// all keys and values but the new ones, is loaded before that kernel has ended.
+// line, or columns of a key, and a byte permutation pairs them along k. Old keys and values do not depend on the kernel
+// ahead, so the first ones are loaded before that kernel has ended. A load that waits for instructions waits for
+// nothing else: loops are rolled up, and rare cases take a second pass instead of code of their own.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 
 #include "base/integers.h"
-#include "ops/attention/heads_row_cuda.cuh"
-#include "ops/attention/tensor_attention_cuda.cuh"
-#include "ops/attention/tensor_decode_cuda.h"
+#include "ops/attention/tensor_decode_cuda.cuh"
 #include "ops/norm/norm_row_cuda.cuh"
+#include "ops/simd/lanes_cuda.cuh"
 #include "tensor/cuda.h"
 #include "tensor/early_launch_cuda.cuh"
 
 namespace r1::cuda {
 namespace {
 
-constexpr int kPageKeys = static_cast<int>(kKeyTile), kPartPages = kPartKeys / kPageKeys,
-              kPartBlocks = kPartKeys / kBlockKeys;
-constexpr int kColumns = 8;                // heads of a block: columns of an instruction
-constexpr int kScoreLine = kPartKeys + 8;  // what a warp reads at once lies in different banks
 constexpr float kMinusInfinity = -__builtin_huge_valf();
 
-struct DecodeJob {
-  int H, G, K, V;
-  int heads, chunks;  // per group: heads, and blocks that share them
-  float scale_log2;   // c
-  HeadTurn turn;
-  float eps;
-  const float *q_norm, *k_norm;  // null: no norms
-  const uint16_t *q, *k, *v;
-  uint16_t *out, *pages;
-  int64_t page_elements, values_at;
-  DecodeLists lists;
-  int64_t first_row;
-  // Rows of more than one part, per [row, H, part]: sums [V], then maximum and sum of weights. Null: there are none.
-  float *part_sums, *part_softmax;
-  int64_t parts;
-};
+__device__ __forceinline__ uint16_t rounded_bits(float value) {
+  return static_cast<uint16_t>(pack_bf16(value, 0.0f));
+}
+__device__ __forceinline__ float rounded_to_bf16(float value) {
+  return __uint_as_float(pack_bf16(0.0f, value));
+}
 
+// The rotary table's numbers of a lane's pairs.
 template <int kWidth>
-struct DecodeShape {
-  static constexpr int kWarps = kWidth == 32 ? 2 : 4, kThreads = 32 * kWarps;
-  static constexpr int kSteps = kWidth / 16;    // of keys' lines
-  static constexpr int kOwn = kWidth / kWarps;  // columns of a warp
-  static constexpr int kEach = kOwn / 8;        // columns of a lane
-  static constexpr int kWords = kEach / 2, kTiles = kOwn / 16;
-  static constexpr int kQueryLine = kWidth + 8;
-  using Keys = uint32_t[kSteps][4][2];  // of a page; lines 2t, 2t + 1, 2t + 8, 2t + 9 of each step
-  using Values =
-      uint32_t[kBlockSteps][4][kWords];  // of a block; keys 2t, 2t + 1, 2t + 8, 2t + 9 of each step
-};
-
-// Neighbours that no other warp reads.
-template <int kWords>
-__device__ __forceinline__ void load_words(uint32_t (&to)[kWords], const uint16_t* from) {
-  if constexpr (kWords == 2) {
-    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
-  } else {
-    asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
-  }
-}
-
-template <int kWords>
-__device__ __forceinline__ void load_words_or_zeros(uint32_t (&to)[kWords], const uint16_t* from,
-                                                    bool there) {
+struct LaneTurn {
+  static constexpr int kPairs = kWidth / 2 / kLanes;
+  float cosines[kPairs], sines[kPairs];
+  __device__ __forceinline__ LaneTurn(const HeadTurn& f, int position) {
+    const int lane = static_cast<int>(threadIdx.x) % kLanes, pairs = (f.K - f.still) / 2;
+    const float* const from = f.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) *
+                                            static_cast<int64_t>(pairs);
 #pragma unroll
-  for (int w = 0; w < kWords; ++w) to[w] = 0;
-  if (there) load_words(to, from);
-}
-
-// A of an instruction whose rows g and g + 8 are the two elements of a word, from k 2t, 2t + 1, 2t + 8 and 2t + 9.
-template <int kWords>
-__device__ __forceinline__ void rows_of_word(uint32_t (&a)[4], const uint32_t (&lines)[4][kWords], int word) {
-  a[0] = __byte_perm(lines[0][word], lines[1][word], 0x5410);
-  a[1] = __byte_perm(lines[0][word], lines[1][word], 0x7632);
-  a[2] = __byte_perm(lines[2][word], lines[3][word], 0x5410);
-  a[3] = __byte_perm(lines[2][word], lines[3][word], 0x7632);
-}
-
-// Element `at` of two words becomes `value`.
-__device__ __forceinline__ void replace(uint32_t (&words)[2], int at, uint32_t value) {
-  const uint32_t mask = at % 2 == 0 ? 0x0000FFFFu : 0xFFFF0000u, bits = (value | value << 16) & mask;
-  if (at < 2) {
-    words[0] = (words[0] & ~mask) | bits;
-  } else {
-    words[1] = (words[1] & ~mask) | bits;
-  }
-}
-
-// What a block works on.
-struct DecodeBlock {
-  int64_t s, g;
-  int chunk, heads;       // the first head of the block is chunk * kColumns of the group
-  int position, first;    // the first key of the part
-  int keys, old_keys;     // that the row sees in the part, and those without the new one
-  bool owner;             // the new key is in the part
-  int split_page, split;  // slots below `split` of page `split_page` of the part lie in `tail`
-  const uint16_t* tail;
-  __device__ __forceinline__ int64_t head(int64_t H, int heads_of_group, int i) const {
-    return s * H + g * heads_of_group + chunk * kColumns + i;
+    for (int i = 0; i < kPairs; ++i) {
+      const int pair = lane + i * kLanes;
+      cosines[i] = pair < pairs ? from[pair] : 1.0f;
+      sines[i] = pair < pairs ? from[kRopeBlock * pairs + pair] : 0.0f;
+    }
   }
 };
 
-// Returns false if the row sees no key of the part.
-__device__ __forceinline__ bool block_of(const DecodeJob& f, DecodeBlock& b) {
-  const int each = f.G * f.chunks, index = static_cast<int>(blockIdx.x);
-  b.s = f.first_row + index / each;
-  b.g = index % each / f.chunks;
-  b.chunk = index % f.chunks;
-  b.heads = min(kColumns, f.heads - b.chunk * kColumns);
-  b.position = f.lists.positions[b.s];
-  b.first = static_cast<int>(blockIdx.y) * kPartKeys;
-  if (b.position < b.first) return false;
-  b.keys = min(kPartKeys, b.position + 1 - b.first);
-  b.owner = b.position < b.first + kPartKeys;
-  b.old_keys = b.owner ? b.keys - 1 : b.keys;
-  b.split_page = -1, b.split = 0, b.tail = nullptr;
-  if (f.lists.tails != nullptr && f.lists.tails[b.s] >= 0) {
-    const auto prefix = static_cast<int>(f.lists.prefixes[b.s]);
-    b.split_page = prefix / kPageKeys - b.first / kPageKeys;
-    b.split = prefix % kPageKeys;
-    b.tail = f.pages + f.lists.tails[b.s] * f.page_elements;
-  }
-  return true;
-}
-
-// Loads a page's keys of this lane: 4g to 4g + 3.
-template <int kWidth>
-__device__ __forceinline__ void load_keys(typename DecodeShape<kWidth>::Keys& to, const DecodeJob& f,
-                                          const DecodeBlock& b, int page, int number) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, key = lane / 4 * 4;
-  const int64_t at = (b.g * f.K + lane % 4 * 2) * kPageKeys + key;
-  const uint16_t* const own = f.pages + number * f.page_elements + at;
-  const int split = page == b.split_page ? b.split : 0;
-  const uint16_t* const from = key < split ? b.tail + at : own;
-#pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    if (16 * step >= f.K) continue;
-#pragma unroll
-    for (int e = 0; e < 4; ++e) load_words(to[step][e], from + (16 * step + e % 2 + e / 2 * 8) * kPageKeys);
-  }
-  if (split == 0 || key >= split || key + 4 <= split) return;
-    // The prefix ends among this lane's keys.
-#pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    if (16 * step >= f.K) continue;
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      uint32_t behind[2];
-      load_words(behind, own + (16 * step + e % 2 + e / 2 * 8) * kPageKeys);
-      const uint32_t low = split - key >= 2 ? ~0u : 0x0000FFFFu, high = split - key == 3 ? 0x0000FFFFu : 0u;
-      to[step][e][0] = (to[step][e][0] & low) | (behind[0] & ~low);
-      to[step][e][1] = (to[step][e][1] & high) | (behind[1] & ~high);
-    }
-  }
-}
-
-// Loads a block's values of this lane, zeros past the last. numbers: those of the part's pages, one per lane. The new
-// value comes from the kernel ahead.
-template <int kWidth>
-__device__ __forceinline__ void load_values(typename DecodeShape<kWidth>::Values& to, const DecodeJob& f,
-                                            const DecodeBlock& b, int block, int numbers, int column) {
-  constexpr int kStepsOfPage = kPageKeys / 16;
-  const int lane = static_cast<int>(threadIdx.x) % 32, slot0 = lane % 4 * 2;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int page = 2 * block + half;
-    const int64_t at = f.values_at + (b.g * kPageKeys + slot0) * f.V + column;
-    const uint16_t* const own = f.pages + __shfl_sync(~0u, numbers, page) * f.page_elements + at;
-    if ((page + 1) * kPageKeys <= b.old_keys && page != b.split_page) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-        load_words(to[half * kStepsOfPage + i / 4][i % 4], own + (i / 4 * 16 + i % 2 + i / 2 % 2 * 8) * f.V);
-      continue;
-    }
-    const uint16_t *const tail = b.tail + at, *const fresh = f.v + (b.s * f.G + b.g) * f.V + column;
-    const int left = b.keys - page * kPageKeys - slot0, old = b.old_keys - page * kPageKeys - slot0,
-              split = page == b.split_page ? b.split - slot0 : -kPageKeys;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int slot = i / 4 * 16 + i % 2 + i / 2 % 2 * 8;
-      const uint16_t* const from = slot == old ? fresh : (slot < split ? tail : own) + slot * f.V;
-      load_words_or_zeros(to[half * kStepsOfPage + i / 4][i % 4], from, slot < left);
-    }
-  }
-}
-
-// Half-warps norm and turn the heads: queries [heads], then the new key.
-template <int kWidth>
-__device__ __forceinline__ void place_heads_of(const DecodeJob& f, const DecodeBlock& b, uint16_t* queries,
+// Half-warps norm and turn the heads: queries [heads], then the new key. Operations are those of heads_cuda.cu.
+template <class Shape>
+__device__ __forceinline__ void place_heads_of(const DecodeJob& f, const DecodeBlock& b,
+                                               const LaneTurn<Shape::kLines>& turn, uint16_t* queries,
                                                uint16_t* new_key, float* staged_heads) {
-  using Shape = DecodeShape<kWidth>;
+  constexpr int kWidth = Shape::kLines;
   constexpr int kHalves = 2 * Shape::kWarps, kEach = kWidth / kLanes;
   const int half = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   float* const staged = staged_heads + half * kWidth;
-  const int items = b.heads + (b.owner ? 1 : 0);
-  for (int first = 0; first < items; first += kHalves) {
+  const int items = b.heads + (b.owner ? 1 : 0), still = f.turn.still, pairs = (f.K - still) / 2;
+#pragma unroll 1
+  for (int first = 0; first + half / 2 * 2 < items; first += kHalves) {
     // Both halves of a warp stay, because they exchange sums.
     const int item = min(first + half, items - 1);
     const bool is_key = item == b.heads;
-    const uint16_t* const from =
-        is_key ? f.k + (b.s * f.G + b.g) * f.K : f.q + b.head(f.H, f.heads, item) * f.K;
-    float x[kEach];
+    const uint16_t* const from = is_key ? f.k + static_cast<int64_t>(b.s * f.G + b.g) * f.K
+                                        : f.q + static_cast<int64_t>(b.head(f, item)) * f.K;
+    const float* const weight = is_key ? f.k_norm : f.q_norm;
+    float x[kEach], w[kEach];
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) x[i] = lane + i * kLanes < f.K ? to_f32(from[lane + i * kLanes]) : 0.0f;
-    if (f.q_norm != nullptr) {
+    for (int i = 0; i < kEach; ++i) {
+      const int at = lane + i * kLanes;
+      x[i] = at < f.K ? to_f32(from[at]) : 0.0f;
+      w[i] = weight != nullptr && at < f.K ? weight[at] : 0.0f;
+    }
+    if (weight != nullptr) {
       float squares = 0.0f;
 #pragma unroll
       for (int i = 0; i < kEach; ++i) squares = __fmaf_rn(x[i], x[i], squares);
       const float r = rstd_of(tree_sum(squares), f.K, f.eps);
-      const float* const weight = is_key ? f.k_norm : f.q_norm;
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
-        if (lane + i * kLanes < f.K)
-          x[i] = through_bf16(normed<uint16_t>(x[i], r, weight[lane + i * kLanes]));
+        x[i] = rounded_to_bf16(__fmul_rn(__fmul_rn(x[i], r), rounded_to_bf16(w[i])));
     }
     __syncwarp();
 #pragma unroll
-    for (int i = 0; i < kEach; ++i)
-      if (lane + i * kLanes < f.K) staged[lane + i * kLanes] = x[i];
+    for (int i = 0; i < kEach; ++i) staged[lane + i * kLanes] = x[i];
     __syncwarp();
     if (first + half >= items) continue;
     uint16_t* const to = is_key ? new_key : queries + item * Shape::kQueryLine;
-    turn_head(f.turn, b.position, staged, [&](int i, float value) { put_f32(to + i, value); });
-  }
-}
-
-// Writes the new key and value into their page.
-__device__ __forceinline__ void write_page(const DecodeJob& f, const DecodeBlock& b, int number,
-                                           const uint16_t* new_key) {
-  const int slot = b.position % kPageKeys;
-  uint16_t* const page = f.pages + number * f.page_elements;
-  for (int i = static_cast<int>(threadIdx.x); i < f.K; i += static_cast<int>(blockDim.x))
-    page[(b.g * f.K + i) * kPageKeys + slot] = new_key[i];
-  for (int i = static_cast<int>(threadIdx.x); i < f.V; i += static_cast<int>(blockDim.x))
-    page[f.values_at + (b.g * kPageKeys + slot) * f.V + i] = f.v[(b.s * f.G + b.g) * f.V + i];
-}
-
-// Scores of a page's keys, -inf past the row's last.
-template <int kWidth>
-__device__ __forceinline__ void score_page(const typename DecodeShape<kWidth>::Keys& keys, const DecodeJob& f,
-                                           const DecodeBlock& b, int page, const uint16_t* queries,
-                                           float* scores) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-  float s[2][4] = {};
-  const uint16_t* const query = queries + g * DecodeShape<kWidth>::kQueryLine + 2 * t;
+#pragma unroll 1
+    for (int i = lane; i < still; i += kLanes) to[i] = rounded_bits(staged[i]);
 #pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    if (16 * step >= f.K || page * kPageKeys >= b.keys) continue;
-    const uint32_t q[2] = {*reinterpret_cast<const uint32_t*>(query + 16 * step),
-                           *reinterpret_cast<const uint32_t*>(query + 16 * step + 8)};
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      uint32_t a[4];
-      rows_of_word(a, keys[step], i);
-      tensor_mma(s[i], a, q);
+    for (int i = 0; i < LaneTurn<kWidth>::kPairs; ++i) {
+      const int pair = lane + i * kLanes;
+      if (pair >= pairs) break;
+      const int low = still + (f.turn.interleaved ? 2 * pair : pair),
+                high = low + (f.turn.interleaved ? 1 : pairs);
+      const float x0 = staged[low], x1 = staged[high];
+      to[low] = rounded_bits(__fmaf_rn(x0, turn.cosines[i], -__fmul_rn(x1, turn.sines[i])));
+      to[high] = rounded_bits(__fmaf_rn(x1, turn.cosines[i], __fmul_rn(x0, turn.sines[i])));
     }
   }
-  const int key = page * kPageKeys + 4 * g, left = b.keys - key;
+}
+
+// Products of a page's keys and the queries: s[i][h] is key 4g + 2i of head 2t + h, s[i][2 + h] the key behind it. The
+// first steps' keys are there; the others' come from `from`, and then those of `next`, if it is not null.
+template <class Shape>
+__device__ __forceinline__ void multiply_keys(float (&s)[2][4], typename Shape::Keys& keys, int K,
+                                              const uint16_t* queries, const uint16_t* from,
+                                              const uint16_t* next) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const uint16_t* const query = queries + lane / 4 * Shape::kQueryLine + lane % 4 * 2;
+#pragma unroll
+  for (int step = 0; step < Shape::kSteps; ++step) {
+    uint32_t(&here)[4][2] = keys[step % Shape::kAhead];
+    if (16 * step < K) {
+      const uint32_t q[2] = {*reinterpret_cast<const uint32_t*>(query + 16 * step),
+                             *reinterpret_cast<const uint32_t*>(query + 16 * step + 8)};
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        uint32_t a[4];
+        rows_of_word(a, here, i);
+        tensor_mma(s[i], a, q);
+      }
+    }
+    const int ahead = step + Shape::kAhead;
+    if (ahead < Shape::kSteps) {
+      if (16 * ahead < K) load_step(here, from, ahead);
+    } else if (next != nullptr && 16 * (ahead - Shape::kSteps) < K) {
+      load_step(here, next, ahead - Shape::kSteps);
+    }
+  }
+}
+
+// Stores a page's scores, -inf past the row's last key. own: those of the keys that are not the prefix's.
+__device__ __forceinline__ void store_scores(const float (&s)[2][4], const DecodeBlock& b, int page, bool own,
+                                             float* scores) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, t = lane % 4, slot = lane / 4 * 4;
+  const int left = b.keys - page * kPageKeys - slot, prefix = own ? b.split - slot : 0;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (2 * t + h >= b.heads) continue;
-    const float4 of_head{left > 0 ? s[0][h] : kMinusInfinity, left > 1 ? s[0][h + 2] : kMinusInfinity,
-                         left > 2 ? s[1][h] : kMinusInfinity, left > 3 ? s[1][h + 2] : kMinusInfinity};
-    *reinterpret_cast<float4*>(scores + (2 * t + h) * kScoreLine + key) = of_head;
+    float* const to = scores + (2 * t + h) * kScoreLine + page * kPageKeys + slot;
+    const float of_head[4] = {s[0][h], s[0][h + 2], s[1][h], s[1][h + 2]};
+    if (prefix > 0) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (e >= prefix && e < left) to[e] = of_head[e];
+    } else {
+      *reinterpret_cast<float4*>(to) = {
+          left > 0 ? of_head[0] : kMinusInfinity, left > 1 ? of_head[1] : kMinusInfinity,
+          left > 2 ? of_head[2] : kMinusInfinity, left > 3 ? of_head[3] : kMinusInfinity};
+    }
   }
+}
+
+// The score of the new key, which is every row of the products.
+template <class Shape>
+__device__ __forceinline__ void score_new_key(const DecodeJob& f, const DecodeBlock& b,
+                                              const uint16_t* new_key, const uint16_t* queries,
+                                              float* scores) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, t = lane % 4;
+  const uint16_t* const query = queries + lane / 4 * Shape::kQueryLine + 2 * t;
+  float s[4] = {};
+#pragma unroll 2
+  for (int k = 0; k < f.K; k += 16) {
+    const uint32_t q[2] = {*reinterpret_cast<const uint32_t*>(query + k),
+                           *reinterpret_cast<const uint32_t*>(query + k + 8)};
+    const uint32_t low = *reinterpret_cast<const uint32_t*>(new_key + k + 2 * t),
+                   high = *reinterpret_cast<const uint32_t*>(new_key + k + 2 * t + 8);
+    const uint32_t a[4] = {low, low, high, high};
+    tensor_mma(s, a, q);
+  }
+  __syncwarp();
+#pragma unroll
+  for (int h = 0; h < 2; ++h)
+    if (lane < 4 && 2 * t + h < b.heads) scores[(2 * t + h) * kScoreLine + b.keys - 1] = s[h];
 }
 
 // A part's sums. m and l are those of head g, o those of heads 2t (elements 0 and 2) and 2t + 1.
@@ -283,11 +188,12 @@ struct DecodeSums {
   float m = kMinusInfinity, l = 0.0f, o[kTiles][4] = {};
 };
 
-// Adds a block whose scores begin at `scores`.
-template <int kWidth>
-__device__ __forceinline__ void add_block(DecodeSums<DecodeShape<kWidth>::kTiles>& sums, const float* scores,
-                                          const typename DecodeShape<kWidth>::Values& values, float c) {
-  constexpr int kTiles = DecodeShape<kWidth>::kTiles;
+// Adds a block whose scores begin at `scores`. load_next(step) loads the next block's values in the place of this one's.
+template <class Shape, class LoadNext>
+__device__ __forceinline__ void add_block(DecodeSums<Shape::kTiles>& sums, const float* scores,
+                                          const typename Shape::Values& values, float c,
+                                          const LoadNext& load_next) {
+  constexpr int kTiles = Shape::kTiles;
   const int t = static_cast<int>(threadIdx.x) % 4;
   float s[kBlockKeys / 8][2];
 #pragma unroll
@@ -331,24 +237,23 @@ __device__ __forceinline__ void add_block(DecodeSums<DecodeShape<kWidth>::kTiles
       rows_of_word(columns, values[step], i);
       tensor_mma(sums.o[i], columns, weights);
     }
+    load_next(step);
   }
 }
 
 // Writes the part's sums, or the output of a row of one part.
-template <int kWidth>
+template <class Shape>
 __device__ __forceinline__ void store_sums(const DecodeJob& f, const DecodeBlock& b,
-                                           DecodeSums<DecodeShape<kWidth>::kTiles>& sums, int column) {
-  using Shape = DecodeShape<kWidth>;
+                                           DecodeSums<Shape::kTiles>& sums, int column) {
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   sums.l = __fadd_rn(sums.l, __shfl_xor_sync(~0u, sums.l, 1));
   sums.l = __fadd_rn(sums.l, __shfl_xor_sync(~0u, sums.l, 2));
   const bool whole = b.position < kPartKeys;
   const float inverse = __fdiv_rn(1.0f, sums.l);
   const float of_head[2] = {__shfl_sync(~0u, inverse, 8 * t), __shfl_sync(~0u, inverse, 8 * t + 4)};
-  const int64_t part_rows =
-      (b.first / kPartKeys) + b.head(f.H, f.heads, 0) * f.parts - f.first_row * f.H * f.parts;
+  const int part_rows = (b.head(f, 0) - f.first_row * f.H) * f.parts + static_cast<int>(blockIdx.y);
   if (!whole && threadIdx.x < 32 && t == 0 && g < b.heads) {
-    const int64_t at = part_rows + g * f.parts;
+    const int at = part_rows + g * f.parts;
     *reinterpret_cast<float2*>(f.part_softmax + 2 * at) = {sums.m, sums.l};
   }
   if (column >= f.V) return;
@@ -364,23 +269,24 @@ __device__ __forceinline__ void store_sums(const DecodeJob& f, const DecodeBlock
       for (int i = 0; i < Shape::kWords; ++i)
         words[i] =
             pack_bf16(__fmaf_rn(o[2 * i], of_head[h], 0.0f), __fmaf_rn(o[2 * i + 1], of_head[h], 0.0f));
-      auto* const to = reinterpret_cast<uint32_t*>(f.out + b.head(f.H, f.heads, 2 * t + h) * f.V + column);
+      auto* const to =
+          reinterpret_cast<uint32_t*>(f.out + static_cast<int64_t>(b.head(f, 2 * t + h)) * f.V + column);
 #pragma unroll
       for (int i = 0; i < Shape::kWords; ++i) to[i] = words[i];
     } else {
-      float* const to = f.part_sums + (part_rows + (2 * t + h) * f.parts) * f.V + column;
+      float* const to = f.part_sums + static_cast<int64_t>(part_rows + (2 * t + h) * f.parts) * f.V + column;
 #pragma unroll
       for (int i = 0; i < Shape::kEach; ++i) to[i] = o[i];
     }
   }
 }
 
-template <int kWidth>
-__global__ void __launch_bounds__(DecodeShape<kWidth>::kThreads, kWidth == 128 ? 3 : kWidth == 64 ? 4 : 8)
-    decode_part(DecodeJob f) {
-  using Shape = DecodeShape<kWidth>;
+template <class Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) decode_part(DecodeJob f) {
+  constexpr int kWidth = Shape::kLines;
   __shared__ __align__(16) uint16_t queries[kColumns * Shape::kQueryLine];
   __shared__ __align__(16) uint16_t new_key[kWidth];
+  __shared__ int numbers[kPartPages];  // of the part's pages
   // The staged heads are read before the first score is written.
   __shared__ __align__(16) float scores[kColumns * kScoreLine];
   static_assert(2 * Shape::kWarps * kWidth <= kColumns * kScoreLine);
@@ -390,60 +296,72 @@ __global__ void __launch_bounds__(DecodeShape<kWidth>::kThreads, kWidth == 128 ?
   if (!block_of(f, b)) {
     if (b.position >= 0 || blockIdx.y > 0) return;
     await_previous();
+#pragma unroll 1
     for (int i = thread; i < b.heads * f.V; i += Shape::kThreads)
-      f.out[b.head(f.H, f.heads, 0) * f.V + i] = 0;
+      f.out[static_cast<int64_t>(b.head(f, 0)) * f.V + i] = 0;
     return;
   }
   const int pages = (b.keys + kPageKeys - 1) / kPageKeys, blocks = (b.keys + kBlockKeys - 1) / kBlockKeys;
-  const int numbers = lane < pages ? f.lists.table[b.s * f.lists.max_pages + b.first / kPageKeys + lane] : 0;
+  const int32_t* const table = f.lists.table + b.s * f.lists.max_pages + b.first / kPageKeys;
+  if (thread < pages) numbers[thread] = table[thread];
   const int column = warp * Shape::kOwn + lane / 4 * Shape::kEach;
   const int read_column = column < f.V ? column : 0;
   typename Shape::Keys keys;
-  typename Shape::Values values[2];
-  const auto keys_of = [&](int page) {
-    load_keys<kWidth>(keys, f, b, page, __shfl_sync(~0u, numbers, page));
-  };
-  const auto values_of = [&](int block) {
-    load_values<kWidth>(values[block % 2], f, b, block, numbers, read_column);
-  };
-  if (warp < pages) keys_of(warp);
-  const bool new_in_first = b.owner && b.old_keys < kBlockKeys;
-  if (!new_in_first) values_of(0);
+  typename Shape::Values values;
+  const uint16_t* from = keys_at(f, b, warp, warp < pages ? table[warp] : 0, false);
+  if (warp < pages) {
+#pragma unroll
+    for (int step = 0; step < Shape::kAhead; ++step)
+      if (16 * step < f.K) load_step(keys[step], from, step);
+  }
+  const bool early = is_whole(b, 0);
+  if (early) {
+    const int first_pages[2] = {table[0], table[1]};
+#pragma unroll
+    for (int step = 0; step < kBlockSteps; ++step)
+      load_whole_step(values[step], f, b, step, first_pages[step / 2], read_column);
+  }
+  const LaneTurn<kWidth> turn(f.turn, b.position);
+#pragma unroll 1
   for (int i = thread + b.heads * Shape::kQueryLine; i < kColumns * Shape::kQueryLine; i += Shape::kThreads)
     queries[i] = 0;
   await_previous();
-  if (new_in_first) values_of(0);
-  place_heads_of<kWidth>(f, b, queries, new_key, scores);
+  const int last_page = (b.keys - 1) / kPageKeys;
+  if (b.owner) place_value(f, b, table[last_page]);
+  place_heads_of<Shape>(f, b, turn, queries, new_key, scores);
   __syncthreads();
 
+  bool again = false;  // the second pass over the page where the prefix ends
 #pragma unroll 1
-  for (int page = warp; page < 2 * blocks; page += Shape::kWarps) {
-    if (page > warp && page < pages) keys_of(page);
-    if (b.owner && page == b.old_keys / kPageKeys && b.old_keys % kPageKeys / 4 == lane / 4) {
-#pragma unroll
-      for (int step = 0; step < Shape::kSteps; ++step) {
-        if (16 * step >= f.K) continue;
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          replace(keys[step][e], b.old_keys % 4, new_key[16 * step + lane % 4 * 2 + e % 2 + e / 2 * 8]);
-      }
-    }
-    score_page<kWidth>(keys, f, b, page, queries, scores);
+  for (int page = warp; page < 2 * blocks;) {
+    float s[2][4] = {};
+    const bool twice = !again && page == b.split_page && b.split % 4 != 0;
+    const int next = twice ? page : page + Shape::kWarps;
+    const uint16_t* const after = next < pages ? keys_at(f, b, next, numbers[next], twice) : nullptr;
+    if (page < pages) multiply_keys<Shape>(s, keys, f.K, queries, from, after);
+    store_scores(s, b, page, again, scores);
+    if (b.owner && page == last_page && !twice) score_new_key<Shape>(f, b, new_key, queries, scores);
+    again = twice, page = next, from = after;
   }
-  if (blocks > 1) values_of(1);
-  if (b.owner && b.chunk == 0)
-    write_page(f, b, f.lists.table[b.s * f.lists.max_pages + b.position / kPageKeys], new_key);
+  if (b.owner) place_key(f, b, numbers[last_page], new_key);
+  const auto load = [&](int block, int step) {
+    load_step_values(values[step], f, b, block, step, is_whole(b, block), numbers, read_column);
+  };
+  if (!early) {
+#pragma unroll
+    for (int step = 0; step < kBlockSteps; ++step) load(0, step);
+  }
   __syncthreads();
 
   DecodeSums<Shape::kTiles> sums;
   const float* const of_head = scores + min(lane / 4, b.heads - 1) * kScoreLine + lane % 4 * 2;
-#pragma unroll
-  for (int block = 0; block < kPartBlocks; ++block) {
-    if (block >= blocks) break;
-    add_block<kWidth>(sums, of_head + block * kBlockKeys, values[block % 2], f.scale_log2);
-    if (block + 2 < blocks) values_of(block + 2);
+#pragma unroll 1
+  for (int block = 0; block < blocks; ++block) {
+    add_block<Shape>(sums, of_head + block * kBlockKeys, values, f.scale_log2, [&](int step) {
+      if (block + 1 < blocks) load(block + 1, step);
+    });
   }
-  store_sums<kWidth>(f, b, sums, column);
+  store_sums<Shape>(f, b, sums, column);
 }
 
 // Merges the parts of rows that have several: a warp per row and head.
@@ -453,7 +371,7 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_decoded(DecodeJob f, i
   let_next_start();
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kMergeWarps + threadIdx.x / 32;
   if (index >= rows * f.H) return;
-  const int64_t at = f.first_row * f.H + index;
+  const int64_t at = int64_t{f.first_row} * f.H + index;
   const int position = f.lists.positions[at / f.H];
   await_previous();
   if (position < kPartKeys) return;
@@ -461,7 +379,7 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_decoded(DecodeJob f, i
   const float c = f.scale_log2;
   constexpr int kEach = kWidth / 32;
   float m = 0.0f, l = 1.0f, o[kEach] = {};
-#pragma unroll 4
+#pragma unroll 2
   for (int part = 0; part < parts; ++part) {
     const int64_t from = index * f.parts + part;
     const float2 softmax = *reinterpret_cast<const float2*>(f.part_softmax + 2 * from);
@@ -489,11 +407,22 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_decoded(DecodeJob f, i
   }
 }
 
+template <class Shape>
+void launch_parts(const DecodeJob& f, int64_t rows, bool early, void* stream) {
+  const dim3 grid(static_cast<unsigned>(f.G * f.chunks), static_cast<unsigned>(f.parts),
+                  static_cast<unsigned>(rows));
+  launch_early(early, "tensor_decode", decode_part<Shape>, grid, Shape::kThreads, 0, stream, f);
+}
+
 template <int kWidth>
-void launch_rows(DecodeJob f, int64_t rows, bool early, void* stream) {
-  using Shape = DecodeShape<kWidth>;
-  const dim3 grid(static_cast<unsigned>(rows * f.G * f.chunks), static_cast<unsigned>(f.parts));
-  launch_early(early, "tensor_decode", decode_part<kWidth>, grid, Shape::kThreads, 0, stream, f);
+void launch_rows(const DecodeJob& f, int64_t rows, bool early, void* stream) {
+  // Blocks of four warps that a multiprocessor holds at a time.
+  constexpr int64_t kHeld = DecodeShape<kWidth, 4>::kBlocks;
+  if (kWidth == 32 || rows * f.G * f.chunks > kHeld * multiprocessors()) {
+    launch_parts<DecodeShape<kWidth, 2>>(f, rows, early, stream);
+  } else {
+    launch_parts<DecodeShape<kWidth, kWidth == 32 ? 2 : 4>>(f, rows, early, stream);
+  }
   if (f.parts == 1) return;
   const dim3 merges(static_cast<unsigned>(ceil_div(rows * f.H, int64_t{kMergeWarps})));
   launch_early(early, "merge_decoded", merge_decoded<kWidth>, merges, 32 * kMergeWarps, 0, stream, f, rows);
@@ -511,18 +440,20 @@ bool has_tensor_decode(const KvPages& pages) {
 
 void tensor_decode(Context& ctx, const TensorDecode& call, const DecodeLists& lists) {
   constexpr int64_t kMostPartFloats = int64_t{1} << 24;  // 64 MiB of scratch
+  constexpr int64_t kMostRows = 65535;                   // of a grid
   const KvPages& pages = call.pages;
   DecodeJob f{};
   f.H = static_cast<int>(call.q.dim(1)), f.G = static_cast<int>(pages.G);
   f.K = static_cast<int>(pages.K), f.V = static_cast<int>(pages.V);
   f.heads = f.H / f.G, f.chunks = static_cast<int>(ceil_div(int64_t{f.heads}, int64_t{kColumns}));
-  f.parts = ceil_div(lists.max_pages, int64_t{kPartPages});
-  const int64_t row_floats = f.parts > 1 ? f.H * f.parts * (f.V + 2) : 1,
-                at_once = std::clamp(kMostPartFloats / row_floats, int64_t{1}, std::max<int64_t>(lists.S, 1));
+  f.parts = static_cast<int>(ceil_div(lists.max_pages, int64_t{kPartPages}));
+  const int64_t row_floats = f.parts > 1 ? int64_t{f.H} * f.parts * (f.V + 2) : 1,
+                at_once = std::clamp(kMostPartFloats / row_floats, int64_t{1}, kMostRows);
   const OpScope scope(ctx);
   if (f.parts > 1) {
-    f.part_sums = ctx.arena.array<float>(at_once * f.H * f.parts * f.V);
-    f.part_softmax = ctx.arena.array<float>(at_once * f.H * f.parts * 2);
+    const int64_t parts = std::min(at_once, lists.S) * f.H * f.parts;
+    f.part_sums = ctx.arena.array<float>(parts * f.V);
+    f.part_softmax = ctx.arena.array<float>(parts * 2);
   }
   if (ctx.measuring) return;
   f.scale_log2 = call.scale * kLog2E;
@@ -533,11 +464,12 @@ void tensor_decode(Context& ctx, const TensorDecode& call, const DecodeLists& li
   f.q = static_cast<const uint16_t*>(call.q.data), f.k = static_cast<const uint16_t*>(call.k.data);
   f.v = static_cast<const uint16_t*>(call.v.data);
   f.out = static_cast<uint16_t*>(call.out.data), f.pages = static_cast<uint16_t*>(pages.data);
-  f.page_elements = pages.page_elements();
-  f.values_at = pages.G * pages.K * kKeyTile;
+  f.page_elements = static_cast<int>(pages.page_elements());
+  f.values_at = f.G * f.K * kPageKeys;
   f.lists = lists;
-  for (f.first_row = 0; f.first_row < lists.S; f.first_row += at_once) {
-    const int64_t rows = std::min(at_once, lists.S - f.first_row);
+  for (int64_t first = 0; first < lists.S; first += at_once) {
+    const int64_t rows = std::min(at_once, lists.S - first);
+    f.first_row = static_cast<int>(first);
     with_width(std::max(f.K, f.V), [&](auto width) {
       launch_rows<decltype(width)::value>(f, rows, launches_early(ctx), ctx.stream);
     });
