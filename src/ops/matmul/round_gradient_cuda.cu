@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kThreads = 32;
 constexpr int kEach = 4;   // columns of a thread
-constexpr int kAhead = 8;  // rows that are loaded before the first is needed
+constexpr int kAhead = 8;  // rows of a batch; one batch is loaded while the one before it is summed
 
 // A block takes a block of rows and kThreads * kEach columns.
 __global__ void __launch_bounds__(kThreads)
@@ -25,12 +25,26 @@ __global__ void __launch_bounds__(kThreads)
     store_neighbours(rounded + t * N + n, row);
   };
   int64_t t = rows.first;
-  for (; t + kAhead <= rows.end; t += kAhead) {
-    float ahead[kAhead][kEach];
+  float ahead[2][kAhead][kEach];
+  const auto load = [&](float(&to)[kAhead][kEach], int64_t first) {
+    if (first + kAhead > rows.end) return;
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) load_neighbours(dy + (t + a) * N + n, ahead[a]);
+    for (int a = 0; a < kAhead; ++a) load_neighbours(dy + (first + a) * N + n, to[a]);
+  };
+  const auto take_all = [&](const float(&loaded)[kAhead][kEach], int64_t first) {
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) take(t + a, ahead[a]);
+    for (int a = 0; a < kAhead; ++a) take(first + a, loaded[a]);
+  };
+  load(ahead[0], t);
+  for (;;) {
+    if (t + kAhead > rows.end) break;
+    load(ahead[1], t + kAhead);
+    take_all(ahead[0], t);
+    t += kAhead;
+    if (t + kAhead > rows.end) break;
+    load(ahead[0], t + kAhead);
+    take_all(ahead[1], t);
+    t += kAhead;
   }
   for (; t < rows.end; ++t) {
     float row[kEach];

@@ -3,7 +3,7 @@
 //
 // A block owns a block of rows, of which dw is one chain per column. cp.async copies the next rows to shared memory while
 // the current ones are worked on: half-warps sum c = g . x of a row each, then threads take columns for dw, then all
-// elements are turned into dx.
+// elements are turned into dx. Two blocks share a multiprocessor, so that one's waits are the other's work.
 #include <cuda_pipeline.h>
 #include <cuda_runtime.h>
 
@@ -19,13 +19,15 @@
 namespace r1::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 512;
 constexpr int kMostRows = kThreads / kLanes;  // of a stage
-constexpr int kStageBytes = 96 * 1024;        // of all stages: sm_89 has 99 KiB per block
+constexpr int64_t kEveryDevice =
+    96 * 1024;  // bytes of shared memory that a block has on every device: sm_89, 99 KiB
 constexpr int kFour = 4;
 
 struct StagePlan {
   int rows = 0, stages = 0;  // no rows: one is too long
+  int64_t bytes = 0;         // of shared memory: the weights, then the stages
 };
 
 struct Job {
@@ -40,16 +42,28 @@ __host__ __device__ constexpr int64_t row_bytes(int64_t D, bool add) {
   return D * static_cast<int64_t>(sizeof(X) + (add ? 2 : 1) * sizeof(float));
 }
 
-template <class X>
-StagePlan plan_stages(int64_t D, bool add) {
-  const int64_t bytes = row_bytes<X>(D, add);
-  StagePlan plan;
+// The weights, [D] in f32, and two or three stages in `budget` bytes.
+StagePlan plan_stages(const NormGradients& n, int64_t budget) {
+  const int64_t bytes = n.x_bf16 ? row_bytes<uint16_t>(n.D, n.add) : row_bytes<float>(n.D, n.add);
+  const int64_t weights = n.D * static_cast<int64_t>(sizeof(float));
   for (const int stages : {3, 2}) {
-    plan.rows = static_cast<int>(std::min<int64_t>(kMostRows, kStageBytes / (stages * bytes)));
-    plan.stages = stages;
-    if (plan.rows > 0) break;
+    const int64_t rows = std::min<int64_t>(kMostRows, (budget - weights) / (stages * bytes));
+    if (rows > 0) return {static_cast<int>(rows), stages, weights + stages * rows * bytes};
   }
-  return plan;
+  return {};
+}
+
+// The same for this device: two blocks per multiprocessor, if they find room.
+StagePlan plan_for_device(const NormGradients& n) {
+  constexpr int64_t kReserved = 2048;  // the block's other memory, and what the device takes
+  static const int64_t most = [] {
+    int bytes = 0;
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0),
+          "cudaDeviceGetAttribute");
+    return int64_t{bytes};
+  }();
+  const StagePlan half = plan_stages(n, most / 2 - kReserved);
+  return half.rows > 1 ? half : plan_stages(n, most - kReserved);
 }
 
 // Copies `count` rows of D elements, which follow each other, by 16 bytes.
@@ -60,14 +74,10 @@ __device__ __forceinline__ void copy_rows_async(V* to, const V* from, int64_t co
     __pipeline_memcpy_async(to + i, from + i, 16);
 }
 
-__device__ __forceinline__ float weight_at(const NormGradients& n, int64_t d) {
-  return n.round_w ? through_bf16(n.w[d]) : n.w[d];
-}
-
 // kColumns: columns of a thread, at least D / kThreads.
 template <int kColumns, class X>
-__global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
-  extern __shared__ __align__(16) unsigned char memory[];
+__global__ void __launch_bounds__(kThreads, 2) norm_backward_rows(Job job) {
+  extern __shared__ __align__(16) float weights[];  // [D], as the forward saw them; the stages follow
   __shared__ float factors[kMostRows], rstds[kMostRows];
   const NormGradients& n = job.n;
   const int D = static_cast<int>(n.D), most = job.plan.rows;
@@ -77,7 +87,7 @@ __global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
   const int stage_bytes = most * static_cast<int>(row_bytes<X>(D, n.add));
   // A stage: dy, what dx holds, x.
   const auto stage_dy = [&](int s) {
-    return reinterpret_cast<float*>(memory + s % job.plan.stages * stage_bytes);
+    return weights + D + s % job.plan.stages * (stage_bytes / static_cast<int>(sizeof(float)));
   };
   const auto stage_dx = [&](int s) { return stage_dy(s) + most * D; };
   const auto stage_x = [&](int s) { return reinterpret_cast<X*>(stage_dy(s) + (n.add ? 2 : 1) * most * D); };
@@ -93,6 +103,7 @@ __global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
     __pipeline_commit();  // also if it is empty: waits count commits
   };
   for (int s = 0; s < job.plan.stages - 1; ++s) copy(s);
+  for (int d = threadIdx.x; d < D; d += kThreads) weights[d] = n.round_w ? through_bf16(n.w[d]) : n.w[d];
 
   const int lane = threadIdx.x % kLanes, half = threadIdx.x / kLanes;
   const int fours = D / kFour;
@@ -115,13 +126,13 @@ __global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
     const X* x = stage_x(s);
     if (half / 2 * 2 < here) {  // whole warps run: lanes exchange sums
       const int row = min(half, here - 1);
+      const float r = n.rstd[block.first + s * most + row];
       float sum = 0.0f;
 #pragma unroll 8
       for (int d = lane; d < D; d += kLanes)
-        sum = __fmaf_rn(__fmul_rn(dy[row * D + d], weight_at(n, d)), to_f32(x[row * D + d]), sum);
+        sum = __fmaf_rn(__fmul_rn(dy[row * D + d], weights[d]), to_f32(x[row * D + d]), sum);
       sum = tree_sum(sum);
       if (lane == 0 && half < here) {
-        const float r = n.rstd[block.first + s * most + row];
         rstds[row] = r;
         factors[row] = __fmul_rn(__fmul_rn(r, r), __fdiv_rn(sum, static_cast<float>(D)));
       }
@@ -141,13 +152,13 @@ __global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
     for (int row = first_row, four = first_four; row < here;) {
       const float r = rstds[row], k = factors[row];
       const int at = row * D + four * kFour;
-      float gradient[kFour], inputs[kFour], weights[kFour];
+      float gradient[kFour], inputs[kFour], factor_w[kFour];
       load_neighbours(dy + at, gradient);
       load_neighbours(x + at, inputs);
-      load_neighbours(n.w + four * kFour, weights);
+      load_neighbours(weights + four * kFour, factor_w);
 #pragma unroll
       for (int e = 0; e < kFour; ++e) {
-        const float g = __fmul_rn(gradient[e], n.round_w ? through_bf16(weights[e]) : weights[e]);
+        const float g = __fmul_rn(gradient[e], factor_w[e]);
         gradient[e] = __fmul_rn(r, __fmaf_rn(-inputs[e], k, g));
       }
       if (n.add) {
@@ -178,10 +189,10 @@ __global__ void __launch_bounds__(kThreads) norm_backward_rows(Job job) {
 template <int kColumns, class X>
 void launch_rows(const Job& job, int64_t blocks, cudaStream_t stream) {
   const auto kernel = norm_backward_rows<kColumns, X>;
-  const auto bytes = static_cast<int>(job.plan.stages * job.plan.rows * row_bytes<X>(job.n.D, job.n.add));
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kStageBytes),
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(job.plan.bytes)),
         "cudaFuncSetAttribute");
-  kernel<<<static_cast<unsigned>(blocks), kThreads, bytes, stream>>>(job);
+  kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<size_t>(job.plan.bytes), stream>>>(job);
   check_launch("rms_norm_backward");
 }
 
@@ -189,9 +200,9 @@ template <class X>
 void launch(const Job& job, int64_t blocks, cudaStream_t stream) {
   const int64_t columns = ceil_div(job.n.D, int64_t{kThreads});
   if (columns <= 1) return launch_rows<1, X>(job, blocks, stream);
+  if (columns <= 2) return launch_rows<2, X>(job, blocks, stream);
   if (columns <= 3) return launch_rows<3, X>(job, blocks, stream);
-  if (columns <= 6) return launch_rows<6, X>(job, blocks, stream);
-  launch_rows<16, X>(job, blocks, stream);
+  launch_rows<8, X>(job, blocks, stream);
 }
 
 bool aligned(const void* at) {
@@ -201,9 +212,10 @@ bool aligned(const void* at) {
 }  // namespace
 
 bool norm_gradients(Context& ctx, const NormGradients& call) {
-  const StagePlan plan =
-      call.x_bf16 ? plan_stages<uint16_t>(call.D, call.add) : plan_stages<float>(call.D, call.add);
-  if (!sums_by_family(ctx) || plan.rows == 0 || call.D % 8 != 0 || call.D > 16 * kThreads) return false;
+  // Which kernels run does not depend on the device, because memory is also measured without one.
+  if (!sums_by_family(ctx) || plan_stages(call, kEveryDevice).rows == 0 || call.D % 8 != 0 ||
+      call.D > 8 * kThreads)
+    return false;
   if (!aligned(call.x) || !aligned(call.dy) || !aligned(call.w) || !aligned(call.dx) ||
       !aligned(call.rounded))
     return false;
@@ -211,7 +223,7 @@ bool norm_gradients(Context& ctx, const NormGradients& call) {
   const RowBlocks blocks(ctx, "rms_norm_backward", call.rows);
   float* chains = call.dw != nullptr ? ctx.arena.array<float>(blocks.count * call.D) : nullptr;
   if (ctx.measuring || blocks.count == 0) return true;
-  const Job job{call, blocks.list, chains, plan};
+  const Job job{call, blocks.list, chains, plan_for_device(call)};
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
   if (call.x_bf16) {
     launch<uint16_t>(job, blocks.count, stream);

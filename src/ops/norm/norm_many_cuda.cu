@@ -1,6 +1,6 @@
-// ops/norm/norm_many_cuda.cu: the forward of RMSNorm for many rows. A half-warp holds a row in its registers, so that
-// the row is read once, all of its loads are in flight together, and no thread waits for another warp. The sums are the
-// sixteen lanes of norm_cuda.cu.
+// ops/norm/norm_many_cuda.cu: the forward of RMSNorm for many rows. A warp holds a few rows, which follow each other in
+// memory, in its registers: it reads and writes them once, 512 bytes at a time, and waits for no other warp. For the
+// sums, which are the sixteen lanes of norm_cuda.cu, the rows pass through shared memory.
 #include <cuda_runtime.h>
 
 #include "base/integers.h"
@@ -13,92 +13,130 @@
 namespace r1::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kRows = kThreads / kLanes;
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kEach = 4;             // neighbours that a thread takes at a time
 constexpr int64_t kManyRows = 1024;  // with fewer, a block per row fills the device better
 
-// kPer: elements of a thread, at least D / kLanes. kSum: there is a term.
-template <int kPer, bool kSum, class X, class Y>
+// Floats between rows in shared memory: the two rows that half-warps sum at a time lie in different banks.
+__host__ __device__ constexpr int row_pitch(int D) {
+  return D % 32 == 0 ? D + 16 : D;
+}
+
+// kFours: fours of a thread, at least kRows * D / (32 * kEach). kSum: there is a term.
+template <int kRows, int kFours, bool kSum, class X, class Y>
 __global__ void __launch_bounds__(kThreads) norm_many(NormManyRows rows) {
-  const int lane = threadIdx.x % kLanes;
-  const int D = static_cast<int>(rows.D);
-  const int64_t own = static_cast<int64_t>(blockIdx.x) * kRows + threadIdx.x / kLanes;
-  const int64_t t = own < rows.T ? own : rows.T - 1;  // whole warps run: lanes exchange sums
-  const X* x = static_cast<const X*>(rows.x) + t * rows.D;
-  float values[kPer];
-  if constexpr (!kSum) {
+  extern __shared__ __align__(16) float memory[];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int D = static_cast<int>(rows.D), pitch = row_pitch(D);
+  const int64_t t = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * kRows;
+  if (t >= rows.T) return;
+  const int here = static_cast<int>(min(int64_t{kRows}, rows.T - t));
+  float* const own = memory + warp * kRows * pitch;
+  const int64_t begin = t * rows.D;
+  float values[kFours][kEach];
+  const auto row_of = [&](int at) {  // of an element of the rows
+    return kRows == 2 ? (at >= D ? 1 : 0) + (at >= 2 * D ? 1 : 0) : at / D;
+  };
+  const auto place = [&](int i) { return (i * 32 + lane) * kEach; };  // of four i, from the first row on
 #pragma unroll
-    for (int i = 0; i < kPer; ++i) {
-      const int d = i * kLanes + lane;
-      values[i] = d < D ? to_f32(x[d]) : 0.0f;
-    }
-  } else {
-    constexpr int kAhead = kPer < 24 ? kPer : kPer % 24 == 0 ? 24 : 16;  // of both arrays
-    const float* term = rows.term + t * rows.D;
-    float* sum = rows.sum + t * rows.D;
+  for (int i = 0; i < kFours; ++i) {
+    if (place(i) < here * D) load_neighbours(static_cast<const X*>(rows.x) + begin + place(i), values[i]);
+  }
+  if constexpr (kSum) {
+    constexpr int kAhead = kFours % 6 == 0 ? 6 : kFours % 4 == 0 ? 4 : 3;
+    static_assert(kFours % kAhead == 0);
 #pragma unroll
-    for (int first = 0; first < kPer; first += kAhead) {
-      float terms[kAhead];
+    for (int first = 0; first < kFours; first += kAhead) {
+      float terms[kAhead][kEach];
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        const int d = (first + i) * kLanes + lane;
-        values[first + i] = d < D ? to_f32(x[d]) : 0.0f;
-        terms[i] = d < D ? term[d] : 0.0f;
+        if (place(first + i) < here * D) load_neighbours(rows.term + begin + place(first + i), terms[i]);
       }
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        const int d = (first + i) * kLanes + lane;
-        values[first + i] = __fadd_rn(values[first + i], terms[i]);
-        if (d < D && own < rows.T) sum[d] = values[first + i];
+#pragma unroll
+        for (int e = 0; e < kEach; ++e) values[first + i][e] = __fadd_rn(values[first + i][e], terms[i][e]);
+        if (place(first + i) < here * D)
+          store_neighbours(rows.sum + begin + place(first + i), values[first + i]);
       }
     }
   }
-  float squares = 0.0f;
 #pragma unroll
-  for (int i = 0; i < kPer; ++i) {
-    if (i * kLanes + lane < D) squares = __fmaf_rn(values[i], values[i], squares);
+  for (int i = 0; i < kFours; ++i) {
+    const int row = row_of(place(i));
+    if (row < here) store_neighbours(own + row * pitch + place(i) - row * D, values[i]);
   }
-  const float r = rstd_of(tree_sum(squares), rows.D, rows.eps);
-  if (own >= rows.T) return;
-  if (rows.rstd != nullptr && lane == 0) rows.rstd[t] = r;
-  Y* y = static_cast<Y*>(rows.y) + t * rows.D;
+  __syncwarp();
+  float rstds[kRows];
 #pragma unroll
-  for (int i = 0; i < kPer; ++i) {
-    const int d = i * kLanes + lane;
-    if (d < D) put_f32(y + d, normed<Y>(values[i], r, rows.w[d]));
+  for (int first = 0; first < kRows; first += 2) {
+    const float* at = own + (first + lane / kLanes) * pitch;  // a row that is not there is summed for nobody
+    float squares = 0.0f;
+#pragma unroll 8
+    for (int d = lane % kLanes; d < D; d += kLanes) squares = __fmaf_rn(at[d], at[d], squares);
+    const float r = rstd_of(tree_sum(squares), rows.D, rows.eps);
+    if (rows.rstd != nullptr && lane % kLanes == 0 && first + lane / kLanes < here)
+      rows.rstd[t + first + lane / kLanes] = r;
+    rstds[first] = __shfl_sync(0xFFFFFFFFu, r, 0);
+    rstds[first + 1] = __shfl_sync(0xFFFFFFFFu, r, kLanes);
+  }
+#pragma unroll
+  for (int i = 0; i < kFours; ++i) {
+    const int row = row_of(place(i));
+    if (row >= here) continue;
+    float weights[kEach], r = rstds[0];
+#pragma unroll
+    for (int other = 1; other < kRows; ++other) r = row == other ? rstds[other] : r;
+    load_neighbours(rows.w + place(i) - row * D, weights);
+#pragma unroll
+    for (int e = 0; e < kEach; ++e) values[i][e] = normed<Y>(values[i][e], r, weights[e]);
+    store_neighbours(static_cast<Y*>(rows.y) + begin + place(i), values[i]);
   }
 }
 
-template <int kPer>
+template <int kRows, int kFours>
 void launch(const NormManyRows& rows, cudaStream_t stream) {
-  const auto kernel =
-      rows.x_bf16 ? norm_many<kPer, false, uint16_t, uint16_t>
-      : rows.term == nullptr
-          ? (rows.y_bf16 ? norm_many<kPer, false, float, uint16_t> : norm_many<kPer, false, float, float>)
-      : rows.y_bf16 ? norm_many<kPer, true, float, uint16_t>
-                    : norm_many<kPer, true, float, float>;
-  kernel<<<static_cast<unsigned>(ceil_div(rows.T, int64_t{kRows})), kThreads, 0, stream>>>(rows);
+  const auto kernel = rows.x_bf16            ? norm_many<kRows, kFours, false, uint16_t, uint16_t>
+                      : rows.term == nullptr ? (rows.y_bf16 ? norm_many<kRows, kFours, false, float, uint16_t>
+                                                            : norm_many<kRows, kFours, false, float, float>)
+                      : rows.y_bf16          ? norm_many<kRows, kFours, true, float, uint16_t>
+                                             : norm_many<kRows, kFours, true, float, float>;
+  const int bytes = kWarps * kRows * row_pitch(static_cast<int>(rows.D)) * static_cast<int>(sizeof(float));
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "cudaFuncSetAttribute");
+  kernel<<<static_cast<unsigned>(ceil_div(rows.T, int64_t{kWarps * kRows})), kThreads,
+           static_cast<size_t>(bytes), stream>>>(rows);
   check_launch(rows.term != nullptr ? "add, rms_norm" : "rms_norm");
+}
+
+bool aligned(const void* at) {
+  return reinterpret_cast<uintptr_t>(at) % 16 == 0;
 }
 
 }  // namespace
 
 bool norm_many_rows(const NormManyRows& rows, void* stream) {
-  if (rows.T < kManyRows || rows.D > 128 * kLanes || (rows.x_bf16 && !rows.y_bf16)) return false;
+  constexpr int kWide = 32 * kEach;
+  if (rows.T < kManyRows || rows.D % kEach != 0 || rows.D > 16 * kWide || (rows.x_bf16 && !rows.y_bf16))
+    return false;
+  if (!aligned(rows.x) || !aligned(rows.term) || !aligned(rows.sum) || !aligned(rows.w) || !aligned(rows.y))
+    return false;
   const auto s = static_cast<cudaStream_t>(stream);
-  const int64_t per = ceil_div(rows.D, int64_t{kLanes});
-  if (per <= 8) {
-    launch<8>(rows, s);
-  } else if (per <= 24) {
-    launch<24>(rows, s);
-  } else if (per <= 48) {
-    launch<48>(rows, s);
-  } else if (per <= 64) {
-    launch<64>(rows, s);
-  } else if (per <= 96) {
-    launch<96>(rows, s);
+  if (rows.D <= kWide / 2) {
+    launch<8, 4>(rows, s);
+  } else if (rows.D <= kWide) {
+    launch<8, 8>(rows, s);
+  } else if (rows.D <= 3 * kWide) {
+    launch<2, 6>(rows, s);
+  } else if (rows.D <= 6 * kWide) {
+    launch<2, 12>(rows, s);
+  } else if (rows.D <= 8 * kWide) {
+    launch<2, 16>(rows, s);
+  } else if (rows.D <= 12 * kWide) {
+    launch<2, 24>(rows, s);
   } else {
-    launch<128>(rows, s);
+    launch<2, 32>(rows, s);
   }
   return true;
 }

@@ -2,8 +2,9 @@
 //
 //   y0 = fma(x0, c, -(x1 * s)),   y1 = fma(x1, c, x0 * s),   s with its sign
 //
-// A thread turns kPairs neighbouring pairs of a few heads, so that sines and cosines are read once for all of them. If
-// the shapes do not allow that, a thread turns one pair, or moves two of the floats that stay.
+// A warp turns the heads of a token, 512 bytes of x at a time, so that a thread reads its sines and cosines once. In the
+// half-rotated style another thread has the other halves of a thread's pairs; they exchange them. If the shapes do not
+// allow that, a thread turns one pair, or moves two of the floats that stay.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -24,62 +25,87 @@ namespace {
 
 constexpr int kThreads = 256;
 
-constexpr int kPairs = 8;
-constexpr int kHeads = 4;
+// Words of 32 bits that a thread takes of a head: 16 bytes.
+constexpr int kWords = 4;
+using Words = Neighbours<uint32_t, kWords>;
 
-// T * `groups` threads turn heads [kHeads * blockIdx.y, ...): group g of a head is its pairs from kPairs * g on.
-template <bool kAdd, bool kInterleaved, class X, class Y>
-__global__ void __launch_bounds__(kThreads) turn_groups(RopeRows r, int groups) {
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  const int64_t t = at / groups;
-  if (t >= r.T) return;
-  const int pairs = static_cast<int>(r.P / 2), pair = static_cast<int>(at - t * groups) * kPairs;
-  const int64_t position = max(r.positions[t], 0);  // -1: a row that is not there
-  const float* cosines =
-      r.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) * pairs + pair;
-  float c[kPairs], s[kPairs];
-  load_neighbours(cosines, c);
-  load_neighbours(cosines + kRopeBlock * pairs, s);
+// The values in words: themselves, or two each.
+__device__ __forceinline__ void widen_words(const Words& words, float (&to)[kWords]) {
 #pragma unroll
-  for (int i = 0; i < kPairs; ++i) s[i] = r.back ? -s[i] : s[i];
-  // The first and the second of each pair, or, interleaved, the first and the last four pairs.
-  const int64_t one = kInterleaved ? 2 * pair : pair, two = kInterleaved ? one + kPairs : one + pairs;
-  const auto place = [](int i, int second) {
-    return kInterleaved ? 2 * i + second : i + kPairs * second;  // of 2 kPairs values
-  };
-  const int64_t first = int64_t{kHeads} * blockIdx.y;
-  const int count = static_cast<int>(min(int64_t{kHeads}, r.H - first));
-  const X* x = static_cast<const X*>(r.x) + (t * r.H + first) * r.x_head;
-  Y* y = static_cast<Y*>(r.y) + (t * r.H + first) * r.y_head;
-  float lower[kHeads][kPairs], upper[kHeads][kPairs];
+  for (int i = 0; i < kWords; ++i) to[i] = __uint_as_float(words.at[i]);
+}
+__device__ __forceinline__ void widen_words(const Words& words, float (&to)[2 * kWords]) {
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {  // all are on their way before the first is needed
-    if (h >= count) continue;
-    load_neighbours(x + h * r.x_head + one, lower[h]);
-    load_neighbours(x + h * r.x_head + two, upper[h]);
+  for (int i = 0; i < kWords; ++i) {
+    to[2 * i] = __uint_as_float(words.at[i] << 16);
+    to[2 * i + 1] = __uint_as_float(words.at[i] & 0xFFFF0000u);
   }
+}
+
+// `per_head` threads have a head; it divides 32.
+template <bool kAdd, bool kInterleaved, class X, class Y>
+__global__ void __launch_bounds__(kThreads) turn_tokens(RopeRows r, int per_head) {
+  constexpr int kEach = 16 / sizeof(X), kAngles = kInterleaved ? kEach / 2 : kEach;
+  constexpr int kAhead =
+      sizeof(X) == sizeof(float) ? 8 : 4;  // heads that are loaded before the first is needed
+  const int64_t t = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  if (t >= r.T) return;
+  const int lane = threadIdx.x % 32, item = lane % per_head, H = static_cast<int>(r.H);
+  const int first_head = lane / per_head, apart = 32 / per_head;
+  const X* x = static_cast<const X*>(r.x) + t * r.H * r.x_head + item * kEach;
+  Y* y = static_cast<Y*>(r.y) + t * r.H * r.y_head + item * kEach;
+  const bool second =
+      !kInterleaved && 2 * item >= per_head;  // of its pairs, the thread has the second halves
+  float c[kAngles], s[kAngles];
+  for (int first = 0; first < H; first += kAhead * apart) {
+    Words loaded[kAhead] = {};
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    if (h >= count) continue;
-    const auto at_place = [&](int i) -> float& { return i < kPairs ? lower[h][i] : upper[h][i - kPairs]; };
-#pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      const float x0 = at_place(place(i, 0)), x1 = at_place(place(i, 1));
-      at_place(place(i, 0)) = __fmaf_rn(x0, c[i], -__fmul_rn(x1, s[i]));
-      at_place(place(i, 1)) = __fmaf_rn(x1, c[i], __fmul_rn(x0, s[i]));
+    for (int a = 0; a < kAhead; ++a) {
+      const int h = first + a * apart + first_head;
+      if (h < H) loaded[a] = *reinterpret_cast<const Words*>(x + h * r.x_head);
     }
-    if constexpr (kAdd) {
-      float held_lower[kPairs], held_upper[kPairs];
-      load_neighbours(y + h * r.y_head + one, held_lower);
-      load_neighbours(y + h * r.y_head + two, held_upper);
+    if (first == 0) {  // now, so that the loads of x wait for nothing
+      const int pairs = static_cast<int>(r.P / 2);
+      const int pair = kInterleaved ? item * kAngles : item % (per_head / 2) * kEach;
+      const int64_t position = max(r.positions[t], 0);  // -1: a row that is not there
+      const float* cosines =
+          r.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) * pairs + pair;
+      load_neighbours(cosines, c);
+      load_neighbours(cosines + kRopeBlock * pairs, s);
 #pragma unroll
-      for (int i = 0; i < kPairs; ++i) {
-        lower[h][i] = __fadd_rn(held_lower[i], lower[h][i]);
-        upper[h][i] = __fadd_rn(held_upper[i], upper[h][i]);
+      for (int i = 0; i < kAngles; ++i) s[i] = r.back ? -s[i] : s[i];
+    }
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      float own[kEach], turned[kEach];
+      widen_words(loaded[a], own);
+      if constexpr (kInterleaved) {
+#pragma unroll
+        for (int i = 0; i < kAngles; ++i) {
+          turned[2 * i] = __fmaf_rn(own[2 * i], c[i], -__fmul_rn(own[2 * i + 1], s[i]));
+          turned[2 * i + 1] = __fmaf_rn(own[2 * i + 1], c[i], __fmul_rn(own[2 * i], s[i]));
+        }
+      } else {
+        Words exchanged;
+#pragma unroll
+        for (int i = 0; i < kWords; ++i)
+          exchanged.at[i] = __shfl_xor_sync(0xFFFFFFFFu, loaded[a].at[i], per_head / 2);
+        float other[kEach];
+        widen_words(exchanged, other);
+#pragma unroll
+        for (int i = 0; i < kEach; ++i)
+          turned[i] = __fmaf_rn(own[i], c[i], __fmul_rn(other[i], second ? s[i] : -s[i]));
       }
+      const int h = first + a * apart + first_head;
+      if (h >= H) continue;
+      if constexpr (kAdd) {
+        float held[kEach];
+        load_neighbours(y + h * r.y_head, held);
+#pragma unroll
+        for (int i = 0; i < kEach; ++i) turned[i] = __fadd_rn(held[i], turned[i]);
+      }
+      store_neighbours(y + h * r.y_head, turned);
     }
-    store_neighbours(y + h * r.y_head + one, lower[h]);
-    store_neighbours(y + h * r.y_head + two, upper[h]);
   }
 }
 
@@ -111,22 +137,24 @@ __global__ void __launch_bounds__(kThreads) turn_pairs(RopeRows r, int items) {
   put(y + second, __fmaf_rn(x1, c, __fmul_rn(x0, s)));
 }
 
-// True if every head has whole groups that vectors can be loaded from.
+// True if every head is that of a number of threads that divides a warp, and vectors can be loaded.
 template <class X, class Y>
-bool turns_groups(const RopeRows& r) {
-  return r.still == 0 && r.P % (2 * kPairs) == 0 && r.x_head % kPairs == 0 && r.y_head % kPairs == 0 &&
-         holds_neighbours<X, kPairs>(static_cast<const X*>(r.x)) &&
-         holds_neighbours<Y, kPairs>(static_cast<const Y*>(r.y)) && holds_neighbours<float, kPairs>(r.table);
+bool turns_tokens(const RopeRows& r) {
+  constexpr int64_t kEach = 16 / sizeof(X);
+  const int64_t per_head = r.P / kEach;
+  return r.still == 0 && r.P % kEach == 0 && per_head > 0 && 32 % per_head == 0 &&
+         (r.interleaved || per_head > 1) && r.x_head % kEach == 0 && r.y_head % kEach == 0 &&
+         holds_neighbours<X, kEach>(static_cast<const X*>(r.x)) &&
+         holds_neighbours<Y, kEach>(static_cast<const Y*>(r.y)) && holds_neighbours<float, 4>(r.table);
 }
 
 template <bool kAdd, class X, class Y>
 void launch_turn(const RopeRows& rows, cudaStream_t stream) {
-  if (turns_groups<X, Y>(rows)) {
-    const int64_t groups = rows.P / 2 / kPairs;
-    const dim3 grid(static_cast<unsigned>(ceil_div(rows.T * groups, int64_t{kThreads})),
-                    static_cast<unsigned>(ceil_div(rows.H, int64_t{kHeads})));
-    const auto kernel = rows.interleaved ? turn_groups<kAdd, true, X, Y> : turn_groups<kAdd, false, X, Y>;
-    kernel<<<grid, kThreads, 0, stream>>>(rows, static_cast<int>(groups));
+  if (turns_tokens<X, Y>(rows)) {
+    const auto per_head = static_cast<int>(rows.P * static_cast<int64_t>(sizeof(X)) / 16);
+    const auto blocks = static_cast<unsigned>(ceil_div(rows.T, int64_t{kThreads / 32}));
+    const auto kernel = rows.interleaved ? turn_tokens<kAdd, true, X, Y> : turn_tokens<kAdd, false, X, Y>;
+    kernel<<<blocks, kThreads, 0, stream>>>(rows, per_head);
   } else {
     const int64_t items = rows.P / 2 + (rows.still + 1) / 2, heads = rows.T * rows.H;
     const auto blocks = static_cast<unsigned>(ceil_div(heads * items, int64_t{kThreads}));
