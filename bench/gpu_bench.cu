@@ -98,8 +98,14 @@ void bench_rest(Bench& bench) {
   void* const s = bench.stream();
   bench.row("embed 16384 x 4096", 0, 2 * matrix,
             [&] { cuda::gather_rows_f32(table.at(), device_tokens, T, D, y.at(), s); });
+  std::vector<int32_t> lists(static_cast<size_t>(3 * T + 1)), counts(static_cast<size_t>(V));
+  cuda::TokenPlaces places{lists.data(), lists.data() + T, lists.data() + 2 * T};
+  cuda::gather_places(tokens, counts, places);
+  auto* device_lists = static_cast<int32_t*>(memory.allocate(lists.size() * sizeof(int32_t)));
+  memory.write(device_lists, lists.data(), lists.size() * sizeof(int32_t));
+  places = {device_lists, device_lists + T, device_lists + 2 * T, places.count};
   bench.row("embed gradient 16384 x 4096", 0, 3 * matrix,
-            [&] { cuda::embed_add_rows(x.at(), device_tokens, T, D, table.at(), s); });
+            [&] { cuda::embed_add_rows(x.at(), places, D, table.at(), s); });
   cuda::RopeRows rows{.x = x.at(),
                       .x_head = P,
                       .y = y.at(),
@@ -114,6 +120,7 @@ void bench_rest(Bench& bench) {
   bench.row("rope interleaved 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
   memory.free(device_tokens, bytes);
   memory.free(device_positions, bytes);
+  memory.free(device_lists, lists.size() * sizeof(int32_t));
 }
 
 // "NVIDIA H200" is "h200".

@@ -1,9 +1,7 @@
 #include "base/random.h"
 
-#include <cmath>
-
 #include "base/error.h"
-#include "base/math.h"
+#include "base/normal_numbers.h"
 
 namespace r1 {
 
@@ -57,10 +55,9 @@ int64_t Random::below(int64_t n) {
 }
 
 double Random::normal() {
-  const double u = 1.0 - uniform_double();  // (0, 1]
-  double sine = 0, cosine = 0;
-  exact_sincos(6.283185307179586 * uniform_double(), &sine, &cosine);
-  return std::sqrt(-2.0 * exact_log(u)) * cosine;
+  std::array<uint32_t, 4> bits{};
+  for (uint32_t& word : bits) word = next_u32();
+  return normal_from_bits(bits);
 }
 
 }  // namespace r1

@@ -34,11 +34,21 @@ Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
                       const RouterTraining& training) const {
   Tensor x = embed(ctx, batch.tokens, table());
   if (ctx.tape == nullptr) return forward_in_place(ctx, batch, kv, x, training);
+  // A part's result joins x together with the norm that the next part begins with.
+  Tensor normed = rms_norm(ctx, x, blocks_.empty() ? *norm_ : *blocks_.front().attention_norm,
+                           blocks_.empty() ? config_.rms_norm_eps : blocks_.front().eps);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i].forward(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, x,
-                           router_training(training, i));
+    const Block& block = blocks_[i];
+    const bool last = i + 1 == blocks_.size();
+    const Tensor attended = block.attended(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, normed);
+    const auto [h, mlp_in] = add_and_norm(ctx, x, attended, *block.mlp_norm, block.eps);
+    const Tensor mixed = block.mixed(ctx, batch, mlp_in, router_training(training, i));
+    const NormedSum next = add_and_norm(ctx, h, mixed, last ? *norm_ : *blocks_[i + 1].attention_norm,
+                                        last ? config_.rms_norm_eps : blocks_[i + 1].eps);
+    x = next.sum;
+    normed = next.normed;
   }
-  return rms_norm(ctx, x, *norm_, config_.rms_norm_eps);
+  return normed;
 }
 
 // Without a tape: x takes in each part's result in place, and the memory of the part is free again: with few rows,
@@ -72,10 +82,7 @@ Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const
   const auto mix = [&](const Tensor& in) {
     return mixed(ctx, batch, rms_norm(ctx, in, *mlp_norm, eps), training);
   };
-  if (ctx.tape != nullptr) {
-    const Tensor h = add(ctx, x, attend(x));
-    return add(ctx, h, mix(h));
-  }
+  R1_CHECK(ctx.tape == nullptr, "a block on its own is not differentiated");
   for (const bool first : {true, false}) {
     const OpScope scope(ctx);
     add_in_place(ctx, x, first ? attend(x) : mix(x));

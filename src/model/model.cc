@@ -8,13 +8,14 @@
 
 #include "base/hash.h"
 #include "base/machine.h"
-#include "base/random.h"
 #include "formats/weight_source.h"
 #include "model/builder.h"
 #include "model/uniform_source.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/init/init.h"
 #include "ops/optim/optim.h"
 #include "tensor/transfer.h"
+#include "tensor/workspace.h"
 
 namespace r1 {
 
@@ -55,18 +56,13 @@ void check_fits_machine(const ModelConfig& c) {
 Model Model::create(const ModelConfig& config, uint64_t seed, Memory& memory) {
   check_fits_machine(config);
   Model model = build(config, DType::f32, nullptr, WeightUse::training, memory);
-  std::vector<float> piece(size_t{1} << 15);
+  ThreadPool threads(available_threads());
+  Workspace workspace(threads, Numerics::cpu_f32, memory, size_t{1} << 20);  // nothing is taken from it
   uint64_t stream = 0;
   for (Parameter& p : *model.parameters_) {
     ++stream;  // one a parameter, used or not: adding a bias does not change the others' draws
     if (p.value.shape.rank() != 2) continue;
-    Random random(seed, stream);
-    for (int64_t first = 0; first < p.value.count(); first += std::ssize(piece)) {
-      const auto part =
-          std::span(piece).first(static_cast<size_t>(std::min(std::ssize(piece), p.value.count() - first)));
-      for (float& value : part) value = static_cast<float>(random.normal() * config.initializer_range);
-      write_values(memory, p.value, first, part);
-    }
+    fill_normal(workspace.ctx, p.value, {.seed = seed, .stream = stream}, config.initializer_range);
   }
   return model;
 }

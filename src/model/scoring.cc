@@ -1,6 +1,7 @@
 #include "model/scoring.h"
 
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <numeric>
 
@@ -276,6 +277,30 @@ class RowValues {
   std::vector<float> copy_;
 };
 
+// Calls set(row) for every row of a piece, on all threads: a device waits for it. Rethrows the first error.
+void set_rows(ThreadPool& threads, const Scored& piece, std::span<const ScoredRow> rows,
+              std::span<float> gradient, const std::function<void(const RowGradient&)>& set) {
+  constexpr int64_t kGrain = 8;  // rows
+  const auto count = static_cast<int64_t>(piece.end - piece.begin);
+  std::vector<std::exception_ptr> failed(static_cast<size_t>(count));
+  threads.parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const size_t i = piece.begin + static_cast<size_t>(row);
+      try {
+        RowValues logprobs(piece, piece.logprob_values, rows, i),
+            entropy(piece, piece.entropy_values, rows, i), gradients(piece, gradient, rows, i);
+        set({.row = i, .logprobs = logprobs.all(), .entropy = entropy.all(), .gradient = gradients.all()});
+        gradients.write_back();
+      } catch (...) {
+        failed[static_cast<size_t>(row)] = std::current_exception();
+      }
+    }
+  });
+  for (const std::exception_ptr& e : failed) {
+    if (e) std::rethrow_exception(e);
+  }
+}
+
 }  // namespace
 
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,
@@ -306,12 +331,7 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
     if (p.index >= pieces.differentiated) ctx.tape = nullptr;
     forward_piece(model, ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
       std::vector<float> gradient(ctx.tape != nullptr ? piece.logprob_values.size() : 0);
-      for (size_t i = piece.begin; i < piece.end; ++i) {
-        RowValues logprobs(piece, piece.logprob_values, rows, i),
-            entropy(piece, piece.entropy_values, rows, i), gradients(piece, gradient, rows, i);
-        set({.row = i, .logprobs = logprobs.all(), .entropy = entropy.all(), .gradient = gradients.all()});
-        gradients.write_back();
-      }
+      set_rows(ctx.threads, piece, rows, gradient, set);
       if (ctx.tape == nullptr) return;
       write_values(ctx.memory(), ctx.tape->slot(piece.logprobs).grad, 0, gradient, ctx.stream);
       ctx.tape->backward(ctx, p.before, p.own);

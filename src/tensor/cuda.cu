@@ -263,7 +263,12 @@ class CudaMemory final : public Memory {
 
   void write(void* to, const void* host, size_t bytes, void* stream) override {
     if (bytes == 0) return;
-    if (stream != nullptr && bytes <= kStagePiece) return staged(to, host, bytes, stream);
+    if (stream != nullptr && bytes <= kMostStaged) {
+      for (size_t at = 0; at < bytes; at += kStagePiece)
+        staged(static_cast<std::byte*>(to) + at, static_cast<const std::byte*>(host) + at,
+               std::min(kStagePiece, bytes - at), stream);
+      return;
+    }
     transfer(to, host, bytes, cudaMemcpyHostToDevice, stream);
     wait(stream);
   }
@@ -290,10 +295,12 @@ class CudaMemory final : public Memory {
     std::vector<Piece> pieces;
   };
 
-  // Small writes go through pinned memory, which the device reads when the stream gets there, so that they
-  // wait for nothing. A piece is used again when its last copy is done.
+  // Writes that are not large go through pinned memory, which the device reads when the stream gets there, so that they
+  // wait for nothing. A piece is used again when its last copy is done. The lists of a layer's backward with 32,768
+  // tokens take half a megabyte and some twenty pieces.
   static constexpr size_t kStagePiece = size_t{256} << 10;
-  static constexpr size_t kStagePieces = 32;
+  static constexpr size_t kStagePieces = 64;
+  static constexpr size_t kMostStaged = kStagePiece * kStagePieces / 4;
   void staged(void* to, const void* host, size_t bytes, void* stream) {
     const std::lock_guard lock(staging_);
     if (stage_ == nullptr) {

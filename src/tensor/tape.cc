@@ -24,9 +24,37 @@ GradSlot Tape::slot(const Tensor& t) {
   if (t.node < 0) return {};
   Node& n = node(t);
   const bool accumulate = static_cast<bool>(n.grad);
+  R1_CHECK(!accumulate || n.grad.dtype == DType::f32, "a gradient ", n.shape.str(),
+           " has been rounded, and more is to be added to it");
+  free_gradient(n.rounded);
   if (!accumulate) n.grad = new_gradient(n.shape);
   if (n.next_sharer != t.node) own_gradient(t.node);
   return {n.grad.reshaped(t.shape), accumulate};
+}
+
+void Tape::read_as(const Tensor& y, const Tensor& x) {
+  if (x.node >= 0 && node(x).reads == Reads::rounded) node(y).reads = Reads::both;
+}
+
+GradSlot Tape::slot_to_round(const Tensor& t) {
+  if (t.node < 0 || node(t).reads != Reads::rounded || node(t).grad) return slot(t);
+  Node& n = node(t);
+  n.grad = new_gradient(n.shape, DType::bf16);
+  return {n.grad.reshaped(t.shape), false};
+}
+
+Tensor Tape::rounded_copy(const Tensor& t) {
+  if (t.node < 0 || node(t).reads == Reads::f32) return {};
+  Node& n = node(t);
+  n.rounded = new_gradient(n.shape, DType::bf16);
+  return n.rounded.reshaped(t.shape);
+}
+
+Tensor Tape::rounded_grad(const Tensor& t) const {
+  if (t.node < 0) return {};
+  const Node& n = node(t);
+  const Tensor& rounded = n.grad && n.grad.dtype == DType::bf16 ? n.grad : n.rounded;
+  return rounded ? rounded.reshaped(t.shape) : rounded;
 }
 
 bool Tape::share(const Tensor& y, const Tensor& x) {
@@ -35,6 +63,10 @@ bool Tape::share(const Tensor& y, const Tensor& x) {
   if (to.grad) return false;
   to.grad = from.grad.reshaped(to.shape);
   to.next_sharer = std::exchange(from.next_sharer, x.node);
+  if (to.reads == Reads::rounded && from.rounded) {
+    to.rounded = from.rounded.reshaped(to.shape);
+    from.rounded = {};
+  }
   return true;
 }
 
@@ -57,21 +89,29 @@ void Tape::own_gradient(int32_t sharer) {
 }
 
 // Reuses the block freed last of this size or up to twice as large; otherwise takes memory from the arena.
-Tensor Tape::new_gradient(const Shape& shape) {
-  const size_t bytes = static_cast<size_t>(shape.count()) * sizeof(float);
+Tensor Tape::new_gradient(const Shape& shape, DType dtype) {
+  const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
   size_t best = free_.size();
   for (size_t i = free_.size(); i-- > 0;) {
     if (free_[i].bytes < bytes || free_[i].bytes > 2 * bytes) continue;
     if (best == free_.size() || free_[i].bytes < free_[best].bytes) best = i;
     if (free_[best].bytes == bytes) break;
   }
-  if (best == free_.size()) return arena_.tensor(shape);
+  if (best == free_.size()) return arena_.tensor(shape, dtype);
   Tensor t;
+  t.dtype = dtype;
   t.data = free_[best].data;
   t.shape = shape;
   free_.erase(free_.begin() + static_cast<int64_t>(best));
   if (arena_.poisoned()) ASAN_UNPOISON_MEMORY_REGION(t.data, bytes);
   return t;
+}
+
+void Tape::free_gradient(Tensor& gradient) {
+  if (!gradient) return;
+  free_.push_back({gradient.data, gradient.bytes()});
+  if (arena_.poisoned()) ASAN_POISON_MEMORY_REGION(gradient.data, gradient.bytes());
+  gradient = {};
 }
 
 // Frees the gradients of this step's outputs, which have been read.
@@ -80,10 +120,10 @@ void Tape::retire(size_t step) {
   for (size_t i = begin; i < steps_[step].nodes_end; ++i) {
     Node& n = nodes_[i];
     if (!n.grad) continue;
+    free_gradient(n.rounded);
     const auto self = static_cast<int32_t>(i);
     if (n.next_sharer == self) {
-      free_.push_back({n.grad.data, n.grad.bytes()});
-      if (arena_.poisoned()) ASAN_POISON_MEMORY_REGION(n.grad.data, n.grad.bytes());
+      free_gradient(n.grad);
     } else {
       int32_t before = n.next_sharer;
       while (nodes_[static_cast<size_t>(before)].next_sharer != self)

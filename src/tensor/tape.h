@@ -6,6 +6,10 @@
 // order of the tape. Once the op that made an activation has run its backward, nobody reads the gradient any
 // more and its memory is reused, so the few live gradients stay in the caches. Gradients of parameters live
 // with the parameters and always accumulate; the trainer zeroes them.
+//
+// A product on tensor cores rounds the gradient of its output to bf16 before it reads it. It says so by
+// read_rounded(), and an op that makes such a gradient may round it where it is made: slot_to_round() gives bf16 if
+// the gradient has no other use, and rounded_copy() a copy beside the f32 values if it has. The bits are the same.
 #pragma once
 
 #include <atomic>
@@ -71,6 +75,19 @@ class Tape {
   // still to read is copied before anything is added to it.
   bool share(const Tensor& y, const Tensor& x);
 
+  // Called while the forward is recorded: the op that made `t` reads t's gradient rounded to bf16 and in no other way.
+  void read_rounded(const Tensor& t) { node(t).reads = Reads::rounded; }
+  // The same for y = x + ..., whose gradient share() will make x's: it is also read as x's is.
+  void read_as(const Tensor& y, const Tensor& x);
+  // As slot(), for an op that can write bf16. The gradient is of bf16 if it is only read rounded and nothing has been
+  // written to it. Nothing may be added to such a gradient later.
+  GradSlot slot_to_round(const Tensor& t);
+  // For an op that has just called slot(t) and then writes the last of t's gradient: where to put a copy of the sum
+  // rounded to bf16. No data: nobody reads one.
+  Tensor rounded_copy(const Tensor& t);
+  // Returns the gradient of `t` in bf16, if there is one.
+  Tensor rounded_grad(const Tensor& t) const;
+
   // Starts from the gradients already put through slot(), runs the closures last to first, and forgets
   // them. For one piece of several, `before` is the progress of the piece before (null for the first)
   // and `own` is this piece's.
@@ -85,16 +102,20 @@ class Tape {
     void (*run)(const void*, Context&);
     size_t nodes_end;  // this step's nodes are those named before it and after the step before
   };
+  enum class Reads : uint8_t { f32, rounded, both };
   struct Node {
     Shape shape;
     Tensor grad;
     size_t made_at;       // number of steps recorded before it was named; the op that made it comes later
     int32_t next_sharer;  // next in the ring of nodes that share this gradient's memory; alone at first
+    Reads reads = Reads::f32;
+    Tensor rounded = {};  // a copy of the gradient in bf16, of one node alone; no data: none
   };
   Node& node(const Tensor& t) { return nodes_[static_cast<size_t>(t.node)]; }
   const Node& node(const Tensor& t) const { return nodes_[static_cast<size_t>(t.node)]; }
   void own_gradient(int32_t sharer);
-  Tensor new_gradient(const Shape& shape);
+  Tensor new_gradient(const Shape& shape, DType dtype = DType::f32);
+  void free_gradient(Tensor& gradient);
   void retire(size_t step);
 
   Arena& arena_;

@@ -80,11 +80,15 @@ Optimizer::Result Optimizer::update(Context& ctx) {
   how.beta2 = static_cast<float>(config_.beta2);
   how.eps = static_cast<float>(config_.eps);
   how.step = steps_done_;
+  std::vector<AdamWItem> items;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const bool matrix = parameters_[i]->value.shape.rank() > 1;
-    how.weight_decay = matrix ? static_cast<float>(config_.weight_decay) : 0.0f;
-    adamw_update(ctx, *parameters_[i], m_[i].tensor(), v_[i].tensor(), how, scale);
+    items.push_back({.parameter = parameters_[i],
+                     .m = m_[i].tensor(),
+                     .v = v_[i].tensor(),
+                     .weight_decay = matrix ? static_cast<float>(config_.weight_decay) : 0.0f});
   }
+  adamw_update(ctx, items, how, scale);
   model_.zero_gradients(ctx);
   return result;
 }

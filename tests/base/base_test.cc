@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/math.h"
+#include "base/normal_numbers.h"
 #include "base/random.h"
 #include "base/text_util.h"
 #include "base/threads.h"
@@ -70,6 +72,18 @@ TEST(Random, NormalHasTheRightMoments) {
   }
   EXPECT_NEAR(sum / kDraws, 0, 0.01);
   EXPECT_NEAR(squares / kDraws, 1, 0.01);
+}
+
+TEST(Random, NormalNumbersAreThoseOfTheStreamFromAnyPlace) {
+  for (const uint64_t stream : {uint64_t{0}, uint64_t{3}, uint64_t{1} << 40}) {
+    Random random(77, stream);
+    std::vector<float> want(300), whole(300), part(40);
+    for (float& v : want) v = static_cast<float>(random.normal() * 0.02);
+    normal_numbers({.seed = 77, .stream = stream}, 0.02, whole);
+    EXPECT_EQ(whole, want);
+    normal_numbers({.seed = 77, .stream = stream, .first = 111}, 0.02, part);
+    EXPECT_TRUE(std::ranges::equal(part, std::span(want).subspan(111, 40)));
+  }
 }
 
 TEST(Math, AgreesWithTheLibraryToTheLastDigits) {

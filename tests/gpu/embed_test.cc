@@ -38,7 +38,12 @@ void compare_embed(int64_t T, int64_t V, int64_t D, int64_t shift, int64_t commo
       out(T * D, shift);
   const DeviceInts device_tokens(tokens);
   cuda::gather_rows_f32(device_table.data(), device_tokens.data(), T, D, out.data(), stream.get());
-  cuda::embed_add_rows(device_dy.data(), device_tokens.data(), T, D, gradient.data(), stream.get());
+  std::vector<int32_t> lists(static_cast<size_t>(3 * T + 1)), counts(static_cast<size_t>(V));
+  cuda::TokenPlaces places{lists.data(), lists.data() + T, lists.data() + 2 * T};
+  cuda::gather_places(tokens, counts, places);
+  const DeviceInts device_lists(lists);
+  places = {device_lists.data(), device_lists.data() + T, device_lists.data() + 2 * T, places.count};
+  cuda::embed_add_rows(device_dy.data(), places, D, gradient.data(), stream.get());
   expect_cpu_bits(out.values(stream), want, what + " y");
   expect_cpu_bits(gradient.values(stream), to_vector(parameter.p.grad), what + " gradient");
 }

@@ -35,13 +35,18 @@ Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
   R1_CHECK(a.shape == b.shape, "add ", a.shape.str(), " and ", b.shape.str());
   const Tensor y = ctx.output(a.shape);
   R1_BACKEND(ctx, add_values, (Add{.a = a, .b = b, .y = y}));
-  if (ctx.tape != nullptr) {
-    ctx.tape->record([a, b, y](Context& c) {
-      pass_on(c, y, a);
-      pass_on(c, y, b);
-    });
-  }
+  if (ctx.tape != nullptr) record_sum(ctx, a, b, y);
   return y;
+}
+
+void record_sum(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
+  R1_CHECK(a.shape == b.shape && a.shape == y.shape, "a sum ", y.shape.str(), " of ", a.shape.str(), " and ",
+           b.shape.str());
+  ctx.tape->read_as(y, b);
+  ctx.tape->record([a, b, y](Context& c) {
+    pass_on(c, y, a);
+    pass_on(c, y, b);
+  });
 }
 
 void add_in_place(Context& ctx, const Tensor& x, const Tensor& term) {

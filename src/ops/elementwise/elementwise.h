@@ -11,6 +11,8 @@ namespace r1 {
 
 // a + b, of the same shape, both f32 (the residual stream).
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b);
+// Records the backward of y = a + b on the tape, for an op that computes the sum together with something else.
+void record_sum(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y);
 // x += term, both f32 and of equal count. It has no backward: what a tape has named is a broken
 // invariant.
 void add_in_place(Context& ctx, const Tensor& x, const Tensor& term);

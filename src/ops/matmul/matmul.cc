@@ -23,11 +23,16 @@ Tensor matmul(Context& ctx, const Tensor& x, const Weight& w, DType dtype) {
   R1_BACKEND(ctx, matmul_forward, (MatmulForward{.x = x, .y = y, .w = &w}));
   if (ctx.tape != nullptr) {
     const Weight* weight = &w;
+    // Only the gradient of a bias reads dy unrounded.
+    if (ctx.row().product == Product::tensor_bf16 && (w.bias() == nullptr || !w.bias()->grad))
+      ctx.tape->read_rounded(y);
     ctx.tape->record([x, y, weight](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
+      const Tensor rounded = c.tape->rounded_grad(y);
       const GradSlot dx = c.tape->slot(x);
-      R1_BACKEND(c, matmul_backward, (MatmulBackward{.x = x, .dy = dy, .w = weight, .dx = dx}));
+      R1_BACKEND(c, matmul_backward,
+                 (MatmulBackward{.x = x, .dy = dy, .rounded = rounded, .w = weight, .dx = dx}));
     });
   }
   return y;

@@ -17,6 +17,7 @@ struct MatmulForward {
 
 struct MatmulBackward {
   Tensor x, dy;
+  Tensor rounded{};  // dy in bf16, if it has been rounded where it was made; dy may be this itself
   const Weight* w = nullptr;
   GradSlot dx;  // no data: not needed
 };

@@ -15,6 +15,7 @@
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/matmul/matmul_cuda.h"
+#include "ops/matmul/round_gradient_cuda.h"
 #include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
@@ -159,6 +160,16 @@ void add_bias_gradient(Context& ctx, const Weight& w, const float* dy, int64_t T
   if (!ctx.measuring) matmul_dbias_f32(dy, T, w.N(), grad, ctx.stream);
 }
 
+// Returns dy [T, N] in bf16 and adds its columns to the gradient of the bias, in one pass if the shapes allow it.
+const uint16_t* rounded_gradient(Context& ctx, const Weight& w, const Tensor& dy) {
+  if (w.bias() == nullptr || !w.bias()->grad) return as_bf16(ctx, dy);
+  auto* rounded = ctx.arena.array<uint16_t>(dy.count());
+  if (round_and_sum_columns(ctx, dy.f32(), dy.dim(0), w.N(), rounded, w.bias()->grad.f32())) return rounded;
+  if (!ctx.measuring) narrow_f32(dy.f32(), dy.count(), rounded, ctx.stream);
+  add_bias_gradient(ctx, w, dy.f32(), dy.dim(0));
+  return rounded;
+}
+
 }  // namespace
 
 void times(Context& ctx, const WeightProduct& call) {
@@ -230,16 +241,16 @@ bool matmuls_forward(Context& ctx, std::span<const MatmulForward> calls) {
 
 void matmul_backward(Context& ctx, const MatmulBackward& call) {
   const int64_t T = call.x.dim(0);
-  const float* dy = call.dy.f32();
   if (on_tensor_cores(ctx)) {
     const OpScope scope(ctx);
     const Weight& w = *call.w;
-    const uint16_t* narrow = as_bf16(ctx, call.dy);
-    if (call.dx) tensor_times_transposed(ctx, w, narrow, T, call.dx.accumulate, call.dx.grad.f32());
     ctx.tape->await_turn();
+    const uint16_t* narrow = call.rounded ? call.rounded.bf16() : rounded_gradient(ctx, w, call.dy);
+    if (call.dx) tensor_times_transposed(ctx, w, narrow, T, call.dx.accumulate, call.dx.grad.f32());
     if (w.dense().grad) tensor_weight_gradient(ctx, w, narrow, as_bf16(ctx, call.x), T);
-    return add_bias_gradient(ctx, w, dy, T);
+    return;
   }
+  const float* dy = call.dy.f32();
   if (call.dx) {
     times_transposed(
         ctx, {.w = call.w, .dy = dy, .T = T, .dx = call.dx.grad.f32(), .accumulate = call.dx.accumulate});

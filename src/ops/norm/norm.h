@@ -17,6 +17,12 @@ namespace r1 {
 // x [T, D], w [D] -> [T, D]. x may have any shape whose last dimension is D; each row is normalised.
 Tensor rms_norm(Context& ctx, const Tensor& x, Parameter& w, float eps);
 
+// sum = a + b [T, D] in f32, and its norm: add() and rms_norm(), in one pass over memory where a backend has one.
+struct NormedSum {
+  Tensor sum, normed;
+};
+NormedSum add_and_norm(Context& ctx, const Tensor& a, const Tensor& b, Parameter& w, float eps);
+
 // x += term, then y = rms_norm(x): the residual stream [T, D] takes in a part's result, and the next part's input is
 // made, in one pass over memory where a backend has one. Without a tape.
 void add_rms_norm(Context& ctx, const Tensor& x, const Tensor& term, const Parameter& w, float eps,

@@ -11,14 +11,16 @@ struct NormForward {
   const Parameter* w = nullptr;
   float eps = 0;
   float* rstd = nullptr;  // [T], written for the backward; null: not needed
-  Tensor term{};          // [T, D], added to x in place first; no data: none. On CUDA devices alone
+  // On CUDA devices alone: sum [T, D] = x + term is written and normed. `sum` may be x; no data: there is no term.
+  Tensor term{}, sum{};
 };
 
 struct NormBackward {
   Tensor x, dy;
   const float* rstd = nullptr;
   Parameter* w = nullptr;
-  GradSlot dx;  // no data: not needed
+  GradSlot dx;       // no data: not needed; f32, or bf16 on a device with tensor cores
+  Tensor rounded{};  // there, a copy in bf16 of dx, or of what dx holds afterwards; no data: not wanted
 };
 
 namespace cpu {

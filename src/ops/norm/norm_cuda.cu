@@ -4,13 +4,16 @@
 //   dx   = rstd * fma(-x, k, g),   g = dy w,   k = (rstd * rstd) * (c / D),   c = g . x in sixteen lanes
 //   dw   = fma(dy, x * rstd, dw)   for t in order
 //
-// A short row belongs to a half-warp. A long one belongs to a block, which copies it to shared memory so that
+// These are the kernels for few rows, and the backward of numerics that sum over tokens one by one; norm_many_cuda.h has
+// the others. A short row belongs to a half-warp. A long one belongs to a block, which copies it to shared memory so that
 // many loads are in flight; the sums are sixteen chains either way.
 #include <cuda_runtime.h>
 
 #include "ops/convert/convert.h"
+#include "ops/convert/convert_cuda.h"
 #include "ops/norm/norm_backend.h"
 #include "ops/norm/norm_cuda.h"
+#include "ops/norm/norm_many_cuda.h"
 #include "ops/norm/norm_row_cuda.cuh"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/column_blocks_cuda.cuh"
@@ -46,7 +49,7 @@ __device__ __forceinline__ float shared_sum(float lane_sum, float* told) {
   return *told;
 }
 
-// The elements of a row of x, to which those of a term, if there is one, are added in place first.
+// The elements of a row of x, or of the sum of x and a term, which is kept.
 template <class X>
 struct PlainRow {
   const X* x;
@@ -55,11 +58,12 @@ struct PlainRow {
   __device__ float again(int64_t i) const { return to_f32(x[i]); }
 };
 struct SumRow {
-  float* x;
+  const float* x;
   const float* term;
-  __device__ SumRow at(int64_t t, int64_t D) const { return {x + t * D, term + t * D}; }
-  __device__ float first(int64_t i) const { return x[i] = __fadd_rn(x[i], term[i]); }
-  __device__ float again(int64_t i) const { return x[i]; }  // of the same thread
+  float* sum;  // may be x
+  __device__ SumRow at(int64_t t, int64_t D) const { return {x + t * D, term + t * D, sum + t * D}; }
+  __device__ float first(int64_t i) const { return sum[i] = __fadd_rn(x[i], term[i]); }
+  __device__ float again(int64_t i) const { return sum[i]; }  // of the same thread
 };
 
 // Y: f32 or bf16. If it is bf16, so is the weight that the forward sees.
@@ -198,24 +202,62 @@ void norm_forward(Context& ctx, const NormForward& call) {
   if (ctx.measuring) return;
   const int64_t T = call.x.rows(), D = call.x.dim(-1);
   const float* w = call.w->value.f32();
+  const bool launched_early = launches_early(ctx);
+  if (!launched_early && norm_many_rows({.x = call.x.data,
+                                         .x_bf16 = call.x.dtype == DType::bf16,
+                                         .term = call.term ? call.term.f32() : nullptr,
+                                         .sum = call.term ? call.sum.f32() : nullptr,
+                                         .w = w,
+                                         .T = T,
+                                         .D = D,
+                                         .eps = call.eps,
+                                         .y = call.y.data,
+                                         .y_bf16 = call.y.dtype == DType::bf16,
+                                         .rstd = call.rstd},
+                                        ctx.stream))
+    return;
   const auto run = [&](const auto& x) {
     if (call.y.dtype == DType::f32)
-      return run_norm(x, w, T, D, call.eps, call.y.f32(), call.rstd, ctx.stream, launches_early(ctx));
-    run_norm(x, w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream, launches_early(ctx));
+      return run_norm(x, w, T, D, call.eps, call.y.f32(), call.rstd, ctx.stream, launched_early);
+    run_norm(x, w, T, D, call.eps, call.y.bf16(), call.rstd, ctx.stream, launched_early);
   };
-  if (call.term) return run(SumRow{call.x.f32(), call.term.f32()});
+  if (call.term) return run(SumRow{call.x.f32(), call.term.f32(), call.sum.f32()});
   if (call.x.dtype == DType::f32) return run(PlainRow<float>{call.x.f32()});
   run(PlainRow<uint16_t>{call.x.bf16()});
 }
 
 void norm_backward(Context& ctx, const NormBackward& call) {
+  const int64_t T = call.x.rows(), D = call.x.dim(-1);
+  const bool narrow = call.dx && call.dx.grad.dtype == DType::bf16;
+  ctx.tape->await_turn();
+  if (call.dx && norm_gradients(ctx, {.x = call.x.data,
+                                      .x_bf16 = call.x.dtype == DType::bf16,
+                                      .dy = call.dy.f32(),
+                                      .rstd = call.rstd,
+                                      .w = call.w->value.f32(),
+                                      .round_w = ctx.activations() == DType::bf16,
+                                      .rows = T,
+                                      .D = D,
+                                      .dx = narrow ? nullptr : call.dx.grad.f32(),
+                                      .add = call.dx.accumulate,
+                                      .rounded = narrow         ? call.dx.grad.bf16()
+                                                 : call.rounded ? call.rounded.bf16()
+                                                                : nullptr,
+                                      .dw = call.w->grad ? call.w->grad.f32() : nullptr}))
+    return;
   const OpScope scope(ctx);
   const float* x = as_f32(ctx, call.x);
   const float* w = weight_f32(ctx, call.w->value);
-  const NormRows rows{x, call.dy.f32(), call.rstd, call.x.rows(), call.x.dim(-1)};
-  if (call.dx && !ctx.measuring) rms_norm_dx(rows, w, call.dx.accumulate, call.dx.grad.f32(), ctx.stream);
+  const NormRows rows{x, call.dy.f32(), call.rstd, T, D};
+  if (call.dx) {
+    float* dx = narrow ? ctx.arena.array<float>(T * D) : call.dx.grad.f32();
+    const Tensor& rounded = narrow ? call.dx.grad : call.rounded;
+    if (!ctx.measuring) {
+      rms_norm_dx(rows, w, call.dx.accumulate, dx, ctx.stream);
+      if (rounded) narrow_f32(dx, T * D, rounded.bf16(), ctx.stream);
+    }
+  }
   if (!call.w->grad) return;
-  ctx.tape->await_turn();
   float* dw = call.w->grad.f32();
   if (sums_by_family(ctx))
     return run_column_blocks<true, true>(ctx, "rms_norm_dw", {rows.x, rows.dy, rows.rstd}, rows.T, rows.D, dw,

@@ -1,6 +1,7 @@
 #include "ops/optim/optim.h"
 
 #include <cmath>
+#include <new>
 
 #include "base/math.h"
 #include "ops/backend.h"
@@ -26,12 +27,8 @@ std::span<const Tensor> gradients_of(Context& ctx, std::span<Parameter* const> p
 
 }  // namespace
 
-void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
-                  float grad_scale) {
-  const int64_t n = p.value.count();
-  R1_CHECK(how.step >= 1, p.name, ": step ", how.step);
-  R1_CHECK(p.grad && p.grad.count() == n && m.count() == n && v.count() == n, p.name, ": value ",
-           p.value.shape.str(), ", m ", m.shape.str(), ", v ", v.shape.str());
+void adamw_update(Context& ctx, std::span<const AdamWItem> items, const AdamW& how, float grad_scale) {
+  R1_CHECK(how.step >= 1, "step ", how.step);
   const AdamConstants constants{.lr = how.lr,
                                 .b1 = how.beta1,
                                 .b2 = how.beta2,
@@ -40,11 +37,26 @@ void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, 
                                 .c1 = static_cast<float>(bias_correction(how.beta1, how.step)),
                                 .c2 = static_cast<float>(bias_correction(how.beta2, how.step)),
                                 .eps = how.eps,
-                                .weight_decay = how.weight_decay,
                                 .grad_scale = grad_scale};
-  R1_BACKEND(ctx, adam_update,
-             (AdamUpdate{.w = p.value, .grad = p.grad, .m = m, .v = v, .constants = constants}));
-  ++p.version;
+  const OpScope scope(ctx);
+  auto* updates = ctx.host().array<AdamUpdate>(std::ssize(items));
+  for (size_t i = 0; i < items.size(); ++i) {
+    const AdamWItem& item = items[i];
+    Parameter& p = *item.parameter;
+    const int64_t n = p.value.count();
+    R1_CHECK(p.grad && p.grad.count() == n && item.m.count() == n && item.v.count() == n, p.name, ": value ",
+             p.value.shape.str(), ", m ", item.m.shape.str(), ", v ", item.v.shape.str());
+    new (updates + i)
+        AdamUpdate{.w = p.value, .grad = p.grad, .m = item.m, .v = item.v, .weight_decay = item.weight_decay};
+    ++p.version;
+  }
+  R1_BACKEND(ctx, adam_updates, (AdamUpdates{.updates = {updates, items.size()}, .constants = constants}));
+}
+
+void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
+                  float grad_scale) {
+  const AdamWItem item{.parameter = &p, .m = m, .v = v, .weight_decay = how.weight_decay};
+  adamw_update(ctx, std::span(&item, 1), how, grad_scale);
 }
 
 double gradient_norm(Context& ctx, std::span<Parameter* const> parameters) {

@@ -26,6 +26,15 @@ struct AdamW {
 void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
                   float grad_scale);
 
+// The same for all parameters of a model, each with its own weight decay instead of how.weight_decay: in one launch, where
+// a backend has one.
+struct AdamWItem {
+  Parameter* parameter = nullptr;
+  Tensor m, v;
+  float weight_decay = 0;
+};
+void adamw_update(Context& ctx, std::span<const AdamWItem> items, const AdamW& how, float grad_scale);
+
 // The square root of the sum of squares over all gradients.
 double gradient_norm(Context& ctx, std::span<Parameter* const> parameters);
 

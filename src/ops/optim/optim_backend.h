@@ -10,11 +10,15 @@ namespace r1 {
 
 // The factors of optim.h's formulas, each rounded to f32 once.
 struct AdamConstants {
-  float lr, b1, b2, one_less_b1, one_less_b2, c1, c2, eps, weight_decay, grad_scale;
+  float lr, b1, b2, one_less_b1, one_less_b2, c1, c2, eps, grad_scale;
 };
 
 struct AdamUpdate {
   Tensor w, grad, m, v;  // f32, of equal count
+  float weight_decay = 0;
+};
+struct AdamUpdates {
+  std::span<const AdamUpdate> updates;
   AdamConstants constants;
 };
 
@@ -27,13 +31,13 @@ struct ZeroGradients {
 };
 
 namespace cpu {
-void adam_update(Context& ctx, const AdamUpdate& call);
+void adam_updates(Context& ctx, const AdamUpdates& call);
 double sum_of_squares(Context& ctx, const GradientNorm& call);
 void zero_gradients(Context& ctx, const ZeroGradients& call);
 }  // namespace cpu
 
 namespace cuda {
-void adam_update(Context& ctx, const AdamUpdate& call);
+void adam_updates(Context& ctx, const AdamUpdates& call);
 double sum_of_squares(Context& ctx, const GradientNorm& call);  // waits for the stream
 void zero_gradients(Context& ctx, const ZeroGradients& call);
 }  // namespace cuda

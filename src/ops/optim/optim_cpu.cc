@@ -25,22 +25,23 @@ using namespace r1::HWY_NAMESPACE;
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D, class V = hn::VFromD<D>>
-HWY_INLINE void adam_step(D d, const AdamConstants& k, V& w, V grad, V& m, V& v) {
+HWY_INLINE void adam_step(D d, const AdamConstants& k, float weight_decay, V& w, V grad, V& m, V& v) {
   const V g = hn::Mul(grad, hn::Set(d, k.grad_scale));
   m = hn::MulAdd(hn::Set(d, k.b1), m, hn::Mul(hn::Set(d, k.one_less_b1), g));
   v = hn::MulAdd(hn::Set(d, k.b2), v, hn::Mul(hn::Set(d, k.one_less_b2), hn::Mul(g, g)));
   const V root = hn::Add(hn::Sqrt(hn::Div(v, hn::Set(d, k.c2))), hn::Set(d, k.eps));
   const V step = hn::Div(hn::Div(m, hn::Set(d, k.c1)), root);
-  w = hn::NegMulAdd(hn::Set(d, k.lr), hn::MulAdd(hn::Set(d, k.weight_decay), w, step), w);
+  w = hn::NegMulAdd(hn::Set(d, k.lr), hn::MulAdd(hn::Set(d, weight_decay), w, step), w);
 }
 
-void adamw_kernel(const AdamConstants& k, int64_t n, const float* grad, float* w, float* m, float* v) {
+void adamw_kernel(const AdamConstants& k, float weight_decay, int64_t n, const float* grad, float* w,
+                  float* m, float* v) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     auto wi = hn::LoadU(d, w + i), mi = hn::LoadU(d, m + i), vi = hn::LoadU(d, v + i);
-    adam_step(d, k, wi, hn::LoadU(d, grad + i), mi, vi);
+    adam_step(d, k, weight_decay, wi, hn::LoadU(d, grad + i), mi, vi);
     hn::StoreU(wi, d, w + i);
     hn::StoreU(mi, d, m + i);
     hn::StoreU(vi, d, v + i);
@@ -48,7 +49,7 @@ void adamw_kernel(const AdamConstants& k, int64_t n, const float* grad, float* w
   if (i < n) {
     const size_t rest = static_cast<size_t>(n - i);
     auto wi = load_some(d, w + i, rest), mi = load_some(d, m + i, rest), vi = load_some(d, v + i, rest);
-    adam_step(d, k, wi, load_some(d, grad + i, rest), mi, vi);
+    adam_step(d, k, weight_decay, wi, load_some(d, grad + i, rest), mi, vi);
     store_some(wi, d, w + i, rest);
     store_some(mi, d, m + i, rest);
     store_some(vi, d, v + i, rest);
@@ -95,13 +96,15 @@ double add_squares(ThreadPool& threads, const float* x, int64_t n, double sum) {
 
 }  // namespace
 
-void adam_update(Context& ctx, const AdamUpdate& call) {
-  const float* grad = call.grad.f32();
-  float *w = call.w.f32(), *m = call.m.f32(), *v = call.v.f32();
-  ctx.threads.parallel_for(call.w.count(), kAdamGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(adamw_kernel)
-    (call.constants, end - begin, grad + begin, w + begin, m + begin, v + begin);
-  });
+void adam_updates(Context& ctx, const AdamUpdates& call) {
+  for (const AdamUpdate& u : call.updates) {
+    const float* grad = u.grad.f32();
+    float *w = u.w.f32(), *m = u.m.f32(), *v = u.v.f32();
+    ctx.threads.parallel_for(u.w.count(), kAdamGrain, [&](int64_t begin, int64_t end) {
+      HWY_DYNAMIC_DISPATCH(adamw_kernel)
+      (call.constants, u.weight_decay, end - begin, grad + begin, w + begin, m + begin, v + begin);
+    });
+  }
 }
 
 double sum_of_squares(Context& ctx, const GradientNorm& call) {

@@ -19,7 +19,7 @@ Tensor rope(Context& ctx, const Tensor& x, std::span<const int32_t> positions, c
     ctx.tape->record([x, y, rotary](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
-      const GradSlot dx = c.tape->slot(x);
+      const GradSlot dx = c.tape->slot_to_round(x);
       if (!dx) return;
       R1_BACKEND(c, rope_backward, (RopeBackward{.dy = dy, .dx = dx, .rotary = rotary}));
     });

@@ -14,7 +14,7 @@ struct RopeForward {
 // The turn back: the forward with the sines negated.
 struct RopeBackward {
   Tensor dy;    // [T, H, K]
-  GradSlot dx;  // always wanted
+  GradSlot dx;  // always wanted; f32, or bf16 on a device with tensor cores
   Rotary rotary;
 };
 

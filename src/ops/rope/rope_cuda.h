@@ -31,6 +31,7 @@ struct RopeRows {
   bool back = false;                   // turns the other way
   bool add = false;                    // adds to y; not to bf16
   bool bf16 = false;
+  bool rounds = false;  // x is f32, and y bits of bf16
 };
 void rope_rows(const RopeRows& rows, void* stream);
 

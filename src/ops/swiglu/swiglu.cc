@@ -13,7 +13,9 @@ Tensor swiglu(Context& ctx, const Tensor& gate, const Tensor& up) {
     ctx.tape->record([gate, up, y](Context& c) {
       const Tensor dy = c.tape->grad(y);
       if (!dy) return;
-      const GradSlot dgate = c.tape->slot(gate), dup = c.tape->slot(up);
+      const bool one = gate.node == up.node;  // whose two gradients are added
+      const GradSlot dgate = one ? c.tape->slot(gate) : c.tape->slot_to_round(gate),
+                     dup = one ? c.tape->slot(up) : c.tape->slot_to_round(up);
       if (!dgate && !dup) return;
       R1_BACKEND(c, swiglu_backward,
                  (SwigluBackward{.gate = gate, .up = up, .dy = dy, .dgate = dgate, .dup = dup}));
