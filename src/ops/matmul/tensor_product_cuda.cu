@@ -260,6 +260,7 @@ TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
                         ((rows + SmallTile::kJ - 1) / SmallTile::kJ) * groups.count;
   constexpr int64_t kFewRows = 64;
   const bool alone = groups.count == 1 && groups.starts == nullptr;
+  if (alone && wgmma_shards_pay(product)) return TensorKernel::wgmma_shards;
   const bool few = alone ? product.I * rows <= kFewOutputs : rows <= kFewRows && small < multiprocessors();
   if ((rows <= 16 || few) && tensor_kernel_fits(product, TensorKernel::few_rows))
     return TensorKernel::few_rows;
@@ -289,9 +290,11 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
       return launch_layout<SmallTile>(product, groups, s);
     case TensorKernel::large_tiles:
       return launch_layout<LargeTile>(product, groups, s);
+    case TensorKernel::wgmma_shards:
+      return wgmma_shards_products({&product, 1}, stream);
     case TensorKernel::wgmma:
     case TensorKernel::wgmma_wide:
-      return wgmma_product(product, kernel == TensorKernel::wgmma_wide, stream);
+      return wgmma_products({&product, 1}, kernel == TensorKernel::wgmma_wide, stream);
   }
 }
 
@@ -299,6 +302,7 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
 
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
   if (kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) return wgmma_fits(product);
+  if (kernel == TensorKernel::wgmma_shards) return wgmma_shards_fit(product);
   if (kernel != TensorKernel::few_rows) return true;
   return few_rows_fit(product);
 }
@@ -309,27 +313,6 @@ void tensor_product(const TensorProduct& product, TensorKernel kernel, void* str
 
 void tensor_product(const TensorProduct& product, void* stream) {
   launch(product, {}, pick(product, {}), stream);
-}
-
-void tensor_split_product(const TensorProduct& product, const TensorSplits& splits,
-                          std::span<const int32_t> starts, void* stream) {
-  R1_CHECK(std::ssize(starts) == splits.count + 1 && !product.accumulate && !product.d_bf16, splits.count,
-           " splits");
-  if (product.I == 0 || product.J == 0 || splits.count == 0) return;
-  if (wgmma_takes_splits(product)) return wgmma_split_product(product, splits, stream);
-  for (int64_t s = 0; s < splits.count; ++s) {
-    TensorProduct one = product;
-    const int64_t begin = starts[static_cast<size_t>(s)] * kTensorStep;
-    one.K = std::min(starts[static_cast<size_t>(s) + 1] * kTensorStep, product.K) - begin;
-    if (product.k_rows != nullptr) {
-      one.k_rows = product.k_rows + begin;
-    } else {
-      one.p.data += begin * one.p.row;
-      one.q.data += begin * one.q.row;
-    }
-    one.d = static_cast<float*>(product.d) + s * splits.d;
-    tensor_product(one, stream);
-  }
 }
 
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel,
@@ -368,6 +351,12 @@ void tensor_products_of(std::span<const TensorProduct> products, void* stream) {
     return launch_grid<DeepTile, true, true, false>(launch_name(one), list, grid, shards, vectors,
                                                     takes_vectors(one.q), s);
   }
+  const bool alike = std::all_of(products.begin(), products.end(), [&](const TensorProduct& p) {
+    return tensor_kernel_fits(p, kernel) && p.d_bf16 == one.d_bf16 && p.p.by_k == one.p.by_k;
+  });
+  if (kernel == TensorKernel::wgmma_shards && alike) return wgmma_shards_products(products, stream);
+  if ((kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) && alike && one.q.by_k)
+    return wgmma_products(products, kernel == TensorKernel::wgmma_wide, stream);
   for (const TensorProduct& p : products) tensor_product(p, stream);
 }
 
