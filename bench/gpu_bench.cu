@@ -1,6 +1,7 @@
 // bench/gpu_bench.cu: the kernels of a CUDA device beside its limits, measured in the same run.
 //
 //   gpu_bench [--json FILE]
+//   gpu_bench --products      the limits, and products of bf16 matrices alone
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
 // Limits: the rate of independent FMAs in registers, that of mma.sync on bf16 in registers, and a copy within the device's memory (bytes read plus
@@ -20,10 +21,6 @@ namespace r1::bench {
 
 namespace {
 
-std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
-  return std::string(name) + " " + std::to_string(T) + " x " + std::to_string(N) + " x " + std::to_string(K);
-}
-
 void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) {
   const Floats x(T * K), w(N * K), y(T * N), dx(T * K), dw(N * K), dbias(N);
   const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
@@ -40,32 +37,22 @@ void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) 
             [&] { cuda::matmul_dbias_f32(y.at(), T, N, dbias.at(), s); });
 }
 
-// Products in cuda-bf16: `y` is bf16.
-void bench_tensor_product(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) {
+// Products of few rows in cuda-bf16: `y` is bf16.
+void bench_few_rows(Bench& bench, int64_t T, int64_t N, int64_t K) {
   const Bits x(T * K), w(N * K), y(T * N);
   const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
-  const auto bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes());
-  constexpr int64_t kShards = 8;
-  void* const s = bench.stream();
-  bench.tensor_row(shape("bf16 y", T, N, K), flops, bytes, [&] {
-    cuda::tensor_product(cuda::forward_product({.x = x.at(),
-                                                .T = T,
-                                                .w = w.at(),
-                                                .N = N,
-                                                .K = K,
-                                                .y = y.at(),
-                                                .y_bf16 = true,
-                                                .most_shards = kShards}),
-                         s);
-  });
-  if (!training) return;
-  const Floats dx(T * K), dw(N * K);
-  bench.tensor_row(shape("bf16 dx", T, N, K), flops, bytes + static_cast<double>(dx.bytes()), [&] {
-    cuda::tensor_product(cuda::input_gradient_product(y.at(), T, w.at(), N, K, kShards, false, dx.at()), s);
-  });
-  bench.tensor_row(shape("bf16 dW", T, N, K), flops, bytes + 2 * static_cast<double>(dw.bytes()), [&] {
-    cuda::tensor_product(cuda::weight_gradient_product(x.at(), y.at(), T, N, K, nullptr, 0, dw.at()), s);
-  });
+  bench.tensor_row(shape("bf16 y", T, N, K), flops,
+                   static_cast<double>(x.bytes() + w.bytes() + y.bytes()), [&] {
+                     cuda::tensor_product(cuda::forward_product({.x = x.at(),
+                                                                 .T = T,
+                                                                 .w = w.at(),
+                                                                 .N = N,
+                                                                 .K = K,
+                                                                 .y = y.at(),
+                                                                 .y_bf16 = true,
+                                                                 .most_shards = 8}),
+                                          bench.stream());
+                   });
 }
 
 void bench_norm(Bench& bench, int64_t T, int64_t D) {
@@ -134,7 +121,9 @@ std::string short_name(std::string name) {
 void run(int argc, char** argv) {
   const bool json = argc == 3 && std::strcmp(argv[1], "--json") == 0;
   const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
-  if (argc != 1 && !json && !name) throw Error("usage: gpu_bench [--json FILE] or gpu_bench --device");
+  const bool products = argc == 2 && std::strcmp(argv[1], "--products") == 0;
+  if (argc != 1 && !json && !name && !products)
+    throw Error("usage: gpu_bench [--json FILE], gpu_bench --products or gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
@@ -144,6 +133,7 @@ void run(int argc, char** argv) {
               device.minor, device.driver / 1000, device.driver % 1000 / 10);
   Bench bench;
   bench.limits();
+  if (products) return bench_products(bench);
   bench_matmul(bench, 8192, 4096, 4096, true);
   bench_matmul(bench, 2048, 14336, 4096, true);
   bench_matmul(bench, 2048, 1024, 1024, true);
@@ -151,14 +141,10 @@ void run(int argc, char** argv) {
   for (const int64_t T : {1, 4, 16, 64}) bench_matmul(bench, T, 14336, 4096, false);
   bench_matmul(bench, 1, 4096, 4096, false);
   bench_matmul(bench, 1, 4096, 14336, false);
-  bench_tensor_product(bench, 2048, 14336, 4096, true);
-  bench_tensor_product(bench, 2048, 4096, 14336, true);
-  bench_tensor_product(bench, 8192, 1536, 1536, true);
-  bench_tensor_product(bench, 8192, 576, 1536, true);
-  for (const int64_t T : {1, 2, 4, 8, 16, 32, 64, 128, 256})
-    bench_tensor_product(bench, T, 14336, 4096, false);
-  for (const int64_t T : {1, 16}) bench_tensor_product(bench, T, 4096, 14336, false);
-  for (const int64_t T : {1, 16}) bench_tensor_product(bench, T, 2048, 1536, false);
+  for (const int64_t T : {1, 2, 4, 8, 16}) bench_few_rows(bench, T, 14336, 4096);
+  for (const int64_t T : {1, 16}) bench_few_rows(bench, T, 4096, 14336);
+  for (const int64_t T : {1, 16}) bench_few_rows(bench, T, 2048, 1536);
+  bench_products(bench);
   bench_norm(bench, 16384, 4096);
   bench_norm(bench, 131072, 128);
   bench_norm(bench, 32768, 1024);

@@ -154,6 +154,11 @@ class Bench {
   std::string rows_;
 };
 
-void bench_ops(Bench& bench);  // gpu_ops.cu
+inline std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
+  return std::string(name) + " " + std::to_string(T) + " x " + std::to_string(N) + " x " + std::to_string(K);
+}
+
+void bench_ops(Bench& bench);       // gpu_ops.cu
+void bench_products(Bench& bench);  // gpu_products.cu
 
 }  // namespace r1::bench

@@ -4,6 +4,7 @@
 
 #include "base/integers.h"
 #include "ops/matmul/split_gradient_cuda.h"
+#include "ops/matmul/tensor_product_sm90.h"
 #include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
@@ -41,42 +42,63 @@ void launch_add(const float* from, int64_t n, int64_t count, float* to, cudaStre
   check_launch("product dw, chains");
 }
 
+// Adds chains to D that are summed into `sums` first, at most at_once of them at a time.
+void add_apart(const TensorProduct& product, std::span<const TokenChain> chains, float* sums, int64_t at_once,
+               cudaStream_t stream) {
+  const int64_t n = product.I * product.J;
+  auto* const dw = static_cast<float*>(product.d);
+  const bool fours = n % 4 == 0 && reinterpret_cast<uintptr_t>(dw) % 16 == 0;
+  while (!chains.empty()) {
+    const auto here = static_cast<int64_t>(std::min(chains.size(), static_cast<size_t>(at_once)));
+    for (int64_t c = 0; c < here; ++c) {
+      const TokenChain& chain = chains[static_cast<size_t>(c)];
+      TensorProduct one = product;
+      one.p.data += chain.first * one.p.row;
+      one.q.data += chain.first * one.q.row;
+      one.K = chain.count;
+      one.d = sums + c * n;
+      one.accumulate = false;
+      tensor_product(one, stream);
+    }
+    if (fours) {
+      launch_add<float4>(sums, n / 4, here, dw, stream);
+    } else {
+      launch_add<float>(sums, n, here, dw, stream);
+    }
+    chains = chains.subspan(static_cast<size_t>(here));
+  }
+}
+
 }  // namespace
 
 void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, int64_t N, int64_t K,
                            float* dw) {
   const OpScope scope(ctx);
-  const int64_t steps = std::ssize(ctx.steps->rows) / kTokenStep, n = N * K;
-  auto* starts = ctx.host().array<int32_t>(steps + 1);
-  int64_t count = 0, step = 0;
+  constexpr int64_t kChainTokens = kChainSteps * kTokenStep;
+  int64_t most = 0, count = 0, token = 0;
+  for (const int64_t tokens : ctx.steps->families) most += ceil_div(tokens, kChainTokens);
+  auto* chains = ctx.host().array<TokenChain>(most);
   for (const int64_t tokens : ctx.steps->families) {
-    const int64_t end = step + ceil_div(tokens, kTokenStep);
-    for (; step < end; step = std::min(end, step + kChainSteps)) starts[count++] = static_cast<int32_t>(step);
+    for (int64_t begin = 0; begin < tokens; begin += kChainTokens)
+      chains[count++] = {static_cast<int32_t>(token + begin),
+                         static_cast<int32_t>(std::min(tokens - begin, kChainTokens))};
+    token += tokens;
   }
-  R1_CHECK(step == steps, step, " steps of ", steps);
-  starts[count] = static_cast<int32_t>(steps);
-  Upload upload(ctx);
-  const int list = upload.add(std::span<const int32_t>(starts, static_cast<size_t>(count) + 1));
-  upload.send();
-  const int64_t at_once =
-      std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1, std::max<int64_t>(count, 1));
-  float* chains = ctx.arena.array<float>(at_once * n);
-  if (ctx.measuring || n == 0) return;
-  const auto stream = static_cast<cudaStream_t>(ctx.stream);
-  TensorProduct product =
-      weight_gradient_product(x, dy, 0, N, K, ctx.steps->device, steps * kTokenStep, chains);
-  product.accumulate = false;
-  for (int64_t first = 0; first < count; first += at_once) {
-    const int64_t here = std::min(at_once, count - first);
-    tensor_split_product(product, {.starts = upload.at<int32_t>(list) + first, .count = here, .d = n},
-                         {starts + first, static_cast<size_t>(here) + 1}, stream);
-    const bool fours = n % 4 == 0 && reinterpret_cast<uintptr_t>(dw) % 16 == 0;
-    if (fours) {
-      launch_add<float4>(chains, n / 4, here, dw, stream);
-    } else {
-      launch_add<float>(chains, n, here, dw, stream);
-    }
+  const std::span list(chains, static_cast<size_t>(count));
+  const TensorProduct product = weight_gradient_product(x, dy, token, N, K, nullptr, 0, dw);
+  if (wgmma_takes_chains(N, K)) {
+    Upload upload(ctx);
+    const int at = upload.add(std::span<const TokenChain>(list));
+    upload.send();
+    auto* words = ctx.arena.array<uint32_t>(wgmma_chain_words(N, K));
+    if (!ctx.measuring && N * K > 0 && count > 0)
+      wgmma_add_chains(product, upload.at<TokenChain>(at), count, words, ctx.stream);
+    return;
   }
+  const int64_t n = N * K,
+                at_once = std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1, std::max<int64_t>(count, 1));
+  float* sums = ctx.arena.array<float>(at_once * n);
+  if (!ctx.measuring && n > 0) add_apart(product, list, sums, at_once, static_cast<cudaStream_t>(ctx.stream));
 }
 
 }  // namespace r1::cuda

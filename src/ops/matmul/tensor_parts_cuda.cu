@@ -2,6 +2,7 @@
 // that walks a long K alone would leave most of the device idle.
 #include "base/error.h"
 #include "ops/matmul/tensor_product_cuda.h"
+#include "ops/matmul/tensor_product_sm90.h"
 #include "ops/matmul/tensor_tile_cuda.cuh"
 #include "tensor/cuda.h"
 #include "tensor/early_launch_cuda.cuh"
@@ -12,8 +13,9 @@ int64_t split_parts(const TensorProduct& product) {
   constexpr int64_t kLeastK = 2048, kMostRows = 512, kMostOutputs = int64_t{1} << 21;
   const TensorShards shards = tensor_shards(product.K, product.most_shards);
   const int64_t outputs = product.I * product.J;
-  const bool pays = product.K >= kLeastK && product.J > 16 && product.J <= kMostRows &&
-                    outputs > kFewOutputs && outputs <= kMostOutputs;
+  constexpr int64_t kFewRowsMost = 32;  // fewer have kernels of their own
+  const bool pays = product.K >= kLeastK && product.J > kFewRowsMost && product.J <= kMostRows &&
+                    outputs > kFewOutputs && outputs <= kMostOutputs && !wgmma_shards_fit(product);
   return pays && product.p.by_k && product.q.by_k && !product.accumulate && shards.count > 1 ? shards.count
                                                                                              : 1;
 }
@@ -34,7 +36,8 @@ __global__ void __launch_bounds__(256) add_shards(TensorProduct product, const f
 }  // namespace
 
 void tensor_product_in_parts(const TensorProduct& product, float* sums, void* stream) {
-  const int64_t count = split_parts(product), part = product.K / count, outputs = product.I * product.J;
+  const int64_t count = tensor_shards(product.K, product.most_shards).count;
+  const int64_t part = product.K / count, outputs = product.I * product.J;
   R1_CHECK(count > 1, "a product that is not split");
   TensorProduct one = product;  // of one shard
   one.K = part;

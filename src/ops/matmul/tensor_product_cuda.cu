@@ -2,12 +2,13 @@
 //
 //   tensor_tiles  a block computes a tile of D; tiles of P and Q wait in shared memory, kStages deep. A thread
 //                 keeps the chain of the current shard and the total of the shards before it in registers.
-//   tensor_few    for few rows of Q (decoding): a warp computes 16 rows of P by kJ of Q over a shard, with
-//                 stages of its own, so that no warp waits for another; the block's warps then add the shards
-//                 in order. The limit is the bandwidth that reads P.
+//
+// Few rows of Q (decoding) have a kernel of their own: tensor_few_cuda.cu.
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/matmul/tensor_few_cuda.h"
+#include "ops/matmul/tensor_launch_cuda.cuh"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "ops/matmul/tensor_product_sm90.h"
 #include "ops/matmul/tensor_tile_cuda.cuh"
@@ -19,11 +20,6 @@ namespace {
 
 // -0 + x is x, whatever x is.
 constexpr float kNothing = -0.0f;
-
-__device__ __forceinline__ float logit_or_gradient(const TensorProduct& product, int64_t i, int64_t j,
-                                                   float total) {
-  return product.gradients != nullptr ? gradient_of(product, i, j, total) : total;
-}
 
 // A block of kDown x kAcross warps; a warp computes kWarpI x kWarpJ outputs.
 template <int kDown, int kAcross, int kWarpI, int kWarpJ, int kStageCount>
@@ -61,21 +57,6 @@ struct TileGroups {
     mine = product;
     if (groups.count > 1 || groups.starts != nullptr) enter_group(mine, groups, blockIdx.y);
     return blockIdx.x;
-  }
-};
-// Product n has blocks [first[n], first[n + 1]).
-struct ProductList {
-  TensorProduct products[kMostProducts];
-  int first[kMostProducts];
-  __host__ __device__ bool early() const { return products[0].early; }
-  __device__ int64_t select(TensorProduct& mine, int block) const {
-    mine = products[0];
-    int begin = 0;
-#pragma unroll
-    for (size_t n = 1; n < kMostProducts; ++n) {
-      if (block >= first[n]) mine = products[n], begin = first[n];
-    }
-    return block - begin;
   }
 };
 struct TileList : ProductList {
@@ -210,134 +191,6 @@ __global__ void __launch_bounds__(Shape::kThreads)
   }
 }
 
-// --- few rows of Q
-
-constexpr int kFewWarps = 8, kFewThreads = 32 * kFewWarps;
-constexpr int kFewI = 16;
-
-// Which product a block computes, and which of that product's blocks of rows of P it has.
-struct FewGroups {
-  TensorProduct product;
-  TensorGroups groups;
-  __host__ __device__ bool early() const { return product.early && groups.starts == nullptr; }
-  __device__ int64_t enter(TensorProduct& mine) const {
-    mine = product;
-    if (groups.count > 1 || groups.starts != nullptr) enter_group(mine, groups, blockIdx.z);
-    return blockIdx.y;
-  }
-};
-struct FewList : ProductList {
-  __device__ int64_t enter(TensorProduct& mine) const { return select(mine, static_cast<int>(blockIdx.y)); }
-};
-
-// kJ rows of Q: 8 or 16. Warp w has shard w % count of rows 16 (w / count) of the block's rows of P.
-template <int kJ, int kStages, class Which>
-__global__ void __launch_bounds__(kFewThreads)
-    tensor_few(const __grid_constant__ Which which, TensorShards shards, bool p_vectors, bool q_vectors) {
-  using TileP = TensorTile<kFewI, true>;
-  using TileQ = TensorTile<kJ, true>;
-  constexpr int kStage = TileP::kElements + TileQ::kElements, kB = kJ / 8;
-  extern __shared__ __align__(128) uint16_t few_stages[];
-  TensorProduct product;
-  let_next_start();
-  if (!which.early()) await_previous();
-  const int64_t block_y = which.enter(product);
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int count = static_cast<int>(shards.count), blocks = kFewWarps / count;  // count divides kFewWarps
-  const int64_t j0 = static_cast<int64_t>(blockIdx.x) * kJ, block_i = block_y * blocks * kFewI;
-  if (j0 >= product.J) return await_previous();
-  const int64_t i0 = block_i + warp / count * kFewI;
-  const int64_t begin = warp % count * shards.steps * kTensorStep;
-  const int64_t end = min(begin + shards.steps * kTensorStep, product.K);
-  uint16_t* const mine = few_stages + warp * kStages * kStage;
-  const auto copy_p = [&](int64_t stage) {
-    const int64_t k0 = begin + stage * kTileK;
-    if (k0 < end && i0 < product.I)
-      TileP::template copy<32>(mine + stage % kStages * kStage, product.p, i0, product.I, k0, end, nullptr,
-                               p_vectors, lane);
-  };
-  const auto copy_q = [&](int64_t stage) {
-    const int64_t k0 = begin + stage * kTileK;
-    if (k0 < end && i0 < product.I)
-      TileQ::template copy<32>(mine + stage % kStages * kStage + TileP::kElements, product.q, j0, product.J,
-                               k0, end, nullptr, q_vectors, lane);
-    copy_commit();
-  };
-  for (int64_t s = 0; s < kStages - 1; ++s) copy_p(s);
-  await_previous();
-  for (int64_t s = 0; s < kStages - 1; ++s) copy_q(s);
-  float chain[kB][4] = {};
-  const int64_t steps = (end - begin + kTensorStep - 1) / kTensorStep,
-                stages = (steps + kTileSteps - 1) / kTileSteps;
-  for (int64_t stage = 0; stage < stages; ++stage) {
-    copy_wait<kStages - 2>();
-    __syncwarp();
-    copy_p(stage + kStages - 1);
-    copy_q(stage + kStages - 1);
-    if (i0 >= product.I) continue;
-    const uint16_t* p = mine + stage % kStages * kStage;
-    const uint16_t* q = p + TileP::kElements;
-    const auto step = [&](int s) {
-      uint32_t av[4];
-      TileP::load_a(av, p, 0, s);
-      if constexpr (kB == 2) {
-        uint32_t bv[4];
-        TileQ::load_b(bv, q, 0, s);
-        tensor_mma(chain[0], av, bv);
-        tensor_mma(chain[1], av, bv + 2);
-      } else {
-        // A tile of eight rows has one block per half of the step; blocks 2 and 3 read them again.
-        uint32_t bv[4];
-        const int block = lane / 8 % 2, line = lane % 8;
-        load_blocks<false>(bv, q + TileQ::place(line, 2 * s + block));
-        tensor_mma(chain[0], av, bv);
-      }
-    };
-    const int64_t here = steps - stage * kTileSteps;
-    if (here >= kTileSteps) {
-#pragma unroll
-      for (int s = 0; s < kTileSteps; ++s) step(s);
-    } else {
-      for (int s = 0; s < here; ++s) step(s);
-    }
-  }
-  copy_wait<0>();
-  __syncthreads();  // the stages are free
-  auto* const sums = reinterpret_cast<float(*)[kFewI][kJ]>(few_stages);
-  static_assert(kFewWarps * kStages * kStage * 2 >= kFewWarps * kFewI * kJ * 4);
-#pragma unroll
-  for (int b = 0; b < kB; ++b) {
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      sums[warp][lane / 4 + 8 * (e / 2)][lane % 4 * 2 + 8 * b + e % 2] = chain[b][e];
-  }
-  __syncthreads();
-  for (int at = static_cast<int>(threadIdx.x); at < blocks * kFewI * kJ; at += kFewThreads) {
-    const int row = at % (blocks * kFewI),
-              column = at / (blocks * kFewI);  // neighbours store neighbours in i
-    const int64_t i = block_i + row, j = j0 + column;
-    if (i >= product.I || j >= product.J) continue;
-    const float(*parts)[kFewI][kJ] = sums + row / kFewI * count;
-    float total = parts[0][row % kFewI][column];
-    for (int s = 1; s < count; ++s) total = __fadd_rn(total, parts[s][row % kFewI][column]);
-    store_total(product, i, j, logit_or_gradient(product, i, j, total));
-  }
-}
-
-// Vectors can be copied in every one of the products.
-bool takes_vectors(const TensorOperand& o, int64_t apart = 0) {
-  return o.row % kVector == 0 && apart % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
-}
-bool p_takes_vectors(const TensorProduct& product, const TensorGroups& groups) {
-  return takes_vectors(product.p, groups.p) && (groups.starts == nullptr || groups.aligned);
-}
-
-template <class Kernel>
-void allow_shared(Kernel kernel, int bytes) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "cudaFuncSetAttribute");
-}
-
 template <class Shape>
 int64_t tile_blocks(const TensorProduct& product) {
   return (product.I + Shape::kI - 1) / Shape::kI * ((product.J + Shape::kJ - 1) / Shape::kJ);
@@ -400,37 +253,6 @@ void launch_layout(const TensorProduct& product, const TensorGroups& groups, cud
   launch_tiles<Shape, false, false, false>(product, groups, shards, stream);
 }
 
-template <int kJ, int kStages, class Which>
-void launch_few(const Which& which, int64_t J, unsigned blocks, unsigned groups, const TensorShards& shards,
-                bool p_vectors, bool q_vectors, cudaStream_t stream) {
-  constexpr int kBytes = kFewWarps * kStages * (kFewI + kJ) * kTileK * 2;
-  static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
-  const auto kernel = tensor_few<kJ, kStages, Which>;
-  allow_shared(kernel, kBytes);
-  const dim3 grid(static_cast<unsigned>((J + kJ - 1) / kJ), blocks, groups);
-  launch_early(which.early(), "product y, few rows", kernel, grid, kFewThreads, kBytes, stream, which, shards,
-               p_vectors, q_vectors);
-}
-
-template <class Which>
-void launch_few(const Which& which, int64_t J, unsigned blocks, unsigned groups, const TensorShards& shards,
-                bool p_vectors, bool q_vectors, cudaStream_t stream) {
-  if (J <= 8) return launch_few<8, 4>(which, J, blocks, groups, shards, p_vectors, q_vectors, stream);
-  launch_few<16, 3>(which, J, blocks, groups, shards, p_vectors, q_vectors, stream);
-}
-
-unsigned few_blocks(const TensorProduct& product, const TensorShards& shards) {
-  const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
-  return static_cast<unsigned>((product.I + rows - 1) / rows);
-}
-
-void launch_few(const TensorProduct& product, const TensorGroups& groups, cudaStream_t stream) {
-  const TensorShards shards = tensor_shards(product.K, product.most_shards);
-  launch_few(FewGroups{product, groups}, product.J, few_blocks(product, shards),
-             static_cast<unsigned>(groups.count), shards, p_takes_vectors(product, groups),
-             takes_vectors(product.q, groups.q), stream);
-}
-
 TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
   const int64_t rows = groups.starts != nullptr ? std::min(product.J, groups.typical) : product.J;
   // Small tiles read P once for every kJ rows; the kernel for few rows once for every 16.
@@ -438,6 +260,7 @@ TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
                         ((rows + SmallTile::kJ - 1) / SmallTile::kJ) * groups.count;
   constexpr int64_t kFewRows = 64;
   const bool alone = groups.count == 1 && groups.starts == nullptr;
+  if (alone && wgmma_shards_pay(product)) return TensorKernel::wgmma_shards;
   const bool few = alone ? product.I * rows <= kFewOutputs : rows <= kFewRows && small < multiprocessors();
   if ((rows <= 16 || few) && tensor_kernel_fits(product, TensorKernel::few_rows))
     return TensorKernel::few_rows;
@@ -461,15 +284,17 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
   const auto s = static_cast<cudaStream_t>(stream);
   switch (kernel) {
     case TensorKernel::few_rows:
-      return launch_few(product, groups, s);
+      return few_rows_product(product, groups, s);
     case TensorKernel::small_tiles:
       if (takes_deep_tiles(product, groups)) return launch_deep(product, groups, s);
       return launch_layout<SmallTile>(product, groups, s);
     case TensorKernel::large_tiles:
       return launch_layout<LargeTile>(product, groups, s);
+    case TensorKernel::wgmma_shards:
+      return wgmma_shards_products({&product, 1}, stream);
     case TensorKernel::wgmma:
     case TensorKernel::wgmma_wide:
-      return wgmma_product(product, kernel == TensorKernel::wgmma_wide, stream);
+      return wgmma_products({&product, 1}, kernel == TensorKernel::wgmma_wide, stream);
   }
 }
 
@@ -477,9 +302,9 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
 
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
   if (kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) return wgmma_fits(product);
+  if (kernel == TensorKernel::wgmma_shards) return wgmma_shards_fit(product);
   if (kernel != TensorKernel::few_rows) return true;
-  return product.p.by_k && product.q.by_k && !product.accumulate &&
-         tensor_shards(product.K, product.most_shards).count <= kFewWarps;
+  return few_rows_fit(product);
 }
 
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream) {
@@ -488,27 +313,6 @@ void tensor_product(const TensorProduct& product, TensorKernel kernel, void* str
 
 void tensor_product(const TensorProduct& product, void* stream) {
   launch(product, {}, pick(product, {}), stream);
-}
-
-void tensor_split_product(const TensorProduct& product, const TensorSplits& splits,
-                          std::span<const int32_t> starts, void* stream) {
-  R1_CHECK(std::ssize(starts) == splits.count + 1 && !product.accumulate && !product.d_bf16, splits.count,
-           " splits");
-  if (product.I == 0 || product.J == 0 || splits.count == 0) return;
-  if (wgmma_takes_splits(product)) return wgmma_split_product(product, splits, stream);
-  for (int64_t s = 0; s < splits.count; ++s) {
-    TensorProduct one = product;
-    const int64_t begin = starts[static_cast<size_t>(s)] * kTensorStep;
-    one.K = std::min(starts[static_cast<size_t>(s) + 1] * kTensorStep, product.K) - begin;
-    if (product.k_rows != nullptr) {
-      one.k_rows = product.k_rows + begin;
-    } else {
-      one.p.data += begin * one.p.row;
-      one.q.data += begin * one.q.row;
-    }
-    one.d = static_cast<float*>(product.d) + s * splits.d;
-    tensor_product(one, stream);
-  }
 }
 
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, TensorKernel kernel,
@@ -535,30 +339,24 @@ void tensor_products_of(std::span<const TensorProduct> products, void* stream) {
   }
   const TensorShards shards = tensor_shards(one.K, one.most_shards);
   const auto s = static_cast<cudaStream_t>(stream);
-  const auto fill = [&](ProductList& list, const auto& blocks_of) {
-    int blocks = 0;
-    for (size_t n = 0; n < kMostProducts; ++n) {
-      list.products[n] = products[std::min(n, products.size() - 1)];
-      list.first[n] = n < products.size() ? blocks : INT32_MAX;
-      if (n < products.size()) blocks += static_cast<int>(blocks_of(products[n]));
-    }
-    return static_cast<unsigned>(blocks);
-  };
   const TensorKernel kernel = pick(all, {});
-  if (kernel == TensorKernel::few_rows) {
-    FewList list{};
-    const unsigned blocks = fill(list, [&](const TensorProduct& p) { return few_blocks(p, shards); });
-    return launch_few(list, one.J, blocks, 1, shards, vectors, takes_vectors(one.q), s);
-  }
+  if (kernel == TensorKernel::few_rows) return few_rows_products(products, stream);
   if (kernel == TensorKernel::small_tiles && takes_deep_tiles(all, {})) {
     TileList list{};
-    const dim3 grid(fill(list, [](const TensorProduct& p) { return tile_blocks<DeepTile>(p); }));
+    const dim3 grid(
+        fill_list(list, products, [](const TensorProduct& p) { return tile_blocks<DeepTile>(p); }));
     if (shards.count > 1)
       return launch_grid<DeepTile, true, true, true>(launch_name(one), list, grid, shards, vectors,
                                                      takes_vectors(one.q), s);
     return launch_grid<DeepTile, true, true, false>(launch_name(one), list, grid, shards, vectors,
                                                     takes_vectors(one.q), s);
   }
+  const bool alike = std::all_of(products.begin(), products.end(), [&](const TensorProduct& p) {
+    return tensor_kernel_fits(p, kernel) && p.d_bf16 == one.d_bf16 && p.p.by_k == one.p.by_k;
+  });
+  if (kernel == TensorKernel::wgmma_shards && alike) return wgmma_shards_products(products, stream);
+  if ((kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) && alike && one.q.by_k)
+    return wgmma_products(products, kernel == TensorKernel::wgmma_wide, stream);
   for (const TensorProduct& p : products) tensor_product(p, stream);
 }
 

@@ -80,22 +80,17 @@ void tensor_product(const TensorProduct& product, void* stream);
 // cache; a block of tiles takes 0.6 us per 64 k, however few there are. Measured on an H200.
 inline constexpr int64_t kFewOutputs = 160000;
 
-// The shards of a product that are computed side by side because each block would otherwise walk a long K alone; 1:
-// none. A function of the shapes.
+// The shards of a product that are to be computed side by side in scratch because each block would otherwise walk a long K
+// alone; 1: none. A function of the shapes and the GPU: Hopper's need no scratch.
 int64_t split_parts(const TensorProduct& product);
-// Computes the product by split_parts() > 1 parts, whose sums lie in `sums` [parts, J, I], the device's. The bits are those
-// of tensor_product().
+// Computes a product of several shards side by side. Their sums lie in `sums` [shards, J, I], the device's. The bits are
+// those of tensor_product().
 void tensor_product_in_parts(const TensorProduct& product, float* sums, void* stream);
 
-// A product over tokens whose K is cut into `count` chains of their own: chain s, over the steps starts[s] to
-// starts[s + 1] - 1, goes to D + s d. The arrays are the device's.
-struct TensorSplits {
-  const int32_t* starts = nullptr;  // [count + 1]
-  int64_t count = 0, d = 0;
+// Tokens `first` to first + count - 1 of a product over tokens (split_gradient_cuda.h).
+struct TokenChain {
+  int32_t first = 0, count = 0;
 };
-// `starts` are those of the splits, on the host.
-void tensor_split_product(const TensorProduct& product, const TensorSplits& splits,
-                          std::span<const int32_t> starts, void* stream);
 
 // `count` products of one shape in one launch. Either their operands and outputs lie these many elements apart
 // (the heads of latent attention), or they are experts whose rows of Q and D are sorted by expert: expert e owns
@@ -116,7 +111,7 @@ inline constexpr size_t kMostProducts = 4;
 void tensor_products_of(std::span<const TensorProduct> products, void* stream);
 
 // The kernels that tensor_product() picks from, for tests and benchmarks, which show that they agree.
-enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma, wgmma_wide };
+enum class TensorKernel { few_rows, small_tiles, large_tiles, wgmma, wgmma_wide, wgmma_shards };
 // True if the kernel can compute it on this GPU.
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel);
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream);

@@ -1,475 +1,299 @@
 // ops/matmul/tensor_product_sm90.cu: bf16 products by wgmma, for many rows of Q on Hopper GPUs (sm_90a).
 //
-// A block stays on its multiprocessor and computes tiles of kI x kJ outputs, one after the other. Its third
-// warpgroup copies stages of 64 k into shared memory, as far ahead as there is room, also of the next tile;
-// the other two multiply, 64 rows each. Stages are handed on through barriers: `full` when all copies of the
-// third warpgroup have arrived, `empty` when all eight warps have read. Chains and totals are those of
-// mma.sync, register by register.
+// A block stays on its multiprocessor and computes tiles of 128 x kJ outputs, one after the other
+// (tensor_pipeline_sm90.cuh). A thread keeps the current chain and, where there are several, the total of those before it
+// in registers, as mma.sync has them. Two blocks, which form a cluster, compute neighbouring tiles in i and share their
+// rows of Q. Operands that are not by k, weights in dx and both in dW, are read from shared memory as they lie in memory:
+// wgmma transposes.
 //
-// Operands that are not by k, weights in dx and both in dW, are read from shared memory as they lie in
-// memory: wgmma transposes. The rows of k that dW needs are gathered by the copies.
+// Chains of a gradient that are added to D in order: if there are tiles enough, a block walks all chains of its tile.
+// Otherwise the blocks take the first chain of all tiles, then the second, and so on; who has summed chain c of a tile waits
+// until chain c - 1 has been added there. Work is taken in that order, so who is waited for has always begun.
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
+#include "ops/matmul/tensor_job_sm90.cuh"
 #include "ops/matmul/tensor_product_sm90.h"
-#include "ops/matmul/tensor_tile_cuda.cuh"
-#include "ops/matmul/wgmma_cuda.cuh"
+#include "ops/matmul/tensor_store_sm90.cuh"
 #include "tensor/cuda.h"
+#include "tensor/early_launch_cuda.cuh"
 
 #pragma nv_diag_suppress 177  // without wgmma, most of this file is not used
 
 namespace r1::cuda {
 namespace {
 
-constexpr int kGroups = 2, kCopiers = 128, kThreads = 128 * kGroups + kCopiers;
-constexpr int kI = 64 * kGroups;
-// 168 per thread at the launch (65536 in all): the copiers give up what the others take.
-constexpr int kCopierRegisters = 40, kRegisters = 232;
+// Stages of kJ columns; products of P by k and dx also need room for D. sm_90 has 227 KiB per block.
+template <int kJ, bool kQByK>
+constexpr int kStoreRoom = kQByK ? kGroups * kStoreBytes<kJ> : 0;
+template <int kJ, bool kQByK>
+constexpr int kStagesOf = (225 * 1024 - kStoreRoom<kJ, kQByK>) / ((kTileI + kJ) * kTileK * 2);
 
-template <int kJ>
-constexpr int kStageBytes = (kI + kJ) * kTileK * 2;
-template <int kJ>
-constexpr int kStagesOf = 200 * 1024 / kStageBytes<kJ>;
-constexpr int kAligned = 1024;
-template <int kJ>
-constexpr int kBytesOf = kStagesOf<kJ> * kStageBytes<kJ> + kAligned;
-static_assert(kBytesOf<128> <= 226 * 1024 && kBytesOf<192> <= 226 * 1024 && kBytesOf<256> <= 226 * 1024,
-              "sm_90 has no more per block");
-
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define R1_HAS_WGMMA 1
-#endif
-
-// The place of a stage in K: [k0, end), of which at most 64 k exist.
-struct Stage {
-  int64_t k0, end;
+// Item `item` of a block: its tile, and its chains.
+struct Item {
+  int tile, i0, j0, part, begin, end;
 };
-// A chain's k, and the stages that it takes.
-struct ChainRange {
-  int64_t begin, end, stages;
-  __device__ __forceinline__ Stage at(int64_t stage) const { return {begin + stage * kTileK, end}; }
-};
-// The chains of an item of work: the shards of a tile; or, of a product over tokens that is split, one chain of the tile.
-template <bool kSplits>
-__device__ __forceinline__ ChainRange chain_range(const TensorProduct& product, const TensorShards& shards,
-                                                  const TensorSplits& splits, int64_t split, int64_t shard) {
-  int64_t begin = shard * shards.steps * kTensorStep, end = begin + shards.steps * kTensorStep;
-  if (kSplits && splits.count > 0)
-    begin = splits.starts[split] * kTensorStep, end = splits.starts[split + 1] * kTensorStep;
-  end = min(end, product.K);
-  return {begin, end, (end - begin + kTileK - 1) / kTileK};
-}
-
-// The tile of number `tile`: kGroupJ tiles of j side by side share their rows of P in the second-level cache.
 template <int kJ>
-__device__ __forceinline__ void place_of_tile(const TensorProduct& product, int64_t tile, int64_t* i0,
-                                              int64_t* j0) {
-  constexpr int64_t kGroupJ = 8;
-  const int64_t tiles_i = (product.I + kI - 1) / kI, tiles_j = (product.J + kJ - 1) / kJ;
-  const int64_t group = tile / (kGroupJ * tiles_i), place = tile % (kGroupJ * tiles_i);
-  const int64_t width = min(kGroupJ, tiles_j - group * kGroupJ);
-  *i0 = place / width * kI;
-  *j0 = (group * kGroupJ + place % width) * kJ;
-}
-
-// A copier has one vector of every kApart-th line of a panel.
-constexpr int kApart = kCopiers / 8, kTurns = kTileK / kApart;
-
-// Rows [row0, row0 + kRows) of an operand by k; what does not exist becomes zeros.
-template <int kRows>
-__device__ __forceinline__ void copy_by_k(uint32_t to, const TensorOperand& from, int64_t row0, int64_t rows,
-                                          Stage stage, int copier) {
-  const int vector = copier % 8, first = copier / 8;
-  const int64_t k = stage.k0 + vector * kVector;
-  const int bytes = vector_bytes(stage.end - k),
-            left = static_cast<int>(min(rows - row0, int64_t{kRows})) - first;
-  const uint16_t* line = from.data + (row0 + first) * from.row + k;
-  const int64_t apart = kApart * from.row;
-  const uint32_t place = to + static_cast<uint32_t>(panel_place(first, vector));
-#pragma unroll
-  for (int turn = 0; turn < kRows / kApart; ++turn, line += apart) {
-    const bool inside = turn * kApart < left && bytes > 0;
-    copy_async(place + static_cast<uint32_t>(turn * kApart * kPanelLine), inside ? line : from.data,
-               inside ? bytes : 0);
+__device__ __forceinline__ Item item_of(const Job& job, int item, uint32_t rank) {
+  // kGroupJ tiles of j side by side share their rows of P in the second-level cache.
+  constexpr int kGroupJ = 8;
+  const int rows = job.tiles_i / job.cluster, tiles = rows * job.tiles_j;
+  Item out{};
+  if (job.added != nullptr) {
+    out.begin = item / tiles, out.end = out.begin + 1;
+    item %= tiles;
+  } else {
+    out.end = job.chains != nullptr ? job.chain_count : job.shards;
   }
-}
-
-// Copies a stage of an operand by rows; `lines` are the rows of memory of this copier's k, -1: zeros.
-template <int kRows>
-__device__ __forceinline__ void copy_by_rows(uint32_t to, const TensorOperand& from, int64_t row0,
-                                             int64_t rows, const int32_t (&lines)[kTurns], int copier) {
-  const int vector = copier % 8, first = copier / 8;
-  const uint32_t place = to + static_cast<uint32_t>(panel_place(first, vector));
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const int64_t row = row0 + vector * kVector;
-    const uint16_t* const line = from.data + lines[turn] * from.row + row;
-#pragma unroll
-    for (int panel = 0; panel < kRows / 64; ++panel) {
-      const int bytes = lines[turn] < 0 ? 0 : vector_bytes(rows - row - 64 * panel);
-      copy_async(place + static_cast<uint32_t>(panel * kPanel + turn * kApart * kPanelLine),
-                 bytes > 0 ? line + 64 * panel : from.data, bytes);
-    }
-  }
-}
-
-__device__ __forceinline__ void rows_of_k(const TensorProduct& product, Stage stage, int copier,
-                                          int32_t (&lines)[kTurns]) {
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const int64_t k = stage.k0 + copier / 8 + turn * kApart;
-    lines[turn] = k >= stage.end              ? -1
-                  : product.k_rows != nullptr ? product.k_rows[k]
-                                              : static_cast<int32_t>(k);
-  }
-}
-
-// Stages go round in shared memory.
-template <int kStages>
-struct Turn {
-  int at = 0, parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++at == kStages) at = 0, parity ^= 1;
-  }
-};
-
-__device__ __forceinline__ uint32_t transpose_block(uint32_t value) {
-  uint32_t out;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
+  const int group = item / (kGroupJ * rows), place = item % (kGroupJ * rows);
+  const int width = min(kGroupJ, job.tiles_j - group * kGroupJ);
+  const int tile_i = place / width * job.cluster + static_cast<int>(rank),
+            tile_j = group * kGroupJ + place % width;
+  out.part = job.part_of(tile_i);
+  out.tile = tile_i * job.tiles_j + tile_j;
+  out.i0 = (tile_i - job.parts[out.part].first_tile) * kTileI;
+  out.j0 = tile_j * kJ;
   return out;
 }
-
-// Calls visit(e, address) for a thread's outputs of f32, all of which exist, with few instructions per address. Returns
-// false if some do not exist, or if D does not lie row by row in i or in j.
-template <int kCount, class Visit>
-__device__ __forceinline__ bool visit_whole(const TensorProduct& product, int64_t i0, int64_t j0,
-                                            const Visit& visit) {
-  if (product.d_bf16 || i0 + 16 > product.I || j0 + 2 * kCount > product.J) return false;
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-  auto* const d = static_cast<float*>(product.d);
-  if (product.d_i == 1) {
-    float* at = d + i0 + g + (j0 + 2 * t) * product.d_j;
-#pragma unroll
-    for (int b = 0; b < kCount / 4; ++b, at += 8 * product.d_j) {
-      float* const right = at + product.d_j;
-      visit(4 * b, at), visit(4 * b + 1, right), visit(4 * b + 2, at + 8), visit(4 * b + 3, right + 8);
-    }
-    return true;
-  }
-  if (product.d_j != 1) return false;
-  float* const upper = d + (i0 + g) * product.d_i + j0 + 2 * t;
-  float* const lower = upper + 8 * product.d_i;
-#pragma unroll
-  for (int b = 0; b < kCount / 4; ++b) {
-    visit(4 * b, upper + 8 * b), visit(4 * b + 1, upper + 8 * b + 1);
-    visit(4 * b + 2, lower + 8 * b), visit(4 * b + 3, lower + 8 * b + 1);
-  }
-  return true;
+__device__ __forceinline__ ChainAt chain_of(const Job& job, int chain) {
+  if (job.chains == nullptr) return {0, chain, job.part_k};
+  const TokenChain at = job.chains[chain];
+  return {at.first, 0, at.count};
 }
 
-// Turns a warp's logits into gradients.
+// D = D + chain, after the chain before.
 template <int kCount>
-__device__ __forceinline__ void to_gradients(const TensorProduct& product, int64_t i0, int64_t j0,
-                                             float (&total)[kCount]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int e = 0; e < kCount; ++e)
-    total[e] = gradient_of(product, i0 + g + e / 2 % 2 * 8, j0 + e / 4 * 8 + 2 * t + e % 2, total[e]);
+__device__ __forceinline__ void add_in_turn(const TensorProduct& product, uint32_t* added, int turn,
+                                            int64_t i0, int64_t j0, float (&chain)[kCount]) {
+  const OutputPlace at;
+  if (threadIdx.x % 128 == 0) {
+    int seen = 0;
+    do {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(added) : "memory");
+    } while (seen != turn);
+  }
+  named_sync(kGroupBarrier + at.group, 128);
+  visit_pairs<kCount>(product, i0, j0, [&](int e, const float2* from, bool inside) {
+    const float2 held = load_if(inside, from);
+    chain[e] = __fadd_rn(held.x, chain[e]), chain[e + 1] = __fadd_rn(held.y, chain[e + 1]);
+  });
+  store_outputs<true>(product, i0, j0, chain);
+  __threadfence();
+  named_sync(kGroupBarrier + at.group, 128);
+  if (threadIdx.x % 128 == 0)
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(added), "r"(turn + 1) : "memory");
 }
 
-// Stores a warp's 16 x (2 kCount) outputs from (i0, j0) on.
-template <int kCount>
-__device__ __forceinline__ void store_warp(const TensorProduct& product, int64_t i0, int64_t j0,
-                                           const float (&total)[kCount]) {
-  forget(i0), forget(j0);
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-  const bool pairs = product.d_bf16 && product.d_i == 1 && product.d_j % 2 == 0 && i0 + 16 <= product.I &&
-                     reinterpret_cast<uintptr_t>(product.d) % 4 == 0;
-  if (pairs) {  // of neighbours in i: a block of 8 x 8 outputs is transposed among the lanes
+// Stores a warpgroup's outputs.
+template <bool kQByK, int kCount>
+__device__ __forceinline__ void store_group(const Part& part, uint32_t buffer, int i0, int j0,
+                                            float (&total)[kCount]) {
+  const TensorProduct& product = part.product;
+  if constexpr (kQByK) {
+    if (product.gradients != nullptr) to_gradients(product, i0, j0, total);
+    if (product.bias != nullptr) add_biases(product, i0, total);
+    if (part.d_mapped && product.d_bf16) return store_bf16(part.d, buffer, i0, j0, total);
+    if (part.d_mapped) return store_f32(part.d, buffer, i0, j0, total);
+  }
+  store_outputs<!kQByK>(product, i0, j0, total);
+}
+
+// What the multipliers do. kTotals: an item may have several chains.
+template <int kJ, bool kTotals, class Pipe, bool kQByK>
+__device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint32_t buffer, int first,
+                                               int apart) {
+  constexpr int kCount = Pipe::kCount;
+  const int group = static_cast<int>(threadIdx.x) / 128;
+  const uint32_t mine = buffer + static_cast<uint32_t>(group) * kStoreBytes<kJ>;
+  float chain[kCount], total[kTotals ? kCount : 1];
 #pragma unroll
-    for (int b = 0; b < kCount / 4; ++b) {
+  for (float& c : chain) c = 0.0f;
+  for (int n = first; n < job.items(); n += apart) {
+    const Item item = item_of<kJ>(job, n, pipe.rank);
+    const Part& part = job.parts[item.part];
+    const int i0 = item.i0 + 64 * group;
+    const bool from_d = part.product.accumulate;
+    if constexpr (kTotals) {
+      if (from_d && job.chains != nullptr) {
+        load_outputs<!kQByK>(part.product, i0, item.j0, total);
+      } else {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t i = i0 + g + 8 * half;
-        const uint32_t low = bf16_bits(add_bias(product, i, total[4 * b + 2 * half]));
-        const uint32_t high = bf16_bits(add_bias(product, i, total[4 * b + 2 * half + 1]));
-        const uint32_t turned = transpose_block(low | high << 16);
-        const int64_t j = j0 + 8 * b + g;
-        if (j < product.J)
-          *reinterpret_cast<uint32_t*>(static_cast<uint16_t*>(product.d) + i0 + 8 * half + 2 * t +
-                                       j * product.d_j) = turned;
+        for (float& t : total) t = -0.0f;  // -0 + x is x, whatever x is
       }
     }
-    return;
-  }
-  if (product.bias == nullptr &&
-      visit_whole<kCount>(product, i0, j0, [&](int e, float* at) { *at = total[e]; }))
-    return;
+    if (from_d && job.chains == nullptr) load_outputs<!kQByK>(part.product, i0, item.j0, chain);
+    for (int c = item.begin; c < item.end; ++c) {
+      pipe.sum(chain, chain_of(job, c), !(from_d && job.chains == nullptr && c == 0));
+      if constexpr (kTotals) {
 #pragma unroll
-  for (int e = 0; e < kCount; ++e) {
-    const int64_t i = i0 + g + e / 2 % 2 * 8, j = j0 + e / 4 * 8 + 2 * t + e % 2;
-    if (i < product.I && j < product.J) store_total(product, i, j, total[e]);
-  }
-}
-
-// Stores a warp's chain of a product that is split, row by row.
-template <int kCount>
-__device__ __forceinline__ void store_chain(const TensorProduct& product, float* d, int64_t i0, int64_t j0,
-                                            const float (&chain)[kCount]) {
-  forget(i0), forget(j0);
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int64_t i = i0 + g + 8 * half;
-    if (i >= product.I) continue;
-    float* const row = d + i * product.d_i + j0 + 2 * t;
-#pragma unroll
-    for (int b = 0; b < kCount / 4; ++b) {  // J is even
-      if (j0 + 8 * b + 2 * t < product.J)
-        *reinterpret_cast<float2*>(row + 8 * b) = {chain[4 * b + 2 * half], chain[4 * b + 2 * half + 1]};
+        for (int e = 0; e < kCount; ++e) total[e] = __fadd_rn(total[e], chain[e]);
+      }
+    }
+    if constexpr (kTotals) {
+      store_group<kQByK>(part, mine, i0, item.j0, total);
+    } else if (job.added != nullptr) {
+      add_in_turn(part.product, job.added + item.tile * kGroups + group, item.begin, i0, item.j0, chain);
+    } else {
+      store_group<kQByK>(part, mine, i0, item.j0, chain);
     }
   }
+  if (threadIdx.x % 64 == 0) store_wait<0>();
 }
 
-// Loads what the first chain begins with.
-template <int kCount>
-__device__ __forceinline__ void load_warp(const TensorProduct& product, int64_t i0, int64_t j0,
-                                          float (&chain)[kCount]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int e = 0; e < kCount; ++e) chain[e] = 0.0f;
-  if (!product.accumulate) return;
-  if (visit_whole<kCount>(product, i0, j0, [&](int e, const float* at) { chain[e] = *at; })) return;
-#pragma unroll
-  for (int e = 0; e < kCount; ++e) {
-    const int64_t i = i0 + g + e / 2 % 2 * 8, j = j0 + e / 4 * 8 + 2 * t + e % 2;
-    if (i < product.I && j < product.J)
-      chain[e] = static_cast<const float*>(product.d)[i * product.d_i + j * product.d_j];
-  }
-}
-
-template <int kJ, bool kPByK, bool kQByK, bool kSharded>
-__global__ void __launch_bounds__(kThreads, 1)
-    wgmma_tiles(const __grid_constant__ TensorProduct product, TensorShards shards, TensorSplits splits,
-                int64_t tiles) {
+template <int kJ, bool kPByK, bool kQByK, bool kTotals>
+__global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_constant__ Job job) {
 #ifdef R1_HAS_WGMMA
-  constexpr int kStages = kStagesOf<kJ>, kP = kI * kTileK * 2;
-  constexpr int kCount = kJ / 2;  // outputs of a thread
+  using Pipe = Pipeline<kJ, kPByK, kQByK, kStagesOf<kJ, kQByK>>;
   extern __shared__ uint8_t wgmma_stages[];
-  __shared__ uint64_t barriers[2 * kStages];
+  __shared__ uint64_t barriers[2 * Pipe::kStages];
+  let_next_start();
   const uint32_t stages =
       (static_cast<uint32_t>(__cvta_generic_to_shared(wgmma_stages)) + kAligned - 1) / kAligned * kAligned;
-  const auto full = static_cast<uint32_t>(__cvta_generic_to_shared(barriers)), empty = full + 8 * kStages;
-  if (threadIdx.x == 0) {
-    for (uint32_t s = 0; s < kStages; ++s) {
-      barrier_init(full + 8 * s, kCopiers);
-      barrier_init(empty + 8 * s, 4 * kGroups);
-    }
-  }
-  __syncthreads();
-  const int64_t items = kQByK ? tiles : tiles * max(splits.count, int64_t{1});
-  // Shards are of one length, which the loops of products by k keep in a register; chains of a split product are not.
-  const int64_t stages_each = (shards.steps + kTileSteps - 1) / kTileSteps;
-  Turn<kStages> turn;
-  if (threadIdx.x >= 128 * kGroups) {
-    give_registers<kCopierRegisters>();
-    const int copier = static_cast<int>(threadIdx.x) - 128 * kGroups;
-    int32_t lines[kTurns] = {}, next[kTurns] = {};
-    const auto range_of = [&](int64_t item, int64_t shard) {
-      return chain_range<!kQByK>(product, shards, splits, kQByK ? 0 : item / tiles, shard);
-    };
-    const auto stage_in = [&](const ChainRange& range, int64_t shard, int64_t stage) {
-      if constexpr (!kQByK) return range.at(stage);
-      const int64_t begin = shard * shards.steps * kTensorStep;
-      return Stage{begin + stage * kTileK, min(begin + shards.steps * kTensorStep, product.K)};
-    };
-    if constexpr (!kPByK) {
-      if (blockIdx.x < items) rows_of_k(product, range_of(blockIdx.x, 0).at(0), copier, next);
-    }
-    for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-      int64_t i0 = 0, j0 = 0;
-      place_of_tile<kJ>(product, kQByK ? item : item % tiles, &i0, &j0);
-      int64_t shard = 0, in_shard = 0;
-      ChainRange range{};
-      if constexpr (!kQByK) range = range_of(item, 0);
-      while (shard < shards.count) {
-        const Stage here = stage_in(range, shard, in_shard);
-        if (++in_shard >= (kQByK ? stages_each : range.stages)) {
-          in_shard = 0, ++shard;
-          if constexpr (!kQByK) {
-            if (shard < shards.count) range = range_of(item, shard);
-          }
-        }
-        if constexpr (!kPByK) {
-#pragma unroll
-          for (int l = 0; l < kTurns; ++l) lines[l] = next[l];
-          // The next stage's are read before it waits; those after an item's last are the next item's first.
-          if (shard < shards.count) {
-            rows_of_k(product, stage_in(range, shard, in_shard), copier, next);
-          } else if (item + gridDim.x < items) {
-            rows_of_k(product, range_of(item + gridDim.x, 0).at(0), copier, next);
-          }
-        }
-        barrier_wait(empty + static_cast<uint32_t>(8 * turn.at), turn.parity ^ 1);
-        const uint32_t to = stages + static_cast<uint32_t>(turn.at * kStageBytes<kJ>);
-        if constexpr (kPByK) {
-          copy_by_k<kI>(to, product.p, i0, product.I, here, copier);
-        } else {
-          copy_by_rows<kI>(to, product.p, i0, product.I, lines, copier);
-        }
-        if constexpr (kQByK) {
-          copy_by_k<kJ>(to + kP, product.q, j0, product.J, here, copier);
-        } else {
-          copy_by_rows<kJ>(to + kP, product.q, j0, product.J, lines, copier);
-        }
-        barrier_arrive_after_copies(full + static_cast<uint32_t>(8 * turn.at));
-        turn.next();
-      }
-    }
-    copy_commit();
-    copy_wait<0>();
+  const auto full = static_cast<uint32_t>(__cvta_generic_to_shared(barriers));
+  Pipe pipe{stages, full, full + 8 * Pipe::kStages, job.cluster, job.cluster > 1 ? cluster_rank() : 0};
+  if (threadIdx.x == 0) pipe.init();
+  if (job.cluster > 1) {
+    cluster_sync();
   } else {
-    take_registers<kRegisters>();
-    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-    // The warpgroup's rows of P: lines of one panel by k, or a panel of their own.
-    const auto mine = static_cast<uint32_t>(warp / 4 * kPanel);
-    for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-      int64_t i0 = 0, j0 = 0;
-      place_of_tile<kJ>(product, kQByK ? item : item % tiles, &i0, &j0);
-      i0 += 16 * warp;
-      float chain[kCount], total[kSharded ? kCount : 1];
-      if constexpr (kSharded) {
-#pragma unroll
-        for (int e = 0; e < kCount; ++e) total[e] = -0.0f;  // -0 + x is x, whatever x is
-      }
-      load_warp(product, i0, j0, chain);
-      for (int64_t shard = 0; shard < shards.count; ++shard) {
-        int64_t stages_here = stages_each;
-        if constexpr (!kQByK)
-          stages_here = chain_range<true>(product, shards, splits, item / tiles, shard).stages;
-        for (int64_t s = 0; s < stages_here; ++s) {
-          const auto at = static_cast<uint32_t>(turn.at);
-          barrier_wait(full + 8 * at, turn.parity);
-          wgmma_see_shared();
-          const uint32_t p = stages + at * kStageBytes<kJ> + mine, q = stages + at * kStageBytes<kJ> + kP;
-          wgmma_hold(chain);
-          wgmma_fence();
-          // Steps past the end of the shard add zeros. Branches, or groups that run on across one, would make the
-          // instructions wait for each other.
-#pragma unroll
-          for (uint32_t step = 0; step < kTileSteps; ++step) {
-            Wgmma<kJ>::template run<kPByK ? 0 : 1, kQByK ? 0 : 1>(
-                chain, panel_descriptor<kPByK>(p + step * kPanelStep<kPByK>),
-                panel_descriptor<kQByK>(q + step * kPanelStep<kQByK>));
-          }
-          wgmma_commit();
-          // While this warpgroup waits and hands the stage back, the other one multiplies.
-          wgmma_wait<0>();
-          wgmma_hold(chain);
-          if (lane == 0) barrier_arrive(empty + 8 * at);
-          turn.next();
-        }
-        if constexpr (kSharded) {
-#pragma unroll
-          for (int e = 0; e < kCount; ++e) {
-            total[e] = __fadd_rn(total[e], chain[e]);
-            chain[e] = 0.0f;
-          }
-        }
-      }
-      if constexpr (kSharded) {
-        if constexpr (kPByK) {
-          if (product.gradients != nullptr) to_gradients(product, i0, j0, total);
-        }
-        store_warp(product, i0, j0, total);
-      } else if (splits.count > 0) {
-        store_chain(product, static_cast<float*>(product.d) + item / tiles * splits.d, i0, j0, chain);
-      } else {
-        store_warp(product, i0, j0, chain);
+    __syncthreads();
+  }
+  await_previous();
+  const int first = static_cast<int>(blockIdx.x) / job.cluster,
+            apart = static_cast<int>(gridDim.x) / job.cluster;
+  if (threadIdx.x >= kMultipliers) {
+    give_registers<kCopierRegisters>();
+    if (threadIdx.x == kMultipliers) {
+      for (int n = first; n < job.items(); n += apart) {
+        const Item item = item_of<kJ>(job, n, pipe.rank);
+        for (int c = item.begin; c < item.end; ++c)
+          pipe.copy(job.parts[item.part].p, job.q, chain_of(job, c), item.i0, item.j0);
       }
     }
+  } else {
+    take_registers<kMultiplierRegisters>();
+    multiply_items<kJ, kTotals, Pipe, kQByK>(job, pipe, stages + Pipe::kBytes, first, apart);
   }
+  // No block may end while others read for it or wait for it to read.
+  if (job.cluster > 1) cluster_sync();
 #endif
 }
 
-template <int kJ>
-int64_t tiles_of(const TensorProduct& product) {
-  return (product.I + kI - 1) / kI * ((product.J + kJ - 1) / kJ);
+// Two blocks share rows of Q, unless this would leave one of them without work too often.
+int cluster_of(std::span<const TensorProduct> products) {
+  int64_t tiles = 0, pairs = 0;
+  for (const TensorProduct& p : products) tiles += tiles_down(p), pairs += (tiles_down(p) + 1) / 2;
+  return 16 * tiles >= 15 * 2 * pairs && multiprocessors() % 2 == 0 ? 2 : 1;
 }
 
-template <int kJ, bool kPByK, bool kQByK, bool kSharded>
-void launch_wgmma(const TensorProduct& product, cudaStream_t stream, const TensorSplits& splits = {}) {
-  const auto kernel = wgmma_tiles<kJ, kPByK, kQByK, kSharded>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytesOf<kJ>),
+struct Chains {
+  const TokenChain* list = nullptr;
+  int64_t count = 0;
+  uint32_t* added = nullptr;
+};
+
+template <int kJ, bool kPByK, bool kQByK, bool kTotals>
+void launch_wgmma(std::span<const TensorProduct> products, cudaStream_t stream, const Chains& chains = {}) {
+  using Pipe = Pipeline<kJ, kPByK, kQByK, kStagesOf<kJ, kQByK>>;
+  constexpr int kBytes = Pipe::kBytes + kStoreRoom<kJ, kQByK> + kAligned;
+  static_assert(Pipe::kStages >= 3 && kBytes <= 226 * 1024, "sm_90 has no more per block");
+  const TensorProduct& one = products.front();
+  Job job = make_job<kJ>(products, cluster_of(products), kQByK);
+  job.chains = chains.list, job.chain_count = static_cast<int>(chains.count), job.added = chains.added;
+  if (job.added != nullptr)
+    check(cudaMemsetAsync(job.added, 0, sizeof(uint32_t) * static_cast<size_t>(job.tiles_i * job.tiles_j * kGroups),
+                          stream),
+          "cudaMemsetAsync");
+  const auto kernel = wgmma_tiles<kJ, kPByK, kQByK, kTotals>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "cudaFuncSetAttribute");
-  const int64_t tiles = tiles_of<kJ>(product), items = tiles * std::max(splits.count, int64_t{1});
-  const int64_t blocks = std::min<int64_t>(items, multiprocessors());
-  kernel<<<static_cast<unsigned>(blocks), kThreads, kBytesOf<kJ>, stream>>>(
-      product, tensor_shards(product.K, product.most_shards), splits, tiles);
-  check_launch(launch_name(product));
+  std::array<cudaLaunchAttribute, 2> attributes{};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {static_cast<unsigned>(job.cluster), 1, 1};
+  const bool early = one.early && starts_early() && job.added == nullptr;
+  if (early) {
+    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  } else {  // blocks that wait for each other must all be on the device
+    attributes[1].id = cudaLaunchAttributeCooperative;
+    attributes[1].val.cooperative = 1;
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(std::min(job.items(), multiprocessors() / job.cluster) * job.cluster);
+  config.blockDim = kPipelineThreads;
+  config.dynamicSmemBytes = kBytes;
+  config.stream = stream;
+  config.attrs = attributes.data();
+  config.numAttrs = early || job.added != nullptr ? 2 : 1;
+  check(cudaLaunchKernelEx(&config, kernel, job), launch_name(one));
+  check_launch(launch_name(one));
 }
 
 template <int kJ>
-void launch_sharded(const TensorProduct& product, cudaStream_t stream) {
-  return product.p.by_k ? launch_wgmma<kJ, true, true, true>(product, stream)
-                        : launch_wgmma<kJ, false, true, true>(product, stream);
+void launch_by_k(std::span<const TensorProduct> products, cudaStream_t stream) {
+  return products.front().p.by_k ? launch_wgmma<kJ, true, true, true>(products, stream)
+                                 : launch_wgmma<kJ, false, true, true>(products, stream);
 }
 
-bool holds_vectors(const TensorOperand& o) {
-  return o.row % kVector == 0 && reinterpret_cast<uintptr_t>(o.data) % 16 == 0;
+// The time of tiles, which is about that of their columns, in units of one column. Narrow tiles read more bytes.
+double tile_cost(int64_t tiles, double columns) {
+  const int64_t at_once = multiprocessors();
+  return static_cast<double>((tiles + at_once - 1) / at_once) * columns;
 }
-
-// The kernel is used for these layouts of operands.
-constexpr bool kForward = true, kInputGradient = true, kWeightGradient = true;
-bool takes_layout(const TensorProduct& product) {
-  if (product.q.by_k)
-    return product.k_rows == nullptr &&
-           (product.p.by_k ? kForward : kInputGradient && product.K <= INT32_MAX);
-  return kWeightGradient && !product.p.by_k && product.K <= INT32_MAX &&
-         tensor_shards(product.K, product.most_shards).count == 1;
-}
+constexpr double kNarrowCost = 1.15;
 
 }  // namespace
 
 bool wgmma_fits(const TensorProduct& product) {
-#ifdef R1_SM90A
-  static const bool hopper = device_facts().major == 9;
-  return hopper && product.K > 0 && takes_layout(product) && holds_vectors(product.p) &&
-         holds_vectors(product.q);
-#else
-  return false;
-#endif
+  const bool layout = product.q.by_k || (!product.p.by_k && takes_pairs(product) && product.bias == nullptr &&
+                                         tensor_shards(product.K, product.most_shards).count == 1);
+  return on_hopper() && takes_shape(product) && layout && product.k_rows == nullptr &&
+         takes_vectors(product.p) && takes_vectors(product.q);
 }
 
 bool wgmma_wide_pays(const TensorProduct& product) {
-  // The time of a tile is about that of its columns.
-  const auto cost = [](int64_t tiles, int64_t columns) {
-    const int64_t at_once = multiprocessors();
-    return (tiles + at_once - 1) / at_once * columns;
-  };
-  const int64_t wide = product.q.by_k ? cost(tiles_of<192>(product), 192) : cost(tiles_of<256>(product), 256);
-  return wide <= cost(tiles_of<128>(product), 128);
-}
-
-void wgmma_product(const TensorProduct& product, bool wide, void* stream) {
-  const auto s = static_cast<cudaStream_t>(stream);
+  const int64_t down = tiles_down(product);
   if (!product.q.by_k)
-    return wide ? launch_wgmma<256, false, false, false>(product, s)
-                : launch_wgmma<128, false, false, false>(product, s);
-  return wide ? launch_sharded<192>(product, s) : launch_sharded<128>(product, s);
+    return tile_cost(down * tiles_across<256>(product), 256) <=
+           tile_cost(down * tiles_across<128>(product), 128 * kNarrowCost);
+  return tile_cost(down * tiles_across<192>(product), 192) <=
+         tile_cost(down * tiles_across<128>(product), 128 * kNarrowCost);
 }
 
-bool wgmma_takes_splits(const TensorProduct& product) {
-  return wgmma_fits(product) && !product.q.by_k && !product.accumulate && product.d_j == 1 &&
-         product.J % 2 == 0 && product.d_i % 2 == 0 && reinterpret_cast<uintptr_t>(product.d) % 8 == 0;
-}
-
-void wgmma_split_product(const TensorProduct& product, const TensorSplits& splits, void* stream) {
+void wgmma_products(std::span<const TensorProduct> products, bool wide, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
-  // Tiles of 128 x 256 read the least; narrow products would waste half of them.
-  const bool wide = product.J % 256 == 0 || product.J > 512;
-  return wide ? launch_wgmma<256, false, false, false>(product, s, splits)
-              : launch_wgmma<128, false, false, false>(product, s, splits);
+  if (!products.front().q.by_k)
+    return wide ? launch_wgmma<256, false, false, false>(products, s)
+                : launch_wgmma<128, false, false, false>(products, s);
+  return wide ? launch_by_k<192>(products, s) : launch_by_k<128>(products, s);
+}
+
+bool wgmma_takes_chains(int64_t N, int64_t K) {
+  return on_hopper() && N % kVector == 0 && K % kVector == 0;
+}
+
+int64_t wgmma_chain_words(int64_t N, int64_t K) {
+  return (N / kTileI + 2) * (K / 128 + 1) * kGroups;
+}
+
+void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, uint32_t* words,
+                      void* stream) {
+  R1_CHECK(wgmma_fits(product) && product.accumulate && !product.q.by_k, "chains of ",
+           product.I, " x ", product.J);
+  if (count == 0) return;
+  const auto s = static_cast<cudaStream_t>(stream);
+  const int64_t down = tiles_down(product);
+  // A tile's walk over all chains, against chains that are handed out one by one and add to D in turn. An addition costs
+  // about as much as kTurn of a chain.
+  constexpr double kTurn = 0.2;
+  const double walk = tile_cost(down * tiles_across<192>(product), 192) * static_cast<double>(count),
+               wide = tile_cost(down * tiles_across<256>(product) * count, 256 * (1 + kTurn)),
+               narrow = tile_cost(down * tiles_across<128>(product) * count, 128 * kNarrowCost * (1 + kTurn));
+  if (walk <= wide && walk <= narrow)
+    return launch_wgmma<192, false, false, true>({&product, 1}, s, {.list = chains, .count = count});
+  const Chains turns{.list = chains, .count = count, .added = words};
+  return wide <= narrow ? launch_wgmma<256, false, false, false>({&product, 1}, s, turns)
+                        : launch_wgmma<128, false, false, false>({&product, 1}, s, turns);
 }
 
 }  // namespace r1::cuda

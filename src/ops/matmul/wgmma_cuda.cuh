@@ -32,7 +32,7 @@ __device__ __forceinline__ uint64_t panel_descriptor(uint32_t address) {
 template <bool kByK>
 inline constexpr int kPanelStep = kByK ? 32 : 16 * kPanelLine;
 
-// d += A B. Warp w of the warpgroup has rows 16 w to 16 w + 15; with lane = 4 g + t,
+// d = d + A B, or 0 + A B if `keep` is 0. Warp w of the warpgroup has rows 16 w to 16 w + 15; with lane = 4 g + t,
 // d[4 b + e] is in row g + 8 (e / 2), column 8 b + 2 t + e % 2. kTransA, kTransB: 1 for operands by rows.
 template <int kN>
 struct Wgmma;
@@ -43,27 +43,41 @@ struct Wgmma;
 #define R1_WGMMA_OUT32(i) R1_WGMMA_OUT8(i), R1_WGMMA_OUT8(i + 8), R1_WGMMA_OUT8(i + 16), R1_WGMMA_OUT8(i + 24)
 
 template <>
+struct Wgmma<64> {
+  template <int kTransA, int kTransB>
+  static __device__ __forceinline__ void run(float (&d)[32], uint64_t a, uint64_t b, int keep = 1) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %36, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+        "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+        "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+        "}, %32, %33, p, 1, 1, %34, %35;}"
+        : R1_WGMMA_OUT32(0)
+        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB), "r"(keep));
+  }
+};
+
+template <>
 struct Wgmma<128> {
   template <int kTransA, int kTransB>
-  static __device__ __forceinline__ void run(float (&d)[64], uint64_t a, uint64_t b) {
+  static __device__ __forceinline__ void run(float (&d)[64], uint64_t a, uint64_t b, int keep = 1) {
     asm volatile(
-        "{.reg .pred p; setp.eq.b32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+        "{.reg .pred p; setp.ne.b32 p, %68, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
         "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
         "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
         "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
         "}, %64, %65, p, 1, 1, %66, %67;}"
         : R1_WGMMA_OUT32(0), R1_WGMMA_OUT32(32)
-        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB));
+        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB), "r"(keep));
   }
 };
 
 template <>
 struct Wgmma<192> {
   template <int kTransA, int kTransB>
-  static __device__ __forceinline__ void run(float (&d)[96], uint64_t a, uint64_t b) {
+  static __device__ __forceinline__ void run(float (&d)[96], uint64_t a, uint64_t b, int keep = 1) {
     asm volatile(
-        "{.reg .pred p; setp.eq.b32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+        "{.reg .pred p; setp.ne.b32 p, %100, 0; wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
         "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
         "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
@@ -72,16 +86,16 @@ struct Wgmma<192> {
         "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
         "}, %96, %97, p, 1, 1, %98, %99;}"
         : R1_WGMMA_OUT32(0), R1_WGMMA_OUT32(32), R1_WGMMA_OUT32(64)
-        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB));
+        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB), "r"(keep));
   }
 };
 
 template <>
 struct Wgmma<256> {
   template <int kTransA, int kTransB>
-  static __device__ __forceinline__ void run(float (&d)[128], uint64_t a, uint64_t b) {
+  static __device__ __forceinline__ void run(float (&d)[128], uint64_t a, uint64_t b, int keep = 1) {
     asm volatile(
-        "{.reg .pred p; setp.eq.b32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+        "{.reg .pred p; setp.ne.b32 p, %132, 0; wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
         "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
         "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
         "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
@@ -92,7 +106,7 @@ struct Wgmma<256> {
         "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
         "}, %128, %129, p, 1, 1, %130, %131;}"
         : R1_WGMMA_OUT32(0), R1_WGMMA_OUT32(32), R1_WGMMA_OUT32(64), R1_WGMMA_OUT32(96)
-        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB));
+        : "l"(a), "l"(b), "n"(kTransA), "n"(kTransB), "r"(keep));
   }
 };
 
