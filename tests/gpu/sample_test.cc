@@ -158,6 +158,23 @@ TEST_F(CudaSample, DrawsPlainlyFromManyLogits) {
   }
 }
 
+// So many rows that their weights do not fit the scratch together.
+TEST_F(CudaSample, DrawsPlainlyInSeveralLaunches) {
+  const int64_t V = 151936;
+  Random random(11);
+  DrawCase c(V);
+  constexpr int kOwn = 4;
+  for (int i = 0; i < 450; ++i) {
+    c.add(i < kOwn ? random_normal(random, V, 2.0) : c.logits[static_cast<size_t>(i % kOwn)],
+          {.temperature = i % 3 == 0   ? 1.0f
+                          : i % 3 == 1 ? 0.0f
+                                       : 0.7f},
+          random.uniform());
+    if (i >= kOwn) c.shared[static_cast<size_t>(i)] = i % kOwn;
+  }
+  compare_draws(c, "plain");
+}
+
 TEST_F(CudaSample, MasksAndSharesRows) {
   for (const int64_t V : {64, 129, 3000}) {
     Random random(static_cast<uint64_t>(V));

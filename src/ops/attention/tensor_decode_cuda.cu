@@ -3,14 +3,14 @@
 // A block has a row, up to eight heads of a group, and a part of 256 keys:
 //
 //   heads     half-warps norm and turn the queries and the new key, which goes into its page with the new value
-//   scores    a warp has every fourth page: keys are the rows of the products, heads their columns
+//   scores    the warps take the pages in turn: keys are the rows of the products, heads their columns
 //   softmax   every warp has all scores: lane 4 h + t has keys 2t and 2t + 1 (mod 8) of head h
-//   values    a warp has a quarter of the columns, which are the rows of the products
+//   values    each warp has its share of the columns, which are the rows of the products
 //
 // Keys and values go from memory to registers, and become operands there: a lane loads four neighbouring keys of a
 // line, or columns of a key, and a byte permutation pairs them along k. Old keys and values do not depend on the kernel
-// ahead, so the first ones are loaded before that kernel has ended. A load that waits for instructions waits for
-// nothing else: loops are rolled up, and rare cases take a second pass instead of code of their own.
+// ahead, so the first ones are loaded before that kernel has ended. Instructions cost as much as bytes here: loops are
+// rolled up, and rare cases take a second pass instead of code of their own.
 #include <cuda_runtime.h>
 
 #include <algorithm>

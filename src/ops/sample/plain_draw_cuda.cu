@@ -29,8 +29,8 @@ constexpr int kThreads = 256;
 constexpr int kChunk = 2048;  // logits of a block of threads
 static_assert(kChunk % kSampleBlock == 0 && kChunk % kThreads == 0);
 constexpr int kBlock = static_cast<int>(kSampleBlock), kBlocksHere = kChunk / kBlock;
-constexpr int64_t kMostRows = 128;  // more rows fill the device with a block each
 constexpr int64_t kLeastLogits = 8192;
+constexpr int64_t kMostWeights = int64_t{1} << 26;  // 256 MiB of scratch
 constexpr int kNone = INT32_MAX;
 
 struct PlainRow {
@@ -245,7 +245,7 @@ bool is_plain(const RowToSample& row) {
 
 bool draws_plainly(const SampleRows& call, bool measuring) {
   const auto S = std::ssize(call.rows);
-  if (S == 0 || S > kMostRows || call.V < kLeastLogits) return false;
+  if (S == 0 || call.V < kLeastLogits) return false;
   return measuring || std::ranges::all_of(call.rows, is_plain);
 }
 
@@ -255,10 +255,12 @@ void draw_plainly(Context& ctx, const SampleRows& call) {
   PlainJob job{};
   job.V = call.V;
   job.chunks = ceil_div(call.V, kChunk);
-  job.maxima = ctx.arena.array<float>(S * job.chunks);
-  job.firsts = ctx.arena.array<int32_t>(S * job.chunks);
-  job.weights = ctx.arena.array<float>(S * job.chunks * kChunk);
-  job.block_sums = ctx.arena.array<double>(S * job.chunks * kBlocksHere);
+  const int64_t most = std::max<int64_t>(1, kMostWeights / (job.chunks * kChunk)),
+                at_once = ceil_div(S, ceil_div(S, most));
+  job.maxima = ctx.arena.array<float>(at_once * job.chunks);
+  job.firsts = ctx.arena.array<int32_t>(at_once * job.chunks);
+  job.weights = ctx.arena.array<float>(at_once * job.chunks * kChunk);
+  job.block_sums = ctx.arena.array<double>(at_once * job.chunks * kBlocksHere);
   job.out = call.drawn != nullptr ? call.drawn : ctx.arena.array<Sampled>(S);
   auto* rows = ctx.host().array<PlainRow>(S);
   if (ctx.measuring) return;
@@ -272,16 +274,22 @@ void draw_plainly(Context& ctx, const SampleRows& call) {
   Upload upload(ctx);
   const int list = upload.add(std::span<const PlainRow>(rows, static_cast<size_t>(S)));
   upload.send();
-  job.rows = upload.at<PlainRow>(list);
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
-  const dim3 grid(static_cast<unsigned>(job.chunks), static_cast<unsigned>(S));
-  chunk_maxima<<<grid, kThreads, 0, stream>>>(job);
-  check_launch("sample maxima");
-  chunk_weights<<<grid, kThreads, 0, stream>>>(job);
-  check_launch("sample weights");
-  draw_from<<<static_cast<unsigned>(S), kThreads, 0, stream>>>(job);
-  check_launch("sample draw");
-  if (call.drawn == nullptr) ctx.memory().read(call.out.data(), job.out, call.out.size_bytes(), ctx.stream);
+  const PlainRow* const all = upload.at<PlainRow>(list);
+  Sampled* const drawn = job.out;
+  for (int64_t first = 0; first < S; first += at_once) {
+    job.rows = all + first;
+    job.out = drawn + first;
+    const auto count = static_cast<unsigned>(std::min(at_once, S - first));
+    const dim3 grid(static_cast<unsigned>(job.chunks), count);
+    chunk_maxima<<<grid, kThreads, 0, stream>>>(job);
+    check_launch("sample maxima");
+    chunk_weights<<<grid, kThreads, 0, stream>>>(job);
+    check_launch("sample weights");
+    draw_from<<<count, kThreads, 0, stream>>>(job);
+    check_launch("sample draw");
+  }
+  if (call.drawn == nullptr) ctx.memory().read(call.out.data(), drawn, call.out.size_bytes(), ctx.stream);
 }
 
 }  // namespace r1::cuda

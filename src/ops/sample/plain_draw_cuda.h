@@ -1,4 +1,4 @@
-// ops/sample/plain_draw_cuda.h: draws of a few rows of many logits that no filter, mask or history changes, on a CUDA
+// ops/sample/plain_draw_cuda.h: draws from rows of many logits that no filter, mask or history changes, on a CUDA
 // device, with the bits of sample_cuda.cu. Private to this folder.
 #pragma once
 
