@@ -20,6 +20,7 @@
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/decode_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
+#include "ops/attention/tensor_attention_sm90.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -526,6 +527,12 @@ void decode_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
   const OpScope scope(ctx);
   const Batch& batch = call.batch;
+  const bool by_wgmma = wgmma_attends(call);
+  if (by_wgmma) {
+    wgmma_attention(ctx, call);
+    // Nobody reads the pages of a training step.
+    if (call.saved.maxima != nullptr) return;
+  }
   TensorRows rows{.S = batch.S(), .T = batch.T(), .max_pages = batch.max_pages};
   for (int64_t s = 0; s < rows.S; ++s)
     rows.most_tokens = std::max<int64_t>(
@@ -549,10 +556,14 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
       rows.tails = lists.at<int32_t>(tails);
     }
   }
-  tensor_attention(ctx, call, rows);
+  if (!by_wgmma) tensor_attention(ctx, call, rows);
 }
 
 }  // namespace
+
+bool backward_reads_rounded(const Context&, const KvPages& pages) {
+  return on_tensor_cores(pages);
+}
 
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const DType type = call.pages.dtype;
