@@ -127,7 +127,9 @@ std::string short_name(std::string name) {
 void run(int argc, char** argv) {
   const bool json = argc == 3 && std::strcmp(argv[1], "--json") == 0;
   const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
-  if (argc != 1 && !json && !name) throw Error("usage: gpu_bench [--json FILE] or gpu_bench --device");
+  const bool only = argc == 3 && std::strcmp(argv[1], "--only") == 0;
+  if (argc != 1 && !json && !name && !only)
+    throw Error("usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), or gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
@@ -136,6 +138,7 @@ void run(int argc, char** argv) {
   std::printf("%s, compute capability %d.%d, driver for CUDA %d.%d\n", device.name.c_str(), device.major,
               device.minor, device.driver / 1000, device.driver % 1000 / 10);
   Bench bench;
+  if (only) bench.leave_out_all_but(argv[2]);
   bench.limits();
   bench_matmul(bench, 8192, 4096, 4096, true);
   bench_matmul(bench, 2048, 14336, 4096, true);

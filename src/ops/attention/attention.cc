@@ -84,8 +84,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
   if (ctx.tape != nullptr) {
     saved.maxima = ctx.arena.array<float>(batch.T() * q.dim(1));
     saved.sums = ctx.arena.array<float>(batch.T() * q.dim(1));
-    const bool as_it_is = out.dtype == DType::f32 || R1_BACKEND(ctx, backward_reads_rounded, pages);
-    saved.out = as_it_is ? out : ctx.arena.tensor(shape);
+    saved.out = out.dtype == DType::f32 ? out : ctx.arena.tensor(shape);
   }
   R1_BACKEND(ctx, attention_forward,
              (AttentionForward{.batch = batch,

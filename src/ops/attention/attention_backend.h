@@ -9,7 +9,7 @@ namespace r1 {
 struct AttentionSaved {
   float* maxima = nullptr;  // [T, H]; null: nothing is saved
   float* sums = nullptr;    // [T, H]
-  Tensor out{};             // [T, H, V]: the output, in f32 before it is rounded, unless backward_reads_rounded()
+  Tensor out{};             // [T, H, V] f32: the output before it is rounded, or the output itself
 };
 
 // Writes k and v into the pages, then assigns `out`. The batch has been checked. No k and v: the pages hold those
@@ -49,9 +49,6 @@ inline bool has_place_heads(const Context&, const PlaceHeads&) {
 inline void place_heads(Context&, const PlaceHeads&) {
   R1_CHECK(false, "the CPU has no place_heads");
 }
-inline bool backward_reads_rounded(const Context&, const KvPages&) {
-  return false;
-}
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cpu
@@ -59,8 +56,6 @@ void attention_backward(Context& ctx, const AttentionBackward& call);
 namespace cuda {
 bool has_place_heads(const Context& ctx, const PlaceHeads& call);
 void place_heads(Context& ctx, const PlaceHeads& call);
-// True if the backward of attention over such pages reads the output as it is, rounded to bf16.
-bool backward_reads_rounded(const Context& ctx, const KvPages& pages);
 void attention_forward(Context& ctx, const AttentionForward& call);
 void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cuda

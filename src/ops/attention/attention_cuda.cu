@@ -561,10 +561,6 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 
 }  // namespace
 
-bool backward_reads_rounded(const Context&, const KvPages& pages) {
-  return on_tensor_cores(pages);
-}
-
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const DType type = call.pages.dtype;
   for (const Tensor& t : {call.q, call.k, call.v, call.out})

@@ -18,17 +18,21 @@ template <int kRows, int kWidth>
 struct WgmmaTile {
   static_assert(kRows % 8 == 0 && kWidth % kPanelWidth == 0);
   static constexpr int kPanelBytes = kRows * kPanelLine, kBytes = kWidth / kPanelWidth * kPanelBytes;
-  static __device__ __forceinline__ uint64_t described(uint32_t address, int panels_apart) {
-    return (address & 0x3FFFF) >> 4 | static_cast<uint64_t>(panels_apart >> 4) << 16 |
-           uint64_t{8 * kPanelLine >> 4} << 32 | uint64_t{1} << 62;
+  // Operands begin at tiles' places in shared memory, in units of 16 bytes: that, the distance of panels and what never
+  // changes (eight lines are 1024 bytes, lines of 128 bytes, swizzled) are the words of a descriptor. Steps only add to
+  // the first, so that it costs an instruction.
+  static __device__ __forceinline__ uint64_t described(uint32_t first_word) {
+    return uint64_t{(8 * kPanelLine >> 4) | 1u << 30} << 32 | first_word;
   }
   // Rows from `first` on (a multiple of 8), dimensions [16 step, 16 step + 16): an operand by k, and k are dimensions.
   static __device__ __forceinline__ uint64_t by_dimensions(uint32_t tile, int first, int step) {
-    return described(tile + static_cast<uint32_t>(step / 4 * kPanelBytes + first * kPanelLine + step % 4 * 32), 16);
+    return described((tile >> 4 | 1u << 16) +
+                     static_cast<uint32_t>((step / 4 * kPanelBytes + first * kPanelLine + step % 4 * 32) >> 4));
   }
   // Rows [16 step, 16 step + 16), all dimensions: an operand by rows, and k are rows.
   static __device__ __forceinline__ uint64_t by_rows(uint32_t tile, int step) {
-    return described(tile + static_cast<uint32_t>(step * 16 * kPanelLine), kPanelBytes);
+    return described((tile >> 4 | static_cast<uint32_t>(kPanelBytes >> 4) << 16) +
+                     static_cast<uint32_t>(step * 16 * kPanelLine >> 4));
   }
 };
 
@@ -184,6 +188,13 @@ struct WholeRow {
   }
 };
 
+// Blocks of this kernel have so many bytes of dynamic shared memory, and share a multiprocessor.
+template <class Kernel>
+void allow_shared_bytes(Kernel kernel, int bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "cudaFuncSetAttribute");
+}
 // True if this build has code for wgmma and this GPU runs it.
 inline bool has_wgmma() {
 #ifdef R1_SM90A

@@ -33,24 +33,20 @@ __global__ void __launch_bounds__(kThreads) prepare_rows(TensorBackwardJob b) {
   float delta = 0.0f;
   for (int v = kGroup * lane; v < b.V; v += kGroup * kRowLanes) {
     const float* const gradient = b.d_out + at * b.V + v;
-    const uint16_t* const out = b.out + at * b.V + v;
+    const float* const out = b.out + at * b.V + v;
     uint16_t* const rounded = b.d_o + at * b.V + v;
     if constexpr (kVectors) {
-      const float4 d = *reinterpret_cast<const float4*>(gradient);
-      const uint2 o = *reinterpret_cast<const uint2*>(out);
-      const uint2 r = {pack_bf16(d.x, d.y), pack_bf16(d.z, d.w)};
-      *reinterpret_cast<uint2*>(rounded) = r;
-#pragma unroll
-      for (int e = 0; e < kGroup; ++e) {
-        const uint32_t r_word = e < 2 ? r.x : r.y, o_word = e < 2 ? o.x : o.y;
-        const auto half = [&](uint32_t word) { return to_f32(static_cast<uint16_t>(word >> e % 2 * 16)); };
-        delta = __fmaf_rn(half(o_word), half(r_word), delta);
-      }
+      const float4 d = *reinterpret_cast<const float4*>(gradient), o = *reinterpret_cast<const float4*>(out);
+      const uint2 bits = {pack_bf16(d.x, d.y), pack_bf16(d.z, d.w)};
+      *reinterpret_cast<uint2*>(rounded) = bits;
+      delta = __fmaf_rn(o.x, __uint_as_float(bits.x << 16), delta);
+      delta = __fmaf_rn(o.y, __uint_as_float(bits.x & 0xFFFF0000), delta);
+      delta = __fmaf_rn(o.z, __uint_as_float(bits.y << 16), delta);
+      delta = __fmaf_rn(o.w, __uint_as_float(bits.y & 0xFFFF0000), delta);
     } else {
       for (int e = 0; e < kGroup && v + e < b.V; ++e) {
-        const uint16_t bits = bf16_bits(gradient[e]);
-        rounded[e] = bits;
-        delta = __fmaf_rn(to_f32(out[e]), to_f32(bits), delta);
+        rounded[e] = bf16_bits(gradient[e]);
+        delta = __fmaf_rn(out[e], to_f32(rounded[e]), delta);
       }
     }
   }
@@ -321,6 +317,15 @@ void sort_longest_first(Context& ctx, std::span<Tile> tiles, const Length& lengt
   std::copy_n(sorted, tiles.size(), tiles.data());
 }
 
+// Where two blocks share a multiprocessor and all begin at once, the longest goes with the shortest: blocks from the
+// number of multiprocessors on are the second ones.
+template <class Tile>
+void pair_long_with_short(std::span<Tile> tiles) {
+  const auto at_once = static_cast<size_t>(multiprocessors());
+  if (tiles.size() > at_once && tiles.size() <= 2 * at_once)
+    std::reverse(tiles.begin() + static_cast<int64_t>(at_once), tiles.end());
+}
+
 // The batch's lists, made on the host.
 struct TensorBackwardLists {
   std::span<KeyTile> keys;
@@ -355,6 +360,7 @@ TensorBackwardLists make_lists(Context& ctx, const AttentionBackward& call, int3
   }
   const TensorBackwardLists lists{{keys, key_count}, {queries, query_count}};
   sort_longest_first(ctx, lists.keys, [](const KeyTile& t) { return t.end - t.begin; });
+  pair_long_with_short(lists.keys);
   sort_longest_first(ctx, lists.queries, [&](const DqTile& t) {
     return t.prefix + (t.row + t.rows - 1) / static_cast<int32_t>(heads) + 1;
   });
@@ -392,7 +398,7 @@ void launch_rows(const TensorBackwardJob& b, cudaStream_t stream) {
   const auto aligned = [](const void* data, uintptr_t bytes) {
     return reinterpret_cast<uintptr_t>(data) % bytes == 0;
   };
-  const bool vectors = b.V % kGroup == 0 && aligned(b.d_out, 16) && aligned(b.out, 8) && aligned(b.d_o, 8);
+  const bool vectors = b.V % kGroup == 0 && aligned(b.d_out, 16) && aligned(b.out, 16) && aligned(b.d_o, 8);
   const auto blocks = static_cast<unsigned>(ceil_div(b.rows, int64_t{kThreads / kRowLanes}));
   (vectors ? prepare_rows<true> : prepare_rows<false>)<<<blocks, kThreads, 0, stream>>>(b);
   check_launch("attention backward rows");
@@ -407,8 +413,8 @@ TensorBackwardJob backward_job(Context& ctx, const AttentionBackward& call) {
   b.rows = call.q.dim(0) * b.H;
   b.scale = call.scale, b.scale_log2 = call.scale * kLog2E;
   b.q = static_cast<const uint16_t*>(call.q.data), b.k = static_cast<const uint16_t*>(call.k.data);
-  b.v = static_cast<const uint16_t*>(call.v.data), b.out = static_cast<const uint16_t*>(call.saved.out.data);
-  b.d_out = call.d_out.f32();
+  b.v = static_cast<const uint16_t*>(call.v.data);
+  b.out = call.saved.out.f32(), b.d_out = call.d_out.f32();
   b.maxima = call.saved.maxima, b.sums = call.saved.sums;
   b.d_o = ctx.arena.array<uint16_t>(b.rows * b.V);
   b.log_sums = ctx.arena.array<float>(b.rows);
@@ -428,7 +434,6 @@ TensorBackwardJob backward_job(Context& ctx, const AttentionBackward& call) {
 
 void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
   const OpScope scope(ctx);
-  R1_CHECK(call.saved.out.dtype == DType::bf16, "the output is ", name_of(call.saved.out.dtype));
   const TensorBackwardJob b = backward_job(ctx, call);
   const bool by_wgmma = wgmma_differentiates(b);
   const TensorBackwardLists lists = make_lists(ctx, call, by_wgmma ? wgmma_query_rows(b) : kTileRows);

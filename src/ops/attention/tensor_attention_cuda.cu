@@ -24,7 +24,7 @@ struct TensorForwardJob {
   float scale_log2;  // c
   const uint16_t* q;
   uint16_t* out;
-  float *maxima, *sums;  // may be null
+  float *unrounded, *maxima, *sums;  // may be null
   const uint16_t* pages;
   int64_t page_elements, values_at;
   bool q_vectors, value_vectors;
@@ -418,12 +418,14 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 1 ? 1 : 2) attend(Tenso
       uint16_t* const to = f.out + at * f.V + v;
       if (f.value_vectors && v < f.V) {
         *reinterpret_cast<uint32_t*>(to) = pack_bf16(low, high);
+        if (f.unrounded != nullptr) *reinterpret_cast<float2*>(f.unrounded + at * f.V + v) = {low, high};
         continue;
       }
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         if (v + e >= f.V) continue;
         to[e] = static_cast<uint16_t>(pack_bf16(e == 0 ? low : high, 0.0f));
+        if (f.unrounded != nullptr) f.unrounded[at * f.V + v + e] = e == 0 ? low : high;
       }
     }
   }
@@ -467,6 +469,7 @@ __global__ void __launch_bounds__(kMergeThreads) merge_parts(TensorForwardJob f)
     if (v >= f.V) continue;
     const float value = __fmaf_rn(o[i], inverse, 0.0f);
     f.out[at * f.V + v] = static_cast<uint16_t>(pack_bf16(value, 0.0f));
+    if (f.unrounded != nullptr) f.unrounded[at * f.V + v] = value;
   }
 }
 
@@ -498,6 +501,7 @@ TensorForwardJob forward_job(const AttentionForward& call, const TensorRows& row
   f.q = static_cast<const uint16_t*>(call.q.data);
   f.out = static_cast<uint16_t*>(call.out.data);
   f.maxima = call.saved.maxima, f.sums = call.saved.sums;
+  if (call.saved.out) f.unrounded = call.saved.out.f32();
   f.pages = static_cast<const uint16_t*>(pages.data);
   f.page_elements = pages.page_elements();
   f.values_at = pages.G * pages.K * kKeyTile;

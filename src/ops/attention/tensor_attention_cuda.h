@@ -24,7 +24,7 @@
 // add zeros, so that o is a function of q and of keys and values 0 to p, whether the row runs alone, in a chunk or
 // in training. Exception: an infinity or a NaN among the values of up to 63 later tokens of a batch makes it NaN.
 //
-// Backward: d_o is rounded to bf16; delta is the sum over v of o d_o, with o rounded as it was stored, in sixteen lanes
+// Backward: d_o is rounded to bf16; delta is the sum over v of o d_o, with o before it was rounded, in sixteen lanes
 // (v / 4 % 16) by FMA, then a tree. p_j = 2^(s_j c - fma(M, c, log2 L)) is rounded for dv, and p_j (d_o . v_j - delta)
 // for dq and dk, which are multiplied by scale at the end. dq is summed over keys in order, dk and dv over the query
 // rows that see the key (tokens of its family in order, heads inside), from the first that sees the first key of the

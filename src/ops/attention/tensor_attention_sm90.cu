@@ -31,7 +31,7 @@ struct WgmmaForwardJob {
   float scale_log2;  // c
   const uint16_t *q, *k, *v;
   uint16_t* out;
-  float *maxima, *sums;  // may be null
+  float *unrounded, *maxima, *sums;  // may be null
   const WholeRow* rows;  // [S]
   int S, tiles_each;     // per row of the batch and group
 };
@@ -199,8 +199,11 @@ __device__ __forceinline__ void store_rows(const WgmmaForwardJob& f, const Query
 #pragma unroll
     for (int n = 0; n < kCount / 4; ++n) {
       if (8 * n >= f.V) break;
-      *reinterpret_cast<uint32_t*>(to + 8 * n) = pack_bf16(__fmaf_rn(o[4 * n + 2 * h], inverse, 0.0f),
-                                                           __fmaf_rn(o[4 * n + 2 * h + 1], inverse, 0.0f));
+      const float low = __fmaf_rn(o[4 * n + 2 * h], inverse, 0.0f),
+                  high = __fmaf_rn(o[4 * n + 2 * h + 1], inverse, 0.0f);
+      *reinterpret_cast<uint32_t*>(to + 8 * n) = pack_bf16(low, high);
+      if (f.unrounded != nullptr)
+        *reinterpret_cast<float2*>(f.unrounded + line * f.V + column + 8 * n) = {low, high};
     }
   }
 }
@@ -289,8 +292,7 @@ template <class Plan>
 void launch_rows(WgmmaForwardJob f, int64_t most_tokens, cudaStream_t stream) {
   f.tiles_each = static_cast<int>(ceil_div(most_tokens * f.heads, int64_t{Plan::kRows}));
   const auto kernel = attend_rows<Plan>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Plan::kBytes),
-        "cudaFuncSetAttribute");
+  allow_shared_bytes(kernel, Plan::kBytes);
   const int64_t tiles = int64_t{f.tiles_each} * f.S * f.G;
   kernel<<<static_cast<unsigned>(tiles), Plan::kThreads, Plan::kBytes, stream>>>(f);
   check_launch("attention");
@@ -346,6 +348,7 @@ void wgmma_attention(Context& ctx, const AttentionForward& call) {
   f.q = static_cast<const uint16_t*>(call.q.data), f.k = static_cast<const uint16_t*>(call.k.data);
   f.v = static_cast<const uint16_t*>(call.v.data), f.out = static_cast<uint16_t*>(call.out.data);
   f.maxima = call.saved.maxima, f.sums = call.saved.sums;
+  if (call.saved.out) f.unrounded = call.saved.out.f32();
   f.rows = lists.at<WholeRow>(list);
   f.S = static_cast<int>(batch.S());
   const auto stream = static_cast<cudaStream_t>(ctx.stream);

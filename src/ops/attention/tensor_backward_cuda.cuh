@@ -25,8 +25,8 @@ struct TensorBackwardJob {
   int H, G, K, V, heads;
   Quotient by_heads;
   float scale, scale_log2;
-  const uint16_t *q, *k, *v, *out;
-  const float *d_out, *maxima, *sums;
+  const uint16_t *q, *k, *v;
+  const float *out, *d_out, *maxima, *sums;
   uint16_t* d_o;              // [T, H, V]
   float *log_sums, *deltas;   // [T, H]
   bool k_vectors, v_vectors;

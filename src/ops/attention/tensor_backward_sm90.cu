@@ -163,9 +163,9 @@ __device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const K
     uint32_t weights[kPassing / 16][4];
     round_to_operand<kPassing>(weights, s);
     wgmma_wait<0>();
-    wgmma_hold(slopes);
     wgmma_fence();
     begin_sums<kWidth, kPassing>(dv, weights, d_o);
+    wgmma_hold(slopes);  // so that what follows runs beside these products
     const auto* const deltas = log_sums + kPassing / 2;
 #pragma unroll
     for (int i = 0; i < kPassing / 8; ++i) {
@@ -335,8 +335,7 @@ using WideQueries = QueryPlan<2, 128, 4, 1, 232, 40>;
 template <class Plan, class Kernel, class Tile>
 void launch_plan(Kernel kernel, const char* name, const TensorBackwardJob& b, const Tile* tiles, int64_t count,
                  void* stream) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Plan::kBytes),
-        "cudaFuncSetAttribute");
+  allow_shared_bytes(kernel, Plan::kBytes);
   kernel<<<static_cast<unsigned>(count), Plan::kThreads, Plan::kBytes, static_cast<cudaStream_t>(stream)>>>(b, tiles);
   check_launch(name);
 }
