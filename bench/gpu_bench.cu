@@ -1,6 +1,7 @@
 // bench/gpu_bench.cu: the kernels of a CUDA device beside its limits, measured in the same run.
 //
 //   gpu_bench [--json FILE]
+//   gpu_bench --only NAME     measures the rows whose names contain NAME
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
 // Limits: the rate of independent FMAs in registers, that of mma.sync on bf16 in registers, and a copy within the device's memory (bytes read plus

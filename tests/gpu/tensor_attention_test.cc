@@ -260,8 +260,12 @@ TEST_F(CudaTensorAttention, ChunksAndCompanyChangeNoBit) {
 // Operands that do not begin at 16 bytes are no matter for wgmma: on a Hopper GPU two kernels are compared, which have to
 // agree whatever the widths, the heads of a group, and the rows of a family.
 TEST_F(CudaTensorAttention, KernelsAgreeForwardAndBackward) {
-  for (const Shape4& z : {Shape4{6, 2, 64, 64}, {3, 3, 64, 32}, {12, 2, 128, 128}, {5, 1, 96, 128},
-                          {2, 2, 128, 64}, {40, 2, 16, 8}}) {
+  for (const Shape4& z : {Shape4{6, 2, 64, 64},
+                          {3, 3, 64, 32},
+                          {12, 2, 128, 128},
+                          {5, 1, 96, 128},
+                          {2, 2, 128, 64},
+                          {40, 2, 16, 8}}) {
     for (const bool families : {false, true}) {
       for (const double spread : {1.0, 5.0}) {
         Data data = bf16_data(z, {90, 70, 330, 33, 600, 129, 1}, 57, spread);

@@ -11,7 +11,7 @@
 
 namespace r1::cuda {
 
-inline constexpr int kPanelWidth = 64;      // dimensions of a panel
+inline constexpr int kPanelWidth = 64;       // dimensions of a panel
 inline constexpr int kTileAlignment = 1024;  // of tiles in shared memory, in bytes
 
 template <int kRows, int kWidth>
@@ -26,8 +26,9 @@ struct WgmmaTile {
   }
   // Rows from `first` on (a multiple of 8), dimensions [16 step, 16 step + 16): an operand by k, and k are dimensions.
   static __device__ __forceinline__ uint64_t by_dimensions(uint32_t tile, int first, int step) {
-    return described((tile >> 4 | 1u << 16) +
-                     static_cast<uint32_t>((step / 4 * kPanelBytes + first * kPanelLine + step % 4 * 32) >> 4));
+    return described(
+        (tile >> 4 | 1u << 16) +
+        static_cast<uint32_t>((step / 4 * kPanelBytes + first * kPanelLine + step % 4 * 32) >> 4));
   }
   // Rows [16 step, 16 step + 16), all dimensions: an operand by rows, and k are rows.
   static __device__ __forceinline__ uint64_t by_rows(uint32_t tile, int step) {
@@ -40,42 +41,43 @@ struct WgmmaTile {
 template <int kN>
 struct AttentionWgmma;
 
-#define R1_D8(c, i)                                                                           \
+#define R1_D8(c, i) \
   c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
 #define R1_D16(c, i) R1_D8(c, i), R1_D8(c, i + 8)
 #define R1_D32(c, i) R1_D16(c, i), R1_D16(c, i + 16)
 #define R1_D64(c, i) R1_D32(c, i), R1_D32(c, i + 32)
 #define R1_REGISTERS16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define R1_REGISTERS32 R1_REGISTERS16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define R1_REGISTERS64                                                                                  \
-  R1_REGISTERS32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52" \
-                 ",%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define R1_REGISTERS64                                                                       \
+  R1_REGISTERS32                                                                             \
+      ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52" \
+      ",%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define R1_SET(x) "=f"(x)
 #define R1_ADDED(x) "+f"(x)
 #define R1_INSTRUCTION(columns) "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {"
 // first, next: the first step and a further one of products of tiles, both by k. weighted: A lies in registers as an
 // accumulator does, rounded, and B by rows.
-#define R1_ATTENTION_WGMMA(columns, count, a0, a1, a2, a3, a4)                                                   \
-  template <>                                                                                                    \
-  struct AttentionWgmma<columns> {                                                                               \
-    static __device__ __forceinline__ void first(float (&d)[count], uint64_t a, uint64_t b) {                    \
-      asm volatile("{.reg .pred p; setp.ne.b32 p, 0, 0; " R1_INSTRUCTION(columns)                                \
-                   R1_REGISTERS##count "}, " a0 ", " a1 ", p, 1, 1, 0, 0;}"                                      \
-                   : R1_D##count(R1_SET, 0)                                                                      \
-                   : "l"(a), "l"(b));                                                                            \
-    }                                                                                                            \
-    static __device__ __forceinline__ void next(float (&d)[count], uint64_t a, uint64_t b) {                     \
-      asm volatile("{.reg .pred p; setp.eq.b32 p, 0, 0; " R1_INSTRUCTION(columns)                                \
-                   R1_REGISTERS##count "}, " a0 ", " a1 ", p, 1, 1, 0, 0;}"                                      \
-                   : R1_D##count(R1_ADDED, 0)                                                                    \
-                   : "l"(a), "l"(b));                                                                            \
-    }                                                                                                            \
-    static __device__ __forceinline__ void weighted(float (&d)[count], const uint32_t (&a)[4], uint64_t b) {     \
-      asm volatile("{.reg .pred p; setp.eq.b32 p, 0, 0; " R1_INSTRUCTION(columns)                                \
-                   R1_REGISTERS##count "}, {" a0 "," a1 "," a2 "," a3 "}, " a4 ", p, 1, 1, 1;}"                  \
-                   : R1_D##count(R1_ADDED, 0)                                                                    \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                        \
-    }                                                                                                            \
+#define R1_ATTENTION_WGMMA(columns, count, a0, a1, a2, a3, a4)                                               \
+  template <>                                                                                                \
+  struct AttentionWgmma<columns> {                                                                           \
+    static __device__ __forceinline__ void first(float (&d)[count], uint64_t a, uint64_t b) {                \
+      asm volatile("{.reg .pred p; setp.ne.b32 p, 0, 0; " R1_INSTRUCTION(columns) R1_REGISTERS##count        \
+                   "}, " a0 ", " a1 ", p, 1, 1, 0, 0;}"                                                      \
+                   : R1_D##count(R1_SET, 0)                                                                  \
+                   : "l"(a), "l"(b));                                                                        \
+    }                                                                                                        \
+    static __device__ __forceinline__ void next(float (&d)[count], uint64_t a, uint64_t b) {                 \
+      asm volatile("{.reg .pred p; setp.eq.b32 p, 0, 0; " R1_INSTRUCTION(columns) R1_REGISTERS##count        \
+                   "}, " a0 ", " a1 ", p, 1, 1, 0, 0;}"                                                      \
+                   : R1_D##count(R1_ADDED, 0)                                                                \
+                   : "l"(a), "l"(b));                                                                        \
+    }                                                                                                        \
+    static __device__ __forceinline__ void weighted(float (&d)[count], const uint32_t (&a)[4], uint64_t b) { \
+      asm volatile("{.reg .pred p; setp.eq.b32 p, 0, 0; " R1_INSTRUCTION(columns) R1_REGISTERS##count        \
+                   "}, {" a0 "," a1 "," a2 "," a3 "}, " a4 ", p, 1, 1, 1;}"                                  \
+                   : R1_D##count(R1_ADDED, 0)                                                                \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                    \
+    }                                                                                                        \
   }
 
 R1_ATTENTION_WGMMA(32, 16, "%16", "%17", "%18", "%19", "%20");
@@ -102,8 +104,7 @@ __device__ __forceinline__ void begin_scores(float (&d)[kN / 2], uint32_t left, 
   AttentionWgmma<kN>::first(d, Left::by_dimensions(left, first, 0), Right::by_dimensions(right, 0, 0));
 #pragma unroll
   for (int step = 1; step < kWidth / 16; ++step)
-    AttentionWgmma<kN>::next(d, Left::by_dimensions(left, first, step),
-                                             Right::by_dimensions(right, 0, step));
+    AttentionWgmma<kN>::next(d, Left::by_dimensions(left, first, step), Right::by_dimensions(right, 0, step));
   wgmma_commit();
 }
 
@@ -123,7 +124,8 @@ inline constexpr int kCopyWarps = 4, kCopiers = 32 * kCopyWarps;
 // says which line of memory row l of these is, -1: it becomes zeros. The width is a multiple of 8; what lies beyond
 // becomes zeros.
 template <int kRows, int kWidth>
-__device__ __forceinline__ void copy_lines(uint32_t to, const uint16_t* from, int width, int warp, int32_t line) {
+__device__ __forceinline__ void copy_lines(uint32_t to, const uint16_t* from, int width, int warp,
+                                           int32_t line) {
   constexpr int kVectors = kWidth / kVector, kAtOnce = 32 / kVectors, kEach = kRows / kCopyWarps;
   static_assert(kEach % 8 == 0 && kEach <= 32);
   const int lane = static_cast<int>(threadIdx.x) % 32, vector = lane % kVectors, first = lane / kVectors;
@@ -191,8 +193,10 @@ struct WholeRow {
 // Blocks of this kernel have so many bytes of dynamic shared memory, and share a multiprocessor.
 template <class Kernel>
 void allow_shared_bytes(Kernel kernel, int bytes) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "cudaFuncSetAttribute");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared),
         "cudaFuncSetAttribute");
 }
 // True if this build has code for wgmma and this GPU runs it.

@@ -198,7 +198,8 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
   float dk[kWidth / 8][4], dv[kWidth / 8][4];
   clear(dk);
   clear(dv);
-  const int first_row = t.begin + (16 * warp + lane / 4) * b.heads;  // that sees the first of this thread's two keys
+  const int first_row =
+      t.begin + (16 * warp + lane / 4) * b.heads;  // that sees the first of this thread's two keys
   int stage = 0;
   for (int row0 = t.begin; row0 < t.end; row0 += kPassing, stage ^= 1) {
     copy_wait<0>();
@@ -219,7 +220,8 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float& value = p[n][2 * h + e];
-          value = row0 + i >= first_row + 8 * h * b.heads ? probability_of(value, b.scale_log2, log_sum) : 0.0f;
+          value =
+              row0 + i >= first_row + 8 * h * b.heads ? probability_of(value, b.scale_log2, log_sum) : 0.0f;
           float& slope = slopes[n][2 * h + e];
           slope = __fmul_rn(value, __fsub_rn(slope, delta));
         }
@@ -354,7 +356,7 @@ TensorBackwardLists make_lists(Context& ctx, const AttentionBackward& call, int3
     for (int32_t key = prefix, next = 0; key < prefix + end - first; key = next) {
       next = std::min((key / kTileKeys + 1) * kTileKeys, prefix + end - first);
       for (int32_t g = 0; g < G; ++g)
-        keys[key_count++] = {first + key - prefix,  next - key, g, first, (key - prefix) * each,
+        keys[key_count++] = {first + key - prefix,       next - key, g, first, (key - prefix) * each,
                              (family_end - first) * each};
     }
   }
@@ -381,8 +383,8 @@ void launch_mma(const TensorBackwardJob& b, std::span<const KeyTile> keys, std::
                 cudaStream_t stream) {
   if (!keys.empty()) {
     allow_bytes(key_gradients<kWidth>, kKeyGradientBytes<kWidth>);
-    key_gradients<kWidth><<<static_cast<unsigned>(keys.size()), kThreads, kKeyGradientBytes<kWidth>, stream>>>(
-        b, keys.data());
+    key_gradients<kWidth>
+        <<<static_cast<unsigned>(keys.size()), kThreads, kKeyGradientBytes<kWidth>, stream>>>(b, keys.data());
     check_launch("attention dk dv");
   }
   if (!queries.empty()) {
@@ -452,9 +454,8 @@ void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
     if (of_queries) wgmma_query_gradients(b, queries.data(), std::ssize(queries), stream);
     return;
   }
-  with_width(std::max(b.K, b.V), [&](auto width) {
-    launch_mma<decltype(width)::value>(b, keys, queries, stream);
-  });
+  with_width(std::max(b.K, b.V),
+             [&](auto width) { launch_mma<decltype(width)::value>(b, keys, queries, stream); });
 }
 
 }  // namespace r1::cuda

@@ -32,8 +32,8 @@ struct WgmmaForwardJob {
   const uint16_t *q, *k, *v;
   uint16_t* out;
   float *unrounded, *maxima, *sums;  // may be null
-  const WholeRow* rows;  // [S]
-  int S, tiles_each;     // per row of the batch and group
+  const WholeRow* rows;              // [S]
+  int S, tiles_each;                 // per row of the batch and group
 };
 
 // Blocks of kGroups warpgroups and the copiers, of which kBlocks share a multiprocessor. All threads have kAtLaunch
@@ -46,7 +46,7 @@ struct ForwardPlan {
   using Queries = WgmmaTile<kRows, kWidth>;
   using Keys = WgmmaTile<kBlockKeys, kWidth>;
   using Barriers = StageBarriers<kStages>;
-  static constexpr int kStageBytes = 2 * Keys::kBytes;  // keys, then values
+  static constexpr int kStageBytes = 2 * Keys::kBytes;                        // keys, then values
   static constexpr int kEarlierAt = Queries::kBytes + kStages * kStageBytes;  // sums of earlier parts
   static constexpr int kBarriersAt = kEarlierAt + kRows * kWidth * 4;
   static constexpr int kBytes = kBarriersAt + Barriers::kBytes;
@@ -83,7 +83,8 @@ __device__ __forceinline__ bool tile_of(const WgmmaForwardJob& f, int height, Qu
 template <class Plan>
 __device__ __forceinline__ void copy_tiles(const WgmmaForwardJob& f, const QueryTile& t, uint32_t memory,
                                            typename Plan::Barriers barriers) {
-  const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32, lane = copier % 32;
+  const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32,
+            lane = copier % 32;
   const int row = warp * (Plan::kRows / kCopyWarps) + lane;
   copy_lines<Plan::kRows, Plan::kWidth>(memory, f.q, f.K, warp, row < t.rows ? t.line(f, row) : -1);
   barrier_arrive_after_copies(barriers.once());
@@ -159,7 +160,8 @@ __device__ __forceinline__ void weigh(float (&s)[kBlockKeys / 2], PartSums& part
   for (int h = 0; h < 2; ++h) {
     float most = part.m[h];
 #pragma unroll
-    for (int n = 0; n < kBlockKeys / 8; ++n) most = fmaxf(most, fmaxf(s[4 * n + 2 * h], s[4 * n + 2 * h + 1]));
+    for (int n = 0; n < kBlockKeys / 8; ++n)
+      most = fmaxf(most, fmaxf(s[4 * n + 2 * h], s[4 * n + 2 * h + 1]));
     most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
     most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
     const float reference = reference_of(most), yc = __fmul_rn(reference, c);
@@ -228,7 +230,7 @@ __device__ __forceinline__ void attend_tile(const WgmmaForwardJob& f, const Quer
     if (lane == 0) barrier_arrive(barriers.empty(block));
   };
   if (own_blocks > 0) barrier_wait(barriers.once(), 0);
-  // No product is under way at the end of a turn: the compiler would let all of them wait for each other.
+    // No product is under way at the end of a turn: the compiler would let all of them wait for each other.
 #pragma unroll 1
   for (int block = 0; block < own_blocks; ++block) {
     if (block % kBlocksOfPart == 0 && block > 0) {
@@ -330,8 +332,7 @@ void wgmma_attention(Context& ctx, const AttentionForward& call) {
                   tokens = batch.offsets[static_cast<size_t>(s + 1)] - first;
     const auto parent = static_cast<int32_t>(batch.parent(s));
     const int32_t prefix_first = parent < 0 ? 0 : batch.offsets[static_cast<size_t>(parent)];
-    const int32_t prefix =
-        parent < 0 ? 0 : batch.offsets[static_cast<size_t>(parent) + 1] - prefix_first;
+    const int32_t prefix = parent < 0 ? 0 : batch.offsets[static_cast<size_t>(parent) + 1] - prefix_first;
     rows[s] = {first, tokens, prefix, prefix_first};
     longest = std::max<int64_t>(longest, tokens);
   }

@@ -27,8 +27,8 @@ struct TensorBackwardJob {
   float scale, scale_log2;
   const uint16_t *q, *k, *v;
   const float *out, *d_out, *maxima, *sums;
-  uint16_t* d_o;              // [T, H, V]
-  float *log_sums, *deltas;   // [T, H]
+  uint16_t* d_o;             // [T, H, V]
+  float *log_sums, *deltas;  // [T, H]
   bool k_vectors, v_vectors;
   float *dq, *dk, *dv;  // null: not wanted
   bool add_dq, add_dk, add_dv;
@@ -36,7 +36,8 @@ struct TensorBackwardJob {
 
 // A copy of one float; `there` false: 0.
 __device__ __forceinline__ void copy_float(uint32_t to, const float* from, bool there) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(there ? 4 : 0)
+               : "memory");
 }
 
 // p = 2^(s c - log_sum)

@@ -34,16 +34,18 @@ struct KeyPlan {
   using Keys = WgmmaTile<kTileKeys, kWidth>;
   using Queries = WgmmaTile<kPassing, kWidth>;
   using Barriers = StageBarriers<kStages>;
-  static constexpr int kStageBytes = 2 * Queries::kBytes;                   // queries, then d_o
+  static constexpr int kStageBytes = 2 * Queries::kBytes;                    // queries, then d_o
   static constexpr int kFactsAt = 2 * Keys::kBytes + kStages * kStageBytes;  // behind keys and values
-  static constexpr int kFactsBytes = 2 * 4 * kPassing;                      // log_sums, then deltas
+  static constexpr int kFactsBytes = 2 * 4 * kPassing;                       // log_sums, then deltas
   static constexpr int kBarriersAt = kFactsAt + kStages * kFactsBytes;
   static constexpr int kBytes = kBarriersAt + Barriers::kBytes;
   static_assert(kBlocks * (kBytes + 1024) <= 227 * 1024, "sm_90 has no more per multiprocessor");
   static __device__ __forceinline__ uint32_t stage(uint32_t memory, int n) {
     return memory + 2 * Keys::kBytes + static_cast<uint32_t>(Barriers::stage(n) * kStageBytes);
   }
-  static __device__ __forceinline__ int facts_at(int n) { return kFactsAt + Barriers::stage(n) * kFactsBytes; }
+  static __device__ __forceinline__ int facts_at(int n) {
+    return kFactsAt + Barriers::stage(n) * kFactsBytes;
+  }
 };
 
 template <int kGroups_, int kWidth_, int kStages_, int kBlocks_, int kRegisters_, int kCopierRegisters_>
@@ -65,7 +67,8 @@ struct QueryPlan {
 
 // Accumulators become A of the next products: operand[step] is of 16 columns.
 template <int kColumns>
-__device__ __forceinline__ void round_to_operand(uint32_t (&operand)[kColumns / 16][4], const float (&d)[kColumns / 2]) {
+__device__ __forceinline__ void round_to_operand(uint32_t (&operand)[kColumns / 16][4],
+                                                 const float (&d)[kColumns / 2]) {
 #pragma unroll
   for (int n = 0; n < kColumns / 8; ++n) {
     operand[n / 2][n % 2 * 2] = pack_bf16(d[4 * n], d[4 * n + 1]);
@@ -75,7 +78,8 @@ __device__ __forceinline__ void round_to_operand(uint32_t (&operand)[kColumns / 
 
 // Stores a thread's sums; its rows g and g + 8 of the warp go to at(0) and at(1), null: nowhere. The width is even.
 template <int kCount, class At>
-__device__ __forceinline__ void store_sums(const float (&sums)[kCount], float scale, int width, bool add, const At& at) {
+__device__ __forceinline__ void store_sums(const float (&sums)[kCount], float scale, int width, bool add,
+                                           const At& at) {
   const int column = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
@@ -106,7 +110,8 @@ __device__ __forceinline__ void copy_queries(const TensorBackwardJob& b, const K
 #pragma unroll 1
   for (int n = 0; t.begin + n * kPassing < t.end; ++n, row += kPassing) {
     const int token = b.by_heads.of(row);
-    const int32_t line = row < t.end ? (t.query_token + token) * b.H + t.g * b.heads + row - token * b.heads : -1;
+    const int32_t line =
+        row < t.end ? (t.query_token + token) * b.H + t.g * b.heads + row - token * b.heads : -1;
     barriers.wait_empty(n);
     const uint32_t to = Plan::stage(memory, n);
     copy_lines<kPassing, kWidth>(to, b.q, b.K, warp, line);
@@ -129,7 +134,8 @@ __device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const K
   constexpr int kPassing = Plan::kPassing, kWidth = Plan::kWidth;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32,
             key = 16 * warp + lane / 4;
-  const int first_rows[2] = {t.begin + key * b.heads, t.begin + (key + 8) * b.heads};  // that see this thread's keys
+  const int first_rows[2] = {t.begin + key * b.heads,
+                             t.begin + (key + 8) * b.heads};  // that see this thread's keys
   const int all_see = for_warp(t.begin + (kTileKeys - 1) * b.heads);
   const float c = b.scale_log2;
   float dk[kWidth / 2], dv[kWidth / 2], s[kPassing / 2], slopes[kPassing / 2];
@@ -195,7 +201,8 @@ __device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const K
 }
 
 template <class Plan>
-__global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks) attend_keys(TensorBackwardJob b, const KeyTile* tiles) {
+__global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks)
+    attend_keys(TensorBackwardJob b, const KeyTile* tiles) {
 #ifdef R1_HAS_WGMMA
   extern __shared__ __align__(kTileAlignment) uint8_t gradient_stages[];
   const KeyTile t = tiles[blockIdx.x];
@@ -225,7 +232,8 @@ template <class Plan>
 __device__ __forceinline__ void copy_keys(const TensorBackwardJob& b, const DqTile& t, uint32_t memory,
                                           typename Plan::Barriers barriers) {
   constexpr int kWidth = Plan::kWidth;
-  const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32, lane = copier % 32;
+  const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32,
+            lane = copier % 32;
   const int32_t row = query_line(b, t, warp * (Plan::kRows / kCopyWarps) + lane);
   copy_lines<Plan::kRows, kWidth>(memory, b.q, b.K, warp, row);
   copy_lines<Plan::kRows, kWidth>(memory + Plan::Queries::kBytes, b.d_o, b.V, warp, row);
@@ -275,7 +283,8 @@ __device__ __forceinline__ void sum_for_queries(const TensorBackwardJob& b, cons
     const uint32_t keys = Plan::stage(memory, n), values = keys + Plan::Keys::kBytes;
     wgmma_fence();
     begin_scores<kBlockKeys, kWidth, Plan::kRows, kBlockKeys>(s, memory, 64 * group, keys);
-    begin_scores<kBlockKeys, kWidth, Plan::kRows, kBlockKeys>(slopes, memory + Plan::Queries::kBytes, 64 * group, values);
+    begin_scores<kBlockKeys, kWidth, Plan::kRows, kBlockKeys>(slopes, memory + Plan::Queries::kBytes,
+                                                              64 * group, values);
     wgmma_wait<1>();
     wgmma_hold(s);
 #pragma unroll
@@ -289,7 +298,8 @@ __device__ __forceinline__ void sum_for_queries(const TensorBackwardJob& b, cons
     wgmma_wait<0>();
     wgmma_hold(slopes);
 #pragma unroll
-    for (int e = 0; e < kBlockKeys / 2; ++e) slopes[e] = __fmul_rn(s[e], __fsub_rn(slopes[e], delta[e / 2 % 2]));
+    for (int e = 0; e < kBlockKeys / 2; ++e)
+      slopes[e] = __fmul_rn(s[e], __fsub_rn(slopes[e], delta[e / 2 % 2]));
     uint32_t rounded[kBlockSteps][4];
     round_to_operand<kBlockKeys>(rounded, slopes);
     wgmma_fence();
@@ -333,10 +343,11 @@ using NarrowQueries = QueryPlan<1, 64, 3, 3, 128, 32>;
 using WideQueries = QueryPlan<2, 128, 4, 1, 232, 40>;
 
 template <class Plan, class Kernel, class Tile>
-void launch_plan(Kernel kernel, const char* name, const TensorBackwardJob& b, const Tile* tiles, int64_t count,
-                 void* stream) {
+void launch_plan(Kernel kernel, const char* name, const TensorBackwardJob& b, const Tile* tiles,
+                 int64_t count, void* stream) {
   allow_shared_bytes(kernel, Plan::kBytes);
-  kernel<<<static_cast<unsigned>(count), Plan::kThreads, Plan::kBytes, static_cast<cudaStream_t>(stream)>>>(b, tiles);
+  kernel<<<static_cast<unsigned>(count), Plan::kThreads, Plan::kBytes, static_cast<cudaStream_t>(stream)>>>(
+      b, tiles);
   check_launch(name);
 }
 
@@ -355,7 +366,8 @@ int wgmma_query_rows(const TensorBackwardJob& b) {
 }
 
 void wgmma_key_gradients(const TensorBackwardJob& b, const KeyTile* tiles, int64_t count, void* stream) {
-  if (is_narrow(b)) return launch_plan<NarrowKeys>(attend_keys<NarrowKeys>, "attention dk dv", b, tiles, count, stream);
+  if (is_narrow(b))
+    return launch_plan<NarrowKeys>(attend_keys<NarrowKeys>, "attention dk dv", b, tiles, count, stream);
   launch_plan<WideKeys>(attend_keys<WideKeys>, "attention dk dv", b, tiles, count, stream);
 }
 
