@@ -5,6 +5,7 @@
 // The same tile serves as an operand by dimensions (scores) and as one by rows (sums of rows with weights).
 #pragma once
 
+#include "ops/attention/attention_tiles.h"
 #include "ops/attention/tensor_attention_cuda.cuh"
 #include "ops/matmul/wgmma_cuda.cuh"
 #include "tensor/cuda.h"
@@ -48,10 +49,10 @@ struct AttentionWgmma;
 #define R1_D64(c, i) R1_D32(c, i), R1_D32(c, i + 32)
 #define R1_REGISTERS16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define R1_REGISTERS32 R1_REGISTERS16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define R1_REGISTERS64                                                                       \
-  R1_REGISTERS32                                                                             \
-      ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52" \
-      ",%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define R1_REGISTERS64                                                                   \
+  R1_REGISTERS32                                                                         \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52" \
+  ",%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define R1_SET(x) "=f"(x)
 #define R1_ADDED(x) "+f"(x)
 #define R1_INSTRUCTION(columns) "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {"
@@ -180,15 +181,20 @@ __device__ __forceinline__ int for_warp(int value) {
   return __shfl_sync(~0u, value, 0);
 }
 
-// A row of the batch in training and scoring: tokens [first, first + tokens) behind a prefix, which are the tokens of
-// its parent from prefix_first on.
-struct WholeRow {
-  int32_t first, tokens, prefix, prefix_first;
-  // The batch's token that is the key at this position.
-  __device__ __forceinline__ int32_t token_of(int key) const {
-    return key < prefix ? prefix_first + key : first + key - prefix;
-  }
-};
+// The position of query row i of a tile, which is the last key that it sees. Rows behind the last one count as it.
+__device__ __forceinline__ int last_key(const TileOfQueries& t, const Quotient& by_heads, int i) {
+  return t.prefix + by_heads.of(t.row + min(i, t.rows - 1));
+}
+// The line [T, H] of query row i; -1: it is not there.
+__device__ __forceinline__ int32_t query_line(const TileOfQueries& t, const Quotient& by_heads, int heads,
+                                              int H, int i) {
+  const int row = t.row + i, token = by_heads.of(row);
+  return i < t.rows ? (t.first + token) * H + t.g * heads + row - token * heads : -1;
+}
+// The batch's token that is the key at this position.
+__device__ __forceinline__ int32_t token_of(const TileOfQueries& t, int key) {
+  return key < t.prefix ? t.prefix_first + key : t.first + key - t.prefix;
+}
 
 // Blocks of this kernel have so many bytes of dynamic shared memory, and share a multiprocessor.
 template <class Kernel>

@@ -171,13 +171,13 @@ constexpr int kQueryGradientBytes = 2 * kWidth * (2 * kTileRows + 4 * kBlockKeys
 static_assert(kQueryGradientBytes<128> + 2048 <= 99 * 1024, "sm_89 has no more per block");
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b, const KeyTile* tiles) {
+__global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b, const TileOfKeys* tiles) {
   extern __shared__ __align__(128) uint16_t gradient_memory[];
   __shared__ RowFacts<kPassing> facts[2];
   uint16_t* const keys = gradient_memory;
   const uint16_t* const values = keys + kTileRows * kWidth;
   uint16_t* const stages = keys + 2 * kTileRows * kWidth;  // queries, d_o; two of each
-  const KeyTile t = tiles[blockIdx.x];
+  const TileOfKeys t = tiles[blockIdx.x];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   copy_both<kWidth, kTileRows>(keys, b.k, b.K, b.k_vectors, b.v, b.V, b.v_vectors, [&](int i) {
     return i < t.keys ? static_cast<int64_t>(t.token + i) * b.G + t.g : int64_t{-1};
@@ -243,13 +243,14 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob b, const DqTile* tiles) {
+__global__ void __launch_bounds__(kThreads, 2)
+    query_gradients(TensorBackwardJob b, const TileOfQueries* tiles) {
   extern __shared__ __align__(128) uint16_t gradient_memory[];
   __shared__ RowFacts<kTileRows> facts;
   uint16_t* const queries = gradient_memory;
   const uint16_t* const d_o = queries + kTileRows * kWidth;
   uint16_t* const stages = queries + 2 * kTileRows * kWidth;  // keys, values; two of each
-  const DqTile t = tiles[blockIdx.x];
+  const TileOfQueries t = tiles[blockIdx.x];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const auto index_of = [&](int i) {
     const int row = t.row + i, token = b.by_heads.of(row);
@@ -304,71 +305,6 @@ __global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob
   });
 }
 
-// Sorts tiles by their lengths in blocks of 64, the longest first: they would end last.
-template <class Tile, class Length>
-void sort_longest_first(Context& ctx, std::span<Tile> tiles, const Length& length) {
-  int32_t most = 0;
-  const auto blocks = [&](const Tile& t) { return (length(t) + 63) / 64; };
-  for (const Tile& t : tiles) most = std::max(most, blocks(t));
-  auto* starts = ctx.host().array<int32_t>(most + 2);
-  std::fill_n(starts, most + 2, 0);
-  for (const Tile& t : tiles) ++starts[most - blocks(t) + 1];
-  for (int32_t i = 0; i <= most; ++i) starts[i + 1] += starts[i];
-  auto* sorted = ctx.host().array<Tile>(std::ssize(tiles));
-  for (const Tile& t : tiles) sorted[starts[most - blocks(t)]++] = t;
-  std::copy_n(sorted, tiles.size(), tiles.data());
-}
-
-// Where two blocks share a multiprocessor and all begin at once, the longest goes with the shortest: blocks from the
-// number of multiprocessors on are the second ones.
-template <class Tile>
-void pair_long_with_short(std::span<Tile> tiles) {
-  const auto at_once = static_cast<size_t>(multiprocessors());
-  if (tiles.size() > at_once && tiles.size() <= 2 * at_once)
-    std::reverse(tiles.begin() + static_cast<int64_t>(at_once), tiles.end());
-}
-
-// The batch's lists, made on the host.
-struct TensorBackwardLists {
-  std::span<KeyTile> keys;
-  std::span<DqTile> queries;
-};
-
-TensorBackwardLists make_lists(Context& ctx, const AttentionBackward& call, int32_t query_rows) {
-  const int64_t T = call.q.dim(0), G = call.k.dim(1), heads = call.q.dim(1) / G;
-  auto* keys = ctx.host().array<KeyTile>((T / kTileKeys + 2 * call.S) * G);
-  auto* queries = ctx.host().array<DqTile>((T * heads / query_rows + call.S) * G);
-  size_t key_count = 0, query_count = 0;
-  for (int64_t s = 0; s < call.S; ++s) {
-    const int32_t first = call.offsets[s], end = call.offsets[s + 1];
-    const int32_t parent = call.parents == nullptr ? -1 : call.parents[s];
-    const int32_t prefix_first = parent < 0 ? 0 : call.offsets[parent];
-    const int32_t prefix = parent < 0 ? 0 : call.offsets[parent + 1] - prefix_first;
-    int32_t family_end = end;
-    for (int64_t next = s + 1; next < call.S && call.parents != nullptr && call.parents[next] == s; ++next)
-      family_end = call.offsets[next + 1];
-    const auto each = static_cast<int32_t>(heads);
-    for (int32_t g = 0; g < G; ++g) {
-      const int32_t rows = (end - first) * each;
-      for (int32_t row = 0; row < rows; row += query_rows)
-        queries[query_count++] = {first, row, std::min(query_rows, rows - row), g, prefix_first, prefix};
-    }
-    for (int32_t key = prefix, next = 0; key < prefix + end - first; key = next) {
-      next = std::min((key / kTileKeys + 1) * kTileKeys, prefix + end - first);
-      for (int32_t g = 0; g < G; ++g)
-        keys[key_count++] = {first + key - prefix,       next - key, g, first, (key - prefix) * each,
-                             (family_end - first) * each};
-    }
-  }
-  const TensorBackwardLists lists{{keys, key_count}, {queries, query_count}};
-  sort_longest_first(ctx, lists.keys, [](const KeyTile& t) { return t.end - t.begin; });
-  pair_long_with_short(lists.keys);
-  sort_longest_first(ctx, lists.queries, [&](const DqTile& t) {
-    return t.prefix + (t.row + t.rows - 1) / static_cast<int32_t>(heads) + 1;
-  });
-  return lists;
-}
-
 template <class Kernel>
 void allow_bytes(Kernel kernel, int bytes) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
@@ -379,8 +315,8 @@ void allow_bytes(Kernel kernel, int bytes) {
 }
 
 template <int kWidth>
-void launch_mma(const TensorBackwardJob& b, std::span<const KeyTile> keys, std::span<const DqTile> queries,
-                cudaStream_t stream) {
+void launch_mma(const TensorBackwardJob& b, std::span<const TileOfKeys> keys,
+                std::span<const TileOfQueries> queries, cudaStream_t stream) {
   if (!keys.empty()) {
     allow_bytes(key_gradients<kWidth>, kKeyGradientBytes<kWidth>);
     key_gradients<kWidth>
@@ -438,17 +374,20 @@ void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
   const OpScope scope(ctx);
   const TensorBackwardJob b = backward_job(ctx, call);
   const bool by_wgmma = wgmma_differentiates(b);
-  const TensorBackwardLists lists = make_lists(ctx, call, by_wgmma ? wgmma_query_rows(b) : kTileRows);
+  const WholeRows rows{call.S, call.offsets, call.parents, b.H, b.G, b.K, b.V};
+  const int64_t at_once = int64_t{2} * multiprocessors();
+  const std::span<const TileOfKeys> key_list = key_tiles(ctx.host(), rows, at_once);
+  const std::span<const TileOfQueries> query_list =
+      query_tiles(ctx.host(), rows, by_wgmma ? wgmma_query_rows(b) : kTileRows, at_once);
   Upload upload(ctx);
-  const int key_list = upload.add(std::span<const KeyTile>(lists.keys));
-  const int query_list = upload.add(std::span<const DqTile>(lists.queries));
+  const int keys_at = upload.add(key_list), queries_at = upload.add(query_list);
   upload.send();
   if (ctx.measuring || b.rows == 0) return;
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
   launch_rows(b, stream);
   const bool of_keys = b.dk != nullptr || b.dv != nullptr, of_queries = b.dq != nullptr;
-  const std::span keys(upload.at<KeyTile>(key_list), of_keys ? lists.keys.size() : 0);
-  const std::span queries(upload.at<DqTile>(query_list), of_queries ? lists.queries.size() : 0);
+  const std::span keys(upload.at<TileOfKeys>(keys_at), of_keys ? key_list.size() : 0);
+  const std::span queries(upload.at<TileOfQueries>(queries_at), of_queries ? query_list.size() : 0);
   if (by_wgmma) {
     if (of_keys) wgmma_key_gradients(b, keys.data(), std::ssize(keys), stream);
     if (of_queries) wgmma_query_gradients(b, queries.data(), std::ssize(queries), stream);

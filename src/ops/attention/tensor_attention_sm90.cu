@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <span>
 
-#include "base/integers.h"
 #include "ops/attention/attention_wgmma_cuda.cuh"
 #include "ops/attention/tensor_attention_sm90.h"
 #include "ops/simd/upload_cuda.h"
@@ -32,12 +31,10 @@ struct WgmmaForwardJob {
   const uint16_t *q, *k, *v;
   uint16_t* out;
   float *unrounded, *maxima, *sums;  // may be null
-  const WholeRow* rows;              // [S]
-  int S, tiles_each;                 // per row of the batch and group
 };
 
-// Blocks of kGroups warpgroups and the copiers, of which kBlocks share a multiprocessor. All threads have kAtLaunch
-// registers when it begins; the copiers give up what the others take.
+// Blocks of kGroups warpgroups and the copiers, of which kBlocks share a multiprocessor. All threads have the same
+// number of registers at the launch; the copiers give up what the others take.
 template <int kGroups_, int kWidth_, int kStages_, int kBlocks_, int kRegisters_, int kCopierRegisters_>
 struct ForwardPlan {
   static constexpr int kGroups = kGroups_, kWidth = kWidth_, kStages = kStages_, kBlocks = kBlocks_;
@@ -56,43 +53,19 @@ struct ForwardPlan {
   }
 };
 
-struct QueryTile {
-  int g, row, rows;  // query rows [row, row + rows) of (row of the batch, group)
-  WholeRow of;
-  // The position of query row i, which is the last key that it sees.
-  __device__ __forceinline__ int last_key(const Quotient& by_heads, int i) const {
-    return of.prefix + by_heads.of(row + min(i, rows - 1));
-  }
-  // The line [T, H] of query row i.
-  __device__ __forceinline__ int32_t line(const WgmmaForwardJob& f, int i) const {
-    const int token = f.by_heads.of(row + i);
-    return (of.first + token) * f.H + g * f.heads + row + i - token * f.heads;
-  }
-};
-
-// Tiles that see the most keys begin first.
-__device__ __forceinline__ bool tile_of(const WgmmaForwardJob& f, int height, QueryTile& t) {
-  const int index = static_cast<int>(blockIdx.x), each = f.G * f.S;
-  t.of = f.rows[index / f.G % f.S];
-  t.g = index % f.G;
-  t.row = (f.tiles_each - 1 - index / each) * height;
-  t.rows = min(t.of.tokens * f.heads - t.row, height);
-  return t.rows > 0;
-}
-
 template <class Plan>
-__device__ __forceinline__ void copy_tiles(const WgmmaForwardJob& f, const QueryTile& t, uint32_t memory,
+__device__ __forceinline__ void copy_tiles(const WgmmaForwardJob& f, const TileOfQueries& t, uint32_t memory,
                                            typename Plan::Barriers barriers) {
   const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32,
             lane = copier % 32;
   const int row = warp * (Plan::kRows / kCopyWarps) + lane;
-  copy_lines<Plan::kRows, Plan::kWidth>(memory, f.q, f.K, warp, row < t.rows ? t.line(f, row) : -1);
+  copy_lines<Plan::kRows, Plan::kWidth>(memory, f.q, f.K, warp, query_line(t, f.by_heads, f.heads, f.H, row));
   barrier_arrive_after_copies(barriers.once());
-  const int keys = t.last_key(f.by_heads, t.rows - 1) + 1;
+  const int keys = last_key(t, f.by_heads, t.rows - 1) + 1;
   int key = warp * (kBlockKeys / kCopyWarps) + lane;
 #pragma unroll 1
   for (int n = 0; n * kBlockKeys < keys; ++n, key += kBlockKeys) {
-    const int32_t line = key < keys ? t.of.token_of(key) * f.G + t.g : -1;
+    const int32_t line = key < keys ? token_of(t, key) * f.G + t.g : -1;
     barriers.wait_empty(n);
     const uint32_t to = Plan::stage(memory, n);
     copy_lines<kBlockKeys, Plan::kWidth>(to, f.k, f.K, warp, line);
@@ -187,14 +160,14 @@ __device__ __forceinline__ void weigh(float (&s)[kBlockKeys / 2], PartSums& part
 }
 
 template <int kCount>
-__device__ __forceinline__ void store_rows(const WgmmaForwardJob& f, const QueryTile& t, int r0,
+__device__ __forceinline__ void store_rows(const WgmmaForwardJob& f, const TileOfQueries& t, int r0,
                                            const PartSums& all, const float (&o)[kCount]) {
   const int lane = static_cast<int>(threadIdx.x) % 32, column = lane % 4 * 2;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int r = r0 + 8 * h;
-    if (r >= t.rows) continue;
-    const int64_t line = t.line(f, r);
+    const int64_t line = query_line(t, f.by_heads, f.heads, f.H, r);
+    if (line < 0) continue;
     const float inverse = __fdiv_rn(1.0f, all.l[h]);
     if (lane % 4 == 0 && f.maxima != nullptr) f.maxima[line] = all.m[h], f.sums[line] = all.l[h];
     uint16_t* const to = f.out + line * f.V + column;
@@ -211,16 +184,16 @@ __device__ __forceinline__ void store_rows(const WgmmaForwardJob& f, const Query
 }
 
 template <class Plan>
-__device__ __forceinline__ void attend_tile(const WgmmaForwardJob& f, const QueryTile& t, uint32_t memory,
+__device__ __forceinline__ void attend_tile(const WgmmaForwardJob& f, const TileOfQueries& t, uint32_t memory,
                                             float* earlier, typename Plan::Barriers barriers) {
   const int warp = for_warp(static_cast<int>(threadIdx.x) / 32), group = warp / 4,
             lane = static_cast<int>(threadIdx.x) % 32, r0 = 16 * warp + lane / 4;
   // The last keys that this thread's rows see, and the first row of its warp.
-  const int last[2] = {t.last_key(f.by_heads, r0), t.last_key(f.by_heads, r0 + 8)};
-  const int warp_first = t.last_key(f.by_heads, 16 * warp);
-  const int blocks = t.last_key(f.by_heads, t.rows - 1) / kBlockKeys + 1;
+  const int last[2] = {last_key(t, f.by_heads, r0), last_key(t, f.by_heads, r0 + 8)};
+  const int warp_first = last_key(t, f.by_heads, 16 * warp);
+  const int blocks = last_key(t, f.by_heads, t.rows - 1) / kBlockKeys + 1;
   const int own_blocks =
-      for_warp(64 * group < t.rows ? t.last_key(f.by_heads, 64 * group + 63) / kBlockKeys + 1 : 0);
+      for_warp(64 * group < t.rows ? last_key(t, f.by_heads, 64 * group + 63) / kBlockKeys + 1 : 0);
   const float c = f.scale_log2;
   earlier += group * 64 * Plan::kWidth + static_cast<int>(threadIdx.x) % 128;
   PartSums all{}, part;
@@ -272,11 +245,11 @@ __device__ __forceinline__ void attend_tile(const WgmmaForwardJob& f, const Quer
 }
 
 template <class Plan>
-__global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks) attend_rows(WgmmaForwardJob f) {
+__global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks)
+    attend_rows(WgmmaForwardJob f, const TileOfQueries* tiles) {
 #ifdef R1_HAS_WGMMA
   extern __shared__ __align__(kTileAlignment) uint8_t attention_stages[];
-  QueryTile t;
-  if (!tile_of(f, Plan::kRows, t)) return;
+  const TileOfQueries t = tiles[blockIdx.x];
   const uint32_t memory = tile_memory(attention_stages);
   const typename Plan::Barriers barriers{memory + Plan::kBarriersAt};
   barriers.init(4 * Plan::kGroups);
@@ -291,12 +264,17 @@ __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks) attend_rows(Wgm
 }
 
 template <class Plan>
-void launch_rows(WgmmaForwardJob f, int64_t most_tokens, cudaStream_t stream) {
-  f.tiles_each = static_cast<int>(ceil_div(most_tokens * f.heads, int64_t{Plan::kRows}));
+void launch_rows(Context& ctx, const WgmmaForwardJob& f, const WholeRows& rows) {
+  const std::span<const TileOfQueries> tiles =
+      query_tiles(ctx.host(), rows, Plan::kRows, int64_t{Plan::kBlocks} * multiprocessors());
+  Upload upload(ctx);
+  const int list = upload.add(tiles);
+  upload.send();
+  if (ctx.measuring) return;
   const auto kernel = attend_rows<Plan>;
   allow_shared_bytes(kernel, Plan::kBytes);
-  const int64_t tiles = int64_t{f.tiles_each} * f.S * f.G;
-  kernel<<<static_cast<unsigned>(tiles), Plan::kThreads, Plan::kBytes, stream>>>(f);
+  kernel<<<static_cast<unsigned>(tiles.size()), Plan::kThreads, Plan::kBytes,
+           static_cast<cudaStream_t>(ctx.stream)>>>(f, upload.at<TileOfQueries>(list));
   check_launch("attention");
 }
 
@@ -324,22 +302,6 @@ bool wgmma_attends(const AttentionForward& call) {
 
 void wgmma_attention(Context& ctx, const AttentionForward& call) {
   const OpScope scope(ctx);
-  const Batch& batch = call.batch;
-  auto* rows = ctx.host().array<WholeRow>(batch.S());
-  int64_t longest = 0;
-  for (int64_t s = 0; s < batch.S(); ++s) {
-    const int32_t first = batch.offsets[static_cast<size_t>(s)],
-                  tokens = batch.offsets[static_cast<size_t>(s + 1)] - first;
-    const auto parent = static_cast<int32_t>(batch.parent(s));
-    const int32_t prefix_first = parent < 0 ? 0 : batch.offsets[static_cast<size_t>(parent)];
-    const int32_t prefix = parent < 0 ? 0 : batch.offsets[static_cast<size_t>(parent) + 1] - prefix_first;
-    rows[s] = {first, tokens, prefix, prefix_first};
-    longest = std::max<int64_t>(longest, tokens);
-  }
-  Upload lists(ctx);
-  const int list = lists.add(std::span<const WholeRow>(rows, static_cast<size_t>(batch.S())));
-  lists.send();
-  if (ctx.measuring) return;
   WgmmaForwardJob f{};
   f.H = static_cast<int>(call.q.dim(1)), f.G = static_cast<int>(call.pages.G);
   f.K = static_cast<int>(call.pages.K), f.V = static_cast<int>(call.pages.V);
@@ -350,11 +312,12 @@ void wgmma_attention(Context& ctx, const AttentionForward& call) {
   f.v = static_cast<const uint16_t*>(call.v.data), f.out = static_cast<uint16_t*>(call.out.data);
   f.maxima = call.saved.maxima, f.sums = call.saved.sums;
   if (call.saved.out) f.unrounded = call.saved.out.f32();
-  f.rows = lists.at<WholeRow>(list);
-  f.S = static_cast<int>(batch.S());
-  const auto stream = static_cast<cudaStream_t>(ctx.stream);
-  if (std::max(f.K, f.V) <= kPanelWidth) return launch_rows<NarrowPlan>(f, longest, stream);
-  launch_rows<WidePlan>(f, longest, stream);
+  const Batch& batch = call.batch;
+  const WholeRows rows{
+      batch.S(), batch.offsets.data(), batch.parents.empty() ? nullptr : batch.parents.data(), f.H, f.G, f.K,
+      f.V};
+  if (std::max(f.K, f.V) <= kPanelWidth) return launch_rows<NarrowPlan>(ctx, f, rows);
+  launch_rows<WidePlan>(ctx, f, rows);
 }
 
 }  // namespace r1::cuda

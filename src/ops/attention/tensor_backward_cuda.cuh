@@ -2,23 +2,10 @@
 // Private to them: mma.sync in tensor_attention_backward_cuda.cu, wgmma in tensor_backward_sm90.cu.
 #pragma once
 
+#include "ops/attention/attention_tiles.h"
 #include "ops/attention/tensor_attention_cuda.cuh"
 
 namespace r1::cuda {
-
-inline constexpr int kTileKeys = 64;
-
-// Keys [key0, key0 + keys) of a row of the batch, which lie from `token` on. Its query rows count from token
-// `query_token`; key key0 + i is seen by those in [begin + i heads, end).
-struct KeyTile {
-  int32_t token, keys, g;
-  int32_t query_token, begin, end;
-};
-// Query rows [row, row + rows) of a row of the batch that begins at `first`, behind a prefix.
-struct DqTile {
-  int32_t first, row, rows, g;
-  int32_t prefix_first, prefix;
-};
 
 struct TensorBackwardJob {
   int64_t rows;  // T H
@@ -51,7 +38,8 @@ __device__ __forceinline__ float finished(float sum, float scale) {
 // The kernels by wgmma. Tiles of query rows have wgmma_query_rows().
 bool wgmma_differentiates(const TensorBackwardJob& b);
 int wgmma_query_rows(const TensorBackwardJob& b);
-void wgmma_key_gradients(const TensorBackwardJob& b, const KeyTile* tiles, int64_t count, void* stream);
-void wgmma_query_gradients(const TensorBackwardJob& b, const DqTile* tiles, int64_t count, void* stream);
+void wgmma_key_gradients(const TensorBackwardJob& b, const TileOfKeys* tiles, int64_t count, void* stream);
+void wgmma_query_gradients(const TensorBackwardJob& b, const TileOfQueries* tiles, int64_t count,
+                           void* stream);
 
 }  // namespace r1::cuda

@@ -97,7 +97,7 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kCount], float sc
 }
 
 template <class Plan>
-__device__ __forceinline__ void copy_queries(const TensorBackwardJob& b, const KeyTile& t, uint32_t memory,
+__device__ __forceinline__ void copy_queries(const TensorBackwardJob& b, const TileOfKeys& t, uint32_t memory,
                                              typename Plan::Barriers barriers) {
   constexpr int kPassing = Plan::kPassing, kWidth = Plan::kWidth, kEach = kPassing / kCopyWarps;
   const int copier = static_cast<int>(threadIdx.x) - 128, warp = copier / 32, lane = copier % 32;
@@ -129,7 +129,7 @@ __device__ __forceinline__ void copy_queries(const TensorBackwardJob& b, const K
 }
 
 template <class Plan>
-__device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const KeyTile& t, uint32_t memory,
+__device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const TileOfKeys& t, uint32_t memory,
                                              const uint8_t* shared, typename Plan::Barriers barriers) {
   constexpr int kPassing = Plan::kPassing, kWidth = Plan::kWidth;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32,
@@ -202,10 +202,10 @@ __device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const K
 
 template <class Plan>
 __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks)
-    attend_keys(TensorBackwardJob b, const KeyTile* tiles) {
+    attend_keys(TensorBackwardJob b, const TileOfKeys* tiles) {
 #ifdef R1_HAS_WGMMA
   extern __shared__ __align__(kTileAlignment) uint8_t gradient_stages[];
-  const KeyTile t = tiles[blockIdx.x];
+  const TileOfKeys t = tiles[blockIdx.x];
   const uint32_t memory = tile_memory(gradient_stages);
   const typename Plan::Barriers barriers{memory + Plan::kBarriersAt};
   barriers.init(4);
@@ -219,31 +219,21 @@ __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks)
 #endif
 }
 
-// The key that query row i of a tile sees last, and its line of [T, H].
-__device__ __forceinline__ int last_key(const TensorBackwardJob& b, const DqTile& t, int i) {
-  return t.prefix + b.by_heads.of(t.row + min(i, t.rows - 1));
-}
-__device__ __forceinline__ int32_t query_line(const TensorBackwardJob& b, const DqTile& t, int i) {
-  const int row = t.row + i, token = b.by_heads.of(row);
-  return i < t.rows ? (t.first + token) * b.H + t.g * b.heads + row - token * b.heads : -1;
-}
-
 template <class Plan>
-__device__ __forceinline__ void copy_keys(const TensorBackwardJob& b, const DqTile& t, uint32_t memory,
+__device__ __forceinline__ void copy_keys(const TensorBackwardJob& b, const TileOfQueries& t, uint32_t memory,
                                           typename Plan::Barriers barriers) {
   constexpr int kWidth = Plan::kWidth;
   const int copier = static_cast<int>(threadIdx.x) - 128 * Plan::kGroups, warp = copier / 32,
             lane = copier % 32;
-  const int32_t row = query_line(b, t, warp * (Plan::kRows / kCopyWarps) + lane);
+  const int32_t row = query_line(t, b.by_heads, b.heads, b.H, warp * (Plan::kRows / kCopyWarps) + lane);
   copy_lines<Plan::kRows, kWidth>(memory, b.q, b.K, warp, row);
   copy_lines<Plan::kRows, kWidth>(memory + Plan::Queries::kBytes, b.d_o, b.V, warp, row);
   barrier_arrive_after_copies(barriers.once());
-  const WholeRow of{t.first, 0, t.prefix, t.prefix_first};
-  const int seen = last_key(b, t, t.rows - 1) + 1;
+  const int seen = last_key(t, b.by_heads, t.rows - 1) + 1;
   int key = warp * (kBlockKeys / kCopyWarps) + lane;
 #pragma unroll 1
   for (int n = 0; n * kBlockKeys < seen; ++n, key += kBlockKeys) {
-    const int32_t line = key < seen ? of.token_of(key) * b.G + t.g : -1;
+    const int32_t line = key < seen ? token_of(t, key) * b.G + t.g : -1;
     barriers.wait_empty(n);
     const uint32_t to = Plan::stage(memory, n);
     copy_lines<kBlockKeys, kWidth>(to, b.k, b.K, warp, line);
@@ -255,22 +245,24 @@ __device__ __forceinline__ void copy_keys(const TensorBackwardJob& b, const DqTi
 }
 
 template <class Plan>
-__device__ __forceinline__ void sum_for_queries(const TensorBackwardJob& b, const DqTile& t, uint32_t memory,
-                                                typename Plan::Barriers barriers) {
+__device__ __forceinline__ void sum_for_queries(const TensorBackwardJob& b, const TileOfQueries& t,
+                                                uint32_t memory, typename Plan::Barriers barriers) {
   constexpr int kWidth = Plan::kWidth;
   const int warp = for_warp(static_cast<int>(threadIdx.x) / 32), group = warp / 4,
             lane = static_cast<int>(threadIdx.x) % 32, r0 = 16 * warp + lane / 4;
-  const int last[2] = {last_key(b, t, r0), last_key(b, t, r0 + 8)};
-  const int warp_first = last_key(b, t, 16 * warp);
-  const int32_t lines[2] = {query_line(b, t, r0), query_line(b, t, r0 + 8)};
+  const int last[2] = {last_key(t, b.by_heads, r0), last_key(t, b.by_heads, r0 + 8)};
+  const int warp_first = last_key(t, b.by_heads, 16 * warp);
+  const int32_t lines[2] = {query_line(t, b.by_heads, b.heads, b.H, r0),
+                            query_line(t, b.by_heads, b.heads, b.H, r0 + 8)};
   float log_sum[2], delta[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     log_sum[h] = lines[h] < 0 ? 0.0f : b.log_sums[lines[h]];
     delta[h] = lines[h] < 0 ? 0.0f : b.deltas[lines[h]];
   }
-  const int blocks = last_key(b, t, t.rows - 1) / kBlockKeys + 1;
-  const int own_blocks = for_warp(64 * group < t.rows ? last_key(b, t, 64 * group + 63) / kBlockKeys + 1 : 0);
+  const int blocks = last_key(t, b.by_heads, t.rows - 1) / kBlockKeys + 1;
+  const int own_blocks =
+      for_warp(64 * group < t.rows ? last_key(t, b.by_heads, 64 * group + 63) / kBlockKeys + 1 : 0);
   const float c = b.scale_log2;
   float dq[kWidth / 2], s[kBlockKeys / 2], slopes[kBlockKeys / 2];
 #pragma unroll
@@ -320,10 +312,10 @@ __device__ __forceinline__ void sum_for_queries(const TensorBackwardJob& b, cons
 
 template <class Plan>
 __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocks)
-    attend_queries(TensorBackwardJob b, const DqTile* tiles) {
+    attend_queries(TensorBackwardJob b, const TileOfQueries* tiles) {
 #ifdef R1_HAS_WGMMA
   extern __shared__ __align__(kTileAlignment) uint8_t gradient_stages[];
-  const DqTile t = tiles[blockIdx.x];
+  const TileOfQueries t = tiles[blockIdx.x];
   const uint32_t memory = tile_memory(gradient_stages);
   const typename Plan::Barriers barriers{memory + Plan::kBarriersAt};
   barriers.init(4 * Plan::kGroups);
@@ -365,13 +357,14 @@ int wgmma_query_rows(const TensorBackwardJob& b) {
   return is_narrow(b) ? NarrowQueries::kRows : WideQueries::kRows;
 }
 
-void wgmma_key_gradients(const TensorBackwardJob& b, const KeyTile* tiles, int64_t count, void* stream) {
+void wgmma_key_gradients(const TensorBackwardJob& b, const TileOfKeys* tiles, int64_t count, void* stream) {
   if (is_narrow(b))
     return launch_plan<NarrowKeys>(attend_keys<NarrowKeys>, "attention dk dv", b, tiles, count, stream);
   launch_plan<WideKeys>(attend_keys<WideKeys>, "attention dk dv", b, tiles, count, stream);
 }
 
-void wgmma_query_gradients(const TensorBackwardJob& b, const DqTile* tiles, int64_t count, void* stream) {
+void wgmma_query_gradients(const TensorBackwardJob& b, const TileOfQueries* tiles, int64_t count,
+                           void* stream) {
   if (is_narrow(b))
     return launch_plan<NarrowQueries>(attend_queries<NarrowQueries>, "attention dq", b, tiles, count, stream);
   launch_plan<WideQueries>(attend_queries<WideQueries>, "attention dq", b, tiles, count, stream);
