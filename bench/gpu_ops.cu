@@ -155,6 +155,11 @@ void bench_training_attention(Bench& bench, const Heads& h, const TrainingRows& 
   row("attention both ways" + at, flops + backward, [&] { differentiate(b, gradient, run); });
 }
 
+// S rows of n tokens each, from position 0.
+void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n, bool bf16 = false) {
+  bench_training_attention(bench, h, TrainingRows{S, n}, bf16);
+}
+
 // One token of each of S sequences behind `keys` keys.
 void bench_decoding(Bench& bench, const Heads& h, int64_t S, int64_t keys, bool bf16 = false) {
   OpBench b(bench.stream(), bf16);
@@ -274,18 +279,18 @@ void bench_moe(Bench& bench, int64_t T, int64_t D, int64_t F, const MoeConfig& c
 void bench_ops(Bench& bench) {
   const Heads grouped{"32/8 x 128", 32, 8, 128, 128, false}, small{"4/4 x 32", 4, 4, 32, 32, false},
       latent{"16 x 576", 16, 1, 576, 512, true};
-  bench_training_attention(bench, grouped, {8, 1024});
-  bench_training_attention(bench, small, {64, 128});
-  bench_training_attention(bench, latent, {8, 512});
+  bench_training_attention(bench, grouped, 8, 1024);
+  bench_training_attention(bench, small, 64, 128);
+  bench_training_attention(bench, latent, 8, 512);
   const Heads narrow{"12/12 x 64", 12, 12, 64, 64, false}, wide{"12/2 x 128", 12, 2, 128, 128, false};
   const Heads shared{"9/3 x 64", 9, 3, 64, 64, false}, six{"6/6 x 64", 6, 6, 64, 64, false};
-  bench_training_attention(bench, grouped, {8, 1024}, true);
-  bench_training_attention(bench, wide, {8, 1024}, true);
-  bench_training_attention(bench, wide, {1, 8192}, true);
-  bench_training_attention(bench, narrow, {32, 1024}, true);
-  bench_training_attention(bench, shared, {64, 200, 16, 250}, true);
-  bench_training_attention(bench, six, {1024, 450}, true);
-  bench_training_attention(bench, small, {64, 128}, true);
+  bench_training_attention(bench, grouped, 8, 1024, true);
+  bench_training_attention(bench, wide, 8, 1024, true);
+  bench_training_attention(bench, wide, 1, 8192, true);
+  bench_training_attention(bench, narrow, 32, 1024, true);
+  bench_training_attention(bench, small, 64, 128, true);
+  bench_training_attention(bench, shared, TrainingRows{64, 200, 16, 250}, true);
+  bench_training_attention(bench, six, 1024, 450, true);
   for (const int64_t S : {1, 64, 512}) bench_decoding(bench, wide, S, 1024, true);
   for (const int64_t S : {1, 64}) bench_decoding(bench, grouped, S, 1024, true);
   bench_decoding(bench, wide, 1, 16384, true);
