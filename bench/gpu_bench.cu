@@ -130,7 +130,9 @@ void run(int argc, char** argv) {
   const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
   const bool only = argc == 3 && std::strcmp(argv[1], "--only") == 0;
   if (argc != 1 && !json && !name && !only)
-    throw Error("usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), or gpu_bench --device");
+    throw Error(
+        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), or gpu_bench "
+        "--device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
