@@ -1,6 +1,7 @@
 // bench/gpu_bench.cu: the kernels of a CUDA device beside its limits, measured in the same run.
 //
 //   gpu_bench [--json FILE]
+//   gpu_bench --only NAME     measures the rows whose names contain NAME
 //   gpu_bench --products      the limits, and products of bf16 matrices alone
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
@@ -121,9 +122,12 @@ std::string short_name(std::string name) {
 void run(int argc, char** argv) {
   const bool json = argc == 3 && std::strcmp(argv[1], "--json") == 0;
   const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
+  const bool only = argc == 3 && std::strcmp(argv[1], "--only") == 0;
   const bool products = argc == 2 && std::strcmp(argv[1], "--products") == 0;
-  if (argc != 1 && !json && !name && !products)
-    throw Error("usage: gpu_bench [--json FILE], gpu_bench --products or gpu_bench --device");
+  if (argc != 1 && !json && !name && !only && !products)
+    throw Error(
+        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench --products, or "
+        "gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
@@ -132,6 +136,7 @@ void run(int argc, char** argv) {
   std::printf("%s, compute capability %d.%d, driver for CUDA %d.%d\n", device.name.c_str(), device.major,
               device.minor, device.driver / 1000, device.driver % 1000 / 10);
   Bench bench;
+  if (only) bench.leave_out_all_but(argv[2]);
   bench.limits();
   if (products) return bench_products(bench);
   bench_matmul(bench, 8192, 4096, 4096, true);

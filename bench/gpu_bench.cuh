@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -78,6 +79,9 @@ class Bench {
     cuda::check(cudaEventCreate(&end_), "cudaEventCreate");
   }
 
+  // Rows whose names do not contain `only` are left out.
+  void leave_out_all_but(std::string only) { only_ = std::move(only); }
+
   // Seconds of one call: the median of 11 groups of calls that take about 5 ms each.
   double seconds(const std::function<void()>& run) {
     run();
@@ -111,6 +115,7 @@ class Bench {
  private:
   void row_of(const std::string& name, double flops, double peak, const char* unit, double bytes,
               const std::function<void()>& run) {
+    if (name.find(only_) == std::string::npos) return;
     const double s = seconds(run);
     const double compute = flops / s / peak, memory = bytes / s / copy_;
     std::printf("%-36s %10.1f %9.2f %9.3f %5.0f %% %s\n", name.c_str(), s * 1e6, flops / s / 1e12,
@@ -151,7 +156,7 @@ class Bench {
   cuda::Stream stream_;
   cudaEvent_t begin_{}, end_{};
   double fma_peak_ = 1, mma_peak_ = 1, copy_ = 1;
-  std::string rows_;
+  std::string rows_, only_;
 };
 
 inline std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {

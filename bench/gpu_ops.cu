@@ -1,7 +1,9 @@
 // bench/gpu_ops.cu: whole ops of training and decoding on a CUDA device. Times include what the host does.
 #include <numeric>
+#include <optional>
 #include <span>
 
+#include "base/integers.h"
 #include "bench/gpu_bench.cuh"
 #include "ops/attention/attention.h"
 #include "ops/loss/loss.h"
@@ -12,6 +14,23 @@
 
 namespace r1::bench {
 namespace {
+
+// Random activations in [-1, 1), of f32 or bf16.
+class Operand {
+ public:
+  Operand(int64_t n, bool bf16) {
+    if (bf16) {
+      narrow_.emplace(n);
+    } else {
+      wide_.emplace(n);
+    }
+  }
+  void* at() const { return narrow_ ? static_cast<void*>(narrow_->at()) : wide_->at(); }
+
+ private:
+  std::optional<Bits> narrow_;
+  std::optional<Floats> wide_;
+};
 
 // An op's surroundings on the device.
 struct OpBench {
@@ -35,6 +54,14 @@ struct OpBench {
   Tensor activation(const Floats& from, Shape shape) {
     Tensor t = tensor(from, shape);
     t.dtype = ctx.activations();
+    return t;
+  }
+  Tensor operand(const Operand& from, Shape shape) {
+    Tensor t;
+    t.data = from.at();
+    t.shape = shape;
+    t.dtype = ctx.activations();
+    if (ctx.tape != nullptr) tape.name(t);
     return t;
   }
   std::string name() const { return ctx.activations() == DType::bf16 ? "bf16 " : ""; }
@@ -68,33 +95,69 @@ struct Heads {
   bool latent;
 };
 
-// S rows of n tokens each, from position 0.
-void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n, bool bf16 = false) {
+// Rows of a batch of training: `parents` rows of `prompt` tokens, each with `children` behind it (0: none) of n tokens.
+struct TrainingRows {
+  int64_t parents, prompt, children = 0, n = 0;
+  int64_t S() const { return parents * (1 + children); }
+  int64_t T() const { return parents * (prompt + children * n); }
+  // Pairs of a query and a key that it sees, per head.
+  double pairs() const {
+    const auto triangle = [](int64_t k) { return static_cast<double>(k) * static_cast<double>(k + 1) / 2; };
+    return static_cast<double>(parents) *
+           (triangle(prompt) + static_cast<double>(children) * (triangle(prompt + n) - triangle(prompt)));
+  }
+  std::string name() const {
+    return std::to_string(parents) + " x " +
+           (children == 0 ? std::to_string(prompt)
+                          : "(" + std::to_string(prompt) + " + " + std::to_string(children) + " x " +
+                                std::to_string(n) + ")");
+  }
+};
+
+void bench_training_attention(Bench& bench, const Heads& h, const TrainingRows& rows, bool bf16 = false) {
   OpBench b(bench.stream(), bf16);
-  const int64_t T = S * n, pages = n / kKeyTile;
-  const Floats q(T * h.H * h.K), k(T * h.G * h.K), v(T * h.G * h.V), gradient(T * h.H * h.V);
+  const int64_t T = rows.T(), S = rows.S(), pages = ceil_div(rows.prompt + rows.n, kKeyTile);
+  const Operand q(T * h.H * h.K, bf16), k(T * h.G * h.K, bf16), v(T * h.G * h.V, bf16);
+  const Floats gradient(T * h.H * h.V);
   KvPages shape{nullptr, b.ctx.row().cache, h.G, h.K, h.V, h.latent};
   const Floats storage(S * pages * shape.page_elements());
   shape.data = storage.at();
-  std::vector<int32_t> positions, table = counted(S * pages),
-                                  offsets = counted(S + 1, static_cast<int32_t>(n));
-  for (int64_t t = 0; t < T; ++t) positions.push_back(static_cast<int32_t>(t % n));
-  const Batch batch{positions, positions, offsets, table, pages};
+  std::vector<int32_t> positions, offsets{0}, table, parents, tails;
+  std::vector<int64_t> prefixes;
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t in_family = s % (1 + rows.children), first = in_family == 0 ? 0 : rows.prompt,
+                  n = in_family == 0 ? rows.prompt : rows.n, parent = s - in_family;
+    parents.push_back(in_family == 0 ? -1 : static_cast<int32_t>(parent));
+    prefixes.push_back(first);
+    tails.push_back(first % kKeyTile == 0 ? -1 : static_cast<int32_t>(parent * pages + first / kKeyTile));
+    for (int64_t t = 0; t < n; ++t) positions.push_back(static_cast<int32_t>(first + t));
+    offsets.push_back(static_cast<int32_t>(positions.size()));
+    for (int64_t p = 0; p < pages; ++p)
+      table.push_back(static_cast<int32_t>((p < first / kKeyTile ? parent : s) * pages + p));
+  }
+  Batch batch{positions, positions, offsets, table, pages};
+  if (rows.children > 0) batch.prefixes = prefixes, batch.tails = tails, batch.parents = parents;
   const auto run = [&] {
-    return attention(b.ctx, batch, shape, b.activation(q, {T, h.H, h.K}), b.activation(k, {T, h.G, h.K}),
-                     b.activation(v, {T, h.G, h.V}), 0.1f);
+    return attention(b.ctx, batch, shape, b.operand(q, {T, h.H, h.K}), b.operand(k, {T, h.G, h.K}),
+                     b.operand(v, {T, h.G, h.V}), 0.1f);
   };
   const auto row = [&](const std::string& name, double flops_of, const std::function<void()>& work) {
     return bf16 ? bench.tensor_row(b.name() + name, flops_of, 0, work) : bench.row(name, flops_of, 0, work);
   };
-  const double flops = static_cast<double>(T * (n + 1) * h.H * (h.K + h.V));
-  const std::string at = std::string(" ") + h.name + " " + std::to_string(S) + " x " + std::to_string(n);
+  const double pairs = rows.pairs() * static_cast<double>(2 * h.H);
+  const double flops = pairs * static_cast<double>(h.K + h.V);
+  const std::string at = std::string(" ") + h.name + " " + rows.name();
   row("attention" + at, flops, [&] {
     const OpScope scope(b.ctx);
     run();
   });
-  const double backward = static_cast<double>(T * (n + 1) * h.H * (3 * h.K + 2 * h.V));
+  const double backward = pairs * static_cast<double>(3 * h.K + 2 * h.V);
   row("attention both ways" + at, flops + backward, [&] { differentiate(b, gradient, run); });
+}
+
+// S rows of n tokens each, from position 0.
+void bench_training_attention(Bench& bench, const Heads& h, int64_t S, int64_t n, bool bf16 = false) {
+  bench_training_attention(bench, h, TrainingRows{S, n}, bf16);
 }
 
 // One token of each of S sequences behind `keys` keys.
@@ -220,11 +283,14 @@ void bench_ops(Bench& bench) {
   bench_training_attention(bench, small, 64, 128);
   bench_training_attention(bench, latent, 8, 512);
   const Heads narrow{"12/12 x 64", 12, 12, 64, 64, false}, wide{"12/2 x 128", 12, 2, 128, 128, false};
+  const Heads shared{"9/3 x 64", 9, 3, 64, 64, false}, six{"6/6 x 64", 6, 6, 64, 64, false};
   bench_training_attention(bench, grouped, 8, 1024, true);
   bench_training_attention(bench, wide, 8, 1024, true);
   bench_training_attention(bench, wide, 1, 8192, true);
   bench_training_attention(bench, narrow, 32, 1024, true);
   bench_training_attention(bench, small, 64, 128, true);
+  bench_training_attention(bench, shared, TrainingRows{64, 200, 16, 250}, true);
+  bench_training_attention(bench, six, 1024, 450, true);
   for (const int64_t S : {1, 64, 512}) bench_decoding(bench, wide, S, 1024, true);
   for (const int64_t S : {1, 64}) bench_decoding(bench, grouped, S, 1024, true);
   bench_decoding(bench, wide, 1, 16384, true);

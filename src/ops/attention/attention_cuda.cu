@@ -20,6 +20,7 @@
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/decode_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
+#include "ops/attention/tensor_attention_sm90.h"
 #include "ops/attention/tensor_decode_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
@@ -532,6 +533,12 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
         ctx,
         {.pages = call.pages, .q = call.q, .k = call.k, .v = call.v, .out = call.out, .scale = call.scale},
         decode_lists(ctx, batch));
+  const bool by_wgmma = wgmma_attends(call);
+  if (by_wgmma) {
+    wgmma_attention(ctx, call);
+    // Nobody reads the pages of a training step.
+    if (call.saved.maxima != nullptr) return;
+  }
   TensorRows rows{.S = batch.S(), .T = batch.T(), .max_pages = batch.max_pages};
   for (int64_t s = 0; s < rows.S; ++s)
     rows.most_tokens = std::max<int64_t>(
@@ -555,7 +562,7 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
       rows.tails = lists.at<int32_t>(tails);
     }
   }
-  tensor_attention(ctx, call, rows);
+  if (!by_wgmma) tensor_attention(ctx, call, rows);
 }
 
 }  // namespace

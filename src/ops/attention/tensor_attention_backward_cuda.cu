@@ -1,6 +1,6 @@
 // ops/attention/tensor_attention_backward_cuda.cu: the backward of tensor_attention_cuda.h.
 //
-//   prepare_rows     rounds d_o to bf16, and delta = sum over v of o d_o, a warp per row of [T, H]
+//   prepare_rows     rounds d_o to bf16; log_sum = M c + log2 L and delta = sum over v of o d_o
 //   key_gradients    dk and dv of 64 keys, 16 per warp: all query rows that see them pass by, 32 at a time
 //   query_gradients  dq of 64 query rows, 16 per warp: all keys pass by, 64 at a time
 //
@@ -13,7 +13,7 @@
 #include <type_traits>
 
 #include "base/integers.h"
-#include "ops/attention/tensor_attention_cuda.cuh"
+#include "ops/attention/tensor_backward_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
 #include "tensor/cuda.h"
 
@@ -21,55 +21,41 @@ namespace r1::cuda {
 namespace {
 
 constexpr int kThreads = 128, kTileRows = 64, kPassing = 32;  // query rows of a stage
+static_assert(kTileRows == kTileKeys);
 
-// Keys [key0, key0 + keys) of a row of the batch, which lie from `token` on. Its query rows count from token
-// `query_token`; those from `begin` to `end` may see the keys.
-struct KeyTile {
-  int32_t token, keys, key0, g;
-  int32_t query_token, begin, end;
-};
-// Query rows [row, row + rows) of a row of the batch that begins at `first`, behind a prefix.
-struct DqTile {
-  int32_t first, row, rows, g;
-  int32_t prefix_first, prefix;
-};
-
-// The numbers from which a query row's probabilities follow.
-struct RowFacts {
-  float mc, inverse, delta;
-  int32_t position;
-};
-
-struct TensorBackwardJob {
-  int64_t rows;  // T H
-  int H, G, K, V, heads;
-  Quotient by_heads;
-  float scale, scale_log2;
-  const uint16_t *q, *k, *v;
-  const float *out, *d_out, *maxima, *sums;
-  const int32_t* positions;  // [T]
-  uint16_t* d_o;             // [T, H, V]
-  RowFacts* facts;           // [T, H]
-  bool k_vectors, v_vectors;
-  float *dq, *dk, *dv;  // null: not wanted
-  bool add_dq, add_dk, add_dv;
-};
-
+// A half-warp per row of [T, H]; each lane adds every 16th group of four.
+constexpr int kRowLanes = 16, kGroup = 4;
+template <bool kVectors>
 __global__ void __launch_bounds__(kThreads) prepare_rows(TensorBackwardJob b) {
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
-  if (at >= b.rows) return;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kRowLanes,
+                at = min(row, b.rows - 1);
+  const int lane = static_cast<int>(threadIdx.x) % kRowLanes;
   float delta = 0.0f;
-  for (int v = lane; v < b.V; v += 32) {
-    const uint16_t bits = bf16_bits(b.d_out[at * b.V + v]);
-    b.d_o[at * b.V + v] = bits;
-    delta = __fmaf_rn(b.out[at * b.V + v], to_f32(bits), delta);
+  for (int v = kGroup * lane; v < b.V; v += kGroup * kRowLanes) {
+    const float* const gradient = b.d_out + at * b.V + v;
+    const float* const out = b.out + at * b.V + v;
+    uint16_t* const rounded = b.d_o + at * b.V + v;
+    if constexpr (kVectors) {
+      const float4 d = *reinterpret_cast<const float4*>(gradient), o = *reinterpret_cast<const float4*>(out);
+      const uint2 bits = {pack_bf16(d.x, d.y), pack_bf16(d.z, d.w)};
+      *reinterpret_cast<uint2*>(rounded) = bits;
+      delta = __fmaf_rn(o.x, __uint_as_float(bits.x << 16), delta);
+      delta = __fmaf_rn(o.y, __uint_as_float(bits.x & 0xFFFF0000), delta);
+      delta = __fmaf_rn(o.z, __uint_as_float(bits.y << 16), delta);
+      delta = __fmaf_rn(o.w, __uint_as_float(bits.y & 0xFFFF0000), delta);
+    } else {
+      for (int e = 0; e < kGroup && v + e < b.V; ++e) {
+        rounded[e] = bf16_bits(gradient[e]);
+        delta = __fmaf_rn(out[e], to_f32(rounded[e]), delta);
+      }
+    }
   }
 #pragma unroll
-  for (int apart = 16; apart > 0; apart /= 2) delta = __fadd_rn(delta, __shfl_xor_sync(~0u, delta, apart));
-  if (lane == 0)
-    b.facts[at] = {__fmul_rn(reference_of(b.maxima[at]), b.scale_log2), __fdiv_rn(1.0f, b.sums[at]), delta,
-                   b.positions[at / b.H]};
+  for (int apart = kRowLanes / 2; apart > 0; apart /= 2)
+    delta = __fadd_rn(delta, __shfl_xor_sync(~0u, delta, apart));
+  if (lane != 0 || row >= b.rows) return;
+  b.deltas[at] = delta;
+  b.log_sums[at] = __fmaf_rn(reference_of(b.maxima[at]), b.scale_log2, log2f(b.sums[at]));
 }
 
 // Copies kLines lines of two arrays, which lie one behind the other in shared memory; row(line) is the row of both, -1:
@@ -92,16 +78,21 @@ __device__ __forceinline__ void copy_both(uint16_t* to, const uint16_t* left, in
   }
 }
 
-// Copies the facts of kCount rows; those of rows that are not there become zeros, of which every probability is 0.
-template <int kCount, class Row>
-__device__ __forceinline__ void copy_facts(RowFacts* to, const RowFacts* from, const Row& row) {
-  static_assert(sizeof(RowFacts) == 16);
-  const auto i = static_cast<int>(threadIdx.x);
-  if (i >= kCount) return;
-  const int64_t at = row(i);
-  copy_async(static_cast<uint32_t>(__cvta_generic_to_shared(to + i)), from + (at < 0 ? 0 : at),
-             at < 0 ? 0 : 16);
-}
+// The numbers from which a query row's probabilities follow; those of rows that are not there are zeros, as are their
+// queries and gradients.
+template <int kCount>
+struct RowFacts {
+  float log_sums[kCount], deltas[kCount];
+  template <class Row>
+  __device__ __forceinline__ void copy(const TensorBackwardJob& b, const Row& row) {
+    const auto i = static_cast<int>(threadIdx.x);
+    if (i >= kCount) return;
+    const int64_t at = row(i);
+    const int64_t from = at < 0 ? 0 : at;
+    copy_float(static_cast<uint32_t>(__cvta_generic_to_shared(log_sums + i)), b.log_sums + from, at >= 0);
+    copy_float(static_cast<uint32_t>(__cvta_generic_to_shared(deltas + i)), b.deltas + from, at >= 0);
+  }
+};
 
 template <int kCount>
 __device__ __forceinline__ void clear(float (&sums)[kCount][4]) {
@@ -166,7 +157,7 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kWidth / 8][4], f
       for (int e = 0; e < 2; ++e) {
         const int column = 8 * n + lane % 4 * 2 + e;
         if (column >= width) continue;
-        const float sum = __fadd_rn(__fmul_rn(sums[n][2 * h + e], scale), 0.0f);
+        const float sum = finished(sums[n][2 * h + e], scale);
         to[column] = add ? __fadd_rn(to[column], sum) : sum;
       }
     }
@@ -180,13 +171,13 @@ constexpr int kQueryGradientBytes = 2 * kWidth * (2 * kTileRows + 4 * kBlockKeys
 static_assert(kQueryGradientBytes<128> + 2048 <= 99 * 1024, "sm_89 has no more per block");
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b, const KeyTile* tiles) {
+__global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b, const TileOfKeys* tiles) {
   extern __shared__ __align__(128) uint16_t gradient_memory[];
-  __shared__ RowFacts facts[2][kPassing];
+  __shared__ RowFacts<kPassing> facts[2];
   uint16_t* const keys = gradient_memory;
   const uint16_t* const values = keys + kTileRows * kWidth;
   uint16_t* const stages = keys + 2 * kTileRows * kWidth;  // queries, d_o; two of each
-  const KeyTile t = tiles[blockIdx.x];
+  const TileOfKeys t = tiles[blockIdx.x];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   copy_both<kWidth, kTileRows>(keys, b.k, b.K, b.k_vectors, b.v, b.V, b.v_vectors, [&](int i) {
     return i < t.keys ? static_cast<int64_t>(t.token + i) * b.G + t.g : int64_t{-1};
@@ -200,14 +191,15 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
     };
     copy_both<kWidth, kPassing>(stages + stage * 2 * kPassing * kWidth, b.q, b.K, b.k_vectors, b.d_o, b.V,
                                 b.v_vectors, index_of);
-    copy_facts<kPassing>(facts[stage], b.facts, index_of);
+    facts[stage].copy(b, index_of);
   };
   copy(t.begin, 0);
   copy_commit();
   float dk[kWidth / 8][4], dv[kWidth / 8][4];
   clear(dk);
   clear(dv);
-  const int key = t.key0 + 16 * warp + lane / 4;
+  const int first_row =
+      t.begin + (16 * warp + lane / 4) * b.heads;  // that sees the first of this thread's two keys
   int stage = 0;
   for (int row0 = t.begin; row0 < t.end; row0 += kPassing, stage ^= 1) {
     copy_wait<0>();
@@ -223,14 +215,15 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
     for (int n = 0; n < kPassing / 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const RowFacts row = facts[stage][8 * n + lane % 4 * 2 + e];
+        const int i = 8 * n + lane % 4 * 2 + e;
+        const float log_sum = facts[stage].log_sums[i], delta = facts[stage].deltas[i];
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float& value = p[n][2 * h + e];
-          value = key + 8 * h <= row.position ? __fmul_rn(weight_of(value, b.scale_log2, row.mc), row.inverse)
-                                              : 0.0f;
+          value =
+              row0 + i >= first_row + 8 * h * b.heads ? probability_of(value, b.scale_log2, log_sum) : 0.0f;
           float& slope = slopes[n][2 * h + e];
-          slope = __fmul_rn(value, __fsub_rn(slope, row.delta));
+          slope = __fmul_rn(value, __fsub_rn(slope, delta));
         }
       }
     }
@@ -250,13 +243,14 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob b, const DqTile* tiles) {
+__global__ void __launch_bounds__(kThreads, 2)
+    query_gradients(TensorBackwardJob b, const TileOfQueries* tiles) {
   extern __shared__ __align__(128) uint16_t gradient_memory[];
-  __shared__ RowFacts facts[kTileRows];
+  __shared__ RowFacts<kTileRows> facts;
   uint16_t* const queries = gradient_memory;
   const uint16_t* const d_o = queries + kTileRows * kWidth;
   uint16_t* const stages = queries + 2 * kTileRows * kWidth;  // keys, values; two of each
-  const DqTile t = tiles[gridDim.x - 1 - blockIdx.x];         // rows that see the most keys begin first
+  const TileOfQueries t = tiles[blockIdx.x];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const auto index_of = [&](int i) {
     const int row = t.row + i, token = b.by_heads.of(row);
@@ -264,7 +258,7 @@ __global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob
                       : int64_t{-1};
   };
   copy_both<kWidth, kTileRows>(queries, b.q, b.K, b.k_vectors, b.d_o, b.V, b.v_vectors, index_of);
-  copy_facts<kTileRows>(facts, b.facts, index_of);
+  facts.copy(b, index_of);
   const int seen = t.prefix + b.by_heads.of(t.row + t.rows - 1) + 1;
   const auto copy = [&](int key0, int stage) {
     copy_both<kWidth, kBlockKeys>(
@@ -291,15 +285,15 @@ __global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob
     products_of_rows<kWidth, kBlockKeys>(slopes, d_o, 16 * warp, values);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const RowFacts row = facts[16 * warp + lane / 4 + 8 * h];
+      const int r = 16 * warp + lane / 4 + 8 * h, last = t.prefix + b.by_heads.of(t.row + r);
+      const float log_sum = facts.log_sums[r], delta = facts.deltas[r];
 #pragma unroll
       for (int n = 0; n < kBlockKeys / 8; ++n) {
 #pragma unroll
         for (int e = 2 * h; e < 2 * h + 2; ++e) {
           const int key = key0 + 8 * n + lane % 4 * 2 + e % 2;
-          const float value =
-              key <= row.position ? __fmul_rn(weight_of(p[n][e], b.scale_log2, row.mc), row.inverse) : 0.0f;
-          slopes[n][e] = __fmul_rn(value, __fsub_rn(slopes[n][e], row.delta));
+          const float value = key <= last ? probability_of(p[n][e], b.scale_log2, log_sum) : 0.0f;
+          slopes[n][e] = __fmul_rn(value, __fsub_rn(slopes[n][e], delta));
         }
       }
     }
@@ -309,47 +303,6 @@ __global__ void __launch_bounds__(kThreads, 2) query_gradients(TensorBackwardJob
     const int64_t at = index_of(16 * warp + line);
     return at >= 0 ? b.dq + at * b.K : nullptr;
   });
-}
-
-// The batch's lists, made on the host.
-struct TensorBackwardLists {
-  std::span<int32_t> positions;
-  std::span<KeyTile> keys;
-  std::span<DqTile> queries;
-};
-
-TensorBackwardLists make_lists(Context& ctx, const AttentionBackward& call) {
-  const int64_t T = call.q.dim(0), G = call.k.dim(1), heads = call.q.dim(1) / G;
-  auto* positions = ctx.host().array<int32_t>(T);
-  auto* keys = ctx.host().array<KeyTile>((T / kTileRows + 2 * call.S) * G);
-  auto* queries = ctx.host().array<DqTile>((T * heads / kTileRows + call.S) * G);
-  size_t key_count = 0, query_count = 0;
-  for (int64_t s = 0; s < call.S; ++s) {
-    const int32_t first = call.offsets[s], end = call.offsets[s + 1];
-    const int32_t parent = call.parents == nullptr ? -1 : call.parents[s];
-    const int32_t prefix_first = parent < 0 ? 0 : call.offsets[parent];
-    const int32_t prefix = parent < 0 ? 0 : call.offsets[parent + 1] - prefix_first;
-    int32_t family_end = end;
-    for (int64_t next = s + 1; next < call.S && call.parents != nullptr && call.parents[next] == s; ++next)
-      family_end = call.offsets[next + 1];
-    for (int32_t t = first; t < end; ++t) positions[t] = prefix + t - first;
-    const auto each = static_cast<int32_t>(heads);
-    for (int32_t g = 0; g < G; ++g) {
-      const int32_t rows = (end - first) * each;
-      for (int32_t row = 0; row < rows; row += kTileRows)
-        queries[query_count++] = {first, row, std::min(kTileRows, rows - row), g, prefix_first, prefix};
-    }
-    for (int32_t key = prefix, next = 0; key < prefix + end - first; key = next) {
-      next = std::min((key / kTileRows + 1) * kTileRows, prefix + end - first);
-      for (int32_t g = 0; g < G; ++g)
-        keys[key_count++] = {first + key - prefix,       next - key, key, g, first, (key - prefix) * each,
-                             (family_end - first) * each};
-    }
-  }
-  // The longest first: they would end last.
-  std::stable_sort(keys, keys + key_count,
-                   [](const KeyTile& x, const KeyTile& y) { return x.end - x.begin > y.end - y.begin; });
-  return {{positions, static_cast<size_t>(T)}, {keys, key_count}, {queries, query_count}};
 }
 
 template <class Kernel>
@@ -362,49 +315,48 @@ void allow_bytes(Kernel kernel, int bytes) {
 }
 
 template <int kWidth>
-void launch_backward(const TensorBackwardJob& b, const KeyTile* keys, size_t key_count, const DqTile* queries,
-                     size_t query_count, cudaStream_t stream) {
-  prepare_rows<<<static_cast<unsigned>(ceil_div(b.rows, int64_t{kThreads / 32})), kThreads, 0, stream>>>(b);
-  check_launch("attention backward rows");
-  if (b.dk != nullptr || b.dv != nullptr) {
+void launch_mma(const TensorBackwardJob& b, std::span<const TileOfKeys> keys,
+                std::span<const TileOfQueries> queries, cudaStream_t stream) {
+  if (!keys.empty()) {
     allow_bytes(key_gradients<kWidth>, kKeyGradientBytes<kWidth>);
     key_gradients<kWidth>
-        <<<static_cast<unsigned>(key_count), kThreads, kKeyGradientBytes<kWidth>, stream>>>(b, keys);
+        <<<static_cast<unsigned>(keys.size()), kThreads, kKeyGradientBytes<kWidth>, stream>>>(b, keys.data());
     check_launch("attention dk dv");
   }
-  if (b.dq != nullptr) {
+  if (!queries.empty()) {
     allow_bytes(query_gradients<kWidth>, kQueryGradientBytes<kWidth>);
     query_gradients<kWidth>
-        <<<static_cast<unsigned>(query_count), kThreads, kQueryGradientBytes<kWidth>, stream>>>(b, queries);
+        <<<static_cast<unsigned>(queries.size()), kThreads, kQueryGradientBytes<kWidth>, stream>>>(
+            b, queries.data());
     check_launch("attention dq");
   }
 }
 
-}  // namespace
+void launch_rows(const TensorBackwardJob& b, cudaStream_t stream) {
+  const auto aligned = [](const void* data, uintptr_t bytes) {
+    return reinterpret_cast<uintptr_t>(data) % bytes == 0;
+  };
+  const bool vectors = b.V % kGroup == 0 && aligned(b.d_out, 16) && aligned(b.out, 16) && aligned(b.d_o, 8);
+  const auto blocks = static_cast<unsigned>(ceil_div(b.rows, int64_t{kThreads / kRowLanes}));
+  (vectors ? prepare_rows<true> : prepare_rows<false>)<<<blocks, kThreads, 0, stream>>>(b);
+  check_launch("attention backward rows");
+}
 
-void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
-  const OpScope scope(ctx);
-  const int64_t T = call.q.dim(0);
+TensorBackwardJob backward_job(Context& ctx, const AttentionBackward& call) {
   TensorBackwardJob b{};
   b.H = static_cast<int>(call.q.dim(1)), b.G = static_cast<int>(call.k.dim(1));
   b.K = static_cast<int>(call.k.dim(2)), b.V = static_cast<int>(call.v.dim(2));
   b.heads = b.H / b.G;
   b.by_heads = Quotient::by(b.heads);
-  b.rows = T * b.H;
+  b.rows = call.q.dim(0) * b.H;
   b.scale = call.scale, b.scale_log2 = call.scale * kLog2E;
   b.q = static_cast<const uint16_t*>(call.q.data), b.k = static_cast<const uint16_t*>(call.k.data);
   b.v = static_cast<const uint16_t*>(call.v.data);
   b.out = call.saved.out.f32(), b.d_out = call.d_out.f32();
   b.maxima = call.saved.maxima, b.sums = call.saved.sums;
-  const TensorBackwardLists lists = make_lists(ctx, call);
-  Upload upload(ctx);
-  const int positions = upload.add(std::span<const int32_t>(lists.positions));
-  const int keys = upload.add(std::span<const KeyTile>(lists.keys));
-  const int queries = upload.add(std::span<const DqTile>(lists.queries));
-  upload.send();
-  b.positions = upload.at<int32_t>(positions);
   b.d_o = ctx.arena.array<uint16_t>(b.rows * b.V);
-  b.facts = ctx.arena.array<RowFacts>(b.rows);
+  b.log_sums = ctx.arena.array<float>(b.rows);
+  b.deltas = ctx.arena.array<float>(b.rows);
   const auto place = [](const GradSlot& slot, float** at, bool* add) {
     if (slot) *at = slot.grad.f32(), *add = slot.accumulate;
   };
@@ -413,12 +365,36 @@ void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
   place(call.dv, &b.dv, &b.add_dv);
   b.k_vectors = rows_have_vectors(b.q, b.K) && rows_have_vectors(b.k, b.K);
   b.v_vectors = rows_have_vectors(b.v, b.V) && rows_have_vectors(b.d_o, b.V);
-  if (ctx.measuring || T == 0) return;
-  with_width(std::max(b.K, b.V), [&](auto width) {
-    launch_backward<decltype(width)::value>(b, upload.at<KeyTile>(keys), lists.keys.size(),
-                                            upload.at<DqTile>(queries), lists.queries.size(),
-                                            static_cast<cudaStream_t>(ctx.stream));
-  });
+  return b;
+}
+
+}  // namespace
+
+void tensor_attention_backward(Context& ctx, const AttentionBackward& call) {
+  const OpScope scope(ctx);
+  const TensorBackwardJob b = backward_job(ctx, call);
+  const bool by_wgmma = wgmma_differentiates(b);
+  const WholeRows rows{call.S, call.offsets, call.parents, b.H, b.G, b.K, b.V};
+  const int64_t at_once = int64_t{2} * multiprocessors();
+  const std::span<const TileOfKeys> key_list = key_tiles(ctx.host(), rows, at_once);
+  const std::span<const TileOfQueries> query_list =
+      query_tiles(ctx.host(), rows, by_wgmma ? wgmma_query_rows(b) : kTileRows, at_once);
+  Upload upload(ctx);
+  const int keys_at = upload.add(key_list), queries_at = upload.add(query_list);
+  upload.send();
+  if (ctx.measuring || b.rows == 0) return;
+  const auto stream = static_cast<cudaStream_t>(ctx.stream);
+  launch_rows(b, stream);
+  const bool of_keys = b.dk != nullptr || b.dv != nullptr, of_queries = b.dq != nullptr;
+  const std::span keys(upload.at<TileOfKeys>(keys_at), of_keys ? key_list.size() : 0);
+  const std::span queries(upload.at<TileOfQueries>(queries_at), of_queries ? query_list.size() : 0);
+  if (by_wgmma) {
+    if (of_keys) wgmma_key_gradients(b, keys.data(), std::ssize(keys), stream);
+    if (of_queries) wgmma_query_gradients(b, queries.data(), std::ssize(queries), stream);
+    return;
+  }
+  with_width(std::max(b.K, b.V),
+             [&](auto width) { launch_mma<decltype(width)::value>(b, keys, queries, stream); });
 }
 
 }  // namespace r1::cuda

@@ -514,7 +514,6 @@ TensorForwardJob forward_job(const AttentionForward& call, const TensorRows& row
 }  // namespace
 
 void tensor_attention(Context& ctx, const AttentionForward& call, const TensorRows& rows) {
-  constexpr int64_t kFewRows = 64;                       // of (row of the batch, group)
   constexpr int64_t kMostPartFloats = int64_t{1} << 24;  // 64 MiB of scratch
   constexpr int64_t kBusy = 1024;                        // tiles that fill a GPU without parts of their own
   TensorForwardJob f = forward_job(call, rows);

@@ -24,9 +24,11 @@
 // add zeros, so that o is a function of q and of keys and values 0 to p, whether the row runs alone, in a chunk or
 // in training. Exception: an infinity or a NaN among the values of up to 63 later tokens of a batch makes it NaN.
 //
-// Backward: d_o is rounded to bf16; p_j = 2^(s_j c - M c) / L is rounded for dv, and p_j (d_o . v_j - delta) for
-// dq and dk, which are multiplied by scale at the end. dq is summed over blocks of keys in order, dk and dv over
-// the query rows that see the key (tokens of its family in order, heads inside) in steps of 16.
+// Backward: d_o is rounded to bf16; delta is the sum over v of o d_o, with o before it was rounded, in sixteen lanes
+// (v / 4 % 16) by FMA, then a tree. p_j = 2^(s_j c - fma(M, c, log2 L)) is rounded for dv, and p_j (d_o . v_j - delta)
+// for dq and dk, which are multiplied by scale at the end. dq is summed over keys in order, dk and dv over the query
+// rows that see the key (tokens of its family in order, heads inside), from the first that sees the first key of the
+// row's 64 on; all in steps of 16.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +38,8 @@
 namespace r1::cuda {
 
 inline constexpr int64_t kTensorWidth = 128;  // most K and V
+inline constexpr int64_t kFewRows =
+    64;  // of (row of the batch, group): so few, in all rows, have kernels of their own
 
 // True if these pages are attended in this order.
 inline bool on_tensor_cores(const KvPages& pages) {
