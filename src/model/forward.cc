@@ -82,7 +82,10 @@ Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const
   const auto mix = [&](const Tensor& in) {
     return mixed(ctx, batch, rms_norm(ctx, in, *mlp_norm, eps), training);
   };
-  R1_CHECK(ctx.tape == nullptr, "a block on its own is not differentiated");
+  if (ctx.tape != nullptr) {
+    const auto [h, mlp_in] = add_and_norm(ctx, x, attend(x), *mlp_norm, eps);
+    return add(ctx, h, mixed(ctx, batch, mlp_in, training));
+  }
   for (const bool first : {true, false}) {
     const OpScope scope(ctx);
     add_in_place(ctx, x, first ? attend(x) : mix(x));

@@ -79,7 +79,7 @@ struct Block {
   float eps = 1e-6f;
   std::variant<GroupedAttention, LatentAttention> attention;
   std::variant<Mlp, MoeLayer> mlp;
-  // x [T, D] -> [T, D], in x's place. Without a tape.
+  // x [T, D] -> [T, D]; without a tape the result takes x's place.
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope, const Tensor& x,
                  const MoeTraining& training) const;
   // Its two parts, from x after their norms. The results are what x takes in, in f32.

@@ -13,6 +13,7 @@
 #include "ops/convert/convert.h"
 #include "ops/convert/convert_cuda.h"
 #include "ops/elementwise/elementwise_cuda.h"
+#include "ops/matmul/frozen_rows_cuda.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/matmul/matmul_cuda.h"
 #include "ops/matmul/round_gradient_cuda.h"
@@ -26,15 +27,6 @@
 
 namespace r1::cuda {
 namespace {
-
-constexpr int64_t kPiece = int64_t{1} << 22;  // elements
-
-// Elements [first, first + to.size()) as a loaded parameter has them: rounded to its type.
-void read_piece(const Parameter& p, int64_t first, std::span<float> to) {
-  p.stored.read(first, to);
-  if (p.value.dtype != DType::bf16) return;
-  for (float& v : to) v = f32_from_bf16(bf16_from_f32(v));
-}
 
 const float* bias_of(const Weight& w) {
   return w.bias() != nullptr ? w.bias()->value.f32() : nullptr;
@@ -65,13 +57,7 @@ void read_rows(Context& ctx, const ReadRows& call) {
   const Parameter& p = *call.dense;
   const Tensor& rows = call.rows;
   if (!p.frozen()) return narrow_f32(p.value.f32(), rows.count(), rows.bf16(), ctx.stream);
-  const int64_t count = rows.count();
-  std::vector<float> piece(static_cast<size_t>(std::min(count, kPiece)));
-  for (int64_t at = 0; at < count; at += kPiece) {
-    const auto part = std::span(piece).first(static_cast<size_t>(std::min(kPiece, count - at)));
-    read_piece(p, at, part);
-    write_values(ctx.memory(), rows, at, part);  // any stream may read it
-  }
+  read_frozen_rows(ctx, p, rows);
 }
 
 void copy_rows(Context& ctx, const CopyRows& call) {

@@ -13,6 +13,7 @@
 #include "ops/simd/vectors_cuda.cuh"
 #include "ops/swiglu/swiglu_backend.h"
 #include "ops/swiglu/swiglu_cuda.h"
+#include "ops/swiglu/swiglu_value_cuda.cuh"
 #include "tensor/cuda.h"
 #include "tensor/early_launch_cuda.cuh"
 
@@ -27,8 +28,7 @@ constexpr int kEach = 8;
 // f32 or bf16 bits.
 template <class V>
 __device__ __forceinline__ float activated(V gate, V up) {
-  const float g = to_f32(gate);
-  return __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_f32(-g))), to_f32(up));
+  return swiglu_value(to_f32(gate), to_f32(up));
 }
 
 template <class V>
