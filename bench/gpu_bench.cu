@@ -154,6 +154,7 @@ void run(int argc, char** argv) {
   bench_norm(bench, 131072, 128);
   bench_norm(bench, 32768, 1024);
   bench_rest(bench);
+  bench_quant(bench);
   bench_ops(bench);
   if (json) bench.write_json(argv[2]);
 }

@@ -165,5 +165,6 @@ inline std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
 
 void bench_ops(Bench& bench);       // gpu_ops.cu
 void bench_products(Bench& bench);  // gpu_products.cu
+void bench_quant(Bench& bench);     // gpu_quant.cu
 
 }  // namespace r1::bench

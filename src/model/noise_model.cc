@@ -36,6 +36,9 @@ class NoiseBytes final : public StoredBytes {
         append(static_cast<uint16_t>(bits >> 16));
       } else if (format == Format::f16) {
         append(f16_from_f32(value));
+      } else if (format == Format::f8_e4m3) {
+        // The sign and the mantissa of the number, with an exponent of 2^-1: scales have the deviation.
+        append(static_cast<uint8_t>((bits >> 24 & 0x80) | 0x30 | (bits >> 20 & 7)));
       } else {
         R1_CHECK(format == Format::f32, "noise in ", name_of(format));
         append(bits);

@@ -8,8 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/integers.h"
 #include "formats/weight_source.h"
 #include "model/weight_formats.h"
+#include "tensor/fp8.h"
 
 namespace r1 {
 
@@ -27,6 +29,12 @@ class UniformSource final : public WeightSource {
     stored.format = formats_.of(name);
     stored.shape = shape;
     stored.owner = owner_of_(stored.format);
+    if (stored.format != Format::f8_e4m3) return stored;
+    const auto scales = std::make_shared<Stored>();
+    scales->name = name + "_scale_inv";
+    scales->shape = {ceil_div(shape[0], kFp8Block), ceil_div(shape[1], kFp8Block)};
+    scales->owner = owner_of_(Format::f32);
+    stored.scales = scales;
     return stored;
   }
   std::vector<std::string> unread() const override { return {}; }

@@ -55,14 +55,15 @@ struct PackWeight {
 };
 
 // Fills `rows` [N, K], of the type that weight.cc has chosen, from a frozen matrix's file; i32: the bytes of
-// its blocks. On a CUDA device, also from a trained matrix's value.
+// its blocks, on a CUDA device as tiles (quant_tiles.h). On a CUDA device, also from a trained matrix's value.
 struct ReadRows {
   const Parameter* dense = nullptr;
   Tensor rows;
 };
 
 // to[i] = row indices[i], in f32, of `held`: panels if `packed`, else rows; of blocks if `blocks` is given.
-// `rounding` is the type that the forward rounds to. Without indices: rows [first, first + count).
+// `rounding` is the type that the forward rounds to. Without indices: rows [first, first + count). `bits`: as bits of bf16,
+// from tiles alone, instead of `to`.
 struct CopyRows {
   Tensor held;
   int64_t N = 0, K = 0;
@@ -72,6 +73,7 @@ struct CopyRows {
   std::span<const int32_t> indices;
   int64_t first = 0, count = 0;
   float* to = nullptr;
+  uint16_t* bits = nullptr;
 };
 
 namespace cpu {

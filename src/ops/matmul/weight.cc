@@ -4,6 +4,7 @@
 #include "ops/backend.h"
 #include "ops/convert/convert.h"
 #include "ops/matmul/matmul_backend.h"
+#include "ops/matmul/quant_tiles.h"
 
 namespace r1 {
 namespace {
@@ -26,6 +27,12 @@ DType held_rows_type(const Context& ctx, const Parameter& dense) {
 // A table of blocks is looked up block by block.
 bool rows_are_blocks(const Context& ctx, const Parameter& dense) {
   return ctx.device == Device::cpu && is_blocks(dense.stored.format);
+}
+
+// True if the matrix is kept in tiles.
+bool is_in_tiles(const Context& ctx, const Parameter& dense) {
+  return ctx.device == Device::cuda && ctx.activations() == DType::bf16 && dense.frozen() &&
+         r1::has_tiles(dense.stored.format, dense.value.dim(1));
 }
 
 // The narrowest type that holds a matrix's numbers as they are: if it is frozen, bf16 or f16 where they are stored
@@ -56,14 +63,19 @@ bool Weight::holds_rows(const Context& ctx) const {
 }
 
 bool Weight::has_blocks(const Context& ctx) const {
+  return has_tiles(ctx) || has_panels_of_blocks(ctx);
+}
+
+bool Weight::has_panels_of_blocks(const Context& ctx) const {
   return !holds_rows(ctx) && ctx.row().product == Product::q8act && dense_->frozen() &&
          is_blocks(dense_->stored.format);
 }
 
 Weight::Form Weight::form(const Context& ctx) const {
+  if (is_in_tiles(ctx, *dense_)) return Form::tiles;
   if (holds_rows(ctx))
     return ctx.device == Device::cuda && ctx.activations() == DType::bf16 ? Form::bf16_rows : Form::rows;
-  if (has_blocks(ctx)) return Form::blocks;
+  if (has_panels_of_blocks(ctx)) return Form::blocks;
   if (ctx.activations() == DType::bf16) return Form::pairs;
   return narrow_type(*dense_) == DType::f32 ? Form::panels : Form::pairs;
 }
@@ -91,8 +103,10 @@ void Weight::prepare(Context& ctx) const {
     held_version_ = 0;  // stale until it is filled: filling may throw
   };
   const Format format = dense_->stored.format;
-  if (wanted == Form::rows || wanted == Form::bf16_rows) {
-    if (rows_are_blocks(ctx, *dense_)) {
+  if (wanted == Form::rows || wanted == Form::bf16_rows || wanted == Form::tiles) {
+    if (wanted == Form::tiles) {
+      take(words_of(tiled_matrix_bytes(format, N(), K())), DType::i32);
+    } else if (rows_are_blocks(ctx, *dense_)) {
       take(words_of(bytes_of(format, N() * K())), DType::i32);
     } else {
       take(dense_->value.shape, held_rows_type(ctx, *dense_));
@@ -115,7 +129,7 @@ void Weight::prepare(Context& ctx) const {
 }
 
 QuantMatrix Weight::blocks(Context& ctx) const {
-  R1_CHECK(has_blocks(ctx), dense_->name, " has no blocks");
+  R1_CHECK(has_panels_of_blocks(ctx), dense_->name, " has no blocks");
   prepare(ctx);
   return {.format = dense_->stored.format,
           .N = N(),
@@ -152,7 +166,9 @@ void Weight::copy(Context& ctx, std::span<const int32_t> indices, int64_t first,
   const bool frozen = dense_->frozen();
   if (frozen) prepare(ctx);
   const bool packed = frozen && !holds_rows(ctx);
-  const bool blocks = packed ? has_blocks(ctx) : frozen && rows_are_blocks(ctx, *dense_);
+  const bool blocks = packed                       ? has_blocks(ctx)
+                      : is_in_tiles(ctx, *dense_) ? true
+                                                  : frozen && rows_are_blocks(ctx, *dense_);
   const bool narrow = ctx.activations() == DType::bf16 || (blocks && dense_->value.dtype == DType::bf16);
   R1_BACKEND(ctx, copy_rows,
              (CopyRows{.held = frozen ? held_.tensor() : dense_->value,
@@ -174,7 +190,7 @@ void Weight::dequantise(Context& ctx, int64_t first, int64_t count, float* to) c
 
 const float* Weight::rows(Context& ctx) const {
   if (!dense_->frozen()) return weight_f32(ctx, dense_->value);
-  if (ctx.device == Device::cuda) {
+  if (ctx.device == Device::cuda && !is_in_tiles(ctx, *dense_)) {
     prepare(ctx);
     return as_f32(ctx, held_.tensor());
   }
@@ -184,9 +200,32 @@ const float* Weight::rows(Context& ctx) const {
 }
 
 const uint16_t* Weight::bf16_rows(Context& ctx) const {
-  R1_CHECK(form(ctx) == Form::bf16_rows && layout_ == Layout::panels, dense_->name, " has no rows of bf16");
+  const bool in_tiles = form(ctx) == Form::tiles;
+  R1_CHECK((in_tiles || form(ctx) == Form::bf16_rows) && layout_ == Layout::panels, dense_->name,
+           " has no rows of bf16");
   prepare(ctx);
-  return value_is_read(ctx) ? dense_->value.bf16() : held_.tensor().bf16();
+  if (!in_tiles) return value_is_read(ctx) ? dense_->value.bf16() : held_.tensor().bf16();
+  auto* rows = ctx.arena.array<uint16_t>(N() * K());
+  R1_BACKEND(ctx, copy_rows,
+             (CopyRows{.held = held_.tensor(),
+                       .N = N(),
+                       .K = K(),
+                       .blocks = &dense_->stored.format,
+                       .rounding = DType::bf16,
+                       .indices = {},
+                       .count = N(),
+                       .bits = rows}));
+  return rows;
+}
+
+bool Weight::has_tiles(const Context& ctx) const {
+  return form(ctx) == Form::tiles;
+}
+
+const std::byte* Weight::tiles(Context& ctx) const {
+  R1_CHECK(has_tiles(ctx), dense_->name, " has no tiles");
+  prepare(ctx);
+  return static_cast<const std::byte*>(held_.tensor().data);
 }
 
 void Weight::copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const {

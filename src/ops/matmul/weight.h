@@ -10,12 +10,14 @@
 //            kernel's layout of blocks are the file's bytes, rearranged (ops/matmul/quant.h)
 //
 // On a CUDA device, products read rows: in cpu-f32, the value itself of a trained matrix and a copy in f32 of a
-// frozen one; in cuda-bf16, a copy in bf16, except of a trained value that is bf16 itself.
+// frozen one; in cuda-bf16, a copy in bf16, except of a trained value that is bf16 itself. Quantised matrices stay as they
+// are stored there, as tiles (ops/matmul/quant_tiles.h), if their format has them; the numbers are those of a copy in bf16.
 // On the CPU, the kernel's layout (gemm.h) is panels of kPanel outputs, f32 or pairs of bf16: pairs in the bf16
 // numerics, and of a frozen matrix that is stored in bf16 or f16 (pairs of f16), which has the same bits. A frozen
 // matrix rounds as a loaded one: to its parameter's type, then to the activations' type.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -46,7 +48,7 @@ class Weight {
   const void* held_at() const { return held_.tensor().data; }  // the copy that products read, now
   int64_t held_bytes() const { return static_cast<int64_t>(held_.bytes()); }  // of the copy, now
 
-  // True if products read blocks; blocks() prepares them. fill_b() is for all others.
+  // True if products read blocks, which blocks(), or tiles() on a CUDA device, prepares. fill_b() is for all others.
   bool has_blocks(const Context& ctx) const;
   QuantMatrix blocks(Context& ctx) const;
   // Prepares, then sets b, its strides and the product of `g` for this matrix: g computes x W^T.
@@ -64,14 +66,19 @@ class Weight {
   // The whole matrix as the forward sees it, [N, K] in f32: in place, or a copy in the arena. Call it inside
   // an OpScope.
   const float* rows(Context& ctx) const;
-  // Returns the same matrix as bits of bf16, in a numerics whose products read them from a device's memory.
+  // Returns the same matrix as bits of bf16, in a numerics whose products read them from a device's memory. Tiles are
+  // dequantised into the arena: call it inside an OpScope.
   const uint16_t* bf16_rows(Context& ctx) const;
+  // True if the blocks are tiles in a CUDA device's memory.
+  bool has_tiles(const Context& ctx) const;
+  const std::byte* tiles(Context& ctx) const;
   // Row rows[i] as the forward sees it, in f32 -> to[i].
   void copy_rows(Context& ctx, std::span<const int32_t> rows, float* to) const;
 
  private:
-  enum class Form : uint8_t { none, panels, pairs, blocks, rows, bf16_rows };
+  enum class Form : uint8_t { none, panels, pairs, blocks, rows, bf16_rows, tiles };
   Form form(const Context& ctx) const;
+  bool has_panels_of_blocks(const Context& ctx) const;
   bool holds_rows(const Context& ctx) const;
   bool value_is_read(const Context& ctx) const;
   void copy(Context& ctx, std::span<const int32_t> indices, int64_t first, int64_t count, float* to) const;
@@ -79,8 +86,8 @@ class Weight {
   Parameter* dense_ = nullptr;
   Parameter* bias_ = nullptr;
   Layout layout_ = Layout::panels;
-  // Panels: f32 [panels, K, kPanel], or bf16 or f16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K]. Blocks, as panels
-  // or as rows: their bytes, as i32.
+  // Panels: f32 [panels, K, kPanel], or bf16 or f16 [panels, pair_rows(K), kPanel, 2]; rows: [N, K]. Blocks, as panels,
+  // as rows or as tiles: their bytes, as i32.
   mutable Buffer held_;
   mutable Form held_form_ = Form::none;
   mutable uint64_t held_version_ = 0;

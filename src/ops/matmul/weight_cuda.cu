@@ -16,6 +16,8 @@
 #include "ops/matmul/frozen_rows_cuda.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/matmul/matmul_cuda.h"
+#include "ops/matmul/quant_product_cuda.h"
+#include "ops/matmul/quant_tiles.h"
 #include "ops/matmul/round_gradient_cuda.h"
 #include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
@@ -36,6 +38,56 @@ bool on_tensor_cores(const Context& ctx) {
   return ctx.row().product == Product::tensor_bf16;
 }
 
+// Bytes of blocks that are on the device at a time, on their way to tiles.
+constexpr size_t kPieceBytes = size_t{16} << 20;
+
+// Throws Error if a scale, or a code of FP8, of rows from `first` on is NaN or infinite.
+void check_blocks(const Parameter& p, int64_t first, std::span<const std::byte> blocks) {
+  const Format format = p.stored.format;
+  const int64_t at = first * p.value.dim(1);
+  if (format != Format::f8_e4m3) {
+    const int64_t bad = first_bad_scale(format, blocks);
+    if (bad < 0) return;
+    std::vector<float> values(static_cast<size_t>(row_of(format).elements));
+    p.stored.read(at + bad, values);
+    return check_finite(p.stored, at + bad, values);
+  }
+  constexpr std::byte kMagnitude{0x7F};
+  const auto nan = std::ranges::find_if(blocks, [](std::byte b) { return (b & kMagnitude) == kMagnitude; });
+  if (nan == blocks.end()) return;
+  float value = 0;
+  p.stored.read(at + (nan - blocks.begin()), std::span(&value, 1));
+  check_finite(p.stored, at + (nan - blocks.begin()), std::span<const float>(&value, 1));
+}
+
+// Reads the blocks of a quantised matrix from its file and makes tiles of them. `room` holds kPieceBytes of the device.
+void read_tiles(Context& ctx, const Parameter& p, std::byte* to, std::byte* room) {
+  const Format format = p.stored.format;
+  const int64_t N = p.value.dim(0), K = p.value.dim(1), row = bytes_of(format, K);
+  const QuantTiles tiles{format, N, K, to};
+  const int64_t most = static_cast<int64_t>(kPieceBytes) / row / kTileRows * kTileRows;
+  if (most == 0)
+    throw Error(p.stored.owner->path() + ": tensor " + p.stored.name + " has rows of " + std::to_string(K) +
+                " numbers, too many for --device cuda: use --device cpu");
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(N, most) * row));
+  for (int64_t first = 0; first < N; first += most) {
+    const int64_t rows = std::min(most, N - first);
+    const auto part = std::span(piece).first(static_cast<size_t>(rows * row));
+    p.stored.read_raw(first * K, part);
+    check_blocks(p, first, part);
+    ctx.memory().write(room, part.data(), part.size(), ctx.stream);
+    pack_tiles(tiles, room, first, rows, ctx.stream);
+  }
+  if (format == Format::f8_e4m3) {
+    R1_CHECK(p.stored.scales != nullptr && p.stored.scales->count() == fp8_scale_count(N, K), p.name, " scales");
+    std::vector<float> scales(static_cast<size_t>(fp8_scale_count(N, K)));
+    p.stored.scales->read(0, scales);
+    ctx.memory().write(to + tiles_bytes(format, N, K), scales.data(), scales.size() * sizeof(float), ctx.stream);
+  }
+  // Any stream may read it afterwards.
+  check(cudaStreamSynchronize(static_cast<cudaStream_t>(ctx.stream)), "cudaStreamSynchronize");
+}
+
 constexpr int kThreads = 256;
 
 // y[r] = row indices[r], or first + r, of `table`, in f32; rounded to bf16 if kRound.
@@ -53,9 +105,12 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void read_rows(Context& ctx, const ReadRows& call) {
+  const OpScope scope(ctx);
+  auto* room = call.rows.dtype == DType::i32 ? static_cast<std::byte*>(ctx.arena.take(kPieceBytes)) : nullptr;
   if (ctx.measuring) return;
   const Parameter& p = *call.dense;
   const Tensor& rows = call.rows;
+  if (rows.dtype == DType::i32) return read_tiles(ctx, p, static_cast<std::byte*>(rows.data), room);
   if (!p.frozen()) return narrow_f32(p.value.f32(), rows.count(), rows.bf16(), ctx.stream);
   read_frozen_rows(ctx, p, rows);
 }
@@ -65,6 +120,11 @@ void copy_rows(Context& ctx, const CopyRows& call) {
   const int64_t n = call.count;
   const int32_t* indices = call.indices.empty() ? nullptr : on_device(ctx, call.indices);
   if (ctx.measuring || n == 0) return;
+  if (call.blocks != nullptr) {
+    const QuantTiles tiles{*call.blocks, call.N, call.K, static_cast<const std::byte*>(call.held.data)};
+    if (call.bits != nullptr) return dequantise_tiles(tiles, call.first, n, call.bits, ctx.stream);
+    return widen_tile_rows(tiles, indices, call.first, n, call.to, ctx.stream);
+  }
   const bool wide = call.held.dtype == DType::f32, round = call.rounding == DType::bf16;
   if (wide && !round) {
     if (indices != nullptr) return gather_rows_f32(call.held.f32(), indices, n, call.K, call.to, ctx.stream);
@@ -95,18 +155,60 @@ const uint16_t* as_bf16(Context& ctx, const Tensor& t) {
   return t.dtype == DType::bf16 ? t.bf16() : as_bf16(ctx, t.f32(), t.count());
 }
 
+// y = x W^T, without the address of W.
+TensorProduct product_of(Context& ctx, const Weight& w, const uint16_t* x, int64_t T, void* y, bool y_bf16) {
+  return forward_product({.x = x,
+                          .T = T,
+                          .w = nullptr,
+                          .N = w.N(),
+                          .K = w.K(),
+                          .bias = bias_of(w),
+                          .y = y,
+                          .y_bf16 = y_bf16,
+                          .most_shards = ctx.row().k_shards,
+                          .early = launches_early(ctx)});
+}
+
+QuantTiles tiles_of(Context& ctx, const Weight& w) {
+  return {w.dense().stored.format, w.N(), w.K(), w.tiles(ctx)};
+}
+
+void dense_times(Context& ctx, const TensorProduct& product);
+
+// The product of a quantised matrix: many rows of x read it in bf16, some rows of W after the other, which stay in the
+// second-level cache.
+void quant_times(Context& ctx, const QuantTiles& w, const TensorProduct& product) {
+  if (product.J <= kMostQuantRows) {
+    const QuantProductOnTiles one{w, product};
+    if (!ctx.measuring && product.J > 0) quant_products_of(std::span(&one, 1), ctx.stream);
+    return;
+  }
+  constexpr int64_t kCacheBytes = int64_t{32} << 20, kLeastRows = 256;
+  const int64_t rows = std::min(w.N, std::max(kLeastRows, kCacheBytes / (2 * w.K) / kLeastRows * kLeastRows));
+  auto* scratch = ctx.arena.array<uint16_t>(rows * w.K);
+  for (int64_t first = 0; first < w.N; first += rows) {
+    const OpScope scope(ctx);
+    TensorProduct part = product;
+    part.I = std::min(rows, w.N - first);
+    part.p.data = scratch;
+    const int64_t at = first * product.d_i;
+    part.d = product.d_bf16 ? static_cast<void*>(static_cast<uint16_t*>(product.d) + at)
+                            : static_cast<void*>(static_cast<float*>(product.d) + at);
+    if (product.bias != nullptr) part.bias = product.bias + first;
+    part.early = false;  // the rows are new
+    if (!ctx.measuring) dequantise_tiles(w, first, part.I, scratch, ctx.stream);
+    dense_times(ctx, part);
+  }
+}
+
 void tensor_times(Context& ctx, const Weight& w, const uint16_t* x, int64_t T, void* y, bool y_bf16) {
-  const uint16_t* rows = w.bf16_rows(ctx);
-  const TensorProduct product = forward_product({.x = x,
-                                                 .T = T,
-                                                 .w = rows,
-                                                 .N = w.N(),
-                                                 .K = w.K(),
-                                                 .bias = bias_of(w),
-                                                 .y = y,
-                                                 .y_bf16 = y_bf16,
-                                                 .most_shards = ctx.row().k_shards,
-                                                 .early = launches_early(ctx)});
+  TensorProduct product = product_of(ctx, w, x, T, y, y_bf16);
+  if (w.has_tiles(ctx)) return quant_times(ctx, tiles_of(ctx, w), product);
+  product.p.data = w.bf16_rows(ctx);
+  dense_times(ctx, product);
+}
+
+void dense_times(Context& ctx, const TensorProduct& product) {
   const int64_t parts = split_parts(product);
   float* sums = parts > 1 ? ctx.arena.array<float>(parts * product.I * product.J) : nullptr;
   if (ctx.measuring) return;
@@ -205,23 +307,25 @@ void matmul_forward(Context& ctx, const MatmulForward& call) {
 
 bool matmuls_forward(Context& ctx, std::span<const MatmulForward> calls) {
   std::array<TensorProduct, kMostProducts> products;
+  std::array<QuantProductOnTiles, kMostProducts> on_tiles;
   if (!on_tensor_cores(ctx) || calls.empty() || calls.size() > products.size()) return false;
   if (calls.front().x.dtype != DType::bf16) return false;
-  size_t count = 0;
+  size_t count = 0, tile_count = 0;
   for (const MatmulForward& call : calls) {
     const Weight& w = *call.w;
-    products[count++] = forward_product({.x = call.x.bf16(),
-                                         .T = call.x.dim(0),
-                                         .w = w.bf16_rows(ctx),
-                                         .N = w.N(),
-                                         .K = w.K(),
-                                         .bias = bias_of(w),
-                                         .y = call.y.data,
-                                         .y_bf16 = call.y.dtype == DType::bf16,
-                                         .most_shards = ctx.row().k_shards,
-                                         .early = launches_early(ctx)});
+    const int64_t T = call.x.dim(0);
+    TensorProduct product = product_of(ctx, w, call.x.bf16(), T, call.y.data, call.y.dtype == DType::bf16);
+    if (w.has_tiles(ctx)) {
+      if (T > kMostQuantRows) return false;
+      on_tiles[tile_count++] = {tiles_of(ctx, w), product};
+    } else {
+      product.p.data = w.bf16_rows(ctx);
+      products[count++] = product;
+    }
   }
-  if (!ctx.measuring) tensor_products_of(std::span(products).first(count), ctx.stream);
+  if (ctx.measuring || calls.front().x.dim(0) == 0) return true;
+  if (count > 0) tensor_products_of(std::span(products).first(count), ctx.stream);
+  if (tile_count > 0) quant_products_of(std::span(on_tiles).first(tile_count), ctx.stream);
   return true;
 }
 
