@@ -250,8 +250,8 @@ void bench_adamw(Bench& bench, int64_t n) {
   bench.row("gradient norm " + std::to_string(n), 0, bytes, [&] { gradient_norm(b.ctx, list); });
 }
 
-void bench_moe(Bench& bench, int64_t T, int64_t D, int64_t F, const MoeConfig& config) {
-  OpBench b(bench.stream());
+void bench_moe(Bench& bench, int64_t T, int64_t D, int64_t F, const MoeConfig& config, bool bf16 = false) {
+  OpBench b(bench.stream(), bf16);
   const Floats x(T * D), gradient(T * D);
   std::vector<std::unique_ptr<BenchParameter>> own;
   const auto weight = [&](int64_t n, int64_t k) {
@@ -264,14 +264,20 @@ void bench_moe(Bench& bench, int64_t T, int64_t D, int64_t F, const MoeConfig& c
   for (int64_t e = 0; e < config.experts; ++e)
     w.experts.push_back({weight(F, D), weight(F, D), weight(D, F)});
   const double flops = 6.0 * static_cast<double>(T * config.active) * static_cast<double>(D * F);
-  const double bytes = 12.0 * static_cast<double>(std::min(config.experts, T * config.active) * D * F);
+  const double bytes =
+      (bf16 ? 6.0 : 12.0) * static_cast<double>(std::min(config.experts, T * config.active) * D * F);
+  const auto row = [&](const std::string& name, double flops_of, double bytes_of,
+                       const std::function<void()>& work) {
+    return bf16 ? bench.tensor_row(b.name() + name, flops_of, bytes_of, work)
+                : bench.row(name, flops_of, bytes_of, work);
+  };
   const std::string at = " " + std::to_string(T) + " x " + std::to_string(D) + " x " + std::to_string(F);
-  const auto run = [&] { return moe(b.ctx, {}, b.tensor(x, {T, D}), w); };
-  bench.row("moe" + at, flops, bytes, [&] {
+  const auto run = [&] { return moe(b.ctx, {}, b.activation(x, {T, D}), w); };
+  row("moe" + at, flops, bytes, [&] {
     const OpScope scope(b.ctx);
     run();
   });
-  bench.row("moe both ways" + at, 3 * flops, 3 * bytes, [&] { differentiate(b, gradient, run); });
+  row("moe both ways" + at, 3 * flops, 3 * bytes, [&] { differentiate(b, gradient, run); });
 }
 
 }  // namespace
@@ -291,6 +297,12 @@ void bench_ops(Bench& bench) {
   bench_training_attention(bench, small, 64, 128, true);
   bench_training_attention(bench, shared, TrainingRows{64, 200, 16, 250}, true);
   bench_training_attention(bench, six, 1024, 450, true);
+  const Heads latent_small{"latents 8 x 128 + 32", 8, 1, 160, 128, true},
+      latent_wide{"latents 16 x 512 + 64", 16, 1, 576, 512, true};
+  bench_training_attention(bench, latent_small, 32, 512, true);
+  bench_training_attention(bench, latent_wide, 8, 1024, true);
+  for (const int64_t S : {1, 256}) bench_decoding(bench, latent_small, S, 512, true);
+  for (const int64_t S : {1, 64}) bench_decoding(bench, latent_wide, S, 1024, true);
   for (const int64_t S : {1, 64, 512}) bench_decoding(bench, wide, S, 1024, true);
   for (const int64_t S : {1, 64}) bench_decoding(bench, grouped, S, 1024, true);
   bench_decoding(bench, wide, 1, 16384, true);
@@ -312,6 +324,9 @@ void bench_ops(Bench& bench) {
   const MoeConfig config{.experts = 64, .active = 6, .groups = 1, .top_groups = 1};
   bench_moe(bench, 4096, 1024, 512, config);
   bench_moe(bench, 64, 1024, 512, config);
+  const MoeConfig small_moe{.experts = 32, .active = 4, .groups = 1, .top_groups = 1};
+  bench_moe(bench, 16384, 512, 256, small_moe, true);
+  bench_moe(bench, 256, 512, 256, small_moe, true);
 }
 
 }  // namespace r1::bench

@@ -134,6 +134,7 @@ Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages
 
 Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
                                 const Tensor& x) const {
+  if (places_latents(ctx, batch, kv)) return forward_placed(ctx, batch, kv, table, x);
   const int64_t T = x.dim(0);
   // The cached values of a token: the normed latent [R] and one rotary key [P] for all heads.
   const Tensor compressed = matmul(ctx, x, kv_a);  // [T, R + P]
@@ -146,6 +147,31 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   const Tensor absorbed = absorb_query(ctx, queries, kv_b, rotary);
 
   const Tensor out = attention(ctx, batch, kv, absorbed, key, c.reshaped(Shape{T, 1, latent}), scale);
+  return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o, DType::f32);
+}
+
+// The same in fewer launches, with the same bits.
+Tensor LatentAttention::forward_placed(Context& ctx, const Batch& batch, const KvPages& kv,
+                                       const RopeTable& table, const Tensor& x) const {
+  const int64_t T = x.dim(0);
+  std::vector<Tensor> products;
+  if (q_norm == nullptr) {
+    products = matmuls(ctx, x, {&kv_a, &q});
+  } else {
+    products = matmuls(ctx, x, {&kv_a, &q_a});
+    products[1] = matmul(ctx, rms_norm(ctx, products[1], *q_norm, kLatentNormEps), q);
+  }
+  const Tensor queries = products[1].reshaped(Shape{T, heads, nope + rope});
+  const Tensor absorbed = ctx.output({T, heads, latent + rope}, ctx.activations());
+  place_latents(ctx, batch, kv,
+                {.q = queries,
+                 .compressed = products[0],
+                 .norm = kv_norm,
+                 .eps = kLatentNormEps,
+                 .rotary = {batch.positions, &table, style}},
+                absorbed);
+  absorb_into(ctx, queries, kv_b, absorbed);
+  const Tensor out = attention_of_placed(ctx, batch, kv, absorbed, scale);
   return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o, DType::f32);
 }
 

@@ -59,6 +59,9 @@ struct LatentAttention {
   float scale = 1.0f;  // of the scores
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                  const Tensor& x) const;
+  // forward() if places_latents().
+  Tensor forward_placed(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                        const Tensor& x) const;
 };
 
 struct Mlp {

@@ -109,7 +109,7 @@ Tensor attention(Context& ctx, const Batch& batch, const KvPages& pages, const T
     call.parents = parents;
     call.dq = c.tape->slot(q);
     call.dk = c.tape->slot(k);
-    call.dv = c.tape->slot(v);
+    if (!R1_BACKEND(c, values_gradient_in_keys, pages)) call.dv = c.tape->slot(v);
     R1_BACKEND(c, attention_backward, call);
   });
   return out;
@@ -131,6 +131,34 @@ Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& p
       ctx, attention_forward,
       (AttentionForward{
           .batch = batch, .pages = pages, .q = place.turned, .k = {}, .v = {}, .out = out, .scale = scale}));
+  return out;
+}
+
+bool places_latents(Context& ctx, const Batch& batch, const KvPages& pages) {
+  return ctx.tape == nullptr &&
+         R1_BACKEND(ctx, has_place_latents, (LatentPagesOf{.batch = batch, .pages = pages}));
+}
+
+void place_latents(Context& ctx, const Batch& batch, const KvPages& pages, const ProjectedLatents& latents,
+                   const Tensor& absorbed) {
+  check_rows(ctx, batch);
+  const int64_t P = latents.rotary.width();
+  R1_CHECK(latents.compressed.shape == Shape({batch.T(), pages.K}) && pages.K == pages.V + P &&
+               latents.q.dim(2) >= P && absorbed.shape == Shape({batch.T(), latents.q.dim(1), pages.K}),
+           "latents ", latents.compressed.shape.str(), " and ", latents.q.shape.str(), " into ",
+           absorbed.shape.str(), ", K ", pages.K);
+  latents.rotary.table->check(latents.rotary.positions);
+  R1_BACKEND(ctx, place_latents,
+             (PlaceLatents{.batch = batch, .pages = pages, .latents = latents, .absorbed = absorbed}));
+}
+
+Tensor attention_of_placed(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q,
+                           float scale) {
+  R1_CHECK(ctx.tape == nullptr && q.dim(0) == batch.T() && q.dim(2) == pages.K, "q ", q.shape.str());
+  const Tensor out = ctx.arena.tensor(Shape{batch.T(), q.dim(1), pages.V}, ctx.activations());
+  R1_BACKEND(ctx, attention_forward,
+             (AttentionForward{
+                 .batch = batch, .pages = pages, .q = q, .k = {}, .v = {}, .out = out, .scale = scale}));
   return out;
 }
 

@@ -12,7 +12,8 @@
 // Bit-exact: o[t] is a function of q[t] and of keys and values 0 .. position(t) alone.
 //
 // Bf16 numerics: q, k, v and the pages are bf16, and o is rounded at the end; scores and e_j stay f32. cuda-bf16
-// sums on tensor cores in the order of tensor_attention_cuda.h, except latents and heads wider than 128.
+// sums on tensor cores in the orders of tensor_attention_cuda.h, except heads wider than 128, and latents wider than
+// 512, or than 576 with their rotary part.
 // cpu-q8act: q is f32 and the pages are bf16, to which k and v are rounded; all else is as in cpu-f32.
 //
 // Pages of q8 (inference alone): k and v are rounded to int8 numbers with one f32 scale per token and head, and
@@ -27,7 +28,8 @@
 // Backward (training: every row starts at position 0 or has a parent): probabilities are recomputed from
 // the saved maximum and sum. Sums run over key or query positions in order and over the heads of a group
 // in order. If rows share a parent, the sums for the gradients of its keys and values continue over the
-// rows of the batch in order.
+// rows of the batch in order. If values lie in keys, cuda-bf16 adds their gradient to that of the keys' first V
+// columns, and v gets none.
 //
 // Scratch is bounded: [a block of query rows, keys] per thread. Rows of one token whose neighbours have the
 // same prefix (tensor/batch.h) pass over its keys together if a group has at most twelve heads.
@@ -89,6 +91,23 @@ struct ProjectedHeads {
 // rows of one token each.
 Tensor attention_of_projected(Context& ctx, const Batch& batch, const KvPages& pages,
                               const ProjectedHeads& heads, float scale);
+
+// Latents as the projections made them: before the norm of the latent, and before rope.
+struct ProjectedLatents {
+  Tensor q;           // [T, H, n + P], of which the last P are turned
+  Tensor compressed;  // [T, R + P]: the latent, then the rotary key
+  const Parameter* norm = nullptr;  // [R]
+  float eps = 0;
+  Rotary rotary{};
+};
+// True if place_latents() has a kernel: on CUDA devices in cuda-bf16, for rows of one token each, without a tape.
+bool places_latents(Context& ctx, const Batch& batch, const KvPages& pages);
+// Norms latents and turns rotary parts: keys go into their pages, and the queries' rotary parts into the last P columns
+// of `absorbed` [T, H, R + P].
+void place_latents(Context& ctx, const Batch& batch, const KvPages& pages, const ProjectedLatents& latents,
+                   const Tensor& absorbed);
+// attention() of queries whose keys place_latents() has put into the pages.
+Tensor attention_of_placed(Context& ctx, const Batch& batch, const KvPages& pages, const Tensor& q, float scale);
 
 namespace ref {
 // Rounds x to q8, literally: sets q [n] and returns d.

@@ -51,7 +51,28 @@ struct AttendHeads {
   float scale = 1;
 };
 
+struct LatentPagesOf {
+  const Batch& batch;
+  const KvPages& pages;
+};
+// Norms latents and turns rotary parts of rows of one token each.
+struct PlaceLatents {
+  const Batch& batch;
+  const KvPages& pages;
+  const ProjectedLatents& latents;
+  Tensor absorbed;
+};
+
 namespace cpu {
+inline bool has_place_latents(const Context&, const LatentPagesOf&) {
+  return false;
+}
+inline void place_latents(Context&, const PlaceLatents&) {
+  R1_CHECK(false, "the CPU has no place_latents");
+}
+inline bool values_gradient_in_keys(const Context&, const KvPages&) {
+  return false;
+}
 inline bool has_place_heads(const Context&, const PlaceHeads&) {
   return false;
 }
@@ -66,6 +87,10 @@ void attention_backward(Context& ctx, const AttentionBackward& call);
 }  // namespace cpu
 
 namespace cuda {
+bool has_place_latents(const Context& ctx, const LatentPagesOf& call);
+void place_latents(Context& ctx, const PlaceLatents& call);
+// True if the backward adds the gradient of values that lie in keys to that of the keys; dv must then be empty.
+bool values_gradient_in_keys(const Context& ctx, const KvPages& pages);
 bool has_place_heads(const Context& ctx, const PlaceHeads& call);
 void place_heads(Context& ctx, const PlaceHeads& call);
 // Returns false, and does nothing, if there is no kernel for these pages. has_place_heads() is true.

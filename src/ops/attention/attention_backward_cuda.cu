@@ -20,6 +20,7 @@
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/kernels_cpu.h"
+#include "ops/attention/latent_attention_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
 #include "ops/convert/convert.h"
 #include "ops/simd/exp_cuda.cuh"
@@ -453,7 +454,12 @@ void run_block(const BackwardJob& b, const TokenBlock& block, const BackwardTile
 
 }  // namespace
 
+bool values_gradient_in_keys(const Context&, const KvPages& pages) {
+  return latents_on_tensor_cores(pages);
+}
+
 void attention_backward(Context& ctx, const AttentionBackward& call) {
+  if (latents_on_tensor_cores(call.pages)) return latent_attention_backward(ctx, call);
   if (on_tensor_cores(call.pages)) return tensor_attention_backward(ctx, call);
   const OpScope scope(ctx);
   const int64_t T = call.q.dim(0);

@@ -19,6 +19,7 @@
 #include "ops/attention/attention_backend.h"
 #include "ops/attention/chains_cuda.cuh"
 #include "ops/attention/decode_cuda.h"
+#include "ops/attention/latent_attention_cuda.h"
 #include "ops/attention/tensor_attention_cuda.h"
 #include "ops/attention/tensor_attention_sm90.h"
 #include "ops/attention/tensor_decode_cuda.h"
@@ -593,6 +594,7 @@ void attention_forward(Context& ctx, const AttentionForward& call) {
              name_of(t.dtype));
   if (type == DType::f32) return run_forward<float>(ctx, call);
   R1_CHECK(type == DType::bf16, "pages of ", name_of(type));
+  if (latents_on_tensor_cores(call.pages)) return latent_attention(ctx, call);
   if (on_tensor_cores(call.pages))
     return call.k ? run_on_tensor_cores(ctx, call) : decode_on_tensor_cores(ctx, call);
   run_forward<uint16_t>(ctx, call);

@@ -1,8 +1,8 @@
 // ops/attention/tensor_attention_cuda.h: attention of cuda-bf16 on tensor cores, in one order of sums. Private to
 // this folder.
 //
-// It is the order of cuda-bf16 for pages that hold keys and values apart, with K and V of at most 128; all other
-// shapes are summed as in attention.h. Keys are cut at positions alone: blocks of 64 and parts of 256, both from
+// It is the order of cuda-bf16 for pages that hold keys and values apart, with K and V of at most 128; latents have
+// one that differs little (below), and all other shapes are summed as in attention.h. Keys are cut at positions alone: blocks of 64 and parts of 256, both from
 // position 0. For a row (one head of a token at position p), with c = scale * log2(e) rounded to f32:
 //
 //   for every part that has a key <= p:
@@ -29,6 +29,14 @@
 // for dq and dk, which are multiplied by scale at the end. dq is summed over keys in order, dk and dv over the query
 // rows that see the key (tokens of its family in order, heads inside), from the first that sees the first key of the
 // row's 64 on; all in steps of 16.
+//
+// Latents (latent_attention_cuda.h), whose values are the first V columns of the keys: the forward is the same, but
+// for l, which is summed as a column of O whose every value is 1, by mma over bf16(e_j); there are no lanes. Backward:
+// delta goes by 32 lanes (v % 32), then a tree; p_j = 2^(s_j c - M c) (1 / L); the slope p_j (d_o . v_j - delta) scale
+// is rounded to bf16. dq is the sum of slopes times keys, over blocks of keys in order. A key's dk sums both gradients:
+// for every row of its family that sees it, from the first tile of 128 query rows that does, in stages of 32 rows: for
+// each of two steps of 16 rows, p times d_o (columns below V), then slopes times q. A row's last tile is filled up with
+// rows that are not there.
 #pragma once
 
 #include <cstdint>

@@ -41,6 +41,13 @@ Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const 
   return out;
 }
 
+void absorb_into(Context& ctx, const Tensor& q, const LatentWeight& w, const Tensor& out) {
+  R1_CHECK(
+      ctx.tape == nullptr && q.dim(1) == w.heads() && out.dim(1) == w.heads() && out.dim(2) >= w.latent(),
+      w.kv_b().name, " q ", q.shape.str(), " out ", out.shape.str());
+  R1_BACKEND(ctx, absorb_into, (AbsorbInto{.q = q, .out = out, .w = &w}));
+}
+
 Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const Rotary& rotary) {
   const int64_t T = c.dim(0), R = c.dim(1), P = rotary.width();
   R1_CHECK(compressed.shape == Shape({T, R + P}) && std::ssize(rotary.positions) == T, "key of ",

@@ -23,6 +23,8 @@ namespace r1 {
 
 // q [T, H, n + P] -> [T, H, R + P]; P is the rotary width.
 Tensor absorb_query(Context& ctx, const Tensor& q, const LatentWeight& w, const Rotary& rotary);
+// Without a tape, the first R columns alone: the product goes to `out` [T, H, R + P], whose other columns stay.
+void absorb_into(Context& ctx, const Tensor& q, const LatentWeight& w, const Tensor& out);
 // The normed latent c [T, R] and compressed [T, R + P], of which only the rotary part is used -> [T, R + P].
 Tensor latent_key(Context& ctx, const Tensor& c, const Tensor& compressed, const Rotary& rotary);
 // o [T, H, R] -> [T, H, v].

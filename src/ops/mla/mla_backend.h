@@ -10,6 +10,11 @@ struct AbsorbQuery {
   const LatentWeight* w = nullptr;
   const Rotary& rotary;
 };
+// Its first R columns alone, in bf16.
+struct AbsorbInto {
+  Tensor q, out;
+  const LatentWeight* w = nullptr;
+};
 struct AbsorbQueryBackward {
   Tensor q, dout;
   const LatentWeight* w = nullptr;
@@ -41,6 +46,9 @@ struct ExpandValueBackward {
 
 namespace cpu {
 void absorb_query(Context& ctx, const AbsorbQuery& call);
+inline void absorb_into(Context&, const AbsorbInto&) {
+  R1_CHECK(false, "the CPU has no absorb_into");
+}
 void absorb_query_backward(Context& ctx, const AbsorbQueryBackward& call);
 void latent_key(Context& ctx, const LatentKey& call);
 void latent_key_backward(Context& ctx, const LatentKeyBackward& call);
@@ -50,6 +58,7 @@ void expand_value_backward(Context& ctx, const ExpandValueBackward& call);
 
 namespace cuda {
 void absorb_query(Context& ctx, const AbsorbQuery& call);
+void absorb_into(Context& ctx, const AbsorbInto& call);
 void absorb_query_backward(Context& ctx, const AbsorbQueryBackward& call);
 void latent_key(Context& ctx, const LatentKey& call);
 void latent_key_backward(Context& ctx, const LatentKeyBackward& call);

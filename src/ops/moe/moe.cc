@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "base/integers.h"
 #include "ops/backend.h"
 #include "ops/convert/convert.h"
 #include "ops/moe/moe_backend.h"
@@ -90,7 +91,8 @@ Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights&
   const Tensor y = ctx.output(in.shape);
   std::optional<OpScope> scope;  // without a tape only y is kept
   if (ctx.tape == nullptr) scope.emplace(ctx);
-  MoeSaved saved{.x = as_f32_tensor(ctx, in)};
+  const bool narrow = R1_BACKEND(ctx, moe_keeps_bf16, in);
+  MoeSaved saved{.x = narrow ? in : as_f32_tensor(ctx, in)};
   saved.routing = route(ctx, saved.x, w);
   const Routing& r = saved.routing;
   if (training.stats != nullptr) count_selected(ctx, r, *training.stats);
@@ -98,9 +100,10 @@ Tensor moe(Context& ctx, const Batch& batch, const Tensor& in, const MoeWeights&
     saved.balance = balance(ctx, batch, r, w.config.score, training);
   }
   const int64_t kept = ctx.tape != nullptr ? r.T : std::min(r.chunk, r.T);
-  const int64_t activations = kept * r.A * w.experts[0].gate.N();
-  saved.gate = ctx.arena.array<float>(activations);
-  saved.up = ctx.arena.array<float>(activations);
+  const int64_t activations = kept * r.A * w.experts[0].gate.N(),
+                floats = narrow ? ceil_div(activations, 2) : activations;
+  saved.gate = ctx.arena.array<float>(floats);
+  saved.up = ctx.arena.array<float>(floats);
   R1_BACKEND(ctx, moe_forward, (MoeForward{.w = w, .saved = saved, .y = y}));
   if (ctx.tape != nullptr) {
     ctx.tape->record([y, saved, weights = &w](Context& c) {

@@ -9,7 +9,7 @@ namespace r1 {
 // Fills the routing's arrays. While memory is measured, `starts` is the worst case of all routings: as many
 // experts as possible have rows.
 struct MoeRoute {
-  Tensor x;  // [T, D] f32
+  Tensor x;  // as MoeSaved has it
   const MoeWeights& w;
   const Routing& routing;
 };
@@ -25,10 +25,11 @@ struct MoeBalance {
 
 // Values that the backward needs besides y.
 struct MoeSaved {
-  Tensor x;  // [T, D] f32
+  Tensor x;  // [T, D] f32; as moe() got it if the backend keeps bf16
   Routing routing{};
   Balance balance{};
-  float* gate = nullptr;  // [A T, F], by chunk and row; without a tape, room for one chunk at a time
+  // [A T, F], by chunk and row; without a tape, room for one chunk at a time. The bits of bf16 if the backend keeps it.
+  float* gate = nullptr;
   float* up = nullptr;
 };
 
@@ -48,6 +49,9 @@ struct MoeBackward {
 
 namespace cpu {
 int64_t moe_chunk_tokens(const Context& ctx, const MoeWeights& w);  // Routing::chunk
+inline bool moe_keeps_bf16(const Context&, const Tensor&) {
+  return false;
+}
 void moe_route(Context& ctx, const MoeRoute& call);
 void moe_balance(Context& ctx, const MoeBalance& call);
 void moe_forward(Context& ctx, const MoeForward& call);
@@ -56,6 +60,8 @@ void moe_backward(Context& ctx, const MoeBackward& call);
 
 namespace cuda {
 int64_t moe_chunk_tokens(const Context& ctx, const MoeWeights& w);
+// True if x, gate and up of the forward of x are kept in bf16.
+bool moe_keeps_bf16(const Context& ctx, const Tensor& x);
 void moe_route(Context& ctx, const MoeRoute& call);
 void moe_balance(Context& ctx, const MoeBalance& call);
 void moe_forward(Context& ctx, const MoeForward& call);

@@ -2,21 +2,18 @@
 // the backward. Steps, orders and memory are those of moe_cpu.cc.
 //
 // A product over all experts is one launch, whose blocks read on the device which rows are theirs: the host
-// never waits for the routing. In cuda-bf16, y and dx run on tensor cores; the gradients of the experts'
-// matrices are those of cpu-f32, chains over the tokens, on the values that the forward has.
+// never waits for the routing. This is cpu-f32's file; cuda-bf16 has tensor_moe_cuda.cu.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <span>
 
 #include "base/integers.h"
-#include "ops/convert/convert_cuda.h"
 #include "ops/elementwise/elementwise_cuda.h"
 #include "ops/matmul/matmul_cuda.h"
-#include "ops/matmul/tensor_product_cuda.h"
 #include "ops/moe/moe_backend.h"
 #include "ops/moe/route_cuda.h"
-#include "ops/simd/bf16_cuda.cuh"
+#include "ops/moe/tensor_moe_cuda.h"
 #include "ops/simd/exp_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "ops/simd/upload_cuda.h"
@@ -50,8 +47,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// moe_kernels::swiglu_row_backward for n rows, a half-warp each. kRoundH: the forward rounded h to bf16.
-template <bool kRoundH>
+// moe_kernels::swiglu_row_backward for n rows, a half-warp each.
 __global__ void __launch_bounds__(kThreads)
     swiglu_rows_backward(float* gate, float* up, float* dh, int64_t n, int64_t F, const float* weights,
                          float* drow) {
@@ -65,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
     const float denominator = __fadd_rn(1.0f, exp_f32(-g));
     const float s = __fdiv_rn(1.0f, denominator), silu = __fdiv_rn(g, denominator);
     const float slope = __fmul_rn(s, __fmaf_rn(g, __fsub_rn(1.0f, s), 1.0f));
-    const float exact = __fmul_rn(silu, u), h = kRoundH ? through_bf16(exact) : exact;
+    const float h = __fmul_rn(silu, u);
     const float flow = __fmul_rn(weight, in);
     lane = __fmaf_rn(h, in, lane);
     gate[at] = __fmul_rn(__fmul_rn(flow, u), slope);
@@ -89,26 +85,17 @@ Chunk chunk_of(const Routing& r, int64_t c) {
   return {begin, end, begin * r.A, (end - begin) * r.A, r.starts + c * (r.E + 1)};
 }
 
-bool on_tensor_cores(const Context& ctx) {
-  return ctx.row().product == Product::tensor_bf16;
-}
-
 // The experts' matrices as products read them: one transfer of their addresses.
 class ExpertList {
  public:
-  ExpertList(Context& ctx, const MoeWeights& w)
-      : count_(std::ssize(w.experts)), bf16_(on_tensor_cores(ctx)), upload_(ctx) {
-    auto* rows = ctx.host().array<const void*>(3 * count_);
+  ExpertList(Context& ctx, const MoeWeights& w) : count_(std::ssize(w.experts)), upload_(ctx) {
+    auto* rows = ctx.host().array<const float*>(3 * count_);
     auto* gradients = ctx.host().array<float*>(3 * count_);
     for (int64_t e = 0; e < count_; ++e) {
       const Expert& expert = w.experts[static_cast<size_t>(e)];
       int64_t at = e;
       for (const Weight* matrix : {&expert.gate, &expert.up, &expert.down}) {
-        if (bf16_) {
-          rows[at] = matrix->bf16_rows(ctx);
-        } else {
-          rows[at] = matrix->rows(ctx);
-        }
+        rows[at] = matrix->rows(ctx);
         aligned_ = aligned_ && reinterpret_cast<uintptr_t>(rows[at]) % 16 == 0;
         const Tensor& grad = matrix->dense().grad;
         gradients[at] = grad ? grad.f32() : nullptr;
@@ -116,7 +103,7 @@ class ExpertList {
       }
     }
     const auto size = static_cast<size_t>(3 * count_);
-    rows_ = upload_.add(std::span<const void* const>(rows, size));
+    rows_ = upload_.add(std::span<const float* const>(rows, size));
     gradients_ = upload_.add(std::span<float* const>(gradients, size));
     upload_.send_constants();
   }
@@ -125,16 +112,9 @@ class ExpertList {
     return {.count = count_,
             .typical = ceil_div(chunk.n, count_),
             .starts = chunk.starts,
-            .weights = bf16_ ? nullptr : upload_.at<const float*>(rows_) + which * count_,
+            .weights = upload_.at<const float*>(rows_) + which * count_,
             .gradients = upload_.at<float*>(gradients_) + which * count_,
             .aligned = aligned_};
-  }
-  TensorGroups bf16(const Chunk& chunk, int which) const {
-    return {.count = count_,
-            .starts = chunk.starts,
-            .matrices = upload_.at<const uint16_t*>(rows_) + which * count_,
-            .aligned = aligned_,
-            .typical = ceil_div(chunk.n, count_)};
   }
   ByExpert gradients(const Chunk& chunk, int which) const {
     ByExpert list = of(chunk, which);
@@ -144,73 +124,36 @@ class ExpertList {
 
  private:
   int64_t count_;
-  bool aligned_ = true, bf16_;
+  bool aligned_ = true;
   Upload upload_;
   int rows_ = 0, gradients_ = 0;
 };
 
-// The experts' products of a step of the model, and the room where rows are rounded to bf16.
-struct ExpertProducts {
-  Context& ctx;
-  const ExpertList& experts;
-  uint16_t* narrow;  // [rows of a chunk, the wider of D and F]; null: not on tensor cores
+// out [., N] = the chunk's rows of in [., K] times w^T.
+void times_weights(Context& ctx, const Chunk& chunk, const ByExpert& w, const float* in, int64_t K, int64_t N,
+                   float* out) {
+  products_f32({.M = chunk.tokens(),
+                .N = N,
+                .K = K,
+                .a = {in, K, true},
+                .b = {nullptr, K, true},
+                .c = out,
+                .c_row = N},
+               w, ctx.stream);
+}
 
-  // out [., N] = the chunk's rows of in [., K] times w^T.
-  void times_weights(const Chunk& chunk, int which, const float* in, int64_t K, int64_t N, float* out) const {
-    if (narrow == nullptr) {
-      return products_f32({.M = chunk.tokens(),
-                           .N = N,
-                           .K = K,
-                           .a = {in, K, true},
-                           .b = {nullptr, K, true},
-                           .c = out,
-                           .c_row = N},
-                          experts.of(chunk, which), ctx.stream);
-    }
-    narrow_f32(in, chunk.n * K, narrow, ctx.stream);
-    tensor_products({.I = N,
-                     .J = chunk.tokens(),
-                     .K = K,
-                     .p = {nullptr, K, true},
-                     .q = {narrow, K, true},
-                     .d = out,
-                     .d_i = 1,
-                     .d_j = N,
-                     .most_shards = ctx.row().k_shards},
-                    experts.bf16(chunk, which), ctx.stream);
-  }
-
-  // d_in [., K] = or += the chunk's rows of d_out [., N] times w [N, K].
-  void times_transposed(const Chunk& chunk, int which, const float* d_out, int64_t N, int64_t K, float* d_in,
-                        bool accumulate) const {
-    if (narrow == nullptr) {
-      return products_f32({.M = chunk.tokens(),
-                           .N = K,
-                           .K = N,
-                           .a = {d_out, N, true},
-                           .b = {nullptr, K, false},
-                           .c = d_in,
-                           .c_row = K,
-                           .accumulate = accumulate},
-                          experts.of(chunk, which), ctx.stream);
-    }
-    narrow_f32(d_out, chunk.n * N, narrow, ctx.stream);
-    tensor_products({.I = K,
-                     .J = chunk.tokens(),
-                     .K = N,
-                     .p = {nullptr, K, false},
-                     .q = {narrow, N, true},
-                     .d = d_in,
-                     .d_i = 1,
-                     .d_j = K,
-                     .accumulate = accumulate,
-                     .most_shards = ctx.row().k_shards},
-                    experts.bf16(chunk, which), ctx.stream);
-  }
-};
-
-uint16_t* narrow_room(Context& ctx, int64_t most, int64_t D, int64_t F) {
-  return on_tensor_cores(ctx) ? ctx.arena.array<uint16_t>(most * std::max(D, F)) : nullptr;
+// d_in [., K] = or += the chunk's rows of d_out [., N] times w [N, K].
+void times_transposed(Context& ctx, const Chunk& chunk, const ByExpert& w, const float* d_out, int64_t N,
+                      int64_t K, float* d_in, bool accumulate) {
+  products_f32({.M = chunk.tokens(),
+                .N = K,
+                .K = N,
+                .a = {d_out, N, true},
+                .b = {nullptr, K, false},
+                .c = d_in,
+                .c_row = K,
+                .accumulate = accumulate},
+               w, ctx.stream);
 }
 
 // Gradients of w [N, K] continue with the rows of d_out^T times those of in.
@@ -233,7 +176,6 @@ void experts_backward(Context& ctx, const MoeBackward& call, float* drow) {
   const ExpertList experts(ctx, call.w);
   float* rows = ctx.arena.array<float>(most * D);  // dy by row, then x, then dx
   float* dh = ctx.arena.array<float>(most * F);    // the gradient of h, then weight * h
-  const ExpertProducts products{ctx, experts, narrow_room(ctx, most, D, F)};
   if (ctx.measuring) return;
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
   for (int64_t c = 0; c < r.chunks(); ++c) {
@@ -241,19 +183,18 @@ void experts_backward(Context& ctx, const MoeBackward& call, float* drow) {
     float *gate = call.saved.gate + chunk.first * F, *up = call.saved.up + chunk.first * F;
     const int32_t* tokens = r.tokens + chunk.first;
     gather_rows_f32(call.dy.f32(), tokens, chunk.n, D, rows, ctx.stream);
-    products.times_transposed(chunk, 2, rows, D, F, dh, false);
-    const auto swiglu =
-        ctx.activations() == DType::bf16 ? swiglu_rows_backward<true> : swiglu_rows_backward<false>;
-    swiglu<<<static_cast<unsigned>(ceil_div(chunk.n, kThreads / kLanes)), kThreads, 0, stream>>>(
-        gate, up, dh, chunk.n, F, r.row_weights + chunk.first, drow + chunk.first);
+    times_transposed(ctx, chunk, experts.of(chunk, 2), rows, D, F, dh, false);
+    swiglu_rows_backward<<<static_cast<unsigned>(ceil_div(chunk.n, kThreads / kLanes)), kThreads, 0,
+                           stream>>>(gate, up, dh, chunk.n, F, r.row_weights + chunk.first,
+                                     drow + chunk.first);
     check_launch("moe swiglu backward");
     add_gradients(ctx, chunk, experts.gradients(chunk, 2), rows, D, dh, F);
     gather_rows_f32(call.saved.x.f32(), tokens, chunk.n, D, rows, ctx.stream);
     add_gradients(ctx, chunk, experts.gradients(chunk, 0), gate, F, rows, D);
     add_gradients(ctx, chunk, experts.gradients(chunk, 1), up, F, rows, D);
     if (!call.dx) continue;
-    products.times_transposed(chunk, 0, gate, F, D, rows, false);
-    products.times_transposed(chunk, 1, up, F, D, rows, true);
+    times_transposed(ctx, chunk, experts.of(chunk, 0), gate, F, D, rows, false);
+    times_transposed(ctx, chunk, experts.of(chunk, 1), up, F, D, rows, true);
     add_rows<<<static_cast<unsigned>(chunk.tokens()), kThreads, 0, stream>>>(
         rows, r.rows + chunk.first, r.A, D, call.dx.accumulate, call.dx.grad.f32() + chunk.begin * D);
     check_launch("moe dx");
@@ -262,7 +203,12 @@ void experts_backward(Context& ctx, const MoeBackward& call, float* drow) {
 
 }  // namespace
 
+bool moe_keeps_bf16(const Context& ctx, const Tensor&) {
+  return tensor_experts(ctx);
+}
+
 void moe_forward(Context& ctx, const MoeForward& call) {
+  if (tensor_experts(ctx)) return tensor_experts_forward(ctx, call);
   const MoeSaved& saved = call.saved;
   const Routing& r = saved.routing;
   const int64_t D = saved.x.dim(1), F = call.w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
@@ -270,23 +216,16 @@ void moe_forward(Context& ctx, const MoeForward& call) {
   const ExpertList experts(ctx, call.w);
   float* rows = ctx.arena.array<float>(most * D);  // x by row, later the experts' outputs
   float* h = ctx.arena.array<float>(most * F);
-  const ExpertProducts products{ctx, experts, narrow_room(ctx, most, D, F)};
   if (ctx.measuring) return;
-  const auto round = [&ctx](float* values, int64_t n) {
-    if (ctx.activations() == DType::bf16) round_f32(values, n, values, ctx.stream);
-  };
   for (int64_t c = 0; c < r.chunks(); ++c) {
     const Chunk chunk = chunk_of(r, c);
     float* gate = saved.gate + (ctx.tape != nullptr ? chunk.first * F : 0);
     float* up = saved.up + (ctx.tape != nullptr ? chunk.first * F : 0);
     gather_rows_f32(saved.x.f32(), r.tokens + chunk.first, chunk.n, D, rows, ctx.stream);
-    products.times_weights(chunk, 0, rows, D, F, gate);
-    products.times_weights(chunk, 1, rows, D, F, up);
-    round(gate, chunk.n * F);
-    round(up, chunk.n * F);
+    times_weights(ctx, chunk, experts.of(chunk, 0), rows, D, F, gate);
+    times_weights(ctx, chunk, experts.of(chunk, 1), rows, D, F, up);
     swiglu_f32(gate, up, chunk.n * F, h, ctx.stream);
-    round(h, chunk.n * F);
-    products.times_weights(chunk, 2, h, F, D, rows);
+    times_weights(ctx, chunk, experts.of(chunk, 2), h, F, D, rows);
     combine_rows<<<static_cast<unsigned>(chunk.tokens()), kThreads, 0,
                    static_cast<cudaStream_t>(ctx.stream)>>>(
         rows, r.rows + chunk.first, r.weights + chunk.first, r.A, D, call.y.f32() + chunk.begin * D);
@@ -302,11 +241,19 @@ void moe_backward(Context& ctx, const MoeBackward& call) {
   float* drow = nullptr;
   if (call.dy) {
     drow = ctx.arena.array<float>(r.slots());
-    experts_backward(ctx, call, drow);
+    if (tensor_experts(ctx)) {
+      tensor_experts_backward(ctx, call, drow);
+    } else {
+      experts_backward(ctx, call, drow);
+    }
   }
   float* dlogits = ctx.arena.array<float>(r.T * r.E);
   route_backward(ctx, call.w.config, r, drow, call.saved.balance, dlogits);
-  call.w.router.add_weight_gradient(ctx, dlogits, x.f32(), r.T);
+  if (tensor_experts(ctx)) {
+    tensor_router_gradient(ctx, call.w.router, dlogits, x);
+  } else {
+    call.w.router.add_weight_gradient(ctx, dlogits, x.f32(), r.T);
+  }
   if (call.dx)
     call.w.router.times_transposed(ctx, dlogits, r.T, call.dx.grad.f32(),
                                    static_cast<bool>(call.dy) || call.dx.accumulate);

@@ -175,10 +175,7 @@ void rope_rows(const RopeRows& rows, void* stream) {
   launch_turn<false, float, float>(rows, s);
 }
 
-namespace {
-
-// Fills in what follows from `rotary` and turns. Positions and table are on the host.
-void turn(Context& ctx, const Rotary& rotary, RopeRows rows) {
+void turn_rows(Context& ctx, const Rotary& rotary, RopeRows rows) {
   const OpScope scope(ctx);
   rows.T = std::ssize(rotary.positions);
   rows.P = rotary.width();
@@ -189,6 +186,8 @@ void turn(Context& ctx, const Rotary& rotary, RopeRows rows) {
   rows.table = rotary.table->copy_in(ctx.memory(), count);
   rope_rows(rows, ctx.stream);
 }
+
+namespace {
 
 // x and y [T, H, K].
 RopeRows whole_heads(const Rotary& rotary, const Tensor& x, const Tensor& y) {
@@ -205,18 +204,18 @@ RopeRows whole_heads(const Rotary& rotary, const Tensor& x, const Tensor& y) {
 }  // namespace
 
 void rope_heads(Context& ctx, const Rotary& rotary, const RopeHeads& heads) {
-  turn(ctx, rotary,
-       {.x = heads.x,
-        .x_head = heads.x_head,
-        .y = heads.y,
-        .y_head = heads.y_head,
-        .H = heads.H,
-        .back = heads.back,
-        .add = heads.add});
+  turn_rows(ctx, rotary,
+            {.x = heads.x,
+             .x_head = heads.x_head,
+             .y = heads.y,
+             .y_head = heads.y_head,
+             .H = heads.H,
+             .back = heads.back,
+             .add = heads.add});
 }
 
 void rope_forward(Context& ctx, const RopeForward& call) {
-  turn(ctx, call.rotary, whole_heads(call.rotary, call.x, call.y));
+  turn_rows(ctx, call.rotary, whole_heads(call.rotary, call.x, call.y));
 }
 
 void rope_backward(Context& ctx, const RopeBackward& call) {
@@ -224,7 +223,7 @@ void rope_backward(Context& ctx, const RopeBackward& call) {
   rows.back = true;
   rows.add = call.dx.accumulate;
   rows.rounds = call.dx.grad.dtype == DType::bf16;
-  turn(ctx, call.rotary, rows);
+  turn_rows(ctx, call.rotary, rows);
 }
 
 }  // namespace r1::cuda

@@ -35,6 +35,9 @@ struct RopeRows {
 };
 void rope_rows(const RopeRows& rows, void* stream);
 
+// Fills in T, P, positions, the table and the style, and turns. Positions and table are on the host.
+void turn_rows(Context& ctx, const Rotary& rotary, RopeRows rows);
+
 // r1::rope_heads on the device: x and y of `heads` are the device's, positions and table are on the host.
 void rope_heads(Context& ctx, const Rotary& rotary, const RopeHeads& heads);
 
