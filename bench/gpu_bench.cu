@@ -3,6 +3,7 @@
 //   gpu_bench [--json FILE]
 //   gpu_bench --only NAME     measures the rows whose names contain NAME
 //   gpu_bench --products      the limits, and products of bf16 matrices alone
+//   gpu_bench --rows          the products of decoding alone
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
 // Limits: the rate of independent FMAs in registers, that of mma.sync on bf16 in registers, and a copy within the device's memory (bytes read plus
@@ -124,10 +125,11 @@ void run(int argc, char** argv) {
   const bool name = argc == 2 && std::strcmp(argv[1], "--device") == 0;
   const bool only = argc == 3 && std::strcmp(argv[1], "--only") == 0;
   const bool products = argc == 2 && std::strcmp(argv[1], "--products") == 0;
-  if (argc != 1 && !json && !name && !only && !products)
+  const bool rows = argc == 2 && std::strcmp(argv[1], "--rows") == 0;
+  if (argc != 1 && !json && !name && !only && !products && !rows)
     throw Error(
-        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench --products, or "
-        "gpu_bench --device");
+        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench --products, "
+        "gpu_bench --rows or gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
@@ -139,6 +141,7 @@ void run(int argc, char** argv) {
   if (only) bench.leave_out_all_but(argv[2]);
   bench.limits();
   if (products) return bench_products(bench);
+  if (rows) return bench_few_rows(bench);
   bench_matmul(bench, 8192, 4096, 4096, true);
   bench_matmul(bench, 2048, 14336, 4096, true);
   bench_matmul(bench, 2048, 1024, 1024, true);
@@ -156,6 +159,7 @@ void run(int argc, char** argv) {
   bench_rest(bench);
   bench_quant(bench);
   bench_ops(bench);
+  bench_few_rows(bench);
   if (json) bench.write_json(argv[2]);
 }
 

@@ -107,6 +107,12 @@ class Bench {
   void row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
     row_of(name, flops, fma_peak_, "FMA", bytes, run);
   }
+  // False if a row of this name is left out.
+  bool measures(const std::string& name) const { return name.find(only_) != std::string::npos; }
+  // Prints the row of one of `count` launches that `run` makes, each of which reads `bytes`.
+  void row_per(const std::string& name, double bytes, int64_t count, const std::function<void()>& run) {
+    row_of(name, 0, fma_peak_, "FMA", bytes, run, static_cast<double>(count));
+  }
   // Prints the row of a product on tensor cores.
   void tensor_row(const std::string& name, double flops, double bytes, const std::function<void()>& run) {
     row_of(name, flops, mma_peak_, "mma.sync", bytes, run);
@@ -114,9 +120,9 @@ class Bench {
 
  private:
   void row_of(const std::string& name, double flops, double peak, const char* unit, double bytes,
-              const std::function<void()>& run) {
-    if (name.find(only_) == std::string::npos) return;
-    const double s = seconds(run);
+              const std::function<void()>& run, double count = 1) {
+    if (!measures(name)) return;
+    const double s = seconds(run) / count;
     const double compute = flops / s / peak, memory = bytes / s / copy_;
     std::printf("%-36s %10.1f %9.2f %9.3f %5.0f %% %s\n", name.c_str(), s * 1e6, flops / s / 1e12,
                 bytes / s / 1e12, 100 * std::max(compute, memory), compute > memory ? unit : "copy");
@@ -166,5 +172,6 @@ inline std::string shape(const char* name, int64_t T, int64_t N, int64_t K) {
 void bench_ops(Bench& bench);       // gpu_ops.cu
 void bench_products(Bench& bench);  // gpu_products.cu
 void bench_quant(Bench& bench);     // gpu_quant.cu
+void bench_few_rows(Bench& bench);  // gpu_rows.cu
 
 }  // namespace r1::bench

@@ -10,6 +10,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/embed/embed.h"
 #include "ops/norm/norm.h"
+#include "ops/residual/residual.h"
 #include "ops/swiglu/swiglu.h"
 
 namespace r1 {
@@ -52,26 +53,34 @@ Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
 }
 
 // Without a tape: x takes in each part's result in place, and the memory of the part is free again: with few rows,
-// activations stay in the cache. The next part's input is made as x is written.
+// activations stay in the cache.
 Tensor Model::forward_in_place(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& x,
                                const RouterTraining& training) const {
-  const Tensor normed = ctx.arena.tensor(x.shape, ctx.activations());
-  rms_norm_into(ctx, x, blocks_.empty() ? *norm_ : *blocks_.front().attention_norm,
-                blocks_.empty() ? config_.rms_norm_eps : blocks_.front().eps, normed);
+  const Norm last{norm_, config_.rms_norm_eps};
+  const auto norm_of = [&](size_t i) {
+    return i < blocks_.size() ? Norm{blocks_[i].attention_norm, blocks_[i].eps} : last;
+  };
+  ResidualStream stream(ctx, x, norm_of(0));
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
-    const bool last = i + 1 == blocks_.size();
+    const Norm between{block.mlp_norm, block.eps}, next = norm_of(i + 1);
     {
       const OpScope scope(ctx);
-      const Tensor attended = block.attended(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, normed);
-      add_rms_norm(ctx, x, attended, *block.mlp_norm, block.eps, normed);
+      const KvPages& pages = kv.layer(static_cast<int64_t>(i));
+      if (const auto* grouped = std::get_if<GroupedAttention>(&block.attention)) {
+        grouped->add_to(ctx, batch, pages, rope_, stream, between);
+      } else {
+        stream.add(ctx, block.attended(ctx, batch, pages, rope_, stream.normed(ctx)), between);
+      }
     }
     const OpScope scope(ctx);
-    const Tensor mixed = block.mixed(ctx, batch, normed, router_training(training, i));
-    add_rms_norm(ctx, x, mixed, last ? *norm_ : *blocks_[i + 1].attention_norm,
-                 last ? config_.rms_norm_eps : blocks_[i + 1].eps, normed);
+    if (const auto* mlp = std::get_if<Mlp>(&block.mlp)) {
+      mlp->add_to(ctx, stream, next);
+    } else {
+      stream.add(ctx, block.mixed(ctx, batch, stream.normed(ctx), router_training(training, i)), next);
+    }
   }
-  return normed;
+  return stream.normed(ctx);
 }
 
 Tensor Block::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
@@ -105,31 +114,47 @@ Tensor Block::mixed(Context& ctx, const Batch& batch, const Tensor& normed,
                         : std::get<Mlp>(mlp).forward(ctx, normed);
 }
 
+Tensor GroupedAttention::turned(Context& ctx, const Batch& batch, const RopeTable& table,
+                                const Tensor& projected, Parameter* norm) const {
+  const Tensor normed = norm == nullptr ? projected : rms_norm(ctx, projected, *norm, eps);
+  return r1::rope(ctx, normed, batch.positions, table, RopeStyle::half);
+}
+
+// Without a tape, from the products of q, k and v. Returns [T, heads * head_dim].
+Tensor GroupedAttention::attended(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
+                                  const std::vector<Tensor>& projected) const {
+  const int64_t T = projected[0].dim(0);
+  const ProjectedHeads raw{.q = projected[0].reshaped(Shape{T, heads, head_dim}),
+                           .k = projected[1].reshaped(Shape{T, kv_heads, head_dim}),
+                           .v = projected[2].reshaped(Shape{T, kv_heads, head_dim}),
+                           .q_norm = q_norm,
+                           .k_norm = k_norm,
+                           .eps = eps,
+                           .rotary = {batch.positions, &table, RopeStyle::half}};
+  Tensor out = attention_of_projected(ctx, batch, kv, raw, scale);
+  if (!out)
+    out = attention(ctx, batch, kv, turned(ctx, batch, table, raw.q, q_norm),
+                    turned(ctx, batch, table, raw.k, k_norm), raw.v, scale);
+  return out.reshaped(Shape{T, heads * head_dim});
+}
+
 Tensor GroupedAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
                                  const Tensor& x) const {
+  if (ctx.tape == nullptr)
+    return matmul(ctx, attended(ctx, batch, kv, table, matmuls(ctx, x, {&q, &k, &v})), o, DType::f32);
   const int64_t T = x.dim(0);
-  const auto turned = [&](const Tensor& projected, Parameter* norm) {
-    const Tensor normed = norm == nullptr ? projected : rms_norm(ctx, projected, *norm, eps);
-    return r1::rope(ctx, normed, batch.positions, table, RopeStyle::half);
-  };
-  if (ctx.tape == nullptr) {
-    const auto projected = matmuls(ctx, x, {&q, &k, &v});
-    const ProjectedHeads raw{.q = projected[0].reshaped(Shape{T, heads, head_dim}),
-                             .k = projected[1].reshaped(Shape{T, kv_heads, head_dim}),
-                             .v = projected[2].reshaped(Shape{T, kv_heads, head_dim}),
-                             .q_norm = q_norm,
-                             .k_norm = k_norm,
-                             .eps = eps,
-                             .rotary = {batch.positions, &table, RopeStyle::half}};
-    Tensor out = attention_of_projected(ctx, batch, kv, raw, scale);
-    if (!out) out = attention(ctx, batch, kv, turned(raw.q, q_norm), turned(raw.k, k_norm), raw.v, scale);
-    return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o, DType::f32);
-  }
-  const Tensor queries = turned(matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim}), q_norm);
-  const Tensor keys = turned(matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim}), k_norm);
+  const Tensor queries =
+      turned(ctx, batch, table, matmul(ctx, x, q).reshaped(Shape{T, heads, head_dim}), q_norm);
+  const Tensor keys =
+      turned(ctx, batch, table, matmul(ctx, x, k).reshaped(Shape{T, kv_heads, head_dim}), k_norm);
   const Tensor values = matmul(ctx, x, v).reshaped(Shape{T, kv_heads, head_dim});
   const Tensor out = attention(ctx, batch, kv, queries, keys, values, scale);
   return matmul(ctx, out.reshaped(Shape{T, heads * head_dim}), o, DType::f32);
+}
+
+void GroupedAttention::add_to(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
+                              ResidualStream& stream, const Norm& next) const {
+  stream.add_matmul(ctx, attended(ctx, batch, kv, table, stream.matmuls(ctx, {&q, &k, &v})), o, next);
 }
 
 Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& table,
@@ -185,6 +210,10 @@ Tensor Mlp::forward(Context& ctx, const Tensor& x) const {
   const Tensor raised = matmul(ctx, x, up);
   const Tensor gated = matmul(ctx, x, gate);
   return matmul(ctx, swiglu(ctx, gated, raised), down, DType::f32);
+}
+
+void Mlp::add_to(Context& ctx, ResidualStream& stream, const Norm& next) const {
+  stream.add_matmul(ctx, stream.gated(ctx, gate, up), down, next);
 }
 
 Tensor MoeLayer::forward(Context& ctx, const Batch& batch, const Tensor& x,

@@ -21,6 +21,7 @@
 #include "ops/matmul/matmul.h"
 #include "ops/mla/mla.h"
 #include "ops/moe/moe.h"
+#include "ops/residual/residual.h"
 #include "ops/rope/rope.h"
 #include "tensor/context.h"
 
@@ -46,6 +47,15 @@ struct GroupedAttention {
   float scale = 1.0f;  // of the scores
   Tensor forward(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
                  const Tensor& x) const;
+  // Without a tape: the stream takes in the result.
+  void add_to(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+              ResidualStream& stream, const Norm& next) const;
+
+ private:
+  Tensor turned(Context& ctx, const Batch& batch, const RopeTable& rope, const Tensor& projected,
+                Parameter* norm) const;
+  Tensor attended(Context& ctx, const Batch& batch, const KvPages& kv, const RopeTable& rope,
+                  const std::vector<Tensor>& projected) const;
 };
 
 // Multi-head latent attention in latent form. q_a and q_norm are set only if the config has a q_lora_rank.
@@ -67,6 +77,8 @@ struct LatentAttention {
 struct Mlp {
   Weight gate, up, down;
   Tensor forward(Context& ctx, const Tensor& x) const;
+  // Without a tape: the stream takes in the result.
+  void add_to(Context& ctx, ResidualStream& stream, const Norm& next) const;
 };
 
 // Routed experts plus shared ones; shared.gate is empty if there are none.

@@ -70,9 +70,23 @@ std::string short_name(const char* mangled) {
   return last;
 }
 
-void launch_kernel(const cudaKernelNodeParams& p, cudaStream_t stream) {
-  cuda::check(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
-              "cudaLaunchKernel");
+struct KernelNode {
+  cudaKernelNodeParams params{};
+  dim3 cluster;
+};
+
+void launch_kernel(const KernelNode& node, cudaStream_t stream) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {node.cluster.x, node.cluster.y, node.cluster.z};
+  cudaLaunchConfig_t config{};
+  config.gridDim = node.params.gridDim, config.blockDim = node.params.blockDim;
+  config.dynamicSmemBytes = node.params.sharedMemBytes;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = node.cluster.x * node.cluster.y * node.cluster.z > 1 ? 1 : 0;
+  cuda::check(cudaLaunchKernelExC(&config, node.params.func, node.params.kernelParams),
+              "cudaLaunchKernelExC");
 }
 
 }  // namespace
@@ -83,18 +97,21 @@ std::vector<DeviceGraph::KernelTime> DeviceGraph::kernel_times(void* stream) con
   cuda::check(cudaGraphGetNodes(recorded_->recorded, nullptr, &count), "cudaGraphGetNodes");
   std::vector<cudaGraphNode_t> nodes(count);
   cuda::check(cudaGraphGetNodes(recorded_->recorded, nodes.data(), &count), "cudaGraphGetNodes");
-  std::map<std::string, std::vector<cudaKernelNodeParams>> groups;
+  std::map<std::string, std::vector<KernelNode>> groups;
   for (const cudaGraphNode_t node : nodes) {
     cudaGraphNodeType type{};
     cuda::check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
     if (type != cudaGraphNodeTypeKernel) continue;
     cudaKernelNodeParams p{};
     cuda::check(cudaGraphKernelNodeGetParams(node, &p), "cudaGraphKernelNodeGetParams");
+    cudaLaunchAttributeValue cluster{};
+    cuda::check(cudaGraphKernelNodeGetAttribute(node, cudaLaunchAttributeClusterDimension, &cluster),
+                "cudaGraphKernelNodeGetAttribute");
     const char* name = nullptr;
     cuda::check(cudaFuncGetName(&name, p.func), "cudaFuncGetName");
     groups[short_name(name) + " " + std::to_string(p.gridDim.x) + "x" + std::to_string(p.gridDim.y) + "x" +
            std::to_string(p.gridDim.z)]
-        .push_back(p);
+        .push_back({p, {cluster.clusterDim.x, cluster.clusterDim.y, cluster.clusterDim.z}});
   }
   cudaEvent_t begin = nullptr, end = nullptr;
   cuda::check(cudaEventCreate(&begin), "cudaEventCreate");

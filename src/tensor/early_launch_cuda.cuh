@@ -28,21 +28,36 @@ inline bool launches_early(const Context& ctx) {
   return ctx.lists != nullptr && ctx.lists->recording;
 }
 
-// Launches `kernel`, early if `early` and the device can.
+// Launches `kernel`, early if `early` and the device can. A multiprocessor changes the share of its memory that is shared
+// only while it is idle, so kernels that overlap all ask for the largest share.
+// `cluster` neighbouring blocks share their shared memory (sm_90).
 template <class... Parameters, class... Arguments>
-void launch_early(bool early, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 threads,
-                  size_t shared, void* stream, const Arguments&... arguments) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void launch_early_clusters(bool early, unsigned cluster, const char* name, void (*kernel)(Parameters...),
+                           dim3 grid, dim3 threads, size_t shared, void* stream,
+                           const Arguments&... arguments) {
+  cudaLaunchAttribute attributes[3]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+  attributes[1].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
+  unsigned count = early && starts_early() ? 2 : 0;
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {cluster, 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid, config.blockDim = threads;
   config.dynamicSmemBytes = shared;
   config.stream = static_cast<cudaStream_t>(stream);
-  config.attrs = &attribute;
-  config.numAttrs = early && starts_early() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name);
   check_launch(name);
+}
+template <class... Parameters, class... Arguments>
+void launch_early(bool early, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 threads,
+                  size_t shared, void* stream, const Arguments&... arguments) {
+  launch_early_clusters(early, 1, name, kernel, grid, threads, shared, stream, arguments...);
 }
 
 }  // namespace r1::cuda

@@ -58,9 +58,9 @@ struct TensorCase {
   std::vector<float> x, w, bias, dy, dx, dw;
 };
 
-constexpr TensorKernel kKernels[] = {TensorKernel::few_rows,    TensorKernel::small_tiles,
-                                     TensorKernel::large_tiles, TensorKernel::wgmma,
-                                     TensorKernel::wgmma_wide,  TensorKernel::wgmma_shards};
+constexpr TensorKernel kKernels[] = {
+    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles, TensorKernel::large_tiles,
+    TensorKernel::wgmma,    TensorKernel::wgmma_wide, TensorKernel::wgmma_shards};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
@@ -189,21 +189,11 @@ TEST_F(CudaTensorProduct, IsNearTheExactSumsOnRaggedShapes) {
 }
 
 TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
-  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{{1, 64, 64},
-                                                                   {3, 40, 100},
-                                                                   {16, 144, 576},
-                                                                   {17, 200, 8960},
-                                                                   {64, 96, 1024},
-                                                                   {70, 130, 1536},
-                                                                   {128, 128, 4096},
-                                                                   {200, 264, 896},
-                                                                   {300, 33, 77},
-                                                                   {513, 72, 128},
-                                                                   {193, 392, 768},
-                                                                   {700, 768, 72},
-                                                                   {65, 1032, 8},
-                                                                   {1000, 640, 1160},
-                                                                   {2000, 2592, 1792}}) {
+  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{
+           {1, 64, 64},     {3, 40, 100},     {2, 1100, 1536},  {5, 5000, 192},    {8, 2300, 512},
+           {13, 3, 16},     {16, 144, 576},   {32, 2200, 1280}, {17, 200, 8960},   {64, 96, 1024},
+           {70, 130, 1536}, {128, 128, 4096}, {200, 264, 896},  {300, 33, 77},     {513, 72, 128},
+           {193, 392, 768}, {700, 768, 72},   {65, 1032, 8},    {1000, 640, 1160}, {2000, 2592, 1792}}) {
     const TensorCase c(T, N, K);
     const TensorResult first = by_kernel(c, TensorKernel::small_tiles);
     for (const TensorKernel kernel : kKernels) {
@@ -215,6 +205,13 @@ TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
 }
 
 // A kernel that fits nothing would pass every comparison.
+TEST_F(CudaTensorProduct, FewRowsAreStreamed) {
+  const TensorResult one = by_kernel(TensorCase(1, 96, 256), TensorKernel::streamed),
+                     most = by_kernel(TensorCase(32, 96, 256), TensorKernel::streamed);
+  for (const auto* values : {&one.y, &one.y_biased, &one.y_bf16, &most.y, &most.y_biased, &most.y_bf16})
+    EXPECT_FALSE(values->empty());
+}
+
 TEST_F(CudaTensorProduct, EveryKernelComputesWhatItIsFor) {
   if (cuda::device_facts().major != 9) GTEST_SKIP() << "wgmma needs compute capability 9.0";
   for (const TensorKernel kernel : {TensorKernel::wgmma, TensorKernel::wgmma_wide}) {
@@ -335,8 +332,8 @@ TEST_F(CudaTensorProduct, ChainsOfAGradientRunSideBySideWithTheirOwnBits) {
 }
 
 TEST_F(CudaTensorProduct, NaNAndInfinityStayInTheirRows) {
-  for (const int64_t T : {3, 40, 200}) {
-    TensorCase c(T, 150, 90);
+  for (const auto& [T, K] : std::vector<std::array<int64_t, 2>>{{3, 90}, {3, 96}, {40, 90}, {200, 90}}) {
+    TensorCase c(T, 150, K);
     const TensorResult clean = by_kernel(c, TensorKernel::small_tiles);
     c.x[static_cast<size_t>(1 * c.K + 5)] = std::numeric_limits<float>::quiet_NaN();
     c.w[static_cast<size_t>(20 * c.K + 89)] = std::numeric_limits<float>::infinity();

@@ -11,6 +11,7 @@
 #include "ops/matmul/tensor_launch_cuda.cuh"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "ops/matmul/tensor_product_sm90.h"
+#include "ops/matmul/tensor_stream_cuda.h"
 #include "ops/matmul/tensor_tile_cuda.cuh"
 #include "tensor/cuda.h"
 #include "tensor/early_launch_cuda.cuh"
@@ -260,6 +261,7 @@ TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
                         ((rows + SmallTile::kJ - 1) / SmallTile::kJ) * groups.count;
   constexpr int64_t kFewRows = 64;
   const bool alone = groups.count == 1 && groups.starts == nullptr;
+  if (alone && tensor_kernel_fits(product, TensorKernel::streamed)) return TensorKernel::streamed;
   if (alone && wgmma_shards_pay(product)) return TensorKernel::wgmma_shards;
   const bool few = alone ? product.I * rows <= kFewOutputs : rows <= kFewRows && small < multiprocessors();
   if ((rows <= 16 || few) && tensor_kernel_fits(product, TensorKernel::few_rows))
@@ -283,6 +285,9 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
            product.I, " x ", product.J, " x ", product.K);
   const auto s = static_cast<cudaStream_t>(stream);
   switch (kernel) {
+    case TensorKernel::streamed:
+      R1_CHECK(groups.count == 1 && groups.starts == nullptr, "groups are not streamed");
+      return stream_products({.products = {&product, 1}}, stream);
     case TensorKernel::few_rows:
       return few_rows_product(product, groups, s);
     case TensorKernel::small_tiles:
@@ -302,6 +307,7 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
 
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
   if (kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) return wgmma_fits(product);
+  if (kernel == TensorKernel::streamed) return stream_fits({.products = {&product, 1}});
   if (kernel == TensorKernel::wgmma_shards) return wgmma_shards_fit(product);
   if (kernel != TensorKernel::few_rows) return true;
   return few_rows_fit(product);
@@ -339,6 +345,7 @@ void tensor_products_of(std::span<const TensorProduct> products, void* stream) {
   }
   const TensorShards shards = tensor_shards(one.K, one.most_shards);
   const auto s = static_cast<cudaStream_t>(stream);
+  if (stream_fits({.products = products})) return stream_products({.products = products}, stream);
   const TensorKernel kernel = pick(all, {});
   if (kernel == TensorKernel::few_rows) return few_rows_products(products, stream);
   if (kernel == TensorKernel::small_tiles && takes_deep_tiles(all, {})) {
