@@ -12,6 +12,7 @@
 #include "ops/convert/convert_cuda.h"
 #include "ops/matmul/listed_gradient_cuda.cuh"
 #include "ops/matmul/split_gradient_cuda.h"
+#include "ops/moe/quant_experts_cuda.h"
 #include "ops/moe/tensor_moe_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/exp_cuda.cuh"
@@ -225,14 +226,16 @@ struct ExpertGradients {
 // The experts' matrices and their gradients: one transfer of their addresses.
 class ExpertMatrices {
  public:
-  ExpertMatrices(Context& ctx, const MoeWeights& w) : count_(std::ssize(w.experts)), upload_(ctx) {
+  // `slots`: the rows of all experts together; `transposed`: there are products with the matrices transposed.
+  ExpertMatrices(Context& ctx, const MoeWeights& w, int64_t slots, bool transposed)
+      : count_(std::ssize(w.experts)), quantised_(ctx, w, ceil_div(slots, count_), transposed), upload_(ctx) {
     auto* rows = ctx.host().array<const uint16_t*>(3 * count_);
     auto* gradients = ctx.host().array<float*>(3 * count_);
     for (int64_t e = 0; e < count_; ++e) {
       const Expert& expert = w.experts[static_cast<size_t>(e)];
       int64_t at = e;
       for (const Weight* matrix : {&expert.gate, &expert.up, &expert.down}) {
-        rows[at] = matrix->bf16_rows(ctx);
+        rows[at] = quantised_.has(static_cast<int>(at / count_)) ? nullptr : matrix->bf16_rows(ctx);
         aligned_ = aligned_ && reinterpret_cast<uintptr_t>(rows[at]) % 16 == 0;
         const Tensor& grad = matrix->dense().grad;
         gradients[at] = grad ? grad.f32() : nullptr;
@@ -244,6 +247,13 @@ class ExpertMatrices {
     rows_ = upload_.add(std::span<const uint16_t* const>(rows, size));
     gradients_ = upload_.add(std::span<float* const>(gradients, size));
     upload_.send_constants();
+  }
+  // The product of a kind of matrix.
+  void multiply(Context& ctx, const TensorProduct& product, const int64_t* starts, int64_t slots,
+                int which) const {
+    const TensorGroups groups = of(starts, slots, which);
+    if (quantised_.has(which)) return quantised_.products(product, which, starts, groups.typical);
+    tensor_products(product, groups, ctx.stream);
   }
   bool trained() const { return trained_; }
   float* const* gradients() const { return upload_.at<float*>(gradients_); }
@@ -259,6 +269,7 @@ class ExpertMatrices {
  private:
   int64_t count_;
   bool aligned_ = true, trained_ = false;
+  QuantExperts quantised_;
   Upload upload_;
   int rows_ = 0, gradients_ = 0;
 };
@@ -286,35 +297,45 @@ const uint16_t* bits_of(Context& ctx, const Tensor& x) {
   return to;
 }
 
+// The rows of experts, and which of their matrices multiplies them.
+struct ExpertRows {
+  const ExpertMatrices& experts;
+  const int64_t* starts;
+  int64_t slots, tokens;
+  int which;
+};
+
 // out [., N] = the experts' rows of in [., K] times w^T.
-void times_experts(Context& ctx, const TensorGroups& groups, int64_t tokens, const uint16_t* in, int64_t K,
-                   int64_t N, void* out, bool bf16) {
-  tensor_products({.I = N,
-                   .J = tokens,
-                   .K = K,
-                   .p = {nullptr, K, true},
-                   .q = {in, K, true},
-                   .d = out,
-                   .d_i = 1,
-                   .d_j = N,
-                   .d_bf16 = bf16,
-                   .most_shards = ctx.row().k_shards},
-                  groups, ctx.stream);
+void times_experts(Context& ctx, const ExpertRows& rows, const uint16_t* in, int64_t K, int64_t N, void* out,
+                   bool bf16) {
+  rows.experts.multiply(ctx,
+                        {.I = N,
+                         .J = rows.tokens,
+                         .K = K,
+                         .p = {nullptr, K, true},
+                         .q = {in, K, true},
+                         .d = out,
+                         .d_i = 1,
+                         .d_j = N,
+                         .d_bf16 = bf16,
+                         .most_shards = ctx.row().k_shards},
+                        rows.starts, rows.slots, rows.which);
 }
 // d_in [., K] = or += the experts' rows of d_out [., N] times w [N, K].
-void times_transposed(Context& ctx, const TensorGroups& groups, int64_t tokens, const uint16_t* d_out,
-                      int64_t N, int64_t K, float* d_in, bool accumulate) {
-  tensor_products({.I = K,
-                   .J = tokens,
-                   .K = N,
-                   .p = {nullptr, K, false},
-                   .q = {d_out, N, true},
-                   .d = d_in,
-                   .d_i = 1,
-                   .d_j = K,
-                   .accumulate = accumulate,
-                   .most_shards = ctx.row().k_shards},
-                  groups, ctx.stream);
+void times_transposed(Context& ctx, const ExpertRows& rows, const uint16_t* d_out, int64_t N, int64_t K,
+                      float* d_in, bool accumulate) {
+  rows.experts.multiply(ctx,
+                        {.I = K,
+                         .J = rows.tokens,
+                         .K = N,
+                         .p = {nullptr, K, false},
+                         .q = {d_out, N, true},
+                         .d = d_in,
+                         .d_i = 1,
+                         .d_j = K,
+                         .accumulate = accumulate,
+                         .most_shards = ctx.row().k_shards},
+                        rows.starts, rows.slots, rows.which);
 }
 
 // The first tokens of the batch's families, and their end.
@@ -414,7 +435,7 @@ void tensor_experts_forward(Context& ctx, const MoeForward& call) {
   const int64_t D = saved.x.dim(1), F = call.w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
   R1_CHECK(ctx.tape == nullptr || r.chunks() <= 1, "experts of ", r.chunks(), " chunks on a tape");
   const OpScope scope(ctx);
-  const ExpertMatrices experts(ctx, call.w);
+  const ExpertMatrices experts(ctx, call.w, most, false);
   const uint16_t* const x = bits_of(ctx, saved.x);
   auto* const rows = ctx.arena.array<uint16_t>(most * std::max(D, F));  // x by row, then h
   auto* const outputs = ctx.arena.array<float>(most * D);
@@ -427,14 +448,14 @@ void tensor_experts_forward(Context& ctx, const MoeForward& call) {
                   n = tokens * r.A;
     const int64_t* const starts = r.starts + c * (r.E + 1);
     gather(ctx, x, r.tokens + first, n, D, rows);
-    times_experts(ctx, experts.of(starts, n, 0), tokens, rows, D, F, gate, true);
-    times_experts(ctx, experts.of(starts, n, 1), tokens, rows, D, F, up, true);
+    times_experts(ctx, {experts, starts, n, tokens, 0}, rows, D, F, gate, true);
+    times_experts(ctx, {experts, starts, n, tokens, 1}, rows, D, F, up, true);
     // A pair past the last element is room that nobody reads.
     const int64_t pairs = ceil_div(n * F, 2);
     launch_early(early, "moe swiglu", swiglu_pairs, blocks_for(pairs), kThreads, 0, ctx.stream,
                  reinterpret_cast<const uint32_t*>(gate), reinterpret_cast<const uint32_t*>(up), pairs,
                  reinterpret_cast<uint32_t*>(rows));
-    times_experts(ctx, experts.of(starts, n, 2), tokens, rows, F, D, outputs, false);
+    times_experts(ctx, {experts, starts, n, tokens, 2}, rows, F, D, outputs, false);
     float* const y = call.y.f32() + begin * D;
     const auto combine = [&]<class V>(int64_t width, const V* in, V* to) {
       launch_early(early, "moe combine", combine_outputs<V>, blocks_for(tokens * width), kThreads, 0,
@@ -453,7 +474,7 @@ void tensor_experts_backward(Context& ctx, const MoeBackward& call, float* drow)
   const Routing& r = saved.routing;
   const int64_t D = saved.x.dim(1), F = call.w.experts[0].gate.N(), n = r.slots();
   R1_CHECK(r.chunks() == 1, "experts of ", r.chunks(), " chunks on a tape");
-  const ExpertMatrices experts(ctx, call.w);
+  const ExpertMatrices experts(ctx, call.w, n, true);
   const uint16_t* const x = bits_of(ctx, saved.x);
   const uint16_t* const dy = bits_of(ctx, call.dy);
   auto* const weighted = ctx.arena.array<uint16_t>(n * F);
@@ -466,7 +487,7 @@ void tensor_experts_backward(Context& ctx, const MoeBackward& call, float* drow)
     float* const dh = ctx.arena.array<float>(n * F);
     if (!ctx.measuring) {
       gather(ctx, dy, r.tokens, n, D, rows);
-      times_transposed(ctx, experts.of(r.starts, n, 2), r.T, rows, D, F, dh, false);
+      times_transposed(ctx, {experts, r.starts, n, r.T, 2}, rows, D, F, dh, false);
       swiglu_bits_backward<<<static_cast<unsigned>(ceil_div(n, kThreads / kLanes)), kThreads, 0, stream>>>(
           gate, up, dh, n, F, r.row_weights, weighted, drow);
       check_launch("moe swiglu backward");
@@ -480,8 +501,8 @@ void tensor_experts_backward(Context& ctx, const MoeBackward& call, float* drow)
   const OpScope scope(ctx);
   float* const rows = ctx.arena.array<float>(n * D);
   if (ctx.measuring) return;
-  times_transposed(ctx, experts.of(r.starts, n, 0), r.T, gate, F, D, rows, false);
-  times_transposed(ctx, experts.of(r.starts, n, 1), r.T, up, F, D, rows, true);
+  times_transposed(ctx, {experts, r.starts, n, r.T, 0}, gate, F, D, rows, false);
+  times_transposed(ctx, {experts, r.starts, n, r.T, 1}, up, F, D, rows, true);
   float* const dx = call.dx.grad.f32();
   if (takes_fours(D, rows, dx)) {
     add_inputs<<<blocks_for(r.T * D / 4), kThreads, 0, stream>>>(reinterpret_cast<const float4*>(rows),
