@@ -221,6 +221,7 @@ struct BenchOptions {
   std::string python = "python3";
   bool train = false;
   int64_t rows = 8, length = 1024, micro = 8192;  // only for train
+  bool recompute = false;                         // likewise
 };
 int run_bench(const BenchOptions& options);
 

@@ -460,6 +460,10 @@ void Program::add_measuring() {
   sub->add_option("--length", bench.length, "Tokens of a row (default: 1024)")->needs(train);
   sub->add_option("--micro", bench.micro, "Tokens whose activations are held at a time (default: 8192)")
       ->needs(train);
+  sub->add_flag(
+         "--recompute", bench.recompute,
+         "Compute a layer's activations again for its backward, to hold fewer (activation checkpointing)")
+      ->needs(train);
   for (const char* other :
        {"--depth", "--batch", "--llama-cpp-depth", "--no-llama-cpp", "--python", "--random-weights"})
     train->excludes(sub->get_option(other));

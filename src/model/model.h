@@ -36,6 +36,9 @@ struct RouterTraining {
   double* balance_loss = nullptr;
 };
 
+// Layer `layer`'s share of it.
+MoeTraining layer_training(const RouterTraining& training, size_t layer);
+
 // Grouped-query attention with optional biases, and optional norms over each head of q and k.
 struct GroupedAttention {
   Weight q, k, v, o;
@@ -126,9 +129,12 @@ class Model {
   void save(const std::filesystem::path& directory, DType dtype) const;
 
   // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws only
-  // BrokenInvariant: callers have checked token ids and lengths (check_tokens).
-  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
-                 const RouterTraining& training = {}) const;
+  // BrokenInvariant: callers have checked token ids and lengths (check_tokens). With a tape for `recompute`, which
+  // lasts as long as ctx's and serves one layer at a time, activations are checkpointed: those of a layer are
+  // dropped after its forward and computed again for its backward. No bit differs. `batch` must then outlive the
+  // backward, and all layers may have the same pages (KvCache::Layers::one).
+  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv, const RouterTraining& training = {},
+                 Tape* recompute = nullptr) const;
   // The MTP head, if the model has one (model/prediction.h). batch -> [T, D] in f32, before the head's last norm.
   // `hidden` [T, D] belongs to the positions of the batch, whose tokens are those after these positions. Keys
   // and values go to the last layer of `kv`.
@@ -185,6 +191,8 @@ class Model {
  private:
   Tensor forward_in_place(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& x,
                           const RouterTraining& training) const;
+  Tensor forward_recomputed(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& embedded,
+                            const RouterTraining& training, Tape& layer) const;  // recompute.cc
   friend class ModelBuilder;
   Model() = default;
   const Weight& table() const { return embedding_ ? embedding_ : head_; }

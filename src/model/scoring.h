@@ -78,6 +78,9 @@ struct ScoringOptions {
   int64_t micro_tokens = 4096;  // most tokens whose activations are held at a time
   Prompts prompts = Prompts::shared;
   bool entropy = false;  // differentiate() computes entropies
+  // Activation checkpointing in differentiate(): a layer's activations are dropped after its forward and computed
+  // again for its backward. It changes memory and time, and no bit.
+  bool recompute = false;
 };
 
 // Runs without a tape. Returns one vector per row: the log-probs of its scored tokens, in order.

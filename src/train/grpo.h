@@ -54,6 +54,7 @@ struct GrpoConfig {
   bool dynamic_filter = false;  // [filter] dynamic: train on groups whose rewards differ
   int64_t filter_rounds = 4;    // the largest number of sampling rounds per step
   int64_t micro_tokens = 4096;
+  bool recompute = false;      // batch.recompute: activation checkpointing (ScoringOptions)
   int64_t samples_every = 10;  // steps between those whose rollouts are written to samples.jsonl; 0: none
 };
 GrpoConfig read_grpo_config(ConfigFile& config);

@@ -51,6 +51,7 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
   c.dynamic_filter = config.boolean_or("filter.dynamic", c.dynamic_filter);
   c.filter_rounds = config.integer_or("filter.rounds", c.filter_rounds, 1, 1000);
   c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, 1 << 28);
+  c.recompute = config.boolean_or("batch.recompute", c.recompute);
   c.samples_every = config.integer_or("log.samples_every", c.samples_every, 0, int64_t{1} << 40);
   return c;
 }

@@ -63,7 +63,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
       [&](int64_t tokens) {
         return full_micro_batch_of_groups(prompts, config.rollout.samples, answer, tokens);
       },
-      {.backward = true, .entropy = true, .balance = false}, threads);
+      {.backward = true, .entropy = true, .balance = false, .recompute = config.recompute}, threads);
   add_sampling(memory, model, numerics, load, threads);
   return memory;
 }

@@ -22,7 +22,9 @@ std::vector<ScoredRow> scored_rows(std::span<const Rollout> rollouts) {
 }
 
 ScoringOptions rollout_scoring(const GrpoConfig& config) {
-  return {.temperature = config.rollout.params.temperature, .micro_tokens = config.micro_tokens};
+  return {.temperature = config.rollout.params.temperature,
+          .micro_tokens = config.micro_tokens,
+          .recompute = config.recompute};
 }
 
 RolloutFigures compared(std::span<const float> scored, const Rollout& rollout) {

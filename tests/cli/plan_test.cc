@@ -243,6 +243,10 @@ TEST(CliBench, TrainsAModelOrAShapeAndTellsItsSpeed) {
   EXPECT_NEAR(rate.get_number("median") * json.get_number("step_s"), 60, 1e-6);
   EXPECT_LE(rate.get_number("low"), rate.get_number("median"));
   EXPECT_TRUE(json.at("kernels").items().empty());
+  EXPECT_FALSE(json.get_bool("recompute"));
+  const Json again = checked("bench-train", bench(tiny_llama(), {"--device", "cpu", "--recompute"}));
+  EXPECT_TRUE(again.get_bool("recompute"));
+  EXPECT_LT(again.get_int("activation_bytes"), json.get_int("activation_bytes"));
   // A configuration alone: new weights of its sizes.
   const std::string shape = (std::filesystem::path(tiny_deepseek()) / "config.json").string();
   const Json made = checked("bench-train", bench(shape, {"--device", "cpu", "--numerics", "cpu-bf16"}));
@@ -268,6 +272,7 @@ TEST(CliBench, ErrorsOfTrainingAreOneLine) {
   EXPECT_ONE_LINE_ERROR(bench({"--memory-limit", "1G"}), "--memory-limit: r1 bench --train keeps no limit");
   EXPECT_ONE_LINE_ERROR(bench({"--depth", "0"}), "--depth");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--rows", "3"}), "--train");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--recompute"}), "--train");
 }
 
 TEST(CliBench, ErrorsAreOneLine) {
