@@ -135,7 +135,7 @@ int run_reward(const RewardOptions& options);
 
 struct TrainCommandOptions {
   CommonOptions common;
-  std::string kind;  // pretrain, sft, grpo, distill
+  std::string kind;  // pretrain, sft, grpo, ppo, distill
   std::string config, out;
   std::vector<std::string> set;  // KEY=VALUE
   bool resume = false, force = false;

@@ -7,9 +7,9 @@
 
 #include "model/kv_cache.h"
 #include "model/model.h"
+#include "model/scoring.h"
 #include "model/weight_formats.h"
 #include "ops/elementwise/elementwise.h"
-#include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"
 #include "ops/sample/sample.h"
 
@@ -169,7 +169,7 @@ int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<
     routers.balance_loss = &balance_loss;
   }
   const Tensor hidden = m.model.forward(m.ctx, batch, kv, routers, recompute);
-  const Tensor logprobs = token_log_probs(m.ctx, hidden, m.model.head(), targets, 1.0f, entropy);
+  const Tensor logprobs = head_scores(m.ctx, m.model, hidden, targets, 1.0f, entropy);
   if (options.backward) {
     m.tape.slot(logprobs);
     m.tape.backward(m.ctx);

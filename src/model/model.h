@@ -114,6 +114,8 @@ class Model {
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
+  // A value model (ModelConfig::value_head) for training with the weights of `trunk` and a head of zeros.
+  static Model value_model(const Model& trunk);
   // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
   // backward run under Context::measuring alone. `memory` must outlive it. Its matrices are stored in `formats`;
   // null: all in the type of `matrices`.
@@ -153,7 +155,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   // Warnings that only load() can give, one line each, with the file's name.
   const std::vector<std::string>& warnings() const { return warnings_; }
-  const Weight& head() const { return head_; }
+  const Weight& head() const { return head_; }  // [V, D]; of a value model [1, D]
   std::deque<Parameter>& parameters() { return *parameters_; }
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();

@@ -127,6 +127,14 @@ std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> 
   return pieces;
 }
 
+Tensor head_scores(Context& ctx, const Model& model, const Tensor& hidden, std::span<const int32_t> targets,
+                   float temperature, const Tensor& entropy) {
+  if (!model.config().value_head)
+    return token_log_probs(ctx, hidden, model.head(), targets, temperature, entropy);
+  R1_CHECK(!entropy, "a value has no entropy");
+  return matmul(ctx, hidden, model.head(), DType::f32).reshaped(Shape{hidden.dim(0)});
+}
+
 namespace {
 
 // The last `idle` rows have their own pieces, at the end.
@@ -200,7 +208,7 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   const Batch batch = out.input.batch.view();
   const Tensor entropy = options.entropy ? ctx.arena.tensor({batch.T()}) : Tensor();
   const Tensor hidden = model.forward(ctx, batch, kv, routers, recompute);
-  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, entropy);
+  out.logprobs = head_scores(ctx, model, hidden, out.input.targets, options.temperature, entropy);
   out.logprob_values = on_host(ctx, out.logprobs);
   if (entropy) out.entropy_values = on_host(ctx, entropy);
   use(out);

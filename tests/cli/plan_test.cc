@@ -147,6 +147,36 @@ TEST(CliPlan, AConfigurationsStepIsMeasuredAndNothingIsWritten) {
       checked("plan-config", r1_run({"plan", config, "--json", "--memory-limit", "1M"})).get_bool("fits"));
   EXPECT_FALSE(std::filesystem::exists(out));
   EXPECT_NE(r1_run({"plan", config}).out.find("gradients"), std::string::npos);
+  EXPECT_EQ(json.at("step_bytes").get_int("critic"), 0);
+  // The same run with a critic: as much again for the second model.
+  const std::string ppo = test::write("plan-ppo.toml", read_file(config) + "[critic]\nlambda = 1.0\n");
+  const Json with_critic = checked("plan-config", r1_run({"plan", ppo, "--json"}));
+  EXPECT_EQ(with_critic.get_string("kind"), "ppo");
+  EXPECT_GT(with_critic.at("step_bytes").get_int("critic"), json.at("step_bytes").get_int("optimizer"));
+  EXPECT_GT(with_critic.get_int("total_bytes"), json.get_int("total_bytes"));
+}
+
+TEST(CliPpo, AStepIsTrainedAndTheCriticIsNamed) {
+  const auto config = [](const std::string& more) {
+    return test::write("ppo.toml",
+                       std::string("name = \"p\"\nmodel = \"r1-nano-base\"\nout = \"") +
+                           (test::scratch() / "ppo-run").string() +
+                           "\"\n[data]\ntask = \"countdown3\"\n[rollout]\nprompts = 4\ngroup = 4\n"
+                           "max_tokens = 60\n[optimizer]\nlr = 1e-4\nsteps = 2\n[critic]\n" +
+                           more);
+  };
+  EXPECT_ONE_LINE_ERROR(r1_run({"ppo", config("lambda = 2.0\n")}),
+                        "critic.lambda is 2; it must be between 0 and 1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"ppo", config("model = \"" + tiny_llama() + "\"\n")}),
+                        "a critic has the policy's architecture and vocabulary");
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", config("")}), "unknown key critic");
+  const auto run = r1_run({"ppo", config("lambda = 1.0\n"), "--force"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_NE(run.err.find("critic.lr is not set: 0.0004 is taken"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("the critic "), std::string::npos) << run.err;
+  const std::string critic = (test::scratch() / "ppo-run/checkpoints/step-000002/critic").string();
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", critic, "-p", "x"}), "value model");
+  EXPECT_EQ(r1_run({"preflight", config("lambda = 1.0\n"), "--groups", "2"}).status, 0);
 }
 
 TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
