@@ -94,8 +94,8 @@ struct TrainedInBf16 {
   std::string weights;
 };
 
-TrainedInBf16 train_in_bf16(const Json& json, Memory& memory, Numerics numerics, int64_t micro,
-                            int64_t steps, bool recompute = false) {
+TrainedInBf16 train_in_bf16(const Json& json, Memory& memory, Numerics numerics, int64_t micro, int64_t steps,
+                            bool recompute = false) {
   Model model = random_model(json, memory);
   model.allocate_gradients();
   const Sequences sequences = some_sequences();
