@@ -104,12 +104,6 @@ ModelBundle of_gguf(Model model, const GgufMetadata& metadata, WeightUse use) {
 ModelBundle ModelBundle::load(const std::filesystem::path& directory, DType matrices, WeightUse use,
                               Memory& memory, std::string_view quantize) {
   Model model = Model::load(directory, matrices, use, memory, quantize);
-  if (model.config().value_head) {
-    throw Error(
-        directory.string() +
-        ": is a value model, whose head gives one number per token: nothing can be sampled from it; r1 ppo "
-        "takes it as critic.model");
-  }
   if (is_gguf(directory)) return of_gguf(std::move(model), GgufFile(directory).metadata(), use);
   return create(std::move(model), directory);
 }

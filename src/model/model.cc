@@ -157,7 +157,8 @@ void Model::copy_weights_from(const Model& other) {
 }
 
 void Model::read_weights(const std::filesystem::path& checkpoint) {
-  copy_weights_from(load(checkpoint, DType::f32, WeightUse::inference, *memory_));
+  copy_weights_from(
+      load_with_head(checkpoint, DType::f32, WeightUse::inference, *memory_, {}, config_.value_head));
 }
 
 std::vector<Parameter*> Model::trainable() {

@@ -111,6 +111,8 @@ class Model {
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
                     WeightUse use = WeightUse::training, Memory& memory = host_memory(),
                     std::string_view quantize = {});
+  // Loads a value model (ModelConfig::value_head) for training; load() refuses it.
+  static Model load_value_model(const std::filesystem::path& directory, Memory& memory = host_memory());
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
@@ -201,6 +203,8 @@ class Model {
   // Compares every tensor's shape with `weights` before it allocates memory for it.
   static Model build(const ModelConfig& config, DType matrices, const WeightSource* weights = nullptr,
                      WeightUse use = WeightUse::training, Memory& memory = host_memory());
+  static Model load_with_head(const std::filesystem::path& directory, DType matrices, WeightUse use,
+                              Memory& memory, std::string_view quantize, bool value_head);
 
   ModelConfig config_;
   std::vector<std::string> warnings_;

@@ -56,7 +56,7 @@ CriticMemory critic_memory(const ModelConfig& policy, Numerics numerics) {
 Model new_critic(const Model& policy, const CriticConfig& config) {
   if (config.model.empty()) return Model::value_model(policy);
   const ModelConfig shape = load_model_config(config.model);
-  if (shape.value_head) return Model::load(config.model, DType::f32, WeightUse::training, policy.memory());
+  if (shape.value_head) return Model::load_value_model(config.model, policy.memory());
   return Model::value_model(Model::load(config.model, DType::f32, WeightUse::inference, policy.memory()));
 }
 

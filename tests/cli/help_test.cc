@@ -62,7 +62,7 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   const auto bare = r1_run({});
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
-  EXPECT_EQ(helps().size(), 28u);
+  EXPECT_EQ(helps().size(), 29u);
   for (const char* name :
        {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;

@@ -169,13 +169,13 @@ TEST(CliPpo, AStepIsTrainedAndTheCriticIsNamed) {
                         "critic.lambda is 2; it must be between 0 and 1");
   EXPECT_ONE_LINE_ERROR(r1_run({"ppo", config("model = \"" + tiny_llama() + "\"\n")}),
                         "a critic has the policy's architecture and vocabulary");
-  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", config("")}), "unknown key critic");
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", config("")}), "unknown section [critic]");
   const auto run = r1_run({"ppo", config("lambda = 1.0\n"), "--force"});
   ASSERT_EQ(run.status, 0) << run.err;
   EXPECT_NE(run.err.find("critic.lr is not set: 0.0004 is taken"), std::string::npos) << run.err;
   EXPECT_NE(run.err.find("the critic "), std::string::npos) << run.err;
   const std::string critic = (test::scratch() / "ppo-run/checkpoints/step-000002/critic").string();
-  EXPECT_ONE_LINE_ERROR(r1_run({"run", critic, "-p", "x"}), "value model");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", critic, "-p", "x"}), "is of a value model");
   EXPECT_EQ(r1_run({"preflight", config("lambda = 1.0\n"), "--groups", "2"}).status, 0);
 }
 

@@ -165,9 +165,22 @@ TEST_P(ValueModel, IsSavedAsTransformersModelOfOneLabel) {
   EXPECT_EQ(config.at("id2label").members().size(), 1u);
   EXPECT_FALSE(config.get_bool("tie_word_embeddings"));
   EXPECT_TRUE(load_model_config(folder).value_head);
-  const Model again = Model::load(folder);
+  const Model again = Model::load_value_model(folder);
   EXPECT_EQ(again.weights_sha256(), model.weights_sha256());
   EXPECT_FALSE(load_model_config(test::kGoldenModels / GetParam()).value_head);
+  const auto refused = [](const auto& load) -> std::string {
+    try {
+      load();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_NE(refused([&] { Model::load(folder); }).find("is of a value model"), std::string::npos);
+  EXPECT_NE(refused([&] {
+              Model::load_value_model(test::kGoldenModels / GetParam());
+            }).find("is not of a value model"),
+            std::string::npos);
   std::filesystem::remove_all(folder);
 }
 

@@ -188,7 +188,7 @@ TEST_F(Ppo, ANamedCriticIsTheOneOfAnEarlierRun) {
     ModelBundle::load(root / "c/checkpoints/step-000004/critic");
     FAIL() << "it was loaded";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("is a value model"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("is of a value model"), std::string::npos) << e.what();
   }
 }
 
