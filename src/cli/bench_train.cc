@@ -60,7 +60,10 @@ Json measure_training(const BenchOptions& options) {
   const double bandwidth = bandwidth_limit(model.memory(), threads, kRead);
   const double peak = operations_limit(model.memory(), numerics, threads);
   TrainMeter meter(model, threads, numerics,
-                   {.rows = options.rows, .length = options.length, .micro_tokens = options.micro});
+                   {.rows = options.rows,
+                    .length = options.length,
+                    .micro_tokens = options.micro,
+                    .recompute = options.recompute});
   meter.step();  // takes memory and packs the weights
   std::vector<double> seconds;
   for (int64_t i = 0; i < options.repeat; ++i) seconds.push_back(meter.step());
@@ -74,6 +77,7 @@ Json measure_training(const BenchOptions& options) {
   out.set("numerics", name_of(numerics)).set("device", device == Device::cuda ? "cuda" : "cpu");
   out.set("threads", threads.size()).set("repeat", options.repeat);
   out.set("rows", options.rows).set("length", options.length).set("micro", options.micro);
+  out.set("recompute", options.recompute);
   out.set("activation_bytes", meter.activations()).set("weights_bytes", model.held_bytes());
   out.set("step_s", median);
   out.set("tokens_per_s", Json::object()
@@ -104,9 +108,10 @@ std::string training_text(const Json& json) {
   out += fmt::format("{}: {:.0f} GB/s {}, {:.3g} TFLOP/s\n", machine_name(json), json.get_number("read_gb_s"),
                      bandwidth_name(json), json.get_number("peak_tflops"));
   out += fmt::format(
-      "a step: {} rows of {} tokens, at most {} at a time; activations {}, weights and gradients {}\n",
+      "a step: {} rows of {} tokens, at most {} at a time; activations {}{}, weights and gradients {}\n",
       json.get_int("rows"), json.get_int("length"), json.get_int("micro"),
-      byte_text(json.get_int("activation_bytes")), byte_text(json.get_int("weights_bytes")));
+      json.get_bool("recompute") ? "(recomputed) " : "", byte_text(json.get_int("activation_bytes")),
+      byte_text(json.get_int("weights_bytes")));
   out += fmt::format("{:.1f} ms, {:.4g} tokens/s ({:.4g} to {:.4g}), {:.3g} TFLOP/s",
                      json.get_number("step_s") * 1e3, rate.get_number("median"), rate.get_number("low"),
                      rate.get_number("high"), json.get_number("tflops"));

@@ -135,7 +135,7 @@ int run_reward(const RewardOptions& options);
 
 struct TrainCommandOptions {
   CommonOptions common;
-  std::string kind;  // pretrain, sft, grpo, distill
+  std::string kind;  // pretrain, sft, grpo, ppo, distill
   std::string config, out;
   std::vector<std::string> set;  // KEY=VALUE
   bool resume = false, force = false;
@@ -221,6 +221,7 @@ struct BenchOptions {
   std::string python = "python3";
   bool train = false;
   int64_t rows = 8, length = 1024, micro = 8192;  // only for train
+  bool recompute = false;                         // likewise
 };
 int run_bench(const BenchOptions& options);
 

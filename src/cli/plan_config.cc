@@ -21,6 +21,7 @@ Json step_json(const MemoryEstimate& step) {
       .set("gradients", step.gradients)
       .set("optimizer", step.optimizer)
       .set("packed", step.packed)
+      .set("critic", step.critic.total())
       .set("activations", step.activations)
       .set("kv", step.kv)
       .set("program", step.program);
@@ -47,13 +48,7 @@ int run_plan_config(const PlanOptions& options) {
     json.set("memory_bytes", usable).set("fits", step.total() <= usable);
   };
   const StageOverrides overrides{.device = options.common.device};
-  if (kind == "pretrain") {
-    run_pretrain_config(config, train, threads, reporter, overrides);
-  } else if (kind == "sft") {
-    run_sft_config(config, train, threads, reporter, overrides);
-  } else {
-    run_grpo_config(config, train, threads, reporter, overrides);
-  }
+  stage_runner(kind)(config, train, threads, reporter, overrides);
   R1_CHECK(json.contains("fits"), kind, " did not plan");
   if (options.common.json) {
     write_stdout(json.dump() + "\n");

@@ -325,7 +325,7 @@ void Program::add_tools() {
                   "Rows {\"task\"?, \"gold\", \"pred\", \"options\"?}; -: standard input")
       ->required();
 
-  sub = add("reward", "Score answers with the reward of a grpo configuration", reward, run_reward,
+  sub = add("reward", "Score answers with the reward of a grpo or ppo configuration", reward, run_reward,
             Machine::threads, "");
   sub->add_option("CONFIG", reward.config, "The configuration, a TOML file (r1 schema lists its keys)")
       ->type_name("")
@@ -391,14 +391,14 @@ void Program::add_data() {
 
   sub = data->add_subcommand("show",
                              "The first documents or prompts of a configuration, trained tokens marked");
-  sub->add_option("CONFIG", data_show.config, "The configuration of pretrain, sft, grpo or distill")
+  sub->add_option("CONFIG", data_show.config, "The configuration of pretrain, sft, grpo, ppo or distill")
       ->type_name("")
       ->required();
   sub->add_option("-n", data_show.count, "Documents or prompts (default: 3)");
   add_set(sub, data_show.set, kSet);
   sub->add_option("--kind", data_show.kind,
-                  "pretrain, sft, grpo or distill, if the file alone does not show it")
-      ->check(CLI::IsMember({"pretrain", "sft", "grpo", "distill"}));
+                  "pretrain, sft, grpo, ppo or distill, if the file alone does not show it")
+      ->check(CLI::IsMember({"pretrain", "sft", "grpo", "ppo", "distill"}));
   sub->add_flag("--json", data_show.common.json, "One JSON object: every token with its id, text and flags")
       ->group("Output");
   sub->callback([this] { chosen = [this] { return run_data_show(data_show); }; });
@@ -460,6 +460,10 @@ void Program::add_measuring() {
   sub->add_option("--length", bench.length, "Tokens of a row (default: 1024)")->needs(train);
   sub->add_option("--micro", bench.micro, "Tokens whose activations are held at a time (default: 8192)")
       ->needs(train);
+  sub->add_flag(
+         "--recompute", bench.recompute,
+         "Compute a layer's activations again for its backward, to hold fewer (activation checkpointing)")
+      ->needs(train);
   for (const char* other :
        {"--depth", "--batch", "--llama-cpp-depth", "--no-llama-cpp", "--python", "--random-weights"})
     train->excludes(sub->get_option(other));
@@ -490,10 +494,11 @@ void Program::add_training() {
   constexpr const char* kForce = "Train although the preflight refuses the run";
   constexpr const char* kConfig = "The configuration, a TOML file (r1 schema lists its keys)";
   constexpr const char* kModelAsJson = "The path of the model as {\"model\": PATH}";
-  constexpr std::array<std::array<const char*, 2>, 4> kStages = {
+  constexpr std::array<std::array<const char*, 2>, 5> kStages = {
       {{"pretrain", "Train on generated documents"},
        {"sft", "Fine-tune on JSONL files of conversations"},
        {"grpo", "Reinforcement learning with GRPO (R1-Zero)"},
+       {"ppo", "Reinforcement learning with PPO and a critic, the baseline of GRPO"},
        {"distill", "Fine-tune on a teacher's verified answers (distillation, rejection sampling)"}}};
   for (size_t i = 0; i < kStages.size(); ++i) {
     train[i].kind = kStages[i][0];
@@ -503,7 +508,7 @@ void Program::add_training() {
     stage->add_flag("--resume", train[i].resume, "Go on with an interrupted run");
     stage->add_option("--out", train[i].out, "Run directory, instead of the configuration's");
     add_set(stage, train[i].set, kSet);
-    if (train[i].kind == "grpo") stage->add_flag("--force", train[i].force, kForce);
+    if (train[i].kind == "grpo" || train[i].kind == "ppo") stage->add_flag("--force", train[i].force, kForce);
   }
   CLI::App* sub = add("recipe", "A whole pipeline of stages", recipe, run_recipe_command, Machine::training,
                       "What its stages gave, as one JSON object");
@@ -515,7 +520,7 @@ void Program::add_training() {
   add_set(sub, recipe.set,
           "Set a key of the recipe, or with --set STAGE.KEY=VALUE one of a stage's file; may be repeated");
   sub->add_flag("--force", recipe.force, kForce);
-  sub = add("preflight", "Try a GRPO run before anything is trained: lengths, signal, time and memory",
+  sub = add("preflight", "Try a GRPO or PPO run before anything is trained: lengths, signal, time and memory",
             preflight, run_preflight, Machine::training, "One JSON object instead of a table");
   sub->add_option("CONFIG", preflight.config, kConfig)->type_name("")->required();
   add_set(sub, preflight.set, kSet);

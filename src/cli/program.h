@@ -31,7 +31,7 @@ struct Program {
   TemplateOptions chat_template;
   VerifyOptions verify;
   RewardOptions reward;
-  std::array<TrainCommandOptions, 4> train;
+  std::array<TrainCommandOptions, 5> train;
   RecipeCommandOptions recipe;
   PreflightOptions preflight;
   SamplesOptions samples;

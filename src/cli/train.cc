@@ -1,4 +1,4 @@
-// cli/train.cc: `r1 pretrain`, `r1 sft`, `r1 grpo`, `r1 distill`: one training stage.
+// cli/train.cc: `r1 pretrain`, `r1 sft`, `r1 grpo`, `r1 ppo`, `r1 distill`: one training stage.
 #include <errno.h>  // program_invocation_name
 
 #include "base/text_util.h"
@@ -24,13 +24,10 @@ int run_train_command(const TrainCommandOptions& options) {
                                  .teacher = "",
                                  .device = options.common.device,
                                  .set = options.set};
-  const auto run = options.kind == "pretrain" ? run_pretrain_config
-                   : options.kind == "sft"    ? run_sft_config
-                   : options.kind == "grpo"   ? run_grpo_config
-                                              : run_distill_config;
   std::string stopped;
   try {
     TerminalReporter reporter = TerminalReporter::on_stderr();
+    const StageRunner run = stage_runner(options.kind);
     show_model(options.common, run(options.config, train, threads, reporter, overrides));
     return 0;
   } catch (const Stopped& e) {

@@ -68,7 +68,10 @@ void ModelBuilder::build() {
     }
   }
   model_.norm_ = vector("model.norm.weight", d, 1.0f);
-  if (config_.tie_word_embeddings) {
+  if (config_.value_head) {
+    model_.embedding_ = Weight(embedding, nullptr, Weight::Layout::rows);
+    model_.head_ = weight("score", 1, d);
+  } else if (config_.tie_word_embeddings) {
     model_.head_ = Weight(embedding);
   } else {
     model_.embedding_ = Weight(embedding, nullptr, Weight::Layout::rows);

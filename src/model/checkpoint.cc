@@ -130,6 +130,15 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& model, c
 
 Model Model::load(const std::filesystem::path& directory, DType matrices, WeightUse use, Memory& memory,
                   std::string_view quantize) {
+  return load_with_head(directory, matrices, use, memory, quantize, false);
+}
+
+Model Model::load_value_model(const std::filesystem::path& directory, Memory& memory) {
+  return load_with_head(directory, DType::f32, WeightUse::training, memory, {}, true);
+}
+
+Model Model::load_with_head(const std::filesystem::path& directory, DType matrices, WeightUse use,
+                            Memory& memory, std::string_view quantize, bool value_head) {
   std::error_code ec;
   const bool gguf = is_gguf(directory);
   if (!gguf && !std::filesystem::is_directory(directory, ec)) {
@@ -138,6 +147,13 @@ Model Model::load(const std::filesystem::path& directory, DType matrices, Weight
   }
   const std::string source = gguf ? directory.string() : (directory / "config.json").string();
   ModelConfig config = load_model_config(directory);
+  if (config.value_head && !value_head) {
+    throw Error(
+        source +
+        ": is of a value model, whose head gives one number per token: nothing can be sampled from it; r1 "
+        "ppo takes it as critic.model");
+  }
+  if (!config.value_head && value_head) throw Error(source + ": is not of a value model");
   std::unique_ptr<WeightSource> opened = open_weights(directory, config);
   try {
     check_layers(config, *opened, source);

@@ -57,6 +57,18 @@ Family read_family(const Json& json) {
             ": deepseek_v2, deepseek_v3, qwen2, qwen3, qwen3_moe and llama are known");
 }
 
+// transformers counts the labels of id2label, and of num_labels if there is none; the default is two.
+bool is_value_model(const Json& json) {
+  const Json* architectures = given_field(json, "architectures");
+  if (architectures == nullptr || !architectures->is_array() || architectures->items().size() != 1)
+    return false;
+  const Json& name = architectures->items().front();
+  if (!name.is_string() || !name.string().ends_with("ForSequenceClassification")) return false;
+  const Json* labels = given_field(json, "id2label");
+  if (labels != nullptr && labels->is_object()) return labels->members().size() == 1;
+  return json.get_int_or("num_labels", 2) == 1;
+}
+
 DType read_dtype(const Json& json) {
   for (const char* key : {"dtype", "torch_dtype"}) {
     const Json* field = given_field(json, key);
@@ -209,7 +221,8 @@ ModelConfig read_model_config(const Json& json) {
   config.heads = size_field(json, "num_attention_heads", row.heads, config);
   config.max_positions = whole_field_or(json, "max_position_embeddings", row.positions, 1, kMaxSize);
   config.rms_norm_eps = small_field_or(json, "rms_norm_eps", 1e-6, 1.0);
-  config.tie_word_embeddings = json.get_bool_or("tie_word_embeddings", false);
+  config.value_head = is_value_model(json);
+  config.tie_word_embeddings = json.get_bool_or("tie_word_embeddings", false) && !config.value_head;
   config.initializer_range = json.get_number_or("initializer_range", 0.02);
   config.dtype = read_dtype(json);
   const std::string act = json.get_string_or("hidden_act", "silu");

@@ -36,6 +36,9 @@ struct ModelConfig {
   bool o_bias = false;
   bool qk_norm = false;  // qwen3, qwen3_moe: RMSNorm of every query and key head, before rope
   bool mlp_bias = false;
+  // The head gives one number per token and no logits: a value model, transformers' "...ForSequenceClassification"
+  // with one label. Its head's matrix is score.weight.
+  bool value_head = false;
   double initializer_range = 0.02;
   DType dtype = DType::f32;   // on disk
   int64_t bos_token_id = -1;  // -1: none
@@ -79,6 +82,9 @@ struct ModelConfig {
   int64_t cache_value() const { return is_latent() ? kv_lora_rank : head_dim; }
   bool cache_values_in_keys() const { return is_latent(); }
 };
+
+// Returns the config of a value model with the same trunk.
+ModelConfig value_model_config(ModelConfig trunk);
 
 // Reads a checkpoint's config.json. Throws Error naming the file and the field.
 ModelConfig read_model_config(const Json& json);

@@ -11,7 +11,22 @@ constexpr std::array<const char*, 6> kArchitectures = {"DeepseekV3ForCausalLM", 
                                                        "Qwen3ForCausalLM",      "LlamaForCausalLM",
                                                        "Qwen3MoeForCausalLM",   "DeepseekV2ForCausalLM"};
 
+std::string head_architecture(const ModelConfig& config) {
+  std::string name = kArchitectures[static_cast<size_t>(config.family)];
+  constexpr std::string_view kSampling = "ForCausalLM";
+  if (config.value_head)
+    name.replace(name.size() - kSampling.size(), kSampling.size(), "ForSequenceClassification");
+  return name;
+}
+
 }  // namespace
+
+ModelConfig value_model_config(ModelConfig trunk) {
+  trunk.value_head = true;
+  trunk.tie_word_embeddings = false;
+  trunk.prediction_layers = 0;
+  return trunk;
+}
 
 Json to_json(const ModelConfig& config) {
   const auto dtype = [&] {
@@ -19,7 +34,10 @@ Json to_json(const ModelConfig& config) {
   };
   const bool deepseek = config.is_latent();
   Json json = Json::object();
-  json.set("architectures", Json::array().push_back(kArchitectures[static_cast<size_t>(config.family)]));
+  json.set("architectures", Json::array().push_back(head_architecture(config)));
+  if (config.value_head) {
+    json.set("id2label", Json::object().set("0", "value")).set("label2id", Json::object().set("value", 0));
+  }
   json.set("model_type", name_of(config.family));
   json.set("vocab_size", config.vocab_size);
   json.set("hidden_size", config.hidden_size);

@@ -20,21 +20,24 @@ namespace {
 // is.
 constexpr float kLatentNormEps = 1e-6f;
 
-// Layer i's share of a step's interface to the routers.
-MoeTraining router_training(const RouterTraining& training, size_t i) {
+}  // namespace
+
+MoeTraining layer_training(const RouterTraining& training, size_t layer) {
   MoeTraining moe;
   moe.balance_scale = training.balance_scale;
-  moe.stats = training.stats == nullptr ? nullptr : &(*training.stats)[i];
+  moe.stats = training.stats == nullptr ? nullptr : &(*training.stats)[layer];
   moe.balance_loss = training.balance_loss;
   return moe;
 }
 
-}  // namespace
-
-Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
-                      const RouterTraining& training) const {
+Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv, const RouterTraining& training,
+                      Tape* recompute) const {
   Tensor x = embed(ctx, batch.tokens, table());
   if (ctx.tape == nullptr) return forward_in_place(ctx, batch, kv, x, training);
+  if (recompute != nullptr) {
+    x = forward_recomputed(ctx, batch, kv, x, training, *recompute);
+    return rms_norm(ctx, x, *norm_, config_.rms_norm_eps);
+  }
   // A part's result joins x together with the norm that the next part begins with.
   Tensor normed = rms_norm(ctx, x, blocks_.empty() ? *norm_ : *blocks_.front().attention_norm,
                            blocks_.empty() ? config_.rms_norm_eps : blocks_.front().eps);
@@ -43,7 +46,7 @@ Tensor Model::forward(Context& ctx, const Batch& batch, const KvCache& kv,
     const bool last = i + 1 == blocks_.size();
     const Tensor attended = block.attended(ctx, batch, kv.layer(static_cast<int64_t>(i)), rope_, normed);
     const auto [h, mlp_in] = add_and_norm(ctx, x, attended, *block.mlp_norm, block.eps);
-    const Tensor mixed = block.mixed(ctx, batch, mlp_in, router_training(training, i));
+    const Tensor mixed = block.mixed(ctx, batch, mlp_in, layer_training(training, i));
     const NormedSum next = add_and_norm(ctx, h, mixed, last ? *norm_ : *blocks_[i + 1].attention_norm,
                                         last ? config_.rms_norm_eps : blocks_[i + 1].eps);
     x = next.sum;
@@ -77,7 +80,7 @@ Tensor Model::forward_in_place(Context& ctx, const Batch& batch, const KvCache& 
     if (const auto* mlp = std::get_if<Mlp>(&block.mlp)) {
       mlp->add_to(ctx, stream, next);
     } else {
-      stream.add(ctx, block.mixed(ctx, batch, stream.normed(ctx), router_training(training, i)), next);
+      stream.add(ctx, block.mixed(ctx, batch, stream.normed(ctx), layer_training(training, i)), next);
     }
   }
   return stream.normed(ctx);

@@ -17,27 +17,29 @@ KvPages shape_of(const ModelConfig& config, DType dtype) {
   return pages;
 }
 
+// The storage has pages for every layer, or for one, which all of them share.
 std::vector<KvPages> cut(const ModelConfig& config, const Tensor& storage) {
   std::vector<KvPages> layers;
   for (int64_t i = 0; i < config.cache_layers(); ++i)
-    layers.push_back(shape_of(config, storage.dtype).of_layer(storage, i));
+    layers.push_back(shape_of(config, storage.dtype).of_layer(storage, std::min(i, storage.dim(0) - 1)));
   return layers;
 }
 
-Shape all_pages(const ModelConfig& config, int64_t pages, DType dtype) {
-  return {config.cache_layers(), pages, shape_of(config, dtype).page_elements()};
+Shape all_pages(const ModelConfig& config, int64_t layers, int64_t pages, DType dtype) {
+  return {layers, pages, shape_of(config, dtype).page_elements()};
 }
 
 }  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory)
-    : pages_(pages), storage_(all_pages(config, pages, dtype), dtype, memory) {
+    : pages_(pages), storage_(all_pages(config, config.cache_layers(), pages, dtype), dtype, memory) {
   layers_ = cut(config, storage_.tensor());
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx) : pages_(pages) {
+KvCache::KvCache(const ModelConfig& config, int64_t pages, Context& ctx, Layers layers) : pages_(pages) {
   const DType dtype = ctx.row().cache;
-  layers_ = cut(config, ctx.arena.tensor(all_pages(config, pages, dtype), dtype));
+  const int64_t held = layers == Layers::one ? 1 : config.cache_layers();
+  layers_ = cut(config, ctx.arena.tensor(all_pages(config, held, pages, dtype), dtype));
 }
 
 void KvCache::zero_layer(Context& ctx, int64_t layer) {

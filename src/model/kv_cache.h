@@ -16,10 +16,12 @@ namespace r1 {
 class KvCache {
  public:
   KvCache() = default;
+  // The pages of a batch that is differentiated layer by layer may serve one layer at a time.
+  enum class Layers : uint8_t { all, one };
   // The first owns its memory (the engine's); the second takes it from ctx's arena (a training batch's, until
   // the scope ends).
   KvCache(const ModelConfig& config, int64_t pages, DType dtype, Memory& memory = host_memory());
-  KvCache(const ModelConfig& config, int64_t pages, Context& ctx);
+  KvCache(const ModelConfig& config, int64_t pages, Context& ctx, Layers layers = Layers::all);
 
   // Sets every element of a layer to 0. Of a cache that owns its memory.
   void zero_layer(Context& ctx, int64_t layer);

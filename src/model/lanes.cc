@@ -80,7 +80,8 @@ void Lanes::run(size_t pieces, bool side_by_side, bool differentiate,
                 .lane = static_cast<int>(i),
                 .ctx = ctx,
                 .before = piece == 0 ? nullptr : &progress[piece - 1],
-                .own = &progress[piece]});
+                .own = &progress[piece],
+                .recompute = &own.recompute});
         } catch (...) {
           failed[piece] = std::current_exception();
           own.tape.clear();
@@ -101,7 +102,7 @@ void Lanes::run_together(size_t pieces, bool differentiate, const std::function<
     const OpScope scope(ctx);
     own.tape.clear();
     if (differentiate) ctx.tape = &own.tape;
-    body({.index = i, .lane = 0, .ctx = ctx, .before = nullptr, .own = nullptr});
+    body({.index = i, .lane = 0, .ctx = ctx, .before = nullptr, .own = nullptr, .recompute = &own.recompute});
   }
 }
 

@@ -51,6 +51,7 @@ class Lanes {
     Context& ctx;
     const BackwardProgress* before;
     BackwardProgress* own;
+    Tape* recompute;  // the lane's second tape, for activation checkpointing (Model::forward)
   };
   // Runs all pieces, begun in order, each in an arena scope of its own. Rethrows the first error of a piece
   // once all pieces have ended.
@@ -72,6 +73,7 @@ class Lanes {
     Own(Numerics numerics, size_t limit, Memory& memory) : lane(numerics, limit, memory) {}
     Lane lane;
     Tape tape{lane.work.arena, lane.work.ctx.host()};
+    Tape recompute{lane.work.arena, lane.work.ctx.host()};
   };
   Own& lane(size_t i);
   void run_together(size_t pieces, bool differentiate, const std::function<void(const Piece&)>& body);

@@ -7,9 +7,9 @@
 
 #include "model/kv_cache.h"
 #include "model/model.h"
+#include "model/scoring.h"
 #include "model/weight_formats.h"
 #include "ops/elementwise/elementwise.h"
-#include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"
 #include "ops/sample/sample.h"
 
@@ -36,7 +36,7 @@ struct Measuring {
   NoMemory memory;
   Arena arena{kLimit, memory};
   Arena host{arena};
-  Tape tape{arena, host};
+  Tape tape{arena, host}, layer_tape{arena, host};
   Model model;
   ThreadPool threads;
   Context ctx;
@@ -158,7 +158,9 @@ int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<
     m.model.allocate_gradients();
     m.ctx.tape = &m.tape;
   }
-  const KvCache kv(m.model.config(), whole.page_count, m.ctx);
+  Tape* recompute = options.backward && options.recompute ? &m.layer_tape : nullptr;
+  const KvCache kv(m.model.config(), whole.page_count, m.ctx,
+                   recompute != nullptr ? KvCache::Layers::one : KvCache::Layers::all);
   const Tensor entropy = options.entropy ? m.arena.tensor({batch.T()}) : Tensor();
   double balance_loss = 0;
   RouterTraining routers;
@@ -166,8 +168,8 @@ int64_t row_activations(const ModelConfig& config, Numerics numerics, std::span<
     routers.balance_scale = 1;
     routers.balance_loss = &balance_loss;
   }
-  const Tensor hidden = m.model.forward(m.ctx, batch, kv, routers);
-  const Tensor logprobs = token_log_probs(m.ctx, hidden, m.model.head(), targets, 1.0f, entropy);
+  const Tensor hidden = m.model.forward(m.ctx, batch, kv, routers, recompute);
+  const Tensor logprobs = head_scores(m.ctx, m.model, hidden, targets, 1.0f, entropy);
   if (options.backward) {
     m.tape.slot(logprobs);
     m.tape.backward(m.ctx);

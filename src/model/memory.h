@@ -45,9 +45,10 @@ struct RowTokens {
 
 // Options of row_activations.
 struct ActivationOptions {
-  bool backward = false;  // the batch is differentiated; otherwise it is only scored
-  bool entropy = false;   // the entropy of every token is computed
-  bool balance = false;   // the experts' balance loss is computed
+  bool backward = false;   // the batch is differentiated; otherwise it is only scored
+  bool entropy = false;    // the entropy of every token is computed
+  bool balance = false;    // the experts' balance loss is computed
+  bool recompute = false;  // activations are checkpointed (ScoringOptions::recompute)
 };
 // Peak bytes of an Arena while the rows, all of whose tokens are scored, go through the model on so many
 // threads. The arena also holds their keys and values.

@@ -132,6 +132,18 @@ Model Model::clone() const {
   return copy;
 }
 
+Model Model::value_model(const Model& trunk) {
+  Model model =
+      build(value_model_config(trunk.config_), DType::f32, nullptr, WeightUse::training, *trunk.memory_);
+  std::unordered_map<std::string_view, const Parameter*> by_name;
+  for (const Parameter& p : *trunk.parameters_) by_name.emplace(p.name, &p);
+  const Parameter* head = &model.head_.dense();
+  for (const Parameter& to : *model.parameters_) {
+    if (&to != head) copy_value(*trunk.memory_, *by_name.at(to.name), to.value);
+  }
+  return model;
+}
+
 void Model::copy_weights_from(const Model& other) {
   R1_CHECK(parameters_->size() == other.parameters_->size(), "different models");
   R1_CHECK(memory_ == other.memory_, "weights in different memories");
@@ -145,7 +157,8 @@ void Model::copy_weights_from(const Model& other) {
 }
 
 void Model::read_weights(const std::filesystem::path& checkpoint) {
-  copy_weights_from(load(checkpoint, DType::f32, WeightUse::inference, *memory_));
+  copy_weights_from(
+      load_with_head(checkpoint, DType::f32, WeightUse::inference, *memory_, {}, config_.value_head));
 }
 
 std::vector<Parameter*> Model::trainable() {

@@ -37,6 +37,9 @@ struct RouterTraining {
   double* balance_loss = nullptr;
 };
 
+// Layer `layer`'s share of it.
+MoeTraining layer_training(const RouterTraining& training, size_t layer);
+
 // Grouped-query attention with optional biases, and optional norms over each head of q and k.
 struct GroupedAttention {
   Weight q, k, v, o;
@@ -123,9 +126,13 @@ class Model {
   static Model load(const std::filesystem::path& directory, DType matrices = DType::f32,
                     WeightUse use = WeightUse::training, Memory& memory = host_memory(),
                     std::string_view quantize = {});
+  // Loads a value model (ModelConfig::value_head) for training; load() refuses it.
+  static Model load_value_model(const std::filesystem::path& directory, Memory& memory = host_memory());
   // Creates new weights: normal(0, initializer_range) for matrices, 1 for norms, 0 for biases; a pure
   // function of config and seed.
   static Model create(const ModelConfig& config, uint64_t seed, Memory& memory = host_memory());
+  // A value model (ModelConfig::value_head) for training with the weights of `trunk` and a head of zeros.
+  static Model value_model(const Model& trunk);
   // A model of this shape whose weights have addresses but no memory. It is for measuring: its forward and
   // backward run under Context::measuring alone. `memory` must outlive it. Its matrices are stored in `formats`;
   // null: all in the type of `matrices`.
@@ -141,9 +148,12 @@ class Model {
   void save(const std::filesystem::path& directory, DType dtype) const;
 
   // batch -> hidden states [T, D] after the last norm; keys and values go to `kv`. Throws only
-  // BrokenInvariant: callers have checked token ids and lengths (check_tokens).
-  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv,
-                 const RouterTraining& training = {}) const;
+  // BrokenInvariant: callers have checked token ids and lengths (check_tokens). With a tape for `recompute`, which
+  // lasts as long as ctx's and serves one layer at a time, activations are checkpointed: those of a layer are
+  // dropped after its forward and computed again for its backward. No bit differs. `batch` must then outlive the
+  // backward, and all layers may have the same pages (KvCache::Layers::one).
+  Tensor forward(Context& ctx, const Batch& batch, const KvCache& kv, const RouterTraining& training = {},
+                 Tape* recompute = nullptr) const;
   // The MTP head, if the model has one (model/prediction.h). batch -> [T, D] in f32, before the head's last norm.
   // `hidden` [T, D] belongs to the positions of the batch, whose tokens are those after these positions. Keys
   // and values go to the last layer of `kv`.
@@ -162,7 +172,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   // Warnings that only load() can give, one line each, with the file's name.
   const std::vector<std::string>& warnings() const { return warnings_; }
-  const Weight& head() const { return head_; }
+  const Weight& head() const { return head_; }  // [V, D]; of a value model [1, D]
   std::deque<Parameter>& parameters() { return *parameters_; }
   const std::deque<Parameter>& parameters() const { return *parameters_; }
   std::vector<Parameter*> trainable();
@@ -200,12 +210,16 @@ class Model {
  private:
   Tensor forward_in_place(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& x,
                           const RouterTraining& training) const;
+  Tensor forward_recomputed(Context& ctx, const Batch& batch, const KvCache& kv, const Tensor& embedded,
+                            const RouterTraining& training, Tape& layer) const;  // recompute.cc
   friend class ModelBuilder;
   Model() = default;
   const Weight& table() const { return embedding_ ? embedding_ : head_; }
   // Compares every tensor's shape with `weights` before it allocates memory for it.
   static Model build(const ModelConfig& config, DType matrices, const WeightSource* weights = nullptr,
                      WeightUse use = WeightUse::training, Memory& memory = host_memory());
+  static Model load_with_head(const std::filesystem::path& directory, DType matrices, WeightUse use,
+                              Memory& memory, std::string_view quantize, bool value_head);
 
   ModelConfig config_;
   std::vector<std::string> warnings_;

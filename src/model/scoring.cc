@@ -127,6 +127,14 @@ std::vector<std::pair<size_t, size_t>> cut_pieces(std::span<const PromptFamily> 
   return pieces;
 }
 
+Tensor head_scores(Context& ctx, const Model& model, const Tensor& hidden, std::span<const int32_t> targets,
+                   float temperature, const Tensor& entropy) {
+  if (!model.config().value_head)
+    return token_log_probs(ctx, hidden, model.head(), targets, temperature, entropy);
+  R1_CHECK(!entropy, "a value has no entropy");
+  return matmul(ctx, hidden, model.head(), DType::f32).reshaped(Shape{hidden.dim(0)});
+}
+
 namespace {
 
 // The last `idle` rows have their own pieces, at the end.
@@ -184,7 +192,7 @@ std::span<float> on_host(Context& ctx, const Tensor& t) {
 template <class Use>
 void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> rows,
                    std::span<const PromptFamily> families, const ScoringOptions& options,
-                   const RouterTraining& routers, const Use& use) {
+                   const RouterTraining& routers, Tape* recompute, const Use& use) {
   Scored out{.begin = families.front().begin,
              .end = families.back().end,
              .input = make_score_batch(rows, families),
@@ -195,11 +203,12 @@ void forward_piece(const Model& model, Context& ctx, std::span<const ScoredRow> 
   for (const PromptFamily& family : families) tokens.push_back(family.tokens);
   const TokenSteps steps = ctx.tape != nullptr ? token_steps(ctx, tokens) : TokenSteps();
   if (!steps.rows.empty()) ctx.steps = &steps;
-  const KvCache kv(model.config(), out.input.batch.page_count, ctx);
+  const KvCache kv(model.config(), out.input.batch.page_count, ctx,
+                   recompute != nullptr ? KvCache::Layers::one : KvCache::Layers::all);
   const Batch batch = out.input.batch.view();
   const Tensor entropy = options.entropy ? ctx.arena.tensor({batch.T()}) : Tensor();
-  const Tensor hidden = model.forward(ctx, batch, kv, routers);
-  out.logprobs = token_log_probs(ctx, hidden, model.head(), out.input.targets, options.temperature, entropy);
+  const Tensor hidden = model.forward(ctx, batch, kv, routers, recompute);
+  out.logprobs = head_scores(ctx, model, hidden, out.input.targets, options.temperature, entropy);
   out.logprob_values = on_host(ctx, out.logprobs);
   if (entropy) out.entropy_values = on_host(ctx, entropy);
   use(out);
@@ -309,7 +318,7 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
   const Pieces pieces(rows, options, lanes);
   if (pieces.side_by_side) lanes.pack(model);
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
-    forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, [&](const Scored& piece) {
+    forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, nullptr, [&](const Scored& piece) {
       for (size_t i = piece.begin; i < piece.end; ++i) {
         RowValues logprobs(piece, piece.logprob_values, rows, i);
         out[i].assign(logprobs.all().begin(), logprobs.all().end());
@@ -329,7 +338,8 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
     const RouterTraining own = lane_routers.of(p.lane);
     Context ctx = p.ctx;
     if (p.index >= pieces.differentiated) ctx.tape = nullptr;
-    forward_piece(model, ctx, rows, pieces.of(p.index), options, own, [&](const Scored& piece) {
+    Tape* recompute = options.recompute && ctx.tape != nullptr ? p.recompute : nullptr;
+    forward_piece(model, ctx, rows, pieces.of(p.index), options, own, recompute, [&](const Scored& piece) {
       std::vector<float> gradient(ctx.tape != nullptr ? piece.logprob_values.size() : 0);
       set_rows(ctx.threads, piece, rows, gradient, set);
       if (ctx.tape == nullptr) return;

@@ -1,5 +1,6 @@
 // model/scoring.h: log-probs of given tokens under a model. `r1 score` prints them and training
-// differentiates them.
+// differentiates them. Of a value model (ModelConfig::value_head) they are the values before these tokens: its
+// head's output at the positions where the others predict them.
 #pragma once
 
 #include <algorithm>
@@ -78,7 +79,15 @@ struct ScoringOptions {
   int64_t micro_tokens = 4096;  // most tokens whose activations are held at a time
   Prompts prompts = Prompts::shared;
   bool entropy = false;  // differentiate() computes entropies
+  // Activation checkpointing in differentiate(): a layer's activations are dropped after its forward and computed
+  // again for its backward. It changes memory and time, and no bit.
+  bool recompute = false;
 };
+
+// What the head says of every position [T] whose hidden states are given [T, D]: the log-probs of `targets` (-1:
+// none), or a value model's values. `entropy`, if given, receives the entropies; a value model has none.
+Tensor head_scores(Context& ctx, const Model& model, const Tensor& hidden, std::span<const int32_t> targets,
+                   float temperature, const Tensor& entropy = {});
 
 // Runs without a tape. Returns one vector per row: the log-probs of its scored tokens, in order.
 std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::span<const ScoredRow> rows,

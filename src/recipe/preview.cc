@@ -108,6 +108,7 @@ std::string kind_of_config(const fs::path& config, std::span<const std::string> 
   const ConfigFile file = read_with(config, set);
   if (file.has("teacher") || file.has("student")) return "distill";
   if (file.has("model.config") || file.has("tokenizer")) return "pretrain";
+  if (file.has("critic")) return "ppo";
   for (const char* section : {"rollout", "reward", "loss", "filter", "prompt"}) {
     if (file.has(section)) return "grpo";
   }
@@ -133,10 +134,10 @@ void preview(const fs::path& config, std::span<const std::string> set, std::stri
     preview_pretrain(file, count, use, note);
   } else if (kind == "sft") {
     preview_sft(file, count, use, note);
-  } else if (kind == "grpo") {
-    const GrpoConfig grpo = read_grpo_config(file);
+  } else if (kind == "grpo" || kind == "ppo") {
+    const GrpoConfig rl = kind == "ppo" ? read_ppo_config(file) : read_grpo_config(file);
     const fs::path model = model_of(file, "model", file.text("model"));
-    preview_prompts(model, grpo.data, grpo.prompt, grpo.run.seed, count, use, note);
+    preview_prompts(model, rl.data, rl.prompt, rl.run.seed, count, use, note);
   } else {
     R1_CHECK(kind == "distill", kind);
     const TeacherConfig teacher = read_teacher_config(file, read_run_config(file, "distill"));

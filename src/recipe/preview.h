@@ -22,7 +22,7 @@ struct PreviewItem {
   std::string gold = {};     // Problem::gold, for a prompt
 };
 
-// Returns the kind of stage that a file configures: pretrain, sft, grpo or distill. `set` has KEY=VALUE
+// Returns the kind of stage that a file configures: pretrain, sft, grpo, ppo or distill. `set` has KEY=VALUE
 // assignments of the command line. Throws Error if several kinds fit.
 std::string kind_of_config(const std::filesystem::path& config, std::span<const std::string> set = {});
 

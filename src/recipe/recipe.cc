@@ -139,7 +139,7 @@ Recipe read_recipe(ConfigFile& file) {
       if (other.name == stage.name)
         file.fail(key("name"), fmt::format("is \"{}\", as an earlier stage's", stage.name));
     }
-    stage.kind = file.choice_or(key("kind"), "", {"pretrain", "sft", "grpo", "distill", "eval"});
+    stage.kind = file.choice_or(key("kind"), "", {"pretrain", "sft", "grpo", "ppo", "distill", "eval"});
     stage.optional = file.boolean_or(key("optional"), false);
     stage.model = file.text_or(key("model"), "");
     check_source(file, key("model"), stage, stage.model, recipe.stages);
@@ -275,11 +275,8 @@ Json run_stage(const Recipe& recipe, const Stage& stage, const RecipeOptions& op
                            .force = options.force,
                            .memory_limit = options.memory_limit,
                            .stop = options.stop};
-  const auto run = stage.kind == "grpo"      ? run_grpo_config
-                   : stage.kind == "sft"     ? run_sft_config
-                   : stage.kind == "distill" ? run_distill_config
-                                             : run_pretrain_config;
-  result.model = run(stage.config, train, threads, reporter, overrides_of(recipe, stage, options.device));
+  result.model = stage_runner(stage.kind)(stage.config, train, threads, reporter,
+                                          overrides_of(recipe, stage, options.device));
   entry.set("model", result.model.string()).set("tokens", tokens_of(out));
   return entry;
 }

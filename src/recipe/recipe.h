@@ -4,7 +4,7 @@
 //   out                 default runs/NAME, relative to the working directory
 //   [[stage]]
 //     name
-//     kind              "pretrain" | "sft" | "grpo" | "distill" | "eval"
+//     kind              "pretrain" | "sft" | "grpo" | "ppo" | "distill" | "eval"
 //     config            a file (all kinds but eval)
 //     model             a model's folder, a shipped model's name, or "@STAGE": the model that an earlier
 //                       stage made; for distill, the student

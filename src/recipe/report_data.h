@@ -34,7 +34,7 @@ namespace r1 {
 Json collect_report(const std::filesystem::path& run);
 
 // The kinds of a run of one stage, which are also the commands that make such runs.
-inline constexpr std::array<std::string_view, 4> kTrainingKinds{"pretrain", "sft", "grpo", "distill"};
+inline constexpr std::array<std::string_view, 5> kTrainingKinds{"pretrain", "sft", "grpo", "ppo", "distill"};
 
 bool is_there(const std::filesystem::path& path);  // false if the path cannot be checked
 

@@ -12,8 +12,8 @@ namespace {
 const std::vector<SchemaName>& config_names() {
   static const std::vector<SchemaName> names = {
       {"pretrain", "CONFIG.toml of r1 pretrain"}, {"sft", "CONFIG.toml of r1 sft"},
-      {"grpo", "CONFIG.toml of r1 grpo"},         {"distill", "CONFIG.toml of r1 distill"},
-      {"recipe", "CONFIG.toml of r1 recipe"},
+      {"grpo", "CONFIG.toml of r1 grpo"},         {"ppo", "CONFIG.toml of r1 ppo"},
+      {"distill", "CONFIG.toml of r1 distill"},   {"recipe", "CONFIG.toml of r1 recipe"},
   };
   return names;
 }

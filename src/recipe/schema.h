@@ -25,7 +25,7 @@ std::vector<SchemaName> schema_names();
 // the nearest name if there is none.
 Json schema_of(std::string_view name);
 
-// Returns the schema of a TOML file. `kind` is pretrain, sft, grpo, distill or recipe (schema_config.cc).
+// Returns the schema of a TOML file. `kind` is pretrain, sft, grpo, ppo, distill or recipe (schema_config.cc).
 Json config_schema(std::string_view kind);
 
 }  // namespace r1

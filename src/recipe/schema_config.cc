@@ -42,6 +42,12 @@ const std::vector<Kind>& kinds() {
         "name = 'b'\nmodel = 'm'\noptimizer.steps = 20\n[rollout]\nprompts = 8\nmax_tokens = 100\n"
         "[[reward.program]]\nname = 'p'\ncommand = ['c']\n[[reward.http]]\nname = 'h'\nurl = 'http://h'\n"
         "[[eval]]\ntask = 'countdown3'\nevery = 5"}},
+      {"ppo",
+       {"all", "evals", "sampling", "ppo", "grpo"},
+       {"name = 'a'\nmodel = 'm'\noptimizer.steps = 10\n[[eval]]\ntask = 'countdown3'\nevery = 5",
+        "name = 'b'\nmodel = 'm'\noptimizer.steps = 20\n[rollout]\nprompts = 8\nmax_tokens = 100\n"
+        "[[reward.program]]\nname = 'p'\ncommand = ['c']\n[[reward.http]]\nname = 'h'\nurl = 'http://h'\n"
+        "[[eval]]\ntask = 'countdown3'\nevery = 5"}},
       {"distill",
        {"all", "evals", "validation", "documents", "sampling", "distill"},
        {"name = 'a'\nteacher = 't'\nstudent = 's'\ndata.epochs = 1",

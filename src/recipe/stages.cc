@@ -11,6 +11,7 @@
 #include "recipe/sft_data.h"
 #include "recipe/teacher.h"
 #include "recipe/training_evals.h"
+#include "train/critic.h"
 #include "train/default_lr.h"
 #include "train/grpo.h"
 #include "train/grpo_step.h"
@@ -20,6 +21,10 @@
 
 namespace r1 {
 namespace {
+
+ModelConfig config_of(const std::filesystem::path& model) {
+  return load_model_config(model);
+}
 
 ConfigFile open(const std::filesystem::path& path, const StageOverrides& overrides,
                 std::string_view model_key = "model") {
@@ -136,10 +141,6 @@ FineTuneFile check_fine_tune_file(ConfigFile file, std::string_view kind) {
 
 void note_warnings(const Model& model, Reporter& reporter) {
   for (const std::string& line : model.warnings()) reporter.note(line);
-}
-
-ModelConfig config_of(const std::filesystem::path& model) {
-  return load_model_config(model);
 }
 
 void tell(Reporter& reporter, const std::string& line) {
@@ -305,10 +306,28 @@ void find_program_files(GrpoConfig& config) {
   }
 }
 
-GrpoStage read_grpo_stage(ConfigFile& file) {
-  GrpoConfig config = read_grpo_config(file);
+GrpoStage read_grpo_stage(std::string_view kind, ConfigFile& file) {
+  GrpoConfig config = kind == "ppo" ? read_ppo_config(file) : read_grpo_config(file);
   TrainingEvalConfig evals = read_training_evals(file, config.run, config.rollout.max_tokens, false);
   return {.config = std::move(config), .model = file.text("model"), .evals = std::move(evals)};
+}
+
+// The kind of a reinforcement learning stage whose command is not known.
+std::string_view rl_kind(const ConfigFile& file) {
+  return file.has("critic") ? "ppo" : "grpo";
+}
+
+// Finds the model that the critic begins with. It must be of the policy's architecture.
+void open_critic(const ConfigFile& file, const ModelConfig& policy, GrpoConfig& config) {
+  CriticConfig& critic = *config.critic;
+  if (critic.model.empty()) return;
+  critic.model = model_of(file, "critic.model", critic.model).string();
+  config.run.inputs.set("critic.model", content_of_model(critic.model));
+  const std::string difference = critic_difference(policy, config_of(critic.model));
+  if (!difference.empty())
+    file.fail("critic.model", fmt::format("names {}, whose {}: a critic has the policy's architecture and "
+                                          "vocabulary",
+                                          critic.model, difference));
 }
 
 // Throws Error if a setting such as [data] max_tokens exceeds the model's positions.
@@ -412,10 +431,9 @@ struct OpenedGrpo {
   ModelBundle bundle;
 };
 
-OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& overrides, Reporter& reporter,
+OpenedGrpo open_grpo(std::string_view kind, ConfigFile file, Reporter& reporter,
                      const std::function<void(RunConfig&)>& check_out) {
-  ConfigFile file = open(path, overrides);
-  GrpoStage stage = read_grpo_stage(file);
+  GrpoStage stage = read_grpo_stage(kind, file);
   GrpoConfig& config = stage.config;
   file.finish();
   const std::filesystem::path model = model_of(file, "model", stage.model);
@@ -424,6 +442,7 @@ OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& ov
   config.run.inputs.set("model", content_of_model(model));
   if (!config.data.files.empty()) config.run.inputs.set("data.files", content_of_files(config.data.files));
   open_prompt_format(config.prompt, config.run);
+  if (config.critic) open_critic(file, config_of(model), config);
   check_programs(file, config.reward);
   find_program_files(config);
   ModelBundle bundle =
@@ -438,6 +457,7 @@ OpenedGrpo open_grpo(const std::filesystem::path& path, const StageOverrides& ov
     for (const std::string& line : config.problems->notes()) reporter.note(line);
   }
   tell(reporter, choose_lr(config.optimizer, file, Teaching::reinforcement, shape));
+  if (config.critic) tell(reporter, choose_critic_lr(config.critic->optimizer, file, config.optimizer));
   return {.file = std::move(file), .stage = std::move(stage), .bundle = std::move(bundle)};
 }
 
@@ -465,17 +485,20 @@ void check_before_first_step(OpenedGrpo& opened, const TrainOptions& options, Th
 PreflightOfConfig preflight_grpo_config(const std::filesystem::path& path, const PreflightLimits& limits,
                                         const TrainOptions& options, ThreadPool& threads, Reporter& reporter,
                                         const StageOverrides& overrides) {
-  OpenedGrpo opened = open_grpo(path, overrides, reporter, [](RunConfig&) {});
+  ConfigFile file = open(path, overrides);
+  const std::string_view kind = rl_kind(file);
+  OpenedGrpo opened = open_grpo(kind, std::move(file), reporter, [](RunConfig&) {});
   PreflightOfConfig out;
   out.preflight = run_preflight_samples(opened.bundle, opened.stage.config, limits, threads, options);
   out.found = findings(out.preflight, opened.stage.config);
   return out;
 }
 
-std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
-                                      ThreadPool& threads, Reporter& reporter,
-                                      const StageOverrides& overrides) {
-  OpenedGrpo opened = open_grpo(path, overrides, reporter, [&](RunConfig& run) {
+namespace {
+
+std::filesystem::path run_rl_config(std::string_view kind, ConfigFile file, const TrainOptions& options,
+                                    ThreadPool& threads, Reporter& reporter) {
+  OpenedGrpo opened = open_grpo(kind, std::move(file), reporter, [&](RunConfig& run) {
     run.out = check_run_folder(run.out);
     RunDirectory::check_free(run.out, options.resume);
   });
@@ -505,6 +528,29 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& path, const T
                    run, options, threads, reporter);
 }
 
+}  // namespace
+
+std::filesystem::path run_grpo_config(const std::filesystem::path& path, const TrainOptions& options,
+                                      ThreadPool& threads, Reporter& reporter,
+                                      const StageOverrides& overrides) {
+  return run_rl_config("grpo", open(path, overrides), options, threads, reporter);
+}
+
+std::filesystem::path run_ppo_config(const std::filesystem::path& path, const TrainOptions& options,
+                                     ThreadPool& threads, Reporter& reporter,
+                                     const StageOverrides& overrides) {
+  return run_rl_config("ppo", open(path, overrides), options, threads, reporter);
+}
+
+StageRunner stage_runner(std::string_view kind) {
+  if (kind == "pretrain") return run_pretrain_config;
+  if (kind == "sft") return run_sft_config;
+  if (kind == "grpo") return run_grpo_config;
+  if (kind == "ppo") return run_ppo_config;
+  R1_CHECK(kind == "distill", kind);
+  return run_distill_config;
+}
+
 void check_stage_config(std::string_view kind, const std::filesystem::path& path,
                         const StageOverrides& overrides) {
   const std::string_view model_key = kind == "distill" ? "student" : "model";
@@ -519,11 +565,12 @@ void check_stage_config(std::string_view kind, const std::filesystem::path& path
     file.fail("prompt.template", "names a file that is not there: " + file.beside(prompt).string());
   check(model_key, overrides.model);
   check("teacher", overrides.teacher);
+  check("critic.model", "");
   check_eval_tasks(file);
 }
 
 GrpoConfig read_grpo_settings(ConfigFile& file) {
-  GrpoConfig config = read_grpo_stage(file).config;
+  GrpoConfig config = read_grpo_stage(rl_kind(file), file).config;
   file.finish();
   return config;
 }
@@ -531,8 +578,8 @@ GrpoConfig read_grpo_settings(ConfigFile& file) {
 void read_stage_keys(std::string_view kind, ConfigFile& file) {
   if (kind == "pretrain") {
     read_pretrain_stage(file);
-  } else if (kind == "grpo") {
-    read_grpo_stage(file);
+  } else if (kind == "grpo" || kind == "ppo") {
+    read_grpo_stage(kind, file);
   } else {
     R1_CHECK(kind == "sft" || kind == "distill", kind);
     read_fine_tune_file(file, kind);

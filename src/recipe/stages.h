@@ -1,4 +1,4 @@
-// recipe/stages.h: runs one stage from its configuration file, for `r1 pretrain`, `r1 sft`, `r1 grpo` and
+// recipe/stages.h: runs one stage from its configuration file, for `r1 pretrain`, `r1 sft`, `r1 grpo`, `r1 ppo` and
 // `r1 distill`, and for each stage of a recipe.
 //
 //   sft      model, [data] files (recipe/sft_data.h), then pre-training's [optimizer], [batch], [checkpoint]
@@ -51,7 +51,17 @@ std::filesystem::path run_grpo_config(const std::filesystem::path& config, const
                                       ThreadPool& threads, Reporter& reporter,
                                       const StageOverrides& overrides = {});
 
-// Runs the preflight of a GRPO stage (train/preflight.h) and returns its figures and findings. Writes
+std::filesystem::path run_ppo_config(const std::filesystem::path& config, const TrainOptions& options,
+                                     ThreadPool& threads, Reporter& reporter,
+                                     const StageOverrides& overrides = {});
+
+// The function above that runs a stage of this kind: pretrain, sft, grpo, ppo or distill.
+using StageRunner = std::filesystem::path (*)(const std::filesystem::path& config,
+                                              const TrainOptions& options, ThreadPool& threads,
+                                              Reporter& reporter, const StageOverrides& overrides);
+StageRunner stage_runner(std::string_view kind);
+
+// Runs the preflight of a GRPO stage, or of a PPO stage: its file has a [critic], (train/preflight.h) and returns its figures and findings. Writes
 // nothing. Throws Error or Stopped.
 struct PreflightOfConfig {
   Preflight preflight;
@@ -66,8 +76,8 @@ PreflightOfConfig preflight_grpo_config(const std::filesystem::path& config, con
 void check_stage_config(std::string_view kind, const std::filesystem::path& config,
                         const StageOverrides& overrides);
 
-// Returns the settings of a grpo stage. Every key of the file is checked as run_grpo_config checks it. Opens
-// no other file.
+// Returns the settings of a grpo stage, or of a ppo stage: its file has a [critic]. Every key of the file is checked
+// as run_grpo_config checks it. Opens no other file.
 GrpoConfig read_grpo_settings(ConfigFile& file);
 
 // Reads and checks every key of a stage of this kind, as the functions above do. Opens no other file.

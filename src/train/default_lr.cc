@@ -33,4 +33,13 @@ std::string choose_lr(OptimizerConfig& optimizer, ConfigFile& file, Teaching tea
       optimizer.lr, static_cast<double>(parameters) / 1e6, optimizer.warmup);
 }
 
+std::string choose_critic_lr(OptimizerConfig& critic, ConfigFile& file, const OptimizerConfig& policy) {
+  if (!critic.lr_by_size) return "";
+  constexpr double kFaster = 4;
+  critic.lr = std::min(kFaster * policy.lr, 1.0);
+  critic.lr_by_size = false;
+  file.override_with("critic.lr", Json(critic.lr));
+  return fmt::format("critic.lr is not set: {} is taken, {} times optimizer.lr", critic.lr, kFaster);
+}
+
 }  // namespace r1

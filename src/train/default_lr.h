@@ -36,4 +36,8 @@ inline constexpr OptimizerDefaults kTeachingDefaults{.lr = std::nullopt, .warmup
 std::string choose_lr(OptimizerConfig& optimizer, ConfigFile& file, Teaching teaching,
                       const ModelConfig& model);
 
+// PPO's critic learns faster than its policy, as is common practice: sets its learning rate, in the file's settings too, if the
+// file gave none, and returns a note for the user. Returns "" if the file gave one.
+std::string choose_critic_lr(OptimizerConfig& critic, ConfigFile& file, const OptimizerConfig& policy);
+
 }  // namespace r1

@@ -25,6 +25,14 @@ Json metrics_row(const TrainerState& state, const GrpoStepResult& r, double seco
       .set("verifier_failed", r.verifier_failed);
   row.set("sampler_trainer_kl", r.sampler_trainer_kl)
       .set("sampler_trainer_max_abs", r.sampler_trainer_max_abs);
+  if (r.critic) {
+    const CriticResult& c = *r.critic;
+    row.set("value_loss", c.value_loss).set("value_clip_fraction", c.value_clip_fraction);
+    row.set("explained_variance", c.explained_variance).set("value", c.value);
+    row.set("advantage_mean", c.advantage_mean).set("advantage_std", c.advantage_std);
+    row.set("critic_lr", c.update.lr).set("critic_grad_norm", c.update.grad_norm);
+    row.set("value_s", c.value_s).set("critic_train_s", c.train_s).set("critic_update_s", c.update_s);
+  }
   row.set("sample_s", r.sample_s).set("verify_s", r.verify_s).set("score_s", r.score_s);
   row.set("train_s", r.train_s).set("update_s", r.update_s).set("step_s", seconds);
   return row;

@@ -6,6 +6,9 @@
 //      log-probs must be exactly 0 and is logged.
 //   3. Compute rewards and advantages.
 //   4. Make one update per minibatch, in index order.
+// With a critic it is PPO: between 2 and 3, the critic values every token, and advantages are those of
+// train/ppo_loss.h; each minibatch then updates the critic too (train/critic.h).
+//
 // Prompts, samples and their random numbers are functions of (seed, step, index), so a resumed run repeats
 // the killed one to the bit.
 #pragma once
@@ -35,6 +38,17 @@
 
 namespace r1 {
 
+// [critic] of a PPO stage.
+struct CriticConfig {
+  std::string model = {};          // whose weights it begins with; "": the policy's
+  OptimizerConfig optimizer = {};  // its own
+  double gamma = 1.0, lambda = 1.0;
+  double value_clip = 0.2;  // 0: values are not clipped
+  double reward_kl = 0;     // weight of the penalty in every token's reward (loss.kl_in = "reward")
+  bool normalise = true;    // advantages have mean 0 and deviation 1 over the step's tokens
+};
+
+// A GRPO stage, or a PPO stage: it has a critic.
 struct GrpoConfig {
   RunConfig run;
   ProblemData data;
@@ -54,9 +68,15 @@ struct GrpoConfig {
   bool dynamic_filter = false;  // [filter] dynamic: train on groups whose rewards differ
   int64_t filter_rounds = 4;    // the largest number of sampling rounds per step
   int64_t micro_tokens = 4096;
+  bool recompute = false;      // batch.recompute: activation checkpointing (ScoringOptions)
   int64_t samples_every = 10;  // steps between those whose rollouts are written to samples.jsonl; 0: none
+  std::optional<CriticConfig> critic = {};
+
+  // A frozen copy of the policy scores every rollout.
+  bool has_reference() const { return loss.kl > 0 || (critic && critic->reward_kl > 0); }
 };
 GrpoConfig read_grpo_config(ConfigFile& config);
+GrpoConfig read_ppo_config(ConfigFile& config);
 
 struct GrpoHooks {
   // Called between sampling and scoring. A test uses it to show that the comparison of the two can fail.

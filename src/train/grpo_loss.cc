@@ -92,9 +92,17 @@ double token_weight(Aggregate aggregate, int64_t tokens, int64_t samples, int64_
 SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
                        std::span<const float> ref, double advantage, double weight,
                        std::span<double> gradient) {
+  return sample_loss(config, logp, old, ref, std::vector<double>(logp.size(), advantage), weight, gradient);
+}
+
+SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
+                       std::span<const float> ref, std::span<const double> advantages, double weight,
+                       std::span<double> gradient) {
   const size_t n = logp.size();
-  R1_CHECK(old.size() == n && gradient.size() == n && (config.kl == 0 || ref.size() == n), n, " log-probs, ",
-           old.size(), " old, ", ref.size(), " of the reference, ", gradient.size(), " gradients");
+  R1_CHECK(old.size() == n && gradient.size() == n && advantages.size() == n, n, " log-probs, ", old.size(),
+           " old, ", gradient.size(), " gradients, ", advantages.size(), " advantages");
+  R1_CHECK(ref.size() == n || (config.kl == 0 && ref.empty()), n, " log-probs, ", ref.size(),
+           " of the reference");
   const auto difference = [&](size_t t) {
     return static_cast<double>(logp[t]) - static_cast<double>(old[t]);
   };
@@ -108,15 +116,17 @@ SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp
   SampleLoss out;
   for (size_t t = 0; t < n; ++t) {
     const double ratio = exact_exp(config.ratio == Ratio::token ? difference(t) : log_ratio);
-    const SurrogateTerm term = surrogate_term(config, ratio, advantage, static_cast<double>(logp[t]));
+    const SurrogateTerm term = surrogate_term(config, ratio, advantages[t], static_cast<double>(logp[t]));
     double loss = term.loss, slope = term.gradient * moved;
     out.clipped += term.clipped ? 1 : 0;
-    if (config.kl > 0) {
+    if (!ref.empty()) {
       const double d = static_cast<double>(ref[t]) - static_cast<double>(logp[t]);
       const double e = exact_exp(d);
       out.kl += e - d - 1.0;
-      loss += config.kl * (e - d - 1.0);
-      slope += config.kl * (1.0 - e);
+      if (config.kl > 0) {
+        loss += config.kl * (e - d - 1.0);
+        slope += config.kl * (1.0 - e);
+      }
     }
     out.loss += weight * loss;
     gradient[t] = weight * slope;

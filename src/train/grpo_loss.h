@@ -52,15 +52,19 @@ std::vector<double> group_advantages(std::span<const double> rewards, const std:
 double token_weight(Aggregate aggregate, int64_t tokens, int64_t samples, int64_t all_tokens, int64_t cap);
 
 // Returns the loss of one sample and sets gradient[t] to the derivative of the loss by logp[t]. `logp` holds
-// the log-probs now, `old` those at sampling time, `ref` those of the reference (empty if kl is 0). Every
-// span has one element per scored token of the sample.
+// the log-probs now, `old` those at sampling time, `ref` those of the reference (it may be empty if kl is 0).
+// Every span has one element per scored token of the sample.
 struct SampleLoss {
   double loss = 0;
   int64_t clipped = 0;  // tokens whose ratio was clipped
-  double kl = 0;        // sum of k3
+  double kl = 0;        // sum of k3, if there is a reference
 };
 SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
                        std::span<const float> ref, double advantage, double weight,
+                       std::span<double> gradient);
+// Does the same with one advantage per token, as PPO has it.
+SampleLoss sample_loss(const GrpoLossConfig& config, std::span<const float> logp, std::span<const float> old,
+                       std::span<const float> ref, std::span<const double> advantages, double weight,
                        std::span<double> gradient);
 
 }  // namespace r1

@@ -222,6 +222,14 @@ Json rollout_row(const Rollout& r, const Problem& problem, int64_t step, const s
   if (r.segments.size() > 2) row.set("segments", segments_json(r));
   row.set("logprobs", std::move(logprobs));
   row.set("temperature", shortest_number(config.rollout.params.temperature));
+  if (config.critic) {
+    Json values = Json::array(), advantages = Json::array(), returns = Json::array();
+    for (const float v : r.values) values.push_back(hex_float(v));
+    for (const double a : r.advantages) advantages.push_back(a);
+    for (const double to : r.returns) returns.push_back(to);
+    row.set("values", std::move(values)).set("advantages", std::move(advantages));
+    row.set("returns", std::move(returns));
+  }
   row.set("reward", r.reward).set("advantage", r.advantage).set("correct", r.correct).set("why", r.why);
   row.set("status", name_of(r.status));
   row.set("finish_reason", name_of(r.finish))

@@ -26,13 +26,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-// Converts steps and warmup from steps, as in the file, to updates: a step may make several updates.
-OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
-  config.steps *= updates;
-  config.warmup *= updates;
-  return config;
-}
-
 }  // namespace
 
 MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, ThreadPool& threads) {
@@ -40,7 +33,7 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   const Numerics numerics = config.run.numerics;
   MemoryEstimate memory = trained_model(model, numerics);
   memory.program = program_bytes(memory);
-  if (config.loss.kl > 0) {
+  if (config.has_reference()) {
     const MemoryEstimate reference = used_model(model, numerics, DType::f32, WeightUse::training);  // a clone
     memory.weights += reference.weights;
     memory.packed += reference.packed;
@@ -57,13 +50,20 @@ MemoryEstimate memory_of(const ModelBundle& bundle, const GrpoConfig& config, Th
   prompts.resize(static_cast<size_t>(config.prompts));
   const int64_t room = model.max_positions - load.longest_prompt;
   const int64_t answer = std::clamp<int64_t>(room, 1, config.rollout.max_tokens);
-  memory.activations = step_activations(
-      model, numerics, load.prompt_tokens + load.samples * answer,
-      largest_family(prompts, config.rollout.samples, answer), config.micro_tokens,
-      [&](int64_t tokens) {
-        return full_micro_batch_of_groups(prompts, config.rollout.samples, answer, tokens);
-      },
-      {.backward = true, .entropy = true, .balance = false}, threads);
+  const auto activations = [&](const ModelConfig& of, bool entropy) {
+    return step_activations(
+        of, numerics, load.prompt_tokens + load.samples * answer,
+        largest_family(prompts, config.rollout.samples, answer), config.micro_tokens,
+        [&](int64_t tokens) {
+          return full_micro_batch_of_groups(prompts, config.rollout.samples, answer, tokens);
+        },
+        {.backward = true, .entropy = entropy, .balance = false, .recompute = config.recompute}, threads);
+  };
+  memory.activations = activations(model, true);
+  if (config.critic) {  // it works after the policy, in the same memory
+    memory.critic = critic_memory(model, numerics);
+    memory.activations = std::max(memory.activations, activations(value_model_config(model), false));
+  }
   add_sampling(memory, model, numerics, load, threads);
   return memory;
 }
@@ -77,7 +77,8 @@ GrpoTrainer::GrpoTrainer(ModelBundle& bundle, const GrpoConfig& config, ThreadPo
       lanes_(threads, config.run.numerics, Arena::kDefaultLimit, bundle.model.memory()),
       engine_(bundle.model, sampling_.ctx, config.rollout.engine()),
       reward_(config.reward, config.rollout.max_tokens) {
-  if (config.loss.kl > 0) reference_ = bundle.model.clone();
+  if (config.has_reference()) reference_ = bundle.model.clone();
+  if (config.critic) critic_.emplace(bundle.model, config);
 }
 
 std::vector<std::string> GrpoTrainer::judging_notes(int64_t step) {
@@ -98,11 +99,13 @@ void GrpoTrainer::save(const std::filesystem::path& directory) const {
     std::filesystem::create_directory(directory / "reference");
     reference_->save(directory / "reference", DType::f32);
   }
+  if (critic_) critic_->save(directory);
 }
 
 void GrpoTrainer::load(const std::filesystem::path& directory, int64_t updates) {
   optimizer_.load(directory, updates);
   if (reference_) reference_->read_weights(directory / "reference");
+  if (critic_) critic_->load(directory, updates);
 }
 
 MemoryMeasured GrpoTrainer::memory() const {
@@ -143,6 +146,42 @@ void GrpoTrainer::add(const RolloutFigures& row, GrpoStepResult& result) const {
   result.sampler_trainer_kl += row.sampler_kl / all;
 }
 
+// The critic's values of all tokens, and the advantages that follow from them.
+void GrpoTrainer::judge_tokens(const std::vector<ScoredRow>& rows, GrpoStepResult& result) {
+  Stopwatch watch;
+  CriticResult& critic = result.critic.emplace();
+  const ValueFigures figures = set_advantages(set_.rollouts, critic_->values(lanes_, rows), config_);
+  critic.explained_variance = explained_variance(figures.returns, figures.advantages);
+  critic.value = figures.values.mean();
+  critic.advantage_mean = figures.advantages.mean();
+  critic.advantage_std = std::sqrt(figures.advantages.variance());
+  critic.value_s = watch.lap();
+}
+
+// One update of the policy, and of the critic if there is one.
+void GrpoTrainer::train_on(std::span<const Rollout> minibatch, bool compare, GrpoStepResult& result) {
+  Stopwatch watch;
+  const MinibatchFigures figures =
+      differentiate_minibatch(bundle_.model, lanes_, minibatch, config_, compare);
+  for (const RolloutFigures& row : figures.rollouts) add(row, result);
+  result.train_s += watch.lap();
+  // If there is nothing to learn from, neither the optimizers' moments nor the schedules may move.
+  if (!figures.moves) return;
+  Context ctx = lanes_.context();
+  result.update = optimizer_.update(ctx);
+  result.update_s += watch.lap();
+  if (!critic_) return;
+  CriticResult& critic = *result.critic;
+  const double epochs = static_cast<double>(config_.epochs);
+  const ValueLoss loss = critic_->differentiate(lanes_, minibatch);
+  critic.value_loss += loss.loss / (epochs * static_cast<double>(config_.minibatches));
+  critic.value_clip_fraction +=
+      static_cast<double>(loss.clipped) / (static_cast<double>(scored_tokens_) * epochs);
+  critic.train_s += watch.lap();
+  critic.update = critic_->update(lanes_);
+  critic.update_s += watch.lap();
+}
+
 GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const GrpoHooks& hooks,
                                  const std::function<bool()>& stop) {
   GrpoStepResult result;
@@ -181,22 +220,14 @@ GrpoStepResult GrpoTrainer::step(int64_t step, int64_t first_problem, const Grpo
     for (size_t i = 0; i < rows.size(); ++i) add(compared(scored[i], set_.rollouts[i]), result);
   }
   result.score_s = watch.lap();
+  if (critic_) judge_tokens(rows, result);
   const auto groups = static_cast<int64_t>(set_.problems.size());
   for (int64_t epoch = 0; epoch < config_.epochs; ++epoch) {
     for (int64_t m = 0; m < config_.minibatches; ++m) {
       // Minibatches hold whole groups.
       const auto begin = static_cast<size_t>(groups * m / config_.minibatches * config_.rollout.samples);
       const auto end = static_cast<size_t>(groups * (m + 1) / config_.minibatches * config_.rollout.samples);
-      const MinibatchFigures figures = differentiate_minibatch(
-          bundle_.model, lanes_, std::span<const Rollout>(set_.rollouts).subspan(begin, end - begin), config_,
-          one_update);
-      for (const RolloutFigures& row : figures.rollouts) add(row, result);
-      result.train_s += watch.lap();
-      // If there is nothing to learn from, neither the optimizer's moments nor the schedule may move.
-      if (!figures.moves) continue;
-      Context ctx = lanes_.context();
-      result.update = optimizer_.update(ctx);
-      result.update_s += watch.lap();
+      train_on(std::span<const Rollout>(set_.rollouts).subspan(begin, end - begin), one_update, result);
     }
   }
   if (reference_ && config_.reference_every > 0 && step % config_.reference_every == 0) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "train/critic.h"
 #include "train/grpo.h"
 #include "train/grpo_rollouts.h"
 #include "train/grpo_update.h"
@@ -14,6 +15,13 @@
 namespace r1 {
 
 // Means over all samples of the step, or over the trained tokens; times in seconds.
+struct CriticResult {
+  double value_loss = 0, value_clip_fraction = 0;
+  double explained_variance = 0, value = 0, advantage_mean = 0, advantage_std = 0;  // before the first update
+  Optimizer::Result update;  // of the step's last minibatch
+  double value_s = 0, train_s = 0, update_s = 0;
+};
+
 struct GrpoStepResult {
   int64_t tokens = 0;          // in the rows trained on; a prompt counts once per answer, though it runs once
   int64_t sampled_tokens = 0;  // run through the sampler
@@ -28,6 +36,7 @@ struct GrpoStepResult {
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
   Optimizer::Result update;  // of the step's last minibatch
   double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0;
+  std::optional<CriticResult> critic;
 };
 
 // Estimates the memory of a step with prompts like the run's first and every answer at its longest.
@@ -47,13 +56,15 @@ class GrpoTrainer {
   // Lines on what went wrong while the last step's samples were judged.
   std::vector<std::string> judging_notes(int64_t step);
 
-  // The optimizer's state and the reference of the KL term.
+  // The optimizer's state, the reference of the KL term, and the critic.
   void save(const std::filesystem::path& directory) const;
   void load(const std::filesystem::path& directory, int64_t updates);
   MemoryMeasured memory() const;  // the peaks so far
 
  private:
   void describe(GrpoStepResult& result) const;
+  void judge_tokens(const std::vector<ScoredRow>& rows, GrpoStepResult& result);
+  void train_on(std::span<const Rollout> minibatch, bool compare, GrpoStepResult& result);
   void add(const RolloutFigures& row, GrpoStepResult& result) const;
 
   ModelBundle& bundle_;
@@ -61,6 +72,7 @@ class GrpoTrainer {
   ThreadPool& threads_;
   Optimizer optimizer_;
   std::optional<Model> reference_;
+  std::optional<Critic> critic_;
   Workspace sampling_;
   Lanes lanes_;
   Engine engine_;

@@ -22,7 +22,9 @@ std::vector<ScoredRow> scored_rows(std::span<const Rollout> rollouts) {
 }
 
 ScoringOptions rollout_scoring(const GrpoConfig& config) {
-  return {.temperature = config.rollout.params.temperature, .micro_tokens = config.micro_tokens};
+  return {.temperature = config.rollout.params.temperature,
+          .micro_tokens = config.micro_tokens,
+          .recompute = config.recompute};
 }
 
 RolloutFigures compared(std::span<const float> scored, const Rollout& rollout) {
@@ -42,7 +44,7 @@ MinibatchFigures differentiate_minibatch(Model& model, Lanes& lanes, std::span<c
   std::vector<const Rollout*> rollouts, idle;
   int64_t tokens = 0, samples = 0;
   for (const Rollout& r : minibatch) {
-    const bool moves = !r.masked && (r.advantage != 0 || config.loss.kl > 0);
+    const bool moves = !r.masked && (config.critic || r.advantage != 0 || config.loss.kl > 0);
     (moves ? rollouts : idle).push_back(&r);
     samples += r.masked ? 0 : 1;
     tokens += r.masked ? 0 : r.policy_tokens();
@@ -62,8 +64,10 @@ MinibatchFigures differentiate_minibatch(Model& model, Lanes& lanes, std::span<c
     std::vector<double> gradient(r.old_logprobs.size());
     const double weight =
         token_weight(config.loss.aggregate, r.policy_tokens(), samples, tokens, config.rollout.max_tokens);
-    const SampleLoss loss =
-        sample_loss(config.loss, row.logprobs, r.old_logprobs, r.ref_logprobs, r.advantage, weight, gradient);
+    const SampleLoss loss = config.critic ? sample_loss(config.loss, row.logprobs, r.old_logprobs,
+                                                        r.ref_logprobs, r.advantages, weight, gradient)
+                                          : sample_loss(config.loss, row.logprobs, r.old_logprobs,
+                                                        r.ref_logprobs, r.advantage, weight, gradient);
     std::ranges::transform(gradient, row.gradient.begin(), [](double g) { return static_cast<float>(g); });
     figures.loss = loss.loss;
     figures.kl = loss.kl;

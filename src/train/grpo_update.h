@@ -33,8 +33,8 @@ struct MinibatchFigures {
   bool moves = false;                    // a rollout has a gradient
 };
 
-// Adds the minibatch's gradients to the model's. Rollouts without an advantage and masked ones have none;
-// they are only scored, for the figures. With compare_first, the figures include the comparison with the
+// Adds the minibatch's gradients to the model's. Masked rollouts have none, and without a critic those without an
+// advantage have none either; they are only scored, for the figures. With compare_first, the figures include the comparison with the
 // sampler.
 MinibatchFigures differentiate_minibatch(Model& model, Lanes& lanes, std::span<const Rollout> minibatch,
                                          const GrpoConfig& config, bool compare_first);

@@ -146,6 +146,12 @@ std::string memory_line(const MemoryEstimate& e, std::string_view what) {
   add("gradients", e.gradients);
   add("optimizer", e.optimizer);
   add("kernels' copies", e.packed);
+  add("the critic", e.critic.total());
+  if (e.critic.total() > 0) {
+    parts += fmt::format(" (weights {:.1f}, gradients {:.1f}, optimizer {:.1f}, kernels' copies {:.1f})",
+                         mib(e.critic.weights), mib(e.critic.gradients), mib(e.critic.optimizer),
+                         mib(e.critic.packed));
+  }
   add("activations", e.activations);
   add("KV pages", e.kv);
   add("the program", e.program);
@@ -165,14 +171,14 @@ void check_memory(const MemoryEstimate& e, int64_t limit, std::string_view what,
       on_gpu ? static_cast<int64_t>(memory_of(device).free_bytes()) + e.weights : machine_bytes();
   const int64_t most = limit > 0 ? limit : own, needed = e.total() - (on_gpu ? e.program : 0);
   if (most <= 0 || needed <= most) return;
-  throw Error(
-      fmt::format("{} {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
-                  "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
-                  limit > 0 ? "--memory-limit of"
-                  : on_gpu  ? "the GPU has"
-                            : "this machine has",
-                  mib(most), what, mib(needed), mib(e.weights + e.gradients + e.optimizer + e.packed),
-                  mib(e.activations), mib(e.kv), mib(e.program), lower));
+  throw Error(fmt::format(
+      "{} {:.0f} MiB: {} needs about {:.0f} MiB (weights and what goes with them {:.0f}, "
+      "activations {:.0f}, KV pages {:.0f}, the program {:.0f}): lower {}",
+      limit > 0 ? "--memory-limit of"
+      : on_gpu  ? "the GPU has"
+                : "this machine has",
+      mib(most), what, mib(needed), mib(e.weights + e.gradients + e.optimizer + e.packed + e.critic.total()),
+      mib(e.activations), mib(e.kv), mib(e.program), lower));
 }
 
 std::string memory_line(const MemoryEstimate& e, const MemoryMeasured& m) {
@@ -187,6 +193,7 @@ Json to_json(const MemoryEstimate& e, const MemoryMeasured& m) {
   Json json = Json::object();
   json.set("weights", rounded_mib(e.weights)).set("gradients", rounded_mib(e.gradients));
   json.set("optimizer", rounded_mib(e.optimizer)).set("packed", rounded_mib(e.packed));
+  if (e.critic.total() > 0) json.set("critic", rounded_mib(e.critic.total()));
   json.set("activations", rounded_mib(e.activations)).set("kv", rounded_mib(e.kv));
   json.set("program", rounded_mib(e.program)).set("total", rounded_mib(e.total()));
   json.set("measured_activations", rounded_mib(m.activations)).set("measured_kv", rounded_mib(m.kv));

@@ -19,16 +19,25 @@
 
 namespace r1 {
 
+// Bytes of a model in training that is not the policy.
+struct CriticMemory {
+  int64_t weights = 0, gradients = 0, optimizer = 0, packed = 0;
+  int64_t total() const { return weights + gradients + optimizer + packed; }
+};
+
 // Bytes.
 struct MemoryEstimate {
   int64_t weights = 0;  // those of a frozen reference included
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t packed = 0;
-  int64_t activations = 0;  // the arena's peak, with a micro-batch's KV pages, and the sampler's parts
-  int64_t kv = 0;           // the sampler's pages
-  int64_t program = 0;      // all else: what the process held before, and the sampled answers
-  int64_t total() const { return weights + gradients + optimizer + packed + activations + kv + program; }
+  int64_t activations = 0;   // the arena's peak, with a micro-batch's KV pages, and the sampler's parts
+  int64_t kv = 0;            // the sampler's pages
+  int64_t program = 0;       // all else: what the process held before, and the sampled answers
+  CriticMemory critic = {};  // of PPO
+  int64_t total() const {
+    return weights + gradients + optimizer + packed + critic.total() + activations + kv + program;
+  }
 };
 
 // The sampler's load: max_batch and prefill_chunk as in EngineOptions, and the sizes of the requests, one per

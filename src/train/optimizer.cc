@@ -11,31 +11,39 @@ namespace r1 {
 OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults) {
   constexpr double kMostLr = 10;
   OptimizerConfig o;
+  o.section = defaults.section;
+  const auto key = [&](const char* name) { return o.section + "." + name; };
   if (defaults.lr) {
-    o.lr = config.number_or("optimizer.lr", *defaults.lr, 0, kMostLr);
+    o.lr = config.number_or(key("lr"), *defaults.lr, 0, kMostLr);
   } else {
-    const std::optional<double> lr = config.number_if("optimizer.lr", 0, kMostLr);
+    const std::optional<double> lr = config.number_if(key("lr"), 0, kMostLr);
     o.lr = lr.value_or(0);
     o.lr_by_size = !lr;
   }
-  const std::vector<double> betas = config.numbers_or("optimizer.betas", {o.beta1, o.beta2});
+  const std::vector<double> betas = config.numbers_or(key("betas"), {o.beta1, o.beta2});
   if (betas.size() != 2 || betas[0] < 0 || betas[0] >= 1 || betas[1] < 0 || betas[1] >= 1) {
-    config.fail("optimizer.betas", "is not two numbers in [0, 1)");
+    config.fail(key("betas"), "is not two numbers in [0, 1)");
   }
   o.beta1 = betas[0];
   o.beta2 = betas[1];
-  o.eps = config.number_or("optimizer.eps", o.eps, 1e-30, 1);
-  o.weight_decay = config.number_or("optimizer.weight_decay", o.weight_decay, 0, 10);
-  o.clip = config.number_or("optimizer.clip", o.clip, 0, 1e9);
+  o.eps = config.number_or(key("eps"), o.eps, 1e-30, 1);
+  o.weight_decay = config.number_or(key("weight_decay"), o.weight_decay, 0, 10);
+  o.clip = config.number_or(key("clip"), o.clip, 0, 1e9);
   const std::string schedule =
-      config.choice_or("optimizer.schedule", "constant", {"constant", "cosine", "linear"});
+      config.choice_or(key("schedule"), "constant", {"constant", "cosine", "linear"});
   o.schedule = schedule == "cosine"   ? LrSchedule::cosine
                : schedule == "linear" ? LrSchedule::linear
                                       : LrSchedule::constant;
-  o.steps = config.integer("optimizer.steps", 1, int64_t{1} << 40);
-  o.warmup = config.integer_or("optimizer.warmup", defaults.warmup, 0, o.steps);
-  o.final_lr = config.number_or("optimizer.final_lr", o.final_lr, 0, 1);
+  o.steps = defaults.steps ? *defaults.steps : config.integer(key("steps"), 1, int64_t{1} << 40);
+  o.warmup = config.integer_or(key("warmup"), defaults.warmup, 0, o.steps);
+  o.final_lr = config.number_or(key("final_lr"), o.final_lr, 0, 1);
   return o;
+}
+
+OptimizerConfig by_updates(OptimizerConfig config, int64_t updates) {
+  config.steps *= updates;
+  config.warmup *= updates;
+  return config;
 }
 
 double lr_at(const OptimizerConfig& config, int64_t step) {
@@ -66,8 +74,8 @@ Optimizer::Result Optimizer::update(Context& ctx) {
   Result result;
   result.grad_norm = gradient_norm(ctx, parameters_);
   if (!std::isfinite(result.grad_norm)) {
-    throw Error("step " + std::to_string(steps_done_ + 1) +
-                ": the gradient is not finite: lower optimizer.lr");
+    throw Error("step " + std::to_string(steps_done_ + 1) + ": the gradient is not finite: lower " +
+                config_.section + ".lr");
   }
   ++steps_done_;
   result.lr = lr_at(config_, steps_done_);

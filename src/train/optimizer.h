@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "formats/config_file.h"
@@ -14,8 +15,9 @@ namespace r1 {
 
 enum class LrSchedule : uint8_t { constant, cosine, linear };
 
-// [optimizer] of a configuration file.
+// [optimizer] of a configuration file, or the same settings of a critic in [critic].
 struct OptimizerConfig {
+  std::string section = "optimizer";  // of the file
   double lr = 1e-3;
   bool lr_by_size = false;  // the file gives no lr: it follows from the model's size (train/default_lr.h)
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
@@ -30,8 +32,13 @@ struct OptimizerConfig {
 struct OptimizerDefaults {
   std::optional<double> lr = 1e-3;
   int64_t warmup = 0;
+  std::string section = "optimizer";
+  std::optional<int64_t> steps = {};  // of the run, if another section gives them
 };
 OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
+
+// Converts steps and warmup from steps, as in the file, to updates: a step may make several.
+OptimizerConfig by_updates(OptimizerConfig config, int64_t updates);
 
 // Returns the learning rate of update `step`, which is between 1 and steps.
 double lr_at(const OptimizerConfig& config, int64_t step);

@@ -79,7 +79,7 @@ bool is_file(const fs::directory_entry& entry) {
 void check_model_files(const fs::path& out, const fs::path& directory) {
   for (const fs::directory_entry& entry : entries_of(directory)) {
     const std::string name = entry.path().filename().string();
-    if (is_folder(entry) && name == "reference") {
+    if (is_folder(entry) && (name == "reference" || name == "critic")) {
       check_model_files(out, entry.path());
     } else if (!is_file(entry) || !is_model_file(without_spare(name))) {
       foreign(out, entry.path());

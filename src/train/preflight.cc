@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "train/grpo_rollouts.h"
@@ -65,6 +66,17 @@ class Sampler {
     config_.dynamic_filter = false;
   }
 
+  // A critic compares a group's rewards with those of the others.
+  bool differs_from_first(std::span<const Rollout> group) {
+    bool differs = false;
+    for (const Rollout& r : group) {
+      if (r.failed()) continue;
+      if (!first_reward_) first_reward_ = r.reward;
+      differs = differs || r.reward != *first_reward_;
+    }
+    return differs;
+  }
+
   // Returns the seconds per sampled token.
   double probe() {
     config_.rollout.max_tokens = std::min(config_.rollout.max_tokens, kProbeTokens);
@@ -81,9 +93,11 @@ class Sampler {
     first_problem_ += groups;
     seconds_ += taken;
     for (int64_t g = 0; g < groups; ++g) {
-      out.groups.push_back(tally(std::span(set.rollouts)
-                                     .subspan(static_cast<size_t>(g * config_.rollout.samples),
-                                              static_cast<size_t>(config_.rollout.samples))));
+      const auto group = std::span<const Rollout>(set.rollouts)
+                             .subspan(static_cast<size_t>(g * config_.rollout.samples),
+                                      static_cast<size_t>(config_.rollout.samples));
+      out.groups.push_back(tally(group));
+      if (config_.critic) out.groups.back().signal = differs_from_first(group);
     }
     if (set.totals.problems < largest_.totals.problems) return;
     largest_seconds_ = taken - set.totals.verify_s;
@@ -118,6 +132,7 @@ class Sampler {
   ThreadPool& threads_;
   std::function<bool()> stop_;
   RolloutSet largest_;
+  std::optional<double> first_reward_;  // of all samples
   double seconds_ = 0, largest_seconds_ = 0;
   int64_t first_problem_ = 0, rounds_ = 0;
 };
@@ -205,10 +220,15 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
   const double groups = static_cast<double>(set.totals.problems);
   const double prompts = static_cast<double>(config.prompts);
   const double micros = static_cast<double>(tokens) / groups * prompts / static_cast<double>(out.micro_batch);
-  const double moving = config.loss.kl > 0 || config.dynamic_filter ? 1.0 : out.signal().value;
+  const bool all = config.loss.kl > 0 || config.dynamic_filter || config.critic;
+  const double moving = all ? 1.0 : out.signal().value;
   out.train_s =
       static_cast<double>(config.epochs) * micros * (moving * both + (1 - moving) * std::min(forward, both));
-  const int passes = (config.epochs * config.minibatches > 1 ? 1 : 0) + (config.loss.kl > 0 ? 1 : 0);
+  int passes = (config.epochs * config.minibatches > 1 ? 1 : 0) + (config.has_reference() ? 1 : 0);
+  if (config.critic) {  // as large as the policy
+    ++passes;
+    out.train_s *= 2;
+  }
   out.score_s = passes * micros * forward;
   // Expected rounds of sampling until the groups with signal suffice.
   const double useful = std::max(out.signal().value, 1e-9);

@@ -1,4 +1,4 @@
-// train/preflight.h: measures before the first step of a GRPO run if answers are cut off, if rewards differ
+// train/preflight.h: measures before the first step of a GRPO or PPO run if answers are cut off, if rewards differ
 // within groups, and how long a step takes.
 //
 // Samples are keyed by (seed, kPreflightStep + round, prompt, sample), which no step of a run and no
@@ -10,7 +10,7 @@
 //
 //   truncated   The lower end of the 95 % interval of the truncated share is above kMostTruncated. The interval
 //               is Wilson's with n / d samples; d >= 1 is the design effect of sampling in groups (Kish 1965).
-//   no signal   None of n groups has rewards that differ, and a step would have less than one such group even at
+//   no signal   None of n groups has rewards that differ (with a critic: from the first sample's reward), and a step would have less than one such group even at
 //               the upper end of the 95 % interval of their share, 1 - 0.05^(1/n): about three steps of groups.
 #pragma once
 
@@ -40,7 +40,7 @@ struct GroupTally {
   int64_t samples = 0, right = 0, well_formed = 0, truncated = 0, verifier_failed = 0;
   int64_t tokens = 0, longest = 0;  // of the answers
   double reward = 0, spread = 0;    // mean and standard deviation within the group
-  bool signal = false;              // true if the rewards differ
+  bool signal = false;  // the rewards differ; with a critic, one differs from the first sample's of all
 };
 
 struct Share {

@@ -131,7 +131,8 @@ StepResult PretrainStage::train_on(const std::vector<Document>& list) {
   const float share = -1.0f / static_cast<float>(scored);
   std::vector<double> losses(rows.size());
   differentiate(
-      model_, lanes_, rows, {.micro_tokens = config_.micro_tokens, .prompts = Prompts::repeated},
+      model_, lanes_, rows,
+      {.micro_tokens = config_.micro_tokens, .prompts = Prompts::repeated, .recompute = config_.recompute},
       [&](const RowGradient& row) {
         std::ranges::fill(row.gradient, share);
         for (const float logprob : row.logprobs) losses[row.row] -= static_cast<double>(logprob);
@@ -185,7 +186,11 @@ int64_t activations_of(const ModelConfig& model, const PretrainConfig& config,
   return step_activations(
       model, config.run.numerics, most, lengths.front(), config.micro_tokens,
       [&](int64_t tokens_held) { return full_micro_batch(lengths, tokens_held, most); },
-      {.backward = true, .entropy = false, .balance = config.balance_alpha > 0}, threads);
+      {.backward = true,
+       .entropy = false,
+       .balance = config.balance_alpha > 0,
+       .recompute = config.recompute},
+      threads);
 }
 
 }  // namespace
@@ -217,6 +222,7 @@ PretrainConfig read_pretrain_config(ConfigFile& config, const OptimizerDefaults&
   c.checkpoint = read_checkpoint_config(config);
   c.batch_tokens = config.integer_or("batch.tokens", c.batch_tokens, 2, 1 << 28);
   c.micro_tokens = config.integer_or("batch.micro", c.micro_tokens, 2, 1 << 28);
+  c.recompute = config.boolean_or("batch.recompute", c.recompute);
   c.max_tokens = config.integer_or("data.max_tokens", c.max_tokens, 2, 1 << 28);
   c.bias_gamma = config.number_or("balance.gamma", c.bias_gamma, 0, 1);
   c.balance_alpha = config.number_or("balance.alpha", c.balance_alpha, 0, 10);

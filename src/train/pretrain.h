@@ -41,6 +41,7 @@ struct PretrainConfig {
   CheckpointConfig checkpoint;
   int64_t batch_tokens = 16384;  // a step takes documents until it has this many
   int64_t micro_tokens = 4096;
+  bool recompute = false;     // batch.recompute: activation checkpointing (ScoringOptions)
   int64_t max_tokens = 512;   // longer documents are cut
   double bias_gamma = 0.001;  // balance.gamma: 0 leaves the selection bias alone
   double balance_alpha = 0;   // balance.alpha: sequence-wise loss

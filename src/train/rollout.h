@@ -36,7 +36,11 @@ struct Rollout {
   bool correct = false, well_formed = false;
   std::string why;
   SampleStatus status = SampleStatus::scored;
-  double reward = 0, advantage = 0;
+  double reward = 0, advantage = 0;  // with a critic, the mean over the policy's tokens
+  // With a critic, one number per policy token: its value before the token (train/ppo_loss.h), the advantage (as
+  // the loss takes it), and the return that the critic learns.
+  std::vector<float> values;
+  std::vector<double> advantages, returns;
   bool masked = false;  // left out of the loss: cut off (loss.overlong = "mask"), or its verifier failed
   bool failed() const { return status == SampleStatus::verifier_failed; }
 

@@ -1,6 +1,6 @@
 // train/run_directory.h: a run's files on disk, and how it resumes after a crash.
 //
-//   OUT/run.json                  kind (pretrain, sft, grpo, distill), numerics, settings and inputs
+//   OUT/run.json                  kind (pretrain, sft, grpo, ppo, distill), numerics, settings and inputs
 //                                 (train/run_settings.h), finished: the step of OUT/model
 //   OUT/config.toml               a copy of the configuration
 //   OUT/metrics.jsonl             a row per step
@@ -9,7 +9,7 @@
 //   OUT/best/                     the best model so far ([checkpoint] best)
 //   OUT/events.out.tfevents.*     the numbers of metrics.jsonl for TensorBoard ([log] tensorboard = true)
 //   OUT/checkpoints/step-000120/  a Hugging Face directory, with optimizer.safetensors and trainer.json
-//                                 beside the weights
+//                                 beside the weights; reference/ and critic/, if the stage has them
 //   OUT/model/                    the finished model
 //
 // A checkpoint is written under a temporary name and renamed. A run killed at any instant resumes from the
@@ -37,7 +37,7 @@ namespace r1 {
 
 // The run settings that every training stage's configuration has.
 struct RunConfig {
-  std::string kind;  // pretrain, sft, grpo or distill: the command that makes such a run
+  std::string kind;  // pretrain, sft, grpo, ppo or distill: the command that makes such a run
   std::string name;
   uint64_t seed = 0;
   std::filesystem::path out;

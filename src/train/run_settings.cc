@@ -15,7 +15,8 @@ namespace {
 
 // Settings that change no result: places and frequencies of output, and the amount that is held at a time.
 bool is_free(std::string_view key) {
-  constexpr std::array<std::string_view, 4> kKeys = {"out", "device", "batch.micro", "rollout.batch"};
+  constexpr std::array<std::string_view, 5> kKeys = {"out", "device", "batch.micro", "batch.recompute",
+                                                     "rollout.batch"};
   constexpr std::array<std::string_view, 4> kSections = {"checkpoint.", "log.", "eval", "validation."};
   // Addresses and limits of the user's own judges, which do not affect their scores.
   constexpr std::array<std::string_view, 7> kOfJudges = {

@@ -5,7 +5,8 @@
 // compare equal; and a hash of every model and data file that the settings name, so that the files may move.
 // A resumed run must have the same, except for:
 //
-//   checkpoint, log, eval, validation, device, out, batch.micro, rollout.batch     they change no result
+//   checkpoint, log, eval, validation, device, out, batch.micro, batch.recompute, rollout.batch
+//                                                                they change no result
 //   reward.program[].workers, in_flight, timeout_s, memory_mb; reward.http[].url, parallel, batch, timeout_s
 //                                                                addresses and limits of judges
 //   optimizer.steps, data.epochs                                 must not be below the steps that are done

@@ -38,8 +38,10 @@ void TrainMeter::run() {
   std::vector<ScoredRow> rows;
   for (const std::vector<int32_t>& tokens : rows_) rows.emplace_back(tokens, 1);
   const float share = -1.0f / static_cast<float>(load_.rows * load_.length);
-  differentiate(model_, lanes_, rows, {.micro_tokens = load_.micro_tokens, .prompts = Prompts::repeated},
-                [&](const RowGradient& row) { std::ranges::fill(row.gradient, share); });
+  differentiate(
+      model_, lanes_, rows,
+      {.micro_tokens = load_.micro_tokens, .prompts = Prompts::repeated, .recompute = load_.recompute},
+      [&](const RowGradient& row) { std::ranges::fill(row.gradient, share); });
   Context ctx = lanes_.context();
   optimizer_.update(ctx);
 }

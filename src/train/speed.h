@@ -18,6 +18,7 @@ namespace r1 {
 struct TrainLoad {
   int64_t rows = 8, length = 1024;  // of a step
   int64_t micro_tokens = 8192;      // most tokens whose activations are held at a time
+  bool recompute = false;           // activation checkpointing (ScoringOptions)
 };
 
 class TrainMeter {

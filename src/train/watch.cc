@@ -98,7 +98,8 @@ void TrainingWatch::watch_held_out(const Json& row, std::vector<std::string>& sa
 }
 
 void TrainingWatch::watch_signal(const Json& row, std::vector<std::string>& said) {
-  const bool flat = row.get_number_or("groups_without_signal", 0) >= 1;
+  // A critic learns from groups of equal rewards too.
+  const bool flat = row.get_number_or("groups_without_signal", 0) >= 1 && !row.contains("value_loss");
   flat_ = flat ? flat_ + 1 : 0;
   flat_reward_ = flat ? flat_reward_ + row.get_number_or("reward", 0) : 0;
   if (said_signal_ || flat_ < kFlatSteps) return;

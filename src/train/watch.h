@@ -8,7 +8,7 @@
 //   truncated  the last window is above kMostCutOff, and kCutOffRise above the first
 //   held out   an evaluation's pass@1 is below its own best so far by more than the 95 % interval of the
 //              difference, and the reward's last window is above the one at that best by kRewardRise of its size
-//   no signal  no group of kFlatSteps consecutive steps had rewards that differ
+//   no signal  no group of kFlatSteps consecutive steps had rewards that differ (without a critic)
 #pragma once
 
 #include <cstdint>

@@ -296,7 +296,7 @@ TEST(ConfigErrors, Recipe) {
           {"name = \"t\"\n", "name = \"t\"\nnumerics = \"cpu-f32\"\n", "unknown key numerics"},
           {"name = \"exam\"", "name = \"a/b\"", "stage[0].name is \"a/b\"; it names a folder"},
           {"name = \"pupil\"", "name = \"zero\"", "stage[2].name is \"zero\", as an earlier stage's"},
-          {"\"eval\"", "\"evaluate\"", "it must be one of pretrain, sft, grpo, distill, eval"},
+          {"\"eval\"", "\"evaluate\"", "it must be one of pretrain, sft, grpo, ppo, distill, eval"},
           {model, "", "stage[0].model is missing"},
           {model, "model = \"no/such\"", "stage[0].model is \"no/such\": no model is there"},
           {model, "model = \"@zero\"", "no earlier stage of that name makes a model"},
@@ -338,7 +338,7 @@ TEST(ConfigErrors, Report) {
                         "is a file; it must be the directory of a run");
   std::filesystem::create_directories(scratch() / "empty-run");
   EXPECT_ONE_LINE_ERROR(r1_run({"report", (scratch() / "empty-run").string()}),
-                        "give the directory that r1 recipe, pretrain, sft, grpo, distill wrote");
+                        "give the directory that r1 recipe, pretrain, sft, grpo, ppo, distill wrote");
   EXPECT_ONE_LINE_ERROR(r1_run({"report"}), "r1 report needs RUN");
 }
 

@@ -62,7 +62,7 @@ TEST(CliHelp, BareProgramPrintsTheHelp) {
   const auto bare = r1_run({});
   EXPECT_EQ(bare.status, 0);
   EXPECT_EQ(bare.out, r1_run({"--help"}).out);
-  EXPECT_EQ(helps().size(), 28u);
+  EXPECT_EQ(helps().size(), 29u);
   for (const char* name :
        {"run", "generate", "score", "tokenize", "template", "verify", "pretrain", "grpo", "recipe"})
     EXPECT_TRUE(helps().contains(name)) << name;
@@ -100,7 +100,7 @@ TEST(CliHelp, EveryListedOptionIsRead) {
 TEST(CliHelp, OptionsOfTheMachineAreWhereTheyHaveAnEffect) {
   const std::set<std::string> models{"run", "generate", "score", "eval", "imatrix", "serve", "plan", "bench"};
   const std::set<std::string> quantising{"run", "generate", "score", "eval", "plan", "bench"};
-  const std::set<std::string> trainings{"pretrain", "sft", "grpo", "distill", "recipe", "preflight"};
+  const std::set<std::string> trainings{"pretrain", "sft", "grpo", "ppo", "distill", "recipe", "preflight"};
   for (const auto& [command, help] : helps()) {
     const bool model = models.contains(command), training = trainings.contains(command);
     const bool threads = model || training || command == "doctor" || command == "reward" ||

@@ -147,6 +147,36 @@ TEST(CliPlan, AConfigurationsStepIsMeasuredAndNothingIsWritten) {
       checked("plan-config", r1_run({"plan", config, "--json", "--memory-limit", "1M"})).get_bool("fits"));
   EXPECT_FALSE(std::filesystem::exists(out));
   EXPECT_NE(r1_run({"plan", config}).out.find("gradients"), std::string::npos);
+  EXPECT_EQ(json.at("step_bytes").get_int("critic"), 0);
+  // The same run with a critic: as much again for the second model.
+  const std::string ppo = test::write("plan-ppo.toml", read_file(config) + "[critic]\nlambda = 1.0\n");
+  const Json with_critic = checked("plan-config", r1_run({"plan", ppo, "--json"}));
+  EXPECT_EQ(with_critic.get_string("kind"), "ppo");
+  EXPECT_GT(with_critic.at("step_bytes").get_int("critic"), json.at("step_bytes").get_int("optimizer"));
+  EXPECT_GT(with_critic.get_int("total_bytes"), json.get_int("total_bytes"));
+}
+
+TEST(CliPpo, AStepIsTrainedAndTheCriticIsNamed) {
+  const auto config = [](const std::string& more) {
+    return test::write("ppo.toml",
+                       std::string("name = \"p\"\nmodel = \"r1-nano-base\"\nout = \"") +
+                           (test::scratch() / "ppo-run").string() +
+                           "\"\n[data]\ntask = \"countdown3\"\n[rollout]\nprompts = 4\ngroup = 4\n"
+                           "max_tokens = 60\n[optimizer]\nlr = 1e-4\nsteps = 2\n[critic]\n" +
+                           more);
+  };
+  EXPECT_ONE_LINE_ERROR(r1_run({"ppo", config("lambda = 2.0\n")}),
+                        "critic.lambda is 2; it must be between 0 and 1");
+  EXPECT_ONE_LINE_ERROR(r1_run({"ppo", config("model = \"" + tiny_llama() + "\"\n")}),
+                        "a critic has the policy's architecture and vocabulary");
+  EXPECT_ONE_LINE_ERROR(r1_run({"grpo", config("")}), "unknown section [critic]");
+  const auto run = r1_run({"ppo", config("lambda = 1.0\n"), "--force"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_NE(run.err.find("critic.lr is not set: 0.0004 is taken"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("the critic "), std::string::npos) << run.err;
+  const std::string critic = (test::scratch() / "ppo-run/checkpoints/step-000002/critic").string();
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", critic, "-p", "x"}), "is of a value model");
+  EXPECT_EQ(r1_run({"preflight", config("lambda = 1.0\n"), "--groups", "2"}).status, 0);
 }
 
 TEST(CliBench, MeasuresDepthsAndBatchesAndSaysWhatItLeavesOut) {
@@ -243,6 +273,10 @@ TEST(CliBench, TrainsAModelOrAShapeAndTellsItsSpeed) {
   EXPECT_NEAR(rate.get_number("median") * json.get_number("step_s"), 60, 1e-6);
   EXPECT_LE(rate.get_number("low"), rate.get_number("median"));
   EXPECT_TRUE(json.at("kernels").items().empty());
+  EXPECT_FALSE(json.get_bool("recompute"));
+  const Json again = checked("bench-train", bench(tiny_llama(), {"--device", "cpu", "--recompute"}));
+  EXPECT_TRUE(again.get_bool("recompute"));
+  EXPECT_LT(again.get_int("activation_bytes"), json.get_int("activation_bytes"));
   // A configuration alone: new weights of its sizes.
   const std::string shape = (std::filesystem::path(tiny_deepseek()) / "config.json").string();
   const Json made = checked("bench-train", bench(shape, {"--device", "cpu", "--numerics", "cpu-bf16"}));
@@ -268,6 +302,7 @@ TEST(CliBench, ErrorsOfTrainingAreOneLine) {
   EXPECT_ONE_LINE_ERROR(bench({"--memory-limit", "1G"}), "--memory-limit: r1 bench --train keeps no limit");
   EXPECT_ONE_LINE_ERROR(bench({"--depth", "0"}), "--depth");
   EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--rows", "3"}), "--train");
+  EXPECT_ONE_LINE_ERROR(r1_run({"bench", tiny_llama(), "--recompute"}), "--train");
 }
 
 TEST(CliBench, ErrorsAreOneLine) {

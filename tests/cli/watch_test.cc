@@ -184,7 +184,7 @@ TEST(CliSet, AResumedRunMustHaveTheSameSettings) {
 }
 
 TEST(CliSet, EveryCommandThatTakesAConfigurationHasIt) {
-  for (const char* command : {"pretrain", "sft", "grpo", "distill", "recipe", "preflight"}) {
+  for (const char* command : {"pretrain", "sft", "grpo", "ppo", "distill", "recipe", "preflight"}) {
     const Result result = r1_run({command, write("any.toml", "name = \"t\"\n"), "--set", "sead=3"});
     EXPECT_EQ(result.status, 2) << command;
     EXPECT_NE(r1_run({command, "--help"}).out.find("--set KEY=VALUE"), std::string::npos) << command;

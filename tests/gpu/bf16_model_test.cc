@@ -94,8 +94,8 @@ struct TrainedInBf16 {
   std::string weights;
 };
 
-TrainedInBf16 train_in_bf16(const Json& json, Memory& memory, Numerics numerics, int64_t micro,
-                            int64_t steps) {
+TrainedInBf16 train_in_bf16(const Json& json, Memory& memory, Numerics numerics, int64_t micro, int64_t steps,
+                            bool recompute = false) {
   Model model = random_model(json, memory);
   model.allocate_gradients();
   const Sequences sequences = some_sequences();
@@ -111,7 +111,8 @@ TrainedInBf16 train_in_bf16(const Json& json, Memory& memory, Numerics numerics,
     Context ctx = lanes.context();
     model.zero_gradients(ctx);
     out.logprobs.assign(sequences.rows.size(), {});
-    differentiate(model, lanes, sequences.rows, {.micro_tokens = micro}, [&](const RowGradient& row) {
+    const ScoringOptions options{.micro_tokens = micro, .recompute = recompute};
+    differentiate(model, lanes, sequences.rows, options, [&](const RowGradient& row) {
       out.logprobs[row.row].assign(row.logprobs.begin(), row.logprobs.end());
       for (size_t t = 0; t < row.gradient.size(); ++t)
         row.gradient[t] = static_cast<float>(static_cast<int64_t>(row.row * 7 + t * 3) % 5 - 2) / 64;
@@ -171,6 +172,18 @@ TEST_F(CudaBf16Model, PiecesChangeNoBitOfAGradient) {
       for (const auto& [parameter, gradient] : whole.gradients)
         expect_cpu_bits(pieces.gradients.at(parameter), gradient, name + " " + parameter);
       EXPECT_EQ(pieces.weights, whole.weights) << name << ", pieces of " << micro;
+    }
+  }
+}
+
+TEST_F(CudaBf16Model, ActivationCheckpointingChangesNoBit) {
+  for (const auto& [name, json] : families()) {
+    const TrainedInBf16 kept = train_in_bf16(json, cuda_memory(), kNumerics, 4096, 3);
+    for (const int64_t micro : {4096, 120}) {
+      const TrainedInBf16 again = train_in_bf16(json, cuda_memory(), kNumerics, micro, 3, true);
+      for (const auto& [parameter, gradient] : kept.gradients)
+        expect_cpu_bits(again.gradients.at(parameter), gradient, name + " " + parameter);
+      EXPECT_EQ(again.weights, kept.weights) << name << ", pieces of " << micro;
     }
   }
 }

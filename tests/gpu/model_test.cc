@@ -51,8 +51,24 @@ struct Trained {
   std::string weights;
 };
 
-Trained train(const Json& json, Memory& memory) {
-  Model model = random_model(json, memory);
+struct How {
+  bool recompute = false;  // activation checkpointing
+  bool critic = false;     // a value model
+};
+
+// A value model with a random head.
+Model random_critic(const Json& json, Memory& memory) {
+  Model model = Model::value_model(random_model(json, memory));
+  Random random(9);
+  for (Parameter& p : model.parameters()) {
+    if (p.name == "score.weight")
+      write_values(memory, p.value, 0, random_normal(random, p.value.count(), 0.5));
+  }
+  return model;
+}
+
+Trained train(const Json& json, Memory& memory, const How& how = {}) {
+  Model model = how.critic ? random_critic(json, memory) : random_model(json, memory);
   model.allocate_gradients();
   Random random(8);
   std::vector<std::vector<int32_t>> tokens;
@@ -82,7 +98,7 @@ Trained train(const Json& json, Memory& memory) {
     Context ctx = lanes.context();
     model.zero_gradients(ctx);
     differentiate(
-        model, lanes, rows, {.temperature = 0.9f, .entropy = true},
+        model, lanes, rows, {.temperature = 0.9f, .entropy = !how.critic, .recompute = how.recompute},
         [&](const RowGradient& row) {
           out.logprobs[row.row].insert(out.logprobs[row.row].end(), row.logprobs.begin(), row.logprobs.end());
           out.entropies[row.row].insert(out.entropies[row.row].end(), row.entropy.begin(), row.entropy.end());
@@ -119,20 +135,37 @@ TEST_F(CudaModel, DecodesWithTheBitsOfTheCpu) {
   }
 }
 
+void expect_equal(const Trained& got, const Trained& want, const std::string& name) {
+  for (size_t i = 0; i < want.logprobs.size(); ++i) {
+    expect_cpu_bits(got.logprobs[i], want.logprobs[i], name + " log-probs of row " + std::to_string(i));
+    expect_cpu_bits(got.entropies[i], want.entropies[i], name + " entropies of row " + std::to_string(i));
+  }
+  ASSERT_EQ(got.gradients.size(), want.gradients.size());
+  for (const auto& [parameter, gradient] : want.gradients)
+    expect_cpu_bits(got.gradients.at(parameter), gradient, name + " " + parameter);
+  EXPECT_EQ(got.selected, want.selected) << name;
+  EXPECT_EQ(got.balance_loss, want.balance_loss) << name;
+  EXPECT_EQ(got.norm, want.norm) << name;
+  EXPECT_EQ(got.weights, want.weights) << name;
+}
+
 TEST_F(CudaModel, TrainsWithTheBitsOfTheCpu) {
+  for (const auto& [name, json] : families())
+    expect_equal(train(json, cuda_memory()), train(json, host_memory()), name);
+}
+
+TEST_F(CudaModel, ActivationCheckpointingChangesNoBit) {
+  for (const auto& [name, json] : families())
+    expect_equal(train(json, cuda_memory(), {.recompute = true}), train(json, host_memory()), name);
+}
+
+// PPO's critic.
+TEST_F(CudaModel, ValueModelsTrainWithTheBitsOfTheCpu) {
   for (const auto& [name, json] : families()) {
-    const Trained want = train(json, host_memory()), got = train(json, cuda_memory());
-    for (size_t i = 0; i < want.logprobs.size(); ++i) {
-      expect_cpu_bits(got.logprobs[i], want.logprobs[i], name + " log-probs of row " + std::to_string(i));
-      expect_cpu_bits(got.entropies[i], want.entropies[i], name + " entropies of row " + std::to_string(i));
-    }
-    ASSERT_EQ(got.gradients.size(), want.gradients.size());
-    for (const auto& [parameter, gradient] : want.gradients)
-      expect_cpu_bits(got.gradients.at(parameter), gradient, name + " " + parameter);
-    EXPECT_EQ(got.selected, want.selected) << name;
-    EXPECT_EQ(got.balance_loss, want.balance_loss) << name;
-    EXPECT_EQ(got.norm, want.norm) << name;
-    EXPECT_EQ(got.weights, want.weights) << name;
+    expect_equal(train(json, cuda_memory(), {.critic = true}), train(json, host_memory(), {.critic = true}),
+                 name);
+    expect_equal(train(json, cuda_memory(), {.recompute = true, .critic = true}),
+                 train(json, host_memory(), {.critic = true}), name + " recomputed");
   }
 }
 

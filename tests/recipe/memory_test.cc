@@ -46,6 +46,43 @@ TEST_F(MemoryOfAStage, PretrainingIsEstimatedWithinATenth) {
   }
 }
 
+// batch.recompute lowers the activations that are measured, as it lowers those that are estimated, and changes no
+// weight. A resumed run may switch it on.
+TEST_F(MemoryOfAStage, ActivationCheckpointingNeedsLessAndTrainsTheSameWeights) {
+  ThreadPool pool(2);
+  const auto trained = [&](const std::filesystem::path& config, const std::string& out, const auto& run) {
+    SilentReporter reporter;
+    const TrainOptions half{.force = true, .stop_after_steps = 1};
+    std::string text = read_file(config);
+    run(config, half, pool, reporter, StageOverrides{});
+    const auto again =
+        write(out + "_again.toml", text.replace(text.find("micro = "), 0, "recompute = true\n"));
+    run(again, TrainOptions{.resume = true, .force = true}, pool, reporter, StageOverrides{});
+    const Json json = read_json(root / out / "run.json");
+    expect_near(json, "activations", "measured_activations");
+    return std::pair(weights_of(root / out / "model"), json.at("memory_mib"));
+  };
+  {
+    SilentReporter reporter;
+    run_pretrain_config(pretrain_config(4000, "kept"), {}, pool, reporter);
+    const auto [weights, memory] = trained(pretrain_config(4000, "p"), "p", run_pretrain_config);
+    EXPECT_TRUE(weights == weights_of(root / "kept/model"));
+    const Json kept = read_json(root / "kept/run.json").at("memory_mib");
+    EXPECT_LT(memory.get_number("measured_activations"), 0.6 * kept.get_number("measured_activations"));
+  }
+  const auto short_answers = [&](const std::string& out) {
+    // With a penalty to the reference, every answer has a gradient.
+    std::string text = read_file(grpo_config(out + ".toml", out, "", "[loss]\nkl = 0.01\n"));
+    text.replace(text.find("max_tokens = 40"), 15, "max_tokens = 16");
+    text.replace(text.find("micro = 300"), 11, "micro = 900");
+    return write(out + ".toml", text);
+  };
+  SilentReporter reporter;
+  run_grpo_config(short_answers("gkept"), {.force = true}, pool, reporter);
+  const auto [weights, memory] = trained(short_answers("g"), "g", run_grpo_config);
+  EXPECT_TRUE(weights == weights_of(root / "gkept/model"));
+}
+
 // The longest row comes last, after all rows that an estimate might examine.
 TEST_F(MemoryOfAStage, FineTuningIsEstimatedByItsLongestRow) {
   const auto row = [](int words) {

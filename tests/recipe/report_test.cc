@@ -509,7 +509,7 @@ TEST_F(Report, AStageOfARecipeIsRepeatedByTheRecipe) {
 TEST_F(Report, NoRunIsOneClearLine) {
   EXPECT_NE(error_of(root / "nowhere").find("nowhere: there is no such directory"), std::string::npos);
   EXPECT_NE(error_of(root).find("is no run: neither recipe.json nor metrics.jsonl"), std::string::npos);
-  EXPECT_NE(error_of(root).find("r1 recipe, pretrain, sft, grpo, distill wrote"), std::string::npos);
+  EXPECT_NE(error_of(root).find("r1 recipe, pretrain, sft, grpo, ppo, distill wrote"), std::string::npos);
   put("file", "x");
   EXPECT_NE(error_of(root / "file").find("is a file"), std::string::npos);
   put("broken/recipe.json", "{\"recipe\":");

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::SchemaValidator;
 
-const std::vector<std::string> kKinds = {"pretrain", "sft", "grpo", "distill", "recipe"};
+const std::vector<std::string> kKinds = {"pretrain", "sft", "grpo", "ppo", "distill", "recipe"};
 
 bool matches_a_pattern(const Json& schema, const std::string& key) {
   const Json* patterns = schema.find("patternProperties");
@@ -96,6 +96,7 @@ Json config_json(const fs::path& path) {
 std::string kind_of(const Json& config) {
   if (config.contains("stage")) return "recipe";
   if (config.contains("teacher")) return "distill";
+  if (config.contains("critic")) return "ppo";
   if (config.contains("rollout")) return "grpo";
   return config.at("model").is_object() ? "pretrain" : "sft";
 }
@@ -117,7 +118,7 @@ TEST(Schema, ShippedConfigurationsFit) {
 // Returns one value of a leaf: its default, its minimum or its first choice.
 std::string value_of(const std::string& key, const Json& leaf) {
   if (key == "data.task" || key == "stage.task") return "\"countdown\"";
-  if (key == "optimizer.warmup") return "0";
+  if (key == "optimizer.warmup" || key == "critic.warmup") return "0";
   if (key == "reward.http.url" || key == "reward.http.name") return "\"http://h\"";
   if (const Json* fallback = leaf.find("default")) return fallback->dump();
   if (const Json* choices = leaf.find("enum")) return choices->at(size_t{0}).dump();
@@ -189,6 +190,7 @@ TEST(Schema, ReadersAcceptEveryKeyOfTheirSchema) {
   expect_read("pretrain", with_every_key(pretrain, corpus) + "model.config.hidden_size = 8\n");
   expect_read("pretrain", with_every_key(pretrain, old_model) + "model = \"m\"\n");
   expect_read("grpo", with_every_key(schema_of("grpo"), {}));
+  expect_read("ppo", with_every_key(schema_of("ppo"), {}));
   for (const std::string kind : {"sft", "distill"}) {
     expect_read(kind, with_every_key(schema_of(kind), {"data.epochs"}));
     expect_read(kind, with_every_key(schema_of(kind), {"optimizer.steps"}));
@@ -224,7 +226,11 @@ TEST(Schema, EveryKeyThatAReaderNamesIsInASchema) {
         for (const auto& [name, inner] : leaf.schema.at("items").at("properties").members())
           known.insert(name);
     }
-    for (const Leaf& leaf : leaves) known.insert(leaf.key);
+    for (const Leaf& leaf : leaves) {
+      known.insert(leaf.key);
+      // One reader reads [optimizer] and the same settings of [critic].
+      if (leaf.key.starts_with("optimizer.")) known.insert(leaf.key.substr(leaf.key.find('.') + 1));
+    }
   }
   const std::regex literal(
       R"re(\.(text|text_or|choice_or|integer|integer_or|number_or|boolean_or|numbers_or|texts_or|subtree|array_size)\(\s*(?:key\()?"([a-z_.]+)")re");
@@ -281,6 +287,17 @@ TEST_F(SchemaOfRuns, ReinforcementLearning) {
   Json row = read_jsonl(root / "a/metrics.jsonl").front();
   const Json schema = schema_of("metrics.jsonl");
   EXPECT_NE(SchemaValidator(schema).check(row.set("surprise", 1)), "");
+}
+
+TEST_F(SchemaOfRuns, ReinforcementLearningWithACritic) {
+  ThreadPool threads(2);
+  const auto config = grpo_config("a.toml", "a", "", "[critic]\nlambda = 0.95\n");
+  EXPECT_EQ(SchemaValidator(schema_of("ppo")).check(config_json(config)), "");
+  run_ppo_config(config, {}, threads, reporter);
+  EXPECT_EQ(expect_rows_fit("metrics.jsonl", root / "a/metrics.jsonl"), 4u);
+  expect_rows_fit("samples.jsonl", root / "a/samples.jsonl");
+  expect_fits("run.json", read_json(root / "a/run.json"));
+  expect_fits("trainer.json", read_json(root / "a/checkpoints/step-000003/trainer.json"));
 }
 
 TEST_F(SchemaOfRuns, PretrainingAndFineTuning) {

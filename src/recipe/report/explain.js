@@ -1,7 +1,7 @@
 // What a newcomer needs to read the page: the game, the method, the figures, and why accuracy stops where it does.
 // Every number comes from the run.
 const isCountdown = (task) => /^(countdown|game24)/.test(task || "");
-const isReinforced = (stage) => stage.kind === "grpo" || (stage.columns && "accuracy" in stage.columns);
+const isReinforced = (stage) => stage.kind === "grpo" || stage.kind === "ppo" || (stage.columns && "accuracy" in stage.columns);
 const untagged = (answer) => answer.replace(/<\/?answer>/g, "").trim();
 const share = (value) => (100 * value).toFixed(value > 0.995 || value < 0.005 ? 1 : 0) + " %";
 
@@ -43,6 +43,17 @@ function explainGrpo(parent, runs) {
     "it learns which of its own attempts worked. A group whose answers all earn the same teaches nothing.");
 }
 
+function explainPpo(parent, runs) {
+  const stage = runs.flatMap((r) => r.training).find((s) => s.kind === "ppo");
+  if (!stage) return;
+  const set = stage.settings || {};
+  explanation(parent, "The method: PPO with a critic",
+    "Proximal policy optimization is what GRPO was made to replace. " + `A second model as large as the first, the critic, learns to foresee the reward of an answer from every token on (stage ${stage.name}). ` +
+    "The advantage of a token is what came of the answer beyond what the critic expected there" +
+    (set["critic.lambda"] === undefined ? "." : ` (lambda = ${short(set["critic.lambda"])}: 1 takes the whole outcome, less than 1 trusts the critic's later opinions).`),
+    "The step makes tokens with a positive advantage more likely, and those with a negative one less likely. The critic is trained beside it, which costs memory and time.");
+}
+
 function explainDistillation(parent, runs) {
   const stage = runs.flatMap((r) => r.training).find((s) => s.kind === "distill");
   if (!stage) return;
@@ -68,7 +79,7 @@ const gap = (arm) => (pass(arm, widest(arm)) ?? 0) - (pass(arm, "1") ?? 0);
 
 function explain(page, runs) {
   const grid = add(null, "div", null, "explanations");
-  for (const part of [explainCountdown, explainGrpo, explainDistillation, explainFigures]) part(grid, runs);
+  for (const part of [explainCountdown, explainGrpo, explainPpo, explainDistillation, explainFigures]) part(grid, runs);
   if (!grid.children.length) return;
   add(page, "h2", "What you are looking at");
   page.append(grid);

@@ -52,7 +52,7 @@ function tiles(page, run) {
     const figures = fixed(pass(before, "1"), 3) + " → " + fixed(pass(after, "1"), 3);
     if (c.what === "training") {
       tile(figures, `pass@1 on ${c.task || "held-out problems"} by ${titled(c)}: ${c.before} → ${c.after}`);
-      if (before.mean_thinking > 0 && after.mean_thinking > 0 && c.kind === "grpo")
+      if (before.mean_thinking > 0 && after.mean_thinking > 0 && ["grpo", "ppo"].includes(c.kind))
         tile(fixed(before.mean_thinking, 1) + " → " + fixed(after.mean_thinking, 1), "tokens of thought in right answers, the same two");
     } else if (c.what === "teacher") {
       tile(fixed(pass(after, "1"), 3) + " of " + fixed(pass(before, "1"), 3), `pass@1 of the student (${c.after}) and of its teacher (${c.before})`);
@@ -150,7 +150,7 @@ function exams(page, arms, runs) {
     outcomes(page, same);
     if (runs.length > 1) continue;
     const trained = runs[0].comparisons.filter((c) => c.what === "training" && same.includes(armOf(runs[0], c.after)));
-    const shown = trained.find((c) => c.kind === "grpo") || trained[0];
+    const shown = trained.find((c) => c.kind === "grpo" || c.kind === "ppo") || trained[0];
     const arm = shown ? armOf(runs[0], shown.after) : same[same.length - 1];
     if (arm.outcomes) explainCeiling(page, arm, shown && armOf(runs[0], shown.before));
   }
