@@ -186,7 +186,8 @@ class Bench {
   }
 
   void measure(Point& point) {
-    SpeedMeter meter(model_, threads_, numerics_, point.batch, point.depth + point.tokens);
+    SpeedMeter meter(model_, threads_, numerics_, point.batch, point.depth + point.tokens,
+                     !options_.no_exact);
     const auto ours = [&](int64_t steps) {
       return point.prefill ? meter.prefill(point.batch, point.depth, point.tokens)
                            : meter.decode_step(point.batch, point.depth, steps);
@@ -271,6 +272,7 @@ class Bench {
     out.set("parameters", sizes_.all)
         .set("active_parameters", sizes_.active)
         .set("numerics", name_of(numerics_));
+    out.set("exact", !options_.no_exact);
     out.set("device", name_of(device_.device()))
         .set("threads", threads_.size())
         .set("repeat", options_.repeat);
@@ -310,6 +312,8 @@ std::string bench_text(const Json& json) {
                      json.get_string("numerics").starts_with("cpu-q8act") ? "GOP/s in int8" : "GFLOP/s");
   out += fmt::format("weights: {}, keys and values: {} per token\n", byte_text(json.get_int("weights_bytes")),
                      byte_text(json.get_int("kv_bytes_per_token")));
+  if (!json.get_bool("exact"))
+    out += "products of more than 32 rows by cuBLASLt, in any order (--no-exact)\n";
   const bool peer = !json.at("llama_cpp").at("version").is_null();
   out +=
       fmt::format("\n{:<7}  {:>6}  {:>5}  {:>9}  {:>19}  {:>9}  {:>6}{}\n", "", "depth", "batch", "tokens/s",
@@ -340,6 +344,8 @@ std::string bench_text(const Json& json) {
 
 int run_bench(const BenchOptions& options) {
   check_common(options.common);
+  if (options.no_exact && device_of(options.common) == Device::cpu)
+    throw Error("--no-exact: on the CPU, every product has a fixed order; the option is for --device cuda");
   if (options.train) return run_bench_train(options);
   constexpr int64_t kMostBatch = 1024, kMostDepth = 1 << 20, kMostRepeats = 100;
   std::vector<int64_t> depths = numbers_of("--depth", options.depths, 0, kMostDepth);

@@ -63,7 +63,8 @@ Json measure_training(const BenchOptions& options) {
                    {.rows = options.rows,
                     .length = options.length,
                     .micro_tokens = options.micro,
-                    .recompute = options.recompute});
+                    .recompute = options.recompute,
+                    .exact = !options.no_exact});
   meter.step();  // takes memory and packs the weights
   std::vector<double> seconds;
   for (int64_t i = 0; i < options.repeat; ++i) seconds.push_back(meter.step());
@@ -77,7 +78,7 @@ Json measure_training(const BenchOptions& options) {
   out.set("numerics", name_of(numerics)).set("device", device == Device::cuda ? "cuda" : "cpu");
   out.set("threads", threads.size()).set("repeat", options.repeat);
   out.set("rows", options.rows).set("length", options.length).set("micro", options.micro);
-  out.set("recompute", options.recompute);
+  out.set("recompute", options.recompute).set("exact", !options.no_exact);
   out.set("activation_bytes", meter.activations()).set("weights_bytes", model.held_bytes());
   out.set("step_s", median);
   out.set("tokens_per_s", Json::object()
@@ -107,6 +108,7 @@ std::string training_text(const Json& json) {
                   json.get_string("numerics"), json.get_string("device"), json.get_int("threads"));
   out += fmt::format("{}: {:.0f} GB/s {}, {:.3g} TFLOP/s\n", machine_name(json), json.get_number("read_gb_s"),
                      bandwidth_name(json), json.get_number("peak_tflops"));
+  if (!json.get_bool("exact")) out += "products by cuBLASLt, in any order (--no-exact)\n";
   out += fmt::format(
       "a step: {} rows of {} tokens, at most {} at a time; activations {}{}, weights and gradients {}\n",
       json.get_int("rows"), json.get_int("length"), json.get_int("micro"),

@@ -11,7 +11,7 @@
 namespace r1 {
 
 struct CommonOptions {
-  std::string device;        // "": the CPU; for a training, its configuration's
+  std::string device;        // "": the GPU if there is one; for a training, its configuration's
   std::string dtype;         // "": the checkpoint's
   std::string numerics;      // "": follows from dtype
   int64_t threads = 0;       // 0: all threads that the process may use
@@ -218,6 +218,7 @@ struct BenchOptions {
   int64_t peer_depth = 4096;  // llama.cpp is not measured deeper, because it must read the context first
   bool no_llama_cpp = false;
   bool random_weights = false;
+  bool no_exact = false;
   std::string python = "python3";
   bool train = false;
   int64_t rows = 8, length = 1024, micro = 8192;  // only for train

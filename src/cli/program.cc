@@ -452,6 +452,9 @@ void Program::add_measuring() {
       "--random-weights", bench.random_weights,
       "Measure the model's shape with random weights: its configuration is enough, and MODEL may be a "
       "name that r1 plan knows");
+  sub->add_flag(
+      "--no-exact", bench.no_exact,
+      "Let cuBLASLt choose the order of sums in products on a GPU, to measure what a fixed order costs");
   sub->add_flag("--no-llama-cpp", bench.no_llama_cpp, "Do not measure llama.cpp on a GGUF file");
   sub->add_option("--python", bench.python, "A Python with llama-cpp-python (default: python3)");
   CLI::Option* train =

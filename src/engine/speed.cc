@@ -60,10 +60,12 @@ class GreedySink final : public RowSink {
 }  // namespace
 
 struct SpeedMeter::Impl {
-  Impl(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions)
+  Impl(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions,
+       bool exact)
       : work(packed(model, threads, numerics), numerics, memory_for(model)),
         runner(model, work.ctx, sequences),
         pages_each(KvCache::pages_for(positions)) {
+    work.ctx.exact = exact;
     runner.resize(sequences * pages_each, false);
   }
 
@@ -115,8 +117,8 @@ struct SpeedMeter::Impl {
 };
 
 SpeedMeter::SpeedMeter(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences,
-                       int64_t positions)
-    : impl_(std::make_unique<Impl>(model, threads, numerics, sequences, positions)) {}
+                       int64_t positions, bool exact)
+    : impl_(std::make_unique<Impl>(model, threads, numerics, sequences, positions, exact)) {}
 SpeedMeter::~SpeedMeter() = default;
 
 double SpeedMeter::decode_step(int64_t batch, int64_t depth, int64_t steps) {

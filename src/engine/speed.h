@@ -15,10 +15,10 @@ namespace r1 {
 
 class SpeedMeter {
  public:
-  // `sequences` and `positions` (of each) bound what can be measured. The model outlives this. Throws Error
-  // if the cache does not fit into memory.
-  SpeedMeter(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences,
-             int64_t positions);
+  // `sequences` and `positions` (of each) bound what can be measured. The model outlives this. `exact`: false lets
+  // products on a GPU sum in any order (Context::exact). Throws Error if the cache does not fit into memory.
+  SpeedMeter(const Model& model, ThreadPool& threads, Numerics numerics, int64_t sequences, int64_t positions,
+             bool exact = true);
   ~SpeedMeter();
   SpeedMeter(const SpeedMeter&) = delete;
   SpeedMeter& operator=(const SpeedMeter&) = delete;

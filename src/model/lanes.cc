@@ -41,7 +41,8 @@ Context Lanes::context() {
           .device = first.ctx.device,
           .numerics = numerics_,
           .host_arena = first.host.get(),
-          .stream = first.ctx.stream};
+          .stream = first.ctx.stream,
+          .exact = exact_};
 }
 
 // The first lane, which all threads may share, may fill the limit alone.
@@ -49,6 +50,7 @@ Lanes::Own& Lanes::lane(size_t i) {
   while (lanes_.size() <= i) {
     const auto sharing = static_cast<size_t>(lanes_.empty() ? 1 : threads_.size());
     lanes_.push_back(std::make_unique<Own>(numerics_, limit_ / sharing, memory_));
+    lanes_.back()->lane.work.ctx.exact = exact_;
   }
   return *lanes_[i];
 }

@@ -58,6 +58,8 @@ class Lanes {
   void run(size_t pieces, bool side_by_side, bool differentiate,
            const std::function<void(const Piece&)>& body);
 
+  // False: products on a GPU may sum in any order (Context::exact). Before the first run.
+  void set_exact(bool exact) { exact_ = exact; }
   // The first lane with all threads and without a tape, for work between two runs.
   Context context();
   // Brings the model's packed copies up to date. Forwards side by side need that, because they only read the
@@ -82,6 +84,7 @@ class Lanes {
   Numerics numerics_;
   size_t limit_;
   Memory& memory_;
+  bool exact_ = true;
   std::vector<std::unique_ptr<Own>> lanes_;
 };
 

@@ -27,6 +27,8 @@ struct Context {
   // The steps of sums over the tokens of this batch, for numerics that have such steps; null: token by token
   // from the first.
   const TokenSteps* steps = nullptr;
+  // False: products on a GPU may sum in any order, to measure what a fixed one costs (r1 bench --no-exact).
+  bool exact = true;
   // The lists of this batch that the device has; null: ops send what their kernels read.
   DeviceLists* lists = nullptr;
 

@@ -25,6 +25,7 @@ TrainMeter::TrainMeter(Model& model, ThreadPool& threads, Numerics numerics, con
       load_(load),
       optimizer_(model, meter_optimizer()),
       lanes_(threads, numerics, Arena::kDefaultLimit, model.memory()) {
+  lanes_.set_exact(load.exact);
   Random random(1);
   for (int64_t row = 0; row < load.rows; ++row) {
     std::vector<int32_t> tokens(static_cast<size_t>(load.length) + 1);  // the last one is only predicted

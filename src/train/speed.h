@@ -19,6 +19,7 @@ struct TrainLoad {
   int64_t rows = 8, length = 1024;  // of a step
   int64_t micro_tokens = 8192;      // most tokens whose activations are held at a time
   bool recompute = false;           // activation checkpointing (ScoringOptions)
+  bool exact = true;                // false: products on a GPU sum in any order (Context::exact)
 };
 
 class TrainMeter {

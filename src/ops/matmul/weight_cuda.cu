@@ -13,6 +13,7 @@
 #include "ops/convert/convert.h"
 #include "ops/convert/convert_cuda.h"
 #include "ops/elementwise/elementwise_cuda.h"
+#include "ops/matmul/free_product_cuda.h"
 #include "ops/matmul/frozen_rows_cuda.h"
 #include "ops/matmul/matmul_backend.h"
 #include "ops/matmul/matmul_cuda.h"
@@ -79,10 +80,12 @@ void read_tiles(Context& ctx, const Parameter& p, std::byte* to, std::byte* room
     pack_tiles(tiles, room, first, rows, ctx.stream);
   }
   if (format == Format::f8_e4m3) {
-    R1_CHECK(p.stored.scales != nullptr && p.stored.scales->count() == fp8_scale_count(N, K), p.name, " scales");
+    R1_CHECK(p.stored.scales != nullptr && p.stored.scales->count() == fp8_scale_count(N, K), p.name,
+             " scales");
     std::vector<float> scales(static_cast<size_t>(fp8_scale_count(N, K)));
     p.stored.scales->read(0, scales);
-    ctx.memory().write(to + tiles_bytes(format, N, K), scales.data(), scales.size() * sizeof(float), ctx.stream);
+    ctx.memory().write(to + tiles_bytes(format, N, K), scales.data(), scales.size() * sizeof(float),
+                       ctx.stream);
   }
   // Any stream may read it afterwards.
   check(cudaStreamSynchronize(static_cast<cudaStream_t>(ctx.stream)), "cudaStreamSynchronize");
@@ -209,6 +212,7 @@ void tensor_times(Context& ctx, const Weight& w, const uint16_t* x, int64_t T, v
 }
 
 void dense_times(Context& ctx, const TensorProduct& product) {
+  if (!ctx.exact && free_product(ctx, product)) return;
   const int64_t parts = split_parts(product);
   float* sums = parts > 1 ? ctx.arena.array<float>(parts * product.I * product.J) : nullptr;
   if (ctx.measuring) return;
@@ -218,14 +222,16 @@ void dense_times(Context& ctx, const TensorProduct& product) {
 
 void tensor_times_transposed(Context& ctx, const Weight& w, const uint16_t* dy, int64_t T, bool accumulate,
                              float* dx) {
-  const uint16_t* rows = w.bf16_rows(ctx);
-  if (ctx.measuring) return;
-  tensor_product(input_gradient_product(dy, T, rows, w.N(), w.K(), ctx.row().k_shards, accumulate, dx),
-                 ctx.stream);
+  const TensorProduct product =
+      input_gradient_product(dy, T, w.bf16_rows(ctx), w.N(), w.K(), ctx.row().k_shards, accumulate, dx);
+  if (!ctx.exact && free_product(ctx, product)) return;
+  if (!ctx.measuring) tensor_product(product, ctx.stream);
 }
 
 void tensor_weight_gradient(Context& ctx, const Weight& w, const uint16_t* dy, const uint16_t* x, int64_t T) {
   float* grad = w.dense().grad.f32();
+  if (!ctx.exact && free_product(ctx, weight_gradient_product(x, dy, T, w.N(), w.K(), nullptr, 0, grad)))
+    return;
   if (const TokenSteps* steps = ctx.steps) {
     const int64_t tokens = std::accumulate(steps->families.begin(), steps->families.end(), int64_t{0});
     R1_CHECK(tokens == T, w.dense().name, ": a gradient over ", T, " tokens, the batch has ", tokens);
@@ -310,6 +316,8 @@ bool matmuls_forward(Context& ctx, std::span<const MatmulForward> calls) {
   std::array<QuantProductOnTiles, kMostProducts> on_tiles;
   if (!on_tensor_cores(ctx) || calls.empty() || calls.size() > products.size()) return false;
   if (calls.front().x.dtype != DType::bf16) return false;
+  constexpr int64_t kFewRows = 32;  // are bound by memory, whatever the order
+  if (!ctx.exact && calls.front().x.dim(0) > kFewRows) return false;
   size_t count = 0, tile_count = 0;
   for (const MatmulForward& call : calls) {
     const Weight& w = *call.w;
