@@ -56,8 +56,8 @@ void bench_list(Bench& bench, int64_t T, std::initializer_list<int64_t> outputs,
     first += n;
     name += (name.empty() ? "" : "+") + std::to_string(n);
   }
-  bench.tensor_row("bf16 y " + std::to_string(T) + " x " + name + " x " + std::to_string(K), flops_of(T, N, K),
-                   static_cast<double>(x.bytes() + w.bytes() + y.bytes()),
+  bench.tensor_row("bf16 y " + std::to_string(T) + " x " + name + " x " + std::to_string(K),
+                   flops_of(T, N, K), static_cast<double>(x.bytes() + w.bytes() + y.bytes()),
                    [&] { cuda::tensor_products_of(list, bench.stream()); });
 }
 
@@ -74,10 +74,11 @@ void bench_gradients(Bench& bench, int64_t T, int64_t N, int64_t K) {
                            bench.stream());
                      });
   }
-  bench.tensor_row(shape("bf16 dW", T, N, K), flops_of(T, N, K), operands + 2 * static_cast<double>(dw.bytes()), [&] {
-    cuda::tensor_product(cuda::weight_gradient_product(x.at(), dy.at(), T, N, K, nullptr, 0, dw.at()),
-                         bench.stream());
-  });
+  bench.tensor_row(
+      shape("bf16 dW", T, N, K), flops_of(T, N, K), operands + 2 * static_cast<double>(dw.bytes()), [&] {
+        cuda::tensor_product(cuda::weight_gradient_product(x.at(), dy.at(), T, N, K, nullptr, 0, dw.at()),
+                             bench.stream());
+      });
 }
 
 // The gradient of a weight over rows of `row` tokens, as training computes it. The time includes the upload of its lists.

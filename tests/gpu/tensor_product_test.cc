@@ -58,9 +58,9 @@ struct TensorCase {
   std::vector<float> x, w, bias, dy, dx, dw;
 };
 
-constexpr TensorKernel kKernels[] = {TensorKernel::few_rows, TensorKernel::small_tiles,
+constexpr TensorKernel kKernels[] = {TensorKernel::few_rows,    TensorKernel::small_tiles,
                                      TensorKernel::large_tiles, TensorKernel::wgmma,
-                                     TensorKernel::wgmma_wide, TensorKernel::wgmma_shards};
+                                     TensorKernel::wgmma_wide,  TensorKernel::wgmma_shards};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
@@ -287,8 +287,8 @@ TEST_F(CudaTensorProduct, CutsBetweenFamiliesChangeNoBitOfAGradient) {
 // the other, and cuts between families change nothing.
 TEST_F(CudaTensorProduct, ChainsOfAGradientRunSideBySideWithTheirOwnBits) {
   const std::vector<int64_t> families = {33, 1, 16, 1500, 7, 48};
-  for (const auto& [N, K] :
-       std::vector<std::pair<int64_t, int64_t>>{{70, 100}, {128, 256}, {200, 136}, {264, 776}, {1408, 2304}}) {
+  for (const auto& [N, K] : std::vector<std::pair<int64_t, int64_t>>{
+           {70, 100}, {128, 256}, {200, 136}, {264, 776}, {1408, 2304}}) {
     int64_t T = 0;
     for (const int64_t n : families) T += n;
     const TensorCase c(T, N, K);
@@ -327,7 +327,7 @@ TEST_F(CudaTensorProduct, ChainsOfAGradientRunSideBySideWithTheirOwnBits) {
     }
     const std::string what = std::to_string(N) + " x " + std::to_string(K);
     expect_cpu_bits(split(0, families.size(), c.dw), want, what);
-    if (N * K > 1 << 20) continue;  // large enough that blocks walk all chains of their tiles
+    if (N * K > 1 << 20) continue;  // blocks walk all chains of their tiles
     for (size_t cut = 1; cut < families.size(); ++cut)
       expect_cpu_bits(split(cut, families.size(), split(0, cut, c.dw)), want,
                       what + " cut before " + std::to_string(cut));

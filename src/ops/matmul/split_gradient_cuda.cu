@@ -95,8 +95,8 @@ void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, 
       wgmma_add_chains(product, upload.at<TokenChain>(at), count, words, ctx.stream);
     return;
   }
-  const int64_t n = N * K,
-                at_once = std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1, std::max<int64_t>(count, 1));
+  const int64_t n = N * K, at_once = std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1,
+                                                         std::max<int64_t>(count, 1));
   float* sums = ctx.arena.array<float>(at_once * n);
   if (!ctx.measuring && n > 0) add_apart(product, list, sums, at_once, static_cast<cudaStream_t>(ctx.stream));
 }

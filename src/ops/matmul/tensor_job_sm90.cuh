@@ -30,7 +30,8 @@ struct Job {
   int tiles_i, tiles_j, cluster;   // tiles_i is a multiple of cluster
   const TokenChain* chains;        // null: shards
   int chain_count;
-  uint32_t* added;  // [tiles_i, tiles_j, kGroups] chains that were added to D; or null: a block walks all chains
+  uint32_t*
+      added;  // [tiles_i, tiles_j, kGroups] chains that were added to D; or null: a block walks all chains
   __device__ __forceinline__ int part_of(int tile_i) const {
     int part = 0;
 #pragma unroll
@@ -51,7 +52,6 @@ int64_t tiles_across(const TensorProduct& product) {
 inline int64_t tiles_down(const TensorProduct& product) {
   return (product.I + kTileI - 1) / kTileI;
 }
-
 
 // The job of `products`; `cluster` blocks share their rows of Q, of which a tile has kJ. stored: D may go through a map.
 template <int kJ>

@@ -1,10 +1,9 @@
-#include "ops/matmul/tensor_map_cuda.h"
-
 #include <cuda_runtime.h>
 
 #include <array>
 
 #include "base/error.h"
+#include "ops/matmul/tensor_map_cuda.h"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -21,9 +20,9 @@ EncodeTiled encode_tiled() {
     constexpr unsigned kSince = 12000;  // the CUDA that brought it
     void* found = nullptr;
     cudaDriverEntryPointQueryResult status{};
-    check(
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &status),
-        "cudaGetDriverEntryPointByVersion");
+    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault,
+                                           &status),
+          "cudaGetDriverEntryPointByVersion");
     if (status != cudaDriverEntryPointSuccess)
       throw Error("the CUDA driver has no cuTensorMapEncodeTiled: install a driver for CUDA 12.0 or newer");
     return reinterpret_cast<EncodeTiled>(found);
@@ -54,9 +53,8 @@ CUtensorMap encode(CUtensorMapDataType type, const void* data,
 CUtensorMap operand_map(const TensorOperand& operand, const OperandBoxes& boxes) {
   constexpr cuuint64_t kBytes = sizeof(uint16_t);
   constexpr cuuint32_t kLine = 128 / kBytes;
-  const auto row = static_cast<cuuint64_t>(operand.row) * kBytes,
-             rows = static_cast<cuuint64_t>(boxes.rows), part = static_cast<cuuint64_t>(boxes.part),
-             shards = static_cast<cuuint64_t>(boxes.shards);
+  const auto row = static_cast<cuuint64_t>(operand.row) * kBytes, rows = static_cast<cuuint64_t>(boxes.rows),
+             part = static_cast<cuuint64_t>(boxes.part), shards = static_cast<cuuint64_t>(boxes.shards);
   if (operand.by_k)
     return encode<3>(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, operand.data, {part, shards, rows},
                      {shards == 1 ? row : part * kBytes, row},
@@ -75,7 +73,8 @@ CUtensorMap output_map(const TensorProduct& product, int box_j) {
 
 bool output_has_map(const TensorProduct& product) {
   const int64_t bytes = product.d_bf16 ? sizeof(uint16_t) : sizeof(float);
-  return product.d_i == 1 && product.d_j * bytes % 16 == 0 && reinterpret_cast<uintptr_t>(product.d) % 16 == 0;
+  return product.d_i == 1 && product.d_j * bytes % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(product.d) % 16 == 0;
 }
 
 }  // namespace r1::cuda

@@ -266,9 +266,9 @@ TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
     return TensorKernel::few_rows;
   const int64_t large = (product.I + LargeTile::kI - 1) / LargeTile::kI *
                         ((rows + LargeTile::kJ - 1) / LargeTile::kJ) * groups.count;
-  // wgmma is so much faster that it pays on fewer multiprocessors.
+  // wgmma is so much faster that it pays on fewer multiprocessors; most of all in the forward.
   constexpr int64_t kShare = 5, kOf = 2;
-  if (large < multiprocessors() &&
+  if (large < multiprocessors() && !(alone && wgmma_shards_fit(product)) &&
       (kShare * large < kOf * multiprocessors() || groups.count > 1 || groups.starts != nullptr ||
        !tensor_kernel_fits(product, TensorKernel::wgmma)))
     return TensorKernel::small_tiles;

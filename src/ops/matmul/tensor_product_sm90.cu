@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
   Pipe pipe{stages, full, full + 8 * Pipe::kStages, job.cluster, job.cluster > 1 ? cluster_rank() : 0};
   if (threadIdx.x == 0) pipe.init();
   if (job.cluster > 1) {
-    cluster_sync();
+    cluster_wait();
   } else {
     __syncthreads();
   }
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
     multiply_items<kJ, kTotals, Pipe, kQByK>(job, pipe, stages + Pipe::kBytes, first, apart);
   }
   // No block may end while others read for it or wait for it to read.
-  if (job.cluster > 1) cluster_sync();
+  if (job.cluster > 1) cluster_wait();
 #endif
 }
 
@@ -201,9 +201,10 @@ void launch_wgmma(std::span<const TensorProduct> products, cudaStream_t stream, 
   Job job = make_job<kJ>(products, cluster_of(products), kQByK);
   job.chains = chains.list, job.chain_count = static_cast<int>(chains.count), job.added = chains.added;
   if (job.added != nullptr)
-    check(cudaMemsetAsync(job.added, 0, sizeof(uint32_t) * static_cast<size_t>(job.tiles_i * job.tiles_j * kGroups),
-                          stream),
-          "cudaMemsetAsync");
+    check(
+        cudaMemsetAsync(job.added, 0,
+                        sizeof(uint32_t) * static_cast<size_t>(job.tiles_i * job.tiles_j * kGroups), stream),
+        "cudaMemsetAsync");
   const auto kernel = wgmma_tiles<kJ, kPByK, kQByK, kTotals>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "cudaFuncSetAttribute");
@@ -219,7 +220,8 @@ void launch_wgmma(std::span<const TensorProduct> products, cudaStream_t stream, 
     attributes[1].val.cooperative = 1;
   }
   cudaLaunchConfig_t config{};
-  config.gridDim = static_cast<unsigned>(std::min(job.items(), multiprocessors() / job.cluster) * job.cluster);
+  config.gridDim =
+      static_cast<unsigned>(std::min(job.items(), multiprocessors() / job.cluster) * job.cluster);
   config.blockDim = kPipelineThreads;
   config.dynamicSmemBytes = kBytes;
   config.stream = stream;
@@ -278,8 +280,8 @@ int64_t wgmma_chain_words(int64_t N, int64_t K) {
 
 void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, uint32_t* words,
                       void* stream) {
-  R1_CHECK(wgmma_fits(product) && product.accumulate && !product.q.by_k, "chains of ",
-           product.I, " x ", product.J);
+  R1_CHECK(wgmma_fits(product) && product.accumulate && !product.q.by_k, "chains of ", product.I, " x ",
+           product.J);
   if (count == 0) return;
   const auto s = static_cast<cudaStream_t>(stream);
   const int64_t down = tiles_down(product);

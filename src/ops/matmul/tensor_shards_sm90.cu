@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kShardThreads, 2) wgmma_shards(const __grid_co
       store_block(part.product, i0 + static_cast<int>(threadIdx.x) / 32 * 16, j0 + 8 * q, total);
     }
   }
-  cluster_sync();  // others may still read this block's chains
+  cluster_wait();  // others may still read this block's chains
 #endif
 }
 
@@ -160,11 +160,19 @@ bool wgmma_shards_fit(const TensorProduct& product) {
 }
 
 bool wgmma_shards_pay(const TensorProduct& product) {
-  constexpr int64_t kFewRowsMost = 32, kNarrow = 64;
+  constexpr int64_t kFewRowsMost = 32;
   if (product.J <= kFewRowsMost || !wgmma_shards_fit(product)) return false;
-  // Tiles of 128 columns that would keep fewer than three multiprocessors of four busy.
-  constexpr int64_t kShare = 3, kOf = 4;
-  return product.J <= kNarrow || kOf * tiles_down(product) * tiles_across<128>(product) < kShare * multiprocessors();
+  // Times in us beside those of a launch, measured on an H200: a block of a cluster has the exchange and its stages, of
+  // which the device does 132 at a time; a block that walks all of K waits longer per stage if all do so.
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  const auto stages = static_cast<double>((shards.steps + kTileSteps - 1) / kTileSteps);
+  const int64_t down = tiles_down(product), tiles = down * tiles_across<128>(product),
+                blocks = (product.J <= 64 ? down : tiles) * shards.count, at_once = multiprocessors();
+  const double side_by_side =
+      static_cast<double>(blocks) * (0.03 + 0.0045 * stages) * 132 / static_cast<double>(at_once);
+  const double walk = static_cast<double>((tiles + at_once - 1) / at_once * shards.count) * stages *
+                      (2 * tiles <= at_once ? 0.33 : 0.5);
+  return side_by_side < walk;
 }
 
 void wgmma_shards_products(std::span<const TensorProduct> products, void* stream) {

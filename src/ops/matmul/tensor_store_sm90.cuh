@@ -126,7 +126,8 @@ __device__ __forceinline__ float load_if(bool inside, const float* from) {
 __device__ __forceinline__ float2 load_if(bool inside, const float2* from) {
   float2 two;
   asm volatile(
-      "{.reg .pred p; setp.ne.b32 p, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @p ld.global.cg.v2.f32 {%0, %1}, "
+      "{.reg .pred p; setp.ne.b32 p, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @p "
+      "ld.global.cg.v2.f32 {%0, %1}, "
       "[%2];}"
       : "=f"(two.x), "=f"(two.y)
       : "l"(from), "r"(static_cast<int>(inside))
@@ -177,7 +178,8 @@ __device__ __forceinline__ void visit_pairs(const TensorProduct& product, int64_
   const OutputPlace at;
   const int64_t i = i0 + at.row, left = product.J - j0 - at.column;
   const bool upper = i < product.I, lower = i + 8 < product.I;
-  auto* const first = reinterpret_cast<float2*>(static_cast<float*>(product.d) + i * product.d_i + j0 + at.column);
+  auto* const first =
+      reinterpret_cast<float2*>(static_cast<float*>(product.d) + i * product.d_i + j0 + at.column);
   auto* const second = first + 4 * product.d_i;
 #pragma unroll
   for (int b = 0; b < kCount / 4; ++b) {
@@ -209,8 +211,8 @@ __device__ __forceinline__ void store_outputs(const TensorProduct& product, int6
       store_if(inside, to, float2{from[e], from[e + 1]});
     });
   } else if (product.d_bf16) {
-    visit_outputs<kCount, uint16_t>(
-        product, i0, j0, [&](int e, uint16_t* to, bool inside) { store_if(inside, to, from[e]); });
+    visit_outputs<kCount, uint16_t>(product, i0, j0,
+                                    [&](int e, uint16_t* to, bool inside) { store_if(inside, to, from[e]); });
   } else {
     visit_outputs<kCount, float>(product, i0, j0,
                                  [&](int e, float* to, bool inside) { store_if(inside, to, from[e]); });
@@ -224,7 +226,8 @@ __device__ __forceinline__ void to_gradients(const TensorProduct& product, int64
   const OutputPlace at;
 #pragma unroll
   for (int e = 0; e < kCount; ++e)
-    total[e] = gradient_of(product, i0 + at.row + e / 2 % 2 * 8, j0 + e / 4 * 8 + at.column + e % 2, total[e]);
+    total[e] =
+        gradient_of(product, i0 + at.row + e / 2 % 2 * 8, j0 + e / 4 * 8 + at.column + e % 2, total[e]);
 }
 
 // Adds the bias.

@@ -24,8 +24,8 @@ __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
 // Copies a box to `to`; its bytes arrive at `barrier`.
 __device__ __forceinline__ void copy_box(uint32_t to, const CUtensorMap& map, BoxAt at, uint32_t barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(
-          to),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, "
+      "%4}], [%5];" ::"r"(to),
       "l"(&map), "r"(at.x), "r"(at.y), "r"(at.z), "r"(barrier)
       : "memory");
 }
@@ -33,7 +33,8 @@ __device__ __forceinline__ void copy_box(uint32_t to, const CUtensorMap& map, Bo
 __device__ __forceinline__ void copy_box_to_all(uint32_t to, const CUtensorMap& map, BoxAt at,
                                                 uint32_t barrier, uint16_t blocks) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, "
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%2, "
       "%3, %4}], [%5], %6;" ::"r"(to),
       "l"(&map), "r"(at.x), "r"(at.y), "r"(at.z), "r"(barrier), "h"(blocks)
       : "memory");
@@ -63,10 +64,11 @@ __device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes)
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
-// Arrives at the barrier at the same place of block `rank` of the cluster.
+// Arrives at the barrier at the same place of block `rank` of the cluster: shared memory was read, nothing was written. (To
+// ask for release in the cluster makes the thread wait for its writes to all memory, about 1 us.)
 __device__ __forceinline__ void barrier_arrive_at(uint32_t barrier, uint32_t rank) {
   asm volatile(
-      "{.reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [r];}" ::"r"(
+      "{.reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [r];}" ::"r"(
           barrier),
       "r"(rank)
       : "memory");
@@ -80,9 +82,13 @@ __device__ __forceinline__ uint32_t cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-// Waits for all threads of the cluster.
+// Waits for all threads of the cluster, and shows them what this one wrote.
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+}
+// Waits for all threads of the cluster alone.
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.arrive.relaxed; barrier.cluster.wait.acquire;" ::: "memory");
 }
 // Waits for `threads` threads of the block, whole warps, that name the same barrier: 1 to 15.
 __device__ __forceinline__ void named_sync(int name, int threads) {
