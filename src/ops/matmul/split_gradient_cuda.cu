@@ -42,18 +42,30 @@ void launch_add(const float* from, int64_t n, int64_t count, float* to, cudaStre
   check_launch("product dw, chains");
 }
 
-// Sums each chain into `sums`, one chain after the other.
-void sum_chains(const TensorProduct& product, std::span<const TokenChain> chains, float* sums,
-                cudaStream_t stream) {
-  for (const TokenChain& chain : chains) {
-    TensorProduct one = product;
-    one.p.data += chain.first * one.p.row;
-    one.q.data += chain.first * one.q.row;
-    one.K = chain.count;
-    one.d = sums;
-    one.accumulate = false;
-    tensor_product(one, stream);
-    sums += product.I * product.J;
+// Adds chains to D that are summed into `sums` first, at most at_once of them at a time.
+void add_apart(const TensorProduct& product, std::span<const TokenChain> chains, float* sums, int64_t at_once,
+               cudaStream_t stream) {
+  const int64_t n = product.I * product.J;
+  auto* const dw = static_cast<float*>(product.d);
+  const bool fours = n % 4 == 0 && reinterpret_cast<uintptr_t>(dw) % 16 == 0;
+  while (!chains.empty()) {
+    const auto here = static_cast<int64_t>(std::min(chains.size(), static_cast<size_t>(at_once)));
+    for (int64_t c = 0; c < here; ++c) {
+      const TokenChain& chain = chains[static_cast<size_t>(c)];
+      TensorProduct one = product;
+      one.p.data += chain.first * one.p.row;
+      one.q.data += chain.first * one.q.row;
+      one.K = chain.count;
+      one.d = sums + c * n;
+      one.accumulate = false;
+      tensor_product(one, stream);
+    }
+    if (fours) {
+      launch_add<float4>(sums, n / 4, here, dw, stream);
+    } else {
+      launch_add<float>(sums, n, here, dw, stream);
+    }
+    chains = chains.subspan(static_cast<size_t>(here));
   }
 }
 
@@ -72,36 +84,21 @@ void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, 
                          static_cast<int32_t>(std::min(tokens - begin, kChainTokens))};
     token += tokens;
   }
-  std::span<const TokenChain> list(chains, static_cast<size_t>(count));
+  const std::span list(chains, static_cast<size_t>(count));
   const TensorProduct product = weight_gradient_product(x, dy, token, N, K, nullptr, 0, dw);
-  const bool wgmma = wgmma_takes_chains(N, K), walk = wgmma && count > 0 && wgmma_walk_pays(product, count);
-  Upload upload(ctx);
-  const int at = upload.add(list);
-  if (wgmma) upload.send();
-  const auto stream = static_cast<cudaStream_t>(ctx.stream);
-  const int64_t n = N * K;
-  if (walk) {
-    if (!ctx.measuring) wgmma_walk_chains(product, upload.at<TokenChain>(at), count, stream);
+  if (wgmma_takes_chains(N, K)) {
+    Upload upload(ctx);
+    const int at = upload.add(std::span<const TokenChain>(list));
+    upload.send();
+    auto* words = ctx.arena.array<uint32_t>(wgmma_chain_words(N, K));
+    if (!ctx.measuring && N * K > 0 && count > 0)
+      wgmma_add_chains(product, upload.at<TokenChain>(at), count, words, ctx.stream);
     return;
   }
-  const int64_t at_once =
-      std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1, std::max<int64_t>(count, 1));
+  const int64_t n = N * K, at_once = std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1,
+                                                         std::max<int64_t>(count, 1));
   float* sums = ctx.arena.array<float>(at_once * n);
-  if (ctx.measuring || n == 0) return;
-  const bool fours = n % 4 == 0 && reinterpret_cast<uintptr_t>(dw) % 16 == 0;
-  for (int64_t first = 0; first < count; first += at_once) {
-    const int64_t here = std::min(at_once, count - first);
-    if (wgmma) {
-      wgmma_sum_chains(product, upload.at<TokenChain>(at) + first, here, sums, stream);
-    } else {
-      sum_chains(product, list.subspan(static_cast<size_t>(first), static_cast<size_t>(here)), sums, stream);
-    }
-    if (fours) {
-      launch_add<float4>(sums, n / 4, here, dw, stream);
-    } else {
-      launch_add<float>(sums, n, here, dw, stream);
-    }
-  }
+  if (!ctx.measuring && n > 0) add_apart(product, list, sums, at_once, static_cast<cudaStream_t>(ctx.stream));
 }
 
 }  // namespace r1::cuda

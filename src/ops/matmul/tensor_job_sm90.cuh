@@ -30,7 +30,8 @@ struct Job {
   int tiles_i, tiles_j, cluster;   // tiles_i is a multiple of cluster
   const TokenChain* chains;        // null: shards
   int chain_count;
-  float* sums;  // of each chain, [chain_count, I, J]; or null: a block walks all chains of its tile
+  uint32_t*
+      added;  // [tiles_i, tiles_j, kGroups] chains that were added to D; or null: a block walks all chains
   __device__ __forceinline__ int part_of(int tile_i) const {
     int part = 0;
 #pragma unroll
@@ -40,7 +41,7 @@ struct Job {
     return part;
   }
   __host__ __device__ int items() const {
-    return tiles_i / cluster * tiles_j * (sums != nullptr ? chain_count : 1);
+    return tiles_i / cluster * tiles_j * (added != nullptr ? chain_count : 1);
   }
 };
 

@@ -7,7 +7,8 @@
 // wgmma transposes.
 //
 // Chains of a gradient that are added to D in order: if there are tiles enough, a block walks all chains of its tile.
-// Otherwise each chain of a tile is work of its own, whose sums go to scratch.
+// Otherwise the blocks take the first chain of all tiles, then the second, and so on; who has summed chain c of a tile waits
+// until chain c - 1 has been added there. Work is taken in that order, so who is waited for has always begun.
 #include <algorithm>
 #include <array>
 
@@ -39,7 +40,7 @@ __device__ __forceinline__ Item item_of(const Job& job, int item, uint32_t rank)
   constexpr int kGroupJ = 8;
   const int rows = job.tiles_i / job.cluster, tiles = rows * job.tiles_j;
   Item out{};
-  if (job.sums != nullptr) {
+  if (job.added != nullptr) {
     out.begin = item / tiles, out.end = out.begin + 1;
     item %= tiles;
   } else {
@@ -61,15 +62,27 @@ __device__ __forceinline__ ChainAt chain_of(const Job& job, int chain) {
   return {at.first, 0, at.count};
 }
 
-template <int kJ>
-__device__ __forceinline__ void prefetch_outputs(const Job& job, const Item& item) {
-  const Part& part = job.parts[item.part];
-  if (!part.d_mapped || !part.product.accumulate) return;
-  constexpr int kColumns = kJ / kF32Rounds;  // of a box of D in f32
-  for (int i = item.i0; i < min(item.i0 + kTileI, static_cast<int>(part.product.I)); i += 32) {
-    for (int j = item.j0; j < min(item.j0 + kJ, static_cast<int>(part.product.J)); j += kColumns)
-      prefetch_box(part.d, i, j);
+// D = D + chain, after the chain before.
+template <int kCount>
+__device__ __forceinline__ void add_in_turn(const TensorProduct& product, uint32_t* added, int turn,
+                                            int64_t i0, int64_t j0, float (&chain)[kCount]) {
+  const OutputPlace at;
+  if (threadIdx.x % 128 == 0) {
+    int seen = 0;
+    do {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(added) : "memory");
+    } while (seen != turn);
   }
+  named_sync(kGroupBarrier + at.group, 128);
+  visit_pairs<kCount>(product, i0, j0, [&](int e, const float2* from, bool inside) {
+    const float2 held = load_if(inside, from);
+    chain[e] = __fadd_rn(held.x, chain[e]), chain[e + 1] = __fadd_rn(held.y, chain[e + 1]);
+  });
+  store_outputs<true>(product, i0, j0, chain);
+  __threadfence();
+  named_sync(kGroupBarrier + at.group, 128);
+  if (threadIdx.x % 128 == 0)
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(added), "r"(turn + 1) : "memory");
 }
 
 // Stores a warpgroup's outputs.
@@ -83,7 +96,7 @@ __device__ __forceinline__ void store_group(const Part& part, uint32_t buffer, i
     if (part.d_mapped && product.d_bf16) return store_bf16(part.d, buffer, i0, j0, total);
     if (part.d_mapped) return store_f32(part.d, buffer, i0, j0, total);
   }
-  store_outputs<!kQByK>(product, product.d, i0, j0, total);
+  store_outputs<!kQByK>(product, i0, j0, total);
 }
 
 // What the multipliers do. kTotals: an item may have several chains.
@@ -119,9 +132,8 @@ __device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint3
     }
     if constexpr (kTotals) {
       store_group<kQByK>(part, mine, i0, item.j0, total);
-    } else if (job.sums != nullptr) {
-      const TensorProduct& product = part.product;
-      store_outputs<true>(product, job.sums + item.begin * product.I * product.d_i, i0, item.j0, chain);
+    } else if (job.added != nullptr) {
+      add_in_turn(part.product, job.added + item.tile * kGroups + group, item.begin, i0, item.j0, chain);
     } else {
       store_group<kQByK>(part, mine, i0, item.j0, chain);
     }
@@ -154,10 +166,6 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
     if (threadIdx.x == kMultipliers) {
       for (int n = first; n < job.items(); n += apart) {
         const Item item = item_of<kJ>(job, n, pipe.rank);
-        if constexpr (kQByK) {  // chains that begin with D: it is brought nearer a tile ahead
-          if (n == first) prefetch_outputs<kJ>(job, item);
-          if (n + apart < job.items()) prefetch_outputs<kJ>(job, item_of<kJ>(job, n + apart, pipe.rank));
-        }
         for (int c = item.begin; c < item.end; ++c)
           pipe.copy(job.parts[item.part].p, job.q, chain_of(job, c), item.i0, item.j0);
       }
@@ -181,7 +189,7 @@ int cluster_of(std::span<const TensorProduct> products) {
 struct Chains {
   const TokenChain* list = nullptr;
   int64_t count = 0;
-  float* sums = nullptr;  // [count, I, J] of the chains; null: they are added to D
+  uint32_t* added = nullptr;
 };
 
 template <int kJ, bool kPByK, bool kQByK, bool kTotals>
@@ -191,15 +199,26 @@ void launch_wgmma(std::span<const TensorProduct> products, cudaStream_t stream, 
   static_assert(Pipe::kStages >= 3 && kBytes <= 226 * 1024, "sm_90 has no more per block");
   const TensorProduct& one = products.front();
   Job job = make_job<kJ>(products, cluster_of(products), kQByK);
-  job.chains = chains.list, job.chain_count = static_cast<int>(chains.count), job.sums = chains.sums;
+  job.chains = chains.list, job.chain_count = static_cast<int>(chains.count), job.added = chains.added;
+  if (job.added != nullptr)
+    check(
+        cudaMemsetAsync(job.added, 0,
+                        sizeof(uint32_t) * static_cast<size_t>(job.tiles_i * job.tiles_j * kGroups), stream),
+        "cudaMemsetAsync");
   const auto kernel = wgmma_tiles<kJ, kPByK, kQByK, kTotals>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "cudaFuncSetAttribute");
   std::array<cudaLaunchAttribute, 2> attributes{};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim = {static_cast<unsigned>(job.cluster), 1, 1};
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  const bool early = one.early && starts_early() && job.added == nullptr;
+  if (early) {
+    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  } else {  // blocks that wait for each other must all be on the device
+    attributes[1].id = cudaLaunchAttributeCooperative;
+    attributes[1].val.cooperative = 1;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim =
       static_cast<unsigned>(std::min(job.items(), multiprocessors() / job.cluster) * job.cluster);
@@ -207,7 +226,7 @@ void launch_wgmma(std::span<const TensorProduct> products, cudaStream_t stream, 
   config.dynamicSmemBytes = kBytes;
   config.stream = stream;
   config.attrs = attributes.data();
-  config.numAttrs = one.early && starts_early() ? 2 : 1;
+  config.numAttrs = early || job.added != nullptr ? 2 : 1;
   check(cudaLaunchKernelEx(&config, kernel, job), launch_name(one));
   check_launch(launch_name(one));
 }
@@ -255,41 +274,28 @@ bool wgmma_takes_chains(int64_t N, int64_t K) {
   return on_hopper() && N % kVector == 0 && K % kVector == 0;
 }
 
-bool wgmma_walk_pays(const TensorProduct& product, int64_t count) {
-  const int64_t down = tiles_down(product);
-  // In us. A column of tiles takes this long per token; sums in scratch are written and read, and stored by each item.
-  constexpr double kColumnToken = 3.8e-5, kByte = 1 / 4.2e6, kStore = 1.5;
-  const double tokens = static_cast<double>(product.K) / static_cast<double>(count),
-               bytes = 8.0 * static_cast<double>(product.I * product.J * count);
-  const double walk = tile_cost(down * tiles_across<192>(product), 192) * static_cast<double>(product.K) *
-                      kColumnToken,
-               apart = tile_cost(down * tiles_across<256>(product) * count,
-                                 256 * tokens * kColumnToken + kStore) +
-                       bytes * kByte;
-  return walk <= apart;
+int64_t wgmma_chain_words(int64_t N, int64_t K) {
+  return (N / kTileI + 2) * (K / 128 + 1) * kGroups;
 }
 
-void wgmma_walk_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, void* stream) {
-  R1_CHECK(wgmma_fits(product) && product.accumulate && !product.q.by_k && count > 0, "chains of ", product.I,
-           " x ", product.J);
-  launch_wgmma<192, false, false, true>({&product, 1}, static_cast<cudaStream_t>(stream),
-                                        {.list = chains, .count = count});
-}
-
-void wgmma_sum_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, float* sums,
+void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, uint32_t* words,
                       void* stream) {
-  TensorProduct one = product;  // `sums` lie as D, without gaps
-  one.accumulate = false;
-  one.d_i = product.J;
-  one.d = sums;
-  R1_CHECK(wgmma_fits(one) && !one.q.by_k && count > 0, "chains of ", product.I, " x ", product.J);
+  R1_CHECK(wgmma_fits(product) && product.accumulate && !product.q.by_k, "chains of ", product.I, " x ",
+           product.J);
+  if (count == 0) return;
   const auto s = static_cast<cudaStream_t>(stream);
-  const Chains apart{.list = chains, .count = count, .sums = sums};
-  const int64_t down = tiles_down(product) * count;
-  const bool wide = tile_cost(down * tiles_across<256>(product), 256) <=
-                    tile_cost(down * tiles_across<128>(product), 128 * kNarrowCost);
-  return wide ? launch_wgmma<256, false, false, false>({&one, 1}, s, apart)
-              : launch_wgmma<128, false, false, false>({&one, 1}, s, apart);
+  const int64_t down = tiles_down(product);
+  // A tile's walk over all chains, against chains that are handed out one by one and add to D in turn. An addition costs
+  // about as much as kTurn of a chain.
+  constexpr double kTurn = 0.2;
+  const double walk = tile_cost(down * tiles_across<192>(product), 192) * static_cast<double>(count),
+               wide = tile_cost(down * tiles_across<256>(product) * count, 256 * (1 + kTurn)),
+               narrow = tile_cost(down * tiles_across<128>(product) * count, 128 * kNarrowCost * (1 + kTurn));
+  if (walk <= wide && walk <= narrow)
+    return launch_wgmma<192, false, false, true>({&product, 1}, s, {.list = chains, .count = count});
+  const Chains turns{.list = chains, .count = count, .added = words};
+  return wide <= narrow ? launch_wgmma<256, false, false, false>({&product, 1}, s, turns)
+                        : launch_wgmma<128, false, false, false>({&product, 1}, s, turns);
 }
 
 }  // namespace r1::cuda

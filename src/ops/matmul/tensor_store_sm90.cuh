@@ -114,7 +114,7 @@ __device__ __forceinline__ void store_f32(const CUtensorMap& map, uint32_t buffe
 }
 
 // Accesses of memory if `inside`, without a branch: a hundred branches in a row take the compiler minutes. Loads are 0
-// otherwise.
+// otherwise. Through the second-level cache, because other blocks may have written it in this launch.
 __device__ __forceinline__ float load_if(bool inside, const float* from) {
   float value;
   asm volatile("{.reg .pred p; setp.ne.b32 p, %2, 0; mov.f32 %0, 0f00000000; @p ld.global.cg.f32 %0, [%1];}"
@@ -171,14 +171,15 @@ inline bool takes_pairs(const TensorProduct& product) {
   return product.d_j == 1 && !product.d_bf16 && product.J % 2 == 0 && product.d_i % 2 == 0 &&
          reinterpret_cast<uintptr_t>(product.d) % 8 == 0;
 }
-// Calls visit(index, address, inside) for a thread's pairs of outputs; `d` has the layout of D.
+// Calls visit(index, address, inside) for a thread's pairs of outputs.
 template <int kCount, class Visit>
-__device__ __forceinline__ void visit_pairs(const TensorProduct& product, void* d, int64_t i0, int64_t j0,
+__device__ __forceinline__ void visit_pairs(const TensorProduct& product, int64_t i0, int64_t j0,
                                             const Visit& visit) {
   const OutputPlace at;
   const int64_t i = i0 + at.row, left = product.J - j0 - at.column;
   const bool upper = i < product.I, lower = i + 8 < product.I;
-  auto* const first = reinterpret_cast<float2*>(static_cast<float*>(d) + i * product.d_i + j0 + at.column);
+  auto* const first =
+      reinterpret_cast<float2*>(static_cast<float*>(product.d) + i * product.d_i + j0 + at.column);
   auto* const second = first + 4 * product.d_i;
 #pragma unroll
   for (int b = 0; b < kCount / 4; ++b) {
@@ -192,7 +193,7 @@ template <bool kPairs, int kCount>
 __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
                                              float (&to)[kCount]) {
   if constexpr (kPairs) {
-    visit_pairs<kCount>(product, product.d, i0, j0, [&](int e, const float2* from, bool inside) {
+    visit_pairs<kCount>(product, i0, j0, [&](int e, const float2* from, bool inside) {
       const float2 two = load_if(inside, from);
       to[e] = two.x, to[e + 1] = two.y;
     });
@@ -201,13 +202,12 @@ __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64
         product, i0, j0, [&](int e, const float* from, bool inside) { to[e] = load_if(inside, from); });
   }
 }
-// `d`: D, or with kPairs other memory with its layout.
 template <bool kPairs, int kCount>
-__device__ __forceinline__ void store_outputs(const TensorProduct& product, void* d, int64_t i0, int64_t j0,
+__device__ __forceinline__ void store_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
                                               const float (&from)[kCount]) {
   forget(i0), forget(j0);
   if constexpr (kPairs) {
-    visit_pairs<kCount>(product, d, i0, j0, [&](int e, float2* to, bool inside) {
+    visit_pairs<kCount>(product, i0, j0, [&](int e, float2* to, bool inside) {
       store_if(inside, to, float2{from[e], from[e + 1]});
     });
   } else if (product.d_bf16) {
