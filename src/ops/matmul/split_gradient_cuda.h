@@ -5,8 +5,8 @@
 //     chain = +0;  for every step of 16 tokens in order: chain = mma(chain, the step's products)
 //     dw = dw + chain
 //
-// Chains run side by side, so that small matrices fill the chip too; they are held in scratch and then added in order. On
-// Hopper, one block walks all chains of a tile of dw where there are tiles enough.
+// Chains run side by side, so that small matrices fill the chip too. On Hopper, who has summed a chain adds it to dw in turn
+// (tensor_product_sm90.cu); elsewhere they are held in scratch and then added in order.
 // The result does not depend on which families run together.
 #pragma once
 

@@ -23,13 +23,11 @@ bool wgmma_shards_fit(const TensorProduct& product);
 bool wgmma_shards_pay(const TensorProduct& product);
 void wgmma_shards_products(std::span<const TensorProduct> products, void* stream);
 
-// True if the chains of gradients of weights [N, K], whose rows are aligned, can go by the following.
+// True if gradients of weights [N, K] whose rows are aligned can go by wgmma_add_chains().
 bool wgmma_takes_chains(int64_t N, int64_t K);
-// D = D + chain for every chain in order, and true if this takes less time than the sums of each chain [count, I, J] in
-// scratch, which are still to be added. `chains` are the device's.
-void wgmma_walk_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, void* stream);
-bool wgmma_walk_pays(const TensorProduct& product, int64_t count);
-void wgmma_sum_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, float* sums,
+// D = D + chain for every chain in order: add_chains() of tensor_product_cuda.h. `words` are wgmma_chain_words() of scratch.
+void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, uint32_t* words,
                       void* stream);
+int64_t wgmma_chain_words(int64_t N, int64_t K);
 
 }  // namespace r1::cuda

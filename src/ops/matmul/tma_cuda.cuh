@@ -17,6 +17,10 @@ struct BoxAt {
   int x, y, z;
 };
 
+__device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // Copies a box to `to`; its bytes arrive at `barrier`.
 __device__ __forceinline__ void copy_box(uint32_t to, const CUtensorMap& map, BoxAt at, uint32_t barrier) {
   asm volatile(
@@ -41,11 +45,6 @@ __device__ __forceinline__ void copy_box_to_all(uint32_t to, const CUtensorMap& 
 __device__ __forceinline__ void store_box(const CUtensorMap& map, int x, int y, uint32_t from) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),
                "r"(x), "r"(y), "r"(from)
-               : "memory");
-}
-// Brings a box of a matrix of two dimensions into the second-level cache.
-__device__ __forceinline__ void prefetch_box(const CUtensorMap& map, int x, int y) {
-  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(x), "r"(y)
                : "memory");
 }
 __device__ __forceinline__ void show_to_copies() {
