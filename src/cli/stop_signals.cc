@@ -1,6 +1,7 @@
 #include "cli/stop_signals.h"
 
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <string_view>
@@ -11,11 +12,25 @@ namespace r1 {
 namespace {
 
 volatile sig_atomic_t stop_signal = 0;
+volatile time_t stop_second = 0;  // of the monotonic clock
 struct sigaction before_int, before_term;
 
+time_t monotonic_second() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
+
+// timeout(1), terminals and service managers send a signal to the process and to its group, so that it may come twice. Only
+// a later one asks to stop at once.
 extern "C" void on_stop_signal(int signal) {
-  if (stop_signal != 0) ::_exit(128 + signal);  // safe, because the files on disk are whole at any time
+  constexpr time_t kLater = 2;
+  if (stop_signal != 0) {
+    if (monotonic_second() - stop_second < kLater) return;
+    ::_exit(128 + signal);  // safe, because the files on disk are whole at any time
+  }
   stop_signal = signal;
+  stop_second = monotonic_second();
   constexpr std::string_view kLine =
       "\nstopping: what is done will be saved (once more to stop at once, without the steps since the last "
       "checkpoint)\n";

@@ -129,7 +129,7 @@ void check_launch(const char* kernel) {
 Stream::Stream() {
   device();
   cudaStream_t made = nullptr;
-  check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreate");
+  check(cudaStreamCreate(&made), "cudaStreamCreate");  // one that copies without a stream wait for
   stream_ = made;
 }
 Stream::~Stream() {

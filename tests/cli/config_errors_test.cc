@@ -51,7 +51,7 @@ std::vector<Mistake> common() {
        "numerics is \"cpu-bf16/kv-q8\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"},
       {"name = \"t\"", "name = \"t\"\nnumerics = \"cpu-f33\"",
        "numerics is \"cpu-f33\"; it must be one of cpu-f32, cpu-bf16, cpu-avx512bf16"},
-      {"name = \"t\"", "name = \"t\"\nnumerics = \"cuda-bf16\"",
+      {"name = \"t\"", "name = \"t\"\ndevice = \"cpu\"\nnumerics = \"cuda-bf16\"",
        "device is refused: numerics cuda-bf16 run on a GPU alone: choose the device cuda"},
       {"name = \"t\"", "name = \"t", ".toml:1: not valid TOML"},
       {"lr = 1e-3", "lr = \"fast\"", "optimizer.lr is not a number"},

@@ -220,7 +220,9 @@ TEST(CliErrors, OptionsOutOfRange) {
   EXPECT_ONE_LINE_ERROR(with("--device", "cuda:1"), "choose it with CUDA_VISIBLE_DEVICES");
   EXPECT_ONE_LINE_ERROR(with("--dtype", "int4"), "f32, bf16");
   EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-f16"), "cpu-f32, cpu-bf16, cpu-avx512bf16");
-  EXPECT_ONE_LINE_ERROR(with("--numerics", "cuda-bf16"), "run on a GPU alone: choose the device cuda");
+  EXPECT_ONE_LINE_ERROR(r1_run({"run", model, "--prompt-tokens", tokens_file(), "--json", "--device", "cpu",
+                                "--numerics", "cuda-bf16"}),
+                        "run on a GPU alone: choose the device cuda");
   if (!machine_has(Numerics::cpu_avx512bf16)) {
     EXPECT_ONE_LINE_ERROR(with("--numerics", "cpu-avx512bf16"), "use cpu-bf16");
   }

@@ -95,6 +95,17 @@ TEST(CliStop, CtrlCSavesAndTheCommandItPrintsEndsWithTheSameWeights) {
   }
 }
 
+// timeout(1) sends its signal to the process, and then to its group.
+TEST(CliStop, ASignalThatComesTwiceAtOnceIsOneRequest) {
+  Running run({"grpo", grpo_config("doubled", 100000), "--threads", "1"});
+  ASSERT_TRUE(run.says("step      1/100000")) << run.said();
+  run.signal(SIGTERM);
+  ASSERT_TRUE(run.says("stopping: ")) << run.said();  // the first one has taken effect
+  run.signal(SIGTERM);
+  EXPECT_EQ(run.wait(), 143) << run.said();
+  EXPECT_NE(run.said().find(" of 100000 is saved\n"), std::string::npos) << run.said();
+}
+
 TEST(CliStop, ASecondCtrlCStopsAtOnce) {
   Running run({"grpo", grpo_config("twice", 100000), "--threads", "1"});
   ASSERT_TRUE(run.says("step      1/100000")) << run.said();

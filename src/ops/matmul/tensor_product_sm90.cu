@@ -237,10 +237,10 @@ void launch_by_k(std::span<const TensorProduct> products, cudaStream_t stream) {
                                  : launch_wgmma<kJ, false, true, true>(products, stream);
 }
 
-// The time of tiles, which is about that of their columns, in units of one column. Narrow tiles read more bytes.
-double tile_cost(int64_t tiles, double columns) {
+// The time of tiles that take `each` alone, which is about proportional to their columns. Narrow tiles read more bytes.
+double tile_cost(int64_t tiles, double each) {
   const int64_t at_once = multiprocessors();
-  return static_cast<double>((tiles + at_once - 1) / at_once) * columns;
+  return static_cast<double>((tiles + at_once - 1) / at_once) * each;
 }
 constexpr double kNarrowCost = 1.15;
 
@@ -285,12 +285,19 @@ void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, in
   if (count == 0) return;
   const auto s = static_cast<cudaStream_t>(stream);
   const int64_t down = tiles_down(product);
-  // A tile's walk over all chains, against chains that are handed out one by one and add to D in turn. An addition costs
-  // about as much as kTurn of a chain.
-  constexpr double kTurn = 0.2;
-  const double walk = tile_cost(down * tiles_across<192>(product), 192) * static_cast<double>(count),
-               wide = tile_cost(down * tiles_across<256>(product) * count, 256 * (1 + kTurn)),
-               narrow = tile_cost(down * tiles_across<128>(product) * count, 128 * kNarrowCost * (1 + kTurn));
+  // A tile's walk over all chains, against chains that are handed out one by one and add to D in turn, each waiting for the
+  // one before. In microseconds of an H200: a token's share of a column of tiles, an addition in registers, one in memory,
+  // and the wait.
+  constexpr double kToken = 5.7e-5, kInRegisters = 0.5, kInMemory = 2, kTurn = 7.5;
+  const auto chains_each = static_cast<double>(count), tokens = static_cast<double>(product.K);
+  const auto in_turn = [&](int64_t tiles, double columns) {
+    return std::max(chains_each * kTurn,
+                    tile_cost(tiles * count, tokens / chains_each * columns * kToken + kInMemory));
+  };
+  const double walk = tile_cost(down * tiles_across<192>(product),
+                                tokens * 192 * kToken + chains_each * kInRegisters),
+               wide = in_turn(down * tiles_across<256>(product), 256),
+               narrow = in_turn(down * tiles_across<128>(product), 128 * kNarrowCost);
   if (walk <= wide && walk <= narrow)
     return launch_wgmma<192, false, false, true>({&product, 1}, s, {.list = chains, .count = count});
   const Chains turns{.list = chains, .count = count, .added = words};
