@@ -568,25 +568,6 @@ void run_on_tensor_cores(Context& ctx, const AttentionForward& call) {
 
 }  // namespace
 
-bool attend_heads(Context& ctx, const AttendHeads& call) {
-  if (!has_tensor_decode(call.pages)) return false;
-  const OpScope scope(ctx);
-  const ProjectedHeads& heads = call.heads;
-  tensor_decode(ctx,
-                {.pages = call.pages,
-                 .q = heads.q,
-                 .k = heads.k,
-                 .v = heads.v,
-                 .out = call.out,
-                 .q_norm = heads.q_norm,
-                 .k_norm = heads.k_norm,
-                 .eps = heads.eps,
-                 .rotary = &heads.rotary,
-                 .scale = call.scale},
-                decode_lists(ctx, call.batch));
-  return true;
-}
-
 void attention_forward(Context& ctx, const AttentionForward& call) {
   const DType type = call.pages.dtype;
   for (const Tensor& t : {call.q, call.k, call.v, call.out})
