@@ -12,6 +12,7 @@
 #include "base/machine.h"
 #include "base/text_util.h"
 #include "cli/bounds.h"
+#include "cli/gpu_room.h"
 #include "cli/output.h"
 #include "engine/find_model.h"
 #include "engine/generation_config.h"
@@ -318,6 +319,7 @@ SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& d
   SamplingModel out;
   out.directory = directory;
   out.numerics = choose_numerics(common, directory);
+  check_gpu_room(common, directory, out.numerics);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
     out.bundle = ModelBundle::load(directory, matrices, use, device_memory(common), common.quantize);

@@ -100,20 +100,6 @@ Json kv_types_of(const PlannedModel& plan, Numerics numerics, const WeightFormat
   return list;
 }
 
-// The formats as the numerics reads them: cpu-q8act and cuda-bf16 as they are, the others dequantised. All are bf16
-// numbers in the bf16 numerics of the CPU.
-WeightFormats read_formats(WeightFormats formats, Numerics numerics) {
-  const Product product = row_of(numerics).product;
-  if (product == Product::q8act || product == Product::tensor_bf16) return formats;
-  if (activation_dtype(numerics) == DType::bf16) return uniform_formats(DType::bf16);
-  const auto dequantise = [](Format& format) {
-    if (format != Format::bf16 && format != Format::f16) format = Format::f32;
-  };
-  dequantise(formats.rest);
-  for (auto& [name, format] : formats.by_name) dequantise(format);
-  return formats;
-}
-
 Json numerics_row(const PlannedModel& plan, Numerics numerics, ThreadPool& threads) {
   const ModelConfig& c = plan.config;
   const WeightFormats formats = read_formats(plan.formats, numerics);

@@ -178,7 +178,7 @@ Tensor LatentAttention::forward(Context& ctx, const Batch& batch, const KvPages&
   return matmul(ctx, expand_value(ctx, out, kv_b).reshaped(Shape{T, heads * value}), o, DType::f32);
 }
 
-// The same in fewer launches, with the same bits.
+// Latent attention of a decoding step in fewer launches, with the bits of forward().
 Tensor LatentAttention::forward_placed(Context& ctx, const Batch& batch, const KvPages& kv,
                                        const RopeTable& table, const Tensor& x) const {
   const int64_t T = x.dim(0);

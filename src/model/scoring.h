@@ -84,8 +84,8 @@ struct ScoringOptions {
   bool recompute = false;
 };
 
-// What the head says of every position [T] whose hidden states are given [T, D]: the log-probs of `targets` (-1:
-// none), or a value model's values. `entropy`, if given, receives the entropies; a value model has none.
+// Applies the head to hidden states [T, D] and returns [T]: the log-probs of `targets` (-1: none), or a value model's
+// values. `entropy`, if given, receives the entropies; a value model has none.
 Tensor head_scores(Context& ctx, const Model& model, const Tensor& hidden, std::span<const int32_t> targets,
                    float temperature, const Tensor& entropy = {});
 

@@ -67,4 +67,16 @@ WeightFormats quantised_formats(const ModelConfig& config, const QuantizePreset&
   return formats_in(*quantized_source(std::move(whole), config, preset), config);
 }
 
+WeightFormats read_formats(WeightFormats formats, Numerics numerics) {
+  const Product product = row_of(numerics).product;
+  if (product == Product::q8act || product == Product::tensor_bf16) return formats;
+  if (activation_dtype(numerics) == DType::bf16) return uniform_formats(DType::bf16);
+  const auto dequantise = [](Format& format) {
+    if (format != Format::bf16 && format != Format::f16) format = Format::f32;
+  };
+  dequantise(formats.rest);
+  for (auto& [name, format] : formats.by_name) dequantise(format);
+  return formats;
+}
+
 }  // namespace r1

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "model/config.h"
+#include "tensor/numerics.h"
 #include "tensor/stored.h"
 
 namespace r1 {
@@ -29,5 +30,9 @@ WeightFormats stored_formats(const std::filesystem::path& model, const ModelConf
 // Returns those of the file that `r1 quantize --type PRESET` makes of a model of these sizes. Throws Error if
 // no matrix fits a block of the preset.
 WeightFormats quantised_formats(const ModelConfig& config, const QuantizePreset& preset);
+
+// The formats as the numerics holds them: cpu-q8act and cuda-bf16 as they are, the others dequantised. All are bf16
+// numbers in the bf16 numerics of the CPU.
+WeightFormats read_formats(WeightFormats formats, Numerics numerics);
 
 }  // namespace r1

@@ -135,9 +135,9 @@ void preview(const fs::path& config, std::span<const std::string> set, std::stri
   } else if (kind == "sft") {
     preview_sft(file, count, use, note);
   } else if (kind == "grpo" || kind == "ppo") {
-    const GrpoConfig rl = kind == "ppo" ? read_ppo_config(file) : read_grpo_config(file);
+    const GrpoConfig grpo = kind == "ppo" ? read_ppo_config(file) : read_grpo_config(file);
     const fs::path model = model_of(file, "model", file.text("model"));
-    preview_prompts(model, rl.data, rl.prompt, rl.run.seed, count, use, note);
+    preview_prompts(model, grpo.data, grpo.prompt, grpo.run.seed, count, use, note);
   } else {
     R1_CHECK(kind == "distill", kind);
     const TeacherConfig teacher = read_teacher_config(file, read_run_config(file, "distill"));

@@ -77,7 +77,7 @@ class Tape {
 
   // Called while the forward is recorded: the op that made `t` reads t's gradient rounded to bf16 and in no other way.
   void read_rounded(const Tensor& t) { node(t).reads = Reads::rounded; }
-  // The same for y = x + ..., whose gradient share() will make x's: it is also read as x's is.
+  // y = x + ..., whose gradient share() will make x's, has its gradient read as x's is.
   void read_as(const Tensor& y, const Tensor& x);
   // As slot(), for an op that can write bf16. The gradient is of bf16 if it is only read rounded and nothing has been
   // written to it. Nothing may be added to such a gradient later.

@@ -33,7 +33,7 @@ Unmasked unmasked(std::span<const Rollout> minibatch) {
 }  // namespace
 
 std::string critic_difference(const ModelConfig& policy, const ModelConfig& critic) {
-  // How a head is made and what tokenizers and files add are no part of the trunk.
+  // The head's settings, and those that tokenizers and files add, are no part of the trunk.
   const std::set<std::string_view> free = {"architectures",       "id2label",         "label2id",
                                            "tie_word_embeddings", "torch_dtype",      "bos_token_id",
                                            "eos_token_id",        "initializer_range"};

@@ -95,7 +95,7 @@ TEST_F(CudaResidual, PartsOfFewRowsHaveTheBitsOfTheirOpsOneByOne) {
   }
 }
 
-// What is never fused would pass the test above.
+// An op that is never fused would pass the test above.
 TEST_F(CudaResidual, ShapesOfPublishedModelsAreStreamed) {
   const DeviceInts words(64);
   const auto* bits = reinterpret_cast<const uint16_t*>(words.data());

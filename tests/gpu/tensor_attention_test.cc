@@ -103,7 +103,7 @@ TEST_F(CudaTensorAttention, KernelsAgreeForwardAndBackward) {
   }
 }
 
-// What is not a number in a row stays there.
+// A value that is not a number stays in its row.
 TEST_F(CudaTensorAttention, RowsBesideNotANumberKeepTheirBits) {
   for (const Shape4& z : {Shape4{6, 2, 64, 64}, {12, 2, 128, 128}}) {
     Data data = bf16_data(z, {200, 150, 77}, 58);

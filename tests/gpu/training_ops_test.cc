@@ -162,7 +162,7 @@ TEST_F(CudaTrainingOps, BackwardsOfNormsHaveTheirOrderInFamilies) {
                dx_held = many_numbers(random, T * z.D), dw_held = random_normal(random, z.D);
     if (z.narrow) x = rounded_to_bf16(x);
     for (const bool add : {false, true}) {
-      // What the ops are without a device, and with one. `rounded`: dx is read in bf16.
+      // Runs the ops without a device, or with one. `rounded`: dx is read in bf16.
       const auto run = [&](auto& r, bool rounded, DType* dtype) -> Results {
         choose_bf16(r);
         const TokenSteps steps = token_steps(r.ctx, families);

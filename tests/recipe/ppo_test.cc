@@ -210,7 +210,7 @@ TEST_F(Ppo, MemoryCountsTheCriticAndItsOptimizer) {
   EXPECT_GT(ppo.critic.total(), (grpo.weights + grpo.gradients + grpo.optimizer) * 3 / 4);
   EXPECT_EQ(ppo.activations, grpo.activations) << "the critic's lie where the policy's were";
   EXPECT_NE(memory_line(ppo, "a step").find("the critic "), std::string::npos);
-  // What was measured is no more than that.
+  // The measured memory is no more than that.
   SilentReporter reporter;
   run_ppo_config(ppo_config("p.toml", "p"), {}, threads, reporter);
   const Json memory = read_json(root / "p/run.json").at("memory_mib");

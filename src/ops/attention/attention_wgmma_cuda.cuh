@@ -2,7 +2,7 @@
 // rows in shared memory, wgmma on them, and the warp that copies them.
 //
 // A tile lies in panels of 64 dimensions, whose lines are rows of 128 bytes, swizzled as in ops/matmul/wgmma_cuda.cuh.
-// The same tile serves as an operand by dimensions (scores) and as one by rows (sums of rows with weights).
+// One tile serves as an operand by dimensions (scores) and as one by rows (sums of rows with weights).
 #pragma once
 
 #include "ops/attention/attention_tiles.h"
@@ -159,7 +159,7 @@ struct StageBarriers {
     }
     __syncthreads();
   }
-  // Of the n-th use of a stage, from 0.
+  // n counts the uses of stages from 0.
   static __device__ __forceinline__ int stage(int n) { return n % kStages; }
   static __device__ __forceinline__ int parity(int n) { return n / kStages % 2; }
   __device__ __forceinline__ uint32_t full(int n) const { return at + 8 * static_cast<uint32_t>(stage(n)); }

@@ -73,7 +73,7 @@ __device__ __forceinline__ void begin_part(LatentSums<kWide>& part) {
   clear_sums(part.o);
 }
 
-// What a warp knows of its rows.
+// A warp's rows.
 struct WarpRows {
   int group, warp, lane;  // warp: of the group
   int last[2];            // the last key that this thread's rows see

@@ -41,7 +41,7 @@ struct DecodeShape {
   static constexpr int kEach = kOwn / 8;                                             // columns of a lane
   static constexpr int kWords = kEach / 2, kTiles = kOwn / 16;
   static constexpr int kQueryLine = kWidth + 8;
-  // Of a step: lines 2t, 2t + 1, 2t + 8 and 2t + 9 of a page's keys; these keys of a block's values.
+  // A step holds lines 2t, 2t + 1, 2t + 8 and 2t + 9 of a page's keys, and those keys of a block's values.
   using Keys = uint32_t[kAhead][4][2];
   using Values = uint32_t[kBlockSteps][4][kWords];
 };
@@ -73,7 +73,7 @@ __device__ __forceinline__ uint16_t* page_at(const DecodeJob& f, int number) {
   return f.pages + static_cast<int64_t>(number) * f.page_elements;
 }
 
-// What a block works on.
+// A block's work.
 struct DecodeBlock {
   int s, g;
   int chunk, heads;       // the first head of the block is chunk * kColumns of the group

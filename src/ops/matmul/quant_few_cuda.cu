@@ -21,7 +21,7 @@ constexpr int kWarps = 8, kThreads = 32 * kWarps;
 constexpr int kRows = static_cast<int>(kTileRows);
 constexpr int kLeastShared = 99 * 1024;  // sm_89 has no more per block
 
-// What all products of a launch share, and what each has.
+// Numbers that all products of a launch share, and those of each.
 struct QuantLaunch {
   struct One {
     TensorProduct product;
@@ -38,7 +38,7 @@ struct QuantLaunch {
   bool early;
 };
 
-// What a warp copies: one tile.
+// A warp copies one tile.
 struct QuantTile {
   const std::byte *data, *fp8_scales;  // scales: of the tile's row of blocks
 };
@@ -313,7 +313,7 @@ void launch_kernel(QuantLaunch launch, int64_t J, unsigned groups, void* stream)
   const int bytes =
       kWarps * launch.slots * Stages::kStage + Stages::kSums + (kJ == 1 ? kWarps * launch.steps * 32 : 0);
   const auto kernel = quant_few<kFormat, kJ, kHalves, kStages>;
-  // The same for every launch of the kernel: threads may launch it side by side.
+  // Every launch of the kernel sets one value, so threads may launch it side by side.
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared()),
         "cudaFuncSetAttribute");
   // As many blocks as there is room for at a time.

@@ -58,7 +58,7 @@ __device__ __forceinline__ uint32_t word_of(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
-// What turns the codes of one row into numbers, in one step: scale * (code - offset) - least. The product is exact.
+// Turns the codes of one row into numbers, in one step: scale * (code - offset) - least. The product is exact.
 // For formats without a minimum, `folded` holds -scale * (the float's own power of two + offset), which is exact, too,
 // so that one FMA does both.
 template <Format kFormat>

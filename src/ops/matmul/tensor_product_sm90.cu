@@ -99,7 +99,7 @@ __device__ __forceinline__ void store_group(const Part& part, uint32_t buffer, i
   store_outputs<!kQByK>(product, i0, j0, total);
 }
 
-// What the multipliers do. kTotals: an item may have several chains.
+// The multipliers' part. kTotals: an item may have several chains.
 template <int kJ, bool kTotals, class Pipe, bool kQByK>
 __device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint32_t buffer, int first,
                                                int apart) {

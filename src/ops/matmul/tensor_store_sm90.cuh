@@ -188,7 +188,7 @@ __device__ __forceinline__ void visit_pairs(const TensorProduct& product, int64_
   }
 }
 
-// What sums begin with: D in f32. kPairs: it takes pairs.
+// Loads the values that sums begin with: D in f32. kPairs: it takes pairs.
 template <bool kPairs, int kCount>
 __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
                                              float (&to)[kCount]) {

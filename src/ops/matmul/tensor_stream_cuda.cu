@@ -79,7 +79,7 @@ __device__ __forceinline__ void sync_blocks(int cluster) {
 #endif
   __syncthreads();
 }
-// What lies in the shared memory of another block of the cluster where `at` is in this block's.
+// Reads the shared memory of another block of the cluster at the place that `at` has in this block's.
 __device__ __forceinline__ float4 of_block([[maybe_unused]] const float4* at, [[maybe_unused]] int rank) {
   float4 out{};
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -231,7 +231,7 @@ __device__ __forceinline__ void stream_stage(float (&chain)[kJ / 8][4], const ui
   }
 }
 
-// What a lane stores of a tile: rows lane / 4 and 8 more of its lines, two columns from 8 `tile_j` + 2 (lane % 4) on.
+// A lane stores these of a tile: rows lane / 4 and 8 more of its lines, two columns from 8 `tile_j` + 2 (lane % 4) on.
 struct StreamStore {
   bool there[2], biased[2], narrow[2];
   char* d[2];

@@ -13,7 +13,7 @@ namespace r1::cuda {
 
 inline constexpr int64_t kMostStreamRows = 32;  // of Q
 
-// What becomes of the products.
+// The use of the products.
 enum class StreamOutput : uint8_t {
   store,  // as tensor_product() stores them
   add,    // one product: D, f32, += the product with its bias

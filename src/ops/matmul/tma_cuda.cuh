@@ -29,7 +29,7 @@ __device__ __forceinline__ void copy_box(uint32_t to, const CUtensorMap& map, Bo
       "l"(&map), "r"(at.x), "r"(at.y), "r"(at.z), "r"(barrier)
       : "memory");
 }
-// The same into every block of a cluster whose bit is set: to the same place, with the bytes at the same barrier, of each.
+// Copies a box into every block of a cluster whose bit is set: to one place, and with its bytes at one barrier, in each.
 __device__ __forceinline__ void copy_box_to_all(uint32_t to, const CUtensorMap& map, BoxAt at,
                                                 uint32_t barrier, uint16_t blocks) {
   asm volatile(

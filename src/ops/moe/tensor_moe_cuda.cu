@@ -351,7 +351,7 @@ std::span<const int32_t> first_tokens(Context& ctx, int64_t T) {
   return {list, static_cast<size_t>(count) + 1};
 }
 
-// What gradients of matrices read, in bf16: x and dy [T, D]; the gradients of gate and up, and weight * h [A T, F].
+// The operands of the matrices' gradients, in bf16: x and dy [T, D]; the gradients of gate and up, and weight * h [A T, F].
 struct GradientOperands {
   const uint16_t *x, *dy, *dgate, *dup, *h;
 };

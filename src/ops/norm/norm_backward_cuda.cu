@@ -53,7 +53,7 @@ StagePlan plan_stages(const NormGradients& n, int64_t budget) {
   return {};
 }
 
-// The same for this device: two blocks per multiprocessor, if they find room.
+// The plan for this device: two blocks per multiprocessor, if they find room.
 StagePlan plan_for_device(const NormGradients& n) {
   constexpr int64_t kReserved = 2048;  // the block's other memory, and what the device takes
   static const int64_t most = [] {

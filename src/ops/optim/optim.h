@@ -26,7 +26,7 @@ struct AdamW {
 void adamw_update(Context& ctx, Parameter& p, const Tensor& m, const Tensor& v, const AdamW& how,
                   float grad_scale);
 
-// The same for all parameters of a model, each with its own weight decay instead of how.weight_decay: in one launch, where
+// Updates all parameters of a model, each with its own weight decay instead of how.weight_decay: in one launch, where
 // a backend has one.
 struct AdamWItem {
   Parameter* parameter = nullptr;

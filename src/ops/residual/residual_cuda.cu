@@ -48,7 +48,7 @@ std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) 
   if (!stream_fits(call)) return {};
   std::vector<Tensor> out;
   for (size_t n = 0; n < count; ++n) {
-    out.push_back(ctx.output({of.rows.x.dim(0), of.weights[n]->N()}, DType::bf16));
+    out.push_back(ctx.arena.tensor({of.rows.x.dim(0), of.weights[n]->N()}, DType::bf16));
     products[n].d = out.back().data;
   }
   stream_products(call, ctx.stream);
@@ -62,7 +62,7 @@ Tensor residual_gated(Context& ctx, const ResidualGated& of) {
   StreamCall call = call_of(products, of.rows);
   call.output = StreamOutput::gate;
   if (!stream_fits(call)) return {};
-  const Tensor out = ctx.output({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
+  const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
   products[0].d = out.data;
   stream_products(call, ctx.stream);
   return out;

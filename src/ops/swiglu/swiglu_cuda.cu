@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) swiglu_values(const V* gate, const V
     put_f32(y + i, activated(gate[i], up[i]));
 }
 
-// The same for `count` times kEach elements.
+// SwiGLU of `count` times kEach elements.
 template <class V>
 __global__ void __launch_bounds__(kThreads) swiglu_vectors(const V* gate, const V* up, int64_t count, V* y) {
   let_next_start();
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) swiglu_gradients(const V* gate, cons
   }
 }
 
-// The same for `count` times kEach elements.
+// SwiGLU of `count` times kEach elements.
 template <class V>
 __global__ void __launch_bounds__(kThreads)
     swiglu_vector_gradients(const V* gate, const V* up, const float* dy, int64_t count, GradientOut dgate,
