@@ -17,24 +17,26 @@ namespace r1 {
 
 std::string gpu_room_error(const ModelConfig& config, const WeightFormats& formats, Numerics numerics,
                            std::string_view gpu, int64_t free) {
-  const int64_t needed = held_matrices(config, numerics, read_formats(formats, numerics)).all;
+  const auto held_in = [&](Numerics n) { return held_matrices(config, n, read_formats(formats, n)).all; };
+  const int64_t needed = held_in(numerics);
   if (needed <= free) return "";
-  std::string text = fmt::format("the weights need {} in {}, and {} has {} free: ", byte_text(needed),
-                                 name_of(numerics), gpu, byte_text(free));
-  if (row_of(numerics).product != Product::tensor_bf16) return text + "use --dtype bf16, or --device cpu";
-  // Keys, values and activations want room, too.
-  const auto fits = [&](const TypeSize& type) {
-    const bool stored = type.name == "F32" || type.name == "BF16" || type.name == "FP8";
-    return !stored && type.bytes < free - free / 8 && type.bytes < needed;
+  const int64_t room = free - free / 8;  // keys, values and activations take the rest
+  const bool in_f32 = numerics != Numerics::cuda_bf16;
+  const auto advice = [&]() -> std::string {
+    if (const int64_t in_bf16 = held_in(Numerics::cuda_bf16); in_f32 && in_bf16 < room)
+      return fmt::format("--dtype bf16 takes {}", byte_text(in_bf16));
+    for (const TypeSize& type : type_sizes(config)) {
+      const bool made = type.name != "F32" && type.name != "BF16" && type.name != "FP8";  // by r1 quantize
+      if (!made || type.bytes >= std::min(room, needed)) continue;
+      if (formats.has_blocks())
+        return fmt::format("a file in {} would fit, with {}", type.name, byte_text(type.bytes));
+      return fmt::format("{}--quantize {} takes {}", in_f32 ? "--dtype bf16 " : "", type.name,
+                         byte_text(type.bytes));
+    }
+    return "no type of weights fits";
   };
-  const std::vector<TypeSize> types = type_sizes(config);
-  const auto best = std::ranges::find_if(types, fits);
-  if (best == types.end()) return text + "no type of weights fits: use --device cpu";
-  if (formats.has_blocks())
-    return text + fmt::format("a file in {} would fit ({}); or use --device cpu", best->name,
-                              byte_text(best->bytes));
-  return text +
-         fmt::format("--quantize {} takes {}; or use --device cpu", best->name, byte_text(best->bytes));
+  return fmt::format("the weights need {} in {}, and {} has {} free: {}; or use --device cpu",
+                     byte_text(needed), name_of(numerics), gpu, byte_text(free), advice());
 }
 
 void check_gpu_room(const CommonOptions& common, const std::filesystem::path& model, Numerics numerics) {
