@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/config_file.h"
@@ -32,7 +33,7 @@ struct OptimizerConfig {
 struct OptimizerDefaults {
   std::optional<double> lr = 1e-3;
   int64_t warmup = 0;
-  std::string section = "optimizer";
+  std::string_view section = "optimizer";  // a literal
   std::optional<int64_t> steps = {};  // of the run, if another section gives them
 };
 OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
