@@ -13,7 +13,7 @@ struct GpuFacts {
   std::string name;             // "NVIDIA H200"
   std::string capability;       // "9.0"
   std::string cuda;             // the newest CUDA that the driver supports: "13.0"
-  int64_t bytes = 0, free = 0;  // of memory; `free` when the process first asked
+  int64_t bytes = 0, free = 0;  // memory; `free` is what was free when the process first asked
 };
 
 struct GpuSearch {

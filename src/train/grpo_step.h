@@ -18,7 +18,7 @@ namespace r1 {
 struct CriticResult {
   double value_loss = 0, value_clip_fraction = 0;
   double explained_variance = 0, value = 0, advantage_mean = 0, advantage_std = 0;  // before the first update
-  Optimizer::Result update;  // of the step's last minibatch
+  Optimizer::Result update;  // the step's last minibatch
   double value_s = 0, train_s = 0, update_s = 0;
 };
 
@@ -34,7 +34,7 @@ struct GrpoStepResult {
   double verifier_failed = 0;  // share of samples; reward, accuracy and format are means over the rest
   double flat_groups = 0;      // share of groups whose rewards are all equal
   double sampler_trainer_kl = 0, sampler_trainer_max_abs = 0;
-  Optimizer::Result update;  // of the step's last minibatch
+  Optimizer::Result update;  // the step's last minibatch
   double sample_s = 0, verify_s = 0, score_s = 0, train_s = 0, update_s = 0;
   std::optional<CriticResult> critic;
 };

@@ -34,7 +34,7 @@ struct MemoryEstimate {
   int64_t activations = 0;   // the arena's peak, with a micro-batch's KV pages, and the sampler's parts
   int64_t kv = 0;            // the sampler's pages
   int64_t program = 0;       // all else: what the process held before, and the sampled answers
-  CriticMemory critic = {};  // of PPO
+  CriticMemory critic = {};  // empty without PPO
   int64_t total() const {
     return weights + gradients + optimizer + packed + critic.total() + activations + kv + program;
   }

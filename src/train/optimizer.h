@@ -18,7 +18,7 @@ enum class LrSchedule : uint8_t { constant, cosine, linear };
 
 // [optimizer] of a configuration file, or the same settings of a critic in [critic].
 struct OptimizerConfig {
-  std::string section = "optimizer";  // of the file
+  std::string section = "optimizer";  // the file's section
   double lr = 1e-3;
   bool lr_by_size = false;  // the file gives no lr: it follows from the model's size (train/default_lr.h)
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
@@ -34,7 +34,7 @@ struct OptimizerDefaults {
   std::optional<double> lr = 1e-3;
   int64_t warmup = 0;
   std::string_view section = "optimizer";  // a literal
-  std::optional<int64_t> steps = {};  // of the run, if another section gives them
+  std::optional<int64_t> steps = {};       // the run's steps, if another section gives them
 };
 OptimizerConfig read_optimizer_config(ConfigFile& config, const OptimizerDefaults& defaults = {});
 

@@ -32,7 +32,7 @@ struct Moments {
   double sum = 0, squares = 0;
   void add(double x);
   double mean() const;      // 0 of nothing
-  double variance() const;  // of the population
+  double variance() const;  // the variance of the population
 };
 
 // Returns 1 - Var(R - V) / Var(R): 1 if the critic foresees every return, 0 if it knows no more than their mean.

@@ -132,7 +132,7 @@ class Sampler {
   ThreadPool& threads_;
   std::function<bool()> stop_;
   RolloutSet largest_;
-  std::optional<double> first_reward_;  // of all samples
+  std::optional<double> first_reward_;  // the first reward of all samples
   double seconds_ = 0, largest_seconds_ = 0;
   int64_t first_problem_ = 0, rounds_ = 0;
 };
@@ -225,7 +225,7 @@ void time_training(ModelBundle& bundle, const GrpoConfig& config, const Sampler&
   out.train_s =
       static_cast<double>(config.epochs) * micros * (moving * both + (1 - moving) * std::min(forward, both));
   int passes = (config.epochs * config.minibatches > 1 ? 1 : 0) + (config.has_reference() ? 1 : 0);
-  if (config.critic) {  // as large as the policy
+  if (config.critic) {  // the critic is as large as the policy
     ++passes;
     out.train_s *= 2;
   }

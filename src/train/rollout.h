@@ -36,7 +36,7 @@ struct Rollout {
   bool correct = false, well_formed = false;
   std::string why;
   SampleStatus status = SampleStatus::scored;
-  double reward = 0, advantage = 0;  // with a critic, the mean over the policy's tokens
+  double reward = 0, advantage = 0;  // a critic's advantage is the mean over the policy's tokens
   // With a critic, one number per policy token: its value before the token (train/ppo_loss.h), the advantage (as
   // the loss takes it), and the return that the critic learns.
   std::vector<float> values;

@@ -13,7 +13,7 @@ using namespace test;
 class CudaResidual : public OnDevice {};
 
 struct ResidualCase {
-  int64_t D, F, K;  // of the stream, of the gate, of what is added
+  int64_t D, F, K;  // widths of the stream, of the gate, and of the input of the product that is added
   uint64_t seed;
 };
 

@@ -50,7 +50,7 @@ struct ExpertCase {
 
 struct ExpertRun {
   Numbers y, dx;
-  std::vector<Numbers> gradients;  // as `matrices`
+  std::vector<Numbers> gradients;  // in the order of `matrices`
 };
 
 // Runs tokens [begin, end), which are families of these lengths, in one piece per entry of `pieces`: so many families

@@ -194,7 +194,7 @@ TEST_F(CudaTrainingOps, BackwardsOfNormsHaveTheirOrderInFamilies) {
       for (const bool rounded : {false, true}) {
         DeviceRun device;
         const Results got = run(device, rounded, &dtype);
-        const bool narrow = rounded && !add;  // what others add to stays f32
+        const bool narrow = rounded && !add;  // a gradient that others add to stays f32
         EXPECT_EQ(dtype, narrow ? DType::bf16 : DType::f32) << what;
         expect_cpu_bits(got[0], narrow ? rounded_to_bf16(want[0]) : want[0], what + " dx");
         expect_cpu_bits(got[1], dw, what + " dw");

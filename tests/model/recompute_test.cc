@@ -105,7 +105,7 @@ int64_t measured_peak(Model& model, Numerics numerics, std::span<const int64_t> 
   std::vector<ScoredRow> rows;
   for (const int64_t n : lengths) tokens.emplace_back(static_cast<size_t>(n + 1), 3);
   for (const auto& row : tokens) rows.push_back({row, 1});
-  for (Parameter& p : model.parameters()) ++p.version;  // as after an update: packed copies are stale
+  for (Parameter& p : model.parameters()) ++p.version;  // packed copies become stale, as after an update
   Arena arena;
   Tape tape(arena), layer(arena);
   Context ctx{.arena = arena, .threads = threads, .tape = &tape, .numerics = numerics};

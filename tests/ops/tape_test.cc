@@ -42,7 +42,7 @@ TEST(Tape, GradientsThatAreOnlyReadRoundedAreOfBf16) {
 
   const Tensor twice = r.input({2, 3}, std::vector<float>(6));
   r.tape.read_rounded(twice);
-  EXPECT_FALSE(r.tape.slot(twice).accumulate);  // of an op that cannot round
+  EXPECT_FALSE(r.tape.slot(twice).accumulate);  // the op that reads it cannot round
   const GradSlot added = r.tape.slot_to_round(twice);
   EXPECT_EQ(added.grad.dtype, DType::f32);
   EXPECT_TRUE(added.accumulate);

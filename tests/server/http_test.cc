@@ -51,7 +51,8 @@ TEST(Http, ConnectionCloseAndHttp10AreHonoured) {
 TEST(Http, AnEmptyChunkedBodyMayComeByteByByte) {
   Connection connection(server().port());
   connection.send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
-  for (const char* piece : {"0\r\n", "\r", "\n"}) {  // in reads of their own, if the server is not busy
+  // Each piece is a read of its own if the server is not busy.
+  for (const char* piece : {"0\r\n", "\r", "\n"}) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     connection.send(piece);
   }

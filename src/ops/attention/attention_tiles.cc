@@ -44,7 +44,7 @@ template <class Tile, class Append, class Length>
 std::span<Tile> chunks_of_tiles(Arena& host, const WholeRows& rows, int64_t most_tiles, int64_t token_bytes,
                                 int64_t at_once, const Append& append, const Length& length) {
   auto* tiles = host.array<Tile>(most_tiles);
-  auto* starts = host.array<int64_t>(rows.S + 1);  // of chunks
+  auto* starts = host.array<int64_t>(rows.S + 1);  // the chunks' first tiles
   int64_t count = 0, chunks = 0, bytes = 0;
   for (int64_t s = 0; s < rows.S; ++s) {
     const int64_t here = token_bytes * (rows.offsets[s + 1] - rows.offsets[s]);

@@ -40,7 +40,7 @@ struct LatentBackwardJob {
   bool k_vectors, v_vectors;
   const LatentKeyTile* key_tiles;
   const LatentQueryTile* query_tiles;
-  const int32_t* order;  // of key tiles: those that most query tiles see begin first
+  const int32_t* order;  // key tiles; those that most query tiles see come first
   int first, end;        // query tiles of the block
   float *dk, *dk_sums;   // dk_sums: sums between blocks
   float* dq;             // null: not wanted
@@ -72,9 +72,9 @@ struct KeyGradientTile : Shape {
   using Shape::kC, Shape::kK, Shape::kV;
   static constexpr int kGroups = kGroupCount, kStages = kStageCount, kGroupThreads = 32 * kC;
   static constexpr int kThreads = kGroupThreads * kGroups, kRows = 16 * kGroups;
-  using Line = SpacedLines<kK>;           // of keys and queries
-  using OutLine = SpacedLines<kV>;        // of d_o
-  using Weights = SpacedLines<kPassing>;  // of probabilities and slopes, if there are several warps per group
+  using Line = SpacedLines<kK>;           // a line of keys or queries
+  using OutLine = SpacedLines<kV>;        // a line of d_o
+  using Weights = SpacedLines<kPassing>;  // a line of probabilities and slopes; only several warps per group need it
   static constexpr int kWide = kK / kC;   // columns of the sums that a warp holds
   static constexpr int kSlice = kPassing / kC;  // query rows whose probabilities a warp computes
   static constexpr int kKeys = kRows * Line::kPitch, kQueries = kPassing * Line::kPitch,
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtOnce) key_gradi
   uint16_t* const weights = stages + Tile::kStages * Tile::kStage;
   constexpr int kParts = kTileKeys / Tile::kRows;  // blocks per key tile
   const LatentKeyTile t = b.key_tiles[b.order[blockIdx.x / kParts]];
-  const int line0 = static_cast<int>(blockIdx.x) % kParts * Tile::kRows;  // of the tile
+  const int line0 = static_cast<int>(blockIdx.x) % kParts * Tile::kRows;  // the tile's first line
   const int begin = max(t.begin, b.first), end = min(t.end, b.end);
   if (begin >= end) return;  // keys that are not there have slopes all the same, which query_gradients reads
   const auto thread = static_cast<int>(threadIdx.x);
@@ -318,7 +318,7 @@ struct QueryGradientTile : Shape {
   using Shape::kC, Shape::kK;
   static constexpr int kGroups = kGroupCount, kStages = kStageCount, kThreads = 32 * kC * kGroups;
   static constexpr int kRows = 32 * kGroups;
-  using Line = SpacedLines<kK>;          // of keys
+  using Line = SpacedLines<kK>;          // a line of keys
   using SlopeLine = SpacedLines<kRows>;  // lines are keys
   static constexpr int kWide = kK / kC;
   static constexpr int kKeys = kTileKeys * Line::kPitch, kStage = kKeys + kTileKeys * SlopeLine::kPitch;

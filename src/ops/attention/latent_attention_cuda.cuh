@@ -13,21 +13,7 @@
 
 namespace r1::cuda {
 
-// Loads four blocks of 8 x 8 elements (load_blocks), or two, from a byte address of shared memory.
-template <bool kTransposed>
-__device__ __forceinline__ void load_blocks_at(uint32_t (&to)[4], uint32_t at) {
-  if constexpr (kTransposed) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
-  } else {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
-  }
-}
+// Loads two blocks of 8 x 8 elements from a byte address of shared memory, as load_blocks_at() loads four.
 __device__ __forceinline__ void load_two_blocks_at(uint32_t (&to)[2], uint32_t at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
                : "=r"(to[0]), "=r"(to[1])

@@ -20,7 +20,7 @@ struct LatentJob {
   int64_t page_elements;
   bool vectors;
   TensorRows rows;
-  int64_t tiles_each;               // per row of the batch
+  int64_t tiles_each;               // tiles of each row of the batch
   float *part_sums, *part_softmax;  // parts that run apart, per row of [T, H]: S [parts, V], and M and L
   int64_t parts;
 };
@@ -30,8 +30,8 @@ struct LatentTile : Shape {
   using Shape::kC, Shape::kK, Shape::kV;
   static constexpr int kGroups = kGroupCount, kStages = kStageCount, kGroupThreads = 32 * kC;
   static constexpr int kThreads = kGroupThreads * kGroups, kRows = 16 * kGroups;
-  using Line = SpacedLines<kK>;                   // of queries and keys
-  using Weights = SpacedLines<kBlockKeys>;        // of e_j, if there are several warps per group
+  using Line = SpacedLines<kK>;                   // a line of queries or keys
+  using Weights = SpacedLines<kBlockKeys>;        // a line of e_j; only several warps per group need it
   static constexpr int kWide = kV / kC;           // columns of O that a warp holds
   static constexpr int kSlice = kBlockKeys / kC;  // keys whose scores a warp computes
   static constexpr int kQueries = kRows * Line::kPitch, kStage = kBlockKeys * Line::kPitch,

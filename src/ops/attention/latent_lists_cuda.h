@@ -38,7 +38,7 @@ struct LatentLists {
   std::span<LatentKeyTile> keys;
   std::span<LatentQueryTile> queries;
   std::span<SlopeBlock> blocks;
-  int64_t most_tiles = 0;  // of slopes, in the largest block
+  int64_t most_tiles = 0;  // tiles of slopes in the largest block
 };
 // The lists lie in the host's arena.
 LatentLists make_latent_lists(Context& ctx, const AttentionBackward& call);

@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kThreads, 2) key_gradients(TensorBackwardJob b
   clear(dk);
   clear(dv);
   const int first_row =
-      t.begin + (16 * warp + lane / 4) * b.heads;  // that sees the first of this thread's two keys
+      t.begin + (16 * warp + lane / 4) * b.heads;  // the first row that sees the first of this thread's two keys
   int stage = 0;
   for (int row0 = t.begin; row0 < t.end; row0 += kPassing, stage ^= 1) {
     copy_wait<0>();

@@ -47,7 +47,7 @@ namespace r1::cuda {
 
 inline constexpr int64_t kTensorWidth = 128;  // most K and V
 inline constexpr int64_t kFewRows =
-    64;  // of (row of the batch, group): so few, in all rows, have kernels of their own
+    64;  // if no row of the batch has more query rows of a group, other kernels run
 
 // True if these pages are attended in this order.
 inline bool on_tensor_cores(const KvPages& pages) {

@@ -135,7 +135,7 @@ __device__ __forceinline__ void sum_for_keys(const TensorBackwardJob& b, const T
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32,
             key = 16 * warp + lane / 4;
   const int first_rows[2] = {t.begin + key * b.heads,
-                             t.begin + (key + 8) * b.heads};  // that see this thread's keys
+                             t.begin + (key + 8) * b.heads};  // the first rows that see this thread's keys
   const int all_see = for_warp(t.begin + (kTileKeys - 1) * b.heads);
   const float c = b.scale_log2;
   float dk[kWidth / 2], dv[kWidth / 2], s[kPassing / 2], slopes[kPassing / 2];

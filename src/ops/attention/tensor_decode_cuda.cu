@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) decode_part(D
   constexpr int kWidth = Shape::kLines;
   __shared__ __align__(16) uint16_t queries[kColumns * Shape::kQueryLine];
   __shared__ __align__(16) uint16_t new_key[kWidth];
-  __shared__ int numbers[kPartPages];  // of the part's pages
+  __shared__ int numbers[kPartPages];  // the part's pages
   // The staged heads are read before the first score is written.
   __shared__ __align__(16) float scores[kColumns * kScoreLine];
   static_assert(2 * Shape::kWarps * kWidth <= kColumns * kScoreLine);
@@ -440,7 +440,7 @@ bool has_tensor_decode(const KvPages& pages) {
 
 void tensor_decode(Context& ctx, const TensorDecode& call, const DecodeLists& lists) {
   constexpr int64_t kMostPartFloats = int64_t{1} << 24;  // 64 MiB of scratch
-  constexpr int64_t kMostRows = 65535;                   // of a grid
+  constexpr int64_t kMostRows = 65535;                   // a grid has no more
   const KvPages& pages = call.pages;
   DecodeJob f{};
   f.H = static_cast<int>(call.q.dim(1)), f.G = static_cast<int>(pages.G);

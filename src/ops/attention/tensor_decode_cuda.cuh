@@ -10,11 +10,11 @@ namespace r1::cuda {
 
 inline constexpr int kPageKeys = static_cast<int>(kKeyTile), kPartPages = kPartKeys / kPageKeys;
 inline constexpr int kColumns = 8;                // heads of a block: columns of an instruction
-inline constexpr int kScoreLine = kPartKeys + 8;  // what a warp reads at once lies in different banks
+inline constexpr int kScoreLine = kPartKeys + 8;  // the addresses that a warp reads at once lie in different banks
 
 struct DecodeJob {
   int H, G, K, V;
-  int heads, chunks;  // per group: heads, and blocks that share them
+  int heads, chunks;  // heads per group, and the blocks that share them
   float scale_log2;   // c
   HeadTurn turn;
   float eps;
@@ -35,8 +35,8 @@ struct DecodeShape {
   static constexpr int kLines = kWidth, kWarps = kWarpsHere, kThreads = 32 * kWarps;
   // Blocks of a multiprocessor, at least.
   static constexpr int kBlocks = (kWidth == 128 ? 16 : 20) / kWarps;
-  static constexpr int kSteps = kWidth / 16;                                         // of keys' lines
-  static constexpr int kAhead = kWidth == 128 && kWarps == 2 ? kSteps / 2 : kSteps;  // that are on their way
+  static constexpr int kSteps = kWidth / 16;                                         // steps of 16 lines of keys
+  static constexpr int kAhead = kWidth == 128 && kWarps == 2 ? kSteps / 2 : kSteps;  // steps whose loads are under way
   static constexpr int kOwn = kWidth / kWarps;                                       // columns of a warp
   static constexpr int kEach = kOwn / 8;                                             // columns of a lane
   static constexpr int kWords = kEach / 2, kTiles = kOwn / 16;
@@ -78,7 +78,7 @@ struct DecodeBlock {
   int s, g;
   int chunk, heads;       // the first head of the block is chunk * kColumns of the group
   int position, first;    // the first key of the part
-  int keys;               // that the row sees in the part
+  int keys;               // the row sees so many keys of the part
   bool owner;             // the new key is in the part
   int split_page, split;  // slots below `split` of page `split_page` of the part lie in `tail`
   const uint16_t* tail;

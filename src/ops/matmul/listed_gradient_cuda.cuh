@@ -28,7 +28,7 @@ struct ListedTile {
   static constexpr int kI = kHeight, kJ = 128, kThreads = 256, kStages = 3;
   using P = TensorTile<kI, false>;
   using Q = TensorTile<kJ, false>;
-  static constexpr int kDownWarps = 2, kRowsI = kI / 2, kRowsJ = 32;  // of a warp
+  static constexpr int kDownWarps = 2, kRowsI = kI / 2, kRowsJ = 32;  // a warp's share of a tile
   static constexpr int kBytes = 2 * kStages * (P::kElements + Q::kElements);
   static_assert(kBytes <= 99 * 1024, "sm_89 has no more per block");
   // Blocks for D of I x J.

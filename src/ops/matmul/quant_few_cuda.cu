@@ -27,12 +27,12 @@ struct QuantLaunch {
     TensorProduct product;
     const std::byte* tiles;
     int tile_count;
-    int first;  // of its items
+    int first;  // the number of the first item
   };
   One of[kMostProducts];
   TensorGroups groups;
   int64_t bytes_of_tile;
-  int K, shards, steps;  // of x, of the cut of K, and of a shard
+  int K, shards, steps;  // K of x, the shards of K, and the steps of a shard
   int items;             // an item: 8 / shards tiles of 16 rows
   int slots;             // stages of a warp that exist: fewer than kStages if its part of K is short
   bool early;

@@ -45,7 +45,7 @@ struct StoredRow {
                                        : kFormat == Format::q4_0 || kFormat == Format::q8_0 ? 32
                                                                                             : 256;
   const std::byte* blocks;  // null: zeros
-  int64_t K, bytes;         // of a block
+  int64_t K, bytes;         // a block's numbers and bytes
 
   __device__ __forceinline__ const std::byte* block_of(int64_t k) const {
     return blocks + k / kElements * bytes;

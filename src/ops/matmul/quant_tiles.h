@@ -31,7 +31,7 @@ struct TileTraits {
   TileScales scales = TileScales::none;
   bool ones = false, pairs = false, halves = false, bytes = false;  // the planes
   int ones_at = 0, pairs_at = 0;  // the bit of a code that the plane begins with
-  int offset = 0;                 // what a code is above its number
+  int offset = 0;                 // a code minus its number
   bool minimum = false;
   constexpr int64_t head() const {
     return scales == TileScales::of_matrix || scales == TileScales::none ? 0 : 16 * kTileRows;

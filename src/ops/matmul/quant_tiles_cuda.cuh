@@ -108,7 +108,7 @@ template <Format kFormat, bool kLiteral>
 struct HalfScales {
   using Is = Traits<kFormat>;
   using Row = RowScale<kFormat>;
-  uint32_t scales[2][2], least[2];  // per row: bytes, two words where there are eight; or four f16
+  uint32_t scales[2][2], least[2];  // two rows' scales: bytes, in two words if there are eight, or four f16
   float d[2], dmin[2];
 
   __device__ __forceinline__ void read(const std::byte* head, int half, int g) {

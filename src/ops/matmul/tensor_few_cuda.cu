@@ -143,7 +143,7 @@ void launch_few(const Which& which, int64_t J, unsigned blocks, unsigned groups,
 }
 
 unsigned few_blocks(const TensorProduct& product, const TensorShards& shards) {
-  const int64_t rows = kFewI * kFewWarps / shards.count;  // of P in a block
+  const int64_t rows = kFewI * kFewWarps / shards.count;  // a block's rows of P
   return static_cast<unsigned>((product.I + rows - 1) / rows);
 }
 

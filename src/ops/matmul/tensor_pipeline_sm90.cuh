@@ -36,7 +36,7 @@ struct Pipeline {
 
   uint32_t stages, full, empty;  // addresses in shared memory: stages aligned to 1024, kStages barriers each
   int cluster;                   // blocks that share their rows of Q
-  uint32_t rank;                 // of this block among them
+  uint32_t rank;                 // this block's number in its cluster
   int at = 0, parity = 0;
 
   // By one thread, before any other member; then a barrier of the block or of the cluster.

@@ -44,7 +44,7 @@ __device__ __forceinline__ void store_block(const TensorProduct& product, int64_
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const bool pairs = product.d_bf16 && product.d_i == 1 && product.d_j % 2 == 0 && i0 + 16 <= product.I &&
                      reinterpret_cast<uintptr_t>(product.d) % 4 == 0;
-  if (pairs) {  // of neighbours in i: 8 x 8 outputs are transposed among the lanes
+  if (pairs) {  // the lanes transpose 8 x 8 outputs to hold neighbours in i
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int64_t i = i0 + g + 8 * half;

@@ -23,7 +23,7 @@
 namespace r1::cuda {
 namespace {
 
-constexpr int kStreamWarps = 8;  // that multiply
+constexpr int kStreamWarps = 8;  // these warps multiply
 constexpr int kTileRows = 16;
 using StreamTile = TensorTile<kTileRows, true>;
 constexpr int kStageBytes = StreamTile::kElements * 2;
@@ -32,9 +32,9 @@ struct StreamJob {
   TensorProduct products[kMostProducts];
   int first[kMostProducts];  // the rows of a product begin here, if those of all lie one after the other
   StreamOutput output;
-  int rows;                  // of all products; of one of the two if they are a gate and an up projection
-  int rows_each, tile_rows;  // of a block, of a tile
-  int groups;                // of tiles that a block's warps compute at a time
+  int rows;                  // rows of all products, or of one of the two if they are a gate and an up projection
+  int rows_each, tile_rows;  // a block's rows, and a tile's
+  int groups;                // the number of groups of tiles that a block's warps compute at a time
   int J, K, count, shard;    // `count` shards of `shard` k
   int cluster;               // blocks that share the shards of a tile
   int width;                 // k of Q in a block

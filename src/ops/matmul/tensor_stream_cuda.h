@@ -11,17 +11,17 @@
 
 namespace r1::cuda {
 
-inline constexpr int64_t kMostStreamRows = 32;  // of Q
+inline constexpr int64_t kMostStreamRows = 32;  // rows of Q
 
 // The use of the products.
 enum class StreamOutput : uint8_t {
-  store,  // as tensor_product() stores them
+  store,  // outputs are stored as by tensor_product()
   add,    // one product: D, f32, += the product with its bias
   gate,  // a gate and an up projection of one shape: products[0].d, bf16, = silu(gate) * up, both rounded to bf16
 };
 
 struct StreamCall {
-  std::span<const TensorProduct> products;  // of one Q and one K, at most kMostProducts
+  std::span<const TensorProduct> products;  // they share one Q and one K; at most kMostProducts
   StreamOutput output = StreamOutput::store;
   // If `x` is set, Q is not read: its rows are those of x [J, K], f32, normed by `norm` [K] and `eps`.
   const float* x = nullptr;

@@ -27,10 +27,9 @@ __device__ __forceinline__ void tensor_mma(float (&d)[4], const uint32_t (&a)[4]
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Four blocks of 8 x 8 elements; lane l gives the address of line l % 8 of block l / 8.
+// Loads four blocks of 8 x 8 elements; lane l gives the byte address, in shared memory, of line l % 8 of block l / 8.
 template <bool kTransposed>
-__device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const uint16_t* line) {
-  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(line));
+__device__ __forceinline__ void load_blocks_at(uint32_t (&to)[4], uint32_t at) {
   if constexpr (kTransposed) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -42,6 +41,10 @@ __device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const uint16_t* l
                  : "r"(at)
                  : "memory");
   }
+}
+template <bool kTransposed>
+__device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const uint16_t* line) {
+  load_blocks_at<kTransposed>(to, static_cast<uint32_t>(__cvta_generic_to_shared(line)));
 }
 
 // Asynchronous copies of 16 bytes, of which the last 16 - bytes become zeros. (The toolkit's own function

@@ -66,7 +66,7 @@ struct HeadChain {
 };
 // The gradients of kv_b: chain c of head h goes to d + (c heads + h) I J.
 struct HeadGradients {
-  ListedGradient all;  // of the first head and of all k
+  ListedGradient all;  // the first head's gradient, over all k
   int64_t heads, p_head, q_head;
   const HeadChain* chains;
   __device__ int64_t enter(ListedGradient& g) const {

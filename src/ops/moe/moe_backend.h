@@ -9,7 +9,7 @@ namespace r1 {
 // Fills the routing's arrays. While memory is measured, `starts` is the worst case of all routings: as many
 // experts as possible have rows.
 struct MoeRoute {
-  Tensor x;  // as MoeSaved has it
+  Tensor x;  // x of MoeSaved
   const MoeWeights& w;
   const Routing& routing;
 };

@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads)
 // place(e) on.
 struct ExpertSteps {
   int32_t *rows, *tokens, *k;
-  const int64_t* starts;  // of the routing
+  const int64_t* starts;  // starts of the routing
   int64_t families;
   __host__ __device__ static int64_t most(int64_t slots, int64_t experts, int64_t families) {
     return slots + (kTensorStep - 1) * experts * families;

@@ -20,14 +20,14 @@ namespace r1::cuda {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int kMostRows = kThreads / kLanes;  // of a stage
+constexpr int kMostRows = kThreads / kLanes;  // a stage's rows
 constexpr int64_t kEveryDevice =
     96 * 1024;  // bytes of shared memory that a block has on every device: sm_89, 99 KiB
 constexpr int kFour = 4;
 
 struct StagePlan {
   int rows = 0, stages = 0;  // no rows: one is too long
-  int64_t bytes = 0;         // of shared memory: the weights, then the stages
+  int64_t bytes = 0;         // shared memory: the weights, then the stages
 };
 
 struct Job {

@@ -63,7 +63,7 @@ struct SumRow {
   float* sum;  // may be x
   __device__ SumRow at(int64_t t, int64_t D) const { return {x + t * D, term + t * D, sum + t * D}; }
   __device__ float first(int64_t i) const { return sum[i] = __fadd_rn(x[i], term[i]); }
-  __device__ float again(int64_t i) const { return sum[i]; }  // of the same thread
+  __device__ float again(int64_t i) const { return sum[i]; }  // the same thread reads its own sums
 };
 
 // Y: f32 or bf16. If it is bf16, so is the weight that the forward sees.

@@ -16,7 +16,7 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kEach = 4;             // neighbours that a thread takes at a time
-constexpr int64_t kManyRows = 1024;  // with fewer, a block per row fills the device better
+constexpr int64_t kManyRows = 1024;  // below this, a block per row fills the device better
 
 // Floats between rows in shared memory: the two rows that half-warps sum at a time lie in different banks.
 __host__ __device__ constexpr int row_pitch(int D) {
@@ -35,10 +35,10 @@ __global__ void __launch_bounds__(kThreads) norm_many(NormManyRows rows) {
   float* const own = memory + warp * kRows * pitch;
   const int64_t begin = t * rows.D;
   float values[kFours][kEach];
-  const auto row_of = [&](int at) {  // of an element of the rows
+  const auto row_of = [&](int at) {  // the row of an element
     return kRows == 2 ? (at >= D ? 1 : 0) + (at >= 2 * D ? 1 : 0) : at / D;
   };
-  const auto place = [&](int i) { return (i * 32 + lane) * kEach; };  // of four i, from the first row on
+  const auto place = [&](int i) { return (i * 32 + lane) * kEach; };  // the place of four i, counted from the first row
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (place(i) < here * D) load_neighbours(static_cast<const X*>(rows.x) + begin + place(i), values[i]);

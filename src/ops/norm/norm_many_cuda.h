@@ -35,7 +35,7 @@ struct NormGradients {
   const float* w = nullptr;     // [D]
   bool round_w = false;         // the forward saw it in bf16
   int64_t rows = 0, D = 0;
-  float* dx = nullptr;  // assigned, or added to if `add`; null: `rounded` is all that is wanted
+  float* dx = nullptr;  // receives the gradient, which is added if `add`; null leaves only `rounded`
   bool add = false;
   uint16_t* rounded = nullptr;  // dx in bf16; or null
   float* dw = nullptr;          // [D], added to; or null

@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads) turn_tokens(RopeRows r, int per_head
   const X* x = static_cast<const X*>(r.x) + t * r.H * r.x_head + item * kEach;
   Y* y = static_cast<Y*>(r.y) + t * r.H * r.y_head + item * kEach;
   const bool second =
-      !kInterleaved && 2 * item >= per_head;  // of its pairs, the thread has the second halves
+      !kInterleaved && 2 * item >= per_head;  // the thread has the second halves of its pairs
   float c[kAngles], s[kAngles];
   for (int first = 0; first < H; first += kAhead * apart) {
     Words loaded[kAhead] = {};
