@@ -2,6 +2,8 @@
 #
 #   R1_CUDA                 AUTO (the default): ON if nvcc is found; ON: nvcc is needed; OFF
 #   R1_CUDA_ARCHITECTURES   compute capabilities, "80;89;90a" for a release; "90a" (the default) is one card, and compiles soonest
+#   R1_CUDA_PTX             ON (the default with R1_TESTS): programs contain PTX for sm_80 and sm_90a too, which the tests run on the
+#                           CPU (tests/emulator); it makes them larger by 50 MB
 #
 # Bits: no FMA that is not written, divisions and roots rounded correctly, denormals kept.
 set(R1_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (if nvcc is found), ON or OFF")
@@ -43,6 +45,14 @@ endif()
 foreach(architecture IN LISTS R1_CUDA_ARCHITECTURES)
   list(APPEND R1_NVCC_FLAGS -gencode=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
+option(R1_CUDA_PTX "PTX for the emulator" ${R1_TESTS})
+if(R1_CUDA_PTX)
+  foreach(architecture 80 90a)
+    list(APPEND R1_NVCC_FLAGS -gencode=arch=compute_${architecture},code=compute_${architecture})
+  endforeach()
+  list(APPEND R1_NVCC_FLAGS -DR1_SM90A -compress-mode=none)
+  list(REMOVE_DUPLICATES R1_NVCC_FLAGS)
+endif()
 
 # Sets `objects` in the caller to the objects of the .cu files. Further arguments are flags of nvcc.
 function(r1_cuda_objects objects files)
@@ -90,6 +100,16 @@ if(R1_TESTS)
   if(90a IN_LIST R1_CUDA_ARCHITECTURES)
     r1_cuda_objects(bits "${CMAKE_SOURCE_DIR}/tests/gpu/matmul_bits_test.cu")
     r1_gpu_program(gpu_bits_test ${bits})
+  endif()
+  if(R1_CUDA_PTX)
+    # The same tests and kernels, on a GPU that is emulated: its objects take the place of CUDA's runtime library.
+    file(GLOB emulator CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*.cc)
+    add_library(r1_emulator OBJECT ${emulator})
+    target_include_directories(r1_emulator PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)
+    target_include_directories(r1_emulator SYSTEM PRIVATE ${R1_CUDA_ROOT}/include ${R1_CUDA_ROOT}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/include)
+    target_compile_options(r1_emulator PRIVATE -O3 -fno-strict-aliasing)
+    r1_gpu_program(gpu_emulated_test ${tests} ${kernels} $<TARGET_OBJECTS:r1_emulator>)
+    target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main)
   endif()
   add_test(NAME gpu_without_device COMMAND gpu_test --gtest_filter=WithoutADevice.*)
 endif()

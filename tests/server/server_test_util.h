@@ -246,6 +246,15 @@ class TestServer {
     const std::lock_guard lock(mutex_);
     return log_;
   }
+  // The log, once it has `lines`: the server writes a request's line after the client has its answer.
+  std::vector<std::string> log_of(size_t lines) const {
+    for (int i = 0; i < kPatienceMs / 5; ++i) {
+      std::vector<std::string> written = log();
+      if (written.size() >= lines) return written;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return log();
+  }
 
  private:
   ThreadPool pool_;
