@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "tests/emulator/ops.h"
+#include "tests/emulator/registers.h"
 
 namespace r1::emulator {
 namespace {
@@ -70,6 +71,8 @@ class Assembler {
     code_->frame_bytes = frame_;
     code_->local_bytes = local_;
     code_->constants.insert(code_->constants.end(), constants_.begin(), constants_.end());
+    outputs_.resize(code_->insts.size(), 0);
+    share_places(*code_, outputs_);
   }
   std::unique_ptr<Code> take() { return std::move(code_); }
 
@@ -281,7 +284,23 @@ class Assembler {
     } else {
       emit_rule(s, inst);
     }
+    outputs_.resize(code_->insts.size(), 0);
+    outputs_.push_back(outputs_of(s, parts, inst));
     code_->insts.push_back(std::move(inst));
+  }
+
+  // How many operands an instruction sets, the first ones.
+  static int outputs_of(const Statement& s, const std::vector<std::string>& parts, const Inst& inst) {
+    const std::string& name = parts[0];
+    if (name == "ld" || name == "mov") return static_cast<int>(values_of(s.operands.at(0)).size());
+    if (name == "mma") return 4;
+    if (name == "wgmma" && parts.at(1) == "mma_async") return static_cast<int>(inst.offset / 8);
+    if (name == "ldmatrix") return static_cast<int>(inst.o.size()) - 1;
+    if (name == "shfl") return 2;
+    for (const char* other : {"st", "cp", "bar", "barrier", "fence", "setmaxnreg", "prefetch", "stmatrix", "wgmma", "membar"})
+      if (name == other) return 0;
+    if (name == "mbarrier") return parts.at(1) == "try_wait" ? 1 : 0;
+    return inst.o.empty() ? 0 : 1;
   }
 
   void jump(const Statement& s, const std::string& label) {
@@ -492,6 +511,7 @@ class Assembler {
   std::map<std::string, int32_t> dynamic_;
   std::map<std::string, uint32_t> labels_;
   std::vector<Jump> jumps_;
+  std::vector<int> outputs_;  // of each instruction
   std::map<std::pair<uint64_t, int>, int32_t> constant_places_;
   std::vector<std::byte> constants_;
   size_t frame_ = 0, local_ = 0;

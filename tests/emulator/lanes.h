@@ -16,26 +16,36 @@ inline void for_lanes(uint32_t lanes, const Function& f) {
   }
 }
 
+// Writes f(lane) to the lanes that take part. All are computed first, so that registers that lie in one place do not keep
+// the compiler from making vectors of them.
+template <class Out, class F>
+inline void set_lanes(Out* out, uint32_t lanes, const F& f) {
+  if (lanes == kAllLanes) {
+    Out results[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) results[lane] = f(lane);
+    std::memcpy(out, results, sizeof results);
+  } else {
+    for_lanes(lanes, [&](int lane) { out[lane] = f(lane); });
+  }
+}
+
 template <class Out, class A, class F>
 void map1(Warp& w, const Inst& i, uint32_t lanes, const F& f) {
-  Out* const out = w.to<Out>(i.o[0]);
   const A* const a = w.from<A>(i.o[1]);
-  for_lanes(lanes, [&](int l) { out[l] = f(a[l]); });
+  set_lanes(w.to<Out>(i.o[0]), lanes, [&](int l) { return f(a[l]); });
 }
 template <class Out, class A, class B, class F>
 void map2(Warp& w, const Inst& i, uint32_t lanes, const F& f) {
-  Out* const out = w.to<Out>(i.o[0]);
   const A* const a = w.from<A>(i.o[1]);
   const B* const b = w.from<B>(i.o[2]);
-  for_lanes(lanes, [&](int l) { out[l] = f(a[l], b[l]); });
+  set_lanes(w.to<Out>(i.o[0]), lanes, [&](int l) { return f(a[l], b[l]); });
 }
 template <class Out, class A, class B, class C, class F>
 void map3(Warp& w, const Inst& i, uint32_t lanes, const F& f) {
-  Out* const out = w.to<Out>(i.o[0]);
   const A* const a = w.from<A>(i.o[1]);
   const B* const b = w.from<B>(i.o[2]);
   const C* const c = w.from<C>(i.o[3]);
-  for_lanes(lanes, [&](int l) { out[l] = f(a[l], b[l], c[l]); });
+  set_lanes(w.to<Out>(i.o[0]), lanes, [&](int l) { return f(a[l], b[l], c[l]); });
 }
 
 }  // namespace r1::emulator

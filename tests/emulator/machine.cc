@@ -117,7 +117,6 @@ Warp::Warp(Block& block, const Code& code, uint32_t index)
       constants_(code.constants.data()),
       local_(code.local_bytes * kLanes, std::byte{0xFF}),
       first_thread_(index * kLanes) {
-  std::memset(frame_.get(), 0xFF, code.frame_bytes + 64);  // registers begin as NaN
   const Dim& size = block.launch->block;
   const auto threads = static_cast<uint32_t>(size.count());
   const uint32_t here = std::min<uint32_t>(kLanes, threads - first_thread_);
@@ -166,7 +165,7 @@ void Warp::fault(const Inst& inst, Fault::Kind kind, const std::string& why) con
                         text + ": " + why};
 }
 
-std::byte* Warp::global(const Inst& inst, uint64_t address, size_t bytes) const {
+std::byte* Warp::find_global(const Inst& inst, uint64_t address, size_t bytes) const {
   if (address - inst.known >= inst.known_bytes || address + bytes > inst.known + inst.known_bytes) {
     uint64_t begin = 0, size = 0;
     const auto parameters_at = reinterpret_cast<uint64_t>(parameters());
@@ -180,7 +179,7 @@ std::byte* Warp::global(const Inst& inst, uint64_t address, size_t bytes) const 
   if (address % bytes != 0) fault(inst, Fault::Kind::alignment, "the address is not aligned");
   return reinterpret_cast<std::byte*>(address);
 }
-std::byte* Warp::shared(const Inst& inst, uint64_t address, size_t bytes) const {
+std::byte* Warp::find_shared(const Inst& inst, uint64_t address, size_t bytes) const {
   if (address >> 32 != 0) fault(inst, Fault::Kind::address, "not an address of shared memory");
   if (address % bytes != 0) fault(inst, Fault::Kind::alignment, "the address is not aligned");
   const auto rank = static_cast<size_t>(address >> kRankShift);

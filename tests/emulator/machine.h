@@ -171,8 +171,17 @@ class Warp {
            static_cast<uint64_t>(inst.offset);
   }
   // Memory of the host behind an address of each space; it throws a Fault if the access is outside.
-  std::byte* global(const Inst& inst, uint64_t address, size_t bytes) const;
-  std::byte* shared(const Inst& inst, uint64_t address, size_t bytes) const;
+  std::byte* global(const Inst& inst, uint64_t address, size_t bytes) const {
+    const uint64_t at = address - inst.known;
+    if (at < inst.known_bytes && at + bytes <= inst.known_bytes && address % bytes == 0)
+      return reinterpret_cast<std::byte*>(address);
+    return find_global(inst, address, bytes);
+  }
+  std::byte* shared(const Inst& inst, uint64_t address, size_t bytes) const {
+    if (address >= kSharedBase && address + bytes <= block_.shared.size() && address % bytes == 0)
+      return block_.shared.data() + address;
+    return find_shared(inst, address, bytes);
+  }
   std::byte* local(const Inst& inst, uint64_t address, size_t bytes, int lane);
   std::byte* generic(const Inst& inst, uint64_t address, size_t bytes, int lane);
   const std::byte* parameters() const { return block_.launch->parameters.data(); }
@@ -194,6 +203,8 @@ class Warp {
   void finish_stores(size_t pending_groups);
 
  private:
+  std::byte* find_global(const Inst& inst, uint64_t address, size_t bytes) const;
+  std::byte* find_shared(const Inst& inst, uint64_t address, size_t bytes) const;
   struct Group {
     uint32_t pc, lanes;
     bool held = false;  // until the others come
