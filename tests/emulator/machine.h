@@ -4,6 +4,9 @@
 // A warp executes one instruction for all its threads at once; those that have branched elsewhere wait, and join when they
 // come to the same instruction. Blocks run one after another; those that wait for one another (clusters, chains) in turns.
 //
+// The order of the warps of a block and the length of their turns change from launch to launch of a kernel, so that what one
+// warp writes and another reads without a barrier between them is wrong in one of them.
+//
 // Asynchronous copies fill their destination with a pattern when they begin and write it when somebody has waited for them,
 // so that a read too early and a write too late are both seen. Products on tensor cores add in the order of k, in f32.
 #pragma once
@@ -75,6 +78,7 @@ struct Code {
   uint32_t static_shared = 0, dynamic_align = 16;   // bytes behind kSharedBase
   int64_t max_threads = 0;
   const std::string* text = nullptr;  // of the module
+  mutable int launches = 0;           // so far
   uint32_t dynamic_base() const {
     return (kSharedBase + static_shared + dynamic_align - 1) / dynamic_align * dynamic_align;
   }
