@@ -2,8 +2,8 @@
 #
 #   R1_CUDA                 AUTO (the default): ON if nvcc is found; ON: nvcc is needed; OFF
 #   R1_CUDA_ARCHITECTURES   compute capabilities, "80;89;90a" for a release; "90a" (the default) is one card, and compiles soonest
-#   R1_CUDA_PTX             ON (the default with R1_TESTS): programs contain PTX for sm_80 and sm_90a too, which the tests run on the
-#                           CPU (tests/emulator); it makes them larger by 50 MB
+#   R1_CUDA_PTX             ON (the default): programs contain PTX for sm_80 and sm_90a as well. The driver compiles it for cards that
+#                           have no kernels of their own, and the tests run it without a GPU (tests/emulator). 40 MB
 #
 # Bits: no FMA that is not written, divisions and roots rounded correctly, denormals kept.
 set(R1_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (if nvcc is found), ON or OFF")
@@ -45,7 +45,7 @@ endif()
 foreach(architecture IN LISTS R1_CUDA_ARCHITECTURES)
   list(APPEND R1_NVCC_FLAGS -gencode=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
-option(R1_CUDA_PTX "PTX for the emulator" ${R1_TESTS})
+option(R1_CUDA_PTX "PTX beside the kernels" ON)
 if(R1_CUDA_PTX)
   foreach(architecture 80 90a)
     list(APPEND R1_NVCC_FLAGS -gencode=arch=compute_${architecture},code=compute_${architecture})
@@ -101,7 +101,7 @@ if(R1_TESTS)
     r1_cuda_objects(bits "${CMAKE_SOURCE_DIR}/tests/gpu/matmul_bits_test.cu")
     r1_gpu_program(gpu_bits_test ${bits})
   endif()
-  if(R1_CUDA_PTX)
+  if(R1_CUDA_PTX AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     # The same tests and kernels, on a GPU that is emulated: its objects take the place of CUDA's runtime library.
     file(GLOB emulator CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*.cc)
     list(FILTER emulator EXCLUDE REGEX "_test.cc$")

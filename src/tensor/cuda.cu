@@ -30,8 +30,14 @@ std::string mebibytes(size_t bytes) {
 
 __global__ void probe() {}
 
-// The properties of device 0, or an Error that says why it cannot be used.
-cudaDeviceProp find_device() {
+struct UsableDevice {
+  cudaDeviceProp properties{};
+  // The instructions that the kernels were compiled for, 80 or 90: the driver may have made them of PTX for an older card.
+  int instructions = 0;
+};
+
+// Device 0, or an Error that says why it cannot be used.
+UsableDevice find_device() {
   int driver = 0, count = 0;
   const bool has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -56,12 +62,15 @@ cudaDeviceProp find_device() {
     throw Error("this build has no kernels for " + std::string(device.name) + ": build it again with " +
                 "-DR1_CUDA_ARCHITECTURES=" + architecture + ", or use --device cpu");
   }
-  return device;
+  return {device, kernel.ptxVersion};
 }
 
-const cudaDeviceProp& device() {
-  static const cudaDeviceProp found = find_device();
+const UsableDevice& usable_device() {
+  static const UsableDevice found = find_device();
   return found;
+}
+const cudaDeviceProp& device() {
+  return usable_device().properties;
 }
 
 }  // namespace
@@ -92,7 +101,7 @@ int multiprocessors() {
 }
 
 bool starts_early() {
-  return device().major >= 9;
+  return usable_device().instructions >= 90;
 }
 
 namespace {

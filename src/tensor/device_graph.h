@@ -24,8 +24,9 @@ class DeviceGraph {
   void launch(void* stream) const;
   int64_t launches() const;  // that were recorded
 
-  // The time of the recorded kernels, those of one name and grid together, from the longest. Each group runs by
-  // itself, several times over, so what the kernels leave behind has no meaning.
+  // The time of the recorded kernels, those of one name and grid together, from the longest. They run in the order
+  // of the step, each several times over, so that each finds what the ones before it made; what they leave behind has
+  // no meaning.
   struct KernelTime {
     std::string name;  // with the grid
     int64_t launches = 0;

@@ -97,7 +97,12 @@ std::vector<DeviceGraph::KernelTime> DeviceGraph::kernel_times(void* stream) con
   cuda::check(cudaGraphGetNodes(recorded_->recorded, nullptr, &count), "cudaGraphGetNodes");
   std::vector<cudaGraphNode_t> nodes(count);
   cuda::check(cudaGraphGetNodes(recorded_->recorded, nodes.data(), &count), "cudaGraphGetNodes");
-  std::map<std::string, std::vector<KernelNode>> groups;
+  struct Launch {
+    KernelNode kernel;
+    std::string name;
+    cudaEvent_t begin = nullptr, end = nullptr;
+  };
+  std::vector<Launch> launches;
   for (const cudaGraphNode_t node : nodes) {
     cudaGraphNodeType type{};
     cuda::check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
@@ -109,28 +114,33 @@ std::vector<DeviceGraph::KernelTime> DeviceGraph::kernel_times(void* stream) con
                 "cudaGraphKernelNodeGetAttribute");
     const char* name = nullptr;
     cuda::check(cudaFuncGetName(&name, p.func), "cudaFuncGetName");
-    groups[short_name(name) + " " + std::to_string(p.gridDim.x) + "x" + std::to_string(p.gridDim.y) + "x" +
-           std::to_string(p.gridDim.z)]
-        .push_back({p, {cluster.clusterDim.x, cluster.clusterDim.y, cluster.clusterDim.z}});
+    launches.push_back({{p, {cluster.clusterDim.x, cluster.clusterDim.y, cluster.clusterDim.z}},
+                        short_name(name) + " " + std::to_string(p.gridDim.x) + "x" +
+                            std::to_string(p.gridDim.y) + "x" + std::to_string(p.gridDim.z)});
   }
-  cudaEvent_t begin = nullptr, end = nullptr;
-  cuda::check(cudaEventCreate(&begin), "cudaEventCreate");
-  cuda::check(cudaEventCreate(&end), "cudaEventCreate");
-  std::vector<KernelTime> times;
-  for (const auto& [name, launches] : groups) {
-    const int rounds = static_cast<int>(200 / launches.size()) + 2;
-    for (const auto& p : launches) launch_kernel(p, s);
-    cuda::check(cudaEventRecord(begin, s), "cudaEventRecord");
-    for (int round = 0; round < rounds; ++round)
-      for (const auto& p : launches) launch_kernel(p, s);
-    cuda::check(cudaEventRecord(end, s), "cudaEventRecord");
-    cuda::check(cudaEventSynchronize(end), "cudaEventSynchronize");
+  constexpr int kRounds = 32;  // of a kernel, so that the events around them weigh little
+  for (Launch& launch : launches) {
+    cuda::check(cudaEventCreate(&launch.begin), "cudaEventCreate");
+    cuda::check(cudaEventCreate(&launch.end), "cudaEventCreate");
+    launch_kernel(launch.kernel, s);
+    cuda::check(cudaEventRecord(launch.begin, s), "cudaEventRecord");
+    for (int round = 0; round < kRounds; ++round) launch_kernel(launch.kernel, s);
+    cuda::check(cudaEventRecord(launch.end, s), "cudaEventRecord");
+  }
+  cuda::check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
+  std::map<std::string, KernelTime> by_name;
+  for (const Launch& launch : launches) {
     float milliseconds = 0;
-    cuda::check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
-    times.push_back({name, static_cast<int64_t>(launches.size()), 1e3 * milliseconds / rounds});
+    cuda::check(cudaEventElapsedTime(&milliseconds, launch.begin, launch.end), "cudaEventElapsedTime");
+    KernelTime& time = by_name[launch.name];
+    time.name = launch.name;
+    time.launches += 1;
+    time.microseconds += 1e3 * milliseconds / kRounds;
+    cudaEventDestroy(launch.begin);
+    cudaEventDestroy(launch.end);
   }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
+  std::vector<KernelTime> times;
+  for (const auto& [name, time] : by_name) times.push_back(time);
   std::ranges::sort(times, {}, [](const KernelTime& t) { return -t.microseconds; });
   return times;
 }

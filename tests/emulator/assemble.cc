@@ -173,10 +173,18 @@ class Assembler {
     return r != nullptr ? r->width : 0;
   }
 
-  int32_t special(const std::string& name, int width, int64_t offset) {
-    for (const Special& s : code_->specials)
-      if (s.name == name && s.offset == offset) return s.slot;
-    code_->specials.push_back({name, new_slot(width), offset});
+  int32_t special(const Statement& s, const std::string& name, int width, int64_t offset) {
+    const std::string base = name.substr(0, name.find('.'));
+    using Kind = Special::Kind;
+    static const std::map<std::string, Kind> kinds{
+        {"parameters", Kind::parameters}, {"%tid", Kind::tid},     {"%ntid", Kind::ntid},           {"%ctaid", Kind::ctaid},
+        {"%nctaid", Kind::nctaid},        {"%laneid", Kind::lane}, {"%cluster_ctarank", Kind::rank}};
+    const auto kind = kinds.find(base);
+    if (kind == kinds.end()) fail(s.line, name + " is not known");
+    const int axis = name.back() == 'y' ? 1 : name.back() == 'z' ? 2 : 0;
+    for (const Special& made : code_->specials)
+      if (made.kind == kind->second && made.axis == axis && made.offset == offset) return made.slot;
+    code_->specials.push_back({kind->second, axis, offset, new_slot(width)});
     return code_->specials.back().slot;
   }
 
@@ -193,7 +201,7 @@ class Assembler {
         fail(s.line, s.name + " wants " + std::to_string(width) + " bits of " + o.name);
       return r->slot;
     }
-    if (o.name[0] == '%') return special(o.name, 32, 0);
+    if (o.name[0] == '%') return special(s, o.name, 32, 0);
     return symbol(s, o.name, o.offset, width);
   }
   int32_t symbol(const Statement& s, const std::string& name, int64_t offset, int width) {
@@ -210,7 +218,7 @@ class Assembler {
     if (const auto at = symbols_.find(name); at != symbols_.end())
       return constant(at->second + static_cast<uint64_t>(offset), width);
     if (const auto at = parameters_.find(name); at != parameters_.end())
-      return special("parameters", 64, at->second + offset);
+      return special(s, "parameters", 64, at->second + offset);
     fail(s.line, "no such name: " + name);
   }
 

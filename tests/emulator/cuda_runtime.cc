@@ -294,6 +294,7 @@ cudaError_t CUDARTAPI cudaFuncSetAttribute(const void* function, cudaFuncAttribu
 }
 cudaError_t CUDARTAPI cudaFuncGetAttributes(cudaFuncAttributes* out, const void* function) {
   *out = {};
+  out->ptxVersion = out->binaryVersion = capability() >= 90 ? 90 : 80;  // what the programs contain
   return done(find_kernel(function) != nullptr ? cudaSuccess : cudaErrorInvalidDeviceFunction);
 }
 cudaError_t CUDARTAPI cudaFuncGetName(const char** name, const void* function) {

@@ -121,32 +121,33 @@ Warp::Warp(Block& block, const Code& code, uint32_t index)
   const uint32_t here = std::min<uint32_t>(kLanes, threads - first_thread_);
   live_ = here == kLanes ? kAllLanes : (1u << here) - 1;
   groups_.push_back({0, live_});
-  const Dim& grid = block.launch->grid;
-  for (const Special& special : code.specials) {
-    const auto set = [&](uint32_t value) { std::fill_n(to<uint32_t>(special.slot), kLanes, value); };
-    if (special.name == "parameters") {
+  for (const Special& special : code.specials) set_special(special);
+}
+
+void Warp::set_special(const Special& special) {
+  const Launch& launch = *block_.launch;
+  const Dim& size = launch.block;
+  uint32_t* const lanes = to<uint32_t>(special.slot);
+  const auto set = [&](uint32_t value) { std::fill_n(lanes, kLanes, value); };
+  switch (special.kind) {
+    case Special::Kind::parameters:
       std::fill_n(to<uint64_t>(special.slot), kLanes,
                   reinterpret_cast<uint64_t>(parameters()) + static_cast<uint64_t>(special.offset));
-      continue;
-    }
-    if (special.name == "%ntid.x") set(size.x);
-    if (special.name == "%ntid.y") set(size.y);
-    if (special.name == "%ntid.z") set(size.z);
-    if (special.name == "%ctaid.x") set(block.index.x);
-    if (special.name == "%ctaid.y") set(block.index.y);
-    if (special.name == "%ctaid.z") set(block.index.z);
-    if (special.name == "%nctaid.x") set(grid.x);
-    if (special.name == "%nctaid.y") set(grid.y);
-    if (special.name == "%nctaid.z") set(grid.z);
-    if (special.name == "%cluster_ctarank") set(block.rank);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      const uint32_t thread = first_thread_ + lane;
-      uint32_t* const at = to<uint32_t>(special.slot) + lane;
-      if (special.name == "%tid.x") *at = thread % size.x;
-      if (special.name == "%tid.y") *at = thread / size.x % size.y;
-      if (special.name == "%tid.z") *at = thread / size.x / size.y;
-      if (special.name == "%laneid") *at = lane;
-    }
+      break;
+    case Special::Kind::ntid: set(size.along(special.axis)); break;
+    case Special::Kind::ctaid: set(block_.index.along(special.axis)); break;
+    case Special::Kind::nctaid: set(launch.grid.along(special.axis)); break;
+    case Special::Kind::rank: set(block_.rank); break;
+    case Special::Kind::lane:
+      for (uint32_t lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
+      break;
+    case Special::Kind::tid:
+      for (uint32_t lane = 0; lane < kLanes; ++lane) {
+        const uint32_t thread = first_thread_ + lane;
+        const Dim at{thread % size.x, thread / size.x % size.y, thread / size.x / size.y};
+        lanes[lane] = at.along(special.axis);
+      }
+      break;
   }
 }
 

@@ -61,10 +61,13 @@ struct Inst {
   mutable uint64_t known = 0, known_bytes = 0;  // the allocation that the last access was in
 };
 
+// A register whose value is set before a warp begins.
 struct Special {
-  std::string name;
+  enum class Kind { parameters, tid, ntid, ctaid, nctaid, lane, rank };
+  Kind kind;
+  int axis;        // 0 to 2: x, y, z
+  int64_t offset;  // of an address among the parameters
   int32_t slot;
-  int64_t offset;
 };
 
 // A kernel, ready to run.
@@ -87,6 +90,7 @@ struct Code {
 struct Dim {
   uint32_t x = 1, y = 1, z = 1;
   uint64_t count() const { return uint64_t{x} * y * z; }
+  uint32_t along(int axis) const { return axis == 0 ? x : axis == 1 ? y : z; }
 };
 
 struct Launch {
@@ -215,6 +219,7 @@ class Warp {
   };
   size_t select();
   void end_lanes(uint32_t lanes);
+  void set_special(const Special& special);
   Stop step(Group& group, bool* changed);
 
   Block& block_;

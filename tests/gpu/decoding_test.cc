@@ -227,6 +227,25 @@ TEST_F(CudaDecoding, KeepsTheShapesThatWereUsedLast) {
   EXPECT_FALSE(decoder.kernel_times().empty());
 }
 
+// A kernel of experts reads what the router's wrote in the same layer.
+TEST_F(CudaDecoding, KernelsOfEveryFamilyAreTimed) {
+  ThreadPool threads(1);
+  for (const auto& [name, json] : shapes()) {
+    const Model model = random_model(json, cuda_memory());
+    Workspace work(threads, Numerics::cuda_bf16, cuda_memory());
+    const KvCache kv(model.config(), 8, work.ctx.row().cache, cuda_memory());
+    GraphDecoder decoder(model, work.ctx);
+    DecodedRows decoded(3, kv);
+    for (int i = 0; i < 2; ++i) decoded.step(decoder, work.ctx, model.config().vocab_size);
+    int64_t launches = 0;
+    for (const DeviceGraph::KernelTime& time : decoder.kernel_times()) {
+      EXPECT_GT(time.microseconds, 0) << name << ", " << time.name;
+      launches += time.launches;
+    }
+    EXPECT_GE(launches, 5 * model.config().layers) << name;
+  }
+}
+
 // By looking the text up, and by the MTP head of a model that has one.
 TEST_F(CudaDecoding, GuessesChangeNoTextAndNoLogProb) {
   ThreadPool threads(1);
