@@ -70,7 +70,7 @@ struct Measured {
 
 Measured loaded(const BenchOptions& options) {
   const std::filesystem::path path = resolve_model(options.model);
-  const Numerics numerics = choose_numerics(options.common, path);
+  const Numerics numerics = choose_numerics(options.common, path, load_model_config(path));
   return {.path = path,
           .numerics = numerics,
           .model = Model::load(path, activation_dtype(numerics), WeightUse::inference,
@@ -83,13 +83,12 @@ Measured random_of(const BenchOptions& options) {
   const std::filesystem::path path =
       known ? std::filesystem::path(options.model) : resolve_model(options.model);
   const ModelConfig config = known ? *known : load_model_config(path);
-  CommonOptions common = options.common;
+  const CommonOptions& common = options.common;
   const std::optional<WeightFormats> stored =
       !known && is_gguf(path) ? std::optional(stored_formats(path, config)) : std::nullopt;
   if (!common.quantize.empty() && stored && stored->has_blocks())
     throw Error(fmt::format("{}: is quantised already: leave out --quantize", path.string()));
-  if (common.dtype.empty() && common.quantize.empty() && !stored) common.dtype = name_of(config.dtype);
-  const Numerics numerics = choose_numerics(common, path);
+  const Numerics numerics = choose_numerics(common, path, config);
   const WeightFormats formats =
       !common.quantize.empty() ? quantised_formats(config, quantize_preset(common.quantize, "--quantize"))
                                : stored.value_or(uniform_formats(activation_dtype(numerics)));

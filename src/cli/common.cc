@@ -282,11 +282,12 @@ bool is_bf16_file(const QuantizePreset& preset) {
 
 }  // namespace
 
-Numerics choose_numerics(const CommonOptions& common, const fs::path& model, bool full) {
+Numerics choose_numerics(const CommonOptions& common, const fs::path& model, const ModelConfig& config,
+                         bool full) {
   if (!common.numerics.empty()) return with_kv_type(common, numerics_from_name(common.numerics));
   const bool bf16 = !common.dtype.empty()      ? common.dtype == "bf16"
                     : !common.quantize.empty() ? is_bf16_file(quantize_preset(common.quantize, "--quantize"))
-                                               : load_model_config(model).dtype == DType::bf16;
+                                               : config.dtype == DType::bf16;
   const Device device = device_of(common);
   const bool blocks = !common.quantize.empty()
                           ? is_blocks(*format_of(quantize_preset(common.quantize, "--quantize").type))
@@ -318,8 +319,11 @@ bool has_tokenizer(const fs::path& model) {
 SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory, WeightUse use) {
   SamplingModel out;
   out.directory = directory;
-  out.numerics = choose_numerics(common, directory);
-  check_gpu_room(common, directory, out.numerics);
+  {
+    const ModelConfig config = load_model_config(directory);
+    out.numerics = choose_numerics(common, directory, config);
+    check_gpu_room(common, directory, config, out.numerics);
+  }
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
     out.bundle = ModelBundle::load(directory, matrices, use, device_memory(common), common.quantize);

@@ -49,8 +49,9 @@ void show_model(const CommonOptions& common, const std::filesystem::path& direct
 // Returns the numerics given by --numerics, else the default (tensor/numerics.h) of --dtype or of the
 // checkpoint: of its dtype, or that of quantised weights unless the weights are needed in `full`. A default
 // other than f32's is printed to standard error, once per process. Throws Error if the numerics are unknown
-// or this machine does not support them.
-Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model, bool full = false);
+// or this machine does not support them. `config` is the model's.
+Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model,
+                         const ModelConfig& config, bool full = false);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
 // (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between

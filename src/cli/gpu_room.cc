@@ -7,7 +7,6 @@
 #include "base/byte_text.h"
 #include "base/error.h"
 #include "cli/common.h"
-#include "model/gguf_config.h"
 #include "model/memory.h"
 #include "model/plan.h"
 #include "model/quantize_plan.h"
@@ -39,10 +38,10 @@ std::string gpu_room_error(const ModelConfig& config, const WeightFormats& forma
                      byte_text(needed), name_of(numerics), gpu, byte_text(free), advice());
 }
 
-void check_gpu_room(const CommonOptions& common, const std::filesystem::path& model, Numerics numerics) {
+void check_gpu_room(const CommonOptions& common, const std::filesystem::path& model,
+                    const ModelConfig& config, Numerics numerics) {
   Memory& memory = device_memory(common);
   if (memory.device() == Device::cpu) return;
-  const ModelConfig config = load_model_config(model);
   const WeightFormats formats =
       common.quantize.empty() ? stored_formats(model, config)
                               : quantised_formats(config, quantize_preset(common.quantize, "--quantize"));

@@ -16,8 +16,9 @@ namespace r1 {
 std::string gpu_room_error(const ModelConfig& config, const WeightFormats& formats, Numerics numerics,
                            std::string_view gpu, int64_t free);
 
-// Throws Error if the weights of the model that the options name, quantised as they say, are larger than the GPU's free
-// memory. Checks nothing on the CPU.
-void check_gpu_room(const CommonOptions& common, const std::filesystem::path& model, Numerics numerics);
+// Throws Error if the weights of the model with this configuration, quantised as the options say, are larger than
+// the GPU's free memory. Checks nothing on the CPU.
+void check_gpu_room(const CommonOptions& common, const std::filesystem::path& model,
+                    const ModelConfig& config, Numerics numerics);
 
 }  // namespace r1

@@ -61,8 +61,8 @@ using StageRunner = std::filesystem::path (*)(const std::filesystem::path& confi
                                               Reporter& reporter, const StageOverrides& overrides);
 StageRunner stage_runner(std::string_view kind);
 
-// Runs the preflight of a GRPO stage, or of a PPO stage: its file has a [critic], (train/preflight.h) and returns its figures and findings. Writes
-// nothing. Throws Error or Stopped.
+// Runs the preflight (train/preflight.h) of a GRPO stage, or of a PPO stage, whose file has a [critic]. Returns its
+// figures and findings. Writes nothing. Throws Error or Stopped.
 struct PreflightOfConfig {
   Preflight preflight;
   std::vector<PreflightFinding> found;
@@ -76,7 +76,7 @@ PreflightOfConfig preflight_grpo_config(const std::filesystem::path& config, con
 void check_stage_config(std::string_view kind, const std::filesystem::path& config,
                         const StageOverrides& overrides);
 
-// Returns the settings of a grpo stage, or of a ppo stage: its file has a [critic]. Every key of the file is checked
+// Returns the settings of a grpo stage, or of a ppo stage, whose file has a [critic]. Every key of the file is checked
 // as run_grpo_config checks it. Opens no other file.
 GrpoConfig read_grpo_settings(ConfigFile& file);
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 #include <set>
 #include <string_view>
 
@@ -79,14 +79,10 @@ ValueFigures set_advantages(std::span<Rollout> rollouts, std::vector<std::vector
       figures.advantages.add(r.advantages[t]);
     }
   }
-  const double mean = figures.advantages.mean(), deviation = std::sqrt(figures.advantages.variance());
   for (Rollout& r : rollouts) {
-    double sum = 0;
-    for (double& a : r.advantages) {
-      if (r.masked) a = 0;
-      if (!r.masked && config.critic->normalise) a = (a - mean) / (deviation + 1e-8);
-      sum += a;
-    }
+    if (r.masked) std::ranges::fill(r.advantages, 0.0);
+    if (!r.masked && config.critic->normalise) normalise(r.advantages, figures.advantages);
+    const double sum = std::accumulate(r.advantages.begin(), r.advantages.end(), 0.0);
     r.advantage = sum / static_cast<double>(r.advantages.size());
   }
   return figures;

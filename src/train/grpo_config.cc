@@ -1,4 +1,5 @@
 // train/grpo_config.cc: the configuration file of a GRPO stage and of a PPO stage.
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -7,6 +8,26 @@
 
 namespace r1 {
 namespace {
+
+// A key of the other of the two commands, and why this one has none.
+struct Foreign {
+  const char* key;
+  const char* reason;
+};
+
+void refuse(const ConfigFile& config, std::initializer_list<Foreign> keys) {
+  for (const Foreign& foreign : keys) {
+    if (config.has(foreign.key)) config.fail(foreign.key, foreign.reason);
+  }
+}
+
+// Groups of equal rewards have no advantage in GRPO. A critic compares them with all other answers, so they teach; and
+// a critic that saw only groups with both right and wrong answers would expect too much of hard problems: with 1 % of
+// right answers, 6.7 % of the answers in the mixed groups of 16 are right.
+constexpr const char* kNoFilter =
+    "belongs to r1 grpo, where a group of equal rewards teaches nothing; in r1 ppo every group teaches, and "
+    "a "
+    "critic trained without the equal ones would misjudge the answers: leave [filter] out";
 
 // The settings that both have. A group has at least `fewest` answers.
 GrpoConfig read_shared(ConfigFile& config, std::string_view kind, int64_t fewest) {
@@ -45,6 +66,8 @@ GrpoConfig read_shared(ConfigFile& config, std::string_view kind, int64_t fewest
 }  // namespace
 
 GrpoConfig read_grpo_config(ConfigFile& config) {
+  refuse(config, {{"critic", "belongs to r1 ppo: r1 grpo has no critic"},
+                  {"loss.kl_in", "belongs to r1 ppo: in r1 grpo the penalty is part of the loss"}});
   GrpoConfig c = read_shared(config, "grpo", 2);
   GrpoLossConfig& l = c.loss;
   const std::string ratio = config.choice_or("loss.ratio", "token", {"token", "sequence", "sequence_mean"});
@@ -61,6 +84,11 @@ GrpoConfig read_grpo_config(ConfigFile& config) {
 }
 
 GrpoConfig read_ppo_config(ConfigFile& config) {
+  refuse(config,
+         {{"filter.dynamic", kNoFilter},
+          {"filter.rounds", kNoFilter},
+          {"loss.ratio", "belongs to r1 grpo: in r1 ppo each token has an advantage and a ratio of its own"},
+          {"loss.surrogate", "belongs to r1 grpo: r1 ppo has the clipped surrogate"}});
   GrpoConfig c = read_shared(config, "ppo", 1);
   CriticConfig& critic = c.critic.emplace();
   critic.model = config.text_or("critic.model", "");

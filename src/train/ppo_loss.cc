@@ -1,6 +1,7 @@
 #include "train/ppo_loss.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -34,17 +35,24 @@ std::vector<double> generalised_advantages(std::span<const double> rewards, std:
 }
 
 void Moments::add(double x) {
-  ++count;
-  sum += x;
-  squares += x * x;
+  if (count++ == 0) first = x;
+  sum += x - first;
+  squares += (x - first) * (x - first);
 }
 
 double Moments::mean() const {
-  return count == 0 ? 0 : sum / static_cast<double>(count);
+  return count == 0 ? 0 : first + sum / static_cast<double>(count);
 }
 
 double Moments::variance() const {
-  return count == 0 ? 0 : std::max(0.0, squares / static_cast<double>(count) - mean() * mean());
+  if (count == 0) return 0;
+  const double n = static_cast<double>(count), distance = sum / n;
+  return std::max(0.0, squares / n - distance * distance);
+}
+
+void normalise(std::span<double> numbers, const Moments& all) {
+  const double mean = all.mean(), deviation = std::sqrt(all.variance());
+  for (double& x : numbers) x = (x - mean) / (deviation + 1e-8);
 }
 
 double explained_variance(const Moments& returns, const Moments& errors) {

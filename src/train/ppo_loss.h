@@ -26,14 +26,19 @@ std::vector<double> token_rewards(double reward, std::span<const float> old, std
 std::vector<double> generalised_advantages(std::span<const double> rewards, std::span<const float> values,
                                            double gamma, double lambda);
 
-// Sums of numbers, added in one order.
+// Sums of numbers, added in one order. They are sums of the distances to the first number, so that equal numbers
+// have exactly their mean and the variance 0.
 struct Moments {
   int64_t count = 0;
-  double sum = 0, squares = 0;
+  double first = 0, sum = 0, squares = 0;
   void add(double x);
   double mean() const;      // 0 of nothing
   double variance() const;  // the variance of the population
 };
+
+// Sets each number x to (x - mean) / (deviation + 1e-8), given the moments of all numbers. Equal numbers become 0: a
+// rounding error of their mean would be divided by 1e-8.
+void normalise(std::span<double> numbers, const Moments& all);
 
 // Returns 1 - Var(R - V) / Var(R): 1 if the critic foresees every return, 0 if it knows no more than their mean.
 // 0 if all returns are equal.

@@ -105,10 +105,37 @@ std::string advice_without_signal(const Preflight& p, const GrpoConfig& config) 
         "or "
         "teach it first (r1 sft); ",
         percent(form));
+  const std::string larger = config.critic ? fmt::format("rollout.prompts than {}", config.prompts)
+                                           : fmt::format("rollout.group than {}", config.rollout.samples);
   return advice + fmt::format(
-                      "take easier problems (data), a larger rollout.group than {}, or a model that has "
+                      "take easier problems (data), a larger {}, or a model that has "
                       "been fine-tuned on such problems (r1 sft, r1 distill)",
-                      config.rollout.samples);
+                      larger);
+}
+
+// With a critic, a group has signal if one of its rewards differs from the first answer's of the preflight.
+std::string little_signal(const Preflight& p, const GrpoConfig& config) {
+  const int64_t groups = std::ssize(p.groups);
+  const Share signal = p.signal();
+  if (signal.value > 0) {
+    const int64_t with = std::ranges::count(p.groups, true, &GroupTally::signal);
+    return config.critic ? fmt::format(
+                               "only in {} of {} groups is an answer paid otherwise than the first one: "
+                               "nearly all answers are paid alike",
+                               with, groups)
+                         : fmt::format(
+                               "only {} of {} groups have rewards that differ: most of a step teaches "
+                               "nothing",
+                               with, groups);
+  }
+  return config.critic ? fmt::format(
+                             "all rewards of {} groups of {} are equal (95 % interval of groups with "
+                             "another one: 0 to {})",
+                             groups, config.rollout.samples, percent(signal.high))
+                       : fmt::format(
+                             "in none of {} groups of {} answers do the rewards differ (95 % interval of "
+                             "such groups: 0 to {})",
+                             groups, config.rollout.samples, percent(signal.high));
 }
 
 }  // namespace
@@ -157,19 +184,12 @@ std::vector<PreflightFinding> findings(const Preflight& p, const GrpoConfig& con
   if (too_long || (!was_cut_short(p) && truncated.value > 0.5)) found.push_back(truncation(p, too_long));
   if (signal.value == 0) {
     const bool refuses = !was_cut_short(p) && n >= groups_to_refuse(p.groups_a_step);
-    std::string what = fmt::format(
-        "in none of {} groups of {} answers do the rewards differ (95 % interval of "
-        "such groups: 0 to {})",
-        n, config.rollout.samples, percent(signal.high));
+    std::string what = little_signal(p, config);
     if (!refuses)
       what += fmt::format("; {} such groups would refuse the run", groups_to_refuse(p.groups_a_step));
     found.push_back({.what = what, .advice = advice_without_signal(p, config), .refuses = refuses});
   } else if (signal.value < 0.1) {
-    found.push_back(
-        {.what = fmt::format("only {} of {} groups have rewards that differ: most of a step teaches "
-                             "nothing",
-                             std::ranges::count(p.groups, true, &GroupTally::signal), n),
-         .advice = advice_without_signal(p, config)});
+    found.push_back({.what = little_signal(p, config), .advice = advice_without_signal(p, config)});
   }
   if (const int64_t failed = sum(p.groups, &GroupTally::verifier_failed); failed > 0) {
     found.push_back({.what = fmt::format("the verifier failed on {} of {} answers", failed, p.samples()),

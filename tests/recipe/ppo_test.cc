@@ -1,5 +1,7 @@
 // PPO on the shipped base: sampler and trainer agree to the bit, the critic learns, and a run that is killed anywhere
 // ends with the same policy, critic and optimizers.
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "base/random.h"
@@ -9,6 +11,8 @@
 #include "tests/base/kill_at.h"
 #include "tests/train/train_test_util.h"
 #include "train/critic.h"
+#include "train/default_lr.h"
+#include "train/grpo_update.h"
 #include "train/ppo_loss.h"
 
 namespace r1::ppo_test {
@@ -163,6 +167,80 @@ TEST_F(Ppo, SamplesHaveTheirValuesAdvantagesAndReturns) {
   EXPECT_GT(spread, 0) << "the critic never said anything";
 }
 
+// Returns the rollouts of a step as samples.jsonl has them.
+std::vector<Rollout> recorded(const fs::path& samples, int64_t step) {
+  std::vector<Rollout> out;
+  const auto tokens_of = [](const Json& list) {
+    std::vector<int32_t> tokens;
+    for (const Json& t : list.items()) tokens.push_back(static_cast<int32_t>(t.integer()));
+    return tokens;
+  };
+  const auto floats_of = [](const Json& list) {
+    std::vector<float> floats;
+    for (const Json& x : list.items()) floats.push_back(std::strtof(x.string().c_str(), nullptr));
+    return floats;
+  };
+  const auto numbers_of = [](const Json& list) {
+    std::vector<double> numbers;
+    for (const Json& x : list.items()) numbers.push_back(x.number());
+    return numbers;
+  };
+  for (const Json& row : read_jsonl(samples)) {
+    if (row.get_int("step") != step) continue;
+    Rollout& r = out.emplace_back();
+    r.add_environment(tokens_of(row.at("prompt_tokens")));
+    r.add_policy(tokens_of(row.at("tokens")), floats_of(row.at("logprobs")), 0);
+    r.values = floats_of(row.at("values"));
+    r.advantages = numbers_of(row.at("advantages"));
+    r.returns = numbers_of(row.at("returns"));
+    r.reward = row.get_number("reward");
+  }
+  return out;
+}
+
+// A step of six updates, made again from the checkpoint before it and samples.jsonl: log-probs and values are those
+// of the weights before the first update, however many follow, and the last update ends with the run's bytes.
+TEST_F(Ppo, AStepCanBeMadeAgainFromItsSamples) {
+  const auto path = ppo_config("a.toml", "a", "minibatches = 3\nepochs = 2\n");
+  finish(path, "a", 2);
+  const fs::path before = root / "a/checkpoints/step-000003", after = root / "a/checkpoints/step-000004";
+  ConfigFile file = ConfigFile::read(path);
+  GrpoConfig config = read_ppo_config(file);
+  (void)choose_critic_lr(config.critic->optimizer, file, config.optimizer);
+  ThreadPool threads(2);
+  Lanes lanes(threads, Numerics::cpu_f32);
+  Model policy = Model::load(before);
+  Optimizer updates(policy, by_updates(config.optimizer, 6));
+  updates.load(before, 18);
+  Critic critic(policy, config);
+  critic.load(before, 18);
+  const std::vector<Rollout> rollouts = recorded(root / "a/samples.jsonl", 4);
+  ASSERT_EQ(rollouts.size(), 18u);
+  const std::vector<ScoredRow> rows = scored_rows(rollouts);
+  const auto logprobs = score(policy, lanes, rows, {}), values = critic.values(lanes, rows);
+  std::vector<Rollout> again = rollouts;
+  (void)set_advantages(again, values, config);
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    EXPECT_EQ(rollouts[i].old_logprobs, logprobs[i]) << "of sample " << i;
+    EXPECT_EQ(rollouts[i].values, values[i]) << "of sample " << i;
+    EXPECT_EQ(rollouts[i].advantages, again[i].advantages) << "of sample " << i;
+    EXPECT_EQ(rollouts[i].returns, again[i].returns) << "of sample " << i;
+  }
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    for (size_t m = 0; m < 3; ++m) {
+      const auto minibatch = std::span(rollouts).subspan(6 * m, 6);
+      differentiate_minibatch(policy, lanes, minibatch, config, false);
+      Context ctx = lanes.context();
+      updates.update(ctx);
+      critic.differentiate(lanes, minibatch);
+      critic.update(lanes);
+    }
+  }
+  EXPECT_EQ(policy.weights_sha256(), Model::load(after).weights_sha256());
+  EXPECT_EQ(critic.model().weights_sha256(), Model::load_value_model(after / "critic").weights_sha256());
+  EXPECT_NE(policy.weights_sha256(), Model::load(before).weights_sha256()) << "the step moved nothing";
+}
+
 TEST_F(Ppo, ANamedCriticIsTheOneOfAnEarlierRun) {
   finish(ppo_config("a.toml", "a"), "a", 2);
   const std::string critic = (root / "a/checkpoints/step-000004/critic").string();
@@ -233,8 +311,20 @@ TEST_F(Ppo, BadConfigurationsAreOneClearLine) {
   EXPECT_NE(with("lambda", "lamda").find("unknown key critic.lamda (did you mean critic.lambda?)"),
             std::string::npos);
   EXPECT_NE(with("gamma = 0.99", "model = \"nothing\"").find("critic.model"), std::string::npos);
-  EXPECT_NE(with("[critic]", "[loss]\nratio = \"token\"\n[critic]").find("unknown key loss.ratio"),
-            std::string::npos);
+  for (const char* ratio : {"ratio = \"token\"", "surrogate = \"ppo\""}) {
+    const std::string said = with("[critic]", fmt::format("[loss]\n{}\n[critic]", ratio));
+    EXPECT_NE(said.find(" belongs to r1 grpo: "), std::string::npos) << said;
+  }
+  // A critic learns from groups of equal rewards.
+  for (const char* filter : {"dynamic = true", "dynamic = false", "rounds = 2"}) {
+    const std::string said = with("[critic]", fmt::format("[filter]\n{}\n[critic]", filter));
+    EXPECT_NE(said.find("a.toml:21: filter."), std::string::npos) << said;
+    EXPECT_NE(said.find("belongs to r1 grpo, where a group of equal rewards teaches nothing"),
+              std::string::npos)
+        << said;
+    EXPECT_NE(said.find("leave [filter] out"), std::string::npos) << said;
+    EXPECT_EQ(said.find('\n'), std::string::npos) << said;
+  }
   EXPECT_NE(with("[critic]", "[loss]\nkl_in = \"both\"\n[critic]").find("loss.kl_in"), std::string::npos);
   // A critic of another width, and of another vocabulary.
   const ModelConfig policy = Model::load(base()).config();
@@ -250,6 +340,42 @@ TEST_F(Ppo, BadConfigurationsAreOneClearLine) {
     EXPECT_EQ(said.find('\n'), std::string::npos) << said;
   }
   EXPECT_FALSE(fs::exists(root / "a"));
+}
+
+TEST_F(Ppo, GrpoSaysWhatBelongsToPpo) {
+  ThreadPool threads(1);
+  SilentReporter reporter;
+  for (const auto& [more, key] : {std::pair("[critic]\nlambda = 1\n", "a.toml: critic "),
+                                  std::pair("[loss]\nkl_in = \"loss\"\n", "a.toml:21: loss.kl_in ")}) {
+    try {
+      run_grpo_config(grpo_config("a.toml", "a", "", more), {}, threads, reporter);
+      FAIL() << more;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(std::string(key) + "belongs to r1 ppo: "), std::string::npos)
+          << e.what();
+    }
+  }
+  EXPECT_FALSE(fs::exists(root / "a"));
+}
+
+// Every answer is cut off and masked.
+TEST_F(Ppo, AStepWithoutAnythingToLearnMovesNeitherThePolicyNorItsCritic) {
+  std::string text =
+      read_file(ppo_config("a.toml", "a", "minibatches = 3\n", "[loss]\noverlong = \"mask\"\n"));
+  text.replace(text.find("max_tokens = 40"), 15, "max_tokens = 1");
+  text.replace(text.find("steps = 4"), 9, "steps = 4\nwarmup = 4\nweight_decay = 0.1");
+  ThreadPool threads(1);
+  SilentReporter reporter;
+  const auto model = run_ppo_config(write("a.toml", text), {.force = true}, threads, reporter);
+  EXPECT_TRUE(weights_of(model) == weights_of(base()));
+  const fs::path last = root / "a/checkpoints/step-000004";
+  EXPECT_EQ(read_json(last / "trainer.json").get_int("updates"), 0);
+  EXPECT_EQ(Model::load_value_model(last / "critic").weights_sha256(),
+            Model::value_model(Model::load(base())).weights_sha256());
+  for (const Json& row : reporter.rows) {
+    EXPECT_EQ(row.get_number("critic_lr"), 0.0) << row.dump();
+    EXPECT_EQ(row.get_number("value_loss"), 0.0) << row.dump();
+  }
 }
 
 }  // namespace

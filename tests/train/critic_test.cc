@@ -164,6 +164,73 @@ TEST_F(PpoStep, LeavesMaskedSamplesOut) {
   EXPECT_EQ(critic.differentiate(lanes, std::span(rollouts).subspan(1, 1)).loss, 0) << "nothing is left";
 }
 
+// The first step of a run whose answers are all paid alike, before its critic knows anything.
+TEST_F(PpoStep, EqualRewardsGiveNoAdvantageToAnyToken) {
+  config.critic->gamma = config.critic->lambda = 1;
+  config.critic->reward_kl = 0;
+  std::vector<Rollout> many;
+  for (int i = 0; i < 400; ++i) {
+    many.push_back(rollouts[static_cast<size_t>(i) % rollouts.size()]);
+    many.back().reward = 0.1;
+  }
+  std::vector<std::vector<float>> values;
+  for (const Rollout& r : many) values.emplace_back(r.policy_tokens());
+  const ValueFigures figures = set_advantages(many, values, config);
+  EXPECT_EQ(figures.returns.mean(), 0.1);
+  for (const Rollout& r : many) {
+    for (const double a : r.advantages) ASSERT_EQ(a, 0);
+    for (const double to : r.returns) ASSERT_EQ(to, 0.1) << "the critic learns from them";
+  }
+}
+
+// The derivative of the critic's loss along a direction in each tensor, by central differences.
+TEST_F(PpoStep, TheCriticsGradientIsThatOfItsDifferences) {
+  ThreadPool threads(1);
+  Lanes lanes(threads, Numerics::cpu_f32);
+  const Model policy = Model::load(kModels / "llama-llama3");
+  const fs::path moved = folder / "moved";
+  fs::create_directories(moved);
+  for (const Aggregate aggregate : {Aggregate::token, Aggregate::sequence, Aggregate::constant}) {
+    config.loss.aggregate = aggregate;
+    Critic critic(policy, config);
+    (void)set_advantages(rollouts, critic.values(lanes, scored_rows(rollouts)), config);
+    // The values before the step lie on both sides of today's, some of them behind the clip.
+    for (Rollout& r : rollouts) {
+      for (size_t t = 0; t < r.values.size(); ++t) r.values[t] += 0.08f * static_cast<float>(t % 3) - 0.08f;
+    }
+    const ValueLoss at = critic.differentiate(lanes, rollouts);
+    EXPECT_GT(at.clipped, 0);
+    const auto loss = [&](const std::string& name, float step) {
+      Model other = Model::load_value_model(config.critic->model);
+      for (Parameter& p : other.parameters()) {
+        if (p.name != name) continue;
+        for (int64_t i = 0; i < p.value.count(); ++i)
+          p.value.f32()[i] += step * static_cast<float>(std::cos(static_cast<double>(i)));
+      }
+      other.save(moved, DType::f32);
+      GrpoConfig there = config;
+      there.critic->model = moved.string();
+      return Critic(policy, there).differentiate(lanes, rollouts);
+    };
+    int compared = 0;
+    for (const Parameter& p : critic.model().parameters()) {
+      double slope = 0, squares = 0;
+      for (int64_t i = 0; i < p.grad.count(); ++i) {
+        const auto g = static_cast<double>(p.grad.f32()[i]);
+        slope += g * std::cos(static_cast<double>(i));
+        squares += g * g;
+      }
+      constexpr float kStep = 0x1p-10f;
+      const ValueLoss above = loss(p.name, kStep), below = loss(p.name, -kStep);
+      if (above.clipped != below.clipped) continue;  // a kink
+      const double difference = (above.loss - below.loss) / (2 * static_cast<double>(kStep));
+      EXPECT_NEAR(slope, difference, 0.01 * std::sqrt(squares) + 1e-4) << p.name;
+      ++compared;
+    }
+    EXPECT_GE(compared, std::ssize(critic.model().parameters()) * 3 / 4);
+  }
+}
+
 TEST(NewCritic, BeginsWithTheWeightsOfTheNamedModel) {
   const Model policy = Model::load(kModels / "qwen2-tied"), other = Model::create(policy.config(), 7);
   const auto folder = fs::temp_directory_path() / fmt::format("r1_new_critic_{}", ::getpid());

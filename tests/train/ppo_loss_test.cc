@@ -73,6 +73,39 @@ TEST(Moments, AreThoseOfTheirNumbers) {
   EXPECT_DOUBLE_EQ(m.variance(), 5);
 }
 
+// A mean that is large beside the deviation leaves digits for the latter.
+TEST(Moments, OfNumbersFarFromZeroAreExact) {
+  Moments m;
+  for (const double x : {1e9 - 1, 1e9, 1e9 + 1}) m.add(x);
+  EXPECT_EQ(m.mean(), 1e9);
+  EXPECT_DOUBLE_EQ(m.variance(), 2.0 / 3);
+}
+
+TEST(Normalise, GivesMeanZeroAndDeviationOne) {
+  Random random(4);
+  std::vector<double> numbers;
+  Moments before, after;
+  for (int i = 0; i < 1000; ++i) numbers.push_back(5 + 3 * random.normal());
+  const std::vector<double> was = numbers;
+  for (const double x : numbers) before.add(x);
+  normalise(numbers, before);
+  for (const double x : numbers) after.add(x);
+  EXPECT_NEAR(after.mean(), 0, 1e-12);
+  EXPECT_NEAR(after.variance(), 1, 1e-7);
+  for (size_t i = 1; i < was.size(); ++i) EXPECT_EQ(was[i] > was[i - 1], numbers[i] > numbers[i - 1]);
+}
+
+// The sum of 30,000 times 0.1 is not 3,000. AdamW would make a whole step of what is left.
+TEST(Normalise, MakesEqualNumbersZero) {
+  for (const double x : {0.1, 0.7, -1.3, 1e6}) {
+    std::vector<double> numbers(30000, x);
+    Moments all;
+    for (const double each : numbers) all.add(each);
+    normalise(numbers, all);
+    for (const double each : numbers) ASSERT_EQ(each, 0) << x;
+  }
+}
+
 TEST(ExplainedVariance, IsOneForAPerfectCriticAndZeroForTheMean) {
   Moments returns, none, mean;
   for (const double r : {0.0, 1.0, 1.0, 0.0, 1.0}) {

@@ -90,6 +90,20 @@ TEST(Preflight, RefusalsNameTheSettingToChange) {
   EXPECT_NE(advice(easy).find("a harder task"), std::string::npos) << advice(easy);
 }
 
+// A critic learns from groups of equal rewards: what is missing is another reward.
+TEST(Preflight, WithACriticTheFindingsAreThoseOfAllAnswers) {
+  GrpoConfig ppo = config_of_16();
+  ppo.critic.emplace();
+  const auto finding = [&](const Preflight& p) { return findings(p, ppo).front(); };
+  const PreflightFinding none = finding(made(95, 0)), few = finding(made(200, 1));
+  EXPECT_TRUE(none.refuses);
+  EXPECT_TRUE(none.what.starts_with("all rewards of 95 groups of 16 are equal")) << none.what;
+  EXPECT_NE(none.advice.find("a larger rollout.prompts than 32"), std::string::npos) << none.advice;
+  EXPECT_FALSE(few.refuses);
+  EXPECT_TRUE(few.what.starts_with("only in 1 of 200 groups is an answer paid otherwise")) << few.what;
+  EXPECT_EQ(few.what.find("teaches nothing"), std::string::npos) << few.what;
+}
+
 TEST(Preflight, AnswersThatWereNotSampledToTheEndJustifyNoRefusal) {
   Preflight p = made(95, 0, 16);
   p.sampled_to = 50;
