@@ -25,9 +25,8 @@ void refuse(const ConfigFile& config, std::initializer_list<Foreign> keys) {
 // a critic that saw only groups with both right and wrong answers would expect too much of hard problems: with 1 % of
 // right answers, 6.7 % of the answers in the mixed groups of 16 are right.
 constexpr const char* kNoFilter =
-    "belongs to r1 grpo, where a group of equal rewards teaches nothing; in r1 ppo every group teaches, and "
-    "a "
-    "critic trained without the equal ones would misjudge the answers: leave [filter] out";
+    "belongs to r1 grpo, where a group of equal rewards teaches nothing; in r1 ppo every group teaches, "
+    "and a critic trained without the equal ones would misjudge the answers: leave [filter] out";
 
 // The settings that both have. A group has at least `fewest` answers.
 GrpoConfig read_shared(ConfigFile& config, std::string_view kind, int64_t fewest) {
