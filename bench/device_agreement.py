@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How far two numerics are apart on the same tokens: the same most likely next token, KL divergence, log-probs of the given token.
 
-    bench/device_agreement.py MODEL [--reference "OPTIONS"] [--other "OPTIONS"] [--tokens N] [--prompts FILE] [--r1 build/r1]
+    bench/device_agreement.py MODEL [--reference "OPTIONS"] [--other "OPTIONS"] [--tokens N]
+        [--kinds solutions,documents,samples] [--prompts FILE] [--r1 build/r1]
 
 By default the reference is cpu-bf16 and the other cuda-bf16: "--device cpu --numerics cpu-bf16" and "--device cuda --numerics cuda-bf16"
 are options of r1 score. Each numerics reads the same tokens (teacher forcing), about N of each kind (default: 2,048):
@@ -74,6 +75,9 @@ def samples(args, folder):
 def documents(args, folder):
     count = max(3, args.tokens // 256 // 3 * 3)
     return rows_of_tokens(args.r1, args.model, folder, 256, count)
+
+
+KINDS = {"solutions": solutions, "documents": documents, "samples": samples}
 
 
 def limited(rows, tokens):
@@ -154,22 +158,29 @@ def main():
     parser.add_argument("--reference", default="--device cpu --numerics cpu-bf16")
     parser.add_argument("--other", default="--device cuda --numerics cuda-bf16")
     parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--prompts", default="")
     parser.add_argument("--r1", default=str(ROOT / "build/r1"))
     args = parser.parse_args()
+    wanted = args.kinds.split(",")
+    if not set(wanted) <= KINDS.keys():
+        parser.error(f"--kinds is {args.kinds}; it must be of {', '.join(KINDS)}")
     print(f"{args.model}: reference r1 score {args.reference}; other r1 score {args.other}")
     print(HEAD, flush=True)
     everything = Apart()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for kind in (solutions, documents, samples):
-            rows = limited(kind(args, folder), args.tokens)
+        for kind in wanted:
+            rows = limited(KINDS[kind](args, folder), args.tokens)
             if not rows:
-                print(f"{kind.__name__:<10} left out: there is no text", flush=True)
+                print(f"{kind:<10} left out: there is no text", flush=True)
                 continue
             apart = Apart()
             measure(args, rows, folder, (apart, everything))
-            print(apart.line(kind.__name__), flush=True)
+            print(apart.line(kind), flush=True)
+    if not everything.same:
+        print("device_agreement: there is nothing to compare", file=sys.stderr)
+        return 2
     print(everything.line("all"))
     share = np.concatenate(everything.same).mean()
     print(f"{'at least' if share >= BAR else 'LESS THAN'} {100 * BAR:.0f} % of all tokens agree")

@@ -188,11 +188,15 @@ def main():
         if word not in names and word not in ("train", "sample"):
             parser.error(f"{word} is no row; --list prints them")
     runner = Runner(args)
-    for name in names:
-        if name in wanted or name.split()[0] in wanted:
-            kind, shape = name.split()
-            print(f"== {name}", flush=True)
-            (runner.train if kind == "train" else runner.sample)(shape)
+    try:
+        for name in names:
+            if name in wanted or name.split()[0] in wanted:
+                kind, shape = name.split()
+                print(f"== {name}", flush=True)
+                (runner.train if kind == "train" else runner.sample)(shape)
+    except KeyboardInterrupt:
+        print("  FAILED: stopped by a signal; the table has what is there", flush=True)
+        runner.failed = True
     rows = runner.out / "rows.jsonl"
     if rows.exists():
         print("\n".join(table(rows)))

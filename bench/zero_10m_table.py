@@ -47,9 +47,9 @@ def line_of(seed, base, rows, reach, on_gpu):
         return text + f"not in {len(rows)} steps, {rows[-1]['wall_s']:.1f} s; best {best:.3f}; equal in {equal} of {len(rows)}"
     steps_s = rows[at]["wall_s"]
     with_evals = steps_s + sum(r.get(EVAL_S, 0) for r in rows[:at + 1])
-    sooner = ", ".join(times(PEER_REACHED, s, on_gpu) for s in (steps_s, with_evals, with_evals + pretraining))
+    sooner = "/".join(times(PEER_REACHED, s, on_gpu) for s in (steps_s, with_evals, with_evals + pretraining))
     return text + (f"step {rows[at]['step']}: {steps_s:.1f} s, with evaluations {with_evals:.1f}, with pre-training {with_evals + pretraining:.1f} "
-                   f"({sooner} sooner than the peer); equal in {equal} of {len(rows)}")
+                   f"(sooner than the peer: {sooner}); equal in {equal} of {len(rows)}")
 
 
 def main():
