@@ -13,9 +13,9 @@ shift
 [[ $# -gt 0 ]] || set -- dense-98m qwen3-0.6b moe-117m
 mkdir -p "$out"
 out=$(realpath "$out")
-free=(--no-exact) batches=1,64,256 depth=128
+free=(--no-exact) batches=1,64,256 depth=128 numerics=cuda-bf16
 if [[ $device == cpu ]]; then
-  free=() batches=1,4 depth=8
+  free=() batches=1,4 depth=8 numerics=cpu-bf16
 else
   cublas=$(bench/cublas_folder.sh)
   export LD_LIBRARY_PATH=$cublas${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -31,10 +31,10 @@ turn() {
     moe-117m) length=512 micro=16384 ;;
   esac
   [[ $device != cpu ]] || { rows=2 length=32 micro=64; }
-  "$r1" bench "$out/$shape/config.json" --train --device "$device" --rows $rows --length $length --micro $micro --repeat 3 --json \
-    "$@" >"$name-train.json"
-  "$r1" bench "$out/$shape" --random-weights --no-llama-cpp --device "$device" --depth $depth --batch $batches --repeat 3 --json \
-    "$@" >"$name-decode.json"
+  "$r1" bench "$out/$shape/config.json" --train --device "$device" --numerics $numerics --rows $rows --length $length --micro $micro \
+    --repeat 3 --json "$@" >"$name-train.json"
+  "$r1" bench "$out/$shape" --random-weights --no-llama-cpp --device "$device" --numerics $numerics --depth $depth --batch $batches \
+    --repeat 3 --json "$@" >"$name-decode.json"
 }
 
 for shape in "$@"; do

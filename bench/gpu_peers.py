@@ -46,6 +46,7 @@ class Runner:
     def __init__(self, args):
         self.args, self.out, self.failed = args, pathlib.Path(args.out), False
         self.cpu = args.device == "cpu"
+        self.numerics = "cpu-bf16" if self.cpu else "cuda-bf16"
         self.out.mkdir(parents=True, exist_ok=True)
 
     def program(self, name, *words):
@@ -91,8 +92,8 @@ class Runner:
         config = self.shape(name) / "config.json"
 
         def ours(turn):
-            text = self.program(f"train {name} r1 {turn}", self.args.r1, "bench", config, "--train", "--device", self.args.device, "--rows", rows,
-                                "--length", length, "--micro", micro, "--repeat", 5, "--json")
+            text = self.program(f"train {name} r1 {turn}", self.args.r1, "bench", config, "--train", "--device", self.args.device, "--numerics", self.numerics,
+                                "--rows", rows, "--length", length, "--micro", micro, "--repeat", 5, "--json")
             if text:
                 run = json.loads(text)
                 self.keep(f"train {name}", "r1", run["tokens_per_s"]["median"], parameters=run["parameters"])
@@ -118,8 +119,8 @@ class Runner:
         def ours(turn):
             title = f"sample {name} r1 {turn}"
             if self.cpu:
-                text = self.program(title, self.args.r1, "bench", folder, "--random-weights", "--device", "cpu", "--no-llama-cpp",
-                                    "--depth", new, "--batch", listed, "--repeat", 2, "--json")
+                text = self.program(title, self.args.r1, "bench", folder, "--random-weights", "--device", "cpu", "--numerics", self.numerics,
+                                    "--no-llama-cpp", "--depth", new, "--batch", listed, "--repeat", 2, "--json")
                 found = [(r["batch"], r["tokens_per_s"]["median"]) for r in json.loads(text or '{"results": []}')["results"]
                          if r["kind"] == "decode"]
             else:

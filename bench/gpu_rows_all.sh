@@ -8,7 +8,7 @@
 # kept between calls, lie in DIR (default: runs/gpu-rows); training goes on where a call has ended it. After --minutes no part begins, and the
 # last one has the rest of the time. --small tries everything on a CPU with small shapes and few steps.
 # BUILD is the folder of the programs r1, gpu_sampling and gpu_bench (default: build, or what was unpacked), MODEL the file of SmolLM2 (default:
-# what was unpacked, or scripts/fetch_smollm2.sh). Exit status 1 if a part failed or a bar that is a condition (agreement, equality) is not met.
+# what was unpacked, or what scripts/fetch_smollm2.sh has fetched). Exit status 1 if a part failed or a bar that is a condition (agreement, equality) is not met.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ pack() {
   mkdir "$folder/pack/evals"
   cp "${R1_TEST_DATA:-../shared/data}"/evals/gsm8k_{train,test}.jsonl "$folder/pack/evals/"
   git describe --always --dirty --abbrev=12 >"$folder/pack/commit"
-  tar -C "$folder" -cJf - pack | split -b 9728K -d - "$folder/programs.tar.xz."
+  tar -C "$folder" -cf - pack | xz -2 | split -b 9728K -d - "$folder/programs.tar.xz."
   [[ -z $model ]] || split -b 9728K -d "$model" "$folder/model.gguf."
   for kind in programs.tar.xz model.gguf; do
     [[ ! -e $folder/$kind.00 ]] || cat "$folder/$kind".[0-9]* | sha256sum | cut -d ' ' -f 1 >"$to/1/$kind.sha256"
@@ -116,14 +116,14 @@ part_decode() {
   mkdir -p "$shape"
   if ((SMALL == 1)); then
     python3 bench/small_shape.py bench/shapes/qwen2-1.5b.json "$shape/config.json"
-    share "a small shape, bf16" "$shape" 65 85
+    share "a small shape, bf16" "$shape" 65 85 --numerics cpu-bf16
     return
   fi
   cp bench/shapes/qwen2-1.5b.json "$shape/config.json"
-  share "1.54 B, bf16" "$shape" 65 85
+  share "1.54 B, bf16" "$shape" 65 85 --numerics cuda-bf16
   share "8 B, Q8_0" deepseek-ai/DeepSeek-R1-Distill-Llama-8B 65 85 --quantize Q8_0
   share "8 B, Q4_K_M" deepseek-ai/DeepSeek-R1-Distill-Llama-8B 50 75 --quantize Q4_K_M
-  "$SAMPLER" --prompt 2048 --new 1 --repeat 5 "$shape/config.json:1" | awk '/^sampling/ {for (i = 1; i <= NF; i++) if ($i == "s") s = $(i - 1);
+  "$SAMPLER" --prompt 2048 --new 1 --repeat 5 "$shape/config.json:1" | awk '/^sampling/ {for (i = 1; i <= NF; i++) if ($i == "us") { s = $(i - 1) / 1e6; break }
     printf "prefill of 2,048 tokens, 1.54 B, with the first token: %.0f tok/s, %.2f times llama.cpp (52 k; bar 1.2, aim 2)\n", 2048 / s, 2048 / s / 52000}'
 }
 part_head() {
@@ -145,9 +145,8 @@ settings() {
   export SMALL WORK DEVICE BUILD R1=$BUILD/r1 SAMPLER=$BUILD/gpu_sampling GPU_BENCH=$BUILD/gpu_bench
   if [[ -z ${MODEL:-} && -e runs/gpu-rows/model.gguf ]]; then
     export MODEL=runs/gpu-rows/model.gguf
-  elif [[ -z ${MODEL:-} ]]; then
-    MODEL=$([[ $SMALL == 1 ]] || scripts/fetch_smollm2.sh 2>/dev/null || echo SmolLM2-135M-Instruct.gguf)
-    export MODEL
+  else
+    export MODEL=${MODEL:-${R1_CACHE:-${HOME:-}/.cache/r1}/SmolLM2-135M-Instruct.Q4_1.gguf}
   fi
 }
 

@@ -43,7 +43,7 @@ arm() {
   case $status in
     0) ;;
     3) return 0 ;;
-    *) echo "$1, seed $2 failed: $(grep '^r1: ' "$out.log" | tail -n 1)"; return 1 ;;
+    *) echo "$1, seed $2 failed with status $status: $(grep '^r1: ' "$out.log" | tail -n 1)"; return 1 ;;
   esac
   "$R1" eval "$out/model" --task countdown3 --problems 512 --samples 2 --max-tokens 112 --device "$device" --threads "$threads" --json \
     >"$out.tmp" 2>>"$out.log"

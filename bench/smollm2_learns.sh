@@ -88,7 +88,7 @@ one() {
   case $status in
     0) ;;
     3) echo "seed $1: time is over; the same command goes on" ;;
-    *) echo "seed $1 failed: $(cat "$out/$1"/*.log | grep '^r1: ' | tail -n 1)"; return 1 ;;
+    *) echo "seed $1 failed with status $status: $(cat "$out/$1"/*.log | grep '^r1: ' | tail -n 1)"; return 1 ;;
   esac
 }
 export -f evaluate stages one

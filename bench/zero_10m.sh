@@ -47,7 +47,7 @@ one() {
       "$R1" grpo recipes/zero-10m.toml --out "$folder/zero" --resume "${zero[@]}" >>"$folder/zero.log" 2>&1 || status=$?
   case $status in
     0 | 3) ;;
-    *) echo "seed $seed failed: $(cat "$folder"/{base,zero}.log 2>/dev/null | grep '^r1: ' | tail -n 1)"; return 1 ;;
+    *) echo "seed $seed failed with status $status: $(cat "$folder"/{base,zero}.log 2>/dev/null | grep '^r1: ' | tail -n 1)"; return 1 ;;
   esac
 }
 export -f one
