@@ -92,16 +92,16 @@ class Runner:
         config = self.shape(name) / "config.json"
 
         def ours(turn):
-            text = self.program(f"train {name} r1 {turn}", self.args.r1, "bench", config, "--train", "--device", self.args.device, "--numerics", self.numerics,
-                                "--rows", rows, "--length", length, "--micro", micro, "--repeat", 5, "--json")
+            text = self.program(f"train {name} r1 {turn}", self.args.r1, "bench", config, "--train", "--device", self.args.device,
+                                "--numerics", self.numerics, "--rows", rows, "--length", length, "--micro", micro, "--repeat", 5, "--json")
             if text:
                 run = json.loads(text)
                 self.keep(f"train {name}", "r1", run["tokens_per_s"]["median"], parameters=run["parameters"])
         ours(1)
         for options in kinds:
             kind = "transformers" if options else "torch"
-            text = self.program(f"train {name} {kind}", self.args.python, "bench/peers/torch_gpu.py", "train", config, "--rows", rows,
-                                "--length", length, "--json", *options, *(["--eager", "--repeat", 2] if self.cpu else []))
+            text = self.program(f"train {name} {kind}", self.args.python, "bench/peers/torch_gpu.py", "train", config,
+                                "--rows", rows, "--length", length, "--json", *options, *(["--eager", "--repeat", 2] if self.cpu else []))
             for run in map(json.loads, text.splitlines()):
                 self.keep(f"train {name}", self.named(run["kind"]), run["tokens_per_s"], parameters=run["parameters"])
         ours(2)

@@ -2,13 +2,14 @@
 # Measures the rows of docs/results.md on one GPU, in parts that go on after each other's failures, each within a limit of time.
 #   bench/gpu_rows_all.sh OUT [--minutes M] [--work DIR] [--small] [PART...]
 #   bench/gpu_rows_all.sh --list                      the parts, in order of importance, with their limits in seconds
-#   bench/gpu_rows_all.sh --pack DIR [MODEL.gguf]     what a bare machine needs beside the repository, in folders DIR/1, DIR/2, ... of 38 MiB
+#   bench/gpu_rows_all.sh --pack DIR [MODEL.gguf]     what a bare machine needs beside the repository, in folders DIR/1, DIR/2, ... of 39.5 MiB
 #   bench/gpu_rows_all.sh --unpack DIR/N              there, for each folder that has come: programs and MODEL are used when they are whole
 # OUT gets PART.txt per part and summary.txt, which has the tables of all parts so far, those of earlier calls too. Runs, and what else is
 # kept between calls, lie in DIR (default: runs/gpu-rows); training goes on where a call has ended it. After --minutes no part begins, and the
 # last one has the rest of the time. --small tries everything on a CPU with small shapes and few steps.
 # BUILD is the folder of the programs r1, gpu_sampling and gpu_bench (default: build, or what was unpacked), MODEL the file of SmolLM2 (default:
-# what was unpacked, or what scripts/fetch_smollm2.sh has fetched). Exit status 1 if a part failed or a bar that is a condition (agreement, equality) is not met.
+# what was unpacked, or what scripts/fetch_smollm2.sh has fetched). Exit status 1 if a part failed, or if one of the conditions that are no
+# speeds, agreement and equality, is not met.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +24,7 @@ limit_of() {
 usage() { sed -n '3,6s/^#   /usage: /p' bench/gpu_rows_all.sh >&2; exit 2; }
 
 pack() {
-  local to=$1 model=${2:-} folder program kind piece into count=0
+  local to=$1 model=${2:-} folder program from n size room=$((79 * 1048576 / 2))
   [[ ! -e $to ]] || { echo "bench/gpu_rows_all.sh: $to is there already" >&2; exit 2; }
   folder=$(mktemp -d)
   mkdir -p "$to/1" "$folder/pack/lib"
@@ -35,28 +36,29 @@ pack() {
   mkdir "$folder/pack/evals"
   cp "${R1_TEST_DATA:-../shared/data}"/evals/gsm8k_{train,test}.jsonl "$folder/pack/evals/"
   git describe --always --dirty --abbrev=12 >"$folder/pack/commit"
-  tar -C "$folder" -cf - pack | xz -2 | split -b 9728K -d - "$folder/programs.tar.xz."
-  [[ -z $model ]] || split -b 9728K -d "$model" "$folder/model.gguf."
-  for kind in programs.tar.xz model.gguf; do
-    [[ ! -e $folder/$kind.00 ]] || cat "$folder/$kind".[0-9]* | sha256sum | cut -d ' ' -f 1 >"$to/1/$kind.sha256"
-  done
-  for piece in "$folder"/programs.tar.xz.[0-9]* "$folder"/model.gguf.[0-9]*; do
-    [[ -e $piece ]] || continue
-    into=$to/$((1 + count++ / 4))
-    mkdir -p "$into"
-    mv "$piece" "$into/"
-  done
+  tar -C "$folder" -cf - pack | xz -3 >"$to/1/programs.tar.xz.0"
+  sha256sum <"$to/1/programs.tar.xz.0" | cut -d ' ' -f 1 >"$to/1/programs.tar.xz.sha256"
+  if [[ -n $model ]]; then  # what there is room for goes beside the programs, the rest into folders of its own
+    sha256sum <"$model" | cut -d ' ' -f 1 >"$to/1/model.gguf.sha256"
+    for ((from = 0, n = 1; from < $(stat -c %s "$model"); from += size, n++)); do
+      mkdir -p "$to/$n"
+      size=$((room - (n == 1 ? $(stat -c %s "$to/1/programs.tar.xz.0") : 0)))
+      ((size > 0)) || { echo "bench/gpu_rows_all.sh: the programs alone have more than $room bytes" >&2; exit 2; }
+      tail -c +$((from + 1)) "$model" | head -c "$size" >"$to/$n/model.gguf.$n" || true  # tail's pipe breaks
+    done
+  fi
   rm -rf "$folder"
   du -ah --apparent-size "$to"
 }
 
 # Keeps the files that have come, and unpacks a kind when its last one is there.
 unpack() {
-  local work=runs/gpu-rows kind
+  local work=runs/gpu-rows kind sum
   mkdir -p "$work/came"
   cp "$1"/* "$work/came/"
   for kind in programs.tar.xz model.gguf; do
-    if [[ -e $work/came/$kind.sha256 ]] && [[ $(cat "$work/came/$kind".[0-9]* 2>/dev/null | sha256sum | cut -d ' ' -f 1) == "$(<"$work/came/$kind.sha256")" ]]; then
+    sum=$(cat "$work/came/$kind".[0-9]* 2>/dev/null | sha256sum | cut -d ' ' -f 1)
+    if [[ $sum == "$(cat "$work/came/$kind.sha256" 2>/dev/null)" ]]; then
       [[ $kind != model.gguf ]] || cat "$work/came/$kind".[0-9]* >"$work/model.gguf"
       [[ $kind != programs.tar.xz ]] || cat "$work/came/$kind".[0-9]* | tar -C "$work" -xJf -
       echo "$kind is here"
@@ -108,7 +110,8 @@ import json, sys
 title, bar, aim = sys.argv[1], *map(float, sys.argv[2:])
 row = next(r for r in json.load(sys.stdin)["results"] if r["kind"] == "decode")
 share, rate = 100 * row["share_of_bandwidth"], row["tokens_per_s"]["median"]
-print(f"{title}: {rate:.1f} tok/s, {share:.0f} % of a copy (bar {bar:.0f}, aim {aim:.0f}): " + ("aim" if share >= aim else "bar" if share >= bar else "below the bar"))
+verdict = "aim" if share >= aim else "bar" if share >= bar else "below the bar"
+print(f"{title}: {rate:.1f} tok/s, {share:.0f} % of a copy (bar {bar:.0f}, aim {aim:.0f}): {verdict}")
 ' "$1" "$3" "$4"
 }
 part_decode() {
@@ -123,8 +126,10 @@ part_decode() {
   share "1.54 B, bf16" "$shape" 65 85 --numerics cuda-bf16
   share "8 B, Q8_0" deepseek-ai/DeepSeek-R1-Distill-Llama-8B 65 85 --quantize Q8_0
   share "8 B, Q4_K_M" deepseek-ai/DeepSeek-R1-Distill-Llama-8B 50 75 --quantize Q4_K_M
-  "$SAMPLER" --prompt 2048 --new 1 --repeat 5 "$shape/config.json:1" | awk '/^sampling/ {for (i = 1; i <= NF; i++) if ($i == "us") { s = $(i - 1) / 1e6; break }
-    printf "prefill of 2,048 tokens, 1.54 B, with the first token: %.0f tok/s, %.2f times llama.cpp (52 k; bar 1.2, aim 2)\n", 2048 / s, 2048 / s / 52000}'
+  "$SAMPLER" --prompt 2048 --new 1 --repeat 5 "$shape/config.json:1" | awk '/^sampling/ {
+    for (i = 1; i <= NF; i++) if ($i == "us") { s = $(i - 1) / 1e6; break }
+    printf "prefill of 2,048 tokens, 1.54 B, with the first token: %.0f tok/s, ", 2048 / s
+    printf "%.2f times llama.cpp (52 k; bar 1.2, aim 2)\n", 2048 / s / 52000}'
 }
 part_head() {
   if ((SMALL == 1)); then
@@ -133,7 +138,8 @@ part_head() {
   fi
   "$GPU_BENCH" --only "8192 x 1536 x 151936" | tee "$WORK/head.txt"
   awk '/^bf16 log-probs and entropy/ {whole = $(NF - 5)} /^bf16 head.s product/ {product = $(NF - 5)}
-    END {if (whole && product) printf "log-prob and entropy take %.1f %% more than the product (bar 25, aim 5)\n", 100 * (whole / product - 1)}' "$WORK/head.txt"
+    END {if (whole && product) printf "log-prob and entropy take %.1f %% more than the product (bar 25, aim 5)\n",
+      100 * (whole / product - 1)}' "$WORK/head.txt"
   "$GPU_BENCH" --products | grep -E '^limits|bf16 (y|dx|dW) 2048 '
 }
 
@@ -171,6 +177,7 @@ done
 [[ ${#wanted[@]} -gt 0 ]] || wanted=("${parts[@]%:*}")
 mkdir -p "$out" "$WORK/summary"
 settings
+commit=$(cat "$BUILD/commit" 2>/dev/null || git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 failed=0
 for part in "${wanted[@]}"; do
   limit=$(limit_of "$part")
@@ -188,7 +195,7 @@ for part in "${wanted[@]}"; do
   esac
   [[ $status == 0 ]] || failed=1
   {
-    echo "== $part: $verdict, $((SECONDS - start)) s, $(date -u +%Y-%m-%dT%H:%MZ), commit $(cat "$BUILD/commit" 2>/dev/null || git describe --always --dirty --abbrev=12)"
+    echo "== $part: $verdict, $((SECONDS - start)) s, $(date -u +%Y-%m-%dT%H:%MZ), commit $commit"
     case $part in  # the tables at the end
       peers-*) sed -n '/FAILED/p; /^row /,$p' "$out/$part.txt" ;;
       zero*) sed -n '/failed/p; /^seed  base/,$p' "$out/$part.txt" ;;

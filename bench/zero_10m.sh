@@ -3,8 +3,8 @@
 # held-out problems has reached 0.80; the time of each part, and of the steps, per seed.
 #   bench/zero_10m.sh OUT [--seeds "1 2 3"] [--jobs N] [--minutes M] [--reach 0.80] [--small]
 # Default: seed 1. OUT gets a folder per seed; the same command goes on with what is there, also after a kill. --jobs runs so many seeds side
-# by side on one GPU (their times are then not those of a seed alone). After --minutes what runs is stopped and saved (a held-out evaluation ends first), and the table is
-# printed with what is there. --small tries the script on a CPU in seconds: a tiny base, then a few steps from models/r1-nano-base.
+# by side on one GPU (their times are then not those of a seed alone). After --minutes what runs is stopped and saved (an evaluation ends
+# first), and the table is printed with what is there. --small tries the script on a CPU in seconds: a tiny base, then a few steps from models/r1-nano-base.
 # R1 names the program (default: build/r1). Exit status 1 if a run failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

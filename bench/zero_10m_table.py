@@ -60,7 +60,8 @@ def main():
     for folder in sorted((f for f in out.iterdir() if f.name.isdigit()), key=lambda f: int(f.name)):
         base, rows = rows_of(folder / "base/metrics.jsonl"), rows_of(folder / "zero/metrics.jsonl")
         if not rows:
-            lines.append(f"{folder.name:>4}  {base[-1]['wall_s'] if base else 0:>6.1f}  pre-training ended at step {base[-1]['step'] if base else 0}; no step of GRPO")
+            last = base[-1] if base else {"wall_s": 0, "step": 0}
+            lines.append(f"{folder.name:>4}  {last['wall_s']:>6.1f}  pre-training ended at step {last['step']}; no step of GRPO")
             continue
         print(f"seed {folder.name}")
         course(rows)
