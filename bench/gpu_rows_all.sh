@@ -27,11 +27,19 @@ pack() {
   local to=$1 model=${2:-} folder program from n size room=$((79 * 1048576 / 2))
   [[ ! -e $to ]] || { echo "bench/gpu_rows_all.sh: $to is there already" >&2; exit 2; }
   folder=$(mktemp -d)
-  mkdir -p "$to/1" "$folder/pack/lib"
+  mkdir -p "$to/1" "$folder"/pack/{bin,lib}
   for program in r1 gpu_sampling gpu_bench; do
-    cp "${BUILD:-build}/$program" "$folder/pack/"
+    cp "${BUILD:-build}/$program" "$folder/pack/bin/"
     ldd "${BUILD:-build}/$program" | awk '$2 == "=>" && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ {print $3}' | xargs -r cp -Lt "$folder/pack/lib"
-    strip "$folder/pack/$program"
+    strip "$folder/pack/bin/$program"
+    cat >"$folder/pack/$program" <<'END'
+#!/bin/sh
+# The program of the same name in bin/, with the libraries in lib/, which are for it alone: the machine's Python has others.
+here=$(cd "$(dirname "$0")" && pwd)
+export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+exec "$here/bin/$(basename "$0")" "$@"
+END
+    chmod +x "$folder/pack/$program"
   done
   mkdir "$folder/pack/evals"
   cp "${R1_TEST_DATA:-../shared/data}"/evals/gsm8k_{train,test}.jsonl "$folder/pack/evals/"
@@ -146,7 +154,6 @@ part_head() {
 settings() {
   DEVICE=$([[ $SMALL == 1 ]] && echo cpu || echo cuda)
   [[ -n ${BUILD:-} ]] || BUILD=$([[ -x runs/gpu-rows/pack/r1 ]] && echo runs/gpu-rows/pack || echo build)
-  [[ $BUILD != runs/gpu-rows/pack ]] || export LD_LIBRARY_PATH=$PWD/$BUILD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   [[ ! -d $BUILD/evals ]] || export R1_TEST_DATA=${R1_TEST_DATA:-$PWD/$BUILD}
   export SMALL WORK DEVICE BUILD R1=$BUILD/r1 SAMPLER=$BUILD/gpu_sampling GPU_BENCH=$BUILD/gpu_bench
   if [[ -z ${MODEL:-} && -e runs/gpu-rows/model.gguf ]]; then
