@@ -51,13 +51,14 @@ def solutions(args, folder):
 
 
 def prompts(args):
+    count = max(8, args.tokens // 64)  # more than enough: most answers are longer
     if args.prompts == "countdown":
         draw = random.Random(1)
-        asked = [f"Make {draw.randint(10, 99)} from {draw.randint(1, 50)}, {draw.randint(1, 50)} and {draw.randint(1, 50)}." for _ in range(64)]
+        asked = [f"Make {draw.randint(10, 99)} from {draw.randint(1, 50)}, {draw.randint(1, 50)} and {draw.randint(1, 50)}." for _ in range(count)]
     elif args.prompts:
         return pathlib.Path(args.prompts).read_text()
     else:
-        asked = [p["question"] for p in problems()[-64:]]
+        asked = [p["question"] for p in problems()[-count:]]
     return "".join(json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n" for text in asked)
 
 
