@@ -7,7 +7,8 @@
   accuracy   of the last ten steps' own samples
   step       seconds: of sampling, verdicts and the policy's forward and backward; of the critic; in all
   state      MiB of weights, gradients, optimizer and kernels' copies: the policy's, the critic's
-  peak       MiB of the process, measured; and all that was estimated
+  peak       MiB of the process in the machine's own memory, measured; and all that was estimated. On a GPU, weights, activations and
+             keys and values are in its memory: `device` is state, activations and kv together, 0 on a CPU
 """
 import collections
 import json
@@ -35,6 +36,8 @@ def run_of(path):
         "activations": memory["measured_activations"],
         "kv": memory["measured_kv"],
         "peak": memory["measured_resident"],
+        "device": sum(memory.get(key, 0.0) for key in ("weights", "gradients", "optimizer", "packed", "critic", "measured_activations", "measured_kv"))
+        if json.loads((directory / "run.json").read_text())["settings"]["device"] == "cuda" else 0.0,
         "estimate": memory["total"],
         "exact": max(row["sampler_trainer_max_abs"] for row in rows) == 0,
     }
@@ -53,14 +56,14 @@ def main():
         arms[path.stem.rsplit("-", 1)[0]].append(run_of(path))
     if not arms:
         sys.exit(f"grpo_vs_ppo_table: {sys.argv[1]}: no run is finished")
-    print(f"{'arm':<9} seeds steps  {'pass@1':<17} {'accuracy':<17} explained  critic s  step s  policy  critic  activations     kv    peak  estimate  exact")
+    print(f"{'arm':<9} seeds steps  {'pass@1':<17} {'accuracy':<17} explained  critic s  step s  policy  critic  activations     kv    peak  device  estimate  exact")
     for arm in sorted(arms):
         runs = arms[arm]
         of = lambda key: [run[key] for run in runs]
         print(f"{arm:<9} {len(runs):>5} {runs[0]['steps']:>5}  {shown(of('pass@1'), 3):<17} {shown(of('accuracy'), 3):<17} "
               f"{statistics.mean(of('explained')):>9.3f} {statistics.mean(of('critic_s')):>9.3f} {statistics.mean(of('step_s')):>7.3f} "
               f"{statistics.mean(of('policy')):>7.1f} {statistics.mean(of('critic')):>7.1f} {statistics.mean(of('activations')):>12.1f} "
-              f"{statistics.mean(of('kv')):>6.1f} {statistics.mean(of('peak')):>7.1f} {statistics.mean(of('estimate')):>9.1f}  {'yes' if all(of('exact')) else 'no'}")
+              f"{statistics.mean(of('kv')):>6.1f} {statistics.mean(of('peak')):>7.1f} {statistics.mean(of('device')):>7.1f} {statistics.mean(of('estimate')):>9.1f}  {'yes' if all(of('exact')) else 'no'}")
 
 
 if __name__ == "__main__":
