@@ -2,7 +2,8 @@
 # Measures the rows of docs/results.md on one GPU, in parts that go on after each other's failures, each within a limit of time.
 #   bench/gpu_rows_all.sh OUT [--minutes M] [--work DIR] [--small] [PART...]
 #   bench/gpu_rows_all.sh --list                      the parts, in order of importance, with their limits in seconds
-#   bench/gpu_rows_all.sh --pack DIR [MODEL.gguf]     what a bare machine needs beside the repository, in folders DIR/1, DIR/2, ... of 39.5 MiB
+#   bench/gpu_rows_all.sh --pack DIR [MODEL.gguf]     what a bare machine needs beside the repository, in folders DIR/1, DIR/2, ... of at most
+#                                                     PACK_MIB MiB each (no limit if it is not set); programs built without R1_CUDA_PTX are smaller
 #   bench/gpu_rows_all.sh --unpack DIR/N              there, for each folder that has come: programs and MODEL are used when they are whole
 # OUT gets PART.txt per part and summary.txt, which has the tables of all parts so far, those of earlier calls too. Runs, and what else is
 # kept between calls, lie in DIR (default: runs/gpu-rows); training goes on where a call has ended it. After --minutes no part begins, and the
@@ -21,10 +22,10 @@ limit_of() {
   echo "bench/gpu_rows_all.sh: there is no part $1; --list prints them" >&2
   exit 2
 }
-usage() { sed -n '3,6s/^#   /usage: /p' bench/gpu_rows_all.sh >&2; exit 2; }
+usage() { sed -n '3,7s/^#   /usage: /p' bench/gpu_rows_all.sh >&2; exit 2; }
 
 pack() {
-  local to=$1 model=${2:-} folder program from n size room=$((79 * 1048576 / 2))
+  local to=$1 model=${2:-} folder program from n size room=$((${PACK_MIB:-1000000} * 1048576))
   [[ ! -e $to ]] || { echo "bench/gpu_rows_all.sh: $to is there already" >&2; exit 2; }
   folder=$(mktemp -d)
   mkdir -p "$to/1" "$folder"/pack/{bin,lib}

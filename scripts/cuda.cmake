@@ -113,6 +113,18 @@ if(R1_TESTS)
     r1_gpu_program(gpu_emulated_test ${tests} ${kernels} ${faults} ${CMAKE_SOURCE_DIR}/tests/emulator/faults_test.cc
                    $<TARGET_OBJECTS:r1_emulator>)
     target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main)
+    # These take longer than half a minute there; ./test --long runs them, too.
+    string(JOIN : long CudaAttention.BlocksOfScores* CudaBf16Model.TrainingAndScoring* CudaBf16Model.PiecesChange*
+      CudaBf16Model.ActivationCheckpointing* CudaBf16Model.TrainsTwice* CudaDecoding.HasTheLogProbs* CudaDecoding.RecordedSteps*
+      CudaDecoding.Guesses* CudaDecoding.SeesWeights* CudaDecoding.KernelsOf* CudaLatentAttention.ChunksAndCompany*
+      CudaLatentAttention.PartsApart* CudaLatentAttention.SharedPrefixes* CudaLatentAttention.Families* CudaLostDevice.*
+      CudaMatmul.*InLargeTiles CudaModel.ValueModels* CudaModel.ActivationCheckpointing* CudaQuant.ProductsHave* CudaQuant.ModelsSample*
+      CudaSpeed.* CudaTensorAttention.Chunks* CudaTensorAttention.Kernels* CudaTensorAttention.PartsApart*
+      CudaTensorAttention.RowsInSeveral* CudaTensorAttention.SharedPrefixes* CudaTensorProduct.EveryKernelHas*)
+    add_test(NAME gpu_emulated COMMAND gpu_emulated_test --gtest_filter=*-${long})
+    add_test(NAME gpu_emulated_sm80 COMMAND gpu_emulated_test --gtest_filter=CudaBf16*:CudaTensor*:CudaResidual*:CudaQuant*-${long})
+    set_tests_properties(gpu_emulated gpu_emulated_sm80 PROPERTIES COST 150)
+    set_tests_properties(gpu_emulated_sm80 PROPERTIES ENVIRONMENT R1_EMULATED_SM=80)
     r1_gpu_program(r1_emulated ${CMAKE_SOURCE_DIR}/src/cli/main.cc $<TARGET_OBJECTS:r1_emulator>)
     target_link_libraries(r1_emulated PRIVATE r1_cli)
   endif()

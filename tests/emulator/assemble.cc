@@ -37,16 +37,21 @@ struct Register {
 
 int letter_bits(char letter) {
   switch (letter) {
-    case 'p': return 1;
-    case 'h': return 16;
-    case 'w': return 32;
-    default: return 64;
+    case 'p':
+      return 1;
+    case 'h':
+      return 16;
+    case 'w':
+      return 32;
+    default:
+      return 64;
   }
 }
 
 class Assembler {
  public:
-  Assembler(const ModuleText& module, const std::string& kernel) : module_(module), code_(std::make_unique<Code>()) {
+  Assembler(const ModuleText& module, const std::string& kernel)
+      : module_(module), code_(std::make_unique<Code>()) {
     const auto found = module.functions.find(kernel);
     if (found == module.functions.end()) throw Error("the module has no kernel " + kernel);
     code_->name = kernel;
@@ -127,7 +132,8 @@ class Assembler {
     return slot;
   }
   int32_t constant(uint64_t bits, int width) {
-    const auto [at, added] = constant_places_.try_emplace({bits, width}, static_cast<int32_t>(constants_.size()));
+    const auto [at, added] =
+        constant_places_.try_emplace({bits, width}, static_cast<int32_t>(constants_.size()));
     if (added) {
       const size_t bytes = width == 1 ? 4 : static_cast<size_t>(width) / 8;
       constants_.resize(constants_.size() + std::max<size_t>(bytes * kLanes, 64));
@@ -138,7 +144,8 @@ class Assembler {
   }
   void write_constant(int32_t at, uint64_t bits, size_t bytes) {
     if (at < 0) return;
-    for (size_t lane = 0; lane < kLanes; ++lane) std::memcpy(&constants_[static_cast<size_t>(at) + lane * bytes], &bits, bytes);
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      std::memcpy(&constants_[static_cast<size_t>(at) + lane * bytes], &bits, bytes);
   }
   // The address of dynamic shared memory, which is known at the end.
   int32_t dynamic_constant(const std::string& name) {
@@ -177,8 +184,9 @@ class Assembler {
     const std::string base = name.substr(0, name.find('.'));
     using Kind = Special::Kind;
     static const std::map<std::string, Kind> kinds{
-        {"parameters", Kind::parameters}, {"%tid", Kind::tid},     {"%ntid", Kind::ntid},           {"%ctaid", Kind::ctaid},
-        {"%nctaid", Kind::nctaid},        {"%laneid", Kind::lane}, {"%cluster_ctarank", Kind::rank}};
+        {"parameters", Kind::parameters}, {"%tid", Kind::tid},       {"%ntid", Kind::ntid},
+        {"%ctaid", Kind::ctaid},          {"%nctaid", Kind::nctaid}, {"%laneid", Kind::lane},
+        {"%cluster_ctarank", Kind::rank}};
     const auto kind = kinds.find(base);
     if (kind == kinds.end()) fail(s.line, name + " is not known");
     const int axis = name.back() == 'y' ? 1 : name.back() == 'z' ? 2 : 0;
@@ -191,10 +199,14 @@ class Assembler {
   // The slot or constant of an operand whose lanes are `width` bits wide.
   int32_t value(const Statement& s, const Operand& o, int width) {
     switch (o.kind) {
-      case Operand::Kind::sink: return -1;
-      case Operand::Kind::number: return constant(o.bits, width);
-      case Operand::Kind::name: break;
-      default: fail(s.line, "an operand of " + s.name + " is not known");
+      case Operand::Kind::sink:
+        return -1;
+      case Operand::Kind::number:
+        return constant(o.bits, width);
+      case Operand::Kind::name:
+        break;
+      default:
+        fail(s.line, "an operand of " + s.name + " is not known");
     }
     if (const Register* const r = find_register(o.name); r != nullptr) {
       if (r->width != width && !(r->width == 16 && width == 16))
@@ -252,16 +264,24 @@ class Assembler {
     scopes_.emplace_back();
     for (const Statement& s : body) {
       switch (s.kind) {
-        case Statement::Kind::open: scopes_.emplace_back(); break;
-        case Statement::Kind::close: scopes_.pop_back(); break;
-        case Statement::Kind::label: labels_[prefix_ + s.name] = static_cast<uint32_t>(code_->insts.size()); break;
+        case Statement::Kind::open:
+          scopes_.emplace_back();
+          break;
+        case Statement::Kind::close:
+          scopes_.pop_back();
+          break;
+        case Statement::Kind::label:
+          labels_[prefix_ + s.name] = static_cast<uint32_t>(code_->insts.size());
+          break;
         case Statement::Kind::registers:
           if (s.count < 0)
             scopes_.back().first[s.name] = {.width = s.width};
           else
             scopes_.back().second[s.name] = s.width;
           break;
-        case Statement::Kind::instruction: emit(s, end_label); break;
+        case Statement::Kind::instruction:
+          emit(s, end_label);
+          break;
       }
     }
     scopes_.pop_back();
@@ -288,7 +308,8 @@ class Assembler {
       inst.execute = find_comparison(parts.at(1), parts.at(2));
       if (inst.execute == nullptr || parts.size() != 3) fail(s.line, s.name + " is not known");
       const int bits = std::stoi(parts[2].substr(1));
-      inst.o = {value(s, s.operands.at(0), 1), value(s, s.operands.at(1), bits), value(s, s.operands.at(2), bits)};
+      inst.o = {value(s, s.operands.at(0), 1), value(s, s.operands.at(1), bits),
+                value(s, s.operands.at(2), bits)};
     } else {
       emit_rule(s, inst);
     }
@@ -305,7 +326,8 @@ class Assembler {
     if (name == "wgmma" && parts.at(1) == "mma_async") return static_cast<int>(inst.offset / 8);
     if (name == "ldmatrix") return static_cast<int>(inst.o.size()) - 1;
     if (name == "shfl") return 2;
-    for (const char* other : {"st", "cp", "bar", "barrier", "fence", "setmaxnreg", "prefetch", "stmatrix", "wgmma", "membar"})
+    for (const char* other :
+         {"st", "cp", "bar", "barrier", "fence", "setmaxnreg", "prefetch", "stmatrix", "wgmma", "membar"})
       if (name == other) return 0;
     if (name == "mbarrier") return parts.at(1) == "try_wait" ? 1 : 0;
     return inst.o.empty() ? 0 : 1;
@@ -322,7 +344,8 @@ class Assembler {
   void call(const Statement& s) {
     const std::string& name = s.operands.at(0).name;
     const auto found = module_.functions.find(name);
-    if (found == module_.functions.end() || !s.guard.empty()) fail(s.line, "a call of " + name + " is not known");
+    if (found == module_.functions.end() || !s.guard.empty())
+      fail(s.line, "a call of " + name + " is not known");
     FunctionText function = found->second;
     const std::vector<Statement> body = read_body(function);
     const std::string outer = prefix_;
@@ -356,18 +379,27 @@ class Assembler {
     Access out;
     for (size_t i = 1; i < parts.size(); ++i) {
       const std::string& p = parts[i];
-      if (p == "global") out.space = Space::global;
-      else if (starts(p, "shared")) out.space = Space::shared;
-      else if (p == "local") out.space = Space::local;
-      else if (p == "param") out.parameter = true;
-      else if (p == "v2") out.count = 2;
-      else if (p == "v4") out.count = 4;
-      else if (p == "acquire" || p == "release") out.poll = true;
-      else if (p == "cg" || p == "cs" || p == "nc" || p == "gpu" || p == "volatile" || p == "L1::no_allocate") continue;
+      if (p == "global")
+        out.space = Space::global;
+      else if (starts(p, "shared"))
+        out.space = Space::shared;
+      else if (p == "local")
+        out.space = Space::local;
+      else if (p == "param")
+        out.parameter = true;
+      else if (p == "v2")
+        out.count = 2;
+      else if (p == "v4")
+        out.count = 4;
+      else if (p == "acquire" || p == "release")
+        out.poll = true;
+      else if (p == "cg" || p == "cs" || p == "nc" || p == "gpu" || p == "volatile" || p == "L1::no_allocate")
+        continue;
       else if (i + 1 == parts.size()) {
         out.sign = p[0] == 's';
         out.bytes = std::stoi(p.substr(1)) / 8;
-      } else fail(s.line, s.name + " is not known");
+      } else
+        fail(s.line, s.name + " is not known");
     }
     return out;
   }
@@ -395,7 +427,8 @@ class Assembler {
       inst.o.push_back(address(s, from, inst));
       // A register holds the address of a kernel's parameter; a name here is a variable of a call's.
       const Space parameters = find_register(from.name) != nullptr ? Space::global : Space::local;
-      inst.execute = find_load(access.parameter ? parameters : access.space, access.bytes, lane, access.sign, count);
+      inst.execute =
+          find_load(access.parameter ? parameters : access.space, access.bytes, lane, access.sign, count);
       if (access.poll) inst.flow = Flow::poll;
     }
     if (inst.execute == nullptr) fail(s.line, s.name + " is not known");
@@ -438,7 +471,8 @@ class Assembler {
     const int to = width_of(s.operands.at(0));
     int from = width_of(s.operands.at(1));
     if (from == 0) from = std::max(16, std::stoi(parts[n - 1].substr(1)));
-    inst.execute = find_conversion(n == 4 ? "." + parts[1] : "", parts[n - 2], parts[n - 1], to / 8, from / 8);
+    inst.execute =
+        find_conversion(n == 4 ? "." + parts[1] : "", parts[n - 2], parts[n - 1], to / 8, from / 8);
     if (inst.execute == nullptr) fail(s.line, s.name + " is not known");
     inst.o = {value(s, s.operands[0], to), value(s, s.operands[1], from)};
   }
@@ -487,7 +521,8 @@ class Assembler {
     const Rule* rule = find_rule(name);
     if (rule == nullptr) rule = find_tensor_rule(name);
     if (rule == nullptr) fail(s.line, name + " is not known");
-    if (operands.size() > rule->operands.size() + (name == "ret" ? 1 : 0)) fail(s.line, name + " has too many operands");
+    if (operands.size() > rule->operands.size() + (name == "ret" ? 1 : 0))
+      fail(s.line, name + " has too many operands");
     for (size_t i = 0; i < operands.size(); ++i) {
       const char letter = rule->operands[i];
       if (operands[i].kind == Operand::Kind::address)
@@ -498,7 +533,8 @@ class Assembler {
     inst.execute = rule->execute;
     inst.flow = rule->flow;
     if (rule->flow == Flow::converged) {
-      const bool by_members = starts(name, "shfl") || starts(name, "vote") || starts(name, "redux") || starts(name, "bar.warp");
+      const bool by_members =
+          starts(name, "shfl") || starts(name, "vote") || starts(name, "redux") || starts(name, "bar.warp");
       inst.all_lanes = !by_members;
       if (by_members) inst.members = inst.o.back();
     }

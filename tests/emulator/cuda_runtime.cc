@@ -56,10 +56,18 @@ cudaError_t done(cudaError_t status = cudaSuccess) {
 cudaError_t lose(const Fault& fault) {
   std::fprintf(stderr, "emulated GPU: %s\n", fault.what.c_str());
   switch (fault.kind) {
-    case Fault::Kind::address: lost = cudaErrorIllegalAddress; break;
-    case Fault::Kind::alignment: lost = cudaErrorMisalignedAddress; break;
-    case Fault::Kind::stuck: lost = cudaErrorLaunchTimeout; break;
-    default: lost = cudaErrorLaunchFailure; break;
+    case Fault::Kind::address:
+      lost = cudaErrorIllegalAddress;
+      break;
+    case Fault::Kind::alignment:
+      lost = cudaErrorMisalignedAddress;
+      break;
+    case Fault::Kind::stuck:
+      lost = cudaErrorLaunchTimeout;
+      break;
+    default:
+      lost = cudaErrorLaunchFailure;
+      break;
   }
   return done();
 }
@@ -90,8 +98,8 @@ Limits limits() {
   return {"emulated sm_80", 108, 163 << 10};
 }
 
-cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t stream,
-                   dim3 cluster) {
+cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
+                   cudaStream_t stream, dim3 cluster) {
   const std::lock_guard lock(working);
   Kernel* const kernel = find_kernel(function);
   if (kernel == nullptr) return done(cudaErrorInvalidDeviceFunction);
@@ -105,9 +113,11 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
   }
   const Code& code = *node.launch.code;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
+  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
+      grid.z > 65535)
     return done(cudaErrorInvalidConfiguration);
-  if (code.max_threads > 0 && threads > static_cast<uint64_t>(code.max_threads)) return done(cudaErrorInvalidValue);
+  if (code.max_threads > 0 && threads > static_cast<uint64_t>(code.max_threads))
+    return done(cudaErrorInvalidValue);
   if (shared > static_cast<size_t>(kernel->most_dynamic_shared) ||
       code.static_shared + shared > static_cast<size_t>(limits().shared))
     return done(cudaErrorInvalidValue);
@@ -179,8 +189,8 @@ void** CUDARTAPI __cudaRegisterFatBinary(void* wrapper) {
 }
 void CUDARTAPI __cudaRegisterFatBinaryEnd(void**) {}
 void CUDARTAPI __cudaUnregisterFatBinary(void**) {}
-void CUDARTAPI __cudaRegisterFunction(void** module, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*,
-                                      dim3*, int*) {
+void CUDARTAPI __cudaRegisterFunction(void** module, const char* host, char*, const char* name, int, uint3*,
+                                      uint3*, dim3*, dim3*, int*) {
   add_kernel(reinterpret_cast<Module*>(module), host, name);
 }
 char CUDARTAPI __cudaInitModule(void**) {
@@ -201,22 +211,24 @@ cudaError_t CUDARTAPI __cudaGetKernel(cudaKernel_t* kernel, const void* function
   *kernel = reinterpret_cast<cudaKernel_t>(find_kernel(function));
   return *kernel != nullptr ? cudaSuccess : cudaErrorInvalidDeviceFunction;
 }
-cudaError_t CUDARTAPI __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
-                                         cudaStream_t stream) {
+cudaError_t CUDARTAPI __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
+                                         size_t shared, cudaStream_t stream) {
   return launch(kernel, grid, block, arguments, shared, stream, {1, 1, 1});
 }
-cudaError_t CUDARTAPI cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
-                                       cudaStream_t stream) {
+cudaError_t CUDARTAPI cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments,
+                                       size_t shared, cudaStream_t stream) {
   return launch(function, grid, block, arguments, shared, stream, {1, 1, 1});
 }
-cudaError_t CUDARTAPI cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
+cudaError_t CUDARTAPI cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
+                                          void** arguments) {
   dim3 cluster{1, 1, 1};
   for (unsigned i = 0; i < config->numAttrs; ++i)
     if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) {
       const auto& c = config->attrs[i].val.clusterDim;
       cluster = {c.x, c.y, c.z};
     }
-  return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream, cluster);
+  return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes,
+                config->stream, cluster);
 }
 
 cudaError_t CUDARTAPI cudaGetLastError() {
@@ -229,17 +241,28 @@ cudaError_t CUDARTAPI cudaPeekAtLastError() {
 }
 const char* CUDARTAPI cudaGetErrorName(cudaError_t error) {
   switch (error) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
-    case cudaErrorLaunchTimeout: return "cudaErrorLaunchTimeout";
-    case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
-    case cudaErrorMisalignedAddress: return "cudaErrorMisalignedAddress";
-    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-    case cudaErrorInvalidDeviceFunction: return "cudaErrorInvalidDeviceFunction";
-    case cudaErrorInvalidPtx: return "cudaErrorInvalidPtx";
-    default: return "another error";
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorLaunchTimeout:
+      return "cudaErrorLaunchTimeout";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorMisalignedAddress:
+      return "cudaErrorMisalignedAddress";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidDeviceFunction:
+      return "cudaErrorInvalidDeviceFunction";
+    case cudaErrorInvalidPtx:
+      return "cudaErrorInvalidPtx";
+    default:
+      return "another error";
   }
 }
 const char* CUDARTAPI cudaGetErrorString(cudaError_t error) {
@@ -273,11 +296,21 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* out, int) {
 cudaError_t CUDARTAPI cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   const Limits l = limits();
   switch (attribute) {
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = l.shared; return cudaSuccess;
-    case cudaDevAttrMultiProcessorCount: *value = l.multiprocessors; return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor: *value = capability() / 10; return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor: *value = capability() % 10; return cudaSuccess;
-    default: *value = 0; return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = l.shared;
+      return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      *value = l.multiprocessors;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = capability() / 10;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = capability() % 10;
+      return cudaSuccess;
+    default:
+      *value = 0;
+      return cudaSuccess;
   }
 }
 cudaError_t CUDARTAPI cudaDeviceSynchronize() {
@@ -303,7 +336,8 @@ cudaError_t CUDARTAPI cudaFuncGetName(const char** name, const void* function) {
   *name = kernel->name.c_str();
   return done();
 }
-cudaError_t CUDARTAPI cudaOccupancyMaxActiveClusters(int* clusters, const void*, const cudaLaunchConfig_t* config) {
+cudaError_t CUDARTAPI cudaOccupancyMaxActiveClusters(int* clusters, const void*,
+                                                     const cudaLaunchConfig_t* config) {
   unsigned blocks = 1;
   for (unsigned i = 0; i < config->numAttrs; ++i)
     if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) {
@@ -313,7 +347,8 @@ cudaError_t CUDARTAPI cudaOccupancyMaxActiveClusters(int* clusters, const void*,
   *clusters = limits().multiprocessors / static_cast<int>(blocks);
   return done();
 }
-cudaError_t CUDARTAPI cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long,
+cudaError_t CUDARTAPI cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
+                                                       unsigned long long,
                                                        cudaDriverEntryPointQueryResult* result) {
   *function = find_driver_function(name);
   if (result != nullptr)
@@ -351,7 +386,8 @@ cudaError_t CUDARTAPI cudaMemGetInfo(size_t* free, size_t* total) {
   *total = kDeviceBytes;
   return done();
 }
-cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                      cudaStream_t stream) {
   if (((kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) && !is_device(to, bytes)) ||
       ((kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) && !is_device(from, bytes)))
     return done(cudaErrorInvalidValue);
@@ -445,7 +481,8 @@ cudaError_t CUDARTAPI cudaGraphKernelNodeGetParams(cudaGraphNode_t node, cudaKer
   out->blockDim = {node->launch.block.x, node->launch.block.y, node->launch.block.z};
   out->sharedMemBytes = node->launch.dynamic_shared;
   node->arguments.clear();
-  for (const size_t at : node->launch.code->parameters) node->arguments.push_back(node->launch.parameters.data() + at);
+  for (const size_t at : node->launch.code->parameters)
+    node->arguments.push_back(node->launch.parameters.data() + at);
   out->kernelParams = node->arguments.data();
   return done();
 }

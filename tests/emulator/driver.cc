@@ -26,7 +26,8 @@ CUresult free_addresses(CUdeviceptr at, size_t bytes) {
   return CUDA_SUCCESS;
 }
 // A handle is the number of bytes.
-CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*, unsigned long long) {
+CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*,
+                unsigned long long) {
   if (!take_bytes(bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
   *handle = bytes;
   return CUDA_SUCCESS;
@@ -40,7 +41,8 @@ CUresult map(CUdeviceptr, size_t, size_t, CUmemGenericAllocationHandle, unsigned
 }
 CUresult unmap(CUdeviceptr at, size_t bytes) {
   remove_range(at, bytes);
-  mmap(reinterpret_cast<void*>(at), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  mmap(reinterpret_cast<void*>(at), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+       -1, 0);
   return CUDA_SUCCESS;
 }
 CUresult set_access(CUdeviceptr at, size_t bytes, const CUmemAccessDesc*, size_t) {
@@ -53,16 +55,20 @@ CUresult granularity(size_t* bytes, const CUmemAllocationProp*, CUmemAllocationG
   return CUDA_SUCCESS;
 }
 
-CUresult encode_tiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t dimensions, void* data, const cuuint64_t* size,
-                      const cuuint64_t* stride, const cuuint32_t* box, const cuuint32_t* apart, CUtensorMapInterleave,
-                      CUtensorMapSwizzle swizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+CUresult encode_tiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t dimensions, void* data,
+                      const cuuint64_t* size, const cuuint64_t* stride, const cuuint32_t* box,
+                      const cuuint32_t* apart, CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
+                      CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
   TensorMap map{};
   map.mark = TensorMap::kMark;
-  map.element_bytes = type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 ? 2 : type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 0;
+  map.element_bytes = type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16  ? 2
+                      : type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4
+                                                                : 0;
   map.dimensions = dimensions;
   map.swizzled = swizzle == CU_TENSOR_MAP_SWIZZLE_128B;
   map.data = reinterpret_cast<uint64_t>(data);
-  if (map.element_bytes == 0 || dimensions < 2 || dimensions > 3 || map.data % 16 != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (map.element_bytes == 0 || dimensions < 2 || dimensions > 3 || map.data % 16 != 0)
+    return CUDA_ERROR_INVALID_VALUE;
   for (uint32_t d = 0; d < dimensions; ++d) {
     map.size[d] = size[d];
     map.box[d] = box[d];

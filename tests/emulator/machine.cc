@@ -32,8 +32,8 @@ struct PhaseBarrier {
   }
 };
 
-constexpr int kPassesUntilStuck = 2000;     // in which every warp waited or found nothing new
-constexpr size_t kMostClusters = 2048;      // at once
+constexpr int kPassesUntilStuck = 2000;  // in which every warp waited or found nothing new
+constexpr size_t kMostClusters = 2048;   // at once
 
 }  // namespace
 
@@ -134,10 +134,18 @@ void Warp::set_special(const Special& special) {
       std::fill_n(to<uint64_t>(special.slot), kLanes,
                   reinterpret_cast<uint64_t>(parameters()) + static_cast<uint64_t>(special.offset));
       break;
-    case Special::Kind::ntid: set(size.along(special.axis)); break;
-    case Special::Kind::ctaid: set(block_.index.along(special.axis)); break;
-    case Special::Kind::nctaid: set(launch.grid.along(special.axis)); break;
-    case Special::Kind::rank: set(block_.rank); break;
+    case Special::Kind::ntid:
+      set(size.along(special.axis));
+      break;
+    case Special::Kind::ctaid:
+      set(block_.index.along(special.axis));
+      break;
+    case Special::Kind::nctaid:
+      set(launch.grid.along(special.axis));
+      break;
+    case Special::Kind::rank:
+      set(block_.rank);
+      break;
     case Special::Kind::lane:
       for (uint32_t lane = 0; lane < kLanes; ++lane) lanes[lane] = lane;
       break;
@@ -160,9 +168,9 @@ void Warp::fault(const Inst& inst, Fault::Kind kind, const std::string& why) con
   for (int line = 1; line < inst.line; ++line) from = code_.text->find('\n', from) + 1;
   const std::string text = code_.text->substr(from, code_.text->find('\n', from) - from);
   const Dim& b = block_.index;
-  throw Fault{kind, code_.name + ", block " + std::to_string(b.x) + "," + std::to_string(b.y) + "," + std::to_string(b.z) +
-                        ", warp " + std::to_string(first_thread_ / kLanes) + ", line " + std::to_string(inst.line) + ": " +
-                        text + ": " + why};
+  throw Fault{kind, code_.name + ", block " + std::to_string(b.x) + "," + std::to_string(b.y) + "," +
+                        std::to_string(b.z) + ", warp " + std::to_string(first_thread_ / kLanes) + ", line " +
+                        std::to_string(inst.line) + ": " + text + ": " + why};
 }
 
 std::byte* Warp::find_global(const Inst& inst, uint64_t address, size_t bytes) const {
@@ -172,7 +180,9 @@ std::byte* Warp::find_global(const Inst& inst, uint64_t address, size_t bytes) c
     if (address >= parameters_at && address + bytes <= parameters_at + block_.launch->parameters.size())
       return reinterpret_cast<std::byte*>(address);
     if (!find_range(address, &begin, &size) || address + bytes > begin + size)
-      fault(inst, Fault::Kind::address, "no such memory of the device: " + std::to_string(address) + " (the parameters begin at " + std::to_string(parameters_at) + ")");
+      fault(inst, Fault::Kind::address,
+            "no such memory of the device: " + std::to_string(address) + " (the parameters begin at " +
+                std::to_string(parameters_at) + ")");
     inst.known = begin;
     inst.known_bytes = size;
   }
@@ -266,8 +276,7 @@ Warp::Stop Warp::step(Group& group, bool* changed) {
       break;
     case Flow::converged: {
       uint32_t members = kAllLanes;
-      if (!inst.all_lanes && lanes != 0)
-        members = from<uint32_t>(inst.members)[std::countr_zero(lanes)];
+      if (!inst.all_lanes && lanes != 0) members = from<uint32_t>(inst.members)[std::countr_zero(lanes)];
       if (!all_here(members)) break;
       if (lanes != 0) inst.execute(*this, inst, lanes);
       ++group.pc;

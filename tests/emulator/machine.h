@@ -41,23 +41,23 @@ enum class Flow : uint8_t {
   converged,  // waits for all threads of the warp that take part
   branch,
   exit,
-  barrier,          // bar.sync
-  cluster_arrive,   // barrier.cluster.arrive
-  cluster_wait,     // barrier.cluster.wait
-  try_wait,         // of a barrier in shared memory
-  poll,             // a load that others' stores may change
+  barrier,         // bar.sync
+  cluster_arrive,  // barrier.cluster.arrive
+  cluster_wait,    // barrier.cluster.wait
+  try_wait,        // of a barrier in shared memory
+  poll,            // a load that others' stores may change
 };
 
 struct Inst {
   Execute execute = nullptr;
   Flow flow = Flow::plain;
   bool guard_not = false, wide_address = false, all_lanes = false;
-  int32_t guard = -1;            // a slot
-  std::vector<int32_t> o = {};   // slots (>= 0) and constants (< 0, ~place)
-  int64_t offset = 0;            // of an address; the kind of an operation with several
-  uint32_t target = 0;           // of a branch
-  int32_t members = 0;           // converged: the operand with the mask of those that take part
-  int line = 0;                  // of the module
+  int32_t guard = -1;           // a slot
+  std::vector<int32_t> o = {};  // slots (>= 0) and constants (< 0, ~place)
+  int64_t offset = 0;           // of an address; the kind of an operation with several
+  uint32_t target = 0;          // of a branch
+  int32_t members = 0;          // converged: the operand with the mask of those that take part
+  int line = 0;                 // of the module
   mutable uint64_t known = 0, known_bytes = 0;  // the allocation that the last access was in
 };
 

@@ -9,7 +9,8 @@ namespace {
 
 std::mutex mutex;
 std::map<uint64_t, uint64_t>& ranges() {
-  static auto* const all = new std::map<uint64_t, uint64_t>;  // used until the last object of the program is gone
+  static auto* const all =
+      new std::map<uint64_t, uint64_t>;  // used until the last object of the program is gone
   return *all;
 }
 

@@ -14,7 +14,9 @@ namespace {
 using Rules = std::unordered_map<std::string, Rule>;
 
 template <class T>
-constexpr const char* kLetter = sizeof(T) == 2 ? "h" : sizeof(T) == 4 ? "w" : "d";
+constexpr const char* kLetter = sizeof(T) == 2   ? "h"
+                                : sizeof(T) == 4 ? "w"
+                                                 : "d";
 
 template <class T, auto kF>
 void add_binary(Rules& rules, const std::string& name) {
@@ -25,7 +27,8 @@ void add_binary(Rules& rules, const std::string& name) {
 template <class T, auto kF>
 void add_unary(Rules& rules, const std::string& name) {
   const std::string letter = kLetter<T>;
-  rules[name] = {letter + letter, [](Warp& w, const Inst& i, uint32_t lanes) { map1<T, T>(w, i, lanes, kF); }};
+  rules[name] = {letter + letter,
+                 [](Warp& w, const Inst& i, uint32_t lanes) { map1<T, T>(w, i, lanes, kF); }};
 }
 template <class T, auto kF>
 void add_shift(Rules& rules, const std::string& name) {
@@ -59,11 +62,10 @@ void add_integers(Rules& r, const std::string& s, const std::string& u) {  // "s
     add_binary<T, [](T a, T b) -> T { return static_cast<T>(a - b); }>(r, "sub." + name);
     add_binary<T, [](T a, T b) -> T { return static_cast<T>(uint64_t{a} * b); }>(r, "mul.lo." + name);
     const std::string l = kLetter<T>;
-    r["mad.lo." + name] = {l + l + l + l, [](Warp& w, const Inst& i, uint32_t lanes) {
-                             map3<T, T, T, T>(w, i, lanes, [](T a, T b, T c) {
-                               return static_cast<T>(uint64_t{a} * b + c);
-                             });
-                           }};
+    r["mad.lo." + name] = {
+        l + l + l + l, [](Warp& w, const Inst& i, uint32_t lanes) {
+          map3<T, T, T, T>(w, i, lanes, [](T a, T b, T c) { return static_cast<T>(uint64_t{a} * b + c); });
+        }};
   }
   add_unary<T, [](T a) -> T { return static_cast<T>(0 - a); }>(r, "neg." + s);
   add_unary<S, [](S a) -> S { return a < 0 ? static_cast<S>(T{0} - static_cast<T>(a)) : a; }>(r, "abs." + s);
@@ -72,13 +74,18 @@ void add_integers(Rules& r, const std::string& s, const std::string& u) {  // "s
   add_binary<T, [](T a, T b) -> T { return a < b ? a : b; }>(r, "min." + u);
   add_binary<T, [](T a, T b) -> T { return b < a ? a : b; }>(r, "max." + u);
   // What a GPU makes of a division by zero is not said; nobody may use it.
-  add_binary<T, [](T a, T b) -> T { return b == 0 ? static_cast<T>(~T{0}) : static_cast<T>(a / b); }>(r, "div." + u);
+  add_binary<T, [](T a, T b) -> T { return b == 0 ? static_cast<T>(~T{0}) : static_cast<T>(a / b); }>(
+      r, "div." + u);
   add_binary<T, [](T a, T b) -> T { return b == 0 ? a : static_cast<T>(a % b); }>(r, "rem." + u);
   add_binary<S, [](S a, S b) -> S {
     return b == 0 ? S{-1} : b == -1 ? static_cast<S>(T{0} - static_cast<T>(a)) : static_cast<S>(a / b);
   }>(r, "div." + s);
-  add_binary<S, [](S a, S b) -> S { return b == 0 ? a : b == -1 ? S{0} : static_cast<S>(a % b); }>(r, "rem." + s);
-  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a >> n); }>(r, "shr." + u);
+  add_binary<S, [](S a, S b) -> S { return b == 0    ? a
+                                           : b == -1 ? S{0}
+                                                     : static_cast<S>(a % b); }>(
+      r, "rem." + s);
+  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a >> n); }>(
+      r, "shr." + u);
   add_shift<S, [](S a, uint32_t n) -> S { return static_cast<S>(a >> (n >= kBits<T> ? kBits<T> - 1 : n)); }>(
       r, "shr." + s);
 }
@@ -89,8 +96,10 @@ void add_bits(Rules& r, const std::string& b) {  // "b32"
   add_binary<T, [](T a, T c) -> T { return static_cast<T>(a | c); }>(r, "or." + b);
   add_binary<T, [](T a, T c) -> T { return static_cast<T>(a ^ c); }>(r, "xor." + b);
   add_unary<T, [](T a) -> T { return static_cast<T>(~a); }>(r, "not." + b);
-  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a << n); }>(r, "shl." + b);
-  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a >> n); }>(r, "shr." + b);
+  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a << n); }>(
+      r, "shl." + b);
+  add_shift<T, [](T a, uint32_t n) -> T { return n >= kBits<T> ? T{0} : static_cast<T>(a >> n); }>(
+      r, "shr." + b);
 }
 
 template <class T>
@@ -115,7 +124,8 @@ void add_floats(Rules& r, const std::string& f) {  // "f32"
 
 template <class Out, class In>
 void add_wide(Rules& r, const std::string& name) {
-  r[name] = {std::string(kLetter<Out>) + kLetter<In> + kLetter<In>, [](Warp& w, const Inst& i, uint32_t lanes) {
+  r[name] = {std::string(kLetter<Out>) + kLetter<In> + kLetter<In>,
+             [](Warp& w, const Inst& i, uint32_t lanes) {
                map2<Out, In, In>(w, i, lanes, [](In a, In b) { return static_cast<Out>(Out{a} * Out{b}); });
              }};
 }
@@ -257,8 +267,10 @@ void atomic(Warp& w, const Inst& i, uint32_t lanes) {
 void nothing(Warp&, const Inst&, uint32_t) {}
 
 void add_other_rules(Rules& r) {
-  for (const char* type : {"b32", "u32", "s32", "f32"}) r[std::string("selp.") + type] = {"wwwp", select<uint32_t>};
-  for (const char* type : {"b64", "u64", "s64", "f64"}) r[std::string("selp.") + type] = {"dddp", select<uint64_t>};
+  for (const char* type : {"b32", "u32", "s32", "f32"})
+    r[std::string("selp.") + type] = {"wwwp", select<uint32_t>};
+  for (const char* type : {"b64", "u64", "s64", "f64"})
+    r[std::string("selp.") + type] = {"dddp", select<uint64_t>};
   for (const char* type : {"b16", "u16", "s16"}) r[std::string("selp.") + type] = {"hhhp", select<uint16_t>};
   r["and.pred"] = {"ppp", predicates<[](uint32_t a, uint32_t b) { return a & b; }>};
   r["or.pred"] = {"ppp", predicates<[](uint32_t a, uint32_t b) { return a | b; }>};
@@ -279,10 +291,13 @@ void add_other_rules(Rules& r) {
   add_wide<int32_t, int16_t>(r, "mul.wide.s16");
   add_wide<uint64_t, uint32_t>(r, "mul.wide.u32");
   add_wide<int64_t, int32_t>(r, "mul.wide.s32");
-  add_binary<int32_t, [](int32_t a, int32_t b) { return static_cast<int32_t>(int64_t{a} * b >> 32); }>(r, "mul.hi.s32");
-  add_binary<uint32_t, [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(uint64_t{a} * b >> 32); }>(r, "mul.hi.u32");
+  add_binary<int32_t, [](int32_t a, int32_t b) { return static_cast<int32_t>(int64_t{a} * b >> 32); }>(
+      r, "mul.hi.s32");
+  add_binary<uint32_t, [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(uint64_t{a} * b >> 32); }>(
+      r, "mul.hi.u32");
   __extension__ using Wide = __int128;
-  add_binary<int64_t, [](int64_t a, int64_t b) { return static_cast<int64_t>(Wide{a} * b >> 64); }>(r, "mul.hi.s64");
+  add_binary<int64_t, [](int64_t a, int64_t b) { return static_cast<int64_t>(Wide{a} * b >> 64); }>(
+      r, "mul.hi.s64");
   add_binary<uint64_t, [](uint64_t a, uint64_t b) {
     return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b >> 64);
   }>(r, "mul.hi.u64");
@@ -293,23 +308,25 @@ void add_other_rules(Rules& r) {
     return out < std::numeric_limits<float>::min() ? 0.0f : out;
   }>(r, "ex2.approx.ftz.f32");
   r["cvt.rn.bf16x2.f32"] = {"www", [](Warp& w, const Inst& i, uint32_t lanes) {
-                              map2<uint32_t, uint32_t, uint32_t>(w, i, lanes, [](uint32_t high, uint32_t low) {
-                                const auto round = [](uint32_t f) -> uint32_t {
-                                  if ((f & 0x7FFFFFFF) > 0x7F800000) return 0x7FFF;
-                                  return (f + 0x7FFF + (f >> 16 & 1)) >> 16;
-                                };
-                                return round(high) << 16 | round(low);
-                              });
+                              map2<uint32_t, uint32_t, uint32_t>(
+                                  w, i, lanes, [](uint32_t high, uint32_t low) {
+                                    const auto round = [](uint32_t f) -> uint32_t {
+                                      if ((f & 0x7FFFFFFF) > 0x7F800000) return 0x7FFF;
+                                      return (f + 0x7FFF + (f >> 16 & 1)) >> 16;
+                                    };
+                                    return round(high) << 16 | round(low);
+                                  });
                             }};
   for (const char* space : {"shared", "shared::cta"}) {
     const std::string name = std::string("atom.") + space;
-    r[name + ".add.u32"] = r[name + ".add.s32"] = {"waw", atomic<uint32_t, [](uint32_t a, uint32_t b) { return a + b; }>};
+    r[name + ".add.u32"] =
+        r[name + ".add.s32"] = {"waw", atomic<uint32_t, [](uint32_t a, uint32_t b) { return a + b; }>};
     r[name + ".min.s32"] = {"waw", atomic<int32_t, [](int32_t a, int32_t b) { return std::min(a, b); }>};
     r[name + ".add.f64"] = {"dad", atomic<double, [](double a, double b) { return a + b; }>};
     r[name + ".add.f32"] = {"waw", atomic<float, [](float a, float b) { return a + b; }>};
   }
-  for (const char* name : {"griddepcontrol.wait", "griddepcontrol.launch_dependents", "membar.gl", "fence.proxy.async.shared::cta",
-                           "fence.mbarrier_init.release.cluster"})
+  for (const char* name : {"griddepcontrol.wait", "griddepcontrol.launch_dependents", "membar.gl",
+                           "fence.proxy.async.shared::cta", "fence.mbarrier_init.release.cluster"})
     r[name] = {"", nothing};
   r["setmaxnreg.inc.sync.aligned.u32"] = r["setmaxnreg.dec.sync.aligned.u32"] = {"w", nothing};
   r["prefetch.tensormap"] = {"a", nothing};

@@ -27,8 +27,8 @@ Execute find_store(Space space, int bytes, int lane_bytes, int count);
 // ld.param of a kernel: the registers; the offset is that of the value.
 Execute find_parameter_load(int bytes, int lane_bytes, bool sign, int count);
 // cvt.TO.FROM; widths of the registers in bytes. nullptr if it is not known.
-Execute find_conversion(const std::string& rounding, const std::string& to, const std::string& from, int to_bytes,
-                        int from_bytes);
+Execute find_conversion(const std::string& rounding, const std::string& to, const std::string& from,
+                        int to_bytes, int from_bytes);
 // mov between lanes of `bytes`; and between one register and the parts of a list, low bits first.
 Execute find_move(int bytes);
 Execute find_unpack(int whole_bytes, int parts);

@@ -65,11 +65,16 @@ Execute by_types(int bytes, int lane_bytes, bool sign, const Found& found) {
     return nullptr;
   };
   switch (bytes) {
-    case 1: return sign ? with.template operator()<int8_t>() : with.template operator()<uint8_t>();
-    case 2: return sign ? with.template operator()<int16_t>() : with.template operator()<uint16_t>();
-    case 4: return sign ? with.template operator()<int32_t>() : with.template operator()<uint32_t>();
-    case 8: return with.template operator()<uint64_t>();
-    default: return nullptr;
+    case 1:
+      return sign ? with.template operator()<int8_t>() : with.template operator()<uint8_t>();
+    case 2:
+      return sign ? with.template operator()<int16_t>() : with.template operator()<uint16_t>();
+    case 4:
+      return sign ? with.template operator()<int32_t>() : with.template operator()<uint32_t>();
+    case 8:
+      return with.template operator()<uint64_t>();
+    default:
+      return nullptr;
   }
 }
 template <class Found>
@@ -82,18 +87,21 @@ Execute by_count(int bytes, int lane_bytes, bool sign, int count, const Found& f
 
 template <Space kSpace>
 Execute load_from(int bytes, int lane_bytes, bool sign, int count) {
-  return by_count(bytes, lane_bytes, sign, count,
-                  []<class Memory, class Lane, int kCount>() -> Execute { return load<kSpace, Memory, Lane, kCount>; });
+  return by_count(bytes, lane_bytes, sign, count, []<class Memory, class Lane, int kCount>() -> Execute {
+    return load<kSpace, Memory, Lane, kCount>;
+  });
 }
 template <Space kSpace>
 Execute store_to(int bytes, int lane_bytes, int count) {
-  return by_count(bytes, lane_bytes, false, count,
-                  []<class Memory, class Lane, int kCount>() -> Execute { return store<kSpace, Memory, Lane, kCount>; });
+  return by_count(bytes, lane_bytes, false, count, []<class Memory, class Lane, int kCount>() -> Execute {
+    return store<kSpace, Memory, Lane, kCount>;
+  });
 }
 
 template <class To, class From, class Lane, class FromLane>
 void convert_integer(Warp& w, const Inst& i, uint32_t lanes) {
-  map1<Lane, FromLane>(w, i, lanes, [](FromLane a) { return static_cast<Lane>(static_cast<To>(static_cast<From>(a))); });
+  map1<Lane, FromLane>(w, i, lanes,
+                       [](FromLane a) { return static_cast<Lane>(static_cast<To>(static_cast<From>(a))); });
 }
 
 // Chooses among the integer types by name; the registers may be wider than the types.
@@ -130,9 +138,9 @@ Int to_integer(Float a) {  // towards zero; what is outside becomes the nearest,
 float half_value(uint16_t h) {
   const uint32_t sign = (h & 0x8000u) << 16, exponent = h >> 10 & 31, fraction = h & 0x3FF;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
-  const float magnitude = exponent == 0
-                              ? std::ldexp(static_cast<float>(fraction), -24)
-                              : std::ldexp(static_cast<float>(fraction | 0x400), static_cast<int>(exponent) - 25);
+  const float magnitude =
+      exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
+                    : std::ldexp(static_cast<float>(fraction | 0x400), static_cast<int>(exponent) - 25);
   return sign ? -magnitude : magnitude;
 }
 
@@ -191,29 +199,38 @@ void pack(Warp& w, const Inst& i, uint32_t lanes) {
 
 Execute find_load(Space space, int bytes, int lane_bytes, bool sign, int count) {
   switch (space) {
-    case Space::global: return load_from<Space::global>(bytes, lane_bytes, sign, count);
-    case Space::shared: return load_from<Space::shared>(bytes, lane_bytes, sign, count);
-    case Space::local: return load_from<Space::local>(bytes, lane_bytes, sign, count);
-    case Space::generic: return load_from<Space::generic>(bytes, lane_bytes, sign, count);
+    case Space::global:
+      return load_from<Space::global>(bytes, lane_bytes, sign, count);
+    case Space::shared:
+      return load_from<Space::shared>(bytes, lane_bytes, sign, count);
+    case Space::local:
+      return load_from<Space::local>(bytes, lane_bytes, sign, count);
+    case Space::generic:
+      return load_from<Space::generic>(bytes, lane_bytes, sign, count);
   }
   return nullptr;
 }
 Execute find_store(Space space, int bytes, int lane_bytes, int count) {
   switch (space) {
-    case Space::global: return store_to<Space::global>(bytes, lane_bytes, count);
-    case Space::shared: return store_to<Space::shared>(bytes, lane_bytes, count);
-    case Space::local: return store_to<Space::local>(bytes, lane_bytes, count);
-    case Space::generic: return store_to<Space::generic>(bytes, lane_bytes, count);
+    case Space::global:
+      return store_to<Space::global>(bytes, lane_bytes, count);
+    case Space::shared:
+      return store_to<Space::shared>(bytes, lane_bytes, count);
+    case Space::local:
+      return store_to<Space::local>(bytes, lane_bytes, count);
+    case Space::generic:
+      return store_to<Space::generic>(bytes, lane_bytes, count);
   }
   return nullptr;
 }
 Execute find_parameter_load(int bytes, int lane_bytes, bool sign, int count) {
-  return by_count(bytes, lane_bytes, sign, count,
-                  []<class Memory, class Lane, int kCount>() -> Execute { return load_parameter<Memory, Lane, kCount>; });
+  return by_count(bytes, lane_bytes, sign, count, []<class Memory, class Lane, int kCount>() -> Execute {
+    return load_parameter<Memory, Lane, kCount>;
+  });
 }
 
-Execute find_conversion(const std::string& rounding, const std::string& to, const std::string& from, int to_bytes,
-                        int from_bytes) {
+Execute find_conversion(const std::string& rounding, const std::string& to, const std::string& from,
+                        int to_bytes, int from_bytes) {
   if (to[0] == 'f' || from[0] == 'f') return find_float_conversion(rounding + "." + to + "." + from);
   if (!rounding.empty()) return nullptr;
   return with_integer(to, to_bytes, [&]<class To, class Lane>() -> Execute {

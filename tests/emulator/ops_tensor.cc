@@ -30,7 +30,8 @@ template <int kN, int kK>
 void multiply(float (*d)[kN], const float (*a)[kK], const float (*b)[kN]) {
   for (int row = 0; row < 16; ++row)
     for (int k = 0; k < kK; ++k)
-      for (int column = 0; column < kN; ++column) d[row][column] = std::fma(a[row][k], b[k][column], d[row][column]);
+      for (int column = 0; column < kN; ++column)
+        d[row][column] = std::fma(a[row][k], b[k][column], d[row][column]);
 }
 
 // The rows of A that a warp holds in registers: lane 4 g + t has rows g and g + 8, columns 2 t and 2 t + 1 of each eight.
@@ -60,12 +61,14 @@ void mma(Warp& w, const Inst& i, uint32_t) {
       b[8 * part + 2 * static_cast<size_t>(t)][g] = low(pair);
       b[8 * part + 2 * static_cast<size_t>(t) + 1][g] = high(pair);
     }
-    for (size_t e = 0; e < 4; ++e) d[g + 8 * (e / 2)][2 * static_cast<size_t>(t) + e % 2] = w.from<float>(i.o[kC + e])[lane];
+    for (size_t e = 0; e < 4; ++e)
+      d[g + 8 * (e / 2)][2 * static_cast<size_t>(t) + e % 2] = w.from<float>(i.o[kC + e])[lane];
   }
   multiply<8, kK>(d, a, b);
   for (size_t e = 0; e < 4; ++e) {
     float* const out = w.to<float>(i.o[e]);
-    for (size_t lane = 0; lane < kLanes; ++lane) out[lane] = d[lane / 4 + 8 * (e / 2)][2 * (lane % 4) + e % 2];
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      out[lane] = d[lane / 4 + 8 * (e / 2)][2 * (lane % 4) + e % 2];
   }
 }
 
@@ -88,8 +91,9 @@ class WgmmaOperand {
   }
   // Eight elements beside each other in memory: (line, k to k + 7), or by rows (line to line + 7, k).
   const uint16_t* eight(uint64_t line, uint64_t k) const {
-    const uint64_t at = by_rows_ ? start_ + line / 64 * leading_ + k / 8 * stride_ + k % 8 * 128 + line % 64 * 2
-                                 : start_ + line / 8 * stride_ + line % 8 * 128 + k * 2;
+    const uint64_t at = by_rows_
+                            ? start_ + line / 64 * leading_ + k / 8 * stride_ + k % 8 * 128 + line % 64 * 2
+                            : start_ + line / 8 * stride_ + line % 8 * 128 + k * 2;
     return reinterpret_cast<const uint16_t*>(warp_.shared(inst_, swizzle(at), 16));
   }
   bool by_rows() const { return by_rows_; }
@@ -122,7 +126,8 @@ void wgmma(Warp& w, const Inst& i, uint32_t) {
           (operand.by_rows() ? a[8 * outer + e][inner] : a[inner][8 * outer + e]) = bf16(eight[e]);
       }
   }
-  const WgmmaOperand operand(w, i, w.from<uint64_t>(i.o[at_b])[0], flag(at_b + (a_in_registers ? 4 : 5)) != 0);
+  const WgmmaOperand operand(w, i, w.from<uint64_t>(i.o[at_b])[0],
+                             flag(at_b + (a_in_registers ? 4 : 5)) != 0);
   if (operand.by_rows()) {
     for (uint64_t k = 0; k < 16; ++k)
       for (uint64_t column = 0; column < n; column += 8) {
@@ -144,7 +149,8 @@ void wgmma(Warp& w, const Inst& i, uint32_t) {
   }
   for (int row = 0; row < 16; ++row)
     for (int k = 0; k < 16; ++k)
-      for (size_t column = 0; column < n; ++column) d[row][column] = std::fma(a[row][k], b[k][column], d[row][column]);
+      for (size_t column = 0; column < n; ++column)
+        d[row][column] = std::fma(a[row][k], b[k][column], d[row][column]);
   for (size_t r = 0; r < n / 2; ++r) {
     float* const to = w.to<float>(i.o[r]);
     for (size_t lane = 0; lane < kLanes; ++lane)
@@ -162,7 +168,9 @@ void load_matrices(Warp& w, const Inst& i, uint32_t) {
     uint32_t* const out = w.to<uint32_t>(i.o[m]);
     for (int lane = 0; lane < kLanes; ++lane) {
       const int g = lane / 4, t = lane % 4;
-      const auto at = [&](int column) -> uint32_t { return kTrans ? matrix[m][column][g] : matrix[m][g][column]; };
+      const auto at = [&](int column) -> uint32_t {
+        return kTrans ? matrix[m][column][g] : matrix[m][g][column];
+      };
       out[lane] = at(2 * t) | at(2 * t + 1) << 16;
     }
   }
@@ -262,7 +270,9 @@ void for_box(const TensorMap& map, const int (&at)[3], uint64_t shared, const F&
       for (uint64_t x = 0; x < map.box[0]; x += per_vector, place += 16) {
         const int64_t gx = at[0] + static_cast<int64_t>(x), gy = at[1] + static_cast<int64_t>(y);
         const int64_t gz = at[2] + static_cast<int64_t>(z);
-        const auto inside = [](int64_t value, uint64_t size) { return value >= 0 && value < static_cast<int64_t>(size); };
+        const auto inside = [](int64_t value, uint64_t size) {
+          return value >= 0 && value < static_cast<int64_t>(size);
+        };
         const bool there = inside(gy, map.size[1]) && (map.dimensions < 3 || inside(gz, map.size[2]));
         const int64_t first = std::max<int64_t>(gx, 0);
         const int64_t last = std::min<int64_t>(gx + per_vector, static_cast<int64_t>(map.size[0]));
@@ -289,13 +299,14 @@ void load_box_to(Warp& w, const Inst& i, Block& block, const TensorMap& map, con
     }
     bytes += 16;
   });
-  block.loads.push_back({barrier, bytes, [&block, &map, at, to] {
-                           for_box(map, at, to, [&](uint64_t place, uint64_t skip, uint64_t address, uint64_t count) {
-                             std::byte* const out = block.shared.data() + place;
-                             std::memset(out, 0, 16);
-                             std::memcpy(out + skip, reinterpret_cast<const std::byte*>(address), count);
-                           });
-                         }});
+  block.loads.push_back(
+      {barrier, bytes, [&block, &map, at, to] {
+         for_box(map, at, to, [&](uint64_t place, uint64_t skip, uint64_t address, uint64_t count) {
+           std::byte* const out = block.shared.data() + place;
+           std::memset(out, 0, 16);
+           std::memcpy(out + skip, reinterpret_cast<const std::byte*>(address), count);
+         });
+       }});
 }
 
 // Operands: [to], [map, {x, y, z}], [barrier][, blocks]

@@ -15,11 +15,11 @@ namespace r1::emulator {
 struct Operand {
   enum class Kind { name, number, list, address, sink };
   Kind kind = Kind::name;
-  std::string name = {};       // a register, a special register, a label or a symbol; the base of an address
-  uint64_t bits = 0;           // a number: an integer in two's complement, or the bits of an f32 or f64
-  int64_t offset = 0;          // of a symbol or an address
+  std::string name = {};  // a register, a special register, a label or a symbol; the base of an address
+  uint64_t bits = 0;      // a number: an integer in two's complement, or the bits of an f32 or f64
+  int64_t offset = 0;     // of a symbol or an address
   std::vector<Operand> parts = {};  // of a list {a, b}, or of the coordinates of an address [map, {x, y}]
-  std::string second = {};     // the predicate of "%r1|%p1"
+  std::string second = {};          // the predicate of "%r1|%p1"
 };
 
 struct Statement {

@@ -89,7 +89,8 @@ class Places {
   void visit(size_t at, const Set& set_one, const Read& read_one) const {
     const Inst& inst = code_.insts[at];
     const auto outputs = static_cast<size_t>(outputs_[at]);
-    const bool keeps = inst.guard >= 0 || inst.execute == nullptr || outputs > 4;  // products add to what they set
+    const bool keeps =
+        inst.guard >= 0 || inst.execute == nullptr || outputs > 4;  // products add to what they set
     for (size_t k = 0; k < inst.o.size(); ++k) {
       if (inst.o[k] < 0) continue;
       const size_t r = index_.at(inst.o[k]);
@@ -145,7 +146,7 @@ class Places {
     std::vector<size_t> order;
     for (size_t r = 0; r + 1 < slots_.size(); ++r) order.push_back(r);
     std::ranges::sort(order, [&](size_t a, size_t b) { return spans_[a].first < spans_[b].first; });
-    std::multimap<size_t, size_t> ends;             // the last need, and the register
+    std::multimap<size_t, size_t> ends;            // the last need, and the register
     std::map<int32_t, std::vector<int32_t>> free;  // by size
     std::vector<int32_t> place(slots_.size(), 0);
     int32_t frame = 0;
