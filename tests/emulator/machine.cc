@@ -258,60 +258,78 @@ void Warp::end_lanes(uint32_t lanes) {
   block_.warp_ends(threads);
 }
 
-// Executes one instruction that is not plain for the threads of a group.
+// True if all of the wanted threads that have not ended are in the group; otherwise the group waits for them.
+bool Warp::all_here(Group& group, uint32_t wanted, bool* changed) const {
+  if ((wanted & live_ & ~group.lanes) == 0) return true;
+  group.held = true;
+  *changed = true;
+  return false;
+}
+
+void Warp::branch(Group& group, uint32_t target, uint32_t lanes, bool* changed) {
+  if (lanes == group.lanes) {
+    group.pc = target;
+  } else if (lanes == 0) {
+    ++group.pc;
+  } else {
+    const Group others{group.pc + 1, group.lanes & ~lanes};
+    group = {target, lanes};
+    groups_.push_back(others);
+    *changed = true;
+  }
+}
+
+void Warp::end_part(Group& group, uint32_t lanes, bool* changed) {
+  const uint32_t rest = group.lanes & ~lanes;
+  group = {group.pc + 1, rest};
+  if (rest == 0) {
+    std::erase_if(groups_, [](const Group& g) { return g.lanes == 0; });
+    *changed = true;
+  }
+  for (Group& g : groups_) g.held = false;  // nobody waits for those that have ended
+  end_lanes(lanes);
+}
+
+// Sets the predicate of the threads whose phase is over, and returns them.
+uint32_t Warp::try_wait(const Inst& inst, uint32_t lanes) {
+  uint32_t over = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    if ((lanes >> lane & 1) == 0) continue;
+    const auto at = static_cast<uint32_t>(address(inst, inst.o[1], lane));
+    shared(inst, at, 8);
+    if (block_.phase_is_over(at, from<uint32_t>(inst.o[2])[lane] & 1)) over |= 1u << lane;
+  }
+  set_predicate(inst.o[0], over, lanes);
+  return over;
+}
+
+// Executes one instruction for the threads of a group.
 Warp::Stop Warp::step(Group& group, bool* changed) {
   const Inst& inst = code_.insts[group.pc];
   uint32_t lanes = group.lanes;
   if (inst.guard >= 0) lanes &= inst.guard_not ? ~predicate(inst.guard) : predicate(inst.guard);
-  const auto all_here = [&](uint32_t wanted) {
-    if ((wanted & live_ & ~group.lanes) == 0) return true;
-    group.held = true;
-    *changed = true;
-    return false;
-  };
+  const auto value = [&](int32_t operand) { return from<uint32_t>(operand)[std::countr_zero(lanes)]; };
   switch (inst.flow) {
+    case Flow::converged:
+      if (!all_here(group, inst.all_lanes || lanes == 0 ? kAllLanes : value(inst.members), changed)) break;
+      [[fallthrough]];
     case Flow::plain:
       if (lanes != 0) inst.execute(*this, inst, lanes);
       ++group.pc;
       break;
-    case Flow::converged: {
-      uint32_t members = kAllLanes;
-      if (!inst.all_lanes && lanes != 0) members = from<uint32_t>(inst.members)[std::countr_zero(lanes)];
-      if (!all_here(members)) break;
-      if (lanes != 0) inst.execute(*this, inst, lanes);
-      ++group.pc;
-      break;
-    }
     case Flow::branch:
-      if (lanes == group.lanes) {
-        group.pc = inst.target;
-      } else if (lanes == 0) {
-        ++group.pc;
-      } else {
-        const Group others{group.pc + 1, group.lanes & ~lanes};
-        group = {inst.target, lanes};
-        groups_.push_back(others);
-        *changed = true;
-      }
+      branch(group, inst.target, lanes, changed);
       break;
-    case Flow::exit: {
-      const uint32_t rest = group.lanes & ~lanes;
-      group = {group.pc + 1, rest};
-      if (rest == 0) {
-        std::erase_if(groups_, [](const Group& g) { return g.lanes == 0; });
-        *changed = true;
-      }
-      for (Group& g : groups_) g.held = false;
-      end_lanes(lanes);
+    case Flow::exit:
+      end_part(group, lanes, changed);
       if (live_ == 0) return Stop::ended;
       break;
-    }
     case Flow::barrier:
-      if (!all_here(kAllLanes)) break;
+      if (!all_here(group, kAllLanes, changed)) break;
       ++group.pc;
       if (lanes == 0) break;
-      barrier_ = static_cast<int>(from<uint32_t>(inst.o[0])[0]);
-      block_.arrive(barrier_, inst.o.size() > 1 ? (from<uint32_t>(inst.o[1])[0] + kLanes - 1) / kLanes : 0);
+      barrier_ = static_cast<int>(value(inst.o[0]));
+      block_.arrive(barrier_, inst.o.size() > 1 ? (value(inst.o[1]) + kLanes - 1) / kLanes : 0);
       if (barrier_ >= 0) return Stop::waits;
       break;
     case Flow::cluster_arrive:
@@ -321,24 +339,15 @@ Warp::Stop Warp::step(Group& group, bool* changed) {
       block_.cluster->check_arrived();
       break;
     case Flow::cluster_wait:
-      if (!all_here(kAllLanes)) break;
+      if (!all_here(group, kAllLanes, changed)) break;
       ++group.pc;
       in_cluster_wait_ = true;
       if (waits()) return Stop::waits;
       break;
-    case Flow::try_wait: {
-      uint32_t over = 0;
-      for (int lane = 0; lane < kLanes; ++lane) {
-        if ((lanes >> lane & 1) == 0) continue;
-        const auto at = static_cast<uint32_t>(address(inst, inst.o[1], lane));
-        shared(inst, at, 8);
-        if (block_.phase_is_over(at, from<uint32_t>(inst.o[2])[lane] & 1)) over |= 1u << lane;
-      }
-      set_predicate(inst.o[0], over, lanes);
+    case Flow::try_wait:
       ++group.pc;
-      if (over != lanes) return Stop::polls;
+      if (try_wait(inst, lanes) != lanes) return Stop::polls;
       break;
-    }
     case Flow::poll:
       if (lanes != 0) inst.execute(*this, inst, lanes);
       ++group.pc;

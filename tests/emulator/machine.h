@@ -220,7 +220,11 @@ class Warp {
   size_t select();
   void end_lanes(uint32_t lanes);
   void set_special(const Special& special);
-  Stop step(Group& group, bool* changed);
+  Stop step(Group& group, bool* changed);  // sets *changed if there are other groups now, or one waits
+  bool all_here(Group& group, uint32_t wanted, bool* changed) const;
+  void branch(Group& group, uint32_t target, uint32_t lanes, bool* changed);
+  void end_part(Group& group, uint32_t lanes, bool* changed);
+  uint32_t try_wait(const Inst& inst, uint32_t lanes);
 
   Block& block_;
   const Code& code_;
