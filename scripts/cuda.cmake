@@ -110,8 +110,8 @@ if(R1_TESTS)
     target_include_directories(r1_emulator PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)
     target_include_directories(r1_emulator SYSTEM PRIVATE ${R1_CUDA_ROOT}/include ${R1_CUDA_ROOT}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/include)
     target_compile_options(r1_emulator PRIVATE -O3 -fno-strict-aliasing)
-    r1_gpu_program(gpu_emulated_test ${tests} ${kernels} ${faults} ${CMAKE_SOURCE_DIR}/tests/emulator/faults_test.cc
-                   $<TARGET_OBJECTS:r1_emulator>)
+    file(GLOB emulator_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*_test.cc)
+    r1_gpu_program(gpu_emulated_test ${tests} ${kernels} ${faults} ${emulator_tests} $<TARGET_OBJECTS:r1_emulator>)
     target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main)
     # These take longer than half a minute there; ./test --long runs them, too.
     string(JOIN : long CudaAttention.BlocksOfScores* CudaBf16Model.TrainingAndScoring* CudaBf16Model.PiecesChange*

@@ -269,13 +269,18 @@ const char* CUDARTAPI cudaGetErrorString(cudaError_t error) {
   return cudaGetErrorName(error);
 }
 
+// The version of CUDA that the driver claims to support, this build's unless R1_EMULATED_DRIVER says otherwise; 0: none.
 cudaError_t CUDARTAPI cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  const char* const set = std::getenv("R1_EMULATED_DRIVER");
+  *version = set != nullptr ? std::atoi(set) : CUDART_VERSION;
   return cudaSuccess;
 }
 cudaError_t CUDARTAPI cudaGetDeviceCount(int* count) {
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
   *count = 1;
-  return cudaSuccess;
+  if (driver == 0) return done(cudaErrorNoDevice);
+  return done(driver / 1000 < CUDART_VERSION / 1000 ? cudaErrorInsufficientDriver : cudaSuccess);
 }
 cudaError_t CUDARTAPI cudaGetDevice(int* device) {
   *device = 0;
@@ -287,7 +292,7 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* out, int) {
   std::snprintf(out->name, sizeof out->name, "%s", l.name);
   out->major = capability() / 10, out->minor = capability() % 10;
   out->multiProcessorCount = l.multiprocessors;
-  out->totalGlobalMem = kDeviceBytes;
+  out->totalGlobalMem = device_bytes();
   out->sharedMemPerBlock = 48 << 10;
   out->sharedMemPerBlockOptin = static_cast<size_t>(l.shared);
   out->warpSize = 32;
@@ -383,7 +388,7 @@ cudaError_t CUDARTAPI cudaFreeHost(void* at) {
 }
 cudaError_t CUDARTAPI cudaMemGetInfo(size_t* free, size_t* total) {
   *free = free_bytes();
-  *total = kDeviceBytes;
+  *total = device_bytes();
   return done();
 }
 cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,

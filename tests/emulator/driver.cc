@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/emulator/memory.h"
@@ -105,8 +106,15 @@ void* find_driver_function(const char* name) {
   return nullptr;
 }
 
+size_t device_bytes() {
+  static const size_t bytes = [] {
+    const char* const set = std::getenv("R1_EMULATED_MIB");
+    return set != nullptr ? static_cast<size_t>(std::atoll(set)) << 20 : size_t{6} << 30;
+  }();
+  return bytes;
+}
 bool take_bytes(size_t bytes) {
-  if (used + bytes > kDeviceBytes) return false;
+  if (used + bytes > device_bytes()) return false;
   used += bytes;
   return true;
 }
@@ -114,7 +122,7 @@ void give_bytes(size_t bytes) {
   used -= bytes;
 }
 size_t free_bytes() {
-  return kDeviceBytes - used;
+  return device_bytes() - used;
 }
 
 }  // namespace r1::emulator

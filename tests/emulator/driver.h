@@ -5,8 +5,8 @@
 
 namespace r1::emulator {
 
-inline constexpr size_t kDeviceBytes = size_t{6} << 30;
-
+// The device's memory: 6 GiB, or R1_EMULATED_MIB.
+size_t device_bytes();
 void* find_driver_function(const char* name);
 // Counts memory that is allocated. False if there is not so much.
 bool take_bytes(size_t bytes);

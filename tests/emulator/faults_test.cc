@@ -1,6 +1,7 @@
 // tests/emulator/faults_test.cc: what a kernel must not do is found on the emulated GPU.
 #include <numeric>
 
+#include "tests/emulator/error_exit.h"
 #include "tests/emulator/fault_kernels.h"
 #include "tests/gpu/device.h"
 
@@ -12,17 +13,6 @@ std::vector<float> numbers(int64_t n) {
   std::vector<float> out(static_cast<size_t>(n));
   std::iota(out.begin(), out.end(), 1.0f);
   return out;
-}
-
-template <class Launch>
-[[noreturn]] void end_with_error(const Launch& launch) {
-  try {
-    launch();
-  } catch (const Error& error) {
-    std::fputs(error.what(), stderr);
-    std::exit(3);
-  }
-  std::exit(0);
 }
 
 float* device_values(int64_t n) {
