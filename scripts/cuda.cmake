@@ -120,7 +120,8 @@ if(R1_TESTS)
       CudaLatentAttention.PartsApart* CudaLatentAttention.SharedPrefixes* CudaLatentAttention.Families* CudaLostDevice.*
       CudaMatmul.*InLargeTiles CudaModel.ValueModels* CudaModel.ActivationCheckpointing* CudaQuant.ProductsHave* CudaQuant.ModelsSample*
       CudaSpeed.* CudaTensorAttention.Chunks* CudaTensorAttention.Kernels* CudaTensorAttention.PartsApart*
-      CudaTensorAttention.RowsInSeveral* CudaTensorAttention.SharedPrefixes* CudaTensorProduct.EveryKernelHas*)
+      CudaTensorAttention.RowsInSeveral* CudaTensorAttention.SharedPrefixes* CudaTensorProduct.EveryKernelHas*
+      CudaTensorProduct.OneRowAlone*)
     add_test(NAME gpu_emulated COMMAND gpu_emulated_test --gtest_filter=*-${long})
     add_test(NAME gpu_emulated_sm80 COMMAND gpu_emulated_test --gtest_filter=CudaBf16*:CudaTensor*:CudaResidual*:CudaQuant*-${long})
     set_tests_properties(gpu_emulated gpu_emulated_sm80 PROPERTIES COST 150)
