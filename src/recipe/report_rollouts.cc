@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Rollout {
+struct ShownRollout {
   std::string question, why;
   std::vector<int32_t> prompt, tokens;
   double reward = 0, advantage = 0;
@@ -25,13 +25,13 @@ struct Rollout {
 
 struct Step {
   int64_t step = 0, samples = 0, right = 0, cut_off = 0;
-  double reward = 0;                // the sum over the samples
-  std::vector<Rollout> group = {};  // the group that is shown
-  bool settled = false;             // the group is complete and its rewards differ
+  double reward = 0;                     // the sum over the samples
+  std::vector<ShownRollout> group = {};  // the group that is shown
+  bool settled = false;                  // the group is complete and its rewards differ
 };
 
-bool is_flat(const std::vector<Rollout>& group) {
-  return std::ranges::all_of(group, [&](const Rollout& r) { return r.reward == group.front().reward; });
+bool is_flat(const std::vector<ShownRollout>& group) {
+  return std::ranges::all_of(group, [&](const ShownRollout& r) { return r.reward == group.front().reward; });
 }
 
 std::vector<int32_t> ids_of(const Json& list) {
@@ -44,7 +44,7 @@ std::vector<int32_t> ids_of(const Json& list) {
   return ids;
 }
 
-Rollout read_rollout(const Json& row) {
+ShownRollout read_rollout(const Json& row) {
   return {.question = row.get_string("question"),
           .why = text_in(row, "why"),
           .prompt = ids_of(row.at("prompt_tokens")),
@@ -60,7 +60,7 @@ class Reader {
  public:
   void add(const Json& row) {
     const int64_t step = row.get_int("step"), prompt = row.get_int("prompt");
-    Rollout rollout = read_rollout(row);
+    ShownRollout rollout = read_rollout(row);
     if (steps_.empty() || steps_.back().step != step) {
       end_group();
       steps_.push_back({.step = step});
@@ -91,7 +91,7 @@ class Reader {
   }
 
   std::vector<Step> steps_;
-  std::vector<Rollout> group_;  // of the current prompt
+  std::vector<ShownRollout> group_;  // of the current prompt
   int64_t prompt_ = -1;
 };
 
@@ -107,7 +107,7 @@ std::optional<Tokenizer> find_tokenizer(const std::vector<fs::path>& models) {
   return std::nullopt;
 }
 
-Json shown(const Rollout& rollout, const std::optional<Tokenizer>& tokenizer) {
+Json shown(const ShownRollout& rollout, const std::optional<Tokenizer>& tokenizer) {
   Json json = Json::object();
   json.set("correct", rollout.correct).set("why", rollout.why).set("reward", rollout.reward);
   json.set("advantage", rollout.advantage).set("tokens", static_cast<int64_t>(rollout.tokens.size()));
@@ -119,14 +119,16 @@ Json shown(const Rollout& rollout, const std::optional<Tokenizer>& tokenizer) {
 
 Json to_json(const Step& s, const std::optional<Tokenizer>& tokenizer) {
   Json group = Json::array();
-  for (const Rollout& r : s.group) {
+  for (const ShownRollout& r : s.group) {
     Json one = Json::object().set("correct", r.correct).set("cut_off", r.cut_off).set("reward", r.reward);
     group.push_back(one.set("advantage", r.advantage).set("tokens", static_cast<int64_t>(r.tokens.size())));
   }
   Json json = Json::object().set("step", s.step).set("samples", s.samples).set("right", s.right);
   json.set("cut_off", s.cut_off).set("reward", s.reward / static_cast<double>(s.samples));
   json.set("question", shortened(s.group.front().question)).set("group", std::move(group));
-  const auto by_advantage = [](const Rollout& a, const Rollout& b) { return a.advantage < b.advantage; };
+  const auto by_advantage = [](const ShownRollout& a, const ShownRollout& b) {
+    return a.advantage < b.advantage;
+  };
   json.set("best", shown(*std::ranges::max_element(s.group, by_advantage), tokenizer));
   if (s.settled) json.set("worst", shown(*std::ranges::min_element(s.group, by_advantage), tokenizer));
   return json;
