@@ -37,6 +37,17 @@ TEST_F(EmulatedFaults, AnElementBehindAnArrayIsNotRead) {
   EXPECT_EXIT(end_with_error(read(-1)), ::testing::ExitedWithCode(3), "no such memory of the device");
 }
 
+TEST_F(EmulatedFaults, MemoryThatWasFreedIsNotRead) {
+  float* const out = device_values(4);
+  float* const gone = device_values(100);
+  launch_read_behind(gone, 50, out);
+  const auto read = [&] {
+    cuda_memory().free(gone, 100 * sizeof(float));
+    launch_read_behind(gone, 50, out);
+  };
+  EXPECT_EXIT(end_with_error(read), ::testing::ExitedWithCode(3), "no such memory of the device");
+}
+
 TEST_F(EmulatedFaults, VectorsAreAligned) {
   EXPECT_EXIT(end_with_error([] { launch_read_unaligned(device_values(8), device_values(4)); }),
               ::testing::ExitedWithCode(3), "not aligned.*cudaErrorMisalignedAddress");

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "tests/emulator/memory.h"
-
 namespace r1::emulator {
 namespace {
 
@@ -174,17 +172,15 @@ void Warp::fault(const Inst& inst, Fault::Kind kind, const std::string& why) con
 }
 
 std::byte* Warp::find_global(const Inst& inst, uint64_t address, size_t bytes) const {
-  if (address - inst.known >= inst.known_bytes || address + bytes > inst.known + inst.known_bytes) {
-    uint64_t begin = 0, size = 0;
-    const auto parameters_at = reinterpret_cast<uint64_t>(parameters());
-    if (address >= parameters_at && address + bytes <= parameters_at + block_.launch->parameters.size())
-      return reinterpret_cast<std::byte*>(address);
-    if (!find_range(address, &begin, &size) || address + bytes > begin + size)
-      fault(inst, Fault::Kind::address,
-            "no such memory of the device: " + std::to_string(address) + " (the parameters begin at " +
-                std::to_string(parameters_at) + ")");
-    inst.known = begin;
-    inst.known_bytes = size;
+  const auto parameters_at = reinterpret_cast<uint64_t>(parameters());
+  const bool is_parameter =
+      address >= parameters_at && address + bytes <= parameters_at + block_.launch->parameters.size();
+  if (!is_parameter) {
+    inst.known_since = range_removals.load(std::memory_order_relaxed);
+    inst.known_bytes = 0;
+    if (!find_range(address, &inst.known, &inst.known_bytes) ||
+        address + bytes > inst.known + inst.known_bytes)
+      fault(inst, Fault::Kind::address, "no such memory of the device: " + std::to_string(address));
   }
   if (address % bytes != 0) fault(inst, Fault::Kind::alignment, "the address is not aligned");
   return reinterpret_cast<std::byte*>(address);

@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/emulator/memory.h"
+
 namespace r1::emulator {
 
 inline constexpr int kLanes = 32;
@@ -58,7 +60,8 @@ struct Inst {
   uint32_t target = 0;          // of a branch
   int32_t members = 0;          // converged: the operand with the mask of those that take part
   int line = 0;                 // of the module
-  mutable uint64_t known = 0, known_bytes = 0;  // the allocation that the last access was in
+  mutable uint64_t known = 0, known_bytes = 0;  // the allocation that the last access was in,
+  mutable uint32_t known_since = 0;             // if nothing was removed since
 };
 
 // A register whose value is set before a warp begins.
@@ -181,7 +184,8 @@ class Warp {
   // Memory of the host behind an address of each space; it throws a Fault if the access is outside.
   std::byte* global(const Inst& inst, uint64_t address, size_t bytes) const {
     const uint64_t at = address - inst.known;
-    if (at < inst.known_bytes && at + bytes <= inst.known_bytes && address % bytes == 0)
+    if (at < inst.known_bytes && at + bytes <= inst.known_bytes && address % bytes == 0 &&
+        inst.known_since == range_removals.load(std::memory_order_relaxed))
       return reinterpret_cast<std::byte*>(address);
     return find_global(inst, address, bytes);
   }

@@ -16,6 +16,8 @@ std::map<uint64_t, uint64_t>& ranges() {
 
 }  // namespace
 
+std::atomic<uint32_t> range_removals{0};
+
 void add_range(uint64_t begin, uint64_t bytes) {
   const std::lock_guard lock(mutex);
   auto& all = ranges();
@@ -32,6 +34,7 @@ void add_range(uint64_t begin, uint64_t bytes) {
 }
 void remove_range(uint64_t begin, uint64_t bytes) {
   const std::lock_guard lock(mutex);
+  ++range_removals;
   auto& all = ranges();
   auto found = all.upper_bound(begin);
   if (found == all.begin()) return;
