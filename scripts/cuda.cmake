@@ -3,7 +3,7 @@
 #   R1_CUDA                 AUTO (the default): ON if nvcc is found; ON: nvcc is needed; OFF
 #   R1_CUDA_ARCHITECTURES   compute capabilities, "80;89;90a" for a release; "90a" (the default) is one card, and compiles soonest
 #   R1_CUDA_PTX             ON (the default): programs contain PTX for sm_80 and sm_90a as well. The driver compiles it for cards that
-#                           have no kernels of their own, and the tests run it without a GPU (tests/emulator). 40 MB
+#                           have no kernels of their own, and the tests run it without a GPU (tests/emulator)
 #
 # Bits: no FMA that is not written, divisions and roots rounded correctly, denormals kept.
 set(R1_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (if nvcc is found), ON or OFF")
@@ -50,7 +50,7 @@ if(R1_CUDA_PTX)
   foreach(architecture 80 90a)
     list(APPEND R1_NVCC_FLAGS -gencode=arch=compute_${architecture},code=compute_${architecture})
   endforeach()
-  list(APPEND R1_NVCC_FLAGS -DR1_SM90A -compress-mode=none)
+  list(APPEND R1_NVCC_FLAGS -DR1_SM90A)
   list(REMOVE_DUPLICATES R1_NVCC_FLAGS)
 endif()
 
@@ -103,6 +103,7 @@ if(R1_TESTS)
   endif()
   if(R1_CUDA_PTX AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     # The same tests and kernels, on a GPU that is emulated: its objects take the place of CUDA's runtime library.
+    pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)  # nvcc compresses PTX by it
     file(GLOB emulator CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*.cc)
     list(FILTER emulator EXCLUDE REGEX "_test.cc$")
     r1_cuda_objects(faults "${CMAKE_SOURCE_DIR}/tests/emulator/fault_kernels.cu")
@@ -112,7 +113,7 @@ if(R1_TESTS)
     target_compile_options(r1_emulator PRIVATE -O3 -fno-strict-aliasing)
     file(GLOB emulator_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*_test.cc)
     r1_gpu_program(gpu_emulated_test ${tests} ${kernels} ${faults} ${emulator_tests} $<TARGET_OBJECTS:r1_emulator>)
-    target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main)
+    target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main PkgConfig::ZSTD)
     # These take longer than half a minute there; ./test --long runs them, too.
     string(JOIN : long CudaAttention.BlocksOfScores* CudaBf16Model.TrainingAndScoring* CudaBf16Model.PiecesChange*
       CudaBf16Model.ActivationCheckpointing* CudaBf16Model.TrainsTwice* CudaDecoding.HasTheLogProbs* CudaDecoding.RecordedSteps*
@@ -127,7 +128,7 @@ if(R1_TESTS)
     set_tests_properties(gpu_emulated gpu_emulated_sm80 PROPERTIES COST 150)
     set_tests_properties(gpu_emulated_sm80 PROPERTIES ENVIRONMENT R1_EMULATED_SM=80)
     r1_gpu_program(r1_emulated ${CMAKE_SOURCE_DIR}/src/cli/main.cc $<TARGET_OBJECTS:r1_emulator>)
-    target_link_libraries(r1_emulated PRIVATE r1_cli)
+    target_link_libraries(r1_emulated PRIVATE r1_cli PkgConfig::ZSTD)
   endif()
   add_test(NAME gpu_without_device COMMAND gpu_test --gtest_filter=WithoutADevice.*)
 endif()

@@ -6,7 +6,7 @@ packages=(cmake ninja-build g++ pkg-config git ca-certificates libhwy-dev libsim
   libtomlplusplus-dev libcli11-dev libfmt-dev libpcre2-dev libicu-dev libssl-dev zlib1g-dev libboost-dev libedit-dev libjs-chart.js
   libjs-katex fonts-katex)
 if [[ ${1:-} == tests ]]; then
-  packages+=(libgtest-dev libgmock-dev clang-16 libclang-rt-16-dev llvm-16 python3-venv)
+  packages+=(libgtest-dev libgmock-dev clang-16 libclang-rt-16-dev llvm-16 python3-venv libzstd-dev)
 fi
 
 missing=()

@@ -1,6 +1,8 @@
 // tests/emulator/modules.cc: finds the PTX of a kernel in the program.
 #include "tests/emulator/modules.h"
 
+#include <zstd.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -29,6 +31,18 @@ T read(const std::byte* at) {
   return value;
 }
 
+// PTX as it lies in an image: compressed by Zstandard, or as text.
+std::string text_of_entry(const std::byte* at, size_t bytes, size_t compressed) {
+  if (compressed == 0) return std::string(reinterpret_cast<const char*>(at), bytes).c_str();
+  const unsigned long long size = ZSTD_getFrameContentSize(at, compressed);
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN)
+    throw Error("PTX in this program is not compressed by Zstandard");
+  std::string text(size, '\0');
+  if (ZSTD_isError(ZSTD_decompress(text.data(), text.size(), at, compressed)))
+    throw Error("PTX in this program is damaged");
+  return text.c_str();  // up to the zero at its end
+}
+
 // The texts of PTX in an image: a header of 16 bytes, then entries with headers of their own.
 std::vector<std::string> texts_of(const std::byte* image) {
   constexpr uint32_t kMark = 0xBA55ED50;
@@ -38,14 +52,9 @@ std::vector<std::string> texts_of(const std::byte* image) {
   std::vector<std::string> out;
   while (at < end) {
     const auto kind = read<uint16_t>(at);
-    const auto header = read<uint32_t>(at + 4);
+    const auto header = read<uint32_t>(at + 4), compressed = read<uint32_t>(at + 16);
     const auto bytes = read<uint64_t>(at + 8);
-    if (kind == 1) {
-      const std::string text(reinterpret_cast<const char*>(at + header), bytes);
-      if (text.find(".version") == std::string::npos)
-        throw Error("the PTX in this program is compressed: build it with -DR1_CUDA_PTX=ON");
-      out.emplace_back(text.c_str());
-    }
+    if (kind == 1) out.push_back(text_of_entry(at + header, bytes, compressed));
     at += header + bytes;
   }
   return out;
