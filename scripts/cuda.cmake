@@ -114,17 +114,18 @@ if(R1_TESTS)
     file(GLOB emulator_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/emulator/*_test.cc)
     r1_gpu_program(gpu_emulated_test ${tests} ${kernels} ${faults} ${emulator_tests} $<TARGET_OBJECTS:r1_emulator>)
     target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main PkgConfig::ZSTD)
-    # These take longer than half a minute there; ./test --long runs them, too.
-    string(JOIN : long CudaAttention.BlocksOfScores* CudaBf16Model.TrainingAndScoring* CudaBf16Model.PiecesChange*
-      CudaBf16Model.ActivationCheckpointing* CudaBf16Model.TrainsTwice* CudaDecoding.HasTheLogProbs* CudaDecoding.RecordedSteps*
-      CudaDecoding.Guesses* CudaDecoding.SeesWeights* CudaDecoding.KernelsOf* CudaLatentAttention.ChunksAndCompany*
-      CudaLatentAttention.PartsApart* CudaLatentAttention.SharedPrefixes* CudaLatentAttention.Families* CudaLostDevice.*
-      CudaMatmul.*InLargeTiles CudaModel.ValueModels* CudaModel.ActivationCheckpointing* CudaQuant.ProductsHave* CudaQuant.ModelsSample*
-      CudaSpeed.* CudaTensorAttention.Chunks* CudaTensorAttention.Kernels* CudaTensorAttention.PartsApart*
-      CudaTensorAttention.RowsInSeveral* CudaTensorAttention.SharedPrefixes* CudaTensorProduct.EveryKernelHas*
-      CudaTensorProduct.OneRowAlone*)
-    add_test(NAME gpu_emulated COMMAND gpu_emulated_test --gtest_filter=*-${long})
-    add_test(NAME gpu_emulated_sm80 COMMAND gpu_emulated_test --gtest_filter=CudaBf16*:CudaTensor*:CudaResidual*:CudaQuant*-${long})
+    # Tests of seconds; ./test --long runs all of them.
+    string(JOIN : tensor_tests CudaBf16Ops.* CudaBf16Model.IsNear* CudaTensorMoe.* CudaTensorProduct.IsNear* CudaTensorProduct.EveryKernelComputes*
+      CudaTensorProduct.Cuts* CudaTensorProduct.NaN* CudaTensorProduct.FewRows* CudaTensorProduct.Takes* CudaTensorAttention.IsNear*
+      CudaTensorAttention.Takes* CudaTensorAttention.RowsBeside* CudaTensorAttention.Families* CudaQuant.Several* CudaQuant.LookUps*
+      CudaQuant.Refuses*)
+    string(JOIN : f32_tests CudaElementwise.* CudaExp.* CudaInit.* CudaEmbed.* CudaNorm.* CudaRope.* CudaOptim.* CudaSample.* CudaLoss.* CudaMla.*
+      CudaMoe.* CudaMemory.* CudaAttention.TrainsRows* CudaAttention.TrainsFamilies* CudaAttention.Keeps* CudaAttention.Prefills*
+      CudaAttention.Shares* CudaMatmul.*RaggedShapes CudaMatmul.*Decoding CudaMatmul.OneRow* CudaMatmul.NaN* CudaMatmul.Op* CudaMatmul.Frozen*
+      CudaModel.Decodes*)
+    add_test(NAME gpu_emulated COMMAND gpu_emulated_test
+      --gtest_filter=Emulated*:${f32_tests}:${tensor_tests}:CudaBf16Model.Logits*:CudaLatentAttention.IsNear*:CudaLatentAttention.Takes*)
+    add_test(NAME gpu_emulated_sm80 COMMAND gpu_emulated_test --gtest_filter=${tensor_tests})
     set_tests_properties(gpu_emulated gpu_emulated_sm80 PROPERTIES COST 150)
     set_tests_properties(gpu_emulated_sm80 PROPERTIES ENVIRONMENT R1_EMULATED_SM=80)
     r1_gpu_program(r1_emulated ${CMAKE_SOURCE_DIR}/src/cli/main.cc $<TARGET_OBJECTS:r1_emulator>)
