@@ -28,23 +28,21 @@ pack() {
   local to=$1 model=${2:-} folder program from n size room=$((${PACK_MIB:-1000000} * 1048576))
   [[ ! -e $to ]] || { echo "bench/gpu_rows_all.sh: $to is there already" >&2; exit 2; }
   folder=$(mktemp -d)
-  mkdir -p "$to/1" "$folder"/pack/{bin,lib}
+  mkdir -p "$to/1" "$folder/pack"
+  scripts/pack_programs.sh "${BUILD:-build}" "$folder/pack/bin" r1 gpu_sampling gpu_bench
+  mv "$folder/pack/bin/commit" "$folder/pack/commit"
   for program in r1 gpu_sampling gpu_bench; do
-    cp "${BUILD:-build}/$program" "$folder/pack/bin/"
-    ldd "${BUILD:-build}/$program" | awk '$2 == "=>" && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ {print $3}' | xargs -r cp -Lt "$folder/pack/lib"
-    strip "$folder/pack/bin/$program"
     cat >"$folder/pack/$program" <<'END'
 #!/bin/sh
-# The program of the same name in bin/, with the libraries in lib/, which are for it alone: the machine's Python has others.
+# The program of the same name in bin/, with the libraries in bin/lib, which are for it alone: the machine's Python has others.
 here=$(cd "$(dirname "$0")" && pwd)
-export LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$here/bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 exec "$here/bin/$(basename "$0")" "$@"
 END
     chmod +x "$folder/pack/$program"
   done
   mkdir "$folder/pack/evals"
   cp "${R1_TEST_DATA:-../shared/data}"/evals/gsm8k_{train,test}.jsonl "$folder/pack/evals/"
-  git describe --always --dirty --abbrev=12 >"$folder/pack/commit"
   tar -C "$folder" -cf - pack | xz -3 >"$to/1/programs.tar.xz.0"
   sha256sum <"$to/1/programs.tar.xz.0" | cut -d ' ' -f 1 >"$to/1/programs.tar.xz.sha256"
   if [[ -n $model ]]; then  # what there is room for goes beside the programs, the rest into folders of its own
@@ -175,7 +173,7 @@ out=$1 WORK=runs/gpu-rows SMALL=0 end=0 wanted=()
 shift
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --minutes) end=$(bench/end_of.sh "${2:?}"); shift 2 ;;
+    --minutes) end=$(bench/end_time.sh "${2:?}"); shift 2 ;;
     --work) WORK=${2:?}; shift 2 ;;
     --small) SMALL=1; shift ;;
     -*) usage ;;

@@ -42,7 +42,8 @@ for file in "$data"/gsm8k_{train,test}.jsonl "$model"; do
 done
 mkdir -p "$out"
 data=$(realpath "$data") model=$(realpath "$model") out=$(realpath "$out")
-end=$(bench/end_of.sh "$minutes") threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
+end=$(bench/end_time.sh "$minutes")
+threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
 head -n "$problems" "$data/gsm8k_test.jsonl" >"$out/test.jsonl"
 cp "$data/gsm8k_train.jsonl" "$out/train.jsonl"
 [[ $small == 0 ]] || head -n 64 "$data/gsm8k_train.jsonl" >"$out/train.jsonl"

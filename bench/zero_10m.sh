@@ -25,7 +25,8 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 mkdir -p "$out"
-R1=${R1:-build/r1} end=$(bench/end_of.sh "$minutes") threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
+end=$(bench/end_time.sh "$minutes")
+R1=${R1:-build/r1} threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
 export R1 out reach small end threads
 
 # one SEED: both parts; what is finished is left as it is.

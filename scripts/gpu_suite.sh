@@ -12,17 +12,9 @@ commit_of() { git -C "$1" describe --always --dirty --abbrev=12 2>/dev/null || e
 
 if [[ ${1:-} == --pack ]]; then
   [[ $# == 3 ]] || { echo "usage: scripts/gpu_suite.sh --pack BUILD DIR" >&2; exit 2; }
-  mkdir -p "$3/lib"
-  for program in "${programs[@]}"; do
-    [[ -x $2/$program ]] || { echo "scripts/gpu_suite.sh: $2/$program is missing: build it first (ninja ${programs[*]})" >&2; exit 2; }
-    cp "$2/$program" "$3/"
-    strip "$3/$program"
-    # The C library is the machine's own.
-    ldd "$2/$program" | awk '$2 == "=>" && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ {print $3}' | xargs -r cp -Lt "$3/lib"
-  done
-  cp "${BASH_SOURCE[0]}" "$3/gpu_suite.sh"
-  cp "$(dirname "${BASH_SOURCE[0]}")"/gpu_{recipe,bf16}.sh "$3/"
-  commit_of "$(dirname "${BASH_SOURCE[0]}")" >"$3/commit"
+  here=$(dirname "${BASH_SOURCE[0]}")
+  "$here/pack_programs.sh" "$2" "$3" "${programs[@]}"
+  cp "$here"/gpu_{suite,recipe,bf16}.sh "$3/"
   du -sh "$3" >&2
   exit 0
 fi

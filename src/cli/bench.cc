@@ -70,7 +70,7 @@ struct Measured {
 
 Measured loaded(const BenchOptions& options) {
   const std::filesystem::path path = resolve_model(options.model);
-  const Numerics numerics = choose_numerics(options.common, path, load_model_config(path));
+  const Numerics numerics = numerics_to_load(options.common, path);
   return {.path = path,
           .numerics = numerics,
           .model = Model::load(path, activation_dtype(numerics), WeightUse::inference,

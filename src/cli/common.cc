@@ -299,6 +299,13 @@ Numerics choose_numerics(const CommonOptions& common, const fs::path& model, con
   return numerics;
 }
 
+Numerics numerics_to_load(const CommonOptions& common, const fs::path& model, bool full) {
+  const ModelConfig config = load_model_config(model);
+  const Numerics numerics = choose_numerics(common, model, config, full);
+  check_gpu_room(common, model, config, numerics);
+  return numerics;
+}
+
 Runtime::Runtime(const CommonOptions& common, const Model& model, Numerics numerics)
     : half_of_rest(half_of_rest_of(common, model, numerics)),
       threads(thread_count(common)),
@@ -319,11 +326,7 @@ bool has_tokenizer(const fs::path& model) {
 SamplingModel SamplingModel::load(const CommonOptions& common, const fs::path& directory, WeightUse use) {
   SamplingModel out;
   out.directory = directory;
-  {
-    const ModelConfig config = load_model_config(directory);
-    out.numerics = choose_numerics(common, directory, config);
-    check_gpu_room(common, directory, config, out.numerics);
-  }
+  out.numerics = numerics_to_load(common, directory);
   const DType matrices = activation_dtype(out.numerics);
   if (has_tokenizer(directory)) {
     out.bundle = ModelBundle::load(directory, matrices, use, device_memory(common), common.quantize);

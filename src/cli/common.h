@@ -52,6 +52,9 @@ void show_model(const CommonOptions& common, const std::filesystem::path& direct
 // or this machine does not support them. `config` is the model's.
 Numerics choose_numerics(const CommonOptions& common, const std::filesystem::path& model,
                          const ModelConfig& config, bool full = false);
+// The same for a model that is loaded next, whose configuration is read here. Throws Error, too, if its weights are
+// larger than the GPU's free memory.
+Numerics numerics_to_load(const CommonOptions& common, const std::filesystem::path& model, bool full = false);
 
 // Threads, activations and the bound of the KV cache. With --memory-limit, the memory left beside the weights
 // (counted twice if they are trained, since the kernels keep their own layout) is divided evenly between

@@ -14,7 +14,6 @@
 #include "data/problem_source.h"
 #include "engine/ask.h"
 #include "eval/evaluate.h"
-#include "model/gguf_config.h"
 #include "recipe/stages.h"
 #include "reward/problem_file.h"
 #include "reward/reward.h"
@@ -203,7 +202,7 @@ int run_eval(const EvalCommandOptions& options) {
       problems_of(options, judge && judge->decided_outside() ? GoldIs::optional : GoldIs::required);
   const std::vector<Problem>& problems = file.problems;
   const std::filesystem::path directory = resolve_model(options.model);
-  const Numerics numerics = choose_numerics(options.common, directory, load_model_config(directory));
+  const Numerics numerics = numerics_to_load(options.common, directory);
   const ModelBundle bundle = ModelBundle::load(directory, activation_dtype(numerics), WeightUse::inference,
                                                device_memory(options.common), options.common.quantize);
   show_warnings(bundle.warnings);

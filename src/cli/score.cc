@@ -9,7 +9,6 @@
 #include "cli/ordered_output.h"
 #include "cli/score_rows.h"
 #include "cli/score_tensors.h"
-#include "model/gguf_config.h"
 #include "model/scoring.h"
 
 namespace r1 {
@@ -120,8 +119,8 @@ int run_score(const ScoreOptions& options) {
       .format = logprob_format(options.logprob_format, true),
       .directory = resolve_model(options.model),
       .input_sha256 = {}};
-  const Numerics numerics = choose_numerics(options.common, job.directory, load_model_config(job.directory),
-                                            /*full=*/!options.gradients.empty());
+  const Numerics numerics =
+      numerics_to_load(options.common, job.directory, /*full=*/!options.gradients.empty());
   if (!options.gradients.empty() && !has_gradients(numerics)) {
     if (row_of(numerics).product == Product::q8act)
       throw Error(

@@ -209,8 +209,7 @@ class Assembler {
         fail(s.line, "an operand of " + s.name + " is not known");
     }
     if (const Register* const r = find_register(o.name); r != nullptr) {
-      if (r->width != width && !(r->width == 16 && width == 16))
-        fail(s.line, s.name + " wants " + std::to_string(width) + " bits of " + o.name);
+      if (r->width != width) fail(s.line, s.name + " wants " + std::to_string(width) + " bits of " + o.name);
       return r->slot;
     }
     if (o.name[0] == '%') return special(s, o.name, 32, 0);
@@ -510,6 +509,7 @@ class Assembler {
     for (const Operand& o : s.operands) flatten(o, operands);
     if (starts(name, "wgmma.mma_async")) {
       const bool registers = s.operands.at(1).kind == Operand::Kind::list;
+      inst.adds = true;
       inst.offset = static_cast<int64_t>(s.operands[0].parts.size()) * 2 * 4 + (registers ? 2 : 0);
       name += registers ? "/registers" : "/descriptor";
     }

@@ -35,7 +35,7 @@ TEST_F(EmulatedDevice, NoDriverIsNoDevice) {
 TEST_F(EmulatedDevice, ACardThatIsTooOldIsNamed) {
   ::setenv("R1_EMULATED_SM", "75", 1);
   EXPECT_EXIT(end_with_error([] { cuda::device_facts(); }), ::testing::ExitedWithCode(3),
-              "compute capability 7.5; 8.0 or newer is needed");
+              "emulated sm_75 has compute capability 7.5; 8.0 or newer is needed");
 }
 
 TEST_F(EmulatedDevice, TooLittleMemoryIsOneLineWithTheNumbers) {

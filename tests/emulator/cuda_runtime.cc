@@ -89,13 +89,12 @@ cudaError_t submit(cudaStream_t stream, CUgraphNode_st node) {
 }
 
 struct Limits {
-  const char* name;
   int multiprocessors, shared;
 };
 Limits limits() {
-  if (capability() == 90) return {"emulated sm_90", 132, 227 << 10};
-  if (capability() == 89) return {"emulated sm_89", 128, 99 << 10};
-  return {"emulated sm_80", 108, 163 << 10};
+  if (capability() == 90) return {132, 227 << 10};
+  if (capability() == 89) return {128, 99 << 10};
+  return {108, 163 << 10};
 }
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
@@ -289,7 +288,7 @@ cudaError_t CUDARTAPI cudaGetDevice(int* device) {
 cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* out, int) {
   *out = {};
   const Limits l = limits();
-  std::snprintf(out->name, sizeof out->name, "%s", l.name);
+  std::snprintf(out->name, sizeof out->name, "emulated sm_%d", capability());
   out->major = capability() / 10, out->minor = capability() % 10;
   out->multiProcessorCount = l.multiprocessors;
   out->totalGlobalMem = device_bytes();

@@ -40,6 +40,16 @@ __global__ void wait_for_nobody() {
   asm volatile("bar.sync 1, 64;" ::: "memory");
 }
 
+// Half of the warp asks for all of it in one place, the other half in another.
+__global__ void shuffle_apart(float* values) {
+  float got = 0;
+  if (threadIdx.x < 16)
+    got = __shfl_up_sync(0xFFFFFFFFu, values[threadIdx.x], 1);
+  else
+    got = __shfl_down_sync(0xFFFFFFFFu, values[threadIdx.x], 2);
+  values[threadIdx.x] = got;
+}
+
 void check_done(const char* kernel) {
   cuda::check_launch(kernel);
   cuda::check(cudaDeviceSynchronize(), kernel);
@@ -62,6 +72,10 @@ void launch_swap_warps(float* values, bool waits) {
 void launch_copy_async(const float* from, float* to, bool waits) {
   waits ? copy_async<true><<<1, 32>>>(from, to) : copy_async<false><<<1, 32>>>(from, to);
   check_done("copy_async");
+}
+void launch_shuffle_apart(float* values) {
+  shuffle_apart<<<1, 32>>>(values);
+  check_done("shuffle_apart");
 }
 void launch_wait_for_nobody() {
   wait_for_nobody<<<1, 32>>>();

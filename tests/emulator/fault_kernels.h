@@ -11,6 +11,9 @@ void launch_read_unaligned(const float* from, float* to);  // writes four values
 void launch_swap_warps(float* values, bool waits);
 // Copies 32 values by way of shared memory; reads them there before the copy is done if it does not wait.
 void launch_copy_async(const float* from, float* to, bool waits);
+// Each half of a warp waits for the other in a place of its own.
+void launch_shuffle_apart(float* values);
+// A barrier of two warps in a block of one.
 void launch_wait_for_nobody();
 
 }  // namespace r1::emulator

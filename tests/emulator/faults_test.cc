@@ -80,6 +80,12 @@ TEST_F(EmulatedFaults, ACopyIsThereWhenItWasWaitedFor) {
   }
 }
 
+TEST_F(EmulatedFaults, ThreadsOfAWarpThatNeverMeetEndTheLaunch) {
+  EXPECT_EXIT(
+      end_with_error([] { launch_shuffle_apart(device_values(32)); }), ::testing::ExitedWithCode(3),
+      "shuffle_apart.*threads of the warp that should take part never come here.*cudaErrorLaunchFailure");
+}
+
 TEST_F(EmulatedFaults, ABarrierThatIsNeverFullEndsTheLaunch) {
   EXPECT_EXIT(end_with_error([] { launch_wait_for_nobody(); }), ::testing::ExitedWithCode(3),
               "every warp waits.*cudaErrorLaunchTimeout");

@@ -29,6 +29,9 @@ inline void set_lanes(Out* out, uint32_t lanes, const F& f) {
   }
 }
 
+// What orders, hints and fences do here.
+inline void nothing(Warp&, const Inst&, uint32_t) {}
+
 template <class Out, class A, class F>
 void map1(Warp& w, const Inst& i, uint32_t lanes, const F& f) {
   const A* const a = w.from<A>(i.o[1]);

@@ -54,6 +54,7 @@ struct Inst {
   Execute execute = nullptr;
   Flow flow = Flow::plain;
   bool guard_not = false, wide_address = false, all_lanes = false;
+  bool adds = false;            // to what its outputs hold
   int32_t guard = -1;           // a slot
   std::vector<int32_t> o = {};  // slots (>= 0) and constants (< 0, ~place)
   int64_t offset = 0;           // of an address; the kind of an operation with several

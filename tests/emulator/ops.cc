@@ -264,8 +264,6 @@ void atomic(Warp& w, const Inst& i, uint32_t lanes) {
   for_lanes(lanes, [&](int l) { d[l] = old[l]; });
 }
 
-void nothing(Warp&, const Inst&, uint32_t) {}
-
 void add_other_rules(Rules& r) {
   for (const char* type : {"b32", "u32", "s32", "f32"})
     r[std::string("selp.") + type] = {"wwwp", select<uint32_t>};

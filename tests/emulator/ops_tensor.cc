@@ -353,8 +353,6 @@ void wait_stores(Warp& w, const Inst& i, uint32_t) {
   w.finish_stores(w.from<uint32_t>(i.o[0])[0]);
 }
 
-void nothing(Warp&, const Inst&, uint32_t) {}
-
 Rules make_rules() {
   Rules r;
   const std::string bf16 = ".row.col.f32.bf16.bf16.f32";
@@ -370,7 +368,7 @@ Rules make_rules() {
   }
   r["stmatrix.sync.aligned.m8n8.x4.trans.shared.b16"] = {"awwww", store_matrices_transposed, Flow::converged};
   r["movmatrix.sync.aligned.m8n8.trans.b16"] = {"ww", transpose, Flow::converged};
-  for (const int n : {8, 16, 24, 32, 48, 64, 96, 128, 192, 256}) {
+  for (const int n : {16, 32, 64, 96, 128, 192, 256}) {
     const std::string registers(static_cast<size_t>(n) / 2, 'w');
     const std::string name = "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k16.f32.bf16.bf16";
     r[name + "/descriptor"] = {registers + "ddpwwww", wgmma, Flow::converged};

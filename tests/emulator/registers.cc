@@ -89,8 +89,7 @@ class Places {
   void visit(size_t at, const Set& set_one, const Read& read_one) const {
     const Inst& inst = code_.insts[at];
     const auto outputs = static_cast<size_t>(outputs_[at]);
-    const bool keeps =
-        inst.guard >= 0 || inst.execute == nullptr || outputs > 4;  // products add to what they set
+    const bool keeps = inst.guard >= 0 || inst.execute == nullptr || inst.adds;
     for (size_t k = 0; k < inst.o.size(); ++k) {
       if (inst.o[k] < 0) continue;
       const size_t r = index_.at(inst.o[k]);

@@ -55,6 +55,14 @@ class RunFolder : public testing::Test {
                   more);
   }
 
+  // The text of such a file whose answers are all cut off, and masked if loss.overlong is "mask". The schedule would
+  // move the weights if a step counted as an update.
+  static std::string with_nothing_to_learn(std::string config) {
+    config.replace(config.find("max_tokens = 40"), 15, "max_tokens = 1");
+    config.replace(config.find("steps = 4"), 9, "steps = 4\nwarmup = 4\nweight_decay = 0.1");
+    return config;
+  }
+
   std::filesystem::path root;
 };
 
