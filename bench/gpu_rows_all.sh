@@ -3,7 +3,8 @@
 #   bench/gpu_rows_all.sh OUT [--minutes M] [--work DIR] [--small] [PART...]
 #   bench/gpu_rows_all.sh --list                      the parts, in order of importance, with their limits in seconds
 #   bench/gpu_rows_all.sh --pack DIR [MODEL.gguf]     what a bare machine needs beside the repository, in folders DIR/1, DIR/2, ... of at most
-#                                                     PACK_MIB MiB each (no limit if it is not set)
+#                                                     PACK_MIB MiB each (no limit if it is not set); programs of a build with
+#                                                     -DR1_CUDA_PTX=OFF are smaller
 #   bench/gpu_rows_all.sh --unpack DIR/N              there, for each folder that has come: programs and MODEL are used when they are whole
 # OUT gets PART.txt per part and summary.txt, which has the tables of all parts so far, those of earlier calls too. Runs, and what else is
 # kept between calls, lie in DIR (default: runs/gpu-rows); training goes on where a call has ended it. After --minutes no part begins, and the
@@ -22,7 +23,7 @@ limit_of() {
   echo "bench/gpu_rows_all.sh: there is no part $1; --list prints them" >&2
   exit 2
 }
-usage() { sed -n '3,7s/^#   /usage: /p' bench/gpu_rows_all.sh >&2; exit 2; }
+usage() { sed -n '3,8s/^#   /usage: /p' bench/gpu_rows_all.sh >&2; exit 2; }
 
 pack() {
   local to=$1 model=${2:-} folder program from n size room=$((${PACK_MIB:-1000000} * 1048576))
