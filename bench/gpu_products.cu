@@ -106,15 +106,20 @@ void bench_chains(Bench& bench, int64_t rows, int64_t row, int64_t N, int64_t K)
 }  // namespace
 
 void bench_products(Bench& bench) {
-  // T, N, K: one layer of 8 B, 1.54 B and SmolLM2-135M; the matrices of the 98 M model.
-  constexpr std::array<std::array<int64_t, 3>, 8> kTraining = {{{2048, 14336, 4096},
-                                                                {2048, 4096, 14336},
-                                                                {8192, 1536, 1536},
-                                                                {8192, 8960, 1536},
-                                                                {8192, 576, 1536},
-                                                                {32768, 768, 768},
-                                                                {32768, 2048, 768},
-                                                                {32768, 768, 2048}}};
+  // T, N, K: one layer of 8 B, 1.54 B and SmolLM2-135M; the matrices of the 98 M model, and some of the 117 M one with experts.
+  constexpr std::array<std::array<int64_t, 3>, 13> kTraining = {{{2048, 14336, 4096},
+                                                                 {2048, 4096, 14336},
+                                                                 {8192, 1536, 1536},
+                                                                 {8192, 8960, 1536},
+                                                                 {8192, 576, 1536},
+                                                                 {32768, 768, 768},
+                                                                 {32768, 2048, 768},
+                                                                 {32768, 768, 2048},
+                                                                 {16384, 160, 512},
+                                                                 {16384, 256, 512},
+                                                                 {16384, 512, 256},
+                                                                 {16384, 512, 512},
+                                                                 {16384, 768, 256}}};
   for (const auto& [T, N, K] : kTraining) {
     bench_forward(bench, T, N, K);
     bench_gradients(bench, T, N, K);

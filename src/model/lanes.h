@@ -62,8 +62,8 @@ class Lanes {
   void set_exact(bool exact) { exact_ = exact; }
   // The first lane with all threads and without a tape, for work between two runs.
   Context context();
-  // Brings the model's packed copies up to date. Forwards side by side need that, because they only read the
-  // model.
+  // Brings the model's packed copies up to date, on a GPU by one launch. Forwards side by side need that, because
+  // they only read the model.
   void pack(const Model& model);
   ThreadPool& threads() const { return threads_; }
   Numerics numerics() const { return numerics_; }

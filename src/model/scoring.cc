@@ -316,7 +316,7 @@ std::vector<std::vector<float>> score(const Model& model, Lanes& lanes, std::spa
                                       const ScoringOptions& options) {
   std::vector<std::vector<float>> out(rows.size());
   const Pieces pieces(rows, options, lanes);
-  if (pieces.side_by_side) lanes.pack(model);
+  if (pieces.side_by_side || lanes.memory().device() == Device::cuda) lanes.pack(model);
   lanes.run(pieces.pieces.size(), pieces.side_by_side, false, [&](const Lanes::Piece& p) {
     forward_piece(model, p.ctx, rows, pieces.of(p.index), options, {}, nullptr, [&](const Scored& piece) {
       for (size_t i = piece.begin; i < piece.end; ++i) {
@@ -332,7 +332,7 @@ void differentiate(Model& model, Lanes& lanes, std::span<const ScoredRow> rows, 
                    const std::function<void(const RowGradient&)>& set, const RouterTraining& routers,
                    size_t idle) {
   const Pieces pieces(rows, options, lanes, idle);
-  if (pieces.side_by_side) lanes.pack(model);
+  if (pieces.side_by_side || lanes.memory().device() == Device::cuda) lanes.pack(model);
   const LaneRouters lane_routers(routers, lanes.threads().size());
   lanes.run(pieces.pieces.size(), pieces.side_by_side, true, [&](const Lanes::Piece& p) {
     const RouterTraining own = lane_routers.of(p.lane);

@@ -1,5 +1,8 @@
 // model/weights.cc: what concerns every matrix of a model: packing them ahead of several forwards, and the
 // memory that they hold.
+#include <type_traits>
+#include <vector>
+
 #include "model/model.h"
 
 namespace r1 {
@@ -58,11 +61,19 @@ void each(const std::vector<PredictionModule>& modules, const F& f) {
 }  // namespace
 
 void Model::pack(Context& ctx) const {
-  const auto prepare = [&ctx](const auto& w) { w.prepare(ctx); };
-  each(embedding_, prepare);
-  each(blocks_, prepare);
-  each(head_, prepare);
-  each(predictions_, prepare);
+  std::vector<const Weight*> weights;  // these are prepared together
+  const auto take = [&]<class W>(const W& w) {
+    if constexpr (std::is_same_v<W, Weight>) {
+      weights.push_back(&w);
+    } else {
+      w.prepare(ctx);
+    }
+  };
+  each(embedding_, take);
+  each(blocks_, take);
+  each(head_, take);
+  each(predictions_, take);
+  Weight::prepare_all(ctx, weights);
 }
 
 namespace {

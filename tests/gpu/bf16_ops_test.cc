@@ -1,11 +1,14 @@
 // tests/gpu/bf16_ops_test.cc: the ops of cuda-bf16 that multiply with no weight have cpu-bf16's bits on the
 // same values, forward and backward: norms, rotary embedding, SwiGLU, slices and gathered rows, embedding,
 // attention of latents and of wide heads, and the steps of latent attention.
+#include <memory>
+
 #include "base/math.h"
 #include "ops/attention/attention.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embed/embed.h"
 #include "ops/loss/loss.h"
+#include "ops/matmul/weight.h"
 #include "ops/mla/mla.h"
 #include "ops/norm/norm.h"
 #include "ops/rope/rope.h"
@@ -297,6 +300,43 @@ TEST_F(CudaBf16Ops, LatentAttentionsStepsAreNearTheCpu) {
   }
   expect_cpu_bits(got[1], want[1], "the key");
   expect_cpu_bits(got[5], want[5], "the gradient of the latent");
+}
+
+// Weight::prepare_all copies trained matrices in one launch: the ragged ones too, and again after a change.
+TEST_F(CudaBf16Ops, TrainedWeightsAreCopiedTogether) {
+  Random random(9);
+  DeviceRun r(false);
+  r.ctx.numerics = Numerics::cuda_bf16;
+  const std::vector<Shape> shapes = {{3, 5}, {1, 1}, {64, 130}, {7, 4099}, {40, 1024}};
+  std::vector<std::vector<float>> values;
+  std::vector<std::unique_ptr<PlacedParameter>> placed;
+  std::vector<Weight> weights;
+  for (const Shape& shape : shapes) {
+    values.push_back(mixed_numbers(random, shape.count()));
+    placed.push_back(std::make_unique<PlacedParameter>(r.ctx.memory(), shape, values.back(), values.back()));
+    weights.emplace_back(&placed.back()->p);
+  }
+  std::vector<const Weight*> list;
+  for (const Weight& w : weights) list.push_back(&w);
+  const auto expect_copies = [&] {
+    for (size_t i = 0; i < weights.size(); ++i) {
+      std::vector<uint16_t> got(values[i].size()), want;
+      r.ctx.memory().read(got.data(), weights[i].bf16_rows(r.ctx), got.size() * 2, r.ctx.stream);
+      for (const float v : values[i]) want.push_back(bf16_from_f32(v));
+      EXPECT_EQ(got, want) << shapes[i].str();
+    }
+  };
+  Weight::prepare_all(r.ctx, list);
+  expect_copies();
+  const void* const place = weights[3].held_at();
+  for (const size_t changed : {size_t{0}, size_t{3}}) {
+    values[changed] = mixed_numbers(random, shapes[changed].count());
+    write_values(r.ctx.memory(), placed[changed]->p.value, 0, values[changed], r.ctx.stream);
+    ++placed[changed]->p.version;
+  }
+  Weight::prepare_all(r.ctx, list);
+  expect_copies();
+  EXPECT_EQ(weights[3].held_at(), place);
 }
 
 }  // namespace

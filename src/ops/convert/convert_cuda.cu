@@ -6,6 +6,7 @@
 #include "ops/convert/convert_backend.h"
 #include "ops/convert/convert_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
+#include "ops/simd/block_table_cuda.cuh"
 #include "tensor/cuda.h"
 
 namespace r1::cuda {
@@ -70,7 +71,44 @@ void run(const char* name, const From* from, int64_t n, To* to, F f, void* strea
   check_launch(name);
 }
 
+struct NarrowRow {
+  int64_t first_block, n;
+  const float* from;
+  uint16_t* to;
+};
+constexpr int64_t kNarrowBlock = int64_t{16} * kThreads * 4;
+
+// Tensors that begin at multiples of 16 and 8 bytes are read in fours.
+__global__ void __launch_bounds__(kThreads) narrow_blocks(const NarrowRow* rows, int count) {
+  const NarrowRow& row = row_of_block(rows, count, blockIdx.x);
+  const int64_t first = (blockIdx.x - row.first_block) * kNarrowBlock;
+  const int64_t end = min(first + kNarrowBlock, row.n);
+  const bool fours = reinterpret_cast<uintptr_t>(row.from) % sizeof(Four<float>) == 0 &&
+                     reinterpret_cast<uintptr_t>(row.to) % sizeof(Four<uint16_t>) == 0;
+  const int64_t whole = fours ? first + (end - first) / 4 * 4 : first;
+#pragma unroll 4
+  for (int64_t i = first + int64_t{4} * threadIdx.x; i < whole; i += int64_t{4} * kThreads) {
+    const Four<float> values = *reinterpret_cast<const Four<float>*>(row.from + i);
+    Four<uint16_t> out;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) out.at[e] = bf16_bits(values.at[e]);
+    *reinterpret_cast<Four<uint16_t>*>(row.to + i) = out;
+  }
+  for (int64_t i = whole + threadIdx.x; i < end; i += kThreads) row.to[i] = bf16_bits(row.from[i]);
+}
+
 }  // namespace
+
+void narrow_tensors(Context& ctx, std::span<const NarrowTensor> tensors) {
+  BlockTable<NarrowRow> table(ctx, std::ssize(tensors));
+  for (const NarrowTensor& t : tensors)
+    table.add({.first_block = 0, .n = t.n, .from = t.from, .to = t.to}, kNarrowBlock);
+  table.send(ctx);
+  if (ctx.measuring || table.blocks == 0) return;
+  narrow_blocks<<<static_cast<unsigned>(table.blocks), kThreads, 0, static_cast<cudaStream_t>(ctx.stream)>>>(
+      table.rows, table.count);
+  check_launch("narrow weights");
+}
 
 void narrow_f32(const float* from, int64_t n, uint16_t* to, void* stream) {
   run("narrow", from, n, to, ToBf16(), stream);

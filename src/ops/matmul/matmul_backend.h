@@ -87,7 +87,7 @@ void times(Context& ctx, const WeightProduct& call);
 void times_transposed(Context& ctx, const WeightTransposed& call);
 void add_weight_gradient(Context& ctx, const WeightGradient& call);
 void pack_weight(Context& ctx, const PackWeight& call);
-void read_rows(Context& ctx, const ReadRows& call);
+void read_rows(Context& ctx, std::span<const ReadRows> calls);
 void copy_rows(Context& ctx, const CopyRows& call);
 }  // namespace cpu
 
@@ -99,7 +99,7 @@ void times(Context& ctx, const WeightProduct& call);
 void times_transposed(Context& ctx, const WeightTransposed& call);
 void add_weight_gradient(Context& ctx, const WeightGradient& call);
 void pack_weight(Context& ctx, const PackWeight& call);
-void read_rows(Context& ctx, const ReadRows& call);
+void read_rows(Context& ctx, std::span<const ReadRows> calls);
 void copy_rows(Context& ctx, const CopyRows& call);
 }  // namespace cuda
 

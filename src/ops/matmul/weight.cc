@@ -1,5 +1,7 @@
 #include "ops/matmul/weight.h"
 
+#include <vector>
+
 #include "base/integers.h"
 #include "ops/backend.h"
 #include "ops/convert/convert.h"
@@ -86,46 +88,78 @@ bool Weight::value_is_read(const Context& ctx) const {
   return layout_ == Layout::rows || form(ctx) == Form::rows || dense_->value.dtype == DType::bf16;
 }
 
-void Weight::prepare(Context& ctx) const {
-  if (value_is_read(ctx)) return;
+bool Weight::is_ready(const Context& ctx) const {
+  if (value_is_read(ctx)) return true;
   const Form wanted = form(ctx);
   const DType pairs = ctx.activations() == DType::bf16 ? DType::bf16 : narrow_type(*dense_);
-  if (held_version_ == dense_->version && held_form_ == wanted &&
-      (wanted != Form::pairs || held_.tensor().dtype == pairs))
-    return;
-  R1_CHECK(!inside_parallel_for(), dense_->name, " is packed by one thread of several");
-  const auto take = [&](const Shape& shape, DType dtype) {
-    const Tensor& held = held_.tensor();
-    if (!held || held.shape != shape || held.dtype != dtype) {
-      held_ = {};  // before the next one is taken, so that only one is held
-      held_ = Buffer(shape, dtype, ctx.memory());
-    }
-    held_version_ = 0;  // stale until it is filled: filling may throw
-  };
-  const Format format = dense_->stored.format;
-  if (wanted == Form::rows || wanted == Form::bf16_rows || wanted == Form::tiles) {
-    if (wanted == Form::tiles) {
-      take(words_of(tiled_matrix_bytes(format, N(), K())), DType::i32);
-    } else if (rows_are_blocks(ctx, *dense_)) {
-      take(words_of(bytes_of(format, N() * K())), DType::i32);
-    } else {
-      take(dense_->value.shape, held_rows_type(ctx, *dense_));
-    }
-    R1_BACKEND(ctx, read_rows, (ReadRows{.dense = dense_, .rows = held_.tensor()}));
-  } else if (wanted == Form::blocks) {
-    take(words_of(quant_bytes(format, N(), K())), DType::i32);
-    R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor(), .blocks = true}));
-  } else {
-    const int64_t panels = ceil_div(N(), kPanel);
-    if (wanted == Form::panels) {
-      take({panels, K(), kPanel}, DType::f32);
-    } else {
-      take({panels, pair_rows(K()), kPanel, 2}, pairs);
-    }
-    R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor()}));
+  return held_version_ == dense_->version && held_form_ == wanted &&
+         (wanted != Form::pairs || held_.tensor().dtype == pairs);
+}
+
+// The copy is stale until it is filled: filling may throw.
+void Weight::take(Context& ctx, const Shape& shape, DType dtype) const {
+  const Tensor& held = held_.tensor();
+  if (!held || held.shape != shape || held.dtype != dtype) {
+    held_ = {};  // before the next one is taken, so that only one is held
+    held_ = Buffer(shape, dtype, ctx.memory());
   }
-  held_form_ = wanted;
-  held_version_ = dense_->version;
+  held_version_ = 0;
+}
+
+Tensor Weight::room_for_rows(Context& ctx) const {
+  const Format format = dense_->stored.format;
+  if (form(ctx) == Form::tiles) {
+    take(ctx, words_of(tiled_matrix_bytes(format, N(), K())), DType::i32);
+  } else if (rows_are_blocks(ctx, *dense_)) {
+    take(ctx, words_of(bytes_of(format, N() * K())), DType::i32);
+  } else {
+    take(ctx, dense_->value.shape, held_rows_type(ctx, *dense_));
+  }
+  return held_.tensor();
+}
+
+void Weight::fill_panels(Context& ctx) const {
+  const Form wanted = form(ctx);
+  if (wanted == Form::blocks) {
+    take(ctx, words_of(quant_bytes(dense_->stored.format, N(), K())), DType::i32);
+    R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor(), .blocks = true}));
+    return;
+  }
+  const int64_t panels = ceil_div(N(), kPanel);
+  if (wanted == Form::panels) {
+    take(ctx, {panels, K(), kPanel}, DType::f32);
+  } else {
+    take(ctx, {panels, pair_rows(K()), kPanel, 2},
+         ctx.activations() == DType::bf16 ? DType::bf16 : narrow_type(*dense_));
+  }
+  R1_CPU_BACKEND(ctx, pack_weight, (PackWeight{.dense = dense_, .panels = held_.tensor()}));
+}
+
+void Weight::prepare(Context& ctx) const {
+  if (is_ready(ctx)) return;
+  const Weight* const self = this;
+  prepare_all(ctx, std::span(&self, 1));
+}
+
+void Weight::prepare_all(Context& ctx, std::span<const Weight* const> weights) {
+  std::vector<const Weight*> filled;
+  std::vector<ReadRows> rows;
+  for (const Weight* w : weights) {
+    if (w->is_ready(ctx)) continue;
+    R1_CHECK(!inside_parallel_for(), w->dense_->name, " is packed by one thread of several");
+    filled.push_back(w);
+    const Form wanted = w->form(ctx);
+    if (wanted == Form::rows || wanted == Form::bf16_rows || wanted == Form::tiles) {
+      rows.push_back({.dense = w->dense_, .rows = w->room_for_rows(ctx)});
+    } else {
+      w->fill_panels(ctx);
+    }
+  }
+  if (!rows.empty()) R1_BACKEND(ctx, read_rows, rows);
+  for (const Weight* w : filled) {
+    w->held_form_ = w->form(ctx);
+    w->held_version_ = w->dense_->version;
+  }
 }
 
 QuantMatrix Weight::blocks(Context& ctx) const {
@@ -166,7 +200,7 @@ void Weight::copy(Context& ctx, std::span<const int32_t> indices, int64_t first,
   const bool frozen = dense_->frozen();
   if (frozen) prepare(ctx);
   const bool packed = frozen && !holds_rows(ctx);
-  const bool blocks = packed                       ? has_blocks(ctx)
+  const bool blocks = packed                      ? has_blocks(ctx)
                       : is_in_tiles(ctx, *dense_) ? true
                                                   : frozen && rows_are_blocks(ctx, *dense_);
   const bool narrow = ctx.activations() == DType::bf16 || (blocks && dense_->value.dtype == DType::bf16);

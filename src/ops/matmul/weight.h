@@ -45,6 +45,8 @@ class Weight {
   // the parameter's version or the activation type changes, threads may use the weight together. Throws Error
   // if a frozen matrix cannot be read from its file.
   void prepare(Context& ctx) const;
+  // Prepares several weights. On a CUDA device all copies of trained matrices are made by one launch.
+  static void prepare_all(Context& ctx, std::span<const Weight* const> weights);
   const void* held_at() const { return held_.tensor().data; }  // the copy that products read, now
   int64_t held_bytes() const { return static_cast<int64_t>(held_.bytes()); }  // of the copy, now
 
@@ -81,6 +83,10 @@ class Weight {
   bool has_panels_of_blocks(const Context& ctx) const;
   bool holds_rows(const Context& ctx) const;
   bool value_is_read(const Context& ctx) const;
+  bool is_ready(const Context& ctx) const;
+  Tensor room_for_rows(Context& ctx) const;
+  void fill_panels(Context& ctx) const;
+  void take(Context& ctx, const Shape& shape, DType dtype) const;
   void copy(Context& ctx, std::span<const int32_t> indices, int64_t first, int64_t count, float* to) const;
 
   Parameter* dense_ = nullptr;

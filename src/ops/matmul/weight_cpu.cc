@@ -176,8 +176,9 @@ void pack_weight(Context& ctx, const PackWeight& call) {
   pack_stored(ctx, *call.dense, call.panels);
 }
 
-void read_rows(Context& ctx, const ReadRows& call) {
-  if (ctx.measuring) return;
+namespace {
+
+void read_matrix(Context& ctx, const ReadRows& call) {
   const Parameter& p = *call.dense;
   const int64_t N = p.value.dim(0), K = p.value.dim(1), grain = row_grain(K);
   if (call.rows.bytes() >= kLargeBlock) use_small_pages(call.rows.data, call.rows.bytes());
@@ -200,6 +201,13 @@ void read_rows(Context& ctx, const ReadRows& call) {
     });
   });
   error.rethrow();
+}
+
+}  // namespace
+
+void read_rows(Context& ctx, std::span<const ReadRows> calls) {
+  if (ctx.measuring) return;
+  for (const ReadRows& call : calls) read_matrix(ctx, call);
 }
 
 void copy_rows(Context& ctx, const CopyRows& call) {

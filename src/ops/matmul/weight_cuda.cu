@@ -107,15 +107,27 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void read_rows(Context& ctx, const ReadRows& call) {
+void read_rows(Context& ctx, std::span<const ReadRows> calls) {
   const OpScope scope(ctx);
-  auto* room = call.rows.dtype == DType::i32 ? static_cast<std::byte*>(ctx.arena.take(kPieceBytes)) : nullptr;
-  if (ctx.measuring) return;
-  const Parameter& p = *call.dense;
-  const Tensor& rows = call.rows;
-  if (rows.dtype == DType::i32) return read_tiles(ctx, p, static_cast<std::byte*>(rows.data), room);
-  if (!p.frozen()) return narrow_f32(p.value.f32(), rows.count(), rows.bf16(), ctx.stream);
-  read_frozen_rows(ctx, p, rows);
+  const bool tiled = std::ranges::any_of(calls, [](const ReadRows& c) { return c.rows.dtype == DType::i32; });
+  auto* room = tiled ? static_cast<std::byte*>(ctx.arena.take(kPieceBytes)) : nullptr;
+  std::vector<NarrowTensor> trained;
+  for (const ReadRows& call : calls) {
+    const Parameter& p = *call.dense;
+    const Tensor& rows = call.rows;
+    if (!p.frozen()) {
+      trained.push_back({.from = p.value.f32(), .n = rows.count(), .to = rows.bf16()});
+    } else if (ctx.measuring) {
+      continue;
+    } else if (rows.dtype == DType::i32) {
+      read_tiles(ctx, p, static_cast<std::byte*>(rows.data), room);
+    } else {
+      read_frozen_rows(ctx, p, rows);
+    }
+  }
+  if (trained.size() > 1) return narrow_tensors(ctx, trained);
+  if (trained.size() == 1 && !ctx.measuring)
+    narrow_f32(trained[0].from, trained[0].n, trained[0].to, ctx.stream);
 }
 
 void copy_rows(Context& ctx, const CopyRows& call) {

@@ -2,18 +2,16 @@
 // optim_cpu.cc, in its order; the norm's blocks are summed in double by half-warps of sixteen lanes, and the
 // blocks' sums, in order, by the host.
 //
-// A launch serves all tensors of a model: each is cut into blocks of its own, which are numbered through. A table tells
-// the first block of each tensor, and a block or half-warp searches it for its tensor.
+// A launch serves all tensors of a model (ops/simd/block_table_cuda.cuh).
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <new>
 #include <span>
 
 #include "base/integers.h"
 #include "ops/optim/optim_backend.h"
+#include "ops/simd/block_table_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
-#include "ops/simd/upload_cuda.h"
 #include "ops/simd/vectors_cuda.cuh"
 #include "tensor/cuda.h"
 
@@ -27,7 +25,6 @@ constexpr int kEach = 4;  // neighbours that a thread takes at a time
 constexpr int64_t kAdamBlock = int64_t{4} * kThreads * kEach;
 constexpr int64_t kZeroBlock = int64_t{16} * kThreads * kEach;
 
-// Row i of a table owns blocks [first_block, first_block of row i + 1).
 struct AdamRow {
   int64_t first_block, n;
   const float* grad;
@@ -38,17 +35,6 @@ struct GradientRow {
   int64_t first_block, n;
   float* at;
 };
-
-// Returns the last of `count` rows that does not begin after `block`. Rows of no blocks are not in the table.
-template <class Row>
-__device__ __forceinline__ const Row& row_of_block(const Row* rows, int count, int64_t block) {
-  int low = 0, high = count;  // rows[low] begins at `block` or before it, rows[high] after it
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (rows[middle].first_block <= block ? low : high) = middle;
-  }
-  return rows[low];
-}
 
 __device__ __forceinline__ void adam_step(const AdamConstants& k, float weight_decay, float grad, float& w,
                                           float& m, float& v) {
@@ -119,30 +105,8 @@ __global__ void __launch_bounds__(kThreads) zero_blocks(const GradientRow* rows,
   }
 }
 
-// A table of rows on the device. Inside an OpScope.
-template <class Row>
-struct Table {
-  Table(Context& ctx, int64_t most) : on_host(ctx.host().array<Row>(most)) {}
-  void add(Row row, int64_t block) {
-    if (row.n == 0) return;
-    row.first_block = blocks;
-    new (on_host + count++) Row(row);
-    blocks += ceil_div(row.n, block);
-  }
-  void send(Context& ctx) {
-    Upload upload(ctx);
-    const int list = upload.add(std::span<const Row>(on_host, static_cast<size_t>(count)));
-    upload.send();
-    rows = upload.at<Row>(list);
-  }
-  Row* on_host;
-  const Row* rows = nullptr;
-  int count = 0;
-  int64_t blocks = 0;
-};
-
-Table<GradientRow> table_of(Context& ctx, std::span<const Tensor> gradients, int64_t block) {
-  Table<GradientRow> table(ctx, std::ssize(gradients));
+BlockTable<GradientRow> table_of(Context& ctx, std::span<const Tensor> gradients, int64_t block) {
+  BlockTable<GradientRow> table(ctx, std::ssize(gradients));
   for (const Tensor& g : gradients) table.add({.first_block = 0, .n = g.count(), .at = g.f32()}, block);
   table.send(ctx);
   return table;
@@ -160,7 +124,7 @@ cudaStream_t stream_of(const Context& ctx) {
 
 void adam_updates(Context& ctx, const AdamUpdates& call) {
   const OpScope scope(ctx);
-  Table<AdamRow> table(ctx, std::ssize(call.updates));
+  BlockTable<AdamRow> table(ctx, std::ssize(call.updates));
   for (const AdamUpdate& u : call.updates) {
     R1_CHECK(aligned(u.w.data) && aligned(u.grad.data) && aligned(u.m.data) && aligned(u.v.data),
              "a parameter ", u.w.shape.str(), " does not lie at a multiple of 16 bytes");
@@ -182,7 +146,7 @@ void adam_updates(Context& ctx, const AdamUpdates& call) {
 
 double sum_of_squares(Context& ctx, const GradientNorm& call) {
   const OpScope scope(ctx);
-  const Table<GradientRow> table = table_of(ctx, call.gradients, kNormBlock);
+  const BlockTable<GradientRow> table = table_of(ctx, call.gradients, kNormBlock);
   auto* sums = ctx.arena.array<double>(table.blocks);
   auto* on_host = ctx.host().array<double>(table.blocks);
   if (ctx.measuring || table.blocks == 0) return 0;
@@ -199,7 +163,7 @@ void zero_gradients(Context& ctx, const ZeroGradients& call) {
   const OpScope scope(ctx);
   for (const Tensor& g : call.gradients)
     R1_CHECK(aligned(g.data), "a gradient ", g.shape.str(), " does not lie at a multiple of 16 bytes");
-  const Table<GradientRow> table = table_of(ctx, call.gradients, kZeroBlock);
+  const BlockTable<GradientRow> table = table_of(ctx, call.gradients, kZeroBlock);
   if (ctx.measuring || table.blocks == 0) return;
   zero_blocks<<<static_cast<unsigned>(table.blocks), kThreads, 0, stream_of(ctx)>>>(table.rows, table.count);
   check_launch("zero_gradients");
