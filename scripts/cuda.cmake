@@ -124,7 +124,7 @@ if(R1_TESTS)
       CudaAttention.Shares* CudaMatmul.*RaggedShapes CudaMatmul.*Decoding CudaMatmul.OneRow* CudaMatmul.NaN* CudaMatmul.Op* CudaMatmul.Frozen*
       CudaModel.Decodes*)
     add_test(NAME gpu_emulated COMMAND gpu_emulated_test
-      --gtest_filter=Emulated*:${f32_tests}:${tensor_tests}:CudaBf16Model.Logits*:CudaLatentAttention.IsNear*:CudaLatentAttention.Takes*)
+      --gtest_filter=Emulated*:${f32_tests}:${tensor_tests}:CudaBf16Model.Logits*:CudaTensorGroups.*:CudaLatentAttention.IsNear*:CudaLatentAttention.Takes*)
     add_test(NAME gpu_emulated_sm80 COMMAND gpu_emulated_test --gtest_filter=${tensor_tests})
     set_tests_properties(gpu_emulated gpu_emulated_sm80 PROPERTIES COST 150)
     set_tests_properties(gpu_emulated_sm80 PROPERTIES ENVIRONMENT R1_EMULATED_SM=80)

@@ -328,6 +328,7 @@ void add_other_rules(Rules& r) {
     r[name] = {"", nothing};
   r["setmaxnreg.inc.sync.aligned.u32"] = r["setmaxnreg.dec.sync.aligned.u32"] = {"w", nothing};
   r["prefetch.tensormap"] = {"a", nothing};
+  r["fence.proxy.tensormap::generic.acquire.gpu"] = {"aw", nothing};
   r["trap"] = {"", [](Warp& w, const Inst& i, uint32_t) { w.fault(i, Fault::Kind::trap, "trap"); }};
   r["ret"] = r["exit"] = {"", nullptr, Flow::exit};
   r["bar.sync"] = {"ww", nullptr, Flow::barrier};

@@ -251,11 +251,17 @@ void map_address(Warp& w, const Inst& i, uint32_t lanes) {
   });
 }
 
+// A map lies among the kernel's parameters, or in global memory at a multiple of 64 bytes.
 const TensorMap& tensor_map(Warp& w, const Inst& i, uint64_t address) {
-  const auto* const map = reinterpret_cast<const TensorMap*>(address);
   const auto parameters = reinterpret_cast<uint64_t>(w.parameters());
-  if (address - parameters >= w.block().launch->parameters.size() || map->mark != TensorMap::kMark)
-    w.fault(i, Fault::Kind::address, "not a tensor map among the kernel's parameters");
+  const std::byte* at = reinterpret_cast<const std::byte*>(address);
+  if (address - parameters >= w.block().launch->parameters.size()) {
+    constexpr size_t kAligned = 64;
+    at = w.global(i, address, kAligned);
+    w.global(i, address + kAligned, kAligned);
+  }
+  const auto* const map = reinterpret_cast<const TensorMap*>(at);
+  if (map->mark != TensorMap::kMark) w.fault(i, Fault::Kind::address, "not a tensor map");
   return *map;
 }
 

@@ -7,6 +7,7 @@
 #include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
 #include "tensor/token_steps.h"
+#include "tests/gpu/device_bits.h"
 #include "tests/gpu/device_run.h"
 
 namespace r1 {
@@ -16,29 +17,6 @@ using cuda::TensorKernel;
 using cuda::TensorProduct;
 
 class CudaTensorProduct : public OnDevice {};
-
-// Bits of bf16 in the device's memory, between guards. `shift` makes vector loads impossible.
-class DeviceBits {
- public:
-  explicit DeviceBits(std::span<const float> values, int64_t shift = 0) : words_(packed(values), shift) {}
-  const uint16_t* data() const { return reinterpret_cast<const uint16_t*>(words_.data()); }
-
- private:
-  static std::vector<int32_t> packed(std::span<const float> values) {
-    std::vector<int32_t> words(values.size() / 2 + 1);
-    for (size_t i = 0; i < values.size(); ++i)
-      words[i / 2] |= static_cast<int32_t>(uint32_t{bf16_from_f32(values[i])} << (i % 2 * 16));
-    return words;
-  }
-  DeviceArray<int32_t> words_;
-};
-
-std::vector<float> bf16_numbers(Random& random, int64_t n) {
-  std::vector<float> out(static_cast<size_t>(n));
-  for (float& v : out)
-    v = f32_from_bf16(bf16_from_f32(static_cast<float>(random.normal() * std::exp2(2 * random.normal()))));
-  return out;
-}
 
 // x [T, K], w [N, K], bias [N], dy [T, N], and what the gradients held.
 struct TensorCase {

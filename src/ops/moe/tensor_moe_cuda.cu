@@ -12,7 +12,7 @@
 #include "ops/convert/convert_cuda.h"
 #include "ops/matmul/listed_gradient_cuda.cuh"
 #include "ops/matmul/split_gradient_cuda.h"
-#include "ops/moe/quant_experts_cuda.h"
+#include "ops/moe/expert_matrices_cuda.h"
 #include "ops/moe/tensor_moe_cuda.h"
 #include "ops/simd/bf16_cuda.cuh"
 #include "ops/simd/exp_cuda.cuh"
@@ -223,57 +223,6 @@ struct ExpertGradients {
 
 // --- the steps
 
-// The experts' matrices and their gradients: one transfer of their addresses.
-class ExpertMatrices {
- public:
-  // `slots`: the rows of all experts together; `transposed`: there are products with the matrices transposed.
-  ExpertMatrices(Context& ctx, const MoeWeights& w, int64_t slots, bool transposed)
-      : count_(std::ssize(w.experts)), quantised_(ctx, w, ceil_div(slots, count_), transposed), upload_(ctx) {
-    auto* rows = ctx.host().array<const uint16_t*>(3 * count_);
-    auto* gradients = ctx.host().array<float*>(3 * count_);
-    for (int64_t e = 0; e < count_; ++e) {
-      const Expert& expert = w.experts[static_cast<size_t>(e)];
-      int64_t at = e;
-      for (const Weight* matrix : {&expert.gate, &expert.up, &expert.down}) {
-        rows[at] = quantised_.has(static_cast<int>(at / count_)) ? nullptr : matrix->bf16_rows(ctx);
-        aligned_ = aligned_ && reinterpret_cast<uintptr_t>(rows[at]) % 16 == 0;
-        const Tensor& grad = matrix->dense().grad;
-        gradients[at] = grad ? grad.f32() : nullptr;
-        trained_ = trained_ || grad;
-        at += count_;
-      }
-    }
-    const auto size = static_cast<size_t>(3 * count_);
-    rows_ = upload_.add(std::span<const uint16_t* const>(rows, size));
-    gradients_ = upload_.add(std::span<float* const>(gradients, size));
-    upload_.send_constants();
-  }
-  // The product of a kind of matrix.
-  void multiply(Context& ctx, const TensorProduct& product, const int64_t* starts, int64_t slots,
-                int which) const {
-    const TensorGroups groups = of(starts, slots, which);
-    if (quantised_.has(which)) return quantised_.products(product, which, starts, groups.typical);
-    tensor_products(product, groups, ctx.stream);
-  }
-  bool trained() const { return trained_; }
-  float* const* gradients() const { return upload_.at<float*>(gradients_); }
-  // Which: 0 gate, 1 up, 2 down.
-  TensorGroups of(const int64_t* starts, int64_t slots, int which) const {
-    return {.count = count_,
-            .starts = starts,
-            .matrices = upload_.at<const uint16_t*>(rows_) + which * count_,
-            .aligned = aligned_,
-            .typical = ceil_div(slots, count_)};
-  }
-
- private:
-  int64_t count_;
-  bool aligned_ = true, trained_ = false;
-  QuantExperts quantised_;
-  Upload upload_;
-  int rows_ = 0, gradients_ = 0;
-};
-
 unsigned blocks_for(int64_t n) {
   return static_cast<unsigned>(
       std::clamp<int64_t>(ceil_div(n, kThreads), 1, int64_t{multiprocessors()} * 16));
@@ -295,47 +244,6 @@ const uint16_t* bits_of(Context& ctx, const Tensor& x) {
   auto* to = ctx.arena.array<uint16_t>(x.count());
   if (!ctx.measuring) narrow_f32(x.f32(), x.count(), to, ctx.stream);
   return to;
-}
-
-// The rows of experts, and which of their matrices multiplies them.
-struct ExpertRows {
-  const ExpertMatrices& experts;
-  const int64_t* starts;
-  int64_t slots, tokens;
-  int which;
-};
-
-// out [., N] = the experts' rows of in [., K] times w^T.
-void times_experts(Context& ctx, const ExpertRows& rows, const uint16_t* in, int64_t K, int64_t N, void* out,
-                   bool bf16) {
-  rows.experts.multiply(ctx,
-                        {.I = N,
-                         .J = rows.tokens,
-                         .K = K,
-                         .p = {nullptr, K, true},
-                         .q = {in, K, true},
-                         .d = out,
-                         .d_i = 1,
-                         .d_j = N,
-                         .d_bf16 = bf16,
-                         .most_shards = ctx.row().k_shards},
-                        rows.starts, rows.slots, rows.which);
-}
-// d_in [., K] = or += the experts' rows of d_out [., N] times w [N, K].
-void times_transposed(Context& ctx, const ExpertRows& rows, const uint16_t* d_out, int64_t N, int64_t K,
-                      float* d_in, bool accumulate) {
-  rows.experts.multiply(ctx,
-                        {.I = K,
-                         .J = rows.tokens,
-                         .K = N,
-                         .p = {nullptr, K, false},
-                         .q = {d_out, N, true},
-                         .d = d_in,
-                         .d_i = 1,
-                         .d_j = K,
-                         .accumulate = accumulate,
-                         .most_shards = ctx.row().k_shards},
-                        rows.starts, rows.slots, rows.which);
 }
 
 // The first tokens of the batch's families, and their end.
@@ -435,7 +343,7 @@ void tensor_experts_forward(Context& ctx, const MoeForward& call) {
   const int64_t D = saved.x.dim(1), F = call.w.experts[0].gate.N(), most = std::min(r.chunk, r.T) * r.A;
   R1_CHECK(ctx.tape == nullptr || r.chunks() <= 1, "experts of ", r.chunks(), " chunks on a tape");
   const OpScope scope(ctx);
-  const ExpertMatrices experts(ctx, call.w, most, false);
+  const ExpertMatrices experts(ctx, call.w, most, ExpertMatrices::Use::forward);
   const uint16_t* const x = bits_of(ctx, saved.x);
   auto* const rows = ctx.arena.array<uint16_t>(most * std::max(D, F));  // x by row, then h
   auto* const outputs = ctx.arena.array<float>(most * D);
@@ -446,16 +354,18 @@ void tensor_experts_forward(Context& ctx, const MoeForward& call) {
   for (int64_t c = 0; c < r.chunks(); ++c) {
     const int64_t begin = c * r.chunk, tokens = std::min(r.T, begin + r.chunk) - begin, first = begin * r.A,
                   n = tokens * r.A;
-    const int64_t* const starts = r.starts + c * (r.E + 1);
+    const ExpertRows of_experts{.starts = r.starts + c * (r.E + 1), .slots = n, .tokens = tokens};
     gather(ctx, x, r.tokens + first, n, D, rows);
-    times_experts(ctx, {experts, starts, n, tokens, 0}, rows, D, F, gate, true);
-    times_experts(ctx, {experts, starts, n, tokens, 1}, rows, D, F, up, true);
+    const ExpertMatrices::Product gated[] = {{ExpertMatrix::gate, rows, gate, true},
+                                             {ExpertMatrix::up, rows, up, true}};
+    experts.multiply(ctx, of_experts, gated);
     // A pair past the last element is room that nobody reads.
     const int64_t pairs = ceil_div(n * F, 2);
     launch_early(early, "moe swiglu", swiglu_pairs, blocks_for(pairs), kThreads, 0, ctx.stream,
                  reinterpret_cast<const uint32_t*>(gate), reinterpret_cast<const uint32_t*>(up), pairs,
                  reinterpret_cast<uint32_t*>(rows));
-    times_experts(ctx, {experts, starts, n, tokens, 2}, rows, F, D, outputs, false);
+    const ExpertMatrices::Product down{ExpertMatrix::down, rows, outputs};
+    experts.multiply(ctx, of_experts, std::span(&down, 1));
     float* const y = call.y.f32() + begin * D;
     const auto combine = [&]<class V>(int64_t width, const V* in, V* to) {
       launch_early(early, "moe combine", combine_outputs<V>, blocks_for(tokens * width), kThreads, 0,
@@ -474,20 +384,22 @@ void tensor_experts_backward(Context& ctx, const MoeBackward& call, float* drow)
   const Routing& r = saved.routing;
   const int64_t D = saved.x.dim(1), F = call.w.experts[0].gate.N(), n = r.slots();
   R1_CHECK(r.chunks() == 1, "experts of ", r.chunks(), " chunks on a tape");
-  const ExpertMatrices experts(ctx, call.w, n, true);
+  const ExpertMatrices experts(ctx, call.w, n, ExpertMatrices::Use::transposed);
   const uint16_t* const x = bits_of(ctx, saved.x);
   const uint16_t* const dy = bits_of(ctx, call.dy);
   auto* const weighted = ctx.arena.array<uint16_t>(n * F);
   auto* const gate = reinterpret_cast<uint16_t*>(saved.gate);
   auto* const up = reinterpret_cast<uint16_t*>(saved.up);
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
+  const ExpertRows of_experts{.starts = r.starts, .slots = n, .tokens = r.T};
   {
     const OpScope scope(ctx);
     auto* const rows = ctx.arena.array<uint16_t>(n * D);  // dy by row
     float* const dh = ctx.arena.array<float>(n * F);
     if (!ctx.measuring) {
       gather(ctx, dy, r.tokens, n, D, rows);
-      times_transposed(ctx, {experts, r.starts, n, r.T, 2}, rows, D, F, dh, false);
+      const ExpertMatrices::Product down{ExpertMatrix::down, rows, dh};
+      experts.multiply(ctx, of_experts, std::span(&down, 1));
       swiglu_bits_backward<<<static_cast<unsigned>(ceil_div(n, kThreads / kLanes)), kThreads, 0, stream>>>(
           gate, up, dh, n, F, r.row_weights, weighted, drow);
       check_launch("moe swiglu backward");
@@ -501,8 +413,8 @@ void tensor_experts_backward(Context& ctx, const MoeBackward& call, float* drow)
   const OpScope scope(ctx);
   float* const rows = ctx.arena.array<float>(n * D);
   if (ctx.measuring) return;
-  times_transposed(ctx, {experts, r.starts, n, r.T, 0}, gate, F, D, rows, false);
-  times_transposed(ctx, {experts, r.starts, n, r.T, 1}, up, F, D, rows, true);
+  const ExpertMatrices::Product gated[] = {{ExpertMatrix::gate, gate, rows}, {ExpertMatrix::up, up, rows}};
+  experts.sum(ctx, of_experts, gated);
   float* const dx = call.dx.grad.f32();
   if (takes_fours(D, rows, dx)) {
     add_inputs<<<blocks_for(r.T * D / 4), kThreads, 0, stream>>>(reinterpret_cast<const float4*>(rows),

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <type_traits>
@@ -37,7 +38,8 @@ class Upload {
     R1_CHECK(ctx_.lists == nullptr || !ctx_.lists->recording || bytes_ == 0,
              "a list is sent while a graph is recorded");
     const auto* host = join();
-    device_ = ctx_.arena.array<std::byte>(static_cast<int64_t>(bytes_));
+    auto* const room = ctx_.arena.array<std::byte>(static_cast<int64_t>(bytes_ + kAlign));
+    device_ = room + (kAlign - reinterpret_cast<uintptr_t>(room) % kAlign) % kAlign;
     if (ctx_.measuring || bytes_ == 0) return;
     ctx_.memory().write(device_, host, bytes_, ctx_.stream);
   }
@@ -47,7 +49,7 @@ class Upload {
   }
 
  private:
-  static constexpr size_t kAlign = 16;
+  static constexpr size_t kAlign = 128;  // what the copy engine's maps need
   struct Part {
     const void* data = nullptr;
     size_t bytes = 0, at = 0;
