@@ -44,7 +44,7 @@ one() {
   fi
   bench/run_until.py --end "$end" -- "$R1" pretrain recipes/zero-10m-base.toml --out "$folder/base" --resume "${base[@]}" \
     >>"$folder/base.log" 2>&1 &&
-    bench/run_until.py --end "$end" --metrics "$folder/zero/metrics.jsonl" --key eval.countdown.pass_at_1 --value "$reach" -- \
+    bench/run_until.py --end "$end" --metrics "$folder/zero/metrics.jsonl" --key eval.countdown99.pass_at_1 --value "$reach" -- \
       "$R1" grpo recipes/zero-10m.toml --out "$folder/zero" --resume "${zero[@]}" >>"$folder/zero.log" 2>&1 || status=$?
   case $status in
     0 | 3) ;;

@@ -11,6 +11,8 @@ namespace r1 {
 
 struct CorpusOptions : TraceOptions {
   double four_numbers = 0.2;  // share of problems with four numbers
+  bool numbers_to_99 =
+      false;  // problems of the task countdown99; their steps may have results up to rules.limit
 };
 
 struct CorpusText {

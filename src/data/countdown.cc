@@ -47,7 +47,9 @@ CountdownProblem make_problem(Random& random, const CountdownOptions& options) {
       failures = 0;
     }
     for (int& number : problem.numbers) number = static_cast<int>(random.between(options.low, options.high));
-    const auto tree = draw_tree_of(random, problem.numbers, std::span(operators).first(count - 1), rules);
+    const auto tree = options.numbers_first ? draw_tree(random, problem.numbers, rules)
+                                            : draw_tree_of(random, problem.numbers,
+                                                           std::span(operators).first(count - 1), rules);
     if (!tree) continue;
     problem.target = tree->root().value;
     if (problem.target < options.target_low || problem.target > options.target_high) continue;

@@ -27,15 +27,23 @@ struct CountdownOptions {
   int64_t target_low = 10;
   int64_t target_high = 99;
   int64_t step_limit = 99;  // the largest result of a step of the drawn tree
+  // False: the tree's operators are drawn before the numbers, see make_problem(). True: numbers and tree are drawn at
+  // random, as public sets of countdown problems have them.
+  bool numbers_first = false;
   Split split = Split::train;
 };
 
 // Draws a problem. The target is the value of a random whole-number tree over random numbers. The tree's
 // operators are drawn first; then numbers are drawn until they allow these operators, the target is in its
-// range and the numbers are in the split. In the other order, nineteen of twenty problems would be sums and
+// range and the numbers are in the split. In the other order (numbers_first), nineteen of twenty problems are sums and
 // differences only. So every problem has a solution, and small numbers are commoner than large ones. Throws
 // Error if the options leave (almost) nothing to draw.
 CountdownProblem make_problem(Random& random, const CountdownOptions& options);
+
+// Problems of the task countdown99: three or four numbers of 1 to 99, drawn first.
+constexpr CountdownOptions countdown99_options(Split split) {
+  return {.high = 99, .step_limit = 999, .numbers_first = true, .split = split};
+}
 
 // Returns an expression that uses every number exactly once and equals the target, found by exhaustive search
 // over exact fractions; nothing if there is none. Takes 1 to 6 non-negative numbers with 2^(n-1) * product <

@@ -44,10 +44,16 @@ Problem make_countdown4(Random& random, int, Split split) {
   return draw_countdown(random, split, 1);
 }
 
+Problem make_countdown99(Random& random, int, Split split) {
+  const CountdownProblem drawn = make_problem(random, countdown99_options(split));
+  return countdown_task(drawn, static_cast<int>(random.below(kPhrasings)));
+}
+
 constexpr auto kTasks = std::to_array<Task>({
     {"countdown", 0, make_countdown, "countdown", false},
     {"countdown3", 1, make_countdown3, "countdown", false},
     {"countdown4", 2, make_countdown4, "countdown", false},
+    {"countdown99", 16, make_countdown99, "countdown", false},
     {"arithmetic", 3, make_arithmetic, "number"},
     {"equations", 4, make_equation, "equation"},
     {"base_conversion", 5, make_base_conversion, "digits"},

@@ -97,8 +97,11 @@ PretrainData read_pretrain_data(ConfigFile& file, uint64_t seed) {
     }
     return data;
   }
-  file.choice_or("data.task", "countdown", {"countdown"});
   CorpusOptions& c = data.corpus;
+  if (file.choice_or("data.task", "countdown", {"countdown", "countdown99"}) == "countdown99") {
+    c.numbers_to_99 = true;
+    c.rules.limit = countdown99_options(Split::train).step_limit;
+  }
   c.four_numbers = file.number_or("data.four_numbers", c.four_numbers, 0, 1);
   c.stop = file.number_or("data.stop", c.stop, 0, 1);
   c.long_share = file.number_or("data.long_share", c.long_share, 0, 1);

@@ -49,6 +49,7 @@ TEST(GeneratedTasks, AreTheseWithTheseVerifiers) {
   EXPECT_EQ(verifiers, (std::map<std::string, std::string>{{"countdown", "countdown"},
                                                            {"countdown3", "countdown"},
                                                            {"countdown4", "countdown"},
+                                                           {"countdown99", "countdown"},
                                                            {"arithmetic", "number"},
                                                            {"equations", "equation"},
                                                            {"base_conversion", "digits"},
@@ -95,6 +96,7 @@ TEST(GeneratedTasks, ListsArePinned) {
       {"countdown", {"1f601cec67ef125e", "36672bab507a18fa"}},
       {"countdown3", {"5d8182d0a98abe4c", "40a8833415b3a4c4"}},
       {"countdown4", {"8c3c7ed2c9f69eff", "f0e4a7aefc40939b"}},
+      {"countdown99", {"cd82d9df0552c83b", "4ca4a141bbb23b79"}},
       {"arithmetic", {"4bc56fb7177a28ef", "cc6b0b19af36ce49"}},
       {"equations", {"66070330421f8be8", "b97954124a3227da"}},
       {"base_conversion", {"ebec20040a73641d", "a000c4bd6f3cd895"}},
@@ -227,8 +229,8 @@ TEST(GeneratedTasks, UnknownNamesAndLevelsAreOneErrorWithTheNearest) {
       {"arithmetic:22", "unknown task arithmetic:22: levels are 1 to 3 (did you mean arithmetic:3?)"},
       {"countdown3:1", "unknown task countdown3:1: countdown3 has no levels (did you mean countdown3?)"},
       {"sudoku-sized things",
-       "unknown task sudoku-sized things (known: countdown, countdown3, countdown4, arithmetic, equations, "
-       "base_conversion, calendar, knights_knaves, sequences, word_problems, game24)"},
+       "unknown task sudoku-sized things (known: countdown, countdown3, countdown4, countdown99, "
+       "arithmetic, equations, base_conversion, calendar, knights_knaves, sequences, word_problems, game24)"},
       {"expression", "task expression is not generated: give a file of problems instead"},
   };
   for (const auto& [name, want] : cases) EXPECT_EQ(error_of(name, Split::held_out), want);

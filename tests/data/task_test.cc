@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -30,6 +31,30 @@ TEST(Task, CountdownIsAPureFunctionOfItsArguments) {
     }
   }
   EXPECT_GT(questions.size(), 1180u);  // of 1,200: lists do not repeat each other
+}
+
+TEST(Task, Countdown99HasNumbersTo99AndMostlySumsAndDifferences) {
+  int four = 0, large = 0, sums = 0;
+  constexpr int kProblems = 400;
+  for (uint64_t i = 0; i < kProblems; ++i) {
+    const Problem problem = make_problem("countdown99", 5, i, Split::train);
+    const CountdownProblem countdown = countdown_of(problem);
+    ASSERT_FALSE(is_held_out(countdown.numbers)) << problem.question;
+    ASSERT_TRUE(countdown.target >= 10 && countdown.target <= 99) << problem.question;
+    four += countdown.numbers.size() == 4;
+    large += std::ranges::any_of(countdown.numbers, [](int n) { return n > 50; });
+    bool found = false;  // some signs of the numbers give the target
+    for (unsigned signs = 0; signs < 1u << countdown.numbers.size(); ++signs) {
+      int64_t sum = 0;
+      for (size_t n = 0; n < countdown.numbers.size(); ++n)
+        sum += signs >> n & 1 ? -countdown.numbers[n] : countdown.numbers[n];
+      found = found || sum == countdown.target;
+    }
+    sums += found;
+  }
+  EXPECT_NEAR(four, kProblems / 3, 40);
+  EXPECT_GT(large, kProblems / 2);
+  EXPECT_GT(sums, kProblems / 2);
 }
 
 }  // namespace

@@ -111,11 +111,11 @@ TEST_F(CudaTrainingOps, NormsOfManyShortRowsOfBf16HaveTheBitsOfTheCpu) {
   }
 }
 
-// The chains of a batch whose families have these numbers of tokens: 128 rows each, the last of a family shorter.
+// The chains of a batch whose families have these numbers of tokens: 64 rows each, the last of a family shorter.
 template <class Step>
 void add_by_chains(std::span<const int64_t> families, int64_t each, int64_t D, std::vector<float>& sums,
                    const Step& step) {
-  const int64_t together = std::max<int64_t>(1, 128 / each);
+  const int64_t together = std::max<int64_t>(1, 64 / each);
   int64_t first = 0;
   for (const int64_t n : families) {
     for (int64_t begin = 0; begin < n; begin += together) {
@@ -150,7 +150,7 @@ struct NormSize {
 
 TEST_F(CudaTrainingOps, BackwardsOfNormsHaveTheirOrderInFamilies) {
   Random random(3);
-  const std::vector<int64_t> families = {1, 150, 128, 17};
+  const std::vector<int64_t> families = {1, 150, 64, 17};
   const int64_t tokens = 296;
   for (const NormSize& z : {NormSize{1, 64, false}, NormSize{1, 384, false}, NormSize{1, 768, false},
                             NormSize{1, 776, false}, NormSize{1, 1536, false}, NormSize{1, 2048, false},
@@ -312,7 +312,7 @@ TEST_F(CudaTrainingOps, GradientsOfRotaryEmbeddingAreRoundedWhereTheyAreMade) {
 
 TEST_F(CudaTrainingOps, ABiasGradientIsSummedInThePassThatRounds) {
   Random random(7);
-  const std::vector<int64_t> families = {5, 128, 260, 3};
+  const std::vector<int64_t> families = {5, 64, 260, 3};
   const int64_t T = 396;
   for (const int64_t N : {4, 64, 128, 132, 768}) {
     const auto dy = mixed_numbers(random, T * N), held = random_normal(random, N);

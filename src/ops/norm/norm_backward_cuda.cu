@@ -42,19 +42,23 @@ __host__ __device__ constexpr int64_t row_bytes(int64_t D, bool add) {
   return D * static_cast<int64_t>(sizeof(X) + (add ? 2 : 1) * sizeof(float));
 }
 
-// The weights, [D] in f32, and two or three stages in `budget` bytes.
+// The weights, [D] in f32, and two or three stages in `budget` bytes. Rows of a stage are summed side by side, so that many
+// rows are worth more than a third stage.
 StagePlan plan_stages(const NormGradients& n, int64_t budget) {
   const int64_t bytes = n.x_bf16 ? row_bytes<uint16_t>(n.D, n.add) : row_bytes<float>(n.D, n.add);
   const int64_t weights = n.D * static_cast<int64_t>(sizeof(float));
-  for (const int stages : {3, 2}) {
-    const int64_t rows = std::min<int64_t>(kMostRows, (budget - weights) / (stages * bytes));
-    if (rows > 0) return {static_cast<int>(rows), stages, weights + stages * rows * bytes};
-  }
-  return {};
+  const auto rows_of = [&](int stages) {
+    return std::min<int64_t>(kMostRows, (budget - weights) / (stages * bytes));
+  };
+  constexpr int64_t kEnough = 8;
+  const int stages = rows_of(3) >= kEnough ? 3 : 2;
+  const int64_t rows = rows_of(stages);
+  if (rows <= 0) return {};
+  return {static_cast<int>(rows), stages, weights + stages * rows * bytes};
 }
 
-// The plan for this device: two blocks per multiprocessor, if they find room.
-StagePlan plan_for_device(const NormGradients& n) {
+// The plan for this device: two blocks per multiprocessor, if there are so many and they find room.
+StagePlan plan_for_device(const NormGradients& n, int64_t blocks) {
   constexpr int64_t kReserved = 2048;  // the block's other memory, and what the device takes
   static const int64_t most = [] {
     int bytes = 0;
@@ -62,6 +66,7 @@ StagePlan plan_for_device(const NormGradients& n) {
           "cudaDeviceGetAttribute");
     return int64_t{bytes};
   }();
+  if (blocks <= multiprocessors()) return plan_stages(n, most - kReserved);
   const StagePlan half = plan_stages(n, most / 2 - kReserved);
   return half.rows > 1 ? half : plan_stages(n, most - kReserved);
 }
@@ -223,7 +228,7 @@ bool norm_gradients(Context& ctx, const NormGradients& call) {
   const RowBlocks blocks(ctx, "rms_norm_backward", call.rows);
   float* chains = call.dw != nullptr ? ctx.arena.array<float>(blocks.count * call.D) : nullptr;
   if (ctx.measuring || blocks.count == 0) return true;
-  const Job job{call, blocks.list, chains, plan_for_device(call)};
+  const Job job{call, blocks.list, chains, plan_for_device(call, blocks.count)};
   const auto stream = static_cast<cudaStream_t>(ctx.stream);
   if (call.x_bf16) {
     launch<uint16_t>(job, blocks.count, stream);

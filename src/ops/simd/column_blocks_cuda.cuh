@@ -16,7 +16,7 @@
 
 namespace r1::cuda {
 
-inline constexpr int64_t kBlockRows = 128;
+inline constexpr int64_t kBlockRows = 64;
 
 struct RowBlock {
   int64_t first = 0, end = 0;
