@@ -11,9 +11,11 @@
 #include "model/scoring.h"
 #include "ops/embed/embed.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/quant_stream_cuda.h"
 #include "ops/matmul/quant_tiles.h"
 #include "ops/moe/moe.h"
 #include "ops/residual/residual.h"
+#include "tensor/cuda.h"
 #include "tests/gpu/device_run.h"
 #include "tests/gpu/model_case.h"
 #include "tests/model/quantised_models.h"
@@ -250,6 +252,39 @@ TEST_F(CudaQuant, PartsOfABlockHaveTheBitsOfTheirOpsOneByOne) {
         expect_cpu_bits(few[i], std::span(many[i]).first(few[i].size()),
                         q.p.name + ", " + std::to_string(T) + " rows, result " + std::to_string(i));
       }
+    }
+  }
+}
+
+// A kernel that is never chosen would pass the tests above.
+TEST_F(CudaQuant, ShapesOfPublishedModelsAreStreamed) {
+  if (!cuda::starts_early()) GTEST_SKIP() << "before sm_90";
+  const DeviceInts words(64);
+  const auto* x = reinterpret_cast<const float*>(words.data());
+  const auto product = [&](Format format, int64_t T, int64_t N, int64_t K) {
+    return cuda::QuantProductOnTiles{
+        {format, N, K, reinterpret_cast<const std::byte*>(words.data())},
+        cuda::forward_product({.x = reinterpret_cast<const uint16_t*>(words.data()),
+                               .T = T,
+                               .N = N,
+                               .K = K,
+                               .y_bf16 = true,
+                               .most_shards = 8})};
+  };
+  for (const Format format : {Format::q4_0, Format::q8_0, Format::q4_k, Format::q5_k, Format::q6_k}) {
+    for (const auto& [D, F] :
+         std::vector<std::array<int64_t, 2>>{{1536, 8960}, {2048, 6144}, {4096, 14336}}) {
+      const std::array<cuda::QuantProductOnTiles, 2> pair = {product(format, 1, F, D),
+                                                             product(format, 1, F, D)};
+      EXPECT_TRUE(cuda::quant_stream_fits(
+          {.products = pair, .output = cuda::StreamOutput::gate, .x = x, .norm = x, .eps = 1}))
+          << name_of(format) << " " << D;
+      const cuda::QuantProductOnTiles down = product(format, 1, D, F), some = product(format, 8, F, D),
+                                      too_many = product(format, 9, F, D);
+      EXPECT_TRUE(cuda::quant_stream_fits({.products = {&down, 1}, .output = cuda::StreamOutput::add}))
+          << name_of(format) << " " << D;
+      EXPECT_TRUE(cuda::quant_stream_fits({.products = {&some, 1}})) << name_of(format) << " " << D;
+      EXPECT_FALSE(cuda::quant_stream_fits({.products = {&too_many, 1}})) << name_of(format) << " " << D;
     }
   }
 }

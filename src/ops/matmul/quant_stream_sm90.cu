@@ -59,19 +59,19 @@ struct QuantRing {
   static constexpr int kTable = tiles::Table<kFormat>::kExists ? kTableBytes : 0;
   static_assert(kHead % 16 == 0 && kHead <= 512 && kHalves * Is::kHalf % 512 == 0);
 
-  // Copies unit u of a tile; `tile` and `to` are those of this lane's vector.
-  static __device__ __forceinline__ void copy(uint32_t to, const std::byte* tile, int u, int K, int lane) {
-    const std::byte* const piece = tile + static_cast<int64_t>(kHalves == 2 ? u : u / 2) * Is::kPiece;
-    const std::byte* const codes = piece + kHead + (kHalves == 2 ? 0 : u % 2) * Is::kHalf;
-    const int left = K - u * kUnit * 16;
+  // Copies a unit of a tile. `piece` and `to` are those of this lane's vector, `left` are the k from the unit on.
+  static __device__ __forceinline__ void copy(uint32_t to, const std::byte* piece, int unit, int left,
+                                              int lane) {
+    const std::byte* const codes = piece + kHead + (kHalves == 2 ? 0 : unit % 2) * Is::kHalf;
     if (lane < kHead / 16) copy_async(to, piece, 16);
     if (left >= kUnit * 16) {
 #pragma unroll
       for (int turn = 0; turn < kTurns; ++turn) copy_async(to + kHead + turn * 512, codes + turn * 512, 16);
-    } else {
-      const int turns = Is::kBytes ? (left + 31) / 32 : (left + 63) / 64;
-      for (int turn = 0; turn < turns; ++turn) copy_async(to + kHead + turn * 512, codes + turn * 512, 16);
+      return;
     }
+    const int turns = Is::kBytes ? (left + 31) / 32 : (left + 63) / 64;
+#pragma unroll 1
+    for (int turn = 0; turn < turns; ++turn) copy_async(to + kHead + turn * 512, codes + turn * 512, 16);
   }
 };
 
@@ -257,27 +257,31 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
   const int sub = warp / job.shards, begin = warp % job.shards * job.steps,
             end = min(begin + job.steps, job.K / 16);
   const int unit0 = begin / Ring::kUnit, units = (end + Ring::kUnit - 1) / Ring::kUnit - unit0;
-  const uint32_t ring = shared + static_cast<uint32_t>(warp * job.stages * Ring::kStage + 16 * lane);
-  const std::byte* next_tile = nullptr;
-  int next_v = block_first + sub, next_unit = 0, fill = 0;
+  const int ring_bytes = job.stages * Ring::kStage;
+  const uint32_t ring = shared + static_cast<uint32_t>(warp * ring_bytes + 16 * lane);
+  const std::byte* next_piece = nullptr;  // of the unit that is copied next, this lane's vector
+  int next_v = block_first + sub, next_unit = unit0;
   const auto enter = [&] {
     const int n = product_of_tile(job, next_v);
-    next_tile = job.of[n].tiles + tile_in_product(job, next_v, n) * job.bytes_of_tile + 16 * lane;
+    next_piece = job.of[n].tiles + tile_in_product(job, next_v, n) * job.bytes_of_tile +
+                 unit0 * Ring::kHalves / 2 * Is::kPiece + 16 * lane;
+    next_unit = unit0;
   };
-  const auto copy_next = [&] {
+  const auto copy_next = [&](int stage) {
     if (next_v < block_end) {
-      Ring::copy(ring + static_cast<uint32_t>(fill), next_tile, unit0 + next_unit, job.K, lane);
-      if (++next_unit == units) {
-        next_unit = 0, next_v += subs;
+      Ring::copy(ring + static_cast<uint32_t>(stage), next_piece, next_unit,
+                 job.K - next_unit * Ring::kUnit * 16, lane);
+      if (Ring::kHalves == 2 || next_unit % 2 == 1) next_piece += Is::kPiece;
+      if (++next_unit == unit0 + units) {
+        next_v += subs;
         if (next_v < block_end) enter();
       }
     }
     copy_commit();  // also if it is empty: waits count commits
-    fill = fill + Ring::kStage == job.stages * Ring::kStage ? 0 : fill + Ring::kStage;
   };
   if (warp < kQuantWarps) {
     if (next_v < block_end) enter();
-    for (int s = 0; s < job.stages; ++s) copy_next();
+    for (int s = 0; s < job.stages; ++s) copy_next(s * Ring::kStage);
   }
   if constexpr (kJ == 1) {
     if (job.x != nullptr) {
@@ -314,6 +318,10 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
     x_here += (min(lane % 8, job.J - 1) * (job.K + 8) + lane / 8 * kVector) * 2;
   }
   std::byte* const table = quant_shared + place.tables + warp * Ring::kTable;
+  // Halves that are the warp's as a whole.
+  const int first_whole = (begin + kHalfSteps - 1) / kHalfSteps;
+  const auto whole_count = static_cast<unsigned>(max(end / kHalfSteps - first_whole, 0));
+  std::byte* const stages = quant_shared + warp * ring_bytes;
   int use = 0, group = 0;
 #pragma unroll 1
   for (int v = block_first; v < block_end; v += subs, ++group) {
@@ -329,7 +337,7 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
           copy_wait<3>();
         }
         __syncwarp();
-        const std::byte* const stage = quant_shared + warp * job.stages * Ring::kStage + use;
+        const std::byte* const stage = stages + use;
         [[maybe_unused]] bool folded = false;
         if constexpr (Of::kExists && Of::kOfPiece) {
           folded = tiles::make_table<kFormat>(table, stage, 0, lane);
@@ -337,34 +345,35 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
         }
 #pragma unroll 1
         for (int h = 0; h < Ring::kHalves; ++h) {
-          const int half = u * Ring::kHalves + h, at = half * kHalfSteps;
+          const int half = u * Ring::kHalves + h;
           const std::byte* const codes = stage + Ring::kHead + h * Is::kHalf;
-          const bool whole = at >= begin && at + kHalfSteps <= end;
+          const bool whole = static_cast<unsigned>(half - first_whole) < whole_count;
           const std::byte* const x_half = x_here + half * static_cast<int>(kTileHalf) * 2;
           StepB<kJ, true> step_b{x_half, {}};
           const auto step = [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, step_b.of(s)); };
-          StepB<kJ, false> any_b{x_half, {}};
-          const auto any_step = [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, any_b.of(s)); };
           if constexpr (Of::kExists) {
             if constexpr (!Of::kOfPiece) {
-              __syncwarp();
               folded = tiles::make_table<kFormat>(table, stage, h, lane);
               __syncwarp();
             }
             if (whole && folded) {
               each_step_of_table<kFormat>(table, codes, h, lane, step);
+              if constexpr (!Of::kOfPiece) __syncwarp();
               continue;
             }
           } else if (whole) {
             each_step<kFormat, false, true>(stage, codes, half % 2, 0, kHalfSteps, step);
             continue;
           }
-          each_step<kFormat, false, false>(stage, codes, half % 2, max(begin - at, 0),
-                                           min(end - at, kHalfSteps), any_step);
+          const int at = half * kHalfSteps;
+          StepB<kJ, false> any_b{x_half, {}};
+          each_step<kFormat, false, false>(
+              stage, codes, half % 2, max(begin - at, 0), min(end - at, kHalfSteps),
+              [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, any_b.of(s)); });
         }
         __syncwarp();  // the stage and the table are free
-        copy_next();
-        use = use + Ring::kStage == job.stages * Ring::kStage ? 0 : use + Ring::kStage;
+        copy_next(use);
+        use = use + Ring::kStage == ring_bytes ? 0 : use + Ring::kStage;
       }
     }
     const int slot = group % 2;
