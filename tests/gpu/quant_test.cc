@@ -5,13 +5,17 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "engine/engine.h"
 #include "model/scoring.h"
 #include "ops/embed/embed.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/quant_stream_cuda.h"
 #include "ops/matmul/quant_tiles.h"
 #include "ops/moe/moe.h"
+#include "ops/residual/residual.h"
+#include "tensor/cuda.h"
 #include "tests/gpu/device_run.h"
 #include "tests/gpu/model_case.h"
 #include "tests/model/quantised_models.h"
@@ -62,13 +66,40 @@ Stored stored_fp8(int64_t N, int64_t K, uint64_t seed) {
   return out;
 }
 
-// A quantised matrix, frozen, and the same numbers as a trained matrix.
+// Blocks with scales like those of models: the last place of dmin is `apart` powers of two above that of d. Numbers are
+// made by other instructions then than of other blocks (ops/matmul/quant_table_cuda.cuh).
+std::vector<std::byte> model_blocks(Format format, int64_t elements, uint64_t seed, int apart) {
+  std::vector<std::byte> out = random_blocks(format, elements, seed);
+  Random random(seed, 1);
+  const ScalePlaces places = scale_places(format);
+  const auto size = static_cast<size_t>(row_of(format).bytes);
+  for (size_t at = 0; at < out.size(); at += size) {
+    const uint64_t kind =
+        random.below(16);  // some blocks have no minimum, some no scale, some the largest of both
+    const uint64_t d = kind == 0   ? 0
+                       : kind == 1 ? 0xFFF
+                                   : 0xC00 + random.below(0x400),
+                   dmin = kind == 2   ? 0
+                          : kind == 1 ? 0xFFF
+                                      : 0xC00 + random.below(0x400);
+    const uint16_t halves[2] = {
+        static_cast<uint16_t>(d == 0 ? 0 : d | random.below(2) << 15),
+        static_cast<uint16_t>(dmin == 0 ? 0 : (dmin + apart * 0x400) | random.below(2) << 15)};
+    std::memcpy(out.data() + at + static_cast<size_t>(places.d), &halves[0], 2);
+    if (places.dmin >= 0) std::memcpy(out.data() + at + static_cast<size_t>(places.dmin), &halves[1], 2);
+  }
+  return out;
+}
+
+// A quantised matrix, frozen, and the same numbers as a trained matrix. Its blocks have any scales, or those of
+// model_blocks().
 struct QuantCase {
-  QuantCase(Format format, int64_t N, int64_t K, uint64_t seed) {
+  QuantCase(Format format, int64_t N, int64_t K, uint64_t seed, std::optional<int> apart = {}) {
     if (format == Format::f8_e4m3) {
       p.stored = stored_fp8(N, K, seed);
     } else {
-      p.stored.owner = std::make_shared<QuantBytes>(random_blocks(format, N * K, seed));
+      p.stored.owner = std::make_shared<QuantBytes>(apart ? model_blocks(format, N * K, seed, *apart)
+                                                          : random_blocks(format, N * K, seed));
     }
     p.name = p.stored.name = std::string(name_of(format));
     p.value.shape = p.stored.shape = {N, K};
@@ -141,6 +172,119 @@ TEST_F(CudaQuant, ProductsHaveTheBitsOfTheMatrixInBf16) {
         expect_cpu_bits(got.dx, want.dx, what + " dx");
         if (HasFailure()) return;
       }
+    }
+  }
+}
+
+// Numbers are made by a table of scales where it is exact. 14 powers of two and -1 are past what it is exact for.
+TEST_F(CudaQuant, ProductsOfFewRowsHaveTheBitsWithScalesLikeThoseOfModels) {
+  uint64_t seed = 1000;
+  for (const Format format :
+       {Format::q2_k, Format::q3_k, Format::q4_k, Format::q5_k, Format::q6_k, Format::q8_0}) {
+    const bool minimum = tile_traits(format).minimum;
+    for (const int apart : minimum ? std::vector<int>{-1, 0, 1, 3, 7, 8, 13, 14} : std::vector<int>{0}) {
+      for (const int64_t K : {256, 2048, 4096, 5120}) {
+        for (const auto& [N, T] : Sizes{{41, 1}, {2150, 1}, {150, 5}, {41, 8}}) {
+          if (N > 2000 && (K > 256 || apart % 7 != 0)) continue;
+          QuantCase c(format, N, K, ++seed, apart);
+          Random random(seed);
+          const std::vector<float> x = random_normal(random, T * K);
+          const Products want = products_of(&c.dense->p, nullptr, x, T),
+                         got = products_of(&c.p, nullptr, x, T);
+          expect_cpu_bits(got.y, want.y,
+                          c.p.name + " T " + std::to_string(T) + " N " + std::to_string(N) + " K " +
+                              std::to_string(K) + ", " + std::to_string(apart) + " apart");
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// Norms in front of products, SwiGLU and sums behind them: in one launch for few rows, one by one for many.
+TEST_F(CudaQuant, PartsOfABlockHaveTheBitsOfTheirOpsOneByOne) {
+  uint64_t seed = 2000;
+  struct Part {
+    Format first, second;
+    int64_t D, F;
+  };
+  for (const Part& of :
+       {Part{Format::q8_0, Format::q8_0, 2048, 4160}, Part{Format::q4_k, Format::q6_k, 1536, 2304},
+        Part{Format::q4_0, Format::q4_0, 96, 160}, Part{Format::q5_k, Format::q4_k, 4608, 512},
+        Part{Format::q3_k, Format::q2_k, 256, 1024}}) {
+    QuantCase q(of.first, of.D + 16, of.D, ++seed, 2), k(of.first, 40, of.D, ++seed, 2),
+        v(of.second, 40, of.D, ++seed, 2), gate(of.first, of.F, of.D, ++seed, 2),
+        up(of.first, of.F, of.D, ++seed, 2), down(of.second, of.D, of.F, ++seed, 2);
+    Random random(seed);
+    const auto placed = [&](int64_t n) {
+      const std::vector<float> values = random_normal(random, n), none(static_cast<size_t>(n));
+      return std::make_unique<PlacedParameter>(cuda_memory(), Shape{n}, values, none);
+    };
+    const auto norm = placed(of.D), next = placed(of.D), k_bias = placed(40), up_bias = placed(of.F),
+               down_bias = placed(of.D);
+    const Weight wq(&q.p), wk(&k.p, &k_bias->p), wv(&v.p), wg(&gate.p), wu(&up.p, &up_bias->p),
+        wd(&down.p, &down_bias->p);
+    const std::vector<float> x_all = random_normal(random, 40 * of.D);
+    const auto run = [&](int64_t T) {
+      DeviceRun r(false);
+      r.ctx.numerics = Numerics::cuda_bf16;
+      const Tensor x = r.input({T, of.D}, std::span(x_all).first(static_cast<size_t>(T * of.D)));
+      r.poison(size_t{16} << 20);
+      ResidualStream stream(r.ctx, x, {&norm->p, 1e-6f});
+      std::vector<std::vector<float>> out;
+      const auto keep = [&](const Tensor& t) {
+        out.emplace_back(static_cast<size_t>(t.count()));
+        read_values(cuda_memory(), t, 0, out.back(), r.stream.get());
+      };
+      for (const Tensor& t : stream.matmuls(r.ctx, {&wq, &wv, &wk})) keep(t);
+      const Tensor gated = stream.gated(r.ctx, wg, wu);
+      keep(gated);
+      stream.add_matmul(r.ctx, gated, wd, {&next->p, 1e-5f});
+      keep(stream.gated(r.ctx, wg, wu));
+      keep(x);
+      return out;
+    };
+    const auto many = run(40);
+    for (const int64_t T : {1, 2, 8, 12}) {
+      const auto few = run(T);
+      ASSERT_EQ(few.size(), many.size());
+      for (size_t i = 0; i < few.size(); ++i) {
+        expect_cpu_bits(few[i], std::span(many[i]).first(few[i].size()),
+                        q.p.name + ", " + std::to_string(T) + " rows, result " + std::to_string(i));
+      }
+    }
+  }
+}
+
+// A kernel that is never chosen would pass the tests above.
+TEST_F(CudaQuant, ShapesOfPublishedModelsAreStreamed) {
+  if (!cuda::starts_early()) GTEST_SKIP() << "before sm_90";
+  const DeviceInts words(64);
+  const auto* x = reinterpret_cast<const float*>(words.data());
+  const auto product = [&](Format format, int64_t T, int64_t N, int64_t K) {
+    return cuda::QuantProductOnTiles{
+        {format, N, K, reinterpret_cast<const std::byte*>(words.data())},
+        cuda::forward_product({.x = reinterpret_cast<const uint16_t*>(words.data()),
+                               .T = T,
+                               .N = N,
+                               .K = K,
+                               .y_bf16 = true,
+                               .most_shards = 8})};
+  };
+  for (const Format format : {Format::q4_0, Format::q8_0, Format::q4_k, Format::q5_k, Format::q6_k}) {
+    for (const auto& [D, F] :
+         std::vector<std::array<int64_t, 2>>{{1536, 8960}, {2048, 6144}, {4096, 14336}}) {
+      const std::array<cuda::QuantProductOnTiles, 2> pair = {product(format, 1, F, D),
+                                                             product(format, 1, F, D)};
+      EXPECT_TRUE(cuda::quant_stream_fits(
+          {.products = pair, .output = cuda::StreamOutput::gate, .x = x, .norm = x, .eps = 1}))
+          << name_of(format) << " " << D;
+      const cuda::QuantProductOnTiles down = product(format, 1, D, F), some = product(format, 8, F, D),
+                                      too_many = product(format, 9, F, D);
+      EXPECT_TRUE(cuda::quant_stream_fits({.products = {&down, 1}, .output = cuda::StreamOutput::add}))
+          << name_of(format) << " " << D;
+      EXPECT_TRUE(cuda::quant_stream_fits({.products = {&some, 1}})) << name_of(format) << " " << D;
+      EXPECT_FALSE(cuda::quant_stream_fits({.products = {&too_many, 1}})) << name_of(format) << " " << D;
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "ops/matmul/quant_product_cuda.h"
+#include "ops/matmul/quant_stream_cuda.h"
 #include "ops/matmul/quant_tiles_cuda.cuh"
 #include "ops/matmul/tensor_tile_cuda.cuh"
 #include "tensor/cuda.h"
@@ -389,15 +390,22 @@ void quant_products_of(std::span<const QuantProductOnTiles> products, void* stre
   for (size_t n = 0; n < products.size(); ++n) {
     if (done[n]) continue;
     const QuantProductOnTiles& first = products[n];
-    QuantLaunch all = launch_of(first);
+    std::array<QuantProductOnTiles, kMostProducts> alike;
     size_t count = 0;
     for (size_t m = n; m < products.size(); ++m) {
       if (done[m] || products[m].w.format != first.w.format) continue;
       R1_CHECK(products[m].w.K == first.w.K && products[m].product.J == first.product.J,
                "products of different inputs");
-      add_product(all, count++, products[m]);
+      alike[count++] = products[m];
       done[m] = true;
     }
+    const QuantStreamCall call{.products = std::span(alike).first(count)};
+    if (quant_stream_fits(call)) {
+      quant_stream(call, stream);
+      continue;
+    }
+    QuantLaunch all = launch_of(first);
+    for (size_t m = 0; m < count; ++m) add_product(all, m, alike[m]);
     launch(all, first.w.format, first.product.J, 1, stream);
   }
 }

@@ -160,6 +160,53 @@ struct HalfScales {
   }
 };
 
+// The codes of two rows in one half of a piece, step by step.
+template <Format kFormat>
+struct HalfCodes {
+  using Is = Traits<kFormat>;
+  static constexpr int kGroup = Is::kBytes ? 2 : 4;  // steps per 16 bytes of a lane
+  const std::byte* planes;
+  uint2 ones{};
+  uint4 pairs{}, main{};
+
+  __device__ __forceinline__ explicit HalfCodes(const std::byte* codes, int lane)
+      : planes(codes + Is::kMainBegin + 16 * lane) {
+    if constexpr (Is::kOnes) ones = reinterpret_cast<const uint2*>(codes)[lane];
+    if constexpr (Is::kPairs) pairs = reinterpret_cast<const uint4*>(codes + Is::kPairsBegin)[lane];
+  }
+  // Call it for the first step of each group that is used.
+  __device__ __forceinline__ void read_group(int group) {
+    if constexpr (Is::kHalves || Is::kBytes) main = *reinterpret_cast<const uint4*>(planes + group * 512);
+  }
+  __device__ __forceinline__ void of(int s, uint32_t (&code)[2]) const {
+    if constexpr (Is::kBytes) {
+      code[0] = word_of(main, s % 2 * 2), code[1] = word_of(main, s % 2 * 2 + 1);
+      return;
+    }
+    code[0] = code[1] = 0;
+    if constexpr (Is::kHalves) {
+      const uint32_t word = word_of(main, s % 4);
+      code[0] = word & 0x0F0F0F0Fu, code[1] = word >> 4 & 0x0F0F0F0Fu;
+    }
+    const uint32_t two = word_of(pairs, s / 2), one = s / 4 == 0 ? ones.x : ones.y;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if constexpr (Is::kPairs) {
+        constexpr int kAt = Is::kPairsAt;
+        const int bit = s % 2 * 4 + 2 * r;
+        const uint32_t placed = bit >= kAt ? two >> (bit - kAt) : two << (kAt - bit);
+        code[r] |= placed & 0x03030303u << kAt;
+      }
+      if constexpr (Is::kOnes) {
+        constexpr int kAt = Is::kOnesAt;
+        const int bit = s % 4 * 2 + r;
+        const uint32_t placed = bit >= kAt ? one >> (bit - kAt) : one << (kAt - bit);
+        code[r] |= placed & 0x01010101u << kAt;
+      }
+    }
+  }
+};
+
 }  // namespace tiles
 
 // Calls use(step, a) with A of mma.sync for the steps [first, last) of a half, in order. `head` is that of the piece,
@@ -167,51 +214,18 @@ struct HalfScales {
 template <Format kFormat, bool kLiteral, bool kWhole, class Use>
 __device__ __forceinline__ void each_step(const std::byte* head, const std::byte* codes, int half, int first,
                                           int last, const Use& use) {
-  using Is = tiles::Traits<kFormat>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::byte *const pairs_plane = codes + Is::kPairsBegin, *const main_plane = codes + Is::kMainBegin;
   tiles::HalfScales<kFormat, kLiteral> scales;
   scales.read(head, half, lane / 4);
-  uint2 ones{};
-  uint4 pairs{}, main{};
-  if constexpr (Is::kOnes) ones = reinterpret_cast<const uint2*>(codes)[lane];
-  if constexpr (Is::kPairs) pairs = reinterpret_cast<const uint4*>(pairs_plane)[lane];
-  constexpr int kGroup = Is::kBytes ? 2 : 4;  // steps per 16 bytes of a lane
+  tiles::HalfCodes<kFormat> half_codes(codes, lane);
+  constexpr int kGroup = tiles::HalfCodes<kFormat>::kGroup;
   tiles::RowScale<kFormat> row[2];
 #pragma unroll
   for (int s = 0; s < kHalfSteps; ++s) {
-    if constexpr (Is::kHalves || Is::kBytes) {
-      if (s % kGroup == 0 && (kWhole || (s < last && s + kGroup > first)))
-        main = reinterpret_cast<const uint4*>(main_plane + s / kGroup * 512)[lane];
-    }
+    if (s % kGroup == 0 && (kWhole || (s < last && s + kGroup > first))) half_codes.read_group(s / kGroup);
     if (!kWhole && (s < first || s >= last)) continue;
-    uint32_t code[2];
-    if constexpr (Is::kBytes) {
-      code[0] = tiles::word_of(main, s % 2 * 2), code[1] = tiles::word_of(main, s % 2 * 2 + 1);
-    } else {
-      code[0] = code[1] = 0;
-      if constexpr (Is::kHalves) {
-        const uint32_t word = tiles::word_of(main, s % 4);
-        code[0] = word & 0x0F0F0F0Fu, code[1] = word >> 4 & 0x0F0F0F0Fu;
-      }
-      const uint32_t two = tiles::word_of(pairs, s / 2), one = s / 4 == 0 ? ones.x : ones.y;
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        if constexpr (Is::kPairs) {
-          constexpr int kAt = Is::kPairsAt;
-          const int bit = s % 2 * 4 + 2 * r;
-          const uint32_t placed = bit >= kAt ? two >> (bit - kAt) : two << (kAt - bit);
-          code[r] |= placed & 0x03030303u << kAt;
-        }
-        if constexpr (Is::kOnes) {
-          constexpr int kAt = Is::kOnesAt;
-          const int bit = s % 4 * 2 + r;
-          const uint32_t placed = bit >= kAt ? one >> (bit - kAt) : one << (kAt - bit);
-          code[r] |= placed & 0x01010101u << kAt;
-        }
-      }
-    }
-    uint32_t a[4];
+    uint32_t code[2], a[4];
+    half_codes.of(s, code);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       row[r] = scales.of(r, s);

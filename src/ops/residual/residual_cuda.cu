@@ -1,6 +1,8 @@
 // ops/residual/residual_cuda.cu: a part of a block in few launches, on tensor cores (ops/matmul/tensor_stream_cuda.h).
+#include <algorithm>
 #include <array>
 
+#include "ops/matmul/quant_stream_cuda.h"
 #include "ops/matmul/tensor_stream_cuda.h"
 #include "ops/residual/residual_backend.h"
 #include "tensor/cuda.h"
@@ -15,16 +17,20 @@ bool may_stream(const Context& ctx, int64_t T) {
          T <= kMostStreamRows;
 }
 
+// The product of a weight, without the address of a weight that has tiles.
 TensorProduct product_of_weight(Context& ctx, const Weight& w, const Tensor& x) {
   return forward_product({.x = x.dtype == DType::bf16 ? x.bf16() : nullptr,
                           .T = x.dim(0),
-                          .w = w.bf16_rows(ctx),
+                          .w = w.has_tiles(ctx) ? nullptr : w.bf16_rows(ctx),
                           .N = w.N(),
                           .K = w.K(),
                           .bias = w.bias() != nullptr ? w.bias()->value.f32() : nullptr,
                           .y_bf16 = true,
                           .most_shards = ctx.row().k_shards,
                           .early = launches_early(ctx)});
+}
+QuantProductOnTiles product_on_tiles(Context& ctx, const Weight& w, const Tensor& x) {
+  return {{w.dense().stored.format, w.N(), w.K(), w.tiles(ctx)}, product_of_weight(ctx, w, x)};
 }
 
 StreamCall call_of(std::span<const TensorProduct> products, const ResidualRows& rows) {
@@ -34,11 +40,59 @@ StreamCall call_of(std::span<const TensorProduct> products, const ResidualRows& 
   return call;
 }
 
+QuantStreamCall quant_call_of(std::span<const QuantProductOnTiles> products, const ResidualRows& rows) {
+  QuantStreamCall call{.products = products};
+  if (rows.norm.w == nullptr) return call;
+  call.x = rows.x.f32(), call.norm = rows.norm.w->value.f32(), call.eps = rows.norm.eps;
+  return call;
+}
+
+bool all_have_tiles(const Context& ctx, std::span<const Weight* const> weights) {
+  return std::ranges::all_of(weights, [&](const Weight* w) { return w->has_tiles(ctx); });
+}
+
+// Products of quantised weights: a launch for each of their formats.
+std::vector<Tensor> quant_residual_products(Context& ctx, const ResidualProducts& of) {
+  std::array<QuantProductOnTiles, kMostProducts>
+      products;                                    // sorted by format, in the order of the first of each
+  std::array<size_t, kMostProducts> places{};      // of weight n
+  std::array<size_t, kMostProducts + 1> begins{};  // a launch's
+  size_t count = 0, launches = 0;
+  for (size_t n = 0; n < of.weights.size(); ++n) {
+    const auto format_of = [&](size_t m) { return of.weights[m]->dense().stored.format; };
+    const auto earlier = [&](size_t m) { return m < n && format_of(m) == format_of(n); };
+    bool is_first = true;
+    for (size_t m = 0; m < n; ++m) is_first = is_first && !earlier(m);
+    if (!is_first) continue;
+    begins[launches++] = count;
+    for (size_t m = n; m < of.weights.size(); ++m) {
+      if (format_of(m) != format_of(n)) continue;
+      places[m] = count;
+      products[count++] = product_on_tiles(ctx, *of.weights[m], of.rows.x);
+    }
+  }
+  begins[launches] = count;
+  const auto call_at = [&](size_t launch) {
+    return quant_call_of(std::span(products).subspan(begins[launch], begins[launch + 1] - begins[launch]),
+                         of.rows);
+  };
+  for (size_t launch = 0; launch < launches; ++launch)
+    if (!quant_stream_fits(call_at(launch))) return {};
+  std::vector<Tensor> out;
+  for (size_t n = 0; n < count; ++n) {
+    out.push_back(ctx.arena.tensor({of.rows.x.dim(0), of.weights[n]->N()}, DType::bf16));
+    products[places[n]].product.d = out.back().data;
+  }
+  for (size_t launch = 0; launch < launches; ++launch) quant_stream(call_at(launch), ctx.stream);
+  return out;
+}
+
 }  // namespace
 
 std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) {
   std::array<TensorProduct, kMostProducts> products;
   if (!may_stream(ctx, of.rows.x.dim(0)) || of.weights.size() > products.size()) return {};
+  if (all_have_tiles(ctx, of.weights)) return quant_residual_products(ctx, of);
   size_t count = 0;
   for (const Weight* w : of.weights) {
     if (w->has_blocks(ctx)) return {};
@@ -56,7 +110,19 @@ std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) 
 }
 
 Tensor residual_gated(Context& ctx, const ResidualGated& of) {
-  if (!may_stream(ctx, of.rows.x.dim(0)) || of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
+  if (!may_stream(ctx, of.rows.x.dim(0))) return {};
+  if (of.gate->has_tiles(ctx) && of.up->has_tiles(ctx)) {
+    std::array<QuantProductOnTiles, 2> pair = {product_on_tiles(ctx, *of.gate, of.rows.x),
+                                               product_on_tiles(ctx, *of.up, of.rows.x)};
+    QuantStreamCall call = quant_call_of(pair, of.rows);
+    call.output = StreamOutput::gate;
+    if (!quant_stream_fits(call)) return {};
+    const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
+    pair[0].product.d = out.data;
+    quant_stream(call, ctx.stream);
+    return out;
+  }
+  if (of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
   std::array<TensorProduct, 2> products = {product_of_weight(ctx, *of.gate, of.rows.x),
                                            product_of_weight(ctx, *of.up, of.rows.x)};
   StreamCall call = call_of(products, of.rows);
@@ -69,7 +135,16 @@ Tensor residual_gated(Context& ctx, const ResidualGated& of) {
 }
 
 bool residual_sum(Context& ctx, const ResidualSum& of) {
-  if (!may_stream(ctx, of.x.dim(0)) || of.w->has_blocks(ctx) || of.y.dtype != DType::bf16) return false;
+  if (!may_stream(ctx, of.x.dim(0)) || of.y.dtype != DType::bf16) return false;
+  if (of.w->has_tiles(ctx)) {
+    QuantProductOnTiles one = product_on_tiles(ctx, *of.w, of.y);
+    one.product.d = of.x.data, one.product.d_bf16 = false;
+    const QuantStreamCall call{.products = {&one, 1}, .output = StreamOutput::add};
+    if (!quant_stream_fits(call)) return false;
+    quant_stream(call, ctx.stream);
+    return true;
+  }
+  if (of.w->has_blocks(ctx)) return false;
   TensorProduct product = product_of_weight(ctx, *of.w, of.y);
   product.d = of.x.data, product.d_bf16 = false;
   const StreamCall call{.products = {&product, 1}, .output = StreamOutput::add};
