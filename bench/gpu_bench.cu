@@ -4,6 +4,7 @@
 //   gpu_bench --only NAME     measures the rows whose names contain NAME
 //   gpu_bench --products      the limits, and products of bf16 matrices alone
 //   gpu_bench --rows          the products of decoding alone
+//   gpu_bench --decode        the attention of decoding alone
 //   gpu_bench --device        prints the device's short name, "h200", for file names
 //
 // Limits: the rate of independent FMAs in registers, that of mma.sync on bf16 in registers, and a copy within the device's memory (bytes read plus
@@ -43,8 +44,8 @@ void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) 
 void bench_few_rows(Bench& bench, int64_t T, int64_t N, int64_t K) {
   const Bits x(T * K), w(N * K), y(T * N);
   const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
-  bench.tensor_row(shape("bf16 y", T, N, K), flops,
-                   static_cast<double>(x.bytes() + w.bytes() + y.bytes()), [&] {
+  bench.tensor_row(shape("bf16 y", T, N, K), flops, static_cast<double>(x.bytes() + w.bytes() + y.bytes()),
+                   [&] {
                      cuda::tensor_product(cuda::forward_product({.x = x.at(),
                                                                  .T = T,
                                                                  .w = w.at(),
@@ -126,10 +127,12 @@ void run(int argc, char** argv) {
   const bool only = argc == 3 && std::strcmp(argv[1], "--only") == 0;
   const bool products = argc == 2 && std::strcmp(argv[1], "--products") == 0;
   const bool rows = argc == 2 && std::strcmp(argv[1], "--rows") == 0;
-  if (argc != 1 && !json && !name && !only && !products && !rows)
+  const bool decode = argc == 2 && std::strcmp(argv[1], "--decode") == 0;
+  if (argc != 1 && !json && !name && !only && !products && !rows && !decode)
     throw Error(
-        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench --products, "
-        "gpu_bench --rows or gpu_bench --device");
+        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench "
+        "--products, "
+        "gpu_bench --rows, gpu_bench --decode or gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
     std::printf("%s\n", short_name(device.name).c_str());
@@ -142,6 +145,7 @@ void run(int argc, char** argv) {
   bench.limits();
   if (products) return bench_products(bench);
   if (rows) return bench_few_rows(bench);
+  if (decode) return bench_decode(bench);
   bench_matmul(bench, 8192, 4096, 4096, true);
   bench_matmul(bench, 2048, 14336, 4096, true);
   bench_matmul(bench, 2048, 1024, 1024, true);
@@ -160,6 +164,7 @@ void run(int argc, char** argv) {
   bench_quant(bench);
   bench_ops(bench);
   bench_few_rows(bench);
+  bench_decode(bench);
   if (json) bench.write_json(argv[2]);
 }
 

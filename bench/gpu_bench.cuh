@@ -173,5 +173,6 @@ void bench_ops(Bench& bench);       // gpu_ops.cu
 void bench_products(Bench& bench);  // gpu_products.cu
 void bench_quant(Bench& bench);     // gpu_quant.cu
 void bench_few_rows(Bench& bench);  // gpu_rows.cu
+void bench_decode(Bench& bench);    // gpu_decode.cu
 
 }  // namespace r1::bench

@@ -7,16 +7,19 @@
 //   softmax   every warp has all scores: lane 4 h + t has keys 2t and 2t + 1 (mod 8) of head h
 //   values    each warp has its share of the columns, which are the rows of the products
 //
-// Keys and values go from memory to registers, and become operands there: a lane loads four neighbouring keys of a
-// line, or columns of a key, and a byte permutation pairs them along k. Old keys and values do not depend on the kernel
-// ahead, so the first ones are loaded before that kernel has ended. Instructions cost as much as bytes here: loops are
-// rolled up, and rare cases take a second pass instead of code of their own.
+// Each warp has a ring of stages in shared memory, into which it copies what it will read itself: keys of its pages, then
+// its columns of all values. So about 190 KiB per multiprocessor are under way, and warps wait for each other only between
+// scores and values. Old keys and values do not depend on the kernel ahead, so the first stages are filled before that
+// kernel has ended.
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string>
 
 #include "base/integers.h"
 #include "ops/attention/tensor_decode_cuda.cuh"
+#include "ops/matmul/tensor_launch_cuda.cuh"
 #include "ops/norm/norm_row_cuda.cuh"
 #include "ops/simd/lanes_cuda.cuh"
 #include "tensor/cuda.h"
@@ -107,55 +110,35 @@ __device__ __forceinline__ void place_heads_of(const DecodeJob& f, const DecodeB
   }
 }
 
-// Products of a page's keys and the queries: s[i][h] is key 4g + 2i of head 2t + h, s[i][2 + h] the key behind it. The
-// first steps' keys are there; the others' come from `from`, and then those of `next`, if it is not null.
+// Products of a stage's keys and the queries: s[i][h] is key 16 i + g of head 2t + h, s[i][2 + h] key 16 i + 8 + g.
 template <class Shape>
-__device__ __forceinline__ void multiply_keys(float (&s)[2][4], typename Shape::Keys& keys, int K,
-                                              const uint16_t* queries, const uint16_t* from,
-                                              const uint16_t* next) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const uint16_t* const query = queries + lane / 4 * Shape::kQueryLine + lane % 4 * 2;
+__device__ __forceinline__ void multiply_keys(float (&s)[2][4], uint32_t stage, const uint16_t* query,
+                                              int lines) {
 #pragma unroll
-  for (int step = 0; step < Shape::kSteps; ++step) {
-    uint32_t(&here)[4][2] = keys[step % Shape::kAhead];
-    if (16 * step < K) {
-      const uint32_t q[2] = {*reinterpret_cast<const uint32_t*>(query + 16 * step),
-                             *reinterpret_cast<const uint32_t*>(query + 16 * step + 8)};
+  for (int step = 0; step < Shape::kKeySteps; ++step) {
+    if (16 * step >= lines) break;
+    const uint32_t q[2] = {*reinterpret_cast<const uint32_t*>(query + 16 * step),
+                           *reinterpret_cast<const uint32_t*>(query + 16 * step + 8)};
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        uint32_t a[4];
-        rows_of_word(a, here, i);
-        tensor_mma(s[i], a, q);
-      }
-    }
-    const int ahead = step + Shape::kAhead;
-    if (ahead < Shape::kSteps) {
-      if (16 * ahead < K) load_step(here, from, ahead);
-    } else if (next != nullptr && 16 * (ahead - Shape::kSteps) < K) {
-      load_step(here, next, ahead - Shape::kSteps);
+    for (int i = 0; i < 2; ++i) {
+      uint32_t a[4];
+      load_blocks_at<true>(a, (stage ^ 32 * i) + 1024 * step);
+      tensor_mma(s[i], a, q);
     }
   }
 }
 
-// Stores a page's scores, -inf past the row's last key. own: those of the keys that are not the prefix's.
-__device__ __forceinline__ void store_scores(const float (&s)[2][4], const DecodeBlock& b, int page, bool own,
+// Stores a page's scores, -inf past the row's last key.
+__device__ __forceinline__ void store_scores(const float (&s)[2][4], const DecodeBlock& b, int page,
                                              float* scores) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, t = lane % 4, slot = lane / 4 * 4;
-  const int left = b.keys - page * kPageKeys - slot, prefix = own ? b.split - slot : 0;
+  const int lane = static_cast<int>(threadIdx.x) % 32, t = lane % 4, g = lane / 4;
+  const int left = b.keys - page * kPageKeys - g;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (2 * t + h >= b.heads) continue;
-    float* const to = scores + (2 * t + h) * kScoreLine + page * kPageKeys + slot;
-    const float of_head[4] = {s[0][h], s[0][h + 2], s[1][h], s[1][h + 2]};
-    if (prefix > 0) {
+    float* const to = scores + (2 * t + h) * kScoreLine + page * kPageKeys + g;
 #pragma unroll
-      for (int e = 0; e < 4; ++e)
-        if (e >= prefix && e < left) to[e] = of_head[e];
-    } else {
-      *reinterpret_cast<float4*>(to) = {
-          left > 0 ? of_head[0] : kMinusInfinity, left > 1 ? of_head[1] : kMinusInfinity,
-          left > 2 ? of_head[2] : kMinusInfinity, left > 3 ? of_head[3] : kMinusInfinity};
-    }
+    for (int i = 0; i < 4; ++i) to[8 * i] = 8 * i < left ? s[i / 2][i % 2 * 2 + h] : kMinusInfinity;
   }
 }
 
@@ -188,11 +171,11 @@ struct DecodeSums {
   float m = kMinusInfinity, l = 0.0f, o[kTiles][4] = {};
 };
 
-// Adds a block whose scores begin at `scores`. load_next(step) loads the next block's values in the place of this one's.
-template <class Shape, class LoadNext>
-__device__ __forceinline__ void add_block(DecodeSums<Shape::kTiles>& sums, const float* scores,
-                                          const typename Shape::Values& values, float c,
-                                          const LoadNext& load_next) {
+// Adds a block whose scores begin at `scores`. open(step) returns the address of a step's values in shared memory,
+// close(step) says that they have been read.
+template <class Shape, class Open, class Close>
+__device__ __forceinline__ void add_block(DecodeSums<Shape::kTiles>& sums, const float* scores, float c,
+                                          const Open& open, const Close& close) {
   constexpr int kTiles = Shape::kTiles;
   const int t = static_cast<int>(threadIdx.x) % 4;
   float s[kBlockKeys / 8][2];
@@ -231,67 +214,63 @@ __device__ __forceinline__ void add_block(DecodeSums<Shape::kTiles>& sums, const
   for (int step = 0; step < kBlockSteps; ++step) {
     const uint32_t weights[2] = {pack_bf16(s[2 * step][0], s[2 * step][1]),
                                  pack_bf16(s[2 * step + 1][0], s[2 * step + 1][1])};
+    const uint32_t stage = open(step);
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
       uint32_t columns[4];
-      rows_of_word(columns, values[step], i);
+      load_blocks_at<true>(columns, stage ^ 32 * i);
       tensor_mma(sums.o[i], columns, weights);
     }
-    load_next(step);
+    close(step);
   }
 }
 
 // Writes the part's sums, or the output of a row of one part.
 template <class Shape>
 __device__ __forceinline__ void store_sums(const DecodeJob& f, const DecodeBlock& b,
-                                           DecodeSums<Shape::kTiles>& sums, int column) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+                                           DecodeSums<Shape::kTiles>& sums) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            g = lane / 4, t = lane % 4, own = warp * Shape::kOwn;
   sums.l = __fadd_rn(sums.l, __shfl_xor_sync(~0u, sums.l, 1));
   sums.l = __fadd_rn(sums.l, __shfl_xor_sync(~0u, sums.l, 2));
-  const bool whole = b.position < kPartKeys;
-  const float inverse = __fdiv_rn(1.0f, sums.l);
-  const float of_head[2] = {__shfl_sync(~0u, inverse, 8 * t), __shfl_sync(~0u, inverse, 8 * t + 4)};
-  const int part_rows = (b.head(f, 0) - f.first_row * f.H) * f.parts + static_cast<int>(blockIdx.y);
-  if (!whole && threadIdx.x < 32 && t == 0 && g < b.heads) {
-    const int at = part_rows + g * f.parts;
-    *reinterpret_cast<float2*>(f.part_softmax + 2 * at) = {sums.m, sums.l};
+  if (b.position < kPartKeys) {
+    const float inverse = __fdiv_rn(1.0f, sums.l);
+    const float of_head[2] = {__shfl_sync(~0u, inverse, 8 * t), __shfl_sync(~0u, inverse, 8 * t + 4)};
+    // The lanes transpose 8 columns of 8 heads to hold neighbouring columns: lane 4 g + t has 2t and 2t + 1 of head g.
+    uint16_t* const to = f.out + static_cast<int64_t>(b.head(f, g)) * f.V + own + 2 * t;
+#pragma unroll
+    for (int i = 0; i < 2 * Shape::kTiles; ++i) {
+      const float* const o = sums.o[i / 2] + i % 2 * 2;
+      const uint32_t words =
+          transpose_block(pack_bf16(__fmaf_rn(o[0], of_head[0], 0.0f), __fmaf_rn(o[1], of_head[1], 0.0f)));
+      if (g < b.heads && own + 8 * i < f.V) *reinterpret_cast<uint32_t*>(to + 8 * i) = words;
+    }
+    return;
   }
-  if (column >= f.V) return;
+  const int part_rows = (b.head(f, 0) - f.first_row * f.H) * f.parts + static_cast<int>(blockIdx.y);
+  if (warp == 0 && t == 0 && g < b.heads)
+    *reinterpret_cast<float2*>(f.part_softmax + 2 * (part_rows + g * f.parts)) = {sums.m, sums.l};
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (2 * t + h >= b.heads) continue;
-    float o[Shape::kEach];
+    float* const to = f.part_sums + static_cast<int64_t>(part_rows + (2 * t + h) * f.parts) * f.V + own + g;
 #pragma unroll
-    for (int i = 0; i < Shape::kEach; ++i) o[i] = sums.o[i / 2][h + i % 2 * 2];
-    if (whole) {
-      uint32_t words[Shape::kWords];
-#pragma unroll
-      for (int i = 0; i < Shape::kWords; ++i)
-        words[i] =
-            pack_bf16(__fmaf_rn(o[2 * i], of_head[h], 0.0f), __fmaf_rn(o[2 * i + 1], of_head[h], 0.0f));
-      auto* const to =
-          reinterpret_cast<uint32_t*>(f.out + static_cast<int64_t>(b.head(f, 2 * t + h)) * f.V + column);
-#pragma unroll
-      for (int i = 0; i < Shape::kWords; ++i) to[i] = words[i];
-    } else {
-      float* const to = f.part_sums + static_cast<int64_t>(part_rows + (2 * t + h) * f.parts) * f.V + column;
-#pragma unroll
-      for (int i = 0; i < Shape::kEach; ++i) to[i] = o[i];
+    for (int i = 0; i < 2 * Shape::kTiles; ++i) {
+      if (own + 8 * i < f.V) to[8 * i] = sums.o[i / 2][i % 2 * 2 + h];
     }
   }
 }
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) decode_part(DecodeJob f) {
-  constexpr int kWidth = Shape::kLines;
-  __shared__ __align__(16) uint16_t queries[kColumns * Shape::kQueryLine];
-  __shared__ __align__(16) uint16_t new_key[kWidth];
-  __shared__ int numbers[kPartPages];  // the part's pages
-  // The staged heads are read before the first score is written.
-  __shared__ __align__(16) float scores[kColumns * kScoreLine];
-  static_assert(2 * Shape::kWarps * kWidth <= kColumns * kScoreLine);
+  constexpr int kWidth = Shape::kLines, kStages = Shape::kStages;
+  extern __shared__ __align__(128) uint8_t decode_shared[];
+  auto* const queries = reinterpret_cast<uint16_t*>(decode_shared + Shape::kRingBytes);
+  uint16_t* const new_key = queries + kColumns * Shape::kQueryLine;
+  auto* const scores = reinterpret_cast<float*>(new_key + kWidth);
   let_next_start();
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int numbers = number_of_lane(f);
   DecodeBlock b;
   if (!block_of(f, b)) {
     if (b.position >= 0 || blockIdx.y > 0) return;
@@ -301,67 +280,74 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) decode_part(D
       f.out[static_cast<int64_t>(b.head(f, 0)) * f.V + i] = 0;
     return;
   }
-  const int pages = (b.keys + kPageKeys - 1) / kPageKeys, blocks = (b.keys + kBlockKeys - 1) / kBlockKeys;
-  const int32_t* const table = f.lists.table + b.s * f.lists.max_pages + b.first / kPageKeys;
-  if (thread < pages) numbers[thread] = table[thread];
-  const int column = warp * Shape::kOwn + lane / 4 * Shape::kEach;
-  const int read_column = column < f.V ? column : 0;
-  typename Shape::Keys keys;
-  typename Shape::Values values;
-  const uint16_t* from = keys_at(f, b, warp, warp < pages ? table[warp] : 0, false);
-  if (warp < pages) {
-#pragma unroll
-    for (int step = 0; step < Shape::kAhead; ++step)
-      if (16 * step < f.K) load_step(keys[step], from, step);
-  }
-  const bool early = is_whole(b, 0);
-  if (early) {
-    const int first_pages[2] = {table[0], table[1]};
-#pragma unroll
-    for (int step = 0; step < kBlockSteps; ++step)
-      load_whole_step(values[step], f, b, step, first_pages[step / 2], read_column);
-  }
+  DecodeStream<Shape> stream(f, b, numbers, static_cast<uint32_t>(__cvta_generic_to_shared(decode_shared)));
   const LaneTurn<kWidth> turn(f.turn, b.position);
+  bool awaited = false;
+#pragma unroll 1
+  for (int i = 0; i < kStages; ++i) {
+    if (!awaited && !stream.is_old()) await_previous(), awaited = true;
+    stream.copy_next();
+  }
 #pragma unroll 1
   for (int i = thread + b.heads * Shape::kQueryLine; i < kColumns * Shape::kQueryLine; i += Shape::kThreads)
     queries[i] = 0;
-  await_previous();
-  const int last_page = (b.keys - 1) / kPageKeys;
-  if (b.owner) place_value(f, b, table[last_page]);
+  if (!awaited) {
+    if (f.fetch_ahead) stream.fetch_ahead();
+    await_previous();
+  }
+  const int blocks = (b.keys + kBlockKeys - 1) / kBlockKeys, last_page = stream.pages - 1;
+  const int last_number = stream.number_of(last_page);
+  if (b.owner) place_value(f, b, last_number);
   place_heads_of<Shape>(f, b, turn, queries, new_key, scores);
   __syncthreads();
 
-  bool again = false;  // the second pass over the page where the prefix ends
-#pragma unroll 1
-  for (int page = warp; page < 2 * blocks;) {
-    float s[2][4] = {};
-    const bool twice = !again && page == b.split_page && b.split % 4 != 0;
-    const int next = twice ? page : page + Shape::kWarps;
-    const uint16_t* const after = next < pages ? keys_at(f, b, next, numbers[next], twice) : nullptr;
-    if (page < pages) multiply_keys<Shape>(s, keys, f.K, queries, from, after);
-    store_scores(s, b, page, again, scores);
-    if (b.owner && page == last_page && !twice) score_new_key<Shape>(f, b, new_key, queries, scores);
-    again = twice, page = next, from = after;
-  }
-  if (b.owner) place_key(f, b, numbers[last_page], new_key);
-  const auto load = [&](int block, int step) {
-    load_step_values(values[step], f, b, block, step, is_whole(b, block), numbers, read_column);
+  int done = 0;  // the place in the ring of the stage to be read
+  const auto wait = [&] {
+    copy_wait<kStages - 1>();
+    __syncwarp();
   };
-  if (!early) {
-#pragma unroll
-    for (int step = 0; step < kBlockSteps; ++step) load(0, step);
+  const auto release = [&] {
+    __syncwarp();
+    if (++done == kStages) done = 0;
+  };
+  const uint16_t* const query = queries + lane / 4 * Shape::kQueryLine + lane % 4 * 2;
+  const uint32_t key_place = key_fragment(), value_place = value_fragment<Shape>();
+#pragma unroll 1
+  for (int page = warp; page < 2 * blocks; page += Shape::kWarps) {
+    float s[2][4] = {};
+    if (page < stream.pages) {
+#pragma unroll 1
+      for (int line = 0; line < f.K; line += Shape::kKeyLines) {
+        wait();
+        multiply_keys<Shape>(s, stream.stage(done) + key_place, query + line, f.K - line);
+        release();
+        stream.copy_next();
+      }
+    }
+    store_scores(s, b, page, scores);
+    if (b.owner && page == last_page) score_new_key<Shape>(f, b, new_key, queries, scores);
   }
+  if (b.owner) place_key(f, b, last_number, new_key);
   __syncthreads();
 
   DecodeSums<Shape::kTiles> sums;
   const float* const of_head = scores + min(lane / 4, b.heads - 1) * kScoreLine + lane % 4 * 2;
+  constexpr int kStageSteps = Shape::kValueKeys / 16;
 #pragma unroll 1
   for (int block = 0; block < blocks; ++block) {
-    add_block<Shape>(sums, of_head + block * kBlockKeys, values, f.scale_log2, [&](int step) {
-      if (block + 1 < blocks) load(block + 1, step);
-    });
+    add_block<Shape>(
+        sums, of_head + block * kBlockKeys, f.scale_log2,
+        [&](int step) {
+          if (step % kStageSteps == 0) wait();
+          return stream.stage(done) + value_place + step % kStageSteps * 16 * Shape::kValueBytes;
+        },
+        [&](int step) {
+          if (step % kStageSteps != kStageSteps - 1) return;
+          release();
+          stream.copy_next_values();
+        });
   }
-  store_sums<Shape>(f, b, sums, column);
+  store_sums<Shape>(f, b, sums);
 }
 
 // Merges the parts of rows that have several: a warp per row and head.
@@ -411,18 +397,39 @@ template <class Shape>
 void launch_parts(const DecodeJob& f, int64_t rows, bool early, void* stream) {
   const dim3 grid(static_cast<unsigned>(f.G * f.chunks), static_cast<unsigned>(f.parts),
                   static_cast<unsigned>(rows));
-  launch_early(early, "tensor_decode", decode_part<Shape>, grid, Shape::kThreads, 0, stream, f);
+  const int bytes = Shape::shared_bytes(std::min(f.heads, kColumns));
+  allow_shared(decode_part<Shape>, bytes);
+  launch_early(early, "tensor_decode", decode_part<Shape>, grid, Shape::kThreads, static_cast<size_t>(bytes),
+               stream, f);
 }
 
 template <int kWidth>
 void launch_rows(const DecodeJob& f, int64_t rows, bool early, void* stream) {
-  // Blocks of four warps that a multiprocessor holds at a time.
-  constexpr int64_t kHeld = DecodeShape<kWidth, 4>::kBlocks;
-  if (kWidth == 32 || rows * f.G * f.chunks > kHeld * multiprocessors()) {
-    launch_parts<DecodeShape<kWidth, 2>>(f, rows, early, stream);
-  } else {
-    launch_parts<DecodeShape<kWidth, kWidth == 32 ? 2 : 4>>(f, rows, early, stream);
+  // FOR THE MEASUREMENT: R1_DECODE=WARPS STAGES [p]
+  const char* const variant = std::getenv("R1_DECODE");
+  const std::string wanted = variant != nullptr ? variant : "";
+  DecodeJob job = f;
+  job.fetch_ahead = wanted.ends_with("p");
+  if constexpr (kWidth == 128) {
+    if (wanted.starts_with("22")) return launch_parts<DecodeShape<kWidth, 2, 2>>(job, rows, early, stream);
+    if (wanted.starts_with("23")) return launch_parts<DecodeShape<kWidth, 2, 3>>(job, rows, early, stream);
+    if (wanted.starts_with("24")) return launch_parts<DecodeShape<kWidth, 2, 4>>(job, rows, early, stream);
+    if (wanted.starts_with("26")) return launch_parts<DecodeShape<kWidth, 2, 6>>(job, rows, early, stream);
+    if (wanted.starts_with("42")) return launch_parts<DecodeShape<kWidth, 4, 2>>(job, rows, early, stream);
+    if (wanted.starts_with("44")) return launch_parts<DecodeShape<kWidth, 4, 4>>(job, rows, early, stream);
   }
+  // Two warps per block need fewer instructions for the same keys; four are sooner done with one block.
+  constexpr int64_t kFewBlocks = 2;  // per multiprocessor
+  if (kWidth == 32 || rows * f.G * f.chunks > kFewBlocks * multiprocessors()) {
+    launch_parts<DecodeShape<kWidth, 2, 4>>(job, rows, early, stream);
+  } else {
+    launch_parts<DecodeShape<kWidth, kWidth == 32 ? 2 : 4, 4>>(job, rows, early, stream);
+  }
+}
+
+template <int kWidth>
+void launch_decode(const DecodeJob& f, int64_t rows, bool early, void* stream) {
+  launch_rows<kWidth>(f, rows, early, stream);
   if (f.parts == 1) return;
   const dim3 merges(static_cast<unsigned>(ceil_div(rows * f.H, int64_t{kMergeWarps})));
   launch_early(early, "merge_decoded", merge_decoded<kWidth>, merges, 32 * kMergeWarps, 0, stream, f, rows);
@@ -471,7 +478,7 @@ void tensor_decode(Context& ctx, const TensorDecode& call, const DecodeLists& li
     const int64_t rows = std::min(at_once, lists.S - first);
     f.first_row = static_cast<int>(first);
     with_width(std::max(f.K, f.V), [&](auto width) {
-      launch_rows<decltype(width)::value>(f, rows, launches_early(ctx), ctx.stream);
+      launch_decode<decltype(width)::value>(f, rows, launches_early(ctx), ctx.stream);
     });
   }
 }

@@ -1,5 +1,5 @@
 // ops/attention/tensor_decode_cuda.cuh: what a block of tensor_decode_cuda.cu works on, and how keys and values reach its
-// registers.
+// shared memory.
 #pragma once
 
 #include "ops/attention/head_turn_cuda.h"
@@ -9,8 +9,9 @@
 namespace r1::cuda {
 
 inline constexpr int kPageKeys = static_cast<int>(kKeyTile), kPartPages = kPartKeys / kPageKeys;
-inline constexpr int kColumns = 8;                // heads of a block: columns of an instruction
-inline constexpr int kScoreLine = kPartKeys + 8;  // the addresses that a warp reads at once lie in different banks
+inline constexpr int kColumns = 8;  // heads of a block: columns of an instruction
+inline constexpr int kScoreLine =
+    kPartKeys + 8;  // the addresses that a warp reads at once lie in different banks
 
 struct DecodeJob {
   int H, G, K, V;
@@ -27,47 +28,30 @@ struct DecodeJob {
   // Rows of more than one part, per [row, H, part]: sums [V], then maximum and sum of weights. Null: there are none.
   float *part_sums, *part_softmax;
   int parts;
+  bool fetch_ahead;  // into the second-level cache, before the kernel ahead has ended
 };
 
-// Two warps per block need fewer instructions for the same keys, four are sooner done with one block.
-template <int kWidth, int kWarpsHere>
+// A warp's keys and values pass through a ring of kStages stages in shared memory, which no other warp reads.
+template <int kWidth, int kWarpsHere, int kStagesHere>
 struct DecodeShape {
-  static constexpr int kLines = kWidth, kWarps = kWarpsHere, kThreads = 32 * kWarps;
-  // Blocks of a multiprocessor, at least.
-  static constexpr int kBlocks = (kWidth == 128 ? 16 : 20) / kWarps;
-  static constexpr int kSteps = kWidth / 16;                                         // steps of 16 lines of keys
-  static constexpr int kAhead = kWidth == 128 && kWarps == 2 ? kSteps / 2 : kSteps;  // steps whose loads are under way
-  static constexpr int kOwn = kWidth / kWarps;                                       // columns of a warp
-  static constexpr int kEach = kOwn / 8;                                             // columns of a lane
-  static constexpr int kWords = kEach / 2, kTiles = kOwn / 16;
+  static constexpr int kLines = kWidth, kWarps = kWarpsHere, kThreads = 32 * kWarps, kStages = kStagesHere;
+  static constexpr int kBlocks = 16 / kWarps;  // of a multiprocessor, at least
+  static constexpr int kKeySteps =
+      (kWidth < 64 ? kWidth : 64) / 16;  // steps of 16 lines of a page's keys in a stage
+  static constexpr int kKeyLines = 16 * kKeySteps, kStageBytes = kKeyLines * kPageKeys * 2;
+  static constexpr int kOwn = kWidth / kWarps, kTiles = kOwn / 16;  // columns of a warp
+  static constexpr int kValueBytes = 2 * kOwn;                      // of a key
+  static constexpr int kValueKeys =
+      kStageBytes / kValueBytes < kBlockKeys ? kStageBytes / kValueBytes : kBlockKeys;
   static constexpr int kQueryLine = kWidth + 8;
-  // A step holds lines 2t, 2t + 1, 2t + 8 and 2t + 9 of a page's keys, and those keys of a block's values.
-  using Keys = uint32_t[kAhead][4][2];
-  using Values = uint32_t[kBlockSteps][4][kWords];
-};
-
-// Neighbours that no other warp reads.
-template <int kWords>
-__device__ __forceinline__ void load_words(uint32_t (&to)[kWords], const uint16_t* from) {
-  if constexpr (kWords == 4) {
-    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "l"(from));
-  } else if constexpr (kWords == 2) {
-    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
-  } else {
-    asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
+  static constexpr int kRingBytes = kWarps * kStages * kStageBytes;
+  // Heads wait for their turn in the place of the scores.
+  static constexpr int kStaged = 2 * kWarps * kWidth;
+  static constexpr int shared_bytes(int heads) {
+    const int scores = heads * kScoreLine;
+    return kRingBytes + (kColumns * kQueryLine + kWidth) * 2 + (scores > kStaged ? scores : kStaged) * 4;
   }
-}
-
-// A of an instruction whose rows g and g + 8 are the two elements of a word, from k 2t, 2t + 1, 2t + 8 and 2t + 9.
-template <int kWords>
-__device__ __forceinline__ void rows_of_word(uint32_t (&a)[4], const uint32_t (&lines)[4][kWords], int word) {
-  a[0] = __byte_perm(lines[0][word], lines[1][word], 0x5410);
-  a[1] = __byte_perm(lines[0][word], lines[1][word], 0x7632);
-  a[2] = __byte_perm(lines[2][word], lines[3][word], 0x5410);
-  a[3] = __byte_perm(lines[2][word], lines[3][word], 0x7632);
-}
+};
 
 __device__ __forceinline__ uint16_t* page_at(const DecodeJob& f, int number) {
   return f.pages + static_cast<int64_t>(number) * f.page_elements;
@@ -86,6 +70,13 @@ struct DecodeBlock {
     return s * f.H + g * f.heads + chunk * kColumns + i;
   }
 };
+
+// Lane i: the number of the part's page i, if there is one. Does not wait for the row's position.
+__device__ __forceinline__ int number_of_lane(const DecodeJob& f) {
+  const int page = static_cast<int>(blockIdx.y) * kPartPages + static_cast<int>(threadIdx.x) % 32;
+  const auto row = static_cast<int>(f.first_row + blockIdx.z);
+  return f.lists.table[row * f.lists.max_pages + min(page, static_cast<int>(f.lists.max_pages) - 1)];
+}
 
 // Returns false if the row sees no key of the part.
 __device__ __forceinline__ bool block_of(const DecodeJob& f, DecodeBlock& b) {
@@ -108,59 +99,158 @@ __device__ __forceinline__ bool block_of(const DecodeJob& f, DecodeBlock& b) {
   return true;
 }
 
-// Row or column i of the four along k that a lane has of a step, less 2t.
-__device__ __forceinline__ constexpr int key_of_lane(int i) {
-  return i % 2 + i / 2 * 8;
-}
+// What of a part is on its way to a warp: the keys of its pages, then all values of its columns. Vectors of 16 bytes lie
+// in lines of shared memory such that eight lines' vectors, which ldmatrix reads at once, are in different banks.
+template <class Shape>
+struct DecodeStream {
+  static constexpr int kValueVectors = Shape::kValueBytes / 16;  // of a key
+  static constexpr int kKeysPerLine = 8 / kValueVectors;         // of 128 bytes
+  static constexpr int kKeysAtOnce = 32 / kValueVectors;         // whose values a warp copies at once
+  const DecodeJob& f;
+  const DecodeBlock& b;
+  int numbers;        // lane i: of the part's page i
+  uint32_t ring;      // address in shared memory
+  int pages;          // of which the row sees keys
+  int page, line;     // the next stage's keys are lines of this page
+  int key = 0, keys;  // the next stage's values begin with this key; there are stages for so many keys
+  int at = 0;         // the next stage's place in the ring
 
-// This lane's first number of a page's keys 4g to 4g + 3. All are read from one page; if the prefix ends among them,
-// `own` says which.
-__device__ __forceinline__ const uint16_t* keys_at(const DecodeJob& f, const DecodeBlock& b, int page,
-                                                   int number, bool own) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, key = lane / 4 * 4;
-  return (!own && page == b.split_page && key < b.split ? b.tail : page_at(f, number)) +
-         (b.g * f.K + lane % 4 * 2) * kPageKeys + key;
-}
-
-// Four keys of a step's lines 2t, 2t + 1, 2t + 8 and 2t + 9.
-__device__ __forceinline__ void load_step(uint32_t (&to)[4][2], const uint16_t* from, int step) {
-#pragma unroll
-  for (int e = 0; e < 4; ++e) load_words(to[e], from + (16 * step + key_of_lane(e)) * kPageKeys);
-}
-
-// True if the block's values lie in its own two pages, and the new one is not among them.
-__device__ __forceinline__ bool is_whole(const DecodeBlock& b, int block) {
-  return (block + 1) * kBlockKeys <= b.keys - (b.owner ? 1 : 0) && block != b.split_page >> 1;
-}
-
-// Loads a step's values of this lane from page `number`, if its block is whole.
-template <int kWords>
-__device__ __forceinline__ void load_whole_step(uint32_t (&to)[4][kWords], const DecodeJob& f,
-                                                const DecodeBlock& b, int step, int number, int column) {
-  const int slot = step % 2 * 16 + static_cast<int>(threadIdx.x) % 4 * 2;
-  const uint16_t* const from = page_at(f, number) + f.values_at + (b.g * kPageKeys + slot) * f.V + column;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) load_words(to[i], from + key_of_lane(i) * f.V);
-}
-
-// Loads a step's values of any block once the new one is in its page. Behind the row's last key, that key's value: its
-// weight there is 0. numbers: those of the part's pages.
-template <int kWords>
-__device__ __forceinline__ void load_step_values(uint32_t (&to)[4][kWords], const DecodeJob& f,
-                                                 const DecodeBlock& b, int block, int step, bool whole,
-                                                 const int* numbers, int column) {
-  const int wanted = 2 * block + step / 2;
-  if (whole) return load_whole_step(to, f, b, step, numbers[wanted], column);
-  const int page = min(wanted, (b.keys - 1) / kPageKeys), last = b.keys - 1 - page * kPageKeys,
-            first = (wanted - page) * kPageKeys + step % 2 * 16 + static_cast<int>(threadIdx.x) % 4 * 2,
-            split = page == b.split_page ? b.split : 0;
-  const int at = f.values_at + b.g * kPageKeys * f.V + column;
-  const uint16_t* const own = page_at(f, numbers[page]) + at;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int slot = min(first + key_of_lane(i), last);
-    load_words(to[i], (slot < split ? b.tail + at : own) + slot * f.V);
+  __device__ __forceinline__ DecodeStream(const DecodeJob& job, const DecodeBlock& block, int number_of_lane,
+                                          uint32_t shared)
+      : f(job), b(block), numbers(number_of_lane) {
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    pages = (b.keys + kPageKeys - 1) / kPageKeys;
+    keys = (b.keys + kBlockKeys - 1) / kBlockKeys * kBlockKeys;
+    ring = shared + static_cast<uint32_t>(warp * Shape::kStages * Shape::kStageBytes);
+    page = warp, line = 0;
   }
+  __device__ __forceinline__ int number_of(int of_page) const { return __shfl_sync(~0u, numbers, of_page); }
+  __device__ __forceinline__ uint32_t stage(int place) const {
+    return ring + static_cast<uint32_t>(place * Shape::kStageBytes);
+  }
+
+  // True if the next stage has no part of the new key and value, which the kernel ahead still makes.
+  __device__ __forceinline__ bool is_old() const {
+    return page < pages || !b.owner || key + Shape::kValueKeys < b.keys;
+  }
+
+  // Begins to copy the next stage, if there is one. The whole warp calls it.
+  __device__ __forceinline__ void copy_next() {
+    if (page >= pages) return copy_next_values();
+    copy_keys(stage(at));
+    line += Shape::kKeyLines;
+    if (line >= f.K) line = 0, page += Shape::kWarps;
+    commit();
+  }
+  // The same when no keys are left.
+  __device__ __forceinline__ void copy_next_values() {
+    if (key < keys) {
+#pragma unroll
+      for (int half = 0; half < Shape::kValueKeys / kPageKeys; ++half)
+        copy_values(stage(at) + half * kPageKeys * Shape::kValueBytes, key / kPageKeys + half);
+      key += Shape::kValueKeys;
+    }
+    commit();
+  }
+
+  // Brings what the ring has no room for yet into the second-level cache. Of pages that the row shares, it may bring
+  // what nobody reads.
+  __device__ __forceinline__ void fetch_ahead() const {
+    constexpr int kPageLine = 64;  // elements of 128 bytes
+    const int first = static_cast<int>(threadIdx.x) * kPageLine;
+#pragma unroll 1
+    for (int p = 0; p < pages; ++p) {
+      const uint16_t* const from = page_at(f, number_of(p)) + b.g * kPageKeys * f.K;
+#pragma unroll 1
+      for (int i = first; i < f.K * kPageKeys; i += Shape::kThreads * kPageLine) fetch_line(from + i);
+      const uint16_t* const values = page_at(f, number_of(p)) + f.values_at + b.g * kPageKeys * f.V;
+#pragma unroll 1
+      for (int i = first; i < f.V * kPageKeys; i += Shape::kThreads * kPageLine) fetch_line(values + i);
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ void fetch_line(const uint16_t* from) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+  }
+  __device__ __forceinline__ void commit() {
+    copy_commit();
+    if (++at == Shape::kStages) at = 0;
+  }
+
+  // A lane has eight neighbouring keys of every eighth line. They are read from one page, unless the prefix ends among
+  // them.
+  __device__ __forceinline__ void copy_keys(uint32_t to) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int place = (b.g * f.K + line) * kPageKeys + lane * kVector, lines = f.K - line;
+    const uint16_t* const own = page_at(f, number_of(page)) + place;
+    const int of_prefix = page == b.split_page ? b.split - lane % 4 * kVector : 0;
+    to += static_cast<uint32_t>(lane / 4 * 64 + (lane % 4 ^ lane / 8) * 16);
+    if (of_prefix <= 0 || of_prefix >= kVector) {
+      const uint16_t* const from = of_prefix > 0 ? b.tail + place : own;
+#pragma unroll
+      for (int i = 0; i < Shape::kKeyLines / 8; ++i) {
+        if (8 * i < lines) copy_async(to + 512 * i, from + 8 * i * kPageKeys, 16);
+      }
+      return;
+    }
+#pragma unroll 1
+    for (int i = 0; i < Shape::kKeyLines / 8 && 8 * i < lines; ++i) {
+      const int64_t next = 8 * i * kPageKeys;
+#pragma unroll 1
+      for (int e = 0; e < kVector; ++e)
+        asm volatile("st.shared.u16 [%0], %1;" ::"r"(to + 512 * i + 2 * e),
+                     "h"((e < of_prefix ? b.tail + place : own)[next + e])
+                     : "memory");
+    }
+  }
+
+  // The values of a page's keys. Behind the row's last key there are zeros.
+  __device__ __forceinline__ void copy_values(uint32_t to, int of_page) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32, vector = lane % kValueVectors,
+              first = lane / kValueVectors;
+    const int column = static_cast<int>(threadIdx.x) / 32 * Shape::kOwn + vector * kVector;
+    const bool inside = column < f.V;
+    const int place = f.values_at + b.g * kPageKeys * f.V + (inside ? column : 0);
+    const int left = b.keys - of_page * kPageKeys, split = of_page == b.split_page ? b.split : 0;
+    const uint16_t* const own = page_at(f, number_of(min(of_page, pages - 1))) + place;
+    const auto place_of = [&](int i) {
+      const int key_here = first + i * kKeysAtOnce;
+      return to + static_cast<uint32_t>(key_here * Shape::kValueBytes +
+                                        (vector ^ key_here / kKeysPerLine % kValueVectors) * 16);
+    };
+    if (left - (b.owner ? 1 : 0) >= kPageKeys && split == 0) {
+#pragma unroll
+      for (int i = 0; i < kPageKeys / kKeysAtOnce; ++i)
+        copy_async(place_of(i), own + (first + i * kKeysAtOnce) * f.V, inside ? 16 : 0);
+      return;
+    }
+    const uint16_t* const made = f.v + static_cast<int64_t>(b.s * f.G + b.g) * f.V + (inside ? column : 0);
+#pragma unroll 1
+    for (int i = 0; i < kPageKeys / kKeysAtOnce; ++i) {
+      const int slot = first + i * kKeysAtOnce;
+      const uint16_t* const from = b.owner && slot == left - 1 ? made
+                                   : slot < split              ? b.tail + place + slot * f.V
+                                   : slot < left               ? own + slot * f.V
+                                                               : own;
+      copy_async(place_of(i), from, inside && slot < left ? 16 : 0);
+    }
+  }
+};
+
+// The address of this lane's line for ldmatrix: 16 keys of 16 lines, from a stage of keys; block of keys 1 lies 32 bytes
+// away (exclusive or).
+__device__ __forceinline__ uint32_t key_fragment() {
+  const int lane = static_cast<int>(threadIdx.x) % 32, block = lane / 8, line = lane % 8;
+  return static_cast<uint32_t>((block / 2 * 8 + line) * 64 + (block % 2 ^ line / 2) * 16);
+}
+// The same of 16 columns of 16 keys, from a stage of values; tile i lies 32 i bytes away.
+template <class Shape>
+__device__ __forceinline__ uint32_t value_fragment() {
+  using Stream = DecodeStream<Shape>;
+  const int lane = static_cast<int>(threadIdx.x) % 32, block = lane / 8, line = lane % 8;
+  return static_cast<uint32_t>((block / 2 * 8 + line) * Shape::kValueBytes +
+                               (block % 2 ^ line / Stream::kKeysPerLine % Stream::kValueVectors) * 16);
 }
 
 // The new key and value go into their page. Blocks that share the group's heads all write the same.

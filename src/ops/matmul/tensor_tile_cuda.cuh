@@ -47,6 +47,13 @@ __device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const uint16_t* l
   load_blocks_at<kTransposed>(to, static_cast<uint32_t>(__cvta_generic_to_shared(line)));
 }
 
+// Transposes a block of 8 x 8 elements, of which lane 4 g + t holds row g, columns 2t and 2t + 1.
+__device__ __forceinline__ uint32_t transpose_block(uint32_t value) {
+  uint32_t out;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
+  return out;
+}
+
 // Asynchronous copies of 16 bytes, of which the last 16 - bytes become zeros. (The toolkit's own function
 // chooses among one instruction per count of bytes by a jump, which costs more than the copy.)
 __device__ __forceinline__ void copy_async(uint32_t to, const void* from, int bytes) {

@@ -73,8 +73,14 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ float staged[kLong ? kStaged : 1];
   __shared__ float told;
   let_next_start();
-  await_previous();
   const Row<kLong> row;
+  // A block's first weights are there when the row arrives: kernels that run early may read weights at once.
+  constexpr int kHeld = kLong ? 6 : 0;
+  float held[kHeld + 1];
+#pragma unroll
+  for (int n = 0; n < kHeld; ++n)
+    held[n] = row.thread + n * kThreads < D ? w[row.thread + n * kThreads] : 0.0f;
+  await_previous();
   const int64_t t = row.t < T ? row.t : T - 1;  // whole warps run: lanes exchange sums
   const X from = x.at(t, D);
   float lane = 0.0f;
@@ -100,11 +106,15 @@ __global__ void __launch_bounds__(kThreads)
   if (rstd != nullptr && row.thread == 0) rstd[t] = r;
   const bool kept = kLong && D <= kStaged;
   Y* to = y + t * D;
-#pragma unroll 4
-  for (int64_t i = row.thread; i < D; i += Row<kLong>::kCount) {
-    const float value = kept ? staged[i] : from.again(i);
-    put_f32(to + i, normed<Y>(value, r, w[i]));
+  const auto put = [&](int64_t i, float weight) {
+    put_f32(to + i, normed<Y>(kept ? staged[i] : from.again(i), r, weight));
+  };
+#pragma unroll
+  for (int n = 0; n < kHeld; ++n) {
+    if (row.thread + n * kThreads < D) put(row.thread + n * kThreads, held[n]);
   }
+#pragma unroll 4
+  for (int64_t i = row.thread + kHeld * kThreads; i < D; i += Row<kLong>::kCount) put(i, w[i]);
 }
 
 struct Product {  // of one element: x and g = dy w

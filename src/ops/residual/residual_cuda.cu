@@ -3,6 +3,7 @@
 #include <array>
 
 #include "ops/matmul/quant_stream_cuda.h"
+#include "ops/matmul/tensor_gated_cuda.h"
 #include "ops/matmul/tensor_stream_cuda.h"
 #include "ops/residual/residual_backend.h"
 #include "tensor/cuda.h"
@@ -12,9 +13,11 @@ namespace r1::cuda {
 namespace {
 
 // While memory is measured the ops run one by one, which takes more: there may be no device to ask for its size.
+bool may_fuse(const Context& ctx) {
+  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring;
+}
 bool may_stream(const Context& ctx, int64_t T) {
-  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring &&
-         T <= kMostStreamRows;
+  return may_fuse(ctx) && T <= kMostStreamRows;
 }
 
 // The product of a weight, without the address of a weight that has tiles.
@@ -31,6 +34,18 @@ TensorProduct product_of_weight(Context& ctx, const Weight& w, const Tensor& x) 
 }
 QuantProductOnTiles product_on_tiles(Context& ctx, const Weight& w, const Tensor& x) {
   return {{w.dense().stored.format, w.N(), w.K(), w.tiles(ctx)}, product_of_weight(ctx, w, x)};
+}
+
+// True if tensor_gated() is the kernel for it. A weight is asked for its numbers only then, because it may have to make them.
+bool tiles_are_gated(const Context& ctx, const ResidualGated& of) {
+  if (of.rows.norm.w != nullptr || of.rows.x.dtype != DType::bf16) return false;
+  const TensorProduct shape = forward_product({.x = of.rows.x.bf16(),
+                                               .T = of.rows.x.dim(0),
+                                               .N = of.gate->N(),
+                                               .K = of.gate->K(),
+                                               .y_bf16 = true,
+                                               .most_shards = ctx.row().k_shards});
+  return tensor_gated_pays({shape, shape});
 }
 
 StreamCall call_of(std::span<const TensorProduct> products, const ResidualRows& rows) {
@@ -110,27 +125,34 @@ std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) 
 }
 
 Tensor residual_gated(Context& ctx, const ResidualGated& of) {
-  if (!may_stream(ctx, of.rows.x.dim(0))) return {};
-  if (of.gate->has_tiles(ctx) && of.up->has_tiles(ctx)) {
+  if (!may_fuse(ctx)) return {};
+  const int64_t T = of.rows.x.dim(0);
+  const bool few = T <= kMostStreamRows;
+  if (few && of.gate->has_tiles(ctx) && of.up->has_tiles(ctx)) {
     std::array<QuantProductOnTiles, 2> pair = {product_on_tiles(ctx, *of.gate, of.rows.x),
                                                product_on_tiles(ctx, *of.up, of.rows.x)};
     QuantStreamCall call = quant_call_of(pair, of.rows);
     call.output = StreamOutput::gate;
     if (!quant_stream_fits(call)) return {};
-    const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
+    const Tensor out = ctx.arena.tensor({T, of.gate->N()}, DType::bf16);
     pair[0].product.d = out.data;
     quant_stream(call, ctx.stream);
     return out;
   }
   if (of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
+  if (!few && !tiles_are_gated(ctx, of)) return {};
   std::array<TensorProduct, 2> products = {product_of_weight(ctx, *of.gate, of.rows.x),
                                            product_of_weight(ctx, *of.up, of.rows.x)};
   StreamCall call = call_of(products, of.rows);
   call.output = StreamOutput::gate;
-  if (!stream_fits(call)) return {};
-  const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
+  if (few && !stream_fits(call)) return {};
+  const Tensor out = ctx.arena.tensor({T, of.gate->N()}, DType::bf16);
   products[0].d = out.data;
-  stream_products(call, ctx.stream);
+  if (few) {
+    stream_products(call, ctx.stream);
+  } else {
+    tensor_gated({products[0], products[1]}, ctx.stream);
+  }
   return out;
 }
 
