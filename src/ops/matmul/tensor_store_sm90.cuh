@@ -188,6 +188,28 @@ __device__ __forceinline__ void visit_pairs(const TensorProduct& product, int64_
   }
 }
 
+// By one thread: brings D's outputs of a tile into the second-level cache, before load_outputs() asks for them. kPairs: D
+// takes pairs. `map`: D's, or null.
+template <int kJ, bool kPairs>
+__device__ __forceinline__ void prefetch_outputs(const TensorProduct& product, const CUtensorMap* map, int i0,
+                                                 int j0) {
+  if (map != nullptr) {
+    constexpr int kColumns = kJ / kF32Rounds;
+    for (int j = 0; j < kJ; j += kColumns) {
+#pragma unroll
+      for (int i = 0; i < kTileI; i += 32) prefetch_box(*map, i0 + i, j0 + j);
+    }
+    return;
+  }
+  if constexpr (kPairs) {
+    const int rows = static_cast<int>(min(product.I - i0, int64_t{kTileI}));
+    const int bytes = static_cast<int>(min(product.J - j0, int64_t{kJ})) * 4;
+    const float* from = static_cast<const float*>(product.d) + i0 * product.d_i + j0;
+    if (bytes % 16 != 0 || product.d_i % 4 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) return;
+    for (int i = 0; i < rows; ++i, from += product.d_i) prefetch_bytes(from, bytes);
+  }
+}
+
 // Loads the values that sums begin with: D in f32. kPairs: it takes pairs.
 template <bool kPairs, int kCount>
 __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
