@@ -350,7 +350,7 @@ void prefetch_bytes(Warp& w, const Inst& i, uint32_t lanes) {
     const uint64_t address = w.address(i, i.o[0], l), bytes = w.from<uint32_t>(i.o[1])[l];
     if (address % 16 != 0 || bytes % 16 != 0 || bytes == 0)
       w.fault(i, Fault::Kind::alignment, "prefetched bytes are vectors of 16");
-    w.global(i, address, bytes);
+    for (uint64_t at = 0; at < bytes; at += 16) w.global(i, address + at, 16);
   });
 }
 void commit_stores(Warp& w, const Inst&, uint32_t) {

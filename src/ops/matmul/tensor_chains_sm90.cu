@@ -268,6 +268,16 @@ void launch_chains(const TensorProduct& product, const ChainList& chains, cudaSt
 
 }  // namespace
 
+ChainPlan wgmma_chains_apart(int64_t N, int64_t K, int64_t columns, int64_t at_once) {
+  R1_CHECK(columns == 128 || columns == 192, "tiles of ", columns, " columns");
+  const int64_t tiles = padded_tiles(N, K, columns);
+  return {.columns = columns,
+          .apart = true,
+          .at_once = at_once,
+          .floats = at_once * tiles * kTileI * columns,
+          .words = at_once * tiles};
+}
+
 ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count) {
   // In microseconds of an H200: a token's share of a column of a tile, the addition of a chain in registers, the load and
   // the store of a tile of D, and the store of a chain.
@@ -275,24 +285,16 @@ ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count) 
   constexpr int64_t kMostFloats = int64_t{1} << 26;  // 256 MiB of chains at a time
   const int64_t down = ceil_div(N, int64_t{kTileI});
   const auto all = static_cast<double>(tokens), chains = static_cast<double>(std::max<int64_t>(count, 1));
-  const auto walk_cost = [&](int64_t columns) {
-    return tile_cost(down * ceil_div(K, columns),
-                     all * static_cast<double>(columns) * kToken + chains * kInRegisters + kLoadAndStore);
-  };
   ChainPlan plan{.columns = 192};
-  double least = walk_cost(192);
+  double least =
+      tile_cost(down * ceil_div(K, int64_t{192}), all * 192 * kToken + chains * kInRegisters + kLoadAndStore);
   const auto offer = [&](int64_t columns, double factor) {
-    const int64_t tiles = padded_tiles(N, K, columns), floats = tiles * kTileI * columns;
+    const int64_t tiles = padded_tiles(N, K, columns), most = kMostFloats / (tiles * kTileI * columns);
     const double cost =
         tile_cost(tiles * count, all / chains * static_cast<double>(columns) * factor * kToken + kInScratch);
-    if (floats * std::min<int64_t>(count, 2) > kMostFloats || cost >= least) return;
-    const int64_t at_once = std::clamp<int64_t>(kMostFloats / floats, 1, std::max<int64_t>(count, 1));
+    if (cost >= least || most < 1 || count < 2) return;
     least = cost;
-    plan = {.columns = columns,
-            .apart = true,
-            .at_once = at_once,
-            .floats = floats * at_once,
-            .words = tiles * at_once};
+    plan = wgmma_chains_apart(N, K, columns, std::min(most, count));
   };
   if (const char* forced = std::getenv("R1_DW")) {  // for measurements
     const std::string_view name = forced;

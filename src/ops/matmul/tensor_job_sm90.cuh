@@ -27,6 +27,7 @@ struct Job {
   CUtensorMap q;
   Part parts[kMostProducts];
   int part_count, part_k, shards;  // part_k: k of a shard
+  bool halves;                     // shards end in the middle of stages, and lie one behind the other
   int tiles_i, tiles_j, cluster;   // tiles_i is a multiple of cluster
   const TokenChain* chains;        // null: shards
   int chain_count;
@@ -79,11 +80,15 @@ Job make_job(std::span<const TensorProduct> products, int cluster, bool stored) 
   const TensorProduct& one = products.front();
   const TensorShards shards = tensor_shards(one.K, one.most_shards);
   const int64_t part_k = shards.count == 1 ? one.K : shards.steps * kTensorStep;
-  const auto boxes = [&](int64_t rows, int box_rows, int box_k) {
-    return OperandBoxes{
-        .rows = rows, .part = part_k, .shards = shards.count, .box_rows = box_rows, .box_k = box_k};
-  };
   Job job{};
+  job.halves = stored && shards.count > 1 && part_k > kTileK && part_k % kTileK == kTileK / 2;
+  const auto boxes = [&](int64_t rows, int box_rows, int box_k) {
+    return OperandBoxes{.rows = rows,
+                        .part = job.halves ? one.K : part_k,
+                        .shards = job.halves ? 1 : shards.count,
+                        .box_rows = box_rows,
+                        .box_k = box_k};
+  };
   job.cluster = cluster;
   job.q = operand_map(one.q, boxes(one.J, kJ / cluster, kTileK / cluster));
   for (const TensorProduct& product : products) {

@@ -70,41 +70,58 @@ __device__ __forceinline__ void store_group(const Part& part, uint32_t buffer, i
   store_outputs<!kQByK>(product, i0, j0, total);
 }
 
-// The multipliers' part. kTotals: an item may have several chains.
+// Loads D where an item's sums begin with it. Returns true if they do.
+template <int kJ, bool kQByK, int kCount>
+__device__ __forceinline__ bool load_item(const Job& job, int item, uint32_t rank, float (&to)[kCount]) {
+  if (item >= job.items()) return false;
+  const Item at = item_of<kJ>(job, item, rank);
+  const TensorProduct& product = job.parts[at.part].product;
+  if (!product.accumulate) return false;
+  load_outputs<!kQByK>(product, at.i0 + 64 * static_cast<int>(threadIdx.x / 128), at.j0, to);
+  return true;
+}
+
+// The multipliers' part. kTotals: an item may have several chains, of shards or, in the gradient of a weight, of tokens;
+// sums of shards begin with D in the first chain.
 template <int kJ, bool kTotals, class Pipe, bool kQByK>
 __device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint32_t buffer, int first,
                                                int apart) {
   constexpr int kCount = Pipe::kCount;
+  constexpr bool kWalk = kTotals && !kQByK;
   const int group = static_cast<int>(threadIdx.x) / 128;
   const uint32_t mine = buffer + static_cast<uint32_t>(group) * kStoreBytes<kJ>;
   float chain[kCount], total[kTotals ? kCount : 1];
 #pragma unroll
   for (float& c : chain) c = 0.0f;
+  bool from_d = !kWalk && load_item<kJ, kQByK>(job, first, pipe.rank, chain);
   for (int n = first; n < job.items(); n += apart) {
     const Item item = item_of<kJ>(job, n, pipe.rank);
     const Part& part = job.parts[item.part];
     const int i0 = item.i0 + 64 * group;
-    const bool from_d = part.product.accumulate;
     if constexpr (kTotals) {
-      if (from_d && job.chains != nullptr) {
-        load_outputs<!kQByK>(part.product, i0, item.j0, total);
-      } else {
 #pragma unroll
-        for (float& t : total) t = -0.0f;  // -0 + x is x, whatever x is
-      }
+      for (float& t : total) t = -0.0f;  // -0 + x is x, whatever x is
     }
-    if (from_d && job.chains == nullptr) load_outputs<!kQByK>(part.product, i0, item.j0, chain);
+    if constexpr (kWalk) load_item<kJ, kQByK>(job, n, pipe.rank, total);
     for (int c = 0; c < item.chains; ++c) {
-      pipe.sum(chain, chain_of(job, c), !(from_d && job.chains == nullptr && c == 0));
+      const bool fresh = !from_d || c > 0;
+      if (kQByK && job.halves) {
+        pipe.sum_with_half(chain, job.part_k / kTileK, c % 2 == 1, fresh);
+      } else {
+        pipe.sum(chain, chain_of(job, c), fresh);
+      }
       if constexpr (kTotals) {
 #pragma unroll
         for (int e = 0; e < kCount; ++e) total[e] = __fadd_rn(total[e], chain[e]);
       }
     }
     if constexpr (kTotals) {
+      // D of the next item arrives while this one is stored.
+      if constexpr (!kWalk) from_d = load_item<kJ, kQByK>(job, n + apart, pipe.rank, chain);
       store_group<kQByK>(part, mine, i0, item.j0, total);
     } else {
       store_group<kQByK>(part, mine, i0, item.j0, chain);
+      from_d = load_item<kJ, kQByK>(job, n + apart, pipe.rank, chain);
     }
   }
   if (threadIdx.x % 64 == 0) store_wait<0>();
@@ -135,9 +152,11 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
     if (threadIdx.x == kMultipliers) {
       for (int n = first; n < job.items(); n += apart) {
         const Item item = item_of<kJ>(job, n, pipe.rank);
-        for (int c = 0; c < item.chains; ++c) {
-          if (c + 1 == item.chains) prefetch_item<kJ, kQByK>(job, n + apart, pipe.rank);
-          pipe.copy(job.parts[item.part].p, job.q, chain_of(job, c), item.i0, item.j0);
+        const int chains = job.halves ? 1 : item.chains;
+        for (int c = 0; c < chains; ++c) {
+          if (c + 1 == chains) prefetch_item<kJ, kQByK>(job, n + apart, pipe.rank);
+          const ChainAt chain = job.halves ? ChainAt{0, 0, job.part_k * job.shards} : chain_of(job, c);
+          pipe.copy(job.parts[item.part].p, job.q, chain, item.i0, item.j0);
         }
       }
     }

@@ -25,14 +25,16 @@ void wgmma_shards_products(std::span<const TensorProduct> products, void* stream
 
 // True if gradients of weights [N, K] whose rows are aligned can go by wgmma_add_chains().
 bool wgmma_takes_chains(int64_t N, int64_t K);
-// How `count` chains of `tokens` tokens are added to D [N, K]: by blocks that walk all chains of a tile; or, if `apart`, side
-// by side, `at_once` of them in a launch, with so much scratch. `columns`: of a tile.
+// How chains are added to D [N, K]: by blocks that walk all chains of a tile; or, if `apart`, side by side, `at_once` of them
+// in a launch, with so much scratch. `columns`: of a tile.
 struct ChainPlan {
   int64_t columns = 0;
   bool apart = false;
   int64_t at_once = 0, floats = 0, words = 0;
 };
+// The plan that takes the least time for `count` chains of `tokens` tokens in all.
 ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count);
+ChainPlan wgmma_chains_apart(int64_t N, int64_t K, int64_t columns, int64_t at_once);
 struct ChainList {
   const TokenChain* list = nullptr;
   int64_t count = 0;
