@@ -351,6 +351,14 @@ void store_box(Warp& w, const Inst& i, uint32_t lanes) {
     });
   });
 }
+void prefetch_bytes(Warp& w, const Inst& i, uint32_t lanes) {
+  for_lanes(lanes, [&](int l) {
+    const uint64_t address = w.address(i, i.o[0], l), bytes = w.from<uint32_t>(i.o[1])[l];
+    if (address % 16 != 0 || bytes % 16 != 0 || bytes == 0)
+      w.fault(i, Fault::Kind::alignment, "prefetched bytes are vectors of 16");
+    for (uint64_t at = 0; at < bytes; at += 16) w.global(i, address + at, 16);
+  });
+}
 void commit_stores(Warp& w, const Inst&, uint32_t) {
   w.store_groups.push_back(std::move(w.stores));
   w.stores.clear();
@@ -396,6 +404,8 @@ Rules make_rules() {
   r[box] = {"wdwwww", load_box};
   r[box + ".multicast::cluster"] = {"wdwwwwh", load_box};
   r["cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"] = {"dwww", store_box};
+  r["cp.async.bulk.prefetch.tensor.2d.L2.global.tile"] = {"dww", nothing};
+  r["cp.async.bulk.prefetch.L2.global"] = {"aw", prefetch_bytes};
   r["cp.async.bulk.commit_group"] = {"", commit_stores};
   r["cp.async.bulk.wait_group.read"] = r["cp.async.bulk.wait_group"] = {"w", wait_stores};
   return r;

@@ -6,6 +6,7 @@
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/split_gradient_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
+#include "ops/matmul/tensor_product_sm90.h"
 #include "tensor/token_steps.h"
 #include "tests/gpu/device_bits.h"
 #include "tests/gpu/device_run.h"
@@ -193,6 +194,18 @@ TEST_F(CudaTensorProduct, NarrowTilesHaveTheSameBits) {
   }
 }
 
+// Shards of 96 and 160 k end in the middle of the stages of the wgmma kernels.
+TEST_F(CudaTensorProduct, ShardsThatShareAStageHaveTheSameBits) {
+  for (const auto& [T, N, K] :
+       std::vector<std::array<int64_t, 3>>{{150, 200, 768}, {130, 768, 136}, {40, 144, 1280}}) {
+    const TensorCase c(T, N, K);
+    const TensorResult first = by_kernel(c, TensorKernel::small_tiles);
+    for (const TensorKernel kernel : {TensorKernel::wgmma, TensorKernel::wgmma_wide})
+      expect_same(by_kernel(c, kernel), first,
+                  c.name() + ", kernel " + std::to_string(static_cast<int>(kernel)));
+  }
+}
+
 // A kernel that fits nothing would pass every comparison.
 TEST_F(CudaTensorProduct, FewRowsAreStreamed) {
   const TensorResult one = by_kernel(TensorCase(1, 96, 256), TensorKernel::streamed),
@@ -317,6 +330,44 @@ TEST_F(CudaTensorProduct, ChainsOfAGradientRunSideBySideWithTheirOwnBits) {
     for (size_t cut = 1; cut < families.size(); ++cut)
       expect_cpu_bits(split(cut, families.size(), split(0, cut, c.dw)), want,
                       what + " cut before " + std::to_string(cut));
+  }
+}
+
+// Chains that are walked, and chains side by side in tiles of every width, a few at a time or all.
+TEST_F(CudaTensorProduct, EveryPlanOfChainsHasTheSameBits) {
+  if (!cuda::wgmma_takes_chains(8, 8)) GTEST_SKIP() << "wgmma needs compute capability 9.0";
+  std::vector<cuda::TokenChain> chains;
+  int64_t T = 0;
+  for (const int32_t tokens : {64, 1, 130, 16, 33, 96, 48, 7, 20}) {
+    chains.push_back({.first = static_cast<int32_t>(T), .count = tokens});
+    T += tokens;
+  }
+  std::vector<int32_t> words;
+  for (const cuda::TokenChain& chain : chains) words.insert(words.end(), {chain.first, chain.count});
+  const DeviceInts list(words);
+  for (const auto& [N, K] : std::vector<std::pair<int64_t, int64_t>>{{8, 16}, {136, 200}, {264, 392}}) {
+    const cuda::Stream stream;
+    const TensorCase c(T, N, K);
+    const DeviceBits x(c.x), dy(c.dy);
+    const auto by_plan = [&](const cuda::ChainPlan& plan) {
+      const DeviceFloats dw(c.dw), sums(plan.floats);
+      const DeviceInts stored(plan.words);
+      cuda::wgmma_add_chains(
+          cuda::weight_gradient_product(x.data(), dy.data(), T, N, K, nullptr, 0, dw.data()), plan,
+          {.list = reinterpret_cast<const cuda::TokenChain*>(list.data()),
+           .count = std::ssize(chains),
+           .sums = sums.data(),
+           .words = reinterpret_cast<uint32_t*>(stored.data())},
+          stream.get());
+      return dw.values(stream);
+    };
+    const std::vector<float> walked = by_plan({.columns = 192});
+    for (const int64_t columns : {128, 192}) {
+      for (const int64_t at_once : {1, 4, 6, 9})
+        expect_cpu_bits(by_plan(cuda::wgmma_chains_apart(N, K, columns, at_once)), walked,
+                        c.name() + ", tiles of " + std::to_string(columns) + " columns, " +
+                            std::to_string(at_once) + " at once");
+    }
   }
 }
 

@@ -90,9 +90,11 @@ void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, 
     Upload upload(ctx);
     const int at = upload.add(std::span<const TokenChain>(list));
     upload.send();
-    auto* words = ctx.arena.array<uint32_t>(wgmma_chain_words(N, K));
-    if (!ctx.measuring && N * K > 0 && count > 0)
-      wgmma_add_chains(product, upload.at<TokenChain>(at), count, words, ctx.stream);
+    const ChainPlan plan = wgmma_chain_plan(N, K, token, count);
+    ChainList chains_there{.list = upload.at<TokenChain>(at), .count = count};
+    chains_there.sums = ctx.arena.array<float>(plan.floats);
+    chains_there.words = ctx.arena.array<uint32_t>(plan.words);
+    if (!ctx.measuring && N * K > 0 && count > 0) wgmma_add_chains(product, plan, chains_there, ctx.stream);
     return;
   }
   const int64_t n = N * K, at_once = std::clamp<int64_t>(kSplitFloats / std::max<int64_t>(n, 1), 1,

@@ -5,8 +5,9 @@
 //     chain = +0;  for every step of 16 tokens in order: chain = mma(chain, the step's products)
 //     dw = dw + chain
 //
-// Chains run side by side, so that small matrices fill the chip too. On Hopper, who has summed a chain adds it to dw in turn
-// (tensor_product_sm90.cu); elsewhere they are held in scratch and then added in order.
+// Chains run side by side, so that small matrices fill the chip too. They are held in scratch and added in order: on Hopper
+// while others are summed (tensor_chains_sm90.cu), elsewhere afterwards. Hopper's blocks walk all chains of tiles of wide
+// matrices, without scratch.
 // The result does not depend on which families run together.
 #pragma once
 

@@ -27,11 +27,10 @@ struct Job {
   CUtensorMap q;
   Part parts[kMostProducts];
   int part_count, part_k, shards;  // part_k: k of a shard
+  bool halves;                     // shards end in the middle of stages, and lie one behind the other
   int tiles_i, tiles_j, cluster;   // tiles_i is a multiple of cluster
   const TokenChain* chains;        // null: shards
   int chain_count;
-  uint32_t*
-      added;  // [tiles_i, tiles_j, kGroups] chains that were added to D; or null: a block walks all chains
   __device__ __forceinline__ int part_of(int tile_i) const {
     int part = 0;
 #pragma unroll
@@ -40,10 +39,32 @@ struct Job {
     }
     return part;
   }
-  __host__ __device__ int items() const {
-    return tiles_i / cluster * tiles_j * (added != nullptr ? chain_count : 1);
-  }
+  __host__ __device__ int items() const { return tiles_i / cluster * tiles_j; }
 };
+
+// Where tile `number` of rows x across tiles is: kGroupJ tiles of j side by side share their rows of P in the second-level
+// cache.
+struct TilePlace {
+  int i, j;
+};
+__device__ __forceinline__ TilePlace tile_place(int number, int rows, int across) {
+  constexpr int kGroupJ = 8;
+  const int group = number / (kGroupJ * rows), place = number % (kGroupJ * rows);
+  const int width = min(kGroupJ, across - group * kGroupJ);
+  return {place / width, group * kGroupJ + place % width};
+}
+
+// The time of tiles that take `each` alone, which is about proportional to their columns. Narrow tiles read more bytes.
+inline double tile_cost(int64_t tiles, double each) {
+  const int64_t at_once = multiprocessors();
+  return static_cast<double>((tiles + at_once - 1) / at_once) * each;
+}
+inline constexpr double kNarrowCost = 1.15;
+
+// Two blocks share rows of Q, unless this would leave one of them without work too often.
+inline int blocks_that_share(int64_t tiles, int64_t pairs) {
+  return 16 * tiles >= 15 * 2 * pairs && multiprocessors() % 2 == 0 ? 2 : 1;
+}
 
 template <int kJ>
 int64_t tiles_across(const TensorProduct& product) {
@@ -59,11 +80,15 @@ Job make_job(std::span<const TensorProduct> products, int cluster, bool stored) 
   const TensorProduct& one = products.front();
   const TensorShards shards = tensor_shards(one.K, one.most_shards);
   const int64_t part_k = shards.count == 1 ? one.K : shards.steps * kTensorStep;
-  const auto boxes = [&](int64_t rows, int box_rows, int box_k) {
-    return OperandBoxes{
-        .rows = rows, .part = part_k, .shards = shards.count, .box_rows = box_rows, .box_k = box_k};
-  };
   Job job{};
+  job.halves = stored && shards.count > 1 && part_k > kTileK && part_k % kTileK == kTileK / 2;
+  const auto boxes = [&](int64_t rows, int box_rows, int box_k) {
+    return OperandBoxes{.rows = rows,
+                        .part = job.halves ? one.K : part_k,
+                        .shards = job.halves ? 1 : shards.count,
+                        .box_rows = box_rows,
+                        .box_k = box_k};
+  };
   job.cluster = cluster;
   job.q = operand_map(one.q, boxes(one.J, kJ / cluster, kTileK / cluster));
   for (const TensorProduct& product : products) {

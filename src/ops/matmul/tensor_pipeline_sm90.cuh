@@ -79,24 +79,30 @@ struct Pipeline {
     const int whole = chain.count / kTileK, rest = chain.count % kTileK;
     if (whole > 0) {
       wgmma_hold(d);
-      int keep = fresh ? 0 : 1, left = whole;
-#pragma unroll 1
-      do {
-        barrier_wait(full_of(at), parity);
-        wgmma_fence();
-        multiply<kTileSteps>(d, keep);
-        wgmma_commit();
-        // The stage before has been read when at most this one is.
-        wgmma_wait<1>();
-        if (left < whole) release(at == 0 ? kStages - 1 : at - 1);
-        next();
-        keep = 1;
-      } while (--left > 0);
-      wgmma_wait<0>();
-      wgmma_hold(d);
-      release(at == 0 ? kStages - 1 : at - 1);
+      begin_stages(d, whole, fresh ? 0 : 1);
+      if (rest == 1 * kTensorStep) return end_within<1>(d);
+      if (rest == 2 * kTensorStep) return end_within<2>(d);
+      if (rest == 3 * kTensorStep) return end_within<3>(d);
+      end_stages(d);
     }
     if (rest > 0) sum_rest(d, rest, whole > 0 || !fresh);
+  }
+  // The same of a chain of `whole` stages, at least one, and a half, whose neighbour has the other half of a stage: it ends
+  // with the first half of a stage, or, if `second`, begins with the second half of the stage that the one before ended in.
+  __device__ __forceinline__ void sum_with_half(float (&d)[kCount], int whole, bool second, bool fresh) {
+    constexpr int kHalf = kTileSteps / 2;
+    wgmma_hold(d);
+    if (second) {
+      wgmma_fence();
+      multiply<kHalf>(d, fresh ? 0 : 1, kHalf);
+      wgmma_commit();
+      next();
+      begin_stages(d, whole, 1, true);
+      end_stages(d);
+    } else {
+      begin_stages(d, whole, fresh ? 0 : 1);
+      end_within<kHalf>(d, false);
+    }
   }
 
  private:
@@ -146,6 +152,44 @@ struct Pipeline {
     }
   }
 
+  __device__ __forceinline__ int before() const { return at == 0 ? kStages - 1 : at - 1; }
+
+  // Multiplies `left` stages, of which the last is still read afterwards. follows: so is the stage before them.
+  __device__ __forceinline__ void begin_stages(float (&d)[kCount], int left, int keep, bool follows = false) {
+    const int whole = follows ? left + 1 : left;
+#pragma unroll 1
+    do {
+      barrier_wait(full_of(at), parity);
+      wgmma_fence();
+      multiply<kTileSteps>(d, keep);
+      wgmma_commit();
+      // The stage before has been read when at most this one is.
+      wgmma_wait<1>();
+      if (left < whole) release(before());
+      next();
+      keep = 1;
+    } while (--left > 0);
+  }
+  __device__ __forceinline__ void end_stages(float (&d)[kCount]) {
+    wgmma_wait<0>();
+    wgmma_hold(d);
+    release(before());
+  }
+  // Multiplies the first steps of a stage, with which the chain ends. `leave`: nobody needs the others.
+  template <int kSteps>
+  __device__ __forceinline__ void end_within(float (&d)[kCount], bool leave = true) {
+    barrier_wait(full_of(at), parity);
+    wgmma_fence();
+    multiply<kSteps>(d, 1);
+    wgmma_commit();
+    wgmma_wait<1>();
+    release(before());
+    wgmma_wait<0>();
+    wgmma_hold(d);
+    if (!leave) return;
+    release(at);
+    next();
+  }
   // The last, short stage of a chain: step by step, while the other warpgroup fills the pauses.
   __device__ __forceinline__ void sum_rest(float (&d)[kCount], int rest, int keep) {
     barrier_wait(full_of(at), parity);

@@ -36,9 +36,26 @@ double wgmma_walk_cost(const TensorProduct& product);
 
 // True if gradients of weights [N, K] whose rows are aligned can go by wgmma_add_chains().
 bool wgmma_takes_chains(int64_t N, int64_t K);
-// D = D + chain for every chain in order: add_chains() of tensor_product_cuda.h. `words` are wgmma_chain_words() of scratch.
-void wgmma_add_chains(const TensorProduct& product, const TokenChain* chains, int64_t count, uint32_t* words,
+// How chains are added to D [N, K]: by blocks that walk all chains of a tile; or, if `apart`, side by side, `at_once` of them
+// in a launch, with so much scratch. `columns`: of a tile.
+struct ChainPlan {
+  int64_t columns = 0;
+  bool apart = false;
+  int64_t at_once = 0, floats = 0, words = 0;
+};
+// The plan that takes the least time for `count` chains of `tokens` tokens in all.
+ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count);
+ChainPlan wgmma_chains_apart(int64_t N, int64_t K, int64_t columns, int64_t at_once);
+struct ChainList {
+  const TokenChain* list = nullptr;
+  int64_t count = 0;
+  float* sums = nullptr;  // the plan's scratch
+  uint32_t* words = nullptr;
+};
+// D = D + chain for every chain in order. The lists are the device's.
+void wgmma_add_chains(const TensorProduct& product, const ChainPlan& plan, const ChainList& chains,
                       void* stream);
-int64_t wgmma_chain_words(int64_t N, int64_t K);
+// The same by blocks that walk all chains of a tile, without scratch.
+void wgmma_walk_chains(const TensorProduct& product, const ChainList& chains, void* stream);
 
 }  // namespace r1::cuda

@@ -188,15 +188,76 @@ __device__ __forceinline__ void visit_pairs(const TensorProduct& product, int64_
   }
 }
 
+// By one thread: brings D's outputs of a tile into the second-level cache, before load_outputs() asks for them. kPairs: D
+// takes pairs. `map`: D's, or null.
+template <int kJ, bool kPairs>
+__device__ __forceinline__ void prefetch_outputs(const TensorProduct& product, const CUtensorMap* map, int i0,
+                                                 int j0) {
+  if (map != nullptr) {
+    constexpr int kColumns = kJ / kF32Rounds;
+    for (int j = 0; j < kJ; j += kColumns) {
+#pragma unroll
+      for (int i = 0; i < kTileI; i += 32) prefetch_box(*map, i0 + i, j0 + j);
+    }
+    return;
+  }
+  if constexpr (kPairs) {
+    const int rows = static_cast<int>(min(product.I - i0, int64_t{kTileI}));
+    const int bytes = static_cast<int>(min(product.J - j0, int64_t{kJ})) * 4;
+    const float* from = static_cast<const float*>(product.d) + i0 * product.d_i + j0;
+    if (bytes % 16 != 0 || product.d_i % 4 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) return;
+    for (int i = 0; i < rows; ++i, from += product.d_i) prefetch_bytes(from, bytes);
+  }
+}
+
+// True if all outputs of a warpgroup are outputs of D.
+template <int kCount>
+__device__ __forceinline__ bool all_inside(const TensorProduct& product, int64_t i0, int64_t j0) {
+  return i0 + 64 <= product.I && j0 + 2 * kCount <= product.J;
+}
+// Calls visit(index, address) for a thread's outputs of D in f32, whose neighbours in i are neighbours in memory, or, for its
+// pairs, visit(index, address of a pair); all exist.
+template <int kCount, class Visit>
+__device__ __forceinline__ void visit_columns(const TensorProduct& product, int64_t i0, int64_t j0,
+                                              const Visit& visit) {
+  const OutputPlace at;
+  float* left = static_cast<float*>(product.d) + (i0 + at.row) + (j0 + at.column) * product.d_j;
+  float* right = left + product.d_j;
+  const int64_t down = 8 * product.d_j;
+#pragma unroll
+  for (int b = 0; b < kCount / 4; ++b, left += down, right += down)
+    visit(4 * b, left), visit(4 * b + 1, right), visit(4 * b + 2, left + 8), visit(4 * b + 3, right + 8);
+}
+template <int kCount, class Visit>
+__device__ __forceinline__ void visit_whole_pairs(const TensorProduct& product, int64_t i0, int64_t j0,
+                                                  const Visit& visit) {
+  const OutputPlace at;
+  auto* const upper = reinterpret_cast<float2*>(static_cast<float*>(product.d) + (i0 + at.row) * product.d_i +
+                                                j0 + at.column);
+  auto* const lower = upper + 4 * product.d_i;
+#pragma unroll
+  for (int b = 0; b < kCount / 4; ++b) visit(4 * b, upper + 4 * b), visit(4 * b + 2, lower + 4 * b);
+}
+
 // Loads the values that sums begin with: D in f32. kPairs: it takes pairs.
 template <bool kPairs, int kCount>
 __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
                                              float (&to)[kCount]) {
+  const bool all = all_inside<kCount>(product, i0, j0);
   if constexpr (kPairs) {
-    visit_pairs<kCount>(product, i0, j0, [&](int e, const float2* from, bool inside) {
-      const float2 two = load_if(inside, from);
-      to[e] = two.x, to[e + 1] = two.y;
-    });
+    if (all) {
+      visit_whole_pairs<kCount>(product, i0, j0, [&](int e, const float2* from) {
+        const float2 two = __ldcg(from);
+        to[e] = two.x, to[e + 1] = two.y;
+      });
+    } else {
+      visit_pairs<kCount>(product, i0, j0, [&](int e, const float2* from, bool inside) {
+        const float2 two = load_if(inside, from);
+        to[e] = two.x, to[e + 1] = two.y;
+      });
+    }
+  } else if (all && product.d_i == 1) {
+    visit_columns<kCount>(product, i0, j0, [&](int e, const float* from) { to[e] = __ldcg(from); });
   } else {
     visit_outputs<kCount, float>(
         product, i0, j0, [&](int e, const float* from, bool inside) { to[e] = load_if(inside, from); });
@@ -205,6 +266,14 @@ __device__ __forceinline__ void load_outputs(const TensorProduct& product, int64
 template <bool kPairs, int kCount>
 __device__ __forceinline__ void store_outputs(const TensorProduct& product, int64_t i0, int64_t j0,
                                               const float (&from)[kCount]) {
+  if constexpr (kPairs) {
+    if (all_inside<kCount>(product, i0, j0)) {
+      visit_whole_pairs<kCount>(product, i0, j0, [&](int e, float2* to) {
+        __stcg(to, float2{from[e], from[e + 1]});
+      });
+      return;
+    }
+  }
   forget(i0), forget(j0);
   if constexpr (kPairs) {
     visit_pairs<kCount>(product, i0, j0, [&](int e, float2* to, bool inside) {

@@ -40,6 +40,16 @@ __device__ __forceinline__ void copy_box_to_all(uint32_t to, const CUtensorMap& 
       : "memory");
 }
 
+// Bring a box of a matrix of two dimensions, or `bytes` of memory (address and number are multiples of 16), into the
+// second-level cache.
+__device__ __forceinline__ void prefetch_box(const CUtensorMap& map, int x, int y) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(x), "r"(y)
+               : "memory");
+}
+__device__ __forceinline__ void prefetch_bytes(const void* from, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+
 // Copies a box of a matrix of two dimensions from shared memory. Before it, every thread that wrote there calls
 // show_to_copies(), and a barrier follows.
 __device__ __forceinline__ void store_box(const CUtensorMap& map, int x, int y, uint32_t from) {

@@ -2,12 +2,12 @@
 //
 //   y0 = fma(x0, c, -(x1 * s)),   y1 = fma(x1, c, x0 * s),   s with its sign
 //
-// A warp turns the heads of a token, 512 bytes of x at a time, so that a thread reads its sines and cosines once. In the
-// half-rotated style another thread has the other halves of a thread's pairs; they exchange them. If the shapes do not
-// allow that, a thread turns one pair, or moves two of the floats that stay.
+// A thread turns the same pairs of several heads of a token, so that it reads their sines and cosines once. If the shapes
+// do not allow vectors, a thread turns one pair, or moves two of the floats that stay.
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "base/integers.h"
 #include "ops/rope/rope_backend.h"
@@ -42,69 +42,120 @@ __device__ __forceinline__ void widen_words(const Words& words, float (&to)[2 * 
   }
 }
 
-// `per_head` threads have a head; it divides 32.
-template <bool kAdd, bool kInterleaved, class X, class Y>
-__global__ void __launch_bounds__(kThreads) turn_tokens(RopeRows r, int per_head) {
-  constexpr int kEach = 16 / sizeof(X), kAngles = kInterleaved ? kEach / 2 : kEach;
-  constexpr int kAhead =
-      sizeof(X) == sizeof(float) ? 8 : 4;  // heads that are loaded before the first is needed
-  const int64_t t = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+// How the lanes of a warp are dealt out: 2^item_bits have a head (of a half-rotated head, a part of both halves each),
+// 2^head_bits heads of a token are turned at a time, and what is left are tokens.
+struct LaneBits {
+  int item = 0, head = 0;
+};
+__device__ __forceinline__ int64_t token_of(const LaneBits& bits, int lane) {
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  return warp << (5 - bits.item - bits.head) | lane >> (bits.item + bits.head);
+}
+
+// Loads the cosines and sines of a token's pairs from `pair` on.
+template <int kPairs>
+__device__ __forceinline__ void load_angles(const RopeRows& r, int64_t t, int pair, float (&c)[kPairs],
+                                            float (&s)[kPairs]) {
+  const int pairs = static_cast<int>(r.P) / 2;
+  const auto position = static_cast<uint32_t>(max(r.positions[t], 0));  // -1: a row that is not there
+  constexpr auto kBlock = static_cast<uint32_t>(kRopeBlock);
+  const float* cosines =
+      r.table + static_cast<int64_t>(position / kBlock * 2 * kBlock + position % kBlock) * pairs + pair;
+  load_neighbours(cosines, c);
+  load_neighbours(cosines + static_cast<int>(kBlock) * pairs, s);
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) s[i] = r.back ? -s[i] : s[i];
+}
+
+template <bool kAdd, class Y, int kCount>
+__device__ __forceinline__ void put_turned(Y* to, float (&turned)[kCount]) {
+  if constexpr (kAdd) {
+    float held[kCount];
+    load_neighbours(to, held);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) turned[i] = __fadd_rn(held[i], turned[i]);
+  }
+  store_neighbours(to, turned);
+}
+
+constexpr int kHeadsAhead = 3;  // heads that are loaded before the first is needed
+
+// Heads whose pairs are (i, i + P / 2): a thread takes 16 bytes of each half.
+template <bool kAdd, class X, class Y>
+__global__ void __launch_bounds__(kThreads, 3) turn_halves(RopeRows r, LaneBits bits) {
+  constexpr int kPairs = 16 / sizeof(X);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t t = token_of(bits, lane);
   if (t >= r.T) return;
-  const int lane = threadIdx.x % 32, item = lane % per_head, H = static_cast<int>(r.H);
-  const int first_head = lane / per_head, apart = 32 / per_head;
+  const int pair = (lane & ((1 << bits.item) - 1)) * kPairs, half = static_cast<int>(r.P) / 2;
+  const int first = lane >> bits.item & ((1 << bits.head) - 1), apart = 1 << bits.head;
+  const int H = static_cast<int>(r.H), x_head = static_cast<int>(r.x_head),
+            y_head = static_cast<int>(r.y_head);
+  const X* x = static_cast<const X*>(r.x) + t * r.H * r.x_head + pair;
+  Y* y = static_cast<Y*>(r.y) + t * r.H * r.y_head + pair;
+  float c[kPairs], s[kPairs];
+  for (int begin = first; begin < H; begin += kHeadsAhead * apart) {
+    Words lower[kHeadsAhead], upper[kHeadsAhead];
+#pragma unroll
+    for (int a = 0; a < kHeadsAhead; ++a) {
+      const int h = begin + a * apart;
+      if (h >= H) break;
+      lower[a] = *reinterpret_cast<const Words*>(x + h * x_head);
+      upper[a] = *reinterpret_cast<const Words*>(x + h * x_head + half);
+    }
+    if (begin == first) load_angles(r, t, pair, c, s);  // now, so that the loads of x wait for nothing
+#pragma unroll
+    for (int a = 0; a < kHeadsAhead; ++a) {
+      const int h = begin + a * apart;
+      if (h >= H) break;
+      float x0[kPairs], x1[kPairs], y0[kPairs], y1[kPairs];
+      widen_words(lower[a], x0), widen_words(upper[a], x1);
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i) {
+        y0[i] = __fmaf_rn(x0[i], c[i], __fmul_rn(x1[i], -s[i]));
+        y1[i] = __fmaf_rn(x1[i], c[i], __fmul_rn(x0[i], s[i]));
+      }
+      put_turned<kAdd>(y + h * y_head, y0);
+      put_turned<kAdd>(y + h * y_head + half, y1);
+    }
+  }
+}
+
+// Heads whose pairs are neighbours: a thread takes 16 bytes.
+template <bool kAdd, class X, class Y>
+__global__ void __launch_bounds__(kThreads) turn_neighbours(RopeRows r, LaneBits bits) {
+  constexpr int kEach = 16 / sizeof(X), kPairs = kEach / 2;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t t = token_of(bits, lane);
+  if (t >= r.T) return;
+  const int item = lane & ((1 << bits.item) - 1);
+  const int first = lane >> bits.item & ((1 << bits.head) - 1), apart = 1 << bits.head;
+  const int H = static_cast<int>(r.H), x_head = static_cast<int>(r.x_head),
+            y_head = static_cast<int>(r.y_head);
   const X* x = static_cast<const X*>(r.x) + t * r.H * r.x_head + item * kEach;
   Y* y = static_cast<Y*>(r.y) + t * r.H * r.y_head + item * kEach;
-  const bool second =
-      !kInterleaved && 2 * item >= per_head;  // the thread has the second halves of its pairs
-  float c[kAngles], s[kAngles];
-  for (int first = 0; first < H; first += kAhead * apart) {
-    Words loaded[kAhead] = {};
+  float c[kPairs], s[kPairs];
+  for (int begin = first; begin < H; begin += kHeadsAhead * apart) {
+    Words loaded[kHeadsAhead];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
-      const int h = first + a * apart + first_head;
-      if (h < H) loaded[a] = *reinterpret_cast<const Words*>(x + h * r.x_head);
+    for (int a = 0; a < kHeadsAhead; ++a) {
+      const int h = begin + a * apart;
+      if (h >= H) break;
+      loaded[a] = *reinterpret_cast<const Words*>(x + h * x_head);
     }
-    if (first == 0) {  // now, so that the loads of x wait for nothing
-      const int pairs = static_cast<int>(r.P / 2);
-      const int pair = kInterleaved ? item * kAngles : item % (per_head / 2) * kEach;
-      const int64_t position = max(r.positions[t], 0);  // -1: a row that is not there
-      const float* cosines =
-          r.table + (position / kRopeBlock * 2 * kRopeBlock + position % kRopeBlock) * pairs + pair;
-      load_neighbours(cosines, c);
-      load_neighbours(cosines + kRopeBlock * pairs, s);
+    if (begin == first) load_angles(r, t, item * kPairs, c, s);
 #pragma unroll
-      for (int i = 0; i < kAngles; ++i) s[i] = r.back ? -s[i] : s[i];
-    }
-#pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
+    for (int a = 0; a < kHeadsAhead; ++a) {
+      const int h = begin + a * apart;
+      if (h >= H) break;
       float own[kEach], turned[kEach];
       widen_words(loaded[a], own);
-      if constexpr (kInterleaved) {
 #pragma unroll
-        for (int i = 0; i < kAngles; ++i) {
-          turned[2 * i] = __fmaf_rn(own[2 * i], c[i], -__fmul_rn(own[2 * i + 1], s[i]));
-          turned[2 * i + 1] = __fmaf_rn(own[2 * i + 1], c[i], __fmul_rn(own[2 * i], s[i]));
-        }
-      } else {
-        Words exchanged;
-#pragma unroll
-        for (int i = 0; i < kWords; ++i)
-          exchanged.at[i] = __shfl_xor_sync(0xFFFFFFFFu, loaded[a].at[i], per_head / 2);
-        float other[kEach];
-        widen_words(exchanged, other);
-#pragma unroll
-        for (int i = 0; i < kEach; ++i)
-          turned[i] = __fmaf_rn(own[i], c[i], __fmul_rn(other[i], second ? s[i] : -s[i]));
+      for (int i = 0; i < kPairs; ++i) {
+        turned[2 * i] = __fmaf_rn(own[2 * i], c[i], -__fmul_rn(own[2 * i + 1], s[i]));
+        turned[2 * i + 1] = __fmaf_rn(own[2 * i + 1], c[i], __fmul_rn(own[2 * i], s[i]));
       }
-      const int h = first + a * apart + first_head;
-      if (h >= H) continue;
-      if constexpr (kAdd) {
-        float held[kEach];
-        load_neighbours(y + h * r.y_head, held);
-#pragma unroll
-        for (int i = 0; i < kEach; ++i) turned[i] = __fadd_rn(held[i], turned[i]);
-      }
-      store_neighbours(y + h * r.y_head, turned);
+      put_turned<kAdd>(y + h * y_head, turned);
     }
   }
 }
@@ -137,24 +188,35 @@ __global__ void __launch_bounds__(kThreads) turn_pairs(RopeRows r, int items) {
   put(y + second, __fmaf_rn(x1, c, __fmul_rn(x0, s)));
 }
 
-// True if every head is that of a number of threads that divides a warp, and vectors can be loaded.
+// True if a head is that of a number of threads that divides a warp, and vectors can be loaded.
 template <class X, class Y>
-bool turns_tokens(const RopeRows& r) {
+bool turns_vectors(const RopeRows& r) {
   constexpr int64_t kEach = 16 / sizeof(X);
-  const int64_t per_head = r.P / kEach;
-  return r.still == 0 && r.P % kEach == 0 && per_head > 0 && 32 % per_head == 0 &&
-         (r.interleaved || per_head > 1) && r.x_head % kEach == 0 && r.y_head % kEach == 0 &&
+  const int64_t width = r.interleaved ? r.P : r.P / 2, items = width / kEach;
+  return r.still == 0 && r.P % 2 == 0 && width % kEach == 0 && items > 0 && 32 % items == 0 &&
+         r.x_head % kEach == 0 && r.y_head % kEach == 0 && r.H * std::max(r.x_head, r.y_head) <= INT32_MAX &&
          holds_neighbours<X, kEach>(static_cast<const X*>(r.x)) &&
          holds_neighbours<Y, kEach>(static_cast<const Y*>(r.y)) && holds_neighbours<float, 4>(r.table);
 }
 
+// As many heads at a time as leave no lane idle, or all lanes.
+LaneBits lanes_for(int64_t items, int64_t H) {
+  LaneBits bits{.item = std::countr_zero(static_cast<uint32_t>(items))};
+  bits.head = std::min(5 - bits.item, std::countr_zero(static_cast<uint32_t>(H)));
+  constexpr int64_t kMostTurns = 8;
+  while (bits.item + bits.head < 5 && H >> bits.head > kMostTurns) ++bits.head;
+  return bits;
+}
+
 template <bool kAdd, class X, class Y>
 void launch_turn(const RopeRows& rows, cudaStream_t stream) {
-  if (turns_tokens<X, Y>(rows)) {
-    const auto per_head = static_cast<int>(rows.P * static_cast<int64_t>(sizeof(X)) / 16);
-    const auto blocks = static_cast<unsigned>(ceil_div(rows.T, int64_t{kThreads / 32}));
-    const auto kernel = rows.interleaved ? turn_tokens<kAdd, true, X, Y> : turn_tokens<kAdd, false, X, Y>;
-    kernel<<<blocks, kThreads, 0, stream>>>(rows, per_head);
+  if (turns_vectors<X, Y>(rows)) {
+    const int64_t width = rows.interleaved ? rows.P : rows.P / 2;
+    const LaneBits bits = lanes_for(width * static_cast<int64_t>(sizeof(X)) / 16, rows.H);
+    const int64_t tokens = int64_t{kThreads} >> (bits.item + bits.head);
+    const auto blocks = static_cast<unsigned>(ceil_div(rows.T, tokens));
+    const auto kernel = rows.interleaved ? turn_neighbours<kAdd, X, Y> : turn_halves<kAdd, X, Y>;
+    kernel<<<blocks, kThreads, 0, stream>>>(rows, bits);
   } else {
     const int64_t items = rows.P / 2 + (rows.still + 1) / 2, heads = rows.T * rows.H;
     const auto blocks = static_cast<unsigned>(ceil_div(heads * items, int64_t{kThreads}));

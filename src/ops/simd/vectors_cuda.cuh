@@ -53,13 +53,22 @@ __device__ __forceinline__ void store_neighbours(float* to, const float (&values
   for (int i = 0; i < kCount; ++i) out.at[i] = values[i];
   *reinterpret_cast<Neighbours<float, kCount>*>(to) = out;
 }
-// Rounds.
+// Rounds. One branch asks for NaN in all of them.
 template <int kCount>
 __device__ __forceinline__ void store_neighbours(uint16_t* to, const float (&values)[kCount]) {
   static_assert(kCount % 2 == 0);
   Neighbours<uint32_t, kCount / 2> out;
+  bool numbers = true;
 #pragma unroll
-  for (int i = 0; i < kCount / 2; ++i) out.at[i] = bf16_pair(values[2 * i], values[2 * i + 1]);
+  for (int i = 0; i < kCount; ++i) numbers = numbers && values[i] == values[i];
+  if (numbers) {
+#pragma unroll
+    for (int i = 0; i < kCount / 2; ++i)
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out.at[i]) : "f"(values[2 * i + 1]), "f"(values[2 * i]));
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount / 2; ++i) out.at[i] = bf16_pair(values[2 * i], values[2 * i + 1]);
+  }
   *reinterpret_cast<Neighbours<uint32_t, kCount / 2>*>(to) = out;
 }
 
