@@ -201,7 +201,7 @@ void launch_experts(const GroupProducts& call, cudaStream_t stream) {
   const auto kernel = wgmma_experts<kJ, kPByK>;
   allow_shared(kernel, kBytes);
   const int64_t most = (call.rows / kJ + call.experts) * job.tiles_i * job.outputs;
-  launch_early(one.early, launch_name(one), kernel,
+  launch_early(one.early, launch_name(one, {.starts = call.starts}), kernel,
                static_cast<unsigned>(std::min<int64_t>(most, multiprocessors())), kPipelineThreads, kBytes,
                stream, job);
 }

@@ -210,8 +210,8 @@ template <class Shape, bool kPByK, bool kQByK, bool kSharded>
 void launch_tiles(const TensorProduct& product, const TensorGroups& groups, const TensorShards& shards,
                   cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(tile_blocks<Shape>(product)), static_cast<unsigned>(groups.count));
-  launch_grid<Shape, kPByK, kQByK, kSharded>(launch_name(product), TileGroups{product, groups}, grid, shards,
-                                             p_takes_vectors(product, groups),
+  launch_grid<Shape, kPByK, kQByK, kSharded>(launch_name(product, groups), TileGroups{product, groups}, grid,
+                                             shards, p_takes_vectors(product, groups),
                                              takes_vectors(product.q, groups.q), stream);
 }
 

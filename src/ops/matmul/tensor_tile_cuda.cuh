@@ -169,6 +169,11 @@ struct TensorTile {
 inline const char* launch_name(const TensorProduct& product) {
   return !product.q.by_k ? "product dw" : product.p.by_k ? "product y" : "product dx";
 }
+inline const char* launch_name(const TensorProduct& product, const TensorGroups& groups) {
+  if (groups.starts != nullptr) return product.p.by_k ? "experts y" : "experts dx";
+  if (groups.count > 1) return !product.q.by_k ? "heads dw" : product.p.by_k ? "heads y" : "heads dx";
+  return launch_name(product);
+}
 
 // Makes `product` that of group z.
 __device__ __forceinline__ void enter_group(TensorProduct& product, const TensorGroups& groups, int64_t z) {
