@@ -43,8 +43,8 @@ void bench_matmul(Bench& bench, int64_t T, int64_t N, int64_t K, bool training) 
 void bench_few_rows(Bench& bench, int64_t T, int64_t N, int64_t K) {
   const Bits x(T * K), w(N * K), y(T * N);
   const double flops = 2.0 * static_cast<double>(T) * static_cast<double>(N) * static_cast<double>(K);
-  bench.tensor_row(shape("bf16 y", T, N, K), flops,
-                   static_cast<double>(x.bytes() + w.bytes() + y.bytes()), [&] {
+  bench.tensor_row(shape("bf16 y", T, N, K), flops, static_cast<double>(x.bytes() + w.bytes() + y.bytes()),
+                   [&] {
                      cuda::tensor_product(cuda::forward_product({.x = x.at(),
                                                                  .T = T,
                                                                  .w = w.at(),
@@ -107,6 +107,13 @@ void bench_rest(Bench& bench) {
   bench.row("rope half 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
   rows.interleaved = true;
   bench.row("rope interleaved 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
+  // As many bytes as the queries of the 98 M model in a batch of 32,768 tokens.
+  constexpr int64_t kHeads = 24, kWidth = 64;
+  rows.interleaved = false, rows.x_head = rows.y_head = rows.P = kWidth, rows.H = kHeads, rows.bf16 = true;
+  constexpr auto kNumbers = static_cast<double>(T * kHeads * kWidth);
+  bench.row("rope bf16 16384 x 24 x 64", 0, 4 * kNumbers, [&] { cuda::rope_rows(rows, s); });
+  rows.bf16 = false, rows.rounds = true, rows.back = true;
+  bench.row("rope back, to bf16 16384 x 24 x 64", 0, 6 * kNumbers, [&] { cuda::rope_rows(rows, s); });
   memory.free(device_tokens, bytes);
   memory.free(device_positions, bytes);
   memory.free(device_lists, lists.size() * sizeof(int32_t));
@@ -128,7 +135,8 @@ void run(int argc, char** argv) {
   const bool rows = argc == 2 && std::strcmp(argv[1], "--rows") == 0;
   if (argc != 1 && !json && !name && !only && !products && !rows)
     throw Error(
-        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench --products, "
+        "usage: gpu_bench [--json FILE], gpu_bench --only NAME (rows whose names contain it), gpu_bench "
+        "--products, "
         "gpu_bench --rows or gpu_bench --device");
   const cuda::DeviceFacts device = cuda::device_facts();
   if (name) {
