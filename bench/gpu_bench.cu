@@ -108,6 +108,13 @@ void bench_rest(Bench& bench) {
   bench.row("rope half 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
   rows.interleaved = true;
   bench.row("rope interleaved 16384 x 32 x 128", 0, 2 * matrix, [&] { cuda::rope_rows(rows, s); });
+  // As many bytes as the queries of the 98 M model in a batch of 32,768 tokens.
+  constexpr int64_t kHeads = 24, kWidth = 64;
+  rows.interleaved = false, rows.x_head = rows.y_head = rows.P = kWidth, rows.H = kHeads, rows.bf16 = true;
+  constexpr auto kNumbers = static_cast<double>(T * kHeads * kWidth);
+  bench.row("rope bf16 16384 x 24 x 64", 0, 4 * kNumbers, [&] { cuda::rope_rows(rows, s); });
+  rows.bf16 = false, rows.rounds = true, rows.back = true;
+  bench.row("rope back, to bf16 16384 x 24 x 64", 0, 6 * kNumbers, [&] { cuda::rope_rows(rows, s); });
   memory.free(device_tokens, bytes);
   memory.free(device_positions, bytes);
   memory.free(device_lists, lists.size() * sizeof(int32_t));
