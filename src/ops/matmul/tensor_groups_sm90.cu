@@ -126,23 +126,33 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_experts(const __gri
   const int group = static_cast<int>(threadIdx.x) / 128;
   const uint32_t buffer =
       stages + static_cast<uint32_t>(Pipe::kBytes) + static_cast<uint32_t>(group) * kStoreBytes<kJ>;
-  float chain[Pipe::kCount], total[Pipe::kCount];
+  // Shards of one stage are summed in pairs, so that the tensor cores go on while a sum is added to the total.
+  const bool pairs = job.part_k == kTileK && job.shards % 2 == 0;
+  float chain[Pipe::kCount], next[Pipe::kCount], total[Pipe::kCount];
 #pragma unroll
-  for (float& c : chain) c = 0.0f;
+  for (int e = 0; e < Pipe::kCount; ++e) chain[e] = next[e] = 0.0f;
+  const auto add = [&](const float(&sum)[Pipe::kCount]) {
+#pragma unroll
+    for (int e = 0; e < Pipe::kCount; ++e) total[e] = __fadd_rn(total[e], sum[e]);
+  };
   for (int n = static_cast<int>(blockIdx.x); n < count; n += static_cast<int>(gridDim.x)) {
     const GroupTile tile = group_tile<kJ>(job, tiles, n);
 #pragma unroll
     for (float& t : total) t = -0.0f;  // -0 + x is x, whatever x is
-    for (int s = 0; s < job.terms * job.shards; ++s) {
+    for (int s = 0; s < job.terms * job.shards; s += pairs ? 2 : 1) {
       const bool continues =
           s > 0 && s % job.shards == 0;  // the second product's chain begins with the first one's D
       if (continues) {
 #pragma unroll
         for (int e = 0; e < Pipe::kCount; ++e) chain[e] = total[e], total[e] = -0.0f;
       }
-      pipe.sum(chain, {0, 0, job.part_k}, !continues);
-#pragma unroll
-      for (int e = 0; e < Pipe::kCount; ++e) total[e] = __fadd_rn(total[e], chain[e]);
+      if (pairs) {
+        pipe.sum_two(chain, next, continues, [&] { add(chain); });
+        add(next);
+      } else {
+        pipe.sum(chain, {0, 0, job.part_k}, !continues);
+        add(chain);
+      }
     }
     const int i0 = tile.i0 + 64 * group;
     const bool second = tile.product == 1;

@@ -104,6 +104,29 @@ struct Pipeline {
       end_within<kHalf>(d, false);
     }
   }
+  // Two chains of one stage each. The second is multiplied while use() takes the first, which continues from `first` if `keep`.
+  template <class Use>
+  __device__ __forceinline__ void sum_two(float (&first)[kCount], float (&second)[kCount], bool keep,
+                                          const Use& use) {
+    wgmma_hold(first), wgmma_hold(second);
+    barrier_wait(full_of(at), parity);
+    wgmma_fence();
+    multiply<kTileSteps>(first, keep ? 1 : 0);
+    wgmma_commit();
+    next();
+    barrier_wait(full_of(at), parity);
+    wgmma_fence();
+    multiply<kTileSteps>(second, 0);
+    wgmma_commit();
+    wgmma_wait<1>();
+    wgmma_hold(first);
+    release(before());
+    use();
+    wgmma_wait<0>();
+    wgmma_hold(second);
+    next();
+    release(before());
+  }
 
  private:
   __device__ __forceinline__ uint32_t full_of(int stage) const {
