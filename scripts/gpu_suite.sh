@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the GPU suite: the kernels against the CPU's bits, which tensor-core products agree, the kernels' speed beside the device's
-# limits, a recipe whose result must be the shipped model, and GRPO in cuda-bf16, twice and across kills. It takes five minutes on
-# one GPU, and never more than twelve.
+# limits, a recipe whose result must be the shipped model, and GRPO in cuda-bf16, twice and across kills. The tests run in five processes
+# side by side, beside the recipe and GRPO. It takes three minutes on one GPU, and never more than ten.
 # ./test --gpu builds the programs and calls it.
 #   scripts/gpu_suite.sh BUILD OUT          runs the programs in BUILD; OUT/gpu-suite.txt is the log, OUT/gpu-bench.json the times
 #   scripts/gpu_suite.sh --pack BUILD DIR   copies what a bare machine needs to DIR: the programs, their libraries and this script
@@ -25,6 +25,7 @@ mkdir -p "$out"
 log=$out/gpu-suite.txt
 commit=$(cat "$build/commit" 2>/dev/null || commit_of "$build")
 failed=0 summary=()
+declare -A child_of=()
 
 # Runs one program into the log and keeps a line for the end. Status 77 means that this GPU has not what the program tests.
 run() {
@@ -46,30 +47,48 @@ run() {
   echo "GPU suite, $(date -u +%Y-%m-%dT%H:%MZ), commit $commit"
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "nvidia-smi says nothing"
 } | tee "$log"
-run gpu_test
+# begin NAME COMMAND...: in the background, with a log of its own, which ended() waits for and adds to the whole log.
+begin() {
+  local name=$1
+  shift
+  timeout 300 "$@" >"$log.$name" 2>&1 &
+  child_of[$name]=$!
+}
+ended() {
+  local status=0
+  wait "${child_of[$1]}" || status=$?
+  { echo "== $1" && cat "$log.$1"; } >>"$log"
+  rm "$log.$1"
+  ((status == 0)) || failed=1
+  summary+=("$(printf '%-14s %4d s  %s' "$1" $SECONDS "$([[ $status == 0 ]] && echo passed || echo "FAILED with status $status")")")
+}
+
+# The tests in several processes, beside the recipe and GRPO, which need the shipped models and the recipes of the current folder.
+shards=5 beside=()
+if [[ -d models/r1-nano && -d recipes ]]; then
+  for name in recipe bf16; do
+    script=$build/gpu_$name.sh
+    [[ -x $script ]] || script=$(dirname "${BASH_SOURCE[0]}")/gpu_$name.sh
+    begin $name "$script" "$build/r1"
+    beside+=("$name")
+  done
+else
+  summary+=("recipe, bf16    SKIPPED: models/r1-nano and recipes are not in the current folder")
+fi
+for ((shard = 0; shard < shards; shard++)); do
+  begin "gpu_test.$shard" env GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard "$build/gpu_test"
+done
+for ((shard = 0; shard < shards; shard++)); do ended "gpu_test.$shard"; done
+for name in ${beside[@]+"${beside[@]}"}; do ended "$name"; done
 run gpu_bits_test
 run gpu_bench --json "$out/gpu-bench.json"
-# These need the shipped models and the recipes, which lie in the current folder.
-for name in recipe bf16; do
-  script=$build/gpu_$name.sh
-  [[ -x $script ]] || script=$(dirname "${BASH_SOURCE[0]}")/gpu_$name.sh
-  echo "== $name" >>"$log"
-  if [[ -d models/r1-nano && -d recipes ]]; then
-    status=0
-    timeout 300 "$script" "$build/r1" >>"$log" 2>&1 || status=$?
-    summary+=("$(printf '%-14s %s' "$name" "$([[ $status == 0 ]] && echo passed || echo "FAILED with status $status")")")
-    ((status == 0)) || failed=1
-  else
-    summary+=("$(printf '%-14s %s' "$name" "SKIPPED: models/r1-nano and recipes are not in the current folder")")
-  fi
-done
 
 {
   echo "== summary"
   sed -n '/^== gpu_bits_test/,/^== gpu_bench/p' "$log" | grep -E 'DIFFERENT|FAILED|SKIPPED|every claim' || true
   grep -E '^\[  (PASSED|SKIPPED) .* tests?[.,]|^\[  FAILED  ' "$log" | sort -u || true
-  sed -n '/^== gpu_bench/,/^== recipe/p' "$log" | grep -E '^limits|^kernel|%' || true
-  sed -n '/^== recipe/,$p' "$log" | tail -n +2
+  sed -n '/^== gpu_bench/,$p' "$log" | grep -E '^limits|^kernel|%' || true
+  sed -n '/^== recipe/,/^== gpu_bits_test/p' "$log" | grep -v '^== gpu_bits_test' || true
   printf '%s\n' "${summary[@]}"
 } >"$log.end"
 cat "$log.end" >>"$log"
