@@ -1,5 +1,5 @@
-// tests/gpu/tensor_groups_test.cc: products of experts by wgmma have the bits of the same products by mma.sync, for experts of
-// any number of rows, none among them: one product, two of one input, and the sum of two.
+// tests/gpu/tensor_groups_test.cc: products of experts and of heads by wgmma have the bits of the same products by mma.sync.
+// Experts have any number of rows, none among them: one product, two of one input, and the sum of two.
 #include <cuda.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "ops/matmul/tensor_groups_sm90.h"
+#include "ops/matmul/tensor_product_sm90.h"
 #include "tests/gpu/device_bits.h"
 
 namespace r1 {
@@ -167,6 +168,51 @@ TEST_F(CudaTensorGroups, HaveTheBitsOfMma) {
     expect_equal_bits({counts, 128, 256, false, false});
   }
   expect_equal_bits({std::vector<int64_t>(70, 3), 40, 128, true, false});
+}
+
+// Heads whose matrices have rows, and whose inputs and results have columns, that belong to nobody between them.
+struct HeadCase {
+  int64_t heads, T, I, K;
+  bool by_k, bf16;
+  std::string name() const {
+    return std::to_string(heads) + " heads, T " + std::to_string(T) + " I " + std::to_string(I) + " K " +
+           std::to_string(K) + (by_k ? " by k" : "") + (bf16 ? " in bf16" : "");
+  }
+};
+
+TEST_F(CudaTensorGroups, HeadsHaveTheBitsOfMma) {
+  for (const HeadCase& c : std::vector<HeadCase>{{3, 200, 64, 128, true, true},
+                                                 {2, 129, 128, 64, false, true},
+                                                 {4, 64, 192, 64, true, false},
+                                                 {3, 300, 64, 512, false, false},
+                                                 {1, 5, 128, 256, true, true}}) {
+    constexpr int64_t kBetween = 32;
+    const int64_t rows = c.by_k ? c.I + kBetween : c.K + kBetween, row = c.by_k ? c.K : c.I,
+                  q_head = c.K + kBetween, d_head = c.I + kBetween;
+    Random random(static_cast<uint64_t>(c.T));
+    const DeviceBits p(bf16_numbers(random, c.heads * rows * row)),
+        q(bf16_numbers(random, c.T * c.heads * q_head));
+    const int64_t words = c.T * c.heads * d_head / (c.bf16 ? 2 : 1);
+    const DeviceInts got(words), want(words);
+    const auto product = [&](const DeviceInts& d) {
+      return TensorProduct{.I = c.I,
+                           .J = c.T,
+                           .K = c.K,
+                           .p = {p.data(), row, c.by_k},
+                           .q = {q.data(), c.heads * q_head, true},
+                           .d = d.data(),
+                           .d_i = 1,
+                           .d_j = c.heads * d_head,
+                           .d_bf16 = c.bf16,
+                           .most_shards = kShards};
+    };
+    const cuda::TensorGroups heads{.count = c.heads, .p = rows * row, .q = q_head, .d = d_head};
+    if (!cuda::wgmma_heads_fit(product(got), heads)) GTEST_SKIP() << "this GPU has no wgmma";
+    const cuda::Stream stream;
+    cuda::tensor_products(product(want), heads, TensorKernel::small_tiles, stream.get());
+    cuda::wgmma_heads_product(product(got), heads, stream.get());
+    EXPECT_EQ(got.values(stream), want.values(stream)) << c.name();
+  }
 }
 
 }  // namespace

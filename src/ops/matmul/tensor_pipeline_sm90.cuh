@@ -59,6 +59,16 @@ struct Pipeline {
     }
   }
 
+  // One stage: the boxes of P at {k, i0, shard} and of Q at {k, j0, shard}.
+  __device__ __forceinline__ void copy_stage(const CUtensorMap& p, const CUtensorMap& q, const BoxAt& p_at,
+                                             const BoxAt& q_at) {
+    barrier_wait(empty_of(at), parity ^ 1);
+    barrier_expect(full_of(at), kStageBytes);
+    copy_p(p, p_at.z, p_at.x, p_at.y);
+    copy_q(q, q_at.z, q_at.x, q_at.y);
+    next();
+  }
+
   // The first chain of all. P may be read at once, Q after await_previous().
   __device__ __forceinline__ void copy_early(const CUtensorMap& p, const CUtensorMap& q, const ChainAt& chain,
                                              int i0, int j0) {

@@ -330,6 +330,9 @@ void tensor_products(const TensorProduct& product, const TensorGroups& groups, T
 }
 
 void tensor_products(const TensorProduct& product, const TensorGroups& groups, void* stream) {
+  constexpr int64_t kManyTokens = 256;
+  if (groups.count > 1 && product.J >= kManyTokens && wgmma_heads_fit(product, groups))
+    return wgmma_heads_product(product, groups, stream);
   launch(product, groups, pick(product, groups), stream);
 }
 

@@ -34,6 +34,11 @@ void wgmma_shards_products(std::span<const TensorProduct> products, void* stream
 double wgmma_shards_cost(const TensorProduct& product);
 double wgmma_walk_cost(const TensorProduct& product);
 
+// Products of heads (TensorGroups without starts) of many tokens. True if the kernel takes them: whole stages of K, 64 rows of
+// P at a time, and a D that is stored by the copy engine.
+bool wgmma_heads_fit(const TensorProduct& product, const TensorGroups& heads);
+void wgmma_heads_product(const TensorProduct& product, const TensorGroups& heads, void* stream);
+
 // True if gradients of weights [N, K] whose rows are aligned can go by wgmma_add_chains().
 bool wgmma_takes_chains(int64_t N, int64_t K);
 // How chains are added to D [N, K]: by blocks that walk all chains of a tile; or, if `apart`, side by side, `at_once` of them
