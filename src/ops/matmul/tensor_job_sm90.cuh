@@ -1,7 +1,6 @@
 // ops/matmul/tensor_job_sm90.cuh: what a launch of the wgmma kernels computes: products with maps of their operands.
 #pragma once
 
-#include <cstdlib>
 #include <span>
 
 #include "ops/matmul/tensor_launch_cuda.cuh"
@@ -29,7 +28,6 @@ struct Job {
   Part parts[kMostProducts];
   int part_count, part_k, shards;  // part_k: k of a shard
   bool halves;                     // shards end in the middle of stages, and lie one behind the other
-  bool turns;                      // the warpgroups begin their shards one after the other
   int tiles_i, tiles_j, cluster;   // tiles_i is a multiple of cluster
   const TokenChain* chains;        // null: shards
   int chain_count;
@@ -84,7 +82,6 @@ Job make_job(std::span<const TensorProduct> products, int cluster, bool stored) 
   const int64_t part_k = shards.count == 1 ? one.K : shards.steps * kTensorStep;
   Job job{};
   job.halves = stored && shards.count > 1 && part_k > kTileK && part_k % kTileK == kTileK / 2;
-  job.turns = job.halves && part_k < 2 * kTileK && std::getenv("R1_TURNS") != nullptr;  // for measurements
   const auto boxes = [&](int64_t rows, int box_rows, int box_k) {
     return OperandBoxes{.rows = rows,
                         .part = job.halves ? one.K : part_k,

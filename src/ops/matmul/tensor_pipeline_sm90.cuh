@@ -89,10 +89,7 @@ struct Pipeline {
   }
   // The same of a chain of `whole` stages, at least one, and a half, whose neighbour has the other half of a stage: it ends
   // with the first half of a stage, or, if `second`, begins with the second half of the stage that the one before ended in.
-  // Calls begun() when all is under way.
-  template <class Begun>
-  __device__ __forceinline__ void sum_with_half(float (&d)[kCount], int whole, bool second, bool fresh,
-                                                const Begun& begun) {
+  __device__ __forceinline__ void sum_with_half(float (&d)[kCount], int whole, bool second, bool fresh) {
     constexpr int kHalf = kTileSteps / 2;
     wgmma_hold(d);
     if (second) {
@@ -101,19 +98,10 @@ struct Pipeline {
       wgmma_commit();
       next();
       begin_stages(d, whole, 1, true);
-      begun();
       end_stages(d);
     } else {
       begin_stages(d, whole, fresh ? 0 : 1);
-      barrier_wait(full_of(at), parity);
-      wgmma_fence();
-      multiply<kHalf>(d, 1);
-      wgmma_commit();
-      begun();
-      wgmma_wait<1>();
-      release(before());
-      wgmma_wait<0>();
-      wgmma_hold(d);
+      end_within<kHalf>(d, false);
     }
   }
 
@@ -187,9 +175,9 @@ struct Pipeline {
     wgmma_hold(d);
     release(before());
   }
-  // Multiplies the first steps of a stage, with which the chain ends.
+  // Multiplies the first steps of a stage, with which the chain ends. `leave`: nobody needs the others.
   template <int kSteps>
-  __device__ __forceinline__ void end_within(float (&d)[kCount]) {
+  __device__ __forceinline__ void end_within(float (&d)[kCount], bool leave = true) {
     barrier_wait(full_of(at), parity);
     wgmma_fence();
     multiply<kSteps>(d, 1);
@@ -198,6 +186,7 @@ struct Pipeline {
     release(before());
     wgmma_wait<0>();
     wgmma_hold(d);
+    if (!leave) return;
     release(at);
     next();
   }

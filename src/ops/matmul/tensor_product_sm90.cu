@@ -84,8 +84,8 @@ __device__ __forceinline__ bool load_item(const Job& job, int item, uint32_t ran
 // The multipliers' part. kTotals: an item may have several chains, of shards or, in the gradient of a weight, of tokens;
 // sums of shards begin with D in the first chain.
 template <int kJ, bool kTotals, class Pipe, bool kQByK>
-__device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint32_t buffer, uint32_t turns,
-                                               int first, int apart) {
+__device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint32_t buffer, int first,
+                                               int apart) {
   constexpr int kCount = Pipe::kCount;
   constexpr bool kWalk = kTotals && !kQByK;
   const int group = static_cast<int>(threadIdx.x) / 128;
@@ -93,7 +93,6 @@ __device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint3
   float chain[kCount], total[kTotals ? kCount : 1];
 #pragma unroll
   for (float& c : chain) c = 0.0f;
-  int turn_parity = 0;
   bool from_d = !kWalk && load_item<kJ, kQByK>(job, first, pipe.rank, chain);
   for (int n = first; n < job.items(); n += apart) {
     const Item item = item_of<kJ>(job, n, pipe.rank);
@@ -107,12 +106,7 @@ __device__ __forceinline__ void multiply_items(const Job& job, Pipe& pipe, uint3
     for (int c = 0; c < item.chains; ++c) {
       const bool fresh = !from_d || c > 0;
       if (kQByK && job.halves) {
-        // The other warpgroup multiplies while this one adds.
-        const uint32_t own = turns + 8 * static_cast<uint32_t>(group), other = 2 * turns + 8 - own;
-        if (job.turns) barrier_wait(own, group == 0 ? turn_parity ^ 1 : turn_parity), turn_parity ^= 1;
-        pipe.sum_with_half(chain, job.part_k / kTileK, c % 2 == 1, fresh, [&] {
-          if (job.turns && threadIdx.x % 32 == 0) barrier_arrive(other);
-        });
+        pipe.sum_with_half(chain, job.part_k / kTileK, c % 2 == 1, fresh);
       } else {
         pipe.sum(chain, chain_of(job, c), fresh);
       }
@@ -138,17 +132,13 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
 #ifdef R1_HAS_WGMMA
   using Pipe = Pipeline<kJ, kPByK, kQByK, kStagesOf<kJ, kQByK>>;
   extern __shared__ uint8_t wgmma_stages[];
-  __shared__ uint64_t barriers[2 * Pipe::kStages + kGroups];
+  __shared__ uint64_t barriers[2 * Pipe::kStages];
   let_next_start();
   const uint32_t stages =
       (static_cast<uint32_t>(__cvta_generic_to_shared(wgmma_stages)) + kAligned - 1) / kAligned * kAligned;
   const auto full = static_cast<uint32_t>(__cvta_generic_to_shared(barriers));
   Pipe pipe{stages, full, full + 8 * Pipe::kStages, job.cluster, job.cluster > 1 ? cluster_rank() : 0};
-  const uint32_t turns = full + 16 * Pipe::kStages;
-  if (threadIdx.x == 0) {
-    for (uint32_t group = 0; group < kGroups; ++group) barrier_init(turns + 8 * group, 4);
-    pipe.init();
-  }
+  if (threadIdx.x == 0) pipe.init();
   if (job.cluster > 1) {
     cluster_wait();
   } else {
@@ -172,7 +162,7 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_tiles(const __grid_
     }
   } else {
     take_registers<kMultiplierRegisters>();
-    multiply_items<kJ, kTotals, Pipe, kQByK>(job, pipe, stages + Pipe::kBytes, turns, first, apart);
+    multiply_items<kJ, kTotals, Pipe, kQByK>(job, pipe, stages + Pipe::kBytes, first, apart);
   }
   // No block may end while others read for it or wait for it to read.
   if (job.cluster > 1) cluster_wait();
