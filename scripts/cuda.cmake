@@ -116,7 +116,8 @@ if(R1_TESTS)
     target_link_libraries(gpu_emulated_test PRIVATE r1_recipe GTest::gtest_main PkgConfig::ZSTD)
     # Tests of seconds; ./test --long runs all of them.
     string(JOIN : tensor_tests CudaBf16Ops.* CudaBf16Model.IsNear* CudaTensorMoe.* CudaTensorProduct.IsNear* CudaTensorProduct.EveryKernelComputes*
-      CudaTensorProduct.Cuts* CudaTensorProduct.NaN* CudaTensorProduct.FewRows* CudaTensorProduct.Takes* CudaTensorAttention.IsNear*
+      CudaTensorProduct.Cuts* CudaTensorProduct.NaN* CudaTensorProduct.FewRows* CudaTensorProduct.Takes* CudaTensorProduct.EveryPlan* CudaTensorProduct.Shards*
+      CudaTensorAttention.IsNear*
       CudaTensorAttention.Takes* CudaTensorAttention.RowsBeside* CudaTensorAttention.Families* CudaQuant.Several* CudaQuant.LookUps*
       CudaQuant.Refuses*)
     string(JOIN : f32_tests CudaElementwise.* CudaExp.* CudaInit.* CudaEmbed.* CudaNorm.* CudaRope.* CudaOptim.* CudaSample.* CudaLoss.* CudaMla.*

@@ -83,7 +83,8 @@ TEST_F(CudaRope, HasTheBitsOfTheCpu) {
     for (const int64_t T : {1, 3, 17, 100, 1000}) {
       for (const int64_t P : {2, 14, 64, 128}) {
         for (const int64_t still : {0, 1, 5, 128}) compare_rope(T, T > 500 ? 2 : 5, P, still, style);
-        for (const int64_t H : {1, 6, 12, 32}) compare_rope(T > 500 ? 3 : T, H, P, 0, style);
+        if (T != 17) continue;
+        for (const int64_t H : {1, 6, 12, 32}) compare_rope(T, H, P, 0, style);
       }
     }
   }

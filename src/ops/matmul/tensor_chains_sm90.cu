@@ -13,8 +13,6 @@
 // Only adders wait for other blocks. What they wait for is stored without waiting for anybody, so all end.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/integers.h"
@@ -280,8 +278,10 @@ ChainPlan wgmma_chains_apart(int64_t N, int64_t K, int64_t columns, int64_t at_o
 
 ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count) {
   // In microseconds of an H200: a token's share of a column of a tile, the addition of a chain in registers, the load and
-  // the store of a tile of D, and the store of a chain.
-  constexpr double kToken = 5.7e-5, kInRegisters = 0.5, kLoadAndStore = 4, kInScratch = 1.5;
+  // the store of a tile of D, the store of a chain in scratch, a number that is written to scratch and read again, and what
+  // chains side by side take at the launch and after the last one.
+  constexpr double kToken = 5.7e-5, kInRegisters = 0.5, kLoadAndStore = 4, kInScratch = 1.5, kNumber = 2e-6,
+                   kOnce = 5;
   constexpr int64_t kMostFloats = int64_t{1} << 26;  // 256 MiB of chains at a time
   const int64_t down = ceil_div(N, int64_t{kTileI});
   const auto all = static_cast<double>(tokens), chains = static_cast<double>(std::max<int64_t>(count, 1));
@@ -289,20 +289,18 @@ ChainPlan wgmma_chain_plan(int64_t N, int64_t K, int64_t tokens, int64_t count) 
   double least =
       tile_cost(down * ceil_div(K, int64_t{192}), all * 192 * kToken + chains * kInRegisters + kLoadAndStore);
   const auto offer = [&](int64_t columns, double factor) {
-    const int64_t tiles = padded_tiles(N, K, columns), most = kMostFloats / (tiles * kTileI * columns);
+    const int64_t tiles = padded_tiles(N, K, columns);
+    const int64_t at_once = std::min(count, kMostFloats / (tiles * kTileI * columns));
+    if (at_once < 1) return;
+    const double each = all / chains * static_cast<double>(columns) * factor * kToken + kInScratch;
     const double cost =
-        tile_cost(tiles * count, all / chains * static_cast<double>(columns) * factor * kToken + kInScratch);
-    if (cost >= least || most < 1 || count < 2) return;
+        static_cast<double>(ceil_div(count, at_once)) * (tile_cost(tiles * at_once, each) + kOnce) +
+        chains * static_cast<double>(N) * static_cast<double>(K) * kNumber;
+    if (cost >= least) return;
     least = cost;
-    plan = wgmma_chains_apart(N, K, columns, std::min(most, count));
+    plan = wgmma_chains_apart(N, K, columns, at_once);
   };
-  if (const char* forced = std::getenv("R1_DW")) {  // for measurements
-    const std::string_view name = forced;
-    if (name == "walk") return plan;
-    least = 1e30;
-    offer(name == "128" ? 128 : 192, 1);
-    return plan;
-  }
+  if (N == 0 || K == 0) return plan;
   offer(192, 1);
   offer(128, kNarrowCost);
   return plan;
