@@ -5,7 +5,7 @@
 //   [tokenizer]
 //     vocab_size, documents   a byte-level BPE trained on that many documents of the corpus
 //   [data]
-//     task = "countdown"
+//     task = "countdown" | "countdown99"
 //     loss_on = "all" | "answer" | "assistant"    recipe/sft_document.h; a task's document has one answer
 //     ...                     the corpus's own settings (data/corpus.h)
 //
