@@ -323,11 +323,12 @@ void add_other_rules(Rules& r) {
     r[name + ".add.f64"] = {"dad", atomic<double, [](double a, double b) { return a + b; }>};
     r[name + ".add.f32"] = {"waw", atomic<float, [](float a, float b) { return a + b; }>};
   }
+  r["prefetch.global.L2"] = {"a", nothing};
   for (const char* name : {"griddepcontrol.wait", "griddepcontrol.launch_dependents", "membar.gl",
                            "fence.proxy.async.shared::cta", "fence.mbarrier_init.release.cluster"})
     r[name] = {"", nothing};
   r["setmaxnreg.inc.sync.aligned.u32"] = r["setmaxnreg.dec.sync.aligned.u32"] = {"w", nothing};
-  r["prefetch.tensormap"] = r["prefetch.global.L2"] = {"a", nothing};
+  r["prefetch.tensormap"] = {"a", nothing};
   r["trap"] = {"", [](Warp& w, const Inst& i, uint32_t) { w.fault(i, Fault::Kind::trap, "trap"); }};
   r["ret"] = r["exit"] = {"", nullptr, Flow::exit};
   r["bar.sync"] = {"ww", nullptr, Flow::barrier};
