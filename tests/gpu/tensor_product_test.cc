@@ -60,10 +60,9 @@ struct TensorCase {
   std::vector<float> x, w, bias, dy, dx, dw;
 };
 
-constexpr TensorKernel kKernels[] = {TensorKernel::streamed,       TensorKernel::few_rows,
-                                     TensorKernel::small_tiles,    TensorKernel::large_tiles,
-                                     TensorKernel::wgmma,          TensorKernel::wgmma_wide,
-                                     static_cast<TensorKernel>(7), TensorKernel::wgmma_shards};
+constexpr TensorKernel kKernels[] = {
+    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles,  TensorKernel::large_tiles,
+    TensorKernel::wgmma,    TensorKernel::wgmma_wide, TensorKernel::wgmma_narrow, TensorKernel::wgmma_shards};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
@@ -219,7 +218,7 @@ TEST_F(CudaTensorProduct, NarrowTilesHaveTheSameBits) {
   for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{
            {64, 296, 1024}, {70, 130, 1536}, {40, 72, 72}, {200, 136, 896}, {130, 64, 2048}}) {
     const TensorCase c(T, N, K);
-    const TensorResult narrow = by_kernel(c, static_cast<TensorKernel>(7));
+    const TensorResult narrow = by_kernel(c, TensorKernel::wgmma_narrow);
     EXPECT_FALSE(narrow.y.empty()) << c.name();
     expect_same(narrow, by_kernel(c, TensorKernel::small_tiles), c.name());
   }
@@ -234,7 +233,7 @@ TEST_F(CudaTensorProduct, NarrowTilesHaveTheSameBits) {
       cuda::tensor_product(
           cuda::forward_product(
               {.x = x.data(), .T = T, .w = w.data(), .N = N, .K = K, .y = y.data(), .most_shards = kShards}),
-          n == 0 ? static_cast<TensorKernel>(7) : TensorKernel::small_tiles, stream.get());
+          n == 0 ? TensorKernel::wgmma_narrow : TensorKernel::small_tiles, stream.get());
       got[n] = y.values(stream);
     }
     expect_cpu_bits(got[0], got[1], c.name());

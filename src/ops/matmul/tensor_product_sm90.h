@@ -16,8 +16,7 @@ void wgmma_products(std::span<const TensorProduct> products, bool wide, void* st
 // True if wide tiles take less time on this GPU.
 bool wgmma_wide_pays(const TensorProduct& product);
 
-inline constexpr auto kNarrowKernel = static_cast<TensorKernel>(7);
-// Tiles of 64 x 64, one block each, for products that have few larger ones. True if the kernel takes the operands: both by k
+// For at most one tile per multiprocessor, in tiles of the size that suits. True if the kernel takes the operands: both by k
 // and aligned, and D is the product.
 bool wgmma_narrow_fits(const TensorProduct& product);
 // True if it takes less time than the other kernels, for more rows than few. `product` has all rows of the launch.
