@@ -324,7 +324,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 #endif
 }
 
-int64_t parts_of(int64_t n, int64_t each) {
+int64_t tiles_for(int64_t n, int64_t each) {
   return (n + each - 1) / each;
 }
 
@@ -336,7 +336,7 @@ NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, i
   const int64_t part_k = shards.count == 1 ? one.K : shards.steps * kTensorStep;
   NarrowJob job{};
   job.down = down, job.across = across;
-  job.tiles_j = static_cast<int>(parts_of(parts_of(one.J, Shape::kJ), across) * across);
+  job.tiles_j = static_cast<int>(tiles_for(tiles_for(one.J, Shape::kJ), across) * across);
   const auto boxes = [&](int64_t rows, int box_rows) {
     return OperandBoxes{
         .rows = rows, .part = part_k, .shards = shards.count, .box_rows = box_rows, .box_k = kTileK};
@@ -349,7 +349,7 @@ NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, i
     part.p = operand_map(product.p, boxes(product.I, gated ? kGatedRows : Shape::kI / across));
     if (gated && job.part_count > 1) continue;
     job.tiles_i +=
-        static_cast<int>(parts_of(parts_of(gated ? 2 * product.I : product.I, Shape::kI), down) * down);
+        static_cast<int>(tiles_for(tiles_for(gated ? 2 * product.I : product.I, Shape::kI), down) * down);
   }
   job.part_k = static_cast<int>(part_k), job.shards = static_cast<int>(shards.count);
   return job;
@@ -357,7 +357,7 @@ NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, i
 
 template <class Shape, bool kGated>
 void launch_narrow(std::span<const TensorProduct> products, void* stream) {
-  const int64_t across = parts_of(products.front().J, Shape::kJ) % 2 == 0 ? 2 : 1;
+  const int64_t across = tiles_for(products.front().J, Shape::kJ) % 2 == 0 ? 2 : 1;
   const NarrowJob job = make_narrow_job<Shape>(
       products, kGated, across == 2 || Shape::kWarpgroups > 1 ? 2 : 4, static_cast<int>(across));
   const auto kernel = wgmma_narrow<Shape, kGated>;
@@ -381,7 +381,7 @@ bool with_narrow_shape(const TensorProduct& product, const Run& run) {
   const auto fits = [&](auto shape) {
     using Shape = decltype(shape);
     // Clusters of four: a group of 16 multiprocessors holds four of them, and the device about 32.
-    return parts_of(product.I, Shape::kI) * parts_of(product.J, Shape::kJ) <= multiprocessors() / 4 * 4 - 4;
+    return tiles_for(product.I, Shape::kI) * tiles_for(product.J, Shape::kJ) <= multiprocessors() / 4 * 4 - 4;
   };
   if (fits(NarrowSmall())) return run(NarrowSmall(), 0.17 * stages), true;
   if (fits(NarrowMiddle())) return run(NarrowMiddle(), 0.34 * stages), true;
