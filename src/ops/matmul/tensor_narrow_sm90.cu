@@ -37,7 +37,9 @@ struct NarrowJob {
   NarrowPart parts[kMostProducts];
   int part_count, part_k, shards;  // part_k: k of a shard
   int tiles_i, tiles_j;            // multiples of down and across
-  int down, across;                // tiles of a cluster
+  int down_bits, across_bits;      // tiles of a cluster: powers of two
+  __host__ __device__ int down() const { return 1 << down_bits; }
+  __host__ __device__ int across() const { return 1 << across_bits; }
 };
 
 template <int kGroupCount, int kColumns>
@@ -69,82 +71,107 @@ struct NarrowPipe {
   __device__ __forceinline__ uint32_t stage_of(int stage) const {
     return stages + static_cast<uint32_t>(stage) * Shape::kStageBytes;
   }
-  __device__ __forceinline__ int rank_of(int r, int c) const { return r + job.down * c; }
+  __device__ __forceinline__ int rank_of(int r, int c) const { return r + (c << job.down_bits); }
 
   // By one thread, before a barrier of the cluster. A stage is free when all that it is copied to have read it.
   __device__ __forceinline__ void init() const {
     for (int s = 0; s < kStages; ++s) {
       barrier_init(full_of(s), 1);
-      barrier_init(empty_of(s), Shape::kMultiply / 32 * (job.down + job.across - 1));
+      barrier_init(empty_of(s), Shape::kMultiply / 32 * (job.down() + job.across() - 1));
     }
     show_barriers();
   }
 
-  // By one thread: has all stages copied. P may be read at once if it is early, Q when the kernel ahead has ended.
+  // By one thread: has all stages copied. P may be read at once if it is early, Q when the kernel ahead has ended. Blocks of
+  // one row of the cluster share rows of P, blocks of one column rows of Q. One thread's arithmetic is all that a stage
+  // waits for here, so that nothing is computed twice.
   __device__ __forceinline__ void copy_all(const NarrowPart& part, int i0, int j0) const {
+    const int rows_p = Shape::kI >> job.across_bits, rows_q = Shape::kJ >> job.down_bits;
+    int to_p = 0, to_q = 0;
+#pragma unroll 1
+    for (int c = 0; c < job.across(); ++c) to_p |= 1 << rank_of(row, c);
+#pragma unroll 1
+    for (int r = 0; r < job.down(); ++r) to_q |= 1 << rank_of(r, column);
+    const Share p{column * rows_p, rows_p, to_p, job.across_bits > 0},
+        q{row * rows_q, rows_q, to_q, job.down_bits > 0};
     const int count = (job.part_k + kTileK - 1) / kTileK * job.shards, first = min(count, kStages);
     if (!part.product.early) await_previous();
-    for (int n = 0; n < first; ++n) {
-      barrier_expect(full_of(n), Shape::kStageBytes);
-      copy_p(part, n, i0);
+    At at;
+#pragma unroll 1
+    for (int n = 0; n < first; ++n, next(at)) {
+      barrier_expect(full_of(at.stage), Shape::kStageBytes);
+      copy_p(p, part, at, i0);
     }
     await_previous();
-    for (int n = 0; n < first; ++n) copy_q(n, j0);
-    for (int n = first; n < count; ++n) {
-      const int s = n % kStages;
-      barrier_wait(empty_of(s), (n / kStages - 1) & 1);
-      barrier_expect(full_of(s), Shape::kStageBytes);
-      copy_p(part, n, i0);
-      copy_q(n, j0);
+    at = At();
+#pragma unroll 1
+    for (int n = 0; n < first; ++n, next(at)) copy_q(q, at, j0);
+    at.parity = 0;
+#pragma unroll 1
+    for (int n = first; n < count; ++n, next(at)) {
+      barrier_wait(empty_of(at.stage), at.parity);
+      barrier_expect(full_of(at.stage), Shape::kStageBytes);
+      copy_p(p, part, at, i0);
+      copy_q(q, at, j0);
     }
   }
 
+  // The lane's share of a warp's release(): the block that it tells, or -1.
+  __device__ __forceinline__ int told_by_lane() const {
+    const int lane = static_cast<int>(threadIdx.x) % 32, other = lane - job.across();
+    if (other < 0) return rank_of(row, lane);
+    return other < job.down() - 1 ? rank_of(other + (other >= row ? 1 : 0), column) : -1;
+  }
   // By a warp that has read a stage: tells the blocks that fill it.
-  __device__ __forceinline__ void release(int stage) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    if (job.down * job.across == 1) {
-      if (lane == 0) barrier_arrive(empty_of(stage));
-      return;
+  __device__ __forceinline__ void release(int stage, int told) const {
+    if (told < 0) return;
+    if (job.down_bits + job.across_bits == 0) {
+      barrier_arrive(empty_of(stage));
+    } else {
+      barrier_arrive_at(empty_of(stage), static_cast<uint32_t>(told));
     }
-    if (lane >= job.down + job.across - 1) return;
-    const int other = lane - job.across, r = other + (other >= row ? 1 : 0);
-    barrier_arrive_at(empty_of(stage),
-                      static_cast<uint32_t>(lane < job.across ? rank_of(row, lane) : rank_of(r, column)));
   }
 
  private:
-  __device__ __forceinline__ void copy(uint32_t to, const CUtensorMap& map, int n, int row0, uint32_t barrier,
-                                       int blocks) const {
-    const int each = (job.part_k + kTileK - 1) / kTileK;
-    const BoxAt at{n % each * kTileK, n / each, row0};
-    if ((blocks & (blocks - 1)) != 0) {
-      copy_box_to_all(to, map, at, barrier, static_cast<uint16_t>(blocks));
+  // The lines that this block copies of every stage of an operand, and to whom.
+  struct Share {
+    int first, rows, blocks;
+    bool several;
+  };
+  // A stage: its place in the ring, the parity of the ring's turn, and where it begins in K.
+  struct At {
+    int stage = 0, parity = 0, k = 0, shard = 0;
+  };
+  __device__ __forceinline__ void next(At& at) const {
+    if (++at.stage == kStages) at.stage = 0, at.parity ^= 1;
+    at.k += kTileK;
+    if (at.k >= job.part_k) at.k = 0, ++at.shard;
+  }
+  static __device__ __forceinline__ void copy(uint32_t to, const CUtensorMap& map, const BoxAt& box,
+                                              uint32_t barrier, const Share& share) {
+    if (share.several) {
+      copy_box_to_all(to, map, box, barrier, static_cast<uint16_t>(share.blocks));
     } else {
-      copy_box(to, map, at, barrier);
+      copy_box(to, map, box, barrier);
     }
   }
-  // Stage n of all: blocks of one row of the cluster share rows of P, blocks of one column rows of Q.
-  __device__ __forceinline__ void copy_p(const NarrowPart& part, int n, int i0) const {
-    const int s = n % kStages, rows = Shape::kI / job.across, first = column * rows;
-    int blocks = 0;
-    for (int c = 0; c < job.across; ++c) blocks |= 1 << rank_of(row, c);
+  __device__ __forceinline__ void copy_p(const Share& share, const NarrowPart& part, const At& at,
+                                         int i0) const {
+    const uint32_t to = stage_of(at.stage) + static_cast<uint32_t>(share.first * kPanelLine);
     if constexpr (!kGated) {
-      copy(stage_of(s) + static_cast<uint32_t>(first * kPanelLine), part.p, n, i0 + first, full_of(s),
-           blocks);
+      copy(to, part.p, {at.k, at.shard, i0 + share.first}, full_of(at.stage), share);
     } else {
-      for (int line = first; line < first + rows; line += kGatedRows) {
-        const int box = line / kGatedRows;
-        copy(stage_of(s) + static_cast<uint32_t>(line * kPanelLine), job.parts[box % 2].p, n,
-             i0 + box / 2 * kGatedRows, full_of(s), blocks);
+#pragma unroll 1
+      for (int line = 0; line < share.rows; line += kGatedRows) {
+        const int box = (share.first + line) / kGatedRows;
+        copy(to + static_cast<uint32_t>(line * kPanelLine), job.parts[box % 2].p,
+             {at.k, at.shard, i0 + box / 2 * kGatedRows}, full_of(at.stage), share);
       }
     }
   }
-  __device__ __forceinline__ void copy_q(int n, int j0) const {
-    const int s = n % kStages, rows = Shape::kJ / job.down, first = row * rows;
-    int blocks = 0;
-    for (int r = 0; r < job.down; ++r) blocks |= 1 << rank_of(r, column);
-    copy(stage_of(s) + static_cast<uint32_t>(Shape::kPBytes + first * kPanelLine), job.q, n, j0 + first,
-         full_of(s), blocks);
+  __device__ __forceinline__ void copy_q(const Share& share, const At& at, int j0) const {
+    copy(stage_of(at.stage) + static_cast<uint32_t>(Shape::kPBytes + share.first * kPanelLine), job.q,
+         {at.k, at.shard, j0 + share.first}, full_of(at.stage), share);
   }
 };
 
@@ -153,6 +180,7 @@ template <class Shape, class Pipe>
 struct NarrowSums {
   static constexpr int kCount = Shape::kCount, kStages = Shape::kStages;
   const Pipe& pipe;
+  int told;  // told_by_lane()
   int at = 0, parity = 0;
 
   template <int kSteps>
@@ -183,13 +211,13 @@ struct NarrowSums {
         barrier_wait(pipe.full_of(at), parity);
         multiply<kTileSteps>(d, keep);
         wgmma_wait<1>();  // the stage before has been read
-        if (left < whole) pipe.release(at == 0 ? kStages - 1 : at - 1);
+        if (left < whole) pipe.release(at == 0 ? kStages - 1 : at - 1, told);
         next();
         keep = 1;
       } while (--left > 0);
       wgmma_wait<0>();
       wgmma_hold(d);
-      pipe.release(at == 0 ? kStages - 1 : at - 1);
+      pipe.release(at == 0 ? kStages - 1 : at - 1, told);
     }
     int rest = count % kTileK;
     if (rest == 0) return;
@@ -204,7 +232,7 @@ struct NarrowSums {
       keep = 1;
       rest -= static_cast<int>(kTensorStep);
     } while (rest > 0);
-    pipe.release(at);
+    pipe.release(at, told);
     next();
   }
 };
@@ -272,17 +300,18 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const uint32_t stages =
       (static_cast<uint32_t>(__cvta_generic_to_shared(narrow_stages)) + kAligned - 1) / kAligned * kAligned;
   const auto full = static_cast<uint32_t>(__cvta_generic_to_shared(barriers));
-  const int blocks = job.down * job.across, rank = blocks > 1 ? static_cast<int>(cluster_rank()) : 0;
-  const Pipe pipe{job, stages, full, full + 8 * Shape::kStages, rank % job.down, rank / job.down};
+  const int cluster_bits = job.down_bits + job.across_bits, blocks = 1 << cluster_bits;
+  const int rank = static_cast<int>(blockIdx.x) & (blocks - 1);
+  const Pipe pipe{
+      job, stages, full, full + 8 * Shape::kStages, rank & (job.down() - 1), rank >> job.down_bits};
   if (threadIdx.x == 0) pipe.init();
   if (blocks > 1) {
     cluster_wait();
   } else {
     __syncthreads();
   }
-  const int cluster = static_cast<int>(blockIdx.x) / blocks, clusters_i = job.tiles_i / job.down;
-  const int tile_i = cluster % clusters_i * job.down + pipe.row,
-            tile_j = cluster / clusters_i * job.across + pipe.column;
+  const int tile_i = (static_cast<int>(blockIdx.x) >> cluster_bits << job.down_bits) + pipe.row,
+            tile_j = (static_cast<int>(blockIdx.y) << job.across_bits) + pipe.column;
   int part_at = 0;
 #pragma unroll
   for (int n = 1; n < static_cast<int>(kMostProducts); ++n) {
@@ -297,7 +326,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   } else {
     if constexpr (Shape::kGives) take_registers<160>();
     await_previous();
-    NarrowSums<Shape, Pipe> sums{pipe};
+    NarrowSums<Shape, Pipe> sums{pipe, pipe.told_by_lane()};
     float chain[kCount], total[kCount];
 #pragma unroll
     for (int e = 0; e < kCount; ++e) chain[e] = 0.0f, total[e] = -0.0f;  // -0 + x is x, whatever x is
@@ -328,14 +357,16 @@ int64_t tiles_for(int64_t n, int64_t each) {
   return (n + each - 1) / each;
 }
 
-// A job of clusters of `down` x `across` tiles. gated: the products are a gate and an up projection.
+// A job of clusters of 2^down_bits x 2^across_bits tiles. gated: the products are a gate and an up projection.
 template <class Shape>
-NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, int down, int across) {
+NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, int down_bits,
+                          int across_bits) {
   const TensorProduct& one = products.front();
   const TensorShards shards = tensor_shards(one.K, one.most_shards);
   const int64_t part_k = shards.count == 1 ? one.K : shards.steps * kTensorStep;
   NarrowJob job{};
-  job.down = down, job.across = across;
+  job.down_bits = down_bits, job.across_bits = across_bits;
+  const int down = job.down(), across = job.across();
   job.tiles_j = static_cast<int>(tiles_for(tiles_for(one.J, Shape::kJ), across) * across);
   const auto boxes = [&](int64_t rows, int box_rows) {
     return OperandBoxes{
@@ -357,14 +388,16 @@ NarrowJob make_narrow_job(std::span<const TensorProduct> products, bool gated, i
 
 template <class Shape, bool kGated>
 void launch_narrow(std::span<const TensorProduct> products, void* stream) {
-  const int64_t across = tiles_for(products.front().J, Shape::kJ) % 2 == 0 ? 2 : 1;
+  const int across_bits = tiles_for(products.front().J, Shape::kJ) % 2 == 0 ? 1 : 0;
   const NarrowJob job = make_narrow_job<Shape>(
-      products, kGated, across == 2 || Shape::kWarpgroups > 1 ? 2 : 4, static_cast<int>(across));
+      products, kGated, across_bits == 1 || Shape::kWarpgroups > 1 ? 1 : 2, across_bits);
   const auto kernel = wgmma_narrow<Shape, kGated>;
   allow_shared(kernel, Shape::kBytes);
-  launch_early_clusters(products.front().early, static_cast<unsigned>(job.down * job.across),
-                        kGated ? "product y, gated" : "product y", kernel,
-                        dim3(static_cast<unsigned>(job.tiles_i * job.tiles_j)), Shape::kThreads,
+  // Clusters are neighbours in x.
+  const dim3 grid(static_cast<unsigned>(job.tiles_i * job.across()),
+                  static_cast<unsigned>(job.tiles_j / job.across()));
+  launch_early_clusters(products.front().early, static_cast<unsigned>(job.down() * job.across()),
+                        kGated ? "product y, gated" : "product y", kernel, grid, Shape::kThreads,
                         Shape::kBytes, stream, job);
 }
 
