@@ -323,7 +323,6 @@ void add_other_rules(Rules& r) {
     r[name + ".add.f64"] = {"dad", atomic<double, [](double a, double b) { return a + b; }>};
     r[name + ".add.f32"] = {"waw", atomic<float, [](float a, float b) { return a + b; }>};
   }
-  r["prefetch.global.L2"] = {"a", nothing};
   for (const char* name : {"griddepcontrol.wait", "griddepcontrol.launch_dependents", "membar.gl",
                            "fence.proxy.async.shared::cta", "fence.mbarrier_init.release.cluster"})
     r[name] = {"", nothing};
