@@ -5,9 +5,7 @@
 
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/split_gradient_cuda.h"
-#include "ops/matmul/tensor_gated_cuda.h"
 #include "ops/matmul/tensor_product_cuda.h"
-#include "ops/swiglu/swiglu_cuda.h"
 #include "tensor/token_steps.h"
 #include "tests/gpu/device_run.h"
 
@@ -61,22 +59,13 @@ struct TensorCase {
 };
 
 constexpr TensorKernel kKernels[] = {
-    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles,  TensorKernel::large_tiles,
-    TensorKernel::wgmma,    TensorKernel::wgmma_wide, TensorKernel::wgmma_narrow, TensorKernel::wgmma_shards};
+    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles, TensorKernel::large_tiles,
+    TensorKernel::wgmma,    TensorKernel::wgmma_wide, TensorKernel::wgmma_shards};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
   std::vector<float> y, y_biased, y_bf16, dx, dx_added, dw, dw_families;
 };
-
-// Two numbers of bf16 in each word.
-std::vector<float> widened(const std::vector<int32_t>& words, int64_t count) {
-  std::vector<float> out;
-  for (int64_t i = 0; i < count; ++i)
-    out.push_back(f32_from_bf16(
-        static_cast<uint16_t>(static_cast<uint32_t>(words[static_cast<size_t>(i / 2)]) >> (i % 2 * 16))));
-  return out;
-}
 
 // All products of a case by one kernel; those that the kernel cannot compute stay empty.
 TensorResult by_kernel(const TensorCase& c, TensorKernel kernel, int64_t shift = 0) {
@@ -119,7 +108,10 @@ TensorResult by_kernel(const TensorCase& c, TensorKernel kernel, int64_t shift =
     TensorProduct here = narrow;
     here.d = bits.data();
     cuda::tensor_product(here, kernel, stream.get());
-    out.y_bf16 = widened(bits.values(stream), c.T * c.N);
+    const std::vector<int32_t> words = bits.values(stream);
+    for (int64_t i = 0; i < c.T * c.N; ++i)
+      out.y_bf16.push_back(f32_from_bf16(
+          static_cast<uint16_t>(static_cast<uint32_t>(words[static_cast<size_t>(i / 2)]) >> (i % 2 * 16))));
   }
   return out;
 }
@@ -209,75 +201,6 @@ TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
       expect_same(by_kernel(c, kernel), first, what);
       expect_same(by_kernel(c, kernel, 1), first, what + ", not aligned");
     }
-  }
-}
-
-// Tiles of every size, in clusters of a column and of two by two.
-TEST_F(CudaTensorProduct, NarrowTilesHaveTheSameBits) {
-  if (cuda::device_facts().major != 9) GTEST_SKIP() << "wgmma needs compute capability 9.0";
-  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{
-           {64, 296, 1024}, {70, 130, 1536}, {40, 72, 72}, {200, 136, 896}, {130, 64, 2048}}) {
-    const TensorCase c(T, N, K);
-    const TensorResult narrow = by_kernel(c, TensorKernel::wgmma_narrow);
-    EXPECT_FALSE(narrow.y.empty()) << c.name();
-    expect_same(narrow, by_kernel(c, TensorKernel::small_tiles), c.name());
-  }
-  for (const auto& [T, N, K] :
-       std::vector<std::array<int64_t, 3>>{{200, 4232, 448}, {300, 5320, 72}, {512, 6144, 384}}) {
-    const cuda::Stream stream;
-    const TensorCase c(T, N, K);
-    const DeviceBits x(c.x), w(c.w);
-    const DeviceFloats y(T * N);
-    std::vector<float> got[2];
-    for (int n = 0; n < 2; ++n) {
-      cuda::tensor_product(
-          cuda::forward_product(
-              {.x = x.data(), .T = T, .w = w.data(), .N = N, .K = K, .y = y.data(), .most_shards = kShards}),
-          n == 0 ? TensorKernel::wgmma_narrow : TensorKernel::small_tiles, stream.get());
-      got[n] = y.values(stream);
-    }
-    expect_cpu_bits(got[0], got[1], c.name());
-  }
-}
-
-TEST_F(CudaTensorProduct, GatedTilesHaveTheBitsOfTheirOpsOneByOne) {
-  if (cuda::device_facts().major != 9) GTEST_SKIP() << "wgmma needs compute capability 9.0";
-  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{{40, 72, 72},
-                                                                   {64, 150, 1024},
-                                                                   {130, 96, 896},
-                                                                   {200, 2120, 144},
-                                                                   {300, 1570, 64},
-                                                                   {512, 3072, 64}}) {
-    const cuda::Stream stream;
-    const TensorCase gates(T, N, K), ups(T, N + 2, K);
-    const DeviceBits x(gates.x), gate(gates.w), up(ups.w);
-    const DeviceFloats bias(gates.bias);
-    const DeviceInts out((T * N + 1) / 2);
-    const auto product = [&](const DeviceBits& w, const float* added) {
-      return cuda::forward_product({.x = x.data(),
-                                    .T = T,
-                                    .w = w.data(),
-                                    .N = N,
-                                    .K = K,
-                                    .bias = added,
-                                    .y = out.data(),
-                                    .y_bf16 = true,
-                                    .most_shards = kShards});
-    };
-    std::vector<float> values[2];
-    for (int n = 0; n < 2; ++n) {
-      cuda::tensor_product(n == 0 ? product(gate, bias.data()) : product(up, nullptr),
-                           TensorKernel::small_tiles, stream.get());
-      values[n] = widened(out.values(stream), T * N);
-    }
-    const DeviceFloats g(values[0]), u(values[1]), y(T * N);
-    cuda::swiglu_f32(g.data(), u.data(), T * N, y.data(), stream.get());
-    std::vector<float> want = y.values(stream);
-    for (float& v : want) v = f32_from_bf16(bf16_from_f32(v));
-    const cuda::TensorGated call{product(gate, bias.data()), product(up, nullptr)};
-    ASSERT_TRUE(cuda::tensor_gated_fits(call));
-    cuda::tensor_gated(call, stream.get());
-    expect_cpu_bits(widened(out.values(stream), T * N), want, gates.name());
   }
 }
 

@@ -111,16 +111,7 @@ inline constexpr size_t kMostProducts = 4;
 void tensor_products_of(std::span<const TensorProduct> products, void* stream);
 
 // The kernels that tensor_product() picks from, for tests and benchmarks, which show that they agree.
-enum class TensorKernel {
-  streamed,
-  few_rows,
-  small_tiles,
-  large_tiles,
-  wgmma,
-  wgmma_wide,
-  wgmma_shards,
-  wgmma_narrow
-};
+enum class TensorKernel { streamed, few_rows, small_tiles, large_tiles, wgmma, wgmma_wide, wgmma_shards };
 // True if the kernel can compute it on this GPU.
 bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel);
 void tensor_product(const TensorProduct& product, TensorKernel kernel, void* stream);

@@ -1,7 +1,6 @@
 // ops/residual/residual_cuda.cu: a part of a block in few launches, on tensor cores (ops/matmul/tensor_stream_cuda.h).
 #include <array>
 
-#include "ops/matmul/tensor_gated_cuda.h"
 #include "ops/matmul/tensor_stream_cuda.h"
 #include "ops/residual/residual_backend.h"
 #include "tensor/cuda.h"
@@ -11,11 +10,9 @@ namespace r1::cuda {
 namespace {
 
 // While memory is measured the ops run one by one, which takes more: there may be no device to ask for its size.
-bool may_fuse(const Context& ctx) {
-  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring;
-}
 bool may_stream(const Context& ctx, int64_t T) {
-  return may_fuse(ctx) && T <= kMostStreamRows;
+  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring &&
+         T <= kMostStreamRows;
 }
 
 TensorProduct product_of_weight(Context& ctx, const Weight& w, const Tensor& x) {
@@ -28,18 +25,6 @@ TensorProduct product_of_weight(Context& ctx, const Weight& w, const Tensor& x) 
                           .y_bf16 = true,
                           .most_shards = ctx.row().k_shards,
                           .early = launches_early(ctx)});
-}
-
-// True if tensor_gated() is the kernel for it. A weight is asked for its numbers only then, because it may have to make them.
-bool tiles_are_gated(const Context& ctx, const ResidualGated& of) {
-  if (of.rows.norm.w != nullptr || of.rows.x.dtype != DType::bf16) return false;
-  const TensorProduct shape = forward_product({.x = of.rows.x.bf16(),
-                                               .T = of.rows.x.dim(0),
-                                               .N = of.gate->N(),
-                                               .K = of.gate->K(),
-                                               .y_bf16 = true,
-                                               .most_shards = ctx.row().k_shards});
-  return tensor_gated_pays({shape, shape});
 }
 
 StreamCall call_of(std::span<const TensorProduct> products, const ResidualRows& rows) {
@@ -71,22 +56,15 @@ std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) 
 }
 
 Tensor residual_gated(Context& ctx, const ResidualGated& of) {
-  if (!may_fuse(ctx) || of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
-  const int64_t T = of.rows.x.dim(0);
-  const bool few = T <= kMostStreamRows;
-  if (!few && !tiles_are_gated(ctx, of)) return {};
+  if (!may_stream(ctx, of.rows.x.dim(0)) || of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
   std::array<TensorProduct, 2> products = {product_of_weight(ctx, *of.gate, of.rows.x),
                                            product_of_weight(ctx, *of.up, of.rows.x)};
   StreamCall call = call_of(products, of.rows);
   call.output = StreamOutput::gate;
-  if (few && !stream_fits(call)) return {};
-  const Tensor out = ctx.arena.tensor({T, of.gate->N()}, DType::bf16);
+  if (!stream_fits(call)) return {};
+  const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
   products[0].d = out.data;
-  if (few) {
-    stream_products(call, ctx.stream);
-  } else {
-    tensor_gated({products[0], products[1]}, ctx.stream);
-  }
+  stream_products(call, ctx.stream);
   return out;
 }
 
