@@ -327,7 +327,7 @@ void add_other_rules(Rules& r) {
                            "fence.proxy.async.shared::cta", "fence.mbarrier_init.release.cluster"})
     r[name] = {"", nothing};
   r["setmaxnreg.inc.sync.aligned.u32"] = r["setmaxnreg.dec.sync.aligned.u32"] = {"w", nothing};
-  r["prefetch.tensormap"] = r["prefetch.global.L2"] = {"a", nothing};
+  r["prefetch.tensormap"] = {"a", nothing};
   r["fence.proxy.tensormap::generic.acquire.gpu"] = {"aw", nothing};
   r["trap"] = {"", [](Warp& w, const Inst& i, uint32_t) { w.fault(i, Fault::Kind::trap, "trap"); }};
   r["ret"] = r["exit"] = {"", nullptr, Flow::exit};

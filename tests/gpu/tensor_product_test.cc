@@ -38,8 +38,8 @@ struct TensorCase {
 };
 
 constexpr TensorKernel kKernels[] = {
-    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles,  TensorKernel::large_tiles,
-    TensorKernel::wgmma,    TensorKernel::wgmma_wide, static_cast<TensorKernel>(7), TensorKernel::wgmma_shards};
+    TensorKernel::streamed, TensorKernel::few_rows,   TensorKernel::small_tiles, TensorKernel::large_tiles,
+    TensorKernel::wgmma,    TensorKernel::wgmma_wide, TensorKernel::wgmma_shards};
 constexpr int64_t kShards = 8;
 
 struct TensorResult {
@@ -180,17 +180,6 @@ TEST_F(CudaTensorProduct, EveryKernelHasTheSameBits) {
       expect_same(by_kernel(c, kernel), first, what);
       expect_same(by_kernel(c, kernel, 1), first, what + ", not aligned");
     }
-  }
-}
-
-// Clusters of four blocks in a column, and of two by two.
-TEST_F(CudaTensorProduct, NarrowTilesHaveTheSameBits) {
-  for (const auto& [T, N, K] : std::vector<std::array<int64_t, 3>>{
-           {64, 296, 1024}, {70, 130, 1536}, {40, 72, 72}, {200, 136, 896}, {130, 64, 2048}}) {
-    const TensorCase c(T, N, K);
-    const TensorResult narrow = by_kernel(c, static_cast<TensorKernel>(7));
-    EXPECT_EQ(narrow.y.empty(), cuda::device_facts().major != 9) << c.name();
-    expect_same(narrow, by_kernel(c, TensorKernel::small_tiles), c.name());
   }
 }
 

@@ -14,8 +14,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string>
 
 #include "base/integers.h"
 #include "ops/attention/tensor_decode_cuda.cuh"
@@ -291,10 +289,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) decode_part(D
 #pragma unroll 1
   for (int i = thread + b.heads * Shape::kQueryLine; i < kColumns * Shape::kQueryLine; i += Shape::kThreads)
     queries[i] = 0;
-  if (!awaited) {
-    if (f.fetch_ahead) stream.fetch_ahead();
-    await_previous();
-  }
+  if (!awaited) await_previous();
   const int blocks = (b.keys + kBlockKeys - 1) / kBlockKeys, last_page = stream.pages - 1;
   const int last_number = stream.number_of(last_page);
   if (b.owner) place_value(f, b, last_number);
@@ -405,31 +400,13 @@ void launch_parts(const DecodeJob& f, int64_t rows, bool early, void* stream) {
 
 template <int kWidth>
 void launch_rows(const DecodeJob& f, int64_t rows, bool early, void* stream) {
-  // FOR THE MEASUREMENT: R1_DECODE=WARPS STAGES [p]
-  const char* const variant = std::getenv("R1_DECODE");
-  const std::string wanted = variant != nullptr ? variant : "";
-  DecodeJob job = f;
-  job.fetch_ahead = wanted.ends_with("p");
-  if constexpr (kWidth == 128) {
-    if (wanted.starts_with("22")) return launch_parts<DecodeShape<kWidth, 2, 2>>(job, rows, early, stream);
-    if (wanted.starts_with("23")) return launch_parts<DecodeShape<kWidth, 2, 3>>(job, rows, early, stream);
-    if (wanted.starts_with("24")) return launch_parts<DecodeShape<kWidth, 2, 4>>(job, rows, early, stream);
-    if (wanted.starts_with("26")) return launch_parts<DecodeShape<kWidth, 2, 6>>(job, rows, early, stream);
-    if (wanted.starts_with("42")) return launch_parts<DecodeShape<kWidth, 4, 2>>(job, rows, early, stream);
-    if (wanted.starts_with("44")) return launch_parts<DecodeShape<kWidth, 4, 4>>(job, rows, early, stream);
-  }
   // Two warps per block need fewer instructions for the same keys; four are sooner done with one block.
   constexpr int64_t kFewBlocks = 2;  // per multiprocessor
   if (kWidth == 32 || rows * f.G * f.chunks > kFewBlocks * multiprocessors()) {
-    launch_parts<DecodeShape<kWidth, 2, 4>>(job, rows, early, stream);
+    launch_parts<DecodeShape<kWidth, 2, 4>>(f, rows, early, stream);
   } else {
-    launch_parts<DecodeShape<kWidth, kWidth == 32 ? 2 : 4, 4>>(job, rows, early, stream);
+    launch_parts<DecodeShape<kWidth, kWidth == 32 ? 2 : 4, 4>>(f, rows, early, stream);
   }
-}
-
-template <int kWidth>
-void launch_decode(const DecodeJob& f, int64_t rows, bool early, void* stream) {
-  launch_rows<kWidth>(f, rows, early, stream);
   if (f.parts == 1) return;
   const dim3 merges(static_cast<unsigned>(ceil_div(rows * f.H, int64_t{kMergeWarps})));
   launch_early(early, "merge_decoded", merge_decoded<kWidth>, merges, 32 * kMergeWarps, 0, stream, f, rows);
@@ -478,7 +455,7 @@ void tensor_decode(Context& ctx, const TensorDecode& call, const DecodeLists& li
     const int64_t rows = std::min(at_once, lists.S - first);
     f.first_row = static_cast<int>(first);
     with_width(std::max(f.K, f.V), [&](auto width) {
-      launch_decode<decltype(width)::value>(f, rows, launches_early(ctx), ctx.stream);
+      launch_rows<decltype(width)::value>(f, rows, launches_early(ctx), ctx.stream);
     });
   }
 }

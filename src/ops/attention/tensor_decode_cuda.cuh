@@ -28,7 +28,6 @@ struct DecodeJob {
   // Rows of more than one part, per [row, H, part]: sums [V], then maximum and sum of weights. Null: there are none.
   float *part_sums, *part_softmax;
   int parts;
-  bool fetch_ahead;  // into the second-level cache, before the kernel ahead has ended
 };
 
 // A warp's keys and values pass through a ring of kStages stages in shared memory, which no other warp reads.
@@ -153,26 +152,7 @@ struct DecodeStream {
     commit();
   }
 
-  // Brings what the ring has no room for yet into the second-level cache. Of pages that the row shares, it may bring
-  // what nobody reads.
-  __device__ __forceinline__ void fetch_ahead() const {
-    constexpr int kPageLine = 64;  // elements of 128 bytes
-    const int first = static_cast<int>(threadIdx.x) * kPageLine;
-#pragma unroll 1
-    for (int p = 0; p < pages; ++p) {
-      const uint16_t* const from = page_at(f, number_of(p)) + b.g * kPageKeys * f.K;
-#pragma unroll 1
-      for (int i = first; i < f.K * kPageKeys; i += Shape::kThreads * kPageLine) fetch_line(from + i);
-      const uint16_t* const values = page_at(f, number_of(p)) + f.values_at + b.g * kPageKeys * f.V;
-#pragma unroll 1
-      for (int i = first; i < f.V * kPageKeys; i += Shape::kThreads * kPageLine) fetch_line(values + i);
-    }
-  }
-
  private:
-  static __device__ __forceinline__ void fetch_line(const uint16_t* from) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-  }
   __device__ __forceinline__ void commit() {
     copy_commit();
     if (++at == Shape::kStages) at = 0;

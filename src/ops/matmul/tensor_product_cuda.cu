@@ -262,7 +262,6 @@ TensorKernel pick(const TensorProduct& product, const TensorGroups& groups) {
   constexpr int64_t kFewRows = 64;
   const bool alone = groups.count == 1 && groups.starts == nullptr;
   if (alone && tensor_kernel_fits(product, TensorKernel::streamed)) return TensorKernel::streamed;
-  if (alone && wgmma_narrow_pays(product)) return kNarrowKernel;
   if (alone && wgmma_shards_pay(product)) return TensorKernel::wgmma_shards;
   const bool few = alone ? product.I * rows <= kFewOutputs : rows <= kFewRows && small < multiprocessors();
   if ((rows <= 16 || few) && tensor_kernel_fits(product, TensorKernel::few_rows))
@@ -285,7 +284,6 @@ void launch(const TensorProduct& product, const TensorGroups& groups, TensorKern
   R1_CHECK(tensor_kernel_fits(product, kernel) && !(product.accumulate && product.d_bf16), "product of ",
            product.I, " x ", product.J, " x ", product.K);
   const auto s = static_cast<cudaStream_t>(stream);
-  if (kernel == kNarrowKernel) return wgmma_narrow_products({&product, 1}, stream);
   switch (kernel) {
     case TensorKernel::streamed:
       R1_CHECK(groups.count == 1 && groups.starts == nullptr, "groups are not streamed");
@@ -311,7 +309,6 @@ bool tensor_kernel_fits(const TensorProduct& product, TensorKernel kernel) {
   if (kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) return wgmma_fits(product);
   if (kernel == TensorKernel::streamed) return stream_fits({.products = {&product, 1}});
   if (kernel == TensorKernel::wgmma_shards) return wgmma_shards_fit(product);
-  if (kernel == kNarrowKernel) return wgmma_narrow_fits(product);
   if (kernel != TensorKernel::few_rows) return true;
   return few_rows_fit(product);
 }
@@ -368,7 +365,6 @@ void tensor_products_of(std::span<const TensorProduct> products, void* stream) {
     return tensor_kernel_fits(p, kernel) && p.d_bf16 == one.d_bf16 && p.p.by_k == one.p.by_k;
   });
   if (kernel == TensorKernel::wgmma_shards && alike) return wgmma_shards_products(products, stream);
-  if (kernel == kNarrowKernel && alike) return wgmma_narrow_products(products, stream);
   if ((kernel == TensorKernel::wgmma || kernel == TensorKernel::wgmma_wide) && alike && one.q.by_k)
     return wgmma_products(products, kernel == TensorKernel::wgmma_wide, stream);
   for (const TensorProduct& p : products) tensor_product(p, stream);

@@ -16,23 +16,12 @@ void wgmma_products(std::span<const TensorProduct> products, bool wide, void* st
 // True if wide tiles take less time on this GPU.
 bool wgmma_wide_pays(const TensorProduct& product);
 
-inline constexpr auto kNarrowKernel = static_cast<TensorKernel>(7);
-// Tiles of 64 x 64, one block each, for products that have few larger ones. True if the kernel takes the operands: both by k
-// and aligned, and D is the product.
-bool wgmma_narrow_fits(const TensorProduct& product);
-// True if it takes less time than the other kernels, for more rows than few. `product` has all rows of the launch.
-bool wgmma_narrow_pays(const TensorProduct& product);
-void wgmma_narrow_products(std::span<const TensorProduct> products, void* stream);
-
 // For few tiles: the shards of a tile are computed side by side, by the blocks of a cluster. True if the kernel takes the
 // operands: both by k and aligned, with more than one shard, and D is the product.
 bool wgmma_shards_fit(const TensorProduct& product);
 // True if it takes less time than the other kernels, for more rows than few.
 bool wgmma_shards_pay(const TensorProduct& product);
 void wgmma_shards_products(std::span<const TensorProduct> products, void* stream);
-// About how long it takes, and how long tiles of 128 x 128 that walk all of K.
-double wgmma_shards_cost(const TensorProduct& product);
-double wgmma_walk_cost(const TensorProduct& product);
 
 // Products of heads (TensorGroups without starts) of many tokens. True if the kernel takes them: whole stages of K, 64 rows of
 // P at a time, and a D that is stored by the copy engine.

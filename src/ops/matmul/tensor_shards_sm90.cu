@@ -6,7 +6,6 @@
 #include <array>
 
 #include "base/error.h"
-#include "ops/matmul/tensor_block_sm90.cuh"
 #include "ops/matmul/tensor_job_sm90.cuh"
 #include "ops/matmul/tensor_product_sm90.h"
 
@@ -31,6 +30,32 @@ __device__ __forceinline__ float4 load_from_block(uint32_t address, uint32_t ran
       : "r"(address), "r"(rank)
       : "memory");
   return v;
+}
+
+// Stores a warp's 16 x 8 outputs, in the layout of mma.sync, from (i0, j0) on.
+__device__ __forceinline__ void store_block(const TensorProduct& product, int64_t i0, int64_t j0,
+                                            const float (&total)[4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  const bool pairs = product.d_bf16 && product.d_i == 1 && product.d_j % 2 == 0 && i0 + 16 <= product.I &&
+                     reinterpret_cast<uintptr_t>(product.d) % 4 == 0;
+  if (pairs) {  // the lanes transpose 8 x 8 outputs to hold neighbours in i
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t i = i0 + g + 8 * half;
+      const uint32_t low = bf16_bits(add_bias(product, i, total[2 * half]));
+      const uint32_t high = bf16_bits(add_bias(product, i, total[2 * half + 1]));
+      const uint32_t turned = transpose_block(low | high << 16);
+      if (j0 + g < product.J)
+        *reinterpret_cast<uint32_t*>(static_cast<uint16_t*>(product.d) + i0 + 8 * half + 2 * t +
+                                     (j0 + g) * product.d_j) = turned;
+    }
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const int64_t i = i0 + g + 8 * (e / 2), j = j0 + 2 * t + e % 2;
+    if (i < product.I && j < product.J) store_total(product, i, j, total[e]);
+  }
 }
 
 template <int kJ>
@@ -128,28 +153,20 @@ bool wgmma_shards_fit(const TensorProduct& product) {
          count <= kMostCluster;
 }
 
-// Times in us beside those of a launch, measured on an H200: a block of a cluster has the exchange and its stages, of
-// which the device does 132 at a time; a block that walks all of K waits longer per stage if all do so.
-double wgmma_shards_cost(const TensorProduct& product) {
-  const TensorShards shards = tensor_shards(product.K, product.most_shards);
-  const auto stages = static_cast<double>((shards.steps + kTileSteps - 1) / kTileSteps);
-  const int64_t down = tiles_down(product), tiles = down * tiles_across<128>(product),
-                blocks = (product.J <= 64 ? down : tiles) * shards.count;
-  return static_cast<double>(blocks) * (0.03 + 0.0045 * stages) * 132 /
-         static_cast<double>(multiprocessors());
-}
-double wgmma_walk_cost(const TensorProduct& product) {
-  const TensorShards shards = tensor_shards(product.K, product.most_shards);
-  const auto stages = static_cast<double>((shards.steps + kTileSteps - 1) / kTileSteps);
-  const int64_t tiles = tiles_down(product) * tiles_across<128>(product), at_once = multiprocessors();
-  return static_cast<double>((tiles + at_once - 1) / at_once * shards.count) * stages *
-         (2 * tiles <= at_once ? 0.33 : 0.5);
-}
-
 bool wgmma_shards_pay(const TensorProduct& product) {
   constexpr int64_t kFewRowsMost = 32;
   if (product.J <= kFewRowsMost || !wgmma_shards_fit(product)) return false;
-  return wgmma_shards_cost(product) < wgmma_walk_cost(product);
+  // Times in us beside those of a launch, measured on an H200: a block of a cluster has the exchange and its stages, of
+  // which the device does 132 at a time; a block that walks all of K waits longer per stage if all do so.
+  const TensorShards shards = tensor_shards(product.K, product.most_shards);
+  const auto stages = static_cast<double>((shards.steps + kTileSteps - 1) / kTileSteps);
+  const int64_t down = tiles_down(product), tiles = down * tiles_across<128>(product),
+                blocks = (product.J <= 64 ? down : tiles) * shards.count, at_once = multiprocessors();
+  const double side_by_side =
+      static_cast<double>(blocks) * (0.03 + 0.0045 * stages) * 132 / static_cast<double>(at_once);
+  const double walk = static_cast<double>((tiles + at_once - 1) / at_once * shards.count) * stages *
+                      (2 * tiles <= at_once ? 0.33 : 0.5);
+  return side_by_side < walk;
 }
 
 void wgmma_shards_products(std::span<const TensorProduct> products, void* stream) {

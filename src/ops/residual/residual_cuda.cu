@@ -3,7 +3,6 @@
 #include <array>
 
 #include "ops/matmul/quant_stream_cuda.h"
-#include "ops/matmul/tensor_gated_cuda.h"
 #include "ops/matmul/tensor_stream_cuda.h"
 #include "ops/residual/residual_backend.h"
 #include "tensor/cuda.h"
@@ -13,11 +12,9 @@ namespace r1::cuda {
 namespace {
 
 // While memory is measured the ops run one by one, which takes more: there may be no device to ask for its size.
-bool may_fuse(const Context& ctx) {
-  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring;
-}
 bool may_stream(const Context& ctx, int64_t T) {
-  return may_fuse(ctx) && T <= kMostStreamRows;
+  return ctx.row().product == Product::tensor_bf16 && ctx.inputs == nullptr && !ctx.measuring &&
+         T <= kMostStreamRows;
 }
 
 // The product of a weight, without the address of a weight that has tiles.
@@ -34,18 +31,6 @@ TensorProduct product_of_weight(Context& ctx, const Weight& w, const Tensor& x) 
 }
 QuantProductOnTiles product_on_tiles(Context& ctx, const Weight& w, const Tensor& x) {
   return {{w.dense().stored.format, w.N(), w.K(), w.tiles(ctx)}, product_of_weight(ctx, w, x)};
-}
-
-// True if tensor_gated() is the kernel for it. A weight is asked for its numbers only then, because it may have to make them.
-bool tiles_are_gated(const Context& ctx, const ResidualGated& of) {
-  if (of.rows.norm.w != nullptr || of.rows.x.dtype != DType::bf16) return false;
-  const TensorProduct shape = forward_product({.x = of.rows.x.bf16(),
-                                               .T = of.rows.x.dim(0),
-                                               .N = of.gate->N(),
-                                               .K = of.gate->K(),
-                                               .y_bf16 = true,
-                                               .most_shards = ctx.row().k_shards});
-  return tensor_gated_pays({shape, shape});
 }
 
 StreamCall call_of(std::span<const TensorProduct> products, const ResidualRows& rows) {
@@ -68,20 +53,17 @@ bool all_have_tiles(const Context& ctx, std::span<const Weight* const> weights) 
 
 // Products of quantised weights: a launch for each of their formats.
 std::vector<Tensor> quant_residual_products(Context& ctx, const ResidualProducts& of) {
-  std::array<QuantProductOnTiles, kMostProducts>
-      products;                                    // sorted by format, in the order of the first of each
-  std::array<size_t, kMostProducts> places{};      // of weight n
-  std::array<size_t, kMostProducts + 1> begins{};  // a launch's
+  std::array<QuantProductOnTiles, kMostProducts> products;  // those of one format lie one behind the other
+  std::array<size_t, kMostProducts> places{};               // of a weight's product among them
+  std::array<size_t, kMostProducts + 1> begins{};           // of a launch's products
+  std::array<bool, kMostProducts> placed{};
   size_t count = 0, launches = 0;
   for (size_t n = 0; n < of.weights.size(); ++n) {
-    const auto format_of = [&](size_t m) { return of.weights[m]->dense().stored.format; };
-    const auto earlier = [&](size_t m) { return m < n && format_of(m) == format_of(n); };
-    bool is_first = true;
-    for (size_t m = 0; m < n; ++m) is_first = is_first && !earlier(m);
-    if (!is_first) continue;
+    if (placed[n]) continue;
     begins[launches++] = count;
     for (size_t m = n; m < of.weights.size(); ++m) {
-      if (format_of(m) != format_of(n)) continue;
+      if (of.weights[m]->dense().stored.format != of.weights[n]->dense().stored.format) continue;
+      placed[m] = true;
       places[m] = count;
       products[count++] = product_on_tiles(ctx, *of.weights[m], of.rows.x);
     }
@@ -125,34 +107,27 @@ std::vector<Tensor> residual_products(Context& ctx, const ResidualProducts& of) 
 }
 
 Tensor residual_gated(Context& ctx, const ResidualGated& of) {
-  if (!may_fuse(ctx)) return {};
-  const int64_t T = of.rows.x.dim(0);
-  const bool few = T <= kMostStreamRows;
-  if (few && of.gate->has_tiles(ctx) && of.up->has_tiles(ctx)) {
+  if (!may_stream(ctx, of.rows.x.dim(0))) return {};
+  if (of.gate->has_tiles(ctx) && of.up->has_tiles(ctx)) {
     std::array<QuantProductOnTiles, 2> pair = {product_on_tiles(ctx, *of.gate, of.rows.x),
                                                product_on_tiles(ctx, *of.up, of.rows.x)};
     QuantStreamCall call = quant_call_of(pair, of.rows);
     call.output = StreamOutput::gate;
     if (!quant_stream_fits(call)) return {};
-    const Tensor out = ctx.arena.tensor({T, of.gate->N()}, DType::bf16);
+    const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
     pair[0].product.d = out.data;
     quant_stream(call, ctx.stream);
     return out;
   }
   if (of.gate->has_blocks(ctx) || of.up->has_blocks(ctx)) return {};
-  if (!few && !tiles_are_gated(ctx, of)) return {};
   std::array<TensorProduct, 2> products = {product_of_weight(ctx, *of.gate, of.rows.x),
                                            product_of_weight(ctx, *of.up, of.rows.x)};
   StreamCall call = call_of(products, of.rows);
   call.output = StreamOutput::gate;
-  if (few && !stream_fits(call)) return {};
-  const Tensor out = ctx.arena.tensor({T, of.gate->N()}, DType::bf16);
+  if (!stream_fits(call)) return {};
+  const Tensor out = ctx.arena.tensor({of.rows.x.dim(0), of.gate->N()}, DType::bf16);
   products[0].d = out.data;
-  if (few) {
-    stream_products(call, ctx.stream);
-  } else {
-    tensor_gated({products[0], products[1]}, ctx.stream);
-  }
+  stream_products(call, ctx.stream);
   return out;
 }
 
