@@ -53,20 +53,17 @@ bool all_have_tiles(const Context& ctx, std::span<const Weight* const> weights) 
 
 // Products of quantised weights: a launch for each of their formats.
 std::vector<Tensor> quant_residual_products(Context& ctx, const ResidualProducts& of) {
-  std::array<QuantProductOnTiles, kMostProducts>
-      products;                                    // sorted by format, in the order of the first of each
-  std::array<size_t, kMostProducts> places{};      // of weight n
-  std::array<size_t, kMostProducts + 1> begins{};  // a launch's
+  std::array<QuantProductOnTiles, kMostProducts> products;  // those of one format lie one behind the other
+  std::array<size_t, kMostProducts> places{};               // of a weight's product among them
+  std::array<size_t, kMostProducts + 1> begins{};           // of a launch's products
+  std::array<bool, kMostProducts> placed{};
   size_t count = 0, launches = 0;
   for (size_t n = 0; n < of.weights.size(); ++n) {
-    const auto format_of = [&](size_t m) { return of.weights[m]->dense().stored.format; };
-    const auto earlier = [&](size_t m) { return m < n && format_of(m) == format_of(n); };
-    bool is_first = true;
-    for (size_t m = 0; m < n; ++m) is_first = is_first && !earlier(m);
-    if (!is_first) continue;
+    if (placed[n]) continue;
     begins[launches++] = count;
     for (size_t m = n; m < of.weights.size(); ++m) {
-      if (format_of(m) != format_of(n)) continue;
+      if (of.weights[m]->dense().stored.format != of.weights[n]->dense().stored.format) continue;
+      placed[m] = true;
       places[m] = count;
       products[count++] = product_on_tiles(ctx, *of.weights[m], of.rows.x);
     }
