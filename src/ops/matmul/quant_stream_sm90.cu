@@ -78,11 +78,11 @@ struct QuantRing {
   }
 };
 
-// The ring holds about 80 KiB in a block: two kernels have room on a multiprocessor at a time, so that one reads ahead while
-// the other ends.
-constexpr int slots_of(Format format) {
+// The slots of a ring, about 110 KiB of a block for one row of x, whose place is small.
+constexpr int slots_of(Format format, int rows) {
   const TileTraits t = tile_traits(format);
-  return std::clamp((88 << 10) / (kQuantWarps * static_cast<int>(t.head() + t.extra() + t.half())), 2, 4);
+  const int each = kQuantWarps * static_cast<int>(t.head() + t.extra() + t.half());
+  return std::clamp((rows == 1 ? 112 << 10 : 88 << 10) / each, 2, 6);
 }
 
 // A block's shared memory, in order; offsets in bytes. The row that is normed takes the place of the tables.
@@ -239,7 +239,7 @@ struct StepB {
 };
 
 template <Format kFormat, int kJ, int kSlots>
-__global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
+__global__ void __launch_bounds__(kQuantThreads, 1)
     quant_stream_rows([[maybe_unused]] const __grid_constant__ QuantStreamJob job) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   using Ring = QuantRing<kFormat, kSlots>;
@@ -478,9 +478,12 @@ QuantStreamJob job_of(const QuantStreamCall& call) {
   return job;
 }
 
+// More than half of a multiprocessor's memory. If two blocks had room on one, the blocks of the next launch would take the
+// places that those of this one leave, and often two of them would share a multiprocessor while another has none.
 template <Format kFormat, int kJ, int kSlots>
 int shared_bytes(const QuantStreamJob& job) {
-  return quant_places<kFormat, kJ, kSlots>(job.J, job.K, job.x != nullptr).end;
+  return std::max(quant_places<kFormat, kJ, kSlots>(job.J, job.K, job.x != nullptr).end,
+                  most_bytes_of_block() / 2 + 1024);
 }
 
 template <Format kFormat, int kJ, int kSlots>
@@ -519,8 +522,8 @@ bool quant_stream_fits(const QuantStreamCall& call) {
   const QuantStreamJob job = job_of(call);
   int bytes = 0;
   with_stream_format(one.w.format, [&]<Format kFormat>() {
-    constexpr int kSlots = slots_of(kFormat);
-    bytes = first.J == 1 ? shared_bytes<kFormat, 1, kSlots>(job) : shared_bytes<kFormat, 8, kSlots>(job);
+    bytes = first.J == 1 ? shared_bytes<kFormat, 1, slots_of(kFormat, 1)>(job)
+                         : shared_bytes<kFormat, 8, slots_of(kFormat, 8)>(job);
   });
   return bytes <= most_bytes_of_block();
 }
@@ -535,12 +538,8 @@ void quant_stream(const QuantStreamCall& call, void* stream) {
            "gated products");
   const QuantStreamJob job = job_of(call);
   with_stream_format(call.products.front().w.format, [&]<Format kFormat>() {
-    constexpr int kSlots = slots_of(kFormat);
-    static const bool deep = std::getenv("R1_QUANT_DEEP") != nullptr;
-    if (one.J == 1 && deep && shared_bytes<kFormat, 1, kSlots + 2>(job) <= most_bytes_of_block())
-      return launch_rows<kFormat, 1, kSlots + 2>(job, stream);
-    if (one.J == 1) return launch_rows<kFormat, 1, kSlots>(job, stream);
-    launch_rows<kFormat, 8, kSlots>(job, stream);
+    if (one.J == 1) return launch_rows<kFormat, 1, slots_of(kFormat, 1)>(job, stream);
+    launch_rows<kFormat, 8, slots_of(kFormat, 8)>(job, stream);
   });
 }
 
