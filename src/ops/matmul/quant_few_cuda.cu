@@ -1,5 +1,5 @@
-// ops/matmul/quant_few_cuda.cu: products of quantised matrices with few rows of x, by mma.sync. The limit is the bandwidth
-// that reads tiles, and close behind it the instructions that turn codes into bf16: about four per number.
+// ops/matmul/quant_few_cuda.cu: products of quantised matrices with few rows of x, by mma.sync: those that quant_stream()
+// does not take. These are products of more than eight rows, of FP8 and of experts, and all before sm_90.
 //
 // A block has 8 warps; as in the kernel for bf16, the warps of a tile of 16 rows have its shards of K, which are then added
 // in order. A warp copies its part of the tile, which is one piece of memory, through stages of its own and reads fragments

@@ -9,7 +9,6 @@
 // that no warp waits for another one that multiplies.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include "base/error.h"
 #include "base/integers.h"
@@ -41,49 +40,59 @@ struct QuantStreamJob {
   int64_t bytes_of_tile;
   int J, K, shards, steps;  // K of x, the shards of K, and the steps of a shard
   int tiles, tiles_each;    // the tiles of all products, and a block's; those of gate and up alternate
-  int stages;
+  bool whole_pieces;        // shards are
   bool early;
   const float *x, *norm;
   float eps;
 };
 
-// A stage of a warp's ring is a piece, or half a piece if its codes are bytes.
-template <Format kFormat>
+// A warp's ring: kSlots halves of pieces, and as many heads, which come with the first half of their piece.
+template <Format kFormat, int kSlots>
 struct QuantRing {
   using Is = tiles::Traits<kFormat>;
-  static constexpr int kHalves = Is::kBytes ? 1 : 2;
-  static constexpr int kUnit = kHalves * kHalfSteps;
-  static constexpr int kHead = Is::kHead + Is::kExtra;
-  static constexpr int kStage = kHead + kHalves * Is::kHalf;
-  static constexpr int kTurns = kHalves * Is::kHalf / 512;  // copies of a lane
+  static constexpr int kHead = Is::kHead + Is::kExtra, kHalf = Is::kHalf;
+  static constexpr int kHeads = kSlots * kHalf;  // the heads begin here
+  static constexpr int kBytes = kSlots * (kHalf + kHead);
   static constexpr int kTable = tiles::Table<kFormat>::kExists ? kTableBytes : 0;
-  static_assert(kHead % 16 == 0 && kHead <= 512 && kHalves * Is::kHalf % 512 == 0);
+  static_assert(kHead % 16 == 0 && kHead <= 512 && kHalf % 256 == 0);
 
-  // Copies a unit of a tile. `piece` and `to` are those of this lane's vector, `left` are the k from the unit on.
-  static __device__ __forceinline__ void copy(uint32_t to, const std::byte* piece, int unit, int left,
-                                              int lane) {
-    const std::byte* const codes = piece + kHead + (kHalves == 2 ? 0 : unit % 2) * Is::kHalf;
-    if (lane < kHead / 16) copy_async(to, piece, 16);
-    if (left >= kUnit * 16) {
+  static __device__ __forceinline__ int next_slot(int slot) {
+    return slot + kHalf == kHeads ? 0 : slot + kHalf;
+  }
+  static __device__ __forceinline__ int next_head(int head) {
+    return head + kHead == kBytes ? kHeads : head + kHead;
+  }
+  // Copies a half. `codes` and `to` are those of this lane's vector.
+  static __device__ __forceinline__ void copy(uint32_t to, const std::byte* codes, int lane) {
+    constexpr int kVectors = kHalf / 16;
 #pragma unroll
-      for (int turn = 0; turn < kTurns; ++turn) copy_async(to + kHead + turn * 512, codes + turn * 512, 16);
-      return;
-    }
+    for (int v = 0; v < kVectors; v += 32)
+      if (v + 32 <= kVectors || lane < kVectors - v) copy_async(to + 16 * v, codes + 16 * v, 16);
+  }
+  // Copies the `left` k that the last half of a matrix has.
+  static __device__ __forceinline__ void copy_part(uint32_t to, const std::byte* codes, int left) {
     const int turns = Is::kBytes ? (left + 31) / 32 : (left + 63) / 64;
 #pragma unroll 1
-    for (int turn = 0; turn < turns; ++turn) copy_async(to + kHead + turn * 512, codes + turn * 512, 16);
+    for (int turn = 0; turn < turns; ++turn) copy_async(to + turn * 512, codes + turn * 512, 16);
   }
 };
+
+// The slots of a ring, about 110 KiB of a block for one row of x, whose place is small.
+constexpr int slots_of(Format format, int rows) {
+  const TileTraits t = tile_traits(format);
+  const int each = kQuantWarps * static_cast<int>(t.head() + t.extra() + t.half());
+  return std::clamp((rows == 1 ? 112 << 10 : 88 << 10) / each, 2, 6);
+}
 
 // A block's shared memory, in order; offsets in bytes. The row that is normed takes the place of the tables.
 struct QuantPlaces {
   int tables, sums, barriers, x, end;
 };
-template <Format kFormat, int kJ>
-__host__ __device__ __forceinline__ QuantPlaces quant_places(int stages, int J, int K, bool is_normed) {
+template <Format kFormat, int kJ, int kSlots>
+__host__ __device__ __forceinline__ QuantPlaces quant_places(int J, int K, bool is_normed) {
   QuantPlaces at{};
-  at.tables = kQuantWarps * stages * QuantRing<kFormat>::kStage;
-  at.sums = at.tables + kQuantWarps * QuantRing<kFormat>::kTable;
+  at.tables = kQuantWarps * QuantRing<kFormat, kSlots>::kBytes;
+  at.sums = at.tables + kQuantWarps * QuantRing<kFormat, kSlots>::kTable;
   if (is_normed) at.sums = at.sums > at.tables + 4 * K ? at.sums : at.tables + 4 * K;
   at.barriers = at.sums + 2 * kQuantWarps * kQuantRows * kJ * 4;
   at.x = at.barriers + 64;
@@ -228,18 +237,18 @@ struct StepB {
   }
 };
 
-template <Format kFormat, int kJ>
-__global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
+template <Format kFormat, int kJ, int kSlots>
+__global__ void __launch_bounds__(kQuantThreads, 1)
     quant_stream_rows([[maybe_unused]] const __grid_constant__ QuantStreamJob job) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  using Ring = QuantRing<kFormat>;
+  using Ring = QuantRing<kFormat, kSlots>;
   using Is = tiles::Traits<kFormat>;
   using Of = tiles::Table<kFormat>;
   extern __shared__ __align__(128) std::byte quant_shared[];
   let_next_start();
   if (!job.early) await_previous();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const QuantPlaces place = quant_places<kFormat, kJ>(job.stages, job.J, job.K, job.x != nullptr);
+  const QuantPlaces place = quant_places<kFormat, kJ, kSlots>(job.J, job.K, job.x != nullptr);
   const int subs = kQuantWarps / job.shards;
   const int block_first = static_cast<int>(blockIdx.x) * job.tiles_each,
             block_end = min(block_first + job.tiles_each, job.tiles);
@@ -256,23 +265,35 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
   // Warp (sub, shard): tile `sub` of every group of tiles.
   const int sub = warp / job.shards, begin = warp % job.shards * job.steps,
             end = min(begin + job.steps, job.K / 16);
-  const int unit0 = begin / Ring::kUnit, units = (end + Ring::kUnit - 1) / Ring::kUnit - unit0;
-  const int ring_bytes = job.stages * Ring::kStage;
-  const uint32_t ring = shared + static_cast<uint32_t>(warp * ring_bytes + 16 * lane);
-  const std::byte* next_piece = nullptr;  // of the unit that is copied next, this lane's vector
-  int next_v = block_first + sub, next_unit = unit0;
+  const int half0 = begin / kHalfSteps, half_end = (end + kHalfSteps - 1) / kHalfSteps;
+  std::byte* const ring = quant_shared + warp * Ring::kBytes;
+  const uint32_t ring_here = shared + static_cast<uint32_t>(warp * Ring::kBytes + 16 * lane);
+  const std::byte* next_codes = nullptr;  // of the half that is copied next, this lane's vector
+  int next_v = block_first + sub, next_half = half0, next_head = Ring::kHeads;
   const auto enter = [&] {
     const int n = product_of_tile(job, next_v);
-    next_piece = job.of[n].tiles + tile_in_product(job, next_v, n) * job.bytes_of_tile +
-                 unit0 * Ring::kHalves / 2 * Is::kPiece + 16 * lane;
-    next_unit = unit0;
+    next_half = half0;
+    next_codes = job.of[n].tiles + tile_in_product(job, next_v, n) * job.bytes_of_tile +
+                 half0 / 2 * Is::kPiece + Ring::kHead + half0 % 2 * Ring::kHalf + 16 * lane;
   };
-  const auto copy_next = [&](int stage) {
+  // Copies a half, the second of its piece or the first, to the slot. kWhole: a shard has whole pieces.
+  const auto copy_next = [&]<bool kWhole>(int slot, bool second) {
     if (next_v < block_end) {
-      Ring::copy(ring + static_cast<uint32_t>(stage), next_piece, next_unit,
-                 job.K - next_unit * Ring::kUnit * 16, lane);
-      if (Ring::kHalves == 2 || next_unit % 2 == 1) next_piece += Is::kPiece;
-      if (++next_unit == unit0 + units) {
+      const int left = job.K - next_half * static_cast<int>(kTileHalf);
+      if (kWhole || left >= kTileHalf) {
+        Ring::copy(ring_here + static_cast<uint32_t>(slot), next_codes, lane);
+      } else {
+        Ring::copy_part(ring_here + static_cast<uint32_t>(slot), next_codes, left);
+      }
+      if (!second || (!kWhole && next_half == half0)) {
+        if (lane < Ring::kHead / 16)
+          copy_async(ring_here + static_cast<uint32_t>(next_head),
+                     next_codes - Ring::kHead - (second ? Ring::kHalf : 0), 16);
+        next_head = Ring::next_head(next_head);
+      }
+      next_codes += second ? Ring::kHalf + Ring::kHead : Ring::kHalf;
+      ++next_half;
+      if ((!kWhole || second) && next_half == half_end) {
         next_v += subs;
         if (next_v < block_end) enter();
       }
@@ -281,7 +302,8 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
   };
   if (warp < kQuantWarps) {
     if (next_v < block_end) enter();
-    for (int s = 0; s < job.stages; ++s) copy_next(s * Ring::kStage);
+    for (int s = 0; s < kSlots; ++s)
+      copy_next.template operator()<false>(s * Ring::kHalf, next_half % 2 == 1);
   }
   if constexpr (kJ == 1) {
     if (job.x != nullptr) {
@@ -321,59 +343,59 @@ __global__ void __launch_bounds__(kQuantThreads, kJ == 1 ? 2 : 1)
   // Halves that are the warp's as a whole.
   const int first_whole = (begin + kHalfSteps - 1) / kHalfSteps;
   const auto whole_count = static_cast<unsigned>(max(end / kHalfSteps - first_whole, 0));
-  std::byte* const stages = quant_shared + warp * ring_bytes;
-  int use = 0, group = 0;
+  int use = 0, use_head = Ring::kBytes - Ring::kHead, group = 0;
+  [[maybe_unused]] bool folded = false;
+  float chain[4];
+  // Multiplies half h of a piece, which is half `half` of x. kWhole: all of it is in the shard.
+  const auto multiply = [&]<bool kWhole>(int half, int h, bool new_head) {
+    copy_wait<kSlots - 1>();
+    __syncwarp();
+    if (new_head) use_head = Ring::next_head(use_head);
+    const std::byte *const codes = ring + use, *const head = ring + use_head;
+    if constexpr (Of::kExists) {
+      if (!Of::kOfPiece || new_head) {
+        folded = tiles::make_table<kFormat>(table, head, h, lane);
+        __syncwarp();
+      }
+    }
+    const std::byte* const x_half = x_here + half * static_cast<int>(kTileHalf) * 2;
+    if ((kWhole || static_cast<unsigned>(half - first_whole) < whole_count) && (!Of::kExists || folded)) {
+      StepB<kJ, true> step_b{x_half, {}};
+      const auto step = [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, step_b.of(s)); };
+      if constexpr (Of::kExists) {
+        each_step_of_table<kFormat>(table, codes, h, lane, step);
+      } else {
+        each_step<kFormat, false, true>(head, codes, h, 0, kHalfSteps, step);
+      }
+    } else {
+      const int at = half * kHalfSteps;
+      StepB<kJ, false> step_b{x_half, {}};
+      each_step<kFormat, false, false>(
+          head, codes, h, max(begin - at, 0), min(end - at, kHalfSteps),
+          [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, step_b.of(s)); });
+    }
+    __syncwarp();  // the slot and the table are free
+  };
 #pragma unroll 1
   for (int v = block_first; v < block_end; v += subs, ++group) {
-    float chain[4] = {};
-    if (v + sub < block_end) {
+#pragma unroll
+    for (float& c : chain) c = 0;
+    if (v + sub < block_end && job.whole_pieces) {
 #pragma unroll 1
-      for (int u = unit0; u < unit0 + units; ++u) {
-        if (job.stages == 2) {
-          copy_wait<1>();
-        } else if (job.stages == 3) {
-          copy_wait<2>();
-        } else {
-          copy_wait<3>();
-        }
-        __syncwarp();
-        const std::byte* const stage = stages + use;
-        [[maybe_unused]] bool folded = false;
-        if constexpr (Of::kExists && Of::kOfPiece) {
-          folded = tiles::make_table<kFormat>(table, stage, 0, lane);
-          __syncwarp();
-        }
+      for (int half = half0; half < half_end; half += 2) {
+        multiply.template operator()<true>(half, 0, true);
+        copy_next.template operator()<true>(use, kSlots % 2 == 1);
+        use = Ring::next_slot(use);
+        multiply.template operator()<true>(half + 1, 1, false);
+        copy_next.template operator()<true>(use, kSlots % 2 == 0);
+        use = Ring::next_slot(use);
+      }
+    } else if (v + sub < block_end) {
 #pragma unroll 1
-        for (int h = 0; h < Ring::kHalves; ++h) {
-          const int half = u * Ring::kHalves + h;
-          const std::byte* const codes = stage + Ring::kHead + h * Is::kHalf;
-          const bool whole = static_cast<unsigned>(half - first_whole) < whole_count;
-          const std::byte* const x_half = x_here + half * static_cast<int>(kTileHalf) * 2;
-          StepB<kJ, true> step_b{x_half, {}};
-          const auto step = [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, step_b.of(s)); };
-          if constexpr (Of::kExists) {
-            if constexpr (!Of::kOfPiece) {
-              folded = tiles::make_table<kFormat>(table, stage, h, lane);
-              __syncwarp();
-            }
-            if (whole && folded) {
-              each_step_of_table<kFormat>(table, codes, h, lane, step);
-              if constexpr (!Of::kOfPiece) __syncwarp();
-              continue;
-            }
-          } else if (whole) {
-            each_step<kFormat, false, true>(stage, codes, half % 2, 0, kHalfSteps, step);
-            continue;
-          }
-          const int at = half * kHalfSteps;
-          StepB<kJ, false> any_b{x_half, {}};
-          each_step<kFormat, false, false>(
-              stage, codes, half % 2, max(begin - at, 0), min(end - at, kHalfSteps),
-              [&](int s, const uint32_t(&a)[4]) { tensor_mma(chain, a, any_b.of(s)); });
-        }
-        __syncwarp();  // the stage and the table are free
-        copy_next(use);
-        use = use + Ring::kStage == ring_bytes ? 0 : use + Ring::kStage;
+      for (int half = half0; half < half_end; ++half) {
+        multiply.template operator()<false>(half, half % 2, half % 2 == 0 || half == half0);
+        copy_next.template operator()<false>(use, next_half % 2 == 1);
+        use = Ring::next_slot(use);
       }
     }
     const int slot = group % 2;
@@ -430,14 +452,6 @@ void with_stream_format(Format format, const Run& run) {
   });
 }
 
-int measured_stages() {
-  static const int stages = [] {
-    const char* const text = std::getenv("R1_QUANT_STAGES");
-    return text == nullptr ? 2 : std::clamp(std::atoi(text), 2, 4);
-  }();
-  return stages;
-}
-
 QuantStreamJob job_of(const QuantStreamCall& call) {
   const QuantProductOnTiles& one = call.products.front();
   const TensorShards shards = tensor_shards(one.w.K, one.product.most_shards);
@@ -446,7 +460,7 @@ QuantStreamJob job_of(const QuantStreamCall& call) {
   job.bytes_of_tile = tile_bytes(one.w.format, one.w.K);
   job.J = static_cast<int>(one.product.J), job.K = static_cast<int>(one.w.K);
   job.shards = static_cast<int>(shards.count), job.steps = static_cast<int>(shards.steps);
-  job.stages = measured_stages();
+  job.whole_pieces = one.w.K % kTilePiece == 0 && shards.steps * kTensorStep % kTilePiece == 0;
   job.early = true;
   job.x = call.x, job.norm = call.norm, job.eps = call.eps;
   for (size_t n = 0; n < kMostProducts; ++n) {
@@ -463,25 +477,27 @@ QuantStreamJob job_of(const QuantStreamCall& call) {
   return job;
 }
 
-template <Format kFormat, int kJ>
+// More than half of a multiprocessor's memory. If two blocks had room on one, the blocks of the next launch would take the
+// places that those of this one leave, and often two of them would share a multiprocessor while another has none.
+template <Format kFormat, int kJ, int kSlots>
 int shared_bytes(const QuantStreamJob& job) {
-  return quant_places<kFormat, kJ>(job.stages, job.J, job.K, job.x != nullptr).end;
+  return std::max(quant_places<kFormat, kJ, kSlots>(job.J, job.K, job.x != nullptr).end,
+                  most_bytes_of_block() / 2 + 1024);
 }
 
-template <Format kFormat, int kJ>
+template <Format kFormat, int kJ, int kSlots>
 void launch_rows(const QuantStreamJob& job, void* stream) {
-  const auto kernel = quant_stream_rows<kFormat, kJ>;
+  const auto kernel = quant_stream_rows<kFormat, kJ, kSlots>;
   allow_shared(kernel, most_bytes_of_block());
   launch_early(job.early, name_of_stream(kFormat), kernel,
                static_cast<unsigned>(ceil_div(job.tiles, job.tiles_each)), kQuantThreads,
-               static_cast<size_t>(shared_bytes<kFormat, kJ>(job)), stream, job);
+               static_cast<size_t>(shared_bytes<kFormat, kJ, kSlots>(job)), stream, job);
 }
 
 }  // namespace
 
 bool quant_stream_fits(const QuantStreamCall& call) {
-  static const bool old = std::getenv("R1_QUANT_OLD") != nullptr;
-  if (old || !starts_early() || call.products.empty() || call.products.size() > kMostProducts) return false;
+  if (!starts_early() || call.products.empty() || call.products.size() > kMostProducts) return false;
   const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
   const QuantProductOnTiles& one = call.products.front();
   const TensorProduct& first = one.product;
@@ -504,7 +520,8 @@ bool quant_stream_fits(const QuantStreamCall& call) {
   const QuantStreamJob job = job_of(call);
   int bytes = 0;
   with_stream_format(one.w.format, [&]<Format kFormat>() {
-    bytes = first.J == 1 ? shared_bytes<kFormat, 1>(job) : shared_bytes<kFormat, 8>(job);
+    bytes = first.J == 1 ? shared_bytes<kFormat, 1, slots_of(kFormat, 1)>(job)
+                         : shared_bytes<kFormat, 8, slots_of(kFormat, 8)>(job);
   });
   return bytes <= most_bytes_of_block();
 }
@@ -519,8 +536,8 @@ void quant_stream(const QuantStreamCall& call, void* stream) {
            "gated products");
   const QuantStreamJob job = job_of(call);
   with_stream_format(call.products.front().w.format, [&]<Format kFormat>() {
-    if (one.J == 1) return launch_rows<kFormat, 1>(job, stream);
-    launch_rows<kFormat, 8>(job, stream);
+    if (one.J == 1) return launch_rows<kFormat, 1, slots_of(kFormat, 1)>(job, stream);
+    launch_rows<kFormat, 8, slots_of(kFormat, 8)>(job, stream);
   });
 }
 
