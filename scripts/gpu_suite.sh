@@ -24,6 +24,7 @@ build=$1 out=$2
 mkdir -p "$out"
 log=$out/gpu-suite.txt
 commit=$(cat "$build/commit" 2>/dev/null || commit_of "$build")
+[[ ! -d $build/lib ]] || export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}  # of a pack
 failed=0 summary=()
 declare -A child_of=()
 

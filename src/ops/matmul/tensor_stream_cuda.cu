@@ -32,7 +32,7 @@ struct StreamJob {
   TensorProduct products[kMostProducts];
   int first[kMostProducts];  // the rows of a product begin here, if those of all lie one after the other
   StreamOutput output;
-  int rows;                  // rows of all products, or of one of the two if they are a gate and an up projection
+  int rows;  // rows of all products, or of one of the two if they are a gate and an up projection
   int rows_each, tile_rows;  // a block's rows, and a tile's
   int groups;                // the number of groups of tiles that a block's warps compute at a time
   int J, K, count, shard;    // `count` shards of `shard` k
@@ -498,13 +498,23 @@ StreamPlan plan_stream(const StreamCall& call) {
   return plan;
 }
 
+// A block whose memory leaves room for no second one on its multiprocessor. Blocks of the next launch take places as they come
+// free, and two on one multiprocessor while another has none take twice as long; with few bytes each it is better that they
+// begin early (measured on an H200: 1.54 B 617 or 685 tokens per second, 0.6 B 1,104 or 997).
+int64_t bytes_of_block(const StreamPlan& plan) {
+  constexpr int64_t kManyBytes = int64_t{150} << 10;
+  const int64_t rows = plan.job.rows_each * (plan.job.output == StreamOutput::gate ? 2 : 1);
+  const bool alone = 2 * rows * plan.job.K / plan.job.cluster >= kManyBytes;
+  return std::max<int64_t>(plan.bytes, alone ? most_shared() / 2 + 1024 : 0);
+}
+
 template <int kJ, int kStages>
 void launch_stream(const StreamPlan& plan, void* stream) {
   const auto kernel = tensor_stream<kJ, kStages>;
   allow_shared(kernel, most_shared());
   launch_early_clusters(plan.job.early, static_cast<unsigned>(plan.job.cluster), "product y, few rows",
                         kernel, static_cast<unsigned>(plan.blocks), 32 * (kStreamWarps + kJ / 8),
-                        static_cast<size_t>(plan.bytes), stream, plan.job);
+                        static_cast<size_t>(bytes_of_block(plan)), stream, plan.job);
 }
 template <int kJ>
 void launch_stream(const StreamPlan& plan, void* stream) {
