@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 
 #include <array>
+#include <compare>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
@@ -96,10 +98,24 @@ struct Description {
   cublasLtMatmulDesc_t at = nullptr;
 };
 
+// The multiple of bytes at which a matrix begins, up to what cuBLASLt asks of matrices unless it is told otherwise.
+uint32_t alignment_of(const void* at) {
+  constexpr uintptr_t kMost = 256;
+  const auto address = reinterpret_cast<uintptr_t>(at) | kMost;
+  return static_cast<uint32_t>(address & (~address + 1));
+}
+
+// A product's sizes, layouts and alignments.
+struct FreeShape {
+  std::array<int64_t, 9> sizes;
+  uint32_t a, b, d;
+  auto operator<=>(const FreeShape&) const = default;
+};
+
 // The algorithm that cuBLASLt recommends, asked once per shape.
-const cublasLtMatmulAlgo_t& algorithm_for(const std::array<int64_t, 9>& shape, const Description& what,
-                                          const Layout& a, const Layout& b, const Layout& d) {
-  static std::map<std::array<int64_t, 9>, cublasLtMatmulAlgo_t> known;
+const cublasLtMatmulAlgo_t& algorithm_for(const FreeShape& shape, const Description& what, const Layout& a,
+                                          const Layout& b, const Layout& d) {
+  static std::map<FreeShape, cublasLtMatmulAlgo_t> known;
   const auto found = known.find(shape);
   if (found != known.end()) return found->second;
   cublasLtMatmulPreference_t preference = nullptr;
@@ -108,6 +124,11 @@ const cublasLtMatmulAlgo_t& algorithm_for(const std::array<int64_t, 9>& shape, c
   check_lt(
       library().preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes)),
       "MAX_WORKSPACE_BYTES");
+  for (const auto& [attribute, alignment] : {std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.a},
+                                             std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.b},
+                                             std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.d},
+                                             std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.d}})
+    check_lt(library().preference_set(preference, attribute, &alignment, sizeof(alignment)), "MIN_ALIGNMENT");
   cublasLtMatmulHeuristicResult_t result{};
   int count = 0;
   const cublasStatus_t status =
@@ -129,14 +150,21 @@ bool free_product(Context& ctx, const TensorProduct& product) {
   const int64_t I = turned ? product.J : product.I, J = turned ? product.I : product.J, K = product.K,
                 apart = turned ? product.d_i : product.d_j;
   const OpScope scope(ctx);
-  void* const scratch = ctx.arena.take(static_cast<size_t>(kScratch));
+  constexpr size_t kAligned = 256;  // of the workspace
+  void* room = ctx.arena.take(static_cast<size_t>(kScratch) + kAligned);
   if (ctx.measuring || I == 0 || J == 0) return true;
+  size_t space = static_cast<size_t>(kScratch) + kAligned;
+  void* const scratch = std::align(kAligned, static_cast<size_t>(kScratch), room, space);
   const Description what(first.by_k, second.by_k);
   const Layout a(CUDA_R_16BF, first.by_k ? K : I, first.by_k ? I : K, first.row);
   const Layout b(CUDA_R_16BF, second.by_k ? K : J, second.by_k ? J : K, second.row);
   const Layout d(product.d_bf16 ? CUDA_R_16BF : CUDA_R_32F, I, J, apart);
   const cublasLtMatmulAlgo_t& algorithm = algorithm_for(
-      {I, J, K, first.row, second.row, apart, first.by_k, second.by_k, product.d_bf16}, what, a, b, d);
+      {.sizes = {I, J, K, first.row, second.row, apart, first.by_k, second.by_k, product.d_bf16},
+       .a = alignment_of(first.data),
+       .b = alignment_of(second.data),
+       .d = alignment_of(product.d)},
+      what, a, b, d);
   const float one = 1.0f, before = product.accumulate ? 1.0f : 0.0f;
   check_lt(library().matmul(library().handle, what.at, &one, first.data, a.at, second.data, b.at, &before,
                             product.d, d.at, product.d, d.at, &algorithm, scratch,
