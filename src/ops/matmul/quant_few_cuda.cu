@@ -11,6 +11,7 @@
 #include "ops/matmul/quant_product_cuda.h"
 #include "ops/matmul/quant_stream_cuda.h"
 #include "ops/matmul/quant_tiles_cuda.cuh"
+#include "ops/matmul/tensor_launch_cuda.cuh"
 #include "ops/matmul/tensor_tile_cuda.cuh"
 #include "tensor/cuda.h"
 #include "tensor/early_launch_cuda.cuh"
@@ -273,40 +274,6 @@ __global__ void __launch_bounds__(kThreads, kJ == 16  ? 2
   }
 }
 
-// The launch's name in times by kernel, which keep the pointer.
-const char* name_of_launch(Format format) {
-  switch (format) {
-    case Format::q4_0:
-      return "product y, few rows, Q4_0";
-    case Format::q8_0:
-      return "product y, few rows, Q8_0";
-    case Format::q2_k:
-      return "product y, few rows, Q2_K";
-    case Format::q3_k:
-      return "product y, few rows, Q3_K";
-    case Format::q4_k:
-      return "product y, few rows, Q4_K";
-    case Format::q5_k:
-      return "product y, few rows, Q5_K";
-    case Format::q6_k:
-      return "product y, few rows, Q6_K";
-    default:
-      return "product y, few rows, FP8";
-  }
-}
-
-// Bytes of shared memory that a block may have on this device.
-int most_shared() {
-  static const int most = [] {
-    int device = 0, bytes = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          "cudaDeviceGetAttribute");
-    return bytes;
-  }();
-  return most;
-}
-
 template <Format kFormat, int kJ, int kHalves, int kStages>
 void launch_kernel(QuantLaunch launch, int64_t J, unsigned groups, void* stream) {
   using Stages = QuantStages<kFormat, kJ, kHalves, kStages>;
@@ -326,8 +293,8 @@ void launch_kernel(QuantLaunch launch, int64_t J, unsigned groups, void* stream)
                             ? static_cast<unsigned>(launch.items)
                             : std::max(1u, static_cast<unsigned>(multiprocessors() * per_processor) / across);
   const dim3 grid(across, std::min(static_cast<unsigned>(launch.items), room), groups);
-  launch_early(launch.early, name_of_launch(kFormat), kernel, grid, kThreads, static_cast<size_t>(bytes),
-               stream, launch);
+  launch_early(launch.early, name_of_quant_launch(kFormat), kernel, grid, kThreads,
+               static_cast<size_t>(bytes), stream, launch);
 }
 
 template <Format kFormat>

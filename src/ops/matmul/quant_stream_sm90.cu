@@ -413,37 +413,6 @@ __global__ void __launch_bounds__(kQuantThreads, 1)
 #endif
 }
 
-// The launch's name in times by kernel, which keep the pointer.
-const char* name_of_stream(Format format) {
-  switch (format) {
-    case Format::q4_0:
-      return "product y, few rows, Q4_0";
-    case Format::q8_0:
-      return "product y, few rows, Q8_0";
-    case Format::q2_k:
-      return "product y, few rows, Q2_K";
-    case Format::q3_k:
-      return "product y, few rows, Q3_K";
-    case Format::q4_k:
-      return "product y, few rows, Q4_K";
-    case Format::q5_k:
-      return "product y, few rows, Q5_K";
-    default:
-      return "product y, few rows, Q6_K";
-  }
-}
-
-int most_bytes_of_block() {
-  static const int most = [] {
-    int device = 0, bytes = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          "cudaDeviceGetAttribute");
-    return bytes;
-  }();
-  return most;
-}
-
 // Calls run(format as a constant) with a format that the kernel has.
 template <class Run>
 void with_stream_format(Format format, const Run& run) {
@@ -482,14 +451,14 @@ QuantStreamJob job_of(const QuantStreamCall& call) {
 template <Format kFormat, int kJ, int kSlots>
 int shared_bytes(const QuantStreamJob& job) {
   return std::max(quant_places<kFormat, kJ, kSlots>(job.J, job.K, job.x != nullptr).end,
-                  most_bytes_of_block() / 2 + 1024);
+                  most_shared() / 2 + 1024);
 }
 
 template <Format kFormat, int kJ, int kSlots>
 void launch_rows(const QuantStreamJob& job, void* stream) {
   const auto kernel = quant_stream_rows<kFormat, kJ, kSlots>;
-  allow_shared(kernel, most_bytes_of_block());
-  launch_early(job.early, name_of_stream(kFormat), kernel,
+  allow_shared(kernel, most_shared());
+  launch_early(job.early, name_of_quant_launch(kFormat), kernel,
                static_cast<unsigned>(ceil_div(job.tiles, job.tiles_each)), kQuantThreads,
                static_cast<size_t>(shared_bytes<kFormat, kJ, kSlots>(job)), stream, job);
 }
@@ -523,7 +492,7 @@ bool quant_stream_fits(const QuantStreamCall& call) {
     bytes = first.J == 1 ? shared_bytes<kFormat, 1, slots_of(kFormat, 1)>(job)
                          : shared_bytes<kFormat, 8, slots_of(kFormat, 8)>(job);
   });
-  return bytes <= most_bytes_of_block();
+  return bytes <= most_shared();
 }
 
 void quant_stream(const QuantStreamCall& call, void* stream) {

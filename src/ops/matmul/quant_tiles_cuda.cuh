@@ -259,4 +259,26 @@ void with_tile_format(Format format, const Run& run) {
   }
 }
 
+// The launch's name in times by kernel, which keep the pointer.
+inline const char* name_of_quant_launch(Format format) {
+  switch (format) {
+    case Format::q4_0:
+      return "product y, few rows, Q4_0";
+    case Format::q8_0:
+      return "product y, few rows, Q8_0";
+    case Format::q2_k:
+      return "product y, few rows, Q2_K";
+    case Format::q3_k:
+      return "product y, few rows, Q3_K";
+    case Format::q4_k:
+      return "product y, few rows, Q4_K";
+    case Format::q5_k:
+      return "product y, few rows, Q5_K";
+    case Format::q6_k:
+      return "product y, few rows, Q6_K";
+    default:
+      return "product y, few rows, FP8";
+  }
+}
+
 }  // namespace r1::cuda

@@ -51,6 +51,17 @@ inline bool p_takes_vectors(const TensorProduct& product, const TensorGroups& gr
   return takes_vectors(product.p, groups.p) && (groups.starts == nullptr || groups.aligned);
 }
 
+// Bytes of shared memory that a block may have on this device.
+inline int most_shared() {
+  static const int most = [] {
+    int device = 0, bytes = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "cudaDeviceGetAttribute");
+    return bytes;
+  }();
+  return most;
+}
 template <class Kernel>
 void allow_shared(Kernel kernel, int bytes) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),

@@ -217,14 +217,7 @@ void launch_tiles(const TensorProduct& product, const TensorGroups& groups, cons
 
 // True if the device has room for the stages of DeepTile.
 bool has_deep_tiles() {
-  static const bool has = [] {
-    int device = 0, most = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          "cudaDeviceGetAttribute");
-    return most >= DeepTile::kBytes;
-  }();
-  return has;
+  return most_shared() >= DeepTile::kBytes;
 }
 // True if DeepTile is for this product: its tiles, which are those of SmallTile, are at most one per multiprocessor.
 bool takes_deep_tiles(const TensorProduct& product, const TensorGroups& groups) {

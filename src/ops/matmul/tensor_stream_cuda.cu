@@ -421,17 +421,6 @@ __global__ void __launch_bounds__(32 * (kStreamWarps + kJ / 8))
   if (job.cluster > 1) sync_blocks(job.cluster);
 }
 
-int most_shared() {
-  static const int most = [] {
-    int device = 0, bytes = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          "cudaDeviceGetAttribute");
-    return bytes;
-  }();
-  return most;
-}
-
 // The deep ring holds 80 KiB: two such kernels have room on a multiprocessor of sm_90 at a time, so that one reads ahead
 // while the other ends. The other ring is for warps whose parts are few.
 constexpr int kDeep = 5, kFlat = 3;
