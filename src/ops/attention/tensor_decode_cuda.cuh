@@ -98,7 +98,7 @@ __device__ __forceinline__ bool block_of(const DecodeJob& f, DecodeBlock& b) {
   return true;
 }
 
-// What of a part is on its way to a warp: the keys of its pages, then all values of its columns. Vectors of 16 bytes lie
+// Copies what a warp reads of a part: the keys of its pages, then all values of its columns. Vectors of 16 bytes lie
 // in lines of shared memory such that eight lines' vectors, which ldmatrix reads at once, are in different banks.
 template <class Shape>
 struct DecodeStream {
@@ -224,7 +224,7 @@ __device__ __forceinline__ uint32_t key_fragment() {
   const int lane = static_cast<int>(threadIdx.x) % 32, block = lane / 8, line = lane % 8;
   return static_cast<uint32_t>((block / 2 * 8 + line) * 64 + (block % 2 ^ line / 2) * 16);
 }
-// The same of 16 columns of 16 keys, from a stage of values; tile i lies 32 i bytes away.
+// The address of this lane's line for 16 columns of 16 keys, from a stage of values; tile i lies 32 i bytes away.
 template <class Shape>
 __device__ __forceinline__ uint32_t value_fragment() {
   using Stream = DecodeStream<Shape>;

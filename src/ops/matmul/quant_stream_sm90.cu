@@ -340,7 +340,7 @@ __global__ void __launch_bounds__(kQuantThreads, 1)
     x_here += (min(lane % 8, job.J - 1) * (job.K + 8) + lane / 8 * kVector) * 2;
   }
   std::byte* const table = quant_shared + place.tables + warp * Ring::kTable;
-  // Halves that are the warp's as a whole.
+  // The first half that is the warp's as a whole, and the number of such halves.
   const int first_whole = (begin + kHalfSteps - 1) / kHalfSteps;
   const auto whole_count = static_cast<unsigned>(max(end / kHalfSteps - first_whole, 0));
   int use = 0, use_head = Ring::kBytes - Ring::kHead, group = 0;

@@ -140,8 +140,8 @@ __global__ void __launch_bounds__(kPipelineThreads, 1) wgmma_experts(const __gri
 #pragma unroll
     for (float& t : total) t = -0.0f;  // -0 + x is x, whatever x is
     for (int s = 0; s < job.terms * job.shards; s += pairs ? 2 : 1) {
-      const bool continues =
-          s > 0 && s % job.shards == 0;  // the second product's chain begins with the first one's D
+      // The second product's chain begins with the first one's D.
+      const bool continues = s > 0 && s % job.shards == 0;
       if (continues) {
 #pragma unroll
         for (int e = 0; e < Pipe::kCount; ++e) chain[e] = total[e], total[e] = -0.0f;

@@ -97,7 +97,7 @@ struct Pipeline {
     }
     if (rest > 0) sum_rest(d, rest, whole > 0 || !fresh);
   }
-  // The same of a chain of `whole` stages, at least one, and a half, whose neighbour has the other half of a stage: it ends
+  // sum() of a chain of `whole` stages, at least one, and a half, whose neighbour has the other half of a stage: it ends
   // with the first half of a stage, or, if `second`, begins with the second half of the stage that the one before ended in.
   __device__ __forceinline__ void sum_with_half(float (&d)[kCount], int whole, bool second, bool fresh) {
     constexpr int kHalf = kTileSteps / 2;
