@@ -267,7 +267,8 @@ TEST(ConfigErrors, Pretrain) {
       with_common({
           {model, "", "model is missing: a directory, or [model.config]"},
           {model, "model = \"no/such\"", ".toml:2: model is \"no/such\": no model is there"},
-          {"\"countdown\"", "\"arithmetic\"", "data.task is \"arithmetic\"; it must be one of countdown, countdown99"},
+          {"\"countdown\"", "\"arithmetic\"",
+           "data.task is \"arithmetic\"; it must be one of countdown, countdown99"},
           {"max_tokens = 100", "max_tokens = 257", "data.max_tokens is 257; the model's context is 256"},
           {"max_tokens = 100", "stop = 1.5", "data.stop is 1.5; it must be between 0 and 1"},
           {"max_tokens = 100", "max_attempts = 0", "data.max_attempts is 0; it must be between 1 and"},
