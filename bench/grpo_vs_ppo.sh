@@ -2,13 +2,14 @@
 # GRPO against PPO with a critic, on the same base, problems, batch and number of steps, at seeds 1 to 5 (fixed
 # beforehand): recipes/r1-nano-zero.toml, recipes/r1-nano-ppo.toml, and the latter with lambda = 0.95. Each run is
 # evaluated on the same held-out problems. Prints the table of bench/grpo_vs_ppo_table.py.
-#   bench/grpo_vs_ppo.sh [--steps N] [--prompts N] [--group N] [--device D] [--threads N] [--seconds S] [--seeds "1 2 3 4 5"] [--jobs N] [FOLDER]
+#   bench/grpo_vs_ppo.sh [--steps N] [--prompts N] [--group N] [--device D] [--threads N] [--seconds S] [--seeds "1 2 3 4 5"] [--arms "grpo ppo ppo-0.95"]
+#     [--jobs N] [FOLDER]
 # Runs that exist are resumed; with --seconds, no more work is begun after that long, and the table has what is there. The device
 # changes no bit (f32). A smaller batch (--prompts, --group) is quicker and noisier. With --jobs, so many seeds run side by side, on one
 # GPU if need be: seconds per step are then not those of a run alone, accuracy and memory are. R1 names the program (default: build/r1).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-steps=60 prompts=32 group=16 device=cpu threads=0 seconds=0 seeds="1 2 3 4 5" jobs=1 folder=runs/grpo_vs_ppo
+steps=60 prompts=32 group=16 device=cpu threads=0 seconds=0 seeds="1 2 3 4 5" arms="grpo ppo ppo-0.95" jobs=1 folder=runs/grpo_vs_ppo
 while [ $# -gt 0 ]; do
   case $1 in
     --steps) steps=$2; shift 2 ;;
@@ -18,6 +19,7 @@ while [ $# -gt 0 ]; do
     --threads) threads=$2; shift 2 ;;
     --seconds) seconds=$2; shift 2 ;;
     --seeds) seeds=$2; shift 2 ;;
+    --arms) arms=$2; shift 2 ;;
     --jobs) jobs=$2; shift 2 ;;
     -*) echo "grpo_vs_ppo: unknown option $1" >&2; exit 2 ;;
     *) folder=$1; shift ;;
@@ -28,7 +30,7 @@ R1=${R1:-build/r1}
 ((threads > 0)) || threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
 warmup=$((steps < 5 ? steps : 5))
 end=$((seconds > 0 ? $(date +%s) + seconds : 0))
-export R1 steps prompts group device threads folder warmup end
+export R1 steps prompts group device threads folder warmup end arms
 
 # ARM SEED KIND RECIPE [flags]: one run and its evaluation.
 arm() {
@@ -49,15 +51,20 @@ arm() {
     >"$out.tmp" 2>>"$out.log"
   mv "$out.tmp" "$out.json"
 }
-arms() {
-  local failed=0
-  arm grpo "$1" grpo recipes/r1-nano-zero.toml || failed=1
-  arm ppo "$1" ppo recipes/r1-nano-ppo.toml || failed=1
-  arm ppo-0.95 "$1" ppo recipes/r1-nano-ppo.toml --set critic.lambda=0.95 || failed=1
+seed() {
+  local failed=0 name
+  for name in $arms; do
+    case $name in
+      grpo) arm grpo "$1" grpo recipes/r1-nano-zero.toml ;;
+      ppo) arm ppo "$1" ppo recipes/r1-nano-ppo.toml ;;
+      ppo-0.95) arm ppo-0.95 "$1" ppo recipes/r1-nano-ppo.toml --set critic.lambda=0.95 ;;
+      *) echo "grpo_vs_ppo: there is no arm $name" >&2; return 2 ;;
+    esac || failed=1
+  done
   return $failed
 }
-export -f arm arms
+export -f arm seed
 failed=0
-tr ' ' '\n' <<<"$seeds" | grep . | xargs -P "$jobs" -I {} bash -euc 'arms "$1"' _ {} || failed=1
+tr ' ' '\n' <<<"$seeds" | grep . | xargs -P "$jobs" -I {} bash -euc 'seed "$1"' _ {} || failed=1
 python3 bench/grpo_vs_ppo_table.py "$folder" || failed=1
 exit $failed
