@@ -25,6 +25,12 @@ while [ $# -gt 0 ]; do
     *) folder=$1; shift ;;
   esac
 done
+for name in $arms; do
+  case $name in
+    grpo | ppo | ppo-0.95) ;;
+    *) echo "grpo_vs_ppo: there is no arm $name: grpo, ppo and ppo-0.95 are known" >&2; exit 2 ;;
+  esac
+done
 mkdir -p "$folder"
 R1=${R1:-build/r1}
 ((threads > 0)) || threads=$(($(nproc) / jobs > 1 ? $(nproc) / jobs : 1))
@@ -58,7 +64,6 @@ seed() {
       grpo) arm grpo "$1" grpo recipes/r1-nano-zero.toml ;;
       ppo) arm ppo "$1" ppo recipes/r1-nano-ppo.toml ;;
       ppo-0.95) arm ppo-0.95 "$1" ppo recipes/r1-nano-ppo.toml --set critic.lambda=0.95 ;;
-      *) echo "grpo_vs_ppo: there is no arm $name" >&2; return 2 ;;
     esac || failed=1
   done
   return $failed
