@@ -71,6 +71,14 @@ void add_apart(const TensorProduct& product, std::span<const TokenChain> chains,
 
 }  // namespace
 
+void measure_split_gradient(Context& ctx, int64_t T, int64_t N, int64_t K) {
+  constexpr int64_t kShortFamily = 64,
+                    kTile = 256;  // tokens; the most that rows and columns are filled up to
+  const OpScope scope(ctx);
+  const int64_t chain = ceil_div(N, kTile) * kTile * ceil_div(K, kTile) * kTile;
+  ctx.arena.array<float>(std::min(kSplitFloats, ceil_div(T, kShortFamily) * chain));
+}
+
 void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, int64_t N, int64_t K,
                            float* dw) {
   const OpScope scope(ctx);

@@ -21,8 +21,11 @@ namespace r1::cuda {
 
 inline constexpr int64_t kChainSteps = 64;  // 1,024 tokens
 
-// dw [N, K] of dy [T, N] and x [T, K], the tokens of ctx.steps. Takes scratch, also while memory is measured.
+// dw [N, K] of dy [T, N] and x [T, K], the tokens of ctx.steps. Takes scratch.
 void split_weight_gradient(Context& ctx, const uint16_t* x, const uint16_t* dy, int64_t N, int64_t K,
                            float* dw);
+// While memory is measured, which knows no families: takes as much scratch as any families of 64 tokens and more need, on any
+// device.
+void measure_split_gradient(Context& ctx, int64_t T, int64_t N, int64_t K);
 
 }  // namespace r1::cuda

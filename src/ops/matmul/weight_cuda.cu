@@ -249,7 +249,7 @@ void tensor_weight_gradient(Context& ctx, const Weight& w, const uint16_t* dy, c
     R1_CHECK(tokens == T, w.dense().name, ": a gradient over ", T, " tokens, the batch has ", tokens);
     return split_weight_gradient(ctx, x, dy, w.N(), w.K(), grad);
   }
-  if (ctx.measuring) return;
+  if (ctx.measuring) return measure_split_gradient(ctx, T, w.N(), w.K());
   tensor_product(weight_gradient_product(x, dy, T, w.N(), w.K(), nullptr, 0, grad), ctx.stream);
 }
 
